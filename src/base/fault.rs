@@ -1,0 +1,48 @@
+//! Fault points: named places at which a test makes the process die as if by `kill -9`.
+//!
+//! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes `publish.renamed`. The points are in
+//! debug builds only; in a release build [`point`] is nothing.
+
+/// A place at which the process may be made to die.
+#[inline]
+pub fn point(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::pass(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+#[cfg(debug_assertions)]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    struct Fault {
+        name: String,
+        left: AtomicU64,
+    }
+
+    fn fault() -> Option<&'static Fault> {
+        static FAULT: OnceLock<Option<Fault>> = OnceLock::new();
+        FAULT
+            .get_or_init(|| {
+                let text = std::env::var("ANACOSTIA_FAULT").ok()?;
+                let (name, count) = text.rsplit_once(':').unwrap_or((&text, "1"));
+                Some(Fault { name: name.to_owned(), left: AtomicU64::new(count.parse().unwrap_or(1)) })
+            })
+            .as_ref()
+    }
+
+    pub(super) fn pass(name: &str) {
+        if let Some(fault) = fault()
+            && fault.name == name
+            && fault.left.fetch_sub(1, Ordering::SeqCst) == 1
+        {
+            // Not abort: nothing must get a chance to run, not even a signal handler.
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+            loop {
+                std::thread::park();
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Floor 1: the words of the domain, as types. What is on record has one of these shapes, whichever store keeps it.
+//!
+//! The types carry `serde` because the same shapes go to the store, over HTTP and to the command line; nothing here knows
+//! about any of them. States are enumerations whose text is the public word, lower case.
+
+mod action;
+mod artifact;
+mod attempt;
+mod error;
+mod event;
+mod fact;
+mod log;
+mod page;
+mod resource;
+mod run;
+mod trigger;
+
+pub use action::{ActionState, RunAction};
+pub use artifact::{Artifact, ArtifactState, Observation};
+pub use attempt::{Access, AccessKind, Attempt, AttemptState, Denial, Fence, Outcome, Usage};
+pub use error::ErrorInfo;
+pub use event::{Event, EventKind};
+pub use fact::{ArtifactTag, Entry, Facts, Metric, MetricRecord, ParamRecord, RunTag};
+pub use log::{LogLevel, LogLine, LogPosition, LogStream};
+pub use page::Page;
+pub use resource::{KnownPath, StagedFile};
+pub use run::{Run, RunDetail, RunState};
+pub use trigger::{Pending, Tick, TickOutcome};
+
+/// Makes an enumeration whose text is a fixed word: `as_str`, `Display`, `FromStr`, and the same word in JSON.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        pub enum $name {
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The public word.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = crate::model::UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| crate::model::UnknownWord {
+                    word: crate::base::bounds::cut(text, 60).into_owned(),
+                    known: Self::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    };
+}
+use words;
+
+/// A word that is not one of a fixed set.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{word}` is none of {known}")]
+pub struct UnknownWord {
+    word: String,
+    known: String,
+}

@@ -1,0 +1,48 @@
+//! Triggers: why runs start.
+
+use serde::{Deserialize, Serialize};
+
+use super::words;
+use crate::base::{RunId, Timestamp};
+
+/// What waits in a watched resource: the `new` artifacts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// How many.
+    pub count: u64,
+    /// How many bytes in all.
+    pub bytes: u64,
+    /// When the oldest was recorded.
+    pub oldest_at: Option<Timestamp>,
+    /// When the newest was recorded.
+    pub newest_at: Option<Timestamp>,
+}
+
+words! {
+    /// What came of one evaluation of a trigger.
+    TickOutcome {
+        /// A run was created.
+        Fired = "fired",
+        /// The resource has what it needs, but no run was created, for the reason given.
+        Held = "held",
+        /// The resource does not have what it needs yet.
+        NotReady = "not_ready",
+    }
+}
+
+/// One evaluation of a resource's trigger. An evaluation with the same outcome and reason as the one before is not recorded again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tick {
+    /// Orders and pages; 0 until the store has given it one.
+    pub seq: u64,
+    /// The resource whose trigger it was.
+    pub resource: String,
+    /// When.
+    pub time: Timestamp,
+    /// What came of it.
+    pub outcome: TickOutcome,
+    /// Why, in words: `3 new artifacts`, `1 of 5 artifacts`, `waits for labels`, `1 of 1 runs at work`, `paused`.
+    pub reason: String,
+    /// The run, if it fired.
+    pub run_id: Option<RunId>,
+}
