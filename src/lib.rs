@@ -17,4 +17,10 @@
 //! | 8 | [`cli`] | the verbs; puts everything together |
 
 pub mod base;
+pub mod graph;
+pub mod manifest;
 pub mod model;
+pub mod resource;
+pub mod sandbox;
+pub mod scheduler;
+pub mod store;

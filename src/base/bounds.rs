@@ -37,10 +37,7 @@ pub fn cut(text: &str, max: usize) -> std::borrow::Cow<'_, str> {
     if text.len() <= max {
         return text.into();
     }
-    let end = (0..=max.saturating_sub('…'.len_utf8()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
+    let end = (0..=max.saturating_sub('…'.len_utf8())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     let (kept, _) = text.split_at(end);
     format!("{kept}…").into()
 }

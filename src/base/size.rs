@@ -53,8 +53,7 @@ impl FromStr for ByteSize {
 
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, factor) =
-            UNITS.iter().take(4).find(|(_, factor)| self.0 >= *factor).copied().unwrap_or(("B", 1));
+        let (unit, factor) = UNITS.iter().take(4).find(|(_, factor)| self.0 >= *factor).copied().unwrap_or(("B", 1));
         if self.0 % factor == 0 {
             return write!(f, "{} {unit}", self.0 / factor);
         }

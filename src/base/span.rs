@@ -10,7 +10,9 @@ pub struct TimeSpan(pub Duration);
 
 /// A text that is no span of time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no span of time: write a whole number and a unit (ms, s, m, h, d), such as \"500ms\", \"30s\" or \"10m\"")]
+#[error(
+    "`{0}` is no span of time: write a whole number and a unit (ms, s, m, h, d), such as \"500ms\", \"30s\" or \"10m\""
+)]
 pub struct SpanError(String);
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
@@ -50,9 +52,13 @@ mod tests {
 
     #[test]
     fn spans_read_and_show() {
-        for (text, millis, shown) in
-            [("500ms", 500, "500ms"), ("60s", 60_000, "1m"), ("90 s", 90_000, "90s"), ("2h", 7_200_000, "2h"), ("0s", 0, "0ms")]
-        {
+        for (text, millis, shown) in [
+            ("500ms", 500, "500ms"),
+            ("60s", 60_000, "1m"),
+            ("90 s", 90_000, "90s"),
+            ("2h", 7_200_000, "2h"),
+            ("0s", 0, "0ms"),
+        ] {
             let span: TimeSpan = text.parse().unwrap();
             assert_eq!(span.0.as_millis(), millis, "{text}");
             assert_eq!(span.to_string(), shown);

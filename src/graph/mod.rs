@@ -1,0 +1,175 @@
+//! Floor 3: the graph of a pipeline.
+//!
+//! Edges are what `after` says, and nothing else. The manifest has been checked: there are no cycles and no unknown names.
+
+use std::collections::BTreeSet;
+
+use crate::manifest::Pipeline;
+
+/// The actions of a pipeline as numbers (their place in the manifest), with what comes before and after each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Graph {
+    names: Vec<String>,
+    before: Vec<Vec<usize>>,
+    after: Vec<Vec<usize>>,
+    resources: Vec<BTreeSet<String>>,
+    order: Vec<usize>,
+}
+
+impl Graph {
+    /// The graph of a checked pipeline.
+    #[must_use]
+    pub fn of(pipeline: &Pipeline) -> Self {
+        let names: Vec<String> = pipeline.actions.iter().map(|action| action.name.clone()).collect();
+        let place = |name: &str| names.iter().position(|other| other == name);
+        let before: Vec<Vec<usize>> = pipeline
+            .actions
+            .iter()
+            .map(|action| action.after.iter().filter_map(|name| place(name)).collect())
+            .collect();
+        let resources = pipeline
+            .actions
+            .iter()
+            .map(|action| action.after.iter().filter(|name| pipeline.resource(name).is_some()).cloned().collect())
+            .collect();
+        Self::build(names, before, resources)
+    }
+
+    /// A graph from the actions before each action; for tests and simulations. Edges to places that do not exist are dropped.
+    #[must_use]
+    pub fn from_edges(names: Vec<String>, before: Vec<Vec<usize>>) -> Self {
+        let resources = vec![BTreeSet::new(); names.len()];
+        Self::build(names, before, resources)
+    }
+
+    fn build(names: Vec<String>, before: Vec<Vec<usize>>, resources: Vec<BTreeSet<String>>) -> Self {
+        let mut after = vec![Vec::new(); names.len()];
+        for (action, predecessors) in before.iter().enumerate() {
+            for predecessor in predecessors {
+                if let Some(list) = after.get_mut(*predecessor) {
+                    list.push(action);
+                }
+            }
+        }
+        let order = topological(&before, &after);
+        Self { names, before, after, resources, order }
+    }
+
+    /// How many actions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is no action.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The name of an action; empty if there is no such place.
+    #[must_use]
+    pub fn name(&self, action: usize) -> &str {
+        self.names.get(action).map_or("", String::as_str)
+    }
+
+    /// The place of an action.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|other| other == name)
+    }
+
+    /// The actions directly before an action.
+    #[must_use]
+    pub fn before(&self, action: usize) -> &[usize] {
+        self.before.get(action).map_or(&[], Vec::as_slice)
+    }
+
+    /// The actions directly after an action.
+    #[must_use]
+    pub fn after(&self, action: usize) -> &[usize] {
+        self.after.get(action).map_or(&[], Vec::as_slice)
+    }
+
+    /// All actions, each after those before it. Actions on a cycle (a checked manifest has none) are left out.
+    #[must_use]
+    pub fn order(&self) -> &[usize] {
+        &self.order
+    }
+
+    /// All actions before an action, near and far, by name and sorted.
+    #[must_use]
+    pub fn ancestors(&self, action: usize) -> Vec<String> {
+        let seen = self.upstream(action);
+        let mut names: Vec<String> = seen.into_iter().map(|place| self.name(place).to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// All resources before an action, near and far.
+    #[must_use]
+    pub fn resources_before(&self, action: usize) -> BTreeSet<&str> {
+        self.upstream(action)
+            .into_iter()
+            .chain([action])
+            .filter_map(|place| self.resources.get(place))
+            .flat_map(|names| names.iter().map(String::as_str))
+            .collect()
+    }
+
+    fn upstream(&self, action: usize) -> BTreeSet<usize> {
+        let mut seen = BTreeSet::new();
+        let mut todo = self.before(action).to_vec();
+        while let Some(next) = todo.pop() {
+            if seen.insert(next) {
+                todo.extend(self.before(next));
+            }
+        }
+        seen
+    }
+}
+
+/// Kahn's algorithm; among those that could come next, the one that stands first in the manifest.
+fn topological(before: &[Vec<usize>], after: &[Vec<usize>]) -> Vec<usize> {
+    let mut missing: Vec<usize> = before.iter().map(Vec::len).collect();
+    let mut ready: BTreeSet<usize> =
+        (0..before.len()).filter(|place| before.get(*place).is_some_and(Vec::is_empty)).collect();
+    let mut order = Vec::with_capacity(before.len());
+    while let Some(next) = ready.pop_first() {
+        order.push(next);
+        for follower in after.get(next).into_iter().flatten() {
+            if let Some(count) = missing.get_mut(*follower) {
+                *count -= 1;
+                if *count == 0 {
+                    ready.insert(*follower);
+                }
+            }
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Graph;
+
+    fn diamond() -> Graph {
+        // d waits for b and c, which wait for a; written in another order on purpose.
+        let names = ["d", "b", "c", "a"].map(String::from).to_vec();
+        Graph::from_edges(names, vec![vec![1, 2], vec![3], vec![3], vec![]])
+    }
+
+    #[test]
+    fn the_order_puts_each_action_after_those_before_it() {
+        let graph = diamond();
+        let names: Vec<&str> = graph.order().iter().map(|place| graph.name(*place)).collect();
+        assert_eq!(names, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn ancestors_are_near_and_far_ones() {
+        let graph = diamond();
+        assert_eq!(graph.ancestors(0), ["a", "b", "c"]);
+        assert_eq!(graph.ancestors(3), [String::new(); 0]);
+    }
+}

@@ -1,0 +1,269 @@
+//! A checked pipeline: what a manifest means, defaults filled in, paths resolved.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Digest;
+
+/// What a manifest means.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pipeline {
+    /// `pipeline.name`.
+    pub name: String,
+    /// The folder of the manifest, absolute: relative paths start here.
+    pub folder: PathBuf,
+    /// The manifest's file.
+    pub file: PathBuf,
+    /// The manifest's text, `${…}` unexpanded: what goes on record.
+    pub text: String,
+    /// `pipeline.join`.
+    pub join: Join,
+    /// `pipeline.max_concurrent_runs`, 1 to 1,000.
+    pub max_concurrent_runs: u32,
+    /// `pipeline.params`, a JSON object.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// `server.listen`.
+    pub listen: SocketAddr,
+    /// `server.insecure`: plain HTTP off loopback is allowed.
+    pub insecure: bool,
+    /// `server.token_sha256`: digest of the bearer token that is asked for; needed off loopback.
+    pub token: Option<Digest>,
+    /// `metadata_store`.
+    pub store: StoreSpec,
+    /// `resources`, in the order of the file.
+    pub resources: Vec<ResourceSpec>,
+    /// `actions`, in the order of the file.
+    pub actions: Vec<ActionSpec>,
+}
+
+impl Pipeline {
+    /// The folder of the pipeline's own state (store, logs, pinned components): that of the metadata store's file.
+    #[must_use]
+    pub fn state_folder(&self) -> PathBuf {
+        match &self.store {
+            StoreSpec::Sqlite { path, .. } => path.parent().map_or_else(|| self.folder.clone(), PathBuf::from),
+        }
+    }
+
+    /// The resource of this name.
+    #[must_use]
+    pub fn resource(&self, name: &str) -> Option<&ResourceSpec> {
+        self.resources.iter().find(|resource| resource.name == name)
+    }
+
+    /// The action of this name.
+    #[must_use]
+    pub fn action(&self, name: &str) -> Option<&ActionSpec> {
+        self.actions.iter().find(|action| action.name == name)
+    }
+}
+
+/// When a run starts, with several watched resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Join {
+    /// When all of them have what they need.
+    #[default]
+    All,
+    /// When one of them has.
+    Any,
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreSpec {
+    /// A SQLite database in a file.
+    Sqlite {
+        /// The file, absolute.
+        path: PathBuf,
+        /// Whether commits are synced (`durability = "full"`).
+        full_durability: bool,
+    },
+}
+
+/// An input or output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResourceSpec {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: ResourceKind,
+    /// Whether it is watched, and triggers runs.
+    pub watch: bool,
+    /// When it triggers; meaningful if it is watched.
+    pub trigger: Trigger,
+}
+
+/// What a resource is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ResourceKind {
+    /// A folder of files.
+    Folder(FolderSpec),
+}
+
+/// A folder of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderSpec {
+    /// The folder, absolute.
+    pub path: PathBuf,
+    /// Globs of paths that count; empty: all.
+    pub include: Vec<String>,
+    /// Globs of paths that do not count, besides the temporary names.
+    pub exclude: Vec<String>,
+    /// How long size and time must stand still where the system can not tell whether a file is open for writing.
+    pub settle: Duration,
+    /// How often the whole folder is looked through, in case something was missed.
+    pub rescan: Duration,
+}
+
+/// When a watched resource has what it needs: `min_artifacts` and `min_bytes` both reached, and nothing new for `quiet_for`; or the oldest has waited for
+/// `max_wait`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trigger {
+    /// At least this many artifacts (default 1).
+    pub min_artifacts: u64,
+    /// A run takes at most this many, oldest first (default: all).
+    pub max_artifacts: Option<u64>,
+    /// At least this many bytes (default 0).
+    pub min_bytes: u64,
+    /// No new artifact for this long (default: zero).
+    pub quiet_for: Duration,
+    /// Fire all the same when the oldest artifact has waited for this long.
+    pub max_wait: Option<Duration>,
+}
+
+impl Default for Trigger {
+    fn default() -> Self {
+        Self { min_artifacts: 1, max_artifacts: None, min_bytes: 0, quiet_for: Duration::ZERO, max_wait: None }
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ActionSpec {
+    /// Its name.
+    pub name: String,
+    /// The component's file, absolute.
+    pub component: PathBuf,
+    /// What the component's digest must be.
+    pub digest: Option<Digest>,
+    /// How to build it.
+    pub build: Option<Build>,
+    /// The nodes before it: resources and actions.
+    pub after: Vec<String>,
+    /// Resources that it may read.
+    pub reads: Vec<String>,
+    /// Resources that it may write.
+    pub writes: Vec<String>,
+    /// Whether its outputs are `new` in watched resources.
+    pub retrigger: bool,
+    /// Its params, a JSON object.
+    pub params: serde_json::Map<String, serde_json::Value>,
+    /// Its environment; values expanded.
+    pub env: BTreeMap<String, String>,
+    /// Its secrets: the name that the action sees, and where the value is.
+    pub secrets: BTreeMap<String, SecretSource>,
+    /// Its limits.
+    pub limits: Limits,
+    /// When it is tried again.
+    pub retry: Retry,
+    /// When it runs, given how those before it ended.
+    pub run_when: RunWhen,
+}
+
+/// Where a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a variable of the host's environment, `env:NAME`.
+    Env(String),
+}
+
+/// How a component is built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// For `sh -c`, in the manifest's folder.
+    pub command: String,
+    /// Paths whose change asks for a build, absolute.
+    pub watch: Vec<PathBuf>,
+}
+
+/// What an attempt may use. Going beyond ends it with an error that names the limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// `memory`: bytes of all linear memories and tables together (default 256 MiB).
+    pub memory_bytes: u64,
+    /// `cpu`: time on a CPU inside the guest (default 60 s).
+    pub cpu: Duration,
+    /// `wall`: time from start to end (default 10 min).
+    pub wall: Duration,
+    /// `output`: bytes written to resources (default 1 GiB).
+    pub output_bytes: u64,
+    /// `log`: bytes of log lines (default 16 MiB).
+    pub log_bytes: u64,
+    /// `handles`: readers and writers open at once (default 256).
+    pub handles: u32,
+    /// `metric_names`: distinct names of metrics (default 1,000).
+    pub metric_names: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 << 20,
+            cpu: Duration::from_secs(60),
+            wall: Duration::from_secs(600),
+            output_bytes: 1 << 30,
+            log_bytes: 16 << 20,
+            handles: 256,
+            metric_names: 1_000,
+        }
+    }
+}
+
+/// When a failed action is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// `max_attempts`: tries in all, 1 to 100 (default 1: no retry). Only errors that say they are retryable are retried.
+    pub max_attempts: u32,
+    /// How long to wait.
+    pub backoff: Backoff,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { max_attempts: 1, backoff: Backoff::default() }
+    }
+}
+
+/// How long to wait before the next try: `first`, doubled each time, at most `max`, and of that a random part between half and all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// `backoff` (default 1 s).
+    pub first: Duration,
+    /// `max_backoff` (default 1 min).
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { first: Duration::from_secs(1), max: Duration::from_secs(60) }
+    }
+}
+
+/// When an action runs, given how those before it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunWhen {
+    /// All have succeeded (default).
+    #[default]
+    AllSucceeded,
+    /// All have ended, however.
+    AllDone,
+    /// All have ended, and one of them failed.
+    AnyFailed,
+}

@@ -1,0 +1,154 @@
+//! Floor 4: where data lies.
+//!
+//! A [`Resource`] is watched, read, and written through a stage. It knows nothing of runs, claims or the store: it *observes*, and
+//! hands what it saw to an [`ObservationSink`]; it makes staged files visible when it is told that they are committed. The store decides what is news, the
+//! scheduler what happens then.
+//!
+//! The trait was sketched against an S3 bucket (cursor, no rename, conditional create) and a SQL database (rows as the artifact)
+//! before the folder was built; ARCHITECTURE.md has the sketch.
+
+mod error;
+pub mod folder;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{ArtifactId, AttemptId, Digest};
+use crate::model::{KnownPath, Observation, StagedFile};
+
+pub use error::ResourceError;
+
+/// The result of a resource's method.
+pub type Result<T> = std::result::Result<T, ResourceError>;
+
+/// What a kind of resource can do. A manifest that asks for more is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// It can be watched.
+    pub watch: bool,
+    /// It can refuse to replace what exists.
+    pub conditional_create: bool,
+    /// It can read from the middle.
+    pub ranges: bool,
+    /// It can tell a rename from a delete and a create.
+    pub rename: bool,
+}
+
+/// What is read: a version at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Where.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of the content.
+    pub digest: Digest,
+    /// What the resource knows it by; see [`crate::model::Artifact::stamp`].
+    pub stamp: String,
+}
+
+/// Where data lies. Methods may block for as long as the disk does; none blocks for a network without being cancellable by drop.
+#[async_trait]
+pub trait Resource: Send + Sync + std::fmt::Debug {
+    /// Its name in the manifest.
+    fn name(&self) -> &str;
+
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Reconciles the resource with what is on record, then watches it until `stop`. Everything seen goes to `sink`, whose bound is the back-pressure; what the sink
+    /// has not taken is seen again, at the latest at the next start. Trouble that passes (folder removed, no permission) goes to the sink as a
+    /// [`Status`] and is waited out; an error is returned only when watching makes no sense any more.
+    async fn watch(
+        self: Arc<Self>,
+        known: Vec<KnownPath>,
+        sink: Arc<dyn ObservationSink>,
+        stop: CancellationToken,
+    ) -> Result<()>;
+
+    /// Opens a version for reading. [`ResourceError::Changed`] if it is no longer what was recorded.
+    async fn open(&self, content: &Content) -> Result<Box<dyn Reader>>;
+
+    /// Begins a staged file for `attempt`. Checks the path (see [`check_path`]), and, unless `overwrite`, that nothing lies there.
+    async fn create(
+        &self,
+        attempt: AttemptId,
+        artifact: ArtifactId,
+        path: &str,
+        overwrite: bool,
+    ) -> Result<Box<dyn Writer>>;
+
+    /// Makes one committed file visible, whole. Idempotent: called again, also by another process, after it has been done, it does nothing. What someone else put at
+    /// the path since the commit is moved aside, not lost.
+    async fn publish(&self, attempt: AttemptId, file: &StagedFile) -> Result<()>;
+
+    /// Removes all that is staged but for the files of the given attempts. Called when a host starts, and with what is unfinished then.
+    async fn sweep(&self, keep: &[AttemptId]) -> Result<u64>;
+
+    /// Removes what an attempt has staged and not published.
+    async fn discard(&self, attempt: AttemptId) -> Result<()>;
+}
+
+/// Reads one version. Every chunk is checked: [`ResourceError::Changed`] as soon as it is not what was recorded.
+#[async_trait]
+pub trait Reader: Send {
+    /// Up to `length` bytes from `offset`: fewer only at the end.
+    async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>>;
+}
+
+/// Writes one staged file. Dropped without `finish`, it leaves nothing.
+#[async_trait]
+pub trait Writer: Send {
+    /// Appends.
+    async fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// The file is complete.
+    async fn finish(self: Box<Self>) -> Result<StagedFile>;
+}
+
+/// Takes what a resource sees.
+#[async_trait]
+pub trait ObservationSink: Send + Sync {
+    /// Takes a batch, in order. When this returns `true` the batch is on record; when `false` the host is stopping, and the watch ends.
+    async fn observed(&self, batch: Vec<Observation>) -> bool;
+    /// How the watch is doing changed.
+    fn status(&self, status: Status);
+}
+
+/// How a watch is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// The first reconciliation is done; from now on changes are seen as they happen.
+    Watching,
+    /// Changes are found by scanning, for the reason given: slower, nothing is lost.
+    Scanning(String),
+    /// Nothing can be seen at the moment, for the reason given. It is tried again.
+    Unreachable(String),
+}
+
+/// Checks a path in a resource, as a guest gives it: relative, parts between `/` of which none is empty, `.` or `..`, none over
+/// 255 bytes, 1,024 bytes in all, no control characters.
+///
+/// # Errors
+/// [`ResourceError::InvalidPath`] with what is wrong.
+pub fn check_path(path: &str) -> Result<()> {
+    use crate::base::bounds::{MAX_PATH_BYTES, MAX_PATH_PART_BYTES};
+    let wrong = if path.is_empty() {
+        "it is empty".to_owned()
+    } else if path.len() > MAX_PATH_BYTES {
+        format!("it is longer than {MAX_PATH_BYTES} bytes")
+    } else if path.starts_with('/') {
+        "it is absolute: paths start inside the resource".to_owned()
+    } else if path.chars().any(char::is_control) {
+        "it has a control character in it".to_owned()
+    } else if let Some(part) = path.split('/').find(|part| matches!(*part, "" | "." | "..")) {
+        format!("it has the part `{part}` in it")
+    } else if path.split('/').any(|part| part.len() > MAX_PATH_PART_BYTES) {
+        format!("a part of it is longer than {MAX_PATH_PART_BYTES} bytes")
+    } else {
+        return Ok(());
+    };
+    let path = crate::base::escape(crate::base::bounds::cut(path, 200).as_bytes());
+    Err(ResourceError::InvalidPath { path, why: wrong })
+}

@@ -1,0 +1,95 @@
+//! What goes into an attempt, and what comes out of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::base::{Digest, RunId};
+use crate::manifest::Limits;
+use crate::model::{Access, ArtifactTag, Denial, Fence, LogPosition, Outcome, StagedFile, Usage};
+
+/// All that an executor needs to run an attempt: one value that can be serialised, so that executors can be on other machines one day.
+/// Secrets are named here, never carried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptOrder {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The run.
+    pub run_id: RunId,
+    /// The run's number.
+    pub run_number: u64,
+    /// Why the run started, in words.
+    pub trigger: String,
+    /// The action.
+    pub action: String,
+    /// 1 for the first attempt of the action in the run.
+    pub number: u32,
+    /// The right to write about the attempt.
+    pub fence: Fence,
+    /// The component; it is in the sandbox by then.
+    pub component: Digest,
+    /// The merged params, a JSON object as text.
+    pub params: String,
+    /// Resources that it may read.
+    pub reads: Vec<String>,
+    /// Resources that it may write.
+    pub writes: Vec<String>,
+    /// All actions before it, near and far: their outputs in this run are seen.
+    pub ancestors: Vec<String>,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its secrets: the name that the action sees, and the variable of the host's environment that holds the value.
+    pub secrets: BTreeMap<String, String>,
+    /// Its limits.
+    pub limits: Limits,
+}
+
+/// What comes out of an attempt. The staged files are complete and not visible; whoever gets this publishes or discards them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptReport {
+    /// How the guest's part ended.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// What it read and wrote.
+    pub accesses: Vec<Access>,
+    /// What it was refused; at most [`MAX_DENIALS`].
+    pub denials: Vec<Denial>,
+    /// Tags to put on artifacts.
+    pub tags: Vec<ArtifactTag>,
+    /// What it finished writing; empty unless `outcome` is `Done` or `Skip`.
+    pub staged: Vec<StagedFile>,
+    /// Where its log ends.
+    pub log_to: LogPosition,
+}
+
+/// Most denials of one attempt that are kept one by one.
+pub const MAX_DENIALS: usize = 100;
+
+/// Whether an attempt should go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stop {
+    /// It should.
+    #[default]
+    No,
+    /// The run is being cancelled: the guest is told, and stopped a little later ([`CANCEL_GRACE`]). Ends as `Cancelled`.
+    Cancel,
+    /// The host stops now: the guest is stopped at once. Ends as `HandedBack`.
+    HandBack,
+}
+
+/// How long a guest may go on after it was told that its run is being cancelled.
+pub const CANCEL_GRACE: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// Tells an attempt to stop.
+pub type StopSignal = watch::Receiver<Stop>;
+
+/// How far an attempt is, as it says itself. Not stored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// From 0 to 1.
+    pub fraction: f64,
+    /// For people; escaped and masked.
+    pub message: String,
+}

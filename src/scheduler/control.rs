@@ -1,0 +1,50 @@
+//! How others steer a running pipeline, and what it shows of itself that is not on record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::base::{AttemptId, RunId};
+use crate::manifest::Pipeline;
+use crate::model::Run;
+use crate::resource::{Resource, Status};
+use crate::sandbox::Progress;
+use crate::store::{MetadataStore, StoreError, logs::LogBook};
+
+/// What steers a running pipeline. The HTTP floor is given one; tests give it another.
+#[async_trait]
+pub trait Control: Send + Sync {
+    /// Asks a run to end. `None` if there is no such run; a run that has ended is returned as it is.
+    async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError>;
+    /// Takes a failed or cancelled run up again; see [`MetadataStore::request_retry`].
+    async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError>;
+    /// Starts a run by hand, with whatever is new, also with nothing. Idempotent by id: the run is returned as it is if it exists with
+    /// the same params; [`StoreError::Conflict`] if it exists with others.
+    async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError>;
+    /// Pauses the pipeline (nothing new starts), or lets it go on.
+    async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
+    /// How the watched resources are doing, by name.
+    fn watches(&self) -> BTreeMap<String, Status>;
+    /// How far attempts at work say they are.
+    fn progress(&self) -> BTreeMap<AttemptId, Progress>;
+    /// Whether the host takes part in everything: the store answers, all watches have reconciled. The reasons why not, if not.
+    fn not_ready(&self) -> Vec<String>;
+}
+
+/// What a floor above needs to look at a pipeline: records, logs, data, and the means to steer it.
+#[derive(Clone)]
+pub struct View {
+    /// The pipeline as its manifest says.
+    pub pipeline: Arc<Pipeline>,
+    /// What is on record.
+    pub store: Arc<dyn MetadataStore>,
+    /// Log lines.
+    pub logs: Arc<LogBook>,
+    /// Where data lies, by name.
+    pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
+    /// The components in force, by action.
+    pub components: Arc<BTreeMap<String, crate::base::Digest>>,
+    /// Steers.
+    pub control: Arc<dyn Control>,
+}

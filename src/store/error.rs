@@ -1,0 +1,47 @@
+//! Why a store refused or failed.
+
+/// Why a store refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The token is not the newest of its attempt, or the attempt has ended: another host has taken over. Whoever gets this stops at once.
+    #[error("attempt {attempt} is no longer ours: {why}")]
+    Fenced {
+        /// The attempt.
+        attempt: crate::base::AttemptId,
+        /// What the store has on record.
+        why: String,
+    },
+    /// What is on record does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// A path is taken, and may not be replaced.
+    #[error("`{path}` exists already in {resource}; create it with `overwrite` to make its next version")]
+    PathTaken {
+        /// The resource.
+        resource: String,
+        /// The path.
+        path: String,
+    },
+    /// An argument makes no sense, such as a cursor that this store did not make.
+    #[error("{0}")]
+    Invalid(String),
+    /// Another host has the store open.
+    #[error("{store} is in use by {holder}")]
+    InUse {
+        /// Which store.
+        store: String,
+        /// Who has it, for people: process id, and since when.
+        holder: String,
+    },
+    /// The store does not work at the moment: disk full, I/O error, connection lost. Nothing has happened.
+    #[error("the metadata store failed to {doing}: {why}")]
+    Unavailable {
+        /// What it was to do.
+        doing: String,
+        /// What went wrong.
+        why: String,
+    },
+    /// What is on record makes no sense, or comes from a newer version.
+    #[error("the metadata store is not readable: {0}")]
+    Corrupt(String),
+}

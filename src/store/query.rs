@@ -1,0 +1,98 @@
+//! What can be asked of a store, and shapes of answers that are not in the model.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{AttemptId, RunId};
+use crate::model::{AccessKind, Artifact, ArtifactState, RunState, StagedFile};
+
+/// Which page of a list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PageRequest {
+    /// `next_cursor` of the page before; `None` for the first.
+    pub cursor: Option<String>,
+    /// At most this many items; 1 to [`crate::base::bounds::MAX_PAGE`], moved into it.
+    pub limit: u32,
+}
+
+/// Which runs. Everything absent: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunQuery {
+    /// Only those in one of these states; empty: in any.
+    pub states: Vec<RunState>,
+}
+
+/// Which artifacts. Everything absent: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ArtifactQuery {
+    /// Only of this resource.
+    pub resource: Option<String>,
+    /// Only at this path.
+    pub path: Option<String>,
+    /// Only in this state.
+    pub state: Option<ArtifactState>,
+    /// Only claimed by this run.
+    pub run: Option<RunId>,
+    /// Only with this tag.
+    pub tag: Option<String>,
+}
+
+/// What a run sees in a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotQuery {
+    /// The run.
+    pub run: RunId,
+    /// The resource.
+    pub resource: String,
+    /// The actions whose outputs of this run are seen too.
+    pub actions: Vec<String>,
+    /// Only paths that start with this.
+    pub prefix: Option<String>,
+    /// Only paths after this one, in byte order.
+    pub after: Option<String>,
+    /// Only this path.
+    pub path: Option<String>,
+}
+
+/// Which facts. Everything absent: all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FactQuery {
+    /// Only of this run.
+    pub run: Option<RunId>,
+    /// Only of runs before this one (by number), for a guest that looks back.
+    pub before_run: Option<u64>,
+    /// Only with this name.
+    pub name: Option<String>,
+    /// Only of succeeded attempts.
+    pub succeeded_only: bool,
+}
+
+/// Which ticks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TickQuery {
+    /// Only of this resource.
+    pub resource: Option<String>,
+}
+
+/// One edge of lineage: an attempt used an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineageEdge {
+    /// The attempt.
+    pub attempt_id: AttemptId,
+    /// Its action.
+    pub action: String,
+    /// How it used the artifact.
+    pub kind: AccessKind,
+    /// The artifact.
+    pub artifact: Artifact,
+    /// Bytes in all calls.
+    pub bytes: u64,
+}
+
+/// A committed output that may not be visible yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublishedOutput {
+    /// The attempt.
+    pub attempt_id: AttemptId,
+    /// The file.
+    pub file: StagedFile,
+}
