@@ -1,0 +1,194 @@
+//! A manifest in force, with all that is needed to run it.
+//!
+//! A run is bound to the definition of its creation: after an edit and a restart, a run that goes on does so by the manifest and the components
+//! that it began with, which are kept in the pipeline's state folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::core::{NOT_TRIGGERED, Rule};
+use crate::base::Digest;
+use crate::graph::Graph;
+use crate::manifest::{ActionSpec, Join, Pipeline, ResourceKind, SecretSource, StoreSpec};
+use crate::model::{ActionState, Fence, Run, RunAction};
+use crate::resource::folder::Folder;
+use crate::resource::{Resource, ResourceError};
+use crate::sandbox::{AttemptOrder, Sandbox, Services};
+use crate::store::NewRevision;
+
+use super::StartError;
+
+/// A manifest in force. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Definition {
+    /// What it is known by.
+    pub(super) revision: Digest,
+    /// The manifest.
+    pub(super) pipeline: Arc<Pipeline>,
+    /// Its graph; places are those of `pipeline.actions`.
+    pub(super) graph: Arc<Graph>,
+    /// How each action is to be treated, by place.
+    pub(super) rules: Arc<[Rule]>,
+    /// The component of each action.
+    pub(super) components: Arc<BTreeMap<String, Digest>>,
+    /// What attempts work with.
+    pub(super) services: Services,
+}
+
+impl Definition {
+    pub(super) fn new(
+        pipeline: Arc<Pipeline>,
+        components: BTreeMap<String, Digest>,
+        revision: Digest,
+        services: Services,
+    ) -> Self {
+        let rules = pipeline.actions.iter().map(|action| Rule { run_when: action.run_when, retry: action.retry }).collect();
+        let graph = Arc::new(Graph::of(&pipeline));
+        Self { revision, graph, rules, components: Arc::new(components), services, pipeline }
+    }
+
+    /// The actions of a new run. With `join = "any"` those without a fired resource before them are skipped from the start.
+    pub(super) fn new_actions(&self, fired: &[&str]) -> Vec<RunAction> {
+        let triggered = |place: usize| {
+            let before = self.graph.resources_before(place);
+            self.pipeline.join == Join::All || before.is_empty() || fired.iter().any(|name| before.contains(name))
+        };
+        let actions = self.pipeline.actions.iter().enumerate();
+        actions
+            .map(|(place, action)| RunAction {
+                name: action.name.clone(),
+                state: if triggered(place) { ActionState::Pending } else { ActionState::Skipped },
+                reason: (!triggered(place)).then(|| NOT_TRIGGERED.to_owned()),
+                attempts: 0,
+                tries: 0,
+                crashes: 0,
+                retry_at: None,
+                skipped_rest: false,
+            })
+            .collect()
+    }
+
+    /// The component of the action at `place`.
+    pub(super) fn component(&self, place: usize) -> Option<Digest> {
+        self.components.get(self.graph.name(place)).copied()
+    }
+
+    /// The grants of the action at `place`, for people.
+    pub(super) fn grants(&self, place: usize) -> serde_json::Value {
+        let Some(action) = self.pipeline.actions.get(place) else { return json!({}) };
+        json!({
+            "reads": action.reads,
+            "writes": action.writes,
+            "env": action.env.keys().collect::<Vec<_>>(),
+            "secrets": action.secrets.keys().collect::<Vec<_>>(),
+            "limits": action.limits,
+        })
+    }
+
+    /// The order for an attempt of the action at `place`. `None` if there is no such action, which a checked definition excludes.
+    pub(super) fn order(&self, run: &Run, place: usize, number: u32, fence: Fence) -> Option<AttemptOrder> {
+        let action = self.pipeline.actions.get(place)?;
+        Some(AttemptOrder {
+            pipeline: self.pipeline.name.clone(),
+            run_id: run.id,
+            run_number: run.number,
+            trigger: run.trigger.clone(),
+            action: action.name.clone(),
+            number,
+            fence,
+            component: self.component(place)?,
+            params: self.params(action, run).to_string(),
+            reads: action.reads.clone(),
+            writes: action.writes.clone(),
+            ancestors: self.graph.ancestors(place),
+            env: action.env.clone(),
+            secrets: action.secrets.iter().map(|(name, SecretSource::Env(variable))| (name.clone(), variable.clone())).collect(),
+            limits: action.limits.clone(),
+        })
+    }
+
+    /// The params of an action in a run: the run's over the action's over the pipeline's.
+    fn params(&self, action: &ActionSpec, run: &Run) -> serde_json::Value {
+        let mut merged = self.pipeline.params.clone();
+        merged.extend(action.params.clone());
+        if let serde_json::Value::Object(own) = &run.params {
+            merged.extend(own.clone());
+        }
+        serde_json::Value::Object(merged)
+    }
+
+    /// Resources in which the outputs of the action at `place` are new.
+    pub(super) fn retrigger(&self, place: usize) -> Vec<String> {
+        let Some(action) = self.pipeline.actions.get(place).filter(|action| action.retrigger) else { return Vec::new() };
+        let watched = |name: &&String| self.pipeline.resource(name).is_some_and(|resource| resource.watch);
+        action.writes.iter().filter(watched).cloned().collect()
+    }
+}
+
+/// The resources of a pipeline, by name. Those in `reuse` with the same spec are taken over.
+pub(super) fn resources(
+    pipeline: &Pipeline,
+    reuse: Option<(&Pipeline, &BTreeMap<String, Arc<dyn Resource>>)>,
+) -> Result<BTreeMap<String, Arc<dyn Resource>>, ResourceError> {
+    let StoreSpec::Sqlite { full_durability, .. } = pipeline.store;
+    let mut all = BTreeMap::new();
+    for spec in &pipeline.resources {
+        let same = reuse.and_then(|(other, made)| {
+            let unchanged = other.resource(&spec.name).is_some_and(|resource| resource.kind == spec.kind);
+            made.get(&spec.name).filter(|_| unchanged)
+        });
+        let resource = match (same, &spec.kind) {
+            (Some(same), _) => Arc::clone(same),
+            (None, ResourceKind::Folder(folder)) => Arc::new(Folder::new(&spec.name, folder, full_durability)?),
+        };
+        all.insert(spec.name.clone(), resource);
+    }
+    Ok(all)
+}
+
+/// Where the components that runs are bound to are kept.
+#[derive(Debug, Clone)]
+pub(super) struct ComponentShelf(PathBuf);
+
+impl ComponentShelf {
+    pub(super) fn new(state_folder: &Path) -> Self {
+        Self(state_folder.join("components"))
+    }
+
+    fn place(&self, digest: Digest) -> PathBuf {
+        self.0.join(format!("{}.wasm", digest.hex()))
+    }
+
+    /// Keeps a copy of the component in `file`, and returns its digest.
+    pub(super) fn keep(&self, file: &Path) -> std::io::Result<Digest> {
+        let bytes = std::fs::read(file)?;
+        let digest = Digest::of(&bytes);
+        let place = self.place(digest);
+        if !place.exists() {
+            std::fs::create_dir_all(&self.0)?;
+            let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
+            std::fs::write(&half, &bytes)?;
+            std::fs::rename(&half, &place)?;
+        }
+        Ok(digest)
+    }
+
+    /// Puts kept components into the sandbox.
+    pub(super) async fn load(&self, sandbox: &Sandbox, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
+        for (action, digest) in components {
+            let failed = |why| StartError::Component { action: action.clone(), why };
+            sandbox.load(*digest, &self.place(*digest)).await.map_err(|error| failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The record of a manifest with its components. Its digest is over both: a rebuilt component is another revision.
+pub(super) fn new_revision(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> NewRevision {
+    let components: Vec<(String, Digest)> = components.iter().map(|(name, digest)| (name.clone(), *digest)).collect();
+    let text = json!([pipeline.text, components]).to_string();
+    NewRevision { digest: Digest::of(text.as_bytes()), manifest: pipeline.text.clone(), components }
+}
