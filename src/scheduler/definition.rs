@@ -45,7 +45,8 @@ impl Definition {
         revision: Digest,
         services: Services,
     ) -> Self {
-        let rules = pipeline.actions.iter().map(|action| Rule { run_when: action.run_when, retry: action.retry }).collect();
+        let rules =
+            pipeline.actions.iter().map(|action| Rule { run_when: action.run_when, retry: action.retry }).collect();
         let graph = Arc::new(Graph::of(&pipeline));
         Self { revision, graph, rules, components: Arc::new(components), services, pipeline }
     }
@@ -105,7 +106,11 @@ impl Definition {
             writes: action.writes.clone(),
             ancestors: self.graph.ancestors(place),
             env: action.env.clone(),
-            secrets: action.secrets.iter().map(|(name, SecretSource::Env(variable))| (name.clone(), variable.clone())).collect(),
+            secrets: action
+                .secrets
+                .iter()
+                .map(|(name, SecretSource::Env(variable))| (name.clone(), variable.clone()))
+                .collect(),
             limits: action.limits.clone(),
         })
     }
@@ -122,17 +127,22 @@ impl Definition {
 
     /// Resources in which the outputs of the action at `place` are new.
     pub(super) fn retrigger(&self, place: usize) -> Vec<String> {
-        let Some(action) = self.pipeline.actions.get(place).filter(|action| action.retrigger) else { return Vec::new() };
+        let Some(action) = self.pipeline.actions.get(place).filter(|action| action.retrigger) else {
+            return Vec::new();
+        };
         let watched = |name: &&String| self.pipeline.resource(name).is_some_and(|resource| resource.watch);
         action.writes.iter().filter(watched).cloned().collect()
     }
 }
 
-/// The resources of a pipeline, by name. Those in `reuse` with the same spec are taken over.
+/// Resources, by name.
+pub(super) type Resources = BTreeMap<String, Arc<dyn Resource>>;
+
+/// The resources of a pipeline. Those in `reuse` with the same spec are taken over.
 pub(super) fn resources(
     pipeline: &Pipeline,
-    reuse: Option<(&Pipeline, &BTreeMap<String, Arc<dyn Resource>>)>,
-) -> Result<BTreeMap<String, Arc<dyn Resource>>, ResourceError> {
+    reuse: Option<(&Pipeline, &Resources)>,
+) -> Result<Resources, ResourceError> {
     let StoreSpec::Sqlite { full_durability, .. } = pipeline.store;
     let mut all = BTreeMap::new();
     for spec in &pipeline.resources {
@@ -177,7 +187,11 @@ impl ComponentShelf {
     }
 
     /// Puts kept components into the sandbox.
-    pub(super) async fn load(&self, sandbox: &Sandbox, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
+    pub(super) async fn load(
+        &self,
+        sandbox: &Sandbox,
+        components: &BTreeMap<String, Digest>,
+    ) -> Result<(), StartError> {
         for (action, digest) in components {
             let failed = |why| StartError::Component { action: action.clone(), why };
             sandbox.load(*digest, &self.place(*digest)).await.map_err(|error| failed(error.to_string()))?;

@@ -129,16 +129,15 @@ impl Dispatcher {
             }
             Message::TakeUp(run) if work.runs.contains_key(&run) => work.again.push(run),
             Message::TakeUp(run) => self.take_up(run).await?,
-            Message::Cancel(run) => match work.runs.get(&run) {
-                Some(cancel) => {
+            Message::Cancel(run) => {
+                if let Some(cancel) = work.runs.get(&run) {
                     cancel.send_replace(true);
-                }
-                // It has no driver yet: it gets one, whose first step is to end it.
-                None => {
+                } else {
+                    // It has no driver yet: it gets one, whose first step is to end it.
                     self.waiting.retain(|waiting| waiting.detail.run.id != run);
                     self.take_up(run).await?;
                 }
-            },
+            }
             Message::Start { run, params, answer } => {
                 // Who asked may be gone; the run is there all the same.
                 let _ = answer.send(self.start_by_hand(run, params).await);
@@ -168,7 +167,10 @@ impl Dispatcher {
         let id = run.detail.run.id;
         let revision = run.detail.run.revision;
         let Some(definition) = self.definitions.get(&revision) else {
-            tracing::error!(run = run.detail.run.number, "the manifest of this run can not be used; it waits for the next start");
+            tracing::error!(
+                run = run.detail.run.number,
+                "the manifest of this run can not be used; it waits for the next start"
+            );
             return;
         };
         let (cancel, cancelled) = watch::channel(false);

@@ -137,7 +137,8 @@ impl Driver {
                 let id = attempt.fence.attempt_id;
                 let visible = make_visible(&self.shared, &self.definition, id, &files).await;
                 let message = attempt.message;
-                let outcome = if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
+                let outcome =
+                    if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
                 (outcome, if visible { Close::Published } else { Close::Left })
             }
         };
@@ -151,7 +152,13 @@ impl Driver {
         self.record_end(end.action, end.fence, end.outcome, end.close).await
     }
 
-    async fn record_end(&mut self, action: usize, fence: Fence, outcome: Outcome, close: Close) -> Result<(), StoreError> {
+    async fn record_end(
+        &mut self,
+        action: usize,
+        fence: Fence,
+        outcome: Outcome,
+        close: Close,
+    ) -> Result<(), StoreError> {
         if matches!(close, Close::Left) {
             // Whoever recovers the attempt decides what follows from it.
             return Ok(());

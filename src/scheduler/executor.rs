@@ -50,7 +50,9 @@ pub(super) async fn execute(
             let visible = make_visible(shared, definition, fence.attempt_id, &report.staged).await;
             (report.outcome, if visible { Close::Published } else { Close::Left })
         }
-        Err(error @ (StoreError::PathTaken { .. } | StoreError::Conflict(_))) => refused(definition, fence, report, &error).await,
+        Err(error @ (StoreError::PathTaken { .. } | StoreError::Conflict(_))) => {
+            refused(definition, fence, report, &error).await
+        }
         Err(error) => {
             tracing::error!(attempt = %fence.attempt_id, "failed to commit the outputs of an attempt: {error}");
             (report.outcome, Close::Left)
@@ -120,7 +122,8 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
         Outcome::TimedOut(error) => (AttemptState::TimedOut, Some(error.clone()), None),
         Outcome::Cancelled => (AttemptState::Cancelled, None, None),
         Outcome::HandedBack => {
-            let error = ErrorInfo::retryable("handed_back", "the host was stopped; the run goes on when it starts again");
+            let error =
+                ErrorInfo::retryable("handed_back", "the host was stopped; the run goes on when it starts again");
             (AttemptState::Cancelled, Some(error), None)
         }
         Outcome::Crashed => (AttemptState::Crashed, Some(crashed()), None),

@@ -87,6 +87,7 @@ pub struct Host {
     watching: CancellationToken,
     dispatcher: JoinHandle<Result<Tally, StoreError>>,
     watchers: Vec<JoinHandle<()>>,
+    ended: CancellationToken,
     grace: Duration,
 }
 
@@ -113,8 +114,13 @@ impl Host {
         let definitions = pinned(&parts, &shelf, &definition, &unfinished).await?;
         sweep(&definitions, &unfinished).await?;
 
-        let watched: Vec<String> =
-            parts.pipeline.resources.iter().filter(|resource| resource.watch).map(|resource| resource.name.clone()).collect();
+        let watched: Vec<String> = parts
+            .pipeline
+            .resources
+            .iter()
+            .filter(|resource| resource.watch)
+            .map(|resource| resource.name.clone())
+            .collect();
         let statuses = StatusBoard::new(watched.iter().cloned());
         let (to_dispatcher, messages) = mpsc::channel(MESSAGES);
         let mut pending = BTreeMap::new();
@@ -146,8 +152,13 @@ impl Host {
             components: Arc::clone(&definition.components),
             control: Arc::new(steering),
         };
-        let dispatcher = tokio::spawn(dispatcher.work());
-        Ok(Self { view, phase, watching, dispatcher, watchers, grace: options.grace })
+        let ended = CancellationToken::new();
+        let told = ended.clone().drop_guard();
+        let dispatcher = tokio::spawn(async move {
+            let _told = told;
+            dispatcher.work().await
+        });
+        Ok(Self { view, phase, watching, dispatcher, watchers, ended, grace: options.grace })
     }
 
     /// What floors above look at and steer by.
@@ -156,15 +167,9 @@ impl Host {
         self.view.clone()
     }
 
-    /// Waits until the host has ended by itself: drained, or in trouble. Cancel-safe.
-    pub async fn ended(&mut self) {
-        while !self.dispatcher.is_finished() {
-            // `JoinHandle` is a future that may be polled again only if it has not returned.
-            tokio::select! {
-                () = self.phase.closed() => return,
-                () = tokio::time::sleep(Duration::from_millis(20)) => {}
-            }
-        }
+    /// Waits until the host has ended by itself: drained, or in trouble. [`Host::stop`] tells which.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Stops: nothing new starts, what runs has the grace time to finish and is handed back then. Returns how many runs ended how.
@@ -233,7 +238,10 @@ async fn pinned(
                 definitions.insert(revision, definition);
             }
             Err(StartError::Store(error)) => return Err(error.into()),
-            Err(error) => tracing::error!(run = run.detail.run.number, "the manifest of an unfinished run can not be used: {error}"),
+            Err(error) => tracing::error!(
+                run = run.detail.run.number,
+                "the manifest of an unfinished run can not be used: {error}"
+            ),
         }
     }
     Ok(definitions)
@@ -248,8 +256,9 @@ async fn restore(
 ) -> Result<Definition, StartError> {
     let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
     let record = parts.store.revision(revision).await?.ok_or_else(missing)?;
-    let pipeline = crate::manifest::parse_pinned(&record.manifest, &parts.pipeline.file, &|name| std::env::var(name).ok())
-        .map_err(|problems| StoreError::Corrupt(problems.to_string()))?;
+    let pipeline =
+        crate::manifest::parse_pinned(&record.manifest, &parts.pipeline.file, &|name| std::env::var(name).ok())
+            .map_err(|problems| StoreError::Corrupt(problems.to_string()))?;
     let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
     shelf.load(&parts.sandbox, &components).await?;
     let known = (&*current.pipeline, &*current.services.resources);
