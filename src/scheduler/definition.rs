@@ -4,7 +4,6 @@
 //! that it began with, which are kept in the pipeline's state folder.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -16,10 +15,7 @@ use crate::manifest::{ActionSpec, Join, Pipeline, ResourceKind, SecretSource, St
 use crate::model::{ActionState, Fence, Run, RunAction};
 use crate::resource::folder::Folder;
 use crate::resource::{Resource, ResourceError};
-use crate::sandbox::{AttemptOrder, Sandbox, Services};
-use crate::store::NewRevision;
-
-use super::StartError;
+use crate::sandbox::{AttemptOrder, Services};
 
 /// A manifest in force. Cheap to clone.
 #[derive(Clone)]
@@ -157,52 +153,4 @@ pub(super) fn resources(
         all.insert(spec.name.clone(), resource);
     }
     Ok(all)
-}
-
-/// Where the components that runs are bound to are kept.
-#[derive(Debug, Clone)]
-pub(super) struct ComponentShelf(PathBuf);
-
-impl ComponentShelf {
-    pub(super) fn new(state_folder: &Path) -> Self {
-        Self(state_folder.join("components"))
-    }
-
-    fn place(&self, digest: Digest) -> PathBuf {
-        self.0.join(format!("{}.wasm", digest.hex()))
-    }
-
-    /// Keeps a copy of the component in `file`, and returns its digest.
-    pub(super) fn keep(&self, file: &Path) -> std::io::Result<Digest> {
-        let bytes = std::fs::read(file)?;
-        let digest = Digest::of(&bytes);
-        let place = self.place(digest);
-        if !place.exists() {
-            std::fs::create_dir_all(&self.0)?;
-            let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
-            std::fs::write(&half, &bytes)?;
-            std::fs::rename(&half, &place)?;
-        }
-        Ok(digest)
-    }
-
-    /// Puts kept components into the sandbox.
-    pub(super) async fn load(
-        &self,
-        sandbox: &Sandbox,
-        components: &BTreeMap<String, Digest>,
-    ) -> Result<(), StartError> {
-        for (action, digest) in components {
-            let failed = |why| StartError::Component { action: action.clone(), why };
-            sandbox.load(*digest, &self.place(*digest)).await.map_err(|error| failed(error.to_string()))?;
-        }
-        Ok(())
-    }
-}
-
-/// The record of a manifest with its components. Its digest is over both: a rebuilt component is another revision.
-pub(super) fn new_revision(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> NewRevision {
-    let components: Vec<(String, Digest)> = components.iter().map(|(name, digest)| (name.clone(), *digest)).collect();
-    let text = json!([pipeline.text, components]).to_string();
-    NewRevision { digest: Digest::of(text.as_bytes()), manifest: pipeline.text.clone(), components }
 }

@@ -10,11 +10,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::core::{Fire, Plan, Situation, plan};
-use super::definition::Definition;
 use super::driver::Driver;
+use super::library::Library;
 use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, persist};
-use crate::base::{Digest, RunId, Timestamp};
+use crate::base::{RunId, Timestamp, fault};
 use crate::model::{Pending, Run, RunState, Tick, TickOutcome};
 use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
 
@@ -61,10 +61,8 @@ pub struct Tally {
 /// Decides when runs start.
 pub(super) struct Dispatcher {
     pub(super) shared: Arc<Shared>,
-    /// What new runs are bound to.
-    pub(super) definition: Definition,
-    /// What unfinished runs are bound to.
-    pub(super) definitions: HashMap<Digest, Definition>,
+    /// What runs are bound to.
+    pub(super) library: Library,
     pub(super) statuses: StatusBoard,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) paused: bool,
@@ -103,7 +101,7 @@ impl Dispatcher {
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message, &mut work).await?;
             }
-            self.start_waiting(&mut work);
+            self.start_waiting(&mut work).await;
             let until = self.look(&mut work).await?;
             if self.draining && reconciled && work.runs.is_empty() && self.waiting.is_empty() {
                 break;
@@ -155,26 +153,22 @@ impl Dispatcher {
         Ok(())
     }
 
-    fn start_waiting(&mut self, work: &mut AtWork) {
-        let most = self.definition.pipeline.max_concurrent_runs as usize;
+    async fn start_waiting(&mut self, work: &mut AtWork) {
+        let most = self.library.current().pipeline.max_concurrent_runs as usize;
         while work.runs.len() < most {
             let Some(run) = self.waiting.pop_front() else { return };
-            self.drive(run, work);
+            self.drive(run, work).await;
         }
     }
 
-    fn drive(&self, run: UnfinishedRun, work: &mut AtWork) {
+    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) {
         let id = run.detail.run.id;
-        let revision = run.detail.run.revision;
-        let Some(definition) = self.definitions.get(&revision) else {
-            tracing::error!(
-                run = run.detail.run.number,
-                "the manifest of this run can not be used; it waits for the next start"
-            );
+        let Some(definition) = self.library.get(run.detail.run.revision).await else {
+            tracing::error!("run {} waits for the next start", run.detail.run.number);
             return;
         };
         let (cancel, cancelled) = watch::channel(false);
-        let driver = Driver::new(Arc::clone(&self.shared), definition.clone(), run.detail);
+        let driver = Driver::new(Arc::clone(&self.shared), definition, run.detail);
         work.runs.insert(id, cancel);
         work.drivers.spawn(async move { (id, driver.drive(run.attempts, cancelled).await) });
     }
@@ -191,6 +185,10 @@ impl Dispatcher {
             }
         };
         work.runs.remove(&run);
+        if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
+            // Its outputs may be inputs, and no watcher tells of them.
+            self.refresh().await?;
+        }
         match state? {
             RunState::Succeeded => work.tally.succeeded += 1,
             RunState::Failed => work.tally.failed += 1,
@@ -214,7 +212,7 @@ impl Dispatcher {
                 draining: self.draining,
                 now: self.shared.clock.now(),
             };
-            match plan(&self.definition.pipeline, situation) {
+            match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fire) => {
                     if !self.fire(fire, work).await? {
                         return Ok(None);
@@ -234,13 +232,20 @@ impl Dispatcher {
             work.last_ticks.remove(&tick.resource);
         }
         let Some(run) = self.create(RunId::new(), serde_json::json!({}), fire).await? else {
-            for (resource, pending) in &mut self.pending {
-                *pending = persist(&self.shared, || self.shared.store.pending(resource)).await?;
-            }
+            self.refresh().await?;
             return Ok(false);
         };
-        self.drive(run, work);
+        fault::point("run.created");
+        self.drive(run, work).await;
         Ok(true)
+    }
+
+    /// Asks the store what waits.
+    async fn refresh(&mut self) -> Result<(), StoreError> {
+        for (resource, pending) in &mut self.pending {
+            *pending = persist(&self.shared, || self.shared.store.pending(resource)).await?;
+        }
+        Ok(())
     }
 
     async fn create(
@@ -254,8 +259,8 @@ impl Dispatcher {
             id,
             trigger: fire.trigger,
             params,
-            revision: self.definition.revision,
-            actions: self.definition.new_actions(&fired),
+            revision: self.library.current().revision,
+            actions: self.library.current().new_actions(&fired),
             claims: fire.claims.clone(),
             ticks: fire.ticks,
         };
@@ -273,7 +278,7 @@ impl Dispatcher {
                 Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
             };
         }
-        let watched = self.definition.pipeline.resources.iter().filter(|resource| resource.watch);
+        let watched = self.library.current().pipeline.resources.iter().filter(|resource| resource.watch);
         let claims: Vec<Claim> = watched
             .map(|resource| Claim {
                 resource: resource.name.clone(),

@@ -175,6 +175,7 @@ impl Driver {
         let new = starts.iter().filter_map(|start| self.new_attempt(*start, log_from)).collect();
         let step = RunStep { actions, starts: new, run };
         let started = self.write(closing, step).await?;
+        fault::point("step.recorded");
         for (start, started) in starts.into_iter().zip(started) {
             self.spawn(start, started);
         }

@@ -1,6 +1,6 @@
 //! A host at work: starts the parts in order, recovers what the last host left, and stops them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,15 +10,16 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::View;
-use super::definition::{ComponentShelf, Definition, new_revision, resources};
+use super::definition::Definition;
 use super::dispatcher::{Dispatcher, MESSAGES, Message, Tally};
+use super::library::Library;
 use super::recorder::{Recorder, StatusBoard};
 use super::shared::{Phase, ProgressBoard, Shared};
 use super::steering::Steering;
-use crate::base::{Clock, Digest};
+use crate::base::Clock;
 use crate::manifest::Pipeline;
 use crate::resource::{Resource, ResourceError};
-use crate::sandbox::{Sandbox, Services};
+use crate::sandbox::Sandbox;
 use crate::store::logs::LogBook;
 use crate::store::{MetadataStore, StoreError, UnfinishedRun};
 
@@ -39,6 +40,9 @@ pub enum StartError {
         /// Why.
         why: String,
     },
+    /// The manifest of an unfinished run can not be read any more, as drawn for people.
+    #[error("{0}")]
+    Manifest(String),
     /// A component could not be copied to where runs are bound to it.
     #[error("failed to keep a copy of {}: {why}", file.display())]
     Keep {
@@ -108,11 +112,16 @@ impl Host {
             phase: phases,
             progress: progress.clone(),
         });
-        let shelf = ComponentShelf::new(&parts.pipeline.state_folder());
-        let definition = define(&parts, &shelf, &progress).await?;
+        let mut library = Library::open(&parts, &progress).await?;
+        let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
-        let definitions = pinned(&parts, &shelf, &definition, &unfinished).await?;
-        sweep(&definitions, &unfinished).await?;
+        let mut resources = definition.services.resources.values().cloned().collect::<Vec<_>>();
+        for run in &unfinished {
+            if let Some(definition) = library.get(run.detail.run.revision).await {
+                resources.extend(definition.services.resources.values().cloned());
+            }
+        }
+        sweep(&resources, &unfinished).await?;
 
         let watched: Vec<String> = parts
             .pipeline
@@ -129,8 +138,7 @@ impl Host {
         }
         let dispatcher = Dispatcher {
             shared: Arc::clone(&shared),
-            definition: definition.clone(),
-            definitions,
+            library,
             statuses: statuses.clone(),
             messages,
             paused: parts.store.paused().await?,
@@ -196,82 +204,11 @@ impl Host {
     }
 }
 
-/// The manifest in force, bound to its components and on record.
-async fn define(parts: &Parts, shelf: &ComponentShelf, progress: &ProgressBoard) -> Result<Definition, StartError> {
-    let mut components = BTreeMap::new();
-    for action in &parts.pipeline.actions {
-        let kept = shelf.keep(&action.component);
-        let digest = kept.map_err(|why| StartError::Keep { file: action.component.clone(), why })?;
-        components.insert(action.name.clone(), digest);
-    }
-    shelf.load(&parts.sandbox, &components).await?;
-    let revision = new_revision(&parts.pipeline, &components);
-    let digest = revision.digest;
-    parts.store.register_revision(revision, parts.clock.now()).await?;
-    let board = progress.clone();
-    let services = Services {
-        store: Arc::clone(&parts.store),
-        resources: Arc::new(resources(&parts.pipeline, None)?),
-        logs: Arc::clone(&parts.logs),
-        clock: Arc::clone(&parts.clock),
-        progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
-    };
-    Ok(Definition::new(Arc::new(parts.pipeline.clone()), components, digest, services))
-}
-
-/// The definitions that unfinished runs are bound to, and the one in force. One that can not be used any more is left out, with
-/// a word about it: its runs wait.
-async fn pinned(
-    parts: &Parts,
-    shelf: &ComponentShelf,
-    current: &Definition,
-    unfinished: &[UnfinishedRun],
-) -> Result<HashMap<Digest, Definition>, StartError> {
-    let mut definitions = HashMap::from([(current.revision, current.clone())]);
-    for run in unfinished {
-        let revision = run.detail.run.revision;
-        if definitions.contains_key(&revision) {
-            continue;
-        }
-        match restore(parts, shelf, current, revision).await {
-            Ok(definition) => {
-                definitions.insert(revision, definition);
-            }
-            Err(StartError::Store(error)) => return Err(error.into()),
-            Err(error) => tracing::error!(
-                run = run.detail.run.number,
-                "the manifest of an unfinished run can not be used: {error}"
-            ),
-        }
-    }
-    Ok(definitions)
-}
-
-/// A definition on record.
-async fn restore(
-    parts: &Parts,
-    shelf: &ComponentShelf,
-    current: &Definition,
-    revision: Digest,
-) -> Result<Definition, StartError> {
-    let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
-    let record = parts.store.revision(revision).await?.ok_or_else(missing)?;
-    let pipeline =
-        crate::manifest::parse_pinned(&record.manifest, &parts.pipeline.file, &|name| std::env::var(name).ok())
-            .map_err(|problems| StoreError::Corrupt(problems.to_string()))?;
-    let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
-    shelf.load(&parts.sandbox, &components).await?;
-    let known = (&*current.pipeline, &*current.services.resources);
-    let resources = Arc::new(resources(&pipeline, Some(known))?);
-    let services = Services { resources, ..current.services.clone() };
-    Ok(Definition::new(Arc::new(pipeline), components, revision, services))
-}
-
 /// Removes what dead attempts have staged; what was committed is kept, to be made visible.
-async fn sweep(definitions: &HashMap<Digest, Definition>, unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
+async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
     let committed = unfinished.iter().flat_map(|run| &run.attempts).filter(|attempt| attempt.files.is_some());
     let keep: Vec<_> = committed.map(|attempt| attempt.fence.attempt_id).collect();
-    for resource in definitions.values().flat_map(|definition| definition.services.resources.values()) {
+    for resource in resources {
         resource.sweep(&keep).await?;
     }
     Ok(())

@@ -15,6 +15,7 @@ mod dispatcher;
 mod driver;
 mod executor;
 mod host;
+mod library;
 mod recorder;
 mod shared;
 mod steering;
