@@ -1,1 +1,3 @@
-fn main() {}
+//! The integration tests: one binary, because each would link wasmtime again.
+
+mod manifest;
