@@ -11,6 +11,8 @@
 //! What a method has returned survives the death of the process. Whether it survives a power cut is the store's setting of
 //! durability: see DESIGN section 8, and [`Durability`].
 
+#[cfg(test)]
+mod conformance;
 mod error;
 pub mod logs;
 mod query;

@@ -95,7 +95,8 @@ mod tests {
         queue.push(1).await.unwrap();
         queue.push(2).await.unwrap();
         let mut third = Box::pin(queue.push(3));
-        assert!(futures_util::poll!(&mut third).is_pending());
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(third.as_mut().poll(&mut context).is_pending());
         assert_eq!(queue.take(10), [1, 2]);
         third.await.unwrap();
         queue.close();
