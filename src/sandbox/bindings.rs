@@ -1,5 +1,4 @@
 //! The Rust side of `wit/pipeline.wit`, made from it. The only place that does: every further one would take its share of seconds to compile.
-#![expect(clippy::pedantic, reason = "made by a macro")]
 
 wasmtime::component::bindgen!({
     path: "wit",

@@ -59,7 +59,7 @@ impl Cache {
     /// The code of a component, if it is here and whole.
     pub(super) fn load(&self, component: Digest, engine: &Engine) -> Option<Component> {
         let file = self.file(component);
-        match self.try_load(&file, engine) {
+        match try_load(&file, engine) {
             Ok(found) => Some(found),
             Err(why) => {
                 if why.kind() != io::ErrorKind::NotFound {
@@ -78,7 +78,7 @@ impl Cache {
     /// Takes code over that was written to a [scratch](Self::scratch) file. The scratch file is gone afterwards, whatever happens.
     pub(super) fn keep(&self, scratch: &Path, component: Digest, engine: &Engine) -> io::Result<Component> {
         let file = self.file(component);
-        let kept = self.put(scratch, &file).and_then(|()| self.try_load(&file, engine));
+        let kept = self.put(scratch, &file).and_then(|()| try_load(&file, engine));
         let _ = fs::remove_file(scratch);
         kept
     }
@@ -93,26 +93,27 @@ impl Cache {
         fs::rename(scratch, file)
     }
 
-    fn try_load(&self, file: &Path, engine: &Engine) -> io::Result<Component> {
-        let mut code =
-            File::options().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(file)?;
-        let found = code.metadata()?;
-        if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
-            return Err(io::Error::other("it is not a file of this user alone"));
-        }
-        let mut wanted = String::new();
-        File::open(sum_of(file))?.take(200).read_to_string(&mut wanted)?;
-        if digest_of(&mut code)?.to_string() != wanted {
-            return Err(io::Error::other("it is not what was put there"));
-        }
-        // SAFETY: the file was made by this engine's own compiler, in a folder that only this user can write to, and is whole.
-        let component = unsafe { Component::deserialize_file(engine, file) };
-        component.map_err(|why| io::Error::other(format!("{why:#}")))
-    }
-
     fn file(&self, component: Digest) -> PathBuf {
         self.folder.join(format!("{}-{}.cwasm", component.hex(), self.settings))
     }
+}
+
+/// Checks and maps one file of the cache.
+fn try_load(file: &Path, engine: &Engine) -> io::Result<Component> {
+    let mut code =
+        File::options().read(true).custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed()).open(file)?;
+    let found = code.metadata()?;
+    if !found.is_file() || found.uid() != rustix::process::geteuid().as_raw() || found.mode() & 0o022 != 0 {
+        return Err(io::Error::other("it is not a file of this user alone"));
+    }
+    let mut wanted = String::new();
+    File::open(sum_of(file))?.take(200).read_to_string(&mut wanted)?;
+    if digest_of(&mut code)?.to_string() != wanted {
+        return Err(io::Error::other("it is not what was put there"));
+    }
+    // SAFETY: the file was made by this engine's own compiler, in a folder that only this user can write to, and is whole.
+    let component = unsafe { Component::deserialize_file(engine, file) };
+    component.map_err(|why| io::Error::other(format!("{why:#}")))
 }
 
 fn sum_of(file: &Path) -> PathBuf {

@@ -35,7 +35,7 @@ pub struct CompileBounds {
 
 impl Default for CompileBounds {
     fn default() -> Self {
-        Self { wall: Duration::from_secs(600), memory: ByteSize(4 << 30) }
+        Self { wall: Duration::from_mins(10), memory: ByteSize(4 << 30) }
     }
 }
 
@@ -46,7 +46,7 @@ const MAX_BODY_BYTES: usize = 4 << 20;
 /// Most modules and components inside of a component.
 const MAX_PARTS: usize = 1_000;
 /// What is kept of what the compiler says.
-const MAX_COMPLAINT_BYTES: u64 = 4096;
+const MAX_COMPLAINT_BYTES: usize = 4096;
 
 /// Reads a component, which must have this digest, and looks at it as far as it can be done without compiling.
 pub(super) fn read(file: &Path, digest: Digest) -> Result<Vec<u8>, SandboxError> {
@@ -101,14 +101,12 @@ pub(super) fn compile(
     bytes: &[u8],
     out: &Path,
 ) -> Result<(), String> {
-    match program {
-        Some(program) => in_child(program, bounds, bytes, out),
-        None => {
-            let _ = nice(19);
-            let code = engine.precompile_component(bytes).map_err(|why| format!("{why:#}"))?;
-            write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
-        }
+    if let Some(program) = program {
+        return in_child(program, bounds, bytes, out);
     }
+    let _ = nice(19);
+    let code = engine.precompile_component(bytes).map_err(|why| format!("{why:#}"))?;
+    write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
 }
 
 /// What the program does when it is called as a compiler: bounds itself, reads a component from standard input, and writes its code to `out`. The bounds
@@ -181,13 +179,13 @@ fn converse(child: &mut Child, wall: Duration, bytes: &[u8]) -> Option<String> {
         threads.spawn(move || {
             let mut text = Vec::new();
             if let Some(mut stderr) = stderr {
-                let _ = (&mut stderr).take(MAX_COMPLAINT_BYTES).read_to_end(&mut text);
+                let _ = (&mut stderr).take(MAX_COMPLAINT_BYTES as u64).read_to_end(&mut text);
                 // To the end, so that a chatty compiler does not wait for a reader.
                 let _ = io::copy(&mut stderr, &mut io::sink());
             }
             let text = String::from_utf8_lossy(&text);
             let lines: Vec<String> = text.lines().map(|line| escape(line.as_bytes())).collect();
-            let _ = ended.send(cut(&lines.join("\n"), MAX_COMPLAINT_BYTES as usize).into_owned());
+            let _ = ended.send(cut(&lines.join("\n"), MAX_COMPLAINT_BYTES).into_owned());
         });
         threads.spawn(move || {
             if let Some(mut stdin) = stdin {

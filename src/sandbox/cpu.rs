@@ -11,44 +11,44 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of one guest. Shared between the guest's store and who polls it, on one thread at a time.
+/// CPU time of one guest, in nanoseconds. Shared between the guest's store and who polls it, on one thread at a time.
 #[derive(Debug)]
 pub(super) struct CpuMeter {
-    limit_ns: u64,
+    limit: u64,
     /// In slices that have ended.
-    used_ns: AtomicU64,
+    used: AtomicU64,
     /// What the thread's clock showed when the slice began.
-    slice_began_ns: AtomicU64,
+    slice_began: AtomicU64,
     /// In host functions, in this slice.
-    host_ns: AtomicU64,
+    host: AtomicU64,
 }
 
 impl CpuMeter {
     /// Grants `limit`.
     pub(super) fn new(limit: Duration) -> Self {
-        let limit_ns = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-        Self { limit_ns, used_ns: AtomicU64::new(0), slice_began_ns: AtomicU64::new(0), host_ns: AtomicU64::new(0) }
+        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        Self { limit, used: AtomicU64::new(0), slice_began: AtomicU64::new(0), host: AtomicU64::new(0) }
     }
 
     /// A slice begins on this thread.
     pub(super) fn begin(&self) {
-        self.slice_began_ns.store(thread_cpu_ns(), Relaxed);
-        self.host_ns.store(0, Relaxed);
+        self.slice_began.store(thread_cpu_ns(), Relaxed);
+        self.host.store(0, Relaxed);
     }
 
     /// The slice ends.
     pub(super) fn end(&self) {
-        self.used_ns.fetch_add(self.slice(), Relaxed);
+        self.used.fetch_add(self.slice(), Relaxed);
     }
 
     /// Whether more than the limit is used; during a slice.
     pub(super) fn is_over(&self) -> bool {
-        self.used_ns.load(Relaxed).saturating_add(self.slice()) > self.limit_ns
+        self.used.load(Relaxed).saturating_add(self.slice()) > self.limit
     }
 
     /// What was used in slices that have ended.
     pub(super) fn used(&self) -> Duration {
-        Duration::from_nanos(self.used_ns.load(Relaxed))
+        Duration::from_nanos(self.used.load(Relaxed))
     }
 
     /// Runs the work of a host function, whose time is not the guest's.
@@ -57,15 +57,15 @@ impl CpuMeter {
         std::future::poll_fn(|context| {
             let began = thread_cpu_ns();
             let answer = work.as_mut().poll(context);
-            self.host_ns.fetch_add(thread_cpu_ns().saturating_sub(began), Relaxed);
+            self.host.fetch_add(thread_cpu_ns().saturating_sub(began), Relaxed);
             answer
         })
         .await
     }
 
     fn slice(&self) -> u64 {
-        let since = thread_cpu_ns().saturating_sub(self.slice_began_ns.load(Relaxed));
-        since.saturating_sub(self.host_ns.load(Relaxed))
+        let since = thread_cpu_ns().saturating_sub(self.slice_began.load(Relaxed));
+        since.saturating_sub(self.host.load(Relaxed))
     }
 }
 

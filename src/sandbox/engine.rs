@@ -39,7 +39,7 @@ pub(super) const MAX_FRAMES: usize = 20;
 
 /// The engine that guests run on: with a pool of slots if the machine has the address space for it, without otherwise.
 pub(super) fn running(max_instances: u32) -> Result<Engine, SandboxError> {
-    let mut pooled = settings()?;
+    let mut pooled = settings();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
     match Engine::new(&pooled) {
         Ok(engine) => Ok(engine),
@@ -52,11 +52,11 @@ pub(super) fn running(max_instances: u32) -> Result<Engine, SandboxError> {
 
 /// An engine whose code the engine that guests run on takes, but that keeps nothing ready for guests.
 pub(super) fn compiling() -> Result<Engine, SandboxError> {
-    Engine::new(&settings()?).map_err(|why| SandboxError::Engine(format!("{why:#}")))
+    Engine::new(&settings()).map_err(|why| SandboxError::Engine(format!("{why:#}")))
 }
 
 /// All that decides what compiled code looks like. The same for every engine.
-fn settings() -> Result<Config, SandboxError> {
+fn settings() -> Config {
     let mut config = Config::new();
     config
         .epoch_interruption(true)
@@ -77,7 +77,7 @@ fn settings() -> Result<Config, SandboxError> {
     ] {
         config.wasm_features(feature, false);
     }
-    Ok(config)
+    config
 }
 
 /// Slots for `max_instances` components of any shape at once: whoever may run finds one.

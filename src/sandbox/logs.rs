@@ -62,7 +62,7 @@ impl AttemptLog {
         level: LogLevel,
         stream: LogStream,
         text: &str,
-        fields: Vec<(String, String)>,
+        fields: &[(String, String)],
     ) -> Result<(), Halt> {
         // Masked before it is split, because a secret may have several lines, and before it is escaped, because escaping changes it.
         let text = self.masker.mask_cut(text, MAX_LOG_MESSAGE_BYTES);

@@ -4,7 +4,7 @@ use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::base::bounds::{MAX_MESSAGE_BYTES, cut};
-use crate::base::escape;
+use crate::base::{ByteSize, escape};
 use crate::model::{ErrorInfo, Outcome};
 
 use super::bindings::anacostia::pipeline::types;
@@ -12,12 +12,15 @@ use super::bindings::exports::anacostia::pipeline::action;
 use super::halt::Halt;
 use super::host::GuestState;
 use super::mask::Masker;
-use super::{engine, limits};
+use super::{attempt, engine, limits};
 
 /// Longest line of the place of a trap that is kept, in bytes.
 const MAX_FRAME_BYTES: usize = 160;
 /// Longest code of an error that is kept, in bytes.
 const MAX_CODE_BYTES: usize = 60;
+
+/// What wasmtime says of a call that carries too much; the type of that error is its own.
+const PAYLOAD_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// How the guest itself ended: with a value, with an error of its own, or with a trap.
 pub(super) type Ended = wasmtime::Result<Result<action::Outcome, types::Error>>;
@@ -63,6 +66,10 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
     } else if state.memory.refused() {
         // A guest that gets no memory seldom says so: it aborts.
         limits::memory(action, limits)
+    } else if why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED) {
+        let most = ByteSize(attempt::MAX_PAYLOAD_BYTES as u64);
+        let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
+        ErrorInfo::permanent("payload_limit", message)
     } else if let Some(reached) = state.gate.reached() {
         ErrorInfo { message: format!("{}\nIt then stopped: {}", reached.message, trap(why).message), ..reached.clone() }
     } else {
@@ -95,11 +102,10 @@ fn trap(why: &wasmtime::Error) -> ErrorInfo {
 fn frames(backtrace: &WasmBacktrace) -> String {
     // The display is the only place in which names are readable.
     let text = backtrace.to_string();
-    text.lines()
-        .filter_map(|line| line.split_once(" - ").map(|(_, name)| name.trim()))
+    let names = text.lines().filter_map(|line| line.split_once(" - ").map(|(_, name)| name.trim()));
+    names
         .take(engine::MAX_FRAMES)
-        .map(|name| format!("\n  at {}", cut(&escape(name.as_bytes()), MAX_FRAME_BYTES)))
-        .collect()
+        .fold(String::new(), |all, name| all + "\n  at " + &cut(&escape(name.as_bytes()), MAX_FRAME_BYTES))
 }
 
 fn tidy(masker: &Masker, error: ErrorInfo) -> ErrorInfo {

@@ -162,7 +162,7 @@ impl GuestState {
                 break;
             }
             let page = self.services.store.runs(query.clone(), PageRequest { cursor, limit: MAX_PAGE }).await?;
-            let earlier = page.items.into_iter().filter(|run| run.number < self.order.run_number).map(past_run);
+            let earlier = page.items.iter().filter(|run| run.number < self.order.run_number).map(past_run);
             found.extend(earlier.take(limit - found.len()));
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -185,7 +185,7 @@ fn past_metric(record: MetricRecord) -> PastMetric {
     }
 }
 
-fn past_run(run: model::Run) -> PastRun {
+fn past_run(run: &model::Run) -> PastRun {
     PastRun {
         run_id: run.id.to_string(),
         run_number: run.number,

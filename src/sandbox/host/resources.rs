@@ -20,13 +20,15 @@ use super::access::CallError;
 const MAX_OUTPUTS: usize = 50_000;
 
 /// An open reader.
-pub(crate) struct ReaderEntry {
+#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
+pub struct ReaderEntry {
     artifact: Artifact,
     content: Box<dyn Reader>,
 }
 
 /// An open writer.
-pub(crate) struct WriterEntry {
+#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
+pub struct WriterEntry {
     id: ArtifactId,
     resource: String,
     path: String,

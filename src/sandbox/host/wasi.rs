@@ -123,7 +123,7 @@ impl OutputLines {
     }
 
     fn say(&self, line: &[u8]) -> Result<(), Halt> {
-        self.log.say(LogLevel::Info, self.stream, &String::from_utf8_lossy(line), Vec::new())
+        self.log.say(LogLevel::Info, self.stream, &String::from_utf8_lossy(line), &[])
     }
 }
 
