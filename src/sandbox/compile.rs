@@ -39,7 +39,7 @@ impl Default for CompileBounds {
     }
 }
 
-/// Most functions of a component: five times as many as a Python interpreter has.
+/// Most functions of a component: several times as many as an interpreter with its library has.
 const MAX_FUNCTIONS: u32 = 200_000;
 /// Longest body of a function. The compiler's time and memory grow faster than it.
 const MAX_BODY_BYTES: usize = 4 << 20;

@@ -82,7 +82,11 @@ fn trap(why: &wasmtime::Error) -> ErrorInfo {
     if let Some(I32Exit(status)) = why.downcast_ref::<I32Exit>() {
         return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning from `run`"));
     }
-    let place = why.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let Some(place) = why.downcast_ref::<WasmBacktrace>() else {
+        // Nothing of it ran: the host could not give it what it needs.
+        return ErrorInfo::retryable("unavailable", format!("it could not be started: {why:#}"));
+    };
+    let place = frames(place);
     let (code, what) = match why.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => (
             "stack_overflow",

@@ -12,6 +12,7 @@ mod fakes;
 mod guests;
 mod hostile;
 mod loading;
+mod logging;
 mod measure;
 mod stopping;
 mod working;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use anacostia::base::{AttemptId, Digest, RunId, SystemClock};
 use anacostia::manifest::Limits;
-use anacostia::model::{ErrorInfo, Facts, Fence, Outcome};
+use anacostia::model::{ErrorInfo, Facts, Fence, LogLine, LogPosition, Outcome};
 use anacostia::resource::Resource;
 use anacostia::sandbox::{AttemptOrder, AttemptReport, Progress, Sandbox, SandboxConfig, Services, Stop};
 use anacostia::store::logs::LogBook;
@@ -81,7 +82,7 @@ impl Bench {
         let services = Services {
             store: store.clone(),
             resources: Arc::new(BTreeMap::from(resources)),
-            logs: Arc::new(log_book(&folder)),
+            logs: Arc::new(LogBook::open(&folder.path().join("logs")).unwrap()),
             clock: Arc::new(SystemClock),
             progress: Arc::new(move |_, progress| sink.lock().unwrap().push(progress)),
         };
@@ -143,8 +144,10 @@ impl Bench {
     }
 }
 
-fn log_book(_folder: &TempDir) -> LogBook {
-    LogBook {}
+/// The lines of an attempt, stream and text.
+fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
+    let start = LogPosition::default();
+    bench.services.logs.read(order.fence.attempt_id, start, None, None, 1000).unwrap().items
 }
 
 /// The error of an attempt that failed.

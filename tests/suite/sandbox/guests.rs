@@ -32,10 +32,19 @@ pub fn rust(name: &str) -> PathBuf {
 /// A component around a core module written as text. The module imports what it likes of `wit/pipeline.wit`, and exports `memory`, `cabi_realloc` and
 /// `anacostia:pipeline/action@0.1.0#run`.
 pub fn text(module: &str) -> Vec<u8> {
+    in_world(module, None)
+}
+
+/// [`text`] in another world: the text of a WIT package, and the name of a world in it.
+pub fn in_world(module: &str, world: Option<(&str, &str)>) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit/pipeline.wit");
-    let package = resolve.push_path(&wit).expect("the contract parses").0;
-    let world = resolve.select_world(&[package], Some("guest")).expect("it has a world");
+    let contract = resolve.push_path(&wit).expect("the contract parses").0;
+    let (package, world) = match world {
+        Some((text, world)) => (resolve.push_str("world.wit", text).expect("the world parses"), world),
+        None => (contract, "guest"),
+    };
+    let world = resolve.select_world(&[package], Some(world)).expect("it has a world");
     let mut module = wat::parse_str(module).expect("the module is well-formed");
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("the module fits the world");
     ComponentEncoder::default().module(&module).and_then(|mut encoder| encoder.encode()).expect("it is a component")
