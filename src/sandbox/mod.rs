@@ -1,29 +1,265 @@
 //! Floor 5: running one component, within its grants and limits.
+//!
+//! A [`Sandbox`] is one engine, the thread that ticks its epochs, and a few executor threads. Each attempt gets a fresh store and a fresh instance, so
+//! nothing of one is left to the next. A guest runs in slices of a few milliseconds: at the end of each, the other guests of its thread, the clock and whoever
+//! wants to stop it have their turn, so a guest that spins harms nobody, on one core too.
+//!
+//! What is enforced, and where: memory in `limiter`, CPU time in `cpu`, wall time and stopping in `attempt`, output, handles and grants in `host::access`, log
+//! in `logs`, payload and handles of the component model by wasmtime, compilation in `compile`. A limit that is reached ends as an error that names it and
+//! the key that raises it (`limits`).
+//!
+//! Rejected: a process for each guest (a fresh instance takes microseconds, a process a millisecond, and memory of its own), and fuel (see `cpu`).
 
+mod attempt;
+mod bindings;
+mod cache;
+mod compile;
+mod cpu;
+mod engine;
+mod error;
+mod executor;
+mod halt;
+mod host;
+mod limiter;
+mod limits;
+mod logs;
+mod mask;
 mod order;
+mod outcome;
+mod progress;
 
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use wasmtime::Engine;
+use wasmtime::component::{Component, Linker};
+
+use crate::base::{AttemptId, Clock, Digest};
+use crate::model::{ErrorInfo, Outcome};
+use crate::resource::Resource;
+use crate::store::MetadataStore;
+use crate::store::logs::LogBook;
+
+use attempt::Attempt;
+use bindings::GuestPre;
+use cache::Cache;
+use engine::Ticker;
+use executor::Executors;
+use host::GuestState;
+
+pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
+pub use error::SandboxError;
 pub use order::{AttemptOrder, AttemptReport, CANCEL_GRACE, MAX_DENIALS, Progress, Stop, StopSignal};
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::Arc;
-pub struct Sandbox;
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct SandboxError;
+/// Most components that are loaded at once; others wait.
+const MAX_LOADS: usize = 2;
+
+/// How a sandbox is built.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// Where compiled code is kept. Made if need be; closed to other users.
+    pub cache_folder: PathBuf,
+    /// Threads that guests run on; at least 1.
+    pub executors: usize,
+    /// Guests at once, 1 to 1,000; others wait.
+    pub max_instances: u32,
+    /// The program that is called as a compiler (see [`compiler_main`]): [`this_program`] in the `anacostia` binary. Without it, code is compiled on a
+    /// thread of this process, with time and memory unbounded.
+    pub compiler: Option<PathBuf>,
+    /// Bounds of one compilation.
+    pub compile: CompileBounds,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        Self {
+            cache_folder: default_cache_folder(),
+            executors: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            max_instances: 64,
+            compiler: None,
+            compile: CompileBounds::default(),
+        }
+    }
+}
+
+/// `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/…`; without a home, a folder of this user under the folder for temporary files.
+fn default_cache_folder() -> PathBuf {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    let user = rustix::process::geteuid().as_raw();
+    let cache = cache.unwrap_or_else(|| std::env::temp_dir().join(format!("cache-{user}")));
+    cache.join("anacostia").join("compiled")
+}
+
+/// What host functions work on.
 #[derive(Clone)]
 pub struct Services {
-    pub store: Arc<dyn crate::store::MetadataStore>,
-    pub resources: Arc<BTreeMap<String, Arc<dyn crate::resource::Resource>>>,
-    pub logs: Arc<crate::store::logs::LogBook>,
-    pub clock: Arc<dyn crate::base::Clock>,
-    pub progress: Arc<dyn Fn(crate::base::AttemptId, Progress) + Send + Sync>,
+    /// What is on record.
+    pub store: Arc<dyn MetadataStore>,
+    /// Where data lies, by name.
+    pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
+    /// Log lines.
+    pub logs: Arc<LogBook>,
+    /// Time for records.
+    pub clock: Arc<dyn Clock>,
+    /// Told how far attempts say they are, at most ten times a second each. Must not block.
+    pub progress: Arc<dyn Fn(AttemptId, Progress) + Send + Sync>,
 }
+
+/// Runs components. Dropped, it stops its guests and its threads.
+pub struct Sandbox {
+    // Before the ticker, which ends the last slices of their guests.
+    executors: Executors,
+    shared: Arc<Shared>,
+    slots: Semaphore,
+    loads: Semaphore,
+}
+
+/// What loading threads and attempts need.
+struct Shared {
+    engine: Engine,
+    ticker: Arc<Ticker>,
+    linker: Linker<GuestState>,
+    cache: Cache,
+    compiler: Option<PathBuf>,
+    bounds: CompileBounds,
+    components: RwLock<HashMap<Digest, GuestPre<GuestState>>>,
+    /// One component is compiled at a time: a compiler takes all cores that it gets.
+    compiling: Mutex<()>,
+}
+
 impl Sandbox {
-    pub async fn load(&self, _d: crate::base::Digest, _f: &Path) -> Result<(), SandboxError> {
-        Err(SandboxError)
+    /// A sandbox with no component in it.
+    ///
+    /// # Errors
+    /// When this machine can not run it, or the cache folder can not be used.
+    pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
+        let max_instances = config.max_instances.clamp(1, 1_000);
+        let engine = engine::running(max_instances)?;
+        let mut linker = Linker::new(&engine);
+        host::link(&mut linker)?;
+        let ticker = Ticker::start(engine.clone())
+            .map_err(|why| SandboxError::Engine(format!("the thread that ticks can not be started: {why}")))?;
+        let shared = Shared {
+            cache: Cache::open(&config.cache_folder, &engine)?,
+            engine,
+            ticker: Arc::new(ticker),
+            linker,
+            compiler: config.compiler,
+            bounds: config.compile,
+            components: RwLock::default(),
+            compiling: Mutex::default(),
+        };
+        Ok(Self {
+            executors: Executors::start(config.executors)?,
+            shared: Arc::new(shared),
+            slots: Semaphore::new(usize::try_from(max_instances).unwrap_or(1)),
+            loads: Semaphore::new(MAX_LOADS),
+        })
     }
-    pub async fn run(&self, _o: AttemptOrder, _s: &Services, _stop: StopSignal) -> AttemptReport {
-        std::process::exit(1)
+
+    /// Makes the component in `file` ready to run: from the cache, or by compiling it. Afterwards orders may name it. Bounded in size, time and
+    /// memory; blocks no thread of the caller. The second time, nothing happens.
+    ///
+    /// # Errors
+    /// When the file is not the component of this digest, or can not be run here.
+    pub async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
+        if self.shared.component(digest).is_some() {
+            return Ok(());
+        }
+        let _turn = self.loads.acquire().await.map_err(|_| SandboxError::Closing)?;
+        let (done, wait) = oneshot::channel();
+        let (shared, file) = (Arc::clone(&self.shared), file.to_owned());
+        std::thread::Builder::new()
+            .name("load".to_owned())
+            .spawn(move || {
+                let _ = done.send(shared.load(digest, &file));
+            })
+            .map_err(|why| SandboxError::Engine(format!("no thread for loading can be started: {why}")))?;
+        wait.await.unwrap_or(Err(SandboxError::Closing))
+    }
+
+    /// Drops a component. Attempts that are at work with it go on.
+    pub fn forget(&self, digest: Digest) {
+        self.shared.components.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+    }
+
+    /// Runs one attempt on an executor thread, as soon as there is a slot. Never fails: what goes wrong is in the report. Unless that is `Done` or
+    /// `Skip`, nothing is staged any more when this returns. Dropped, it stops the guest, and discards what is staged.
+    pub async fn run(&self, order: AttemptOrder, services: &Services, mut stop: StopSignal) -> AttemptReport {
+        let slot = tokio::select! {
+            biased;
+            asked = attempt::asked_to_stop(&mut stop, false) => {
+                let outcome = if asked == Stop::Cancel { Outcome::Cancelled } else { Outcome::HandedBack };
+                return attempt::ended_early(services, outcome);
+            }
+            slot = self.slots.acquire() => slot,
+        };
+        let (Ok(_slot), Some(component)) = (slot, self.shared.component(order.component)) else {
+            let message = format!("the component {} is not loaded", order.component);
+            return attempt::ended_early(services, Outcome::Failed(ErrorInfo::permanent("failed", message)));
+        };
+        let order = Arc::new(order);
+        let gone = CancellationToken::new();
+        let _gone_when_dropped = gone.clone().drop_guard();
+        let attempt = Attempt {
+            engine: self.shared.engine.clone(),
+            ticker: Arc::clone(&self.shared.ticker),
+            component,
+            order: Arc::clone(&order),
+            services: services.clone(),
+            stop,
+            gone,
+        };
+        let failed = match self.executors.spawn(attempt.run()) {
+            Some(work) => match work.await {
+                Ok(report) => return report,
+                Err(why) => why.is_panic(),
+            },
+            None => false,
+        };
+        attempt::discard(&order, services, order.writes.iter()).await;
+        let message = "the host failed while it ran the attempt: this is a fault in Anacostia, please report it";
+        let outcome =
+            if failed { Outcome::Failed(ErrorInfo::permanent("failed", message)) } else { Outcome::HandedBack };
+        attempt::ended_early(services, outcome)
+    }
+}
+
+impl Shared {
+    fn component(&self, digest: Digest) -> Option<GuestPre<GuestState>> {
+        self.components.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
+    }
+
+    /// On a thread of its own.
+    fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
+        let bytes = compile::read(file, digest)?;
+        let component = match self.cache.load(digest, &self.engine) {
+            Some(component) => component,
+            None => self.compile(digest, &bytes)?,
+        };
+        let misfit = |why: wasmtime::Error| SandboxError::Link { component: digest, why: format!("{why:#}") };
+        let ready = self.linker.instantiate_pre(&component).and_then(GuestPre::new).map_err(misfit)?;
+        self.components.write().unwrap_or_else(PoisonError::into_inner).insert(digest, ready);
+        Ok(())
+    }
+
+    fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, SandboxError> {
+        let _turn = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
+        // Someone may have compiled it while this one waited for its turn.
+        if let Some(component) = self.cache.load(digest, &self.engine) {
+            return Ok(component);
+        }
+        let failed = |why: String| SandboxError::Compile { component: digest, why };
+        let scratch = self.cache.scratch();
+        let compiled = compile::compile(&self.engine, self.compiler.as_deref(), self.bounds, bytes, &scratch);
+        if let Err(why) = compiled {
+            let _ = std::fs::remove_file(&scratch);
+            return Err(failed(why));
+        }
+        self.cache.keep(&scratch, digest, &self.engine).map_err(|why| failed(why.to_string()))
     }
 }

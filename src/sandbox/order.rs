@@ -93,3 +93,30 @@ pub struct Progress {
     /// For people; escaped and masked.
     pub message: String,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::base::AttemptId;
+
+    /// An order with nothing granted.
+    pub(in crate::sandbox) fn order() -> AttemptOrder {
+        AttemptOrder {
+            pipeline: "test".to_owned(),
+            run_id: RunId::new(),
+            run_number: 1,
+            trigger: "a test".to_owned(),
+            action: "act".to_owned(),
+            number: 1,
+            fence: Fence { attempt_id: AttemptId::new(), epoch: 1, token: 1 },
+            component: Digest::of(b""),
+            params: "{}".to_owned(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            ancestors: Vec::new(),
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            limits: Limits::default(),
+        }
+    }
+}

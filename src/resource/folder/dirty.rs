@@ -144,7 +144,9 @@ impl Dirty {
         let Some(path) = event.paths.first() else { return false };
         let Ok(path) = path.strip_prefix(&self.root) else { return false };
         let about = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Create(CreateKind::Folder) => About::Now,
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Create(CreateKind::Folder) => {
+                About::Now
+            }
             EventKind::Modify(ModifyKind::Metadata(_)) => About::Now,
             EventKind::Remove(_) => About::Now,
             EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => About::Later,

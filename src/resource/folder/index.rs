@@ -86,11 +86,9 @@ impl Change {
                 stamp: entry.stamp().to_string(),
             },
             Self::Gone(path) | Self::OddGone(path) => Observation::Gone { path: path.to_string() },
-            Self::Moved(from, to, entry) => Observation::Renamed {
-                from: from.to_string(),
-                to: to.to_string(),
-                stamp: entry.stamp().to_string(),
-            },
+            Self::Moved(from, to, entry) => {
+                Observation::Renamed { from: from.to_string(), to: to.to_string(), stamp: entry.stamp().to_string() }
+            }
             Self::Odd(path, stamp, reason) => {
                 Observation::Ignored { path: path.to_string(), reason: reason.clone(), stamp: stamp.to_string() }
             }
@@ -114,8 +112,7 @@ impl Index {
         // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
         index.files = known.iter().filter_map(|known| known_file(known)).collect();
         let odd = known.into_iter().filter(|known| known.state == ArtifactState::Ignored);
-        index.odd =
-            odd.map(|known| (known.path.into(), OddEntry { stamp: known.stamp.into(), seen: 0 })).collect();
+        index.odd = odd.map(|known| (known.path.into(), OddEntry { stamp: known.stamp.into(), seen: 0 })).collect();
         index
     }
 

@@ -52,7 +52,9 @@ impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Lost(match error.kind() {
             io::ErrorKind::NotFound => format!("the folder is not there ({error}): it is watched again when it is"),
-            io::ErrorKind::PermissionDenied => format!("the folder can not be read ({error}): give this user access to it"),
+            io::ErrorKind::PermissionDenied => {
+                format!("the folder can not be read ({error}): give this user access to it")
+            }
             _ => format!("the folder can not be read: {error}"),
         })
     }
@@ -221,7 +223,8 @@ impl Observer {
             // Whatever it waited for has happened.
             self.waiting.done(path);
         }
-        let late: Vec<_> = taken.late.into_iter().filter(|path| !self.waiting.has(path) || root.stat(path).is_err()).collect();
+        let late: Vec<_> =
+            taken.late.into_iter().filter(|path| !self.waiting.has(path) || root.stat(path).is_err()).collect();
         let told: HashSet<OsString> = taken.now.into_iter().chain(late).chain(self.waiting.take(now)).collect();
         let mut todo = BTreeSet::new();
         for path in told {
@@ -311,7 +314,9 @@ fn why_lost(lost: &Lost) -> String {
     match lost {
         Lost::Set => "more changed at once than is watched one by one".to_owned(),
         Lost::Queue => "the system's queue of events has overflowed (fs.inotify.max_queued_events)".to_owned(),
-        Lost::Limit => "there are more folders than the system lets us watch: raise fs.inotify.max_user_watches".to_owned(),
+        Lost::Limit => {
+            "there are more folders than the system lets us watch: raise fs.inotify.max_user_watches".to_owned()
+        }
         Lost::Failed(why) => format!("events could not be read: {why}"),
     }
 }

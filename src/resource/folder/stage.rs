@@ -168,7 +168,8 @@ impl Writer for FileWriter {
         let stamp = self.stamp().map_err(|error| self.about().unavailable("finish", error))?;
         if self.sync {
             self.file.sync_all().map_err(|error| self.about().unavailable("sync", error))?;
-            sync_parents(&self.staged.root, &self.staged.path).map_err(|error| self.about().unavailable("sync", error))?;
+            sync_parents(&self.staged.root, &self.staged.path)
+                .map_err(|error| self.about().unavailable("sync", error))?;
         }
         fault::point("stage.finished");
         self.staged.keep = true;

@@ -1,0 +1,212 @@
+//! The one engine, its settings, and the thread that ticks its epochs.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails, WasmFeatures,
+};
+
+use super::SandboxError;
+
+/// How long a guest runs before it makes way for the others of its thread.
+pub(super) const TICK: Duration = Duration::from_millis(2);
+/// Ticks without a guest after which the ticking thread goes to sleep.
+const IDLE_TICKS: u32 = 25;
+/// Stack of a guest's own frames. Beyond it: `stack_overflow`.
+const MAX_WASM_STACK_BYTES: usize = 1 << 20;
+/// Stack of a guest with the host functions that it is in.
+const STACK_BYTES: usize = 2 << 20;
+/// Address space of a memory, and of the guard after it: with these, most accesses need no bounds check.
+const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+const MEMORY_GUARD_BYTES: u64 = 32 << 20;
+/// Core instances and tables in one component: Python needs about 14, JavaScript several.
+const MAX_CORE_INSTANCES: u32 = 60;
+/// Memories in one component.
+const MAX_MEMORIES: u32 = 4;
+/// Elements of a table.
+const MAX_TABLE_ELEMENTS: usize = 40_000;
+/// What an unused slot keeps resident, so that the next guest in it has no page faults.
+const KEEP_MEMORY_BYTES: usize = 1 << 20;
+const KEEP_TABLE_BYTES: usize = 64 << 10;
+const KEEP_STACK_BYTES: usize = 64 << 10;
+/// Unused slots that keep anything at all: what the process holds on to while idle.
+const MAX_WARM_SLOTS: u32 = 8;
+/// Frames that are kept of the place of a trap.
+pub(super) const MAX_FRAMES: usize = 20;
+
+/// The engine that guests run on: with a pool of slots if the machine has the address space for it, without otherwise.
+pub(super) fn running(max_instances: u32) -> Result<Engine, SandboxError> {
+    let mut pooled = settings();
+    pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
+    match Engine::new(&pooled) {
+        Ok(engine) => Ok(engine),
+        Err(why) => {
+            tracing::warn!("guests run without a pool of memories, and start more slowly: {why:#}");
+            compiling()
+        }
+    }
+}
+
+/// An engine whose code the engine that guests run on takes, but that keeps nothing ready for guests.
+pub(super) fn compiling() -> Result<Engine, SandboxError> {
+    Engine::new(&settings()).map_err(|why| SandboxError::Engine(format!("{why:#}")))
+}
+
+/// All that decides what compiled code looks like. The same for every engine.
+fn settings() -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .memory_reservation(MEMORY_RESERVATION_BYTES)
+        .memory_guard_size(MEMORY_GUARD_BYTES)
+        .max_wasm_stack(MAX_WASM_STACK_BYTES)
+        .async_stack_size(STACK_BYTES)
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(MAX_FRAMES));
+    // Shared memory would escape the limit, 64-bit memories the address space of a slot.
+    for feature in [
+        WasmFeatures::THREADS,
+        WasmFeatures::SHARED_EVERYTHING_THREADS,
+        WasmFeatures::MEMORY64,
+        WasmFeatures::CUSTOM_PAGE_SIZES,
+        WasmFeatures::STACK_SWITCHING,
+    ] {
+        config.wasm_features(feature, false);
+    }
+    config
+}
+
+/// Slots for `max_instances` components of any shape at once: whoever may run finds one.
+fn pool(max_instances: u32) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(max_instances)
+        .total_stacks(max_instances)
+        .total_core_instances(max_instances.saturating_mul(MAX_CORE_INSTANCES))
+        .total_tables(max_instances.saturating_mul(MAX_CORE_INSTANCES))
+        .total_memories(max_instances.saturating_mul(MAX_MEMORIES))
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_tables_per_component(MAX_CORE_INSTANCES)
+        .max_tables_per_module(8)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_memories_per_module(MAX_MEMORIES)
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .linear_memory_keep_resident(KEEP_MEMORY_BYTES)
+        .table_keep_resident(KEEP_TABLE_BYTES)
+        .async_stack_keep_resident(KEEP_STACK_BYTES)
+        .max_unused_warm_slots(MAX_WARM_SLOTS)
+        .pagemap_scan(Enabled::Auto);
+    pool
+}
+
+/// Ticks the engine's epochs on a thread of its own while a guest runs, and sleeps while none does.
+#[derive(Debug)]
+pub(super) struct Ticker {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Guests that are on a CPU at the moment.
+    running: AtomicUsize,
+    asleep: AtomicBool,
+    stop: AtomicBool,
+}
+
+impl Ticker {
+    /// Starts the thread.
+    pub(super) fn start(engine: Engine) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("epochs".to_owned()).spawn(move || tick(&engine, &of_thread))?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// A guest begins a slice.
+    pub(super) fn enter(&self) {
+        self.shared.running.fetch_add(1, SeqCst);
+        // The ticking thread says that it sleeps before it looks at `running` for the last time: one of the two sees the other.
+        if self.shared.asleep.load(SeqCst)
+            && let Some(thread) = &self.thread
+        {
+            thread.thread().unpark();
+        }
+    }
+
+    /// It ends it.
+    pub(super) fn leave(&self) {
+        self.shared.running.fetch_sub(1, SeqCst);
+    }
+
+    #[cfg(test)]
+    fn sleeps(&self) -> bool {
+        self.shared.asleep.load(SeqCst)
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+fn tick(engine: &Engine, shared: &Shared) {
+    let mut idle = 0;
+    while !shared.stop.load(SeqCst) {
+        idle = if shared.running.load(SeqCst) == 0 { idle + 1 } else { 0 };
+        if idle >= IDLE_TICKS {
+            shared.asleep.store(true, SeqCst);
+            while shared.running.load(SeqCst) == 0 && !shared.stop.load(SeqCst) {
+                thread::park();
+            }
+            shared.asleep.store(false, SeqCst);
+            idle = 0;
+        }
+        thread::sleep(TICK);
+        engine.increment_epoch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::time::Instant;
+
+    use super::*;
+
+    fn compatibility(engine: &Engine) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    #[test]
+    fn code_of_the_compiling_engine_fits_the_running_one() {
+        assert_eq!(compatibility(&compiling().unwrap()), compatibility(&running(4).unwrap()));
+    }
+
+    #[test]
+    fn the_ticker_sleeps_while_no_guest_runs_and_wakes_when_one_does() {
+        let ticker = Ticker::start(compiling().unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let wait_until = |asleep: bool| {
+            while ticker.sleeps() != asleep {
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        wait_until(true);
+        ticker.enter();
+        wait_until(false);
+        ticker.leave();
+        wait_until(true);
+    }
+}

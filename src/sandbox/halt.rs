@@ -1,0 +1,35 @@
+//! What stops a guest from the host's side, as an error that travels through wasm as a trap and comes out typed.
+
+use crate::manifest::Limits;
+use crate::model::ErrorInfo;
+
+use super::limits;
+
+/// Why the host stopped a guest in the middle.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Halt {
+    /// Its CPU time is used up.
+    #[error("the limit of CPU time is reached")]
+    Cpu,
+    /// Its log is full.
+    #[error("the limit of the log is reached")]
+    Log,
+    /// Its lines can not be kept.
+    #[error("its log can not be written: {0}")]
+    LogUnwritable(String),
+    /// Another host has taken over.
+    #[error("{0}")]
+    Fenced(String),
+}
+
+impl Halt {
+    /// The attempt's error.
+    pub(super) fn error(&self, action: &str, limits: &Limits) -> ErrorInfo {
+        match self {
+            Self::Cpu => limits::cpu(action, limits),
+            Self::Log => limits::log(action, limits),
+            Self::LogUnwritable(_) => ErrorInfo::retryable("unavailable", self.to_string()),
+            Self::Fenced(why) => ErrorInfo::permanent("fenced", why),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The gate: the one place that every host function of `anacostia:pipeline` goes through. It checks the grant, counts, and notes what was
+//! used and what was refused. Lineage is what it has noted: an action never declares it.
+
+use std::collections::BTreeMap;
+
+use wasmtime::component::ResourceTableError;
+
+use crate::base::bounds::cut;
+use crate::base::{ArtifactId, escape};
+use crate::manifest::Limits;
+use crate::model::{Access, AccessKind, Denial, ErrorInfo};
+use crate::resource::ResourceError;
+use crate::sandbox::halt::Halt;
+use crate::sandbox::order::{AttemptOrder, MAX_DENIALS};
+use crate::sandbox::{bindings::anacostia::pipeline::types, limits};
+use crate::store::StoreError;
+
+/// Longest target of a denial that is kept, in bytes.
+const MAX_TARGET_BYTES: usize = 200;
+
+/// How a host function ends if not well.
+#[derive(Debug)]
+pub(crate) enum CallError {
+    /// The guest is told why.
+    Refused(ErrorInfo),
+    /// The guest is stopped.
+    Halted(Halt),
+    /// The guest broke the rules of the component model, such as using a handle that it does not have: it is stopped.
+    Broken(wasmtime::Error),
+}
+
+impl CallError {
+    /// An error with this code that trying again does not mend.
+    pub(super) fn refused(code: &str, message: impl Into<String>) -> Self {
+        Self::Refused(ErrorInfo::permanent(code, message))
+    }
+
+    /// An argument out of its bounds.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::refused("invalid", message)
+    }
+
+    /// For the generated bindings: an error for the guest, or a trap.
+    pub(super) fn into_wit(self, gate: &Gate) -> wasmtime::Result<types::Error> {
+        match self {
+            Self::Refused(ErrorInfo { code, message, retryable }) => {
+                // The guest must find the codes of the contract; which limit it was is for the record.
+                let code = if gate.reached.as_ref().is_some_and(|reached| reached.code == code) {
+                    "limit".to_owned()
+                } else {
+                    code
+                };
+                Ok(types::Error { code, message, retryable })
+            }
+            Self::Halted(halt) => Err(wasmtime::Error::new(halt)),
+            Self::Broken(why) => Err(why),
+        }
+    }
+}
+
+impl From<Halt> for CallError {
+    fn from(halt: Halt) -> Self {
+        Self::Halted(halt)
+    }
+}
+
+impl From<ResourceTableError> for CallError {
+    fn from(why: ResourceTableError) -> Self {
+        Self::Broken(why.into())
+    }
+}
+
+impl From<StoreError> for CallError {
+    fn from(why: StoreError) -> Self {
+        match why {
+            StoreError::Fenced { .. } => Self::Halted(Halt::Fenced(why.to_string())),
+            StoreError::PathTaken { .. } => Self::refused("already-exists", why.to_string()),
+            StoreError::Invalid(_) => Self::refused("invalid", why.to_string()),
+            StoreError::Unavailable { .. } | StoreError::InUse { .. } => {
+                Self::Refused(ErrorInfo::retryable("unavailable", why.to_string()))
+            }
+            StoreError::Conflict(_) | StoreError::Corrupt(_) => Self::refused("failed", why.to_string()),
+        }
+    }
+}
+
+/// What one attempt may do, and what it did.
+#[derive(Debug)]
+pub(in crate::sandbox) struct Gate {
+    action: String,
+    reads: Vec<String>,
+    writes: Vec<String>,
+    limits: Limits,
+    calls: u64,
+    bytes_read: u64,
+    bytes_written: u64,
+    open_handles: u32,
+    accesses: BTreeMap<(ArtifactId, bool), (u64, u64)>,
+    denials: Vec<Denial>,
+    changed: Option<ErrorInfo>,
+    reached: Option<ErrorInfo>,
+}
+
+impl Gate {
+    /// The gate of an attempt.
+    pub(in crate::sandbox) fn new(order: &AttemptOrder) -> Self {
+        Self {
+            action: order.action.clone(),
+            reads: order.reads.clone(),
+            writes: order.writes.clone(),
+            limits: order.limits.clone(),
+            calls: 0,
+            bytes_read: 0,
+            bytes_written: 0,
+            open_handles: 0,
+            accesses: BTreeMap::new(),
+            denials: Vec::new(),
+            changed: None,
+            reached: None,
+        }
+    }
+
+    /// A host function begins.
+    pub(super) fn enter(&mut self) {
+        self.calls += 1;
+    }
+
+    /// Whether the grants allow reading a resource.
+    pub(super) fn may_read(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
+        if self.reads.iter().any(|granted| granted == resource) {
+            return Ok(());
+        }
+        Err(self.deny_resource(call, resource, "read", "reads", &self.reads.clone()))
+    }
+
+    /// Whether the grants allow writing to a resource.
+    pub(super) fn may_write(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
+        if self.writes.iter().any(|granted| granted == resource) {
+            return Ok(());
+        }
+        Err(self.deny_resource(call, resource, "write to", "writes", &self.writes.clone()))
+    }
+
+    /// Notes that a call was denied, and what the guest is told.
+    pub(super) fn deny(&mut self, call: &str, target: &str, message: String) -> ErrorInfo {
+        if self.denials.len() < MAX_DENIALS {
+            let target = escape(cut(target, MAX_TARGET_BYTES).as_bytes());
+            self.denials.push(Denial { call: call.to_owned(), target, message: message.clone() });
+        }
+        ErrorInfo::permanent("denied", message)
+    }
+
+    /// A reader or writer is opened.
+    pub(super) fn open_handle(&mut self) -> Result<(), CallError> {
+        if self.open_handles >= self.limits.handles {
+            return Err(self.limit_reached(limits::handles(&self.action, &self.limits)));
+        }
+        self.open_handles += 1;
+        Ok(())
+    }
+
+    /// A reader or writer is closed.
+    pub(super) fn close_handle(&mut self) {
+        self.open_handles = self.open_handles.saturating_sub(1);
+    }
+
+    /// Bytes are about to be written.
+    pub(super) fn take_output(&mut self, bytes: usize) -> Result<(), CallError> {
+        let written = self.bytes_written.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if written > self.limits.output_bytes {
+            return Err(self.limit_reached(limits::output(&self.action, &self.limits)));
+        }
+        self.bytes_written = written;
+        Ok(())
+    }
+
+    /// `names` names of metrics are in use.
+    pub(super) fn check_metric_names(&mut self, names: usize) -> Result<(), CallError> {
+        if u64::try_from(names).unwrap_or(u64::MAX) > u64::from(self.limits.metric_names) {
+            return Err(self.limit_reached(limits::metric_names(&self.action, &self.limits)));
+        }
+        Ok(())
+    }
+
+    /// A limit is reached: the guest is told, and if it then fails over it, the record says which limit it was.
+    pub(super) fn limit_reached(&mut self, error: ErrorInfo) -> CallError {
+        self.reached = Some(error.clone());
+        CallError::Refused(error)
+    }
+
+    /// Bytes of an artifact were read.
+    pub(super) fn note_read(&mut self, artifact: ArtifactId, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.bytes_read = self.bytes_read.saturating_add(bytes);
+        self.note(artifact, false, bytes, 1);
+    }
+
+    /// An artifact was written, in `calls` calls.
+    pub(super) fn note_written(&mut self, artifact: ArtifactId, bytes: u64, calls: u64) {
+        self.note(artifact, true, bytes, calls);
+    }
+
+    /// A resource refused or failed. What has changed under the attempt is remembered: it can not succeed any more.
+    pub(super) fn resource_failed(&mut self, why: &ResourceError) -> CallError {
+        let error = ErrorInfo { code: why.code().to_owned(), message: why.to_string(), retryable: why.retryable() };
+        if matches!(why, ResourceError::Changed { .. }) && self.changed.is_none() {
+            self.changed = Some(error.clone());
+        }
+        CallError::Refused(error)
+    }
+
+    /// The first change of an input that was seen.
+    pub(in crate::sandbox) fn changed(&self) -> Option<&ErrorInfo> {
+        self.changed.as_ref()
+    }
+
+    /// The last limit that a call reached.
+    pub(in crate::sandbox) fn reached(&self) -> Option<&ErrorInfo> {
+        self.reached.as_ref()
+    }
+
+    /// Calls, bytes read, bytes written.
+    pub(in crate::sandbox) fn counts(&self) -> (u64, u64, u64) {
+        (self.calls, self.bytes_read, self.bytes_written)
+    }
+
+    /// Accesses and denials, for the record.
+    pub(in crate::sandbox) fn into_records(self) -> (Vec<Access>, Vec<Denial>) {
+        let accesses = self
+            .accesses
+            .into_iter()
+            .map(|((artifact_id, wrote), (bytes, calls))| {
+                let kind = if wrote { AccessKind::Wrote } else { AccessKind::Read };
+                Access { artifact_id, kind, bytes, calls }
+            })
+            .collect();
+        (accesses, self.denials)
+    }
+
+    /// What was denied so far.
+    pub(in crate::sandbox) fn denials(&self) -> &[Denial] {
+        &self.denials
+    }
+
+    fn note(&mut self, artifact: ArtifactId, wrote: bool, bytes: u64, calls: u64) {
+        let (all_bytes, all_calls) = self.accesses.entry((artifact, wrote)).or_default();
+        *all_bytes = all_bytes.saturating_add(bytes);
+        *all_calls += calls;
+    }
+
+    fn deny_resource(&mut self, call: &str, resource: &str, verb: &str, key: &str, granted: &[String]) -> CallError {
+        let list: Vec<String> =
+            granted.iter().map(String::as_str).chain([resource]).map(|name| format!("\"{name}\"")).collect();
+        let action = &self.action;
+        let message = format!(
+            "`{action}` may not {verb} `{resource}`; to grant it, write in anacostia.toml:\n[actions.{action}]\n{key} = [{}]",
+            list.join(", ")
+        );
+        CallError::Refused(self.deny(call, resource, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::order::tests::order;
+
+    fn gate() -> Gate {
+        let mut order = order();
+        order.action = "train".to_owned();
+        order.reads = vec!["raw".to_owned()];
+        Gate::new(&order)
+    }
+
+    fn message(error: CallError) -> String {
+        match error {
+            CallError::Refused(error) => format!("{}: {}", error.code, error.message),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_denial_shows_the_lines_that_would_grant_it() {
+        let mut gate = gate();
+        assert!(gate.may_read("resources.inputs", "raw").is_ok());
+        assert_eq!(
+            message(gate.may_write("resources.create", "models").unwrap_err()),
+            "denied: `train` may not write to `models`; to grant it, write in anacostia.toml:\n\
+             [actions.train]\nwrites = [\"models\"]"
+        );
+        assert!(message(gate.may_read("resources.list", "b").unwrap_err()).ends_with("reads = [\"raw\", \"b\"]"));
+        assert_eq!(gate.denials().len(), 2);
+        assert_eq!(gate.denials()[0].call, "resources.create");
+        assert_eq!(gate.denials()[0].target, "models");
+    }
+
+    #[test]
+    fn denials_are_kept_up_to_a_bound() {
+        let mut gate = gate();
+        for _ in 0..MAX_DENIALS + 50 {
+            assert!(gate.may_write("resources.create", "models").is_err());
+        }
+        assert_eq!(gate.denials().len(), MAX_DENIALS);
+    }
+
+    #[test]
+    fn output_is_counted_before_it_is_written() {
+        let mut gate = gate();
+        gate.limits.output_bytes = 10;
+        assert!(gate.take_output(10).is_ok());
+        assert!(message(gate.take_output(1).unwrap_err()).starts_with("output_limit: the limit of 10 B of output"));
+        assert_eq!(gate.counts().2, 10);
+        assert_eq!(gate.reached().unwrap().code, "output_limit");
+    }
+}

@@ -1,0 +1,212 @@
+//! `metadata`: facts about the work, and a look at those of earlier runs.
+
+use crate::base::bounds::{
+    MAX_ARTIFACT_TAG_BYTES, MAX_ENTRIES_PER_CALL, MAX_FACT_NAME_BYTES, MAX_FACT_VALUE_BYTES, MAX_METRICS_PER_CALL,
+    MAX_PAGE,
+};
+use crate::model::{self, Facts, MetricRecord, RunState};
+use crate::sandbox::bindings::anacostia::pipeline::metadata::{Entry, Host, Metric, PastMetric, PastRun};
+use crate::sandbox::limits;
+use crate::store::{FactQuery, PageRequest, RunQuery};
+
+use super::GuestState;
+use super::access::CallError;
+
+/// Most metrics, params and tags of an attempt. A guest must not be able to fill the store.
+const MAX_FACTS: u64 = 1_000_000;
+/// Most bytes of their names and values.
+const MAX_FACT_BYTES: u64 = 64 << 20;
+/// Most tags that an attempt puts on artifacts.
+const MAX_ARTIFACT_TAGS: usize = 10_000;
+/// Most pages of runs that are looked through for those that are earlier than this one.
+const MAX_PAGES: usize = 100;
+
+impl Host for GuestState {
+    async fn log_metrics(&mut self, metrics: Vec<Metric>) -> Result<(), CallError> {
+        self.gate.enter();
+        let metrics = self.checked_metrics(metrics)?;
+        self.record(Facts { metrics, ..Facts::default() }).await
+    }
+
+    async fn log_params(&mut self, params: Vec<Entry>) -> Result<(), CallError> {
+        self.gate.enter();
+        let params = self.checked_entries("params", params)?;
+        self.record(Facts { params, ..Facts::default() }).await
+    }
+
+    async fn set_tags(&mut self, tags: Vec<Entry>) -> Result<(), CallError> {
+        self.gate.enter();
+        let tags = self.checked_entries("tags", tags)?;
+        self.record(Facts { tags, ..Facts::default() }).await
+    }
+
+    async fn tag_artifact(&mut self, artifact: String, tag: String, unique: bool) -> Result<(), CallError> {
+        self.gate.enter();
+        check_name("a tag", &tag, MAX_ARTIFACT_TAG_BYTES)?;
+        let cpu = self.cpu.clone();
+        let id = cpu.host(self.own_or_visible("metadata.tag-artifact", &artifact)).await?;
+        let tag = self.masker.mask(&tag).into_owned();
+        let key = (id, tag);
+        if self.work.tags.len() >= MAX_ARTIFACT_TAGS && !self.work.tags.contains_key(&key) {
+            return Err(self
+                .gate
+                .limit_reached(limits::fixed("tags_limit", "10,000 tags on artifacts in one attempt")));
+        }
+        self.work.tags.insert(key, unique);
+        Ok(())
+    }
+
+    async fn latest_metric(&mut self, name: String) -> Result<Option<PastMetric>, CallError> {
+        self.gate.enter();
+        Ok(self.past_metrics(name, 1).await?.pop())
+    }
+
+    async fn metrics(&mut self, name: String, limit: u32) -> Result<Vec<PastMetric>, CallError> {
+        self.gate.enter();
+        self.past_metrics(name, limit.min(MAX_PAGE)).await
+    }
+
+    async fn runs(&mut self, limit: u32) -> Result<Vec<PastRun>, CallError> {
+        self.gate.enter();
+        let cpu = self.cpu.clone();
+        cpu.host(self.past_runs(usize::try_from(limit.min(MAX_PAGE)).unwrap_or(0))).await
+    }
+}
+
+impl GuestState {
+    fn checked_metrics(&mut self, metrics: Vec<Metric>) -> Result<Vec<model::Metric>, CallError> {
+        check_count("metrics", metrics.len(), MAX_METRICS_PER_CALL)?;
+        for metric in &metrics {
+            check_name("the name of a metric", &metric.name, MAX_FACT_NAME_BYTES)?;
+            if !metric.value.is_finite() {
+                let (name, value) = (crate::base::escape(metric.name.as_bytes()), metric.value);
+                return Err(CallError::invalid(format!(
+                    "the metric `{name}` is {value}: only finite numbers are kept"
+                )));
+            }
+        }
+        let metrics: Vec<model::Metric> = metrics
+            .into_iter()
+            .map(|metric| model::Metric {
+                name: self.masker.mask(&metric.name).into_owned(),
+                value: metric.value,
+                step: metric.step,
+            })
+            .collect();
+        let new: std::collections::BTreeSet<&str> =
+            metrics.iter().map(|m| m.name.as_str()).filter(|name| !self.work.metric_names.contains(*name)).collect();
+        self.gate.check_metric_names(self.work.metric_names.len() + new.len())?;
+        let new: Vec<String> = new.into_iter().map(str::to_owned).collect();
+        self.work.metric_names.extend(new);
+        Ok(metrics)
+    }
+
+    fn checked_entries(&self, what: &str, entries: Vec<Entry>) -> Result<Vec<model::Entry>, CallError> {
+        check_count(what, entries.len(), MAX_ENTRIES_PER_CALL)?;
+        entries
+            .into_iter()
+            .map(|Entry { name, value }| {
+                check_name(&format!("a name in {what}"), &name, MAX_FACT_NAME_BYTES)?;
+                if value.len() > MAX_FACT_VALUE_BYTES {
+                    let name = crate::base::escape(name.as_bytes());
+                    let long = value.len();
+                    return Err(CallError::invalid(format!(
+                        "the value of `{name}` in {what} has {long} bytes; at most {MAX_FACT_VALUE_BYTES} are kept"
+                    )));
+                }
+                let name = self.masker.mask(&name).into_owned();
+                let value = self.masker.mask(&value).into_owned();
+                Ok(model::Entry { name, value })
+            })
+            .collect()
+    }
+
+    /// Records facts, within the bounds of an attempt.
+    async fn record(&mut self, facts: Facts) -> Result<(), CallError> {
+        let count = facts.metrics.len() + facts.params.len() + facts.tags.len();
+        if count == 0 {
+            return Ok(());
+        }
+        let entries = facts.params.iter().chain(&facts.tags).map(|entry| entry.name.len() + entry.value.len());
+        let bytes: usize = facts.metrics.iter().map(|metric| metric.name.len() + 8).chain(entries).sum();
+        let count = self.work.facts.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        let bytes = self.work.fact_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if count > MAX_FACTS || bytes > MAX_FACT_BYTES {
+            let what = "1,000,000 metrics, params and tags, or 64 MiB of them, in one attempt";
+            return Err(self.gate.limit_reached(limits::fixed("facts_limit", what)));
+        }
+        (self.work.facts, self.work.fact_bytes) = (count, bytes);
+        let (cpu, store, now) = (self.cpu.clone(), self.services.store.clone(), self.services.clock.now());
+        let fence = self.order.fence;
+        Ok(cpu.host(store.record_facts(fence, facts, now)).await?)
+    }
+
+    async fn past_metrics(&mut self, name: String, limit: u32) -> Result<Vec<PastMetric>, CallError> {
+        check_name("the name of a metric", &name, MAX_FACT_NAME_BYTES)?;
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let before_run = Some(self.order.run_number);
+        let query = FactQuery { before_run, name: Some(name), succeeded_only: true, ..FactQuery::default() };
+        let (cpu, store) = (self.cpu.clone(), self.services.store.clone());
+        let page = cpu.host(store.metrics(query, PageRequest { cursor: None, limit })).await?;
+        Ok(page.items.into_iter().map(past_metric).collect())
+    }
+
+    async fn past_runs(&mut self, limit: usize) -> Result<Vec<PastRun>, CallError> {
+        let query = RunQuery { states: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled] };
+        let mut found = Vec::new();
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            if found.len() >= limit {
+                break;
+            }
+            let page = self.services.store.runs(query.clone(), PageRequest { cursor, limit: MAX_PAGE }).await?;
+            let earlier = page.items.iter().filter(|run| run.number < self.order.run_number).map(past_run);
+            found.extend(earlier.take(limit - found.len()));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn past_metric(record: MetricRecord) -> PastMetric {
+    PastMetric {
+        run_id: record.run_id.to_string(),
+        run_number: record.run_number,
+        action: record.action,
+        name: record.name,
+        value: record.value,
+        step: record.step,
+        recorded_at: record.recorded_at.to_string(),
+    }
+}
+
+fn past_run(run: &model::Run) -> PastRun {
+    PastRun {
+        run_id: run.id.to_string(),
+        run_number: run.number,
+        state: run.state.to_string(),
+        created_at: run.created_at.to_string(),
+        ended_at: run.ended_at.map(|at| at.to_string()),
+    }
+}
+
+fn check_count(what: &str, count: usize, most: usize) -> Result<(), CallError> {
+    if count <= most {
+        return Ok(());
+    }
+    Err(CallError::invalid(format!("{count} {what} in one call; at most {most} are taken: hand them over in parts")))
+}
+
+/// Names are bounded in characters, so that a name in any script may be as long.
+fn check_name(what: &str, name: &str, most: usize) -> Result<(), CallError> {
+    let long = name.chars().count();
+    if (1..=most).contains(&long) {
+        return Ok(());
+    }
+    Err(CallError::invalid(format!("{what} must have 1 to {most} characters; this one has {long}")))
+}

@@ -1,0 +1,85 @@
+//! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through the [gate](access).
+
+pub(super) mod access;
+mod log;
+mod metadata;
+pub(super) mod resources;
+mod run_context;
+pub(super) mod wasi;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::base::{ArtifactId, Timestamp};
+use crate::model::{Artifact, StagedFile};
+
+use super::bindings::Guest;
+use super::bindings::anacostia::pipeline::types;
+use super::cpu::CpuMeter;
+use super::limiter::MemoryMeter;
+use super::logs::AttemptLog;
+use super::mask::Masker;
+use super::order::{AttemptOrder, StopSignal};
+use super::progress::ProgressTap;
+use super::{SandboxError, Services};
+use access::{CallError, Gate};
+
+/// What belongs to one guest: the data of its store.
+pub(super) struct GuestState {
+    pub(super) order: Arc<AttemptOrder>,
+    pub(super) services: Services,
+    /// When the attempt is stopped if it still runs.
+    pub(super) deadline: Timestamp,
+    pub(super) stop: StopSignal,
+    pub(super) memory: MemoryMeter,
+    pub(super) cpu: Arc<CpuMeter>,
+    pub(super) gate: Gate,
+    pub(super) log: Arc<AttemptLog>,
+    pub(super) masker: Arc<Masker>,
+    pub(super) progress: Arc<ProgressTap>,
+    pub(super) table: ResourceTable,
+    pub(super) wasi: WasiCtx,
+    pub(super) work: Work,
+}
+
+/// What a guest has done that is not on record yet, and what it was shown.
+#[derive(Default)]
+pub(super) struct Work {
+    /// What the run claimed, in every resource, once it was asked for.
+    claimed: Option<Arc<Vec<Artifact>>>,
+    /// What may be read, as far as it was looked up.
+    visible: BTreeMap<ArtifactId, Artifact>,
+    /// Paths that are being written or are finished, by resource.
+    paths: BTreeSet<(String, String)>,
+    /// Resources in which something was begun.
+    pub(super) touched: BTreeSet<String>,
+    /// What is finished.
+    pub(super) staged: Vec<StagedFile>,
+    /// Tags to put on artifacts, and whether each is unique.
+    pub(super) tags: BTreeMap<(ArtifactId, String), bool>,
+    metric_names: BTreeSet<String>,
+    facts: u64,
+    fact_bytes: u64,
+}
+
+impl WasiView for GuestState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl types::Host for GuestState {
+    fn convert_error(&mut self, error: CallError) -> wasmtime::Result<types::Error> {
+        error.into_wit(&self.gate)
+    }
+}
+
+/// Links every interface that a guest may import.
+pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
+    let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
+    Guest::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
+    wasi::link(linker).map_err(failed)
+}

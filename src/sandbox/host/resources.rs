@@ -1,0 +1,372 @@
+//! `resources`: the data.
+
+use std::sync::Arc;
+
+use wasmtime::component::Resource as Handle;
+
+use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
+use crate::base::{ArtifactId, escape};
+use crate::model::Artifact;
+use crate::resource::{Content, Reader, Resource, Writer, check_path};
+use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
+use crate::sandbox::bindings::anacostia::pipeline::types;
+use crate::sandbox::limits;
+use crate::store::{PageRequest, SnapshotQuery};
+
+use super::GuestState;
+use super::access::CallError;
+
+/// Most artifacts that one attempt writes: they are kept in memory until it ends, and published in one transaction.
+const MAX_OUTPUTS: usize = 50_000;
+
+/// An open reader.
+#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
+pub struct ReaderEntry {
+    artifact: Artifact,
+    content: Box<dyn Reader>,
+}
+
+/// An open writer.
+#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
+pub struct WriterEntry {
+    id: ArtifactId,
+    resource: String,
+    path: String,
+    bytes: u64,
+    calls: u64,
+    /// Absent once it is finished, or has failed.
+    stage: Option<Box<dyn Writer>>,
+    finished: bool,
+}
+
+impl Host for GuestState {
+    async fn inputs(&mut self, resource: String) -> Result<Vec<types::Artifact>, CallError> {
+        self.gate.enter();
+        self.known("resources.inputs", &resource, Self::may_read)?;
+        let cpu = self.cpu.clone();
+        cpu.host(self.inputs_in(&resource)).await
+    }
+
+    async fn list(&mut self, resource: String, filter: Filter) -> Result<Vec<types::Artifact>, CallError> {
+        self.gate.enter();
+        self.known("resources.list", &resource, Self::may_read)?;
+        let limit = filter.limit.unwrap_or(MAX_PAGE).min(MAX_PAGE);
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let query = SnapshotQuery { prefix: filter.prefix, after: filter.after, ..self.snapshot_of(resource) };
+        let (cpu, store) = (self.cpu.clone(), self.services.store.clone());
+        let page = cpu.host(store.snapshot(query, PageRequest { cursor: None, limit })).await?;
+        Ok(page.items.iter().map(record).collect())
+    }
+
+    async fn open(&mut self, artifact: String) -> Result<Handle<ReaderEntry>, CallError> {
+        self.gate.enter();
+        let cpu = self.cpu.clone();
+        cpu.host(async {
+            let artifact = self.visible("resources.open", &artifact).await?;
+            self.reader_of(artifact).await
+        })
+        .await
+    }
+
+    async fn open_path(&mut self, resource: String, path: String) -> Result<Handle<ReaderEntry>, CallError> {
+        self.gate.enter();
+        self.known("resources.open-path", &resource, Self::may_read)?;
+        check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
+        let cpu = self.cpu.clone();
+        cpu.host(async {
+            let Some(artifact) = self.at_path(&resource, &path).await? else {
+                let message =
+                    format!("there was nothing at `{}` in {resource} when the run started", escape(path.as_bytes()));
+                return Err(CallError::refused("not-found", message));
+            };
+            self.reader_of(artifact).await
+        })
+        .await
+    }
+
+    async fn create(
+        &mut self,
+        resource: String,
+        path: String,
+        options: CreateOptions,
+    ) -> Result<Handle<WriterEntry>, CallError> {
+        self.gate.enter();
+        let target = self.known("resources.create", &resource, Self::may_write)?;
+        check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
+        self.check_unwritten(&resource, &path)?;
+        self.gate.open_handle()?;
+        let cpu = self.cpu.clone();
+        let made = cpu.host(self.writer_at(target, resource, path, options.overwrite)).await;
+        if made.is_err() {
+            self.gate.close_handle();
+        }
+        made
+    }
+}
+
+impl HostReader for GuestState {
+    async fn artifact(&mut self, reader: Handle<ReaderEntry>) -> wasmtime::Result<types::Artifact> {
+        self.gate.enter();
+        Ok(record(&self.table.get(&reader)?.artifact))
+    }
+
+    async fn read(&mut self, reader: Handle<ReaderEntry>, offset: u64, length: u32) -> Result<Vec<u8>, CallError> {
+        self.gate.enter();
+        let length = chunk(usize::try_from(length).unwrap_or(usize::MAX))?;
+        let cpu = self.cpu.clone();
+        let entry = self.table.get_mut(&reader)?;
+        match cpu.host(entry.content.read(offset, length)).await {
+            Ok(bytes) => {
+                self.gate.note_read(entry.artifact.id, bytes.len());
+                Ok(bytes)
+            }
+            Err(why) => Err(self.gate.resource_failed(&why)),
+        }
+    }
+
+    async fn drop(&mut self, reader: Handle<ReaderEntry>) -> wasmtime::Result<()> {
+        self.table.delete(reader)?;
+        self.gate.close_handle();
+        Ok(())
+    }
+}
+
+impl HostWriter for GuestState {
+    async fn write(&mut self, writer: Handle<WriterEntry>, bytes: Vec<u8>) -> Result<(), CallError> {
+        self.gate.enter();
+        chunk(bytes.len())?;
+        let entry = self.table.get_mut(&writer)?;
+        let stage = entry.stage.as_mut().ok_or_else(closed)?;
+        self.gate.take_output(bytes.len())?;
+        let cpu = self.cpu.clone();
+        if let Err(why) = cpu.host(stage.write(&bytes)).await {
+            // Part of the bytes may be written: what is finished after this would have a hole.
+            entry.stage = None;
+            return Err(self.gate.resource_failed(&why));
+        }
+        entry.bytes = entry.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        entry.calls += 1;
+        Ok(())
+    }
+
+    async fn finish(&mut self, writer: Handle<WriterEntry>) -> Result<types::Artifact, CallError> {
+        self.gate.enter();
+        let entry = self.table.get_mut(&writer)?;
+        let stage = entry.stage.take().ok_or_else(closed)?;
+        let cpu = self.cpu.clone();
+        let staged = cpu.host(stage.finish()).await.map_err(|why| self.gate.resource_failed(&why))?;
+        entry.finished = true;
+        self.gate.note_written(entry.id, entry.bytes, entry.calls);
+        let answer = types::Artifact {
+            id: entry.id.to_string(),
+            resource: entry.resource.clone(),
+            path: entry.path.clone(),
+            version: 0,
+            digest: staged.digest.to_string(),
+            size: staged.size,
+            created_at: self.services.clock.now().to_string(),
+            tags: Vec::new(),
+        };
+        self.work.staged.push(staged);
+        Ok(answer)
+    }
+
+    async fn drop(&mut self, writer: Handle<WriterEntry>) -> wasmtime::Result<()> {
+        let entry = self.table.delete(writer)?;
+        self.gate.close_handle();
+        if !entry.finished {
+            self.work.paths.remove(&(entry.resource, entry.path));
+        }
+        Ok(())
+    }
+}
+
+impl GuestState {
+    /// The resource of this name, if the grants allow it.
+    fn known(
+        &mut self,
+        call: &str,
+        resource: &str,
+        may: fn(&mut Self, &str, &str) -> Result<(), CallError>,
+    ) -> Result<Arc<dyn Resource>, CallError> {
+        let Some(found) = self.services.resources.get(resource).cloned() else {
+            let name = escape(crate::base::bounds::cut(resource, 100).as_bytes());
+            return Err(CallError::refused("not-found", format!("there is no resource `{name}` in this pipeline")));
+        };
+        may(self, call, resource)?;
+        Ok(found)
+    }
+
+    fn may_read(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
+        self.gate.may_read(call, resource)
+    }
+
+    fn may_write(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
+        self.gate.may_write(call, resource)
+    }
+
+    fn snapshot_of(&self, resource: String) -> SnapshotQuery {
+        let order = &self.order;
+        let (run, actions) = (order.run_id, order.ancestors.clone());
+        SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None }
+    }
+
+    /// What the run claimed in all resources. Claims do not change while the run is at work.
+    async fn claimed(&mut self) -> Result<Arc<Vec<Artifact>>, CallError> {
+        if let Some(claimed) = &self.work.claimed {
+            return Ok(Arc::clone(claimed));
+        }
+        let run = self.services.store.run(self.order.run_id).await?;
+        let claimed = Arc::new(run.map(|detail| detail.inputs).unwrap_or_default());
+        self.work.claimed = Some(Arc::clone(&claimed));
+        Ok(claimed)
+    }
+
+    async fn inputs_in(&mut self, resource: &str) -> Result<Vec<types::Artifact>, CallError> {
+        let claimed = self.claimed().await?;
+        let store = self.services.store.clone();
+        let made = store.outputs(self.order.run_id, resource, &self.order.ancestors).await?;
+        let mut all: Vec<&Artifact> = claimed.iter().filter(|a| a.resource == resource).chain(&made).collect();
+        all.sort_by(|a, b| a.path.cmp(&b.path).then(a.version.cmp(&b.version)));
+        all.dedup_by(|a, b| a.id == b.id);
+        Ok(all.into_iter().map(record).collect())
+    }
+
+    async fn at_path(&mut self, resource: &str, path: &str) -> Result<Option<Artifact>, CallError> {
+        let query = SnapshotQuery { path: Some(path.to_owned()), ..self.snapshot_of(resource.to_owned()) };
+        let page = self.services.store.snapshot(query, PageRequest { cursor: None, limit: 1 }).await?;
+        Ok(page.items.into_iter().next())
+    }
+
+    /// The artifact of this id, if `inputs` or `list` could return it.
+    async fn visible(&mut self, call: &str, id: &str) -> Result<Artifact, CallError> {
+        let unknown =
+            || CallError::refused("not-found", "this run sees no such artifact; `inputs` and `list` say what it sees");
+        let Ok(id) = id.parse::<ArtifactId>() else {
+            return Err(CallError::invalid(format!(
+                "`{}` is no id of an artifact",
+                escape(crate::base::bounds::cut(id, 100).as_bytes())
+            )));
+        };
+        if let Some(artifact) = self.work.visible.get(&id) {
+            return Ok(artifact.clone());
+        }
+        let artifact = self.services.store.artifact(id).await?.ok_or_else(unknown)?;
+        self.gate.may_read(call, &artifact.resource)?;
+        let claimed = self.claimed().await?.iter().any(|input| input.id == id);
+        let seen = claimed
+            || self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
+            || self.made_by_ancestors(&artifact).await?;
+        if !seen {
+            return Err(unknown());
+        }
+        self.work.visible.insert(id, artifact.clone());
+        Ok(artifact)
+    }
+
+    async fn made_by_ancestors(&mut self, artifact: &Artifact) -> Result<bool, CallError> {
+        let (store, order) = (self.services.store.clone(), Arc::clone(&self.order));
+        let made = store.outputs(order.run_id, &artifact.resource, &order.ancestors).await?;
+        Ok(made.iter().any(|output| output.id == artifact.id))
+    }
+
+    /// The id of an artifact that the attempt may read or has finished writing.
+    pub(super) async fn own_or_visible(&mut self, call: &str, id: &str) -> Result<ArtifactId, CallError> {
+        if let Ok(id) = id.parse::<ArtifactId>()
+            && self.work.staged.iter().any(|staged| staged.artifact_id == id)
+        {
+            return Ok(id);
+        }
+        Ok(self.visible(call, id).await?.id)
+    }
+
+    async fn reader_of(&mut self, artifact: Artifact) -> Result<Handle<ReaderEntry>, CallError> {
+        let place = (escape(artifact.path.as_bytes()), &artifact.resource);
+        let Some(resource) = self.services.resources.get(&artifact.resource).cloned() else {
+            return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", place.1)));
+        };
+        let Some(digest) = artifact.digest else {
+            let message = format!("`{}` in {} is ignored, and can not be read", place.0, place.1);
+            return Err(CallError::refused("not-found", message));
+        };
+        self.gate.open_handle()?;
+        let content =
+            Content { path: artifact.path.clone(), size: artifact.size, digest, stamp: artifact.stamp.clone() };
+        let opened = resource.open(&content).await.map_err(|why| self.gate.resource_failed(&why));
+        let handle = opened.and_then(|content| Ok(self.table.push(ReaderEntry { artifact, content })?));
+        if handle.is_err() {
+            self.gate.close_handle();
+        }
+        handle
+    }
+
+    /// Refuses a path that this attempt writes already, or that lies inside of one that it writes: they could not both be made visible.
+    fn check_unwritten(&mut self, resource: &str, path: &str) -> Result<(), CallError> {
+        let paths = &self.work.paths;
+        if paths.len() >= MAX_OUTPUTS {
+            return Err(self
+                .gate
+                .limit_reached(limits::fixed("outputs_limit", "50,000 artifacts written in one attempt")));
+        }
+        let taken = |path: &str| paths.contains(&(resource.to_owned(), path.to_owned()));
+        let above = path.match_indices('/').filter_map(|(at, _)| path.get(..at)).find(|above| taken(above));
+        let folder = (resource.to_owned(), format!("{path}/"));
+        let below = paths.range(folder.clone()..).next().filter(|(r, p)| *r == folder.0 && p.starts_with(&folder.1));
+        let conflict = above.or(below.map(|(_, below)| below.as_str())).or(taken(path).then_some(path));
+        let Some(conflict) = conflict else { return Ok(()) };
+        let path = escape(path.as_bytes());
+        let message = if conflict == path {
+            format!("this attempt writes `{path}` in {resource} already")
+        } else {
+            let conflict = escape(conflict.as_bytes());
+            format!("this attempt writes `{conflict}` in {resource}: `{path}` can not lie beside it")
+        };
+        Err(CallError::refused("already-exists", message))
+    }
+
+    async fn writer_at(
+        &mut self,
+        target: Arc<dyn Resource>,
+        resource: String,
+        path: String,
+        overwrite: bool,
+    ) -> Result<Handle<WriterEntry>, CallError> {
+        let id = ArtifactId::new();
+        self.work.touched.insert(resource.clone());
+        let made = target.create(self.order.fence.attempt_id, id, &path, overwrite).await;
+        let stage = Some(made.map_err(|why| self.gate.resource_failed(&why))?);
+        let key = (resource.clone(), path.clone());
+        let handle = self.table.push(WriterEntry { id, resource, path, bytes: 0, calls: 0, stage, finished: false })?;
+        self.work.paths.insert(key);
+        Ok(handle)
+    }
+}
+
+/// The artifact as a guest sees it.
+fn record(artifact: &Artifact) -> types::Artifact {
+    types::Artifact {
+        id: artifact.id.to_string(),
+        resource: artifact.resource.clone(),
+        path: artifact.path.clone(),
+        version: artifact.version,
+        digest: artifact.digest.map(|digest| digest.to_string()).unwrap_or_default(),
+        size: artifact.size,
+        created_at: artifact.created_at.to_string(),
+        tags: artifact.tags.clone(),
+    }
+}
+
+fn chunk(bytes: usize) -> Result<usize, CallError> {
+    if bytes <= MAX_CHUNK_BYTES {
+        return Ok(bytes);
+    }
+    Err(CallError::invalid(format!(
+        "{bytes} bytes in one call; at most 8 MiB ({MAX_CHUNK_BYTES} bytes) are moved at once"
+    )))
+}
+
+fn closed() -> CallError {
+    CallError::invalid("this writer takes nothing any more: it is finished, or has failed")
+}

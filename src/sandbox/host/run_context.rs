@@ -1,0 +1,47 @@
+//! `run-context`: who am I, what was I told, and should I still be running. Answered from memory, and charged to the guest.
+
+use crate::base::escape;
+use crate::sandbox::bindings::anacostia::pipeline::run_context::{Host, RunInfo};
+use crate::sandbox::order::{Progress, Stop};
+
+use super::GuestState;
+
+/// Longest message of a report, in characters.
+const MAX_MESSAGE_CHARS: usize = 200;
+
+impl Host for GuestState {
+    fn info(&mut self) -> wasmtime::Result<RunInfo> {
+        self.gate.enter();
+        let order = &self.order;
+        Ok(RunInfo {
+            pipeline: order.pipeline.clone(),
+            run_id: order.run_id.to_string(),
+            run_number: order.run_number,
+            action: order.action.clone(),
+            attempt: order.number,
+            trigger: order.trigger.clone(),
+            deadline: Some(self.deadline.to_string()),
+        })
+    }
+
+    fn params(&mut self) -> wasmtime::Result<String> {
+        self.gate.enter();
+        Ok(self.order.params.clone())
+    }
+
+    fn progress(&mut self, fraction: f64, message: String) -> wasmtime::Result<()> {
+        self.gate.enter();
+        // `clamp` leaves what is not a number as it is.
+        let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
+        // A character has at most four bytes, so what is cut here would have been cut below.
+        let message = self.masker.mask_cut(&message, MAX_MESSAGE_CHARS * 4);
+        let message = escape(message.as_bytes()).chars().take(MAX_MESSAGE_CHARS).collect();
+        self.progress.report(Progress { fraction, message });
+        Ok(())
+    }
+
+    fn cancelled(&mut self) -> wasmtime::Result<bool> {
+        self.gate.enter();
+        Ok(*self.stop.borrow() == Stop::Cancel)
+    }
+}

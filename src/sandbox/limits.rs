@@ -1,0 +1,113 @@
+//! What is said when a limit is reached: which, how much, and what to write into the manifest to raise it.
+
+use std::time::Duration;
+
+use crate::base::{ByteSize, TimeSpan};
+use crate::manifest::Limits;
+use crate::model::ErrorInfo;
+
+/// `memory_limit`.
+pub(super) fn memory(action: &str, limits: &Limits) -> ErrorInfo {
+    reached(
+        "memory_limit",
+        &format!("{} of memory", size(limits.memory_bytes)),
+        action,
+        "memory",
+        &double(limits.memory_bytes),
+    )
+}
+
+/// `cpu_limit`.
+pub(super) fn cpu(action: &str, limits: &Limits) -> ErrorInfo {
+    reached("cpu_limit", &format!("{} of CPU time", TimeSpan(limits.cpu)), action, "cpu", &longer(limits.cpu))
+}
+
+/// `wall_limit`. Trying again may help: what an attempt waits for is not always as slow.
+pub(super) fn wall(action: &str, limits: &Limits) -> ErrorInfo {
+    let error =
+        reached("wall_limit", &format!("{} of wall time", TimeSpan(limits.wall)), action, "wall", &longer(limits.wall));
+    ErrorInfo { retryable: true, ..error }
+}
+
+/// `output_limit`.
+pub(super) fn output(action: &str, limits: &Limits) -> ErrorInfo {
+    reached(
+        "output_limit",
+        &format!("{} of output", size(limits.output_bytes)),
+        action,
+        "output",
+        &double(limits.output_bytes),
+    )
+}
+
+/// `log_limit`.
+pub(super) fn log(action: &str, limits: &Limits) -> ErrorInfo {
+    reached("log_limit", &format!("{} of log lines", size(limits.log_bytes)), action, "log", &double(limits.log_bytes))
+}
+
+/// `handles_limit`.
+pub(super) fn handles(action: &str, limits: &Limits) -> ErrorInfo {
+    let raised = limits.handles.saturating_mul(2).to_string();
+    reached(
+        "handles_limit",
+        &format!("{} readers and writers open at once", limits.handles),
+        action,
+        "handles",
+        &raised,
+    )
+}
+
+/// `metric_names_limit`.
+pub(super) fn metric_names(action: &str, limits: &Limits) -> ErrorInfo {
+    let raised = limits.metric_names.saturating_mul(2).to_string();
+    reached("metric_names_limit", &format!("{} names of metrics", limits.metric_names), action, "metric_names", &raised)
+}
+
+/// A bound that is no setting.
+pub(super) fn fixed(code: &str, what: &str) -> ErrorInfo {
+    ErrorInfo::permanent(code, format!("the bound of {what} is reached; it is the same for every action"))
+}
+
+fn reached(code: &str, what: &str, action: &str, key: &str, raised: &str) -> ErrorInfo {
+    ErrorInfo::permanent(
+        code,
+        format!(
+            "the limit of {what} is reached; to raise it, write in anacostia.toml:\n[actions.{action}]\nlimits = {{ {key} = {raised} }}"
+        ),
+    )
+}
+
+fn size(bytes: u64) -> String {
+    ByteSize(bytes).to_string()
+}
+
+/// Twice as much, as the manifest takes it.
+fn double(bytes: u64) -> String {
+    format!("\"{}\"", ByteSize(bytes.saturating_mul(2)).to_string().replace(' ', ""))
+}
+
+fn longer(span: Duration) -> String {
+    format!("\"{}\"", TimeSpan(span.saturating_mul(2)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_says_what_it_is_and_how_to_raise_it() {
+        let limits = Limits::default();
+        assert_eq!(
+            memory("train", &limits).message,
+            "the limit of 256 MiB of memory is reached; to raise it, write in anacostia.toml:\n\
+             [actions.train]\nlimits = { memory = \"512MiB\" }"
+        );
+        assert_eq!(
+            handles("train", &limits).message,
+            "the limit of 256 readers and writers open at once is reached; to raise it, write in anacostia.toml:\n\
+             [actions.train]\nlimits = { handles = 512 }"
+        );
+        assert!(cpu("a", &limits).message.ends_with("limits = { cpu = \"2m\" }"));
+        assert!(wall("a", &limits).message.contains("10m of wall time"));
+    }
+}

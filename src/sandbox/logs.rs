@@ -1,0 +1,165 @@
+//! The log of one attempt: lines are made safe, counted against the limit, gathered, and written at the end of each slice of the guest.
+//!
+//! A slice is a few milliseconds at most, so people see lines at once, and a guest that writes line by line costs one write a slice, not one a line.
+//! What is lost when the process dies is what the guest said in its last slice.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::bounds::{MAX_LOG_FIELDS, MAX_LOG_MESSAGE_BYTES, cut};
+use crate::base::{AttemptId, Clock, escape};
+use crate::model::{LogLevel, LogLine, LogPosition, LogStream};
+use crate::store::logs::LogBook;
+
+use super::halt::Halt;
+use super::mask::Masker;
+
+/// What a line counts besides its text and fields: about what the rest of it takes in the segment.
+pub(super) const LINE_BYTES: u64 = 128;
+/// Longest name of a field, in bytes.
+const MAX_FIELD_NAME_BYTES: usize = 200;
+/// Longest value of a field, in bytes.
+const MAX_FIELD_VALUE_BYTES: usize = 4096;
+/// Lines are written before the slice ends when there are this many bytes of them.
+const MAX_GATHERED_BYTES: u64 = 256 << 10;
+
+/// The log of one attempt. Shared by its host functions, its standard output and who polls it.
+pub(super) struct AttemptLog {
+    attempt: AttemptId,
+    book: Arc<LogBook>,
+    clock: Arc<dyn Clock>,
+    masker: Arc<Masker>,
+    limit: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<LogLine>,
+    gathered: u64,
+    counted: u64,
+    n: u64,
+    halt: Option<Halt>,
+}
+
+impl AttemptLog {
+    /// An empty log that takes `limit` bytes.
+    pub(super) fn new(
+        attempt: AttemptId,
+        book: Arc<LogBook>,
+        clock: Arc<dyn Clock>,
+        masker: Arc<Masker>,
+        limit: u64,
+    ) -> Self {
+        Self { attempt, book, clock, masker, limit, state: Mutex::default() }
+    }
+
+    /// What the guest says: `text` becomes as many lines as it has, without secrets and control characters.
+    ///
+    /// # Errors
+    /// When the limit is reached, or lines can not be written.
+    pub(super) fn say(
+        &self,
+        level: LogLevel,
+        stream: LogStream,
+        text: &str,
+        fields: &[(String, String)],
+    ) -> Result<(), Halt> {
+        // Masked before it is split, because a secret may have several lines, and before it is escaped, because escaping changes it.
+        let text = self.masker.mask_cut(text, MAX_LOG_MESSAGE_BYTES);
+        let mut fields: Vec<(String, String)> =
+            fields.iter().take(MAX_LOG_FIELDS).map(|(name, value)| self.field(name, value)).collect();
+        let mut state = self.state();
+        for line in text.strip_suffix('\n').unwrap_or(&text).split('\n') {
+            let line = line.strip_suffix('\r').unwrap_or(line);
+            let text = cut(&escape(line.as_bytes()), MAX_LOG_MESSAGE_BYTES).into_owned();
+            let fields = std::mem::take(&mut fields);
+            let in_fields: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
+            let bytes = LINE_BYTES + u64::try_from(text.len() + in_fields).unwrap_or(u64::MAX);
+            if let Some(halt) = &state.halt {
+                return Err(halt.clone());
+            }
+            if state.counted.saturating_add(bytes) > self.limit {
+                state.halt = Some(Halt::Log);
+                return Err(Halt::Log);
+            }
+            state.counted += bytes;
+            self.gather(&mut state, level, stream, text, fields, bytes);
+        }
+        Ok(())
+    }
+
+    /// What the host says about the attempt. Not counted: the host bounds itself.
+    pub(super) fn host(&self, level: LogLevel, text: &str) {
+        let mut state = self.state();
+        for line in self.masker.mask_cut(text, MAX_LOG_MESSAGE_BYTES).lines() {
+            let text = escape(line.as_bytes());
+            let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX).saturating_add(LINE_BYTES);
+            self.gather(&mut state, level, LogStream::Host, text, Vec::new(), bytes);
+        }
+    }
+
+    /// Writes what was gathered. A failure stops the attempt: a run whose log is lost is not on record.
+    pub(super) fn flush(&self) {
+        self.write(&mut self.state());
+    }
+
+    /// Why the attempt must stop, if it must.
+    pub(super) fn halt(&self) -> Option<Halt> {
+        self.state().halt.clone()
+    }
+
+    /// Bytes that were counted.
+    pub(super) fn counted(&self) -> u64 {
+        self.state().counted
+    }
+
+    /// Bytes that whoever gathers a line must keep, so that a secret at its end is seen whole.
+    pub(super) fn line_window(&self) -> usize {
+        MAX_LOG_MESSAGE_BYTES + 1 + self.masker.longest()
+    }
+
+    /// Where the book ends now.
+    pub(super) fn end(&self) -> LogPosition {
+        self.book.end()
+    }
+
+    fn field(&self, name: &str, value: &str) -> (String, String) {
+        let clean = |text: &str, max| cut(&escape(self.masker.mask_cut(text, max).as_bytes()), max).into_owned();
+        (clean(name, MAX_FIELD_NAME_BYTES), clean(value, MAX_FIELD_VALUE_BYTES))
+    }
+
+    fn gather(
+        &self,
+        state: &mut State,
+        level: LogLevel,
+        stream: LogStream,
+        text: String,
+        fields: Vec<(String, String)>,
+        bytes: u64,
+    ) {
+        state.n += 1;
+        let (t, n) = (self.clock.now(), state.n);
+        state.lines.push(LogLine { t, attempt: self.attempt, n, level, stream, text, fields });
+        state.gathered = state.gathered.saturating_add(bytes);
+        if state.gathered >= MAX_GATHERED_BYTES {
+            self.write(state);
+        }
+    }
+
+    fn write(&self, state: &mut State) {
+        if state.lines.is_empty() {
+            return;
+        }
+        if let Err(why) = self.book.append(&state.lines)
+            && state.halt.is_none()
+        {
+            state.halt = Some(Halt::LogUnwritable(why.to_string()));
+        }
+        state.lines.clear();
+        state.gathered = 0;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

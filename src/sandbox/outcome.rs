@@ -1,0 +1,124 @@
+//! From the way in which a guest ended to the outcome of its attempt.
+
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::base::bounds::{MAX_MESSAGE_BYTES, cut};
+use crate::base::{ByteSize, escape};
+use crate::model::{ErrorInfo, Outcome};
+
+use super::bindings::anacostia::pipeline::types;
+use super::bindings::exports::anacostia::pipeline::action;
+use super::halt::Halt;
+use super::host::GuestState;
+use super::mask::Masker;
+use super::{attempt, engine, limits};
+
+/// Longest line of the place of a trap that is kept, in bytes.
+const MAX_FRAME_BYTES: usize = 160;
+/// Longest code of an error that is kept, in bytes.
+const MAX_CODE_BYTES: usize = 60;
+
+/// What wasmtime says of a call that carries too much; the type of that error is its own.
+const PAYLOAD_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// How the guest itself ended: with a value, with an error of its own, or with a trap.
+pub(super) type Ended = wasmtime::Result<Result<action::Outcome, types::Error>>;
+
+/// The outcome of a guest that came to an end by itself, by a trap or by a halt.
+pub(super) fn of(ended: Ended, state: &GuestState) -> Outcome {
+    let outcome = match ended {
+        Ok(Ok(action::Outcome::Done(message))) => Outcome::Done(message.map(|text| clean(&state.masker, &text))),
+        Ok(Ok(action::Outcome::Skip(reason))) => Outcome::Skip(clean(&state.masker, &reason)),
+        Ok(Err(error)) => Outcome::Failed(returned(error, state)),
+        Err(why) => Outcome::Failed(stopped(&why, state)),
+    };
+    match state.gate.changed() {
+        // Whatever the guest makes of it, it has seen something that is not on record.
+        Some(changed) => Outcome::Failed(tidy(&state.masker, changed.clone())),
+        None => outcome,
+    }
+}
+
+/// An error that the guest returned.
+fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
+    let limits = &state.order.limits;
+    let code = cut(&escape(state.masker.mask(&error.code).as_bytes()), MAX_CODE_BYTES).into_owned();
+    let mut error = ErrorInfo { code, message: error.message, retryable: error.retryable };
+    if let Some(reached) = state.gate.reached().filter(|_| error.code == "limit") {
+        error.code.clone_from(&reached.code);
+        if !error.message.contains(&reached.message) {
+            error.message = format!("{}: {}", error.message, reached.message);
+        }
+    }
+    if state.memory.refused() {
+        let memory = limits::memory(&state.order.action, limits);
+        error.message = format!("{} (memory was refused to it: {})", error.message, memory.message);
+    }
+    tidy(&state.masker, error)
+}
+
+/// A guest that trapped, or that the host stopped.
+fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
+    let (action, limits) = (&state.order.action, &state.order.limits);
+    let error = if let Some(halt) = why.downcast_ref::<Halt>() {
+        halt.error(action, limits)
+    } else if state.memory.refused() {
+        // A guest that gets no memory seldom says so: it aborts.
+        limits::memory(action, limits)
+    } else if why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED) {
+        let most = ByteSize(attempt::MAX_PAYLOAD_BYTES as u64);
+        let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
+        ErrorInfo::permanent("payload_limit", message)
+    } else if let Some(reached) = state.gate.reached() {
+        ErrorInfo { message: format!("{}\nIt then stopped: {}", reached.message, trap(why).message), ..reached.clone() }
+    } else {
+        trap(why)
+    };
+    tidy(&state.masker, error)
+}
+
+fn trap(why: &wasmtime::Error) -> ErrorInfo {
+    if let Some(I32Exit(status)) = why.downcast_ref::<I32Exit>() {
+        return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning from `run`"));
+    }
+    let Some(place) = why.downcast_ref::<WasmBacktrace>() else {
+        // Nothing of it ran: the host could not give it what it needs.
+        return ErrorInfo::retryable("unavailable", format!("it could not be started: {why:#}"));
+    };
+    let place = frames(place);
+    let (code, what) = match why.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => (
+            "stack_overflow",
+            "its stack overflowed: it calls itself without end, or keeps too much on the stack".to_owned(),
+        ),
+        Some(Trap::UnreachableCodeReached) => (
+            "trap",
+            "it reached `unreachable`: a panic or an abort, whose text, if there is one, is in the log".to_owned(),
+        ),
+        Some(other) => ("trap", format!("it trapped: {}", other.to_string().trim_start_matches("wasm trap: "))),
+        None => ("trap", format!("it was stopped: {}", why.root_cause())),
+    };
+    ErrorInfo::permanent(code, format!("{what}{place}"))
+}
+
+/// Where it happened: a line for each frame, the innermost first.
+fn frames(backtrace: &WasmBacktrace) -> String {
+    // The display is the only place in which names are readable.
+    let text = backtrace.to_string();
+    let names = text.lines().filter_map(|line| line.split_once(" - ").map(|(_, name)| name.trim()));
+    names
+        .take(engine::MAX_FRAMES)
+        .fold(String::new(), |all, name| all + "\n  at " + &cut(&escape(name.as_bytes()), MAX_FRAME_BYTES))
+}
+
+fn tidy(masker: &Masker, error: ErrorInfo) -> ErrorInfo {
+    ErrorInfo { message: clean(masker, &error.message), ..error }
+}
+
+/// What is shown of a guest's text: without secrets, cut, and with nothing in it that acts but newlines.
+pub(super) fn clean(masker: &Masker, text: &str) -> String {
+    let masked = masker.mask_cut(text, MAX_MESSAGE_BYTES);
+    let lines: Vec<String> = masked.lines().map(|line| escape(line.as_bytes())).collect();
+    cut(&lines.join("\n"), MAX_MESSAGE_BYTES).into_owned()
+}

@@ -1,0 +1,167 @@
+//! The sandbox: guests do their work, and no guest gets beyond what it is granted and what it is limited to.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unnecessary_wraps,
+    unreachable_pub,
+    reason = "a test fails by panicking, and its helpers are seen by tests alone"
+)]
+
+mod fakes;
+mod guests;
+mod hostile;
+mod loading;
+mod logging;
+mod measure;
+mod stopping;
+mod working;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anacostia::base::{AttemptId, Digest, RunId, SystemClock};
+use anacostia::manifest::Limits;
+use anacostia::model::{ErrorInfo, Facts, Fence, LogLine, LogPosition, Outcome};
+use anacostia::resource::Resource;
+use anacostia::sandbox::{AttemptOrder, AttemptReport, Progress, Sandbox, SandboxConfig, Services, Stop};
+use anacostia::store::logs::LogBook;
+use fakes::{FakeResource, FakeStore, artifact};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// A sandbox with fakes around it.
+struct Bench {
+    sandbox: Sandbox,
+    services: Services,
+    store: Arc<FakeStore>,
+    raw: Arc<FakeResource>,
+    out: Arc<FakeResource>,
+    progress: Arc<Mutex<Vec<Progress>>>,
+    folder: TempDir,
+    /// Dropped last by being kept here: without it, nobody could say stop.
+    stop: watch::Sender<Stop>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self::with(2)
+    }
+
+    /// With so many executor threads.
+    fn with(executors: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = SandboxConfig {
+            // Shared between tests: what one has compiled the others find.
+            cache_folder: std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"),
+            executors,
+            ..SandboxConfig::default()
+        };
+        let content: &[u8] = b"some content";
+        let raw = FakeResource::new("raw", &[("a.txt", content), ("b.txt", content)]);
+        let out = FakeResource::new("out", &[("taken.txt", content)]);
+        let other = FakeResource::new("other", &[]);
+        let store = Arc::new(FakeStore {
+            run: RunId::new(),
+            inputs: vec![artifact("raw", "a.txt", content)],
+            others: vec![artifact("raw", "b.txt", content), artifact("other", "secret.txt", content)],
+            metrics: Vec::new(),
+            runs: vec![
+                fakes::run(9, anacostia::model::RunState::Failed),
+                fakes::run(3, anacostia::model::RunState::Failed),
+            ],
+            facts: Mutex::new(Facts::default()),
+            fenced: AtomicBool::new(false),
+        });
+        let progress: Arc<Mutex<Vec<Progress>>> = Arc::default();
+        let sink = Arc::clone(&progress);
+        let resources = [raw.clone(), out.clone(), other].map(|r| (r.name.clone(), r as Arc<dyn Resource>));
+        let services = Services {
+            store: store.clone(),
+            resources: Arc::new(BTreeMap::from(resources)),
+            logs: Arc::new(LogBook::open(&folder.path().join("logs")).unwrap()),
+            clock: Arc::new(SystemClock),
+            progress: Arc::new(move |_, progress| sink.lock().unwrap().push(progress)),
+        };
+        let sandbox = Sandbox::new(config).unwrap();
+        Self { sandbox, services, store, raw, out, progress, folder, stop: watch::channel(Stop::No).0 }
+    }
+
+    /// An order for the component, with `raw` to read and `out` to write.
+    fn order(&self, component: Digest, params: &Value) -> AttemptOrder {
+        AttemptOrder {
+            pipeline: "penguins".to_owned(),
+            run_id: self.store.run,
+            run_number: 7,
+            trigger: "1 new artifact in raw".to_owned(),
+            action: "train".to_owned(),
+            number: 1,
+            fence: Fence { attempt_id: AttemptId::new(), epoch: 1, token: 1 },
+            component,
+            params: params.to_string(),
+            reads: vec!["raw".to_owned()],
+            writes: vec!["out".to_owned()],
+            ancestors: Vec::new(),
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
+        }
+    }
+
+    /// The digest of a Rust guest, loaded.
+    async fn guest(&self, name: &str) -> Digest {
+        let file = guests::rust(name);
+        let digest = Digest::of(&std::fs::read(&file).unwrap());
+        self.sandbox.load(digest, &file).await.unwrap();
+        digest
+    }
+
+    /// The digest of a component, loaded.
+    async fn load(&self, component: &[u8]) -> Digest {
+        let (digest, file) = guests::write(self.folder.path(), "guest.wasm", component);
+        self.sandbox.load(digest, &file).await.unwrap();
+        digest
+    }
+
+    async fn run(&self, order: AttemptOrder) -> AttemptReport {
+        self.sandbox.run(order, &self.services, self.stop.subscribe()).await
+    }
+
+    /// Runs the hostile guest in a mode, within these limits.
+    async fn hostile(&self, params: Value, limits: impl FnOnce(&mut Limits)) -> AttemptReport {
+        let mut order = self.order(self.guest("hostile").await, &params);
+        limits(&mut order.limits);
+        self.run(order).await
+    }
+
+    /// Runs the worker through these steps.
+    async fn worker(&self, steps: Value) -> AttemptReport {
+        let order = self.order(self.guest("worker").await, &json!({ "steps": steps }));
+        self.run(order).await
+    }
+}
+
+/// The lines of an attempt, stream and text.
+fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
+    let start = LogPosition::default();
+    bench.services.logs.read(order.fence.attempt_id, start, None, None, 1000).unwrap().items
+}
+
+/// The error of an attempt that failed.
+fn failure(report: &AttemptReport) -> &ErrorInfo {
+    match &report.outcome {
+        Outcome::Failed(error) | Outcome::TimedOut(error) => error,
+        other => panic!("it must fail, but: {other:?}"),
+    }
+}
+
+/// What a guest said that has done its work.
+fn done(report: &AttemptReport) -> &str {
+    match &report.outcome {
+        Outcome::Done(Some(text)) => text,
+        other => panic!("it must be done, but: {other:?}"),
+    }
+}

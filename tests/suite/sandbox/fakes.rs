@@ -1,0 +1,313 @@
+//! A store and resources in memory, so that these tests are about the sandbox alone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+
+use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use anacostia::model::{
+    Artifact, ArtifactState, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
+    Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
+};
+use anacostia::resource::{
+    self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
+};
+use anacostia::store::{
+    self, ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
+    PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
+    TickQuery, UnfinishedRun,
+};
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// A store that knows one run.
+#[derive(Debug)]
+pub struct FakeStore {
+    pub run: RunId,
+    pub inputs: Vec<Artifact>,
+    /// In the snapshot, but not claimed.
+    pub others: Vec<Artifact>,
+    pub metrics: Vec<MetricRecord>,
+    pub runs: Vec<Run>,
+    pub facts: Mutex<Facts>,
+    pub fenced: AtomicBool,
+}
+
+/// An artifact on record.
+pub fn artifact(resource: &str, path: &str, content: &[u8]) -> Artifact {
+    Artifact {
+        id: ArtifactId::new(),
+        resource: resource.to_owned(),
+        path: path.to_owned(),
+        version: 1,
+        digest: Some(Digest::of(content)),
+        size: content.len() as u64,
+        state: ArtifactState::Current,
+        reason: None,
+        run_id: None,
+        produced_by: None,
+        created_at: Timestamp::from_micros(0),
+        tags: Vec::new(),
+        present: true,
+        stamp: "stamp".to_owned(),
+    }
+}
+
+/// A run on record.
+pub fn run(number: u64, state: RunState) -> Run {
+    Run {
+        id: RunId::new(),
+        number,
+        state,
+        trigger: "a test".to_owned(),
+        params: serde_json::json!({}),
+        revision: Digest::of(b""),
+        snapshot: 0,
+        created_at: Timestamp::from_micros(0),
+        started_at: None,
+        ended_at: None,
+        reason: None,
+    }
+}
+
+fn page<T>(items: Vec<T>) -> store::Result<Page<T>> {
+    Ok(Page { items, next_cursor: None })
+}
+
+/// Methods that the sandbox has no business to call.
+macro_rules! not_called {
+    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => {
+        #[async_trait]
+        impl MetadataStore for FakeStore {
+            fn epoch(&self) -> u64 { 1 }
+            fn newest_event(&self) -> watch::Receiver<u64> { unimplemented!() }
+            $(async fn $name(&self, $($arg: $type),*) -> store::Result<$answer> {
+                $(let _ = $arg;)*
+                unimplemented!(stringify!($name))
+            })+
+
+            async fn artifact(&self, id: ArtifactId) -> store::Result<Option<Artifact>> {
+                Ok(self.inputs.iter().chain(&self.others).find(|artifact| artifact.id == id).cloned())
+            }
+
+            async fn snapshot(&self, query: SnapshotQuery, request: PageRequest) -> store::Result<Page<Artifact>> {
+                let mut items: Vec<Artifact> = self
+                    .inputs
+                    .iter()
+                    .chain(&self.others)
+                    .filter(|a| a.resource == query.resource)
+                    .filter(|a| query.prefix.as_ref().is_none_or(|prefix| a.path.starts_with(prefix)))
+                    .filter(|a| query.after.as_ref().is_none_or(|after| a.path > *after))
+                    .filter(|a| query.path.as_ref().is_none_or(|path| a.path == *path))
+                    .cloned()
+                    .collect();
+                items.sort_by(|a, b| a.path.cmp(&b.path));
+                items.truncate(request.limit as usize);
+                page(items)
+            }
+
+            async fn run(&self, id: RunId) -> store::Result<Option<RunDetail>> {
+                let inputs = self.inputs.clone();
+                let detail = RunDetail { run: run(7, RunState::Running), inputs, actions: vec![], attempts: vec![] };
+                Ok((id == self.run).then_some(detail))
+            }
+
+            async fn runs(&self, _query: RunQuery, _request: PageRequest) -> store::Result<Page<Run>> {
+                page(self.runs.clone())
+            }
+
+            async fn outputs(&self, _run: RunId, _resource: &str, _actions: &[String]) -> store::Result<Vec<Artifact>> {
+                Ok(Vec::new())
+            }
+
+            async fn record_facts(&self, fence: Fence, facts: Facts, _now: Timestamp) -> store::Result<()> {
+                if self.fenced.load(SeqCst) {
+                    return Err(StoreError::Fenced { attempt: fence.attempt_id, why: "it has token 2".to_owned() });
+                }
+                let mut kept = self.facts.lock().unwrap();
+                kept.metrics.extend(facts.metrics);
+                kept.params.extend(facts.params);
+                kept.tags.extend(facts.tags);
+                Ok(())
+            }
+
+            async fn metrics(&self, query: FactQuery, request: PageRequest) -> store::Result<Page<MetricRecord>> {
+                assert!(query.succeeded_only && query.before_run.is_some());
+                let found = self.metrics.iter().filter(|m| query.name.as_ref().is_none_or(|name| m.name == *name));
+                page(found.take(request.limit as usize).cloned().collect())
+            }
+        }
+    };
+}
+
+not_called! {
+    register_revision(revision: NewRevision, now: Timestamp) -> ();
+    revision(digest: Digest) -> Option<Revision>;
+    paused() -> bool;
+    set_paused(paused: bool, now: Timestamp) -> ();
+    record(resource: &str, seen: Vec<Observation>, now: Timestamp) -> Recorded;
+    known(resource: &str) -> Vec<KnownPath>;
+    pending(resource: &str) -> Pending;
+    artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
+    create_run(run: NewRun, now: Timestamp) -> Option<CreatedRun>;
+    advance(run: RunId, step: RunStep, now: Timestamp) -> Vec<StartedAttempt>;
+    finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep, now: Timestamp) -> Vec<StartedAttempt>;
+    publish_intent(fence: Fence, intent: Intent, now: Timestamp) -> ();
+    published(fence: Fence, step: RunStep, now: Timestamp) -> Vec<StartedAttempt>;
+    request_cancel(run: RunId, now: Timestamp) -> Option<Run>;
+    request_retry(run: RunId, now: Timestamp) -> Option<Run>;
+    take_over(now: Timestamp) -> Vec<UnfinishedRun>;
+    unfinished(run: RunId) -> Option<UnfinishedRun>;
+    run_by_number(number: u64) -> Option<RunId>;
+    lineage(run: RunId) -> Vec<LineageEdge>;
+    open_intents() -> Vec<PublishedOutput>;
+    params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
+    tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;
+    record_tick(tick: Tick) -> ();
+    ticks(query: TickQuery, page: PageRequest) -> Page<Tick>;
+    events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
+    oldest_event() -> u64;
+    prune_events(keep: u64) -> u64;
+    cursor_get(resource: &str) -> Option<String>;
+    cursor_set(resource: &str, cursor: &str, now: Timestamp) -> ();
+    log_bounds(attempt: AttemptId) -> Option<(LogPosition, Option<LogPosition>)>;
+}
+
+type Files = Mutex<BTreeMap<String, Arc<Vec<u8>>>>;
+
+/// A resource in memory.
+#[derive(Debug)]
+pub struct FakeResource {
+    pub name: String,
+    pub files: Files,
+    /// Finished, and not published.
+    pub staged: Arc<Files>,
+    pub changed: Arc<AtomicBool>,
+    pub discarded: AtomicBool,
+}
+
+impl FakeResource {
+    pub fn new(name: &str, files: &[(&str, &[u8])]) -> Arc<Self> {
+        let files = files.iter().map(|(path, content)| ((*path).to_owned(), Arc::new(content.to_vec())));
+        Arc::new(Self {
+            name: name.to_owned(),
+            files: Mutex::new(files.collect()),
+            staged: Arc::default(),
+            changed: Arc::default(),
+            discarded: AtomicBool::new(false),
+        })
+    }
+}
+
+#[async_trait]
+impl Resource for FakeResource {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { watch: false, conditional_create: true, ranges: true, rename: false }
+    }
+
+    async fn watch(
+        self: Arc<Self>,
+        _known: Vec<KnownPath>,
+        _sink: Arc<dyn ObservationSink>,
+        _stop: CancellationToken,
+    ) -> resource::Result<()> {
+        unimplemented!()
+    }
+
+    async fn open(&self, content: &Content) -> resource::Result<Box<dyn Reader>> {
+        let bytes = self
+            .files
+            .lock()
+            .unwrap()
+            .get(&content.path)
+            .cloned()
+            .ok_or_else(|| ResourceError::NotFound { resource: self.name.clone(), path: content.path.clone() })?;
+        let (resource, path, changed) = (self.name.clone(), content.path.clone(), Arc::clone(&self.changed));
+        Ok(Box::new(FakeReader { bytes, resource, path, changed }))
+    }
+
+    async fn create(
+        &self,
+        _attempt: AttemptId,
+        artifact: ArtifactId,
+        path: &str,
+        overwrite: bool,
+    ) -> resource::Result<Box<dyn Writer>> {
+        check_path(path)?;
+        if !overwrite && self.files.lock().unwrap().contains_key(path) {
+            return Err(ResourceError::AlreadyExists { resource: self.name.clone(), path: path.to_owned() });
+        }
+        let (resource, path) = (self.name.clone(), path.to_owned());
+        Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes: vec![], staged: self.staged.clone() }))
+    }
+
+    async fn publish(&self, _attempt: AttemptId, _file: &StagedFile) -> resource::Result<()> {
+        unimplemented!()
+    }
+
+    async fn sweep(&self, _keep: &[AttemptId]) -> resource::Result<u64> {
+        unimplemented!()
+    }
+
+    async fn discard(&self, _attempt: AttemptId) -> resource::Result<()> {
+        self.discarded.store(true, SeqCst);
+        self.staged.lock().unwrap().clear();
+        Ok(())
+    }
+}
+
+struct FakeReader {
+    bytes: Arc<Vec<u8>>,
+    resource: String,
+    path: String,
+    changed: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Reader for FakeReader {
+    async fn read(&mut self, offset: u64, length: usize) -> resource::Result<Vec<u8>> {
+        if self.changed.load(SeqCst) {
+            let (resource, path) = (self.resource.clone(), self.path.clone());
+            return Err(ResourceError::Changed { resource, path, why: "its size is 5, not 4".to_owned() });
+        }
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        Ok(self.bytes[from..self.bytes.len().min(from.saturating_add(length))].to_vec())
+    }
+}
+
+struct FakeWriter {
+    artifact: ArtifactId,
+    resource: String,
+    path: String,
+    overwrite: bool,
+    bytes: Vec<u8>,
+    staged: Arc<Files>,
+}
+
+#[async_trait]
+impl Writer for FakeWriter {
+    async fn write(&mut self, bytes: &[u8]) -> resource::Result<()> {
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> resource::Result<StagedFile> {
+        let staged = StagedFile {
+            artifact_id: self.artifact,
+            resource: self.resource,
+            path: self.path.clone(),
+            digest: Digest::of(&self.bytes),
+            size: self.bytes.len() as u64,
+            staged: self.path.clone(),
+            stamp: String::new(),
+            overwrite: self.overwrite,
+        };
+        self.staged.lock().unwrap().insert(self.path, Arc::new(self.bytes));
+        Ok(staged)
+    }
+}

@@ -1,0 +1,136 @@
+//! What guests say.
+
+use anacostia::model::{LogLevel, LogStream, Outcome};
+use serde_json::json;
+
+use super::{Bench, failure, guests, lines};
+
+#[tokio::test]
+async fn lines_are_numbered_split_escaped_and_masked() {
+    let bench = Bench::new();
+    // The variable is this process's own, and no other test looks at it.
+    let (name, value) = std::env::vars().find(|(_, value)| value.len() > 8 && value.is_ascii()).unwrap();
+    let steps = json!({ "steps": [
+        { "do": "log", "message": "one\ntwo \u{1b}[2J", "level": "warn" },
+        { "do": "log", "message": format!("it is {value}.") },
+        { "do": "log", "message": "m".repeat(20_000) },
+    ] });
+    let mut order = bench.order(bench.guest("worker").await, &steps);
+    order.secrets.insert("TOKEN".to_owned(), name);
+    let report = bench.run(order.clone()).await;
+    let lines = lines(&bench, &order);
+    let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    assert_eq!(texts[..3], ["one", "two \\u{1b}[2J", "it is •••."]);
+    assert_eq!(texts[3].len(), 16 << 10);
+    assert!(texts[3].ends_with("m…"));
+    assert_eq!(lines.iter().map(|line| line.n).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!((lines[0].level, lines[0].stream), (LogLevel::Warn, LogStream::Log));
+    assert_eq!(lines[0].fields, [("n".to_owned(), "1".to_owned())]);
+    assert!(lines[1].fields.is_empty());
+    assert_eq!(report.log_to, bench.services.logs.end());
+    assert!(report.usage.log_bytes > 16 << 10);
+}
+
+#[tokio::test]
+async fn a_failure_is_in_the_log_with_what_was_denied() {
+    let bench = Bench::new();
+    let order = bench.order(bench.guest("worker").await, &json!({ "steps": [{ "do": "read", "from": "other" }] }));
+    let report = bench.run(order.clone()).await;
+    assert_eq!(failure(&report).code, "denied");
+    let texts: Vec<String> = lines(&bench, &order)
+        .into_iter()
+        .filter(|line| line.stream == LogStream::Host)
+        .map(|line| format!("{} {}", line.level, line.text))
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            "warn denied: resources.inputs on other: `train` may not read `other`; to grant it, write in anacostia.toml:",
+            "warn [actions.train]",
+            "warn reads = [\"raw\", \"other\"]",
+            "error denied: `train` may not read `other`; to grant it, write in anacostia.toml:",
+            "error [actions.train]",
+            "error reads = [\"raw\", \"other\"]",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn the_log_that_reached_its_limit_holds_no_more_than_it() {
+    let bench = Bench::new();
+    let mut order = bench.order(bench.guest("hostile").await, &json!({ "mode": "log" }));
+    order.limits.log_bytes = 100 << 10;
+    let report = bench.run(order.clone()).await;
+    assert_eq!(failure(&report).code, "log_limit");
+    let bytes: usize =
+        lines(&bench, &order).iter().filter(|line| line.stream == LogStream::Log).map(|l| l.text.len()).sum();
+    assert!((50 << 10..100 << 10).contains(&bytes), "{bytes}");
+}
+
+#[tokio::test]
+async fn lines_of_a_guest_at_work_are_seen() {
+    let bench = Bench::new();
+    let steps = json!({ "steps": [{ "do": "log", "message": "begun" }, { "do": "spin", "rounds": u64::MAX }] });
+    let order = bench.order(bench.guest("worker").await, &steps);
+    let seen = async {
+        while lines(&bench, &order).is_empty() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        report = bench.run(order.clone()) => panic!("it spins: {report:?}"),
+        seen = tokio::time::timeout(std::time::Duration::from_mins(1), seen) => seen.unwrap(),
+    }
+}
+
+/// Writes to standard output and standard error, a line in two pieces, a control character, and an end without a newline.
+const PRINTS: &str = r#"(module
+    (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush"
+        (func $write (param i32 i32 i32 i32)))
+    (import "wasi:cli/stdout@0.2.0" "get-stdout" (func $stdout (result i32)))
+    (import "wasi:cli/stderr@0.2.0" "get-stderr" (func $stderr (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "first\0asec")
+    (data (i32.const 16) "ond \01\0d\0alast")
+    (data (i32.const 32) "oops\0a")
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+    (func (export "anacostia:pipeline/action@0.1.0#run") (result i32)
+        (call $write (call $stdout) (i32.const 0) (i32.const 9) (i32.const 1024))
+        (call $write (call $stderr) (i32.const 32) (i32.const 5) (i32.const 1024))
+        (call $write (call $stdout) (i32.const 16) (i32.const 11) (i32.const 1024))
+        i32.const 2048))"#;
+
+/// As much of WASI as [`PRINTS`] imports.
+const PRINTING: &str = "
+    package test:printing;
+    world printing {
+        include anacostia:pipeline/guest@0.1.0;
+        import wasi:cli/stdout@0.2.0;
+        import wasi:cli/stderr@0.2.0;
+    }
+    package wasi:io@0.2.0 {
+        interface error { resource error; }
+        interface streams {
+            use error.{error};
+            variant stream-error { last-operation-failed(error), closed }
+            resource output-stream {
+                blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+            }
+        }
+    }
+    package wasi:cli@0.2.0 {
+        interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; }
+        interface stderr { use wasi:io/streams@0.2.0.{output-stream}; get-stderr: func() -> output-stream; }
+    }";
+
+#[tokio::test]
+async fn standard_output_and_error_are_in_the_log() {
+    let bench = Bench::new();
+    let prints = guests::in_world(PRINTS, Some((PRINTING, "printing")));
+    let order = bench.order(bench.load(&prints).await, &json!({}));
+    let report = bench.run(order.clone()).await;
+    assert_eq!(report.outcome, Outcome::Done(None));
+    let texts: Vec<String> =
+        lines(&bench, &order).into_iter().map(|line| format!("{} {}", line.stream, line.text)).collect();
+    assert_eq!(texts, ["stdout first", "stderr oops", "stdout second \\u{1}", "stdout last"]);
+}

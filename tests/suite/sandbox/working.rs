@@ -1,0 +1,136 @@
+//! Guests that do their work.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use anacostia::base::Digest;
+use anacostia::model::{AccessKind, Outcome};
+use serde_json::json;
+
+use super::{Bench, done, failure, guests};
+
+#[tokio::test]
+async fn a_copy_is_staged_with_its_lineage() {
+    let bench = Bench::new();
+    let report =
+        bench.worker(json!([{ "do": "copy", "from": "raw", "to": "out", "prefix": "copies/", "append": "!" }])).await;
+    assert_eq!(done(&report), "1 steps");
+    let [staged] = report.staged.as_slice() else { panic!("{:?}", report.staged) };
+    assert_eq!((staged.path.as_str(), staged.size), ("copies/a.txt", 13));
+    assert_eq!(staged.digest, Digest::of(b"some content!"));
+    let [read, wrote] = [AccessKind::Read, AccessKind::Wrote]
+        .map(|kind| report.accesses.iter().find(|access| access.kind == kind).unwrap().clone());
+    assert_eq!((read.artifact_id, read.bytes), (bench.store.inputs[0].id, 12));
+    assert_eq!((wrote.artifact_id, wrote.bytes, wrote.calls), (staged.artifact_id, 13, 2));
+    assert_eq!((report.usage.bytes_read, report.usage.bytes_written), (12, 13));
+    assert!(report.usage.peak_memory_bytes > 0 && report.usage.cpu_time_us > 0 && report.usage.host_calls > 5);
+    assert!(!bench.out.discarded.load(SeqCst));
+}
+
+#[tokio::test]
+async fn a_failed_attempt_leaves_nothing_staged() {
+    let bench = Bench::new();
+    let report = bench
+        .worker(json!([
+            { "do": "write", "to": "out", "path": "x", "text": "x" },
+            { "do": "fail", "code": "no_luck", "message": "not today", "retryable": true },
+        ]))
+        .await;
+    let error = failure(&report);
+    assert_eq!((error.code.as_str(), error.message.as_str(), error.retryable), ("no_luck", "not today", true));
+    assert!(report.staged.is_empty());
+    assert!(bench.out.staged.lock().unwrap().is_empty());
+    assert!(bench.out.discarded.load(SeqCst));
+}
+
+#[tokio::test]
+async fn a_changed_input_fails_the_attempt_whatever_the_guest_says() {
+    let bench = Bench::new();
+    bench.raw.changed.store(true, SeqCst);
+    let report = bench
+        .worker(
+            json!([{ "do": "expect", "code": "changed", "step": { "do": "read", "from": "raw" } }, { "do": "done" }]),
+        )
+        .await;
+    let error = failure(&report);
+    assert_eq!(error.code, "changed");
+    assert_eq!(error.message, "`a.txt` in raw has changed since it was recorded: its size is 5, not 4");
+}
+
+#[tokio::test]
+async fn lists_ranges_tags_and_earlier_runs() {
+    let bench = Bench::new();
+    let report = bench
+        .worker(json!([
+            { "do": "list", "from": "raw", "page": 1, "expect": ["a.txt", "b.txt"] },
+            { "do": "read_range", "from": "raw", "path": "b.txt", "offset": 5, "length": 3, "expect": "con" },
+            { "do": "expect", "code": "not-found", "step":
+                { "do": "read_range", "from": "raw", "path": "c.txt", "length": 1 } },
+            { "do": "expect", "code": "already-exists", "step":
+                { "do": "write", "to": "out", "path": "taken.txt", "text": "x" } },
+            { "do": "write", "to": "out", "path": "taken.txt", "text": "x", "overwrite": true, "tag": "best", "unique": true },
+            { "do": "expect", "code": "already-exists", "step":
+                { "do": "write", "to": "out", "path": "taken.txt/below", "text": "x" } },
+            { "do": "write", "to": "out", "path": "deep/er", "text": "x" },
+            { "do": "expect", "code": "already-exists", "step": { "do": "write", "to": "out", "path": "deep", "text": "x" } },
+            { "do": "write", "to": "out", "path": "dropped", "text": "x", "finish": false },
+            { "do": "write", "to": "out", "path": "dropped", "text": "y" },
+            { "do": "tag_inputs", "from": "raw", "tag": "seen" },
+            { "do": "metrics", "name": "loss", "values": [0.5, 0.25], "first_step": 1 },
+            { "do": "params", "entries": { "depth": "3" } },
+            { "do": "tags", "entries": { "note": "fine" } },
+            { "do": "runs", "limit": 10 },
+            { "do": "skip", "reason": "not better" },
+        ]))
+        .await;
+    assert_eq!(report.outcome, Outcome::Skip("not better".to_owned()));
+    let paths: Vec<&str> = report.staged.iter().map(|staged| staged.path.as_str()).collect();
+    assert_eq!(paths, ["taken.txt", "deep/er", "dropped"]);
+    assert_eq!(report.tags.len(), 2);
+    let best = report.tags.iter().find(|tag| tag.tag == "best").unwrap();
+    assert!(best.unique && best.artifact_id == report.staged[0].artifact_id);
+    let facts = bench.store.facts.lock().unwrap().clone();
+    assert_eq!((facts.metrics.len(), facts.metrics[1].step), (2, Some(2)));
+    assert_eq!((facts.params[0].value.as_str(), facts.tags[0].value.as_str()), ("3", "fine"));
+}
+
+#[tokio::test]
+async fn secrets_are_given_and_masked() {
+    let bench = Bench::new();
+    // The variable is this process's own, and no other test looks at it.
+    let (name, value) = std::env::vars().find(|(_, value)| value.len() > 8 && value.is_ascii()).unwrap();
+    let steps = json!([
+        { "do": "progress", "fraction": 7.0, "message": format!("with {value}") },
+        { "do": "tags", "entries": { "seen": format!("x{value}x") } },
+        { "do": "fail", "message": format!("it is {value}!") },
+    ]);
+    let mut order = bench.order(bench.guest("worker").await, &json!({ "steps": steps }));
+    order.secrets.insert("TOKEN".to_owned(), name);
+    let report = bench.run(order.clone()).await;
+    assert_eq!(failure(&report).message, "it is •••!");
+    assert_eq!(bench.store.facts.lock().unwrap().tags[0].value, "x•••x");
+    let progress = bench.progress.lock().unwrap().clone();
+    assert_eq!((progress[0].fraction.to_bits(), progress[0].message.as_str()), (1.0_f64.to_bits(), "with •••"));
+
+    order.secrets.insert("OTHER".to_owned(), "ANACOSTIA_TEST_NOT_SET".to_owned());
+    let report = bench.run(order).await;
+    assert_eq!(failure(&report).code, "secret_missing");
+    assert_eq!(
+        failure(&report).message,
+        "the secret `OTHER` of `train` is the variable `ANACOSTIA_TEST_NOT_SET` of the host's environment, which is not set"
+    );
+}
+
+#[tokio::test]
+async fn a_fresh_instance_has_nothing_of_the_one_before() {
+    let bench = Bench::new();
+    // Traps when its memory is not as it was at first.
+    let digest = bench
+        .load(&guests::body(
+            "(if (i32.load (i32.const 4096)) (then unreachable)) (i32.store (i32.const 4096) (i32.const 1)) i32.const 0",
+        ))
+        .await;
+    for _ in 0..100 {
+        let report = bench.run(bench.order(digest, &json!({}))).await;
+        assert_eq!(report.outcome, Outcome::Done(None));
+    }
+}
