@@ -23,7 +23,9 @@ use crate::scheduler::View;
 const MAX_CONNECTIONS: usize = 256;
 /// How long a request's head may take to arrive, and how long a connection may stay open between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// Most bytes of a request's head, and of an answer that waits to be sent.
+/// Most bytes of a request's head.
+const MAX_HEAD_BYTES: usize = 32 << 10;
+/// Most bytes that are read ahead, and that wait to be sent.
 const BUFFER_BYTES: usize = 64 << 10;
 /// How long a client may take nothing of what is sent to it, in milliseconds.
 const STALL_TIMEOUT_MS: u32 = 60_000;
@@ -92,6 +94,7 @@ async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, 
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_header_size(MAX_HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);

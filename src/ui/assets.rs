@@ -3,6 +3,7 @@
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use minijinja::Value;
 
 use crate::base::Digest;
 
@@ -20,10 +21,11 @@ const ASSETS: [Asset; 3] = [
 
 /// The address of an asset. The digest in it changes with the content, so that browsers may keep what they have.
 #[expect(clippy::needless_pass_by_value, reason = "a template calls it")]
-pub(super) fn link(name: String) -> String {
+pub(super) fn link(name: String) -> Value {
     let digest = ASSETS.iter().find(|asset| asset.name == name).map(|asset| Digest::of(asset.text.as_bytes()).hex());
     let version: String = digest.unwrap_or_default().chars().take(12).collect();
-    format!("/assets/{name}?v={version}")
+    // The names are those of our own templates.
+    Value::from_safe_string(format!("/assets/{name}?v={version}"))
 }
 
 /// `GET /assets/{name}`
