@@ -14,13 +14,16 @@
 //! | 5 | [`sandbox`] | running one component, within its grants and limits |
 //! | 6 | [`scheduler`] | what runs when; recovery |
 //! | 7 | [`http`] | inspecting and steering over HTTP |
+//! | 7 | [`ui`] | the pages |
 //! | 8 | [`cli`] | the verbs; puts everything together |
 
 pub mod base;
 pub mod graph;
+pub mod http;
 pub mod manifest;
 pub mod model;
 pub mod resource;
 pub mod sandbox;
 pub mod scheduler;
 pub mod store;
+pub mod ui;

@@ -48,3 +48,14 @@ pub struct View {
     /// Steers.
     pub control: Arc<dyn Control>,
 }
+
+impl View {
+    /// A text of the manifest as it is written there, `${…}` unexpanded: what is shown to people. `None` if it is no text.
+    #[must_use]
+    pub fn written(&self, keys: &[&str]) -> Option<String> {
+        let manifest: toml::Table = self.pipeline.text.parse().ok()?;
+        let (last, tables) = keys.split_last()?;
+        let table = tables.iter().try_fold(&manifest, |table, key| table.get(*key)?.as_table())?;
+        table.get(*last)?.as_str().map(str::to_owned)
+    }
+}

@@ -1,0 +1,55 @@
+//! `/api/v1/artifacts`: what is on record of data.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+
+use super::List;
+use crate::http::App;
+use crate::http::problem::{Problem, Result};
+use crate::http::query::{Query, Segment, artifact_id};
+use crate::model::{Artifact, ArtifactState};
+use crate::scheduler::View;
+use crate::store::ArtifactQuery;
+
+/// `GET /api/v1/artifacts`
+pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<Artifact>>> {
+    let query = Query::parse(&uri, &["resource", "state", "path", "run", "tag", "limit", "cursor"])?;
+    let filter = ArtifactQuery {
+        resource: known_resource(&app.view, &query)?,
+        path: query.owned("path"),
+        state: state(&query)?,
+        run: query.run(&app.view, "run").await?,
+        tag: query.owned("tag"),
+    };
+    let page = app.view.store.artifacts(filter, query.page()?).await?;
+    Ok(Json(page.into()))
+}
+
+fn state(query: &Query) -> Result<Option<ArtifactState>> {
+    let words = ArtifactState::ALL.iter().map(|state| state.as_str());
+    let Some(text) = query.text("state") else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| Problem::bad_parameter("state", error).choices(text, words))
+}
+
+/// `resource`. One that the manifest has no more may still be on record, so that an unknown name is no error.
+fn known_resource(view: &View, query: &Query) -> Result<Option<String>> {
+    let Some(name) = query.owned("resource") else { return Ok(None) };
+    if crate::base::check_name(&name).is_err() {
+        let names = view.pipeline.resources.iter().map(|resource| resource.name.as_str());
+        return Err(Problem::bad_parameter("resource", crate::base::NameError).choices(&name, names));
+    }
+    Ok(Some(name))
+}
+
+/// `GET /api/v1/artifacts/{id}`
+pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<Artifact>> {
+    Query::parse(&uri, &[])?;
+    Ok(Json(find(&app.view, &id).await?))
+}
+
+/// The artifact that `text` names.
+pub(super) async fn find(view: &View, text: &str) -> Result<Artifact> {
+    let id = artifact_id(text)?;
+    view.store.artifact(id).await?.ok_or_else(|| Problem::not_found(format!("there is no artifact {id}")))
+}

@@ -1,0 +1,261 @@
+//! `/api/v1/artifacts/{id}/content`: the bytes of an artifact, also from the middle.
+//!
+//! What is sent is the recorded version or nothing: the resource compares every chunk with what was recorded. When it has
+//! changed before the first byte the answer is 410; when it changes later the connection is cut, so that the length which
+//! was announced is never reached, and no client takes the piece for the whole.
+//!
+//! It is always a download in a sandbox: what data says it is must not make the browser run it on our origin.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+
+use super::artifacts::find;
+use crate::http::App;
+use crate::http::problem::{Problem, Result};
+use crate::http::query::{Query, Segment};
+use crate::model::Artifact;
+use crate::resource::{Content, Reader, Resource, ResourceError};
+
+/// Bytes that are read, and held for one client, at once.
+const CHUNK_BYTES: u64 = 256 << 10;
+
+/// `GET /api/v1/artifacts/{id}/content`
+pub(super) async fn show(
+    State(app): State<App>,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response> {
+    Query::parse(&uri, &[])?;
+    let artifact = find(&app.view, &id).await?;
+    let Some(digest) = artifact.digest else {
+        let why = artifact.reason.as_deref().unwrap_or("it was ignored");
+        return Err(Problem::not_found(format!("`{}` has no content: {why}", artifact.path)));
+    };
+    let etag = format!("\"{digest}\"");
+    if matches(&headers, &header::IF_NONE_MATCH, &etag) {
+        return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
+    }
+    let resource = present_in(&app, &artifact)?;
+    let asked = if resource.capabilities().ranges { range(&headers, &etag, artifact.size) } else { Asked::Whole };
+    let (from, to) = match asked {
+        Asked::Whole => (0, artifact.size),
+        Asked::Part(from, to) => (from, to),
+        Asked::Nothing => return Err(Problem::range_not_satisfiable(artifact.size)),
+    };
+    let content = Content { path: artifact.path.clone(), size: artifact.size, digest, stamp: artifact.stamp.clone() };
+    let body = open(resource, content, from, to).await?;
+    let mut response = Response::new(body);
+    let length = to - from;
+    describe(&mut response, &artifact, &etag, length);
+    if let Asked::Part(from, to) = asked {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let text = format!("bytes {from}-{}/{}", to - 1, artifact.size);
+        insert(&mut response, header::CONTENT_RANGE, &text);
+    }
+    Ok(response)
+}
+
+fn present_in(app: &App, artifact: &Artifact) -> Result<Arc<dyn Resource>> {
+    let Artifact { path, version, resource, .. } = artifact;
+    if !artifact.present {
+        return Err(Problem::gone(format!("version {version} of `{path}` was overwritten or deleted")));
+    }
+    let found = app.view.resources.get(resource).cloned();
+    found.ok_or_else(|| Problem::gone(format!("the manifest has no resource `{resource}` any more")))
+}
+
+fn describe(response: &mut Response, artifact: &Artifact, etag: &str, length: u64) {
+    insert(response, header::CONTENT_TYPE, "application/octet-stream");
+    insert(response, header::CONTENT_LENGTH, &length.to_string());
+    insert(response, header::CONTENT_DISPOSITION, &disposition(&artifact.path));
+    insert(response, header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'");
+    insert(response, header::ACCEPT_RANGES, "bytes");
+    insert(response, header::ETAG, etag);
+    insert(response, header::CACHE_CONTROL, "private, no-cache");
+}
+
+fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
+    // All values are made of visible ASCII here.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// A name for the file: the last part of the path, in ASCII for who can not do better (RFC 6266, RFC 8187).
+fn disposition(path: &str) -> String {
+    let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("artifact");
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ') { c } else { '_' };
+    let ascii: String = name.chars().map(plain).collect();
+    let mut encoded = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b'~') {
+            encoded.push(char::from(byte));
+        } else {
+            use std::fmt::Write as _;
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
+}
+
+/// Whether a conditional header names `etag`, or anything.
+fn matches(headers: &HeaderMap, name: &header::HeaderName, etag: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(','));
+    tags.any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*")
+}
+
+/// Which bytes are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Whole,
+    /// From the first up to and without the second; at least one.
+    Part(u64, u64),
+    /// None that are there.
+    Nothing,
+}
+
+/// Reads `Range`. Several ranges, other units, and what makes no sense are answered with the whole, as RFC 9110 allows.
+fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
+    let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
+    // The part of another version is no use to who has a part of this one.
+    if headers.get(header::IF_RANGE).is_some_and(|condition| condition != etag) {
+        return Asked::Whole;
+    }
+    let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
+        return Asked::Whole;
+    };
+    let number = |text: &str| {
+        // A number too large for us is larger than any size.
+        let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
+        digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
+    };
+    let (from, to) = match (first, number(first), last, number(last)) {
+        (_, Some(first), "", _) => (first, size),
+        (_, Some(first), _, Some(last)) if first <= last => (first, last.saturating_add(1).min(size)),
+        ("", _, _, Some(last)) => (size.saturating_sub(last), size),
+        _ => return Asked::Whole,
+    };
+    if from < to { Asked::Part(from, to) } else { Asked::Nothing }
+}
+
+/// What is left to read of one answer.
+struct Piece {
+    reader: Box<dyn Reader>,
+    at: u64,
+    to: u64,
+}
+
+impl Piece {
+    /// The next chunk, with what is left after it; `None` at the end.
+    async fn next(mut self) -> std::result::Result<Option<(Bytes, Self)>, ResourceError> {
+        if self.at >= self.to {
+            return Ok(None);
+        }
+        let length = usize::try_from(CHUNK_BYTES.min(self.to - self.at)).unwrap_or(usize::MAX);
+        let mut chunk = self.reader.read(self.at, length).await?;
+        chunk.truncate(length);
+        self.at += chunk.len() as u64;
+        Ok(Some((Bytes::from(chunk), self)))
+    }
+}
+
+/// Opens the content and reads the first chunk, so that what is not there any more is seen while it can still be said.
+async fn open(resource: Arc<dyn Resource>, content: Content, from: u64, to: u64) -> Result<Body> {
+    let first = aside(async move {
+        let reader = resource.open(&content).await?;
+        Piece { reader, at: from, to }.next().await
+    });
+    let Some((chunk, piece)) = first.await?? else { return Ok(Body::empty()) };
+    let start = (Some(chunk), Some(piece));
+    let chunks = stream::try_unfold(start, |(ready, piece)| async move {
+        if let Some(chunk) = ready {
+            // A short read at the front of what was recorded longer: the content is not what it was.
+            return if chunk.is_empty() { Err(short()) } else { Ok(Some((chunk, (None, piece)))) };
+        }
+        let Some(piece) = piece else { return Ok(None) };
+        match aside(piece.next()).await.map_err(|problem| io::Error::other(format!("{problem:?}")))? {
+            Ok(None) => Ok(None),
+            Ok(Some((chunk, _))) if chunk.is_empty() => Err(short()),
+            Ok(Some((chunk, piece))) => Ok(Some((chunk, (None, Some(piece))))),
+            Err(error) => {
+                tracing::warn!("a download is cut off: {error}");
+                Err(io::Error::other(error))
+            }
+        }
+    });
+    Ok(Body::from_stream(chunks))
+}
+
+fn short() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the content is shorter than what was recorded")
+}
+
+/// Runs what may block for as long as the disk does where it holds up nobody else.
+async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(work))
+        .await
+        .map_err(|error| Problem::internal(format!("reading content: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asked, disposition, range};
+    use axum::http::{HeaderMap, HeaderValue, header};
+
+    fn asked(value: &str, size: u64) -> Asked {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_str(value).unwrap());
+        range(&headers, "\"x\"", size)
+    }
+
+    #[test]
+    fn ranges() {
+        for (value, wanted) in [
+            ("bytes=0-0", Asked::Part(0, 1)),
+            ("bytes=2-5", Asked::Part(2, 6)),
+            ("bytes=2-", Asked::Part(2, 10)),
+            ("bytes=-3", Asked::Part(7, 10)),
+            ("bytes=-30", Asked::Part(0, 10)),
+            ("bytes=5-99999999999999999999999", Asked::Part(5, 10)),
+            ("bytes=10-", Asked::Nothing),
+            ("bytes=10-20", Asked::Nothing),
+            ("bytes=99999999999999999999999-", Asked::Nothing),
+            ("bytes=-0", Asked::Nothing),
+            ("bytes=5-2", Asked::Whole),
+            ("bytes=-", Asked::Whole),
+            ("bytes=0-1,3-4", Asked::Whole),
+            ("bytes=+1-2", Asked::Whole),
+            ("rows=0-1", Asked::Whole),
+        ] {
+            assert_eq!(asked(value, 10), wanted, "{value}");
+        }
+        assert_eq!(asked("bytes=0-", 0), Asked::Nothing);
+    }
+
+    #[test]
+    fn a_range_of_another_version_is_the_whole() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-1"));
+        headers.insert(header::IF_RANGE, HeaderValue::from_static("\"x\""));
+        assert_eq!(range(&headers, "\"x\"", 10), Asked::Part(0, 2));
+        assert_eq!(range(&headers, "\"y\"", 10), Asked::Whole);
+    }
+
+    #[test]
+    fn names_can_not_leave_their_quotes() {
+        assert_eq!(
+            disposition("a/b\"; x=<ä>.csv"),
+            "attachment; filename=\"b__ x__ä_.csv\"; filename*=UTF-8''b%22%3B%20x%3D%3C%C3%A4%3E.csv".replace('ä', "_")
+        );
+        assert_eq!(disposition(""), "attachment; filename=\"artifact\"; filename*=UTF-8''artifact");
+    }
+}

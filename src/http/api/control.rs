@@ -1,0 +1,102 @@
+//! Steering: starting, cancelling and retrying runs, pausing the pipeline.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::{Body, to_bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+use super::runs::{RunBody, no_run};
+use crate::base::RunId;
+use crate::http::problem::{Problem, Result, shown};
+use crate::http::query::{Query, Segment, find_run};
+use crate::http::{App, MAX_BODY_BYTES};
+
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What `PUT /api/v1/runs/{id}` takes. No body is an empty object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StartBody {
+    /// Params for this run alone.
+    #[serde(default)]
+    params: serde_json::Map<String, serde_json::Value>,
+}
+
+/// `PUT /api/v1/runs/{id}`: starts a run by hand. Idempotent: the same again answers with the run as it is by then.
+pub(super) async fn start(
+    State(app): State<App>,
+    Segment(id): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    Query::parse(&uri, &[])?;
+    let id: RunId = id
+        .parse()
+        .map_err(|_| Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id))))?;
+    let StartBody { params } = read(&headers, body).await?;
+    let existed = app.view.store.run(id).await?.is_some();
+    let run = app.view.control.start(id, params.into()).await?;
+    let run = Json(RunBody::from(run));
+    Ok(if existed {
+        run.into_response()
+    } else {
+        (StatusCode::CREATED, [(header::LOCATION, format!("/api/v1/runs/{id}"))], run).into_response()
+    })
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<StartBody> {
+    let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES))
+        .await
+        .map_err(|_| Problem::body_too_slow())?
+        .map_err(|_| Problem::body_too_large(MAX_BODY_BYTES))?;
+    if bytes.is_empty() {
+        return Ok(StartBody::default());
+    }
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(Problem::not_json());
+    }
+    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(format!("the body is not usable: {error}")))
+}
+
+/// `POST /api/v1/runs/{id}/cancel`
+pub(super) async fn cancel(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunBody>> {
+    Query::parse(&uri, &[])?;
+    let id = find_run(&app.view, &id).await?;
+    let run = app.view.control.cancel(id).await?.ok_or_else(|| no_run(id))?;
+    Ok(Json(run.into()))
+}
+
+/// `POST /api/v1/runs/{id}/retry`
+pub(super) async fn retry(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunBody>> {
+    Query::parse(&uri, &[])?;
+    let id = find_run(&app.view, &id).await?;
+    let run = app.view.control.retry(id).await?.ok_or_else(|| no_run(id))?;
+    Ok(Json(run.into()))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct StateBody {
+    /// As `state` of `/api/v1/pipeline`.
+    state: &'static str,
+}
+
+/// `POST /api/v1/pipeline/pause`
+pub(super) async fn pause(State(app): State<App>, uri: Uri) -> Result<Json<StateBody>> {
+    Query::parse(&uri, &[])?;
+    app.view.control.set_paused(true).await?;
+    Ok(Json(StateBody { state: "paused" }))
+}
+
+/// `POST /api/v1/pipeline/resume`
+pub(super) async fn resume(State(app): State<App>, uri: Uri) -> Result<Json<StateBody>> {
+    Query::parse(&uri, &[])?;
+    app.view.control.set_paused(false).await?;
+    Ok(Json(StateBody { state: "running" }))
+}

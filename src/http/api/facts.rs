@@ -1,0 +1,44 @@
+//! `/api/v1/metrics`, `/params`, `/tags`, `/triggers`: what actions and triggers have put on record.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+
+use super::List;
+use crate::http::App;
+use crate::http::problem::Result;
+use crate::http::query::Query;
+use crate::model::{MetricRecord, ParamRecord, RunTag, Tick};
+use crate::scheduler::View;
+use crate::store::{FactQuery, PageRequest, TickQuery};
+
+async fn facts(view: &View, uri: &Uri) -> Result<(FactQuery, PageRequest)> {
+    let query = Query::parse(uri, &["name", "run", "limit", "cursor"])?;
+    let run = query.run(view, "run").await?;
+    Ok((FactQuery { run, name: query.owned("name"), ..FactQuery::default() }, query.page()?))
+}
+
+/// `GET /api/v1/metrics`
+pub(super) async fn metrics(State(app): State<App>, uri: Uri) -> Result<Json<List<MetricRecord>>> {
+    let (query, page) = facts(&app.view, &uri).await?;
+    Ok(Json(app.view.store.metrics(query, page).await?.into()))
+}
+
+/// `GET /api/v1/params`
+pub(super) async fn params(State(app): State<App>, uri: Uri) -> Result<Json<List<ParamRecord>>> {
+    let (query, page) = facts(&app.view, &uri).await?;
+    Ok(Json(app.view.store.params(query, page).await?.into()))
+}
+
+/// `GET /api/v1/tags`
+pub(super) async fn tags(State(app): State<App>, uri: Uri) -> Result<Json<List<RunTag>>> {
+    let (query, page) = facts(&app.view, &uri).await?;
+    Ok(Json(app.view.store.tags(query, page).await?.into()))
+}
+
+/// `GET /api/v1/triggers`
+pub(super) async fn triggers(State(app): State<App>, uri: Uri) -> Result<Json<List<Tick>>> {
+    let query = Query::parse(&uri, &["resource", "limit", "cursor"])?;
+    let filter = TickQuery { resource: query.owned("resource") };
+    Ok(Json(app.view.store.ticks(filter, query.page()?).await?.into()))
+}

@@ -1,0 +1,196 @@
+//! `/api/v1/runs/{id}/logs`: the log lines of a run, attempt by attempt, and live by coming back with the cursor.
+//!
+//! Attempts at work at the same time each have a place of their own in the cursor: one that writes slowly must neither
+//! hold back the others, nor be left behind by them. So the cursor says how many of the run's attempts have been begun
+//! (their order never changes), and for each of those that may have more where to go on: `3,1@…,2@…`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::List;
+use super::runs::find_detail;
+use crate::base::{AttemptId, Timestamp};
+use crate::http::App;
+use crate::http::problem::{Problem, Result, shown};
+use crate::http::query::{Query, Segment};
+use crate::model::{Attempt, LogLevel, LogLine, LogStream};
+use crate::store::logs::LogBook;
+
+#[derive(Debug, Serialize)]
+pub(super) struct LineBody {
+    t: Timestamp,
+    action: String,
+    attempt: AttemptId,
+    n: u64,
+    level: LogLevel,
+    stream: LogStream,
+    text: String,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    fields: Map<String, Value>,
+}
+
+impl LineBody {
+    fn new(line: LogLine, action: &str) -> Self {
+        Self {
+            t: line.t,
+            action: action.to_owned(),
+            attempt: line.attempt,
+            n: line.n,
+            level: line.level,
+            stream: line.stream,
+            text: line.text,
+            fields: line.fields.into_iter().map(|(name, value)| (name, value.into())).collect(),
+        }
+    }
+}
+
+/// `GET /api/v1/runs/{id}/logs`
+pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<LineBody>>> {
+    let query = Query::parse(&uri, &["action", "attempt", "limit", "cursor"])?;
+    let limit = query.limit()?;
+    let detail = find_detail(&app.view, &id).await?;
+    let wanted = Wanted::new(&query, &detail.attempts)?;
+    let cursor = match query.text("cursor") {
+        Some(text) => LogCursor::parse(text, detail.attempts.len())
+            .ok_or_else(|| Problem::bad_parameter("cursor", "it is none that this route made for this run"))?,
+        None => LogCursor::default(),
+    };
+    let ended = detail.run.state.ended();
+    let reading = Reading { logs: app.view.logs, attempts: detail.attempts, wanted, limit };
+    // The log is a file.
+    let (items, cursor) = tokio::task::spawn_blocking(move || reading.page(cursor))
+        .await
+        .map_err(|error| Problem::internal(format!("reading the log: {error}")))??;
+    let more = cursor.more || !ended;
+    Ok(Json(List { items, next_cursor: more.then(|| cursor.to_string()) }))
+}
+
+/// Which attempts are asked for.
+struct Wanted {
+    action: Option<String>,
+    attempt: Option<AttemptId>,
+}
+
+impl Wanted {
+    fn new(query: &Query, attempts: &[Attempt]) -> Result<Self> {
+        let attempt = query.value::<AttemptId>("attempt")?;
+        if let Some(id) = attempt
+            && !attempts.iter().any(|known| known.id == id)
+        {
+            return Err(Problem::not_found(format!("the run has no attempt {id}")));
+        }
+        Ok(Self { action: query.owned("action"), attempt })
+    }
+
+    fn has(&self, attempt: &Attempt) -> bool {
+        self.action.as_ref().is_none_or(|name| *name == attempt.action)
+            && self.attempt.is_none_or(|id| id == attempt.id)
+    }
+}
+
+/// Where a client is in the logs of a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct LogCursor {
+    /// How many attempts have been begun.
+    begun: usize,
+    /// Those among them that may have more lines, and where these begin.
+    open: Vec<(usize, String)>,
+    /// Whether there is more to read at once. Not in the text.
+    more: bool,
+}
+
+impl LogCursor {
+    fn parse(text: &str, attempts: usize) -> Option<Self> {
+        let mut parts = text.split(',');
+        let begun = parts.next()?.parse().ok().filter(|begun| *begun <= attempts)?;
+        let mut open: Vec<(usize, String)> = Vec::new();
+        for part in parts {
+            let (place, inner) = part.split_once('@')?;
+            let place = place.parse().ok()?;
+            if place >= begun || open.last().is_some_and(|(last, _)| *last >= place) {
+                return None;
+            }
+            open.push((place, inner.to_owned()));
+        }
+        Some(Self { begun, open, more: false })
+    }
+}
+
+impl std::fmt::Display for LogCursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.begun)?;
+        self.open.iter().try_for_each(|(place, inner)| write!(f, ",{place}@{inner}"))
+    }
+}
+
+struct Reading {
+    logs: Arc<LogBook>,
+    attempts: Vec<Attempt>,
+    wanted: Wanted,
+    limit: u32,
+}
+
+impl Reading {
+    /// Up to `limit` lines from the cursor on, and the cursor after them.
+    fn page(&self, cursor: LogCursor) -> Result<(Vec<LineBody>, LogCursor)> {
+        let mut lines = Vec::new();
+        let mut after = LogCursor { begun: cursor.begun, ..LogCursor::default() };
+        let continued = cursor.open.into_iter().map(|(place, inner)| (place, Some(inner)));
+        let fresh = (cursor.begun..self.attempts.len()).map(|place| (place, None));
+        for (place, inner) in continued.chain(fresh) {
+            let left = self.limit.saturating_sub(u32::try_from(lines.len()).unwrap_or(u32::MAX));
+            let attempt = self.attempts.get(place).filter(|attempt| self.wanted.has(attempt));
+            if left == 0 && attempt.is_some() {
+                after.more = true;
+                match inner {
+                    // Begun before: stays where it is.
+                    Some(inner) => after.open.push((place, inner)),
+                    None => break,
+                }
+                continue;
+            }
+            after.begun = after.begun.max(place + 1);
+            let Some(attempt) = attempt else { continue };
+            let (found, next) = self.read(attempt, inner.as_deref(), left)?;
+            let full = found.len() >= left as usize;
+            lines.extend(found);
+            if let Some(next) = next {
+                after.more |= full || attempt.ended_at.is_none();
+                after.open.push((place, next));
+            }
+        }
+        Ok((lines, after))
+    }
+
+    fn read(&self, attempt: &Attempt, cursor: Option<&str>, limit: u32) -> Result<(Vec<LineBody>, Option<String>)> {
+        let page =
+            self.logs.read(attempt.id, attempt.log_from, attempt.log_to, cursor, limit).map_err(
+                |error| match error {
+                    crate::store::StoreError::Invalid(why) => Problem::bad_parameter("cursor", shown(&why)),
+                    other => other.into(),
+                },
+            )?;
+        let lines = page.items.into_iter().map(|line| LineBody::new(line, &attempt.action)).collect();
+        Ok((lines, page.next_cursor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LogCursor;
+
+    #[test]
+    fn a_cursor_reads_back_and_another_text_is_none() {
+        let cursor = LogCursor { begun: 3, open: vec![(0, "1:20".into()), (2, "7:0".into())], more: false };
+        assert_eq!(LogCursor::parse(&cursor.to_string(), 3), Some(cursor));
+        assert_eq!(LogCursor::parse("0", 0), Some(LogCursor::default()));
+        for bad in ["", "x", "4", "3,3@a", "3,1@a,1@b", "3,2@a,1@b", "3,1", "-1"] {
+            assert_eq!(LogCursor::parse(bad, 3), None, "{bad}");
+        }
+    }
+}

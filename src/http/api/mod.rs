@@ -1,0 +1,85 @@
+//! The routes, a file per noun.
+
+mod artifacts;
+mod content;
+mod control;
+mod facts;
+mod logs;
+mod nodes;
+mod operations;
+mod pipeline;
+mod runs;
+
+use axum::Router;
+use axum::routing::{get, post};
+use serde::Serialize;
+
+use super::App;
+use crate::model::Page;
+
+/// The routes without a variable part, to find the one that was meant.
+pub(super) const FIXED_PATHS: [&str; 14] = [
+    "/",
+    "/api/v1/artifacts",
+    "/api/v1/events",
+    "/api/v1/metrics",
+    "/api/v1/nodes",
+    "/api/v1/params",
+    "/api/v1/pipeline",
+    "/api/v1/pipeline/pause",
+    "/api/v1/pipeline/resume",
+    "/api/v1/runs",
+    "/api/v1/tags",
+    "/api/v1/triggers",
+    "/healthz",
+    "/readyz",
+];
+
+/// All routes of the API.
+pub(super) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/v1/pipeline", get(pipeline::show))
+        .route("/api/v1/pipeline/pause", post(control::pause))
+        .route("/api/v1/pipeline/resume", post(control::resume))
+        .route("/api/v1/nodes", get(nodes::list))
+        .route("/api/v1/nodes/{name}", get(nodes::show))
+        .route("/api/v1/runs", get(runs::list))
+        .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
+        .route("/api/v1/runs/{id}/cancel", post(control::cancel))
+        .route("/api/v1/runs/{id}/retry", post(control::retry))
+        .route("/api/v1/runs/{id}/logs", get(logs::list))
+        .route("/api/v1/runs/{id}/events", get(runs::events))
+        .route("/api/v1/runs/{id}/lineage", get(runs::lineage))
+        .route("/api/v1/artifacts", get(artifacts::list))
+        .route("/api/v1/artifacts/{id}", get(artifacts::show))
+        .route("/api/v1/artifacts/{id}/content", get(content::show))
+        .route("/api/v1/metrics", get(facts::metrics))
+        .route("/api/v1/params", get(facts::params))
+        .route("/api/v1/tags", get(facts::tags))
+        .route("/api/v1/triggers", get(facts::triggers))
+        .route("/api/v1/events", get(super::events::follow))
+        .route("/healthz", get(operations::health))
+        .route("/readyz", get(operations::ready))
+        .route("/metrics", get(operations::metrics))
+}
+
+/// A list as every route returns it.
+#[derive(Debug, Serialize)]
+struct List<T> {
+    items: Vec<T>,
+    /// For `cursor=`; `null` when there is nothing more.
+    next_cursor: Option<String>,
+}
+
+impl<T> List<T> {
+    /// All that there is.
+    fn whole(items: Vec<T>) -> Self {
+        Self { items, next_cursor: None }
+    }
+}
+
+impl<T, U: From<T>> From<Page<T>> for List<U> {
+    fn from(page: Page<T>) -> Self {
+        Self { items: page.items.into_iter().map(U::from).collect(), next_cursor: page.next_cursor }
+    }
+}

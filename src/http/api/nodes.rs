@@ -1,0 +1,311 @@
+//! `/api/v1/nodes`: what the graph is made of, how each node is doing, and what it may do.
+//!
+//! What the manifest gives with `${…}` in it is shown as it stands there; of environment and secrets only the names.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::List;
+use crate::base::{Digest, RunId};
+use crate::http::App;
+use crate::http::problem::{Problem, Result, shown};
+use crate::http::query::{Query, Segment};
+use crate::manifest::{ActionSpec, ResourceKind, ResourceSpec, RunWhen, StoreSpec};
+use crate::model::{Pending, RunDetail};
+use crate::resource::Status;
+use crate::scheduler::View;
+use crate::store::{PageRequest, RunQuery};
+
+/// How the metadata store is called among the nodes.
+const STORE: &str = "metadata_store";
+
+/// What all kinds of node have.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct NodeHead {
+    name: String,
+    /// `metadata_store`, `resource` or `action`.
+    #[serde(rename = "type")]
+    node_type: &'static str,
+    /// Of a watched resource: `starting watching scanning unreachable`; of another: `unwatched`. Of an action: its state
+    /// in the newest run, or `idle` if there is none. Of the store: `ready`.
+    state: String,
+    /// Why it is in that state, where that is not plain.
+    reason: Option<String>,
+    after: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct NodeBody {
+    #[serde(flatten)]
+    head: NodeHead,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<ResourceBody>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<ActionBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct StoreBody {
+    kind: &'static str,
+    durability: &'static str,
+    epoch: u64,
+    newest_event: u64,
+    oldest_event: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct ResourceBody {
+    kind: &'static str,
+    /// As the manifest has it.
+    path: Option<String>,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    watch: bool,
+    /// Absent if it is not watched.
+    trigger: Option<TriggerBody>,
+    /// What waits; absent if it is not watched.
+    pending: Option<Pending>,
+    read_by: Vec<String>,
+    written_by: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TriggerBody {
+    min_artifacts: u64,
+    max_artifacts: Option<u64>,
+    min_bytes: u64,
+    quiet_for_ms: u64,
+    max_wait_ms: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+struct ActionBody {
+    component: ComponentBody,
+    grants: GrantsBody,
+    limits: LimitsBody,
+    retry: RetryBody,
+    run_when: RunWhen,
+    retrigger: bool,
+    params: Map<String, Value>,
+    /// The run that `state` speaks of.
+    run: Option<RunRef>,
+}
+
+#[derive(Debug, Serialize)]
+struct ComponentBody {
+    /// As the manifest has it.
+    path: Option<String>,
+    digest: Option<Digest>,
+}
+
+#[derive(Debug, Serialize)]
+struct GrantsBody {
+    reads: Vec<String>,
+    writes: Vec<String>,
+    /// Names.
+    env: Vec<String>,
+    /// Names.
+    secrets: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LimitsBody {
+    memory_bytes: u64,
+    cpu_ms: u64,
+    wall_ms: u64,
+    output_bytes: u64,
+    log_bytes: u64,
+    handles: u32,
+    metric_names: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct RetryBody {
+    max_attempts: u32,
+    backoff_ms: u64,
+    max_backoff_ms: u64,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct RunRef {
+    id: RunId,
+    number: u64,
+}
+
+/// `GET /api/v1/nodes`
+pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<NodeBody>>> {
+    Query::parse(&uri, &[])?;
+    let live = Live::look(&app.view).await?;
+    let mut items = vec![store_node(&app.view).await?];
+    for resource in &app.view.pipeline.resources {
+        items.push(resource_node(&app.view, &live, resource).await?);
+    }
+    items.extend(app.view.pipeline.actions.iter().map(|action| action_node(&app.view, &live, action)));
+    Ok(Json(List::whole(items)))
+}
+
+/// `GET /api/v1/nodes/{name}`
+pub(super) async fn show(State(app): State<App>, Segment(name): Segment, uri: Uri) -> Result<Json<NodeBody>> {
+    Query::parse(&uri, &[])?;
+    let view = &app.view;
+    let live = Live::look(view).await?;
+    let node = if let Some(resource) = view.pipeline.resource(&name) {
+        resource_node(view, &live, resource).await?
+    } else if let Some(action) = view.pipeline.action(&name) {
+        action_node(view, &live, action)
+    } else if name == STORE {
+        store_node(view).await?
+    } else {
+        let resources = view.pipeline.resources.iter().map(|resource| resource.name.as_str());
+        let actions = view.pipeline.actions.iter().map(|action| action.name.as_str());
+        return Err(Problem::not_found(format!("there is no node `{}`", shown(&name)))
+            .choices(&name, [STORE].into_iter().chain(resources).chain(actions)));
+    };
+    Ok(Json(node))
+}
+
+/// All nodes without their details.
+pub(super) async fn heads(view: &View) -> Result<Vec<NodeHead>> {
+    let live = Live::look(view).await?;
+    let resources = view.pipeline.resources.iter().map(|resource| resource_head(&live, resource));
+    let actions = view.pipeline.actions.iter().map(|action| action_head(&live, action));
+    Ok([store_head()].into_iter().chain(resources).chain(actions).collect())
+}
+
+/// What nodes are doing at the moment.
+struct Live {
+    watches: BTreeMap<String, Status>,
+    newest: Option<RunDetail>,
+}
+
+impl Live {
+    async fn look(view: &View) -> Result<Self> {
+        let first = PageRequest { cursor: None, limit: 1 };
+        let page = view.store.runs(RunQuery::default(), first).await?;
+        let newest = match page.items.first() {
+            Some(run) => view.store.run(run.id).await?,
+            None => None,
+        };
+        Ok(Self { watches: view.control.watches(), newest })
+    }
+}
+
+fn store_head() -> NodeHead {
+    // Whoever gets this answer has it from the store.
+    NodeHead {
+        name: STORE.to_owned(),
+        node_type: "metadata_store",
+        state: "ready".to_owned(),
+        reason: None,
+        after: Vec::new(),
+    }
+}
+
+async fn store_node(view: &View) -> Result<NodeBody> {
+    let StoreSpec::Sqlite { full_durability, .. } = &view.pipeline.store;
+    let newest_event = *view.store.newest_event().borrow();
+    let store = StoreBody {
+        kind: "sqlite",
+        durability: if *full_durability { "full" } else { "normal" },
+        epoch: view.store.epoch(),
+        newest_event,
+        oldest_event: view.store.oldest_event().await?,
+    };
+    Ok(NodeBody { head: store_head(), store: Some(store), resource: None, action: None })
+}
+
+fn resource_head(live: &Live, resource: &ResourceSpec) -> NodeHead {
+    let (state, reason) = match (resource.watch, live.watches.get(&resource.name)) {
+        (false, _) => ("unwatched", None),
+        (true, None) => ("starting", None),
+        (true, Some(Status::Watching)) => ("watching", None),
+        (true, Some(Status::Scanning(why))) => ("scanning", Some(why.clone())),
+        (true, Some(Status::Unreachable(why))) => ("unreachable", Some(why.clone())),
+    };
+    NodeHead { name: resource.name.clone(), node_type: "resource", state: state.to_owned(), reason, after: Vec::new() }
+}
+
+async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Result<NodeBody> {
+    let ResourceKind::Folder(folder) = &resource.kind;
+    let pending = if resource.watch { Some(view.store.pending(&resource.name).await?) } else { None };
+    let trigger = &resource.trigger;
+    let users = |uses: fn(&ActionSpec) -> &[String]| {
+        let actions = view.pipeline.actions.iter();
+        actions.filter(|action| uses(action).contains(&resource.name)).map(|action| action.name.clone()).collect()
+    };
+    let body = ResourceBody {
+        kind: "folder",
+        path: view.written(&["resources", &resource.name, "path"]),
+        include: folder.include.clone(),
+        exclude: folder.exclude.clone(),
+        watch: resource.watch,
+        trigger: resource.watch.then(|| TriggerBody {
+            min_artifacts: trigger.min_artifacts,
+            max_artifacts: trigger.max_artifacts,
+            min_bytes: trigger.min_bytes,
+            quiet_for_ms: millis(trigger.quiet_for),
+            max_wait_ms: trigger.max_wait.map(millis),
+        }),
+        pending,
+        read_by: users(|action| &action.reads),
+        written_by: users(|action| &action.writes),
+    };
+    Ok(NodeBody { head: resource_head(live, resource), store: None, resource: Some(body), action: None })
+}
+
+fn action_head(live: &Live, action: &ActionSpec) -> NodeHead {
+    let seen = live.newest.iter().flat_map(|run| &run.actions).find(|seen| seen.name == action.name);
+    NodeHead {
+        name: action.name.clone(),
+        node_type: "action",
+        state: seen.map_or("idle", |seen| seen.state.as_str()).to_owned(),
+        reason: seen.and_then(|seen| seen.reason.clone()),
+        after: action.after.clone(),
+    }
+}
+
+fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
+    let limits = &action.limits;
+    let body = ActionBody {
+        component: ComponentBody {
+            path: view.written(&["actions", &action.name, "component"]),
+            digest: view.components.get(&action.name).copied(),
+        },
+        grants: GrantsBody {
+            reads: action.reads.clone(),
+            writes: action.writes.clone(),
+            env: action.env.keys().cloned().collect(),
+            secrets: action.secrets.keys().cloned().collect(),
+        },
+        limits: LimitsBody {
+            memory_bytes: limits.memory_bytes,
+            cpu_ms: millis(limits.cpu),
+            wall_ms: millis(limits.wall),
+            output_bytes: limits.output_bytes,
+            log_bytes: limits.log_bytes,
+            handles: limits.handles,
+            metric_names: limits.metric_names,
+        },
+        retry: RetryBody {
+            max_attempts: action.retry.max_attempts,
+            backoff_ms: millis(action.retry.backoff.first),
+            max_backoff_ms: millis(action.retry.backoff.max),
+        },
+        run_when: action.run_when,
+        retrigger: action.retrigger,
+        params: action.params.clone(),
+        run: live.newest.as_ref().map(|detail| RunRef { id: detail.run.id, number: detail.run.number }),
+    };
+    NodeBody { head: action_head(live, action), store: None, resource: None, action: Some(body) }
+}
+
+fn millis(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,159 @@
+//! `/healthz`, `/readyz` and `/metrics`: for whatever keeps the process alive and watches it.
+
+use std::fmt::{Display, Write as _};
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::base::bounds::MAX_PAGE;
+use crate::base::{Clock as _, SystemClock, Timestamp};
+use crate::http::problem::{Problem, Result};
+use crate::http::query::Query;
+use crate::http::{App, MAX_EVENT_CLIENTS};
+use crate::model::RunState;
+use crate::resource::Status;
+use crate::store::{PageRequest, RunQuery};
+
+#[derive(Debug, Serialize)]
+pub(super) struct StatusBody {
+    status: &'static str,
+}
+
+/// `GET /healthz`: the process lives and answers. Nothing else is asked, so that a slow disk does not get it killed.
+pub(super) async fn health(uri: Uri) -> Result<Json<StatusBody>> {
+    Query::parse(&uri, &[])?;
+    Ok(Json(StatusBody { status: "ok" }))
+}
+
+/// `GET /readyz`: the host takes part in everything.
+pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<StatusBody>> {
+    Query::parse(&uri, &[])?;
+    let mut reasons = app.view.control.not_ready();
+    if let Err(error) = app.view.store.paused().await {
+        reasons.push(error.to_string());
+    }
+    if reasons.is_empty() { Ok(Json(StatusBody { status: "ready" })) } else { Err(Problem::not_ready(reasons)) }
+}
+
+/// `GET /metrics`: figures in the text format of Prometheus. Gauges and totals that the store knows are read at the
+/// scrape; what only passes by (ended runs, attempts, requests) is counted through the `metrics` facade since the start.
+pub(super) async fn metrics(State(app): State<App>, uri: Uri) -> Result<Response> {
+    Query::parse(&uri, &[])?;
+    let mut text = Figures::default();
+    store_figures(&app, &mut text).await?;
+    resource_figures(&app, &mut text).await?;
+    let clients = MAX_EVENT_CLIENTS - app.event_clients.available_permits();
+    text.one("anacostia_event_clients", "gauge", "Clients that follow the event stream.", clients);
+    process_figures(&mut text, app.started_at);
+    let mut text = text.0;
+    if let Some(recorder) = &app.recorder {
+        recorder.run_upkeep();
+        text.push_str(&recorder.render());
+    }
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+}
+
+async fn store_figures(app: &App, text: &mut Figures) -> Result<()> {
+    let store = &app.view.store;
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    text.head("anacostia_build_info", "gauge", "The version, as a label.");
+    text.line("anacostia_build_info", &version, 1);
+    let paused = store.paused().await?;
+    text.one("anacostia_pipeline_paused", "gauge", "1 while the pipeline is paused.", u8::from(paused));
+    let ready = app.view.control.not_ready().is_empty();
+    text.one("anacostia_ready", "gauge", "1 while the host takes part in everything.", u8::from(ready));
+    text.one(
+        "anacostia_store_epoch",
+        "gauge",
+        "How many hosts have opened the store, this one included.",
+        store.epoch(),
+    );
+    let newest_event = *store.newest_event().borrow();
+    text.one("anacostia_events_total", "counter", "Events that were ever recorded.", newest_event);
+    let newest = store.runs(RunQuery::default(), PageRequest { cursor: None, limit: 1 }).await?;
+    let created = newest.items.first().map_or(0, |run| run.number);
+    text.one("anacostia_runs_created_total", "counter", "Runs that were ever created.", created);
+    text.head("anacostia_runs_unfinished", "gauge", "Runs that have not ended, by state.");
+    for state in [RunState::Queued, RunState::Running, RunState::Cancelling] {
+        // A run is created when there is a slot for it, and there are no more slots than items on a page.
+        let page = PageRequest { cursor: None, limit: MAX_PAGE };
+        let runs = store.runs(RunQuery { states: vec![state] }, page).await?;
+        text.line("anacostia_runs_unfinished", &[("state", state.as_str())], runs.items.len());
+    }
+    Ok(())
+}
+
+async fn resource_figures(app: &App, text: &mut Figures) -> Result<()> {
+    let now = SystemClock.now();
+    let watches = app.view.control.watches();
+    let mut waiting = Vec::new();
+    for resource in app.view.pipeline.resources.iter().filter(|resource| resource.watch) {
+        waiting.push((resource.name.as_str(), app.view.store.pending(&resource.name).await?));
+    }
+    text.head("anacostia_artifacts_waiting", "gauge", "New artifacts that no run has claimed.");
+    for (name, pending) in &waiting {
+        text.line("anacostia_artifacts_waiting", &[("resource", name)], pending.count);
+    }
+    text.head("anacostia_artifacts_waiting_bytes", "gauge", "Their bytes.");
+    for (name, pending) in &waiting {
+        text.line("anacostia_artifacts_waiting_bytes", &[("resource", name)], pending.bytes);
+    }
+    text.head("anacostia_artifacts_oldest_waiting_seconds", "gauge", "How long the oldest of them has waited.");
+    for (name, pending) in &waiting {
+        let seconds = pending.oldest_at.map_or(0.0, |oldest| now.since(oldest).as_secs_f64());
+        text.line("anacostia_artifacts_oldest_waiting_seconds", &[("resource", name)], seconds);
+    }
+    text.head("anacostia_resource_watched", "gauge", "1 while changes are seen, at once or by scanning.");
+    for (name, _) in &waiting {
+        let seen = matches!(watches.get(*name), Some(Status::Watching | Status::Scanning(_)));
+        text.line("anacostia_resource_watched", &[("resource", name)], u8::from(seen));
+    }
+    Ok(())
+}
+
+/// The usual figures of a process, as far as the system tells them.
+fn process_figures(text: &mut Figures, started_at: Timestamp) {
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of now are far below 2^53")]
+    let started = started_at.as_micros() as f64 / 1e6;
+    text.one("process_start_time_seconds", "gauge", "When the server started, since 1970.", started);
+    if let Ok(memory) = std::fs::read_to_string("/proc/self/statm")
+        && let Some(pages) = memory.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok())
+    {
+        let bytes = pages.saturating_mul(rustix::param::page_size() as u64);
+        text.one("process_resident_memory_bytes", "gauge", "Resident memory.", bytes);
+    }
+    let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let seconds = std::time::Duration::try_from(cpu).unwrap_or_default().as_secs_f64();
+    text.one("process_cpu_seconds_total", "counter", "CPU time of all threads.", seconds);
+    if let Ok(files) = std::fs::read_dir("/proc/self/fd") {
+        text.one("process_open_fds", "gauge", "Open file descriptors.", files.count());
+    }
+}
+
+/// Text in the format of Prometheus.
+#[derive(Debug, Default)]
+struct Figures(String);
+
+impl Figures {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// Labels are names of nodes and fixed words: nothing in them needs escaping.
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "{name} {value}")
+        } else {
+            writeln!(self.0, "{name}{{{}}} {value}", labels.join(","))
+        };
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        self.line(name, &[], value);
+    }
+}

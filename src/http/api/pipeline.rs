@@ -1,0 +1,77 @@
+//! `/api/v1/pipeline`: the graph, and how the host is doing.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::nodes::{NodeHead, heads};
+use crate::base::Timestamp;
+use crate::http::App;
+use crate::http::problem::Result;
+use crate::http::query::Query;
+use crate::manifest::Join;
+
+#[derive(Debug, Serialize)]
+pub(super) struct PipelineBody {
+    name: String,
+    /// `running`, or `paused`: nothing new starts.
+    state: &'static str,
+    join: Join,
+    max_concurrent_runs: u32,
+    params: Map<String, Value>,
+    nodes: Vec<NodeHead>,
+    /// What `after` says; data flows from `from` to `to`.
+    edges: Vec<Edge>,
+    host: HostBody,
+}
+
+#[derive(Debug, Serialize)]
+struct Edge {
+    from: String,
+    to: String,
+}
+
+#[derive(Debug, Serialize)]
+struct HostBody {
+    version: &'static str,
+    started_at: Timestamp,
+    epoch: u64,
+    newest_event: u64,
+    ready: bool,
+    /// Why it is not ready.
+    reasons: Vec<String>,
+}
+
+/// `GET /api/v1/pipeline`
+pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<PipelineBody>> {
+    Query::parse(&uri, &[])?;
+    let view = &app.view;
+    let paused = view.store.paused().await?;
+    let reasons = view.control.not_ready();
+    let edges = view
+        .pipeline
+        .actions
+        .iter()
+        .flat_map(|action| action.after.iter().map(|from| Edge { from: from.clone(), to: action.name.clone() }))
+        .collect();
+    let newest_event = *view.store.newest_event().borrow();
+    Ok(Json(PipelineBody {
+        name: view.pipeline.name.clone(),
+        state: if paused { "paused" } else { "running" },
+        join: view.pipeline.join,
+        max_concurrent_runs: view.pipeline.max_concurrent_runs,
+        params: view.pipeline.params.clone(),
+        nodes: heads(view).await?,
+        edges,
+        host: HostBody {
+            version: env!("CARGO_PKG_VERSION"),
+            started_at: app.started_at,
+            epoch: view.store.epoch(),
+            newest_event,
+            ready: reasons.is_empty(),
+            reasons,
+        },
+    }))
+}

@@ -1,0 +1,213 @@
+//! `/api/v1/runs`: runs, their events and their lineage.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::Uri;
+use serde::Serialize;
+
+use super::List;
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, bounds::MAX_PAGE};
+use crate::http::App;
+use crate::http::problem::{Problem, Result};
+use crate::http::query::{Query, Segment, find_run};
+use crate::model::{
+    AccessKind, ActionState, Artifact, Attempt, AttemptState, ErrorInfo, Event, Run, RunAction, RunDetail, RunState,
+    Usage,
+};
+use crate::sandbox::Progress;
+use crate::scheduler::View;
+use crate::store::{LineageEdge, RunQuery};
+
+/// A run in a list: what its own record has. Inputs and actions are at `/runs/{id}`.
+#[derive(Debug, Serialize)]
+pub(super) struct RunBody {
+    pub(super) id: RunId,
+    number: u64,
+    state: RunState,
+    /// Why it failed or was cancelled.
+    reason: Option<String>,
+    trigger: String,
+    params: serde_json::Value,
+    /// Digest of the manifest that it is bound to.
+    revision: Digest,
+    created_at: Timestamp,
+    started_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+}
+
+impl From<Run> for RunBody {
+    fn from(run: Run) -> Self {
+        Self {
+            id: run.id,
+            number: run.number,
+            state: run.state,
+            reason: run.reason,
+            trigger: run.trigger,
+            params: run.params,
+            revision: run.revision,
+            created_at: run.created_at,
+            started_at: run.started_at,
+            ended_at: run.ended_at,
+        }
+    }
+}
+
+/// A run with all that belongs to it.
+#[derive(Debug, Serialize)]
+pub(super) struct RunDetailBody {
+    #[serde(flatten)]
+    run: RunBody,
+    /// What it claimed, but no more than the bound of a page; all are at `/artifacts?run=`.
+    inputs: Vec<Artifact>,
+    inputs_count: usize,
+    actions: Vec<ActionBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct ActionBody {
+    name: String,
+    state: ActionState,
+    reason: Option<String>,
+    /// When the next attempt is due, while `retrying`.
+    retry_at: Option<Timestamp>,
+    attempts: Vec<AttemptBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptBody {
+    id: AttemptId,
+    number: u32,
+    state: AttemptState,
+    started_at: Timestamp,
+    ended_at: Option<Timestamp>,
+    component_digest: Digest,
+    grants: serde_json::Value,
+    error: Option<ErrorInfo>,
+    /// What it said of itself when it succeeded.
+    message: Option<String>,
+    usage: Usage,
+    /// How far it says it is, while it is at work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<ProgressBody>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProgressBody {
+    fraction: f64,
+    message: String,
+}
+
+/// `GET /api/v1/runs`
+pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<RunBody>>> {
+    let query = Query::parse(&uri, &["state", "limit", "cursor"])?;
+    let words: Vec<&'static str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+    let states = query.words("state", &words)?;
+    let page = app.view.store.runs(RunQuery { states }, query.page()?).await?;
+    Ok(Json(page.into()))
+}
+
+/// `GET /api/v1/runs/{id}`
+pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunDetailBody>> {
+    Query::parse(&uri, &[])?;
+    let detail = find_detail(&app.view, &id).await?;
+    Ok(Json(detail_body(detail, &app.view.control.progress())))
+}
+
+/// The run that `text` names.
+pub(super) async fn find_detail(view: &View, text: &str) -> Result<RunDetail> {
+    let id = find_run(view, text).await?;
+    view.store.run(id).await?.ok_or_else(|| no_run(id))
+}
+
+/// That there is no such run.
+pub(super) fn no_run(id: RunId) -> Problem {
+    Problem::not_found(format!("there is no run {id}"))
+}
+
+fn detail_body(detail: RunDetail, progress: &BTreeMap<AttemptId, Progress>) -> RunDetailBody {
+    let RunDetail { run, mut inputs, actions, attempts } = detail;
+    let inputs_count = inputs.len();
+    inputs.truncate(MAX_PAGE as usize);
+    let mut by_action: BTreeMap<String, Vec<AttemptBody>> = BTreeMap::new();
+    for attempt in attempts {
+        let progress = progress.get(&attempt.id);
+        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, progress));
+    }
+    let actions = actions.into_iter().map(|action| {
+        let RunAction { name, state, reason, retry_at, .. } = action;
+        let attempts = by_action.remove(&name).unwrap_or_default();
+        ActionBody { name, state, reason, retry_at, attempts }
+    });
+    RunDetailBody { run: run.into(), inputs, inputs_count, actions: actions.collect() }
+}
+
+fn attempt_body(attempt: Attempt, progress: Option<&Progress>) -> AttemptBody {
+    AttemptBody {
+        id: attempt.id,
+        number: attempt.number,
+        state: attempt.state,
+        started_at: attempt.started_at,
+        ended_at: attempt.ended_at,
+        component_digest: attempt.component_digest,
+        grants: attempt.grants,
+        error: attempt.error,
+        message: attempt.message,
+        usage: attempt.usage,
+        progress: progress
+            .map(|progress| ProgressBody { fraction: progress.fraction, message: progress.message.clone() }),
+    }
+}
+
+/// `GET /api/v1/runs/{id}/events`. While the run goes on `next_cursor` is there also after the last event: more will come.
+pub(super) async fn events(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<Event>>> {
+    let query = Query::parse(&uri, &["limit", "cursor"])?;
+    let limit = query.limit()?;
+    let after = query.value::<u64>("cursor")?.unwrap_or(0);
+    // The state first: an event that comes after it is not lost, because the run then counts as going on.
+    let detail = find_detail(&app.view, &id).await?;
+    let events = app.view.store.events(after, Some(detail.run.id), limit).await?;
+    let more = events.len() >= limit as usize || !detail.run.state.ended();
+    let last = events.last().map_or(after, |event| event.seq);
+    Ok(Json(List { items: events, next_cursor: more.then(|| last.to_string()) }))
+}
+
+/// That an attempt used an artifact.
+#[derive(Debug, Serialize)]
+pub(super) struct EdgeBody {
+    action: String,
+    attempt_id: AttemptId,
+    kind: AccessKind,
+    artifact_id: ArtifactId,
+    bytes: u64,
+    artifact: Artifact,
+}
+
+impl From<LineageEdge> for EdgeBody {
+    fn from(edge: LineageEdge) -> Self {
+        Self {
+            action: edge.action,
+            attempt_id: edge.attempt_id,
+            kind: edge.kind,
+            artifact_id: edge.artifact.id,
+            bytes: edge.bytes,
+            artifact: edge.artifact,
+        }
+    }
+}
+
+/// `GET /api/v1/runs/{id}/lineage`. Edges are only ever added at the end, so that a place in them is a cursor.
+pub(super) async fn lineage(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<EdgeBody>>> {
+    let query = Query::parse(&uri, &["limit", "cursor"])?;
+    let (limit, from) = (query.limit()? as usize, query.value::<usize>("cursor")?.unwrap_or(0));
+    let run = find_run(&app.view, &id).await?;
+    let edges = app.view.store.lineage(run).await?;
+    if edges.is_empty() && app.view.store.run(run).await?.is_none() {
+        return Err(no_run(run));
+    }
+    let next = from.saturating_add(limit);
+    let next_cursor = (next < edges.len()).then(|| next.to_string());
+    let items = edges.into_iter().skip(from).take(limit).map(EdgeBody::from).collect();
+    Ok(Json(List { items, next_cursor }))
+}

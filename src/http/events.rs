@@ -1,0 +1,246 @@
+//! The event stream: server-sent events, resumable.
+//!
+//! Each client has a cursor of its own and reads the store from there, so that nothing is queued for it: a slow client
+//! reads later, and one that comes back after years asks for what is long gone, and is told so. The id of a message is the
+//! event's epoch and sequence, `3-105`: after a power cut the store may have forgotten the last numbers and give them to
+//! other events, and a client that had seen the forgotten ones must not be led on as if nothing had happened.
+//!
+//! A message `reset` says that events were missed, and why; what the client shows must be fetched anew.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::App;
+use super::problem::{Problem, Result};
+use super::query::Query;
+use crate::base::RunId;
+use crate::model::Event;
+use crate::store::{MetadataStore, StoreError};
+
+/// Most events that are read at once, and held for one client.
+const PAGE: u32 = 256;
+/// After this long without a message a comment is sent, so that both ends notice when the other has gone.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// `GET /api/v1/events`
+pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response> {
+    let query = Query::parse(&uri, &["after", "run"])?;
+    let run = query.run(&app.view, "run").await?;
+    let begin = match (headers.get("last-event-id"), query.text("after")) {
+        // A browser sends this by itself, and stops for ever at an error: what can not be read is answered by `reset`.
+        (Some(id), _) => id.to_str().ok().and_then(Position::parse).map_or(Begin::Lost, Begin::After),
+        (None, Some(text)) => Begin::After(Position::parse(text).ok_or_else(|| {
+            Problem::bad_parameter("after", "it must be the id of a message, such as `3-105`, or a sequence")
+        })?),
+        (None, None) => Begin::Now,
+    };
+    let Ok(place) = Arc::clone(&app.event_clients).try_acquire_owned() else {
+        return Err(Problem::unavailable("too many clients follow the events; close one, or try again later"));
+    };
+    let follower = Follower::start(app.view.store, run, begin, app.stop, place).await?;
+    let messages = stream::unfold(follower, |mut follower| async {
+        let message = follower.next().await?;
+        Some((Ok::<_, Infallible>(Bytes::from(message)), follower))
+    });
+    Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(messages)).into_response())
+}
+
+/// A place in the sequence of events, as a client names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    /// Of the event there; unknown if the client gave a sequence only.
+    epoch: Option<u64>,
+    seq: u64,
+}
+
+impl Position {
+    fn parse(text: &str) -> Option<Self> {
+        match text.split_once('-') {
+            Some((epoch, seq)) => Some(Self { epoch: Some(epoch.parse().ok()?), seq: seq.parse().ok()? }),
+            None => Some(Self { epoch: None, seq: text.parse().ok()? }),
+        }
+    }
+}
+
+/// Where a client wants to begin.
+#[derive(Debug, Clone, Copy)]
+enum Begin {
+    /// With what happens next: it is new.
+    Now,
+    /// After what it has.
+    After(Position),
+    /// It has something that is no place in this stream.
+    Lost,
+}
+
+/// One client.
+struct Follower {
+    store: Arc<dyn MetadataStore>,
+    run: Option<RunId>,
+    /// The newest event that the client has, or needs no more.
+    seq: u64,
+    newest: watch::Receiver<u64>,
+    /// What to say before anything else.
+    greeting: Option<String>,
+    heartbeat_at: Instant,
+    stop: CancellationToken,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    async fn start(
+        store: Arc<dyn MetadataStore>,
+        run: Option<RunId>,
+        begin: Begin,
+        stop: CancellationToken,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Self> {
+        let newest = store.newest_event();
+        let newest_seq = *newest.borrow();
+        let (seq, missed) = match begin {
+            Begin::Now => (newest_seq, None),
+            Begin::Lost => (newest_seq, Some("the id is none of this stream".to_owned())),
+            Begin::After(position) => match missed(store.as_ref(), position, newest_seq).await? {
+                None => (position.seq, None),
+                Some(why) => (newest_seq, Some(why)),
+            },
+        };
+        let first = match missed {
+            Some(why) => reset(store.as_ref(), seq, &why).await?,
+            // An id without data: a client that loses the connection before the first event comes back to this place.
+            None => format!("id: {}\n\n", id(store.as_ref(), seq).await?),
+        };
+        let greeting = format!("retry: 1000\n{first}");
+        let heartbeat_at = Instant::now() + HEARTBEAT;
+        Ok(Self { store, run, seq, newest, greeting: Some(greeting), heartbeat_at, stop, _place: place })
+    }
+
+    /// What to send next; `None` at the end. A client that gets an end comes back with the id of what it has.
+    async fn next(&mut self) -> Option<String> {
+        if let Some(greeting) = self.greeting.take() {
+            return Some(greeting);
+        }
+        loop {
+            if self.stop.is_cancelled() {
+                return None;
+            }
+            let newest = *self.newest.borrow_and_update();
+            if newest > self.seq {
+                match self.read(newest).await {
+                    Ok(text) if text.is_empty() => {}
+                    Ok(text) => {
+                        self.heartbeat_at = Instant::now() + HEARTBEAT;
+                        return Some(text);
+                    }
+                    Err(error) => {
+                        tracing::warn!("an event stream ends: {error}");
+                        return None;
+                    }
+                }
+            }
+            if *self.newest.borrow() > self.seq {
+                continue;
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return None,
+                changed = self.newest.changed() => changed.ok()?,
+                () = tokio::time::sleep_until(self.heartbeat_at) => {
+                    self.heartbeat_at = Instant::now() + HEARTBEAT;
+                    return Some(": still here\n\n".to_owned());
+                }
+            }
+        }
+    }
+
+    /// The messages of the next page, and moves the cursor behind it. `newest` was the newest event before the call.
+    async fn read(&mut self, newest: u64) -> std::result::Result<String, StoreError> {
+        let events = self.store.events(self.seq, self.run, PAGE).await?;
+        let dropped = match self.run {
+            None => events.first().is_none_or(|event| event.seq != self.seq + 1),
+            Some(_) => self.store.oldest_event().await? > self.seq + 1,
+        };
+        if dropped {
+            self.seq = newest;
+            return reset(self.store.as_ref(), newest, "events were dropped before they were sent").await;
+        }
+        let whole_page = events.len() >= PAGE as usize;
+        let last = events.last().map_or(self.seq, |event| event.seq);
+        // Without a full page there is nothing more for this client up to the newest.
+        self.seq = if whole_page { last } else { last.max(newest) };
+        Ok(events.iter().map(message).collect())
+    }
+}
+
+/// Why events after `position` can not be told without a gap, if they can not.
+async fn missed(
+    store: &dyn MetadataStore,
+    position: Position,
+    newest: u64,
+) -> std::result::Result<Option<String>, StoreError> {
+    let Position { epoch, seq } = position;
+    if seq > newest {
+        return Ok(Some(format!("there is no event {seq} yet; the newest is {newest}")));
+    }
+    if seq == 0 {
+        let oldest = store.oldest_event().await?;
+        return Ok((oldest > 1).then(|| format!("events before {oldest} are kept no more")));
+    }
+    let there = at(store, seq).await?;
+    Ok(match (there, epoch) {
+        (None, _) => Some(format!("event {seq} is kept no more")),
+        (Some(event), Some(epoch)) if event.epoch != epoch => {
+            Some(format!("event {seq} of epoch {epoch} was lost; the number now is another event's"))
+        }
+        _ => None,
+    })
+}
+
+async fn at(store: &dyn MetadataStore, seq: u64) -> std::result::Result<Option<Event>, StoreError> {
+    let events = store.events(seq.saturating_sub(1), None, 1).await?;
+    Ok(events.into_iter().find(|event| event.seq == seq))
+}
+
+/// The id of a place. Where no event is kept, that of the epoch at work.
+async fn id(store: &dyn MetadataStore, seq: u64) -> std::result::Result<String, StoreError> {
+    if seq == 0 {
+        return Ok("0".to_owned());
+    }
+    let epoch = at(store, seq).await?.map_or_else(|| store.epoch(), |event| event.epoch);
+    Ok(format!("{epoch}-{seq}"))
+}
+
+fn message(event: &Event) -> String {
+    // An event is made of texts and numbers: turning it into JSON can not fail. JSON has no line breaks.
+    let data = serde_json::to_string(event).unwrap_or_default();
+    format!("id: {}-{}\ndata: {data}\n\n", event.epoch, event.seq)
+}
+
+async fn reset(store: &dyn MetadataStore, newest: u64, why: &str) -> std::result::Result<String, StoreError> {
+    let id = id(store, newest).await?;
+    let data = serde_json::json!({ "reason": why, "newest": newest });
+    Ok(format!("event: reset\nid: {id}\ndata: {data}\n\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Position;
+
+    #[test]
+    fn ids_are_epoch_and_sequence_or_a_sequence() {
+        assert_eq!(Position::parse("3-105"), Some(Position { epoch: Some(3), seq: 105 }));
+        assert_eq!(Position::parse("105"), Some(Position { epoch: None, seq: 105 }));
+        for bad in ["", "-", "3-", "-5", "3-x", "a", "1-2-3", "+"] {
+            assert_eq!(Position::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What every request passes before a handler sees it, and every answer on its way out.
+//!
+//! One middleware over all routes, unknown ones and pages included, so that no route can be forgotten: size of the
+//! address, `Host`, for what changes something `Origin`, the bearer token; then the security headers.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::hosts::{AllowedHosts, Authority};
+use super::problem::{self, Problem, Result, shown};
+use crate::base::Digest;
+
+/// Longest path and query together, in bytes.
+pub(super) const MAX_TARGET_BYTES: usize = 8 << 10;
+
+/// Answered without a token, so that whatever keeps the process alive needs none: it says nothing but that it lives.
+const OPEN_PATH: &str = "/healthz";
+
+/// What is checked.
+#[derive(Debug, Clone)]
+pub(super) struct Guard {
+    pub(super) hosts: AllowedHosts,
+    /// Digest of the bearer token, if one is asked for.
+    pub(super) token: Option<Digest>,
+}
+
+/// The middleware.
+pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let mut response = match guard.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    };
+    let bare = response.headers().get(header::CONTENT_TYPE).is_none_or(|kind| kind != problem::MEDIA_TYPE);
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED && bare {
+        response = Problem::method_not_allowed().into_response();
+    }
+    secure(response.headers_mut());
+    let status = response.status().as_u16().to_string();
+    metrics::counter!("anacostia_http_requests_total", "method" => known(&method), "status" => status).increment(1);
+    response
+}
+
+/// A label of few values: a method can be any word of a stranger.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "PUT" => "PUT",
+        "POST" => "POST",
+        _ => "other",
+    }
+}
+
+impl Guard {
+    fn check(&self, request: &Request) -> Result<()> {
+        let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+        if target > MAX_TARGET_BYTES {
+            return Err(Problem::target_too_long(MAX_TARGET_BYTES));
+        }
+        let host = self.host(request)?;
+        let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if changes {
+            origin(request.headers(), &host)?;
+        }
+        if request.uri().path() == OPEN_PATH { Ok(()) } else { self.token(request.headers()) }
+    }
+
+    /// Checks the host that is asked, in the header and, if it is there too, in the request line.
+    fn host(&self, request: &Request) -> Result<Authority> {
+        let text = single(request.headers(), &header::HOST)?
+            .ok_or_else(|| Problem::bad_request("the request has no `Host` header"))?;
+        let in_line = request.uri().authority().map(axum::http::uri::Authority::as_str);
+        let mut host = None;
+        for text in [text].into_iter().chain(in_line) {
+            let asked =
+                Authority::parse(text).ok_or_else(|| Problem::bad_request(format!("`{}` is no host", shown(text))))?;
+            if !self.hosts.allow(&asked) {
+                return Err(Problem::misdirected(format!(
+                    "`{}` is not a name of this server; reach it by the address that it is bound to",
+                    shown(text)
+                )));
+            }
+            host = host.or(Some(asked));
+        }
+        host.ok_or_else(|| Problem::bad_request("the request has no `Host` header"))
+    }
+
+    fn token(&self, headers: &HeaderMap) -> Result<()> {
+        let Some(expected) = self.token else { return Ok(()) };
+        let given = single(headers, &header::AUTHORIZATION)?
+            .ok_or_else(|| Problem::unauthorized("send `Authorization: Bearer <token>`"))?;
+        let token = given
+            .split_once(' ')
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim())
+            .ok_or_else(|| Problem::unauthorized("send `Authorization: Bearer <token>`"))?;
+        if equal(&Digest::of(token.as_bytes()), &expected) {
+            Ok(())
+        } else {
+            Err(Problem::unauthorized("the token is not the one of this pipeline"))
+        }
+    }
+}
+
+/// Compares in a time that does not depend on where they differ.
+fn equal(one: &Digest, other: &Digest) -> bool {
+    one.hex().bytes().zip(other.hex().bytes()).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+/// The one value of a header; an error if it stands there twice, or is not text.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(Problem::bad_request(format!("the header `{name}` stands there twice")));
+    }
+    first
+        .map(|value| value.to_str().map_err(|_| Problem::bad_request(format!("the header `{name}` is not text"))))
+        .transpose()
+}
+
+/// Refuses what a page of another site sends. Who is no browser sends neither header.
+fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
+    // `same-site` is refused too: another port of this machine is the same site, and another server.
+    if let Some(site) = headers.get("sec-fetch-site")
+        && site != "same-origin"
+        && site != "none"
+    {
+        return Err(Problem::foreign_origin("the browser says that another site sends this request"));
+    }
+    let Some(origin) = single(headers, &header::ORIGIN)? else { return Ok(()) };
+    let same = match origin.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => {
+            // Behind a proxy that speaks TLS the scheme is not ours; the authority is what counts.
+            let port = if scheme == "http" { 80 } else { 443 };
+            Authority::parse(rest).is_some_and(|origin| origin.port_or(port) == host.clone().port_or(port))
+        }
+        _ => false,
+    };
+    if same {
+        Ok(())
+    } else {
+        Err(Problem::foreign_origin(format!("`{}` is not the origin of this server", shown(origin))))
+    }
+}
+
+/// Headers of every answer. A handler that has set one itself knows why.
+fn secure(headers: &mut HeaderMap) {
+    const ALWAYS: [(HeaderName, &str); 7] = [
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+             form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+        ),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        // Not `no-referrer`: with it, browsers send `Origin: null` with the forms of our own pages.
+        (header::REFERRER_POLICY, "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in ALWAYS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,138 @@
+//! Which hosts this server answers for.
+//!
+//! A page of any site can make a browser send requests to a loopback address, by letting its own name point there (DNS
+//! rebinding). Such a request still carries that name in `Host`, so a server that answers for its own names only is safe
+//! from it. Addresses need no list of names: who has to know the address can not rebind it.
+
+use std::net::{IpAddr, SocketAddr};
+
+/// A host and, where it was given, a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Authority {
+    /// Lower case, without brackets.
+    host: String,
+    port: Option<u16>,
+}
+
+impl Authority {
+    /// Reads `host`, `host:port` or `[address]:port`; `None` for anything else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (address, rest) = rest.split_once(']')?;
+                address.parse::<std::net::Ipv6Addr>().ok()?;
+                (address, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some(""))?)
+            }
+            None => text.split_once(':').unwrap_or((text, "")),
+        };
+        let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        if host.is_empty() || !host.chars().all(known) || (host.contains(':') && !text.starts_with('[')) {
+            return None;
+        }
+        let port = match port {
+            "" if text.ends_with(':') => return None,
+            "" => None,
+            digits if digits.bytes().all(|c| c.is_ascii_digit()) => Some(digits.parse().ok()?),
+            _ => return None,
+        };
+        Some(Self { host: host.to_ascii_lowercase(), port })
+    }
+
+    /// The same, with the port that the scheme of an address implies.
+    pub(super) fn port_or(mut self, default: u16) -> Self {
+        self.port.get_or_insert(default);
+        self
+    }
+}
+
+/// What `Host` may say.
+#[derive(Debug, Clone)]
+pub(super) struct AllowedHosts {
+    bound: SocketAddr,
+    extra: Vec<Authority>,
+}
+
+impl AllowedHosts {
+    /// For a server bound to `bound`; `extra` are names by which it is reached besides, with a port or for any port. An
+    /// extra name that is none is left out, and reported.
+    pub(super) fn new(bound: SocketAddr, extra: &[String]) -> Self {
+        let parsed = extra.iter().filter_map(|name| {
+            let authority = Authority::parse(name);
+            if authority.is_none() {
+                tracing::warn!("`{name}` is no host name, and is not answered for");
+            }
+            authority
+        });
+        Self { bound, extra: parsed.collect() }
+    }
+
+    /// Whether this server answers for `asked`.
+    pub(super) fn allow(&self, asked: &Authority) -> bool {
+        let port = asked.port.unwrap_or(80);
+        let extra =
+            self.extra.iter().any(|known| known.host == asked.host && known.port.is_none_or(|known| known == port));
+        extra || (port == self.bound.port() && self.own(&asked.host))
+    }
+
+    fn own(&self, host: &str) -> bool {
+        let bound = self.bound.ip().to_canonical();
+        let reached_by_loopback = bound.is_loopback() || bound.is_unspecified();
+        match host.parse::<IpAddr>() {
+            Ok(address) => {
+                let address = address.to_canonical();
+                bound.is_unspecified() || address == bound || (bound.is_loopback() && address.is_loopback())
+            }
+            Err(_) => reached_by_loopback && host == "localhost",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AllowedHosts, Authority};
+
+    fn allowed(bound: &str, extra: &[&str], asked: &str) -> bool {
+        let extra: Vec<String> = extra.iter().map(|name| (*name).to_owned()).collect();
+        let hosts = AllowedHosts::new(bound.parse().unwrap(), &extra);
+        Authority::parse(asked).is_some_and(|asked| hosts.allow(&asked))
+    }
+
+    #[test]
+    fn on_loopback_only_loopback_names_with_the_right_port_are_answered_for() {
+        for good in ["127.0.0.1:8000", "localhost:8000", "LocalHost:8000", "[::1]:8000", "127.0.0.2:8000"] {
+            assert!(allowed("127.0.0.1:8000", &[], good), "{good}");
+        }
+        for bad in [
+            "evil.example:8000",
+            "localhost.evil.example:8000",
+            "127.0.0.1",
+            "localhost:8001",
+            "192.168.1.2:8000",
+            "0.0.0.0:8000",
+            "localhost:8000:8000",
+            "localhost:",
+            "localhost:+8000",
+            "a@localhost:8000",
+            "localhost:8000/x",
+            "::1:8000",
+            "[localhost]:8000",
+            "",
+        ] {
+            assert!(!allowed("127.0.0.1:8000", &[], bad), "{bad}");
+        }
+        assert!(allowed("127.0.0.1:80", &[], "localhost"));
+    }
+
+    #[test]
+    fn elsewhere_the_bound_address_and_the_extra_names_are() {
+        assert!(allowed("192.168.1.2:8000", &[], "192.168.1.2:8000"));
+        assert!(!allowed("192.168.1.2:8000", &[], "192.168.1.3:8000"));
+        assert!(!allowed("192.168.1.2:8000", &[], "localhost:8000"));
+        assert!(allowed("0.0.0.0:8000", &[], "192.168.1.3:8000"));
+        assert!(allowed("0.0.0.0:8000", &[], "localhost:8000"));
+        assert!(!allowed("0.0.0.0:8000", &[], "evil.example:8000"));
+        assert!(allowed("0.0.0.0:8000", &["ml.example"], "ml.example"));
+        assert!(allowed("0.0.0.0:8000", &["ml.example"], "ml.example:9000"));
+        assert!(!allowed("0.0.0.0:8000", &["ml.example:443"], "ml.example:9000"));
+    }
+}

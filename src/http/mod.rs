@@ -1,0 +1,98 @@
+//! Floor 7: inspecting and steering a pipeline over HTTP.
+//!
+//! [`router`] is everything that answers; [`serve`] puts it on a socket. A handler turns a request into a question to the
+//! [`View`], and the answer into JSON: it decides nothing. What all have in common stands in one place each: `guard`
+//! (who may ask), `query` (what may stand in an address), `problem` (errors, with their status codes), `server` (bounds on
+//! connections).
+//!
+//! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a request's head may take; and
+//! deriving the JSON from the model's types throughout, because a run as a client wants it (its actions with their
+//! attempts inside) is no record of the store.
+
+mod api;
+mod events;
+mod guard;
+mod hosts;
+mod problem;
+mod query;
+mod server;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::Uri;
+use axum::middleware::from_fn_with_state;
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::Timestamp;
+use crate::scheduler::View;
+use problem::{Problem, nearest, shown};
+
+pub use server::serve;
+
+/// Most clients that follow the event stream at once.
+pub const MAX_EVENT_CLIENTS: usize = 64;
+/// Most bytes of a request's body.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+
+/// How to serve.
+#[derive(Debug, Clone, Default)]
+pub struct ServeOptions {
+    /// Names by which the server is reached besides the address that it is bound to, such as the name that a proxy passes
+    /// on: `name` (any port) or `name:port`.
+    pub hosts: Vec<String>,
+    /// Routes beside those of the API, behind the same guards: the pages.
+    pub pages: Router,
+    /// What the parts of the host count through the `metrics` facade, for `/metrics`; see [`count_metrics`].
+    pub recorder: Option<PrometheusHandle>,
+}
+
+/// Makes what is counted through the `metrics` facade visible at `/metrics`. Once per process.
+///
+/// # Errors
+/// When a recorder is installed already.
+pub fn count_metrics() -> Result<PrometheusHandle, BuildError> {
+    PrometheusBuilder::new()
+        // Seconds, from an action without work to one that takes an hour.
+        .set_buckets(&[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0, 600.0, 3600.0])?
+        .install_recorder()
+}
+
+/// What handlers share.
+#[derive(Clone)]
+struct App {
+    view: View,
+    recorder: Option<PrometheusHandle>,
+    event_clients: Arc<Semaphore>,
+    started_at: Timestamp,
+    stop: CancellationToken,
+}
+
+/// Everything that answers on a server bound to `bound`. Open event streams end with `stop`.
+pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: CancellationToken) -> Router {
+    let guard = guard::Guard { hosts: hosts::AllowedHosts::new(bound, &options.hosts), token: view.pipeline.token };
+    let app = App {
+        view,
+        recorder: options.recorder,
+        event_clients: Arc::new(Semaphore::new(MAX_EVENT_CLIENTS)),
+        started_at: crate::base::Clock::now(&crate::base::SystemClock),
+        stop,
+    };
+    api::routes()
+        .with_state(app)
+        .merge(options.pages)
+        .fallback(unknown_route)
+        .layer(from_fn_with_state(guard, guard::guard))
+}
+
+async fn unknown_route(uri: Uri) -> Problem {
+    let path = uri.path();
+    let problem = Problem::not_found(format!("there is no route `{}`", shown(path)));
+    match nearest(path, api::FIXED_PATHS.iter().copied()) {
+        Some(near) => problem.with("did_you_mean", near),
+        None => problem,
+    }
+}

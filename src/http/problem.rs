@@ -1,0 +1,236 @@
+//! Errors as clients see them: RFC 9457 problem details. The only place that knows the status code of an error.
+
+use axum::Json;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value};
+
+use crate::base::{bounds::cut, escape};
+use crate::resource::ResourceError;
+use crate::store::StoreError;
+
+/// The result of a handler.
+pub(super) type Result<T> = std::result::Result<T, Problem>;
+
+/// Media type of problem details.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// What went wrong with a request, and what to do about it.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    kind: &'static str,
+    title: &'static str,
+    detail: String,
+    extras: Map<String, Value>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, kind, title, detail: detail.into(), extras: Map::new(), headers: Vec::new() }
+    }
+
+    /// A member beside the standard ones.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.extras.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.push((name, HeaderValue::from_static(value)));
+        self
+    }
+
+    /// The word that the request has wrong, the words that it may have, and the nearest of them.
+    pub(super) fn choices<'a>(mut self, word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Self {
+        let allowed: Vec<&str> = allowed.into_iter().collect();
+        if let Some(near) = nearest(word, allowed.iter().copied()) {
+            self = self.with("did_you_mean", near);
+        }
+        self.with("allowed", allowed)
+    }
+
+    /// The request makes no sense as HTTP or as a query.
+    pub(super) fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad-request", "the request makes no sense", detail)
+    }
+
+    /// A parameter of the query that no route of this name knows.
+    pub(super) fn unknown_parameter(name: &str, allowed: &[&str]) -> Self {
+        let detail = format!("`{}` is no parameter here", shown(name));
+        Self::new(StatusCode::BAD_REQUEST, "unknown-parameter", "unknown query parameter", detail)
+            .choices(name, allowed.iter().copied())
+    }
+
+    /// A parameter whose value can not be.
+    pub(super) fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
+        let detail = format!("`{name}` is not usable: {why}");
+        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has a value that can not be", detail)
+            .with("parameter", name)
+    }
+
+    /// No token, or the wrong one.
+    pub(super) fn unauthorized(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "a bearer token is needed", detail)
+            .header(header::WWW_AUTHENTICATE, "Bearer realm=\"anacostia\"")
+    }
+
+    /// A page of another site wants to change something.
+    pub(super) fn foreign_origin(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "foreign-origin", "only pages of this server may change something", detail)
+    }
+
+    /// The request asks for another host.
+    pub(super) fn misdirected(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "this server is not the host that was asked", detail)
+    }
+
+    /// There is no such thing.
+    pub(super) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
+    }
+
+    /// There was such content, and it is gone for good.
+    pub(super) fn gone(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::GONE, "gone", "the content is gone", detail)
+    }
+
+    /// The route has no such method. The router adds `Allow`.
+    pub(super) fn method_not_allowed() -> Self {
+        let detail = "the header `Allow` of this answer lists the methods of this route";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "no such method here", detail)
+    }
+
+    /// What is on record does not allow it.
+    pub(super) fn conflict(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", "what is on record does not allow it", detail)
+    }
+
+    /// The body is larger than is ever looked at.
+    pub(super) fn body_too_large(limit: usize) -> Self {
+        let detail = format!("the body has more than {limit} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the body is too large", detail)
+    }
+
+    /// The body did not arrive in time.
+    pub(super) fn body_too_slow() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time", "send it again")
+            .header(header::CONNECTION, "close")
+    }
+
+    /// The body is not JSON, as it says itself.
+    pub(super) fn not_json() -> Self {
+        let detail = "send a JSON object with `Content-Type: application/json`";
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "the body is not JSON", detail)
+    }
+
+    /// Path and query are longer than is ever looked at.
+    pub(super) fn target_too_long(limit: usize) -> Self {
+        let detail = format!("path and query together have more than {limit} bytes");
+        Self::new(StatusCode::URI_TOO_LONG, "target-too-long", "the address is too long", detail)
+    }
+
+    /// The range lies outside of the content.
+    pub(super) fn range_not_satisfiable(size: u64) -> Self {
+        let detail = format!("the content has {size} bytes, and none of them is in the range");
+        let mut problem =
+            Self::new(StatusCode::RANGE_NOT_SATISFIABLE, "range-not-satisfiable", "no such range", detail);
+        if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
+            problem.headers.push((header::CONTENT_RANGE, value));
+        }
+        problem
+    }
+
+    /// It does not work at the moment.
+    pub(super) fn unavailable(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available at the moment", detail)
+            .header(header::RETRY_AFTER, "1")
+    }
+
+    /// The host does not take part in everything yet.
+    pub(super) fn not_ready(reasons: Vec<String>) -> Self {
+        let detail = reasons.join("; ");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the host is not ready", detail)
+            .with("reasons", reasons)
+            .header(header::RETRY_AFTER, "1")
+    }
+
+    /// A fault of the host. The request can do nothing about it.
+    pub(super) fn internal(detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        tracing::error!("failed to answer a request: {detail}");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the host failed", detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut body = Map::new();
+        body.insert("type".to_owned(), format!("urn:anacostia:problem:{}", self.kind).into());
+        body.insert("title".to_owned(), self.title.into());
+        body.insert("status".to_owned(), self.status.as_u16().into());
+        body.insert("detail".to_owned(), self.detail.into());
+        body.extend(self.extras);
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+        headers.extend(self.headers);
+        response
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StoreError::Conflict(_) | StoreError::PathTaken { .. } | StoreError::Fenced { .. } => {
+                Self::conflict(detail)
+            }
+            StoreError::Invalid(_) => Self::bad_request(detail),
+            StoreError::Unavailable { .. } | StoreError::InUse { .. } => Self::unavailable(detail),
+            StoreError::Corrupt(_) => Self::internal(detail),
+        }
+    }
+}
+
+impl From<ResourceError> for Problem {
+    fn from(error: ResourceError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ResourceError::NotFound { .. } | ResourceError::Changed { .. } => Self::gone(detail),
+            ResourceError::Unavailable { .. } | ResourceError::Unusable { .. } => Self::unavailable(detail),
+            ResourceError::InvalidPath { .. } | ResourceError::AlreadyExists { .. } => Self::internal(detail),
+        }
+    }
+}
+
+/// `text` from a request, short and harmless enough to be told back.
+pub(super) fn shown(text: &str) -> String {
+    escape(cut(text, 100).as_bytes())
+}
+
+/// The candidate that `word` was most likely meant to be.
+pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The distance takes time in the product of the lengths, and the word is a stranger's.
+    let word = cut(word, 100);
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, candidate)| *distance <= 1.max(candidate.len() / 4))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_of_the_pen_is_seen_and_another_word_is_not() {
+        assert_eq!(nearest("limt", ["state", "limit", "cursor"]), Some("limit"));
+        assert_eq!(nearest("/api/v1/run", ["/api/v1/runs", "/api/v1/tags"]), Some("/api/v1/runs"));
+        assert_eq!(nearest("colour", ["state", "limit"]), None);
+        assert_eq!(nearest(&"x".repeat(100_000), ["state"]), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! What stands in an address: the parameters of the query, and the ids in the path. Strict: what is not known is refused,
+//! because a filter that is silently ignored answers another question.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::{Uri, request::Parts};
+
+use super::problem::{Problem, Result, shown};
+use crate::base::{ArtifactId, RunId, bounds::MAX_PAGE};
+use crate::scheduler::View;
+use crate::store::PageRequest;
+
+/// Items of a page when the client names no number.
+const DEFAULT_LIMIT: u32 = 50;
+
+/// The parameters of a query. One without a value counts as absent, so that an empty field of a form filters nothing.
+#[derive(Debug)]
+pub(super) struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+impl Query {
+    /// Reads the query of `uri`, in which only `allowed` parameters may stand, each once.
+    pub(super) fn parse(uri: &Uri, allowed: &[&str]) -> Result<Self> {
+        let axum::extract::Query(mut pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|error| Problem::bad_request(error.to_string()))?;
+        let mut seen: Vec<&str> = Vec::with_capacity(pairs.len());
+        for (name, _) in &pairs {
+            if !allowed.contains(&name.as_str()) {
+                return Err(Problem::unknown_parameter(name, allowed));
+            }
+            if seen.contains(&name.as_str()) {
+                return Err(Problem::bad_parameter(name, "it is given twice"));
+            }
+            seen.push(name);
+        }
+        pairs.retain(|(_, value)| !value.is_empty());
+        Ok(Self { pairs })
+    }
+
+    /// A value as it stands there.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A value as an owned text.
+    pub(super) fn owned(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
+    }
+
+    /// A value of a type with a text form.
+    pub(super) fn value<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
+        self.text(name).map(|text| text.parse().map_err(|error| Problem::bad_parameter(name, error))).transpose()
+    }
+
+    /// Some of a fixed set of words, separated by commas.
+    pub(super) fn words<T: FromStr<Err: Display>>(&self, name: &str, allowed: &[&'static str]) -> Result<Vec<T>> {
+        let words = self.text(name).into_iter().flat_map(|text| text.split(','));
+        words
+            .map(|word| {
+                word.parse().map_err(|error| Problem::bad_parameter(name, error).choices(word, allowed.iter().copied()))
+            })
+            .collect()
+    }
+
+    /// `limit` and `cursor`.
+    pub(super) fn page(&self) -> Result<PageRequest> {
+        Ok(PageRequest { cursor: self.owned("cursor"), limit: self.limit()? })
+    }
+
+    /// `limit`.
+    pub(super) fn limit(&self) -> Result<u32> {
+        match self.value::<u32>("limit")? {
+            None => Ok(DEFAULT_LIMIT),
+            Some(limit) if (1..=MAX_PAGE).contains(&limit) => Ok(limit),
+            Some(_) => Err(Problem::bad_parameter("limit", format!("it must be 1 to {MAX_PAGE}"))),
+        }
+    }
+
+    /// A run, by id or number.
+    pub(super) async fn run(&self, view: &View, name: &str) -> Result<Option<RunId>> {
+        match self.text(name) {
+            Some(text) => Ok(Some(find_run(view, text).await?)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The one part of the path that stands for something, such as an id.
+#[derive(Debug)]
+pub(super) struct Segment(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::bad_request(error.to_string()))?;
+        Ok(Self(text))
+    }
+}
+
+/// The id of the run that `text` names: a UUID, or a number.
+pub(super) async fn find_run(view: &View, text: &str) -> Result<RunId> {
+    if let Ok(number) = text.parse::<u64>() {
+        let id = view.store.run_by_number(number).await?;
+        return id.ok_or_else(|| Problem::not_found(format!("there is no run {number}")));
+    }
+    text.parse().map_err(|_| Problem::bad_request(format!("`{}` is no run: write its number or its UUID", shown(text))))
+}
+
+/// The artifact id that `text` is.
+pub(super) fn artifact_id(text: &str) -> Result<ArtifactId> {
+    text.parse().map_err(|_| Problem::bad_request(format!("`{}` is no artifact: write its UUID", shown(text))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Query;
+
+    fn parse(query: &str) -> Result<Query, String> {
+        let uri = format!("/x?{query}").parse().unwrap();
+        Query::parse(&uri, &["state", "limit", "cursor"]).map_err(|problem| format!("{problem:?}"))
+    }
+
+    #[test]
+    fn values_are_decoded_and_empty_ones_are_absent() {
+        let query = parse("state=a%20b+c&cursor=&limit=7").unwrap();
+        assert_eq!(query.text("state"), Some("a b c"));
+        assert_eq!(query.text("cursor"), None);
+        assert_eq!(query.page().unwrap().limit, 7);
+    }
+
+    #[test]
+    fn unknown_repeated_and_impossible_values_are_refused() {
+        assert!(parse("limt=7").unwrap_err().contains("\"did_you_mean\": String(\"limit\")"));
+        assert!(parse("limit=7&limit=8").unwrap_err().contains("twice"));
+        for bad in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=99999999999999999999"] {
+            assert!(parse(bad).unwrap().limit().is_err(), "{bad}");
+        }
+    }
+}

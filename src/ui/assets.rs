@@ -1,0 +1,39 @@
+//! Style, script and icon, from the binary.
+
+use axum::extract::Path;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use minijinja::Value;
+
+use crate::base::Digest;
+
+struct Asset {
+    name: &'static str,
+    media_type: &'static str,
+    text: &'static str,
+}
+
+const ASSETS: [Asset; 3] = [
+    Asset { name: "plain.css", media_type: "text/css; charset=utf-8", text: include_str!("assets/plain.css") },
+    Asset { name: "live.js", media_type: "text/javascript; charset=utf-8", text: include_str!("assets/live.js") },
+    Asset { name: "icon.svg", media_type: "image/svg+xml", text: include_str!("assets/icon.svg") },
+];
+
+/// The address of an asset. The digest in it changes with the content, so that browsers may keep what they have.
+#[expect(clippy::needless_pass_by_value, reason = "a template calls it")]
+pub(super) fn link(name: String) -> Value {
+    let digest = ASSETS.iter().find(|asset| asset.name == name).map(|asset| Digest::of(asset.text.as_bytes()).hex());
+    let version: String = digest.unwrap_or_default().chars().take(12).collect();
+    // The names are those of our own templates.
+    Value::from_safe_string(format!("/assets/{name}?v={version}"))
+}
+
+/// `GET /assets/{name}`
+pub(super) async fn show(Path(name): Path<String>) -> Response {
+    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let headers =
+        [(header::CONTENT_TYPE, asset.media_type), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
+    (headers, asset.text).into_response()
+}

@@ -1,0 +1,54 @@
+//! Floor 7: the pages.
+//!
+//! HTML made on the server, so that a page shows everything without a script; a small module then keeps it fresh by the
+//! event stream. Every asset is in the binary and is fetched from this server only, as the content security policy asks.
+//!
+//! The pages know nothing of the API's handlers and the API nothing of the pages: both look at the same
+//! [`View`](crate::scheduler::View), and `cli` puts [`router`] behind the API's guards (`ServeOptions::pages`).
+
+mod assets;
+mod pages;
+mod text;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+
+use crate::scheduler::View;
+
+/// What pages share.
+#[derive(Clone)]
+struct Pages {
+    view: View,
+    templates: Arc<Environment<'static>>,
+}
+
+/// All pages and their assets.
+///
+/// # Errors
+/// When a template in the binary is none; never for a binary whose tests have passed.
+pub fn router(view: View) -> Result<Router, minijinja::Error> {
+    let pages = Pages { view, templates: Arc::new(templates()?) };
+    Ok(Router::new().route("/", get(pages::home::show)).route("/assets/{name}", get(assets::show)).with_state(pages))
+}
+
+fn templates() -> Result<Environment<'static>, minijinja::Error> {
+    let mut templates = Environment::new();
+    // Everything, whatever the template is called.
+    templates.set_auto_escape_callback(|_| AutoEscape::Html);
+    // A name with a slip in it is an error in tests, not a hole in the page.
+    templates.set_undefined_behavior(UndefinedBehavior::Strict);
+    templates.add_function("asset", assets::link);
+    templates.add_template("home.html", include_str!("templates/home.html"))?;
+    Ok(templates)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn templates_are_templates() {
+        super::templates().unwrap();
+    }
+}

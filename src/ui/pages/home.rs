@@ -1,0 +1,193 @@
+//! `/`: the last runs, what waits, and what to do next.
+
+use std::fmt::Write as _;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use serde::Serialize;
+
+use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
+use crate::manifest::{ResourceKind, ResourceSpec, Trigger};
+use crate::model::{Pending, Run, RunState, TickOutcome};
+use crate::resource::Status;
+use crate::scheduler::View;
+use crate::store::{PageRequest, Result, RunQuery, TickQuery};
+use crate::ui::{Pages, text};
+
+/// Runs in the table.
+const RUNS: u32 = 25;
+
+#[derive(Debug, Serialize)]
+struct Home {
+    pipeline: String,
+    folder: String,
+    version: &'static str,
+    paused: bool,
+    /// Why the host does not take part in everything; empty if it does.
+    not_ready: Vec<String>,
+    actions: usize,
+    runs: Vec<RunRow>,
+    more_runs: bool,
+    resources: Vec<ResourceRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct RunRow {
+    id: String,
+    number: u64,
+    state: &'static str,
+    icon: &'static str,
+    reason: Option<String>,
+    trigger: String,
+    /// The moment in full, and as it is shown.
+    started: Option<(String, String)>,
+    duration: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ResourceRow {
+    name: String,
+    /// As the manifest has it.
+    path: Option<String>,
+    /// Where to put files.
+    place: String,
+    state: &'static str,
+    icon: &'static str,
+    reason: Option<String>,
+    /// `nothing`, `3 artifacts, 4 KiB`.
+    waiting: String,
+    waits: bool,
+    oldest: Option<(String, String)>,
+    /// What came of the trigger's last evaluation.
+    tick: Option<String>,
+    /// What it takes to start a run.
+    needs: String,
+}
+
+/// `GET /`
+pub(in crate::ui) async fn show(State(pages): State<Pages>) -> Response {
+    let home = match gather(&pages.view).await {
+        Ok(home) => home,
+        Err(error) => return failed(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    };
+    match pages.templates.get_template("home.html").and_then(|template| template.render(minijinja::value::Serde(&home)))
+    {
+        Ok(html) => Html(html).into_response(),
+        Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &format!("failed to make the page: {error:#}")),
+    }
+}
+
+fn failed(status: StatusCode, why: &str) -> Response {
+    tracing::error!("{why}");
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{why}\n")).into_response()
+}
+
+async fn gather(view: &View) -> Result<Home> {
+    let now = SystemClock.now();
+    let page = view.store.runs(RunQuery::default(), PageRequest { cursor: None, limit: RUNS }).await?;
+    let mut resources = Vec::new();
+    for resource in view.pipeline.resources.iter().filter(|resource| resource.watch) {
+        resources.push(resource_row(view, resource).await?);
+    }
+    Ok(Home {
+        pipeline: view.pipeline.name.clone(),
+        folder: view.pipeline.folder.display().to_string(),
+        version: env!("CARGO_PKG_VERSION"),
+        paused: view.store.paused().await?,
+        not_ready: view.control.not_ready(),
+        actions: view.pipeline.actions.len(),
+        runs: page.items.into_iter().map(|run| run_row(run, now)).collect(),
+        more_runs: page.next_cursor.is_some(),
+        resources,
+    })
+}
+
+fn run_row(run: Run, now: Timestamp) -> RunRow {
+    let icon = match run.state {
+        RunState::Queued => "wait",
+        RunState::Running => "run",
+        RunState::Succeeded => "ok",
+        RunState::Failed => "bad",
+        RunState::Cancelling | RunState::Cancelled => "stop",
+    };
+    let duration = run.started_at.map(|started| text::span(run.ended_at.unwrap_or(now).since(started)));
+    RunRow {
+        id: run.id.to_string(),
+        number: run.number,
+        state: run.state.as_str(),
+        icon,
+        reason: run.reason,
+        trigger: run.trigger,
+        started: run.started_at.map(moment),
+        duration,
+    }
+}
+
+fn moment(moment: Timestamp) -> (String, String) {
+    (moment.to_string(), text::moment(moment))
+}
+
+async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRow> {
+    let pending = view.store.pending(&resource.name).await?;
+    let query = TickQuery { resource: Some(resource.name.clone()) };
+    let ticks = view.store.ticks(query, PageRequest { cursor: None, limit: 1 }).await?;
+    let (state, icon, reason) = match view.control.watches().remove(&resource.name) {
+        None => ("starting", "wait", None),
+        Some(Status::Watching) => ("watching", "ok", None),
+        Some(Status::Scanning(why)) => ("scanning", "wait", Some(why)),
+        Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),
+    };
+    let path = view.written(&["resources", &resource.name, "path"]);
+    Ok(ResourceRow {
+        name: resource.name.clone(),
+        place: place(view, resource, path.as_deref()),
+        path,
+        state,
+        icon,
+        reason,
+        waiting: waiting(pending),
+        waits: pending.count > 0,
+        oldest: pending.oldest_at.map(moment),
+        tick: ticks.items.into_iter().next().map(|tick| {
+            let outcome = match tick.outcome {
+                TickOutcome::Fired => "fired",
+                TickOutcome::Held => "held back",
+                TickOutcome::NotReady => "not yet",
+            };
+            format!("{outcome}: {}", tick.reason)
+        }),
+        needs: needs(&resource.trigger),
+    })
+}
+
+/// Where to put files. A path with a `${…}` in it is shown as it is written.
+fn place(view: &View, resource: &ResourceSpec, written: Option<&str>) -> String {
+    let ResourceKind::Folder(folder) = &resource.kind;
+    match written {
+        Some(written) if written.contains('$') => written.to_owned(),
+        Some(written) => view.pipeline.folder.join(written).display().to_string(),
+        None => folder.path.display().to_string(),
+    }
+}
+
+fn waiting(pending: Pending) -> String {
+    if pending.count == 0 {
+        return "nothing".to_owned();
+    }
+    format!("{}, {}", text::count(pending.count, "artifact", "artifacts"), ByteSize(pending.bytes))
+}
+
+fn needs(trigger: &Trigger) -> String {
+    let mut needs = text::count(trigger.min_artifacts, "new artifact", "new artifacts");
+    if trigger.min_bytes > 0 {
+        let _ = write!(needs, " of {} in all", ByteSize(trigger.min_bytes));
+    }
+    if !trigger.quiet_for.is_zero() {
+        let _ = write!(needs, ", and nothing more for {}", text::span(trigger.quiet_for));
+    }
+    if let Some(wait) = trigger.max_wait {
+        let _ = write!(needs, ", or one that has waited for {}", text::span(wait));
+    }
+    needs
+}

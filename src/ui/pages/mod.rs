@@ -1,0 +1,3 @@
+//! A file per screen.
+
+pub(super) mod home;

@@ -1,0 +1,235 @@
+//! The API: shapes, errors, steering.
+
+use anacostia::base::RunId;
+use anacostia::model::{ArtifactState, RunDetail, RunState};
+
+use crate::http_support::{Server, a_run, an_artifact};
+
+fn add_run(server: &Server, number: u64, state: RunState) -> RunId {
+    let run = a_run(number, state);
+    let id = run.id;
+    let detail = RunDetail { run, inputs: vec![], actions: vec![], attempts: vec![] };
+    server.store.runs.lock().unwrap().push(detail);
+    id
+}
+
+#[test]
+fn unknown_routes_methods_and_parameters_are_problems_that_help() {
+    let server = Server::start();
+    assert_eq!(server.get("/api/v1/run").problem(404, "not-found")["did_you_mean"], "/api/v1/runs");
+    let problem = server.get("/api/v1/runs?limt=3").problem(400, "unknown-parameter");
+    assert_eq!(problem["did_you_mean"], "limit");
+    assert_eq!(problem["allowed"], serde_json::json!(["state", "limit", "cursor"]));
+    let problem = server.get("/api/v1/runs?state=running,fialed").problem(400, "bad-parameter");
+    assert_eq!((&problem["did_you_mean"], &problem["parameter"]), (&"failed".into(), &"state".into()));
+    server.get("/api/v1/runs?limit=0").problem(400, "bad-parameter");
+    server.get("/api/v1/runs?cursor=nonsense").problem(400, "bad-request");
+    let answer = server.send("DELETE", "/api/v1/runs", &[], b"");
+    answer.problem(405, "method-not-allowed");
+    assert_eq!(answer.header("allow"), "GET,HEAD");
+    assert_eq!(server.get("/api/v1/nodes/trian").problem(404, "not-found")["did_you_mean"], "train");
+    server.get("/api/v1/runs/%FF").problem(400, "bad-request");
+}
+
+#[test]
+fn no_route_takes_a_parameter_that_it_does_not_know() {
+    let server = Server::start();
+    let id = add_run(&server, 1, RunState::Succeeded);
+    for path in [
+        "/api/v1/pipeline".to_owned(),
+        "/api/v1/nodes".to_owned(),
+        "/api/v1/nodes/raw".to_owned(),
+        format!("/api/v1/runs/{id}"),
+        format!("/api/v1/runs/{id}/logs"),
+        format!("/api/v1/runs/{id}/events"),
+        format!("/api/v1/runs/{id}/lineage"),
+        "/api/v1/artifacts".to_owned(),
+        "/api/v1/metrics".to_owned(),
+        "/api/v1/params".to_owned(),
+        "/api/v1/tags".to_owned(),
+        "/api/v1/triggers".to_owned(),
+        "/api/v1/events".to_owned(),
+        "/healthz".to_owned(),
+        "/readyz".to_owned(),
+        "/metrics".to_owned(),
+    ] {
+        server.get(&format!("{path}?no_such=1")).problem(400, "unknown-parameter");
+    }
+}
+
+#[test]
+fn runs_are_listed_newest_first_in_pages_and_found_by_number_and_id() {
+    let server = Server::start();
+    let ids: Vec<RunId> = (1..=5).map(|number| add_run(&server, number, RunState::Succeeded)).collect();
+    add_run(&server, 6, RunState::Failed);
+    let first = server.get("/api/v1/runs?state=succeeded&limit=2").json();
+    assert_eq!((&first["items"][0]["number"], &first["items"][1]["number"]), (&5.into(), &4.into()));
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let second = server.get(&format!("/api/v1/runs?state=succeeded&limit=4&cursor={cursor}")).json();
+    assert_eq!(second["items"].as_array().unwrap().len(), 3);
+    assert!(second["next_cursor"].is_null());
+    for name in ["2".to_owned(), ids[1].to_string()] {
+        let run = server.get(&format!("/api/v1/runs/{name}")).json();
+        assert_eq!((&run["id"], &run["number"]), (&ids[1].to_string().into(), &2.into()));
+    }
+    server.get("/api/v1/runs/99").problem(404, "not-found");
+    server.get(&format!("/api/v1/runs/{}", RunId::new())).problem(404, "not-found");
+    server.get("/api/v1/runs/latest").problem(400, "bad-request");
+}
+
+#[test]
+fn a_run_has_the_members_of_the_contract() {
+    let server = Server::start();
+    let mut run = a_run(1, RunState::Succeeded);
+    run.params = serde_json::json!({ "seed": 7 });
+    let mut input = an_artifact("a.csv", b"1", ArtifactState::Old);
+    input.run_id = Some(run.id);
+    let attempt = an_attempt(run.id);
+    let action = an_action();
+    let detail = RunDetail { run, inputs: vec![input], actions: vec![action], attempts: vec![attempt] };
+    server.store.runs.lock().unwrap().push(detail);
+    let mut body = server.get("/api/v1/runs/1").json();
+    for id in ["/id", "/inputs/0/id", "/inputs/0/run_id", "/actions/0/attempts/0/id"] {
+        *body.pointer_mut(id).unwrap() = "some id".into();
+    }
+    insta::assert_json_snapshot!("a_run", body);
+}
+
+fn an_action() -> anacostia::model::RunAction {
+    anacostia::model::RunAction {
+        name: "train".into(),
+        state: anacostia::model::ActionState::Succeeded,
+        reason: None,
+        attempts: 1,
+        tries: 1,
+        crashes: 0,
+        retry_at: None,
+        skipped_rest: false,
+    }
+}
+
+fn an_attempt(run_id: RunId) -> anacostia::model::Attempt {
+    let moment = anacostia::base::Timestamp::from_micros(1_772_366_400_000_000);
+    anacostia::model::Attempt {
+        id: anacostia::base::AttemptId::new(),
+        run_id,
+        action: "train".into(),
+        number: 1,
+        state: anacostia::model::AttemptState::Succeeded,
+        started_at: moment,
+        ended_at: Some(moment),
+        component_digest: anacostia::base::Digest::of(b"train"),
+        grants: serde_json::json!({ "reads": ["raw"] }),
+        error: None,
+        message: Some("seen".into()),
+        usage: anacostia::model::Usage { peak_memory_bytes: 65_536, ..Default::default() },
+        log_from: anacostia::model::LogPosition::default(),
+        log_to: None,
+        fence: None,
+    }
+}
+
+#[test]
+fn nodes_show_the_manifest_unexpanded_and_only_names_of_environment() {
+    let server = Server::start();
+    let nodes = server.get("/api/v1/nodes");
+    assert!(!nodes.text().contains("expanded-value"));
+    let names: Vec<String> =
+        nodes.json()["items"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap().into()).collect();
+    assert_eq!(names, ["metadata_store", "raw", "models", "train"]);
+    let raw = server.get("/api/v1/nodes/raw").json();
+    assert_eq!(raw["resource"]["path"], "${DATA}/raw");
+    assert_eq!((&raw["type"], &raw["state"]), (&"resource".into(), &"watching".into()));
+    let train = server.get("/api/v1/nodes/train").json();
+    assert_eq!(train["action"]["grants"]["env"], serde_json::json!(["MODE"]));
+    let pipeline = server.get("/api/v1/pipeline").json();
+    assert_eq!(pipeline["edges"], serde_json::json!([{ "from": "raw", "to": "train" }]));
+}
+
+#[test]
+fn a_put_starts_a_run_once() {
+    let server = Server::start();
+    let path = format!("/api/v1/runs/{}", RunId::new());
+    let json = [("Content-Type", "application/json")];
+    let body = br#"{"params":{"seed":1}}"#;
+    let first = server.send("PUT", &path, &json, body);
+    assert_eq!((first.status, first.header("location")), (201, path.as_str()));
+    let again = server.send("PUT", &path, &json, body);
+    assert_eq!((again.status, &again.json()["id"]), (200, &first.json()["id"]));
+    server.send("PUT", &path, &json, br#"{"params":{"seed":2}}"#).problem(409, "conflict");
+    server.send("PUT", &path, &json, br#"{"parms":{}}"#).problem(400, "bad-request");
+    server.send("PUT", &path, &json, br#"{"params":[]}"#).problem(400, "bad-request");
+    server.send("PUT", &path, &[("Content-Type", "text/plain")], body).problem(415, "not-json");
+    server.send("PUT", "/api/v1/runs/7", &json, body).problem(400, "bad-request");
+    let large = format!(r#"{{"params":{{"a":"{}"}}}}"#, "x".repeat(70_000));
+    server.send("PUT", &path, &json, large.as_bytes()).problem(413, "body-too-large");
+    assert_eq!(server.store.runs.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn cancel_retry_pause_and_resume_reach_the_control() {
+    let server = Server::start();
+    let done = add_run(&server, 1, RunState::Succeeded);
+    let at_work = add_run(&server, 2, RunState::Running);
+    assert_eq!(server.send("POST", "/api/v1/runs/2/cancel", &[], b"").json()["state"], "cancelling");
+    server.send("POST", &format!("/api/v1/runs/{done}/retry"), &[], b"").problem(409, "conflict");
+    server.send("POST", &format!("/api/v1/runs/{}/retry", RunId::new()), &[], b"").problem(404, "not-found");
+    let calls = server.control.calls.lock().unwrap().clone();
+    assert_eq!(calls[..2], [format!("cancel {at_work}"), format!("retry {done}")]);
+    assert_eq!(server.send("POST", "/api/v1/pipeline/pause", &[], b"").json()["state"], "paused");
+    assert_eq!(server.get("/api/v1/pipeline").json()["state"], "paused");
+    assert_eq!(server.send("POST", "/api/v1/pipeline/resume", &[], b"").json()["state"], "running");
+    assert_eq!(server.get("/api/v1/pipeline").json()["state"], "running");
+}
+
+#[test]
+fn readiness_tells_its_reasons_and_a_store_that_fails_is_503() {
+    let server = Server::start();
+    assert_eq!(server.get("/readyz").json()["status"], "ready");
+    server.control.reasons.lock().unwrap().push("raw is still being looked through".into());
+    let problem = server.get("/readyz").problem(503, "not-ready");
+    assert_eq!(problem["reasons"], serde_json::json!(["raw is still being looked through"]));
+    *server.store.failing.lock().unwrap() = true;
+    assert_eq!(server.get("/readyz").problem(503, "not-ready")["reasons"].as_array().unwrap().len(), 2);
+    assert_eq!(server.get("/healthz").status, 200);
+    let answer = server.get("/api/v1/runs");
+    answer.problem(503, "unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(server.get("/").status, 503);
+}
+
+#[test]
+fn prometheus_reads_the_figures() {
+    let server = Server::start();
+    add_run(&server, 1, RunState::Succeeded);
+    add_run(&server, 2, RunState::Running);
+    server.store.pending.lock().unwrap().count = 4;
+    let answer = server.get("/metrics");
+    assert_eq!(answer.header("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text();
+    for line in [
+        "anacostia_runs_created_total 2",
+        "anacostia_runs_unfinished{state=\"running\"} 1",
+        "anacostia_runs_unfinished{state=\"queued\"} 0",
+        "anacostia_artifacts_waiting{resource=\"raw\"} 4",
+        "anacostia_resource_watched{resource=\"raw\"} 1",
+        "anacostia_pipeline_paused 0",
+        "anacostia_ready 1",
+    ] {
+        assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
+    }
+    // Every line is a comment or a name, labels and a number.
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        assert!(line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok()), "{line}");
+    }
+}
+
+#[test]
+fn stopping_ends_the_server_also_with_open_connections() {
+    let mut server = Server::start();
+    let _idle = server.connect();
+    assert_eq!(server.get("/healthz").status, 200);
+    server.stop.cancel();
+    server.ended();
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}

@@ -1,0 +1,209 @@
+//! The event stream.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use anacostia::base::RunId;
+use anacostia::http::MAX_EVENT_CLIENTS;
+
+use crate::http_support::Server;
+
+/// A client of the stream.
+struct Client {
+    lines: BufReader<TcpStream>,
+    /// What was read and not looked at yet.
+    rest: Vec<u8>,
+    status: u16,
+}
+
+/// One message: its fields.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Message {
+    event: String,
+    id: String,
+    data: String,
+}
+
+impl Client {
+    fn open(server: &Server, query: &str, last: Option<&str>) -> Self {
+        let mut stream = server.connect();
+        let last = last.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
+        write!(stream, "GET /api/v1/events{query} HTTP/1.1\r\nHost: {}\r\n{last}\r\n", server.address).unwrap();
+        let mut lines = BufReader::new(stream);
+        let mut line = String::new();
+        lines.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        while line != "\r\n" {
+            line.clear();
+            lines.read_line(&mut line).unwrap();
+        }
+        Self { lines, rest: Vec::new(), status }
+    }
+
+    /// The next line of the stream, without the chunks that it came in; `None` at its end.
+    fn line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(String::from_utf8(line).unwrap().trim_end().to_owned());
+            }
+            let mut size = String::new();
+            self.lines.read_line(&mut size).unwrap();
+            let size = usize::from_str_radix(size.trim(), 16).unwrap();
+            if size == 0 {
+                return None;
+            }
+            let mut chunk = vec![0; size + 2];
+            self.lines.read_exact(&mut chunk).unwrap();
+            self.rest.extend(&chunk[..size]);
+        }
+    }
+
+    /// The next `count` messages with an id, the greeting included.
+    fn messages(&mut self, count: usize) -> Vec<Message> {
+        let (mut found, mut message) = (Vec::new(), Message::default());
+        while found.len() < count {
+            let line = self.line().expect("the stream ended early");
+            match line.split_once(": ") {
+                Some(("id", value)) => message.id = value.to_owned(),
+                Some(("event", value)) => message.event = value.to_owned(),
+                Some(("data", value)) => message.data = value.to_owned(),
+                _ if line.is_empty() && !message.id.is_empty() => found.push(std::mem::take(&mut message)),
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Asserts that the next message is a reset, and gives its reason.
+    fn reset(&mut self) -> String {
+        let message = self.messages(1).remove(0);
+        assert_eq!(message.event, "reset");
+        let data: serde_json::Value = serde_json::from_str(&message.data).unwrap();
+        data["reason"].as_str().unwrap().to_owned()
+    }
+}
+
+fn ids(messages: &[Message]) -> Vec<&str> {
+    messages.iter().map(|message| message.id.as_str()).collect()
+}
+
+#[test]
+fn a_new_client_gets_what_happens_from_then_on() {
+    let server = Server::start();
+    server.store.happen(3, None);
+    let mut client = Client::open(&server, "", None);
+    // The place where it stands, so that it can come back to it before anything has happened.
+    assert_eq!(client.messages(1), [Message { id: "3-1".into(), ..Message::default() }]);
+    server.store.happen(3, None);
+    let message = client.messages(1).remove(0);
+    assert_eq!((message.id.as_str(), message.event.as_str()), ("3-2", ""));
+    let data: serde_json::Value = serde_json::from_str(&message.data).unwrap();
+    assert_eq!((&data["seq"], &data["type"], &data["epoch"]), (&2.into(), &"run_state".into(), &3.into()));
+    assert_eq!(data["data"]["note"], "line\nbreak");
+}
+
+#[test]
+fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
+    let server = Server::start();
+    (0..1_000).for_each(|_| drop(server.store.happen(3, None)));
+    let mut client = Client::open(&server, "", Some("3-400"));
+    client.messages(1);
+    server.store.happen(3, None);
+    let wanted: Vec<String> = (401..=1_001).map(|seq| format!("3-{seq}")).collect();
+    let got = client.messages(wanted.len());
+    assert_eq!(ids(&got), wanted);
+}
+
+#[test]
+fn after_begins_anywhere_that_is_kept() {
+    let server = Server::start();
+    (0..3).for_each(|_| drop(server.store.happen(3, None)));
+    let mut client = Client::open(&server, "?after=0", None);
+    client.messages(1);
+    assert_eq!(ids(&client.messages(3)), ["3-1", "3-2", "3-3"]);
+    server.get("/api/v1/events?after=soon").problem(400, "bad-parameter");
+}
+
+#[test]
+fn what_is_gone_to_come_or_of_another_epoch_is_answered_by_reset() {
+    let server = Server::start();
+    (0..10).for_each(|_| drop(server.store.happen(3, None)));
+    server.store.forget_before(5);
+    assert!(Client::open(&server, "", Some("3-2")).reset().contains("kept no more"));
+    assert!(Client::open(&server, "?after=0", None).reset().contains("before 5"));
+    assert!(Client::open(&server, "", Some("3-11")).reset().contains("no event 11 yet"));
+    assert!(Client::open(&server, "", Some("2-7")).reset().contains("epoch 2 was lost"));
+    assert!(Client::open(&server, "", Some("gibberish")).reset().contains("none of this stream"));
+    // And after it goes on with what happens next.
+    let mut client = Client::open(&server, "", Some("2-7"));
+    client.reset();
+    server.store.happen(3, None);
+    assert_eq!(ids(&client.messages(1)), ["3-11"]);
+}
+
+#[test]
+fn a_client_that_is_overtaken_by_retention_is_told() {
+    let server = Server::start();
+    server.store.happen(3, None);
+    let mut client = Client::open(&server, "", None);
+    client.messages(1);
+    // Both happen before the client is woken.
+    {
+        let mut events = server.store.events.lock().unwrap();
+        let template = events[0].clone();
+        events.clear();
+        events.push(anacostia::model::Event { seq: 9, ..template });
+    }
+    server.store.newest.send_replace(9);
+    assert!(client.reset().contains("dropped"));
+}
+
+#[test]
+fn one_run_can_be_followed_alone() {
+    let server = Server::start();
+    let run = RunId::new();
+    let mut client = Client::open(&server, &format!("?run={run}"), None);
+    client.messages(1);
+    server.store.happen(3, Some(RunId::new()));
+    server.store.happen(3, Some(run));
+    server.store.happen(3, None);
+    server.store.happen(3, Some(run));
+    assert_eq!(ids(&client.messages(2)), ["3-2", "3-4"]);
+}
+
+#[test]
+fn clients_are_bounded_and_places_come_back() {
+    let server = Server::start();
+    let mut clients: Vec<Client> = (0..MAX_EVENT_CLIENTS).map(|_| Client::open(&server, "", None)).collect();
+    assert!(clients.iter().all(|client| client.status == 200));
+    assert_eq!(Client::open(&server, "", None).status, 503);
+    drop(clients.pop());
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while Client::open(&server, "", None).status != 200 {
+        assert!(std::time::Instant::now() < deadline, "the place of a client that went away is lost");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_client_that_reads_nothing_holds_up_nobody() {
+    let server = Server::start();
+    let _stuck = Client::open(&server, "", None);
+    let mut other = Client::open(&server, "", None);
+    other.messages(1);
+    for _ in 0..20_000 {
+        server.store.happen(3, None);
+    }
+    assert_eq!(other.messages(20_000).last().unwrap().id, "3-20000");
+}
+
+#[test]
+fn streams_end_when_the_server_stops() {
+    let mut server = Server::start();
+    let mut client = Client::open(&server, "", None);
+    client.messages(1);
+    server.stop.cancel();
+    assert_eq!(client.line(), None);
+    server.ended();
+}

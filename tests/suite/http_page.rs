@@ -1,0 +1,54 @@
+//! The plain page.
+
+use anacostia::model::{RunDetail, RunState};
+
+use crate::http_support::{Server, a_run};
+
+#[test]
+fn an_empty_pipeline_says_what_to_do_next() {
+    let server = Server::start();
+    let answer = server.get("/");
+    assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));
+    let page = answer.text();
+    assert!(page.contains("No runs yet."));
+    // The folder is named as the manifest names it: the variable stays closed.
+    assert!(page.contains("cp FILE &#x27;${DATA}&#x2f;raw&#x2f;&#x27;") || page.contains("${DATA}"), "{page}");
+}
+
+#[test]
+fn runs_stand_in_the_table_with_all_text_escaped() {
+    let server = Server::start();
+    for (number, state) in [(1, RunState::Succeeded), (2, RunState::Failed), (3, RunState::Running)] {
+        let mut run = a_run(number, state);
+        run.trigger = "<img src=x onerror=alert(1)>".into();
+        let detail = RunDetail { run, inputs: vec![], actions: vec![], attempts: vec![] };
+        server.store.runs.lock().unwrap().push(detail);
+    }
+    let page = server.get("/").text();
+    for text in ["succeeded", "failed", "running", "340 ms", "href=\"/api/v1/runs/3\"", "&lt;img", "&lt;script&gt;"] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+    assert!(!page.contains("<img") && !page.contains("<script>"));
+}
+
+#[test]
+fn the_page_needs_nothing_that_its_policy_forbids_and_all_its_links_answer() {
+    let server = Server::start();
+    let detail = RunDetail { run: a_run(1, RunState::Succeeded), inputs: vec![], actions: vec![], attempts: vec![] };
+    server.store.runs.lock().unwrap().push(detail);
+    let page = server.get("/").text();
+    for forbidden in ["style=", "onclick", "<style", "http://", "https://", "javascript:"] {
+        assert!(!page.contains(forbidden), "{forbidden}");
+    }
+    let attributes = page.split(['\n', ' ', '>']);
+    let links: Vec<String> = attributes
+        .filter_map(|text| text.strip_prefix("href=\"").or_else(|| text.strip_prefix("src=\"")))
+        .map(|rest| rest.split('"').next().unwrap().replace("&amp;", "&"))
+        .filter(|link| !link.starts_with('#'))
+        .collect();
+    assert!(links.len() > 15, "{links:?}");
+    assert!(links.iter().any(|link| link.starts_with("/assets/live.js?v=")));
+    for link in links {
+        assert_eq!(server.get(&link).status, 200, "{link}");
+    }
+}

@@ -1,0 +1,584 @@
+//! A server on a real socket over a store, a resource and a control that tests make as they need them.
+//!
+//! The store is a fake on purpose: what the HTTP floor has to stand (events that were forgotten, other epochs, gaps, a
+//! store that fails) can not be asked of a good one.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use anacostia::http::ServeOptions;
+use anacostia::manifest::{FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
+use anacostia::model::{
+    Artifact, ArtifactState, Event, EventKind, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
+};
+use anacostia::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Writer};
+use anacostia::sandbox::Progress;
+use anacostia::scheduler::{Control, View};
+use anacostia::store::{
+    ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
+    PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
+    TickQuery, UnfinishedRun, logs::LogBook,
+};
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+type Stored<T> = Result<T, StoreError>;
+
+fn not_here<T>() -> Stored<T> {
+    Err(StoreError::Conflict("the fake store does not write".to_owned()))
+}
+
+/// What tests put in, the HTTP floor reads.
+#[derive(Debug)]
+pub(crate) struct FakeStore {
+    pub(crate) epoch: u64,
+    pub(crate) events: Mutex<Vec<Event>>,
+    pub(crate) newest: watch::Sender<u64>,
+    pub(crate) runs: Mutex<Vec<RunDetail>>,
+    pub(crate) artifacts: Mutex<Vec<Artifact>>,
+    pub(crate) ticks: Mutex<Vec<Tick>>,
+    pub(crate) pending: Mutex<Pending>,
+    pub(crate) paused: Mutex<bool>,
+    pub(crate) failing: Mutex<bool>,
+}
+
+impl Default for FakeStore {
+    fn default() -> Self {
+        Self {
+            epoch: 3,
+            events: Mutex::default(),
+            newest: watch::channel(0).0,
+            runs: Mutex::default(),
+            artifacts: Mutex::default(),
+            ticks: Mutex::default(),
+            pending: Mutex::default(),
+            paused: Mutex::default(),
+            failing: Mutex::default(),
+        }
+    }
+}
+
+impl FakeStore {
+    /// Puts an event with the next sequence number on record.
+    pub(crate) fn happen(&self, epoch: u64, run_id: Option<RunId>) -> u64 {
+        let seq = *self.newest.borrow() + 1;
+        self.events.lock().unwrap().push(Event {
+            seq,
+            epoch,
+            time: Timestamp::from_micros(1_772_366_400_000_000),
+            kind: EventKind::RunState,
+            v: 1,
+            run_id,
+            action: None,
+            attempt: None,
+            artifact_id: None,
+            data: serde_json::json!({ "note": "line\nbreak" }),
+        });
+        self.newest.send_replace(seq);
+        seq
+    }
+
+    /// Forgets the oldest events, as retention does.
+    pub(crate) fn forget_before(&self, seq: u64) {
+        self.events.lock().unwrap().retain(|event| event.seq >= seq);
+    }
+
+    fn check(&self) -> Stored<()> {
+        if *self.failing.lock().unwrap() {
+            return Err(StoreError::Unavailable { doing: "read".into(), why: "the disk is gone".into() });
+        }
+        Ok(())
+    }
+}
+
+fn page<T: Clone>(items: &[T], request: &PageRequest) -> Stored<Page<T>> {
+    let from = match &request.cursor {
+        None => 0,
+        Some(cursor) => cursor.parse().map_err(|_| StoreError::Invalid("the cursor is none of this store".into()))?,
+    };
+    let limit = request.limit as usize;
+    let next_cursor = (from + limit < items.len()).then(|| (from + limit).to_string());
+    Ok(Page { items: items.iter().skip(from).take(limit).cloned().collect(), next_cursor })
+}
+
+#[async_trait]
+impl MetadataStore for FakeStore {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+    fn newest_event(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+    async fn paused(&self) -> Stored<bool> {
+        self.check()?;
+        Ok(*self.paused.lock().unwrap())
+    }
+    async fn pending(&self, _resource: &str) -> Stored<Pending> {
+        self.check()?;
+        Ok(*self.pending.lock().unwrap())
+    }
+    async fn artifact(&self, id: ArtifactId) -> Stored<Option<Artifact>> {
+        self.check()?;
+        Ok(self.artifacts.lock().unwrap().iter().find(|artifact| artifact.id == id).cloned())
+    }
+    async fn artifacts(&self, query: ArtifactQuery, request: PageRequest) -> Stored<Page<Artifact>> {
+        let all = self.artifacts.lock().unwrap().clone();
+        let found: Vec<Artifact> = all
+            .into_iter()
+            .filter(|artifact| query.state.is_none_or(|state| state == artifact.state))
+            .filter(|artifact| query.run.is_none_or(|run| Some(run) == artifact.run_id))
+            .filter(|artifact| query.path.as_ref().is_none_or(|path| *path == artifact.path))
+            .collect();
+        page(&found, &request)
+    }
+    async fn run(&self, id: RunId) -> Stored<Option<RunDetail>> {
+        self.check()?;
+        Ok(self.runs.lock().unwrap().iter().find(|detail| detail.run.id == id).cloned())
+    }
+    async fn run_by_number(&self, number: u64) -> Stored<Option<RunId>> {
+        let runs = self.runs.lock().unwrap();
+        Ok(runs.iter().find(|detail| detail.run.number == number).map(|detail| detail.run.id))
+    }
+    async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
+        self.check()?;
+        let runs = self.runs.lock().unwrap();
+        let wanted = |run: &Run| query.states.is_empty() || query.states.contains(&run.state);
+        let found: Vec<Run> = runs.iter().rev().map(|detail| detail.run.clone()).filter(wanted).collect();
+        page(&found, &request)
+    }
+    async fn lineage(&self, _run: RunId) -> Stored<Vec<LineageEdge>> {
+        Ok(Vec::new())
+    }
+    async fn metrics(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<MetricRecord>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+    async fn params(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<ParamRecord>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+    async fn tags(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<RunTag>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+    async fn ticks(&self, _query: TickQuery, request: PageRequest) -> Stored<Page<Tick>> {
+        page(&self.ticks.lock().unwrap(), &request)
+    }
+    async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Stored<Vec<Event>> {
+        self.check()?;
+        let events = self.events.lock().unwrap();
+        let wanted = |event: &&Event| event.seq > after && (run.is_none() || event.run_id == run);
+        Ok(events.iter().filter(wanted).take(limit as usize).cloned().collect())
+    }
+    async fn oldest_event(&self) -> Stored<u64> {
+        let oldest = self.events.lock().unwrap().first().map(|event| event.seq);
+        Ok(oldest.unwrap_or_else(|| *self.newest.borrow() + 1))
+    }
+
+    // What follows the HTTP floor never calls.
+    async fn register_revision(&self, _: NewRevision, _: Timestamp) -> Stored<()> {
+        not_here()
+    }
+    async fn revision(&self, _: Digest) -> Stored<Option<Revision>> {
+        not_here()
+    }
+    async fn set_paused(&self, _: bool, _: Timestamp) -> Stored<()> {
+        not_here()
+    }
+    async fn record(&self, _: &str, _: Vec<Observation>, _: Timestamp) -> Stored<Recorded> {
+        not_here()
+    }
+    async fn known(&self, _: &str) -> Stored<Vec<KnownPath>> {
+        not_here()
+    }
+    async fn snapshot(&self, _: SnapshotQuery, _: PageRequest) -> Stored<Page<Artifact>> {
+        not_here()
+    }
+    async fn create_run(&self, _: NewRun, _: Timestamp) -> Stored<Option<CreatedRun>> {
+        not_here()
+    }
+    async fn advance(&self, _: RunId, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
+        not_here()
+    }
+    async fn finish_attempt(&self, _: Fence, _: AttemptEnd, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
+        not_here()
+    }
+    async fn publish_intent(&self, _: Fence, _: Intent, _: Timestamp) -> Stored<()> {
+        not_here()
+    }
+    async fn published(&self, _: Fence, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
+        not_here()
+    }
+    async fn request_cancel(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
+        not_here()
+    }
+    async fn request_retry(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
+        not_here()
+    }
+    async fn take_over(&self, _: Timestamp) -> Stored<Vec<UnfinishedRun>> {
+        not_here()
+    }
+    async fn unfinished(&self, _: RunId) -> Stored<Option<UnfinishedRun>> {
+        not_here()
+    }
+    async fn outputs(&self, _: RunId, _: &str, _: &[String]) -> Stored<Vec<Artifact>> {
+        not_here()
+    }
+    async fn open_intents(&self) -> Stored<Vec<PublishedOutput>> {
+        not_here()
+    }
+    async fn record_facts(&self, _: Fence, _: Facts, _: Timestamp) -> Stored<()> {
+        not_here()
+    }
+    async fn record_tick(&self, _: Tick) -> Stored<()> {
+        not_here()
+    }
+    async fn prune_events(&self, _: u64) -> Stored<u64> {
+        not_here()
+    }
+    async fn cursor_get(&self, _: &str) -> Stored<Option<String>> {
+        not_here()
+    }
+    async fn cursor_set(&self, _: &str, _: &str, _: Timestamp) -> Stored<()> {
+        not_here()
+    }
+    async fn log_bounds(&self, _: AttemptId) -> Stored<Option<(LogPosition, Option<LogPosition>)>> {
+        not_here()
+    }
+}
+
+/// Notes what it is asked, and acts on the fake store.
+pub(crate) struct FakeControl {
+    pub(crate) store: Arc<FakeStore>,
+    pub(crate) calls: Mutex<Vec<String>>,
+    pub(crate) reasons: Mutex<Vec<String>>,
+}
+
+impl FakeControl {
+    fn note(&self, call: String) {
+        self.calls.lock().unwrap().push(call);
+    }
+}
+
+#[async_trait]
+impl Control for FakeControl {
+    async fn cancel(&self, run: RunId) -> Stored<Option<Run>> {
+        self.note(format!("cancel {run}"));
+        let detail = self.store.run(run).await?;
+        Ok(detail.map(|detail| Run { state: RunState::Cancelling, ..detail.run }))
+    }
+    async fn retry(&self, run: RunId) -> Stored<Option<Run>> {
+        self.note(format!("retry {run}"));
+        match self.store.run(run).await? {
+            Some(detail) if detail.run.state == RunState::Succeeded => {
+                Err(StoreError::Conflict("run 1 has succeeded: there is nothing to retry".into()))
+            }
+            detail => Ok(detail.map(|detail| detail.run)),
+        }
+    }
+    async fn start(&self, id: RunId, params: serde_json::Value) -> Stored<Run> {
+        self.note(format!("start {id} {params}"));
+        if let Some(detail) = self.store.run(id).await? {
+            if detail.run.params == params {
+                return Ok(detail.run);
+            }
+            return Err(StoreError::Conflict(format!("run {id} exists with other params")));
+        }
+        let number = self.store.runs.lock().unwrap().len() as u64 + 1;
+        let run = Run { id, params, ..a_run(number, RunState::Queued) };
+        let detail = RunDetail { run: run.clone(), inputs: vec![], actions: vec![], attempts: vec![] };
+        self.store.runs.lock().unwrap().push(detail);
+        Ok(run)
+    }
+    async fn set_paused(&self, paused: bool) -> Stored<()> {
+        *self.store.paused.lock().unwrap() = paused;
+        Ok(())
+    }
+    fn watches(&self) -> BTreeMap<String, Status> {
+        BTreeMap::from([("raw".to_owned(), Status::Watching)])
+    }
+    fn progress(&self) -> BTreeMap<AttemptId, Progress> {
+        BTreeMap::new()
+    }
+    fn not_ready(&self) -> Vec<String> {
+        self.reasons.lock().unwrap().clone()
+    }
+}
+
+/// Content by path; `Err` is what opening says; `changes_at` is where reading finds that it has changed.
+#[derive(Debug, Default)]
+pub(crate) struct FakeResource {
+    pub(crate) contents: Mutex<BTreeMap<String, Vec<u8>>>,
+    pub(crate) changes_at: Mutex<Option<u64>>,
+}
+
+fn changed(path: &str) -> ResourceError {
+    ResourceError::Changed { resource: "raw".into(), path: path.into(), why: "its size is another".into() }
+}
+
+#[async_trait]
+impl Resource for FakeResource {
+    fn name(&self) -> &str {
+        "raw"
+    }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { watch: true, conditional_create: true, ranges: true, rename: true }
+    }
+    async fn watch(
+        self: Arc<Self>,
+        _: Vec<KnownPath>,
+        _: Arc<dyn ObservationSink>,
+        _: CancellationToken,
+    ) -> Result<(), ResourceError> {
+        Ok(())
+    }
+    async fn open(&self, content: &Content) -> Result<Box<dyn Reader>, ResourceError> {
+        let bytes = self.contents.lock().unwrap().get(&content.path).cloned();
+        let bytes =
+            bytes.ok_or_else(|| ResourceError::NotFound { resource: "raw".into(), path: content.path.clone() })?;
+        if Digest::of(&bytes) != content.digest {
+            return Err(changed(&content.path));
+        }
+        Ok(Box::new(FakeReader { bytes, changes_at: *self.changes_at.lock().unwrap() }))
+    }
+    async fn create(&self, _: AttemptId, _: ArtifactId, path: &str, _: bool) -> Result<Box<dyn Writer>, ResourceError> {
+        Err(changed(path))
+    }
+    async fn publish(&self, _: AttemptId, _: &StagedFile) -> Result<(), ResourceError> {
+        Ok(())
+    }
+    async fn sweep(&self, _: &[AttemptId]) -> Result<u64, ResourceError> {
+        Ok(0)
+    }
+    async fn discard(&self, _: AttemptId) -> Result<(), ResourceError> {
+        Ok(())
+    }
+}
+
+struct FakeReader {
+    bytes: Vec<u8>,
+    changes_at: Option<u64>,
+}
+
+#[async_trait]
+impl Reader for FakeReader {
+    async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, ResourceError> {
+        if self.changes_at.is_some_and(|at| offset + length as u64 > at) {
+            return Err(changed("a file"));
+        }
+        Ok(self.bytes.iter().skip(usize::try_from(offset).unwrap()).take(length).copied().collect())
+    }
+}
+
+/// A run of this number.
+pub(crate) fn a_run(number: u64, state: RunState) -> Run {
+    let moment = Timestamp::from_micros(1_772_366_400_000_000);
+    Run {
+        id: RunId::new(),
+        number,
+        state,
+        trigger: "raw: 1 new artifact".into(),
+        params: serde_json::json!({}),
+        revision: Digest::of(b"manifest"),
+        snapshot: 0,
+        created_at: moment,
+        started_at: (state != RunState::Queued).then_some(moment),
+        ended_at: state.ended().then(|| moment.after(Duration::from_millis(340))),
+        reason: (state == RunState::Failed).then(|| "`train` failed: <script>alert(1)</script>".to_owned()),
+    }
+}
+
+/// An artifact of `raw` with this content.
+pub(crate) fn an_artifact(path: &str, content: &[u8], state: ArtifactState) -> Artifact {
+    Artifact {
+        id: ArtifactId::new(),
+        resource: "raw".into(),
+        path: path.into(),
+        version: 1,
+        digest: Some(Digest::of(content)),
+        size: content.len() as u64,
+        state,
+        reason: None,
+        run_id: None,
+        produced_by: None,
+        created_at: Timestamp::from_micros(1_772_366_400_000_000),
+        tags: vec![],
+        present: true,
+        stamp: "s".into(),
+    }
+}
+
+fn a_pipeline() -> Pipeline {
+    let folder = |name: &str, watch| ResourceSpec {
+        name: name.into(),
+        kind: ResourceKind::Folder(FolderSpec {
+            path: format!("/pipes/penguins/data/{name}").into(),
+            include: vec![],
+            exclude: vec![],
+            settle: Duration::from_secs(2),
+            rescan: Duration::from_secs(60),
+        }),
+        watch,
+        trigger: Trigger::default(),
+    };
+    Pipeline {
+        name: "penguins".into(),
+        folder: "/pipes/penguins".into(),
+        file: "/pipes/penguins/anacostia.toml".into(),
+        text: "[resources.raw]\npath = \"${DATA}/raw\"\n[actions.train]\ncomponent = \"train.wasm\"\n".into(),
+        join: Join::All,
+        max_concurrent_runs: 1,
+        params: serde_json::Map::new(),
+        listen: "127.0.0.1:0".parse().unwrap(),
+        insecure: false,
+        token: None,
+        store: StoreSpec::Sqlite { path: "/pipes/penguins/state/metadata.db".into(), full_durability: false },
+        resources: vec![folder("raw", true), folder("models", false)],
+        actions: vec![an_action()],
+    }
+}
+
+fn an_action() -> anacostia::manifest::ActionSpec {
+    anacostia::manifest::ActionSpec {
+        name: "train".into(),
+        component: "/pipes/penguins/train.wasm".into(),
+        digest: None,
+        build: None,
+        after: vec!["raw".into()],
+        reads: vec!["raw".into()],
+        writes: vec!["models".into()],
+        retrigger: false,
+        params: serde_json::Map::new(),
+        env: BTreeMap::from([("MODE".into(), "expanded-value".into())]),
+        secrets: BTreeMap::new(),
+        limits: anacostia::manifest::Limits::default(),
+        retry: anacostia::manifest::Retry::default(),
+        run_when: anacostia::manifest::RunWhen::AllSucceeded,
+    }
+}
+
+/// A server at work, until it is dropped.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) store: Arc<FakeStore>,
+    pub(crate) control: Arc<FakeControl>,
+    pub(crate) resource: Arc<FakeResource>,
+    pub(crate) stop: CancellationToken,
+    served: Option<tokio::task::JoinHandle<std::io::Result<()>>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    pub(crate) fn start() -> Self {
+        Self::with(None, ServeOptions::default())
+    }
+
+    pub(crate) fn with(token: Option<&str>, mut options: ServeOptions) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let store = Arc::new(FakeStore::default());
+        let control =
+            Arc::new(FakeControl { store: store.clone(), calls: Mutex::default(), reasons: Mutex::default() });
+        let resource = Arc::new(FakeResource::default());
+        let pipeline = Pipeline { token: token.map(|token| Digest::of(token.as_bytes())), ..a_pipeline() };
+        let view = View {
+            pipeline: Arc::new(pipeline),
+            store: store.clone(),
+            logs: Arc::new(LogBook {}),
+            resources: Arc::new(BTreeMap::from([("raw".to_owned(), resource.clone() as Arc<dyn Resource>)])),
+            components: Arc::new(BTreeMap::from([("train".to_owned(), Digest::of(b"train"))])),
+            control: control.clone(),
+        };
+        options.pages = anacostia::ui::router(view.clone()).unwrap();
+        let stop = CancellationToken::new();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = Some(runtime.spawn(anacostia::http::serve(listener, view, options, stop.clone())));
+        Self { address, store, control, resource, stop, served, runtime }
+    }
+
+    /// Waits until `serve` has returned.
+    pub(crate) fn ended(&mut self) {
+        let served = self.served.take().unwrap();
+        let ended = async { tokio::time::timeout(Duration::from_secs(20), served).await };
+        self.runtime.block_on(ended).unwrap().unwrap().unwrap();
+    }
+
+    /// Sends a request; `headers` besides `Host`.
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .proxy(None)
+            .timeout_global(Some(Duration::from_secs(20)))
+            .build()
+            .into();
+        let mut request = ureq::http::Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = if body.is_empty() {
+            agent.run(request.body(()).unwrap()).unwrap()
+        } else {
+            agent.run(request.body(body).unwrap()).unwrap()
+        };
+        let body = response.body_mut().with_config().limit(1 << 30).read_to_vec();
+        Answer { status: response.status().as_u16(), headers: response.headers().clone(), body }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, &[], b"")
+    }
+
+    /// Sends bytes as they are, and reads until the server closes.
+    pub(crate) fn raw(&self, request: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) body: Result<Vec<u8>, ureq::Error>,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.as_ref().unwrap().clone()).unwrap()
+    }
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.text()).unwrap()
+    }
+    /// Asserts that it is a problem of this kind.
+    pub(crate) fn problem(&self, status: u16, kind: &str) -> serde_json::Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        let body = self.json();
+        assert_eq!(body["type"], format!("urn:anacostia:problem:{kind}"));
+        assert_eq!(body["status"], status);
+        assert!(!body["title"].as_str().unwrap().is_empty() && !body["detail"].as_str().unwrap().is_empty());
+        body
+    }
+}
