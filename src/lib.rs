@@ -17,6 +17,7 @@
 //! | 8 | [`cli`] | the verbs; puts everything together |
 
 pub mod base;
+pub mod cli;
 pub mod graph;
 pub mod manifest;
 pub mod model;

@@ -1,0 +1,1 @@
+//! The command line as a user meets it: the real binary, its two streams and its exit codes.
