@@ -54,7 +54,7 @@ impl FromStr for ByteSize {
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) = UNITS.iter().take(4).find(|(_, factor)| self.0 >= *factor).copied().unwrap_or(("B", 1));
-        if self.0 % factor == 0 {
+        if self.0.is_multiple_of(factor) {
             return write!(f, "{} {unit}", self.0 / factor);
         }
         #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]

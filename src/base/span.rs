@@ -39,7 +39,7 @@ impl fmt::Display for TimeSpan {
         let (unit, factor) = UNITS
             .iter()
             .rev()
-            .find(|(_, factor)| millis >= *factor && millis % factor == 0)
+            .find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
             .copied()
             .unwrap_or(("ms", 1));
         write!(f, "{}{unit}", millis / factor)

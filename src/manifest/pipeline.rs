@@ -215,8 +215,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             memory_bytes: 256 << 20,
-            cpu: Duration::from_secs(60),
-            wall: Duration::from_secs(600),
+            cpu: Duration::from_mins(1),
+            wall: Duration::from_mins(10),
             output_bytes: 1 << 30,
             log_bytes: 16 << 20,
             handles: 256,
@@ -251,7 +251,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_secs(1), max: Duration::from_secs(60) }
+        Self { first: Duration::from_secs(1), max: Duration::from_mins(1) }
     }
 }
 

@@ -1,0 +1,463 @@
+//! What becomes of one run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::Timestamp;
+use crate::graph::Graph;
+use crate::manifest::{Backoff, Retry, RunWhen};
+use crate::model::{ActionState, Outcome, RunAction, RunState};
+use crate::store::{ActionChange, RunChange};
+
+/// The reason of an action that was skipped because no resource before it had fired (`join = "any"`).
+pub const NOT_TRIGGERED: &str = "not_triggered";
+/// So many attempts in a row that crashed with the host fail an action: it may be what kills the host.
+pub const CRASH_LOOP: u32 = 3;
+
+/// How one action is to be treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rule {
+    /// When it runs.
+    pub run_when: RunWhen,
+    /// When it is tried again.
+    pub retry: Retry,
+}
+
+/// What happened to a run.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// An attempt of an action ended.
+    Ended {
+        /// The action.
+        action: usize,
+        /// How.
+        outcome: Outcome,
+        /// When.
+        now: Timestamp,
+        /// From 0 to 1, random: spreads the waiting time before a retry.
+        jitter: f64,
+    },
+    /// The time before an action's next try is over.
+    BackoffOver {
+        /// The action.
+        action: usize,
+    },
+    /// Someone wants the run to end.
+    CancelRequested,
+}
+
+/// An attempt to start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The action.
+    pub action: usize,
+    /// 1 for its first attempt in the run.
+    pub number: u32,
+}
+
+/// One run as the scheduler sees it.
+#[derive(Debug, Clone)]
+pub struct RunCore {
+    graph: Arc<Graph>,
+    rules: Arc<[Rule]>,
+    state: RunState,
+    actions: Vec<RunAction>,
+    recorded: Recorded,
+}
+
+/// What was on record when the last step was taken: the next step holds what is different.
+#[derive(Debug, Clone)]
+struct Recorded {
+    state: RunState,
+    actions: Vec<RunAction>,
+}
+
+impl RunCore {
+    /// A run as it is on record. `actions` are in the order of the graph's places, and so are `rules`.
+    #[must_use]
+    pub fn new(graph: Arc<Graph>, rules: Arc<[Rule]>, state: RunState, actions: Vec<RunAction>) -> Self {
+        let recorded = Recorded { state, actions: actions.clone() };
+        let mut core = Self { graph, rules, state, actions, recorded };
+        core.settle();
+        core
+    }
+
+    /// Where the run stands.
+    #[must_use]
+    pub fn state(&self) -> RunState {
+        self.state
+    }
+
+    /// The actions, by place.
+    #[must_use]
+    pub fn actions(&self) -> &[RunAction] {
+        &self.actions
+    }
+
+    /// Takes in what happened. An event about an action that is not in the state for it (a timer of a cancelled run) changes nothing.
+    pub fn apply(&mut self, event: Event) {
+        match event {
+            Event::Ended { action, outcome, now, jitter } => self.ended(action, outcome, now, jitter),
+            Event::BackoffOver { action } => {
+                if let Some(action) = self.actions.get_mut(action).filter(|a| a.state == ActionState::Retrying) {
+                    action.state = ActionState::Ready;
+                    action.retry_at = None;
+                }
+            }
+            Event::CancelRequested => {
+                if !self.state.ended() {
+                    self.state = RunState::Cancelling;
+                }
+            }
+        }
+        self.settle();
+    }
+
+    /// How many actions could start now.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.actions.iter().filter(|action| action.state == ActionState::Ready).count()
+    }
+
+    /// The next time at which a retry is due, and of which action.
+    #[must_use]
+    pub fn next_retry(&self) -> Option<(Timestamp, usize)> {
+        let due = |(place, action): (usize, &RunAction)| Some((action.retry_at?, place));
+        self.actions.iter().enumerate().filter_map(due).min()
+    }
+
+    /// Starts at most `most` of the actions that are ready, the first in the order of the graph first.
+    pub fn start(&mut self, most: usize) -> Vec<Start> {
+        let mut starts = Vec::new();
+        for place in self.graph.order() {
+            let Some(action) = self.actions.get_mut(*place).filter(|a| a.state == ActionState::Ready) else { continue };
+            if starts.len() >= most {
+                break;
+            }
+            action.state = ActionState::Running;
+            action.attempts += 1;
+            starts.push(Start { action: *place, number: action.attempts });
+        }
+        if !starts.is_empty() && self.state == RunState::Queued {
+            self.state = RunState::Running;
+        }
+        starts
+    }
+
+    /// What has changed since the last call, for the record.
+    pub fn take_changes(&mut self) -> (Vec<ActionChange>, Option<RunChange>) {
+        let changed = |(now, before): (&RunAction, &RunAction)| {
+            (now != before).then(|| ActionChange { action: now.clone(), before: before.state })
+        };
+        let actions = self.actions.iter().zip(&self.recorded.actions).filter_map(changed).collect();
+        let run = (self.state != self.recorded.state).then(|| RunChange { state: self.state, reason: self.reason() });
+        self.recorded = Recorded { state: self.state, actions: self.actions.clone() };
+        (actions, run)
+    }
+
+    fn ended(&mut self, place: usize, outcome: Outcome, now: Timestamp, jitter: f64) {
+        let rule = self.rules.get(place).copied().unwrap_or_default();
+        let cancelling = self.state == RunState::Cancelling;
+        let Some(action) = self.actions.get_mut(place).filter(|a| a.state == ActionState::Running) else { return };
+        if outcome != Outcome::Crashed && outcome != Outcome::HandedBack {
+            action.crashes = 0;
+        }
+        match outcome {
+            Outcome::Done(message) => {
+                action.state = ActionState::Succeeded;
+                action.reason = message;
+            }
+            Outcome::Skip(reason) => {
+                action.state = ActionState::Succeeded;
+                action.reason = Some(reason);
+                action.skipped_rest = true;
+            }
+            Outcome::Failed(error) | Outcome::TimedOut(error) => {
+                action.tries += 1;
+                let again = error.retryable && action.tries < rule.retry.max_attempts && !cancelling;
+                action.state = if again { ActionState::Retrying } else { ActionState::Failed };
+                action.retry_at = again.then(|| now.after(wait(rule.retry.backoff, action.tries, jitter)));
+                action.reason = Some(error.message);
+            }
+            Outcome::Cancelled => action.state = ActionState::Cancelled,
+            Outcome::HandedBack => action.state = ActionState::Ready,
+            Outcome::Crashed => {
+                action.crashes += 1;
+                if action.crashes >= CRASH_LOOP {
+                    action.state = ActionState::Failed;
+                    action.reason = Some(format!(
+                        "crash_loop: the host died under {CRASH_LOOP} attempts in a row; look at the host's log, then retry the run"
+                    ));
+                } else {
+                    action.state = ActionState::Ready;
+                }
+            }
+        }
+    }
+
+    /// Follows what is decided by the graph alone, until nothing more does. One pass suffices: the order puts each action after those before it.
+    fn settle(&mut self) {
+        let graph = Arc::clone(&self.graph);
+        for place in graph.order() {
+            let Some(state) = self.actions.get(*place).map(|action| action.state) else { continue };
+            let next = match state {
+                ActionState::Pending | ActionState::Ready | ActionState::Retrying
+                    if self.state == RunState::Cancelling =>
+                {
+                    Some((ActionState::Cancelled, None))
+                }
+                ActionState::Pending => self.verdict(*place),
+                _ => None,
+            };
+            if let (Some((state, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
+                action.state = state;
+                action.retry_at = None;
+                action.reason = reason.or(action.reason.take());
+            }
+        }
+        if self.actions.iter().all(|action| action.state.ended()) && !self.state.ended() {
+            self.state = self.verdict_of_run();
+        }
+    }
+
+    fn verdict_of_run(&self) -> RunState {
+        if self.state == RunState::Cancelling {
+            RunState::Cancelled
+        } else if self.actions.iter().any(|action| action.state == ActionState::Failed) {
+            RunState::Failed
+        } else {
+            RunState::Succeeded
+        }
+    }
+
+    /// Why the run is in its state, in words.
+    fn reason(&self) -> Option<String> {
+        match self.state {
+            RunState::Failed => {
+                let failed = self.actions.iter().find(|action| action.state == ActionState::Failed)?;
+                Some(format!("{} failed: {}", failed.name, failed.reason.as_deref().unwrap_or("no reason was given")))
+            }
+            RunState::Cancelled | RunState::Cancelling => Some("cancelled on request".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What becomes of a pending action, if that is decided already.
+    fn verdict(&self, place: usize) -> Option<(ActionState, Option<String>)> {
+        let rule = self.rules.get(place).copied().unwrap_or_default();
+        // Branches that were not triggered are as if they were not there for one that was.
+        let before: Vec<(usize, &RunAction)> = self
+            .graph
+            .before(place)
+            .iter()
+            .filter_map(|before| Some((*before, self.actions.get(*before)?)))
+            .filter(|(_, action)| !not_triggered(action))
+            .collect();
+        let ended = before.iter().all(|(_, action)| action.state.ended());
+        match rule.run_when {
+            RunWhen::AllSucceeded => {
+                if let Some(reason) = before.iter().find_map(|(_, action)| hinders(action)) {
+                    return Some((ActionState::Skipped, Some(reason)));
+                }
+                ended.then_some((ActionState::Ready, None))
+            }
+            RunWhen::AllDone => ended.then_some((ActionState::Ready, None)),
+            RunWhen::AnyFailed if !ended => None,
+            RunWhen::AnyFailed if before.iter().any(|(place, _)| self.failed_at_or_before(*place)) => {
+                Some((ActionState::Ready, None))
+            }
+            RunWhen::AnyFailed => Some((ActionState::Skipped, Some("nothing before it failed".to_owned()))),
+        }
+    }
+
+    /// Whether an action failed, or was skipped because one before it did.
+    fn failed_at_or_before(&self, place: usize) -> bool {
+        match self.actions.get(place).map(|action| action.state) {
+            Some(ActionState::Failed) => true,
+            Some(ActionState::Skipped) => {
+                self.graph.before(place).iter().any(|before| self.failed_at_or_before(*before))
+            }
+            _ => false,
+        }
+    }
+}
+
+fn not_triggered(action: &RunAction) -> bool {
+    action.state == ActionState::Skipped && action.reason.as_deref() == Some(NOT_TRIGGERED)
+}
+
+/// Why an action keeps those after it from running, if it does.
+fn hinders(before: &RunAction) -> Option<String> {
+    match before.state {
+        ActionState::Failed => Some(format!("{} failed", before.name)),
+        ActionState::Skipped => Some(format!("{} was skipped", before.name)),
+        ActionState::Cancelled => Some(format!("{} was cancelled", before.name)),
+        ActionState::Succeeded if before.skipped_rest => Some(format!(
+            "{} skipped the rest: {}",
+            before.name,
+            before.reason.as_deref().unwrap_or("no reason was given")
+        )),
+        _ => None,
+    }
+}
+
+/// How long to wait after the given number of tries.
+fn wait(backoff: Backoff, tries: u32, jitter: f64) -> Duration {
+    let doublings = tries.saturating_sub(1).min(30);
+    let full = backoff.first.saturating_mul(1 << doublings).min(backoff.max);
+    full.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ErrorInfo;
+
+    fn pending(name: &str) -> RunAction {
+        RunAction {
+            name: name.to_owned(),
+            state: ActionState::Pending,
+            reason: None,
+            attempts: 0,
+            tries: 0,
+            crashes: 0,
+            retry_at: None,
+            skipped_rest: false,
+        }
+    }
+
+    fn core(names: &[&str], before: Vec<Vec<usize>>, rules: Vec<Rule>) -> RunCore {
+        let graph = Graph::from_edges(names.iter().map(ToString::to_string).collect(), before);
+        let actions = names.iter().map(|name| pending(name)).collect();
+        RunCore::new(Arc::new(graph), rules.into(), RunState::Queued, actions)
+    }
+
+    fn end(core: &mut RunCore, action: usize, outcome: Outcome) {
+        core.apply(Event::Ended { action, outcome, now: Timestamp::from_micros(0), jitter: 1.0 });
+    }
+
+    fn states(core: &RunCore) -> Vec<&'static str> {
+        core.actions().iter().map(|action| action.state.as_str()).collect()
+    }
+
+    fn failure(retryable: bool) -> Outcome {
+        Outcome::Failed(ErrorInfo { code: "failed".into(), message: "no luck".into(), retryable })
+    }
+
+    fn rule(run_when: RunWhen) -> Rule {
+        Rule { run_when, ..Rule::default() }
+    }
+
+    #[test]
+    fn a_chain_runs_in_order_and_succeeds() {
+        let mut run = core(&["a", "b"], vec![vec![], vec![0]], vec![Rule::default(); 2]);
+        assert_eq!(run.start(9), [Start { action: 0, number: 1 }]);
+        assert_eq!((run.state(), run.start(9)), (RunState::Running, vec![]));
+        end(&mut run, 0, Outcome::Done(None));
+        assert_eq!(run.start(9), [Start { action: 1, number: 1 }]);
+        end(&mut run, 1, Outcome::Done(Some("fine".into())));
+        assert_eq!(run.state(), RunState::Succeeded);
+    }
+
+    #[test]
+    fn a_failure_skips_what_depends_on_it_and_lets_the_rest_go_on() {
+        let before = vec![vec![], vec![0], vec![1], vec![]];
+        let mut run = core(&["a", "b", "c", "side"], before, vec![Rule::default(); 4]);
+        run.start(9);
+        end(&mut run, 0, failure(true));
+        assert_eq!(states(&run), ["failed", "skipped", "skipped", "running"]);
+        assert_eq!(run.actions()[2].reason.as_deref(), Some("b was skipped"));
+        assert_eq!(run.state(), RunState::Running);
+        end(&mut run, 3, Outcome::Done(None));
+        assert_eq!(run.state(), RunState::Failed);
+        let (_, change) = run.take_changes();
+        assert_eq!(change.unwrap().reason.as_deref(), Some("a failed: no luck"));
+    }
+
+    #[test]
+    fn run_when_decides_what_failure_means() {
+        let rules = vec![Rule::default(), Rule::default(), rule(RunWhen::AllDone), rule(RunWhen::AnyFailed)];
+        let before = vec![vec![], vec![0], vec![1], vec![1]];
+        let mut run = core(&["a", "b", "always", "on_failure"], before.clone(), rules.clone());
+        run.start(9);
+        end(&mut run, 0, failure(false));
+        assert_eq!(states(&run), ["failed", "skipped", "ready", "ready"]);
+
+        let mut run = core(&["a", "b", "always", "on_failure"], before, rules);
+        run.start(9);
+        end(&mut run, 0, Outcome::Done(None));
+        run.start(9);
+        end(&mut run, 1, Outcome::Done(None));
+        assert_eq!(states(&run), ["succeeded", "succeeded", "ready", "skipped"]);
+    }
+
+    #[test]
+    fn an_outcome_of_skip_is_success_without_dependents() {
+        let mut run = core(&["a", "b"], vec![vec![], vec![0]], vec![Rule::default(); 2]);
+        run.start(9);
+        end(&mut run, 0, Outcome::Skip("not better".into()));
+        assert_eq!(states(&run), ["succeeded", "skipped"]);
+        assert_eq!(run.actions()[1].reason.as_deref(), Some("a skipped the rest: not better"));
+        assert_eq!(run.state(), RunState::Succeeded);
+    }
+
+    #[test]
+    fn only_retryable_errors_are_tried_again_and_the_wait_doubles_up_to_its_bound() {
+        let retry =
+            Retry { max_attempts: 4, backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(3) } };
+        let mut run = core(&["a"], vec![vec![]], vec![Rule { retry, ..Rule::default() }]);
+        for seconds in [1, 2, 3] {
+            run.start(1);
+            end(&mut run, 0, failure(true));
+            assert_eq!(run.next_retry(), Some((Timestamp::from_micros(seconds * 1_000_000), 0)));
+            run.apply(Event::BackoffOver { action: 0 });
+        }
+        run.start(1);
+        end(&mut run, 0, failure(true));
+        assert_eq!((run.state(), run.actions()[0].attempts), (RunState::Failed, 4));
+
+        let mut run = core(&["a"], vec![vec![]], vec![Rule { retry, ..Rule::default() }]);
+        run.start(1);
+        end(&mut run, 0, failure(false));
+        assert_eq!(run.state(), RunState::Failed);
+    }
+
+    #[test]
+    fn a_crash_uses_up_no_try_and_three_in_a_row_fail() {
+        let mut run = core(&["a"], vec![vec![]], vec![Rule::default()]);
+        for _ in 0..2 {
+            run.start(1);
+            end(&mut run, 0, Outcome::Crashed);
+            assert_eq!((states(&run), run.actions()[0].tries), (vec!["ready"], 0));
+        }
+        run.start(1);
+        end(&mut run, 0, Outcome::HandedBack);
+        run.start(1);
+        end(&mut run, 0, Outcome::Crashed);
+        assert_eq!(run.state(), RunState::Failed);
+        assert!(run.actions()[0].reason.as_deref().unwrap().starts_with("crash_loop"));
+    }
+
+    #[test]
+    fn cancelling_stops_what_waits_at_once_and_ends_with_what_runs() {
+        let mut run = core(&["a", "b"], vec![vec![], vec![0]], vec![Rule::default(); 2]);
+        run.start(9);
+        run.apply(Event::CancelRequested);
+        assert_eq!((run.state(), states(&run)), (RunState::Cancelling, vec!["running", "cancelled"]));
+        end(&mut run, 0, Outcome::Cancelled);
+        assert_eq!(run.state(), RunState::Cancelled);
+    }
+
+    #[test]
+    fn branches_that_were_not_triggered_are_as_if_they_were_not_there() {
+        let graph = Graph::from_edges(vec!["a".into(), "b".into(), "c".into()], vec![vec![], vec![], vec![0, 1]]);
+        let mut skipped = pending("b");
+        skipped.state = ActionState::Skipped;
+        skipped.reason = Some(NOT_TRIGGERED.into());
+        let rules = vec![Rule::default(); 3].into();
+        let mut run = RunCore::new(Arc::new(graph), rules, RunState::Queued, vec![pending("a"), skipped, pending("c")]);
+        run.start(9);
+        end(&mut run, 0, Outcome::Done(None));
+        assert_eq!(states(&run), ["succeeded", "skipped", "ready"]);
+    }
+}

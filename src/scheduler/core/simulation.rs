@@ -1,0 +1,204 @@
+//! Thousands of random runs against the rules that must hold for each.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{CRASH_LOOP, Event, Rule, RunCore};
+use crate::base::Timestamp;
+use crate::graph::Graph;
+use crate::manifest::{Backoff, Retry, RunWhen};
+use crate::model::{ActionState, ErrorInfo, Outcome, RunAction, RunState};
+
+struct World {
+    rng: Rng,
+    core: RunCore,
+    graph: Arc<Graph>,
+    rules: Arc<[Rule]>,
+    now: Timestamp,
+    running: Vec<usize>,
+    succeeded: Vec<bool>,
+    failures: Vec<u32>,
+    crashes: Vec<u32>,
+    cancelled: bool,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let count = rng.usize(1..12);
+        // The places are shuffled, so that the order of the manifest is not the order of the graph.
+        let mut order: Vec<usize> = (0..count).collect();
+        rng.shuffle(&mut order);
+        let mut before = vec![Vec::new(); count];
+        for (rank, place) in order.iter().enumerate() {
+            before[*place] = order[..rank].iter().copied().filter(|_| rng.u8(0..10) < 3).collect();
+        }
+        let names = (0..count).map(|place| format!("a{place}")).collect();
+        let rules: Arc<[Rule]> = (0..count)
+            .map(|_| Rule {
+                run_when: [RunWhen::AllSucceeded, RunWhen::AllSucceeded, RunWhen::AllDone, RunWhen::AnyFailed]
+                    [rng.usize(0..4)],
+                retry: Retry {
+                    max_attempts: rng.u32(1..4),
+                    backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(4) },
+                },
+            })
+            .collect();
+        let graph = Arc::new(Graph::from_edges(names, before));
+        let actions = (0..count).map(|place| pending(&format!("a{place}"))).collect();
+        let core = RunCore::new(Arc::clone(&graph), Arc::clone(&rules), RunState::Queued, actions);
+        Self {
+            rng,
+            core,
+            graph,
+            rules,
+            now: Timestamp::from_micros(0),
+            running: Vec::new(),
+            succeeded: vec![false; count],
+            failures: vec![0; count],
+            crashes: vec![0; count],
+            cancelled: false,
+        }
+    }
+
+    /// One random step. Returns whether the run goes on.
+    fn step(&mut self) -> bool {
+        let before: Vec<ActionState> = self.core.actions().iter().map(|action| action.state).collect();
+        let slots = self.rng.usize(0..4);
+        for start in self.core.start(slots) {
+            self.check_start(start.action, &before);
+            self.running.push(start.action);
+        }
+        match self.rng.u8(0..100) {
+            0..70 if !self.running.is_empty() => self.end_one(),
+            0..90 => self.let_time_pass(),
+            90..97 => self.restart_host(),
+            _ => {
+                self.cancelled |= !self.core.state().ended();
+                self.core.apply(Event::CancelRequested);
+            }
+        }
+        self.check_always();
+        !self.core.state().ended()
+    }
+
+    fn check_start(&self, action: usize, before: &[ActionState]) {
+        assert!(!self.succeeded[action], "a{action} ran again after it had succeeded");
+        assert!(!self.cancelled, "a{action} started after the run was cancelled");
+        assert_eq!(before[action], ActionState::Ready, "a{action} was not ready");
+        let predecessors = self.graph.before(action).iter().map(|place| &self.core.actions()[*place]);
+        match self.rules[action].run_when {
+            RunWhen::AllSucceeded => {
+                for predecessor in predecessors {
+                    assert_eq!(
+                        predecessor.state,
+                        ActionState::Succeeded,
+                        "a{action} started before {}",
+                        predecessor.name
+                    );
+                    assert!(!predecessor.skipped_rest, "a{action} started after {} had said skip", predecessor.name);
+                }
+            }
+            RunWhen::AllDone | RunWhen::AnyFailed => {
+                for predecessor in predecessors {
+                    assert!(predecessor.state.ended(), "a{action} started before {}", predecessor.name);
+                }
+            }
+        }
+    }
+
+    fn end_one(&mut self) {
+        let action = self.running.swap_remove(self.rng.usize(0..self.running.len()));
+        let outcome = self.outcome();
+        match &outcome {
+            Outcome::Done(_) | Outcome::Skip(_) => self.succeeded[action] = true,
+            Outcome::Failed(_) => self.failures[action] += 1,
+            _ => {}
+        }
+        self.crashes[action] = 0;
+        let jitter = self.rng.f64();
+        self.core.apply(Event::Ended { action, outcome, now: self.now, jitter });
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        let failed = |retryable| Outcome::Failed(ErrorInfo { code: "failed".into(), message: "no".into(), retryable });
+        match self.rng.u8(0..10) {
+            0 => Outcome::Skip("enough".into()),
+            1 => failed(false),
+            2..5 => failed(true),
+            _ if self.cancelled => Outcome::Cancelled,
+            _ => Outcome::Done(None),
+        }
+    }
+
+    fn let_time_pass(&mut self) {
+        if let Some((due, action)) = self.core.next_retry() {
+            assert_eq!(self.core.actions()[action].state, ActionState::Retrying);
+            assert!(due.since(self.now) <= Duration::from_secs(4), "the wait is longer than its bound");
+            self.now = due;
+            self.core.apply(Event::BackoffOver { action });
+        }
+    }
+
+    /// The host dies, or hands back what runs, and starts again: all that is left is what is on record.
+    fn restart_host(&mut self) {
+        if self.rng.bool() {
+            for action in self.running.split_off(self.running.len() / 2) {
+                self.core.apply(Event::Ended { action, outcome: Outcome::HandedBack, now: self.now, jitter: 0.0 });
+            }
+        }
+        let actions = self.core.actions().to_vec();
+        self.core = RunCore::new(Arc::clone(&self.graph), Arc::clone(&self.rules), self.core.state(), actions);
+        for action in std::mem::take(&mut self.running) {
+            self.crashes[action] += 1;
+            self.core.apply(Event::Ended { action, outcome: Outcome::Crashed, now: self.now, jitter: 0.0 });
+            let failed = self.core.actions()[action].state == ActionState::Failed;
+            assert_eq!(failed, self.crashes[action] >= CRASH_LOOP, "a{action}: crash loop");
+        }
+    }
+
+    fn check_always(&self) {
+        for (place, action) in self.core.actions().iter().enumerate() {
+            assert_eq!(action.tries, self.failures[place], "{}: a crash used up a try, or a failure none", action.name);
+            assert!(action.tries <= self.rules[place].retry.max_attempts, "{}: too many tries", action.name);
+            let running = action.state == ActionState::Running;
+            assert_eq!(running, self.running.contains(&place), "{}: {}", action.name, action.state);
+        }
+        if self.core.state().ended() {
+            assert!(self.core.actions().iter().all(|action| action.state.ended()), "the run ended before its actions");
+        }
+    }
+}
+
+fn pending(name: &str) -> RunAction {
+    RunAction {
+        name: name.to_owned(),
+        state: ActionState::Pending,
+        reason: None,
+        attempts: 0,
+        tries: 0,
+        crashes: 0,
+        retry_at: None,
+        skipped_rest: false,
+    }
+}
+
+#[test]
+fn random_runs_keep_every_rule_and_end() {
+    let mut ends = std::collections::BTreeMap::new();
+    for seed in 0..5_000 {
+        let mut world = World::new(seed);
+        let mut steps = 0;
+        while world.step() {
+            steps += 1;
+            assert!(steps < 10_000, "seed {seed}: the run does not end: {:?}", world.core.actions());
+        }
+        *ends.entry(world.core.state().as_str()).or_insert(0) += 1;
+    }
+    // The simulation is worth something only if it gets everywhere.
+    for state in ["succeeded", "failed", "cancelled"] {
+        assert!(ends.get(state).is_some_and(|count| *count > 200), "{ends:?}");
+    }
+}

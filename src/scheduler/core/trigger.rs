@@ -1,0 +1,202 @@
+//! When the next run starts.
+
+use std::collections::BTreeMap;
+
+use crate::base::{TimeSpan, Timestamp};
+use crate::manifest::{Join, Pipeline, Trigger};
+use crate::model::{Pending, Tick, TickOutcome};
+use crate::store::Claim;
+
+/// What is known at the moment of a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// What waits in each watched resource.
+    pub pending: &'a BTreeMap<String, Pending>,
+    /// How many runs are at work, or wait for a slot of their own.
+    pub runs: usize,
+    /// Whether the pipeline is paused.
+    pub paused: bool,
+    /// Whether what is there is all that will come (`run --once`): then nothing waits for quiet.
+    pub draining: bool,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Plan {
+    /// Create a run.
+    Fire(Fire),
+    /// Wait.
+    Wait {
+        /// One tick for each resource in which something waits, with the reason.
+        ticks: Vec<Tick>,
+        /// When time alone could change the answer.
+        until: Option<Timestamp>,
+    },
+}
+
+/// A run to create.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Fire {
+    /// What it takes.
+    pub claims: Vec<Claim>,
+    /// Why, for each resource.
+    pub ticks: Vec<Tick>,
+    /// Why, in words, for the run.
+    pub trigger: String,
+}
+
+/// Decides whether a run starts now. Only watched resources count.
+#[must_use]
+pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
+    let looks: Vec<(&str, Look)> = pipeline
+        .resources
+        .iter()
+        .filter(|resource| resource.watch)
+        .map(|resource| {
+            let pending = situation.pending.get(&resource.name).copied().unwrap_or_default();
+            (resource.name.as_str(), look(&resource.trigger, pending, situation))
+        })
+        .collect();
+    let ready: Vec<&(&str, Look)> = looks.iter().filter(|(_, look)| look.ready).collect();
+    let joined = match pipeline.join {
+        Join::All => !looks.is_empty() && ready.len() == looks.len(),
+        Join::Any => !ready.is_empty(),
+    };
+    let hold = if situation.paused {
+        Some("the pipeline is paused".to_owned())
+    } else if situation.runs >= pipeline.max_concurrent_runs as usize {
+        Some(format!("{} of {} runs at work", situation.runs, pipeline.max_concurrent_runs))
+    } else {
+        None
+    };
+    if joined && hold.is_none() {
+        return Plan::Fire(fire(pipeline, &ready, situation.now));
+    }
+    let waits_for = looks.iter().filter(|(_, look)| !look.ready).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let hold = hold.unwrap_or_else(|| format!("waits for {waits_for}"));
+    let ticks = looks
+        .iter()
+        .filter(|(_, look)| look.waiting)
+        .map(|(name, look)| {
+            if look.ready {
+                tick(name, TickOutcome::Held, format!("{}, but {hold}", look.reason), situation.now)
+            } else {
+                tick(name, TickOutcome::NotReady, look.reason.clone(), situation.now)
+            }
+        })
+        .collect();
+    Plan::Wait { ticks, until: looks.iter().filter_map(|(_, look)| look.until).min() }
+}
+
+fn fire(pipeline: &Pipeline, ready: &[&(&str, Look)], now: Timestamp) -> Fire {
+    let claims = ready
+        .iter()
+        .map(|(name, _)| Claim {
+            resource: (*name).to_owned(),
+            at_most: pipeline.resource(name).and_then(|resource| resource.trigger.max_artifacts),
+            at_least: 1,
+        })
+        .collect();
+    let ticks = ready.iter().map(|(name, look)| tick(name, TickOutcome::Fired, look.reason.clone(), now)).collect();
+    let trigger = ready.iter().map(|(name, look)| format!("{name}: {}", look.reason)).collect::<Vec<_>>().join("; ");
+    Fire { claims, ticks, trigger }
+}
+
+fn tick(resource: &str, outcome: TickOutcome, reason: String, time: Timestamp) -> Tick {
+    Tick { seq: 0, resource: resource.to_owned(), time, outcome, reason, run_id: None }
+}
+
+/// What one look at one resource tells.
+#[derive(Debug, PartialEq)]
+struct Look {
+    ready: bool,
+    /// Whether anything waits at all.
+    waiting: bool,
+    reason: String,
+    until: Option<Timestamp>,
+}
+
+fn look(trigger: &Trigger, pending: Pending, situation: Situation<'_>) -> Look {
+    let not_ready = |reason: String, until: Option<Timestamp>| Look { ready: false, waiting: true, reason, until };
+    let (Some(oldest), Some(newest)) = (pending.oldest_at, pending.newest_at) else {
+        return Look { ready: false, waiting: false, reason: "nothing new".to_owned(), until: None };
+    };
+    let patience_ends = trigger.max_wait.map(|wait| oldest.after(wait));
+    if let (Some(end), Some(wait)) = (patience_ends, trigger.max_wait)
+        && situation.now >= end
+    {
+        let reason = format!("{}, the oldest of which has waited for {}", artifacts(pending.count), TimeSpan(wait));
+        return Look { ready: true, waiting: true, reason, until: None };
+    }
+    if pending.count < trigger.min_artifacts {
+        return not_ready(format!("{} of {} artifacts", pending.count, trigger.min_artifacts), patience_ends);
+    }
+    if pending.bytes < trigger.min_bytes {
+        return not_ready(format!("{} of {} bytes", pending.bytes, trigger.min_bytes), patience_ends);
+    }
+    let quiet_at = newest.after(trigger.quiet_for);
+    if situation.now < quiet_at && !situation.draining {
+        let until = patience_ends.map_or(quiet_at, |end| end.min(quiet_at));
+        let span = TimeSpan(trigger.quiet_for);
+        return not_ready(format!("{}, waits for {span} without a new one", artifacts(pending.count)), Some(until));
+    }
+    Look { ready: true, waiting: true, reason: artifacts(pending.count), until: None }
+}
+
+fn artifacts(count: u64) -> String {
+    if count == 1 { "1 new artifact".to_owned() } else { format!("{count} new artifacts") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: i64 = 1_000_000;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * SECOND)
+    }
+
+    fn waiting(count: u64, bytes: u64, oldest: i64, newest: i64) -> Pending {
+        Pending { count, bytes, oldest_at: Some(at(oldest)), newest_at: Some(at(newest)) }
+    }
+
+    fn seen(trigger: &Trigger, pending: Pending, now: i64) -> (bool, String, Option<Timestamp>) {
+        let situation = Situation { pending: &BTreeMap::new(), runs: 0, paused: false, draining: false, now: at(now) };
+        let look = look(trigger, pending, situation);
+        (look.ready, look.reason, look.until)
+    }
+
+    #[test]
+    fn nothing_new_is_never_ready() {
+        let trigger = Trigger { max_wait: Some(Duration::ZERO), ..Trigger::default() };
+        assert_eq!(seen(&trigger, Pending::default(), 9), (false, "nothing new".into(), None));
+    }
+
+    #[test]
+    fn artifacts_and_bytes_must_both_be_enough() {
+        let trigger = Trigger { min_artifacts: 3, min_bytes: 100, ..Trigger::default() };
+        assert_eq!(seen(&trigger, waiting(2, 500, 0, 0), 9), (false, "2 of 3 artifacts".into(), None));
+        assert_eq!(seen(&trigger, waiting(3, 99, 0, 0), 9), (false, "99 of 100 bytes".into(), None));
+        assert_eq!(seen(&trigger, waiting(3, 100, 0, 0), 9), (true, "3 new artifacts".into(), None));
+    }
+
+    #[test]
+    fn quiet_is_waited_for_but_not_beyond_the_longest_wait() {
+        let trigger = Trigger {
+            quiet_for: Duration::from_secs(5),
+            max_wait: Some(Duration::from_secs(12)),
+            ..Trigger::default()
+        };
+        let reason = "2 new artifacts, waits for 5s without a new one".to_owned();
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 4), 6), (false, reason.clone(), Some(at(9))));
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 11), (false, reason, Some(at(12))));
+        let reason = "2 new artifacts, the oldest of which has waited for 12s".to_owned();
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 12), (true, reason, None));
+        assert_eq!(seen(&trigger, waiting(1, 0, 0, 4), 9), (true, "1 new artifact".into(), None));
+    }
+}

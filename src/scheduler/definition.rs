@@ -1,0 +1,156 @@
+//! A manifest in force, with all that is needed to run it.
+//!
+//! A run is bound to the definition of its creation: after an edit and a restart, a run that goes on does so by the manifest and the components
+//! that it began with, which are kept in the pipeline's state folder.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::core::{NOT_TRIGGERED, Rule};
+use crate::base::Digest;
+use crate::graph::Graph;
+use crate::manifest::{ActionSpec, Join, Pipeline, ResourceKind, SecretSource, StoreSpec};
+use crate::model::{ActionState, Fence, Run, RunAction};
+use crate::resource::folder::Folder;
+use crate::resource::{Resource, ResourceError};
+use crate::sandbox::{AttemptOrder, Services};
+
+/// A manifest in force. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Definition {
+    /// What it is known by.
+    pub(super) revision: Digest,
+    /// The manifest.
+    pub(super) pipeline: Arc<Pipeline>,
+    /// Its graph; places are those of `pipeline.actions`.
+    pub(super) graph: Arc<Graph>,
+    /// How each action is to be treated, by place.
+    pub(super) rules: Arc<[Rule]>,
+    /// The component of each action.
+    pub(super) components: Arc<BTreeMap<String, Digest>>,
+    /// What attempts work with.
+    pub(super) services: Services,
+}
+
+impl Definition {
+    pub(super) fn new(
+        pipeline: Arc<Pipeline>,
+        components: BTreeMap<String, Digest>,
+        revision: Digest,
+        services: Services,
+    ) -> Self {
+        let rules =
+            pipeline.actions.iter().map(|action| Rule { run_when: action.run_when, retry: action.retry }).collect();
+        let graph = Arc::new(Graph::of(&pipeline));
+        Self { revision, graph, rules, components: Arc::new(components), services, pipeline }
+    }
+
+    /// The actions of a new run. With `join = "any"` those without a fired resource before them are skipped from the start.
+    pub(super) fn new_actions(&self, fired: &[&str]) -> Vec<RunAction> {
+        let triggered = |place: usize| {
+            let before = self.graph.resources_before(place);
+            self.pipeline.join == Join::All || before.is_empty() || fired.iter().any(|name| before.contains(name))
+        };
+        let actions = self.pipeline.actions.iter().enumerate();
+        actions
+            .map(|(place, action)| RunAction {
+                name: action.name.clone(),
+                state: if triggered(place) { ActionState::Pending } else { ActionState::Skipped },
+                reason: (!triggered(place)).then(|| NOT_TRIGGERED.to_owned()),
+                attempts: 0,
+                tries: 0,
+                crashes: 0,
+                retry_at: None,
+                skipped_rest: false,
+            })
+            .collect()
+    }
+
+    /// The component of the action at `place`.
+    pub(super) fn component(&self, place: usize) -> Option<Digest> {
+        self.components.get(self.graph.name(place)).copied()
+    }
+
+    /// The grants of the action at `place`, for people.
+    pub(super) fn grants(&self, place: usize) -> serde_json::Value {
+        let Some(action) = self.pipeline.actions.get(place) else { return json!({}) };
+        json!({
+            "reads": action.reads,
+            "writes": action.writes,
+            "env": action.env.keys().collect::<Vec<_>>(),
+            "secrets": action.secrets.keys().collect::<Vec<_>>(),
+            "limits": action.limits,
+        })
+    }
+
+    /// The order for an attempt of the action at `place`. `None` if there is no such action, which a checked definition excludes.
+    pub(super) fn order(&self, run: &Run, place: usize, number: u32, fence: Fence) -> Option<AttemptOrder> {
+        let action = self.pipeline.actions.get(place)?;
+        Some(AttemptOrder {
+            pipeline: self.pipeline.name.clone(),
+            run_id: run.id,
+            run_number: run.number,
+            trigger: run.trigger.clone(),
+            action: action.name.clone(),
+            number,
+            fence,
+            component: self.component(place)?,
+            params: self.params(action, run).to_string(),
+            reads: action.reads.clone(),
+            writes: action.writes.clone(),
+            ancestors: self.graph.ancestors(place),
+            env: action.env.clone(),
+            secrets: action
+                .secrets
+                .iter()
+                .map(|(name, SecretSource::Env(variable))| (name.clone(), variable.clone()))
+                .collect(),
+            limits: action.limits.clone(),
+        })
+    }
+
+    /// The params of an action in a run: the run's over the action's over the pipeline's.
+    fn params(&self, action: &ActionSpec, run: &Run) -> serde_json::Value {
+        let mut merged = self.pipeline.params.clone();
+        merged.extend(action.params.clone());
+        if let serde_json::Value::Object(own) = &run.params {
+            merged.extend(own.clone());
+        }
+        serde_json::Value::Object(merged)
+    }
+
+    /// Resources in which the outputs of the action at `place` are new.
+    pub(super) fn retrigger(&self, place: usize) -> Vec<String> {
+        let Some(action) = self.pipeline.actions.get(place).filter(|action| action.retrigger) else {
+            return Vec::new();
+        };
+        let watched = |name: &&String| self.pipeline.resource(name).is_some_and(|resource| resource.watch);
+        action.writes.iter().filter(watched).cloned().collect()
+    }
+}
+
+/// Resources, by name.
+pub(super) type Resources = BTreeMap<String, Arc<dyn Resource>>;
+
+/// The resources of a pipeline. Those in `reuse` with the same spec are taken over.
+pub(super) fn resources(
+    pipeline: &Pipeline,
+    reuse: Option<(&Pipeline, &Resources)>,
+) -> Result<Resources, ResourceError> {
+    let StoreSpec::Sqlite { full_durability, .. } = pipeline.store;
+    let mut all = BTreeMap::new();
+    for spec in &pipeline.resources {
+        let same = reuse.and_then(|(other, made)| {
+            let unchanged = other.resource(&spec.name).is_some_and(|resource| resource.kind == spec.kind);
+            made.get(&spec.name).filter(|_| unchanged)
+        });
+        let resource = match (same, &spec.kind) {
+            (Some(same), _) => Arc::clone(same),
+            (None, ResourceKind::Folder(folder)) => Arc::new(Folder::new(&spec.name, folder, full_durability)?),
+        };
+        all.insert(spec.name.clone(), resource);
+    }
+    Ok(all)
+}

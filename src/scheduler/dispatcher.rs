@@ -1,0 +1,317 @@
+//! Decides when runs start, and keeps a driver at each that has not ended.
+//!
+//! One task that owns what it knows and is told the rest in messages. It never polls: it wakes for a message, for the time at which a
+//! trigger could become ready, or for the end of a run.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+use super::core::{Fire, Plan, Situation, plan};
+use super::driver::Driver;
+use super::library::Library;
+use super::recorder::StatusBoard;
+use super::shared::{Phase, Shared, persist};
+use crate::base::{RunId, Timestamp, fault};
+use crate::model::{Pending, Run, RunState, Tick, TickOutcome};
+use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
+
+/// Most messages that wait for the dispatcher; senders wait beyond that.
+pub(super) const MESSAGES: usize = 1_024;
+
+/// What the dispatcher is told.
+pub(super) enum Message {
+    /// What waits in a resource changed.
+    Waiting {
+        /// The resource.
+        resource: String,
+        /// What waits there.
+        pending: Pending,
+    },
+    /// A run on record is to be taken up: someone retried it.
+    TakeUp(RunId),
+    /// A run is to end.
+    Cancel(RunId),
+    /// Someone starts a run by hand.
+    Start {
+        /// Its id.
+        run: RunId,
+        /// Its params.
+        params: serde_json::Value,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<Run, StoreError>>,
+    },
+    /// The pipeline is paused, or goes on.
+    Paused(bool),
+}
+
+/// How many runs have ended how, since the host started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Runs that succeeded.
+    pub succeeded: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// Runs that were cancelled.
+    pub cancelled: u64,
+}
+
+/// Decides when runs start.
+pub(super) struct Dispatcher {
+    pub(super) shared: Arc<Shared>,
+    /// What runs are bound to.
+    pub(super) library: Library,
+    pub(super) statuses: StatusBoard,
+    pub(super) messages: mpsc::Receiver<Message>,
+    pub(super) paused: bool,
+    /// Whether to end once nothing is left to do.
+    pub(super) draining: bool,
+    /// What waits in each watched resource.
+    pub(super) pending: BTreeMap<String, Pending>,
+    /// Runs that wait for a slot, oldest first.
+    pub(super) waiting: VecDeque<UnfinishedRun>,
+}
+
+/// What the dispatcher has at work.
+#[derive(Default)]
+struct AtWork {
+    /// Cancels, by run.
+    runs: HashMap<RunId, watch::Sender<bool>>,
+    drivers: JoinSet<(RunId, Result<RunState, StoreError>)>,
+    /// Runs that someone retried while their driver was still putting its last step on record.
+    again: Vec<RunId>,
+    tally: Tally,
+    /// The last tick of each resource: the same one twice says nothing.
+    last_ticks: HashMap<String, (TickOutcome, String)>,
+}
+
+impl Dispatcher {
+    /// Works until the host stops, or until nothing is left to do if it drains. Returns once every driver has ended.
+    ///
+    /// # Errors
+    /// When the store refuses, so that nothing more can be done.
+    pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
+        let mut work = AtWork::default();
+        let mut phase = self.shared.phase.clone();
+        while *phase.borrow() == Phase::Running {
+            // The order matters: what a resource has sent before it said that it is through is in the queue by now.
+            let reconciled = self.statuses.not_ready().is_empty();
+            while let Ok(message) = self.messages.try_recv() {
+                self.take(message, &mut work).await?;
+            }
+            self.start_waiting(&mut work).await;
+            let until = self.look(&mut work).await?;
+            if self.draining && reconciled && work.runs.is_empty() && self.waiting.is_empty() {
+                break;
+            }
+            tokio::select! {
+                Some(message) = self.messages.recv() => self.take(message, &mut work).await?,
+                Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
+                () = sleep_until(until, self.shared.clock.now()) => {}
+                () = self.statuses.changed(), if self.draining && !reconciled => {}
+                _ = phase.changed() => {}
+            }
+        }
+        while let Some(ended) = work.drivers.join_next().await {
+            self.ended(ended, &mut work).await?;
+        }
+        Ok(work.tally)
+    }
+
+    async fn take(&mut self, message: Message, work: &mut AtWork) -> Result<(), StoreError> {
+        match message {
+            Message::Waiting { resource, pending } => {
+                self.pending.insert(resource, pending);
+            }
+            Message::TakeUp(run) if work.runs.contains_key(&run) => work.again.push(run),
+            Message::TakeUp(run) => self.take_up(run).await?,
+            Message::Cancel(run) => {
+                if let Some(cancel) = work.runs.get(&run) {
+                    cancel.send_replace(true);
+                } else {
+                    // It has no driver yet: it gets one, whose first step is to end it.
+                    self.waiting.retain(|waiting| waiting.detail.run.id != run);
+                    self.take_up(run).await?;
+                }
+            }
+            Message::Start { run, params, answer } => {
+                // Who asked may be gone; the run is there all the same.
+                let _ = answer.send(self.start_by_hand(run, params).await);
+            }
+            Message::Paused(paused) => self.paused = paused,
+        }
+        Ok(())
+    }
+
+    /// Puts a run on record into the queue, if it has not ended.
+    async fn take_up(&mut self, run: RunId) -> Result<(), StoreError> {
+        if let Some(unfinished) = persist(&self.shared, || self.shared.store.unfinished(run)).await? {
+            self.waiting.push_back(unfinished);
+        }
+        Ok(())
+    }
+
+    async fn start_waiting(&mut self, work: &mut AtWork) {
+        let most = self.library.current().pipeline.max_concurrent_runs as usize;
+        while work.runs.len() < most {
+            let Some(run) = self.waiting.pop_front() else { return };
+            self.drive(run, work).await;
+        }
+    }
+
+    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) {
+        let id = run.detail.run.id;
+        let Some(definition) = self.library.get(run.detail.run.revision).await else {
+            tracing::error!("run {} waits for the next start", run.detail.run.number);
+            return;
+        };
+        let (cancel, cancelled) = watch::channel(false);
+        let driver = Driver::new(Arc::clone(&self.shared), definition, run.detail);
+        work.runs.insert(id, cancel);
+        work.drivers.spawn(async move { (id, driver.drive(run.attempts, cancelled).await) });
+    }
+
+    async fn ended(
+        &mut self,
+        ended: Result<(RunId, Result<RunState, StoreError>), tokio::task::JoinError>,
+        work: &mut AtWork,
+    ) -> Result<(), StoreError> {
+        let (run, state) = match ended {
+            Ok(ended) => ended,
+            Err(error) => {
+                return Err(StoreError::Conflict(format!("the driver of a run ended abruptly: {error}")));
+            }
+        };
+        work.runs.remove(&run);
+        if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
+            // Its outputs may be inputs, and no watcher tells of them.
+            self.refresh().await?;
+        }
+        match state? {
+            RunState::Succeeded => work.tally.succeeded += 1,
+            RunState::Failed => work.tally.failed += 1,
+            RunState::Cancelled => work.tally.cancelled += 1,
+            RunState::Queued | RunState::Running | RunState::Cancelling => {}
+        }
+        if work.again.contains(&run) {
+            work.again.retain(|again| *again != run);
+            self.take_up(run).await?;
+        }
+        Ok(())
+    }
+
+    /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
+    async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
+        loop {
+            let situation = Situation {
+                pending: &self.pending,
+                runs: work.runs.len() + self.waiting.len(),
+                paused: self.paused,
+                draining: self.draining,
+                now: self.shared.clock.now(),
+            };
+            match plan(&self.library.current().pipeline, situation) {
+                Plan::Fire(fire) => {
+                    if !self.fire(fire, work).await? {
+                        return Ok(None);
+                    }
+                }
+                Plan::Wait { ticks, until } => {
+                    self.record_ticks(ticks, work).await?;
+                    return Ok(until);
+                }
+            }
+        }
+    }
+
+    /// Creates a run. `false` when what waited is gone, which the next message tells more about.
+    async fn fire(&mut self, fire: Fire, work: &mut AtWork) -> Result<bool, StoreError> {
+        for tick in &fire.ticks {
+            work.last_ticks.remove(&tick.resource);
+        }
+        let Some(run) = self.create(RunId::new(), serde_json::json!({}), fire).await? else {
+            self.refresh().await?;
+            return Ok(false);
+        };
+        fault::point("run.created");
+        self.drive(run, work).await;
+        Ok(true)
+    }
+
+    /// Asks the store what waits.
+    async fn refresh(&mut self) -> Result<(), StoreError> {
+        for (resource, pending) in &mut self.pending {
+            *pending = persist(&self.shared, || self.shared.store.pending(resource)).await?;
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &mut self,
+        id: RunId,
+        params: serde_json::Value,
+        fire: Fire,
+    ) -> Result<Option<UnfinishedRun>, StoreError> {
+        let fired: Vec<&str> = fire.claims.iter().map(|claim| claim.resource.as_str()).collect();
+        let run = NewRun {
+            id,
+            trigger: fire.trigger,
+            params,
+            revision: self.library.current().revision,
+            actions: self.library.current().new_actions(&fired),
+            claims: fire.claims.clone(),
+            ticks: fire.ticks,
+        };
+        let create = || self.shared.store.create_run(run.clone(), self.shared.clock.now());
+        let Some(created) = persist(&self.shared, create).await? else { return Ok(None) };
+        self.pending.extend(created.pending);
+        Ok(Some(UnfinishedRun { detail: created.detail, attempts: Vec::new() }))
+    }
+
+    async fn start_by_hand(&mut self, id: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
+        if let Some(known) = self.shared.store.run(id).await? {
+            return if known.run.params == params {
+                Ok(known.run)
+            } else {
+                Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
+            };
+        }
+        let watched = self.library.current().pipeline.resources.iter().filter(|resource| resource.watch);
+        let claims: Vec<Claim> = watched
+            .map(|resource| Claim {
+                resource: resource.name.clone(),
+                at_most: resource.trigger.max_artifacts,
+                at_least: 0,
+            })
+            .collect();
+        let fire = Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() };
+        let Some(run) = self.create(id, params, fire).await? else {
+            return Err(StoreError::Conflict("the run could not be created".to_owned()));
+        };
+        let started = run.detail.run.clone();
+        self.waiting.push_back(run);
+        Ok(started)
+    }
+
+    async fn record_ticks(&self, ticks: Vec<Tick>, work: &mut AtWork) -> Result<(), StoreError> {
+        for tick in ticks {
+            let said = (tick.outcome, tick.reason.clone());
+            if work.last_ticks.get(&tick.resource) == Some(&said) {
+                continue;
+            }
+            persist(&self.shared, || self.shared.store.record_tick(tick.clone())).await?;
+            work.last_ticks.insert(tick.resource, said);
+        }
+        Ok(())
+    }
+}
+
+/// Sleeps until a moment of the clock; for ever if there is none.
+async fn sleep_until(until: Option<Timestamp>, now: Timestamp) {
+    match until {
+        Some(until) => tokio::time::sleep(until.since(now)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,251 @@
+//! Drives one run: asks the core what to do, puts each step on record, and starts what the step says.
+//!
+//! A step is written before it is acted on. So whatever dies, and whenever, the record says at least as much as has happened, and a driver
+//! that begins from the record ([`Driver::drive`] with what was unfinished) goes on where the last one stopped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+
+use super::core::{Event, RunCore, Start};
+use super::definition::Definition;
+use super::executor::{Close, crashed_end, execute, make_visible};
+use super::shared::{Phase, Shared, persist};
+use crate::base::{AttemptId, fault};
+use crate::model::{Fence, LogPosition, Outcome, Run, RunDetail, RunState};
+use crate::sandbox::Stop;
+use crate::store::{NewAttempt, RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
+
+/// Most ends of attempts that wait for their driver: more attempts than slots are never at work.
+const ENDS: usize = 64;
+
+/// Drives one run.
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    definition: Definition,
+    run: Run,
+    core: RunCore,
+    /// Attempts at work, by the place of their action.
+    at_work: BTreeMap<usize, watch::Sender<Stop>>,
+    ends: mpsc::Receiver<Ended>,
+    ended: mpsc::Sender<Ended>,
+    /// Permits that no attempt holds.
+    permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// The end of an attempt.
+struct Ended {
+    action: usize,
+    fence: Fence,
+    outcome: Outcome,
+    close: Close,
+    permit: OwnedSemaphorePermit,
+}
+
+/// Something a driver waits for.
+enum Next {
+    Ended(Box<Ended>),
+    Cancel,
+    RetryDue(usize),
+    Permit(OwnedSemaphorePermit),
+    HandBack,
+    Finishing,
+}
+
+impl Driver {
+    /// A driver for a run as it is on record.
+    pub(super) fn new(shared: Arc<Shared>, definition: Definition, detail: RunDetail) -> Self {
+        let (ended, ends) = mpsc::channel(ENDS);
+        let core = RunCore::new(
+            Arc::clone(&definition.graph),
+            Arc::clone(&definition.rules),
+            detail.run.state,
+            detail.actions,
+        );
+        Self { shared, definition, run: detail.run, core, at_work: BTreeMap::new(), ends, ended, permits: Vec::new() }
+    }
+
+    /// Drives the run until it has ended or the host stops. `unfinished`: attempts that a dead host left. `cancel` turns true when the run is to end.
+    /// Returns where the run stands.
+    ///
+    /// # Errors
+    /// When the store refuses: another host has taken over, or the record makes no sense.
+    pub(super) async fn drive(
+        mut self,
+        unfinished: Vec<UnfinishedAttempt>,
+        mut cancel: watch::Receiver<bool>,
+    ) -> Result<RunState, StoreError> {
+        for attempt in unfinished {
+            self.take_over(attempt).await?;
+        }
+        self.step(None).await?;
+        let mut phase = self.shared.phase.clone();
+        while !self.core.state().ended() {
+            if *phase.borrow() != Phase::Running && self.at_work.is_empty() {
+                break;
+            }
+            match self.next(&mut cancel, &mut phase).await {
+                Next::Ended(end) => self.close(*end).await?,
+                Next::Cancel => {
+                    self.core.apply(Event::CancelRequested);
+                    self.tell(Stop::Cancel);
+                    self.step(None).await?;
+                }
+                Next::RetryDue(action) => {
+                    self.core.apply(Event::BackoffOver { action });
+                    self.step(None).await?;
+                }
+                Next::Permit(permit) => {
+                    self.permits.push(permit);
+                    self.step(None).await?;
+                }
+                Next::HandBack => self.tell(Stop::HandBack),
+                Next::Finishing => {}
+            }
+        }
+        Ok(self.core.state())
+    }
+
+    async fn next(&mut self, cancel: &mut watch::Receiver<bool>, phase: &mut watch::Receiver<Phase>) -> Next {
+        let running = *phase.borrow() == Phase::Running;
+        let cancelling = self.core.state() == RunState::Cancelling;
+        let retry = self.core.next_retry().filter(|_| running);
+        let now = self.shared.clock.now();
+        let retry_in = retry.map_or(Duration::MAX, |(due, _)| due.since(now));
+        let slots = Arc::clone(&self.shared.slots);
+        tokio::select! {
+            biased;
+            Some(end) = self.ends.recv() => Next::Ended(Box::new(end)),
+            Ok(_) = cancel.wait_for(|cancel| *cancel), if !cancelling => Next::Cancel,
+            Ok(()) = phase.changed() => match *phase.borrow() {
+                Phase::HandingBack => Next::HandBack,
+                Phase::Running | Phase::Finishing => Next::Finishing,
+            },
+            () = sleep(retry_in), if retry.is_some() => Next::RetryDue(retry.map_or(0, |(_, action)| action)),
+            Ok(permit) = slots.acquire_owned(), if running && self.core.ready() > 0 => Next::Permit(permit),
+        }
+    }
+
+    /// An attempt that a dead host left: rolled forward if it had passed its commit point, crashed otherwise.
+    async fn take_over(&mut self, attempt: UnfinishedAttempt) -> Result<(), StoreError> {
+        let Some(action) = self.definition.graph.place(&attempt.action) else { return Ok(()) };
+        let (outcome, close) = match attempt.files {
+            None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(self.shared.logs.end())))),
+            Some(files) => {
+                let id = attempt.fence.attempt_id;
+                let visible = make_visible(&self.shared, &self.definition, id, &files).await;
+                let message = attempt.message;
+                let outcome =
+                    if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
+                (outcome, if visible { Close::Published } else { Close::Left })
+            }
+        };
+        fault::point("recover.attempt");
+        self.record_end(action, attempt.fence, outcome, close).await
+    }
+
+    async fn close(&mut self, end: Ended) -> Result<(), StoreError> {
+        self.at_work.remove(&end.action);
+        self.permits.push(end.permit);
+        self.record_end(end.action, end.fence, end.outcome, end.close).await
+    }
+
+    async fn record_end(
+        &mut self,
+        action: usize,
+        fence: Fence,
+        outcome: Outcome,
+        close: Close,
+    ) -> Result<(), StoreError> {
+        if matches!(close, Close::Left) {
+            // Whoever recovers the attempt decides what follows from it.
+            return Ok(());
+        }
+        self.core.apply(Event::Ended { action, outcome, now: self.shared.clock.now(), jitter: fastrand::f64() });
+        self.step(Some((fence, close))).await
+    }
+
+    /// Takes the step that is due: puts it on record, closing an attempt with it if one has ended, and starts what it says.
+    async fn step(&mut self, closing: Option<(Fence, Close)>) -> Result<(), StoreError> {
+        let starts = self.starts();
+        let log_from = self.shared.logs.end();
+        let (actions, run) = self.core.take_changes();
+        let new = starts.iter().filter_map(|start| self.new_attempt(*start, log_from)).collect();
+        let step = RunStep { actions, starts: new, run };
+        let started = self.write(closing, step).await?;
+        fault::point("step.recorded");
+        for (start, started) in starts.into_iter().zip(started) {
+            self.spawn(start, started);
+        }
+        // What is left over is for other runs.
+        self.permits.clear();
+        Ok(())
+    }
+
+    /// What starts now: as many of the ready actions as there are slots.
+    fn starts(&mut self) -> Vec<Start> {
+        if *self.shared.phase.borrow() != Phase::Running {
+            return Vec::new();
+        }
+        while self.permits.len() < self.core.ready() {
+            let Ok(permit) = Arc::clone(&self.shared.slots).try_acquire_owned() else { break };
+            self.permits.push(permit);
+        }
+        self.core.start(self.permits.len())
+    }
+
+    fn new_attempt(&self, start: Start, log_from: LogPosition) -> Option<NewAttempt> {
+        Some(NewAttempt {
+            id: AttemptId::new(),
+            action: self.definition.graph.name(start.action).to_owned(),
+            number: start.number,
+            component_digest: self.definition.component(start.action)?,
+            grants: self.definition.grants(start.action),
+            log_from,
+        })
+    }
+
+    async fn write(&self, closing: Option<(Fence, Close)>, step: RunStep) -> Result<Vec<StartedAttempt>, StoreError> {
+        let shared = &self.shared;
+        let now = shared.clock.now();
+        match &closing {
+            None if step == RunStep::default() => Ok(Vec::new()),
+            None => persist(shared, || shared.store.advance(self.run.id, step.clone(), now)).await,
+            Some((fence, Close::Finish(end))) => {
+                persist(shared, || shared.store.finish_attempt(*fence, (**end).clone(), step.clone(), now)).await
+            }
+            Some((fence, _)) => persist(shared, || shared.store.published(*fence, step.clone(), now)).await,
+        }
+    }
+
+    fn spawn(&mut self, start: Start, started: StartedAttempt) {
+        let Some(permit) = self.permits.pop() else { return };
+        let Some(order) = self.definition.order(&self.run, start.action, start.number, started.fence) else { return };
+        let (stop, signal) = watch::channel(Stop::No);
+        self.at_work.insert(start.action, stop);
+        let (shared, definition, ended) = (Arc::clone(&self.shared), self.definition.clone(), self.ended.clone());
+        let retrigger = self.definition.retrigger(start.action);
+        tokio::spawn(async move {
+            let (outcome, close) = execute(&shared, &definition, order, retrigger, signal).await;
+            let end = Ended { action: start.action, fence: started.fence, outcome, close, permit };
+            // Nobody listens only when the driver has failed, and then recovery closes the attempt.
+            let _ = ended.send(end).await;
+        });
+    }
+
+    fn tell(&self, stop: Stop) {
+        for attempt in self.at_work.values() {
+            attempt.send_replace(stop);
+        }
+    }
+}
+
+/// Sleeps, for ever if need be: a timer has an end, [`Duration::MAX`] has none.
+async fn sleep(span: Duration) {
+    match tokio::time::Instant::now().checked_add(span) {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,240 @@
+//! A host at work: starts the parts in order, recovers what the last host left, and stops them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::control::View;
+use super::definition::Definition;
+use super::dispatcher::{Dispatcher, MESSAGES, Message, Tally};
+use super::library::Library;
+use super::recorder::{Recorder, StatusBoard};
+use super::shared::{Phase, ProgressBoard, Shared};
+use super::steering::Steering;
+use crate::base::Clock;
+use crate::manifest::Pipeline;
+use crate::resource::{Resource, ResourceError};
+use crate::sandbox::Sandbox;
+use crate::store::logs::LogBook;
+use crate::store::{MetadataStore, StoreError, UnfinishedRun};
+
+/// Why a host could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The metadata store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A resource can not be used.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// A component can not be run.
+    #[error("the component of {action} can not be used: {why}")]
+    Component {
+        /// The action.
+        action: String,
+        /// Why.
+        why: String,
+    },
+    /// The manifest of an unfinished run can not be read any more, as drawn for people.
+    #[error("{0}")]
+    Manifest(String),
+    /// A component could not be copied to where runs are bound to it.
+    #[error("failed to keep a copy of {}: {why}", file.display())]
+    Keep {
+        /// The component's file.
+        file: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+}
+
+/// What a host is made of.
+pub struct Parts {
+    /// The manifest.
+    pub pipeline: Pipeline,
+    /// Where records go. This host must be the only one that writes to it.
+    pub store: Arc<dyn MetadataStore>,
+    /// Where log lines go.
+    pub logs: Arc<LogBook>,
+    /// Where components run.
+    pub sandbox: Arc<Sandbox>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// How a host works.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Whether it ends once nothing is left to do.
+    pub drain: bool,
+    /// Most attempts at work at once, 1 or more.
+    pub slots: usize,
+    /// How long attempts may go on after [`Host::stop`] before they are handed back.
+    pub grace: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { drain: false, slots: 16, grace: Duration::from_secs(10) }
+    }
+}
+
+/// A pipeline at work.
+pub struct Host {
+    view: View,
+    phase: watch::Sender<Phase>,
+    watching: CancellationToken,
+    dispatcher: JoinHandle<Result<Tally, StoreError>>,
+    watchers: Vec<JoinHandle<()>>,
+    ended: CancellationToken,
+    grace: Duration,
+}
+
+impl Host {
+    /// Starts a pipeline: binds it to a revision, recovers what is unfinished, watches its resources.
+    ///
+    /// # Errors
+    /// When the store, a resource or a component can not be used.
+    pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
+        let (phase, phases) = watch::channel(Phase::Running);
+        let progress = ProgressBoard::default();
+        let shared = Arc::new(Shared {
+            store: Arc::clone(&parts.store),
+            sandbox: Arc::clone(&parts.sandbox),
+            logs: Arc::clone(&parts.logs),
+            clock: Arc::clone(&parts.clock),
+            slots: Arc::new(Semaphore::new(options.slots.max(1))),
+            phase: phases,
+            progress: progress.clone(),
+        });
+        let mut library = Library::open(&parts, &progress).await?;
+        let definition = library.current().clone();
+        let unfinished = parts.store.take_over(parts.clock.now()).await?;
+        let mut resources = definition.services.resources.values().cloned().collect::<Vec<_>>();
+        for run in &unfinished {
+            if let Some(definition) = library.get(run.detail.run.revision).await {
+                resources.extend(definition.services.resources.values().cloned());
+            }
+        }
+        sweep(&resources, &unfinished).await?;
+
+        let watched: Vec<String> = parts
+            .pipeline
+            .resources
+            .iter()
+            .filter(|resource| resource.watch)
+            .map(|resource| resource.name.clone())
+            .collect();
+        let statuses = StatusBoard::new(watched.iter().cloned());
+        let (to_dispatcher, messages) = mpsc::channel(MESSAGES);
+        let mut pending = BTreeMap::new();
+        for name in &watched {
+            pending.insert(name.clone(), parts.store.pending(name).await?);
+        }
+        let dispatcher = Dispatcher {
+            shared: Arc::clone(&shared),
+            library,
+            statuses: statuses.clone(),
+            messages,
+            paused: parts.store.paused().await?,
+            draining: options.drain,
+            pending,
+            waiting: VecDeque::from(unfinished),
+        };
+        let watching = CancellationToken::new();
+        let mut watchers = Vec::new();
+        for name in watched {
+            watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching).await?);
+        }
+        let steering = Steering { shared, dispatcher: to_dispatcher, statuses, progress };
+        let view = View {
+            pipeline: Arc::clone(&definition.pipeline),
+            store: parts.store,
+            logs: parts.logs,
+            resources: Arc::clone(&definition.services.resources),
+            components: Arc::clone(&definition.components),
+            control: Arc::new(steering),
+        };
+        let ended = CancellationToken::new();
+        let told = ended.clone().drop_guard();
+        let dispatcher = tokio::spawn(async move {
+            let _told = told;
+            dispatcher.work().await
+        });
+        Ok(Self { view, phase, watching, dispatcher, watchers, ended, grace: options.grace })
+    }
+
+    /// What floors above look at and steer by.
+    #[must_use]
+    pub fn view(&self) -> View {
+        self.view.clone()
+    }
+
+    /// Waits until the host has ended by itself: drained, or in trouble. [`Host::stop`] tells which.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    /// Stops: nothing new starts, what runs has the grace time to finish and is handed back then. Returns how many runs ended how.
+    ///
+    /// # Errors
+    /// When the store refused something on the way, now or before.
+    pub async fn stop(self) -> Result<Tally, StoreError> {
+        self.watching.cancel();
+        self.phase.send_replace(Phase::Finishing);
+        let phase = self.phase.clone();
+        let grace = self.grace;
+        let patience = tokio::spawn(async move {
+            tokio::time::sleep(grace).await;
+            phase.send_replace(Phase::HandingBack);
+        });
+        let tally = self.dispatcher.await;
+        patience.abort();
+        self.phase.send_replace(Phase::HandingBack);
+        for watcher in self.watchers {
+            // A watcher that panicked has said so on stderr; there is nothing left for it to do.
+            let _ = watcher.await;
+        }
+        tally.unwrap_or_else(|error| Err(StoreError::Conflict(format!("the dispatcher ended abruptly: {error}"))))
+    }
+}
+
+/// Removes what dead attempts have staged; what was committed is kept, to be made visible.
+async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
+    let committed = unfinished.iter().flat_map(|run| &run.attempts).filter(|attempt| attempt.files.is_some());
+    let keep: Vec<_> = committed.map(|attempt| attempt.fence.attempt_id).collect();
+    for resource in resources {
+        resource.sweep(&keep).await?;
+    }
+    Ok(())
+}
+
+async fn watch_resource(
+    shared: &Arc<Shared>,
+    definition: &Definition,
+    name: String,
+    dispatcher: &mpsc::Sender<Message>,
+    statuses: &StatusBoard,
+    stop: &CancellationToken,
+) -> Result<JoinHandle<()>, StartError> {
+    let known = shared.store.known(&name).await?;
+    let unknown = || ResourceError::Unusable { resource: name.clone(), why: "it is not in the manifest".to_owned() };
+    let resource: Arc<dyn Resource> = definition.services.resources.get(&name).cloned().ok_or_else(unknown)?;
+    let recorder = Recorder {
+        shared: Arc::clone(shared),
+        resource: name.clone(),
+        dispatcher: dispatcher.clone(),
+        statuses: statuses.clone(),
+    };
+    let stop = stop.clone();
+    Ok(tokio::spawn(async move {
+        if let Err(error) = resource.watch(known, Arc::new(recorder), stop).await {
+            tracing::error!("{error}; it is not watched any more");
+        }
+    }))
+}

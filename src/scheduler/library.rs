@@ -1,0 +1,131 @@
+//! The definitions that runs are bound to: the one in force, and those of runs that began under another.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::definition::{Definition, resources};
+use super::host::{Parts, StartError};
+use super::shared::ProgressBoard;
+use crate::base::Digest;
+use crate::manifest::Pipeline;
+use crate::sandbox::{Sandbox, Services};
+use crate::store::{NewRevision, StoreError};
+
+/// The definitions that runs are bound to.
+pub(super) struct Library {
+    current: Definition,
+    others: HashMap<Digest, Definition>,
+    shelf: ComponentShelf,
+    sandbox: Arc<Sandbox>,
+}
+
+impl Library {
+    /// Binds the manifest to its components, and puts it on record.
+    pub(super) async fn open(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
+        let shelf = ComponentShelf(parts.pipeline.state_folder().join("components"));
+        let mut components = BTreeMap::new();
+        for action in &parts.pipeline.actions {
+            let kept = shelf.keep(&action.component);
+            let digest = kept.map_err(|why| StartError::Keep { file: action.component.clone(), why })?;
+            components.insert(action.name.clone(), digest);
+        }
+        shelf.load(&parts.sandbox, &components).await?;
+        let revision = new_revision(&parts.pipeline, &components);
+        let digest = revision.digest;
+        parts.store.register_revision(revision, parts.clock.now()).await?;
+        let board = progress.clone();
+        let services = Services {
+            store: Arc::clone(&parts.store),
+            resources: Arc::new(resources(&parts.pipeline, None)?),
+            logs: Arc::clone(&parts.logs),
+            clock: Arc::clone(&parts.clock),
+            progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
+        };
+        let current = Definition::new(Arc::new(parts.pipeline.clone()), components, digest, services);
+        Ok(Self { current, others: HashMap::new(), shelf, sandbox: Arc::clone(&parts.sandbox) })
+    }
+
+    /// The one in force.
+    pub(super) fn current(&self) -> &Definition {
+        &self.current
+    }
+
+    /// The one of this revision. `None`, with a word in the log, if it can not be used any more.
+    pub(super) async fn get(&mut self, revision: Digest) -> Option<Definition> {
+        if revision == self.current.revision {
+            return Some(self.current.clone());
+        }
+        if let Some(known) = self.others.get(&revision) {
+            return Some(known.clone());
+        }
+        match self.restore(revision).await {
+            Ok(definition) => {
+                self.others.insert(revision, definition.clone());
+                Some(definition)
+            }
+            Err(error) => {
+                tracing::error!("the manifest {revision}, which a run began under, can not be used any more: {error}");
+                None
+            }
+        }
+    }
+
+    /// A definition on record.
+    async fn restore(&self, revision: Digest) -> Result<Definition, StartError> {
+        let services = &self.current.services;
+        let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
+        let record = services.store.revision(revision).await?.ok_or_else(missing)?;
+        let file = &self.current.pipeline.file;
+        let pipeline = crate::manifest::parse_pinned(&record.manifest, file, &|name| std::env::var(name).ok())
+            .map_err(|problems| StartError::Manifest(problems.to_string()))?;
+        let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
+        self.shelf.load(&self.sandbox, &components).await?;
+        let known = (&*self.current.pipeline, &*services.resources);
+        let resources = Arc::new(resources(&pipeline, Some(known))?);
+        let services = Services { resources, ..services.clone() };
+        Ok(Definition::new(Arc::new(pipeline), components, revision, services))
+    }
+}
+
+/// Where the components that runs are bound to are kept.
+#[derive(Debug, Clone)]
+struct ComponentShelf(PathBuf);
+
+impl ComponentShelf {
+    fn place(&self, digest: Digest) -> PathBuf {
+        self.0.join(format!("{}.wasm", digest.hex()))
+    }
+
+    /// Keeps a copy of the component in `file`, and returns its digest.
+    fn keep(&self, file: &Path) -> std::io::Result<Digest> {
+        let bytes = std::fs::read(file)?;
+        let digest = Digest::of(&bytes);
+        let place = self.place(digest);
+        if !place.exists() {
+            std::fs::create_dir_all(&self.0)?;
+            let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
+            std::fs::write(&half, &bytes)?;
+            std::fs::rename(&half, &place)?;
+        }
+        Ok(digest)
+    }
+
+    /// Puts kept components into the sandbox.
+    async fn load(&self, sandbox: &Sandbox, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
+        for (action, digest) in components {
+            let failed = |why| StartError::Component { action: action.clone(), why };
+            sandbox.load(*digest, &self.place(*digest)).await.map_err(|error| failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+}
+
+/// The record of a manifest with its components. Its digest is over both: a rebuilt component is another revision.
+fn new_revision(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> NewRevision {
+    let components: Vec<(String, Digest)> = components.iter().map(|(name, digest)| (name.clone(), *digest)).collect();
+    let text = json!([pipeline.text, components]).to_string();
+    NewRevision { digest: Digest::of(text.as_bytes()), manifest: pipeline.text.clone(), components }
+}

@@ -1,0 +1,91 @@
+//! Puts on record what a watched resource sees, and tells the dispatcher what waits there now.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::{Notify, mpsc};
+
+use super::dispatcher::Message;
+use super::shared::{Shared, persist};
+use crate::base::fault;
+use crate::model::Observation;
+use crate::resource::{ObservationSink, Status};
+
+/// How the watched resources are doing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct StatusBoard {
+    board: Arc<Mutex<BTreeMap<String, Option<Status>>>>,
+    changed: Arc<Notify>,
+}
+
+impl StatusBoard {
+    /// A board on which none of these resources has been heard of yet.
+    pub(super) fn new(resources: impl IntoIterator<Item = String>) -> Self {
+        let board = resources.into_iter().map(|name| (name, None)).collect();
+        Self { board: Arc::new(Mutex::new(board)), changed: Arc::default() }
+    }
+
+    fn set(&self, resource: &str, status: Status) {
+        self.board.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), Some(status));
+        self.changed.notify_one();
+    }
+
+    /// Wakes when a status has changed. For one waiter.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// What is known.
+    pub(super) fn known(&self) -> BTreeMap<String, Status> {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        board.iter().filter_map(|(name, status)| Some((name.clone(), status.clone()?))).collect()
+    }
+
+    /// Resources that have not been reconciled, each with the reason.
+    pub(super) fn not_ready(&self) -> Vec<String> {
+        let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
+        let reason = |(name, status): (&String, &Option<Status>)| match status {
+            None => Some(format!("{name} is being looked through")),
+            Some(Status::Unreachable(why)) => Some(format!("{name} can not be reached: {why}")),
+            Some(Status::Watching | Status::Scanning(_)) => None,
+        };
+        board.iter().filter_map(reason).collect()
+    }
+}
+
+/// Puts on record what one watched resource sees.
+pub(super) struct Recorder {
+    pub(super) shared: Arc<Shared>,
+    pub(super) resource: String,
+    pub(super) dispatcher: mpsc::Sender<Message>,
+    pub(super) statuses: StatusBoard,
+}
+
+#[async_trait]
+impl ObservationSink for Recorder {
+    async fn observed(&self, batch: Vec<Observation>) -> bool {
+        fault::point("record.observed");
+        let write = || self.shared.store.record(&self.resource, batch.clone(), self.shared.clock.now());
+        match persist(&self.shared, write).await {
+            Ok(recorded) => {
+                let resource = self.resource.clone();
+                let message = Message::Waiting { resource, pending: recorded.pending };
+                self.dispatcher.send(message).await.is_ok()
+            }
+            Err(error) => {
+                tracing::error!(resource = %self.resource, "failed to record what was seen: {error}");
+                false
+            }
+        }
+    }
+
+    fn status(&self, status: Status) {
+        match &status {
+            Status::Watching => tracing::debug!(resource = %self.resource, "watching"),
+            Status::Scanning(why) => tracing::warn!(resource = %self.resource, "changes are found by scanning: {why}"),
+            Status::Unreachable(why) => tracing::warn!(resource = %self.resource, "can not be reached: {why}"),
+        }
+        self.statuses.set(&self.resource, status);
+    }
+}

@@ -1,0 +1,80 @@
+//! What the dispatcher, the drivers and the executors have in common.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use crate::base::{AttemptId, Clock};
+use crate::sandbox::{Progress, Sandbox};
+use crate::store::logs::LogBook;
+use crate::store::{MetadataStore, StoreError};
+
+/// How long to wait before something that failed for the moment is tried again.
+pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// How the host is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// At work.
+    Running,
+    /// Nothing new starts; what runs may finish.
+    Finishing,
+    /// What still runs is handed back.
+    HandingBack,
+}
+
+/// What the dispatcher, the drivers and the executors have in common.
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn MetadataStore>,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) logs: Arc<LogBook>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// One permit for each attempt at work.
+    pub(super) slots: Arc<Semaphore>,
+    pub(super) phase: watch::Receiver<Phase>,
+    /// How far attempts at work say they are.
+    pub(super) progress: ProgressBoard,
+}
+
+/// How far attempts at work say they are.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ProgressBoard(Arc<Mutex<BTreeMap<AttemptId, Progress>>>);
+
+impl ProgressBoard {
+    pub(super) fn set(&self, attempt: AttemptId, progress: Progress) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(attempt, progress);
+    }
+
+    pub(super) fn clear(&self, attempt: AttemptId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt);
+    }
+
+    pub(super) fn all(&self) -> BTreeMap<AttemptId, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Does `write` until the store takes it or refuses it: a full disk must not lose what has happened.
+///
+/// # Errors
+/// What the store refused. [`StoreError::Unavailable`] only once the host hands back.
+pub(super) async fn persist<T, F>(shared: &Shared, mut write: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut phase = shared.phase.clone();
+    loop {
+        match write().await {
+            Err(error @ StoreError::Unavailable { .. }) => {
+                if *phase.borrow() == Phase::HandingBack {
+                    return Err(error);
+                }
+                tracing::error!("{error}; it is tried again every second");
+                let _ = tokio::time::timeout(TRY_AGAIN, phase.wait_for(|phase| *phase == Phase::HandingBack)).await;
+            }
+            answer => return answer,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Steers a running pipeline: what is asked for is put on record first, and the dispatcher is told then.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use super::control::Control;
+use super::dispatcher::Message;
+use super::recorder::StatusBoard;
+use super::shared::{Phase, ProgressBoard, Shared};
+use crate::base::{AttemptId, RunId};
+use crate::model::Run;
+use crate::resource::Status;
+use crate::sandbox::Progress;
+use crate::store::StoreError;
+
+/// Steers a running pipeline.
+pub(super) struct Steering {
+    pub(super) shared: Arc<Shared>,
+    pub(super) dispatcher: mpsc::Sender<Message>,
+    pub(super) statuses: StatusBoard,
+    pub(super) progress: ProgressBoard,
+}
+
+impl Steering {
+    async fn tell(&self, message: Message) -> Result<(), StoreError> {
+        self.dispatcher.send(message).await.map_err(|_| stopping())
+    }
+}
+
+/// The host has no dispatcher any more.
+fn stopping() -> StoreError {
+    StoreError::Conflict("the host is stopping; ask again when it has started".to_owned())
+}
+
+#[async_trait]
+impl Control for Steering {
+    async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError> {
+        let cancelled = self.shared.store.request_cancel(run, self.shared.clock.now()).await?;
+        if cancelled.as_ref().is_some_and(|run| !run.state.ended()) {
+            self.tell(Message::Cancel(run)).await?;
+        }
+        Ok(cancelled)
+    }
+
+    async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError> {
+        let retried = self.shared.store.request_retry(run, self.shared.clock.now()).await?;
+        if retried.is_some() {
+            self.tell(Message::TakeUp(run)).await?;
+        }
+        Ok(retried)
+    }
+
+    async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Message::Start { run, params, answer }).await?;
+        answered.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
+    async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
+        self.shared.store.set_paused(paused, self.shared.clock.now()).await?;
+        self.tell(Message::Paused(paused)).await
+    }
+
+    fn watches(&self) -> BTreeMap<String, Status> {
+        self.statuses.known()
+    }
+
+    fn progress(&self) -> BTreeMap<AttemptId, Progress> {
+        self.progress.all()
+    }
+
+    fn not_ready(&self) -> Vec<String> {
+        let mut reasons = self.statuses.not_ready();
+        if *self.shared.phase.borrow() != Phase::Running {
+            reasons.push("the host is stopping".to_owned());
+        }
+        if self.dispatcher.is_closed() {
+            reasons.push("the dispatcher has ended; see the host's log".to_owned());
+        }
+        reasons
+    }
+}

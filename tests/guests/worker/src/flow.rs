@@ -1,0 +1,240 @@
+//! Steps about the attempt itself: how long it takes, what it says, and how it ends.
+
+use std::hint::black_box;
+
+use anacostia_guest::log::Level;
+use anacostia_guest::{Error, Outcome, Result, log, run_context};
+use serde::Deserialize;
+use wasip2::clocks::monotonic_clock;
+
+use crate::text::fill;
+use crate::{Step, perform};
+
+/// Log `message`, `times` times, at `level`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    message: String,
+    #[serde(default = "info")]
+    level: String,
+    #[serde(default = "once")]
+    times: u64,
+}
+
+fn info() -> String {
+    "info".to_owned()
+}
+
+fn once() -> u64 {
+    1
+}
+
+impl Log {
+    pub fn perform(&self) {
+        let level = match self.level.as_str() {
+            "debug" => Level::Debug,
+            "warn" => Level::Warn,
+            "error" => Level::Error,
+            _ => Level::Info,
+        };
+        for n in 1..=self.times {
+            log::line(level, &fill(&self.message), &[("n", &n)]);
+        }
+    }
+}
+
+/// Report progress.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    fraction: f64,
+    #[serde(default)]
+    message: String,
+}
+
+impl Progress {
+    pub fn perform(&self) {
+        run_context::progress(self.fraction, &self.message);
+    }
+}
+
+/// Fail: on the first `attempts` attempts (absent: on all), and with `one_in` only in about one of so many runs and attempts, always in
+/// the same ones.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fail {
+    attempts: Option<u32>,
+    one_in: Option<u64>,
+    #[serde(default)]
+    retryable: bool,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Fail {
+    pub fn perform(&self) -> Result<()> {
+        let info = run_context::info();
+        let early = self.attempts.is_none_or(|attempts| info.attempt <= attempts);
+        let unlucky = self.one_in.is_none_or(|one_in| {
+            lot(&[info.action.as_bytes(), &info.run_number.to_le_bytes(), &info.attempt.to_le_bytes()])
+                .is_multiple_of(one_in.max(1))
+        });
+        if !(early && unlucky) {
+            return Ok(());
+        }
+        let message = self.message.as_deref().unwrap_or("attempt {attempt} fails, as its params say");
+        Err(Error {
+            code: self.code.clone().unwrap_or_else(|| "failed".to_owned()),
+            message: fill(message),
+            retryable: self.retryable,
+        })
+    }
+}
+
+/// FNV-1a, with its high bits mixed into the low ones: the same lot for the same parts, on every machine.
+fn lot(parts: &[&[u8]]) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    for &byte in parts.iter().copied().flatten() {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+    hash ^ (hash >> 32)
+}
+
+/// Panic, on the first `attempts` attempts (absent: on all).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Panic {
+    attempts: Option<u32>,
+}
+
+impl Panic {
+    pub fn perform(&self) {
+        let attempt = run_context::info().attempt;
+        assert!(
+            self.attempts.is_some_and(|attempts| attempt > attempts),
+            "attempt {attempt} panics, as its params say"
+        );
+    }
+}
+
+/// End the action: nothing was worth doing.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Skip {
+    reason: String,
+}
+
+impl Skip {
+    pub fn perform(&self) -> Outcome {
+        Outcome::Skip(fill(&self.reason))
+    }
+}
+
+/// End the action with `text`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Done {
+    text: Option<String>,
+}
+
+impl Done {
+    pub fn perform(&self) -> Outcome {
+        Outcome::Done(self.text.as_deref().map(fill))
+    }
+}
+
+/// Use the CPU for `rounds` rounds of a loop, about a nanosecond each.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spin {
+    rounds: u64,
+}
+
+impl Spin {
+    pub fn perform(&self) {
+        let mut x = 0_u64;
+        for n in 0..self.rounds {
+            x = black_box(x.wrapping_add(n));
+        }
+    }
+}
+
+/// Wait without using the CPU. Through WASI by hand: for some targets the standard library has no clocks, and panics.
+pub fn sleep_ms(ms: u64) {
+    monotonic_clock::subscribe_duration(ms.saturating_mul(1_000_000)).block();
+}
+
+/// Wait without using the CPU.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sleep {
+    ms: u64,
+}
+
+impl Sleep {
+    pub fn perform(&self) {
+        sleep_ms(self.ms);
+    }
+}
+
+/// Use `bytes` bytes of memory, and give them back (to the guest: its memory does not shrink).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Allocate {
+    bytes: usize,
+}
+
+impl Allocate {
+    pub fn perform(&self) {
+        black_box(vec![1_u8; self.bytes]);
+    }
+}
+
+/// Wait until the run is being cancelled, then end with the error `cancelled`, or with `then = "done"` as if nothing had been asked. It
+/// logs `awaiting cancel` when it begins. With `deaf = true` it does not ask, and waits for ever.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AwaitCancel {
+    then: Option<String>,
+    #[serde(default)]
+    deaf: bool,
+}
+
+impl AwaitCancel {
+    pub fn perform(&self) -> Result<Outcome> {
+        log::info("awaiting cancel", &[]);
+        while self.deaf || !run_context::cancelled() {
+            sleep_ms(5);
+        }
+        match self.then.as_deref() {
+            Some("done") => Ok(Outcome::Done(Some("done, though cancelled".to_owned()))),
+            _ => {
+                let message = "stopped as asked".to_owned();
+                Err(Error { code: "cancelled".to_owned(), message, retryable: false })
+            }
+        }
+    }
+}
+
+/// Do `step` and fail unless it fails with `code`. The message of its error is logged as `expected CODE: MESSAGE`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Expect {
+    code: String,
+    step: Box<Step>,
+}
+
+impl Expect {
+    pub fn perform(&self) -> Result<()> {
+        match perform(&self.step) {
+            Err(error) if error.code == self.code => {
+                log::info(&format!("expected {}: {}", error.code, error.message), &[]);
+                Ok(())
+            }
+            Err(error) => {
+                Err(Error::permanent(format!("expected {}, saw {}: {}", self.code, error.code, error.message)))
+            }
+            Ok(_) => Err(Error::permanent(format!("expected {}, and nothing failed", self.code))),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A guest that does what the param `steps` says, one step after another. `tests/guests/README.md` lists the steps.
+
+mod data;
+mod facts;
+mod flow;
+mod text;
+
+use anacostia_guest::{Error, Outcome, Result, run_context};
+use serde::Deserialize;
+
+anacostia_guest::action!(run);
+
+/// The params of this action. What other actions' params are merged with them is left alone.
+#[derive(Deserialize)]
+struct Params {
+    #[serde(default)]
+    steps: Vec<Step>,
+}
+
+/// One thing to do. Each is described where it is done.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+enum Step {
+    Copy(data::Copy),
+    Summarise(data::Summarise),
+    Write(data::Write),
+    Read(data::Read),
+    ReadForever(data::ReadForever),
+    ReadRange(data::ReadRange),
+    List(data::List),
+    Metrics(facts::Metrics),
+    Params(facts::Params),
+    Tags(facts::Tags),
+    TagInputs(facts::TagInputs),
+    Latest(facts::Latest),
+    Runs(facts::Runs),
+    SkipUnlessBetter(facts::SkipUnlessBetter),
+    Log(flow::Log),
+    Progress(flow::Progress),
+    Fail(flow::Fail),
+    Panic(flow::Panic),
+    Skip(flow::Skip),
+    Done(flow::Done),
+    Spin(flow::Spin),
+    Sleep(flow::Sleep),
+    Allocate(flow::Allocate),
+    AwaitCancel(flow::AwaitCancel),
+    Expect(flow::Expect),
+}
+
+/// What follows a step: the next one, or the end of the action.
+type Then = Option<Outcome>;
+
+fn run() -> Result<Outcome> {
+    let params = run_context::params();
+    let params: Params =
+        serde_json::from_str(&params).map_err(|error| Error::permanent(format!("bad params {params}: {error}")))?;
+    for step in &params.steps {
+        if let Some(outcome) = perform(step)? {
+            return Ok(outcome);
+        }
+    }
+    Ok(Outcome::Done(Some(format!("{} steps", params.steps.len()))))
+}
+
+fn perform(step: &Step) -> Result<Then> {
+    match step {
+        Step::Copy(step) => step.perform()?,
+        Step::Summarise(step) => step.perform()?,
+        Step::Write(step) => step.perform()?,
+        Step::Read(step) => step.perform()?,
+        Step::ReadForever(step) => step.perform()?,
+        Step::ReadRange(step) => step.perform()?,
+        Step::List(step) => step.perform()?,
+        Step::Metrics(step) => step.perform()?,
+        Step::Params(step) => step.perform()?,
+        Step::Tags(step) => step.perform()?,
+        Step::TagInputs(step) => step.perform()?,
+        Step::Latest(step) => step.perform()?,
+        Step::Runs(step) => step.perform()?,
+        Step::SkipUnlessBetter(step) => return step.perform(),
+        Step::Log(step) => step.perform(),
+        Step::Progress(step) => step.perform(),
+        Step::Fail(step) => step.perform()?,
+        Step::Panic(step) => step.perform(),
+        Step::Skip(step) => return Ok(Some(step.perform())),
+        Step::Done(step) => return Ok(Some(step.perform())),
+        Step::Spin(step) => step.perform(),
+        Step::Sleep(step) => step.perform(),
+        Step::Allocate(step) => step.perform(),
+        Step::AwaitCancel(step) => return step.perform().map(Some),
+        Step::Expect(step) => step.perform()?,
+    }
+    Ok(None)
+}

@@ -1,0 +1,12 @@
+//! Placeholders in texts and paths: `{run}` the run's number, `{attempt}`, `{action}`, `{pipeline}`.
+
+use anacostia_guest::run_context;
+
+/// The text with its placeholders filled in.
+pub fn fill(text: &str) -> String {
+    let info = run_context::info();
+    text.replace("{run}", &info.run_number.to_string())
+        .replace("{attempt}", &info.attempt.to_string())
+        .replace("{action}", &info.action)
+        .replace("{pipeline}", &info.pipeline)
+}
