@@ -3,9 +3,9 @@
 use std::io;
 use std::process::ExitCode;
 
-use super::load::Problems;
 use super::out;
 use super::show::{Cell, plain, styles};
+use crate::manifest::Problems;
 
 /// Why a verb failed.
 #[derive(Debug)]
@@ -61,6 +61,12 @@ impl From<crate::store::StoreError> for Failure {
             crate::store::StoreError::InUse { .. } | crate::store::StoreError::Invalid(_) => Self::Usage(error.into()),
             _ => Self::Work(error.into()),
         }
+    }
+}
+
+impl From<crate::sandbox::SandboxError> for Failure {
+    fn from(error: crate::sandbox::SandboxError) -> Self {
+        Self::Work(error.into())
     }
 }
 

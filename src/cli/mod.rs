@@ -10,7 +10,6 @@ mod check;
 mod component;
 mod failure;
 mod load;
-mod note;
 mod open;
 mod out;
 mod progress;
@@ -20,10 +19,12 @@ mod run;
 mod runs;
 mod show;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::sandbox::{COMPILE_VERB, compiler_main};
 use failure::Failure;
 
 /// Runs pipelines of sandboxed WASI components over local data, and keeps every run on record.
@@ -52,6 +53,12 @@ enum Verb {
     /// Look at components
     #[command(subcommand)]
     Component(component::Verb),
+    /// Compile a component, within bounds; the sandbox calls its own program so
+    #[command(name = COMPILE_VERB, hide = true)]
+    Compile {
+        /// Where the code goes
+        out: PathBuf,
+    },
 }
 
 /// How a verb that did what it was asked for ends.
@@ -80,6 +87,7 @@ pub fn main() -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Component(verb) => component::component(verb),
+        Verb::Compile { out } => return compiler_main(&out),
     };
     match end {
         Ok(End::Well) => ExitCode::SUCCESS,

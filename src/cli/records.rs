@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use super::failure::Failure;
 use super::load::{PathArg, load_unbuilt};
 use super::open;
@@ -106,6 +108,24 @@ pub(crate) async fn resolve(store: &dyn MetadataStore, run: RunRef) -> Result<Ru
         }
     };
     found.ok_or_else(|| no_such_run(run))
+}
+
+/// A run with all that belongs to it as the HTTP interface shows it: each action has its attempts in it.
+pub(crate) fn run_json(detail: &RunDetail) -> Result<Value, Failure> {
+    let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| Failure::Work(error.into()));
+    let mut run = json(serde_json::to_value(&detail.run))?;
+    let mut actions = Vec::new();
+    for action in &detail.actions {
+        let attempts: Vec<_> = detail.attempts.iter().filter(|attempt| attempt.action == action.name).collect();
+        let (name, state, reason, retry_at) = (&action.name, action.state, &action.reason, action.retry_at);
+        let attempts = json(serde_json::to_value(attempts))?;
+        actions.push(json!({"name": name, "state": state, "reason": reason, "retry_at": retry_at, "attempts": attempts}));
+    }
+    if let Some(fields) = run.as_object_mut() {
+        fields.insert("inputs".to_owned(), json(serde_json::to_value(&detail.inputs))?);
+        fields.insert("actions".to_owned(), actions.into());
+    }
+    Ok(run)
 }
 
 /// That a run is not on record.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::failure::Failure;
-use super::note::Note;
 use crate::base::RunId;
 
 /// How long a host may take to answer.
@@ -20,27 +19,23 @@ pub(crate) enum Answer {
     Run(Value),
     /// It refused, in words.
     Refused(String),
-    /// Nobody answers there.
-    NobodyThere,
 }
 
-/// Asks a host to do something with a run (`cancel`, `retry`).
-pub(crate) fn ask(note: &Note, run: RunId, what: &str) -> Result<Answer, Failure> {
+/// Asks the host at `address` to do something with a run (`cancel`, `retry`).
+pub(crate) fn ask(address: &str, run: RunId, what: &str) -> Result<Answer, Failure> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
         .proxy(None)
         .build()
         .into();
-    let mut request = agent.post(format!("{}/api/v1/runs/{run}/{what}", note.url));
+    let mut request = agent.post(format!("http://{address}/api/v1/runs/{run}/{what}"));
     if let Ok(token) = std::env::var("ANACOSTIA_TOKEN") {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let mut response = match request.send_empty() {
-        Ok(response) => response,
-        Err(ureq::Error::ConnectionFailed | ureq::Error::Io(_)) => return Ok(Answer::NobodyThere),
-        Err(error) => return Err(Failure::work(format!("the host at {} did not answer: {error}", note.url))),
-    };
+    let mut response = request
+        .send_empty()
+        .map_err(|error| Failure::work(format!("the host at {address} did not answer: {error}; is it stopping?")))?;
     let status = response.status();
     let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string().unwrap_or_default();
     let value: Value = serde_json::from_str(&body).unwrap_or_default();

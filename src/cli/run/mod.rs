@@ -10,16 +10,13 @@ mod serve;
 mod stop;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use serde_json::json;
 
 use super::load::{PathArg, load, load_unbuilt};
-use super::note::Note;
 use super::{End, Failure, build, out, show};
-use crate::base::{Clock, SystemClock};
-use crate::manifest::Pipeline;
-use parts::{Parts, Started};
+use crate::manifest::{Pipeline, check_listen, parse_listen};
+use crate::scheduler::{Host, Options, StartError, Tally};
 use stop::{Stop, Stops};
 
 #[derive(Debug, clap::Args)]
@@ -33,11 +30,15 @@ pub(crate) struct Args {
     #[arg(long)]
     once: bool,
     /// Serve HTTP at this address instead of the manifest's; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
     listen: Option<SocketAddr>,
     /// Print what happens as JSON lines; the first one says where the host is
     #[arg(long)]
     json: bool,
+}
+
+fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    parse_listen(text).ok_or_else(|| "an address is an IP address and a port, such as 127.0.0.1:8000".to_owned())
 }
 
 pub(crate) fn run(args: &Args) -> Result<End, Failure> {
@@ -48,67 +49,52 @@ pub(crate) fn run(args: &Args) -> Result<End, Failure> {
     if let Some(listen) = args.listen {
         pipeline.listen = listen;
     }
-    check_doors(&pipeline)?;
+    check_listen(pipeline.listen, pipeline.token.is_some(), pipeline.insecure)
+        .map_err(|error| Failure::usage(format!("{error}; {}", error.advice())))?;
     report::start_logging()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("anacostia-host").build()?;
-    runtime.block_on(host(args, pipeline))
-}
-
-/// Off loopback nobody gets in without a token, and a token does not travel in the clear unless someone said that it may.
-fn check_doors(pipeline: &Pipeline) -> Result<(), Failure> {
-    let listen = pipeline.listen;
-    if listen.ip().is_loopback() {
-        return Ok(());
-    }
-    let missing = match (pipeline.token.is_some(), pipeline.insecure) {
-        (true, true) => return Ok(()),
-        (false, _) => "`token_sha256` in [server]: the digest of the token that is asked for",
-        (true, false) => "`insecure = true` in [server]: HTTP is not encrypted, so the token can be read on the way",
-    };
-    Err(Failure::usage(format!("{listen} can be reached from other machines; to listen there, set {missing}")))
-}
-
-async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut stops = Stops::listen()?;
-    let parts = Parts::prepare(pipeline, Arc::clone(&clock)).await?;
-    let (listener, url) = serve::bind(parts.pipeline.listen).await?;
-    let state = parts.pipeline.state_folder();
-    let pipeline = Arc::clone(&parts.pipeline);
-    let started = parts.start().await?;
-    let server = serve::serve(listener, &started)?;
-    let note = Note { url: url.clone(), pid: std::process::id(), started_at: clock.now() };
-    let left = note.leave(&state)?;
-    let reporter = report::follow(&started, args.json);
-    if args.json {
-        out::json(&json!({"type": "ready", "pipeline": pipeline.name, "url": url, "pid": note.pid}))?;
-    } else {
-        out::result(&show::banner(&pipeline, &url))?;
-    }
-    let end = work(args, &started, &mut stops).await;
-    // From here on nobody should look for us.
-    drop(left);
-    server.close().await;
-    reporter.close().await;
+    let end = runtime.block_on(host(args, pipeline));
+    // Whoever asked twice does not wait for what blocks; after a good end there is nothing left to wait for.
+    runtime.shutdown_background();
     end
 }
 
-/// Until it is drained (`--once`), or someone asks for an end.
-async fn work(args: &Args, started: &Started, stops: &mut Stops) -> Result<End, Failure> {
-    let stop = if args.once {
-        tokio::select! {
-            drained = started.drained() => {
-                started.stop().await?;
-                return Ok(if drained? == 0 { End::Well } else { End::WorkFailed });
-            }
-            stop = stops.next() => stop,
-        }
-    } else {
-        stops.next().await
+async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
+    let mut stops = Stops::listen()?;
+    let recorder = serve::count_metrics()?;
+    let (parts, store) = parts::open(pipeline)?;
+    let seen = *parts.store.newest_event().borrow();
+    let (listener, address) = serve::bind(parts.pipeline.listen).await?;
+    let host = Host::start(parts, Options { drain: args.once, ..Options::default() }).await?;
+    let server = serve::serve(listener, host.view(), recorder)?;
+    store.set_listen(&address.to_string())?;
+    announce(args, &host.view().pipeline, address)?;
+    let reporter = report::follow(store, seen, args.json);
+    let tally = until_ended(host, &mut stops).await?;
+    server.close().await;
+    reporter.close().await;
+    Ok(if args.once && tally.failed > 0 { End::WorkFailed } else { End::Well })
+}
+
+fn announce(args: &Args, pipeline: &Pipeline, address: SocketAddr) -> Result<(), Failure> {
+    let url = format!("http://{address}");
+    if args.json {
+        return out::json(&json!({"type": "ready", "pipeline": pipeline.name, "url": url, "pid": std::process::id()}));
+    }
+    out::result(&show::banner(pipeline, &url))
+}
+
+/// Until the host has ended by itself (drained, or in trouble), or someone asks for its end.
+async fn until_ended(host: Host, stops: &mut Stops) -> Result<Tally, Failure> {
+    let asked = tokio::select! {
+        () = host.ended() => None,
+        stop = stops.next() => Some(stop),
     };
-    out::error(&format!("{stop}: finishing what is at work; once more stops at once\n"));
+    if let Some(stop) = asked {
+        out::error(&format!("{stop}: finishing what is at work; once more stops at once\n"));
+    }
     tokio::select! {
-        stopped = started.stop() => stopped.map(|()| End::Well),
+        tally = host.stop() => Ok(tally?),
         stop = stops.next() => Err(at_once(stop)),
     }
 }
@@ -116,4 +102,14 @@ async fn work(args: &Args, started: &Started, stops: &mut Stops) -> Result<End, 
 /// What is cut short now is taken up at the next start, as after a crash.
 fn at_once(stop: Stop) -> Failure {
     Failure::work(format!("{stop} again: stopped at once; what was at work is taken up at the next start"))
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Store(error) => error.into(),
+            StartError::Component { .. } => Self::Usage(error.into()),
+            _ => Self::Work(error.into()),
+        }
+    }
 }

@@ -8,7 +8,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
-use super::parts::Started;
 use crate::base::{RunId, Timestamp};
 use crate::cli::{Failure, out, show};
 use crate::model::{Event, EventKind};
@@ -38,12 +37,10 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells of events from now on, until closed.
-pub(crate) fn follow(started: &Started, json: bool) -> Reporter {
-    let store = started.store();
+/// Tells of events after the one with the sequence number `after`, until closed.
+pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, json: bool) -> Reporter {
     let stop = CancellationToken::new();
-    let newest = store.newest_event();
-    let task = tokio::spawn(tell(store, newest, json, stop.clone()));
+    let task = tokio::spawn(tell(store, after, json, stop.clone()));
     Reporter { stop, task }
 }
 
@@ -62,15 +59,11 @@ impl Reporter {
     }
 }
 
-async fn tell(
-    store: Arc<dyn MetadataStore>,
-    mut newest: tokio::sync::watch::Receiver<u64>,
-    json: bool,
-    stop: CancellationToken,
-) {
-    let mut after = *newest.borrow_and_update();
+async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: CancellationToken) {
+    let mut newest = store.newest_event();
     let mut created: HashMap<RunId, Timestamp> = HashMap::new();
     loop {
+        newest.mark_unchanged();
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
             let Some(last) = events.last() else { break };

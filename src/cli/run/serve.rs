@@ -2,15 +2,23 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::parts::Started;
 use crate::cli::Failure;
+use crate::http::{self, ServeOptions};
+use crate::scheduler::View;
+use crate::ui;
+
+/// Begins to count what the parts of the host count.
+pub(crate) fn count_metrics() -> Result<PrometheusHandle, Failure> {
+    http::count_metrics().map_err(|error| Failure::Work(error.into()))
+}
 
 /// Takes the address, and says where that is for someone on this machine.
-pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, String), Failure> {
+pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let what_next = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -18,10 +26,10 @@ pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, String), Fa
             }
             _ => "",
         };
-        Failure::work(format!("failed to listen at {listen}: {error}{what_next}"))
+        Failure::usage(format!("failed to listen at {listen}: {error}{what_next}"))
     })?;
-    let url = format!("http://{}", reachable(listener.local_addr()?));
-    Ok((listener, url))
+    let address = reachable(listener.local_addr()?);
+    Ok((listener, address))
 }
 
 /// An address that leads here from this machine: "all addresses" is none.
@@ -42,13 +50,11 @@ pub(crate) struct Server {
 }
 
 /// Begins to answer.
-pub(crate) fn serve(listener: TcpListener, started: &Started) -> Result<Server, Failure> {
+pub(crate) fn serve(listener: TcpListener, view: View, recorder: PrometheusHandle) -> Result<Server, Failure> {
     let stop = CancellationToken::new();
-    let _ = started.view();
-    let task = tokio::spawn(async move {
-        drop(listener);
-        Ok(())
-    });
+    let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
+    let options = ServeOptions { recorder: Some(recorder), pages, ..ServeOptions::default() };
+    let task = tokio::spawn(http::serve(listener, view, options, stop.clone()));
     Ok(Server { stop, task })
 }
 
@@ -76,9 +82,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_address_is_named_with_what_to_do() {
-        let (taken, url) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        assert!(url.starts_with("http://127.0.0.1:"), "{url}");
-        let failure = bind(taken.local_addr().unwrap()).await.unwrap_err();
+        let (_taken, address) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let failure = bind(address).await.unwrap_err();
         assert!(format!("{failure:?}").contains("choose another address with `--listen`"), "{failure:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
-use crate::cli::records::{Records, RunRef};
+use crate::cli::records::{self, Records, RunRef};
 use crate::cli::{End, Failure, out, show};
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let detail = records.run(args.run)?;
     if args.json {
-        out::json(&detail)?;
+        out::json(&records::run_json(&detail)?)?;
     } else {
         out::result(&show::run_detail(&detail, &args.path.shown(), SystemClock.now()))?;
     }

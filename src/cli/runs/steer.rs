@@ -1,19 +1,19 @@
 //! `anacostia runs cancel` and `anacostia runs retry`.
 //!
 //! A host that is at work is asked over HTTP, because it has to act at once. Where there is none, the wish goes into the store, and the
-//! next host acts on it. Whether there is one is the store's lock to say: the store is opened for writing only if nobody has it.
+//! next host acts on it. Whether there is one is the store's lock to say, which ends with the host, however that ends.
 
 use serde_json::Value;
 
 use crate::base::{Clock as _, RunId, SystemClock};
 use crate::cli::load::PathArg;
-use crate::cli::note::Note;
 use crate::cli::records::{self, Records, RunRef};
 use crate::cli::remote::{self, Answer};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, open, out};
 use crate::manifest::Pipeline;
 use crate::model::Run;
+use crate::store::MetadataStore as _;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -48,12 +48,9 @@ pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
         let id = records.resolve(args.run)?;
         (records.pipeline, id)
     };
-    let note = Note::read(&pipeline.state_folder());
-    let answer = note.as_ref().map_or(Ok(Answer::NobodyThere), |note| remote::ask(note, id, what.route()))?;
-    let (run, host) = match answer {
-        Answer::Run(run) => (run, true),
-        Answer::Refused(why) => return Err(Failure::work(format!("the host refused to {} it: {why}", what.route()))),
-        Answer::NobodyThere => (through_the_store(&pipeline, args.run, id, what)?, false),
+    let (run, host) = match open::holder(&pipeline)? {
+        Some(holder) => (through_the_host(holder.listen.as_deref(), id, what)?, true),
+        None => (through_the_store(&pipeline, args.run, id, what)?, false),
     };
     if args.json {
         out::json(&run)?;
@@ -63,11 +60,21 @@ pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
+fn through_the_host(address: Option<&str>, id: RunId, what: What) -> Result<Value, Failure> {
+    let Some(address) = address else {
+        return Err(Failure::work("a host is just starting or stopping; try again in a moment"));
+    };
+    match remote::ask(address, id, what.route())? {
+        Answer::Run(run) => Ok(run),
+        Answer::Refused(why) => Err(Failure::work(format!("the host refused to {} the run: {why}", what.route()))),
+    }
+}
+
 /// Puts the wish on record. Refused if a host has the store after all.
 fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) -> Result<Value, Failure> {
     let now = SystemClock.now();
     let run: Option<Run> = records::runtime()?.block_on(async {
-        let store = open::for_writing(pipeline)?;
+        let store = open::for_writing(pipeline, now)?;
         match what {
             What::Cancel => store.request_cancel(id, now).await,
             What::Retry => store.request_retry(id, now).await,

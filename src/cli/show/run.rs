@@ -180,7 +180,11 @@ mod tests {
 
     #[test]
     fn a_failed_run_says_what_failed_and_what_to_do() {
-        insta::assert_snapshot!(anstream::adapter::strip_str(&run_detail(&samples::detail(), "pipelines/a", samples::at(7_300))));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&run_detail(
+            &samples::detail(),
+            "pipelines/a",
+            samples::at(7_300)
+        )));
     }
 
     #[test]

@@ -94,7 +94,8 @@ fn raw_string_end(characters: &[char], from: usize) -> Option<usize> {
     }
     let mut at = from + 2 + hashes;
     while at < characters.len() {
-        let closed = characters[at] == '"' && characters[at + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
+        let closed =
+            characters[at] == '"' && characters[at + 1..].iter().take(hashes).filter(|c| **c == '#').count() == hashes;
         at += 1;
         if closed {
             return Some(at + hashes);
