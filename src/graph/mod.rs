@@ -170,6 +170,6 @@ mod tests {
     fn ancestors_are_near_and_far_ones() {
         let graph = diamond();
         assert_eq!(graph.ancestors(0), ["a", "b", "c"]);
-        assert_eq!(graph.ancestors(3), [String::new(); 0]);
+        assert_eq!(graph.ancestors(3), Vec::<String>::new());
     }
 }

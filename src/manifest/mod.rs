@@ -1,14 +1,194 @@
 //! Floor 2: `anacostia.toml` to a checked pipeline, or a diagnostic that shows the place.
 //!
-//! [`load`] reads, checks and resolves a manifest: what it returns can be run. Everything that can be seen without running is seen here:
-//! see [`Problem`] for what is refused.
+//! [`load`] reads, checks and resolves a manifest: what it returns can be run. Everything that can be seen without running is seen
+//! here, and all of it at once: [`Problems`] has each slip with its place in the text and what to do about it.
+//!
+//! The way of a text: TOML to a tree with places (`toml`), the tree to a draft (`read`, over the typed getters of `tree`), the draft
+//! against itself and the disk (`check`), and then, if nobody has complained, a [`Pipeline`]. `serde` is not on that way: it stops at
+//! the first error, knows no place for a key that is missing, and its message for an unknown key is not one that helps.
 
+mod check;
+mod component;
+mod expand;
+mod keys;
+mod listen;
 mod pipeline;
+mod problem;
+mod read;
+mod tree;
 
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use component::{ComponentError, ComponentInfo, Grant, Need, inspect, inspect_file, need};
+pub use expand::Env;
+pub use listen::{ListenError, check_listen, parse_listen};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen,
     SecretSource, StoreSpec, Trigger,
 };
-pub fn parse_pinned(_t: &str, _f: &std::path::Path, _e: &dyn Fn(&str) -> Option<String>) -> Result<Pipeline, String> {
-    Err(String::new())
+pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+
+use crate::base::{ByteSize, bounds};
+use read::Draft;
+use tree::Reader;
+
+/// The name of a manifest in its folder.
+pub const MANIFEST_FILE: &str = "anacostia.toml";
+
+/// Most syntax errors that are reported. What follows a few of them is mostly about them.
+const MAX_SYNTAX_ERRORS: usize = 3;
+
+/// What [`load`] looks at besides the manifest itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LoadOptions {
+    /// Whether the components are looked at.
+    pub components: Components,
+}
+
+/// Whether the components are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Components {
+    /// They must be there, be actions, and be granted what they import; and secrets must be set. For whoever is about to run.
+    #[default]
+    Check,
+    /// They are not touched, and secrets need not be set. For whoever is about to build.
+    Skip,
+}
+
+/// Reads and checks a manifest. `path` is its file, or a folder with [`MANIFEST_FILE`] in it; `env` looks up variables of the environment.
+///
+/// # Errors
+/// With all that is wrong.
+pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline, Problems> {
+    let file = match path {
+        path if path == Path::new(".") => PathBuf::from(MANIFEST_FILE),
+        path if path.is_dir() => path.join(MANIFEST_FILE),
+        path => path.to_owned(),
+    };
+    let name = file.to_string_lossy();
+    let text = read_text(&file, &name)?;
+    let unresolved =
+        |error| Problems::unread(&name, Problem::new(format!("the manifest's folder is unknown: {error}")));
+    let file: PathBuf = std::path::absolute(&file).map_err(unresolved)?;
+    let folder = file.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
+        check::paths::fill_in(&folder, draft);
+        check::paths::check(reader, &folder, draft);
+        if options.components == Components::Check {
+            check::components::check(reader, draft);
+        }
+    })
+    .map(|draft| finish(draft, &folder, &file, &text))
+}
+
+/// Reads the text of a manifest again that is on record, for a run that goes on after a restart. It was checked when it was put on record:
+/// the disk is not looked at, because what lies there now may belong to a later manifest.
+///
+/// # Errors
+/// When a variable is not set any more, or the text was never a good one.
+pub fn parse_pinned(text: &str, folder: &Path, file: &Path, env: Env<'_>) -> Result<Pipeline, Problems> {
+    let name = file.to_string_lossy();
+    parse(&name, text, env, false, |_, draft| check::paths::fill_in(folder, draft))
+        .map(|draft| finish(draft, folder, file, text))
+}
+
+/// The way from a text to a draft without problems. `look` looks at what lies outside of the text.
+fn parse(
+    name: &str,
+    text: &str,
+    env: Env<'_>,
+    secrets_needed: bool,
+    look: impl FnOnce(&mut Reader<'_>, &mut Draft),
+) -> Result<Draft, Problems> {
+    let (tree, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        return Err(Problems::new(name, text, syntax(text, &errors)));
+    }
+    let mut reader = Reader::new(text, env, secrets_needed);
+    let mut draft = read::draft(&mut reader, tree.get_ref());
+    check::edges(&mut reader, &draft);
+    look(&mut reader, &mut draft);
+    match reader.into_problems() {
+        problems if problems.is_empty() => Ok(draft),
+        problems => Err(Problems::new(name, text, problems)),
+    }
+}
+
+/// The text of a manifest, which is not read whole before its size is known to be sane.
+fn read_text(file: &Path, name: &str) -> Result<String, Problems> {
+    let refuse = |problem: Problem| Problems::unread(name, problem);
+    let unreadable = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => refuse(
+            Problem::new(format!("there is no manifest {}", problem::quoted(name)))
+                .help(format!("name a manifest, or a folder with `{MANIFEST_FILE}` in it")),
+        ),
+        _ => refuse(Problem::new(format!("the manifest {} can not be read: {error}", problem::quoted(name)))),
+    };
+    if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
+        return Err(refuse(Problem::new(format!("the manifest {} is not a file", problem::quoted(name)))));
+    }
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    opened.take(bounds::MAX_MANIFEST_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > bounds::MAX_MANIFEST_BYTES {
+        let most = ByteSize(bounds::MAX_MANIFEST_BYTES);
+        return Err(refuse(Problem::new(format!("the manifest {} is larger than {most}", problem::quoted(name)))));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let problem = Problem::new("a manifest is UTF-8 text, and this is not").at(&(at..at + 3), "here");
+        Problems::new(name, &text, vec![problem])
+    })
+}
+
+/// TOML's own errors: the first of each line, and the first key that stands twice. The others mostly are about the same slip.
+fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
+    let mut by_line = std::collections::BTreeMap::new();
+    let twice = |error: &&toml::de::Error| error.message() == "duplicate key";
+    let first_twice = errors.iter().filter(twice).min_by_key(|error| error.span().map(|span| span.start));
+    for error in errors.iter().filter(|error| !twice(error)).chain(first_twice) {
+        let span = error.span().unwrap_or(0..0);
+        let line = text.get(..span.start).unwrap_or(text).matches('\n').count();
+        let first = by_line.entry(line).or_insert((span.clone(), error));
+        if span.start < first.0.start {
+            *first = (span, error);
+        }
+    }
+    by_line
+        .into_values()
+        .take(MAX_SYNTAX_ERRORS)
+        .map(|(span, error)| match text.get(span.clone()) {
+            Some(key) if error.message() == "duplicate key" => {
+                Problem::new(format!("{} stands twice in the same table", problem::quoted(key)))
+                    .at(&span, "again")
+                    .help("put both together, or rename one")
+            }
+            _ => Problem::new(crate::base::escape(error.message().as_bytes())).at(&span, "here"),
+        })
+        .collect()
+}
+
+/// A draft that nobody complained about is a pipeline.
+fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
+    let top = draft.top;
+    let path = check::paths::absolute(folder, &top.store.value);
+    Pipeline {
+        name: top.name,
+        folder: folder.to_owned(),
+        file: file.to_owned(),
+        text: text.to_owned(),
+        join: top.join.value,
+        max_concurrent_runs: top.max_concurrent_runs,
+        params: top.params,
+        listen: top.listen,
+        insecure: top.insecure,
+        token: top.token,
+        store: StoreSpec::Sqlite { path, full_durability: top.full_durability },
+        resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
+        actions: draft.actions.into_iter().map(|action| action.spec).collect(),
+    }
 }

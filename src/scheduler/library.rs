@@ -79,8 +79,10 @@ impl Library {
         let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
         let record = services.store.revision(revision).await?.ok_or_else(missing)?;
         let file = &self.current.pipeline.file;
-        let pipeline = crate::manifest::parse_pinned(&record.manifest, file, &|name| std::env::var(name).ok())
-            .map_err(|problems| StartError::Manifest(problems.to_string()))?;
+        let pipeline = crate::manifest::parse_pinned(&record.manifest, &self.current.pipeline.folder, file, &|name| {
+            std::env::var(name).ok()
+        })
+        .map_err(|problems| StartError::Manifest(problems.to_string()))?;
         let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
         self.shelf.load(&self.sandbox, &components).await?;
         let known = (&*self.current.pipeline, &*services.resources);

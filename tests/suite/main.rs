@@ -3,4 +3,5 @@
 
 mod cli;
 mod house;
+mod manifest;
 mod support;

@@ -1,46 +1,183 @@
 //! A folder of files.
+//!
+//! | module | job |
+//! |---|---|
+//! | `observer`, `check` | what is different from the record, told in order |
+//! | `dirty`, `watches`, `scan`, `waiting` | where to look: events, the whole folder, after a while |
+//! | `whole`, `lease`, `hashing` | a file's content, whole or not at all |
+//! | `index`, `stamp`, `odd`, `moves`, `names` | what is on record; what a file is known by; what can be no artifact; renames; names that count |
+//! | `tree` | looking without leaving the folder |
+//! | `read` | versions, chunk by chunk |
+//! | `stage`, `publish` | outputs |
+//!
+//! Linux only: inotify, read leases, `openat2` (5.6 and later) and `renameat2`.
+
+mod check;
+mod dirty;
+mod errors;
+mod hashing;
+mod index;
+mod lease;
+mod moves;
+mod names;
+mod observer;
+mod odd;
+mod publish;
+mod read;
+mod scan;
+mod stage;
+mod stamp;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod waiting;
+mod watches;
+mod whole;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use tokio_util::sync::CancellationToken;
+
+use self::errors::About;
+use self::names::Names;
+use self::observer::Observer;
+use crate::base::{ArtifactId, AttemptId};
+use crate::manifest::FolderSpec;
+use crate::model::{KnownPath, StagedFile};
+use crate::resource::{
+    Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
+};
+
+/// The fault points inside the folder's steps; see [`crate::base::fault`].
+pub const FAULT_POINTS: &[&str] = &[
+    "observe.hashed",
+    "observe.told",
+    "stage.write",
+    "stage.finished",
+    "publish.before_rename",
+    "publish.renamed",
+    "publish.done",
+];
+
+/// A folder of files; see the module.
 #[derive(Debug)]
-pub struct Folder;
+pub struct Folder {
+    name: String,
+    spec: FolderSpec,
+    names: Arc<Names>,
+    /// Whether what is published is synced.
+    sync: bool,
+}
+
 impl Folder {
-    pub fn new(_: &str, _: &crate::manifest::FolderSpec, _: bool) -> super::Result<Self> {
-        Ok(Self)
+    /// A folder, with its name in the manifest. With `sync`, what is staged and published survives a power cut.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unusable`] if a glob can not be read. Whether the folder is there is not looked at.
+    pub fn new(name: &str, spec: &FolderSpec, sync: bool) -> Result<Self> {
+        let names = Names::new(spec).map_err(|error| ResourceError::Unusable {
+            resource: name.to_owned(),
+            why: format!("a glob of `include` or `exclude` can not be read: {error}"),
+        })?;
+        Ok(Self { name: name.to_owned(), spec: spec.clone(), names: Arc::new(names), sync })
+    }
+
+    fn open_root(&self) -> std::io::Result<Dir> {
+        Dir::open_ambient_dir(&self.spec.path, ambient_authority())
+    }
+
+    /// The folder, to look for something in it.
+    fn root(&self, about: About<'_>) -> Result<Dir> {
+        self.open_root().map_err(|error| about.unavailable("reach", error))
+    }
+
+    /// The folder; `None` if there is none.
+    fn root_if_there(&self, about: About<'_>) -> Result<Option<Dir>> {
+        match self.open_root() {
+            Ok(root) => Ok(Some(root)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(about.unavailable("reach", error)),
+        }
+    }
+
+    /// The folder, to put something into it: made if there is none.
+    fn root_made(&self, about: About<'_>) -> Result<Dir> {
+        match self.open_root() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            result => return result.map_err(|error| about.unavailable("reach", error)),
+        }
+        std::fs::create_dir_all(&self.spec.path)
+            .and_then(|()| self.open_root())
+            .map_err(|error| about.unavailable("make the folder for", error))
+    }
+
+    /// The folder's path.
+    #[must_use]
+    pub fn path(&self) -> &PathBuf {
+        &self.spec.path
     }
 }
-#[async_trait::async_trait]
-impl super::Resource for Folder {
+
+#[async_trait]
+impl Resource for Folder {
     fn name(&self) -> &str {
-        ""
+        &self.name
     }
-    fn capabilities(&self) -> super::Capabilities {
-        std::process::exit(1)
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { watch: true, conditional_create: true, ranges: true, rename: true }
     }
+
     async fn watch(
-        self: std::sync::Arc<Self>,
-        _: Vec<crate::model::KnownPath>,
-        _: std::sync::Arc<dyn super::ObservationSink>,
-        _: tokio_util::sync::CancellationToken,
-    ) -> super::Result<()> {
-        Ok(())
+        self: Arc<Self>,
+        known: Vec<KnownPath>,
+        sink: Arc<dyn ObservationSink>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        let unusable = |why: String| ResourceError::Unusable { resource: self.name.clone(), why };
+        // Dropped with this future, so that the thread ends with it.
+        let stop = stop.child_token();
+        let _guard = stop.clone().drop_guard();
+        let observer = Observer::new(&self.spec, Arc::clone(&self.names), known, sink, stop);
+        let runtime = tokio::runtime::Handle::current();
+        let (ended, end) = tokio::sync::oneshot::channel();
+        std::thread::Builder::new()
+            .name(format!("watch-{}", self.name))
+            .spawn(move || {
+                runtime.block_on(observer.run());
+                let _ = ended.send(());
+            })
+            .map_err(|error| unusable(format!("no thread can be started to watch it: {error}")))?;
+        end.await.map_err(|_| unusable("its watch has failed, which is a bug: see the message above".to_owned()))
     }
-    async fn open(&self, _: &super::Content) -> super::Result<Box<dyn super::Reader>> {
-        std::process::exit(1)
+
+    async fn open(&self, content: &Content) -> Result<Box<dyn Reader>> {
+        read::open(self, content).await
     }
+
     async fn create(
         &self,
-        _: crate::base::AttemptId,
-        _: crate::base::ArtifactId,
-        _: &str,
-        _: bool,
-    ) -> super::Result<Box<dyn super::Writer>> {
-        std::process::exit(1)
+        attempt: AttemptId,
+        artifact: ArtifactId,
+        path: &str,
+        overwrite: bool,
+    ) -> Result<Box<dyn Writer>> {
+        stage::create(self, attempt, artifact, path, overwrite)
     }
-    async fn publish(&self, _: crate::base::AttemptId, _: &crate::model::StagedFile) -> super::Result<()> {
-        std::process::exit(1)
+
+    async fn publish(&self, _attempt: AttemptId, file: &StagedFile) -> Result<()> {
+        publish::publish(self, file)
     }
-    async fn sweep(&self, _: &[crate::base::AttemptId]) -> super::Result<u64> {
-        Ok(0)
+
+    async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {
+        stage::sweep(self, keep)
     }
-    async fn discard(&self, _: crate::base::AttemptId) -> super::Result<()> {
-        Ok(())
+
+    async fn discard(&self, attempt: AttemptId) -> Result<()> {
+        stage::discard(self, attempt)
     }
 }

@@ -135,6 +135,7 @@ impl RunCore {
                 break;
             }
             action.state = ActionState::Running;
+            action.reason = None;
             action.attempts += 1;
             starts.push(Start { action: *place, number: action.attempts });
         }

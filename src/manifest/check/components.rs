@@ -1,0 +1,84 @@
+//! Components: there, whole, pinned as the manifest says, and asking for nothing that is not granted.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::super::component::{self, ComponentError, ComponentInfo, Grant, Need};
+use super::super::problem::{Problem, quoted};
+use super::super::read::{ActionDraft, Draft};
+use super::super::tree::{At, Reader};
+
+/// Looks at the component of each action; at one that several actions share, once.
+pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
+    let mut looked_at: BTreeMap<&Path, Result<ComponentInfo, ComponentError>> = BTreeMap::new();
+    for action in &draft.actions {
+        let Some(text) = &action.component else { continue };
+        let path = action.spec.component.as_path();
+        match looked_at.entry(path).or_insert_with(|| component::inspect_file(path)) {
+            Ok(info) => check_one(reader, draft, action, text, info),
+            Err(error) => reader.complain(no_component(action, text, error)),
+        }
+    }
+}
+
+/// The file is not there, or is no component.
+fn no_component(action: &ActionDraft, text: &At<String>, error: &ComponentError) -> Problem {
+    let file = quoted(&text.value);
+    match error {
+        ComponentError::Unreadable(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            let help = if action.spec.build.is_some() {
+                "run with `--build`, or build it first: `anacostia build`".to_owned()
+            } else {
+                format!(
+                    "compile it, or say how:\n[actions.{}]\nbuild = {{ command = \"./build.sh\" }}",
+                    action.name.value
+                )
+            };
+            let message = match action.spec.build {
+                Some(_) => format!("the component {file} is not built yet"),
+                None => format!("there is no file {file}"),
+            };
+            Problem::new(message).at(&text.span, "not there").help(help)
+        }
+        error => Problem::new(format!("{file} {error}"))
+            .at(&text.span, "no component")
+            .maybe_help(error.advice().map(str::to_owned)),
+    }
+}
+
+/// The component is what the manifest takes it for.
+fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text: &At<String>, info: &ComponentInfo) {
+    if let Some(pin) = action.digest.as_ref().filter(|pin| pin.value != info.digest) {
+        reader.complain(
+            Problem::new(format!("{} is not the component that `digest` pins", quoted(&text.value)))
+                .at(&pin.span, "pinned")
+                .at(&text.span, "another")
+                .help(format!("pinned: {}\nfound:  {}", pin.value, info.digest)),
+        );
+    }
+    if let Some(why) = info.not_an_action() {
+        reader.complain(
+            Problem::new(format!("{} {why}", quoted(&text.value)))
+                .at(&text.span, "no action")
+                .help("an action is a component of the world `action` in `wit/pipeline.wit`"),
+        );
+    }
+    for (import, need) in info.needs() {
+        let problem = match need {
+            Need::Refused(why) => Problem::new(component::refusal(import, &why)),
+            Need::Grant(Grant::Resources) if action.reads.is_empty() && action.writes.is_empty() => {
+                Problem::new(component::refusal(import, &format!("`{}` is granted no resource", action.name.value)))
+                    .help(format!("add\n{}", Grant::Resources.lines(&action.name.value, example(draft, action))))
+            }
+            Need::Grant(Grant::Resources) | Need::Nothing => continue,
+        };
+        reader.complain(problem.at(&text.span, "imports it"));
+    }
+}
+
+/// A resource that the action may be about: one that it is after, or the first.
+fn example<'d>(draft: &'d Draft, action: &ActionDraft) -> &'d str {
+    let is_before = |name: &str| action.after.iter().any(|after| after.value == name);
+    let mut names = draft.resources.iter().map(|resource| resource.name.value.as_str());
+    names.clone().find(|name| is_before(name)).or_else(|| names.next()).unwrap_or("raw")
+}

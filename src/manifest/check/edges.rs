@@ -1,0 +1,374 @@
+//! Names and edges: what `after`, `reads` and `writes` say about each other.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::super::keys::nearest;
+use super::super::pipeline::{Join, RunWhen};
+use super::super::problem::{Problem, listed, quoted};
+use super::super::read::{ActionDraft, Draft, ResourceDraft};
+use super::super::tree::{At, Reader};
+
+/// Most cycles that are drawn.
+const MAX_CYCLES: usize = 10;
+/// Most actions of a cycle that are named.
+const MAX_DRAWN: usize = 12;
+
+/// The nodes by name, and the actions directly before each action, by place.
+struct Nodes<'d> {
+    draft: &'d Draft,
+    resources: BTreeMap<&'d str, &'d ResourceDraft>,
+    actions: BTreeMap<&'d str, usize>,
+    before: Vec<Vec<usize>>,
+}
+
+/// Looks at names and edges.
+pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
+    let complete = !reader.is_incomplete();
+    if draft.actions.is_empty() && complete {
+        reader.complain(
+            Problem::new("there is nothing to do: the manifest has no action")
+                .at(&(0..0), "")
+                .help("add\n[actions.train]\ncomponent = \"train.wasm\""),
+        );
+    }
+    let nodes = Nodes::of(draft);
+    nodes.names(reader);
+    for action in &draft.actions {
+        if reader.is_full() {
+            return;
+        }
+        if complete {
+            nodes.after(reader, action);
+            nodes.data(reader, action, "reads", &action.reads);
+            nodes.data(reader, action, "writes", &action.writes);
+        }
+        nodes.retrigger(reader, action);
+        nodes.run_when(reader, action);
+    }
+    if !nodes.cycles(reader) && complete {
+        // Who is after whom means nothing as long as there are cycles.
+        let upstream: Vec<BTreeSet<usize>> = (0..draft.actions.len()).map(|place| nodes.upstream(place)).collect();
+        nodes.reads_of_writes(reader, &upstream);
+        nodes.join_any(reader, &upstream);
+    }
+    if !draft.actions.is_empty() && complete {
+        nodes.watched(reader);
+    }
+}
+
+/// The lines that put `action` after one more node.
+fn be_after(action: &ActionDraft, node: &str) -> String {
+    let names = action.after.iter().map(|name| name.value.as_str()).chain([node]);
+    let list: Vec<String> = names.map(|name| format!("\"{}\"", quoted(name).trim_matches('`'))).collect();
+    format!("write\n[actions.{}]\nafter = [{}]", action.name.value, list.join(", "))
+}
+
+impl<'d> Nodes<'d> {
+    fn of(draft: &'d Draft) -> Self {
+        let actions: BTreeMap<&str, usize> =
+            draft.actions.iter().enumerate().map(|(place, action)| (action.name.value.as_str(), place)).collect();
+        let before = draft
+            .actions
+            .iter()
+            .map(|action| action.after.iter().filter_map(|name| actions.get(name.value.as_str()).copied()).collect())
+            .collect();
+        let resources = draft.resources.iter().map(|resource| (resource.name.value.as_str(), resource)).collect();
+        Self { draft, resources, actions, before }
+    }
+
+    fn action(&self, place: usize) -> Option<&'d ActionDraft> {
+        self.draft.actions.get(place)
+    }
+
+    fn before(&self, place: usize) -> &[usize] {
+        self.before.get(place).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a resource is watched; `None` if there is none, or nothing is known about it.
+    fn is_watched(&self, name: &str) -> Option<bool> {
+        Some(self.resources.get(name)?.spec.as_ref()?.watch)
+    }
+
+    /// Resources and actions share one space of names.
+    fn names(&self, reader: &mut Reader<'_>) {
+        for action in &self.draft.actions {
+            if let Some(resource) = self.resources.get(action.name.value.as_str()) {
+                reader.complain(
+                    Problem::new(format!("{} names both a resource and an action", quoted(&action.name.value)))
+                        .at(&action.name.span, "an action")
+                        .at(&resource.name.span, "a resource")
+                        .help("`after` could mean either: rename one"),
+                );
+            }
+        }
+    }
+
+    /// What `after` names exists, and can start something.
+    fn after(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
+        for name in &action.after {
+            if reader.is_full() {
+                return;
+            }
+            let known =
+                self.actions.contains_key(name.value.as_str()) || self.resources.contains_key(name.value.as_str());
+            if !known {
+                let all = self.resources.keys().chain(self.actions.keys()).copied();
+                let help = match nearest(&name.value, all.clone()) {
+                    Some(near) => Some(format!("did you mean `{near}`?")),
+                    None => Some(all.collect::<Vec<_>>())
+                        .filter(|all| !all.is_empty() && all.len() <= 20)
+                        .map(|all| format!("the nodes are {}", listed(all, "and"))),
+                };
+                reader.complain(
+                    Problem::new(format!("there is no node {}", quoted(&name.value)))
+                        .at(&name.span, "not declared")
+                        .maybe_help(help),
+                );
+            } else if !self.actions.contains_key(name.value.as_str()) && self.is_watched(&name.value) == Some(false) {
+                reader.complain(self.after_unwatched(name));
+            }
+        }
+    }
+
+    fn after_unwatched(&self, name: &At<String>) -> Problem {
+        let writes = |action: &&ActionDraft| action.writes.iter().any(|write| write.value == name.value);
+        let help = match self.draft.actions.iter().find(writes) {
+            Some(writer) => format!("be after the action that writes it: `{}`", writer.name.value),
+            None => format!("add\n[resources.{}]\nwatch = true", name.value),
+        };
+        Problem::new(format!("`{}` is not watched, so nothing can be after it", name.value))
+            .at(&name.span, "an unwatched resource")
+            .help(help)
+    }
+
+    /// What `reads` or `writes` names is a resource.
+    fn data(&self, reader: &mut Reader<'_>, action: &ActionDraft, key: &str, names: &[At<String>]) {
+        for name in names {
+            if self.resources.contains_key(name.value.as_str()) || reader.is_full() {
+                continue;
+            }
+            let problem = if self.actions.contains_key(name.value.as_str()) {
+                Problem::new(format!("`{}` is an action, and `{key}` takes resources", name.value))
+                    .at(&name.span, "an action")
+                    .help(format!("to come after it, write `after = [\"{}\"]`", name.value))
+            } else {
+                let help = match nearest(&name.value, self.resources.keys().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "declare it, such as\n[resources.NAME]\nkind = \"folder\"\npath = \"data/NAME\"".to_owned(),
+                };
+                Problem::new(format!(
+                    "`{}` {key} the resource {}, which is not declared",
+                    action.name.value,
+                    quoted(&name.value)
+                ))
+                .at(&name.span, "not declared")
+                .help(help)
+            };
+            reader.complain(problem);
+        }
+    }
+
+    fn retrigger(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
+        let Some(retrigger) = action.retrigger.as_ref().filter(|retrigger| retrigger.value) else { return };
+        if action.writes.iter().all(|write| self.is_watched(&write.value) == Some(false)) {
+            reader.complain(
+                Problem::new(format!(
+                    "`{}` writes no watched resource, so it can not trigger a run",
+                    action.name.value
+                ))
+                .at(&retrigger.span, "has no effect")
+                .help("remove `retrigger`, or watch a resource that it writes"),
+            );
+        }
+    }
+
+    fn run_when(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
+        let Some(when) = action.run_when.as_ref().filter(|when| when.value != RunWhen::AllSucceeded) else { return };
+        // A name that is not known may have been meant to be an action.
+        if action.after.iter().all(|name| self.resources.contains_key(name.value.as_str())) {
+            reader.complain(
+                Problem::new(format!("`{}` has no action before it that could fail", action.name.value))
+                    .at(&when.span, "has no effect")
+                    .help("remove `run_when`, or name an action in `after`"),
+            );
+        }
+    }
+
+    /// All actions before an action, near and far.
+    fn upstream(&self, place: usize) -> BTreeSet<usize> {
+        let mut seen = BTreeSet::new();
+        let mut todo = self.before(place).to_vec();
+        while let Some(next) = todo.pop() {
+            if seen.insert(next) {
+                todo.extend(self.before(next));
+            }
+        }
+        seen
+    }
+
+    /// Whoever reads what another action writes must be after it, or what it sees is a matter of luck.
+    fn reads_of_writes(&self, reader: &mut Reader<'_>, upstream: &[BTreeSet<usize>]) {
+        let is_before = |earlier: usize, later: usize| upstream.get(later).is_some_and(|all| all.contains(&earlier));
+        for (place, action) in self.draft.actions.iter().enumerate() {
+            for read in &action.reads {
+                let writers = self.draft.actions.iter().enumerate().filter(|(other, _)| *other != place);
+                for (other, writer) in writers {
+                    let Some(write) = writer.writes.iter().find(|write| write.value == read.value) else { continue };
+                    // Into a watched resource an action may write back, for later runs.
+                    let writes_back = self.is_watched(&read.value) != Some(false) && is_before(place, other);
+                    if is_before(other, place) || writes_back {
+                        continue;
+                    }
+                    let (reads, writes) = (&action.name.value, &writer.name.value);
+                    let help = if is_before(place, other) {
+                        format!("`{writes}` comes after `{reads}`: let it write another resource")
+                    } else {
+                        be_after(action, writes)
+                    };
+                    reader.complain(
+                        Problem::new(format!(
+                            "`{reads}` reads `{}`, which `{writes}` writes, without being after `{writes}`",
+                            read.value
+                        ))
+                        .at(&read.span, "read here")
+                        .at(&write.span, "written here")
+                        .help(help),
+                    );
+                }
+            }
+        }
+    }
+
+    /// With `join = "any"`, an action runs when a resource before it has fired; one without can never run.
+    fn join_any(&self, reader: &mut Reader<'_>, upstream: &[BTreeSet<usize>]) {
+        if self.draft.top.join.value != Join::Any {
+            return;
+        }
+        let starts = |place: usize| {
+            self.action(place)
+                .is_some_and(|action| action.after.iter().any(|name| !self.actions.contains_key(name.value.as_str())))
+        };
+        for (place, action) in self.draft.actions.iter().enumerate() {
+            let all = upstream.get(place).into_iter().flatten().copied().chain([place]);
+            if !all.into_iter().any(starts) {
+                reader.complain(
+                    Problem::new(format!("`{}` would never run: no resource is before it", action.name.value))
+                        .at(&action.name.span, "after no resource")
+                        .at(&self.draft.top.join.span, "runs only what is after a resource that has fired")
+                        .help("name a watched resource in `after`, here or in an action before it"),
+                );
+            }
+        }
+    }
+
+    /// What is watched is read, and starts something.
+    fn watched(&self, reader: &mut Reader<'_>) {
+        for resource in &self.draft.resources {
+            let name = resource.name.value.as_str();
+            if self.is_watched(name) != Some(true) {
+                continue;
+            }
+            let names = |list: &[At<String>]| list.iter().any(|item| item.value == name);
+            let Some(first) = self.draft.actions.iter().find(|action| names(&action.reads)) else {
+                reader.complain(
+                    Problem::new(format!("`{name}` is watched, and no action reads it"))
+                        .at(&resource.name.span, "watched")
+                        .help(format!("add `reads = [\"{name}\"]` to an action, or remove `watch`")),
+                );
+                continue;
+            };
+            if !self.draft.actions.iter().any(|action| names(&action.after)) {
+                reader.complain(
+                    Problem::new(format!("`{name}` is watched, and no action is after it, so it would start nothing"))
+                        .at(&resource.name.span, "watched")
+                        .help(be_after(first, name)),
+                );
+            }
+        }
+    }
+
+    /// Draws the cycles, if there are any.
+    fn cycles(&self, reader: &mut Reader<'_>) -> bool {
+        let mut left = self.on_cycles();
+        let found = !left.is_empty();
+        let mut drawn = 0;
+        while let Some(start) = left.iter().next().copied() {
+            // Not everything that is left lies on a cycle itself: it may lie between two.
+            let Some(cycle) = self.shortest_cycle(start, &left) else {
+                left.remove(&start);
+                continue;
+            };
+            for place in &cycle {
+                left.remove(place);
+            }
+            if drawn < MAX_CYCLES {
+                self.draw(reader, &cycle);
+            }
+            drawn += 1;
+        }
+        found
+    }
+
+    /// The actions that are neither first nor last, however often first and last ones are taken away.
+    fn on_cycles(&self) -> BTreeSet<usize> {
+        let mut left: BTreeSet<usize> = (0..self.draft.actions.len()).collect();
+        loop {
+            let inner: BTreeSet<usize> = left
+                .iter()
+                .copied()
+                .filter(|place| self.before(*place).iter().any(|other| left.contains(other)))
+                .collect();
+            let followed: BTreeSet<usize> = inner.iter().flat_map(|place| self.before(*place)).copied().collect();
+            let inner: BTreeSet<usize> = inner.intersection(&followed).copied().collect();
+            if inner.len() == left.len() {
+                return left;
+            }
+            left = inner;
+        }
+    }
+
+    /// The shortest way from `start` back to itself, against the edges: each is after the next.
+    fn shortest_cycle(&self, start: usize, among: &BTreeSet<usize>) -> Option<Vec<usize>> {
+        let mut came_from = BTreeMap::new();
+        let mut todo = VecDeque::from([start]);
+        while let Some(place) = todo.pop_front() {
+            for next in self.before(place).iter().copied().filter(|next| among.contains(next)) {
+                if next == start {
+                    let mut way = vec![place];
+                    while let Some(earlier) = way.last().and_then(|last| came_from.get(last)) {
+                        way.push(*earlier);
+                    }
+                    way.reverse();
+                    return Some(way);
+                }
+                if let Entry::Vacant(unseen) = came_from.entry(next) {
+                    unseen.insert(place);
+                    todo.push_back(next);
+                }
+            }
+        }
+        None
+    }
+
+    /// Draws a cycle as a path in the direction of the data.
+    fn draw(&self, reader: &mut Reader<'_>, cycle: &[usize]) {
+        let actions: Vec<&ActionDraft> = cycle.iter().filter_map(|place| self.action(*place)).collect();
+        let Some(first) = actions.first() else { return };
+        let mut path = vec![first.name.value.as_str()];
+        let back = actions.iter().rev().map(|action| action.name.value.as_str());
+        if actions.len() > MAX_DRAWN {
+            path.extend(back.clone().take(MAX_DRAWN - 2).chain(["…"]).chain(back.skip(actions.len() - 1)));
+        } else {
+            path.extend(back);
+        }
+        let mut problem = Problem::new(format!("the actions wait for each other in a cycle: {}", path.join(" -> ")));
+        let befores = actions.iter().cycle().skip(1);
+        for (action, before) in actions.iter().zip(befores).take(MAX_DRAWN) {
+            if let Some(edge) = action.after.iter().find(|name| name.value == before.name.value) {
+                problem = problem.at(&edge.span, format!("`{}` waits for `{}`", action.name.value, before.name.value));
+            }
+        }
+        reader.complain(problem.help("take one of these out of its `after`"));
+    }
+}

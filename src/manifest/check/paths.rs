@@ -1,0 +1,218 @@
+//! Paths: made absolute, and kept apart. Data that lies inside of other data would be found twice.
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use super::super::pipeline::ResourceKind;
+use super::super::problem::{Problem, quoted};
+use super::super::read::Draft;
+use super::super::tree::{At, Reader};
+
+/// Most links in a row that are followed: what Linux follows.
+const MAX_LINKS: usize = 40;
+
+/// A path of a manifest as an absolute one. `..` stays: what it means is up to the disk.
+pub(in super::super) fn absolute(folder: &Path, text: &str) -> PathBuf {
+    folder.join(text).components().collect()
+}
+
+/// Fills in the absolute paths of a draft.
+pub(in super::super) fn fill_in(folder: &Path, draft: &mut Draft) {
+    for resource in &mut draft.resources {
+        if let (Some(spec), Some(path)) = (&mut resource.spec, &resource.path) {
+            let ResourceKind::Folder(spec) = &mut spec.kind;
+            spec.path = absolute(folder, &path.value);
+        }
+    }
+    for action in &mut draft.actions {
+        if let Some(component) = &action.component {
+            action.spec.component = absolute(folder, &component.value);
+        }
+        if let Some(build) = &mut action.spec.build {
+            build.watch = action.sources.iter().map(|source| absolute(folder, &source.value)).collect();
+        }
+    }
+}
+
+/// A folder that something claims for itself.
+struct Claim<'d> {
+    name: &'d str,
+    text: &'d At<String>,
+    /// Where it really is.
+    real: PathBuf,
+}
+
+/// Looks at where the data and the pipeline's own state lie.
+pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, draft: &Draft) {
+    let mut claims = Vec::new();
+    for resource in &draft.resources {
+        let Some(text) = &resource.path else { continue };
+        let path = absolute(folder, &text.value);
+        check_folder(reader, text, &path);
+        if let Some(real) = real(&path) {
+            claims.push(Claim { name: &resource.name.value, text, real });
+        }
+    }
+    apart(reader, &claims);
+    state(reader, folder, draft, &claims);
+    for action in &draft.actions {
+        for source in &action.sources {
+            if !absolute(folder, &source.value).exists() {
+                reader.complain(
+                    Problem::new(format!("there is no file or folder {}", quoted(&source.value)))
+                        .at(&source.span, "to be watched for a build"),
+                );
+            }
+        }
+    }
+}
+
+/// A resource's folder need not be there, but nothing else may be.
+fn check_folder(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {}
+        Ok(_) => reader.complain(
+            Problem::new(format!("{} is not a folder", quoted(&text.value)))
+                .at(&text.span, "something else")
+                .help("a resource of this kind is a folder of files"),
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if path.symlink_metadata().is_ok() {
+                reader.complain(
+                    Problem::new(format!("{} is a link that leads nowhere", quoted(&text.value)))
+                        .at(&text.span, "here"),
+                );
+            }
+        }
+        Err(error) => reader.complain(
+            Problem::new(format!("the folder {} can not be used: {error}", quoted(&text.value))).at(&text.span, "here"),
+        ),
+    }
+}
+
+/// No resource lies in another.
+fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
+    // Sorted by path, whatever lies inside of a folder follows it directly: the one that it lies in is found among those still open.
+    let mut sorted: Vec<&Claim<'_>> = claims.iter().collect();
+    sorted.sort_by(|a, b| (&a.real, a.text.span.start).cmp(&(&b.real, b.text.span.start)));
+    let mut open: Vec<&Claim<'_>> = Vec::new();
+    for claim in sorted {
+        while open.last().is_some_and(|outer| !claim.real.starts_with(&outer.real)) {
+            open.pop();
+        }
+        if let Some(outer) = open.last() {
+            let message = if outer.real == claim.real {
+                format!("the resources `{}` and `{}` are the same folder", outer.name, claim.name)
+            } else {
+                format!("the resource `{}` lies inside the resource `{}`", claim.name, outer.name)
+            };
+            reader.complain(
+                Problem::new(message)
+                    .at(&claim.text.span, format!("`{}`", claim.name))
+                    .at(&outer.text.span, format!("`{}`", outer.name))
+                    .help("give each resource a folder of its own; links count as what they lead to"),
+            );
+        }
+        open.push(claim);
+    }
+}
+
+/// The pipeline's state lies outside of its data, and its data outside of its state.
+fn state(reader: &mut Reader<'_>, folder: &Path, draft: &Draft, claims: &[Claim<'_>]) {
+    let text = &draft.top.store;
+    let path = absolute(folder, &text.value);
+    if path.is_dir() || text.value.ends_with('/') {
+        reader.complain(
+            Problem::new(format!("the metadata store {} is a folder, not a file", quoted(&text.value)))
+                .at(&text.span, "here")
+                .help("name a file, such as `path = \"state/metadata.db\"`"),
+        );
+        return;
+    }
+    let Some(state) = path.parent().and_then(real) else { return };
+    if path.parent().is_some_and(|parent| parent.exists() && !parent.is_dir()) {
+        reader.complain(
+            Problem::new(format!("the folder of the metadata store {} is a file", quoted(&text.value)))
+                .at(&text.span, "here"),
+        );
+    }
+    // Where the manifest itself lies, data may lie beside the store.
+    let shared = real(folder).is_some_and(|folder| folder.starts_with(&state));
+    for claim in claims {
+        let inside = state.starts_with(&claim.real);
+        if !inside && (shared || !claim.real.starts_with(&state)) {
+            continue;
+        }
+        let message = if inside {
+            format!("the pipeline's own state would lie inside the resource `{}`", claim.name)
+        } else {
+            format!("the resource `{}` lies inside the folder of the pipeline's own state", claim.name)
+        };
+        let mut problem = Problem::new(message).at(&claim.text.span, format!("`{}`", claim.name));
+        if !text.span.is_empty() {
+            problem = problem.at(&text.span, "the metadata store");
+        }
+        reader.complain(problem.help("keep them apart, such as the state in `state/` and the data in `data/`"));
+    }
+}
+
+/// Where an absolute path really is: links followed, also where they lead to what is not there yet. `None` when they go in circles.
+fn real(path: &Path) -> Option<PathBuf> {
+    let mut todo: Vec<OsString> = Vec::new();
+    let mut real = PathBuf::from("/");
+    push_parts(&mut todo, path);
+    let mut links = 0;
+    while let Some(part) = todo.pop() {
+        if part == ".." {
+            real.pop();
+            continue;
+        }
+        let next = real.join(&part);
+        let Ok(target) = std::fs::read_link(&next) else {
+            real = next;
+            continue;
+        };
+        links += 1;
+        if links > MAX_LINKS {
+            return None;
+        }
+        if target.is_absolute() {
+            real = PathBuf::from("/");
+        }
+        push_parts(&mut todo, &target);
+    }
+    Some(real)
+}
+
+/// Puts the parts of a path on a stack, the first on top.
+fn push_parts(todo: &mut Vec<OsString>, path: &Path) {
+    for part in path.components().rev() {
+        match part {
+            Component::Normal(name) => todo.push(name.to_owned()),
+            Component::ParentDir => todo.push("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::real;
+
+    #[test]
+    fn links_are_followed_also_to_what_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = std::fs::canonicalize(folder.path()).unwrap();
+        std::fs::create_dir(base.join("data")).unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, base.join(name)).unwrap();
+        link("data", "short");
+        link("nowhere/yet", "dangling");
+        link("data/../data/./", "winding");
+        link("circle", "circle");
+        assert_eq!(real(&base.join("short/raw")), Some(base.join("data/raw")));
+        assert_eq!(real(&base.join("dangling/raw")), Some(base.join("nowhere/yet/raw")));
+        assert_eq!(real(&base.join("winding")), Some(base.join("data")));
+        assert_eq!(real(&base.join("short/../other")), Some(base.join("other")));
+        assert_eq!(real(&base.join("circle/raw")), None);
+    }
+}

@@ -1,0 +1,390 @@
+//! A component file, seen from outside: what it is, what it asks for, who made it. Nothing is compiled or run.
+//!
+//! Imports are known by name here, long before a component is linked, so that a manifest that grants too little is refused with the lines
+//! that it lacks, not with a linker's error in the middle of a run.
+
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::Serialize;
+use wasmparser::{Encoding, KnownCustom, Parser, Payload};
+
+use super::keys::nearest;
+use super::problem::quoted;
+use crate::base::{ByteSize, Digest, bounds, escape};
+
+/// Most imports, and most exports, of a component that is looked at.
+const MAX_NAMES: usize = 10_000;
+/// Most words about who made a component that are kept.
+const MAX_MAKERS: usize = 100;
+/// The package of the contract with guests.
+const CONTRACT: &str = "anacostia:pipeline/";
+/// Its released minor version; patches are compatible.
+const CONTRACT_VERSION: &str = "0.1.";
+/// Its interfaces that every action may import.
+const FREE: [&str; 4] = ["types", "run-context", "log", "metadata"];
+/// The interface that needs a grant.
+const RESOURCES: &str = "resources";
+/// The packages of WASI 0.2 that are linked, empty.
+const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+
+/// What a component file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ComponentInfo {
+    /// Of the whole file.
+    pub digest: Digest,
+    /// Of the file, in bytes.
+    pub size: u64,
+    /// Names of what it imports, with versions, such as `anacostia:pipeline/log@0.1.0`, in its order.
+    pub imports: Vec<String>,
+    /// Names of what it exports.
+    pub exports: Vec<String>,
+    /// The languages that it says it was written in, such as `Rust`.
+    pub languages: Vec<String>,
+    /// The tools that it says it was made with, such as `wit-component 0.254.0`.
+    pub tools: Vec<String>,
+}
+
+/// What an import asks of the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// Nothing: every action may have it.
+    Nothing,
+    /// A grant.
+    Grant(Grant),
+    /// It can not be had, for the reason given.
+    Refused(String),
+}
+
+/// A capability that the manifest gives to an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grant {
+    /// To read or write resources: `reads` or `writes` names one.
+    Resources,
+}
+
+impl Grant {
+    /// The lines of a manifest that give it to `action`, with `resource` as the example.
+    #[must_use]
+    pub fn lines(self, action: &str, resource: &str) -> String {
+        match self {
+            Self::Resources => {
+                format!("[actions.{action}]\nreads = [\"{resource}\"]     # or writes = [\"{resource}\"]")
+            }
+        }
+    }
+}
+
+/// Why a file is no component.
+#[derive(Debug, thiserror::Error)]
+pub enum ComponentError {
+    /// It can not be read.
+    #[error("can not be read: {0}")]
+    Unreadable(#[from] std::io::Error),
+    /// It is a folder, a pipe, a device.
+    #[error("is not a file")]
+    NotAFile,
+    /// Nothing is in it.
+    #[error("is empty")]
+    Empty,
+    /// It is beyond the bound.
+    #[error("is larger than {}", ByteSize(bounds::MAX_COMPONENT_BYTES))]
+    TooLarge,
+    /// It is a module, not a component.
+    #[error("is a core WebAssembly module, not a component")]
+    CoreModule,
+    /// It is the text form.
+    #[error("is WebAssembly text, not a component")]
+    Text,
+    /// It is machine code.
+    #[error("is native code, not a component")]
+    Native,
+    /// It is a stand-in for a file that was not fetched.
+    #[error("is a Git LFS pointer, not the component itself")]
+    LfsPointer,
+    /// It is something else.
+    #[error("is not a WebAssembly component")]
+    Other,
+    /// It starts well, and breaks off or goes wrong.
+    #[error("is a broken component: {0}")]
+    Broken(String),
+}
+
+impl ComponentError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::CoreModule => {
+                "build for a target that makes components (Rust: `--target wasm32-wasip2`), or wrap it: `wasm-tools component new`"
+            }
+            Self::Text => "make it binary: `wasm-tools parse FILE -o FILE.wasm`",
+            Self::Native => {
+                "name the component (.wasm) itself: compiled code is cached by anacostia, and never loaded from elsewhere"
+            }
+            Self::LfsPointer => "fetch it: `git lfs pull`",
+            Self::Empty | Self::Broken(_) => "build it again",
+            Self::Unreadable(_) | Self::NotAFile | Self::TooLarge | Self::Other => return None,
+        })
+    }
+}
+
+impl ComponentInfo {
+    /// What each import asks of the manifest.
+    pub fn needs(&self) -> impl Iterator<Item = (&str, Need)> {
+        self.imports.iter().map(|import| (import.as_str(), need(import)))
+    }
+
+    /// Why it is no action; `None` if it is one.
+    #[must_use]
+    pub fn not_an_action(&self) -> Option<String> {
+        let exports = || self.exports.iter().filter_map(|name| split(name));
+        let action = |interface: &str| interface.strip_prefix(CONTRACT) == Some("action");
+        if exports().any(|(interface, version)| action(interface) && is_patch_of(version, CONTRACT_VERSION)) {
+            return None;
+        }
+        if let Some((_, version)) = exports().find(|(interface, _)| action(interface)) {
+            return Some(format!(
+                "is made for version {} of the contract, not for {CONTRACT_VERSION}x",
+                escape(version.as_bytes())
+            ));
+        }
+        if exports().any(|(interface, _)| interface == "wasi:cli/run") {
+            return Some(
+                "is a command (`wasi:cli/run`); commands as actions are not available in this version".to_owned(),
+            );
+        }
+        Some(format!("does not export `{CONTRACT}action@{CONTRACT_VERSION}0`"))
+    }
+}
+
+/// What an import of this name asks of the manifest.
+#[must_use]
+pub fn need(import: &str) -> Need {
+    let refused = |why: &str| Need::Refused(why.to_owned());
+    let Some((interface, version)) = split(import) else {
+        return refused("only versioned interfaces can be had, such as `anacostia:pipeline/log@0.1.0`");
+    };
+    if let Some(name) = interface.strip_prefix(CONTRACT) {
+        return match name {
+            _ if !is_patch_of(version, CONTRACT_VERSION) => {
+                refused("this host serves version 0.1.x of the contract: build against its `wit` folder")
+            }
+            RESOURCES => Need::Grant(Grant::Resources),
+            name if FREE.contains(&name) => Need::Nothing,
+            "database" | "hooks" => refused("it is not available in this version"),
+            name => match nearest(name, FREE.into_iter().chain([RESOURCES])) {
+                Some(near) => Need::Refused(format!("there is no such interface: did you mean `{CONTRACT}{near}`?")),
+                None => refused("there is no such interface in the contract"),
+            },
+        };
+    }
+    let Some((package, _)) = interface.strip_prefix("wasi:").and_then(|interface| interface.split_once('/')) else {
+        return refused("only `anacostia:pipeline` and WASI 0.2 can be had");
+    };
+    match package {
+        "http" | "logging" | "config" => refused("it is not available in this version"),
+        package if WASI.contains(&package) && is_patch_of(version, "0.2.") => Need::Nothing,
+        package if WASI.contains(&package) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
+        _ => refused("it is no part of WASI 0.2"),
+    }
+}
+
+/// `interface@version` in its two parts.
+fn split(name: &str) -> Option<(&str, &str)> {
+    name.split_once('@')
+}
+
+/// Whether `version` is `prefix` and a number: no release candidate, no other minor version.
+fn is_patch_of(version: &str, prefix: &str) -> bool {
+    version.strip_prefix(prefix).is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|c| c.is_ascii_digit()))
+}
+
+/// Looks at the component in a file.
+///
+/// # Errors
+/// When the file can not be read, is too large, or is no component.
+pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(ComponentError::NotAFile);
+    }
+    let file = std::fs::File::open(path)?;
+    let length = file.metadata()?.len();
+    if length > bounds::MAX_COMPONENT_BYTES {
+        return Err(ComponentError::TooLarge);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(bounds::MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes)?;
+    inspect(&bytes)
+}
+
+/// Looks at a component.
+///
+/// # Errors
+/// When the bytes are no component, or too many.
+pub fn inspect(bytes: &[u8]) -> Result<ComponentInfo, ComponentError> {
+    if bytes.len() as u64 > bounds::MAX_COMPONENT_BYTES {
+        return Err(ComponentError::TooLarge);
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(stranger(bytes));
+    }
+    let mut info = ComponentInfo {
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
+        imports: Vec::new(),
+        exports: Vec::new(),
+        languages: Vec::new(),
+        tools: Vec::new(),
+    };
+    let mut depth = 0_u32;
+    for payload in Parser::new(0).parse_all(bytes) {
+        look(&mut info, &mut depth, payload.map_err(|error| broken(&error))?)?;
+    }
+    Ok(info)
+}
+
+/// Takes one part of the file in.
+fn look(info: &mut ComponentInfo, depth: &mut u32, payload: Payload<'_>) -> Result<(), ComponentError> {
+    match payload {
+        Payload::Version { encoding: Encoding::Module, .. } if *depth == 0 => return Err(ComponentError::CoreModule),
+        Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => *depth += 1,
+        Payload::End(_) => *depth = depth.saturating_sub(1),
+        Payload::ComponentImportSection(imports) if *depth == 0 => {
+            for import in imports {
+                keep(&mut info.imports, import.map_err(|error| broken(&error))?.name.name)?;
+            }
+        }
+        Payload::ComponentExportSection(exports) if *depth == 0 => {
+            for export in exports {
+                keep(&mut info.exports, export.map_err(|error| broken(&error))?.name.name)?;
+            }
+        }
+        // The language is usually named by a module inside, the tool that wrapped it outside.
+        Payload::CustomSection(section) => {
+            if let KnownCustom::Producers(producers) = section.as_known() {
+                note_makers(info, producers);
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn keep(names: &mut Vec<String>, name: &str) -> Result<(), ComponentError> {
+    if names.len() >= MAX_NAMES {
+        return Err(ComponentError::Broken(format!("it has more than {MAX_NAMES} imports or exports")));
+    }
+    names.push(name.to_owned());
+    Ok(())
+}
+
+/// What the file says about who made it. Whatever is malformed here is left out: nothing depends on it.
+fn note_makers(info: &mut ComponentInfo, producers: wasmparser::ProducersSectionReader<'_>) {
+    for field in producers.into_iter().flatten() {
+        let list = match field.name {
+            "language" => &mut info.languages,
+            "processed-by" | "sdk" => &mut info.tools,
+            _ => continue,
+        };
+        for value in field.values.into_iter().flatten() {
+            let text = format!("{} {}", value.name, value.version);
+            let text = escape(bounds::cut(text.trim(), 200).as_bytes());
+            if list.len() < MAX_MAKERS && !list.contains(&text) {
+                list.push(text);
+            }
+        }
+    }
+}
+
+fn broken(error: &wasmparser::BinaryReaderError) -> ComponentError {
+    ComponentError::Broken(format!("{}, at byte {}", escape(error.message().as_bytes()), error.offset()))
+}
+
+/// What bytes are that do not start like WebAssembly.
+fn stranger(bytes: &[u8]) -> ComponentError {
+    let text = bytes.trim_ascii_start();
+    if bytes.is_empty() {
+        ComponentError::Empty
+    } else if bytes.starts_with(b"\x7fELF") {
+        ComponentError::Native
+    } else if bytes.starts_with(b"version https://git-lfs.github.com/") {
+        ComponentError::LfsPointer
+    } else if text.starts_with(b"(component") || text.starts_with(b"(module") || text.starts_with(b";;") {
+        ComponentError::Text
+    } else {
+        ComponentError::Other
+    }
+}
+
+/// A message about an import that can not be had.
+pub(super) fn refusal(import: &str, why: &str) -> String {
+    format!("the component imports {}: {why}", quoted(import))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ComponentError, Grant, Need, inspect, need};
+
+    fn component(text: &str) -> Vec<u8> {
+        wat::parse_str(text).unwrap()
+    }
+
+    #[test]
+    fn imports_exports_and_makers_are_read_from_outside() {
+        let mut bytes = component(
+            r#"(component
+                (import "anacostia:pipeline/log@0.1.0" (instance))
+                (import "wasi:io/poll@0.2.3" (instance))
+                (core module (@producers (language "Rust" "2024") (processed-by "rustc" "1.95.0")))
+                (component (import "hidden" (instance)))
+                (instance $i)
+                (export "anacostia:pipeline/action@0.1.0" (instance $i)))"#,
+        );
+        let info = inspect(&bytes).unwrap();
+        assert_eq!(info.imports, ["anacostia:pipeline/log@0.1.0", "wasi:io/poll@0.2.3"]);
+        assert_eq!(info.exports, ["anacostia:pipeline/action@0.1.0"]);
+        assert_eq!(info.languages, ["Rust 2024"]);
+        assert_eq!(info.tools, ["rustc 1.95.0"]);
+        assert_eq!(info.size, bytes.len() as u64);
+        assert_eq!(info.not_an_action(), None);
+        bytes.truncate(bytes.len() - 3);
+        assert!(matches!(inspect(&bytes), Err(ComponentError::Broken(_))));
+    }
+
+    #[test]
+    fn what_is_no_component_is_called_by_its_name() {
+        assert!(matches!(inspect(b""), Err(ComponentError::Empty)));
+        assert!(matches!(inspect(&component("(module)")), Err(ComponentError::CoreModule)));
+        assert!(matches!(inspect(b"\n(component)"), Err(ComponentError::Text)));
+        assert!(matches!(inspect(b"\x7fELF\x02"), Err(ComponentError::Native)));
+        assert!(matches!(inspect(b"version https://git-lfs.github.com/spec/v1"), Err(ComponentError::LfsPointer)));
+        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Broken(_))));
+        assert!(matches!(inspect(b"PK\x03\x04"), Err(ComponentError::Other)));
+    }
+
+    #[test]
+    fn imports_are_free_granted_or_refused() {
+        for free in ["anacostia:pipeline/types@0.1.0", "anacostia:pipeline/log@0.1.7", "wasi:cli/environment@0.2.0"] {
+            assert_eq!(need(free), Need::Nothing, "{free}");
+        }
+        assert_eq!(need("anacostia:pipeline/resources@0.1.0"), Need::Grant(Grant::Resources));
+        for refused in [
+            "anacostia:pipeline/log",
+            "anacostia:pipeline/log@0.2.0",
+            "anacostia:pipeline/log@0.1.0-rc",
+            "anacostia:pipeline/logs@0.1.0",
+            "anacostia:pipeline/database@0.1.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:cli/environment@0.3.0",
+            "wasi:nn/graph@0.2.0",
+            "acme:tools/thing@1.0.0",
+            "bare-function",
+        ] {
+            assert!(matches!(need(refused), Need::Refused(_)), "{refused}");
+        }
+    }
+}

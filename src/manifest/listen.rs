@@ -1,0 +1,71 @@
+//! Which addresses may be listened on. `--listen` is held to the same rules as the manifest.
+
+use std::net::SocketAddr;
+
+/// An address as `server.listen` and `--listen` take it: an IP address or `localhost`, and a port.
+#[must_use]
+pub fn parse_listen(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port: u16| SocketAddr::from(([127, 0, 0, 1], port))),
+        None => text.parse().ok(),
+    }
+}
+
+/// Why an address must not be listened on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ListenError {
+    /// Off loopback, and everyone would be let in.
+    #[error("listening on {0}, which other machines can reach, needs a token")]
+    NoToken(SocketAddr),
+    /// Off loopback, and the token would travel in the open.
+    #[error("listening on {0}, which other machines can reach, would send the token over plain HTTP")]
+    Plain(SocketAddr),
+}
+
+impl ListenError {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::NoToken(_) => {
+                "listen on 127.0.0.1, or add\n[server]\ntoken_sha256 = \"sha256:…\"   # printf %s \"$TOKEN\" | sha256sum\ninsecure = true             # plain HTTP, behind a proxy that speaks TLS"
+            }
+            Self::Plain(_) => {
+                "listen on 127.0.0.1, or add\n[server]\ninsecure = true             # plain HTTP, behind a proxy that speaks TLS"
+            }
+        }
+    }
+}
+
+/// Whether an address may be listened on, also if `--listen` gave it.
+///
+/// # Errors
+/// Off loopback without a token, or without `insecure = true`.
+pub fn check_listen(address: SocketAddr, token: bool, insecure: bool) -> Result<(), ListenError> {
+    match (address.ip().to_canonical().is_loopback(), token, insecure) {
+        (true, ..) | (false, true, true) => Ok(()),
+        (false, false, _) => Err(ListenError::NoToken(address)),
+        (false, true, false) => Err(ListenError::Plain(address)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ListenError, check_listen, parse_listen};
+
+    #[test]
+    fn off_loopback_needs_a_token_and_consent() {
+        for inside in ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"] {
+            assert_eq!(check_listen(parse_listen(inside).unwrap(), false, false), Ok(()), "{inside}");
+        }
+        for outside in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
+            let address = parse_listen(outside).unwrap();
+            assert_eq!(check_listen(address, false, true), Err(ListenError::NoToken(address)), "{outside}");
+            assert_eq!(check_listen(address, true, false), Err(ListenError::Plain(address)), "{outside}");
+            assert_eq!(check_listen(address, true, true), Ok(()), "{outside}");
+        }
+        for bad in ["", "8000", "127.0.0.1", "example.com:80", "127.0.0.1:99999", "localhost:"] {
+            assert_eq!(parse_listen(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `[actions.NAME]`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::expand::is_variable;
+use super::super::keys;
+use super::super::pipeline::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen, SecretSource};
+use super::super::problem::{Problem, quoted};
+use super::super::tree::{At, Reader, Table};
+use super::{ActionDraft, inner, params, refuse_twice};
+use crate::base::{Digest, escape};
+
+const DAY: Duration = Duration::from_hours(24);
+const RUN_WHEN: [(&str, RunWhen); 3] =
+    [("all_succeeded", RunWhen::AllSucceeded), ("all_done", RunWhen::AllDone), ("any_failed", RunWhen::AnyFailed)];
+
+pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ActionDraft {
+    reader.check_keys(table, &keys::ACTION);
+    let component = component(reader, table);
+    let digest = digest(reader, table);
+    let (build, sources) = build(reader, table);
+    let [after, reads, writes] = ["after", "reads", "writes"].map(|key| {
+        let names = reader.strings(table, key, "[\"raw\"]");
+        refuse_twice(reader, key, &names);
+        names
+    });
+    let retrigger = reader.boolean(table, "retrigger");
+    let run_when = reader.choice(table, "run_when", &RUN_WHEN, &[]);
+    let env = env(reader, table);
+    let secrets = secrets(reader, table, &env);
+    let plain = |names: &[At<String>]| names.iter().map(|name| name.value.clone()).collect();
+    let spec = ActionSpec {
+        name: name.value.clone(),
+        component: PathBuf::new(),
+        digest: digest.as_ref().map(|digest| digest.value),
+        build,
+        after: plain(&after),
+        reads: plain(&reads),
+        writes: plain(&writes),
+        retrigger: retrigger.as_ref().is_some_and(|retrigger| retrigger.value),
+        params: params::read(reader, table),
+        env: env.into_iter().map(|(key, value)| (key, value.value)).collect(),
+        secrets,
+        limits: limits(reader, table),
+        retry: retry(reader, table),
+        run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
+    };
+    ActionDraft { name, spec, component, digest, sources, after, reads, writes, retrigger, run_when }
+}
+
+fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
+    let text = reader.required_string(table, "component", "\"train.wasm\"")?;
+    let text = super::path(reader, Some(text))?;
+    if let Some((scheme, _)) = text.value.split_once("://") {
+        reader.complain(
+            Problem::new(format!(
+                "a component from {} is not available in this version",
+                quoted(&format!("{scheme}://"))
+            ))
+            .at(&text.span, "comes later")
+            .help("name a file, such as `component = \"train.wasm\"`"),
+        );
+        return None;
+    }
+    Some(text)
+}
+
+fn digest(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<Digest>> {
+    let text = reader.string(table, "digest", "\"sha256:…\"")?;
+    match text.value.parse() {
+        Ok(value) => Some(At { value, span: text.span }),
+        Err(error) => {
+            let error: crate::base::DigestError = error;
+            reader.complain(
+                Problem::new(escape(error.to_string().as_bytes()))
+                    .at(&text.span, "here")
+                    .help("`anacostia component inspect FILE` shows the digest of a component"),
+            );
+            None
+        }
+    }
+}
+
+fn build(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<Build>, Vec<At<String>>) {
+    let Some(table) = inner(reader, table, "build", &keys::BUILD, "{ command = \"./build.sh\" }") else {
+        return (None, Vec::new());
+    };
+    let command = reader.required_string(&table, "command", "\"./build.sh\"");
+    if let Some(command) = command.as_ref().filter(|command| command.value.trim().is_empty()) {
+        reader.complain(Problem::new("this command is empty").at(&command.span, "here"));
+    }
+    let items = reader.strings(&table, "watch", "[\"src\"]");
+    refuse_twice(reader, "watch", &items);
+    let sources = items.into_iter().filter_map(|item| super::path(reader, Some(item))).collect();
+    (command.map(|command| Build { command: command.value, watch: Vec::new() }), sources)
+}
+
+/// The strings of a table whose keys name variables.
+fn variables(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, example: &str) -> Vec<(At<String>, At<String>)> {
+    let Some(value) = table.get(key) else { return Vec::new() };
+    let name = format!("`{key}` of {}", table.name);
+    let Some(inside) = reader.open_table(name, table.key_span(key), value, &format!("`{key} = {example}`")) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    for (name, value) in inside.in_order() {
+        if !is_variable(name.value) {
+            reader.complain(
+                Problem::new(format!("{} is no name of an environment variable", quoted(name.value)))
+                    .at(&name.span, "here")
+                    .help("names are made of letters, digits and `_`, and do not start with a digit"),
+            );
+        }
+        if let Some(value) = reader.string_value(&quoted(name.value), value, example) {
+            found.push((At { value: name.value.to_owned(), span: name.span }, value));
+        }
+    }
+    found
+}
+
+fn env(reader: &mut Reader<'_>, table: &Table<'_>) -> BTreeMap<String, At<String>> {
+    let found = variables(reader, table, "env", "{ MODE = \"prod\" }");
+    found.into_iter().map(|(name, value)| (name.value, At { value: value.value, span: name.span })).collect()
+}
+
+fn secrets(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    env: &BTreeMap<String, At<String>>,
+) -> BTreeMap<String, SecretSource> {
+    let mut secrets = BTreeMap::new();
+    for (name, source) in variables(reader, table, "secrets", "{ TOKEN = \"env:API_TOKEN\" }") {
+        if let Some(other) = env.get(&name.value) {
+            reader.complain(
+                Problem::new(format!("{} is both in `env` and in `secrets`", quoted(&name.value)))
+                    .at(&name.span, "a secret")
+                    .at(&other.span, "and plain")
+                    .help("keep one of them"),
+            );
+        }
+        // The text is not repeated in a message: someone may have put the secret itself there.
+        match source.value.strip_prefix("env:").filter(|variable| is_variable(variable)) {
+            Some(variable) => {
+                secrets.insert(name.value, SecretSource::Env(variable.to_owned()));
+                reader.check_secret(variable, &source.span);
+            }
+            None => reader.complain(
+                Problem::new(format!("the secret {} does not say where its value is", quoted(&name.value)))
+                    .at(&source.span, "here")
+                    .help("name a variable of the host's environment, such as \"env:API_TOKEN\"; a value never stands in a manifest"),
+            ),
+        }
+    }
+    secrets
+}
+
+fn limits(reader: &mut Reader<'_>, table: &Table<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let example = "{ memory = \"256MiB\", cpu = \"60s\" }";
+    let Some(table) = inner(reader, table, "limits", &keys::LIMITS, example) else { return limits };
+    let (instant, month) = (Duration::from_millis(1), 30 * DAY);
+    if let Some(memory) = reader.size(&table, "memory", 1 << 20..=4 << 30, "256MiB") {
+        limits.memory_bytes = memory.value;
+    }
+    if let Some(cpu) = reader.duration(&table, "cpu", instant..=month, "60s") {
+        limits.cpu = cpu.value;
+    }
+    if let Some(wall) = reader.duration(&table, "wall", instant..=month, "10m") {
+        limits.wall = wall.value;
+    }
+    if let Some(output) = reader.size(&table, "output", 1..=1 << 50, "1GiB") {
+        limits.output_bytes = output.value;
+    }
+    if let Some(log) = reader.size(&table, "log", 1 << 10..=1 << 30, "16MiB") {
+        limits.log_bytes = log.value;
+    }
+    if let Some(handles) = reader.integer(&table, "handles", 1..=10_000, 256) {
+        limits.handles = u32::try_from(handles.value).unwrap_or(limits.handles);
+    }
+    if let Some(names) = reader.integer(&table, "metric_names", 1..=1_000, 1_000) {
+        limits.metric_names = u32::try_from(names.value).unwrap_or(limits.metric_names);
+    }
+    limits
+}
+
+fn retry(reader: &mut Reader<'_>, table: &Table<'_>) -> Retry {
+    let mut retry = Retry::default();
+    let Some(table) = inner(reader, table, "retry", &keys::RETRY, "{ max_attempts = 3 }") else { return retry };
+    if let Some(attempts) = reader.integer(&table, "max_attempts", 1..=100, 3) {
+        retry.max_attempts = u32::try_from(attempts.value).unwrap_or(1);
+    }
+    let bounds = Duration::from_millis(1)..=DAY;
+    let first = reader.duration(&table, "backoff", bounds.clone(), "1s");
+    let max = reader.duration(&table, "max_backoff", bounds, "1m");
+    let Backoff { first: usual_first, max: usual_max } = Backoff::default();
+    if let (Some(first), Some(max)) = (&first, &max)
+        && max.value < first.value
+    {
+        reader.complain(
+            Problem::new("`max_backoff` is shorter than `backoff`")
+                .at(&max.span, "at most")
+                .at(&first.span, "to begin with"),
+        );
+    }
+    // Where only one of the two is given, the other gives way.
+    retry.backoff = match (first.map(|span| span.value), max.map(|span| span.value)) {
+        (Some(first), Some(max)) => Backoff { first, max },
+        (Some(first), None) => Backoff { first, max: usual_max.max(first) },
+        (None, Some(max)) => Backoff { first: usual_first.min(max), max },
+        (None, None) => Backoff::default(),
+    };
+    retry
+}

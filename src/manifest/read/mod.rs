@@ -1,0 +1,164 @@
+//! From the tree of a TOML text to a draft: every value read and looked at for itself.
+//!
+//! What values mean to each other (names, edges, files) is looked at afterwards, by [`check`](super::check), on a draft that still
+//! knows where everything stands, and that exists even if much of it is wrong.
+
+mod action;
+mod params;
+mod resource;
+mod top;
+
+use toml::de::DeTable;
+
+use super::keys::{self, Keys};
+use super::pipeline::{ActionSpec, ResourceSpec, RunWhen};
+use super::problem::{Problem, quoted};
+use super::tree::{At, Reader, Table};
+use crate::base::{Digest, bounds, check_name};
+use top::Top;
+
+/// Most resources, and most actions, of a pipeline.
+pub(super) const MAX_NODES: usize = 1_000;
+
+/// A manifest that has been read, with the places of what is looked at again.
+pub(super) struct Draft {
+    pub(super) top: Top,
+    pub(super) resources: Vec<ResourceDraft>,
+    pub(super) actions: Vec<ActionDraft>,
+}
+
+/// A resource that has been read.
+pub(super) struct ResourceDraft {
+    pub(super) name: At<String>,
+    /// `None` if its kind is not known: then nothing else about it is.
+    pub(super) spec: Option<ResourceSpec>,
+    /// `path` as it was written.
+    pub(super) path: Option<At<String>>,
+}
+
+/// An action that has been read.
+pub(super) struct ActionDraft {
+    pub(super) name: At<String>,
+    pub(super) spec: ActionSpec,
+    /// `component` as it was written.
+    pub(super) component: Option<At<String>>,
+    pub(super) digest: Option<At<Digest>>,
+    /// `build.watch` as it was written.
+    pub(super) sources: Vec<At<String>>,
+    pub(super) after: Vec<At<String>>,
+    pub(super) reads: Vec<At<String>>,
+    pub(super) writes: Vec<At<String>>,
+    pub(super) retrigger: Option<At<bool>>,
+    pub(super) run_when: Option<At<RunWhen>>,
+}
+
+/// Reads a manifest.
+pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
+    let root = Table::root(tree);
+    reader.check_keys(&root, &keys::ROOT);
+    if root.in_order().iter().any(|(key, value)| !keys::ROOT.known.contains(&key.value) && value.get_ref().is_table()) {
+        reader.mark_incomplete();
+    }
+    let top = top::read(reader, &root);
+    let resources = nodes(reader, &root, "resources", "[resources.raw]", resource::read);
+    let actions = nodes(reader, &root, "actions", "[actions.train]", action::read);
+    let draft = Draft { top, resources, actions };
+    check_params(reader, &draft);
+    draft
+}
+
+/// Reads each table in `[resources]` or `[actions]`.
+fn nodes<T>(
+    reader: &mut Reader<'_>,
+    root: &Table<'_>,
+    key: &str,
+    example: &str,
+    read: impl Fn(&mut Reader<'_>, At<String>, &Table<'_>) -> T,
+) -> Vec<T> {
+    let Some(value) = root.get(key) else { return Vec::new() };
+    let Some(tables) = reader.open_table(format!("[{key}]"), root.key_span(key), value, &format!("`{example}`")) else {
+        reader.mark_incomplete();
+        return Vec::new();
+    };
+    let mut entries = tables.in_order();
+    if let Some((first, _)) = entries.get(MAX_NODES) {
+        reader.complain(
+            Problem::new(format!("there are {} {key}, at most {MAX_NODES} are possible", entries.len()))
+                .at(&first.span, "the first too many"),
+        );
+        entries.truncate(MAX_NODES);
+        reader.mark_incomplete();
+    }
+    let mut nodes = Vec::with_capacity(entries.len());
+    for (name, value) in entries {
+        if let Err(error) = check_name(name.value) {
+            reader.complain(
+                Problem::new(format!("{} can not name one of the {key}", quoted(name.value)))
+                    .at(&name.span, "this name")
+                    .help(error.to_string()),
+            );
+        }
+        let title = format!("[{key}.{}]", quoted(name.value).trim_matches('`'));
+        match reader.open_table(title, name.span.clone(), value, &format!("`{example}`")) {
+            Some(table) => nodes.push(read(reader, At { value: name.value.to_owned(), span: name.span }, &table)),
+            None => reader.mark_incomplete(),
+        }
+    }
+    nodes
+}
+
+/// The params of each action, laid over those of the pipeline, must fit into what an action may be handed.
+fn check_params(reader: &mut Reader<'_>, draft: &Draft) {
+    let size = |params: &serde_json::Map<_, _>| serde_json::to_vec(params).map_or(0, |json| json.len());
+    let shared = size(&draft.top.params);
+    for action in &draft.actions {
+        let own = size(&action.spec.params);
+        if shared.saturating_add(own) > bounds::MAX_PARAMS_BYTES {
+            let most = crate::base::ByteSize(bounds::MAX_PARAMS_BYTES as u64);
+            reader.complain(
+                Problem::new(format!("the params of `{}` are larger than {most} as JSON", action.name.value))
+                    .at(&action.name.span, "with those of the pipeline")
+                    .help("put large values into a file in a resource"),
+            );
+        }
+    }
+}
+
+/// A table inside of another, whose keys are known: `trigger`, `limits`, `retry`, `build`.
+fn inner<'t>(reader: &mut Reader<'_>, parent: &Table<'t>, key: &str, keys: &Keys, example: &str) -> Option<Table<'t>> {
+    reader.table(parent, key, format!("`{key}` of {}", parent.name), keys, &format!("`{key} = {example}`"))
+}
+
+/// Refuses what is named twice in a list.
+fn refuse_twice(reader: &mut Reader<'_>, key: &str, items: &[At<String>]) {
+    let mut seen = std::collections::BTreeMap::new();
+    for item in items {
+        if let Some(first) = seen.insert(item.value.as_str(), item) {
+            reader.complain(
+                Problem::new(format!("{} stands twice in `{key}`", quoted(&item.value)))
+                    .at(&item.span, "again")
+                    .at(&first.span, "first"),
+            );
+        }
+    }
+}
+
+/// A path as written, unless nobody can mean it.
+fn path(reader: &mut Reader<'_>, text: Option<At<String>>) -> Option<At<String>> {
+    let text = text?;
+    if text.value.trim().is_empty() {
+        reader.complain(
+            Problem::new("this path is empty").at(&text.span, "here").help("paths start at the manifest's folder"),
+        );
+        return None;
+    }
+    if text.value == "~" || text.value.starts_with("~/") {
+        reader.complain(
+            Problem::new("`~` does not stand for your home folder here")
+                .at(&text.span, "here")
+                .help(format!("write `${{HOME}}{}`", quoted(text.value.trim_start_matches('~')).trim_matches('`'))),
+        );
+        return None;
+    }
+    Some(text)
+}

@@ -1,0 +1,118 @@
+//! `[resources.NAME]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::super::keys;
+use super::super::pipeline::{FolderSpec, ResourceKind, ResourceSpec, Trigger};
+use super::super::problem::{Problem, quoted};
+use super::super::tree::{At, Reader, Table};
+use super::{ResourceDraft, inner, refuse_twice};
+
+/// `settle` if nothing is said.
+const DEFAULT_SETTLE: Duration = Duration::from_secs(2);
+/// `rescan` if nothing is said: rare enough that 100,000 files cost nothing to speak of.
+const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
+const DAY: Duration = Duration::from_hours(24);
+
+pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
+    if table.get("kind").is_none() {
+        reader.missing(table, "kind", "`kind = \"folder\"`");
+    } else if reader.choice(table, "kind", &[("folder", ())], &["s3", "http", "sql"]).is_none() {
+        // Which keys it may have is not known then, and each complaint about one would be a guess.
+        return ResourceDraft { name, spec: None, path: None };
+    }
+    reader.check_keys(table, &keys::FOLDER);
+    let path = reader.required_string(table, "path", "\"data/raw\"");
+    let path = super::path(reader, path);
+    let include = globs(reader, table, "include");
+    let exclude = globs(reader, table, "exclude");
+    let least = Duration::from_millis(100);
+    let settle = reader.duration(table, "settle", least..=Duration::from_hours(1), "2s");
+    let rescan = reader.duration(table, "rescan", Duration::from_secs(1)..=DAY, "10m");
+    let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
+    let trigger = trigger(reader, table);
+    if !watch && table.get("watch").is_none_or(|value| value.get_ref().is_bool()) {
+        unwatched(reader, table);
+    }
+    let folder = FolderSpec {
+        path: PathBuf::new(),
+        include,
+        exclude,
+        settle: settle.map_or(DEFAULT_SETTLE, |span| span.value),
+        rescan: rescan.map_or(DEFAULT_RESCAN, |span| span.value),
+    };
+    let spec = ResourceSpec { name: name.value.clone(), kind: ResourceKind::Folder(folder), watch, trigger };
+    ResourceDraft { name, spec: Some(spec), path }
+}
+
+/// A trigger on what is not watched would never do anything.
+fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
+    if table.get("trigger").is_some() {
+        reader.complain(
+            Problem::new(format!("{} has a trigger, and is not watched", table.name))
+                .at(&table.key_span("trigger"), "would never fire")
+                .help("add `watch = true`, or remove the trigger"),
+        );
+    }
+}
+
+fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
+    let mut trigger = Trigger::default();
+    let Some(table) = inner(reader, table, "trigger", &keys::TRIGGER, "{ min_artifacts = 1 }") else { return trigger };
+    let many = 1..=1_000_000_000;
+    let min = reader.integer(&table, "min_artifacts", many.clone(), 1);
+    let max = reader.integer(&table, "max_artifacts", many, 100);
+    if let (Some(max), least) = (&max, min.as_ref().map_or(1, |min| min.value))
+        && max.value < least
+    {
+        let mut problem = Problem::new("`max_artifacts` is less than `min_artifacts`").at(&max.span, "at most so many");
+        if let Some(min) = &min {
+            problem = problem.at(&min.span, "at least so many");
+        }
+        reader.complain(problem);
+    }
+    let bytes = reader.size(&table, "min_bytes", 0..=1 << 50, "64MiB");
+    let quiet = reader.duration(&table, "quiet_for", Duration::ZERO..=30 * DAY, "10s");
+    let wait = reader.duration(&table, "max_wait", Duration::from_millis(1)..=30 * DAY, "10m");
+    if let (Some(quiet), Some(wait)) = (&quiet, &wait)
+        && wait.value < quiet.value
+    {
+        reader.complain(
+            Problem::new("`max_wait` is shorter than `quiet_for`, which would never be waited for")
+                .at(&wait.span, "over before")
+                .at(&quiet.span, "this"),
+        );
+    }
+    trigger.min_artifacts = min.map_or(trigger.min_artifacts, |min| min.value);
+    trigger.max_artifacts = max.map(|max| max.value);
+    trigger.min_bytes = bytes.map_or(0, |bytes| bytes.value);
+    trigger.quiet_for = quiet.map_or(Duration::ZERO, |quiet| quiet.value);
+    trigger.max_wait = wait.map(|wait| wait.value);
+    trigger
+}
+
+/// Globs of paths inside the resource.
+fn globs(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) -> Vec<String> {
+    let items = reader.strings(table, key, "[\"*.csv\"]");
+    refuse_twice(reader, key, &items);
+    for item in &items {
+        let wrong = if item.value.is_empty() {
+            Some("it is empty".to_owned())
+        } else if item.value.starts_with('/') {
+            Some("paths in a resource never start with `/`".to_owned())
+        } else if item.value.split('/').any(|part| part == ".." || part == ".") {
+            Some("paths in a resource have no `.` or `..` in them".to_owned())
+        } else {
+            globset::Glob::new(&item.value).err().map(|error| error.kind().to_string())
+        };
+        if let Some(wrong) = wrong {
+            reader.complain(
+                Problem::new(format!("{} matches no path: {wrong}", quoted(&item.value)))
+                    .at(&item.span, "this glob")
+                    .help("such as `*.csv`, `2026-*/**` or `*.{jpg,png}`"),
+            );
+        }
+    }
+    items.into_iter().map(|item| item.value).collect()
+}

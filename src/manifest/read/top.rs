@@ -1,0 +1,153 @@
+//! `manifest_version`, `[pipeline]`, `[server]` and `[metadata_store]`.
+
+use std::net::SocketAddr;
+
+use toml::de::DeValue;
+
+use super::super::keys;
+use super::super::listen::{check_listen, parse_listen};
+use super::super::pipeline::Join;
+use super::super::problem::{Problem, quoted};
+use super::super::tree::{At, Reader, Table};
+use super::params;
+use crate::base::{Digest, check_name};
+
+/// The version of the format that is read here.
+const MANIFEST_VERSION: &str = "1";
+/// Where the metadata store lies if nothing is said.
+const DEFAULT_STORE: &str = "state/metadata.db";
+
+/// What stands above resources and actions, defaults filled in.
+pub(in super::super) struct Top {
+    pub(in super::super) name: String,
+    pub(in super::super) join: At<Join>,
+    pub(in super::super) max_concurrent_runs: u32,
+    pub(in super::super) params: serde_json::Map<String, serde_json::Value>,
+    pub(in super::super) listen: SocketAddr,
+    pub(in super::super) insecure: bool,
+    pub(in super::super) token: Option<Digest>,
+    /// `metadata_store.path` as it was written.
+    pub(in super::super) store: At<String>,
+    pub(in super::super) full_durability: bool,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
+    version(reader, root);
+    let mut top = Top {
+        name: String::new(),
+        join: At { value: Join::All, span: 0..0 },
+        max_concurrent_runs: 1,
+        params: serde_json::Map::new(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+        insecure: false,
+        token: None,
+        store: At { value: DEFAULT_STORE.to_owned(), span: 0..0 },
+        full_durability: false,
+    };
+    pipeline(reader, root, &mut top);
+    server(reader, root, &mut top);
+    store(reader, root, &mut top);
+    top
+}
+
+fn version(reader: &mut Reader<'_>, root: &Table<'_>) {
+    let help = format!("this version of anacostia reads `manifest_version = {MANIFEST_VERSION}`");
+    let problem = match root.get("manifest_version").map(|value| (value.get_ref(), value.span())) {
+        Some((DeValue::Integer(number), _)) if number.as_str() == MANIFEST_VERSION => return,
+        Some((DeValue::Integer(number), span)) => {
+            Problem::new(format!("manifest version {number} is not known")).at(&span, "not known").help(help)
+        }
+        Some((_, span)) => Problem::new("`manifest_version` must be a whole number").at(&span, "here").help(help),
+        None => Problem::new("`manifest_version` is missing")
+            .at(&(0..0), "before everything else")
+            .help(format!("add `manifest_version = {MANIFEST_VERSION}` as the first line")),
+    };
+    reader.complain(problem);
+}
+
+fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
+    if root.get("pipeline").is_none() {
+        let help = "add\n[pipeline]\nname = \"my-pipeline\"";
+        reader.complain(Problem::new("the table `[pipeline]` is missing").at(&root.at, "").help(help));
+    }
+    let Some(table) = reader.table(root, "pipeline", "[pipeline]", &keys::PIPELINE, "`[pipeline]`") else { return };
+    if let Some(name) = reader.required_string(&table, "name", "\"my-pipeline\"") {
+        if let Err(error) = check_name(&name.value) {
+            reader.complain(
+                Problem::new(format!("{} can not name a pipeline", quoted(&name.value)))
+                    .at(&name.span, "this name")
+                    .help(error.to_string()),
+            );
+        }
+        top.name = name.value;
+    }
+    if let Some(join) = reader.choice(&table, "join", &[("all", Join::All), ("any", Join::Any)], &[]) {
+        top.join = join;
+    }
+    if let Some(runs) = reader.integer(&table, "max_concurrent_runs", 1..=1_000, 1) {
+        top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
+    }
+    top.params = params::read(reader, &table);
+}
+
+fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
+    let Some(table) = reader.table(root, "server", "[server]", &keys::SERVER, "`[server]`") else { return };
+    let insecure = reader.boolean(&table, "insecure");
+    top.insecure = insecure.is_some_and(|insecure| insecure.value);
+    let token = reader.string(&table, "token_sha256", "\"sha256:…\"");
+    top.token = token.as_ref().and_then(|token| digest_of_token(reader, token));
+    let Some(listen) = reader.string(&table, "listen", "\"127.0.0.1:8000\"") else { return };
+    let Some(address) = parse_listen(&listen.value) else {
+        reader.complain(
+            Problem::new(format!("{} is no address to listen on", quoted(&listen.value)))
+                .at(&listen.span, "here")
+                .help("write an IP address and a port, such as `listen = \"127.0.0.1:8000\"`"),
+        );
+        return;
+    };
+    top.listen = address;
+    if let Err(why) = check_listen(address, token.is_some(), top.insecure) {
+        reader.complain(Problem::new(why.to_string()).at(&listen.span, "not loopback").help(why.advice()));
+    }
+}
+
+/// The digest of the bearer token. The text is not repeated in a message: someone may have put the token itself there.
+fn digest_of_token(reader: &mut Reader<'_>, text: &At<String>) -> Option<Digest> {
+    let digest: Option<Digest> = text.value.parse().ok();
+    if digest.is_some_and(|digest| digest == Digest::of(b"") || digest == Digest::of(b"\n")) {
+        reader.complain(
+            Problem::new("`token_sha256` is the digest of an empty token")
+                .at(&text.span, "here")
+                .help("the variable that held the token was not set"),
+        );
+    } else if digest.is_none() {
+        reader.complain(
+            Problem::new("`token_sha256` is no digest: it must be `sha256:` and 64 hexadecimal digits")
+                .at(&text.span, "here")
+                .help("the digest of a token: printf %s \"$TOKEN\" | sha256sum"),
+        );
+    }
+    digest
+}
+
+fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
+    if root.get("metadata_store").is_some() {
+        top.store.span = root.key_span("metadata_store");
+    }
+    let example = "`[metadata_store]`";
+    let Some(value) = root.get("metadata_store") else { return };
+    let Some(table) = reader.open_table("[metadata_store]", root.key_span("metadata_store"), value, example) else {
+        return;
+    };
+    let kind = reader.choice(&table, "kind", &[("sqlite", ())], &["postgres", "redis"]);
+    if kind.is_none() && table.get("kind").is_some() {
+        return;
+    }
+    reader.check_keys(&table, &keys::STORE);
+    let path = reader.string(&table, "path", "\"state/metadata.db\"");
+    if let Some(path) = super::path(reader, path) {
+        top.store = path;
+    }
+    let words = [("normal", false), ("full", true)];
+    top.full_durability = reader.choice(&table, "durability", &words, &[]).is_some_and(|full| full.value);
+}

@@ -1,0 +1,391 @@
+//! Typed access to the tree of a TOML text, where each wrong value is a problem with a place.
+//!
+//! By hand instead of through `serde`, which stops at the first error and knows no place for a missing key. Every getter returns
+//! `None` both for an absent key and for one that it has complained about: whoever reads on with a default can, because a pipeline
+//! is only handed out when nobody has complained.
+
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::expand::{self, Env, ExpandError};
+use super::keys::{Keys, nearest};
+use super::problem::{Problem, listed, quoted};
+use crate::base::{ByteSize, TimeSpan, escape};
+
+/// Most problems that are kept, of which the first in the text are shown.
+const MAX_KEPT: usize = 1_000;
+
+/// A value and its place in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+/// A table whose keys have been looked at.
+#[derive(Debug, Clone)]
+pub(super) struct Table<'t> {
+    /// What it is called in messages: `[actions.train]`, or `trigger` of …
+    pub(super) name: String,
+    /// Where it begins: the key that it is the value of.
+    pub(super) at: Range<usize>,
+    entries: &'t DeTable<'t>,
+}
+
+impl<'t> Table<'t> {
+    /// The whole of a text.
+    pub(super) fn root(entries: &'t DeTable<'t>) -> Self {
+        Self { name: "the manifest".to_owned(), at: 0..0, entries }
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&'t Spanned<DeValue<'t>>> {
+        self.entries.get(key)
+    }
+
+    /// Where the key stands.
+    pub(super) fn key_span(&self, key: &str) -> Range<usize> {
+        self.entries.get_key_value(key).map_or_else(|| self.at.clone(), |(key, _)| key.span())
+    }
+
+    /// The entries in the order of the text.
+    pub(super) fn in_order(&self) -> Vec<(At<&'t str>, &'t Spanned<DeValue<'t>>)> {
+        let mut entries: Vec<_> = self
+            .entries
+            .iter()
+            .map(|(key, value)| (At { value: key.get_ref().as_ref(), span: key.span() }, value))
+            .collect();
+        entries.sort_by_key(|(key, _)| key.span.start);
+        entries
+    }
+}
+
+/// Reads values, and collects what is wrong.
+pub(super) struct Reader<'a> {
+    text: &'a str,
+    env: Env<'a>,
+    secrets_needed: bool,
+    incomplete: bool,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    /// Of this text, with these variables; without `secrets_needed`, those of secrets need not be set.
+    pub(super) fn new(text: &'a str, env: Env<'a>, secrets_needed: bool) -> Self {
+        Self { text, env, secrets_needed, incomplete: false, problems: Vec::new() }
+    }
+
+    /// Something is wrong. Beyond [`MAX_KEPT`] it is not kept: a generated manifest can be wrong in a million places.
+    pub(super) fn complain(&mut self, problem: Problem) {
+        if !self.is_full() {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Whether so much is wrong that looking further is of no use.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.len() >= MAX_KEPT
+    }
+
+    /// Names or nodes could not be read: from now on, that something is not there means nothing.
+    pub(super) fn mark_incomplete(&mut self) {
+        self.incomplete = true;
+    }
+
+    /// Whether names or nodes are missing that may have been meant. A complaint about what is not there would then be noise.
+    pub(super) fn is_incomplete(&self) -> bool {
+        self.incomplete
+    }
+
+    /// All that is wrong.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// A secret is taken from `variable`, which must be set if the pipeline is about to run.
+    pub(super) fn check_secret(&mut self, variable: &str, span: &Range<usize>) {
+        if self.secrets_needed && (self.env)(variable).is_none() {
+            self.complain(
+                Problem::new(format!("the environment variable `{variable}`, a secret, is not set"))
+                    .at(span, "asked for here")
+                    .help("set it before you start anacostia"),
+            );
+        }
+    }
+
+    /// A value that is a table, whatever its keys.
+    pub(super) fn open_table<'t>(
+        &mut self,
+        name: impl Into<String>,
+        at: Range<usize>,
+        value: &'t Spanned<DeValue<'t>>,
+        example: &str,
+    ) -> Option<Table<'t>> {
+        let name = name.into();
+        match value.get_ref() {
+            DeValue::Table(entries) => Some(Table { name, at, entries }),
+            DeValue::Array(_) if self.text.get(value.span()).is_some_and(|text| text.starts_with("[[")) => {
+                self.complain(
+                    Problem::new(format!("{name} must be one table, not a list of tables"))
+                        .at(&value.span(), "two brackets make a list")
+                        .help(format!("write {example}")),
+                );
+                None
+            }
+            other => {
+                self.wrong_type(&name, "a table", other, &value.span(), example);
+                None
+            }
+        }
+    }
+
+    /// The table under `key`, whose keys must be known. The table is called `name`.
+    pub(super) fn table<'t>(
+        &mut self,
+        parent: &Table<'t>,
+        key: &str,
+        name: impl Into<String>,
+        keys: &Keys,
+        example: &str,
+    ) -> Option<Table<'t>> {
+        let value = parent.get(key)?;
+        let table = self.open_table(name, parent.key_span(key), value, example)?;
+        self.check_keys(&table, keys);
+        Some(table)
+    }
+
+    /// Refuses keys that are not known, and those that come later.
+    pub(super) fn check_keys(&mut self, table: &Table<'_>, keys: &Keys) {
+        for (key, _) in table.in_order() {
+            if keys.known.contains(&key.value) {
+                continue;
+            }
+            let problem = if keys.later.contains(&key.value) {
+                Problem::new(format!("{} in {} is not available in this version", quoted(key.value), table.name))
+                    .at(&key.span, "comes later")
+                    .help("remove it for now")
+            } else {
+                Problem::new(format!("unknown key {} in {}", quoted(key.value), table.name))
+                    .at(&key.span, "not known")
+                    .help(keys.advice(key.value))
+            };
+            self.complain(problem);
+        }
+    }
+
+    /// `key` is needed.
+    pub(super) fn missing(&mut self, table: &Table<'_>, key: &str, example: &str) {
+        self.complain(
+            Problem::new(format!("`{key}` is missing in {}", table.name))
+                .at(&table.at, "here")
+                .help(format!("add {example}")),
+        );
+    }
+
+    /// A string, expanded.
+    pub(super) fn string(&mut self, table: &Table<'_>, key: &str, example: &str) -> Option<At<String>> {
+        let value = table.get(key)?;
+        self.string_value(&format!("`{key}`"), value, &format!("{key} = {example}"))
+    }
+
+    /// A string that must be there.
+    pub(super) fn required_string(&mut self, table: &Table<'_>, key: &str, example: &str) -> Option<At<String>> {
+        if table.get(key).is_none() {
+            self.missing(table, key, &format!("`{key} = {example}`"));
+        }
+        self.string(table, key, example)
+    }
+
+    pub(super) fn string_value(
+        &mut self,
+        what: &str,
+        value: &Spanned<DeValue<'_>>,
+        example: &str,
+    ) -> Option<At<String>> {
+        let span = value.span();
+        let DeValue::String(text) = value.get_ref() else {
+            self.wrong_type(what, "a string", value.get_ref(), &span, &format!("`{example}`"));
+            return None;
+        };
+        let problem = match expand::expand(text, self.env) {
+            Ok(value) if value.contains('\0') => {
+                Problem::new(format!("{what} holds a zero character")).at(&span, "here")
+            }
+            Ok(value) => return Some(At { value, span }),
+            Err(ExpandError::Missing(name)) => Problem::new(format!("the environment variable `{name}` is not set"))
+                .at(&expand::place_of(self.text, &span, &name), "asked for here")
+                .help(format!("set it, or write `$${{{name}}}` for the text `${{{name}}}` itself")),
+            Err(ExpandError::Unclosed) => Problem::new(format!("{what} has `${{` without `}}`"))
+                .at(&span, "here")
+                .help("write `${NAME}` for an environment variable, `$${` for the text `${`"),
+            Err(ExpandError::BadName(name)) => {
+                Problem::new(format!("{} is no name of an environment variable", quoted(&name)))
+                    .at(&span, "here")
+                    .help("names are made of letters, digits and `_`; write `$${` for the text `${`")
+            }
+            Err(ExpandError::TooLong) => {
+                let most = ByteSize(expand::MAX_EXPANDED_BYTES as u64);
+                Problem::new(format!("{what} is longer than {most} with its variables put in")).at(&span, "here")
+            }
+        };
+        self.complain(problem);
+        None
+    }
+
+    /// A list of strings, expanded.
+    pub(super) fn strings(&mut self, table: &Table<'_>, key: &str, example: &str) -> Vec<At<String>> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        let DeValue::Array(items) = value.get_ref() else {
+            let example = match value.get_ref() {
+                DeValue::String(text) if text.len() < 60 => format!("`{key} = [\"{}\"]`", text.escape_default()),
+                _ => format!("`{key} = {example}`"),
+            };
+            self.wrong_type(&format!("`{key}`"), "a list of strings", value.get_ref(), &value.span(), &example);
+            self.mark_incomplete();
+            return Vec::new();
+        };
+        let what = format!("an item of `{key}`");
+        let read: Vec<_> =
+            items.iter().filter_map(|item| self.string_value(&what, item, &format!("{key} = {example}"))).collect();
+        if read.len() < items.len() {
+            self.mark_incomplete();
+        }
+        read
+    }
+
+    pub(super) fn boolean(&mut self, table: &Table<'_>, key: &str) -> Option<At<bool>> {
+        let value = table.get(key)?;
+        if let DeValue::Boolean(truth) = value.get_ref() {
+            return Some(At { value: *truth, span: value.span() });
+        }
+        let example = format!("`{key} = true` or `{key} = false`");
+        self.wrong_type(&format!("`{key}`"), "true or false", value.get_ref(), &value.span(), &example);
+        None
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn integer(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        bounds: RangeInclusive<u64>,
+        example: u64,
+    ) -> Option<At<u64>> {
+        let value = table.get(key)?;
+        let span = value.span();
+        let DeValue::Integer(number) = value.get_ref() else {
+            let example = format!("`{key} = {example}`");
+            self.wrong_type(&format!("`{key}`"), "a whole number", value.get_ref(), &span, &example);
+            return None;
+        };
+        match u64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(value) if bounds.contains(&value) => Some(At { value, span }),
+            _ => {
+                let (least, most) = bounds.into_inner();
+                self.out_of_bounds(key, &span, &least.to_string(), &most.to_string());
+                None
+            }
+        }
+    }
+
+    /// An amount of bytes within bounds.
+    pub(super) fn size(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        bounds: RangeInclusive<u64>,
+        example: &str,
+    ) -> Option<At<u64>> {
+        let (least, most) = bounds.into_inner();
+        let found: At<ByteSize> = self.measured(table, key, example, (ByteSize(least), ByteSize(most)))?;
+        Some(At { value: found.value.0, span: found.span })
+    }
+
+    /// A span of time within bounds.
+    pub(super) fn duration(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        bounds: RangeInclusive<Duration>,
+        example: &str,
+    ) -> Option<At<Duration>> {
+        let (least, most) = bounds.into_inner();
+        let found: At<TimeSpan> = self.measured(table, key, example, (TimeSpan(least), TimeSpan(most)))?;
+        Some(At { value: found.value.0, span: found.span })
+    }
+
+    /// A number with a unit, in a string, within bounds.
+    fn measured<T>(&mut self, table: &Table<'_>, key: &str, example: &str, bounds: (T, T)) -> Option<At<T>>
+    where
+        T: FromStr<Err: std::fmt::Display> + PartialOrd + std::fmt::Display,
+    {
+        let example = format!("\"{example}\"");
+        let text = self.string(table, key, &example)?;
+        let (least, most) = bounds;
+        match text.value.parse::<T>() {
+            Err(error) => {
+                let message = escape(error.to_string().as_bytes());
+                self.complain(Problem::new(message).at(&text.span, "here").help(format!("write `{key} = {example}`")));
+                None
+            }
+            Ok(value) if value < least || value > most => {
+                self.out_of_bounds(key, &text.span, &format!("\"{least}\""), &format!("\"{most}\""));
+                None
+            }
+            Ok(value) => Some(At { value, span: text.span }),
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        words: &[(&str, T)],
+        later: &[&str],
+    ) -> Option<At<T>> {
+        let example = words.first().map_or("", |(word, _)| word);
+        let text = self.string(table, key, &format!("\"{example}\""))?;
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(At { value: *value, span: text.span });
+        }
+        let names = || words.iter().map(|(word, _)| *word);
+        let problem = if later.contains(&text.value.as_str()) {
+            Problem::new(format!("{key} {} is not available in this version", quoted(&text.value)))
+                .at(&text.span, "comes later")
+                .help(format!("use {}", listed(names(), "or")))
+        } else {
+            let help = match nearest(&text.value, names()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("it can be {}", listed(names(), "or")),
+            };
+            Problem::new(format!("unknown {key} {}", quoted(&text.value))).at(&text.span, "not known").help(help)
+        };
+        self.complain(problem);
+        None
+    }
+
+    fn out_of_bounds(&mut self, key: &str, span: &Range<usize>, least: &str, most: &str) {
+        self.complain(Problem::new(format!("`{key}` must be from {least} to {most}")).at(span, "out of bounds"));
+    }
+
+    fn wrong_type(&mut self, what: &str, wanted: &str, found: &DeValue<'_>, span: &Range<usize>, example: &str) {
+        let found = match found {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number with a fraction",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.complain(
+            Problem::new(format!("{what} must be {wanted}, not {found}"))
+                .at(span, found)
+                .help(format!("write {example}")),
+        );
+    }
+}

@@ -1,0 +1,280 @@
+//! What has happened at some paths: the one place that decides what is told.
+//!
+//! It compares what lies there with what is on record, and nothing else: that an event came, and which, plays no part. So what is told is
+//! right after any sequence of events, lost ones included, and telling it twice is impossible.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::index::{Change, Entry};
+use super::moves::{Move, in_order};
+use super::observer::{End, Observer, SMALL};
+use super::odd::{Here, Odd, shown, what_lies};
+use super::stamp::{Ident, Stamp, ctime_ns, now_ns};
+use super::tree::Root;
+use super::whole::{Settled, Sight, look};
+
+/// How old an empty file must be: between being made and counting as open for writing there is a moment in which a file
+/// is empty and nobody's.
+const YOUNG: Duration = Duration::from_millis(100);
+
+/// What lies at some paths.
+#[derive(Debug, Default)]
+struct Sorted {
+    /// On record as a file, and none any more.
+    gone: BTreeSet<Box<str>>,
+    files: Vec<Seen>,
+}
+
+/// A file that is not as it is on record.
+#[derive(Debug)]
+struct Seen {
+    path: Box<str>,
+    ident: Ident,
+    /// Empty, and just made.
+    young: bool,
+}
+
+impl Observer {
+    /// Looks at some paths, and tells what is different.
+    pub(super) async fn check(&mut self, root: &Arc<Root>, todo: BTreeSet<OsString>) -> Result<(), End> {
+        let mut sorted = self.sort(root, todo).await?;
+        if !sorted.gone.is_empty() {
+            // Perhaps it is the folder that is gone.
+            root.check(&self.folder)?;
+        }
+        let (moves, rest) = self.find_moves(root, &mut sorted);
+        for (from, to, entry) in moves {
+            self.waiting.done(OsStr::new(&*to));
+            let key = shown(OsStr::new(&*to));
+            if self.index.odd(&key).is_some() {
+                self.push(Change::OddGone(key)).await?;
+            }
+            self.push(Change::Moved(from, to, entry)).await?;
+        }
+        for path in sorted.gone {
+            self.push(Change::Gone(path)).await?;
+        }
+        for seen in rest {
+            self.look_at(root, &seen).await?;
+        }
+        self.flush().await
+    }
+
+    /// What came of hashing a large file.
+    pub(super) async fn hashed(
+        &mut self,
+        root: &Arc<Root>,
+        path: &OsStr,
+        sight: Sight,
+        touched: bool,
+    ) -> Result<(), End> {
+        if touched {
+            // What came of it may be true no more.
+            self.dirty.put_back([path.to_owned()]);
+            return Ok(());
+        }
+        let stat = root.stat(path).ok();
+        let same = |ident: Ident| stat.as_ref().is_some_and(|stat| Ident::of(stat) == ident);
+        match (path.to_str(), sight) {
+            (Some(_), Sight::Whole(whole)) if !same(whole.stamp.ident) => self.dirty.put_back([path.to_owned()]),
+            (Some(text), sight) => self.conclude(root, text, sight).await?,
+            (None, _) => {}
+        }
+        self.flush().await
+    }
+
+    async fn sort(&mut self, root: &Root, todo: BTreeSet<OsString>) -> Result<Sorted, End> {
+        let mut sorted = Sorted::default();
+        for path in todo {
+            if self.hashing.touch(&path) {
+                continue;
+            }
+            let here = what_lies(root, &self.folder, &self.names, &path);
+            if let Here::Unclear(errno) = here {
+                self.unclear(&path, errno);
+                continue;
+            }
+            if let Here::File(text, stat) = here {
+                let ident = Ident::of(&stat);
+                if self.index.file(&text).is_some_and(|entry| entry.vouches_for(ident)) {
+                    self.waiting.done(&path);
+                } else {
+                    let age = now_ns().saturating_sub(ctime_ns(&stat));
+                    let young = ident.size == 0 && (0..100_000_000).contains(&age);
+                    sorted.files.push(Seen { path: text, ident, young });
+                }
+                continue;
+            }
+            self.waiting.done(&path);
+            if let Some(text) = path.to_str().filter(|text| self.index.file(text).is_some()) {
+                sorted.gone.insert(text.into());
+            }
+            self.sort_odd(&path, here).await?;
+        }
+        // Oldest first: that is the order in which they came, as far as anyone can tell.
+        sorted.files.sort_by(|a, b| (a.ident.mtime_ns, &a.path).cmp(&(b.ident.mtime_ns, &b.path)));
+        Ok(sorted)
+    }
+
+    /// What is no file there, or was on record as such.
+    async fn sort_odd(&mut self, path: &OsStr, here: Here) -> Result<(), End> {
+        let key = shown(path);
+        let known = self.index.odd(&key).map(|entry| &entry.stamp);
+        match here {
+            Here::Odd(odd) if known == Some(&odd.stamp) => Ok(()),
+            Here::Odd(Odd { stamp, reason }) => self.push(Change::Odd(key, stamp, reason)).await,
+            _ if known.is_some() => self.push(Change::OddGone(key)).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Which of the files are old ones that have moved here; and the rest.
+    fn find_moves(&mut self, root: &Root, sorted: &mut Sorted) -> (Vec<Move<Box<str>, Entry>>, Vec<Seen>) {
+        let files = std::mem::take(&mut sorted.files);
+        // Where files lay that do not lie there any more, by what they are.
+        let mut left: HashMap<(u32, u64), Box<str>> = HashMap::new();
+        for path in sorted.gone.iter().chain(files.iter().map(|seen| &seen.path)) {
+            if let Some(entry) = self.index.file(path) {
+                left.insert(entry.ident().place(), path.clone());
+            }
+        }
+        for seen in &files {
+            // Still there, if perhaps written to.
+            if left.get(&seen.ident.place()).is_some_and(|from| *from == seen.path) {
+                left.remove(&seen.ident.place());
+            }
+        }
+        let (mut moves, mut rest) = (Vec::new(), Vec::new());
+        for seen in files {
+            let from = left.get(&seen.ident.place()).cloned();
+            match from.and_then(|from| Some((self.moved(root, &from, &seen)?, from))) {
+                Some((entry, from)) => {
+                    left.remove(&seen.ident.place());
+                    moves.push((from, seen, entry));
+                }
+                None => rest.push(seen),
+            }
+        }
+        let ends: HashMap<Box<str>, Seen> =
+            moves.iter().map(|(_, seen, _)| (seen.path.clone(), seen.again())).collect();
+        let moves = moves.into_iter().map(|(from, seen, entry)| (from, seen.path, entry)).collect();
+        let (ordered, circle) = in_order::<Box<str>, Entry>(moves);
+        // Changing places can not be told as renames, one after another: each is a new version at its path.
+        let mut ends = ends;
+        rest.extend(circle.into_iter().filter_map(|(_, to, _)| ends.remove(&to)));
+        for (from, _, _) in &ordered {
+            sorted.gone.remove(from);
+        }
+        (ordered, rest)
+    }
+
+    /// The record of a file that has moved from `from`, if it holds what it held there.
+    fn moved(&mut self, root: &Root, from: &str, seen: &Seen) -> Option<Entry> {
+        let entry = *self.index.file(from)?;
+        if entry.vouches_for(seen.ident) {
+            return Some(Entry::new(entry.digest, Stamp { ident: seen.ident, racy: false }));
+        }
+        if entry.ident().size != seen.ident.size {
+            return None;
+        }
+        let settled = self.settled(OsStr::new(&*seen.path));
+        match look(root, OsStr::new(&*seen.path), settled, &mut self.buffer, &self.stop) {
+            Sight::Whole(whole) if whole.digest == entry.digest => Some(Entry::new(whole.digest, whole.stamp)),
+            _ => None,
+        }
+    }
+
+    async fn look_at(&mut self, root: &Arc<Root>, seen: &Seen) -> Result<(), End> {
+        let path = OsStr::new(&*seen.path);
+        if seen.young {
+            let room = self.waiting.for_span(path, YOUNG, Instant::now());
+            self.or_scan(room);
+            return Ok(());
+        }
+        let settled = self.settled(path);
+        if seen.ident.size > SMALL as u64 {
+            let room = self.hashing.push(path, settled);
+            self.or_scan(room);
+            return Ok(());
+        }
+        let sight = look(root, path, settled, &mut self.buffer, &self.stop);
+        self.conclude(root, &seen.path, sight).await
+    }
+
+    /// Tells what a look at a file has shown.
+    async fn conclude(&mut self, root: &Root, text: &str, sight: Sight) -> Result<(), End> {
+        let (path, now) = (OsStr::new(text), Instant::now());
+        let room = match sight {
+            Sight::Whole(whole) => {
+                self.waiting.done(path);
+                return self.found(text, Entry::new(whole.digest, whole.stamp)).await;
+            }
+            Sight::Busy | Sight::Gone => self.waiting.busy(path, now),
+            Sight::Unleased(like) => self.waiting.settle(path, like, self.settle, now),
+            Sight::Failed(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {
+                tracing::warn!(path = %shown(path), "too little memory or too many open files to look at a file");
+                self.waiting.busy(path, now)
+            }
+            Sight::Failed(errno) => return self.unreadable(root, text, errno).await,
+        };
+        self.or_scan(room);
+        Ok(())
+    }
+
+    async fn found(&mut self, path: &str, entry: Entry) -> Result<(), End> {
+        let key = shown(OsStr::new(path));
+        if self.index.odd(&key).is_some() {
+            self.push(Change::OddGone(key)).await?;
+        }
+        let known = self.index.file(path);
+        if known.is_some_and(|known| known.digest == entry.digest && known.stamp() == entry.stamp()) {
+            return Ok(());
+        }
+        self.push(Change::File(path.into(), entry)).await
+    }
+
+    async fn unreadable(&mut self, root: &Root, text: &str, errno: Errno) -> Result<(), End> {
+        let path = OsStr::new(text);
+        let Ok(stat) = root.stat(path) else {
+            self.waiting.busy(path, Instant::now());
+            return Ok(());
+        };
+        self.waiting.done(path);
+        if self.index.file(text).is_some() {
+            self.push(Change::Gone(text.into())).await?;
+        }
+        self.sort_odd(path, Here::Odd(Odd::unreadable(&stat, errno))).await
+    }
+
+    /// What could not even be looked at is looked at again.
+    fn unclear(&mut self, path: &OsStr, errno: Errno) {
+        // Without access to a folder above it, nothing is known of it; the folder itself is reported.
+        if errno != Errno::ACCESS {
+            tracing::warn!(path = %shown(path), error = %std::io::Error::from(errno), "a path could not be looked at");
+            let room = self.waiting.busy(path, Instant::now());
+            self.or_scan(room);
+        }
+    }
+
+    fn settled(&self, path: &OsStr) -> Settled {
+        Settled { span: self.settle, like: self.waiting.settled(path, Instant::now()) }
+    }
+
+    /// What had no room in a queue is found by a scan.
+    fn or_scan(&mut self, room: bool) {
+        if !room {
+            self.scan_soon();
+        }
+    }
+}
+
+impl Seen {
+    fn again(&self) -> Self {
+        Self { path: self.path.clone(), ident: self.ident, young: self.young }
+    }
+}

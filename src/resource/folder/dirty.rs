@@ -1,0 +1,231 @@
+//! What the events of the folder say is to be looked at.
+//!
+//! The handler runs on the thread that empties the kernel's queue, so it must be quick and never wait for the observer: it puts
+//! paths into a bounded set, and that is all. An event is a hint where to look, not a fact; what is true is on the disk by then. When the
+//! set is full, or the kernel's queue was, the whole folder is looked through.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
+use notify::{ErrorKind, Event};
+
+use super::names::Names;
+
+/// Most paths that wait to be looked at.
+pub(super) const MAX_DIRTY: usize = 8_192;
+/// How long a file that was made or written may take to be closed before it is looked at all the same: some of what is made (FIFO, hard
+/// link, link) is never closed.
+const UNCLOSED: Duration = Duration::from_millis(20);
+/// How long after the first half of a rename the second may come. They are made at once; this is for a busy machine.
+const HALF_RENAME: Duration = Duration::from_millis(250);
+
+/// Why single events are not enough any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// More paths than the set holds.
+    Set,
+    /// More events than the kernel's queue holds: the watches may be at the wrong paths now.
+    Queue,
+    /// More folders than the system lets us watch.
+    Limit,
+    /// Something failed while events were read.
+    Failed(String),
+}
+
+/// What is to be looked at.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Something was finished there, or went.
+    pub(super) now: HashSet<OsString>,
+    /// Something was begun there a while ago.
+    pub(super) late: Vec<OsString>,
+    pub(super) lost: Option<Lost>,
+    /// The folder itself was moved, removed or changed.
+    pub(super) root: bool,
+    /// When there is more to take, if nothing happens.
+    pub(super) next: Option<Instant>,
+}
+
+/// Filled by the handler, emptied by the observer.
+#[derive(Debug)]
+pub(super) struct Dirty {
+    state: Mutex<State>,
+    /// Rings when there is something to take.
+    pub(super) wake: tokio::sync::Notify,
+    root: PathBuf,
+    names: Arc<Names>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    now: HashSet<OsString>,
+    later: HashMap<OsString, Instant>,
+    /// When the first of `later` is due, or sooner.
+    next: Option<Instant>,
+    /// The first half of a rename: its cookie and path.
+    moved: Option<(usize, OsString)>,
+    lost: Option<Lost>,
+    root: bool,
+}
+
+impl Dirty {
+    pub(super) fn new(root: PathBuf, names: Arc<Names>) -> Self {
+        Self { state: Mutex::default(), wake: tokio::sync::Notify::new(), root, names }
+    }
+
+    /// Takes an event in.
+    pub(super) fn handle(&self, event: notify::Result<Event>) {
+        let mut state = self.lock();
+        let ring = match event {
+            Ok(event) if event.need_rescan() => state.lose(Lost::Queue),
+            Ok(event) => self.sort_in(&mut state, &event),
+            Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => state.lose(Lost::Limit),
+            Err(error) => state.lose(Lost::Failed(error.to_string())),
+        };
+        drop(state);
+        if ring {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Puts paths back that could not be dealt with.
+    pub(super) fn put_back(&self, paths: impl IntoIterator<Item = OsString>) {
+        let mut state = self.lock();
+        for path in paths {
+            state.mark(path);
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Takes what is due.
+    pub(super) fn take(&self, now: Instant) -> Taken {
+        let mut state = self.lock();
+        let mut late = Vec::new();
+        if state.next.is_some_and(|next| next <= now) {
+            late.extend(state.later.extract_if(|_, due| *due <= now).map(|(path, _)| path));
+            state.next = state.later.values().min().copied();
+        }
+        Taken {
+            now: std::mem::take(&mut state.now),
+            late,
+            lost: state.lost.take(),
+            root: std::mem::take(&mut state.root),
+            next: state.next,
+        }
+    }
+
+    /// Forgets everything: the whole folder is about to be looked through.
+    pub(super) fn clear(&self) {
+        *self.lock() = State::default();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops the handler for as long as the guard lives, so that the kernel's queue fills.
+    #[cfg(test)]
+    pub(super) fn stall(&self) -> impl Drop + '_ {
+        struct Stalled<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, State>);
+        impl Drop for Stalled<'_> {
+            fn drop(&mut self) {}
+        }
+        Stalled(self.lock())
+    }
+
+    /// Returns whether the observer is to be woken.
+    fn sort_in(&self, state: &mut State, event: &Event) -> bool {
+        let Some(path) = event.paths.first() else { return false };
+        let Ok(path) = path.strip_prefix(&self.root) else { return false };
+        let about = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Create(CreateKind::Folder) => About::Now,
+            EventKind::Modify(ModifyKind::Metadata(_)) => About::Now,
+            EventKind::Remove(_) => About::Now,
+            EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => About::Later,
+            EventKind::Modify(ModifyKind::Name(RenameMode::From)) => About::MovedFrom(event.tracker()),
+            EventKind::Modify(ModifyKind::Name(RenameMode::To)) => About::MovedTo(event.tracker()),
+            _ => return false,
+        };
+        if path.as_os_str().is_empty() {
+            let concerns = !matches!(about, About::Later);
+            state.root |= concerns;
+            return concerns;
+        }
+        self.mark(state, path, about)
+    }
+
+    fn mark(&self, state: &mut State, path: &Path, about: About) -> bool {
+        let path = path.as_os_str();
+        let counts = self.names.reaches(path);
+        match about {
+            About::Now => counts && state.mark(path.to_owned()),
+            About::Later => counts && state.mark_later(path, Instant::now() + UNCLOSED),
+            About::MovedFrom(Some(cookie)) => {
+                state.moved = Some((cookie, path.to_owned()));
+                state.now.remove(path);
+                state.later.remove(path);
+                counts && state.mark_later(path, Instant::now() + HALF_RENAME)
+            }
+            // A folder that has moved says so itself once more; whoever lost and got it has said so before.
+            About::MovedFrom(None) => false,
+            About::MovedTo(cookie) => {
+                let from = state.moved.take_if(|(of, _)| Some(*of) == cookie);
+                let from = from.filter(|(_, from)| state.later.contains_key(from));
+                // Both at once, so that the observer sees the rename and not its halves.
+                let from = from.is_some_and(|(_, from)| state.mark(from));
+                let to = counts && state.mark(path.to_owned());
+                from || to
+            }
+        }
+    }
+}
+
+/// What an event asks for.
+#[derive(Debug, Clone, Copy)]
+enum About {
+    Now,
+    Later,
+    MovedFrom(Option<usize>),
+    MovedTo(Option<usize>),
+}
+
+impl State {
+    fn lose(&mut self, lost: Lost) -> bool {
+        // The queue's loss is the one that asks for the most.
+        if self.lost != Some(Lost::Queue) {
+            self.lost = Some(lost);
+        }
+        true
+    }
+
+    fn mark(&mut self, path: OsString) -> bool {
+        self.later.remove(&path);
+        if self.now.len() >= MAX_DIRTY {
+            return self.lose(Lost::Set);
+        }
+        self.now.insert(path);
+        true
+    }
+
+    /// Returns whether the observer has to set its clock.
+    fn mark_later(&mut self, path: &OsStr, due: Instant) -> bool {
+        if self.now.contains(path) || self.later.contains_key(path) {
+            return false;
+        }
+        if self.later.len() >= MAX_DIRTY {
+            return self.lose(Lost::Set);
+        }
+        self.later.insert(path.to_owned(), due);
+        let sooner = self.next.is_none_or(|next| due < next);
+        if sooner {
+            self.next = Some(due);
+        }
+        sooner
+    }
+}

@@ -1,0 +1,55 @@
+//! What the system says, in the words of a resource.
+
+use std::io;
+
+use crate::base::{bounds, escape};
+use crate::resource::ResourceError;
+
+/// Makes errors about one path of one resource.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) resource: &'a str,
+    pub(super) path: &'a str,
+}
+
+impl About<'_> {
+    fn shown(self) -> String {
+        escape(bounds::cut(self.path, 200).as_bytes())
+    }
+
+    /// The system refused, for now.
+    pub(super) fn unavailable(self, doing: &str, error: impl Into<io::Error>) -> ResourceError {
+        let doing = format!("{doing} `{}`", self.shown());
+        ResourceError::Unavailable { resource: self.resource.to_owned(), doing, why: explain(&error.into()) }
+    }
+
+    pub(super) fn not_found(self) -> ResourceError {
+        ResourceError::NotFound { resource: self.resource.to_owned(), path: self.shown() }
+    }
+
+    pub(super) fn changed(self, why: impl Into<String>) -> ResourceError {
+        ResourceError::Changed { resource: self.resource.to_owned(), path: self.shown(), why: why.into() }
+    }
+
+    pub(super) fn exists(self) -> ResourceError {
+        ResourceError::AlreadyExists { resource: self.resource.to_owned(), path: self.shown() }
+    }
+
+    pub(super) fn invalid(self, why: impl Into<String>) -> ResourceError {
+        ResourceError::InvalidPath { path: self.shown(), why: why.into() }
+    }
+}
+
+/// What an error means, and what to do about it.
+fn explain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "the disk is full: make room on it".to_owned(),
+        io::ErrorKind::QuotaExceeded => "this user's disk quota is used up: make room".to_owned(),
+        io::ErrorKind::PermissionDenied => format!("{error}: give this user access to it"),
+        io::ErrorKind::ReadOnlyFilesystem => format!("{error}: mount it for writing"),
+        io::ErrorKind::NotADirectory => format!("{error}: a file lies where a folder must be, move it away"),
+        io::ErrorKind::IsADirectory => format!("{error}: a folder lies where a file is to be, move it away"),
+        io::ErrorKind::CrossesDevices => format!("{error}: another file system is mounted inside of the folder"),
+        _ => error.to_string(),
+    }
+}

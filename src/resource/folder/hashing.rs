@@ -1,0 +1,76 @@
+//! Hashing of large files, beside the observer, so that small ones do not wait for them.
+//!
+//! A path is hashed by one task at a time, and what is seen of it meanwhile is looked at afterwards: so what is told of a path
+//! is in order.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::tree::Root;
+use super::whole::{Settled, Sight, look};
+
+/// Most files that are hashed at once.
+const AT_ONCE: usize = 2;
+/// Most files that wait for it; beyond it the next scan finds them.
+const MAX_QUEUED: usize = 16_384;
+/// Bytes of a piece: how much is hashed between two looks at whether a writer waits.
+const PIECE: usize = 1 << 20;
+
+/// The large files that are being hashed.
+#[derive(Debug, Default)]
+pub(super) struct Hashing {
+    tasks: JoinSet<(OsString, Sight)>,
+    queue: VecDeque<(OsString, Settled)>,
+    /// What is in `tasks` or `queue`, and whether something has happened to it since.
+    paths: HashMap<OsString, bool>,
+}
+
+impl Hashing {
+    /// Notes that something has happened to a path. Returns whether it is being hashed.
+    pub(super) fn touch(&mut self, path: &OsStr) -> bool {
+        self.paths.get_mut(path).map(|touched| *touched = true).is_some()
+    }
+
+    /// Queues a file. Returns `false` if there is no room.
+    pub(super) fn push(&mut self, path: &OsStr, settled: Settled) -> bool {
+        if self.queue.len() >= MAX_QUEUED {
+            return false;
+        }
+        self.paths.insert(path.to_owned(), false);
+        self.queue.push_back((path.to_owned(), settled));
+        true
+    }
+
+    /// Sets idle hands to work.
+    pub(super) fn pump(&mut self, root: &Arc<Root>, stop: &CancellationToken) {
+        while self.tasks.len() < AT_ONCE
+            && let Some((path, settled)) = self.queue.pop_front()
+        {
+            let (root, stop) = (Arc::clone(root), stop.clone());
+            self.tasks.spawn_blocking(move || {
+                let sight = look(&root, &path, settled, &mut vec![0; PIECE], &stop);
+                (path, sight)
+            });
+        }
+    }
+
+    /// The next file that was hashed, what came of it, and whether something has happened to it since. Waits for ever when nothing is
+    /// being hashed. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> (OsString, Sight, bool) {
+        loop {
+            match self.tasks.join_next().await {
+                Some(Ok((path, sight))) => {
+                    let touched = self.paths.remove(&path).unwrap_or(true);
+                    return (path, sight, touched);
+                }
+                // It can only have panicked, which is reported where it happens; the next scan finds the file.
+                Some(Err(_)) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+}

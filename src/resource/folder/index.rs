@@ -1,0 +1,252 @@
+//! What the store has of the folder, as far as the observer needs it.
+//!
+//! A copy of the newest state at each path, changed only after the sink has taken the change, so that what was not recorded is found
+//! again. It is what costs memory with many files: 64 bytes each and the path, in trees, because folders that come and
+//! go ask for everything beneath a path.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::stamp::{Ident, Stamp};
+use crate::base::Digest;
+use crate::model::{ArtifactState, KnownPath, Observation};
+
+/// A file that is on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) digest: Digest,
+    ino: u64,
+    size: u64,
+    mtime_ns: i64,
+    dev: u32,
+    /// The scan that has last seen it, and in the lowest bit whether the stamp is racy.
+    mark: u32,
+}
+
+impl Entry {
+    pub(super) fn new(digest: Digest, stamp: Stamp) -> Self {
+        let Ident { dev, ino, size, mtime_ns } = stamp.ident;
+        Self { digest, ino, size, mtime_ns, dev, mark: u32::from(stamp.racy) }
+    }
+
+    pub(super) fn ident(&self) -> Ident {
+        Ident { dev: self.dev, ino: self.ino, size: self.size, mtime_ns: self.mtime_ns }
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp { ident: self.ident(), racy: self.mark & 1 == 1 }
+    }
+
+    /// Whether a file that looks like this is known to hold the content on record.
+    pub(super) fn vouches_for(&self, ident: Ident) -> bool {
+        let stamp = self.stamp();
+        stamp.ident == ident && !stamp.racy
+    }
+
+    fn see(&mut self, scan: u32) {
+        self.mark = scan << 1 | self.mark & 1;
+    }
+
+    fn seen(&self) -> u32 {
+        self.mark >> 1
+    }
+}
+
+/// Something on record that is no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OddEntry {
+    /// What kind it is, and its identity: see [`super::odd`].
+    pub(super) stamp: Box<str>,
+    seen: u32,
+}
+
+/// A change, to be told and then kept.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// A file has this content.
+    File(Box<str>, Entry),
+    /// A file is gone.
+    Gone(Box<str>),
+    /// A file has moved from the first path to the second.
+    Moved(Box<str>, Box<str>, Entry),
+    /// Something that is no file lies at a path (escaped): stamp and reason.
+    Odd(Box<str>, Box<str>, String),
+    /// Something that is no file lies there no more.
+    OddGone(Box<str>),
+}
+
+impl Change {
+    /// As it is told.
+    pub(super) fn observation(&self) -> Observation {
+        match self {
+            Self::File(path, entry) => Observation::Present {
+                path: path.to_string(),
+                digest: entry.digest,
+                size: entry.size,
+                stamp: entry.stamp().to_string(),
+            },
+            Self::Gone(path) | Self::OddGone(path) => Observation::Gone { path: path.to_string() },
+            Self::Moved(from, to, entry) => Observation::Renamed {
+                from: from.to_string(),
+                to: to.to_string(),
+                stamp: entry.stamp().to_string(),
+            },
+            Self::Odd(path, stamp, reason) => {
+                Observation::Ignored { path: path.to_string(), reason: reason.clone(), stamp: stamp.to_string() }
+            }
+        }
+    }
+}
+
+/// What is on record.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    files: BTreeMap<Box<str>, Entry>,
+    /// By escaped path.
+    odd: BTreeMap<Box<str>, OddEntry>,
+    scan: u32,
+}
+
+impl Index {
+    /// From what the store knows. A stamp that is not ours counts as none: the file is looked at again.
+    pub(super) fn new(known: Vec<KnownPath>) -> Self {
+        let mut index = Self::default();
+        // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
+        index.files = known.iter().filter_map(|known| known_file(known)).collect();
+        let odd = known.into_iter().filter(|known| known.state == ArtifactState::Ignored);
+        index.odd =
+            odd.map(|known| (known.path.into(), OddEntry { stamp: known.stamp.into(), seen: 0 })).collect();
+        index
+    }
+
+    pub(super) fn file(&self, path: &str) -> Option<&Entry> {
+        self.files.get(path)
+    }
+
+    pub(super) fn odd(&self, escaped: &str) -> Option<&OddEntry> {
+        self.odd.get(escaped)
+    }
+
+    /// The files beneath a folder (the empty path: all), in order.
+    pub(super) fn files_beneath(&self, folder: &str) -> impl Iterator<Item = (&str, &Entry)> {
+        beneath(&self.files, folder)
+    }
+
+    /// What is no file beneath a folder, by escaped paths.
+    pub(super) fn odd_beneath(&self, folder: &str) -> impl Iterator<Item = &str> {
+        beneath(&self.odd, folder).map(|(path, _)| path)
+    }
+
+    /// Begins a scan: nothing has been seen yet.
+    pub(super) fn begin_scan(&mut self) {
+        // 31 bits: at the end of them it begins anew. An entry that no scan has met for that long is none.
+        self.scan = (self.scan + 1) & (u32::MAX >> 1);
+    }
+
+    /// A scan has met a file. Returns whether it is as it is on record.
+    pub(super) fn see_file(&mut self, path: &str, ident: Ident) -> bool {
+        let scan = self.scan;
+        self.files.get_mut(path).is_some_and(|entry| {
+            entry.see(scan);
+            entry.vouches_for(ident)
+        })
+    }
+
+    /// A scan has met something that is no file.
+    pub(super) fn see_odd(&mut self, escaped: &str) {
+        let scan = self.scan;
+        if let Some(entry) = self.odd.get_mut(escaped) {
+            entry.seen = scan;
+        }
+    }
+
+    /// The files beneath a folder that the scan has not met.
+    pub(super) fn unseen_files(&self, folder: &str) -> impl Iterator<Item = &str> {
+        self.files_beneath(folder).filter(|(_, entry)| entry.seen() != self.scan).map(|(path, _)| path)
+    }
+
+    /// The rest beneath a folder that the scan has not met, by escaped paths.
+    pub(super) fn unseen_odd(&self, folder: &str) -> impl Iterator<Item = &str> {
+        beneath(&self.odd, folder).filter(|(_, entry)| entry.seen != self.scan).map(|(path, _)| path)
+    }
+
+    /// Keeps a change that is on record now.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::File(path, mut entry) => {
+                entry.see(self.scan);
+                self.files.insert(path, entry);
+            }
+            Change::Gone(path) => {
+                self.files.remove(&path);
+            }
+            Change::Moved(from, to, mut entry) => {
+                entry.see(self.scan);
+                self.files.remove(&from);
+                self.files.insert(to, entry);
+            }
+            Change::Odd(path, stamp, _) => {
+                self.odd.insert(path, OddEntry { stamp, seen: self.scan });
+            }
+            Change::OddGone(path) => {
+                self.odd.remove(&path);
+            }
+        }
+    }
+}
+
+fn known_file(known: &KnownPath) -> Option<(Box<str>, Entry)> {
+    // Never equal to what `fstat` says: sizes of files are below 2^63.
+    let unknown = Stamp { ident: Ident { dev: 0, ino: 0, size: u64::MAX, mtime_ns: 0 }, racy: true };
+    let digest = known.digest.filter(|_| known.state != ArtifactState::Ignored)?;
+    Some((known.path.as_str().into(), Entry::new(digest, known.stamp.parse().unwrap_or(unknown))))
+}
+
+fn beneath<'a, V>(tree: &'a BTreeMap<Box<str>, V>, folder: &str) -> impl Iterator<Item = (&'a str, &'a V)> {
+    let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+    tree.range::<str, _>((Bound::Included(prefix.as_str()), Bound::Unbounded))
+        .take_while(move |(path, _)| path.starts_with(&prefix))
+        .map(|(path, value)| (&**path, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stamp::{Ident, Stamp};
+    use super::{Change, Entry, Index};
+    use crate::base::Digest;
+
+    fn entry(ino: u64, racy: bool) -> Entry {
+        Entry::new(Digest::of(b""), Stamp { ident: Ident { dev: 7, ino, size: 1, mtime_ns: 9 }, racy })
+    }
+
+    #[test]
+    fn an_entry_is_small() {
+        assert_eq!(size_of::<Entry>(), 64);
+        assert!(size_of::<Box<str>>() + size_of::<Entry>() <= 80);
+    }
+
+    #[test]
+    fn beneath_a_folder_is_what_its_path_begins_and_nothing_beside_it() {
+        let mut index = Index::default();
+        for path in ["a", "a/b", "a/c/d", "a.b", "a0", "b/a/c"] {
+            index.apply(Change::File(path.into(), entry(1, false)));
+        }
+        let beneath = |folder| index.files_beneath(folder).map(|(path, _)| path).collect::<Vec<_>>();
+        assert_eq!(beneath("a"), ["a/b", "a/c/d"]);
+        assert_eq!(beneath("").len(), 6);
+        assert_eq!(beneath("c"), [""; 0]);
+    }
+
+    #[test]
+    fn a_scan_tells_what_it_has_not_met_and_keeps_the_stamp() {
+        let mut index = Index::default();
+        index.apply(Change::File("a".into(), entry(1, true)));
+        index.apply(Change::File("b".into(), entry(2, false)));
+        index.begin_scan();
+        assert!(index.see_file("b", entry(2, false).ident()));
+        assert_eq!(index.unseen_files("").collect::<Vec<_>>(), ["a"]);
+        assert!(!index.see_file("a", entry(1, true).ident()), "a racy stamp vouches for nothing");
+        assert_eq!(index.unseen_files("").count(), 0);
+        assert_eq!(index.file("a").map(Entry::stamp), Some(entry(1, true).stamp()));
+    }
+}

@@ -1,0 +1,317 @@
+//! The observer: one thread for each watched folder, which knows what is on record and tells what is different.
+//!
+//! Events, scans and waits all come down to paths to look at; [`super::check`] looks, and tells. It is a thread of its own, not a task,
+//! because it does nothing but blocking calls, and because a wake-up less is a good part of the time from a closed file to
+//! its record. Rejected: to trust events (they are lost, late and about names), and a task on the runtime with
+//! `spawn_blocking` for each look (two more wake-ups a file).
+
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::dirty::{Dirty, Lost, Taken};
+use super::hashing::Hashing;
+use super::index::{Change, Index};
+use super::names::Names;
+use super::odd::shown;
+use super::scan::Scan;
+use super::tree::Root;
+use super::waiting::Waiting;
+use super::watches::Watches;
+use crate::base::fault;
+use crate::manifest::FolderSpec;
+use crate::model::KnownPath;
+use crate::resource::{ObservationSink, Status};
+
+/// Most changes that are told at once.
+const MAX_BATCH: usize = 1_000;
+/// How often a folder that can not be reached is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+/// How soon what had no room in a queue is looked for.
+const SOON: Duration = Duration::from_secs(1);
+/// Where not every folder can be watched, a scan takes at most one part in this many of the time.
+const SCAN_SHARE: u32 = 20;
+/// Bytes up to which a file is hashed by the observer itself.
+pub(super) const SMALL: usize = 256 << 10;
+
+/// Why the observer stops looking.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It is not wanted any more.
+    Stopped,
+    /// The folder can not be reached, for this reason.
+    Lost(String),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Lost(match error.kind() {
+            io::ErrorKind::NotFound => format!("the folder is not there ({error}): it is watched again when it is"),
+            io::ErrorKind::PermissionDenied => format!("the folder can not be read ({error}): give this user access to it"),
+            _ => format!("the folder can not be read: {error}"),
+        })
+    }
+}
+
+impl From<rustix::io::Errno> for End {
+    fn from(errno: rustix::io::Errno) -> Self {
+        io::Error::from(errno).into()
+    }
+}
+
+/// See the module.
+pub(super) struct Observer {
+    pub(super) folder: PathBuf,
+    pub(super) names: Arc<Names>,
+    pub(super) settle: Duration,
+    rescan: Duration,
+    pub(super) index: Index,
+    pub(super) dirty: Arc<Dirty>,
+    pub(super) waiting: Waiting,
+    pub(super) hashing: Hashing,
+    pub(super) stop: CancellationToken,
+    pub(super) buffer: Vec<u8>,
+    /// A scan is due at this moment.
+    scan_at: Instant,
+    batch: Vec<Change>,
+    sink: Arc<dyn ObservationSink>,
+    status: Option<Status>,
+}
+
+impl Observer {
+    pub(super) fn new(
+        spec: &FolderSpec,
+        names: Arc<Names>,
+        known: Vec<KnownPath>,
+        sink: Arc<dyn ObservationSink>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            dirty: Arc::new(Dirty::new(spec.path.clone(), Arc::clone(&names))),
+            folder: spec.path.clone(),
+            names,
+            settle: spec.settle,
+            rescan: spec.rescan.max(SOON),
+            index: Index::new(known),
+            waiting: Waiting::default(),
+            hashing: Hashing::default(),
+            stop,
+            buffer: vec![0; SMALL],
+            scan_at: Instant::now(),
+            batch: Vec::new(),
+            sink,
+            status: None,
+        }
+    }
+
+    /// Observes until it is stopped. To be run on a thread that it may block.
+    pub(super) async fn run(mut self) {
+        // Only now: a folder that is removed later is not ours to make again.
+        if let Err(error) = std::fs::create_dir_all(&self.folder) {
+            tracing::warn!(folder = %self.folder.display(), %error, "the watched folder could not be made");
+        }
+        loop {
+            match self.session().await {
+                End::Stopped => return,
+                End::Lost(why) => self.tell(Status::Unreachable(why)),
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = tokio::time::sleep(RETRY) => {}
+            }
+        }
+    }
+
+    /// Observes for as long as the folder can be reached.
+    async fn session(&mut self) -> End {
+        self.waiting = Waiting::default();
+        self.hashing = Hashing::default();
+        self.batch.clear();
+        match self.observe().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn observe(&mut self) -> Result<std::convert::Infallible, End> {
+        let root = Arc::new(Root::open(&self.folder)?);
+        self.dirty.clear();
+        let mut watches = self.watches();
+        self.scan(&root, &mut watches, false).await?;
+        loop {
+            let taken = self.dirty.take(Instant::now());
+            if taken.root {
+                root.check(&self.folder)?;
+            }
+            let next = taken.next;
+            if let Some(lost) = &taken.lost {
+                self.tell(Status::Scanning(why_lost(lost)));
+                if *lost == Lost::Queue {
+                    // Where the watches are is not known for certain any more.
+                    watches = self.watches();
+                }
+            }
+            if taken.lost.is_some() {
+                // What was taken is met by the scan.
+                self.scan(&root, &mut watches, true).await?;
+            } else {
+                let todo = self.expand(&root, taken, &mut watches).await?;
+                self.check(&root, todo).await?;
+            }
+            if self.scan_at <= Instant::now() {
+                self.scan(&root, &mut watches, false).await?;
+            }
+            self.hashing.pump(&root, &self.stop);
+            self.wait(&root, next).await?;
+        }
+    }
+
+    fn watches(&self) -> Watches {
+        Watches::new(self.folder.clone(), Arc::clone(&self.dirty))
+    }
+
+    /// Waits until there is something to do.
+    async fn wait(&mut self, root: &Arc<Root>, next: Option<Instant>) -> Result<(), End> {
+        let until = [next, self.waiting.next()].into_iter().flatten().fold(self.scan_at, Instant::min);
+        let hashed = tokio::select! {
+            biased;
+            () = self.stop.cancelled() => return Err(End::Stopped),
+            () = self.dirty.wake.notified() => None,
+            hashed = self.hashing.next() => Some(hashed),
+            () = tokio::time::sleep_until(until.into()) => None,
+        };
+        match hashed {
+            Some((path, sight, touched)) => self.hashed(root, &path, sight, touched).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Looks through the whole folder; see [`Scan::told`].
+    async fn scan(&mut self, root: &Arc<Root>, watches: &mut Watches, told: bool) -> Result<(), End> {
+        let start = Instant::now();
+        root.check(&self.folder)?;
+        watches.retry();
+        let mut todo = BTreeSet::new();
+        self.look_through(root, OsStr::new(""), watches, &mut todo, told).await?;
+        self.check(root, todo).await?;
+        let limited = watches.limited().map(str::to_owned);
+        let pause = match &limited {
+            Some(_) => (start.elapsed() * SCAN_SHARE).clamp(SOON.min(self.rescan), self.rescan),
+            None => self.rescan,
+        };
+        self.scan_at = Instant::now() + pause;
+        self.tell(limited.map_or(Status::Watching, Status::Scanning));
+        Ok(())
+    }
+
+    /// From what events and waits tell of to the paths to look at: of a folder, all that is in it and is different.
+    async fn expand(
+        &mut self,
+        root: &Arc<Root>,
+        taken: Taken,
+        watches: &mut Watches,
+    ) -> Result<BTreeSet<OsString>, End> {
+        let now = Instant::now();
+        for path in &taken.now {
+            // Whatever it waited for has happened.
+            self.waiting.done(path);
+        }
+        let late: Vec<_> = taken.late.into_iter().filter(|path| !self.waiting.has(path) || root.stat(path).is_err()).collect();
+        let told: HashSet<OsString> = taken.now.into_iter().chain(late).chain(self.waiting.take(now)).collect();
+        let mut todo = BTreeSet::new();
+        for path in told {
+            let is_folder = root.stat(&path).is_ok_and(|stat| is_folder(&stat));
+            if is_folder && self.names.reaches(&path) && self.names.enters(&path) {
+                self.look_through(root, &path, watches, &mut todo, true).await?;
+            } else {
+                self.add_beneath(&path, &mut todo);
+                watches.forget(&path);
+            }
+            todo.insert(path);
+        }
+        Ok(todo)
+    }
+
+    async fn look_through(
+        &mut self,
+        root: &Arc<Root>,
+        start: &OsStr,
+        watches: &mut Watches,
+        todo: &mut BTreeSet<OsString>,
+        told: bool,
+    ) -> Result<(), End> {
+        let mut scan = Scan { root, names: &self.names, index: &mut self.index, watches, todo, told };
+        let found = scan.run(start)?;
+        for path in found.odd_gone {
+            self.push(Change::OddGone(path)).await?;
+        }
+        Ok(())
+    }
+
+    /// What is on record beneath a path that is no folder any more.
+    fn add_beneath(&mut self, path: &OsStr, todo: &mut BTreeSet<OsString>) {
+        if let Some(text) = path.to_str() {
+            todo.extend(self.index.files_beneath(text).map(|(path, _)| OsString::from(path)));
+        }
+        let odd: Vec<Box<str>> = self.index.odd_beneath(&shown(path)).map(Box::from).collect();
+        self.batch.extend(odd.into_iter().map(Change::OddGone));
+    }
+
+    /// What had no room in a queue is found by a scan, soon.
+    pub(super) fn scan_soon(&mut self) {
+        self.scan_at = self.scan_at.min(Instant::now() + SOON);
+    }
+
+    /// Has a change told, with others.
+    pub(super) async fn push(&mut self, change: Change) -> Result<(), End> {
+        self.batch.push(change);
+        if self.batch.len() >= MAX_BATCH { self.flush().await } else { Ok(()) }
+    }
+
+    /// Tells what there is to tell. What was taken is on record then, and known.
+    pub(super) async fn flush(&mut self) -> Result<(), End> {
+        while !self.batch.is_empty() {
+            let rest = self.batch.split_off(self.batch.len().min(MAX_BATCH));
+            let batch = std::mem::replace(&mut self.batch, rest);
+            let told = batch.iter().map(Change::observation).collect();
+            let taken = tokio::select! {
+                biased;
+                taken = self.sink.observed(told) => taken,
+                () = self.stop.cancelled() => false,
+            };
+            if !taken {
+                return Err(End::Stopped);
+            }
+            fault::point("observe.told");
+            for change in batch {
+                self.index.apply(change);
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, status: Status) {
+        if self.status.as_ref() != Some(&status) {
+            self.sink.status(status.clone());
+            self.status = Some(status);
+        }
+    }
+}
+
+fn is_folder(stat: &rustix::fs::Stat) -> bool {
+    rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Directory
+}
+
+fn why_lost(lost: &Lost) -> String {
+    match lost {
+        Lost::Set => "more changed at once than is watched one by one".to_owned(),
+        Lost::Queue => "the system's queue of events has overflowed (fs.inotify.max_queued_events)".to_owned(),
+        Lost::Limit => "there are more folders than the system lets us watch: raise fs.inotify.max_user_watches".to_owned(),
+        Lost::Failed(why) => format!("events could not be read: {why}"),
+    }
+}

@@ -1,0 +1,124 @@
+//! What lies at a path, and why some of it can be no artifact.
+//!
+//! A link never counts, wherever it leads: what it leads to inside the folder counts under its own path already, changes of it
+//! raise no events at the link, and one content under two paths would be claimed twice. So every link is ignored, visibly.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+
+use super::names::Names;
+use super::stamp::{Ident, Stamp};
+use super::tree::Root;
+use crate::base::escape;
+use crate::resource::{ResourceError, check_path};
+
+/// What lies at a path.
+#[derive(Debug)]
+pub(super) enum Here {
+    /// Nothing that counts.
+    Nothing,
+    /// A regular file; its path.
+    File(Box<str>, Stat),
+    /// A folder that can be looked into.
+    Folder,
+    /// What can be no artifact.
+    Odd(Odd),
+    /// It could not be found out.
+    Unclear(Errno),
+}
+
+/// What can be no artifact.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Odd {
+    /// A letter for the kind, then the identity: news if it differs from what is on record.
+    pub(super) stamp: Box<str>,
+    pub(super) reason: String,
+}
+
+impl Odd {
+    fn new(kind: char, stat: &Stat, reason: impl Into<String>) -> Self {
+        let stamp = Stamp { ident: Ident::of(stat), racy: false };
+        Self { stamp: format!("{kind}{stamp}").into(), reason: reason.into() }
+    }
+
+    /// What is there and can not be read. No size and time in the stamp: as long as it can not be read they are no news.
+    pub(super) fn unreadable(stat: &Stat, errno: Errno) -> Self {
+        let (dev, ino) = super::stamp::place(stat);
+        let code = errno.raw_os_error();
+        let why = io::Error::from(errno);
+        Self { stamp: format!("e{code}:{dev}:{ino}").into(), reason: format!("it can not be read: {why}") }
+    }
+}
+
+/// Finds out what lies at `path`. `folder` is the folder's own path.
+pub(super) fn what_lies(root: &Root, folder: &Path, names: &Names, path: &OsStr) -> Here {
+    let stat = match root.stat(path) {
+        Ok(stat) => stat,
+        // A link where a folder was: what lies behind it has another path.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => return Here::Nothing,
+        Err(errno) => return Here::Unclear(errno),
+    };
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let is_folder = kind == FileType::Directory;
+    if !names.reaches(path) || !(if is_folder { names.enters(path) } else { names.takes(path) }) {
+        return Here::Nothing;
+    }
+    let text = match readable_name(path) {
+        Ok(text) => text,
+        Err(reason) if is_folder => return Here::Odd(Odd::new('n', &stat, format!("{reason}; nothing in it counts"))),
+        Err(reason) => return Here::Odd(Odd::new('n', &stat, reason)),
+    };
+    match kind {
+        FileType::RegularFile => Here::File(text.into(), stat),
+        FileType::Directory => match root.open_folder(path) {
+            Ok(_) => Here::Folder,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Here::Nothing,
+            Err(errno) => Here::Odd(Odd::unreadable(&stat, errno)),
+        },
+        FileType::Symlink => Here::Odd(link(root, folder, path, &stat)),
+        FileType::Fifo => Here::Odd(Odd::new('f', &stat, "it is a FIFO, not a file")),
+        FileType::Socket => Here::Odd(Odd::new('s', &stat, "it is a socket, not a file")),
+        _ => Here::Odd(Odd::new('d', &stat, "it is a device, not a file")),
+    }
+}
+
+/// The path as text, if it can be that of an artifact; otherwise what is wrong with it.
+pub(super) fn readable_name(path: &OsStr) -> Result<&str, String> {
+    let text = path.to_str().ok_or("its name is not UTF-8")?;
+    match check_path(text) {
+        Ok(()) => Ok(text),
+        Err(ResourceError::InvalidPath { why, .. }) => Err(format!("its path can not be used: {why}")),
+        Err(other) => Err(other.to_string()),
+    }
+}
+
+fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Odd {
+    let target = rustix::fs::readlinkat(root, path, Vec::new()).unwrap_or_default();
+    let target = escape(target.as_bytes());
+    let target = crate::base::bounds::cut(&target, 300);
+    let nowhere = || Odd::new('0', stat, format!("it is a link to `{target}`, where nothing is"));
+    let inside = || Odd::new('i', stat, format!("it is a link to `{target}`, which counts under its own path"));
+    let outside = || Odd::new('o', stat, format!("it is a link to `{target}`, which is outside of the folder"));
+    match root.follow(path) {
+        Ok(()) => inside(),
+        Err(Errno::NOENT | Errno::NOTDIR) => nowhere(),
+        // Out of the folder, and perhaps in again: an absolute link may do that.
+        Err(Errno::XDEV) => match (std::fs::canonicalize(folder.join(path)), std::fs::canonicalize(folder)) {
+            (Ok(target), Ok(folder)) if target.starts_with(&folder) => inside(),
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => nowhere(),
+            _ => outside(),
+        },
+        Err(Errno::LOOP) => Odd::new('l', stat, format!("it is a link to `{target}`, which leads in a circle")),
+        Err(errno) => Odd::new('x', stat, format!("it is a link to `{target}`: {}", io::Error::from(errno))),
+    }
+}
+
+/// A path as it is shown and recorded for what is no artifact.
+pub(super) fn shown(path: &OsStr) -> Box<str> {
+    escape(path.as_bytes()).into()
+}

@@ -1,0 +1,162 @@
+//! Making staged files visible.
+//!
+//! One rename within the file system, which happens whole or not at all, and does not replace what it was not told to
+//! (`RENAME_NOREPLACE`). It is done again until it has happened once: the staged name is gone then, which is how a later try knows.
+
+use std::io;
+
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, FileType, RenameFlags, Stat};
+use rustix::io::Errno;
+
+use super::Folder;
+use super::errors::About;
+use super::stage::{remove_parent, sync_parents};
+use super::stamp::{Stamp, place};
+use crate::base::fault;
+use crate::model::StagedFile;
+use crate::resource::{Result, check_path};
+
+/// How often what someone puts in the way is moved aside before giving up for now.
+const MAX_DISPLACED: usize = 16;
+
+/// Makes one file visible; see [`crate::resource::Resource::publish`].
+pub(super) fn publish(folder: &Folder, file: &StagedFile) -> Result<()> {
+    check_path(&file.path)?;
+    let about = About { resource: &folder.name, path: &file.path };
+    let failed = |error: io::Error| about.unavailable("publish", error);
+    let root = folder.root_made(about)?;
+    let Some(staged) = Place::find(&root, &file.staged).map_err(failed)? else {
+        already_published(&root, file, about);
+        return Ok(());
+    };
+    let target = Place::make(&root, &file.path).map_err(failed)?;
+    fault::point("publish.before_rename");
+    put(&staged, &target, file).map_err(failed)?;
+    fault::point("publish.renamed");
+    if folder.sync {
+        sync_parents(&root, &file.path).map_err(|error| about.unavailable("sync", error))?;
+    }
+    remove_parent(&root, &file.staged);
+    fault::point("publish.done");
+    Ok(())
+}
+
+/// The staged name is gone: it was published before, by this process or another. What has happened to it since is not ours.
+fn already_published(root: &Dir, file: &StagedFile, about: About<'_>) {
+    let ours = file.stamp.parse::<Stamp>().map(|stamp| stamp.ident.place());
+    let there = Place::find(root, &file.path).ok().flatten().and_then(|place| place.stat().ok().flatten());
+    if ours.ok() != there.as_ref().map(place) {
+        tracing::warn!(
+            resource = about.resource,
+            path = about.path,
+            "a published file was replaced or removed by someone before its publishing was on record"
+        );
+    }
+    remove_parent(root, &file.staged);
+}
+
+/// A name in a folder that is open: what happens to it happens there, wherever a link may point by then.
+struct Place<'a> {
+    folder: Dir,
+    name: &'a str,
+}
+
+impl<'a> Place<'a> {
+    /// The place of something that lies at a path, if there is something.
+    fn find(root: &Dir, path: &'a str) -> io::Result<Option<Self>> {
+        let (parent, name) = split(path);
+        let folder = match root.open_dir(parent) {
+            Ok(folder) => folder,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let place = Self { folder, name };
+        Ok(place.stat()?.is_some().then_some(place))
+    }
+
+    /// The place at a path, its folders made if they are not there.
+    fn make(root: &Dir, path: &'a str) -> io::Result<Self> {
+        let (parent, name) = split(path);
+        if parent != "." {
+            root.create_dir_all(parent)?;
+        }
+        Ok(Self { folder: root.open_dir(parent)?, name })
+    }
+
+    fn stat(&self) -> io::Result<Option<Stat>> {
+        match rustix::fs::statat(&self.folder, self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.folder, self.name, AtFlags::empty())?)
+    }
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or((".", path))
+}
+
+fn put(staged: &Place<'_>, target: &Place<'_>, file: &StagedFile) -> io::Result<()> {
+    let ours = staged.stat()?.as_ref().map(place);
+    for _ in 0..MAX_DISPLACED {
+        let there = target.stat()?;
+        if there.is_some() && there.as_ref().map(place) == ours {
+            // A try by links was interrupted between its two steps.
+            return staged.remove();
+        }
+        let flags = if file.overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match rename(staged, target, flags) {
+            Err(Errno::EXIST) if there.as_ref().is_some_and(is_folder) => return Err(Errno::ISDIR.into()),
+            Err(Errno::EXIST) => displace(target, file)?,
+            result => return Ok(result?),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "someone keeps putting another file there"))
+}
+
+fn rename(from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> std::result::Result<(), Errno> {
+    if flags.is_empty() {
+        return rustix::fs::renameat(&from.folder, from.name, &to.folder, to.name);
+    }
+    match rustix::fs::renameat_with(&from.folder, from.name, &to.folder, to.name, flags) {
+        // The file system does not know how (NFS): a link refuses as well, and then the old name goes.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            rustix::fs::linkat(&from.folder, from.name, &to.folder, to.name, AtFlags::empty())?;
+            rustix::fs::unlinkat(&from.folder, from.name, AtFlags::empty())
+        }
+        result => result,
+    }
+}
+
+/// Moves a file that someone put at the path since the commit out of the way, to a name that is ignored, and tells.
+fn displace(target: &Place<'_>, file: &StagedFile) -> io::Result<()> {
+    let id = format!("{:08x}", fastrand::u32(..));
+    // A name has at most 255 bytes, and this one grows.
+    let name = format!("{}.displaced-{id}~", crate::base::bounds::cut(target.name, 200));
+    let aside = Place { folder: target.folder.try_clone()?, name: &name };
+    match rename(target, &aside, RenameFlags::NOREPLACE) {
+        Ok(()) => {
+            tracing::warn!(
+                resource = file.resource,
+                path = file.path,
+                aside = name,
+                "a file that someone put where an output goes was moved aside"
+            );
+            Ok(())
+        }
+        // It went by itself, or this very name is taken: look again.
+        Err(Errno::NOENT | Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+fn is_folder(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}

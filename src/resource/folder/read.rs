@@ -1,0 +1,195 @@
+//! Reading a version, and noticing when it is not that version any more.
+//!
+//! What is read comes from one descriptor, opened once. A chunk counts only if the file's identity, size and times are the
+//! same after it as they were when the content was known to be the recorded one. Rejected: to hold a read lease for as
+//! long as the file is open, which would stop whoever wants to write to it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use cap_std::fs::{File, OpenOptions, OpenOptionsExt as _};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+use std::os::fd::AsFd as _;
+
+use super::Folder;
+use super::errors::About;
+use super::lease::{Lease, Refusal};
+use super::stamp::{Ident, Stamp, ctime_ns, now_ns};
+use crate::base::{Digest, Hasher, bounds};
+use crate::resource::{Content, Reader, Result, check_path};
+
+/// Bytes up to which a file whose stamp can not be relied on yet is read at once and served from memory: a change that shows
+/// in no time can do no harm then.
+const IN_MEMORY: u64 = 256 << 10;
+const PIECE: usize = 1 << 20;
+
+pub(super) async fn open(folder: &Folder, content: &Content) -> Result<Box<dyn Reader>> {
+    check_path(&content.path)?;
+    let about = About { resource: &folder.name, path: &content.path };
+    let mut options = OpenOptions::new();
+    // A FIFO that was put there must not hold us up, and a link is no version of anything.
+    options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
+    let root = folder.root(about)?;
+    let file = match root.open_with(&content.path, &options) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Err(about.not_found());
+        }
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(about.changed("a link lies there now")),
+        Err(error) => return Err(about.unavailable("open", error)),
+    };
+    let mut reader = FileReader {
+        resource: folder.name.clone(),
+        path: content.path.clone(),
+        digest: content.digest,
+        size: content.size,
+        file,
+        as_it_was: None,
+        memory: None,
+    };
+    reader.begin(content.stamp.parse().ok()).await?;
+    Ok(Box::new(reader))
+}
+
+struct FileReader {
+    resource: String,
+    path: String,
+    digest: Digest,
+    size: u64,
+    file: File,
+    /// What it was like when its content was known to be the recorded one: identity, and the time that nobody can set.
+    as_it_was: Option<(Ident, i64)>,
+    /// The content, if it was read at once.
+    memory: Option<Vec<u8>>,
+}
+
+impl FileReader {
+    fn about(&self) -> About<'_> {
+        About { resource: &self.resource, path: &self.path }
+    }
+
+    fn stat(&self) -> Result<Stat> {
+        rustix::fs::fstat(&self.file).map_err(|errno| self.about().unavailable("look at", errno))
+    }
+
+    /// Makes sure that this is the recorded version.
+    async fn begin(&mut self, recorded: Option<Stamp>) -> Result<()> {
+        let stat = self.stat()?;
+        let ident = Ident::of(&stat);
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.about().changed("it is no file any more"));
+        }
+        if ident.size != self.size {
+            return Err(self.about().changed(format!("it has {} bytes, not {}", ident.size, self.size)));
+        }
+        self.as_it_was = Some((ident, ctime_ns(&stat)));
+        if recorded == Some(Stamp { ident, racy: false }) {
+            return Ok(());
+        }
+        let wait = ident.racy_for(now_ns());
+        if wait.is_zero() || self.size > IN_MEMORY {
+            // Until the clock has moved on, a change could leave the times as they are.
+            if wait > Duration::ZERO {
+                tokio::time::sleep(wait).await;
+            }
+            return self.verify();
+        }
+        let bytes = self.pread(0, usize::try_from(self.size).unwrap_or(usize::MAX))?;
+        if Digest::of(&bytes) != self.digest {
+            return Err(self.about().changed("its content is another one"));
+        }
+        self.memory = Some(bytes);
+        Ok(())
+    }
+
+    /// Hashes the file, and notes what it is like if it is the recorded version.
+    fn verify(&mut self) -> Result<()> {
+        let about = self.about();
+        let lease = match Lease::take(self.file.as_fd()) {
+            Ok(lease) => Some(lease),
+            Err(Refusal::Busy) => return Err(about.changed("someone has it open for writing")),
+            Err(Refusal::Unsupported) => None,
+        };
+        let before = self.stat()?;
+        let (mut hasher, mut buffer, mut at) = (Hasher::default(), Vec::new(), 0);
+        while at < self.size {
+            buffer.clear();
+            self.pread_into(&mut buffer, at, PIECE)?;
+            if buffer.is_empty() || !lease.as_ref().is_none_or(Lease::holds) {
+                return Err(about.changed("someone writes to it"));
+            }
+            hasher.update(&buffer);
+            at += buffer.len() as u64;
+        }
+        let after = self.stat()?;
+        if hasher.finish() != self.digest {
+            return Err(about.changed("its content is another one"));
+        }
+        if Ident::of(&before) != Ident::of(&after) || !lease.as_ref().is_none_or(Lease::holds) {
+            return Err(about.changed("someone writes to it"));
+        }
+        drop(lease);
+        self.as_it_was = Some((Ident::of(&after), ctime_ns(&after)));
+        Ok(())
+    }
+
+    /// Whether it is still as it was.
+    fn check(&mut self) -> Result<()> {
+        let Some((ident, ctime)) = self.as_it_was else { return Ok(()) };
+        let stat = self.stat()?;
+        let now = Ident::of(&stat);
+        if now != ident {
+            let why = if now.size == ident.size { "it was written to" } else { "its size is another one" };
+            return Err(self.about().changed(why));
+        }
+        // Renamed, linked, given to someone; or written to and its time set back. The content tells.
+        if ctime_ns(&stat) == ctime { Ok(()) } else { self.verify() }
+    }
+
+    fn pread(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(length);
+        self.pread_into(&mut bytes, offset, length)?;
+        Ok(bytes)
+    }
+
+    /// Appends up to `length` bytes from `offset`: fewer only at the end.
+    fn pread_into(&self, bytes: &mut Vec<u8>, offset: u64, length: usize) -> Result<()> {
+        bytes.reserve_exact(length);
+        let start = bytes.len();
+        while bytes.len() - start < length {
+            let done = bytes.len() - start;
+            // It fills what is reserved, which may be more than was asked for.
+            match rustix::io::pread(&self.file, spare_capacity(bytes), offset + done as u64) {
+                Ok(0) => break,
+                Ok(_) => bytes.truncate(start + length),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(self.about().unavailable("read", errno)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Reader for FileReader {
+    async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let length = length.min(bounds::MAX_CHUNK_BYTES).min(left);
+        if self.memory.is_some() {
+            self.check()?;
+        }
+        if let Some(memory) = &self.memory {
+            let start = usize::try_from(offset).unwrap_or(usize::MAX).min(memory.len());
+            return Ok(memory.get(start..start + length).unwrap_or_default().to_vec());
+        }
+        // Looked at after the read only: whatever happened before it shows then, too.
+        let bytes = self.pread(offset, length)?;
+        self.check()?;
+        if bytes.len() < length {
+            return Err(self.about().changed("it is shorter than it was"));
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,139 @@
+//! Looking through a folder: what of it is not as it is on record?
+//!
+//! A scan hashes nothing. It yields paths to look at, the same as events do, so that there is one place that decides what has
+//! happened.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use rustix::fs::{AtFlags, Dir, FileType, Stat};
+use rustix::io::Errno;
+
+use super::index::Index;
+use super::names::Names;
+use super::odd::{readable_name, shown};
+use super::stamp::{Ident, place};
+use super::tree::Root;
+use super::watches::Watches;
+
+/// A look through a folder.
+pub(super) struct Scan<'a> {
+    pub(super) root: &'a Root,
+    pub(super) names: &'a Names,
+    pub(super) index: &'a mut Index,
+    pub(super) watches: &'a mut Watches,
+    /// Where the paths go.
+    pub(super) todo: &'a mut BTreeSet<OsString>,
+    /// Whether an event has told of it: then its watches are set once more.
+    pub(super) told: bool,
+}
+
+/// What a scan found besides.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What was no file and is not there any more, by escaped path.
+    pub(super) odd_gone: Vec<Box<str>>,
+}
+
+impl Scan<'_> {
+    /// Looks through a folder and all in it; the empty path is the resource. What is on record and was not met goes to `todo` too.
+    pub(super) fn run(&mut self, start: &OsStr) -> Result<Found, Errno> {
+        self.index.begin_scan();
+        let mut folders = vec![start.to_owned()];
+        let mut unreadable = Vec::new();
+        while let Some(folder) = folders.pop() {
+            match self.list(&folder, &mut folders) {
+                Ok(()) => {}
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !folder.is_empty() => {}
+                Err(errno) if folder.is_empty() => return Err(errno),
+                Err(_) => {
+                    self.index.see_odd(&shown(&folder));
+                    self.todo.insert(folder.clone());
+                    unreadable.push(folder);
+                }
+            }
+        }
+        // What lies in a folder that can not be read is neither there nor gone.
+        let hidden = |path: &[u8]| {
+            unreadable.iter().any(|folder| {
+                path.strip_prefix(folder.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
+            })
+        };
+        let start_text = start.to_str().unwrap_or_default();
+        let gone = self.index.unseen_files(start_text).filter(|path| !hidden(path.as_bytes()));
+        self.todo.extend(gone.map(OsString::from));
+        let escaped: Vec<_> = unreadable.iter().map(|folder| shown(folder)).collect();
+        let odd_hidden =
+            |path: &str| escaped.iter().any(|f| path.strip_prefix(&**f).is_some_and(|rest| rest.starts_with('/')));
+        let odd_gone = self.index.unseen_odd(&shown(start)).filter(|path| !odd_hidden(path)).map(Box::from).collect();
+        Ok(Found { odd_gone })
+    }
+
+    fn list(&mut self, folder: &OsStr, folders: &mut Vec<OsString>) -> Result<(), Errno> {
+        let mut listing = self.root.open_folder(folder)?;
+        let stat = listing.stat()?;
+        // Before it is listed, so that what comes after the listing raises an event.
+        self.watches.watch(folder, place(&stat), self.told);
+        if self.index.odd(&shown(folder)).is_some() {
+            // It could not be read before.
+            self.todo.insert(folder.to_owned());
+        }
+        let mut path = folder.as_bytes().to_vec();
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        let stem = path.len();
+        while let Some(entry) = listing.read() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if matches!(name, b"." | b"..") {
+                continue;
+            }
+            path.truncate(stem);
+            path.extend_from_slice(name);
+            self.meet(&listing, OsStr::from_bytes(name), entry.file_type(), OsStr::from_bytes(&path), folders);
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, listing: &Dir, name: &OsStr, kind: FileType, path: &OsStr, folders: &mut Vec<OsString>) {
+        let is_folder = kind == FileType::Directory;
+        // A file system that does not say the kind in its listing leaves it to `stat`.
+        let counts = if is_folder { self.names.enters(path) } else { self.names.takes(path) };
+        if !counts && kind != FileType::Unknown {
+            return;
+        }
+        if is_folder {
+            return self.meet_folder(path, folders);
+        }
+        let Ok(stat) = stat_in(listing, name) else { return };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if self.names.enters(path) => self.meet_folder(path, folders),
+            FileType::RegularFile if self.names.takes(path) => self.meet_file(path, &stat),
+            FileType::Directory | FileType::RegularFile => {}
+            _ => self.meet_odd(path),
+        }
+    }
+
+    fn meet_folder(&mut self, path: &OsStr, folders: &mut Vec<OsString>) {
+        if readable_name(path).is_ok() { folders.push(path.to_owned()) } else { self.meet_odd(path) }
+    }
+
+    fn meet_file(&mut self, path: &OsStr, stat: &Stat) {
+        match path.to_str() {
+            Some(text) if self.index.see_file(text, Ident::of(stat)) => {}
+            _ => self.meet_odd(path),
+        }
+    }
+
+    /// Something that is not as it is on record, or that only a closer look can tell.
+    fn meet_odd(&mut self, path: &OsStr) {
+        self.index.see_odd(&shown(path));
+        self.todo.insert(OsString::from_vec(path.as_bytes().to_vec()));
+    }
+}
+
+fn stat_in(listing: &Dir, name: &OsStr) -> Result<Stat, Errno> {
+    rustix::fs::statat(listing.fd()?, name, AtFlags::SYMLINK_NOFOLLOW)
+}

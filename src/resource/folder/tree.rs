@@ -1,0 +1,80 @@
+//! Looking into the folder without ever leaving it.
+//!
+//! Every path is resolved by `openat2` from a descriptor of the folder, beneath it and through no link, so that a link that
+//! is slipped in between two steps leads nowhere. (`cap-std`, which serves the guests' side, follows links that stay inside;
+//! an observer must not, or it would see one file under two names.)
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::stamp::place;
+
+/// The folder, open.
+#[derive(Debug)]
+pub(super) struct Root {
+    folder: OwnedFd,
+    place: (u32, u64),
+}
+
+impl Root {
+    /// Opens the folder, and sees to it that it can be listed and entered. A link may lead to it.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
+        let place = place(&rustix::fs::fstat(&folder)?);
+        let root = Self { folder, place };
+        root.check_access()?;
+        Ok(root)
+    }
+
+    /// Whether this is still what lies at `path`, and can be listed and entered.
+    pub(super) fn check(&self, path: &Path) -> io::Result<()> {
+        if place(&rustix::fs::stat(path)?) != self.place {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "another folder lies there now"));
+        }
+        self.check_access()
+    }
+
+    fn check_access(&self) -> io::Result<()> {
+        Ok(rustix::fs::accessat(&self.folder, ".", Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
+    }
+
+    /// What lies at a path; of a link, the link.
+    pub(super) fn stat(&self, path: &OsStr) -> Result<Stat, Errno> {
+        rustix::fs::fstat(self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW, ResolveFlags::NO_SYMLINKS)?)
+    }
+
+    /// Opens a file for reading. It does not wait for the other end of a FIFO.
+    pub(super) fn open_file(&self, path: &OsStr) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Opens a folder for listing; the empty path is the folder itself.
+    pub(super) fn open_folder(&self, path: &OsStr) -> Result<Dir, Errno> {
+        let path = if path.is_empty() { OsStr::new(".") } else { path };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        Dir::new(self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)?)
+    }
+
+    /// Whether a link leads to something beneath the folder: `XDEV` if it leads out, or is absolute.
+    pub(super) fn follow(&self, link: &OsStr) -> Result<(), Errno> {
+        self.resolve(link, OFlags::PATH, ResolveFlags::empty()).map(drop)
+    }
+
+    fn resolve(&self, path: &OsStr, flags: OFlags, how: ResolveFlags) -> Result<OwnedFd, Errno> {
+        let how = how | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        rustix::fs::openat2(&self.folder, path, flags | OFlags::CLOEXEC, Mode::empty(), how)
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.folder.as_fd()
+    }
+}

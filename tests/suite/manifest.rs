@@ -1,0 +1,361 @@
+//! Manifests: each bad one in `tests/manifests/invalid` has its exact diagnostic beside it, each good one loads, and no text at all
+//! makes the reader panic.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside of test functions")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anacostia::base::{Digest, bounds};
+use anacostia::manifest::{
+    Components, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource, inspect, load,
+    parse_pinned,
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+const ACTION: &str = r#"(instance $i) (export "anacostia:pipeline/action@0.1.0" (instance $i))"#;
+
+fn manifests(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests").join(kind)
+}
+
+fn variables(name: &str) -> Option<String> {
+    match name {
+        "HOME" => Some("/home/me".to_owned()),
+        "API_TOKEN" => Some("s3cret".to_owned()),
+        _ => None,
+    }
+}
+
+fn component(imports: &[&str], rest: &str) -> Vec<u8> {
+    let imports: Vec<String> = imports.iter().map(|name| format!("(import \"{name}\" (instance))")).collect();
+    wat::parse_str(format!("(component {} {rest})", imports.join(" "))).unwrap()
+}
+
+/// A folder with all that the manifests of these tests name.
+fn house() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
+    let contract = ["types", "run-context", "resources", "metadata", "log"];
+    let contract: Vec<String> = contract.iter().map(|name| format!("anacostia:pipeline/{name}@0.1.0")).collect();
+    let mut all: Vec<&str> = contract.iter().map(String::as_str).collect();
+    all.push("wasi:io/poll@0.2.3");
+    let good = component(&all, ACTION);
+    write("good.wasm", &good);
+    write("truncated.wasm", &good[..good.len() / 2]);
+    write("plain.wasm", &component(&["anacostia:pipeline/log@0.1.0"], ACTION));
+    let greedy = ["wasi:http/outgoing-handler@0.2.0", "anacostia:pipeline/metdata@0.1.0", "acme:tools/drill@1.0.0"];
+    write("greedy.wasm", &component(&greedy, ACTION));
+    write("library.wasm", &component(&[], ""));
+    write("command.wasm", &component(&[], r#"(instance $i) (export "wasi:cli/run@0.2.0" (instance $i))"#));
+    let future = r#"(instance $i) (export "anacostia:pipeline/action@0.2.0" (instance $i))"#;
+    write("future.wasm", &component(&["anacostia:pipeline/log@0.2.0"], future));
+    write("core.wasm", b"\0asm\x01\0\0\0");
+    write("text.wasm", b"(component)");
+    write("empty.wasm", b"");
+    write("script.wasm", b"#!/bin/sh\n");
+    write("file.txt", b"text");
+    fs::File::create(folder.path().join("large.wasm")).unwrap().set_len(bounds::MAX_COMPONENT_BYTES + 1).unwrap();
+    fs::create_dir_all(folder.path().join("data/raw/sub")).unwrap();
+    std::os::unix::fs::symlink("data/raw", folder.path().join("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", folder.path().join("dangling")).unwrap();
+    folder
+}
+
+fn load_text(house: &TempDir, name: &str, text: &[u8], options: LoadOptions) -> Result<Pipeline, Problems> {
+    let path = house.path().join(name);
+    fs::write(&path, text).unwrap();
+    let result = load(&path, &variables, options);
+    fs::remove_file(path).unwrap();
+    result
+}
+
+/// The manifests of a kind, by name.
+fn each(kind: &str) -> Vec<(String, Vec<u8>)> {
+    let mut found: Vec<_> = fs::read_dir(manifests(kind))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| (path.file_stem().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap()))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn each_bad_manifest_has_its_exact_diagnostic() {
+    let house = house();
+    let here = format!("{}/", house.path().display());
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(manifests("invalid"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let all = each("invalid");
+    assert!(all.len() >= 25);
+    for (name, text) in &all {
+        let loaded = load_text(&house, &format!("{name}.toml"), text, LoadOptions::default());
+        let Err(problems) = loaded else { panic!("{name}.toml is good, and should be bad") };
+        let picture = problems.render(100, false).replace(&here, "");
+        settings.bind(|| insta::assert_snapshot!(name.as_str(), picture));
+    }
+}
+
+#[test]
+fn no_diagnostic_is_left_behind() {
+    let known: BTreeSet<String> = each("invalid").into_iter().map(|(name, _)| name).collect();
+    for entry in fs::read_dir(manifests("invalid")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(known.contains(name), "{} belongs to no manifest", path.display());
+    }
+}
+
+#[test]
+fn each_good_manifest_loads() {
+    let house = house();
+    for (name, text) in each("valid") {
+        if let Err(problems) = load_text(&house, "anacostia.toml", &text, LoadOptions::default()) {
+            panic!("{name}.toml:\n{}", problems.render(100, false));
+        }
+    }
+}
+
+#[test]
+fn everything_is_read_as_it_was_meant() {
+    let house = house();
+    let text = fs::read(manifests("valid").join("everything.toml")).unwrap();
+    let pipeline = load_text(&house, "anacostia.toml", &text, LoadOptions::default()).unwrap();
+    let raw = pipeline.resource("raw").unwrap();
+    let ResourceKind::Folder(folder) = &raw.kind;
+    let train = pipeline.action("train").unwrap();
+    let json = serde_json::json!({"seed": 7, "since": "2026-01-01T00:00:00Z", "price": "5$${",
+        "layers": [1, 2.5, {"wide": true}]});
+    assert_eq!(serde_json::Value::Object(pipeline.params.clone()), json, "params are not expanded");
+    assert_eq!(folder.path, Path::new("/home/me/raw"));
+    assert_eq!(folder.settle, Duration::from_millis(500));
+    assert_eq!(raw.trigger.max_wait, Some(Duration::from_mins(1)));
+    assert_eq!(raw.trigger.min_bytes, 1024);
+    assert_eq!(train.build.as_ref().unwrap().command, "make $HOME ${x}");
+    assert_eq!(train.env["MODE"], "prod-/home/me");
+    assert_eq!(train.secrets["TOKEN"], SecretSource::Env("API_TOKEN".to_owned()));
+    assert_eq!(train.limits.memory_bytes, 512 << 20);
+    assert_eq!(train.retry.max_attempts, 3);
+    assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the usual maximum gives way");
+    assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);
+    assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
+    let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
+    assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
+    let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind;
+    assert_eq!(models.path, house.path().join("data/models"));
+}
+
+#[test]
+fn a_folder_stands_for_the_manifest_in_it() {
+    let house = house();
+    let text = fs::read(manifests("valid").join("smallest.toml")).unwrap();
+    fs::write(house.path().join("anacostia.toml"), text).unwrap();
+    let pipeline = load(house.path(), &variables, LoadOptions::default()).unwrap();
+    assert_eq!(pipeline.file, house.path().join("anacostia.toml"));
+    assert_eq!(pipeline.state_folder(), house.path().join("state"));
+}
+
+#[test]
+fn whoever_builds_needs_no_components_and_no_secrets() {
+    let house = house();
+    let text = r#"manifest_version = 1
+        pipeline.name = "p"
+        [actions.a]
+        component = "later.wasm"
+        build = { command = "make" }
+        secrets = { TOKEN = "env:NOWHERE" }"#;
+    let skip = LoadOptions { components: Components::Skip };
+    assert!(load_text(&house, "m.toml", text.as_bytes(), skip).is_ok());
+    let problems = load_text(&house, "m.toml", text.as_bytes(), LoadOptions::default()).unwrap_err();
+    let messages: Vec<&str> = problems.list().iter().map(anacostia::manifest::Problem::message).collect();
+    assert_eq!(
+        messages,
+        ["the component `later.wasm` is not built yet", "the environment variable `NOWHERE`, a secret, is not set"]
+    );
+}
+
+#[test]
+fn a_pinned_manifest_is_read_again_without_a_look_at_the_disk() {
+    let house = house();
+    let text = fs::read_to_string(manifests("valid").join("everything.toml")).unwrap();
+    let loaded = load_text(&house, "anacostia.toml", text.as_bytes(), LoadOptions::default()).unwrap();
+    let (folder, file) = (house.path().to_owned(), house.path().join("anacostia.toml"));
+    drop(house);
+    assert_eq!(parse_pinned(&text, &folder, &file, &variables).unwrap(), loaded);
+    let problems = parse_pinned(&text, &folder, &file, &|_| None).unwrap_err();
+    assert_eq!(problems.list()[0].message(), "the environment variable `HOME` is not set");
+}
+
+#[test]
+fn a_right_digest_is_accepted() {
+    let house = house();
+    let digest = Digest::of(&fs::read(house.path().join("plain.wasm")).unwrap());
+    let text = format!(
+        "manifest_version = 1\npipeline.name = \"p\"\n[actions.a]\ncomponent = \"plain.wasm\"\ndigest = \"{digest}\"\n"
+    );
+    let pipeline = load_text(&house, "m.toml", text.as_bytes(), LoadOptions::default()).unwrap();
+    assert_eq!(pipeline.actions[0].digest, Some(digest));
+}
+
+#[test]
+fn what_can_not_be_read_is_a_problem_without_a_place() {
+    let house = house();
+    let pipe = house.path().join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    for (name, expected) in [
+        ("gone.toml", "there is no manifest `gone.toml`"),
+        ("data", "there is no manifest `data/anacostia.toml`"),
+        ("large.wasm", "the manifest `large.wasm` is larger than 1 MiB"),
+        ("pipe", "the manifest `pipe` is not a file"),
+    ] {
+        let problems = load(&house.path().join(name), &variables, LoadOptions::default()).unwrap_err();
+        assert_eq!(problems.list()[0].place(), None);
+        assert!(!problems.render(80, false).is_empty());
+        let message = problems.list()[0].message().replace(&format!("{}/", house.path().display()), "");
+        assert_eq!(message, expected);
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused_at_its_place() {
+    let house = house();
+    let problems = load_text(&house, "m.toml", b"manifest_version = 1\n# \xff\n", LoadOptions::default()).unwrap_err();
+    let place = problems.list()[0].place().unwrap();
+    assert_eq!((place.line, place.column), (2, 3));
+}
+
+#[test]
+fn color_is_for_terminals_only() {
+    let house = house();
+    let problems = load_text(&house, "m.toml", b"zebra = 1", LoadOptions::default()).unwrap_err();
+    assert!(problems.render(80, true).contains("\x1b["));
+    assert!(!problems.render(80, false).contains('\x1b'));
+}
+
+/// The messages about a manifest of actions that are after each other as the edges say.
+fn messages_about(edges: impl Iterator<Item = (String, Vec<String>)>) -> Vec<String> {
+    let actions = edges.map(|(name, after)| format!("[actions.{name}]\ncomponent = \"a.wasm\"\nafter = {after:?}\n"));
+    let text = format!("manifest_version = 1\npipeline.name = \"p\"\n{}", actions.collect::<String>());
+    match parse_pinned(&text, Path::new("/"), Path::new("/anacostia.toml"), &variables) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.list().iter().map(|problem| problem.message().to_owned()).collect(),
+    }
+}
+
+#[test]
+fn each_cycle_is_drawn_once_and_a_long_one_in_short() {
+    let edge = |name: &str, after: &[&str]| (name.to_owned(), after.iter().map(|&name| name.to_owned()).collect());
+    let two_and_a_bridge = [
+        edge("a", &["b"]),
+        edge("b", &["a"]),
+        edge("bridge", &["b"]),
+        edge("x", &["bridge", "z"]),
+        edge("y", &["x"]),
+        edge("z", &["y"]),
+        edge("last", &["z"]),
+    ];
+    let found = messages_about(two_and_a_bridge.into_iter());
+    let drawn = |path: &str| format!("the actions wait for each other in a cycle: {path}");
+    assert_eq!(found, [drawn("a -> b -> a"), drawn("x -> y -> z -> x")]);
+
+    let chain = |count: usize| (1..count).map(|n| (format!("a{n}"), vec![format!("a{}", n - 1)]));
+    assert!(messages_about(chain(1000).chain([("a0".to_owned(), vec![])])).is_empty());
+    let ring = chain(1000).chain([("a0".to_owned(), vec!["a999".to_owned()])]);
+    let path = "a1 -> a2 -> a3 -> a4 -> a5 -> a6 -> a7 -> a8 -> a9 -> a10 -> a11 -> … -> a1";
+    assert_eq!(messages_about(ring), [drawn(path)]);
+}
+
+#[test]
+fn a_manifest_that_is_wrong_everywhere_is_answered_briefly() {
+    let names = (0..100_000).map(|n| format!("n{n}")).collect();
+    assert_eq!(messages_about([("a".to_owned(), names)].into_iter()).len(), MAX_PROBLEMS);
+}
+
+/// One change to a manifest: at a line, put something else in its place, or after it.
+#[derive(Debug, Clone)]
+struct Edit {
+    line: proptest::sample::Index,
+    keep: bool,
+    piece: String,
+}
+
+/// Texts that look like manifests: some with a few changes to a good or a bad one, some put together from pieces of all at random.
+fn text() -> impl Strategy<Value = String> {
+    let whole: Vec<Vec<String>> = each("invalid")
+        .into_iter()
+        .chain(each("valid"))
+        .map(|(_, text)| String::from_utf8(text).unwrap().split_inclusive('\n').map(str::to_owned).collect())
+        .collect();
+    let piece = prop_oneof![
+        8 => proptest::sample::select(whole.concat()),
+        1 => any::<String>(),
+        1 => "[\\[\\]{}\"'=.,#a-z0-9$\\n\\\\ ]{0,20}",
+        1 => Just("\u{feff}".to_owned()),
+        1 => Just("\r\n".to_owned()),
+        1 => Just(String::new()),
+    ];
+    let edit = (any::<proptest::sample::Index>(), any::<bool>(), piece.clone());
+    let edit = edit.prop_map(|(line, keep, piece)| Edit { line, keep, piece });
+    let changed =
+        (proptest::sample::select(whole), proptest::collection::vec(edit, 0..4)).prop_map(|(mut lines, edits)| {
+            lines.push(String::new());
+            for Edit { line, keep, piece } in edits {
+                let place = line.index(lines.len());
+                let line = &mut lines[place];
+                *line = if keep { format!("{line}{piece}") } else { piece };
+            }
+            lines.concat()
+        });
+    let heap = proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat());
+    prop_oneof![3 => changed, 1 => heap]
+}
+
+thread_local! {
+    static HOUSE: TempDir = house();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_reader_panic_and_every_span_lies_inside(text in text(), cut in 0usize..2000, color: bool) {
+        let cut = (0..=cut.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        for text in [text.as_str(), &text[cut..]] {
+            let loaded = HOUSE.with(|house| load_text(house, "m.toml", text.as_bytes(), LoadOptions::default()));
+            if let Err(problems) = loaded {
+                prop_assert!(!problems.list().is_empty());
+                for problem in problems.list() {
+                    prop_assert!(problem.place().is_some(), "{problem}");
+                    for span in problem.spans() {
+                        prop_assert!(text.get(span.clone()).is_some(), "{span:?} of {problem}");
+                    }
+                }
+                prop_assert!(!problems.render(80, color).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn no_component_makes_the_inspection_panic(
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..8),
+        length: proptest::sample::Index,
+    ) {
+        let mut bytes = HOUSE.with(|house| fs::read(house.path().join("good.wasm")).unwrap());
+        for (place, value) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = value;
+        }
+        for bytes in [&bytes[..], &bytes[..length.index(bytes.len())]] {
+            if let Ok(info) = inspect(bytes) {
+                prop_assert_eq!(info.size, bytes.len() as u64);
+                prop_assert!(info.needs().count() == info.imports.len());
+            }
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! What runs when: joins, retries, skips, branches, cancels, stops, and what a run is bound to. The real binary, real files, a real guest.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::app::TestApp;
+use crate::support::wait::{wait_for, wait_until};
+
+/// A manifest of one watched folder `raw`, one output folder `out`, and what is given.
+fn manifest(rest: &str) -> String {
+    format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "runs"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.out]
+kind = "folder"
+path = "out"
+{rest}
+"#
+    )
+}
+
+/// An action that runs the worker with these steps; `keys` are further lines of it.
+fn action(name: &str, after: &[&str], steps: &str, keys: &str) -> String {
+    format!(
+        r#"
+[actions.{name}]
+component = "worker.wasm"
+after = {after:?}
+reads = ["raw"]
+writes = ["out"]
+params = {{ steps = [{steps}] }}
+{keys}
+"#
+    )
+}
+
+fn start(manifest: &str) -> TestApp {
+    let mut app = TestApp::new(manifest).with_guest("worker");
+    app.start();
+    app
+}
+
+fn run(app: &TestApp, number: u64) -> Value {
+    app.get(&format!("/api/v1/runs/{number}"))
+}
+
+/// The actions of a run, each with its state and reason.
+fn states(run: &Value) -> Vec<(&str, &str, &str)> {
+    run["actions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|action| {
+            let word = |key: &str| action[key].as_str().unwrap_or_default();
+            (word("name"), word("state"), word("reason"))
+        })
+        .collect()
+}
+
+fn attempts(run: &Value, action: usize) -> Vec<&str> {
+    let attempts = run["actions"][action]["attempts"].as_array().unwrap();
+    attempts.iter().map(|attempt| attempt["state"].as_str().unwrap()).collect()
+}
+
+fn wait_for_log(app: &TestApp, number: u64, text: &str) {
+    wait_until(text, || {
+        app.try_get(&format!("/api/v1/runs/{number}/logs")).is_ok_and(|(_, body)| body.to_string().contains(text))
+    });
+}
+
+#[test]
+fn a_file_leads_to_a_run_that_reads_it_and_publishes_what_it_wrote() {
+    let app = start(&manifest(&action("copy", &["raw"], r#"{ do = "copy", from = "raw", to = "out" }"#, "")));
+    app.drop_file("raw/a.csv", b"1,2\n");
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{:#}", runs[0]);
+    assert_eq!(fs::read(app.path("out/a.csv")).unwrap(), b"1,2\n");
+    let run = run(&app, 1);
+    assert_eq!(run["inputs"][0]["path"], "a.csv");
+    assert_eq!(run["inputs"][0]["state"], "old");
+    assert_eq!(run["trigger"], "raw: 1 new artifact");
+    let lineage = app.get("/api/v1/runs/1/lineage").to_string();
+    assert!(lineage.contains("\"read\"") && lineage.contains("\"wrote\""), "{lineage}");
+    wait_for_log(&app, 1, "copied a.csv");
+}
+
+#[test]
+fn a_run_waits_for_all_watched_resources_and_says_so() {
+    let labels = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n";
+    let steps = r#"{ do = "read", from = "raw" }, { do = "read", from = "labels" }"#;
+    let both = action("both", &["raw", "labels"], steps, "").replace(r#"reads = ["raw"]"#, r#"reads = ["raw", "labels"]"#);
+    let app = start(&manifest(&format!("{labels}{both}")));
+    app.drop_file("raw/a.csv", b"1");
+    wait_until("the tick that holds the run", || {
+        app.get("/api/v1/triggers").to_string().contains("1 new artifact, but waits for labels")
+    });
+    assert!(app.get_all("/api/v1/runs").is_empty());
+    app.drop_file("labels/a.csv", b"2");
+    let runs = app.wait_for_runs(1);
+    assert_eq!((runs.len(), &runs[0]["state"]), (1, &"succeeded".into()), "{runs:#?}");
+    assert_eq!(run(&app, 1)["inputs"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn with_join_any_only_what_was_triggered_runs() {
+    let labels = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n";
+    let raw = action("on_raw", &["raw"], r#"{ do = "read", from = "raw" }"#, "");
+    let other = action("on_labels", &["labels"], r#"{ do = "read", from = "labels" }"#, "")
+        .replace(r#"reads = ["raw"]"#, r#"reads = ["labels"]"#);
+    let text = manifest(&format!("{labels}{raw}{other}")).replace("name = \"runs\"", "name = \"runs\"\njoin = \"any\"");
+    let app = start(&text);
+    app.drop_file("raw/a.csv", b"1");
+    app.wait_for_runs(1);
+    assert_eq!(states(&run(&app, 1))[1], ("on_labels", "skipped", "not_triggered"));
+    assert_eq!(states(&run(&app, 1))[0].1, "succeeded");
+}
+
+#[test]
+fn a_retryable_failure_is_tried_again_and_nothing_of_it_is_left() {
+    let steps = r#"{ do = "copy", from = "raw", to = "out" }, { do = "fail", attempts = 2, retryable = true }"#;
+    let keys = r#"retry = { max_attempts = 3, backoff = "5ms" }"#;
+    let app = start(&manifest(&action("flaky", &["raw"], steps, keys)));
+    app.drop_file("raw/a.csv", b"1");
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded");
+    assert_eq!(attempts(&run(&app, 1), 0), ["failed", "failed", "succeeded"]);
+    assert_eq!(app.get_all("/api/v1/artifacts?resource=out").len(), 1);
+}
+
+#[test]
+fn a_permanent_failure_skips_what_follows_and_starts_what_waits_for_it() {
+    let broken = action("broken", &["raw"], r#"{ do = "fail", message = "no such column" }"#, "");
+    let after = action("after", &["broken"], r#"{ do = "done" }"#, "");
+    let alarm = action("alarm", &["after"], r#"{ do = "done" }"#, "run_when = \"any_failed\"");
+    let always = action("always", &["after"], r#"{ do = "done" }"#, "run_when = \"all_done\"");
+    let app = start(&manifest(&format!("{broken}{after}{alarm}{always}")));
+    app.drop_file("raw/a.csv", b"1");
+    let runs = app.wait_for_runs(1);
+    assert_eq!((&runs[0]["state"], &runs[0]["reason"]), (&"failed".into(), &"broken failed: no such column".into()));
+    let run = run(&app, 1);
+    assert_eq!(states(&run)[0], ("broken", "failed", "no such column"));
+    assert_eq!(states(&run)[1], ("after", "skipped", "broken failed"));
+    assert_eq!((states(&run)[2].1, states(&run)[3].1), ("succeeded", "succeeded"));
+    assert_eq!(attempts(&run, 0), ["failed"]);
+}
+
+#[test]
+fn an_action_that_skips_has_succeeded_and_its_dependents_are_skipped() {
+    let judge = action("judge", &["raw"], r#"{ do = "skip", reason = "not better" }"#, "");
+    let promote = action("promote", &["judge"], r#"{ do = "done" }"#, "");
+    let app = start(&manifest(&format!("{judge}{promote}")));
+    app.drop_file("raw/a.csv", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    let run = run(&app, 1);
+    assert_eq!(states(&run)[0], ("judge", "succeeded", "not better"));
+    assert_eq!(states(&run)[1], ("promote", "skipped", "judge skipped the rest: not better"));
+}
+
+#[test]
+fn branches_run_side_by_side_and_a_cancel_stops_them() {
+    let left = action("left", &["raw"], r#"{ do = "await_cancel" }"#, "");
+    let right = action("right", &["raw"], r#"{ do = "await_cancel", deaf = true }"#, "");
+    let end = action("end", &["left", "right"], r#"{ do = "done" }"#, "");
+    let app = start(&manifest(&format!("{left}{right}{end}")));
+    app.drop_file("raw/a.csv", b"1");
+    wait_until("both branches to be at work", || {
+        let (status, run) = app.try_get("/api/v1/runs/1").unwrap();
+        status == 200 && states(&run).iter().take(2).all(|(_, state, _)| *state == "running")
+    });
+    let (status, body) = app.post("/api/v1/runs/1/cancel");
+    assert!(status < 300, "{status} {body}");
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "cancelled");
+    // One was told and ended by itself, the other does not listen and was stopped.
+    let run = run(&app, 1);
+    assert!(states(&run).iter().all(|(_, state, _)| *state == "cancelled"), "{:#?}", states(&run));
+}
+
+#[test]
+fn arrivals_during_a_run_wait_and_are_taken_together() {
+    let app = start(&manifest(&action("slow", &["raw"], r#"{ do = "sleep", ms = 600 }"#, "")));
+    app.drop_file("raw/0.csv", b"0");
+    wait_until("the first run", || !app.get_all("/api/v1/runs").is_empty());
+    for number in 1..6 {
+        app.drop_file(&format!("raw/{number}.csv"), number.to_string().as_bytes());
+    }
+    wait_until("the last file to be worked on", || app.get_all("/api/v1/artifacts?resource=raw&state=old").len() == 6);
+    assert_eq!(app.get_all("/api/v1/runs").len(), 2);
+    assert_eq!(run(&app, 2)["inputs"].as_array().unwrap().len(), 5);
+    assert!(app.get("/api/v1/triggers").to_string().contains("but 1 of 1 runs at work"));
+}
+
+#[test]
+fn a_failed_run_keeps_its_claims_until_someone_retries_it() {
+    let steps = r#"{ do = "copy", from = "raw", to = "out" }"#;
+    let mut app = TestApp::new(&manifest(&action("copy", &["raw"], steps, ""))).with_guest("worker");
+    fs::create_dir_all(app.path("out")).unwrap();
+    fs::write(app.path("out/a.csv"), "in the way").unwrap();
+    app.start();
+    app.drop_file("raw/a.csv", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    let reason = run(&app, 1)["reason"].as_str().unwrap().to_owned();
+    assert_eq!(reason, "copy failed: `a.csv` exists already in out; create it with `overwrite` to make its next version");
+    assert_eq!(fs::read(app.path("out/a.csv")).unwrap(), b"in the way");
+
+    fs::remove_file(app.path("out/a.csv")).unwrap();
+    let output = app.cli(&["runs", "retry", "1", "PATH"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_until("the run to succeed", || run(&app, 1)["state"] == "succeeded");
+    assert_eq!(fs::read(app.path("out/a.csv")).unwrap(), b"1");
+    assert_eq!(app.get_all("/api/v1/runs").len(), 1, "a retry is the same run");
+}
+
+#[test]
+fn a_stopping_host_lets_attempts_finish_and_the_next_host_goes_on() {
+    let first = action("first", &["raw"], r#"{ do = "log", message = "at work" }, { do = "sleep", ms = 700 }"#, "");
+    let second = action("second", &["first"], r#"{ do = "done" }"#, "");
+    let mut app = start(&manifest(&format!("{first}{second}")));
+    app.drop_file("raw/a.csv", b"1");
+    wait_for_log(&app, 1, "at work");
+    app.restart();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    let run = run(&app, 1);
+    assert_eq!((attempts(&run, 0), attempts(&run, 1)), (vec!["succeeded"], vec!["succeeded"]));
+}
+
+#[test]
+fn what_does_not_finish_in_time_is_handed_back_and_runs_again() {
+    let steps = r#"{ do = "await_cancel", deaf = true }"#;
+    let mut app = start(&manifest(&action("endless", &["raw"], steps, "")));
+    app.drop_file("raw/a.csv", b"1");
+    wait_for_log(&app, 1, "awaiting cancel");
+    app.signal(Signal::INT);
+    assert!(app.wait_for_end().success());
+    app.start();
+    let run = wait_for("the second attempt", || {
+        let run = run(&app, 1);
+        (attempts(&run, 0).len() == 2).then_some(run)
+    });
+    assert_eq!(attempts(&run, 0), ["cancelled", "running"]);
+    assert_eq!(run["actions"][0]["attempts"][0]["error"]["code"], "handed_back");
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let steps = r#"{ do = "await_cancel", deaf = true }"#;
+    let mut app = start(&manifest(&action("endless", &["raw"], steps, "")));
+    app.drop_file("raw/a.csv", b"1");
+    wait_for_log(&app, 1, "awaiting cancel");
+    app.signal(Signal::TERM);
+    wait_until("the host to say that it is stopping", || app.said().contains("again"));
+    app.signal(Signal::TERM);
+    assert!(!app.wait_for_end().success(), "a host that is stopped at once has not ended well");
+    app.start();
+    wait_until("the run to be taken up", || attempts(&run(&app, 1), 0) == ["crashed", "running"]);
+}
+
+#[test]
+fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
+    let text = |message: &str| {
+        let first = action("first", &["raw"], r#"{ do = "log", message = "at work" }, { do = "sleep", ms = 500 }"#, "");
+        let second = action("second", &["first"], &format!(r#"{{ do = "log", message = "{message}" }}"#), "");
+        manifest(&format!("{first}{second}"))
+    };
+    let mut app = start(&text("old words"));
+    app.drop_file("raw/a.csv", b"1");
+    wait_for_log(&app, 1, "at work");
+    app.kill();
+    fs::write(app.path("anacostia.toml"), text("new words")).unwrap();
+    // The component is gone from where the old manifest has it, too.
+    fs::rename(app.path("worker.wasm"), app.path("moved.wasm")).unwrap();
+    let edited = fs::read_to_string(app.path("anacostia.toml")).unwrap().replace("worker.wasm", "moved.wasm");
+    fs::write(app.path("anacostia.toml"), edited).unwrap();
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    wait_for_log(&app, 1, "old words");
+    app.drop_file("raw/b.csv", b"2");
+    assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
+    wait_for_log(&app, 2, "new words");
+}
+
+#[test]
+fn once_drains_what_is_there_and_tells_by_its_exit_code() {
+    let app = TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
+    app.drop_file("raw/a.csv", b"1");
+    app.drop_file("raw/b.csv", b"2");
+    let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let runs = app.cli_json(&["runs", "list", "PATH", "--json"]);
+    assert_eq!(runs["items"].as_array().unwrap().len(), 1, "{runs:#}");
+
+    let app = TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "fail" }"#, ""))).with_guest("worker");
+    app.drop_file("raw/a.csv", b"1");
+    let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}
