@@ -41,27 +41,24 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
 }
 
 fn render(about: &ComponentInfo) -> String {
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Left)]);
-    let mut fact = |name: &str, value: &str, note: Cell| {
-        table.row(vec![Cell::new(name).style(styles::FAINT), Cell::new(value), note]);
-    };
-    let none = || Cell::new("");
+    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+    let mut fact = |name: &str, value: Cell| table.row(vec![Cell::new(name).style(styles::FAINT), value]);
     let kind = about.not_an_action().map_or("an action".to_owned(), |why| format!("no action: {why}"));
-    fact("kind", &kind, none());
-    fact("digest", &about.digest.to_string(), none());
-    fact("size", &ByteSize(about.size).to_string(), none());
+    fact("kind", Cell::new(kind));
+    fact("digest", Cell::new(about.digest.to_string()));
+    fact("size", Cell::new(ByteSize(about.size).to_string()));
     for (place, (name, need)) in about.needs().enumerate() {
-        let note = match need {
-            Need::Nothing => none(),
-            Need::Grant(Grant::Resources) => Cell::new("needs `reads` or `writes`").style(styles::WARN),
-            Need::Refused(why) => Cell::new(format!("refused: {why}")).style(styles::BAD),
+        let import = match need {
+            Need::Nothing => Cell::new(name),
+            Need::Grant(Grant::Resources) => Cell::new(format!("{name}  needs `reads` or `writes`")),
+            Need::Refused(why) => Cell::new(format!("{name}  refused: {why}")).style(styles::BAD),
         };
-        fact(if place == 0 { "imports" } else { "" }, name, note);
+        fact(if place == 0 { "imports" } else { "" }, import);
     }
     for (heading, list) in [("exports", &about.exports), ("written in", &about.languages), ("made with", &about.tools)]
     {
         for (place, value) in list.iter().enumerate() {
-            fact(if place == 0 { heading } else { "" }, value, none());
+            fact(if place == 0 { heading } else { "" }, Cell::new(value));
         }
     }
     table.render()

@@ -119,7 +119,8 @@ pub(crate) fn run_json(detail: &RunDetail) -> Result<Value, Failure> {
         let attempts: Vec<_> = detail.attempts.iter().filter(|attempt| attempt.action == action.name).collect();
         let (name, state, reason, retry_at) = (&action.name, action.state, &action.reason, action.retry_at);
         let attempts = json(serde_json::to_value(attempts))?;
-        actions.push(json!({"name": name, "state": state, "reason": reason, "retry_at": retry_at, "attempts": attempts}));
+        actions
+            .push(json!({"name": name, "state": state, "reason": reason, "retry_at": retry_at, "attempts": attempts}));
     }
     if let Some(fields) = run.as_object_mut() {
         fields.insert("inputs".to_owned(), json(serde_json::to_value(&detail.inputs))?);

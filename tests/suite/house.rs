@@ -142,7 +142,7 @@ fn the_text_stands_by_itself() {
     let text_file = |path: &Path| {
         let name = path.file_name().unwrap().to_str().unwrap();
         let inside = path.strip_prefix(root()).unwrap();
-        !name.ends_with(".lock")
+        path.extension().is_none_or(|extension| extension != "lock")
             && (!name.starts_with('.') || inside.starts_with(".ci"))
             && fs::metadata(path).unwrap().len() < (1 << 20)
     };

@@ -1,7 +1,18 @@
 //! The one integration-test binary: every further one would link the engine again. A file per subject; what they share is
 //! in `support`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect ends there, loudly"
+)]
+
 mod cli;
+mod crash;
 mod house;
 mod manifest;
+mod restart;
+mod runs;
 mod support;

@@ -91,7 +91,7 @@ async fn until_ended(host: Host, stops: &mut Stops) -> Result<Tally, Failure> {
         stop = stops.next() => Some(stop),
     };
     if let Some(stop) = asked {
-        out::error(&format!("{stop}: finishing what is at work; once more stops at once\n"));
+        out::error(&format!("{stop}: finishing what is at work; ask again to stop at once\n"));
     }
     tokio::select! {
         tally = host.stop() => Ok(tally?),

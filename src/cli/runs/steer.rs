@@ -90,10 +90,10 @@ fn told(run: &Value, host: bool) -> String {
     let state = run.get("state").and_then(Value::as_str).unwrap_or_default();
     let number = run.get("number").and_then(Value::as_u64).unwrap_or_default();
     let then = match state {
-        "succeeded" | "failed" | "cancelled" => " already",
-        _ if host => "",
-        _ => "; no host is at work, so the rest happens at the next `anacostia run`",
+        "succeeded" | "failed" => format!("has {state} already"),
+        "cancelled" => "is cancelled already".to_owned(),
+        _ if host => format!("is {state}"),
+        _ => format!("is {state}; no host is at work, so the rest happens at the next `anacostia run`"),
     };
-    let run = Cell::new(format!("Run #{number}")).style(styles::STRONG);
-    format!("{run} is {}{then}\n", Cell::new(state))
+    format!("{} {}\n", Cell::new(format!("Run #{number}")).style(styles::STRONG), Cell::new(then))
 }

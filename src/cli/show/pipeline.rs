@@ -124,7 +124,7 @@ pub(crate) mod tests {
             include: vec![],
             exclude: vec![],
             settle: Duration::from_secs(2),
-            rescan: Duration::from_secs(60),
+            rescan: Duration::from_mins(1),
         };
         ResourceSpec { name: name.to_owned(), kind: ResourceKind::Folder(folder), watch, trigger }
     }
@@ -154,7 +154,7 @@ pub(crate) mod tests {
             max_artifacts: Some(10),
             min_bytes: 1 << 20,
             quiet_for: Duration::from_secs(5),
-            max_wait: Some(Duration::from_secs(600)),
+            max_wait: Some(Duration::from_mins(10)),
         };
         Pipeline {
             name: "penguins".to_owned(),

@@ -1,7 +1,7 @@
 //! A host as a user has it: the real binary, in a folder of its own, on a port that the system picks.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -201,7 +201,7 @@ impl TestApp {
         let mut cursor = String::new();
         loop {
             let mut page = self.get(&format!("{path}{joint}limit=1000{cursor}"));
-            items.extend(page["items"].as_array_mut().expect("a list").drain(..));
+            items.append(page["items"].as_array_mut().expect("a list"));
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return items,

@@ -127,7 +127,9 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
             "}" => drop(braces.pop()),
             "crate" if path => found.extend(heads(&words, at + 3)),
             "super" if path && !(at >= 3 && text(at - 3) == "super") => {
-                let ups = (0..).take_while(|up| text(at + 3 * up) == "super" && text(at + 3 * up + 1) == ":").count();
+                let ups = (0..words.len())
+                    .take_while(|up| text(at + 3 * up) == "super" && text(at + 3 * up + 1) == ":")
+                    .count();
                 // What is left after leaving the inline modules; leaving the top-level module too is a way around the floors.
                 if ups >= depth + braces.iter().filter(|module| **module).count() {
                     found.push(Import { module: "super".to_owned(), line: words[at].line });
