@@ -18,6 +18,7 @@
 //! | 8 | [`cli`] | the verbs; puts everything together |
 
 pub mod base;
+pub mod cli;
 pub mod graph;
 pub mod http;
 pub mod manifest;

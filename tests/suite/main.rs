@@ -1,5 +1,17 @@
-//! The integration tests: one binary, because each would link wasmtime again.
+//! The one integration-test binary: every further one would link the engine again. A file per subject; what they share is
+//! in `support`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect ends there, loudly"
+)]
+
+mod cli;
+mod crash;
+mod house;
 mod http;
 mod http_content;
 mod http_events;
@@ -7,4 +19,7 @@ mod http_guard;
 mod http_page;
 mod http_support;
 mod manifest;
+mod restart;
+mod runs;
 mod sandbox;
+mod support;

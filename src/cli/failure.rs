@@ -1,0 +1,77 @@
+//! How a verb fails, and how that is told.
+
+use std::io;
+use std::process::ExitCode;
+
+use super::out;
+use super::show::{Cell, plain, styles};
+use crate::manifest::Problems;
+
+/// Why a verb failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Work failed: exit code 1.
+    Work(anyhow::Error),
+    /// What was asked for makes no sense: exit code 2.
+    Usage(anyhow::Error),
+    /// The manifest can not be run: exit code 2.
+    Manifest(Box<Problems>),
+    /// Whoever read the output has gone away (`… | head`): nothing is wrong.
+    ReaderGone,
+}
+
+impl Failure {
+    /// A misuse, in words.
+    pub(crate) fn usage(text: impl Into<String>) -> Self {
+        Self::Usage(anyhow::Error::msg(text.into()))
+    }
+
+    /// Work that failed, in words.
+    pub(crate) fn work(text: impl Into<String>) -> Self {
+        Self::Work(anyhow::Error::msg(text.into()))
+    }
+
+    /// Tells it on standard error, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let (error, code) = match self {
+            Self::ReaderGone => return ExitCode::SUCCESS,
+            Self::Manifest(problems) => {
+                out::error(&problems.render(out::width(), true));
+                return ExitCode::from(2);
+            }
+            Self::Work(error) => (error, 1),
+            Self::Usage(error) => (error, 2),
+        };
+        let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let text = chain.join(": ").lines().map(plain).collect::<Vec<_>>().join("\n");
+        out::error(&format!("{} {text}\n", Cell::new("error:").style(styles::BAD)));
+        ExitCode::from(code)
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Work(error)
+    }
+}
+
+impl From<crate::store::StoreError> for Failure {
+    fn from(error: crate::store::StoreError) -> Self {
+        match error {
+            crate::store::StoreError::InUse { .. } | crate::store::StoreError::Invalid(_) => Self::Usage(error.into()),
+            _ => Self::Work(error.into()),
+        }
+    }
+}
+
+impl From<crate::sandbox::SandboxError> for Failure {
+    fn from(error: crate::sandbox::SandboxError) -> Self {
+        Self::Work(error.into())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe { Self::ReaderGone } else { Self::Work(error.into()) }
+    }
+}

@@ -1,0 +1,107 @@
+//! Floor 8: the command line. One file per verb; [`show`] is how things look, [`mod@load`] how a PATH becomes a pipeline.
+//!
+//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is the shape of the records
+//! themselves. Results go to standard output, everything about the way there to standard error, so that both can be piped.
+//! A verb ends with 0, with 1 when work failed, or with 2 when it was asked for something that makes no sense: wrong usage, or a
+//! manifest that can not be run.
+
+mod build;
+mod check;
+mod component;
+mod failure;
+mod load;
+mod open;
+mod out;
+mod progress;
+mod records;
+mod remote;
+mod run;
+mod runs;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::sandbox::{COMPILE_VERB, compiler_main};
+use failure::Failure;
+
+/// Runs pipelines of sandboxed WASI components over local data, and keeps every run on record.
+#[derive(Debug, Parser)]
+#[command(name = "anacostia", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong usage or a manifest that can not be run.\n\
+                          Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, ANACOSTIA_TOKEN is the\n\
+                          token for a host that asks for one, NO_COLOR turns colours off.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Check a manifest, and show what it means
+    Check(check::Args),
+    /// Build the components whose sources have changed
+    Build(build::Args),
+    /// Run a pipeline: watch its resources, run its actions, serve HTTP
+    Run(run::Args),
+    /// Look at runs, and steer them
+    #[command(subcommand)]
+    Runs(runs::Verb),
+    /// Look at components
+    #[command(subcommand)]
+    Component(component::Verb),
+    /// Compile a component, within bounds; the sandbox calls its own program so
+    #[command(name = COMPILE_VERB, hide = true)]
+    Compile {
+        /// Where the code goes
+        out: PathBuf,
+    },
+}
+
+/// How a verb that did what it was asked for ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// All went well.
+    Well,
+    /// It did its work, and found that other work had failed.
+    WorkFailed,
+}
+
+/// Parses the arguments and does what they ask for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nothing can be said about a failure to say something.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let end = match cli.verb {
+        Verb::Check(args) => check::check(&args),
+        Verb::Build(args) => build::build(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Runs(verb) => runs::runs(verb),
+        Verb::Component(verb) => component::component(verb),
+        Verb::Compile { out } => return compiler_main(&out),
+    };
+    match end {
+        Ok(End::Well) => ExitCode::SUCCESS,
+        Ok(End::WorkFailed) => ExitCode::from(1),
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_make_sense() {
+        super::Cli::command().debug_assert();
+    }
+}

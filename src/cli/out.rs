@@ -1,0 +1,47 @@
+//! The two streams. Both take text with colours, and drop the colours where they are not wanted.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use serde::Serialize;
+
+use super::failure::Failure;
+
+/// How wide text is drawn where there is no terminal.
+const DEFAULT_WIDTH: usize = 100;
+
+/// Writes a result to standard output.
+pub(crate) fn result(text: &str) -> Result<(), Failure> {
+    let mut stream = anstream::stdout().lock();
+    stream.write_all(text.as_bytes())?;
+    stream.flush()?;
+    Ok(())
+}
+
+/// Writes a result for programs to standard output: one line of JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut text = serde_json::to_string(value).map_err(anyhow::Error::from)?;
+    text.push('\n');
+    // Not through the stream that takes colours out: it would take the same bytes out of the data.
+    let mut stream = io::stdout().lock();
+    stream.write_all(text.as_bytes())?;
+    stream.flush()?;
+    Ok(())
+}
+
+/// Writes to standard error, where people look while they wait. Nothing can be done where that fails.
+pub(crate) fn error(text: &str) {
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Whether a person looks at standard error.
+pub(crate) fn person_waits() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// How many columns standard error has.
+pub(crate) fn width() -> usize {
+    match rustix::termios::tcgetwinsize(io::stderr()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => DEFAULT_WIDTH,
+    }
+}

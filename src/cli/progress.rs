@@ -1,0 +1,43 @@
+//! One moving line about long work, where a person looks.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::out;
+use super::show::plain;
+
+/// A line that moves while work goes on; nothing where nobody looks.
+#[derive(Debug)]
+pub(crate) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    /// Shows `what` until dropped. Where nobody looks, `what` is written once, so that a log tells what went on.
+    pub(crate) fn start(what: &str) -> Self {
+        if !out::person_waits() {
+            out::error(&format!("{}\n", plain(what)));
+            return Self(None);
+        }
+        let style = ProgressStyle::with_template("{spinner:.cyan} {prefix} {msg:.dim} {elapsed:.dim}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let bar = ProgressBar::new_spinner().with_style(style).with_prefix(plain(what));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self(Some(bar))
+    }
+
+    /// Shows what the work says of itself, cut to what fits.
+    pub(crate) fn say(&self, text: &str) {
+        if let Some(bar) = &self.0 {
+            let room = out::width().saturating_sub(bar.prefix().chars().count() + 16);
+            bar.set_message(plain(text).chars().take(room).collect::<String>());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Looking at what is on record, also beside a running host.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::load::{PathArg, load_unbuilt};
+use super::open;
+use crate::base::RunId;
+use crate::manifest::Pipeline;
+use crate::model::RunDetail;
+use crate::store::logs::LogBook;
+use crate::store::{MetadataStore, PageRequest, RunQuery, StoreError};
+
+/// Which run: its number, its id, or `latest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RunRef {
+    Number(u64),
+    Id(RunId),
+    Latest,
+}
+
+impl FromStr for RunRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        let number = text.strip_prefix('#').unwrap_or(text);
+        if let Ok(number) = number.parse() {
+            return Ok(Self::Number(number));
+        }
+        text.parse()
+            .map(Self::Id)
+            .map_err(|_| "a run is named by its number (12), its id (a UUID), or `latest`".to_owned())
+    }
+}
+
+impl std::fmt::Display for RunRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "#{number}"),
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Latest => f.write_str("latest"),
+        }
+    }
+}
+
+/// What is on record of a pipeline, read only.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) store: Arc<dyn MetadataStore>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Records {
+    /// Opens the records of the pipeline at `path`. A host may be at work on them.
+    pub(crate) fn open(path: &PathArg) -> Result<Self, Failure> {
+        let pipeline = load_unbuilt(path)?;
+        let store = open::for_reading(&pipeline)?;
+        Ok(Self { pipeline, store, runtime: runtime()? })
+    }
+
+    /// The log lines of the pipeline.
+    pub(crate) fn logs(&self) -> Result<LogBook, Failure> {
+        Ok(LogBook::open_read_only(&log_folder(&self.pipeline))?)
+    }
+
+    /// Waits for an answer of the store.
+    pub(crate) fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
+        Ok(self.runtime.block_on(question)?)
+    }
+
+    /// The id of a run.
+    pub(crate) fn resolve(&self, run: RunRef) -> Result<RunId, Failure> {
+        self.runtime.block_on(resolve(self.store.as_ref(), run))
+    }
+
+    /// A run with all that belongs to it.
+    pub(crate) fn run(&self, run: RunRef) -> Result<RunDetail, Failure> {
+        let id = self.resolve(run)?;
+        self.ask(self.store.run(id))?.ok_or_else(|| no_such_run(run))
+    }
+}
+
+/// The runtime of a verb that waits for one thing at a time.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from)
+}
+
+/// Where a pipeline's log segments lie.
+pub(crate) fn log_folder(pipeline: &Pipeline) -> std::path::PathBuf {
+    pipeline.state_folder().join("logs")
+}
+
+/// The id of a run.
+pub(crate) async fn resolve(store: &dyn MetadataStore, run: RunRef) -> Result<RunId, Failure> {
+    let found = match run {
+        RunRef::Id(id) => Some(id),
+        RunRef::Number(number) => store.run_by_number(number).await?,
+        RunRef::Latest => {
+            let page = store.runs(RunQuery::default(), PageRequest { cursor: None, limit: 1 }).await?;
+            page.items.first().map(|run| run.id)
+        }
+    };
+    found.ok_or_else(|| no_such_run(run))
+}
+
+/// A run with all that belongs to it as the HTTP interface shows it: each action has its attempts in it.
+pub(crate) fn run_json(detail: &RunDetail) -> Result<Value, Failure> {
+    let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| Failure::Work(error.into()));
+    let mut run = json(serde_json::to_value(&detail.run))?;
+    let mut actions = Vec::new();
+    for action in &detail.actions {
+        let attempts: Vec<_> = detail.attempts.iter().filter(|attempt| attempt.action == action.name).collect();
+        let (name, state, reason, retry_at) = (&action.name, action.state, &action.reason, action.retry_at);
+        let attempts = json(serde_json::to_value(attempts))?;
+        actions
+            .push(json!({"name": name, "state": state, "reason": reason, "retry_at": retry_at, "attempts": attempts}));
+    }
+    if let Some(fields) = run.as_object_mut() {
+        fields.insert("inputs".to_owned(), json(serde_json::to_value(&detail.inputs))?);
+        fields.insert("actions".to_owned(), actions.into());
+    }
+    Ok(run)
+}
+
+/// That a run is not on record.
+pub(crate) fn no_such_run(run: RunRef) -> Failure {
+    match run {
+        RunRef::Latest => Failure::usage("there are no runs yet"),
+        _ => Failure::usage(format!("there is no run {run}; `anacostia runs list` shows those on record")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::RunRef;
+    use crate::base::RunId;
+
+    #[test]
+    fn a_run_is_named_by_number_id_or_latest() {
+        let id = RunId::new();
+        assert_eq!("12".parse(), Ok(RunRef::Number(12)));
+        assert_eq!("#12".parse(), Ok(RunRef::Number(12)));
+        assert_eq!("latest".parse(), Ok(RunRef::Latest));
+        assert_eq!(id.to_string().parse(), Ok(RunRef::Id(id)));
+        assert!("last".parse::<RunRef>().is_err());
+    }
+}

@@ -1,0 +1,48 @@
+//! Steering a host that is at work, over HTTP.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::failure::Failure;
+use crate::base::RunId;
+
+/// How long a host may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// No answer of a host to what is asked here is larger.
+const MAX_ANSWER_BYTES: u64 = 8 << 20;
+
+/// What a host answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// It did what it was asked for; the run as it is now.
+    Run(Value),
+    /// It refused, in words.
+    Refused(String),
+}
+
+/// Asks the host at `address` to do something with a run (`cancel`, `retry`).
+pub(crate) fn ask(address: &str, run: RunId, what: &str) -> Result<Answer, Failure> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .http_status_as_error(false)
+        .proxy(None)
+        .build()
+        .into();
+    let mut request = agent.post(format!("http://{address}/api/v1/runs/{run}/{what}"));
+    if let Ok(token) = std::env::var("ANACOSTIA_TOKEN") {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let mut response = request
+        .send_empty()
+        .map_err(|error| Failure::work(format!("the host at {address} did not answer: {error}; is it stopping?")))?;
+    let status = response.status();
+    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string().unwrap_or_default();
+    let value: Value = serde_json::from_str(&body).unwrap_or_default();
+    if status.is_success() {
+        return Ok(Answer::Run(value));
+    }
+    let detail = ["detail", "title"].iter().find_map(|key| value.get(key).and_then(Value::as_str));
+    let hint = if status == 401 { "; put the token into ANACOSTIA_TOKEN" } else { "" };
+    Ok(Answer::Refused(format!("{}{hint}", detail.unwrap_or(status.as_str()))))
+}

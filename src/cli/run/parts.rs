@@ -1,0 +1,27 @@
+//! The parts of a host, opened one after the other.
+
+use std::fs;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use crate::base::Clock as _;
+use crate::base::SystemClock;
+use crate::cli::Failure;
+use crate::cli::open::{self, Store};
+use crate::cli::records::log_folder;
+use crate::manifest::Pipeline;
+use crate::sandbox::{Sandbox, SandboxConfig, this_program};
+use crate::scheduler::Parts;
+use crate::store::logs::LogBook;
+
+/// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox. Nothing is at work yet.
+pub(crate) fn open(pipeline: Pipeline) -> Result<(Parts, Store), Failure> {
+    let state = pipeline.state_folder();
+    fs::create_dir_all(&state).with_context(|| format!("failed to make the folder {}", state.display()))?;
+    let store = open::for_writing(&pipeline, SystemClock.now())?;
+    let logs = Arc::new(LogBook::open(&log_folder(&pipeline))?);
+    let sandbox = Arc::new(Sandbox::new(SandboxConfig { compiler: this_program(), ..SandboxConfig::default() })?);
+    let parts = Parts { pipeline, store: store.clone(), logs, sandbox, clock: Arc::new(SystemClock) };
+    Ok((parts, store))
+}

@@ -1,0 +1,104 @@
+//! What a running host tells: its log on standard error, and what happens to runs on standard output.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
+
+use crate::base::{RunId, Timestamp};
+use crate::cli::{Failure, out, show};
+use crate::model::{Event, EventKind};
+use crate::store::MetadataStore;
+
+/// Events of one look at the store.
+const BATCH: u32 = 500;
+/// Runs whose start is remembered, to say how long they took. More are at work only if something is very wrong.
+const MAX_REMEMBERED: usize = 10_000;
+
+/// Sends the host's log to standard error, as much of it as `ANACOSTIA_LOG` asks for (default `info`).
+pub(crate) fn start_logging() -> Result<(), Failure> {
+    let level = match std::env::var("ANACOSTIA_LOG") {
+        Ok(text) => text.parse::<LevelFilter>().map_err(|_| {
+            Failure::usage(format!("ANACOSTIA_LOG is `{text}`; it must be off, error, warn, info, debug or trace"))
+        })?,
+        Err(_) => LevelFilter::INFO,
+    };
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    // Fails only if there is a subscriber already, which then does.
+    let _ = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(level)
+        .with_ansi(colours)
+        .with_target(false)
+        .try_init();
+    Ok(())
+}
+
+/// Tells of events after the one with the sequence number `after`, until closed.
+pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, json: bool) -> Reporter {
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(tell(store, after, json, stop.clone()));
+    Reporter { stop, task }
+}
+
+/// Tells of events in the background.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Reporter {
+    /// Tells of what is there, then ends.
+    pub(crate) async fn close(self) {
+        self.stop.cancel();
+        let _ = self.task.await;
+    }
+}
+
+async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: CancellationToken) {
+    let mut newest = store.newest_event();
+    let mut created: HashMap<RunId, Timestamp> = HashMap::new();
+    loop {
+        newest.mark_unchanged();
+        let last_round = stop.is_cancelled();
+        while let Ok(events) = store.events(after, None, BATCH).await {
+            let Some(last) = events.last() else { break };
+            after = last.seq;
+            if !events.iter().all(|event| tell_one(event, json, &mut created)) {
+                return;
+            }
+        }
+        if last_round {
+            return;
+        }
+        tokio::select! {
+            changed = newest.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// `false` when nobody listens any more.
+fn tell_one(event: &Event, json: bool, created: &mut HashMap<RunId, Timestamp>) -> bool {
+    if json {
+        return out::json(event).is_ok();
+    }
+    if event.kind == EventKind::RunCreated
+        && let Some(run) = event.run_id
+        && created.len() < MAX_REMEMBERED
+    {
+        created.insert(run, event.time);
+    }
+    let since = event.run_id.and_then(|run| created.get(&run)).map(|then| event.time.since(*then));
+    let Some(line) = show::event_line(event, since) else { return true };
+    if event.kind == EventKind::RunState
+        && let Some(run) = event.run_id
+    {
+        created.remove(&run);
+    }
+    out::result(&line).is_ok()
+}

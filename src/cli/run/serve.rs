@@ -1,0 +1,89 @@
+//! The HTTP side of a host.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Failure;
+use crate::http::{self, ServeOptions};
+use crate::scheduler::View;
+use crate::ui;
+
+/// Begins to count what the parts of the host count.
+pub(crate) fn count_metrics() -> Result<PrometheusHandle, Failure> {
+    http::count_metrics().map_err(|error| Failure::Work(error.into()))
+}
+
+/// Takes the address, and says where that is for someone on this machine.
+pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        let what_next = match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                "; something else listens there: choose another address with `--listen`, or 127.0.0.1:0 for a free one"
+            }
+            _ => "",
+        };
+        Failure::usage(format!("failed to listen at {listen}: {error}{what_next}"))
+    })?;
+    let address = reachable(listener.local_addr()?);
+    Ok((listener, address))
+}
+
+/// An address that leads here from this machine: "all addresses" is none.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+/// Answers requests in the background.
+#[derive(Debug)]
+pub(crate) struct Server {
+    stop: CancellationToken,
+    task: JoinHandle<std::io::Result<()>>,
+}
+
+/// Begins to answer.
+pub(crate) fn serve(listener: TcpListener, view: View, recorder: PrometheusHandle) -> Result<Server, Failure> {
+    let stop = CancellationToken::new();
+    let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
+    let options = ServeOptions { recorder: Some(recorder), pages, ..ServeOptions::default() };
+    let task = tokio::spawn(http::serve(listener, view, options, stop.clone()));
+    Ok(Server { stop, task })
+}
+
+impl Server {
+    /// Lets requests at work end.
+    pub(crate) async fn close(self) {
+        self.stop.cancel();
+        match self.task.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("serving HTTP ended: {error}"),
+            Err(error) => tracing::error!("serving HTTP broke off: {error}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bind, reachable};
+
+    #[test]
+    fn all_addresses_are_reached_at_loopback() {
+        let shown = |text: &str| reachable(text.parse().unwrap()).to_string();
+        assert_eq!(["0.0.0.0:80", "[::]:80", "10.1.2.3:80"].map(shown), ["127.0.0.1:80", "[::1]:80", "10.1.2.3:80"]);
+    }
+
+    #[tokio::test]
+    async fn a_taken_address_is_named_with_what_to_do() {
+        let (_taken, address) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let failure = bind(address).await.unwrap_err();
+        assert!(format!("{failure:?}").contains("choose another address with `--listen`"), "{failure:?}");
+    }
+}

@@ -1,0 +1,43 @@
+//! `anacostia runs list`.
+
+use crate::base::{Clock as _, SystemClock};
+use crate::cli::load::PathArg;
+use crate::cli::records::Records;
+use crate::cli::{End, Failure, out, show};
+use crate::model::RunState;
+use crate::store::{PageRequest, RunQuery};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    path: PathArg,
+    /// Only runs in these states: queued, running, succeeded, failed, cancelling, cancelled
+    #[arg(long, value_name = "STATE", value_delimiter = ',')]
+    state: Vec<RunState>,
+    /// At most this many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Go on where the page before ended
+    #[arg(long)]
+    cursor: Option<String>,
+    /// Print the page as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn list(args: Args) -> Result<End, Failure> {
+    let records = Records::open(&args.path)?;
+    let page = PageRequest { cursor: args.cursor, limit: args.limit };
+    let page = records.ask(records.store.runs(RunQuery { states: args.state }, page))?;
+    if args.json {
+        out::json(&page)?;
+    } else if page.items.is_empty() {
+        out::error("no runs\n");
+    } else {
+        out::result(&show::run_list(&page.items, SystemClock.now()))?;
+        if let Some(cursor) = page.next_cursor {
+            out::error(&format!("There are more: add `--cursor {cursor}`.\n"));
+        }
+    }
+    Ok(End::Well)
+}

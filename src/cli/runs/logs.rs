@@ -1,0 +1,156 @@
+//! `anacostia runs logs`: the lines of all attempts of a run, merged by time.
+//!
+//! Each attempt has a cursor of its own and a page at hand; the oldest line at hand is next. So what is in memory is one page for each
+//! attempt, however long the logs are.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::AttemptId;
+use crate::cli::load::PathArg;
+use crate::cli::records::{Records, RunRef};
+use crate::cli::{End, Failure, out, show};
+use crate::model::{Attempt, LogLine, LogPosition, RunDetail};
+use crate::store::logs::LogBook;
+
+/// Lines at hand for each attempt.
+const PAGE: u32 = 500;
+/// How often a follower looks for news. Another process writes them, so there is nothing to wait on.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The run: its number, its id, or `latest`
+    run: RunRef,
+    #[command(flatten)]
+    path: PathArg,
+    /// Only of this action
+    #[arg(long)]
+    action: Option<String>,
+    /// Go on until the run has ended
+    #[arg(long, short)]
+    follow: bool,
+    /// Print each line as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
+    let records = Records::open(&args.path)?;
+    let mut detail = records.run(args.run)?;
+    check_action(args.action.as_deref(), &detail)?;
+    let book = records.logs()?;
+    let mut merge = Merge::default();
+    let mut printed = 0_u64;
+    loop {
+        // Read before the lines are: what an ended run logged is there by then, so nothing is missed.
+        let ended = detail.run.state.ended();
+        merge.meet(&detail, args.action.as_deref());
+        while let Some((line, who)) = merge.next(&book)? {
+            print(args, &line, &who, merge.width)?;
+            printed += 1;
+        }
+        if ended || !args.follow {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+        detail = records.ask(records.store.run(detail.run.id))?.unwrap_or(detail);
+    }
+    if printed == 0 && !args.json {
+        out::error("no log lines\n");
+    }
+    Ok(End::Well)
+}
+
+fn check_action(action: Option<&str>, detail: &RunDetail) -> Result<(), Failure> {
+    let Some(action) = action else { return Ok(()) };
+    if detail.actions.iter().any(|known| known.name == action) {
+        return Ok(());
+    }
+    let known: Vec<&str> = detail.actions.iter().map(|action| action.name.as_str()).collect();
+    Err(Failure::usage(format!("run #{} has no action `{action}`; it has {}", detail.run.number, known.join(", "))))
+}
+
+fn print(args: &Args, line: &LogLine, who: &str, width: usize) -> Result<(), Failure> {
+    if args.json { out::json(line) } else { out::result(&show::log_line(line, who, width)) }
+}
+
+/// The attempts whose lines are merged.
+#[derive(Debug, Default)]
+struct Merge {
+    sources: Vec<Source>,
+    /// Of the widest name.
+    width: usize,
+}
+
+#[derive(Debug)]
+struct Source {
+    attempt: AttemptId,
+    who: String,
+    from: LogPosition,
+    to: Option<LogPosition>,
+    cursor: Option<String>,
+    /// Everything is read.
+    read_all: bool,
+    /// There was nothing more when it was last looked at; there may be in the next round.
+    dry: bool,
+    at_hand: VecDeque<LogLine>,
+}
+
+impl Merge {
+    /// Begins a round: takes in attempts that have started, and the ends of those that have ended since.
+    fn meet(&mut self, detail: &RunDetail, action: Option<&str>) {
+        for attempt in detail.attempts.iter().filter(|attempt| action.is_none_or(|name| attempt.action == name)) {
+            if let Some(known) = self.sources.iter_mut().find(|known| known.attempt == attempt.id) {
+                (known.to, known.dry) = (attempt.log_to, false);
+            } else {
+                self.sources.push(Source::of(attempt));
+            }
+        }
+        self.width = self.sources.iter().map(|source| source.who.chars().count()).max().unwrap_or(0);
+    }
+
+    /// The oldest line that is there and was not given yet.
+    fn next(&mut self, book: &LogBook) -> Result<Option<(LogLine, String)>, Failure> {
+        for source in &mut self.sources {
+            source.fill(book)?;
+        }
+        let oldest = self
+            .sources
+            .iter_mut()
+            .filter(|source| !source.at_hand.is_empty())
+            .min_by_key(|source| source.at_hand.front().map(|line| line.t));
+        Ok(oldest.and_then(|source| source.at_hand.pop_front().map(|line| (line, source.who.clone()))))
+    }
+}
+
+impl Source {
+    fn of(attempt: &Attempt) -> Self {
+        let who = match attempt.number {
+            1 => attempt.action.clone(),
+            number => format!("{}#{number}", attempt.action),
+        };
+        Self {
+            attempt: attempt.id,
+            who,
+            from: attempt.log_from,
+            to: attempt.log_to,
+            cursor: None,
+            read_all: false,
+            dry: false,
+            at_hand: VecDeque::new(),
+        }
+    }
+
+    fn fill(&mut self, book: &LogBook) -> Result<(), Failure> {
+        if !self.at_hand.is_empty() || self.read_all || self.dry {
+            return Ok(());
+        }
+        let page = book.read(self.attempt, self.from, self.to, self.cursor.as_deref(), PAGE)?;
+        self.dry = page.items.is_empty();
+        self.read_all = page.next_cursor.is_none();
+        self.cursor = page.next_cursor.or(self.cursor.take());
+        self.at_hand.extend(page.items);
+        Ok(())
+    }
+}

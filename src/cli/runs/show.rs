@@ -1,0 +1,28 @@
+//! `anacostia runs show`.
+
+use crate::base::{Clock as _, SystemClock};
+use crate::cli::load::PathArg;
+use crate::cli::records::{self, Records, RunRef};
+use crate::cli::{End, Failure, out, show};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The run: its number, its id, or `latest`
+    run: RunRef,
+    #[command(flatten)]
+    path: PathArg,
+    /// Print the run as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn show(args: &Args) -> Result<End, Failure> {
+    let records = Records::open(&args.path)?;
+    let detail = records.run(args.run)?;
+    if args.json {
+        out::json(&records::run_json(&detail)?)?;
+    } else {
+        out::result(&show::run_detail(&detail, &args.path.shown(), SystemClock.now()))?;
+    }
+    Ok(End::Well)
+}

@@ -1,0 +1,99 @@
+//! `anacostia runs cancel` and `anacostia runs retry`.
+//!
+//! A host that is at work is asked over HTTP, because it has to act at once. Where there is none, the wish goes into the store, and the
+//! next host acts on it. Whether there is one is the store's lock to say, which ends with the host, however that ends.
+
+use serde_json::Value;
+
+use crate::base::{Clock as _, RunId, SystemClock};
+use crate::cli::load::PathArg;
+use crate::cli::records::{self, Records, RunRef};
+use crate::cli::remote::{self, Answer};
+use crate::cli::show::{Cell, styles};
+use crate::cli::{End, Failure, open, out};
+use crate::manifest::Pipeline;
+use crate::model::Run;
+use crate::store::MetadataStore as _;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The run: its number, its id, or `latest`
+    run: RunRef,
+    #[command(flatten)]
+    path: PathArg,
+    /// Print the run as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is wanted of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Cancel,
+    Retry,
+}
+
+impl What {
+    fn route(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
+    let (pipeline, id) = {
+        let records = Records::open(&args.path)?;
+        let id = records.resolve(args.run)?;
+        (records.pipeline, id)
+    };
+    let (run, host) = match open::holder(&pipeline)? {
+        Some(holder) => (through_the_host(holder.listen.as_deref(), id, what)?, true),
+        None => (through_the_store(&pipeline, args.run, id, what)?, false),
+    };
+    if args.json {
+        out::json(&run)?;
+    } else {
+        out::result(&told(&run, host))?;
+    }
+    Ok(End::Well)
+}
+
+fn through_the_host(address: Option<&str>, id: RunId, what: What) -> Result<Value, Failure> {
+    let Some(address) = address else {
+        return Err(Failure::work("a host is just starting or stopping; try again in a moment"));
+    };
+    match remote::ask(address, id, what.route())? {
+        Answer::Run(run) => Ok(run),
+        Answer::Refused(why) => Err(Failure::work(format!("the host refused to {} the run: {why}", what.route()))),
+    }
+}
+
+/// Puts the wish on record. Refused if a host has the store after all.
+fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) -> Result<Value, Failure> {
+    let now = SystemClock.now();
+    let run: Option<Run> = records::runtime()?.block_on(async {
+        let store = open::for_writing(pipeline, now)?;
+        match what {
+            What::Cancel => store.request_cancel(id, now).await,
+            What::Retry => store.request_retry(id, now).await,
+        }
+        .map_err(Failure::from)
+    })?;
+    let run = run.ok_or_else(|| records::no_such_run(asked))?;
+    serde_json::to_value(run).map_err(|error| Failure::Work(error.into()))
+}
+
+/// What became of the run, and when the rest happens.
+fn told(run: &Value, host: bool) -> String {
+    let state = run.get("state").and_then(Value::as_str).unwrap_or_default();
+    let number = run.get("number").and_then(Value::as_u64).unwrap_or_default();
+    let then = match state {
+        "succeeded" | "failed" => format!("has {state} already"),
+        "cancelled" => "is cancelled already".to_owned(),
+        _ if host => format!("is {state}"),
+        _ => format!("is {state}; no host is at work, so the rest happens at the next `anacostia run`"),
+    };
+    format!("{} {}\n", Cell::new(format!("Run #{number}")).style(styles::STRONG), Cell::new(then))
+}

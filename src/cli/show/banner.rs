@@ -1,0 +1,38 @@
+//! What a host says when it is up.
+
+use super::{Cell, styles};
+use crate::manifest::{Pipeline, ResourceKind};
+
+/// The first thing that one sees of a running pipeline: where it is, what it waits for, how to leave.
+pub(crate) fn banner(pipeline: &Pipeline, url: &str) -> String {
+    let mut text = format!(
+        "\n  {} {}\n\n  {}  {}\n",
+        Cell::new("Anacostia").style(styles::STRONG),
+        Cell::new(&pipeline.name),
+        Cell::new("open ").style(styles::FAINT),
+        Cell::new(url).style(styles::BUSY),
+    );
+    for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
+        let ResourceKind::Folder(folder) = &resource.kind;
+        text.push_str(&line("watch", &format!("{} in {}", resource.name, folder.path.display())));
+    }
+    text.push_str(&line("state", &pipeline.state_folder().display().to_string()));
+    text.push_str(&line("stop ", "Ctrl-C; what is at work is finished, or taken up at the next start"));
+    text.push('\n');
+    text
+}
+
+fn line(name: &str, value: &str) -> String {
+    format!("  {}  {}\n", Cell::new(name).style(styles::FAINT), Cell::new(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pipeline::tests::sample;
+    use super::banner;
+
+    #[test]
+    fn says_where_it_is_and_what_it_waits_for() {
+        insta::assert_snapshot!(anstream::adapter::strip_str(&banner(&sample(), "http://127.0.0.1:8000")));
+    }
+}

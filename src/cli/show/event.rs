@@ -1,0 +1,88 @@
+//! What a running host says about runs, one line each, made from the same events that everything else gets.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Cell, duration, plural, state_mark, styles};
+use crate::model::{Event, EventKind};
+
+/// One line about an event that a person who watches wants to see; `None` for the others. `since_created` is how long ago the run of
+/// the event was created, if that is known.
+pub(crate) fn event_line(event: &Event, since_created: Option<Duration>) -> Option<String> {
+    let text = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
+    let number = event.data.get("number").and_then(Value::as_u64).unwrap_or_default();
+    let run = Cell::new(format!("run #{number}")).style(styles::STRONG);
+    let time: String = event.time.to_string().chars().skip(11).take(8).collect();
+    let line = match event.kind {
+        EventKind::RunCreated => {
+            let inputs = event.data.get("inputs").and_then(Value::as_u64).unwrap_or_default();
+            let trigger = Cell::new(text("trigger"));
+            format!("{run}  {}  {trigger}, claims {}", Cell::new("○ created"), plural(inputs, "artifact"))
+        }
+        EventKind::RunState if matches!(text("state"), "succeeded" | "failed" | "cancelled") => {
+            let took = since_created.map(|span| format!("  {}", Cell::new(duration(span)).style(styles::FAINT)));
+            let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
+            let reason = reason.map(|reason| format!("  {}", Cell::new(reason)));
+            format!("{run}  {}{}{}", state_mark(text("state")), took.unwrap_or_default(), reason.unwrap_or_default())
+        }
+        EventKind::ActionState if text("state") == "retrying" => {
+            let action = Cell::new(event.action.as_deref().unwrap_or_default());
+            format!("{action}  {}  {}", state_mark("retrying"), Cell::new(text("reason")))
+        }
+        EventKind::ArtifactIgnored => format!(
+            "{}  {}/{}  {}",
+            state_mark("ignored"),
+            Cell::new(text("resource")),
+            Cell::new(text("path")),
+            Cell::new(text("reason"))
+        ),
+        EventKind::Paused => "the pipeline is paused: nothing new starts".to_owned(),
+        EventKind::Resumed => "the pipeline goes on".to_owned(),
+        _ => return None,
+    };
+    Some(format!("{}  {line}\n", Cell::new(format!("{time}Z")).style(styles::FAINT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::super::samples;
+    use super::event_line;
+    use crate::model::{Event, EventKind};
+
+    fn event(kind: EventKind, data: serde_json::Value) -> Event {
+        Event {
+            seq: 1,
+            epoch: 1,
+            time: samples::at(5),
+            kind,
+            v: 1,
+            run_id: None,
+            action: Some("train".to_owned()),
+            attempt: None,
+            artifact_id: None,
+            data,
+        }
+    }
+
+    #[test]
+    fn what_a_watching_person_wants_to_see() {
+        let events = [
+            event(EventKind::RunCreated, json!({"number": 3, "trigger": "data_store: 1 new artifact", "inputs": 1})),
+            event(EventKind::AttemptStarted, json!({"number": 1})),
+            event(EventKind::ActionState, json!({"state": "retrying", "reason": "unavailable, attempt 2 in 1 s"})),
+            event(EventKind::RunState, json!({"number": 3, "state": "running"})),
+            event(EventKind::RunState, json!({"number": 3, "state": "succeeded", "reason": null})),
+            event(EventKind::RunState, json!({"number": 4, "state": "failed", "reason": "`train` failed"})),
+            event(EventKind::ArtifactIgnored, json!({"resource": "raw", "path": "pipe", "reason": "it is a FIFO"})),
+            event(EventKind::Paused, json!({})),
+        ];
+        let text: String =
+            events.iter().filter_map(|event| event_line(event, Some(Duration::from_millis(12)))).collect();
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text));
+    }
+}

@@ -1,0 +1,187 @@
+//! A checked pipeline in a few lines: what `check` says when all is well.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::{Align, Cell, Table, plural, styles};
+use crate::base::TimeSpan;
+use crate::graph::Graph;
+use crate::manifest::{ActionSpec, Pipeline, ResourceKind, ResourceSpec, RunWhen, StoreSpec, Trigger};
+
+/// Its nodes, in the order in which they work.
+pub(crate) fn pipeline_summary(pipeline: &Pipeline) -> String {
+    let count = |number: usize, what| plural(u64::try_from(number).unwrap_or(u64::MAX), what);
+    let mut text = format!(
+        "{} {}: {}, {}\n",
+        Cell::new("✓").style(styles::GOOD),
+        Cell::new(&pipeline.name).style(styles::STRONG),
+        count(pipeline.resources.len(), "resource"),
+        count(pipeline.actions.len(), "action"),
+    );
+    let _ = write!(text, "\n{}", store_and_resources(pipeline));
+    let _ = write!(text, "\n{}", actions(pipeline));
+    text
+}
+
+/// A path as it is shown: from the manifest's folder where it lies in it.
+fn short(path: &Path, pipeline: &Pipeline) -> String {
+    path.strip_prefix(&pipeline.folder).unwrap_or(path).display().to_string()
+}
+
+fn store_and_resources(pipeline: &Pipeline) -> String {
+    let mut table = Table::new(&[
+        ("NODE", Align::Left),
+        ("KIND", Align::Left),
+        ("PLACE", Align::Left),
+        ("STARTS A RUN", Align::Left),
+    ]);
+    let StoreSpec::Sqlite { path, .. } = &pipeline.store;
+    table.row(vec![
+        Cell::new("(metadata store)").style(styles::FAINT),
+        Cell::new("sqlite"),
+        Cell::new(short(path, pipeline)),
+    ]);
+    for resource in &pipeline.resources {
+        let ResourceKind::Folder(folder) = &resource.kind;
+        table.row(vec![
+            Cell::new(&resource.name).style(styles::STRONG),
+            Cell::new("folder"),
+            Cell::new(short(&folder.path, pipeline)),
+            Cell::new(trigger(resource)),
+        ]);
+    }
+    table.render()
+}
+
+/// When a resource starts a run, in words.
+fn trigger(resource: &ResourceSpec) -> String {
+    if !resource.watch {
+        return "no, not watched".to_owned();
+    }
+    let Trigger { min_artifacts, max_artifacts, min_bytes, quiet_for, max_wait } = &resource.trigger;
+    let mut parts = vec![format!("at {}", plural(*min_artifacts, "new artifact"))];
+    if *min_bytes > 0 {
+        parts.push(format!("at {}", crate::base::ByteSize(*min_bytes)));
+    }
+    if !quiet_for.is_zero() {
+        parts.push(format!("when quiet for {}", TimeSpan(*quiet_for)));
+    }
+    let mut text = parts.join(" and ");
+    if let Some(wait) = max_wait {
+        let _ = write!(text, ", or after {}", TimeSpan(*wait));
+    }
+    if let Some(most) = max_artifacts {
+        let _ = write!(text, "; takes at most {most}");
+    }
+    text
+}
+
+fn actions(pipeline: &Pipeline) -> String {
+    let mut table = Table::new(&[
+        ("ACTION", Align::Left),
+        ("AFTER", Align::Left),
+        ("READS", Align::Left),
+        ("WRITES", Align::Left),
+        ("COMPONENT", Align::Left),
+        ("RUNS", Align::Left),
+    ]);
+    let graph = Graph::of(pipeline);
+    for action in graph.order().iter().filter_map(|place| pipeline.actions.get(*place)) {
+        table.row(vec![
+            Cell::new(&action.name).style(styles::STRONG),
+            Cell::new(action.after.join(", ")),
+            Cell::new(action.reads.join(", ")),
+            Cell::new(action.writes.join(", ")),
+            Cell::new(short(&action.component, pipeline)),
+            Cell::new(when(action)),
+        ]);
+    }
+    table.render()
+}
+
+fn when(action: &ActionSpec) -> &'static str {
+    match action.run_when {
+        RunWhen::AllSucceeded => "",
+        RunWhen::AllDone => "however those before it end",
+        RunWhen::AnyFailed => "when one before it fails",
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::pipeline_summary;
+    use crate::manifest::{
+        ActionSpec, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen, StoreSpec, Trigger,
+    };
+
+    fn resource(name: &str, watch: bool, trigger: Trigger) -> ResourceSpec {
+        let folder = FolderSpec {
+            path: PathBuf::from(format!("/pipeline/data/{name}")),
+            include: vec![],
+            exclude: vec![],
+            settle: Duration::from_secs(2),
+            rescan: Duration::from_mins(1),
+        };
+        ResourceSpec { name: name.to_owned(), kind: ResourceKind::Folder(folder), watch, trigger }
+    }
+
+    fn action(name: &str, after: &[&str], run_when: RunWhen) -> ActionSpec {
+        ActionSpec {
+            name: name.to_owned(),
+            component: PathBuf::from(format!("/pipeline/{name}.wasm")),
+            digest: None,
+            build: None,
+            after: after.iter().map(|name| (*name).to_owned()).collect(),
+            reads: vec!["raw".to_owned()],
+            writes: vec![],
+            retrigger: false,
+            params: serde_json::Map::new(),
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            limits: Limits::default(),
+            retry: Retry::default(),
+            run_when,
+        }
+    }
+
+    pub(crate) fn sample() -> Pipeline {
+        let patient = Trigger {
+            min_artifacts: 3,
+            max_artifacts: Some(10),
+            min_bytes: 1 << 20,
+            quiet_for: Duration::from_secs(5),
+            max_wait: Some(Duration::from_mins(10)),
+        };
+        Pipeline {
+            name: "penguins".to_owned(),
+            folder: PathBuf::from("/pipeline"),
+            file: PathBuf::from("/pipeline/anacostia.toml"),
+            text: String::new(),
+            join: Join::All,
+            max_concurrent_runs: 1,
+            params: serde_json::Map::new(),
+            listen: "127.0.0.1:8000".parse().unwrap(),
+            insecure: false,
+            token: None,
+            store: StoreSpec::Sqlite { path: PathBuf::from("/pipeline/state/metadata.db"), full_durability: false },
+            resources: vec![
+                resource("raw", true, patient),
+                resource("labels", true, Trigger::default()),
+                resource("models", false, Trigger::default()),
+            ],
+            actions: vec![
+                action("report", &["train"], RunWhen::AllDone),
+                action("train", &["raw", "labels"], RunWhen::AllSucceeded),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_pipeline_in_the_order_in_which_it_works() {
+        insta::assert_snapshot!(anstream::adapter::strip_str(&pipeline_summary(&sample())));
+    }
+}

@@ -1,0 +1,109 @@
+//! The small words: times, spans, states, and text from outside.
+
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+
+use super::Cell;
+use crate::base::{Timestamp, escape};
+
+/// The few looks that are used. Colour never says something that a word beside it does not say too.
+pub(crate) mod styles {
+    use super::{AnsiColor, Style};
+
+    /// As it is.
+    pub(crate) const PLAIN: Style = Style::new();
+    /// Headings.
+    pub(crate) const STRONG: Style = Style::new().bold();
+    /// What one reads last.
+    pub(crate) const FAINT: Style = Style::new().dimmed();
+    /// Went well.
+    pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+    /// Failed.
+    pub(crate) const BAD: Style = AnsiColor::Red.on_default();
+    /// Look here.
+    pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
+    /// At work.
+    pub(crate) const BUSY: Style = AnsiColor::Cyan.on_default();
+}
+
+/// `text` so that nothing in it acts on the terminal: control and direction characters are spelt out. A backslash stays one.
+pub(crate) fn plain(text: &str) -> String {
+    text.split('\\').map(|part| escape(part.as_bytes())).collect::<Vec<_>>().join("\\")
+}
+
+/// `1 run`, `2 runs`.
+pub(crate) fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and artifacts.
+pub(crate) fn state_mark(state: &str) -> Cell {
+    let (icon, style) = match state {
+        "succeeded" | "cached" | "published" => ("✓", styles::GOOD),
+        "failed" | "timed_out" | "crashed" => ("✗", styles::BAD),
+        "running" | "publishing" | "current" => ("●", styles::BUSY),
+        "retrying" => ("↻", styles::WARN),
+        "awaiting_approval" => ("?", styles::WARN),
+        "cancelling" | "cancelled" => ("⊘", styles::WARN),
+        "skipped" | "ignored" | "superseded" | "deleted" => ("–", styles::FAINT),
+        _ => ("○", styles::PLAIN),
+    };
+    Cell::new(format!("{icon} {state}")).style(style)
+}
+
+/// How long ago, in the largest unit that says enough; a date when it is more than a month.
+pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.since(then).as_secs();
+    match seconds {
+        0..2 => "just now".to_owned(),
+        2..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..86_400 => format!("{} h ago", seconds / 3_600),
+        86_400..2_678_400 => format!("{} d ago", seconds / 86_400),
+        _ => then.to_string().chars().take(10).collect(),
+    }
+}
+
+/// A span of time with about two digits that matter.
+pub(crate) fn duration(span: Duration) -> String {
+    let micros = span.as_micros();
+    let seconds = span.as_secs();
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..10_000 => format!("{}.{} ms", micros / 1_000, micros / 100 % 10),
+        10_000..1_000_000 => format!("{} ms", micros / 1_000),
+        1_000_000..60_000_000 => format!("{}.{} s", seconds, micros / 100_000 % 10),
+        _ if seconds < 3_600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ if seconds < 86_400 => format!("{} h {:02} min", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{} d {:02} h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{ago, duration, plain};
+    use crate::base::Timestamp;
+
+    #[test]
+    fn times_and_spans_are_as_short_as_they_can_be() {
+        let now = Timestamp::from_micros(1_772_366_400_000_000);
+        let before = |seconds: i64| ago(Timestamp::from_micros(now.as_micros() - seconds * 1_000_000), now);
+        assert_eq!(
+            [0, 59, 60, 3_599, 7_200, 86_400, 40 * 86_400, -5].map(before),
+            ["just now", "59 s ago", "1 min ago", "59 min ago", "2 h ago", "1 d ago", "2026-01-20", "just now"]
+        );
+        assert_eq!(
+            [7, 1_250, 12_345, 1_290_000, 59_999_999, 61_000_000, 7_380_000_000, 90_000_000_000]
+                .map(|micros| duration(Duration::from_micros(micros))),
+            ["7 µs", "1.2 ms", "12 ms", "1.2 s", "59.9 s", "1 min 01 s", "2 h 03 min", "1 d 01 h"]
+        );
+    }
+
+    #[test]
+    fn text_from_outside_can_not_act() {
+        assert_eq!(plain("a\\b\u{1b}[2J\u{202e}x"), "a\\b\\u{1b}[2J\\u{202e}x");
+    }
+}

@@ -1,0 +1,203 @@
+//! Holds the house: floors, sizes, and what a source file must not say.
+//!
+//! The floors are read from the source text, not from the compiler: a path `crate::…` anywhere outside of comments counts,
+//! whether in a `use`, nested in braces, in a macro or in the middle of an expression.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::source::{imports, words};
+
+/// Floor and module, as ARCHITECTURE.md argues them. A module imports only from floors below its own.
+const FLOORS: &[(u32, &str)] = &[
+    (0, "base"),
+    (1, "model"),
+    (2, "manifest"),
+    (3, "graph"),
+    (4, "store"),
+    (4, "resource"),
+    (5, "sandbox"),
+    (6, "scheduler"),
+    (7, "http"),
+    (7, "ui"),
+    (8, "cli"),
+];
+
+const MAX_LINES: usize = 600;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn floor(module: &str) -> Option<u32> {
+    FLOORS.iter().find(|(_, name)| *name == module).map(|(floor, _)| *floor)
+}
+
+/// Every file below `folder` for which `wanted` is true, but for what is built or generated.
+fn files(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut todo = vec![folder.to_path_buf()];
+    while let Some(next) = todo.pop() {
+        for entry in fs::read_dir(&next).unwrap_or_else(|error| panic!("{}: {error}", next.display())) {
+            let entry = entry.unwrap();
+            let path = entry.path();
+            let name = entry.file_name();
+            if entry.file_type().unwrap().is_dir() {
+                if !matches!(name.to_str(), Some("target" | ".git" | "state" | "node_modules")) {
+                    todo.push(path);
+                }
+            } else if wanted(&path) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn is_rust(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "rs")
+}
+
+/// The top-level module that a file below `src/` belongs to, and how many modules deep the file itself lies.
+fn place(path: &Path) -> (String, usize) {
+    let inside = path.strip_prefix(root().join("src")).unwrap().with_extension("");
+    let mut parts: Vec<String> =
+        inside.components().map(|part| part.as_os_str().to_str().unwrap().to_owned()).collect();
+    if parts.last().is_some_and(|last| last == "mod") {
+        parts.pop();
+    }
+    (parts[0].clone(), parts.len())
+}
+
+#[test]
+fn a_module_imports_only_from_lower_floors() {
+    let mut wrong = Vec::new();
+    for path in files(&root().join("src"), &is_rust) {
+        let (module, depth) = place(&path);
+        if module == "lib" || module == "main" {
+            continue;
+        }
+        let own = floor(&module).unwrap_or_else(|| panic!("{} has no floor: give `{module}` one", path.display()));
+        for import in imports(&fs::read_to_string(&path).unwrap(), depth) {
+            let allowed = import.module == module || floor(&import.module).is_some_and(|other| other < own);
+            if !allowed {
+                wrong.push(format!("{}:{}: floor {own} reaches for `{}`", path.display(), import.line, import.module));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "a module imports only from lower floors:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_crate_docs_show_the_same_floors() {
+    let docs = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let shown: BTreeSet<(u32, String)> = docs
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("//! |")?.split('|').map(str::trim);
+            let floor = cells.next()?.parse().ok()?;
+            let module = cells.next()?.strip_prefix("[`")?.strip_suffix("`]")?;
+            Some((floor, module.to_owned()))
+        })
+        .collect();
+    let held: BTreeSet<(u32, String)> = FLOORS.iter().map(|(floor, name)| (*floor, (*name).to_owned())).collect();
+    assert_eq!(shown, held);
+}
+
+#[test]
+fn the_binary_only_calls_the_command_line() {
+    let text = fs::read_to_string(root().join("src/main.rs")).unwrap();
+    let used: BTreeSet<String> = words(&text)
+        .windows(4)
+        .filter(|four| four[0].text == "anacostia" && four[1].text == ":" && four[2].text == ":")
+        .map(|four| four[3].text.clone())
+        .collect();
+    assert_eq!(used, BTreeSet::from(["cli".to_owned()]));
+    assert!(text.lines().count() <= 20, "src/main.rs has a job of its own");
+}
+
+#[test]
+fn no_source_file_is_too_long_to_read() {
+    let long: Vec<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), &is_rust))
+        .filter_map(|path| {
+            let lines = fs::read_to_string(&path).unwrap().lines().count();
+            (lines > MAX_LINES).then(|| format!("{}: {lines} lines", path.display()))
+        })
+        .collect();
+    assert!(long.is_empty(), "files over {MAX_LINES} lines:\n{}", long.join("\n"));
+}
+
+/// A text in the repository stands by itself: no path of the machine that it was written on, no number that only a tracker can
+/// explain, no note that something is still to be done.
+#[test]
+fn the_text_stands_by_itself() {
+    let machine: Vec<String> = machine_paths();
+    // Put together here, so that this file passes.
+    let notes: Vec<String> =
+        [("FIX", "ME"), ("TO", "DO"), ("XX", "X:")].iter().map(|(a, b)| format!("{a}{b}")).collect();
+    let text_file = |path: &Path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let inside = path.strip_prefix(root()).unwrap();
+        path.extension().is_none_or(|extension| extension != "lock")
+            && (!name.starts_with('.') || inside.starts_with(".ci"))
+            && fs::metadata(path).unwrap().len() < (1 << 20)
+    };
+    let mut wrong = Vec::new();
+    for path in files(&root(), &text_file) {
+        // What is no text is none of our business: components, data.
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        for (at, line) in text.lines().enumerate() {
+            let place = format!("{}:{}", path.display(), at + 1);
+            wrong.extend(
+                machine.iter().filter(|path| names_a_path(line, path)).map(|path| format!("{place}: `{path}`")),
+            );
+            wrong.extend(notes.iter().filter(|note| line.contains(*note)).map(|note| format!("{place}: `{note}`")));
+            wrong.extend(names_an_issue(line).then(|| format!("{place}: the number of an issue")));
+        }
+    }
+    assert!(wrong.is_empty(), "text that only some can understand:\n{}", wrong.join("\n"));
+}
+
+/// Where this checkout lies, the folder at the top of that, and this user's home; but for names that every machine has.
+fn machine_paths() -> Vec<String> {
+    let root = root();
+    let top: PathBuf = root.components().take(2).collect();
+    let home = std::env::var("HOME").map(PathBuf::from).unwrap_or_default();
+    let common = ["", "/", "/home", "/root", "/tmp", "/usr", "/opt", "/var", "/mnt", "/srv", "/src", "/Users"];
+    let paths = [root, top, home].map(|path| path.to_str().unwrap().to_owned());
+    paths.into_iter().filter(|path| !common.contains(&path.as_str())).map(|path| format!("{path}/")).collect()
+}
+
+/// Whether `path` stands in the line, and not as a part of a longer path.
+fn names_a_path(line: &str, path: &str) -> bool {
+    line.match_indices(path).any(|(at, _)| {
+        !line[..at].ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | '-' | '.' | '}' | '/'))
+    })
+}
+
+fn names_an_issue(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    line.match_indices("issue").any(|(at, word)| {
+        let rest = line[at + word.len()..].trim_start_matches(['s', ' ', '#']);
+        rest.starts_with(|next: char| next.is_ascii_digit())
+    })
+}
+
+/// The README's first two commands are what people copy, and what `.ci/run` runs.
+#[test]
+fn the_readme_starts_with_the_two_commands() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let commands: Vec<&str> =
+        readme.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with("cargo ")).collect();
+    assert_eq!(
+        commands[..2],
+        ["cargo run --release -- run --build guest-examples/pipelines/simplest", "cargo test"],
+        "the quick start"
+    );
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    assert!(ci.lines().any(|line| line == format!("step {}", commands[1])), ".ci/run calls the test command");
+}

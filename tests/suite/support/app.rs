@@ -1,0 +1,269 @@
+//! A host as a user has it: the real binary, in a folder of its own, on a port that the system picks.
+
+use std::fs::{self, File};
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::guests::guest;
+use super::wait::{DEADLINE, wait_for};
+
+/// The binary, without what the environment of the tests would tell it.
+pub(crate) fn anacostia() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anacostia"));
+    for name in ["ANACOSTIA_FAULT", "ANACOSTIA_LOG", "ANACOSTIA_TOKEN", "NO_COLOR", "CLICOLOR_FORCE"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A pipeline in a folder of its own, and its host while there is one. Dropped, the host is killed and the folder removed; a test that
+/// panics shows what the host said last.
+pub(crate) struct TestApp {
+    folder: TempDir,
+    env: Vec<(String, String)>,
+    host: Option<Host>,
+}
+
+struct Host {
+    child: Child,
+    url: String,
+}
+
+impl TestApp {
+    /// A pipeline with this manifest; no host yet. `[server]` is better left out: the port is picked.
+    pub(crate) fn new(manifest: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("anacostia.toml"), manifest).unwrap();
+        Self { folder, env: Vec::new(), host: None }
+    }
+
+    /// The same with a guest's component in the pipeline's folder, under the guest's name.
+    pub(crate) fn with_guest(self, name: &str) -> Self {
+        fs::copy(guest(name), self.path(&format!("{name}.wasm"))).unwrap();
+        self
+    }
+
+    /// Sets a variable of the environment for hosts that are started from now on; replaces one of the same name.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.unset_env(name);
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Takes such a variable away.
+    pub(crate) fn unset_env(&mut self, name: &str) {
+        self.env.retain(|(known, _)| known != name);
+    }
+
+    /// A path in the pipeline's folder.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Puts a whole file into the pipeline's folder, folders before it included: written beside, then renamed into place.
+    pub(crate) fn drop_file(&self, path: &str, content: &[u8]) {
+        let file = self.path(path);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let draft = file.with_file_name(format!(".{}.draft", file.file_name().unwrap().to_str().unwrap()));
+        fs::write(&draft, content).unwrap();
+        fs::rename(&draft, &file).unwrap();
+    }
+
+    /// Runs a verb on the pipeline and waits for its end. `PATH` stands where the pipeline's folder goes.
+    pub(crate) fn cli(&self, args: &[&str]) -> Output {
+        let folder = self.folder.path().to_str().unwrap();
+        let args = args.iter().map(|arg| if *arg == "PATH" { folder } else { arg });
+        anacostia().args(args).envs(self.env.clone()).output().unwrap()
+    }
+
+    /// The same, with what it wrote to standard output as JSON; it must end well.
+    #[track_caller]
+    pub(crate) fn cli_json(&self, args: &[&str]) -> Value {
+        let output = self.cli(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?} ended with {}:\n{error}", output.status);
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{args:?}: {why}\n{error}"))
+    }
+
+    /// Starts the host, and waits until it answers. Panics if it ends instead.
+    #[track_caller]
+    pub(crate) fn start(&mut self) {
+        if let Err(status) = self.try_start() {
+            panic!("the host ended with {status} instead of starting");
+        }
+    }
+
+    /// Starts the host, and waits until it answers, or ends: a fault point may lie on the way.
+    #[track_caller]
+    pub(crate) fn try_start(&mut self) -> Result<(), ExitStatus> {
+        assert!(self.host.is_none(), "one host at a time");
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
+        let mut child = anacostia()
+            .args(["run", "--json", "--listen", "127.0.0.1:0"])
+            .arg(self.folder.path())
+            .envs(self.env.clone())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let lines = first_line(BufReader::new(child.stdout.take().unwrap()));
+        match lines.recv_timeout(DEADLINE) {
+            Ok(Some(line)) => {
+                let ready: Value = serde_json::from_str(&line).unwrap_or_else(|why| panic!("{why}: {line}"));
+                let url = ready["url"].as_str().unwrap_or_else(|| panic!("not the ready line: {line}")).to_owned();
+                self.host = Some(Host { child, url });
+                Ok(())
+            }
+            Ok(None) => Err(child.wait().unwrap()),
+            Err(_) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("the host said nothing for {DEADLINE:?}")
+            }
+        }
+    }
+
+    /// Kills the host as `kill -9` does, and reaps it.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut host) = self.host.take() {
+            let _ = host.child.kill();
+            host.child.wait().unwrap();
+        }
+    }
+
+    /// Sends the host a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.host.as_ref().expect("a host").child);
+        kill_process(pid, signal).unwrap();
+    }
+
+    /// Waits until the host has ended by itself: after a signal, or at a fault point.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let mut host = self.host.take().expect("a host");
+        wait_for("the host to end", || host.child.try_wait().unwrap())
+    }
+
+    /// Whether the host has ended by itself; it is reaped then.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let ended = self.host.as_mut().is_none_or(|host| host.child.try_wait().unwrap().is_some());
+        if ended {
+            self.host = None;
+        }
+        ended
+    }
+
+    /// Asks the host to end, waits until it has, and starts another.
+    #[track_caller]
+    pub(crate) fn restart(&mut self) {
+        self.signal(Signal::TERM);
+        assert!(self.wait_for_end().success(), "the host did not stop well");
+        self.start();
+    }
+
+    /// Where the host is, without a slash at the end.
+    pub(crate) fn url(&self) -> &str {
+        &self.host.as_ref().expect("a host").url
+    }
+
+    /// What the host says to a GET: status and body.
+    pub(crate) fn try_get(&self, path: &str) -> Result<(u16, Value), ureq::Error> {
+        let mut response = agent().get(format!("{}{path}", self.url())).call()?;
+        Ok((response.status().as_u16(), read(&mut response)?))
+    }
+
+    /// What the host says to a GET that must succeed.
+    #[track_caller]
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let (status, body) = self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"));
+        assert_eq!(status, 200, "GET {path}: {body}");
+        body
+    }
+
+    /// What the host says to a POST without a body: status and body.
+    #[track_caller]
+    pub(crate) fn post(&self, path: &str) -> (u16, Value) {
+        let mut response = agent().post(format!("{}{path}", self.url())).send_empty().unwrap();
+        (response.status().as_u16(), read(&mut response).unwrap())
+    }
+
+    /// All items of a list, page by page.
+    #[track_caller]
+    pub(crate) fn get_all(&self, path: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let joint = if path.contains('?') { '&' } else { '?' };
+        let mut cursor = String::new();
+        loop {
+            let mut page = self.get(&format!("{path}{joint}limit=1000{cursor}"));
+            items.append(page["items"].as_array_mut().expect("a list"));
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return items,
+            }
+        }
+    }
+
+    /// Waits until there are at least `count` runs, and all of them have ended; oldest first.
+    #[track_caller]
+    pub(crate) fn wait_for_runs(&self, count: usize) -> Vec<Value> {
+        wait_for(&format!("{count} runs to end"), || {
+            let mut runs = self.get_all("/api/v1/runs");
+            let ended = |run: &Value| matches!(run["state"].as_str(), Some("succeeded" | "failed" | "cancelled"));
+            runs.reverse();
+            (runs.len() >= count && runs.iter().all(ended)).then_some(runs)
+        })
+    }
+
+    /// Everything that hosts of this pipeline have written to standard error.
+    pub(crate) fn said(&self) -> String {
+        fs::read(self.log()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The pipeline's folder.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.path(".host.log")
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            let said = self.said();
+            let lines: Vec<&str> = said.lines().collect();
+            eprintln!("── the host said last ──\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}
+
+/// The first line, as soon as it is there (`None` when the stream ends before). The rest is read too, so that the writer never waits.
+fn first_line(mut stream: impl std::io::BufRead + Send + 'static) -> mpsc::Receiver<Option<String>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = stream.read_line(&mut line).unwrap_or(0);
+        let _ = sender.send((read > 0).then_some(line));
+        let _ = std::io::copy(&mut stream, &mut std::io::sink());
+    });
+    receiver
+}
+
+fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false).proxy(None).build().into()
+}
+
+/// The body as JSON; `null` if it is none.
+fn read(response: &mut ureq::http::Response<ureq::Body>) -> Result<Value, ureq::Error> {
+    let text = response.body_mut().with_config().limit(256 << 20).read_to_string()?;
+    Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+}
