@@ -1,13 +1,14 @@
 //! The command line as a user meets it: the real binary, its two streams and its exit codes.
 
 use std::fs;
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
 use crate::support::app::{TestApp, anacostia};
 use crate::support::guests::guest;
+use crate::support::wait::wait_until;
 
 const PIPELINE: &str = r#"
 manifest_version = 1
@@ -148,4 +149,113 @@ fn a_reader_that_goes_away_is_no_error() {
     child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
     assert!(child.wait().unwrap().success(), "{error}");
     assert_eq!(error, "");
+}
+
+/// A pipeline whose one action does these steps.
+fn doing(steps: &str) -> TestApp {
+    let manifest = format!("{PIPELINE}params = {{ steps = [{steps}] }}\n");
+    let app = TestApp::new(&manifest).with_guest("worker");
+    fs::create_dir(app.path("inbox")).unwrap();
+    app
+}
+
+#[test]
+fn runs_are_read_beside_a_host_and_without_one() {
+    let mut app = doing(r#"{ do = "read", from = "inbox" }, { do = "log", message = "hello" }"#);
+    app.start();
+    app.drop_file("inbox/a.txt", b"1");
+    app.wait_for_runs(1);
+    let beside = app.cli(&["runs", "list", "PATH"]);
+    let (out, _) = ends_with(&beside, 0);
+    assert!(out.contains("#1  ✓ succeeded") && out.lines().count() == 2, "{out}");
+    app.kill();
+
+    let run = app.cli_json(&["runs", "show", "1", "PATH", "--json"]);
+    assert_eq!((&run["number"], &run["state"]), (&1.into(), &"succeeded".into()), "{run}");
+    assert_eq!(run["inputs"][0]["path"], "a.txt", "{run}");
+    assert_eq!(run["actions"][0]["attempts"][0]["state"], "succeeded", "{run}");
+    let id = run["id"].as_str().unwrap();
+    let shown = app.cli(&["runs", "show", id, "PATH"]);
+    assert!(ends_with(&shown, 0).0.contains("inbox/a.txt"));
+    let logs = app.cli(&["runs", "logs", "latest", "PATH", "--action", "work"]);
+    let (out, _) = ends_with(&logs, 0);
+    assert!(out.contains("work  info   hello") && out.contains("read a.txt"), "{out}");
+
+    let failed = app.cli(&["runs", "list", "PATH", "--state", "failed,cancelled"]);
+    assert_eq!(ends_with(&failed, 0), ("", "no runs\n"));
+    assert!(ends_with(&app.cli(&["runs", "show", "7", "PATH"]), 2).1.contains("there is no run #7"));
+    assert!(ends_with(&app.cli(&["runs", "logs", "1", "PATH", "--action", "x"]), 2).1.contains("it has work"));
+}
+
+#[test]
+fn logs_are_followed_until_the_run_ends() {
+    let mut app = doing(r#"{ do = "log", message = "first words" }, { do = "await_cancel" }"#);
+    app.start();
+    app.drop_file("inbox/a.txt", b"1");
+    wait_until("the run", || !app.get_all("/api/v1/runs").is_empty());
+    let mut follower = anacostia()
+        .args(["runs", "logs", "1", "--follow"])
+        .arg(app.folder())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.by_ref().any(|line| line.contains("first words")), "lines come while the run is at work");
+    let cancelled = app.cli(&["runs", "cancel", "1", "PATH"]);
+    assert!(ends_with(&cancelled, 0).0.starts_with("Run #1 is cancel"));
+    assert!(lines.any(|line| line.contains("awaiting cancel")), "what came later is followed too");
+    lines.for_each(drop);
+    assert!(follower.wait().unwrap().success());
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "cancelled");
+}
+
+#[test]
+fn without_a_host_the_wish_waits_in_the_store() {
+    let mut app = doing(r#"{ do = "fail", attempts = 1, message = "not yet" }"#);
+    app.start();
+    app.drop_file("inbox/a.txt", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    app.kill();
+    let retried = app.cli(&["runs", "retry", "1", "PATH"]);
+    let (out, _) = ends_with(&retried, 0);
+    assert_eq!(out, "Run #1 is running; no host is at work, so the rest happens at the next `anacostia run`\n");
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    let again = app.cli(&["runs", "retry", "1", "PATH"]);
+    assert!(ends_with(&again, 1).1.contains("the host refused to retry the run"));
+}
+
+#[test]
+fn a_second_host_is_refused_with_the_name_of_the_first() {
+    let mut app = doing(r#"{ do = "log", message = "x" }"#);
+    app.start();
+    let second = app.cli(&["run", "PATH", "--listen", "127.0.0.1:0"]);
+    let (out, error) = ends_with(&second, 2);
+    let address = app.url().trim_start_matches("http://");
+    assert!(out.is_empty() && error.contains("is in use by process") && error.contains(address), "{error}");
+
+    let other = doing(r#"{ do = "log", message = "x" }"#);
+    let taken = other.cli(&["run", "PATH", "--listen", address]);
+    assert!(ends_with(&taken, 2).1.contains("choose another address with `--listen`"));
+    let open = other.cli(&["run", "PATH", "--listen", "0.0.0.0:0"]);
+    assert!(ends_with(&open, 2).1.contains("needs a token"));
+}
+
+#[test]
+fn a_running_host_tells_of_runs_as_they_end() {
+    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+    app.drop_file("inbox/a.txt", b"1");
+    let once = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
+    let (out, error) = ends_with(&once, 0);
+    assert!(out.contains("run #1  ○ created") && out.contains("run #1  ✓ succeeded"), "{out}\n{error}");
+    app.drop_file("inbox/b.txt", b"2");
+    let once = app.cli(&["run", "PATH", "--once", "--json", "--listen", "127.0.0.1:0"]);
+    let lines: Vec<Value> = ends_with(&once, 0).0.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines[0]["type"], "ready");
+    let ended = |line: &Value| line["type"] == "run_state" && line["data"]["state"] == "succeeded";
+    assert!(lines.iter().any(ended), "{lines:?}");
+    app.set_env("ANACOSTIA_LOG", "loud");
+    let loud = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
+    assert!(ends_with(&loud, 2).1.contains("it must be off, error, warn, info, debug or trace"));
 }
