@@ -48,7 +48,8 @@ const POINTS: &[&str] = &[
 ];
 
 /// The actions of the chain, each with the resource that it reads and the one that it writes.
-const CHAIN: [(&str, &str, &str); 3] = [("clean", "raw", "cleaned"), ("train", "cleaned", "models"), ("report", "models", "reports")];
+const CHAIN: [(&str, &str, &str); 3] =
+    [("clean", "raw", "cleaned"), ("train", "cleaned", "models"), ("report", "models", "reports")];
 
 fn manifest() -> String {
     let mut text = String::from(
@@ -232,7 +233,10 @@ fn count(database: &Connection, query: &str) -> u64 {
 /// Every file is on record once, and claimed by one run.
 fn check_claims(database: &Connection, arrived: u64) {
     assert_eq!(count(database, "SELECT count(*) FROM artifacts WHERE resource = 'raw'"), arrived);
-    assert_eq!(count(database, "SELECT count(DISTINCT path) FROM artifacts WHERE resource = 'raw' AND version = 1"), arrived);
+    assert_eq!(
+        count(database, "SELECT count(DISTINCT path) FROM artifacts WHERE resource = 'raw' AND version = 1"),
+        arrived
+    );
     let claimed = "SELECT count(*) FROM artifacts a WHERE resource = 'raw'
         AND (SELECT count(*) FROM claims c WHERE c.artifact_id = a.id) = 1";
     assert_eq!(count(database, claimed), arrived);
@@ -259,13 +263,18 @@ fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
         .unwrap();
     let mut rows = query.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        let (id, number, action): (String, i64, String) = (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
+        let (id, number, action): (String, i64, String) =
+            (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
         let (tries, failures): (i64, i64) = (row.get(3).unwrap(), row.get(4).unwrap());
         // A person who takes a run up again sets its tries to zero.
         let again = retried.iter().any(|retried| retried.replace('-', "") == id);
-        assert!(tries == failures || (again && tries <= failures), "run {number}, {action}: {tries} tries, {failures} failures");
+        assert!(
+            tries == failures || (again && tries <= failures),
+            "run {number}, {action}: {tries} tries, {failures} failures"
+        );
     }
-    let events = "SELECT count(*) FROM events e WHERE seq > 1 AND NOT EXISTS (SELECT 1 FROM events b WHERE b.seq = e.seq - 1)";
+    let events =
+        "SELECT count(*) FROM events e WHERE seq > 1 AND NOT EXISTS (SELECT 1 FROM events b WHERE b.seq = e.seq - 1)";
     assert_eq!(count(database, events), 0, "a gap in the events");
 }
 

@@ -486,7 +486,7 @@ impl Server {
         let view = View {
             pipeline: Arc::new(pipeline),
             store: store.clone(),
-            logs: Arc::new(LogBook {}),
+            logs: Arc::new(LogBook::open(tempfile::tempdir().unwrap().path()).unwrap()),
             resources: Arc::new(BTreeMap::from([("raw".to_owned(), resource.clone() as Arc<dyn Resource>)])),
             components: Arc::new(BTreeMap::from([("train".to_owned(), Digest::of(b"train"))])),
             control: control.clone(),

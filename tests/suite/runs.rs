@@ -96,7 +96,8 @@ fn a_file_leads_to_a_run_that_reads_it_and_publishes_what_it_wrote() {
 fn a_run_waits_for_all_watched_resources_and_says_so() {
     let labels = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n";
     let steps = r#"{ do = "read", from = "raw" }, { do = "read", from = "labels" }"#;
-    let both = action("both", &["raw", "labels"], steps, "").replace(r#"reads = ["raw"]"#, r#"reads = ["raw", "labels"]"#);
+    let both =
+        action("both", &["raw", "labels"], steps, "").replace(r#"reads = ["raw"]"#, r#"reads = ["raw", "labels"]"#);
     let app = start(&manifest(&format!("{labels}{both}")));
     app.drop_file("raw/a.csv", b"1");
     wait_until("the tick that holds the run", || {
@@ -208,7 +209,10 @@ fn a_failed_run_keeps_its_claims_until_someone_retries_it() {
     app.drop_file("raw/a.csv", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
     let reason = run(&app, 1)["reason"].as_str().unwrap().to_owned();
-    assert_eq!(reason, "copy failed: `a.csv` exists already in out; create it with `overwrite` to make its next version");
+    assert_eq!(
+        reason,
+        "copy failed: `a.csv` exists already in out; create it with `overwrite` to make its next version"
+    );
     assert_eq!(fs::read(app.path("out/a.csv")).unwrap(), b"in the way");
 
     fs::remove_file(app.path("out/a.csv")).unwrap();
@@ -289,7 +293,8 @@ fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
 
 #[test]
 fn once_drains_what_is_there_and_tells_by_its_exit_code() {
-    let app = TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
+    let app =
+        TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
     app.drop_file("raw/a.csv", b"1");
     app.drop_file("raw/b.csv", b"2");
     let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
