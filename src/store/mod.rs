@@ -11,6 +11,8 @@
 //! What a method has returned survives the death of the process. Whether it survives a power cut is the store's setting of
 //! durability: see DESIGN section 8, and [`Durability`].
 
+#[cfg(test)]
+mod conformance;
 mod error;
 pub mod logs;
 mod query;
@@ -31,8 +33,8 @@ pub use query::{
     ArtifactQuery, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery, TickQuery,
 };
 pub use write::{
-    ActionChange, AttemptEnd, Claim, CreatedRun, Durability, Intent, NewAttempt, NewRevision, NewRun, Recorded,
-    Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
+    ActionChange, AttemptEnd, Claim, CreatedRun, Durability, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun,
+    Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
 };
 
 /// The result of a store's method.
@@ -65,7 +67,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// Records what a resource saw, in order, and says what was news and what waits there now. `Present` with the digest of the newest
     /// version at that path, if that one is still there, is no news (its stamp is taken over). Otherwise it is the next version, `new`; the one before becomes `superseded` if
-    /// no run had claimed it. `Gone` makes an unclaimed version `deleted`. Nothing of this touches a claim.
+    /// no run had claimed it. `Gone` makes an unclaimed version `deleted`. Nothing of this touches a claim. While an output is committed and not marked as
+    /// published, what shows the state before it (nothing there, or what it replaces) is left out: it was seen too late. A rename of what is not
+    /// on record is left out too: the next scan finds it.
     async fn record(&self, resource: &str, seen: Vec<Observation>, now: Timestamp) -> Result<Recorded>;
 
     /// The newest version at every path of a resource that is still there, `ignored` ones too: what the resource is reconciled with.
@@ -80,8 +84,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     /// Artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
-    /// What a run sees in a resource, by path: the snapshot of its start, plus what the given actions published there in that run. `ignored` and
-    /// deleted paths are not in it.
+    /// What a run sees in a resource, by path: the snapshot of its start, plus what the given actions published there in that run (the last, where two wrote
+    /// a path). Paths that were `ignored` or gone at the start are not in it. The same on every attempt: what was replaced, deleted or renamed since is
+    /// still shown, under the path and version that it had (where it lies now is asked for by id, with [`MetadataStore::artifact`]).
     async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
     // ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -92,10 +97,12 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>>;
 
     /// Changes the state of a run and of its actions, and starts attempts, as the scheduler decided; for steps that no attempt's end causes.
+    /// [`StoreError::Conflict`] if the run has ended, or an action has an attempt at work already. A run that is `cancelling` stays so until the step that ends it.
     async fn advance(&self, run: RunId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
 
     /// Ends an attempt that publishes nothing, and takes the step that follows from it. Accesses, denials, usage and artifact tags (only of a success) are
-    /// recorded with it. Refused as [`StoreError::Fenced`] if the token is old or the attempt has ended.
+    /// recorded with it; accesses and tags of what is not on record (a staged file that nobody publishes) are left out. Refused as
+    /// [`StoreError::Fenced`] if the token is old or the attempt has ended, as [`StoreError::Conflict`] if it is `publishing`.
     async fn finish_attempt(
         &self,
         fence: Fence,
@@ -105,13 +112,13 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     ) -> Result<Vec<StartedAttempt>>;
 
     /// The **commit point** of an attempt with outputs: the attempt becomes `publishing`; every staged file gets its record (the next version at
-    /// its path, `published`, or `new` where the intent says so); accesses, usage and tags are recorded. After this the outputs exist, and recovery only rolls forward.
-    /// Before it, [`StoreError::Conflict`] is the answer if a path is on record as present and `overwrite` is not set, and nothing has happened.
+    /// its path, `published`); accesses, usage and tags are recorded. After this the outputs exist, and recovery only rolls forward.
+    /// Before it, [`StoreError::PathTaken`] is the answer if a path is on record as present and `overwrite` is not set, and nothing has happened.
     /// A staged file whose digest is that of the newest, present version at its path makes no new version.
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()>;
 
-    /// Every staged file of the intent is visible: the attempt has succeeded; takes the step that follows. Idempotent for a
-    /// token that has published already.
+    /// Every staged file of the intent is visible: the attempt has succeeded; its outputs become `new` where the intent says so (not before: a run
+    /// could claim what can not be read yet); takes the step that follows. Idempotent for a token that has published already: nothing happens.
     async fn published(&self, fence: Fence, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
 
     /// Records that someone wants the run to end: it becomes `cancelling`. Returns the run, unchanged if it has ended;
@@ -164,7 +171,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     // ── triggers, events, cursors ───────────────────────────────────────────────────────────────────────────────────
 
-    /// Records an evaluation of a trigger that did not fire (one that did is recorded by `create_run`). At most [`crate::store::write`]'s bound of ticks is kept.
+    /// Records an evaluation of a trigger that did not fire (one that did is recorded by `create_run`). One
+    /// that says what the one before of that resource said is left out. At most [`MAX_TICKS`] are kept.
     async fn record_tick(&self, tick: Tick) -> Result<()>;
 
     /// Ticks, newest first.

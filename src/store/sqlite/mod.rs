@@ -1,1 +1,342 @@
-//! The SQLite store.
+//! The SQLite store: the default one, embedded in the host.
+//!
+//! One file in WAL mode. One thread writes ([`writer`]: group commit), a few read ([`readers`]: snapshots), and one host has
+//! it at a time ([`lock`]). Every method of the trait is a function over one transaction in the module of its subject; this
+//! file only hands them to the threads.
+//!
+//! What a method has returned survives the death of the process (the kernel has it). With [`Durability::Full`] every commit is
+//! synced, and survives a power cut; with [`Durability::Normal`] only checkpoints and the epoch are.
+//!
+//! [`Durability::Full`]: crate::store::Durability::Full
+//! [`Durability::Normal`]: crate::store::Durability::Normal
+
+mod advance;
+mod artifacts;
+mod attempts;
+mod events;
+mod facts;
+mod lock;
+mod migrations;
+mod open;
+mod page;
+#[cfg(test)]
+mod plans;
+mod publish;
+mod queue;
+mod readers;
+mod record;
+mod runs;
+mod settings;
+mod snapshot;
+mod sql;
+mod steps;
+#[cfg(test)]
+mod tests;
+mod ticks;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use self::queue::Queue;
+use self::readers::Read;
+use self::sql::Work;
+use self::steps::Step;
+use self::writer::{Call, Job, Tx};
+use super::{
+    ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
+    PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
+    StoreError, TickQuery, UnfinishedRun,
+};
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::model::{
+    Artifact, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord, Pending, Run,
+    RunDetail, RunTag, Tick,
+};
+
+pub use lock::{Holder, read_holder};
+pub use steps::FAULT_POINTS;
+
+/// A store in a SQLite database. Dropped, it works off what waits, and closes the file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    epoch: u64,
+    newest: watch::Receiver<u64>,
+    reads: Arc<Queue<Read>>,
+    readers: Mutex<Vec<JoinHandle<()>>>,
+    /// Absent if it was opened for reading only.
+    writing: Option<Writing>,
+}
+
+/// What only the host has.
+struct Writing {
+    jobs: Arc<Queue<Box<dyn Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    lock: lock::HostLock,
+}
+
+impl std::fmt::Debug for Writing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Writing").field("lock", &self.lock).finish_non_exhaustive()
+    }
+}
+
+impl SqliteStore {
+    /// Says in the lock file at which address this host serves HTTP, for [`read_holder`]. Nothing if it was opened for reading only.
+    ///
+    /// # Errors
+    /// When the lock file can not be written.
+    pub fn set_listen(&self, listen: &str) -> Result<()> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        writing.lock.set_listen(listen).map_err(|error| StoreError::Unavailable {
+            doing: "note the address in the lock file".to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        step: Step,
+        work: impl FnOnce(&mut Tx<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let Some(writing) = &self.writing else {
+            return Err(StoreError::Conflict(format!(
+                "failed to {}: {} is open for reading only; ask the host that has it, or stop that host first",
+                step.doing,
+                self.path.display()
+            )));
+        };
+        let (call, answer) = Call::new(step, work);
+        let gone = || StoreError::Unavailable {
+            doing: step.doing.to_owned(),
+            why: "its thread has ended; restart the host".to_owned(),
+        };
+        writing.jobs.push(Box::new(call)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
+        let (read, answer) = readers::read(doing, work);
+        let gone = || StoreError::Unavailable {
+            doing: doing.to_owned(),
+            why: "its threads have ended; restart the host".to_owned(),
+        };
+        self.reads.push(read).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // Readers first: the last connection to close, which tidies up the log, must be the one that may write.
+        self.reads.close();
+        for reader in self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // One that panicked has said so already.
+            let _ = reader.join();
+        }
+        if let Some(writing) = &self.writing {
+            writing.jobs.close();
+            if let Some(thread) = writing.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl MetadataStore for SqliteStore {
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn newest_event(&self) -> watch::Receiver<u64> {
+        self.newest.clone()
+    }
+
+    async fn register_revision(&self, revision: NewRevision, now: Timestamp) -> Result<()> {
+        self.write(steps::REVISION, move |tx| settings::register_revision(tx, &revision, now)).await
+    }
+
+    async fn revision(&self, digest: Digest) -> Result<Option<Revision>> {
+        self.read("read a manifest", move |db| settings::revision(db, digest)).await
+    }
+
+    async fn paused(&self) -> Result<bool> {
+        self.read("read whether it is paused", settings::paused).await
+    }
+
+    async fn set_paused(&self, paused: bool, now: Timestamp) -> Result<()> {
+        self.write(steps::PAUSE, move |tx| settings::set_paused(tx, paused, now)).await
+    }
+
+    async fn record(&self, resource: &str, seen: Vec<Observation>, now: Timestamp) -> Result<Recorded> {
+        let resource = resource.to_owned();
+        self.write(steps::RECORD, move |tx| record::record(tx, &resource, &seen, now)).await
+    }
+
+    async fn known(&self, resource: &str) -> Result<Vec<KnownPath>> {
+        let resource = resource.to_owned();
+        self.read("read what lies in a resource", move |db| artifacts::known(db, &resource)).await
+    }
+
+    async fn pending(&self, resource: &str) -> Result<Pending> {
+        let resource = resource.to_owned();
+        self.read("read what waits in a resource", move |db| artifacts::pending(db, &resource)).await
+    }
+
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>> {
+        self.read("read an artifact", move |db| artifacts::one(db, id)).await
+    }
+
+    async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>> {
+        self.read("list artifacts", move |db| artifacts::list(db, &query, &page)).await
+    }
+
+    async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>> {
+        self.read("read a snapshot", move |db| snapshot::snapshot(db, &query, &page)).await
+    }
+
+    async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>> {
+        self.write(steps::CLAIM, move |tx| runs::create(tx, run, now)).await
+    }
+
+    async fn advance(&self, run: RunId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>> {
+        let which = if step.starts.is_empty() { steps::ADVANCE } else { steps::START };
+        self.write(which, move |tx| advance::advance(tx, run, &step, now)).await
+    }
+
+    async fn finish_attempt(
+        &self,
+        fence: Fence,
+        end: AttemptEnd,
+        step: RunStep,
+        now: Timestamp,
+    ) -> Result<Vec<StartedAttempt>> {
+        self.write(steps::FINISH, move |tx| {
+            let attempt = attempts::finish(tx, fence, &end, now)?;
+            advance::advance(tx, attempt.run_id, &step, now)
+        })
+        .await
+    }
+
+    async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()> {
+        self.write(steps::INTENT, move |tx| publish::intent(tx, fence, &intent, now)).await
+    }
+
+    async fn published(&self, fence: Fence, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>> {
+        self.write(steps::PUBLISHED, move |tx| match publish::published(tx, fence, now)? {
+            Some(attempt) => advance::advance(tx, attempt.run_id, &step, now),
+            None => Ok(Vec::new()),
+        })
+        .await
+    }
+
+    async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
+        self.write(steps::CANCEL, move |tx| runs::request_cancel(tx, run, now)).await
+    }
+
+    async fn request_retry(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
+        self.write(steps::RETRY, move |tx| runs::request_retry(tx, run, now)).await
+    }
+
+    async fn take_over(&self, _now: Timestamp) -> Result<Vec<UnfinishedRun>> {
+        self.write(steps::TAKE_OVER, attempts::take_over).await
+    }
+
+    async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>> {
+        self.read("read an unfinished run", move |db| attempts::unfinished(db, run)).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<RunDetail>> {
+        self.read("read a run", move |db| runs::detail(db, id)).await
+    }
+
+    async fn run_by_number(&self, number: u64) -> Result<Option<RunId>> {
+        self.read("read a run", move |db| Ok(runs::by_number(db, number)?.map(|run| run.id))).await
+    }
+
+    async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>> {
+        self.read("list runs", move |db| runs::list(db, &query, &page)).await
+    }
+
+    async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>> {
+        self.read("read the lineage of a run", move |db| attempts::lineage(db, run)).await
+    }
+
+    async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>> {
+        let (resource, actions) = (resource.to_owned(), actions.to_owned());
+        self.read("read the outputs of actions", move |db| snapshot::outputs(db, run, &resource, &actions)).await
+    }
+
+    async fn open_intents(&self) -> Result<Vec<PublishedOutput>> {
+        self.read("read what is being published", attempts::open_intents).await
+    }
+
+    async fn record_facts(&self, fence: Fence, facts: Facts, now: Timestamp) -> Result<()> {
+        self.write(steps::FACTS, move |tx| facts::record(tx, fence, &facts, now)).await
+    }
+
+    async fn metrics(&self, query: FactQuery, page: PageRequest) -> Result<Page<MetricRecord>> {
+        self.read("list metrics", move |db| facts::metrics(db, &query, &page)).await
+    }
+
+    async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>> {
+        self.read("list params", move |db| facts::params(db, &query, &page)).await
+    }
+
+    async fn tags(&self, query: FactQuery, page: PageRequest) -> Result<Page<RunTag>> {
+        self.read("list tags", move |db| facts::tags(db, &query, &page)).await
+    }
+
+    async fn record_tick(&self, tick: Tick) -> Result<()> {
+        self.write(steps::TICK, move |tx| ticks::record(tx, &tick)).await
+    }
+
+    async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>> {
+        self.read("list ticks", move |db| ticks::list(db, &query, &page)).await
+    }
+
+    async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Result<Vec<Event>> {
+        self.read("read events", move |db| events::after(db, after, run, limit)).await
+    }
+
+    async fn oldest_event(&self) -> Result<u64> {
+        self.read("read the oldest event", events::oldest).await
+    }
+
+    async fn prune_events(&self, keep: u64) -> Result<u64> {
+        // In batches, so that nobody waits long for the writer.
+        let mut dropped = 0;
+        loop {
+            let batch = self.write(steps::PRUNE, move |tx| events::prune(tx, keep)).await?;
+            dropped += batch;
+            if batch < events::prune_batch() {
+                return Ok(dropped);
+            }
+        }
+    }
+
+    async fn cursor_get(&self, resource: &str) -> Result<Option<String>> {
+        let resource = resource.to_owned();
+        self.read("read a resource's cursor", move |db| settings::cursor(db, &resource)).await
+    }
+
+    async fn cursor_set(&self, resource: &str, cursor: &str, now: Timestamp) -> Result<()> {
+        let (resource, cursor) = (resource.to_owned(), cursor.to_owned());
+        self.write(steps::CURSOR, move |tx| settings::set_cursor(tx, &resource, &cursor, now)).await
+    }
+
+    async fn log_bounds(&self, attempt: AttemptId) -> Result<Option<(LogPosition, Option<LogPosition>)>> {
+        self.read("read an attempt's log bounds", move |db| attempts::log_bounds(db, attempt)).await
+    }
+}

@@ -1,0 +1,123 @@
+//! What resources see.
+
+use super::World;
+use super::fixtures::*;
+use crate::model::ArtifactState::{Current, Deleted, Ignored, New, Old, Superseded};
+use crate::model::{ArtifactState, EventKind, RunState};
+
+pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(record(store, vec![present("a.csv", "A"), present("a.csv", "A")]).await.new, 1);
+    let mut again = present("a.csv", "A");
+    if let crate::model::Observation::Present { stamp, .. } = &mut again {
+        *stamp = "touched".to_owned();
+    }
+    let before = newest(store).await;
+    let recorded = record(store, vec![again]).await;
+    assert_eq!((recorded.new, recorded.pending.count), (0, 1));
+    assert_eq!(versions(store, "a.csv").await, [(1, New, true)]);
+    assert_eq!(store.known("raw").await.unwrap()[0].stamp, "touched", "the stamp is taken over");
+    assert!(kinds_after(store, before).await.is_empty());
+    let other = store.record("other", vec![present("a.csv", "A")], at(1)).await.unwrap();
+    assert_eq!(other.new, 1, "resources do not know of each other");
+}
+
+pub(super) async fn a_b_a_makes_three_versions(world: &mut World) {
+    let store = world.store().as_ref();
+    let recorded = record(store, vec![present("a", "A"), present("a", "B"), present("a", "A")]).await;
+    assert_eq!((recorded.new, recorded.pending.count), (3, 1));
+    assert_eq!(versions(store, "a").await, [(1, Superseded, false), (2, Superseded, false), (3, New, true)]);
+}
+
+pub(super) async fn what_was_not_claimed_is_superseded_or_deleted(world: &mut World) {
+    let store = world.store().as_ref();
+    let before = newest(store).await;
+    record(store, vec![present("a", "A"), present("a", "B"), gone("a"), gone("a"), gone("never there")]).await;
+    assert_eq!(versions(store, "a").await, [(1, Superseded, false), (2, Deleted, false)]);
+    use EventKind::{ArtifactDeleted, ArtifactRecorded, ArtifactSuperseded};
+    assert_eq!(
+        kinds_after(store, before).await,
+        [ArtifactRecorded, ArtifactSuperseded, ArtifactRecorded, ArtifactDeleted]
+    );
+    assert!(store.known("raw").await.unwrap().is_empty());
+}
+
+pub(super) async fn a_claim_is_never_touched(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A"), present("b", "B")]).await;
+    let run = create(store, new_run()).await.detail.run.id;
+    let recorded = record(store, vec![present("a", "A2"), gone("b")]).await;
+    assert_eq!((recorded.new, recorded.pending.count), (1, 1));
+    assert_eq!(versions(store, "a").await, [(1, Current, false), (2, New, true)]);
+    assert_eq!(versions(store, "b").await, [(1, Current, false)]);
+    store.advance(run, run_becomes(RunState::Failed, Some("no")), at(60)).await.unwrap();
+    assert_eq!(versions(store, "a").await, [(1, Old, false), (2, New, true)]);
+    let claimed: Vec<_> = store.run(run).await.unwrap().unwrap().inputs.into_iter().map(|it| it.path).collect();
+    assert_eq!(claimed, ["a", "b"]);
+}
+
+pub(super) async fn renames_keep_id_claim_and_version(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A"), present("c", "C1"), present("c", "C2")]).await;
+    let id = artifacts_at(store, "raw", "a").await[0].id;
+    let run = create(store, new_run()).await.detail.run.id;
+    let recorded = record(store, vec![renamed("a", "b"), renamed("not on record", "x")]).await;
+    assert_eq!((recorded.new, recorded.pending.count), (0, 0));
+    let moved = store.artifact(id).await.unwrap().unwrap();
+    assert_eq!((moved.path.as_str(), moved.version, moved.state, moved.run_id), ("b", 1, Current, Some(run)));
+    assert_eq!((moved.stamp.as_str(), moved.present), ("stamp at b", true));
+    // Onto a path that has had two versions: the next one there. What lay there is no longer there.
+    record(store, vec![renamed("b", "c")]).await;
+    assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3);
+    assert_eq!(versions(store, "c").await, [(3, Current, true), (1, Superseded, false), (2, Current, false)]);
+    // The path that it left begins where it stopped: no version number of a path is given twice.
+    record(store, vec![present("a", "A")]).await;
+    assert_eq!(versions(store, "a").await, [(2, New, true)]);
+    let inputs = store.run(run).await.unwrap().unwrap().inputs;
+    assert_eq!(inputs[0].id, id, "the claim is found by id");
+    assert!(store.pending("raw").await.unwrap().count == 1);
+    record(store, vec![renamed("c", "c")]).await;
+    assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3, "a rename onto itself is none");
+}
+
+pub(super) async fn ignored_things_are_known_and_never_wait(world: &mut World) {
+    let store = world.store().as_ref();
+    let before = newest(store).await;
+    let recorded = record(store, vec![ignored("pipe", "a FIFO"), ignored("pipe", "a FIFO")]).await;
+    assert_eq!((recorded.new, recorded.pending.count), (0, 0));
+    assert_eq!(kinds_after(store, before).await, [EventKind::ArtifactIgnored]);
+    let known = store.known("raw").await.unwrap();
+    assert_eq!((known[0].path.as_str(), known[0].state, known[0].digest), ("pipe", Ignored, None));
+    assert!(create(store, new_run()).await.detail.inputs.is_empty());
+    assert_eq!(record(store, vec![present("pipe", "now a file")]).await.new, 1);
+    assert_eq!(versions(store, "pipe").await, [(1, Ignored, false), (2, New, true)]);
+    record(store, vec![ignored("pipe", "a socket")]).await;
+    assert_eq!(versions(store, "pipe").await[1], (2, Superseded, false));
+    assert_eq!(store.pending("raw").await.unwrap().count, 0);
+    assert_eq!(artifacts_at(store, "raw", "pipe").await[0].reason.as_deref(), Some("a socket"));
+}
+
+pub(super) async fn pending_counts_what_is_new(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(store.pending("raw").await.unwrap().count, 0);
+    store.record("raw", vec![present("a", "12345"), present("b", "123")], at(1)).await.unwrap();
+    let recorded = store.record("raw", vec![present("c", "1")], at(2)).await.unwrap();
+    assert_eq!(recorded.pending, store.pending("raw").await.unwrap());
+    let pending = recorded.pending;
+    assert_eq!((pending.count, pending.bytes), (3, 9));
+    assert_eq!((pending.oldest_at, pending.newest_at), (Some(at(1)), Some(at(2))));
+    store.record("raw", vec![gone("a"), present("b", "1234")], at(3)).await.unwrap();
+    let pending = store.pending("raw").await.unwrap();
+    assert_eq!((pending.count, pending.bytes), (2, 5));
+    assert_eq!((pending.oldest_at, pending.newest_at), (Some(at(2)), Some(at(3))));
+    assert_eq!(store.pending("other").await.unwrap().count, 0);
+}
+
+pub(super) async fn a_deleted_path_that_comes_back_is_news(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A")]).await;
+    create(store, new_run()).await;
+    assert_eq!(record(store, vec![gone("a"), present("a", "A")]).await.new, 1);
+    let states: Vec<ArtifactState> = versions(store, "a").await.iter().map(|it| it.1).collect();
+    assert_eq!(states, [Current, New]);
+}

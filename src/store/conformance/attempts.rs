@@ -1,0 +1,138 @@
+//! Attempts and their tokens.
+
+use super::World;
+use super::fixtures::*;
+use crate::base::{ArtifactId, AttemptId, RunId};
+use crate::model::{
+    Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, LogPosition, RunState,
+};
+use crate::store::{AttemptEnd, NewRun, RunStep, StoreError};
+
+fn is_fenced<T>(result: Result<T, StoreError>) -> bool {
+    matches!(result, Err(StoreError::Fenced { .. }))
+}
+
+pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
+    let (run, old) = started(world.store().as_ref(), new_run()).await;
+    let sibling = start(world.store().as_ref(), run, "second", 1).await;
+    assert_eq!(old.epoch, world.store().epoch());
+    assert!(sibling.token > old.token);
+    world.restart().await;
+    let store = world.store().as_ref();
+    let taken = store.take_over(at(40)).await.unwrap();
+    let new = taken[0].attempts.iter().find(|it| it.fence.attempt_id == old.attempt_id).unwrap().fence;
+    assert!((new.epoch, new.token) > (old.epoch, old.token) && new.epoch == store.epoch());
+    let never = Fence { attempt_id: AttemptId::new(), ..new };
+    for fence in [old, never, Fence { token: new.token + 1, ..new }, Fence { epoch: old.epoch, ..new }] {
+        let step = run_becomes(RunState::Succeeded, None);
+        assert!(is_fenced(store.finish_attempt(fence, end(AttemptState::Succeeded), step.clone(), at(50)).await));
+        assert!(is_fenced(store.publish_intent(fence, intent(vec![staged("out", "x", "X", false)]), at(50)).await));
+        assert!(is_fenced(store.published(fence, step, at(50)).await));
+        assert!(is_fenced(store.record_facts(fence, Facts::default(), at(50)).await));
+    }
+    assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Running, "nothing of it has happened");
+    store.finish_attempt(new, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
+}
+
+pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
+    let store = world.store().as_ref();
+    let (_, fence) = started(store, new_run()).await;
+    for state in [AttemptState::Running, AttemptState::Publishing] {
+        let ended = store.finish_attempt(fence, end(state), RunStep::default(), at(40)).await;
+        assert!(matches!(ended, Err(StoreError::Invalid(_))), "{state}");
+    }
+    store.finish_attempt(fence, end(AttemptState::TimedOut), RunStep::default(), at(40)).await.unwrap();
+    assert!(is_fenced(store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(41)).await));
+    assert!(is_fenced(store.publish_intent(fence, intent(Vec::new()), at(41)).await));
+    assert!(is_fenced(store.published(fence, RunStep::default(), at(41)).await));
+    assert!(is_fenced(store.record_facts(fence, Facts::default(), at(41)).await));
+}
+
+pub(super) async fn one_attempt_of_an_action_at_a_time(world: &mut World) {
+    let store = world.store().as_ref();
+    let (run, fence) = started(store, new_run()).await;
+    let second = store.advance(run, starts(vec![attempt("first", 2)]), at(40)).await;
+    assert!(matches!(second, Err(StoreError::Conflict(_))));
+    let unknown = store.advance(run, starts(vec![attempt("third", 1)]), at(40)).await;
+    assert!(matches!(unknown, Err(StoreError::Conflict(_))));
+    let retry = starts(vec![attempt("first", 2)]);
+    let next = store.finish_attempt(fence, end(AttemptState::Failed), retry, at(50)).await.unwrap();
+    assert_eq!(next.len(), 1);
+    let detail = store.run(run).await.unwrap().unwrap();
+    let states: Vec<_> = detail.attempts.iter().map(|it| (it.number, it.state)).collect();
+    assert_eq!(states, [(1, AttemptState::Failed), (2, AttemptState::Running)]);
+    assert_eq!(detail.actions[0].attempts, 2);
+}
+
+pub(super) async fn a_failed_step_leaves_nothing(world: &mut World) {
+    let store = world.store().as_ref();
+    let (run, fence) = started(store, new_run()).await;
+    let (before, was) = (newest(store).await, store.run(run).await.unwrap());
+    let step = RunStep {
+        actions: vec![becomes("first", ActionState::Running, ActionState::Succeeded)],
+        starts: vec![attempt("second", 1), attempt("no such action", 1)],
+        ..run_becomes(RunState::Failed, None)
+    };
+    let failed = store.finish_attempt(fence, end(AttemptState::Succeeded), step, at(50)).await;
+    assert!(matches!(failed, Err(StoreError::Conflict(_))));
+    assert_eq!(store.run(run).await.unwrap(), was);
+    assert!(kinds_after(store, before).await.is_empty());
+    store.finish_attempt(fence, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
+}
+
+pub(super) async fn taking_over_gives_new_tokens_to_what_is_unfinished(world: &mut World) {
+    let store = world.store().as_ref();
+    let (done, fence) = started(store, new_run()).await;
+    let step = run_becomes(RunState::Succeeded, None);
+    store.finish_attempt(fence, end(AttemptState::Succeeded), step, at(40)).await.unwrap();
+    let queued = create(store, new_run()).await.detail.run.id;
+    let (running, _) = started(store, new_run()).await;
+    let (cancelling, _) = started(store, new_run()).await;
+    store.request_cancel(cancelling, at(41)).await.unwrap();
+    world.restart().await;
+    let store = world.store().as_ref();
+    let taken = store.take_over(at(50)).await.unwrap();
+    assert_eq!(taken.iter().map(|it| it.detail.run.id).collect::<Vec<_>>(), [queued, running, cancelling]);
+    assert_eq!(taken.iter().map(|it| it.attempts.len()).collect::<Vec<_>>(), [0, 1, 1]);
+    let attempt = &taken[1].attempts[0];
+    assert_eq!((attempt.action.as_str(), &attempt.files, attempt.skip), ("first", &None, false));
+    assert_eq!(taken[1].detail.attempts[0].fence, Some(attempt.fence));
+    assert_eq!(store.unfinished(running).await.unwrap().unwrap(), taken[1], "the same, without new tokens");
+    assert_eq!(store.unfinished(done).await.unwrap(), None);
+    assert_eq!(store.unfinished(RunId::new()).await.unwrap(), None);
+}
+
+pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A")]).await;
+    let input = artifacts_at(store, "raw", "a").await[0].id;
+    let (run, fence) = started(store, new_run()).await;
+    let ended = AttemptEnd {
+        error: Some(ErrorInfo::retryable("unavailable", "the network is down")),
+        accesses: vec![
+            Access { artifact_id: input, kind: AccessKind::Read, bytes: 7, calls: 2 },
+            Access { artifact_id: ArtifactId::new(), kind: AccessKind::Wrote, bytes: 9, calls: 1 },
+        ],
+        denials: vec![Denial { call: "resources.create".to_owned(), target: "x".to_owned(), message: "no".to_owned() }],
+        tags: vec![ArtifactTag { artifact_id: input, tag: "seen".to_owned(), unique: false }],
+        ..end(AttemptState::Failed)
+    };
+    store.finish_attempt(fence, ended.clone(), RunStep::default(), at(50)).await.unwrap();
+    let attempt = store.run(run).await.unwrap().unwrap().attempts.remove(0);
+    assert_eq!((attempt.state, attempt.started_at, attempt.ended_at), (AttemptState::Failed, at(30), Some(at(50))));
+    assert_eq!((&attempt.error, &attempt.message, attempt.usage), (&ended.error, &ended.message, ended.usage));
+    assert_eq!((attempt.log_from, attempt.log_to), (LogPosition { segment: 1, offset: 100 }, Some(ended.log_to)));
+    assert_eq!(attempt.grants, serde_json::json!({ "reads": ["raw"] }));
+    assert_eq!(store.log_bounds(attempt.id).await.unwrap(), Some((attempt.log_from, attempt.log_to)));
+    assert_eq!(store.log_bounds(AttemptId::new()).await.unwrap(), None);
+    let edges = store.lineage(run).await.unwrap();
+    assert_eq!(edges.len(), 1, "what is not on record is left out");
+    assert_eq!((edges[0].attempt_id, edges[0].kind, edges[0].bytes), (attempt.id, AccessKind::Read, 7));
+    assert_eq!((edges[0].artifact.id, edges[0].action.as_str()), (input, "first"));
+    assert!(store.artifact(input).await.unwrap().unwrap().tags.is_empty(), "tags are of a success only");
+    let next = NewRun { claims: Vec::new(), ..new_run() };
+    let (_, fence) = started(store, next).await;
+    let ended = AttemptEnd { error: None, state: AttemptState::Succeeded, ..ended };
+    store.finish_attempt(fence, ended, RunStep::default(), at(60)).await.unwrap();
+    assert_eq!(store.artifact(input).await.unwrap().unwrap().tags, ["seen"]);
+}

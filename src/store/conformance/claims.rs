@@ -1,0 +1,115 @@
+//! Claimed at most once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::World;
+use super::fixtures::*;
+use crate::model::{ArtifactState, RunState, Tick, TickOutcome};
+use crate::store::{Claim, MetadataStore, NewRun, RunQuery, StoreError, TickQuery};
+
+pub(super) async fn a_claim_takes_the_oldest_and_at_most_what_it_says(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("c", "1"), present("a", "22"), present("b", "333")]).await;
+    let created = create(store, NewRun { claims: vec![claim(Some(2), 1)], ..new_run() }).await;
+    let paths: Vec<_> = created.detail.inputs.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["c", "a"], "in the order of recording");
+    assert!(created.detail.inputs.iter().all(|it| it.state == ArtifactState::Current));
+    assert!(created.detail.inputs.iter().all(|it| it.run_id == Some(created.detail.run.id)));
+    let [(resource, pending)] = created.pending.as_slice() else { panic!("{:?}", created.pending) };
+    assert_eq!((resource.as_str(), pending.count, pending.bytes), ("raw", 1, 3));
+    assert_eq!(*pending, store.pending("raw").await.unwrap());
+    let rest = create(store, new_run()).await;
+    assert_eq!(rest.detail.inputs.len(), 1);
+    assert_eq!(store.pending("raw").await.unwrap().count, 0);
+    let twice = NewRun { claims: vec![claim(None, 0), claim(None, 0)], ..new_run() };
+    assert!(matches!(store.create_run(twice, at(1)).await, Err(StoreError::Invalid(_))));
+}
+
+pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {
+    let store = world.store().as_ref();
+    store.register_revision(revision(), at(0)).await.unwrap();
+    record(store, vec![present("a", "A"), present("b", "B")]).await;
+    let before = newest(store).await;
+    let tick = Tick {
+        seq: 0,
+        resource: "raw".to_owned(),
+        time: at(5),
+        outcome: TickOutcome::Fired,
+        reason: "2 new artifacts".to_owned(),
+        run_id: None,
+    };
+    let other = Claim { resource: "labels".to_owned(), at_most: None, at_least: 1 };
+    let too_few = [vec![claim(None, 3)], vec![claim(Some(1), 2)], vec![claim(None, 1), other]];
+    for claims in too_few {
+        let run = NewRun { claims, ticks: vec![tick.clone()], ..new_run() };
+        let id = run.id;
+        assert_eq!(store.create_run(run, at(20)).await.unwrap(), None);
+        assert_eq!(store.run(id).await.unwrap(), None);
+    }
+    assert_eq!(store.pending("raw").await.unwrap().count, 2);
+    assert!(kinds_after(store, before).await.is_empty());
+    assert!(store.ticks(TickQuery::default(), all()).await.unwrap().items.is_empty());
+    assert_eq!(create(store, new_run()).await.detail.run.number, 1, "no number was used up");
+}
+
+pub(super) async fn concurrent_runs_claim_each_artifact_once(world: &mut World) {
+    let store = Arc::clone(world.store());
+    store.register_revision(revision(), at(0)).await.unwrap();
+    let files = 200;
+    let writer = {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            for n in 0..files {
+                record(store.as_ref(), vec![present(&format!("{n:04}"), "x")]).await;
+            }
+        })
+    };
+    let claimers: Vec<_> = (0..8)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                for _ in 0..25 {
+                    let run = NewRun { claims: vec![claim(Some(n % 3 + 1), 1)], ..new_run() };
+                    store.create_run(run, at(20)).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    writer.await.unwrap();
+    for claimer in claimers {
+        claimer.await.unwrap();
+    }
+    create(store.as_ref(), new_run()).await;
+    let runs = all_runs(store.as_ref()).await;
+    let mut claimed = BTreeSet::new();
+    for (number, id) in &runs {
+        for input in store.run(*id).await.unwrap().unwrap().inputs {
+            assert!(claimed.insert(input.id), "{} was claimed twice, the second time by run {number}", input.path);
+        }
+    }
+    assert_eq!(claimed.len(), files);
+    let numbers: BTreeSet<u64> = runs.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=runs.len() as u64).collect(), "numbers are dense");
+    assert_eq!(store.pending("raw").await.unwrap(), crate::model::Pending::default());
+}
+
+async fn all_runs(store: &dyn MetadataStore) -> Vec<(u64, crate::base::RunId)> {
+    store.runs(RunQuery::default(), all()).await.unwrap().items.iter().map(|run| (run.number, run.id)).collect()
+}
+
+pub(super) async fn claims_follow_the_run(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A")]).await;
+    let run = create(store, new_run()).await.detail.run.id;
+    let state = async || versions(store, "a").await[0].1;
+    assert_eq!(state().await, ArtifactState::Current);
+    store.advance(run, run_becomes(RunState::Failed, Some("first failed")), at(60)).await.unwrap();
+    assert_eq!(state().await, ArtifactState::Old);
+    store.request_retry(run, at(70)).await.unwrap();
+    assert_eq!(state().await, ArtifactState::Current);
+    assert!(create(store, new_run()).await.detail.inputs.is_empty(), "a failed run keeps its claims");
+    store.advance(run, run_becomes(RunState::Succeeded, None), at(80)).await.unwrap();
+    assert_eq!(state().await, ArtifactState::Old);
+    assert_eq!(store.run(run).await.unwrap().unwrap().inputs.len(), 1);
+}

@@ -1,0 +1,167 @@
+//! Runs and their steps.
+
+use super::World;
+use super::fixtures::*;
+use crate::base::{Digest, RunId};
+use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunState};
+use crate::store::{NewRun, RunQuery, RunStep, StoreError};
+
+pub(super) async fn a_run_is_created_once_with_all_that_belongs_to_it(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A")]).await;
+    let skipped =
+        RunAction { state: ActionState::Skipped, reason: Some("not_triggered".to_owned()), ..action("aside") };
+    let new = NewRun { actions: vec![action("zebra"), skipped.clone(), action("ant")], ..new_run() };
+    let created = create(store, new.clone()).await;
+    let run = &created.detail.run;
+    assert_eq!((run.number, run.state, run.created_at), (1, RunState::Queued, at(20)));
+    assert_eq!((run.started_at, run.ended_at, &run.params), (None, None, &new.params));
+    assert_eq!(created.detail.actions, [action("zebra"), skipped, action("ant")], "in the order of the manifest");
+    assert_eq!(store.run(run.id).await.unwrap().unwrap(), created.detail);
+    assert_eq!(store.run_by_number(1).await.unwrap(), Some(run.id));
+    assert_eq!(store.run_by_number(2).await.unwrap(), None);
+    assert_eq!(store.run_by_number(u64::MAX).await.unwrap(), None);
+    assert_eq!(store.run(RunId::new()).await.unwrap(), None);
+    assert!(matches!(store.create_run(new, at(21)).await, Err(StoreError::Conflict(_))));
+    let unknown = NewRun { revision: Digest::of(b"another"), ..new_run() };
+    assert!(matches!(store.create_run(unknown, at(21)).await, Err(StoreError::Invalid(_))));
+    assert_eq!(create(store, new_run()).await.detail.run.number, 2);
+}
+
+pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) {
+    let store = world.store().as_ref();
+    let run = create(store, new_run()).await.detail.run.id;
+    let before = newest(store).await;
+    let step = RunStep {
+        actions: vec![
+            becomes("first", ActionState::Pending, ActionState::Ready),
+            becomes("second", ActionState::Pending, ActionState::Pending),
+        ],
+        starts: vec![attempt("first", 1)],
+        run: None,
+    };
+    let started = store.advance(run, step, at(30)).await.unwrap();
+    use EventKind::{ActionState as Action, AttemptEnded, AttemptStarted, RunState as State};
+    assert_eq!(kinds_after(store, before).await, [Action, Action, State, AttemptStarted]);
+    let detail = store.run(run).await.unwrap().unwrap();
+    assert_eq!((detail.run.state, detail.run.started_at), (RunState::Running, Some(at(30))));
+    assert_eq!((detail.actions[0].state, detail.actions[0].attempts), (ActionState::Running, 1));
+    assert_eq!(detail.attempts[0].fence, Some(started[0].fence));
+
+    let before = newest(store).await;
+    let step = RunStep {
+        actions: vec![
+            becomes("first", ActionState::Running, ActionState::Failed),
+            becomes("second", ActionState::Pending, ActionState::Skipped),
+        ],
+        ..run_becomes(RunState::Failed, Some("first failed"))
+    };
+    store.finish_attempt(started[0].fence, end(AttemptState::Failed), step, at(40)).await.unwrap();
+    assert_eq!(kinds_after(store, before).await, [AttemptEnded, Action, Action, State]);
+    let detail = store.run(run).await.unwrap().unwrap();
+    assert_eq!((detail.run.state, detail.run.ended_at), (RunState::Failed, Some(at(40))));
+    assert_eq!(detail.run.reason.as_deref(), Some("first failed"));
+    assert_eq!(detail.actions[1].state, ActionState::Skipped);
+    let of_run = store.events(0, Some(run), 100).await.unwrap();
+    assert!(of_run.iter().all(|event| event.run_id == Some(run)) && of_run.len() == 9, "{of_run:?}");
+
+    let unknown =
+        RunStep { actions: vec![becomes("third", ActionState::Pending, ActionState::Ready)], ..RunStep::default() };
+    let other = create(store, new_run()).await.detail.run.id;
+    assert!(matches!(store.advance(other, unknown, at(50)).await, Err(StoreError::Conflict(_))));
+    let nobody = store.advance(RunId::new(), RunStep::default(), at(50)).await;
+    assert!(matches!(nobody, Err(StoreError::Conflict(_))));
+}
+
+pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
+    let store = world.store().as_ref();
+    let run = create(store, new_run()).await.detail.run.id;
+    store.advance(run, run_becomes(RunState::Succeeded, None), at(30)).await.unwrap();
+    for step in [run_becomes(RunState::Running, None), starts(vec![attempt("first", 1)])] {
+        assert!(matches!(store.advance(run, step, at(40)).await, Err(StoreError::Conflict(_))));
+    }
+    assert!(store.advance(run, RunStep::default(), at(40)).await.unwrap().is_empty());
+    assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
+}
+
+pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(store.request_cancel(RunId::new(), at(1)).await.unwrap(), None);
+    let (run, fence) = started(store, new_run()).await;
+    let cancelled = store.request_cancel(run, at(40)).await.unwrap().unwrap();
+    assert_eq!(cancelled.state, RunState::Cancelling);
+    let before = newest(store).await;
+    store.request_cancel(run, at(41)).await.unwrap();
+    store.advance(run, run_becomes(RunState::Running, None), at(42)).await.unwrap();
+    assert!(kinds_after(store, before).await.is_empty(), "asking twice, or a step decided before, changes nothing");
+    let step = run_becomes(RunState::Cancelled, Some("asked for"));
+    store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(43)).await.unwrap();
+    let ended = store.request_cancel(run, at(44)).await.unwrap().unwrap();
+    assert_eq!((ended.state, ended.ended_at), (RunState::Cancelled, Some(at(43))), "unchanged");
+}
+
+pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(store.request_retry(RunId::new(), at(1)).await.unwrap(), None);
+    let actions = ["ok", "bad", "after", "stopped"].map(action).to_vec();
+    let run = create(store, NewRun { actions, ..new_run() }).await.detail.run.id;
+    assert!(matches!(store.request_retry(run, at(2)).await, Err(StoreError::Conflict(_))), "it has not ended");
+    let mut failed = becomes("bad", ActionState::Running, ActionState::Failed);
+    failed.action = RunAction { attempts: 3, tries: 2, crashes: 1, reason: Some("no".to_owned()), ..failed.action };
+    let step = RunStep {
+        actions: vec![
+            becomes("ok", ActionState::Running, ActionState::Succeeded),
+            failed,
+            becomes("after", ActionState::Pending, ActionState::Skipped),
+            becomes("stopped", ActionState::Pending, ActionState::Cancelled),
+        ],
+        ..run_becomes(RunState::Failed, Some("bad failed"))
+    };
+    store.advance(run, step, at(30)).await.unwrap();
+    let before = newest(store).await;
+    let again = store.request_retry(run, at(40)).await.unwrap().unwrap();
+    assert_eq!((again.state, again.ended_at, again.reason), (RunState::Running, None, None));
+    let detail = store.run(run).await.unwrap().unwrap();
+    let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
+    use ActionState::{Pending, Succeeded};
+    assert_eq!(states, [Succeeded, Pending, Pending, Pending]);
+    let bad = &detail.actions[1];
+    assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "attempts are history");
+    use EventKind::{ActionState as Action, RunState as State};
+    assert_eq!(kinds_after(store, before).await, [Action, Action, Action, State]);
+    store.advance(run, run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
+    assert!(matches!(store.request_retry(run, at(60)).await, Err(StoreError::Conflict(_))), "it has succeeded");
+}
+
+pub(super) async fn configuration_survives_a_restart(world: &mut World) {
+    let store = world.store().as_ref();
+    assert!(!store.paused().await.unwrap());
+    store.register_revision(revision(), at(1)).await.unwrap();
+    store.register_revision(revision(), at(2)).await.unwrap();
+    store.set_paused(true, at(3)).await.unwrap();
+    store.set_paused(true, at(4)).await.unwrap();
+    assert_eq!(store.cursor_get("raw").await.unwrap(), None);
+    store.cursor_set("raw", "one", at(5)).await.unwrap();
+    store.cursor_set("raw", "two", at(6)).await.unwrap();
+    let first = create(store, new_run()).await.detail.run.id;
+    let (epoch, seen) = (store.epoch(), newest(store).await);
+    let before = events(store).await;
+    assert_eq!(before.iter().filter(|event| event.kind == EventKind::Paused).count(), 1);
+    assert_eq!(before.iter().filter(|event| event.kind == EventKind::RevisionRegistered).count(), 1);
+    world.restart().await;
+    let store = world.store().as_ref();
+    assert!(store.epoch() > epoch);
+    let found = store.revision(revision().digest).await.unwrap().unwrap();
+    assert_eq!((found.manifest, found.components), (revision().manifest, revision().components));
+    assert_eq!(found.registered_at, at(1));
+    assert_eq!(store.revision(Digest::of(b"another")).await.unwrap(), None);
+    assert!(store.paused().await.unwrap());
+    assert_eq!(store.cursor_get("raw").await.unwrap().as_deref(), Some("two"));
+    assert_eq!(kinds_after(store, seen).await, [EventKind::HostStarted]);
+    assert_eq!(*store.newest_event().borrow(), seen + 1);
+    let runs = store.runs(RunQuery::default(), all()).await.unwrap().items;
+    assert_eq!(runs.iter().map(|run| run.id).collect::<Vec<_>>(), [first]);
+    assert_eq!(create(store, new_run()).await.detail.run.number, 2);
+    store.set_paused(false, at(7)).await.unwrap();
+    assert!(!store.paused().await.unwrap());
+}

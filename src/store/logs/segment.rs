@@ -1,0 +1,47 @@
+//! Files of log lines.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// How many bytes are looked at in one go, from the end, for the last whole line.
+const STEP_BYTES: u64 = 64 << 10;
+
+/// Where a segment is.
+pub(super) fn path_of(folder: &Path, segment: u64) -> PathBuf {
+    folder.join(format!("{segment:08}.jsonl"))
+}
+
+/// The numbers of the segments in a folder, ascending. Other files do not matter.
+pub(super) fn find_segments(folder: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_suffix(".jsonl")).and_then(|it| it.parse::<u64>().ok());
+        found.extend(number.filter(|number| *number > 0));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// Cuts a file after its last line feed, and says how long it is then.
+pub(super) fn cut_at_last_line(file: &mut File) -> io::Result<u64> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut end = length;
+    let mut bytes = Vec::new();
+    while end > 0 {
+        let start = end.saturating_sub(STEP_BYTES);
+        file.seek(SeekFrom::Start(start))?;
+        bytes.clear();
+        file.take(end - start).read_to_end(&mut bytes)?;
+        if let Some(at) = bytes.iter().rposition(|byte| *byte == b'\n') {
+            end = start + at as u64 + 1;
+            break;
+        }
+        end = start;
+    }
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(end)
+}

@@ -1,0 +1,159 @@
+use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::LogBook;
+use super::segment::{find_segments, path_of};
+use crate::base::{AttemptId, Timestamp};
+use crate::model::{LogLevel, LogLine, LogPosition, LogStream};
+use crate::store::StoreError;
+
+fn line(attempt: AttemptId, n: u64, text: &str) -> LogLine {
+    LogLine {
+        t: Timestamp::from_micros(1_772_366_400_000_000),
+        attempt,
+        n,
+        level: LogLevel::Info,
+        stream: LogStream::Log,
+        text: text.to_owned(),
+        fields: vec![("k".to_owned(), "v".to_owned())],
+    }
+}
+
+/// All lines of an attempt, page by page, and how many pages it took.
+fn read_all(
+    book: &LogBook,
+    attempt: AttemptId,
+    from: LogPosition,
+    to: Option<LogPosition>,
+    limit: u32,
+) -> (Vec<u64>, usize) {
+    let (mut numbers, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
+    loop {
+        let page = book.read(attempt, from, to, cursor.as_deref(), limit).unwrap();
+        pages += 1;
+        let empty = page.items.is_empty();
+        numbers.extend(page.items.iter().map(|line| line.n));
+        match page.next_cursor {
+            None => return (numbers, pages),
+            Some(_) if empty && to.is_none() => return (numbers, pages),
+            next => cursor = next,
+        }
+    }
+}
+
+#[test]
+fn lines_of_one_attempt_come_back_in_pages_across_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = LogBook::open_with(&folder.path().join("logs"), 2_000).unwrap();
+    let (ours, theirs) = (AttemptId::new(), AttemptId::new());
+    book.append(&[line(theirs, 1, "before")]).unwrap();
+    let from = book.end();
+    let mut bytes = 0;
+    for n in 1..=50 {
+        bytes += book.append(&[line(ours, n, "a \"quoted\" line\u{1b}")]).unwrap();
+        book.append(&[line(theirs, n, &format!("it names {ours}: \",\"attempt\":\"{ours}\""))]).unwrap();
+    }
+    let to = book.end();
+    book.append(&[line(ours, 51, "after")]).unwrap();
+    assert!(find_segments(&folder.path().join("logs")).unwrap().len() > 5);
+    assert!(bytes > 50 * 100);
+    let expected: Vec<u64> = (1..=50).collect();
+    for limit in [1, 7, 50, 1000] {
+        assert_eq!(read_all(&book, ours, from, Some(to), limit).0, expected, "pages of {limit}");
+    }
+    assert_eq!(read_all(&book, ours, from, None, 7).0, (1..=51).collect::<Vec<_>>());
+    let first = book.read(ours, from, Some(to), None, 1).unwrap().items.remove(0);
+    assert_eq!(first, line(ours, 1, "a \"quoted\" line\u{1b}"));
+    let beside = LogBook::open_read_only(&folder.path().join("logs")).unwrap();
+    assert_eq!(read_all(&beside, ours, from, Some(to), 7).0, expected);
+    assert_eq!(beside.end(), book.end());
+    assert!(matches!(beside.append(&[line(ours, 1, "x")]), Err(StoreError::Conflict(_))));
+}
+
+#[test]
+fn a_cursor_at_the_end_finds_what_comes_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = LogBook::open(folder.path()).unwrap();
+    let attempt = AttemptId::new();
+    let from = book.end();
+    let empty = book.read(attempt, from, None, None, 10).unwrap();
+    assert_eq!(empty.items, []);
+    book.append(&[line(attempt, 1, "one")]).unwrap();
+    let page = book.read(attempt, from, None, empty.next_cursor.as_deref(), 10).unwrap();
+    assert_eq!(page.items.len(), 1);
+    book.append(&[line(AttemptId::new(), 1, "a sibling"), line(attempt, 2, "two")]).unwrap();
+    let page = book.read(attempt, from, None, page.next_cursor.as_deref(), 10).unwrap();
+    assert_eq!(page.items.iter().map(|line| line.n).collect::<Vec<_>>(), [2]);
+    let page = book.read(attempt, from, Some(book.end()), page.next_cursor.as_deref(), 10).unwrap();
+    assert_eq!((page.items.len(), page.next_cursor), (0, None));
+    for bad in ["", "1", "x-1", "1-x", "1-2-3"] {
+        assert!(matches!(book.read(attempt, from, None, Some(bad), 10), Err(StoreError::Invalid(_))), "{bad}");
+    }
+}
+
+#[test]
+fn opening_cuts_half_a_line_and_later_lines_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let attempt = AttemptId::new();
+    let book = LogBook::open(folder.path()).unwrap();
+    book.append(&[line(attempt, 1, "whole")]).unwrap();
+    let end = book.end();
+    drop(book);
+    for left in ["{\"t\":\"20", &"x".repeat(200_000)] {
+        let mut file = std::fs::File::options().append(true).open(path_of(folder.path(), 1)).unwrap();
+        file.write_all(left.as_bytes()).unwrap();
+        let beside = LogBook::open_read_only(folder.path()).unwrap();
+        assert_eq!(read_all(&beside, attempt, LogPosition::default(), None, 10).0, [1], "half a line is no line");
+        let book = LogBook::open(folder.path()).unwrap();
+        assert_eq!(book.end(), end);
+    }
+    let book = LogBook::open(folder.path()).unwrap();
+    book.append(&[line(attempt, 2, "next")]).unwrap();
+    assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(book.end()), 10).0, [1, 2]);
+    std::fs::write(path_of(folder.path(), 2), "no line feed at all").unwrap();
+    let book = LogBook::open(folder.path()).unwrap();
+    assert_eq!(book.end(), LogPosition { segment: 2, offset: 0 });
+}
+
+#[test]
+fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = LogBook::open(folder.path()).unwrap();
+    let attempt = AttemptId::new();
+    book.append(&[line(attempt, 1, "kept")]).unwrap();
+    let lost = LogPosition { segment: 1, offset: book.end().offset + 1_000 };
+    assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(lost), 10), (vec![1], 1));
+}
+
+#[test]
+fn readers_beside_a_writer_see_whole_lines_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = Arc::new(LogBook::open_with(folder.path(), 50_000).unwrap());
+    let (ours, theirs) = (AttemptId::new(), AttemptId::new());
+    let stop = Arc::new(AtomicBool::new(false));
+    let flood = {
+        let (book, stop) = (Arc::clone(&book), Arc::clone(&stop));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::SeqCst) {
+                book.append(&[line(theirs, 1, &"noise".repeat(50))]).unwrap();
+            }
+        })
+    };
+    let writer = {
+        let book = Arc::clone(&book);
+        std::thread::spawn(move || (1..=500).for_each(|n| drop(book.append(&[line(ours, n, "ours")]).unwrap())))
+    };
+    let beside = LogBook::open_read_only(folder.path()).unwrap();
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while seen.len() < 500 && std::time::Instant::now() < deadline {
+        let page = beside.read(ours, LogPosition::default(), None, cursor.as_deref(), 16).unwrap();
+        seen.extend(page.items.iter().map(|line| line.n));
+        cursor = page.next_cursor;
+    }
+    stop.store(true, Ordering::SeqCst);
+    writer.join().unwrap();
+    flood.join().unwrap();
+    assert_eq!(seen, (1..=500).collect::<Vec<_>>());
+}

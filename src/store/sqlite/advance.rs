@@ -1,0 +1,122 @@
+//! A step of a run, as the scheduler decided it: the last part of several transactions, and a transaction of its own.
+
+use rusqlite::params;
+use serde_json::json;
+
+use super::events::{NewEvent, emit};
+use super::runs::{self, set_state};
+use super::sql::{Fail, Work, execute, prepare};
+use super::writer::Tx;
+use crate::base::{RunId, Timestamp};
+use crate::model::{ActionState, AttemptState, EventKind, Fence, Run, RunAction, RunState, Usage};
+use crate::store::{ActionChange, NewAttempt, RunStep, StartedAttempt};
+
+/// Takes a step of a run.
+pub(super) fn advance(tx: &mut Tx<'_>, id: RunId, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
+    let Some(mut run) = runs::find(tx.db, id)? else {
+        return Err(Fail::conflict(format!("run {id} is not on record")));
+    };
+    let moves = !step.actions.is_empty() || !step.starts.is_empty() || step.run.is_some();
+    if run.state.ended() && moves {
+        return Err(Fail::conflict(format!(
+            "run {} has ended as {}: it takes no step any more",
+            run.number, run.state
+        )));
+    }
+    for change in &step.actions {
+        change_action(tx, &run, change, now)?;
+    }
+    let mut started = Vec::with_capacity(step.starts.len());
+    for new in &step.starts {
+        started.push(start(tx, &mut run, new, now)?);
+    }
+    if let Some(change) = &step.run {
+        // Someone may have asked for an end since the step was decided: that stands until the run has ended.
+        let overtaken = run.state == RunState::Cancelling && !change.state.ended();
+        if !overtaken {
+            set_state(tx, &mut run, change.state, change.reason.as_deref(), now)?;
+        }
+    }
+    Ok(started)
+}
+
+fn change_action(tx: &mut Tx<'_>, run: &Run, change: &ActionChange, now: Timestamp) -> Work<()> {
+    let RunAction { name, state, reason, attempts, tries, crashes, retry_at, skipped_rest } = &change.action;
+    let sql = "UPDATE run_actions SET state = ?3, reason = ?4, attempts = ?5, tries = ?6, crashes = ?7, retry_at = ?8,
+        skipped_rest = ?9 WHERE run = ?1 AND name = ?2";
+    let changed = execute(
+        tx.db,
+        sql,
+        params![run.number, name, state, reason, attempts, tries, crashes, retry_at, skipped_rest],
+    )?;
+    if changed == 0 {
+        return Err(no_action(run, name));
+    }
+    if *state == change.before {
+        return Ok(());
+    }
+    let data = json!({ "state": state, "reason": reason });
+    emit(tx, now, NewEvent::of(EventKind::ActionState, data).run(run.id).action(name))
+}
+
+fn no_action(run: &Run, name: &str) -> Fail {
+    Fail::conflict(format!("run {} has no action `{name}`", run.number))
+}
+
+/// Starts an attempt, and issues its token. The index `attempts_unfinished` refuses a second one at work.
+fn start(tx: &mut Tx<'_>, run: &mut Run, new: &NewAttempt, now: Timestamp) -> Work<StartedAttempt> {
+    tx.at.token += 1;
+    let fence = Fence { attempt_id: new.id, epoch: tx.epoch, token: tx.at.token };
+    let sql = "INSERT INTO attempts (id, run, action, number, state, started_at, component, grants, skip, usage,
+        log_from_segment, log_from_offset, epoch, token) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13)";
+    let usage = serde_json::to_string(&Usage::default())?;
+    let (state, grants) = (AttemptState::Running, new.grants.to_string());
+    execute(
+        tx.db,
+        sql,
+        params![
+            new.id,
+            run.number,
+            new.action,
+            new.number,
+            state,
+            now,
+            new.component_digest,
+            grants,
+            usage,
+            new.log_from.segment,
+            new.log_from.offset,
+            fence.epoch,
+            fence.token
+        ],
+    )?;
+    action_runs(tx, run, new, now)?;
+    if run.started_at.is_none() {
+        run.started_at = Some(now);
+        execute(tx.db, "UPDATE runs SET started_at = ?2 WHERE number = ?1", params![run.number, now])?;
+    }
+    if run.state == RunState::Queued {
+        set_state(tx, run, RunState::Running, None, now)?;
+    }
+    let event = NewEvent::of(EventKind::AttemptStarted, json!({ "number": new.number }));
+    emit(tx, now, event.run(run.id).action(&new.action).attempt(new.id))?;
+    Ok(StartedAttempt { fence })
+}
+
+/// The action of a started attempt is `running`.
+fn action_runs(tx: &mut Tx<'_>, run: &Run, new: &NewAttempt, now: Timestamp) -> Work<()> {
+    let sql = "SELECT state FROM run_actions WHERE run = ?1 AND name = ?2";
+    let mut statement = prepare(tx.db, sql)?;
+    let mut rows = statement.query(params![run.number, new.action])?;
+    let Some(row) = rows.next()? else { return Err(no_action(run, &new.action)) };
+    let before: ActionState = row.get(0)?;
+    drop(rows);
+    let sql = "UPDATE run_actions SET state = 'running', reason = NULL, retry_at = NULL, attempts = max(attempts, ?3)
+        WHERE run = ?1 AND name = ?2";
+    execute(tx.db, sql, params![run.number, new.action, new.number])?;
+    if before == ActionState::Running {
+        return Ok(());
+    }
+    let data = json!({ "state": ActionState::Running, "reason": null });
+    emit(tx, now, NewEvent::of(EventKind::ActionState, data).run(run.id).action(&new.action))
+}

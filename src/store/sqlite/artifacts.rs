@@ -1,0 +1,266 @@
+//! Artifacts: rows, places, counters of what waits, and the lists.
+
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
+
+use super::page;
+use super::sql::{Json, Work, execute, prepare};
+use super::writer::Tx;
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::model::{Artifact, ArtifactState, KnownPath, Page, Pending};
+use crate::store::{ArtifactQuery, PageRequest};
+
+/// The columns that [`artifact`] reads, of a table or alias `a`.
+macro_rules! artifact_columns {
+    () => {
+        "a.id, a.resource, a.path, a.version, a.digest, a.size, a.state, a.reason, a.run_id, a.produced_by, a.created_at, \
+         a.ended IS NULL, a.stamp, \
+         (SELECT json_group_array(tag) FROM artifact_tags t INDEXED BY artifact_tags_artifact WHERE t.artifact = a.seq), a.seq"
+    };
+}
+pub(super) use artifact_columns;
+
+/// The column of an artifact's sequence, after those that [`artifact`] reads.
+pub(super) const SEQ_COLUMN: usize = 14;
+
+/// Reads the columns of `artifact_columns!`.
+pub(super) fn artifact(row: &Row<'_>) -> rusqlite::Result<Artifact> {
+    let tags = match row.get_ref(13)?.as_str()? {
+        "[]" => Vec::new(),
+        _ => {
+            let Json(mut tags) = row.get::<_, Json<Vec<String>>>(13)?;
+            tags.sort();
+            tags
+        }
+    };
+    Ok(Artifact {
+        id: row.get(0)?,
+        resource: row.get(1)?,
+        path: row.get(2)?,
+        version: row.get(3)?,
+        digest: row.get(4)?,
+        size: row.get(5)?,
+        state: row.get(6)?,
+        reason: row.get(7)?,
+        run_id: row.get(8)?,
+        produced_by: row.get(9)?,
+        created_at: row.get(10)?,
+        present: row.get(11)?,
+        stamp: row.get(12)?,
+        tags,
+    })
+}
+
+/// What lies at a path, as far as changing it needs to know.
+#[derive(Debug)]
+pub(super) struct Lying {
+    pub(super) seq: u64,
+    pub(super) id: ArtifactId,
+    pub(super) version: u64,
+    pub(super) digest: Option<Digest>,
+    pub(super) size: u64,
+    pub(super) state: ArtifactState,
+    pub(super) reason: Option<String>,
+    pub(super) produced_by: Option<AttemptId>,
+    pub(super) placed: u64,
+    pub(super) stamp: String,
+}
+
+/// The version that lies at a path; `None` if nothing does.
+pub(super) fn lying(db: &Connection, resource: &str, path: &str) -> Work<Option<Lying>> {
+    let sql = "SELECT seq, id, version, digest, size, state, reason, produced_by, placed, stamp FROM artifacts
+        INDEXED BY artifacts_present WHERE resource = ?1 AND path = ?2 AND ended IS NULL";
+    let found = prepare(db, sql)?.query_row([resource, path], |row| {
+        Ok(Lying {
+            seq: row.get(0)?,
+            id: row.get(1)?,
+            version: row.get(2)?,
+            digest: row.get(3)?,
+            size: row.get(4)?,
+            state: row.get(5)?,
+            reason: row.get(6)?,
+            produced_by: row.get(7)?,
+            placed: row.get(8)?,
+            stamp: row.get(9)?,
+        })
+    });
+    Ok(found.optional()?)
+}
+
+/// The highest version number that a path ever had; 0 if none.
+pub(super) fn highest_version(db: &Connection, resource: &str, path: &str) -> Work<u64> {
+    let sql = "SELECT max(ifnull((SELECT max(version) FROM artifacts INDEXED BY artifacts_version WHERE resource = ?1 AND path = ?2), 0),
+        ifnull((SELECT max(version) FROM old_places INDEXED BY old_places_version WHERE resource = ?1 AND path = ?2), 0))";
+    Ok(prepare(db, sql)?.query_row([resource, path], |row| row.get(0))?)
+}
+
+/// A version to put on record.
+pub(super) struct NewVersion<'a> {
+    pub(super) id: ArtifactId,
+    pub(super) resource: &'a str,
+    pub(super) path: &'a str,
+    pub(super) digest: Option<Digest>,
+    pub(super) size: u64,
+    pub(super) state: ArtifactState,
+    pub(super) reason: Option<&'a str>,
+    pub(super) produced_by: Option<AttemptId>,
+    pub(super) stamp: &'a str,
+}
+
+/// Puts the next version of a path on record. What lay there must have been ended before. Returns its sequence and version.
+pub(super) fn insert(tx: &mut Tx<'_>, new: &NewVersion<'_>, now: Timestamp) -> Work<(u64, u64)> {
+    let version = highest_version(tx.db, new.resource, new.path)? + 1;
+    let seq = tx.next_seq();
+    let sql = "INSERT INTO artifacts
+        (seq, id, resource, path, version, digest, size, state, reason, produced_by, created_at, placed, stamp)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?1, ?12)";
+    let NewVersion { id, resource, path, digest, size, state, reason, produced_by, stamp } = new;
+    execute(
+        tx.db,
+        sql,
+        params![seq, id, resource, path, version, digest, size, state, reason, produced_by, now, stamp],
+    )?;
+    Ok((seq, version))
+}
+
+/// A version no longer lies at its path. `state` is its state from now on.
+pub(super) fn end(tx: &mut Tx<'_>, seq: u64, state: ArtifactState) -> Work<()> {
+    let ended = tx.next_seq();
+    execute(tx.db, "UPDATE artifacts SET ended = ?2, state = ?3 WHERE seq = ?1", params![seq, ended, state])?;
+    Ok(())
+}
+
+/// How much more (or less) waits in a resource.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Change {
+    count: i64,
+    bytes: i64,
+}
+
+impl Change {
+    /// One more artifact of `size` waits.
+    pub(super) fn more(&mut self, size: u64) {
+        self.count += 1;
+        self.bytes = self.bytes.saturating_add_unsigned(size);
+    }
+
+    /// One less.
+    pub(super) fn less(&mut self, size: u64) {
+        self.count -= 1;
+        self.bytes = self.bytes.saturating_sub_unsigned(size);
+    }
+}
+
+/// Brings the counters of what waits up to date.
+pub(super) fn change_waiting(tx: &mut Tx<'_>, resource: &str, change: Change) -> Work<()> {
+    if change != Change::default() {
+        let sql = "INSERT INTO waiting (resource, count, bytes) VALUES (?1, ?2, ?3)
+            ON CONFLICT (resource) DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes";
+        execute(tx.db, sql, params![resource, change.count, change.bytes])?;
+    }
+    Ok(())
+}
+
+/// What waits in a resource: the counters, and the ends of an index.
+pub(super) fn pending(db: &Connection, resource: &str) -> Work<Pending> {
+    let counted = prepare(db, "SELECT count, bytes FROM waiting WHERE resource = ?1")?
+        .query_row([resource], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((count @ 1.., bytes)) = counted else { return Ok(Pending::default()) };
+    let first = "SELECT created_at FROM artifacts INDEXED BY artifacts_waiting
+        WHERE resource = ?1 AND state = 'new' ORDER BY seq LIMIT 1";
+    let last = "SELECT created_at FROM artifacts INDEXED BY artifacts_waiting
+        WHERE resource = ?1 AND state = 'new' ORDER BY seq DESC LIMIT 1";
+    let at = |sql| prepare(db, sql)?.query_row([resource], |row| row.get(0)).optional();
+    Ok(Pending { count, bytes, oldest_at: at(first)?, newest_at: at(last)? })
+}
+
+/// What lies in a resource, by path.
+pub(super) fn known(db: &Connection, resource: &str) -> Work<Vec<KnownPath>> {
+    let sql = "SELECT path, digest, size, state, stamp FROM artifacts INDEXED BY artifacts_present
+        WHERE resource = ?1 AND ended IS NULL ORDER BY path";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([resource], |row| {
+        Ok(KnownPath {
+            path: row.get(0)?,
+            digest: row.get(1)?,
+            size: row.get(2)?,
+            state: row.get(3)?,
+            stamp: row.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One artifact.
+pub(super) fn one(db: &Connection, id: ArtifactId) -> Work<Option<Artifact>> {
+    let sql = concat!("SELECT ", artifact_columns!(), " FROM artifacts a WHERE a.id = ?1");
+    Ok(prepare(db, sql)?.query_row([id], artifact).optional()?)
+}
+
+/// The sequence of an artifact; `None` if it is not on record.
+pub(super) fn seq_of(db: &Connection, id: ArtifactId) -> Work<Option<u64>> {
+    let sql = "SELECT seq FROM artifacts WHERE id = ?1";
+    Ok(prepare(db, sql)?.query_row([id], |row| row.get(0)).optional()?)
+}
+
+/// What a run claimed, in the order of recording.
+pub(super) fn claimed(db: &Connection, run: RunId) -> Work<Vec<Artifact>> {
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        " FROM artifacts a INDEXED BY artifacts_run WHERE a.run_id = ?1 ORDER BY a.seq"
+    );
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([run], artifact)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Artifacts, newest first.
+pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest) -> Work<Page<Artifact>> {
+    let before = page::before(request)?;
+    let limit = page::limit(request);
+    let mut values: Vec<SqlValue> = Vec::new();
+    let mut terms = Vec::new();
+    let mut term = |text: &str, value: SqlValue| {
+        values.push(value);
+        terms.push(format!("{text} ?{}", values.len()));
+    };
+    let ArtifactQuery { resource, path, state, run, tag } = query;
+    // The narrowest index, by name: the planner knows nothing about the data, and must not change its mind.
+    let (from, key) = match (tag, run, path, resource, state) {
+        (Some(_), ..) => ("artifact_tags g JOIN artifacts a ON a.seq = g.artifact", "g.artifact"),
+        (_, Some(_), ..) => ("artifacts a INDEXED BY artifacts_run", "a.seq"),
+        (_, _, Some(_), ..) => ("artifacts a INDEXED BY artifacts_path", "a.seq"),
+        (_, _, _, Some(_), Some(_)) => ("artifacts a INDEXED BY artifacts_waiting", "a.seq"),
+        (_, _, _, Some(_), None) => ("artifacts a INDEXED BY artifacts_resource", "a.seq"),
+        (_, _, _, None, Some(_)) => ("artifacts a INDEXED BY artifacts_state", "a.seq"),
+        (_, _, _, None, None) => ("artifacts a", "a.seq"),
+    };
+    if let Some(tag) = tag {
+        term("g.tag =", tag.clone().into());
+    }
+    if let Some(run) = run {
+        term("a.run_id =", run.as_bytes().to_vec().into());
+    }
+    if let Some(path) = path {
+        term("a.path =", path.clone().into());
+    }
+    if let Some(resource) = resource {
+        term("a.resource =", resource.clone().into());
+    }
+    if let Some(state) = state {
+        term("a.state =", state.as_str().to_owned().into());
+    }
+    term(&format!("{key} <"), before.into());
+    let sql = format!(
+        "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT {}",
+        artifact_columns!(),
+        terms.join(" AND "),
+        // A value, not a parameter: few limits are in use, and each keeps its plan.
+        limit + 1
+    );
+    let mut statement = prepare(db, &sql)?;
+    let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(SEQ_COLUMN)?, artifact(row)?)))?;
+    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
+}

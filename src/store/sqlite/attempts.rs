@@ -1,0 +1,299 @@
+//! Attempts: the fence before every write about one, their end, and those that a starting host finds.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::json;
+
+use super::artifacts::seq_of;
+use super::events::{NewEvent, emit};
+use super::runs;
+use super::sql::{Fail, Json, Work, execute, prepare};
+use super::writer::Tx;
+use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
+use crate::model::{Attempt, AttemptState, ErrorInfo, EventKind, Fence, LogPosition, Run, RunState, StagedFile};
+use crate::store::{AttemptEnd, LineageEdge, PublishedOutput, StoreError, UnfinishedAttempt, UnfinishedRun};
+
+/// What a write about an attempt needs to know of it.
+#[derive(Debug)]
+pub(super) struct Fenced {
+    pub(super) seq: u64,
+    pub(super) id: AttemptId,
+    pub(super) run: u64,
+    pub(super) run_id: RunId,
+    pub(super) action: String,
+    pub(super) state: AttemptState,
+}
+
+/// Checks a token: it must be the newest of its attempt. Whether the attempt has ended is for the caller to see.
+fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
+    let refuse = |why: String| Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why }));
+    let sql = "SELECT a.seq, a.run, r.id, a.action, a.state, a.epoch, a.token
+        FROM attempts a CROSS JOIN runs r ON r.number = a.run WHERE a.id = ?1";
+    let found = prepare(db, sql)?.query_row([fence.attempt_id], |row| {
+        let attempt = Fenced {
+            seq: row.get(0)?,
+            id: fence.attempt_id,
+            run: row.get(1)?,
+            run_id: row.get(2)?,
+            action: row.get(3)?,
+            state: row.get(4)?,
+        };
+        Ok((attempt, row.get::<_, u64>(5)?, row.get::<_, u64>(6)?))
+    });
+    let Some((attempt, epoch, token)) = found.optional()? else { return refuse("it is not on record".to_owned()) };
+    if (epoch, token) != (fence.epoch, fence.token) {
+        return refuse(format!("its token is {epoch}.{token} by now, not {}.{}", fence.epoch, fence.token));
+    }
+    Ok(attempt)
+}
+
+/// Checks a token of an attempt whose guest is at work.
+pub(super) fn at_work(db: &Connection, fence: Fence) -> Work<Fenced> {
+    let attempt = check(db, fence)?;
+    match attempt.state {
+        AttemptState::Running => Ok(attempt),
+        AttemptState::Publishing => Err(Fail::conflict(format!(
+            "attempt {} has passed its commit point: it can only be published",
+            fence.attempt_id
+        ))),
+        state => {
+            Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why: format!("it has ended as {state}") }))
+        }
+    }
+}
+
+/// Checks a token of an attempt that publishes; `None` if it has published already.
+pub(super) fn publishing(db: &Connection, fence: Fence) -> Work<Option<Fenced>> {
+    let attempt = check(db, fence)?;
+    match attempt.state {
+        AttemptState::Publishing => Ok(Some(attempt)),
+        AttemptState::Succeeded => Ok(None),
+        AttemptState::Running => Err(Fail::conflict(format!(
+            "attempt {} has not passed its commit point: there is nothing to mark as published",
+            fence.attempt_id
+        ))),
+        state => {
+            Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why: format!("it has ended as {state}") }))
+        }
+    }
+}
+
+/// Ends an attempt that publishes nothing.
+pub(super) fn finish(tx: &mut Tx<'_>, fence: Fence, end: &AttemptEnd, now: Timestamp) -> Work<Fenced> {
+    if matches!(end.state, AttemptState::Running | AttemptState::Publishing) {
+        return Err(Fail::invalid(format!("an attempt can not end as {}", end.state)));
+    }
+    let attempt = at_work(tx.db, fence)?;
+    note_end(tx, &attempt, end, end.state, Some(now), |id| id)?;
+    emit_ended(tx, &attempt, end.state, end.error.as_ref(), now)?;
+    Ok(attempt)
+}
+
+/// Tells that an attempt has ended.
+pub(super) fn emit_ended(
+    tx: &mut Tx<'_>,
+    attempt: &Fenced,
+    state: AttemptState,
+    error: Option<&ErrorInfo>,
+    now: Timestamp,
+) -> Work<()> {
+    let event = NewEvent::of(EventKind::AttemptEnded, json!({ "state": state, "error": error }));
+    emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
+}
+
+/// Writes what the host saw of an attempt: its own record, accesses, denials, and the tags of a success. `became` says under
+/// which id an artifact is on record. What is not on record (a staged file that nobody published) is left out.
+pub(super) fn note_end(
+    tx: &mut Tx<'_>,
+    attempt: &Fenced,
+    end: &AttemptEnd,
+    state: AttemptState,
+    ended_at: Option<Timestamp>,
+    became: impl Fn(ArtifactId) -> ArtifactId,
+) -> Work<()> {
+    let sql = "UPDATE attempts SET state = ?2, ended_at = ?3, error = ?4, message = ?5, usage = ?6,
+        log_to_segment = ?7, log_to_offset = ?8 WHERE seq = ?1";
+    let error = end.error.as_ref().map(serde_json::to_string).transpose()?;
+    let usage = serde_json::to_string(&end.usage)?;
+    let LogPosition { segment, offset } = end.log_to;
+    execute(tx.db, sql, params![attempt.seq, state, ended_at, error, end.message, usage, segment, offset])?;
+    let sql = "INSERT INTO accesses (run, attempt, artifact, kind, bytes, calls) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    for access in &end.accesses {
+        if let Some(seq) = seq_of(tx.db, became(access.artifact_id))? {
+            execute(tx.db, sql, params![attempt.run, attempt.seq, seq, access.kind, access.bytes, access.calls])?;
+        }
+    }
+    let sql = "INSERT INTO denials (attempt, call, target, message) VALUES (?1, ?2, ?3, ?4)";
+    for denial in &end.denials {
+        execute(tx.db, sql, params![attempt.seq, denial.call, denial.target, denial.message])?;
+    }
+    if end.state == AttemptState::Succeeded {
+        for tag in &end.tags {
+            put_tag(tx.db, became(tag.artifact_id), &tag.tag, tag.unique)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_tag(db: &Connection, artifact: ArtifactId, tag: &str, unique: bool) -> Work<()> {
+    let sql = "SELECT seq, resource FROM artifacts WHERE id = ?1";
+    let found = prepare(db, sql)?.query_row([artifact], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((seq, resource)): Option<(u64, String)> = found else { return Ok(()) };
+    if unique {
+        let sql = "DELETE FROM artifact_tags WHERE tag = ?1 AND resource = ?2 AND artifact <> ?3";
+        execute(db, sql, params![tag, resource, seq])?;
+    }
+    let sql = "INSERT OR IGNORE INTO artifact_tags (tag, artifact, resource) VALUES (?1, ?2, ?3)";
+    execute(db, sql, params![tag, seq, resource])?;
+    Ok(())
+}
+
+/// All attempts of a run, in the order in which they started.
+pub(super) fn of_run(db: &Connection, run: &Run) -> Work<Vec<Attempt>> {
+    let sql = "SELECT seq, id, action, number, state, started_at, ended_at, component, grants, error, message, usage,
+        log_from_segment, log_from_offset, log_to_segment, log_to_offset, epoch, token
+        FROM attempts INDEXED BY attempts_run WHERE run = ?1";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([run.number], |row| Ok((row.get::<_, u64>(0)?, attempt(row, run.id)?)))?;
+    let mut attempts: Vec<_> = rows.collect::<Result<_, _>>()?;
+    attempts.sort_by_key(|(seq, _)| *seq);
+    Ok(attempts.into_iter().map(|(_, attempt)| attempt).collect())
+}
+
+fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {
+    let id = row.get(1)?;
+    let log_to = match row.get(14)? {
+        Some(segment) => Some(LogPosition { segment, offset: row.get(15)? }),
+        None => None,
+    };
+    Ok(Attempt {
+        id,
+        run_id,
+        action: row.get(2)?,
+        number: row.get(3)?,
+        state: row.get(4)?,
+        started_at: row.get(5)?,
+        ended_at: row.get(6)?,
+        component_digest: row.get(7)?,
+        grants: row.get::<_, Json<serde_json::Value>>(8)?.0,
+        error: row.get::<_, Option<Json<ErrorInfo>>>(9)?.map(|error| error.0),
+        message: row.get(10)?,
+        usage: row.get::<_, Json<_>>(11)?.0,
+        log_from: LogPosition { segment: row.get(12)?, offset: row.get(13)? },
+        log_to,
+        fence: Some(Fence { attempt_id: id, epoch: row.get(16)?, token: row.get(17)? }),
+    })
+}
+
+/// Where an attempt's log begins and ends.
+pub(super) fn log_bounds(db: &Connection, id: AttemptId) -> Work<Option<(LogPosition, Option<LogPosition>)>> {
+    let sql =
+        "SELECT log_from_segment, log_from_offset, log_to_segment, log_to_offset, state FROM attempts WHERE id = ?1";
+    let found = prepare(db, sql)?.query_row([id], |row| {
+        let from = LogPosition { segment: row.get(0)?, offset: row.get(1)? };
+        let to: Option<u64> = row.get(2)?;
+        let to = match to {
+            Some(segment) => Some(LogPosition { segment, offset: row.get(3)? }),
+            None => None,
+        };
+        Ok((from, to))
+    });
+    Ok(found.optional()?)
+}
+
+/// What every attempt of a run read and wrote, in the order of recording.
+pub(super) fn lineage(db: &Connection, run: RunId) -> Work<Vec<LineageEdge>> {
+    use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
+    let Some(run) = runs::find(db, run)? else { return Ok(Vec::new()) };
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        ", t.id, t.action, x.kind, x.bytes FROM accesses x INDEXED BY accesses_run
+         CROSS JOIN artifacts a ON a.seq = x.artifact CROSS JOIN attempts t ON t.seq = x.attempt
+         WHERE x.run = ?1 ORDER BY x.seq"
+    );
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([run.number], |row| {
+        Ok(LineageEdge {
+            attempt_id: row.get(SEQ_COLUMN + 1)?,
+            action: row.get(SEQ_COLUMN + 2)?,
+            kind: row.get(SEQ_COLUMN + 3)?,
+            bytes: row.get(SEQ_COLUMN + 4)?,
+            artifact: artifact(row)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of this epoch.
+pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
+    let mut numbers = Vec::new();
+    for state in RunState::ALL.iter().filter(|state| !state.ended()) {
+        let sql = "SELECT number FROM runs INDEXED BY runs_state WHERE state = ?1";
+        let mut statement = prepare(tx.db, sql)?;
+        for number in statement.query_map([state], |row| row.get::<_, u64>(0))? {
+            numbers.push(number?);
+        }
+    }
+    numbers.sort_unstable();
+    let mut found = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let mut statement = prepare(
+            tx.db,
+            "SELECT seq FROM attempts INDEXED BY attempts_unfinished WHERE run = ?1 AND ended_at IS NULL",
+        )?;
+        let attempts = statement.query_map([number], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
+        for seq in attempts {
+            tx.at.token += 1;
+            let sql = "UPDATE attempts SET epoch = ?2, token = ?3 WHERE seq = ?1";
+            execute(tx.db, sql, [seq, tx.epoch, tx.at.token])?;
+        }
+        if let Some(run) = runs::by_number(tx.db, number)? {
+            found.extend(unfinished(tx.db, run.id)?);
+        }
+    }
+    Ok(found)
+}
+
+/// A run that has not ended; `None` if there is none of this id.
+pub(super) fn unfinished(db: &Connection, id: RunId) -> Work<Option<UnfinishedRun>> {
+    let Some(detail) = runs::detail(db, id)?.filter(|detail| !detail.run.state.ended()) else { return Ok(None) };
+    let mut attempts = Vec::new();
+    for attempt in detail.attempts.iter().filter(|attempt| attempt.ended_at.is_none()) {
+        let Some(fence) = attempt.fence else { continue };
+        let publishing = attempt.state == AttemptState::Publishing;
+        let (files, artifacts) = intent(db, attempt.id)?.into_iter().unzip();
+        attempts.push(UnfinishedAttempt {
+            fence,
+            action: attempt.action.clone(),
+            files: publishing.then_some(files),
+            skip: publishing && said_skip(db, attempt.id)?,
+            message: attempt.message.clone(),
+            artifacts,
+        });
+    }
+    Ok(Some(UnfinishedRun { detail, attempts }))
+}
+
+fn said_skip(db: &Connection, attempt: AttemptId) -> Work<bool> {
+    Ok(prepare(db, "SELECT skip FROM attempts WHERE id = ?1")?.query_row([attempt], |row| row.get(0))?)
+}
+
+/// What an attempt has committed to publish, and the artifacts that it becomes.
+fn intent(db: &Connection, attempt: AttemptId) -> Work<Vec<(StagedFile, ArtifactId)>> {
+    let sql = "SELECT i.file, i.became FROM intents i
+        WHERE i.attempt = (SELECT seq FROM attempts WHERE id = ?1) ORDER BY i.position";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([attempt], |row| Ok((row.get::<_, Json<StagedFile>>(0)?.0, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// The outputs of all intents that are not published yet. An intent's rows are dropped when it is, so all that there are count.
+pub(super) fn open_intents(db: &Connection) -> Work<Vec<PublishedOutput>> {
+    let sql = "SELECT t.id, i.file FROM intents i CROSS JOIN attempts t ON t.seq = i.attempt
+        WHERE i.attempt > 0 ORDER BY i.attempt, i.position";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([], |row| {
+        Ok(PublishedOutput { attempt_id: row.get(0)?, file: row.get::<_, Json<StagedFile>>(1)?.0 })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

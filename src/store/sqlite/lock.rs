@@ -1,0 +1,156 @@
+//! One host per store: a lock on a file next to the database.
+//!
+//! The lock is the kernel's (`flock`), so it ends with the process, however that ends; what the file says (JSON: who holds it) is
+//! only for people, and for the command line, which finds the host's address there. The database's own locks would
+//! not do: they are taken for a transaction, and name nobody.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Timestamp;
+use crate::store::{Result, StoreError};
+
+/// How often a lock that is held is tried again, and after what time: [`read_holder`] takes it for a moment.
+const TRIES: u32 = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
+
+/// Who has a store open for writing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The process id.
+    pub pid: u32,
+    /// When it opened the store.
+    pub started_at: Timestamp,
+    /// The address at which it serves HTTP, once it does.
+    pub listen: Option<String>,
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "process {} since {}", self.pid, self.started_at)?;
+        match &self.listen {
+            Some(listen) => write!(f, " (listening on {listen})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The lock, held until it is dropped.
+#[derive(Debug)]
+pub(super) struct HostLock {
+    file: Mutex<(File, Holder)>,
+}
+
+/// Where the lock of the store at `path` is.
+fn lock_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    name.into()
+}
+
+impl HostLock {
+    /// Takes the lock of the store at `path`. [`StoreError::InUse`] if someone has it.
+    pub(super) fn take(path: &Path, now: Timestamp) -> Result<Self> {
+        let failed = |error: std::io::Error| StoreError::Unavailable {
+            doing: format!("lock {}", lock_path(path).display()),
+            why: error.to_string(),
+        };
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock_path(path));
+        let mut file = options.map_err(failed)?;
+        let mut tries_left = TRIES;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if tries_left > 0 => {
+                    tries_left -= 1;
+                    std::thread::sleep(BETWEEN_TRIES);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    let holder = parse(&mut file).map_or_else(|| "another process".to_owned(), |it| it.to_string());
+                    return Err(StoreError::InUse { store: path.display().to_string(), holder });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+        }
+        let holder = Holder { pid: std::process::id(), started_at: now, listen: None };
+        write(&mut file, &holder).map_err(failed)?;
+        Ok(Self { file: Mutex::new((file, holder)) })
+    }
+
+    /// Says where the host serves HTTP.
+    pub(super) fn set_listen(&self, listen: &str) -> std::io::Result<()> {
+        let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let (file, holder) = &mut *guard;
+        holder.listen = Some(listen.to_owned());
+        write(file, holder)
+    }
+}
+
+/// Who has the store at `path` open for writing; `None` if nobody has.
+///
+/// # Errors
+/// When the lock file is there and can not be looked at.
+pub fn read_holder(path: &Path) -> Result<Option<Holder>> {
+    let failed = |error: std::io::Error| StoreError::Unavailable {
+        doing: format!("look at {}", lock_path(path).display()),
+        why: error.to_string(),
+    };
+    let mut file = match File::open(lock_path(path)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    match file.try_lock_shared() {
+        // The text of one who is gone stays; closing the file gives the lock back.
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => Ok(parse(&mut file)),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+/// The first JSON value counts: what an earlier, longer text left behind it does not matter.
+fn parse(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(64 << 10).read_to_string(&mut text).ok()?;
+    serde_json::Deserializer::from_str(&text).into_iter::<Holder>().next()?.ok()
+}
+
+fn write(file: &mut File, holder: &Holder) -> std::io::Result<()> {
+    let text = format!("{}\n", serde_json::to_string(holder)?);
+    file.rewind()?;
+    // Written, then cut: whoever reads in between finds a whole first value.
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{HostLock, lock_path, read_holder};
+    use crate::base::Timestamp;
+    use crate::store::StoreError;
+
+    #[test]
+    fn the_second_is_refused_with_the_name_of_the_first_and_the_third_finds_it_free() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metadata.db");
+        assert_eq!(read_holder(&path).unwrap(), None);
+        let lock = HostLock::take(&path, Timestamp::from_micros(1)).unwrap();
+        lock.set_listen("127.0.0.1:8000").unwrap();
+        let holder = read_holder(&path).unwrap().unwrap();
+        assert_eq!((holder.pid, holder.listen.as_deref()), (std::process::id(), Some("127.0.0.1:8000")));
+        let Err(StoreError::InUse { holder, .. }) = HostLock::take(&path, Timestamp::from_micros(2)) else {
+            panic!("taken twice")
+        };
+        assert!(holder.contains(&std::process::id().to_string()) && holder.contains("127.0.0.1:8000"), "{holder}");
+        drop(lock);
+        assert_eq!(read_holder(&path).unwrap(), None);
+        assert!(lock_path(&path).exists(), "the file stays: removing it would let two hold two locks");
+        HostLock::take(&path, Timestamp::from_micros(3)).unwrap();
+    }
+}

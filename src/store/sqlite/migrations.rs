@@ -1,0 +1,112 @@
+//! The schema, and how an older one becomes it.
+//!
+//! Numbered scripts, one transaction each; `user_version` says how far a database is. A script that was released is never changed.
+
+use rusqlite::Connection;
+
+use super::sql::from_sqlite;
+use crate::store::{Result, StoreError};
+
+/// `anac` in ASCII: how a database is known as ours.
+pub(super) const APPLICATION_ID: i32 = 0x616e_6163;
+/// From nothing to version 1, from 1 to 2, and so on.
+pub(super) const SCRIPTS: &[&str] = &[include_str!("migrations/0001.sql")];
+
+/// How a database stands to this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has no tables.
+    Empty,
+    /// It is ours, of this version, at most our own.
+    Ours(usize),
+}
+
+/// Looks at a database, and refuses one that is not ours, or is newer than we are.
+pub(super) fn look(db: &Connection) -> Result<Standing> {
+    let read = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
+    let failed = |error| from_sqlite(&error, "read the schema");
+    let version = read("PRAGMA user_version").map_err(failed)?;
+    let application = read("PRAGMA application_id").map_err(failed)?;
+    let tables = read("SELECT count(*) FROM sqlite_schema").map_err(failed)?;
+    if version == 0 && tables == 0 {
+        return Ok(Standing::Empty);
+    }
+    if application != i64::from(APPLICATION_ID) {
+        return Err(StoreError::Corrupt(
+            "it is a database of another program; let `metadata_store.path` name a file that does not exist yet"
+                .to_owned(),
+        ));
+    }
+    match usize::try_from(version) {
+        Ok(version @ 1..) if version <= SCRIPTS.len() => Ok(Standing::Ours(version)),
+        _ => Err(StoreError::Corrupt(format!(
+            "it has version {version} of the schema, and this anacostia knows up to {}; use the newer anacostia that wrote it",
+            SCRIPTS.len()
+        ))),
+    }
+}
+
+/// Brings a database to the newest version.
+pub(super) fn migrate(db: &Connection) -> Result<()> {
+    migrate_to(db, SCRIPTS.len())
+}
+
+/// Brings a database to `version`, if it is older.
+fn migrate_to(db: &Connection, version: usize) -> Result<()> {
+    let at = match look(db)? {
+        Standing::Empty => 0,
+        Standing::Ours(version) => version,
+    };
+    for (number, script) in (1..=version).zip(SCRIPTS).skip(at) {
+        let text = format!(
+            "BEGIN IMMEDIATE;\n{script}\nPRAGMA application_id = {APPLICATION_ID};\nPRAGMA user_version = {number};\nCOMMIT;"
+        );
+        if let Err(error) = db.execute_batch(&text) {
+            // Fails if SQLite has rolled back already.
+            let _ = db.execute_batch("ROLLBACK");
+            return Err(from_sqlite(&error, "migrate the schema"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{SCRIPTS, Standing, look, migrate, migrate_to};
+
+    fn schema(db: &Connection) -> Vec<String> {
+        let mut statement = db.prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn every_version_migrates_to_the_newest_and_a_second_time_changes_nothing() {
+        let fresh = Connection::open_in_memory().unwrap();
+        migrate(&fresh).unwrap();
+        for version in 1..=SCRIPTS.len() {
+            let db = Connection::open_in_memory().unwrap();
+            migrate_to(&db, version).unwrap();
+            assert_eq!(look(&db).unwrap(), Standing::Ours(version));
+            migrate(&db).unwrap();
+            migrate(&db).unwrap();
+            assert_eq!(look(&db).unwrap(), Standing::Ours(SCRIPTS.len()));
+            assert_eq!(schema(&db), schema(&fresh));
+        }
+    }
+
+    #[test]
+    fn a_newer_schema_and_a_database_of_another_program_are_refused() {
+        let db = Connection::open_in_memory().unwrap();
+        migrate(&db).unwrap();
+        db.pragma_update(None, "user_version", SCRIPTS.len() + 1).unwrap();
+        let text = migrate(&db).unwrap_err().to_string();
+        assert!(text.contains("use the newer anacostia"), "{text}");
+        let other = Connection::open_in_memory().unwrap();
+        other.execute_batch("CREATE TABLE theirs (x)").unwrap();
+        let text = migrate(&other).unwrap_err().to_string();
+        assert!(text.contains("another program"), "{text}");
+        assert_eq!(schema(&other).len(), 1, "nothing was put into it");
+    }
+}

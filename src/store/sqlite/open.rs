@@ -1,0 +1,173 @@
+//! Opening a store: for a host (or a verb that writes while there is none), or beside a host for reading.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::watch;
+
+use super::events::{NewEvent, emit};
+use super::lock::HostLock;
+use super::migrations::{self, SCRIPTS, Standing};
+use super::queue::Queue;
+use super::readers::{self, READERS, Read};
+use super::sql::{Work, execute, from_sqlite};
+use super::writer::{self, Counters, Tx, Writer};
+use super::{SqliteStore, Writing};
+use crate::base::Timestamp;
+use crate::model::EventKind;
+use crate::store::{Durability, Result, StoreError};
+
+/// Statements that a connection keeps prepared: all that there are.
+const STATEMENTS: usize = 256;
+
+impl SqliteStore {
+    /// Opens the store at `path` for reading and writing, as its only host: takes the host lock, makes or migrates the schema, and
+    /// durably raises the epoch. Blocks for some milliseconds.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is no store, or a newer one.
+    pub fn open(path: &Path, durability: Durability, now: Timestamp) -> Result<Arc<Self>> {
+        let lock = HostLock::take(path, now)?;
+        let is_new = !path.exists();
+        let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        migrations::look(&db).map_err(|error| name(error, path))?;
+        // Synced, whatever the durability: an epoch that a power cut takes back would be given twice.
+        pragmas(&db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(|error| name(error, path))?;
+        migrations::migrate(&db).map_err(|error| name(error, path))?;
+        let (epoch, counters) = raise_epoch(&db, now).map_err(|fail| fail.into_store("raise the epoch"))?;
+        if is_new {
+            sync_folder(path)?;
+        }
+        let synchronous = match durability {
+            Durability::Normal => "PRAGMA synchronous = NORMAL;",
+            Durability::Full => "PRAGMA synchronous = FULL;",
+        };
+        // A checkpoint syncs: with 16 MiB between two it is rare.
+        pragmas(&db, &format!("{synchronous} PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -8192;"))?;
+        let (newest, told) = watch::channel(counters.event);
+        let jobs = Arc::new(Queue::new(writer::MAX_WAITING));
+        let work = Writer { db, counters, epoch, queue: Arc::clone(&jobs), newest };
+        let thread = spawn("store-write", move || work.run())?;
+        let writing = Writing { jobs, thread: Mutex::new(Some(thread)), lock };
+        Self::with_readers(path, epoch, told, Some(writing))
+    }
+
+    /// Opens the store at `path` for reading only, beside a host that may be at work, or none. Its writing methods return
+    /// [`StoreError::Conflict`]; [`crate::store::MetadataStore::newest_event`] stays where it was at opening.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if there is no such file; [`StoreError::Corrupt`] if it is no store, or of another version.
+    pub fn open_read_only(path: &Path) -> Result<Arc<Self>> {
+        let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        match migrations::look(&db).map_err(|error| name(error, path))? {
+            Standing::Ours(version) if version == SCRIPTS.len() => {}
+            Standing::Ours(version) => {
+                return Err(name(
+                    StoreError::Corrupt(format!(
+                        "it has version {version} of the schema, this anacostia has {}; start it once with `anacostia run`, which migrates it",
+                        SCRIPTS.len()
+                    )),
+                    path,
+                ));
+            }
+            Standing::Empty => {
+                return Err(name(
+                    StoreError::Corrupt("nothing is in it yet; start `anacostia run` once".to_owned()),
+                    path,
+                ));
+            }
+        }
+        let (epoch, counters) = counters(&db).map_err(|fail| fail.into_store("read the counters"))?;
+        // Nobody sends: the value stays.
+        let (_, told) = watch::channel(counters.event);
+        Self::with_readers(path, epoch, told, None)
+    }
+
+    fn with_readers(
+        path: &Path,
+        epoch: u64,
+        newest: watch::Receiver<u64>,
+        writing: Option<Writing>,
+    ) -> Result<Arc<Self>> {
+        let reads: Arc<Queue<Read>> = Arc::new(Queue::new(readers::MAX_WAITING));
+        let mut store = Self { path: path.to_owned(), epoch, newest, reads, readers: Mutex::new(Vec::new()), writing };
+        for _ in 0..READERS {
+            let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            pragmas(&db, "PRAGMA query_only = ON; PRAGMA cache_size = -2048;")?;
+            let reads = Arc::clone(&store.reads);
+            let thread = spawn("store-read", move || readers::run(&db, &reads))?;
+            store.readers.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner).push(thread);
+        }
+        Ok(Arc::new(store))
+    }
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags).map_err(|error| name(from_sqlite(&error, "open"), path))?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS);
+    // For who looks into the file with a tool of his own; we are the only ones who write.
+    db.busy_timeout(std::time::Duration::from_secs(5)).map_err(|error| from_sqlite(&error, "open"))?;
+    Ok(db)
+}
+
+/// Puts the file's name into an error of opening it.
+fn name(error: StoreError, path: &Path) -> StoreError {
+    match error {
+        StoreError::Corrupt(why) => StoreError::Corrupt(format!("{}: {why}", path.display())),
+        StoreError::Unavailable { doing, why } => {
+            StoreError::Unavailable { doing: format!("{doing} {}", path.display()), why }
+        }
+        other => other,
+    }
+}
+
+fn pragmas(db: &Connection, text: &str) -> Result<()> {
+    db.execute_batch(text).map_err(|error| from_sqlite(&error, "set up the connection"))
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| StoreError::Unavailable { doing: "start a thread".to_owned(), why: error.to_string() })
+}
+
+/// The epoch, and what counts up, as on record.
+fn counters(db: &Connection) -> Work<(u64, Counters)> {
+    let sql = "SELECT epoch, seq, event, run FROM meta WHERE one = 1";
+    Ok(db.query_row(sql, [], |row| {
+        Ok((row.get(0)?, Counters { seq: row.get(1)?, event: row.get(2)?, run: row.get(3)?, token: 0 }))
+    })?)
+}
+
+/// Begins the next epoch.
+fn raise_epoch(db: &Connection, now: Timestamp) -> Work<(u64, Counters)> {
+    execute(db, "BEGIN IMMEDIATE", [])?;
+    let raised = (|| -> Work<(u64, Counters)> {
+        let (epoch, mut counters) = counters(db)?;
+        let epoch = epoch + 1;
+        let mut tx = Tx { db, at: &mut counters, epoch };
+        let data = serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "pid": std::process::id() });
+        emit(&mut tx, now, NewEvent::of(EventKind::HostStarted, data))?;
+        execute(db, "UPDATE meta SET epoch = ?1, event = ?2 WHERE one = 1", [epoch, counters.event])?;
+        execute(db, "COMMIT", [])?;
+        Ok((epoch, counters))
+    })();
+    if raised.is_err() && !db.is_autocommit() {
+        // Fails only if there is nothing to roll back.
+        let _ = execute(db, "ROLLBACK", []);
+    }
+    raised
+}
+
+/// Makes the name of a new database last.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    std::fs::File::open(folder).and_then(|it| it.sync_all()).map_err(|error| StoreError::Unavailable {
+        doing: format!("sync {}", folder.display()),
+        why: error.to_string(),
+    })
+}

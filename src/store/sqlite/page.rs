@@ -1,0 +1,35 @@
+//! Pages of lists: newest first, by a growing number. A cursor is the number of the last item of the page before, so a page costs
+//! the same wherever it is, and items that come meanwhile move nothing.
+
+use super::sql::{Fail, Work};
+use crate::base::bounds::{MAX_PAGE, cut as cut_text};
+use crate::base::escape;
+use crate::model::Page;
+use crate::store::PageRequest;
+
+/// How many items a page may have.
+pub(super) fn limit(request: &PageRequest) -> usize {
+    request.limit.clamp(1, MAX_PAGE) as usize
+}
+
+/// The number below which the page begins.
+pub(super) fn before(request: &PageRequest) -> Work<i64> {
+    match &request.cursor {
+        None => Ok(i64::MAX),
+        Some(cursor) => cursor.parse().ok().filter(|it| *it > 0).ok_or_else(|| refuse(cursor)),
+    }
+}
+
+/// A cursor that is none of ours.
+pub(super) fn refuse(cursor: &str) -> Fail {
+    let shown = escape(cut_text(cursor, 100).as_bytes());
+    Fail::invalid(format!("`{shown}` is no cursor of this list; take `next_cursor` of the page before"))
+}
+
+/// A page of items that were asked for with one more than `limit`, each with its number.
+pub(super) fn cut<T>(mut items: Vec<(i64, T)>, limit: usize) -> Page<T> {
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = if more { items.last().map(|(number, _)| number.to_string()) } else { None };
+    Page { items: items.into_iter().map(|(_, item)| item).collect(), next_cursor }
+}

@@ -1,0 +1,149 @@
+//! The commit point of an attempt with outputs, and its end.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+use super::artifacts::{self, Change, NewVersion, change_waiting, lying};
+use super::attempts::{self, Fenced};
+use super::events::{NewEvent, emit};
+use super::record;
+use super::sql::{Fail, Work, execute, prepare};
+use super::writer::Tx;
+use crate::base::{ArtifactId, Digest, Timestamp};
+use crate::model::{ArtifactState, AttemptState, EventKind, Fence, StagedFile};
+use crate::store::{Intent, StoreError};
+
+/// Commits the outputs of an attempt: from here on they exist.
+pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timestamp) -> Work<()> {
+    if intent.end.state != AttemptState::Succeeded {
+        return Err(Fail::invalid(format!("an attempt that ends as {} publishes nothing", intent.end.state)));
+    }
+    let attempt = attempts::at_work(tx.db, fence)?;
+    let mut became = HashMap::with_capacity(intent.files.len());
+    let mut waiting: BTreeMap<&str, Change> = BTreeMap::new();
+    for (position, file) in intent.files.iter().enumerate() {
+        let retrigger = intent.retrigger.contains(&file.resource);
+        let change = waiting.entry(&file.resource).or_default();
+        let artifact = output(tx, &attempt, file, position, retrigger, change, now)?;
+        became.insert(file.artifact_id, artifact);
+    }
+    for (resource, change) in waiting {
+        change_waiting(tx, resource, change)?;
+    }
+    let became = |id| became.get(&id).copied().unwrap_or(id);
+    attempts::note_end(tx, &attempt, &intent.end, AttemptState::Publishing, None, became)?;
+    if intent.skip {
+        execute(tx.db, "UPDATE attempts SET skip = 1 WHERE seq = ?1", [attempt.seq])?;
+    }
+    let event = NewEvent::of(EventKind::AttemptPublishing, json!({ "outputs": intent.files.len() }));
+    emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
+}
+
+/// One output: the next version at its path, or the one that is there, if it is the same. Returns the artifact that it became.
+fn output(
+    tx: &mut Tx<'_>,
+    attempt: &Fenced,
+    file: &StagedFile,
+    position: usize,
+    retrigger: bool,
+    change: &mut Change,
+    now: Timestamp,
+) -> Work<ArtifactId> {
+    let StagedFile { resource, path, .. } = file;
+    let there = lying(tx.db, resource, path)?;
+    if there.is_some() && !file.overwrite {
+        return Err(Fail::Rule(StoreError::PathTaken { resource: resource.clone(), path: path.clone() }));
+    }
+    let (seq, id, is_new) = match there {
+        Some(same) if same.digest == Some(file.digest) => {
+            // The same bytes in another file: it is known by that one's stamp from now on.
+            execute(tx.db, "UPDATE artifacts SET stamp = ?2 WHERE seq = ?1", params![same.seq, file.stamp])?;
+            (same.seq, same.id, false)
+        }
+        there => {
+            if let Some(there) = &there {
+                record::replace(tx, resource, path, there, change, now)?;
+            }
+            let new = NewVersion {
+                id: file.artifact_id,
+                resource,
+                path,
+                digest: Some(file.digest),
+                size: file.size,
+                state: ArtifactState::Published,
+                reason: None,
+                produced_by: Some(attempt.id),
+                stamp: &file.stamp,
+            };
+            let (seq, version) = artifacts::insert(tx, &new, now)?;
+            let data = json!({
+                "resource": resource, "path": path, "version": version, "digest": file.digest, "size": file.size
+            });
+            let event = NewEvent::of(EventKind::ArtifactPublished, data).artifact(new.id);
+            emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))?;
+            (seq, new.id, true)
+        }
+    };
+    let sql = "INSERT INTO intents (attempt, position, file, became, retrigger) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(tx.db, sql, params![attempt.seq, position, serde_json::to_string(file)?, id, retrigger && is_new])?;
+    let sql = "INSERT OR IGNORE INTO outputs (run, resource, path, artifact, action) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(tx.db, sql, params![attempt.run, resource, path, seq, attempt.action])?;
+    Ok(id)
+}
+
+/// Every file of the intent is visible: the attempt has succeeded. `None` if that was on record already.
+pub(super) fn published(tx: &mut Tx<'_>, fence: Fence, now: Timestamp) -> Work<Option<Fenced>> {
+    let Some(attempt) = attempts::publishing(tx.db, fence)? else { return Ok(None) };
+    for output in retriggering(tx.db, attempt.seq)? {
+        retrigger(tx, &output, now)?;
+    }
+    execute(tx.db, "DELETE FROM intents WHERE attempt = ?1", [attempt.seq])?;
+    let state = AttemptState::Succeeded;
+    execute(tx.db, "UPDATE attempts SET state = ?2, ended_at = ?3 WHERE seq = ?1", params![attempt.seq, state, now])?;
+    attempts::emit_ended(tx, &attempt, state, None, now)?;
+    Ok(Some(attempt))
+}
+
+/// An output that is to be `new` in its resource.
+struct Retriggering {
+    seq: u64,
+    id: ArtifactId,
+    resource: String,
+    path: String,
+    version: u64,
+    digest: Option<Digest>,
+    size: u64,
+}
+
+/// The outputs of an intent that are to be `new`, and are still what lies at their paths.
+fn retriggering(db: &Connection, attempt: u64) -> Work<Vec<Retriggering>> {
+    let sql = "SELECT a.seq, a.id, a.resource, a.path, a.version, a.digest, a.size
+        FROM intents i CROSS JOIN artifacts a ON a.id = i.became
+        WHERE i.attempt = ?1 AND i.retrigger = 1 AND a.ended IS NULL AND a.state = 'published' ORDER BY i.position";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([attempt], |row| {
+        Ok(Retriggering {
+            seq: row.get(0)?,
+            id: row.get(1)?,
+            resource: row.get(2)?,
+            path: row.get(3)?,
+            version: row.get(4)?,
+            digest: row.get(5)?,
+            size: row.get(6)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// An output waits for a run of its own, now that it can be read. Not at the commit point: a run could claim it before it is visible.
+fn retrigger(tx: &mut Tx<'_>, output: &Retriggering, now: Timestamp) -> Work<()> {
+    let Retriggering { seq, id, resource, path, version, digest, size } = output;
+    execute(tx.db, "UPDATE artifacts SET state = 'new' WHERE seq = ?1", [seq])?;
+    let mut change = Change::default();
+    change.more(*size);
+    change_waiting(tx, resource, change)?;
+    let data = json!({ "resource": resource, "path": path, "version": version, "digest": digest, "size": size });
+    emit(tx, now, NewEvent::of(EventKind::ArtifactRecorded, data).artifact(*id))
+}

@@ -1,0 +1,107 @@
+//! A bounded queue from asynchronous callers to threads.
+//!
+//! A caller waits for room without blocking its thread; a worker blocks until there is something, and may take all that waits at
+//! once, which is what makes group commit. (`tokio::sync::mpsc` has one consumer, and `std`'s channel blocks the sender.)
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+
+struct Waiting<T> {
+    items: VecDeque<T>,
+    closed: bool,
+}
+
+/// See the module's docs.
+pub(super) struct Queue<T> {
+    waiting: Mutex<Waiting<T>>,
+    filled: Condvar,
+    room: Semaphore,
+}
+
+impl<T> std::fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").finish_non_exhaustive()
+    }
+}
+
+/// The queue takes nothing any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Closed;
+
+impl<T> Queue<T> {
+    /// A queue in which at most `bound` items wait.
+    pub(super) fn new(bound: usize) -> Self {
+        Self {
+            waiting: Mutex::new(Waiting { items: VecDeque::new(), closed: false }),
+            filled: Condvar::new(),
+            room: Semaphore::new(bound),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting<T>> {
+        // Nothing under this lock can panic half-way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an item at the end, as soon as there is room.
+    pub(super) async fn push(&self, item: T) -> Result<(), Closed> {
+        self.room.acquire().await.map_err(|_| Closed)?.forget();
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return Err(Closed);
+        }
+        waiting.items.push_back(item);
+        drop(waiting);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Waits for items, and takes at most `most` of them. Nothing only when the queue is closed and empty.
+    pub(super) fn take(&self, most: usize) -> Vec<T> {
+        let mut waiting = self.lock();
+        while waiting.items.is_empty() && !waiting.closed {
+            waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+        let count = waiting.items.len().min(most);
+        let taken = waiting.items.drain(..count).collect();
+        drop(waiting);
+        self.room.add_permits(count);
+        taken
+    }
+
+    /// Takes nothing new; what waits is still worked off.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.room.close();
+        self.filled.notify_all();
+    }
+
+    /// Takes nothing new, and drops what waits.
+    pub(super) fn abandon(&self) {
+        self.close();
+        self.lock().items.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Queue;
+
+    #[tokio::test]
+    async fn a_full_queue_makes_its_caller_wait_until_a_worker_takes() {
+        let queue = Queue::new(2);
+        queue.push(1).await.unwrap();
+        queue.push(2).await.unwrap();
+        let mut third = Box::pin(queue.push(3));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(third.as_mut().poll(&mut context).is_pending());
+        assert_eq!(queue.take(10), [1, 2]);
+        third.await.unwrap();
+        queue.close();
+        assert!(queue.push(4).await.is_err());
+        assert_eq!(queue.take(10), [3], "what waited is still worked off");
+        assert!(queue.take(10).is_empty());
+    }
+}

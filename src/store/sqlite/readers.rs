@@ -1,0 +1,60 @@
+//! Threads that read, each with a connection of its own.
+//!
+//! In WAL mode a reader sees the database as of its `BEGIN`, waits for no writer, and none waits for it. Threads of our own rather
+//! than `spawn_blocking`: the connections stay with them, their number is the bound, and the store needs no runtime around it.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+use super::queue::Queue;
+use super::sql::{Work, execute};
+use crate::store::Result;
+
+/// How many threads read.
+pub(super) const READERS: usize = 2;
+/// Most reads that wait; then callers wait.
+pub(super) const MAX_WAITING: usize = 1024;
+
+/// A read, whatever it returns.
+pub(super) type Read = Box<dyn FnOnce(&Connection) + Send>;
+
+/// A read in one transaction, and where its answer will be.
+pub(super) fn read<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce(&Connection) -> Work<T> + Send + 'static,
+) -> (Read, oneshot::Receiver<Result<T>>) {
+    let (reply, answer) = oneshot::channel();
+    let read = Box::new(move |db: &Connection| {
+        let result = in_transaction(db, work).map_err(|fail| fail.into_store(doing));
+        // A caller who has gone away does not want to know.
+        let _ = reply.send(result);
+    });
+    (read, answer)
+}
+
+/// Does `work` on one snapshot of the database.
+fn in_transaction<T>(db: &Connection, work: impl FnOnce(&Connection) -> Work<T>) -> Work<T> {
+    execute(db, "BEGIN", [])?;
+    let result = work(db);
+    let ended = execute(db, if result.is_ok() { "COMMIT" } else { "ROLLBACK" }, []);
+    if ended.is_err() && !db.is_autocommit() {
+        // A transaction that stays open would show its snapshot for ever.
+        let _ = execute(db, "ROLLBACK", []);
+    }
+    result
+}
+
+/// Works until the queue is closed and empty.
+pub(super) fn run(db: &Connection, queue: &Arc<Queue<Read>>) {
+    loop {
+        let reads = queue.take(1);
+        if reads.is_empty() {
+            return;
+        }
+        for read in reads {
+            read(db);
+        }
+    }
+}

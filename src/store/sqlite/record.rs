@@ -1,0 +1,173 @@
+//! What resources see becomes what is on record.
+
+use rusqlite::params;
+use serde_json::json;
+
+use super::artifacts::{self, Change, Lying, NewVersion, change_waiting, end, highest_version, lying, pending};
+use super::events::{NewEvent, emit};
+use super::sql::{Work, execute, prepare};
+use super::writer::Tx;
+use crate::base::{ArtifactId, Digest, Timestamp};
+use crate::model::{ArtifactState, EventKind, Observation};
+use crate::store::Recorded;
+
+/// Records what a resource saw, in order.
+pub(super) fn record(tx: &mut Tx<'_>, resource: &str, seen: &[Observation], now: Timestamp) -> Work<Recorded> {
+    let mut recorder = Recorder { tx, resource, now, new: 0, change: Change::default() };
+    for observation in seen {
+        match observation {
+            Observation::Present { path, digest, size, stamp } => recorder.present(path, *digest, *size, stamp)?,
+            Observation::Gone { path } => recorder.gone(path)?,
+            Observation::Renamed { from, to, stamp } => recorder.renamed(from, to, stamp)?,
+            Observation::Ignored { path, reason, stamp } => recorder.ignored(path, reason, stamp)?,
+        }
+    }
+    let Recorder { new, change, .. } = recorder;
+    change_waiting(tx, resource, change)?;
+    Ok(Recorded { new, pending: pending(tx.db, resource)? })
+}
+
+/// A version at `path` is replaced by another: it is `superseded` if nobody had claimed it. Used by publishing, too.
+pub(super) fn replace(
+    tx: &mut Tx<'_>,
+    resource: &str,
+    path: &str,
+    lying: &Lying,
+    change: &mut Change,
+    now: Timestamp,
+) -> Work<()> {
+    if lying.state != ArtifactState::New {
+        return end(tx, lying.seq, lying.state);
+    }
+    end(tx, lying.seq, ArtifactState::Superseded)?;
+    change.less(lying.size);
+    let data = json!({ "resource": resource, "path": path, "version": lying.version });
+    emit(tx, now, NewEvent::of(EventKind::ArtifactSuperseded, data).artifact(lying.id))
+}
+
+struct Recorder<'t, 'c, 'a> {
+    tx: &'t mut Tx<'c>,
+    resource: &'a str,
+    now: Timestamp,
+    new: u64,
+    change: Change,
+}
+
+impl Recorder<'_, '_, '_> {
+    fn present(&mut self, path: &str, digest: Digest, size: u64, stamp: &str) -> Work<()> {
+        if let Some(lying) = lying(self.tx.db, self.resource, path)? {
+            if lying.digest == Some(digest) {
+                return self.stamp(&lying, stamp);
+            }
+            if self.is_before_publishing(&lying, path, Some(digest))? {
+                return Ok(());
+            }
+            replace(self.tx, self.resource, path, &lying, &mut self.change, self.now)?;
+        }
+        let new = NewVersion {
+            id: ArtifactId::new(),
+            resource: self.resource,
+            path,
+            digest: Some(digest),
+            size,
+            state: ArtifactState::New,
+            reason: None,
+            produced_by: None,
+            stamp,
+        };
+        let (_, version) = artifacts::insert(self.tx, &new, self.now)?;
+        self.new += 1;
+        self.change.more(size);
+        let data =
+            json!({ "resource": self.resource, "path": path, "version": version, "digest": digest, "size": size });
+        emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactRecorded, data).artifact(new.id))
+    }
+
+    fn gone(&mut self, path: &str) -> Work<()> {
+        let Some(lying) = lying(self.tx.db, self.resource, path)? else { return Ok(()) };
+        if self.is_before_publishing(&lying, path, None)? {
+            return Ok(());
+        }
+        if lying.state == ArtifactState::New {
+            end(self.tx, lying.seq, ArtifactState::Deleted)?;
+            self.change.less(lying.size);
+        } else {
+            end(self.tx, lying.seq, lying.state)?;
+        }
+        let data = json!({ "resource": self.resource, "path": path, "version": lying.version });
+        emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactDeleted, data).artifact(lying.id))
+    }
+
+    /// A rename of what is not on record says nothing: without a digest it can be no version. The next scan finds it.
+    fn renamed(&mut self, from: &str, to: &str, stamp: &str) -> Work<()> {
+        let Some(moved) = lying(self.tx.db, self.resource, from)? else { return Ok(()) };
+        if from == to {
+            return self.stamp(&moved, stamp);
+        }
+        if let Some(lying) = lying(self.tx.db, self.resource, to)? {
+            replace(self.tx, self.resource, to, &lying, &mut self.change, self.now)?;
+        }
+        let highest = highest_version(self.tx.db, self.resource, to)?;
+        let version = if moved.version > highest { moved.version } else { highest + 1 };
+        let at = self.tx.next_seq();
+        let sql =
+            "INSERT INTO old_places (resource, ended, path, version, placed, artifact) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        execute(self.tx.db, sql, params![self.resource, at, from, moved.version, moved.placed, moved.seq])?;
+        let sql = "UPDATE artifacts SET path = ?2, version = ?3, placed = ?4, stamp = ?5 WHERE seq = ?1";
+        execute(self.tx.db, sql, params![moved.seq, to, version, at, stamp])?;
+        let data = json!({ "resource": self.resource, "from": from, "path": to, "version": version });
+        emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactRenamed, data).artifact(moved.id))
+    }
+
+    fn ignored(&mut self, path: &str, reason: &str, stamp: &str) -> Work<()> {
+        if let Some(lying) = lying(self.tx.db, self.resource, path)? {
+            if lying.state == ArtifactState::Ignored && lying.reason.as_deref() == Some(reason) {
+                return self.stamp(&lying, stamp);
+            }
+            if self.is_before_publishing(&lying, path, None)? {
+                return Ok(());
+            }
+            replace(self.tx, self.resource, path, &lying, &mut self.change, self.now)?;
+        }
+        let new = NewVersion {
+            id: ArtifactId::new(),
+            resource: self.resource,
+            path,
+            digest: None,
+            size: 0,
+            state: ArtifactState::Ignored,
+            reason: Some(reason),
+            produced_by: None,
+            stamp,
+        };
+        artifacts::insert(self.tx, &new, self.now)?;
+        let data = json!({ "resource": self.resource, "path": path, "reason": reason });
+        emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactIgnored, data).artifact(new.id))
+    }
+
+    /// Takes over the stamp of a version that is no news.
+    fn stamp(&mut self, lying: &Lying, stamp: &str) -> Work<()> {
+        if lying.stamp != stamp {
+            execute(self.tx.db, "UPDATE artifacts SET stamp = ?2 WHERE seq = ?1", params![lying.seq, stamp])?;
+        }
+        Ok(())
+    }
+
+    /// Whether an observation shows what was there before an output that is committed and may not be visible yet: that nothing lies
+    /// there, or what the output replaces. Taken for news, it would end the output's version, and the output, once visible,
+    /// would be news of its own.
+    fn is_before_publishing(&self, lying: &Lying, path: &str, digest: Option<Digest>) -> Work<bool> {
+        let Some(attempt) = lying.produced_by else { return Ok(false) };
+        let sql = "SELECT 1 FROM attempts WHERE id = ?1 AND state = 'publishing'";
+        if !prepare(self.tx.db, sql)?.exists([attempt])? {
+            return Ok(false);
+        }
+        let Some(digest) = digest else { return Ok(true) };
+        let sql = "SELECT digest FROM artifacts INDEXED BY artifacts_version
+            WHERE resource = ?1 AND path = ?2 AND version < ?3 ORDER BY version DESC LIMIT 1";
+        let mut statement = prepare(self.tx.db, sql)?;
+        let mut rows = statement.query(params![self.resource, path, lying.version])?;
+        let replaced: Option<Digest> = rows.next()?.map(|row| row.get(0)).transpose()?.flatten();
+        Ok(replaced == Some(digest))
+    }
+}

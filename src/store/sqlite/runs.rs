@@ -1,0 +1,262 @@
+//! Runs: created with their claims, looked at, and steered.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde_json::json;
+
+use super::artifacts::{Change, change_waiting, claimed, pending};
+use super::attempts;
+use super::events::{NewEvent, emit};
+use super::page;
+use super::sql::{Fail, Json, Work, execute, prepare};
+use super::ticks;
+use super::writer::Tx;
+use crate::base::{RunId, Timestamp};
+use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
+use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
+
+macro_rules! run_columns {
+    () => {
+        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason FROM runs"
+    };
+}
+
+fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
+    Ok(Run {
+        number: row.get(0)?,
+        id: row.get(1)?,
+        state: row.get(2)?,
+        trigger: row.get(3)?,
+        params: row.get::<_, Json<serde_json::Value>>(4)?.0,
+        revision: row.get(5)?,
+        snapshot: row.get(6)?,
+        created_at: row.get(7)?,
+        started_at: row.get(8)?,
+        ended_at: row.get(9)?,
+        reason: row.get(10)?,
+    })
+}
+
+/// One run; `None` if there is no such run.
+pub(super) fn find(db: &Connection, id: RunId) -> Work<Option<Run>> {
+    Ok(prepare(db, concat!(run_columns!(), " WHERE id = ?1"))?.query_row([id], run).optional()?)
+}
+
+/// The run that an attempt's record names by number.
+pub(super) fn by_number(db: &Connection, number: u64) -> Work<Option<Run>> {
+    // A number that no column can hold is nobody's.
+    let Ok(number) = i64::try_from(number) else { return Ok(None) };
+    Ok(prepare(db, concat!(run_columns!(), " WHERE number = ?1"))?.query_row([number], run).optional()?)
+}
+
+/// One run with all that belongs to it.
+pub(super) fn detail(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
+    let Some(run) = find(db, id)? else { return Ok(None) };
+    let inputs = claimed(db, id)?;
+    let actions = actions(db, run.number)?;
+    let attempts = attempts::of_run(db, &run)?;
+    Ok(Some(RunDetail { run, inputs, actions, attempts }))
+}
+
+/// The actions of a run, in the order of the manifest.
+fn actions(db: &Connection, number: u64) -> Work<Vec<RunAction>> {
+    let sql = "SELECT position, name, state, reason, attempts, tries, crashes, retry_at, skipped_rest
+        FROM run_actions WHERE run = ?1";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([number], |row| {
+        let position: u64 = row.get(0)?;
+        let action = RunAction {
+            name: row.get(1)?,
+            state: row.get(2)?,
+            reason: row.get(3)?,
+            attempts: row.get(4)?,
+            tries: row.get(5)?,
+            crashes: row.get(6)?,
+            retry_at: row.get(7)?,
+            skipped_rest: row.get(8)?,
+        };
+        Ok((position, action))
+    })?;
+    let mut actions: Vec<_> = rows.collect::<Result<_, _>>()?;
+    actions.sort_by_key(|(position, _)| *position);
+    Ok(actions.into_iter().map(|(_, action)| action).collect())
+}
+
+/// Runs, newest first.
+pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> Work<Page<Run>> {
+    let before = page::before(request)?;
+    let limit = page::limit(request);
+    let mut found: Vec<Run> = Vec::new();
+    if query.states.is_empty() {
+        let sql = concat!(run_columns!(), " WHERE number < ?1 ORDER BY number DESC LIMIT ?2");
+        let mut statement = prepare(db, sql)?;
+        let rows = statement.query_map(params![before, limit + 1], run)?;
+        found = rows.collect::<Result<_, _>>()?;
+    } else {
+        // One range of the index for each state, merged here: SQLite would sort them all.
+        for state in RunState::ALL.iter().filter(|state| query.states.contains(state)) {
+            let sql = concat!(
+                run_columns!(),
+                " INDEXED BY runs_state WHERE state = ?3 AND number < ?1 ORDER BY number DESC LIMIT ?2"
+            );
+            let mut statement = prepare(db, sql)?;
+            for row in statement.query_map(params![before, limit + 1, state], run)? {
+                found.push(row?);
+            }
+        }
+        found.sort_by_key(|run| std::cmp::Reverse(run.number));
+    }
+    let numbered = found.into_iter().map(|run| (i64::try_from(run.number).unwrap_or(i64::MAX), run)).collect();
+    Ok(page::cut(numbered, limit))
+}
+
+/// Creates a run and claims its inputs; `None` if a claim finds too few.
+pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Option<CreatedRun>> {
+    if find(tx.db, new.id)?.is_some() {
+        return Err(Fail::conflict(format!("run {} exists already", new.id)));
+    }
+    if !prepare(tx.db, "SELECT 1 FROM revisions WHERE digest = ?1")?.exists([new.revision])? {
+        return Err(Fail::invalid(format!("manifest {} is not on record; register it before its runs", new.revision)));
+    }
+    for (index, claim) in new.claims.iter().enumerate() {
+        if new.claims.iter().take(index).any(|other| other.resource == claim.resource) {
+            return Err(Fail::invalid(format!("a run can not claim from `{}` twice", claim.resource)));
+        }
+        let waiting = pending(tx.db, &claim.resource)?.count;
+        if waiting.min(claim.at_most.unwrap_or(u64::MAX)) < claim.at_least {
+            return Ok(None);
+        }
+    }
+    tx.at.run += 1;
+    let run = Run {
+        id: new.id,
+        number: tx.at.run,
+        state: RunState::Queued,
+        trigger: new.trigger,
+        params: new.params,
+        revision: new.revision,
+        snapshot: tx.at.seq,
+        created_at: now,
+        started_at: None,
+        ended_at: None,
+        reason: None,
+    };
+    insert(tx, &run, &new.actions)?;
+    let inputs = if new.claims.is_empty() { Vec::new() } else { claim(tx, &run, &new.claims)? };
+    let data = json!({ "number": run.number, "trigger": run.trigger, "inputs": inputs.len() });
+    emit(tx, now, NewEvent::of(EventKind::RunCreated, data).run(run.id))?;
+    for mut tick in new.ticks {
+        tick.run_id = Some(run.id);
+        ticks::record(tx, &tick)?;
+    }
+    let waits = new.claims.iter().map(|claim| Ok((claim.resource.clone(), pending(tx.db, &claim.resource)?)));
+    let pending: Vec<(String, Pending)> = waits.collect::<Work<_>>()?;
+    let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
+    Ok(Some(CreatedRun { detail, pending }))
+}
+
+fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
+    let sql = "INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let params = run.params.to_string();
+    execute(
+        tx.db,
+        sql,
+        params![run.number, run.id, run.state, run.trigger, params, run.revision, run.snapshot, run.created_at],
+    )?;
+    let sql = "INSERT INTO run_actions
+        (run, name, position, state, reason, attempts, tries, crashes, retry_at, skipped_rest)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    for (position, action) in actions.iter().enumerate() {
+        let RunAction { name, state, reason, attempts, tries, crashes, retry_at, skipped_rest } = action;
+        execute(
+            tx.db,
+            sql,
+            params![run.number, name, position, state, reason, attempts, tries, crashes, retry_at, skipped_rest],
+        )?;
+    }
+    Ok(())
+}
+
+/// Claims the oldest `new` artifacts, and returns them in the order of recording.
+fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<Vec<Artifact>> {
+    for claim in claims {
+        let most = i64::try_from(claim.at_most.unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
+        // The key of `claims` is what makes a second claim impossible, whatever the states say.
+        let sql = "INSERT INTO claims (artifact_id, run) SELECT id, ?1 FROM artifacts INDEXED BY artifacts_waiting
+            WHERE resource = ?2 AND state = 'new' ORDER BY seq LIMIT ?3";
+        execute(tx.db, sql, params![run.number, claim.resource, most])?;
+        let sql = "UPDATE artifacts SET state = 'current', run_id = ?1 WHERE seq IN
+            (SELECT seq FROM artifacts INDEXED BY artifacts_waiting
+             WHERE resource = ?2 AND state = 'new' ORDER BY seq LIMIT ?3)";
+        execute(tx.db, sql, params![run.id, claim.resource, most])?;
+    }
+    let inputs = claimed(tx.db, run.id)?;
+    for claim in claims {
+        let mut change = Change::default();
+        inputs.iter().filter(|it| it.resource == claim.resource).for_each(|it| change.less(it.size));
+        change_waiting(tx, &claim.resource, change)?;
+    }
+    Ok(inputs)
+}
+
+/// Sets the state of a run, with all that follows from it; `run` is changed with it. No event where nothing changes.
+pub(super) fn set_state(
+    tx: &mut Tx<'_>,
+    run: &mut Run,
+    state: RunState,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Work<()> {
+    if run.state == state && run.reason.as_deref() == reason {
+        return Ok(());
+    }
+    run.state = state;
+    run.reason = reason.map(str::to_owned);
+    run.ended_at = state.ended().then_some(now);
+    let sql = "UPDATE runs SET state = ?2, reason = ?3, ended_at = ?4 WHERE number = ?1";
+    execute(tx.db, sql, params![run.number, run.state, run.reason, run.ended_at])?;
+    if state.ended() {
+        let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'old' WHERE run_id = ?1 AND state = 'current'";
+        execute(tx.db, sql, [run.id])?;
+    }
+    let data = json!({ "number": run.number, "state": run.state, "reason": run.reason });
+    emit(tx, now, NewEvent::of(EventKind::RunState, data).run(run.id))
+}
+
+/// Asks a run to end.
+pub(super) fn request_cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work<Option<Run>> {
+    let Some(mut run) = find(tx.db, id)? else { return Ok(None) };
+    if !run.state.ended() && run.state != RunState::Cancelling {
+        set_state(tx, &mut run, RunState::Cancelling, None, now)?;
+    }
+    Ok(Some(run))
+}
+
+/// Takes up a run that has failed or was cancelled.
+pub(super) fn request_retry(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work<Option<Run>> {
+    let Some(mut run) = find(tx.db, id)? else { return Ok(None) };
+    match run.state {
+        RunState::Failed | RunState::Cancelled => {}
+        RunState::Succeeded => {
+            return Err(Fail::conflict(format!("run {} has succeeded: there is nothing to retry", run.number)));
+        }
+        state => {
+            return Err(Fail::conflict(format!(
+                "run {} is {state}: only a run that has failed or was cancelled is retried",
+                run.number
+            )));
+        }
+    }
+    let again = [ActionState::Failed, ActionState::Skipped, ActionState::Cancelled];
+    for action in actions(tx.db, run.number)?.iter().filter(|action| again.contains(&action.state)) {
+        let sql = "UPDATE run_actions SET state = 'pending', reason = NULL, tries = 0, crashes = 0, retry_at = NULL,
+            skipped_rest = 0 WHERE run = ?1 AND name = ?2";
+        execute(tx.db, sql, params![run.number, action.name])?;
+        let data = json!({ "state": ActionState::Pending, "reason": null });
+        emit(tx, now, NewEvent::of(EventKind::ActionState, data).run(id).action(&action.name))?;
+    }
+    let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'current' WHERE run_id = ?1 AND state = 'old'";
+    execute(tx.db, sql, [id])?;
+    set_state(tx, &mut run, RunState::Running, None, now)?;
+    Ok(Some(run))
+}

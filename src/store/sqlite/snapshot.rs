@@ -1,0 +1,201 @@
+//! What a run sees in a resource: the same on every attempt, whatever has happened since.
+//!
+//! A version lay at its path from the sequence `placed` until `ended`; the run was created at the sequence `snapshot`. So the
+//! snapshot is what was placed by then and had not ended: what still lies there, what has ended since, and what was renamed
+//! since (shown under the path that it had, with the id that it still has). What has changed since the run began is few, so a
+//! page costs what it shows, and not what is on record. Over that come the outputs of the actions asked for, newest first
+//! for each path.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
+use super::page;
+use super::sql::{Work, prepare};
+use crate::base::RunId;
+use crate::model::{Artifact, Page};
+use crate::store::{PageRequest, SnapshotQuery};
+
+/// After every path there is: larger than any character that one can have.
+const LAST: &str = "\u{10ffff}\u{10ffff}";
+
+/// The paths from `from` up to, not including, `to`.
+struct Range {
+    from: String,
+    to: String,
+}
+
+impl Range {
+    fn of(query: &SnapshotQuery, cursor: Option<&str>) -> Self {
+        let mut range = Self { from: String::new(), to: LAST.to_owned() };
+        if let Some(prefix) = &query.prefix {
+            range.narrow(prefix.clone(), end_of_prefix(prefix));
+        }
+        if let Some(path) = &query.path {
+            range.narrow(path.clone(), just_after(path));
+        }
+        for after in [query.after.as_deref(), cursor].into_iter().flatten() {
+            range.narrow(just_after(after), LAST.to_owned());
+        }
+        range
+    }
+
+    fn narrow(&mut self, from: String, to: String) {
+        if from > self.from {
+            self.from = from;
+        }
+        if to < self.to {
+            self.to = to;
+        }
+    }
+}
+
+/// The first text after `path`.
+fn just_after(path: &str) -> String {
+    format!("{path}\0")
+}
+
+/// The first text after all that begin with `prefix`.
+fn end_of_prefix(prefix: &str) -> String {
+    let mut text = prefix.to_owned();
+    while let Some(last) = text.pop() {
+        let next = if last == '\u{d7ff}' { Some('\u{e000}') } else { char::from_u32(u32::from(last) + 1) };
+        if let Some(next) = next {
+            text.push(next);
+            return text;
+        }
+    }
+    LAST.to_owned()
+}
+
+/// The number and the snapshot of a run; `None` if there is no such run.
+fn run_of(db: &Connection, run: RunId) -> Work<Option<(u64, u64)>> {
+    let sql = "SELECT number, snapshot FROM runs WHERE id = ?1";
+    Ok(prepare(db, sql)?.query_row([run], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+}
+
+/// A page of what a run sees, by path.
+pub(super) fn snapshot(db: &Connection, query: &SnapshotQuery, request: &PageRequest) -> Work<Page<Artifact>> {
+    let Some((run, at)) = run_of(db, query.run)? else { return Ok(Page { items: Vec::new(), next_cursor: None }) };
+    let cursor = match request.cursor.as_deref() {
+        None => None,
+        Some(cursor) => Some(cursor.strip_prefix('/').ok_or_else(|| page::refuse(cursor))?),
+    };
+    let range = Range::of(query, cursor);
+    let limit = page::limit(request);
+    let mut seen = BTreeMap::new();
+    for found in [still_there, ended_since, renamed_since] {
+        seen.extend(found(db, &query.resource, at, &range, limit + 1)?.into_iter().map(|it| (it.path.clone(), it)));
+    }
+    seen.extend(newest_outputs(db, run, &query.resource, &query.actions, &range, limit + 1)?);
+    let more = seen.len() > limit;
+    let items: Vec<Artifact> = seen.into_values().take(limit).collect();
+    let next_cursor = if more { items.last().map(|last| format!("/{}", last.path)) } else { None };
+    Ok(Page { items, next_cursor })
+}
+
+/// What the given actions published to a resource in a run, by path; where two wrote a path, what was written last.
+pub(super) fn outputs(db: &Connection, run: RunId, resource: &str, actions: &[String]) -> Work<Vec<Artifact>> {
+    let Some((run, _)) = run_of(db, run)? else { return Ok(Vec::new()) };
+    let range = Range { from: String::new(), to: LAST.to_owned() };
+    Ok(newest_outputs(db, run, resource, actions, &range, usize::MAX)?.into_values().collect())
+}
+
+/// The outputs at the first `limit` paths of a range. The path is the one at which it was published.
+fn newest_outputs(
+    db: &Connection,
+    run: u64,
+    resource: &str,
+    actions: &[String],
+    range: &Range,
+    limit: usize,
+) -> Work<BTreeMap<String, Artifact>> {
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        ", o.path, o.action FROM outputs o CROSS JOIN artifacts a ON a.seq = o.artifact
+         WHERE o.run = ?1 AND o.resource = ?2 AND o.path >= ?3 AND o.path < ?4 ORDER BY o.path, o.artifact DESC"
+    );
+    let mut found = BTreeMap::new();
+    if actions.is_empty() {
+        return Ok(found);
+    }
+    let mut statement = prepare(db, sql)?;
+    let mut rows = statement.query(params![run, resource, range.from, range.to])?;
+    while let Some(row) = rows.next()? {
+        let action = row.get_ref(SEQ_COLUMN + 2)?.as_str().map_err(rusqlite::Error::from)?;
+        if !actions.iter().any(|it| it == action) {
+            continue;
+        }
+        let path: String = row.get(SEQ_COLUMN + 1)?;
+        if found.contains_key(&path) {
+            continue;
+        }
+        if found.len() == limit {
+            break;
+        }
+        let mut output = artifact(row)?;
+        output.path.clone_from(&path);
+        found.insert(path, output);
+    }
+    Ok(found)
+}
+
+/// What lay there then, and lies there still.
+fn still_there(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        " FROM artifacts a INDEXED BY artifacts_present WHERE a.resource = ?1 AND a.ended IS NULL AND a.path >= ?3 AND a.path < ?4
+         AND a.placed <= ?2 AND a.state <> 'ignored' ORDER BY a.path LIMIT ?5"
+    );
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map(params![resource, at, range.from, range.to, limit], artifact)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What lay there then, and has been replaced or deleted since. Sorts: but only what has changed since the run began.
+fn ended_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        " FROM artifacts a INDEXED BY artifacts_ended WHERE a.resource = ?1 AND a.ended > ?2 AND a.path >= ?3 AND a.path < ?4
+         AND a.placed <= ?2 AND a.state <> 'ignored' ORDER BY a.path LIMIT ?5"
+    );
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map(params![resource, at, range.from, range.to, limit], artifact)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What lay there then, and has another path now. Sorts, too.
+fn renamed_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        ", p.path, p.version FROM old_places p CROSS JOIN artifacts a ON a.seq = p.artifact
+         WHERE p.resource = ?1 AND p.ended > ?2 AND p.path >= ?3 AND p.path < ?4 AND p.placed <= ?2
+         AND a.state <> 'ignored' ORDER BY p.path LIMIT ?5"
+    );
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map(params![resource, at, range.from, range.to, limit], |row| {
+        let mut then = artifact(row)?;
+        then.path = row.get(SEQ_COLUMN + 1)?;
+        then.version = row.get(SEQ_COLUMN + 2)?;
+        Ok(then)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::end_of_prefix;
+
+    #[test]
+    fn a_prefix_ends_before_the_first_text_that_does_not_begin_with_it() {
+        for (prefix, end) in [("a", "b"), ("a/\u{d7ff}", "a/\u{e000}"), ("a\u{10ffff}", "b"), ("ä", "å")] {
+            assert_eq!(end_of_prefix(prefix), end);
+            assert!(format!("{prefix}\u{10ffff}z").as_str() < end);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The seam to `rusqlite`: how our values stand in columns, and what its errors mean.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, Connection, ErrorCode};
+
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::model::{AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RunState, TickOutcome};
+use crate::store::StoreError;
+
+/// Why the work of a transaction failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fail {
+    /// A rule was broken; the text is for people already.
+    #[error(transparent)]
+    Rule(#[from] StoreError),
+    /// The database failed.
+    #[error(transparent)]
+    Sql(#[from] rusqlite::Error),
+    /// What stands in a column is not the JSON that we wrote.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+/// The result of work inside a transaction.
+pub(super) type Work<T> = Result<T, Fail>;
+
+impl Fail {
+    /// What is on record does not allow it.
+    pub(super) fn conflict(why: impl Into<String>) -> Self {
+        Self::Rule(StoreError::Conflict(why.into()))
+    }
+
+    /// An argument makes no sense.
+    pub(super) fn invalid(why: impl Into<String>) -> Self {
+        Self::Rule(StoreError::Invalid(why.into()))
+    }
+
+    /// The error for the caller, who asked to have `doing` done.
+    pub(super) fn into_store(self, doing: &'static str) -> StoreError {
+        match self {
+            Self::Rule(error) => error,
+            Self::Json(error) => StoreError::Corrupt(format!("failed to {doing}: {error}")),
+            Self::Sql(error) => from_sqlite(&error, doing),
+        }
+    }
+}
+
+/// What an error of SQLite means to who asked to have `doing` done.
+pub(super) fn from_sqlite(error: &rusqlite::Error, doing: &'static str) -> StoreError {
+    use rusqlite::Error as E;
+    match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => {
+            return StoreError::Conflict(format!("failed to {doing}: it clashes with what is on record ({error})"));
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            return StoreError::Corrupt(format!("failed to {doing}: {error}"));
+        }
+        _ => {}
+    }
+    match error {
+        E::FromSqlConversionFailure(..) | E::IntegralValueOutOfRange(..) | E::InvalidColumnType(..) => {
+            StoreError::Corrupt(format!("failed to {doing}: {error}"))
+        }
+        E::ToSqlConversionFailure(..) => StoreError::Invalid(format!("failed to {doing}: {error}")),
+        _ => StoreError::Unavailable { doing: doing.to_owned(), why: error.to_string() },
+    }
+}
+
+/// Prepares a statement, or takes it from the connection's cache. Every statement of the store goes through here: the tests look
+/// at the plan of each.
+pub(super) fn prepare<'c>(db: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
+    #[cfg(test)]
+    super::plans::note(sql);
+    db.prepare_cached(sql)
+}
+
+/// Runs a statement that returns no rows.
+pub(super) fn execute(db: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<usize> {
+    prepare(db, sql)?.execute(params)
+}
+
+/// Values that stand in a column as a blob of fixed size.
+macro_rules! blob {
+    ($($name:ident),+) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes())))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                FromSql::column_result(value).map(Self::from_bytes)
+            }
+        }
+    )+};
+}
+blob!(RunId, AttemptId, ArtifactId, Digest);
+
+/// Values that stand in a column as their public word.
+macro_rules! word {
+    ($($name:ident),+) => {$(
+        impl ToSql for $name {
+            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                Ok(ToSqlOutput::from(self.as_str()))
+            }
+        }
+
+        impl FromSql for $name {
+            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                value.as_str()?.parse().map_err(|error| FromSqlError::Other(Box::new(error)))
+            }
+        }
+    )+};
+}
+word!(AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RunState, TickOutcome);
+
+impl ToSql for Timestamp {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::from(self.as_micros()))
+    }
+}
+
+impl FromSql for Timestamp {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(Self::from_micros)
+    }
+}
+
+/// A value that stands in a column as JSON.
+pub(super) struct Json<T>(pub(super) T);
+
+impl<T: serde::de::DeserializeOwned> FromSql for Json<T> {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(|error| FromSqlError::Other(Box::new(error)))
+    }
+}

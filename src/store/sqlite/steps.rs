@@ -1,0 +1,48 @@
+//! The names of the steps that write, for the points at which a test kills the process.
+//!
+//! Each step has two: `<step>.in_transaction`, after its statements and before `COMMIT`, and `<step>.committed`, after
+//! `COMMIT` and before anyone is told. A death at the first leaves nothing of it, a death at the second leaves all.
+
+/// A step that writes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Step {
+    /// What the store failed to do, if it failed: fits "failed to …".
+    pub(super) doing: &'static str,
+    /// The point before `COMMIT`.
+    pub(super) in_transaction: &'static str,
+    /// The point after it.
+    pub(super) committed: &'static str,
+}
+
+macro_rules! steps {
+    ($($name:ident = $word:literal, $doing:literal;)+) => {
+        $(pub(super) const $name: Step = Step {
+            doing: $doing,
+            in_transaction: concat!($word, ".in_transaction"),
+            committed: concat!($word, ".committed"),
+        };)+
+
+        /// Every point of [`crate::base::fault`] in the SQLite store, for a crash test to go through.
+        pub const FAULT_POINTS: &[&str] =
+            &[$(concat!($word, ".in_transaction"), concat!($word, ".committed"),)+];
+    };
+}
+
+steps! {
+    REVISION = "revision", "register the manifest";
+    PAUSE = "pause", "pause or resume the pipeline";
+    RECORD = "record", "record what a resource saw";
+    CLAIM = "claim", "create a run and claim its inputs";
+    ADVANCE = "advance", "take a step of a run";
+    START = "start", "start an attempt";
+    FINISH = "finish", "end an attempt";
+    INTENT = "intent", "commit an attempt's outputs";
+    PUBLISHED = "published", "mark outputs as published";
+    CANCEL = "cancel", "cancel a run";
+    RETRY = "retry", "retry a run";
+    TAKE_OVER = "take_over", "take over unfinished runs";
+    FACTS = "facts", "record metrics, params and tags";
+    TICK = "tick", "record a tick";
+    PRUNE = "prune", "drop old events";
+    CURSOR = "cursor", "set a resource's cursor";
+}

@@ -1,0 +1,96 @@
+//! Ticks: evaluations of triggers.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::page;
+use super::sql::{Work, execute, prepare};
+use super::writer::Tx;
+use crate::model::{Page, Tick, TickOutcome};
+use crate::store::write::MAX_TICKS;
+use crate::store::{PageRequest, TickQuery};
+
+/// How many ticks are dropped at once: so that dropping is rare, and short.
+const PRUNE_BATCH: u64 = 1_000;
+
+fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
+    Ok(Tick {
+        seq: row.get(0)?,
+        resource: row.get(1)?,
+        time: row.get(2)?,
+        outcome: row.get(3)?,
+        reason: row.get(4)?,
+        run_id: row.get(5)?,
+    })
+}
+
+/// Records an evaluation, unless it says what the one before said. One that fired is always news: it is about another run.
+pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
+    if tick.outcome != TickOutcome::Fired {
+        let sql =
+            "SELECT outcome, reason FROM ticks INDEXED BY ticks_resource WHERE resource = ?1 ORDER BY seq DESC LIMIT 1";
+        let last = prepare(tx.db, sql)?
+            .query_row([&tick.resource], |row| Ok((row.get::<_, TickOutcome>(0)?, row.get::<_, String>(1)?)))
+            .optional()?;
+        if last.is_some_and(|(outcome, reason)| outcome == tick.outcome && reason == tick.reason) {
+            return Ok(());
+        }
+    }
+    // The newest is never dropped, so the next number is one more than it, and what is kept is dense.
+    let sql = "INSERT INTO ticks (resource, time, outcome, reason, run_id) VALUES (?1, ?2, ?3, ?4, ?5)";
+    execute(tx.db, sql, params![tick.resource, tick.time, tick.outcome, tick.reason, tick.run_id])?;
+    let newest = u64::try_from(tx.db.last_insert_rowid()).unwrap_or(0);
+    prune(tx, newest, MAX_TICKS)
+}
+
+/// Drops the oldest so that at most `most` are left, a batch at a time.
+fn prune(tx: &mut Tx<'_>, newest: u64, most: u64) -> Work<()> {
+    if newest % PRUNE_BATCH == 0 && newest + PRUNE_BATCH > most {
+        execute(tx.db, "DELETE FROM ticks WHERE seq <= ?1", [(newest + PRUNE_BATCH).saturating_sub(most)])?;
+    }
+    Ok(())
+}
+
+/// Ticks, newest first.
+pub(super) fn list(db: &Connection, query: &TickQuery, request: &PageRequest) -> Work<Page<Tick>> {
+    let before = page::before(request)?;
+    let limit = page::limit(request);
+    let columns = "SELECT seq, resource, time, outcome, reason, run_id FROM ticks";
+    let sql = match query.resource {
+        None => format!("{columns} WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT ?2"),
+        Some(_) => {
+            format!("{columns} INDEXED BY ticks_resource WHERE resource = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2")
+        }
+    };
+    let mut statement = prepare(db, &sql)?;
+    let rows = statement.query_map(params![before, limit + 1, query.resource], |row| Ok((row.get(0)?, tick(row)?)))?;
+    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::{PRUNE_BATCH, prune};
+    use crate::store::sqlite::migrations;
+    use crate::store::sqlite::writer::{Counters, Tx};
+
+    #[test]
+    fn the_oldest_are_dropped_before_the_bound_is_passed() {
+        let db = Connection::open_in_memory().unwrap();
+        migrations::migrate(&db).unwrap();
+        let most = 3 * PRUNE_BATCH;
+        let mut tx = Tx { db: &db, at: &mut Counters::default(), epoch: 1 };
+        let mut largest = 0;
+        for number in 1..=5 * PRUNE_BATCH {
+            let sql = "INSERT INTO ticks (resource, time, outcome, reason) VALUES ('a', 1, 'held', 'paused')";
+            db.prepare_cached(sql).unwrap().execute([]).unwrap();
+            prune(&mut tx, number, most).unwrap();
+            if number % 500 == 0 {
+                largest = largest.max(db.query_row("SELECT count(*) FROM ticks", [], |row| row.get(0)).unwrap());
+            }
+        }
+        assert!(largest <= most && largest > most - PRUNE_BATCH, "{largest}");
+        let oldest: u64 = db.query_row("SELECT min(seq) FROM ticks", [], |row| row.get(0)).unwrap();
+        assert_eq!(oldest, 3 * PRUNE_BATCH + 1);
+    }
+}

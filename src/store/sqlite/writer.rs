@@ -1,0 +1,220 @@
+//! The one thread that writes.
+//!
+//! It takes all jobs that wait into one transaction, each in a savepoint of its own, commits, and then answers them all (group
+//! commit): under load a commit is shared, and without load nobody waits for company. One job's failure rolls back its own work
+//! only. SQLite takes one writer at a time anyway; several threads would wait for each other in its busy handler, by sleeping.
+//!
+//! The counters (sequence, event, run number, token) are kept here, and written with each batch. They are put back when the work that
+//! moved them is rolled back: that is what makes `seq` of events dense.
+
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use super::queue::Queue;
+use super::sql::{self, Work, execute};
+use super::steps::Step;
+use crate::base::fault;
+use crate::store::{Result, StoreError};
+
+/// Most jobs of one transaction. More would make the first wait long for the last.
+const MAX_BATCH: usize = 128;
+/// Most jobs that wait; then callers wait.
+pub(super) const MAX_WAITING: usize = 1024;
+
+/// What counts up. Each is the last that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counters {
+    /// Orders artifacts, and what happens to them.
+    pub(super) seq: u64,
+    /// Events.
+    pub(super) event: u64,
+    /// Runs.
+    pub(super) run: u64,
+    /// Fencing tokens of this epoch; not on record, because the epoch grows.
+    pub(super) token: u64,
+}
+
+/// A transaction at work.
+pub(super) struct Tx<'c> {
+    /// The connection that writes.
+    pub(super) db: &'c Connection,
+    /// What counts up.
+    pub(super) at: &'c mut Counters,
+    /// This host's epoch.
+    pub(super) epoch: u64,
+}
+
+impl Tx<'_> {
+    /// The next number of the store's sequence.
+    pub(super) fn next_seq(&mut self) -> u64 {
+        self.at.seq += 1;
+        self.at.seq
+    }
+}
+
+/// A job of the writer, whatever it returns.
+pub(super) trait Job: Send {
+    /// The step that it is.
+    fn step(&self) -> Step;
+    /// Does its work, and says whether it is to be kept.
+    fn work(&mut self, tx: &mut Tx<'_>) -> bool;
+    /// Tells the caller. `failed` says why the transaction was not committed, if it was not.
+    fn answer(self: Box<Self>, failed: Option<&StoreError>);
+}
+
+/// Work that returns a `T`.
+pub(super) struct Call<T, F> {
+    step: Step,
+    work: Option<F>,
+    result: Option<Result<T>>,
+    reply: oneshot::Sender<Result<T>>,
+}
+
+impl<T, F> Call<T, F> {
+    /// A job, and where its answer will be.
+    pub(super) fn new(step: Step, work: F) -> (Self, oneshot::Receiver<Result<T>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { step, work: Some(work), result: None, reply }, answer)
+    }
+}
+
+impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
+    fn step(&self) -> Step {
+        self.step
+    }
+
+    fn work(&mut self, tx: &mut Tx<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let result = work(tx).map_err(|fail| fail.into_store(self.step.doing));
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, failed: Option<&StoreError>) {
+        let answer = match (self.result, failed) {
+            (Some(Err(own)), _) => Err(own),
+            (_, Some(why)) => Err(StoreError::Unavailable { doing: self.step.doing.to_owned(), why: why.to_string() }),
+            (Some(result), None) => result,
+            (None, None) => {
+                Err(StoreError::Unavailable { doing: self.step.doing.to_owned(), why: "it was not tried".to_owned() })
+            }
+        };
+        // A caller who has gone away does not want to know.
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// The writer's own things.
+pub(super) struct Writer {
+    /// The connection that writes.
+    pub(super) db: Connection,
+    /// What counts up, as it was committed last.
+    pub(super) counters: Counters,
+    /// This host's epoch.
+    pub(super) epoch: u64,
+    /// Where jobs come from.
+    pub(super) queue: Arc<Queue<Box<dyn Job>>>,
+    /// Where the newest event is told.
+    pub(super) newest: watch::Sender<u64>,
+}
+
+/// Drops waiting jobs when the writer is gone, so that their callers hear of it.
+struct Gone(Arc<Queue<Box<dyn Job>>>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl Writer {
+    /// Works until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        let queue = Arc::clone(&self.queue);
+        let gone = Gone(Arc::clone(&queue));
+        loop {
+            let batch = queue.take(MAX_BATCH);
+            if batch.is_empty() {
+                break;
+            }
+            self.work_off(batch);
+        }
+        drop(gone);
+    }
+
+    /// One batch: at least one transaction, or more if SQLite gives one up in the middle.
+    fn work_off(&mut self, batch: Vec<Box<dyn Job>>) {
+        let mut jobs = batch.into_iter();
+        while jobs.len() > 0 {
+            self.transaction(&mut jobs);
+        }
+    }
+
+    /// Takes jobs into one transaction until there are no more, or until SQLite has given it up (disk full, I/O error).
+    fn transaction(&mut self, jobs: &mut std::vec::IntoIter<Box<dyn Job>>) {
+        let before = self.counters;
+        let mut done = Vec::with_capacity(jobs.len());
+        let mut failed = execute(&self.db, "BEGIN IMMEDIATE", []).err();
+        if failed.is_some() {
+            done.extend(jobs.map(|job| (job, false)));
+        }
+        while failed.is_none()
+            && let Some(mut job) = jobs.next()
+        {
+            let kept = self.savepoint(job.as_mut());
+            if let Ok(true) = kept {
+                fault::point(job.step().in_transaction);
+            }
+            done.push((job, matches!(kept, Ok(true))));
+            failed = kept.err();
+        }
+        if failed.is_none() {
+            failed = self.commit(before).err();
+        }
+        if failed.is_some() {
+            self.counters = before;
+            if !self.db.is_autocommit() {
+                // It fails only if there is nothing left to roll back.
+                let _ = execute(&self.db, "ROLLBACK", []);
+            }
+        }
+        let failed = failed.map(|error| sql::from_sqlite(&error, "commit"));
+        for (job, kept) in done {
+            if kept && failed.is_none() {
+                fault::point(job.step().committed);
+            }
+            job.answer(failed.as_ref());
+        }
+        if self.counters.event != before.event {
+            self.newest.send_replace(self.counters.event);
+        }
+    }
+
+    /// One job in its savepoint. An error means that the whole transaction is lost.
+    fn savepoint(&mut self, job: &mut dyn Job) -> rusqlite::Result<bool> {
+        execute(&self.db, "SAVEPOINT job", [])?;
+        let before = self.counters;
+        let kept = job.work(&mut Tx { db: &self.db, at: &mut self.counters, epoch: self.epoch });
+        if kept {
+            execute(&self.db, "RELEASE job", [])?;
+            return Ok(true);
+        }
+        self.counters = before;
+        // Fails if SQLite has rolled back the whole transaction, and then all of it is lost.
+        execute(&self.db, "ROLLBACK TO job", [])?;
+        execute(&self.db, "RELEASE job", [])?;
+        Ok(false)
+    }
+
+    fn commit(&mut self, before: Counters) -> rusqlite::Result<()> {
+        let now = self.counters;
+        if (now.seq, now.event, now.run) != (before.seq, before.event, before.run) {
+            let sql = "UPDATE meta SET seq = ?1, event = ?2, run = ?3 WHERE one = 1";
+            execute(&self.db, sql, [now.seq, now.event, now.run])?;
+        }
+        execute(&self.db, "COMMIT", []).map(drop)
+    }
+}
