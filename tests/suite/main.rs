@@ -3,6 +3,8 @@
 mod http;
 mod http_content;
 mod http_events;
+mod http_fake;
 mod http_guard;
 mod http_page;
+mod http_store;
 mod http_support;
