@@ -1,7 +1,4 @@
 //! A server on a real socket over a store, a resource and a control that tests make as they need them.
-//!
-//! The store is a fake on purpose: what the HTTP floor has to stand (events that were forgotten, other epochs, gaps, a
-//! store that fails) can not be asked of a good one.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -12,243 +9,15 @@ use std::time::Duration;
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
 use anacostia::manifest::{FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
-use anacostia::model::{
-    Artifact, ArtifactState, Event, EventKind, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
-};
+use anacostia::model::{Artifact, ArtifactState, KnownPath, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Writer};
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, View};
-use anacostia::store::{
-    ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
-    PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
-    TickQuery, UnfinishedRun, logs::LogBook,
-};
+use anacostia::store::{MetadataStore, StoreError, logs::LogBook};
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-type Stored<T> = Result<T, StoreError>;
-
-fn not_here<T>() -> Stored<T> {
-    Err(StoreError::Conflict("the fake store does not write".to_owned()))
-}
-
-/// What tests put in, the HTTP floor reads.
-#[derive(Debug)]
-pub(crate) struct FakeStore {
-    pub(crate) epoch: u64,
-    pub(crate) events: Mutex<Vec<Event>>,
-    pub(crate) newest: watch::Sender<u64>,
-    pub(crate) runs: Mutex<Vec<RunDetail>>,
-    pub(crate) artifacts: Mutex<Vec<Artifact>>,
-    pub(crate) ticks: Mutex<Vec<Tick>>,
-    pub(crate) pending: Mutex<Pending>,
-    pub(crate) paused: Mutex<bool>,
-    pub(crate) failing: Mutex<bool>,
-}
-
-impl Default for FakeStore {
-    fn default() -> Self {
-        Self {
-            epoch: 3,
-            events: Mutex::default(),
-            newest: watch::channel(0).0,
-            runs: Mutex::default(),
-            artifacts: Mutex::default(),
-            ticks: Mutex::default(),
-            pending: Mutex::default(),
-            paused: Mutex::default(),
-            failing: Mutex::default(),
-        }
-    }
-}
-
-impl FakeStore {
-    /// Puts an event with the next sequence number on record.
-    pub(crate) fn happen(&self, epoch: u64, run_id: Option<RunId>) -> u64 {
-        let seq = *self.newest.borrow() + 1;
-        self.events.lock().unwrap().push(Event {
-            seq,
-            epoch,
-            time: Timestamp::from_micros(1_772_366_400_000_000),
-            kind: EventKind::RunState,
-            v: 1,
-            run_id,
-            action: None,
-            attempt: None,
-            artifact_id: None,
-            data: serde_json::json!({ "note": "line\nbreak" }),
-        });
-        self.newest.send_replace(seq);
-        seq
-    }
-
-    /// Forgets the oldest events, as retention does.
-    pub(crate) fn forget_before(&self, seq: u64) {
-        self.events.lock().unwrap().retain(|event| event.seq >= seq);
-    }
-
-    fn check(&self) -> Stored<()> {
-        if *self.failing.lock().unwrap() {
-            return Err(StoreError::Unavailable { doing: "read".into(), why: "the disk is gone".into() });
-        }
-        Ok(())
-    }
-}
-
-fn page<T: Clone>(items: &[T], request: &PageRequest) -> Stored<Page<T>> {
-    let from = match &request.cursor {
-        None => 0,
-        Some(cursor) => cursor.parse().map_err(|_| StoreError::Invalid("the cursor is none of this store".into()))?,
-    };
-    let limit = request.limit as usize;
-    let next_cursor = (from + limit < items.len()).then(|| (from + limit).to_string());
-    Ok(Page { items: items.iter().skip(from).take(limit).cloned().collect(), next_cursor })
-}
-
-#[async_trait]
-impl MetadataStore for FakeStore {
-    fn epoch(&self) -> u64 {
-        self.epoch
-    }
-    fn newest_event(&self) -> watch::Receiver<u64> {
-        self.newest.subscribe()
-    }
-    async fn paused(&self) -> Stored<bool> {
-        self.check()?;
-        Ok(*self.paused.lock().unwrap())
-    }
-    async fn pending(&self, _resource: &str) -> Stored<Pending> {
-        self.check()?;
-        Ok(*self.pending.lock().unwrap())
-    }
-    async fn artifact(&self, id: ArtifactId) -> Stored<Option<Artifact>> {
-        self.check()?;
-        Ok(self.artifacts.lock().unwrap().iter().find(|artifact| artifact.id == id).cloned())
-    }
-    async fn artifacts(&self, query: ArtifactQuery, request: PageRequest) -> Stored<Page<Artifact>> {
-        let all = self.artifacts.lock().unwrap().clone();
-        let found: Vec<Artifact> = all
-            .into_iter()
-            .filter(|artifact| query.state.is_none_or(|state| state == artifact.state))
-            .filter(|artifact| query.run.is_none_or(|run| Some(run) == artifact.run_id))
-            .filter(|artifact| query.path.as_ref().is_none_or(|path| *path == artifact.path))
-            .collect();
-        page(&found, &request)
-    }
-    async fn run(&self, id: RunId) -> Stored<Option<RunDetail>> {
-        self.check()?;
-        Ok(self.runs.lock().unwrap().iter().find(|detail| detail.run.id == id).cloned())
-    }
-    async fn run_by_number(&self, number: u64) -> Stored<Option<RunId>> {
-        let runs = self.runs.lock().unwrap();
-        Ok(runs.iter().find(|detail| detail.run.number == number).map(|detail| detail.run.id))
-    }
-    async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
-        self.check()?;
-        let runs = self.runs.lock().unwrap();
-        let wanted = |run: &Run| query.states.is_empty() || query.states.contains(&run.state);
-        let found: Vec<Run> = runs.iter().rev().map(|detail| detail.run.clone()).filter(wanted).collect();
-        page(&found, &request)
-    }
-    async fn lineage(&self, _run: RunId) -> Stored<Vec<LineageEdge>> {
-        Ok(Vec::new())
-    }
-    async fn metrics(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<MetricRecord>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
-    }
-    async fn params(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<ParamRecord>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
-    }
-    async fn tags(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<RunTag>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
-    }
-    async fn ticks(&self, _query: TickQuery, request: PageRequest) -> Stored<Page<Tick>> {
-        page(&self.ticks.lock().unwrap(), &request)
-    }
-    async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Stored<Vec<Event>> {
-        self.check()?;
-        let events = self.events.lock().unwrap();
-        let wanted = |event: &&Event| event.seq > after && (run.is_none() || event.run_id == run);
-        Ok(events.iter().filter(wanted).take(limit as usize).cloned().collect())
-    }
-    async fn oldest_event(&self) -> Stored<u64> {
-        let oldest = self.events.lock().unwrap().first().map(|event| event.seq);
-        Ok(oldest.unwrap_or_else(|| *self.newest.borrow() + 1))
-    }
-
-    // What follows the HTTP floor never calls.
-    async fn register_revision(&self, _: NewRevision, _: Timestamp) -> Stored<()> {
-        not_here()
-    }
-    async fn revision(&self, _: Digest) -> Stored<Option<Revision>> {
-        not_here()
-    }
-    async fn set_paused(&self, _: bool, _: Timestamp) -> Stored<()> {
-        not_here()
-    }
-    async fn record(&self, _: &str, _: Vec<Observation>, _: Timestamp) -> Stored<Recorded> {
-        not_here()
-    }
-    async fn known(&self, _: &str) -> Stored<Vec<KnownPath>> {
-        not_here()
-    }
-    async fn snapshot(&self, _: SnapshotQuery, _: PageRequest) -> Stored<Page<Artifact>> {
-        not_here()
-    }
-    async fn create_run(&self, _: NewRun, _: Timestamp) -> Stored<Option<CreatedRun>> {
-        not_here()
-    }
-    async fn advance(&self, _: RunId, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
-        not_here()
-    }
-    async fn finish_attempt(&self, _: Fence, _: AttemptEnd, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
-        not_here()
-    }
-    async fn publish_intent(&self, _: Fence, _: Intent, _: Timestamp) -> Stored<()> {
-        not_here()
-    }
-    async fn published(&self, _: Fence, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
-        not_here()
-    }
-    async fn request_cancel(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
-        not_here()
-    }
-    async fn request_retry(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
-        not_here()
-    }
-    async fn take_over(&self, _: Timestamp) -> Stored<Vec<UnfinishedRun>> {
-        not_here()
-    }
-    async fn unfinished(&self, _: RunId) -> Stored<Option<UnfinishedRun>> {
-        not_here()
-    }
-    async fn outputs(&self, _: RunId, _: &str, _: &[String]) -> Stored<Vec<Artifact>> {
-        not_here()
-    }
-    async fn open_intents(&self) -> Stored<Vec<PublishedOutput>> {
-        not_here()
-    }
-    async fn record_facts(&self, _: Fence, _: Facts, _: Timestamp) -> Stored<()> {
-        not_here()
-    }
-    async fn record_tick(&self, _: Tick) -> Stored<()> {
-        not_here()
-    }
-    async fn prune_events(&self, _: u64) -> Stored<u64> {
-        not_here()
-    }
-    async fn cursor_get(&self, _: &str) -> Stored<Option<String>> {
-        not_here()
-    }
-    async fn cursor_set(&self, _: &str, _: &str, _: Timestamp) -> Stored<()> {
-        not_here()
-    }
-    async fn log_bounds(&self, _: AttemptId) -> Stored<Option<(LogPosition, Option<LogPosition>)>> {
-        not_here()
-    }
-}
+use crate::http_fake::{FakeStore, Stored};
 
 /// Notes what it is asked, and acts on the fake store.
 pub(crate) struct FakeControl {
@@ -476,17 +245,33 @@ impl Server {
         Self::with(None, ServeOptions::default())
     }
 
-    pub(crate) fn with(token: Option<&str>, mut options: ServeOptions) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    pub(crate) fn with(token: Option<&str>, options: ServeOptions) -> Self {
         let store = Arc::new(FakeStore::default());
-        let control =
-            Arc::new(FakeControl { store: store.clone(), calls: Mutex::default(), reasons: Mutex::default() });
+        let folder = tempfile::tempdir().unwrap();
+        let logs = Arc::new(LogBook::open(folder.path()).unwrap());
+        Self::build(store.clone(), store, logs, token, options)
+    }
+
+    /// Over a store and logs of the test's own.
+    pub(crate) fn over(store: Arc<dyn MetadataStore>, logs: Arc<LogBook>) -> Self {
+        Self::build(Arc::default(), store, logs, None, ServeOptions::default())
+    }
+
+    fn build(
+        fake: Arc<FakeStore>,
+        store: Arc<dyn MetadataStore>,
+        logs: Arc<LogBook>,
+        token: Option<&str>,
+        mut options: ServeOptions,
+    ) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let control = Arc::new(FakeControl { store: fake.clone(), calls: Mutex::default(), reasons: Mutex::default() });
         let resource = Arc::new(FakeResource::default());
         let pipeline = Pipeline { token: token.map(|token| Digest::of(token.as_bytes())), ..a_pipeline() };
         let view = View {
             pipeline: Arc::new(pipeline),
-            store: store.clone(),
-            logs: Arc::new(LogBook::open(tempfile::tempdir().unwrap().path()).unwrap()),
+            store,
+            logs,
             resources: Arc::new(BTreeMap::from([("raw".to_owned(), resource.clone() as Arc<dyn Resource>)])),
             components: Arc::new(BTreeMap::from([("train".to_owned(), Digest::of(b"train"))])),
             control: control.clone(),
@@ -496,7 +281,12 @@ impl Server {
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let served = Some(runtime.spawn(anacostia::http::serve(listener, view, options, stop.clone())));
-        Self { address, store, control, resource, stop, served, runtime }
+        Self { address, store: fake, control, resource, stop, served, runtime }
+    }
+
+    /// Runs work on the store.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// Waits until `serve` has returned.

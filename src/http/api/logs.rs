@@ -16,7 +16,7 @@ use super::List;
 use super::runs::find_detail;
 use crate::base::{AttemptId, Timestamp};
 use crate::http::App;
-use crate::http::problem::{Problem, Result, shown};
+use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment};
 use crate::model::{Attempt, LogLevel, LogLine, LogStream};
 use crate::store::logs::LogBook;
@@ -60,13 +60,13 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
             .ok_or_else(|| Problem::bad_parameter("cursor", "it is none that this route made for this run"))?,
         None => LogCursor::default(),
     };
-    let ended = detail.run.state.ended();
+    let (ended, attempts) = (detail.run.state.ended(), detail.attempts.len());
     let reading = Reading { logs: app.view.logs, attempts: detail.attempts, wanted, limit };
     // The log is a file.
     let (items, cursor) = tokio::task::spawn_blocking(move || reading.page(cursor))
         .await
         .map_err(|error| Problem::internal(format!("reading the log: {error}")))??;
-    let more = cursor.more || !ended;
+    let more = cursor.has_more(attempts) || !ended;
     Ok(Json(List { items, next_cursor: more.then(|| cursor.to_string()) }))
 }
 
@@ -100,8 +100,6 @@ struct LogCursor {
     begun: usize,
     /// Those among them that may have more lines, and where these begin.
     open: Vec<(usize, String)>,
-    /// Whether there is more to read at once. Not in the text.
-    more: bool,
 }
 
 impl LogCursor {
@@ -117,7 +115,12 @@ impl LogCursor {
             }
             open.push((place, inner.to_owned()));
         }
-        Some(Self { begun, open, more: false })
+        Some(Self { begun, open })
+    }
+
+    /// Whether there may be more lines, now or later.
+    fn has_more(&self, attempts: usize) -> bool {
+        self.begun < attempts || !self.open.is_empty()
     }
 }
 
@@ -140,41 +143,35 @@ impl Reading {
     fn page(&self, cursor: LogCursor) -> Result<(Vec<LineBody>, LogCursor)> {
         let mut lines = Vec::new();
         let mut after = LogCursor { begun: cursor.begun, ..LogCursor::default() };
+        let mut left = self.limit;
         let continued = cursor.open.into_iter().map(|(place, inner)| (place, Some(inner)));
         let fresh = (cursor.begun..self.attempts.len()).map(|place| (place, None));
         for (place, inner) in continued.chain(fresh) {
-            let left = self.limit.saturating_sub(u32::try_from(lines.len()).unwrap_or(u32::MAX));
             let attempt = self.attempts.get(place).filter(|attempt| self.wanted.has(attempt));
             if left == 0 && attempt.is_some() {
-                after.more = true;
-                match inner {
-                    // Begun before: stays where it is.
-                    Some(inner) => after.open.push((place, inner)),
-                    None => break,
-                }
+                // Begun before: stays where it is. The others stay unbegun.
+                let Some(inner) = inner else { break };
+                after.open.push((place, inner));
                 continue;
             }
             after.begun = after.begun.max(place + 1);
             let Some(attempt) = attempt else { continue };
             let (found, next) = self.read(attempt, inner.as_deref(), left)?;
-            let full = found.len() >= left as usize;
+            left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
             lines.extend(found);
             if let Some(next) = next {
-                after.more |= full || attempt.ended_at.is_none();
                 after.open.push((place, next));
+                if attempt.log_to.is_some() {
+                    // So much of others' lines stood between that reading has stopped: enough work for one request.
+                    left = 0;
+                }
             }
         }
         Ok((lines, after))
     }
 
     fn read(&self, attempt: &Attempt, cursor: Option<&str>, limit: u32) -> Result<(Vec<LineBody>, Option<String>)> {
-        let page =
-            self.logs.read(attempt.id, attempt.log_from, attempt.log_to, cursor, limit).map_err(
-                |error| match error {
-                    crate::store::StoreError::Invalid(why) => Problem::bad_parameter("cursor", shown(&why)),
-                    other => other.into(),
-                },
-            )?;
+        let page = self.logs.read(attempt.id, attempt.log_from, attempt.log_to, cursor, limit)?;
         let lines = page.items.into_iter().map(|line| LineBody::new(line, &attempt.action)).collect();
         Ok((lines, page.next_cursor))
     }
@@ -186,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_and_another_text_is_none() {
-        let cursor = LogCursor { begun: 3, open: vec![(0, "1:20".into()), (2, "7:0".into())], more: false };
+        let cursor = LogCursor { begun: 3, open: vec![(0, "1:20".into()), (2, "7:0".into())] };
         assert_eq!(LogCursor::parse(&cursor.to_string(), 3), Some(cursor));
         assert_eq!(LogCursor::parse("0", 0), Some(LogCursor::default()));
         for bad in ["", "x", "4", "3,3@a", "3,1@a,1@b", "3,2@a,1@b", "3,1", "-1"] {

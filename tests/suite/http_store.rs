@@ -1,0 +1,272 @@
+//! The API over the real store: what was recorded comes out as it went in, also while more comes.
+
+use std::sync::Arc;
+
+use anacostia::base::{AttemptId, Digest, RunId, Timestamp};
+use anacostia::model::{
+    Access, AccessKind, ActionState, Entry, Facts, Fence, LogLevel, LogLine, LogPosition, LogStream, Metric,
+    Observation, RunAction, RunState, Tick, TickOutcome,
+};
+use anacostia::store::{
+    AttemptEnd, Claim, Durability, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep, logs::LogBook,
+    sqlite::SqliteStore,
+};
+use serde_json::Value;
+
+use crate::http_support::Server;
+
+/// A server over a store with run 1, whose actions `left` and `right` are both at work.
+struct Scene {
+    server: Server,
+    store: Arc<SqliteStore>,
+    logs: Arc<LogBook>,
+    run: RunId,
+    left: Fence,
+    right: Fence,
+    written: u64,
+    _folder: tempfile::TempDir,
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(1_772_366_400_000_000)
+}
+
+fn action(name: &str) -> RunAction {
+    RunAction {
+        name: name.into(),
+        state: ActionState::Pending,
+        reason: None,
+        attempts: 0,
+        tries: 0,
+        crashes: 0,
+        retry_at: None,
+        skipped_rest: false,
+    }
+}
+
+fn attempt(action: &str, log_from: LogPosition) -> NewAttempt {
+    NewAttempt {
+        id: AttemptId::new(),
+        action: action.into(),
+        number: 1,
+        component_digest: Digest::of(b"component"),
+        grants: serde_json::json!({ "reads": ["raw"] }),
+        log_from,
+    }
+}
+
+impl Scene {
+    fn set() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&folder.path().join("metadata.db"), Durability::Normal, now()).unwrap();
+        let logs = Arc::new(LogBook::open(&folder.path().join("logs")).unwrap());
+        let server = Server::over(store.clone(), logs.clone());
+        let run = RunId::new();
+        let fences = server.wait(Self::begin(&store, run, logs.end()));
+        let [left, right] = fences[..] else { panic!("two attempts: {fences:?}") };
+        Self { server, store, logs, run, left, right, written: 0, _folder: folder }
+    }
+
+    async fn begin(store: &SqliteStore, run: RunId, log_from: LogPosition) -> Vec<Fence> {
+        let revision = Digest::of(b"manifest");
+        let components = vec![("left".to_owned(), Digest::of(b"component"))];
+        let new = NewRevision { digest: revision, manifest: String::new(), components };
+        store.register_revision(new, now()).await.unwrap();
+        let seen = |path: &str| Observation::Present {
+            path: path.into(),
+            digest: Digest::of(path.as_bytes()),
+            size: 5,
+            stamp: "s".into(),
+        };
+        store.record("raw", vec![seen("a.csv"), seen("b.csv")], now()).await.unwrap();
+        let tick = Tick {
+            seq: 0,
+            resource: "raw".into(),
+            time: now(),
+            outcome: TickOutcome::Fired,
+            reason: "2 new artifacts".into(),
+            run_id: None,
+        };
+        let new = NewRun {
+            id: run,
+            trigger: "raw: 2 new artifacts".into(),
+            params: serde_json::json!({ "seed": 7 }),
+            revision,
+            claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1 }],
+            actions: vec![action("left"), action("right")],
+            ticks: vec![tick],
+        };
+        store.create_run(new, now()).await.unwrap().unwrap();
+        let starts = vec![attempt("left", log_from), attempt("right", log_from)];
+        let started = store.advance(run, RunStep { starts, ..RunStep::default() }, now()).await.unwrap();
+        started.into_iter().map(|started| started.fence).collect()
+    }
+
+    fn log(&mut self, who: Fence, text: &str) {
+        self.written += 1;
+        let line = LogLine {
+            t: now(),
+            attempt: who.attempt_id,
+            n: self.written,
+            level: LogLevel::Info,
+            stream: LogStream::Log,
+            text: text.into(),
+            fields: vec![("file".into(), "a.csv".into())],
+        };
+        self.logs.append(&[line]).unwrap();
+    }
+
+    fn end(&self, who: Fence, last: bool) {
+        let artifacts = self.server.wait(self.store.run(self.run)).unwrap().unwrap().inputs;
+        let access = Access { artifact_id: artifacts[0].id, kind: AccessKind::Read, bytes: 5, calls: 1 };
+        let end = AttemptEnd {
+            state: anacostia::model::AttemptState::Succeeded,
+            error: None,
+            message: None,
+            usage: anacostia::model::Usage::default(),
+            accesses: vec![access],
+            denials: vec![],
+            tags: vec![],
+            log_to: self.logs.end(),
+        };
+        let run = last.then_some(RunChange { state: RunState::Succeeded, reason: None });
+        let step = RunStep { run, ..RunStep::default() };
+        self.server.wait(self.store.finish_attempt(who, end, step, now())).unwrap();
+    }
+
+    /// The texts of a page of the log, and the cursor after it.
+    fn page(&self, query: &str, cursor: Option<&str>) -> (Vec<String>, Option<String>) {
+        let cursor = cursor.map_or(String::new(), |cursor| format!("&cursor={cursor}"));
+        let page = self.server.get(&format!("/api/v1/runs/1/logs?{query}{cursor}")).json();
+        (texts(&page), page["next_cursor"].as_str().map(str::to_owned))
+    }
+
+    /// All texts from a cursor on, until there is nothing new.
+    fn rest(&self, query: &str, mut cursor: Option<String>) -> (Vec<String>, Option<String>) {
+        let mut all = Vec::new();
+        loop {
+            let (texts, next) = self.page(query, cursor.as_deref());
+            let nothing = texts.is_empty();
+            all.extend(texts);
+            if next.is_none() || nothing {
+                return (all, next);
+            }
+            cursor = next;
+        }
+    }
+}
+
+fn texts(page: &Value) -> Vec<String> {
+    page["items"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The texts of one attempt, in the order in which they came.
+fn of(texts: &[String], who: &str) -> Vec<String> {
+    texts.iter().filter(|text| text.starts_with(who)).cloned().collect()
+}
+
+#[test]
+fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() {
+    let mut scene = Scene::set();
+    let (left, right) = (scene.left, scene.right);
+    for number in 0..10 {
+        scene.log(left, &format!("left {number}"));
+        scene.log(right, &format!("right {number}"));
+    }
+    let (mut all, cursor) = scene.rest("limit=3", None);
+    assert_eq!(all.len(), 20);
+    // More from both, one ends, then more from the other.
+    for number in 10..15 {
+        scene.log(right, &format!("right {number}"));
+        scene.log(left, &format!("left {number}"));
+    }
+    scene.end(left, false);
+    let (more, cursor) = scene.rest("limit=3", cursor);
+    all.extend(more);
+    scene.log(right, "right 15");
+    scene.end(right, true);
+    let (more, cursor) = scene.rest("limit=3", cursor);
+    all.extend(more);
+    assert_eq!(cursor, None, "the run has ended, and all was read");
+    let wanted = |who: &str, count| (0..count).map(|number| format!("{who} {number}")).collect::<Vec<_>>();
+    assert_eq!((of(&all, "left"), of(&all, "right")), (wanted("left", 15), wanted("right", 16)));
+    assert_eq!(all.len(), 31);
+    // From the beginning it is the same; each line says whose it is.
+    let page = scene.server.get("/api/v1/runs/1/logs?limit=1000").json();
+    assert_eq!((texts(&page).len(), &page["next_cursor"]), (31, &Value::Null));
+    assert_eq!((&page["items"][0]["action"], &page["items"][0]["fields"]["file"]), (&"left".into(), &"a.csv".into()));
+}
+
+#[test]
+fn the_log_of_one_action_or_attempt_is_found_alone() {
+    let mut scene = Scene::set();
+    let (left, right) = (scene.left, scene.right);
+    scene.log(left, "left 0");
+    scene.log(right, "right 0");
+    scene.end(left, false);
+    // The action may be tried again, as long as the run goes on.
+    assert!(matches!(scene.page("action=left", None), (lines, Some(_)) if lines == ["left 0"]));
+    scene.end(right, true);
+    assert_eq!(scene.page("action=right", None), (vec!["right 0".to_owned()], None));
+    assert_eq!(scene.page(&format!("attempt={}", left.attempt_id), None), (vec!["left 0".to_owned()], None));
+    let none = AttemptId::new();
+    scene.server.get(&format!("/api/v1/runs/1/logs?attempt={none}")).problem(404, "not-found");
+    scene.server.get("/api/v1/runs/1/logs?attempt=x").problem(400, "bad-parameter");
+    scene.server.get("/api/v1/runs/1/logs?cursor=9,1@2").problem(400, "bad-parameter");
+    scene.server.get("/api/v1/runs/1/logs?cursor=2,0@x").problem(400, "bad-request");
+}
+
+#[test]
+fn what_a_run_took_read_and_recorded_is_told() {
+    let scene = Scene::set();
+    let metric = Metric { name: "loss".into(), value: 0.25, step: Some(1) };
+    let entry = |name: &str| Entry { name: name.into(), value: "x".into() };
+    let facts = Facts { metrics: vec![metric], params: vec![entry("seed")], tags: vec![entry("stage")] };
+    scene.server.wait(scene.store.record_facts(scene.left, facts, now())).unwrap();
+    scene.end(scene.left, false);
+    scene.end(scene.right, true);
+    let get = |path: &str| scene.server.get(path).json();
+    let run = get("/api/v1/runs/1");
+    assert_eq!((&run["state"], &run["inputs_count"]), (&"succeeded".into(), &2.into()));
+    assert_eq!(run["actions"][1]["attempts"][0]["id"], scene.right.attempt_id.to_string());
+    let old = get(&format!("/api/v1/artifacts?run={}&state=old&limit=1", scene.run));
+    assert_eq!((&old["items"][0]["run_id"], old["next_cursor"].is_null()), (&run["id"], false));
+    let lineage = get("/api/v1/runs/1/lineage");
+    assert_eq!(lineage["items"].as_array().unwrap().len(), 2);
+    let edge = &lineage["items"][0];
+    assert_eq!(
+        (&edge["kind"], &edge["bytes"], &edge["artifact"]["resource"]),
+        (&"read".into(), &5.into(), &"raw".into())
+    );
+    let first = get("/api/v1/runs/1/lineage?limit=1");
+    let cursor = first["next_cursor"].as_str().unwrap();
+    assert_eq!(get(&format!("/api/v1/runs/1/lineage?cursor={cursor}"))["items"][0], lineage["items"][1]);
+    assert_eq!(get("/api/v1/metrics?name=loss&run=1")["items"][0]["value"], 0.25);
+    assert_eq!(get("/api/v1/metrics?name=other")["items"], serde_json::json!([]));
+    assert_eq!(get("/api/v1/params?run=1")["items"][0]["name"], "seed");
+    assert_eq!(get("/api/v1/tags?run=1")["items"][0]["name"], "stage");
+    let tick = &get("/api/v1/triggers?resource=raw")["items"][0];
+    assert_eq!(
+        (&tick["outcome"], &tick["reason"], &tick["run_id"]),
+        (&"fired".into(), &"2 new artifacts".into(), &run["id"])
+    );
+    scene.server.get("/api/v1/metrics?run=2").problem(404, "not-found");
+}
+
+#[test]
+fn the_events_of_a_run_are_paged_and_end_with_it() {
+    let scene = Scene::set();
+    let first = scene.server.get("/api/v1/runs/1/events?limit=2").json();
+    assert_eq!(first["items"][0]["type"], "run_created");
+    let cursor = first["next_cursor"].as_str().unwrap().to_owned();
+    // Nothing is left, but the run goes on.
+    let rest = scene.server.get(&format!("/api/v1/runs/1/events?cursor={cursor}")).json();
+    let cursor = rest["next_cursor"].as_str().unwrap().to_owned();
+    scene.end(scene.left, false);
+    scene.end(scene.right, true);
+    let last = scene.server.get(&format!("/api/v1/runs/1/events?cursor={cursor}")).json();
+    assert!(last["next_cursor"].is_null());
+    let all = [&first, &rest, &last].map(|page| page["items"].as_array().unwrap().clone()).concat();
+    let whole = scene.server.get("/api/v1/runs/1/events?limit=1000").json();
+    assert_eq!(whole["items"], Value::Array(all));
+}
