@@ -36,7 +36,7 @@ pub use bindings::anacostia::pipeline::resources;
 pub use bindings::anacostia::pipeline::run_context;
 pub use bindings::anacostia::pipeline::types::{Artifact, Error};
 pub use bindings::exports::anacostia::pipeline::action::Outcome;
-pub use data::{CHUNK_BYTES, Chunks, chunks, copy};
+pub use data::{CHUNK_BYTES, Chunks, chunks, copy, list_all, read_all, write_all};
 
 #[doc(hidden)]
 pub mod generated {
