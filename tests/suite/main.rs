@@ -9,6 +9,7 @@
     reason = "a test that meets what it does not expect ends there, loudly"
 )]
 
+mod alert;
 mod cli;
 mod crash;
 mod house;
@@ -21,6 +22,7 @@ mod http_page;
 mod http_store;
 mod http_support;
 mod manifest;
+mod penguins;
 mod restart;
 mod runs;
 mod sandbox;
