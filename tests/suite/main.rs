@@ -20,6 +20,7 @@ mod http_guard;
 mod http_page;
 mod http_store;
 mod http_support;
+mod limits;
 mod manifest;
 mod restart;
 mod runs;

@@ -143,6 +143,11 @@ impl TestApp {
         kill_process(pid, signal).unwrap();
     }
 
+    /// The host's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.host.as_ref().expect("a host").child.id()
+    }
+
     /// Waits until the host has ended by itself: after a signal, or at a fault point.
     #[track_caller]
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
