@@ -25,14 +25,12 @@ pub(super) const SEQ_COLUMN: usize = 14;
 
 /// Reads the columns of `artifact_columns!`.
 pub(super) fn artifact(row: &Row<'_>) -> rusqlite::Result<Artifact> {
-    let tags = match row.get_ref(13)?.as_str()? {
+    // Most have none.
+    let mut tags: Vec<String> = match row.get_ref(13)?.as_str()? {
         "[]" => Vec::new(),
-        _ => {
-            let Json(mut tags) = row.get::<_, Json<Vec<String>>>(13)?;
-            tags.sort();
-            tags
-        }
+        text => Json::parse(text)?.0,
     };
+    tags.sort();
     Ok(Artifact {
         id: row.get(0)?,
         resource: row.get(1)?,

@@ -101,8 +101,9 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
 
 /// The number of the oldest event that is kept.
 pub(super) fn oldest(db: &Connection) -> Work<u64> {
-    let kept =
-        prepare(db, "SELECT seq FROM events ORDER BY seq LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
+    let kept = prepare(db, "SELECT seq FROM events WHERE seq > 0 ORDER BY seq LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
     match kept {
         Some(seq) => Ok(seq),
         None => Ok(prepare(db, "SELECT event + 1 FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?),
