@@ -106,6 +106,7 @@ pub(super) fn oldest(db: &Connection) -> Work<u64> {
         .optional()?;
     match kept {
         Some(seq) => Ok(seq),
+        // Whoever drops all of them notes how far they were.
         None => Ok(prepare(db, "SELECT event + 1 FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?),
     }
 }
@@ -117,6 +118,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, keep: u64) -> Work<u64> {
     if end < first {
         return Ok(0);
     }
+    execute(tx.db, "UPDATE meta SET event = ?1 WHERE one = 1", [tx.at.event])?;
     Ok(execute(tx.db, "DELETE FROM events WHERE seq <= ?1", [end])? as u64)
 }
 
