@@ -237,10 +237,8 @@ pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
     numbers.sort_unstable();
     let mut found = Vec::with_capacity(numbers.len());
     for number in numbers {
-        let mut statement = prepare(
-            tx.db,
-            "SELECT seq FROM attempts INDEXED BY attempts_unfinished WHERE run = ?1 AND ended_at IS NULL",
-        )?;
+        let mut statement =
+            prepare(tx.db, "SELECT seq FROM attempts INDEXED BY attempts_run WHERE run = ?1 AND ended_at IS NULL")?;
         let attempts = statement.query_map([number], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
         for seq in attempts {
             tx.at.token += 1;
