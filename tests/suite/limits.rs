@@ -10,6 +10,13 @@ use crate::support::app::TestApp;
 
 /// What is hostile: a name, the params of the guest, its limits, and the code and words with which the host ends it.
 const HOSTILE: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "floods",
+        r#"steps = [{ do = "write", to = "out", path = "10-gib.bin", bytes = 10737418240 }]"#,
+        r#"output = "2MiB""#,
+        "output_limit",
+        "2 MiB",
+    ),
     ("spins", r#"mode = "spin""#, r#"cpu = "300ms""#, "cpu_limit", "300ms"),
     ("spins_in_host_calls", r#"mode = "spin_in_host""#, r#"cpu = "300ms""#, "cpu_limit", "300ms"),
     ("sleeps", r#"mode = "sleep_forever""#, r#"wall = "500ms""#, "wall_limit", "500ms"),
@@ -17,7 +24,7 @@ const HOSTILE: &[(&str, &str, &str, &str, &str)] = &[
     ("traps", r#"mode = "trap""#, "", "trap", "unreachable"),
     ("panics", r#"mode = "panic""#, "", "trap", "unreachable"),
     ("recurses", r#"mode = "recurse""#, "", "stack_overflow", "stack"),
-    ("writes", r#"mode = "write_stubbornly", to = "out""#, r#"output = "2MiB", cpu = "2s""#, "output_limit", "2 MiB"),
+    ("writes", r#"mode = "write_stubbornly", to = "out""#, r#"output = "2MiB", cpu = "2s""#, "cpu_limit", "2s"),
     ("logs", r#"mode = "log""#, r#"log = "1MiB""#, "log_limit", "1 MiB"),
 ];
 
@@ -53,10 +60,11 @@ params = { mode = "paths", from = "raw", to = "out", known = "a.csv" }
 "#,
     );
     for (name, params, limits, _, _) in HOSTILE {
+        let guest = if params.starts_with("mode") { "hostile" } else { "worker" };
         text.push_str(&format!(
             r#"
 [actions.{name}]
-component = "hostile.wasm"
+component = "{guest}.wasm"
 after = ["raw"]
 reads = ["raw"]
 writes = ["out"]
@@ -105,6 +113,8 @@ fn check(app: &TestApp) {
         );
         let message = attempt["error"]["message"].as_str().unwrap();
         assert!(message.contains(words), "{name}: {message}");
+        // Whatever it does with the refusals, no more than its limit was ever written.
+        assert!(attempt["usage"]["bytes_written"].as_u64().unwrap() <= 2 << 20, "{name}: {attempt:#}");
     }
     for name in ["honest", "escapes"] {
         assert_eq!(action(&run, name)["state"], "succeeded", "{name}: {:#}", action(&run, name));
