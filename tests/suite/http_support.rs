@@ -89,6 +89,7 @@ fn changed(path: &str) -> ResourceError {
 }
 
 #[async_trait]
+#[expect(clippy::unnecessary_literal_bound, reason = "the trait's signature")]
 impl Resource for FakeResource {
     fn name(&self) -> &str {
         "raw"
@@ -188,7 +189,7 @@ fn a_pipeline() -> Pipeline {
             include: vec![],
             exclude: vec![],
             settle: Duration::from_secs(2),
-            rescan: Duration::from_secs(60),
+            rescan: Duration::from_mins(1),
         }),
         watch,
         trigger: Trigger::default(),

@@ -6,7 +6,10 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that meets what it does not expect ends there, loudly"
+    clippy::assigning_clones,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "a test that meets what it does not expect ends there, loudly, and is read more often than it runs"
 )]
 
 mod cli;
