@@ -1,1 +1,3 @@
-fn main() {}
+//! The integration tests, one binary: every further one would link wasmtime again.
+
+mod folder;

@@ -48,9 +48,7 @@ use self::observer::Observer;
 use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::FolderSpec;
 use crate::model::{KnownPath, StagedFile};
-use crate::resource::{
-    Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
-};
+use crate::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Result, Writer};
 
 /// The fault points inside the folder's steps; see [`crate::base::fault`].
 pub const FAULT_POINTS: &[&str] = &[

@@ -56,9 +56,9 @@ impl Scan<'_> {
         }
         // What lies in a folder that can not be read is neither there nor gone.
         let hidden = |path: &[u8]| {
-            unreadable.iter().any(|folder| {
-                path.strip_prefix(folder.as_bytes()).is_some_and(|rest| rest.starts_with(b"/"))
-            })
+            unreadable
+                .iter()
+                .any(|folder| path.strip_prefix(folder.as_bytes()).is_some_and(|rest| rest.starts_with(b"/")))
         };
         let start_text = start.to_str().unwrap_or_default();
         let gone = self.index.unseen_files(start_text).filter(|path| !hidden(path.as_bytes()));

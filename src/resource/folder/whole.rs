@@ -68,13 +68,7 @@ impl Settled {
 }
 
 /// Looks at the file at `path`. Blocks for as long as hashing takes, or until `stop`; a piece is as large as `buffer`.
-pub(super) fn look(
-    root: &Root,
-    path: &OsStr,
-    settled: Settled,
-    buffer: &mut [u8],
-    stop: &CancellationToken,
-) -> Sight {
+pub(super) fn look(root: &Root, path: &OsStr, settled: Settled, buffer: &mut [u8], stop: &CancellationToken) -> Sight {
     let file = match root.open_file(path) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Sight::Gone,
