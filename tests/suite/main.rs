@@ -14,6 +14,7 @@
 
 mod cli;
 mod crash;
+mod folder;
 mod house;
 mod http;
 mod http_content;

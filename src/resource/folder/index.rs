@@ -108,12 +108,11 @@ pub(super) struct Index {
 impl Index {
     /// From what the store knows. A stamp that is not ours counts as none: the file is looked at again.
     pub(super) fn new(known: Vec<KnownPath>) -> Self {
-        let mut index = Self::default();
         // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
-        index.files = known.iter().filter_map(|known| known_file(known)).collect();
+        let files = known.iter().filter_map(known_file).collect();
         let odd = known.into_iter().filter(|known| known.state == ArtifactState::Ignored);
-        index.odd = odd.map(|known| (known.path.into(), OddEntry { stamp: known.stamp.into(), seen: 0 })).collect();
-        index
+        let odd = odd.map(|known| (known.path.into(), OddEntry { stamp: known.stamp.into(), seen: 0 })).collect();
+        Self { files, odd, scan: 0 }
     }
 
     pub(super) fn file(&self, path: &str) -> Option<&Entry> {
