@@ -230,7 +230,6 @@ impl Index {
 }
 
 /// Multiplication by an odd number spreads inodes that follow one another.
-#[expect(clippy::cast_possible_truncation, reason = "the upper half is what is wanted")]
 fn hash((dev, ino): (u32, u64)) -> u32 {
     ((ino ^ u64::from(dev).rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
