@@ -17,7 +17,7 @@ use super::tree::Root;
 use super::watches::Watches;
 use crate::manifest::FolderSpec;
 use crate::model::Observation;
-use crate::resource::{ObservationSink, Status};
+use crate::resource::{Content, ObservationSink, Resource as _, Status};
 
 #[derive(Debug, Default)]
 struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>);
@@ -36,21 +36,23 @@ impl ObservationSink for Sink {
 
 impl Sink {
     async fn until(&self, what: &str, holds: impl Fn(&[Observation], &[Status]) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
-            let seen = self.0.lock().unwrap();
-            if holds(&seen.0, &seen.1) {
-                return;
-            }
-            assert!(Instant::now() < deadline, "waited in vain until {what}: {} seen, {:?}", seen.0.len(), seen.1);
-            drop(seen);
+            let state = {
+                let seen = self.0.lock().unwrap();
+                if holds(&seen.0, &seen.1) {
+                    return;
+                }
+                format!("{} seen, {:?}", seen.0.len(), seen.1)
+            };
+            assert!(Instant::now() < deadline, "waited in vain until {what}: {state}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 }
 
 fn spec(path: &std::path::Path) -> FolderSpec {
-    let (settle, rescan) = (Duration::from_secs(2), Duration::from_secs(3600));
+    let (settle, rescan) = (Duration::from_secs(2), Duration::from_hours(1));
     FolderSpec { path: path.to_owned(), include: Vec::new(), exclude: Vec::new(), settle, rescan }
 }
 
@@ -145,7 +147,7 @@ async fn measure_latency_burst_and_memory() {
     let resource = Arc::new(super::Folder::new("raw", &spec, false).unwrap());
     let (watch, stopped) = (Arc::clone(&sink), stop.clone());
     let start = Instant::now();
-    let task = tokio::spawn(crate::resource::Resource::watch(resource, Vec::new(), watch, stopped));
+    let task = tokio::spawn(resource.watch(Vec::new(), watch, stopped));
     sink.until("it is watched", |_, statuses| statuses.last() == Some(&Status::Watching)).await;
     println!("10,000 files found at the start: {:?}", start.elapsed());
     let path = folder.path().to_owned();
@@ -185,4 +187,21 @@ async fn measure_latency_burst_and_memory() {
     println!("burst of 10,000: written in {:?}, all seen after {:?}", writer.join().unwrap(), start.elapsed());
     stop.cancel();
     task.await.unwrap().unwrap();
+    measure_reading(&spec).await;
+}
+
+async fn measure_reading(spec: &FolderSpec) {
+    let folder = super::Folder::new("raw", spec, false).unwrap();
+    let bytes = vec![7; 256 << 20];
+    std::fs::write(spec.path.join("large"), &bytes).unwrap();
+    let (size, digest) = (bytes.len() as u64, crate::base::Digest::of(&bytes));
+    let content = Content { path: "large".to_owned(), size, digest, stamp: String::new() };
+    let start = Instant::now();
+    let mut reader = folder.open(&content).await.unwrap();
+    println!("256 MiB verified: {:?}", start.elapsed());
+    let start = Instant::now();
+    for chunk in 0..256 {
+        assert_eq!(reader.read(chunk << 20, 1 << 20).await.unwrap().len(), 1 << 20);
+    }
+    println!("256 MiB read: {:?}", start.elapsed());
 }

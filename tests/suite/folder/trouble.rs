@@ -1,5 +1,6 @@
 //! The folder itself goes, may not be read, or is full.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -129,7 +130,7 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
         watched.gone("sub").await;
         watched.put("sub/d", b"d").await;
 
-        let outside = tempfile::tempdir_in(watched.path.parent().unwrap()).unwrap();
+        let outside = watched.beside();
         std::fs::write(outside.path().join("closed"), b"closed").unwrap();
         set_mode(&outside.path().join("closed"), 0);
         std::fs::rename(outside.path().join("closed"), watched.path.join("closed")).unwrap();
@@ -163,7 +164,6 @@ fn leases_refused() {
     let writer = std::thread::spawn(move || {
         is_ready.recv().unwrap();
         // Root's: nobody can read it, and can have no lease on it.
-        use std::io::Write as _;
         let mut file = std::fs::File::create(of_root.join("a")).unwrap();
         for _ in 0..10 {
             file.write_all(b"piece ").unwrap();
@@ -205,7 +205,7 @@ fn disk_full() {
         let attempt = AttemptId::new();
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "large", false).await.unwrap();
         let error = loop {
-            if let Err(error) = writer.write(&[1; 64 << 10]).await {
+            if let Err(error) = writer.write(&vec![1; 64 << 10]).await {
                 break error;
             }
         };
@@ -215,7 +215,7 @@ fn disk_full() {
         assert!(writer.finish().await.is_err(), "or be finished");
         // All of its room is there again.
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();
-        writer.write(&[2; 900 << 10]).await.unwrap();
+        writer.write(&vec![2; 900 << 10]).await.unwrap();
         let staged = writer.finish().await.unwrap();
         watched.folder.publish(attempt, &staged).await.unwrap();
         assert_eq!(std::fs::metadata(watched.path.join("small")).unwrap().len(), 900 << 10);
