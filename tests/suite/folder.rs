@@ -16,10 +16,16 @@ mod recorder;
 mod trouble;
 mod watching;
 
-/// Runs the ignored test `name` of this binary in a process of its own, begun by `wrapper` (a command and its arguments).
+/// What the test `name` does in a process of its own has this in its environment.
+const CHILD: &str = "ANACOSTIA_TEST_CHILD";
+
+/// Runs the test `name`, which calls this, once more in a process that `wrapper` (a command and its arguments) begins. `true` there: the test goes on.
 ///
 /// Some systems do not let ordinary users have namespaces. There the test says so and is not run, unless `CI` is set, or for root.
-fn in_child(wrapper: &[&str], name: &str) {
+fn in_child(wrapper: &[&str], name: &str) -> bool {
+    if std::env::var(CHILD).is_ok_and(|child| child == name) {
+        return true;
+    }
     let (program, arguments) = wrapper.split_first().unwrap();
     let begin = || {
         let mut command = std::process::Command::new(program);
@@ -30,17 +36,18 @@ fn in_child(wrapper: &[&str], name: &str) {
         let must = rustix::process::geteuid().is_root() || std::env::var_os("CI").is_some();
         assert!(!must, "`{}` does not work here, and {name} needs it", wrapper.join(" "));
         eprintln!("NOT RUN: {name} needs `{}`, which this user may not use here", wrapper.join(" "));
-        return;
+        return false;
     }
     let exe = std::env::current_exe().unwrap();
-    let test = [name, "--exact", "--ignored", "--nocapture", "--test-threads=1"];
-    let output = begin().arg(exe).args(test).output().unwrap();
+    let test = [name, "--exact", "--nocapture", "--test-threads=1"];
+    let output = begin().arg(exe).args(test).env(CHILD, name).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && text.contains("1 passed"),
         "{name} under {wrapper:?}: {}\n{text}",
         output.status
     );
+    false
 }
 
 /// The arguments of `unshare` for a mount namespace of one's own.

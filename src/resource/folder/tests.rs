@@ -17,7 +17,7 @@ use super::tree::Root;
 use super::watches::Watches;
 use crate::manifest::FolderSpec;
 use crate::model::Observation;
-use crate::resource::{Content, ObservationSink, Resource as _, Status};
+use crate::resource::{ObservationSink, Status};
 
 #[derive(Debug, Default)]
 struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>);
@@ -132,76 +132,4 @@ fn what_is_temporary_excluded_or_linked_is_not_even_watched() {
     assert_eq!(todo.iter().collect::<Vec<_>>(), ["link"]);
     watches.forget(OsStr::new("a"));
     assert_eq!(watches.folders().collect::<Vec<_>>(), [""]);
-}
-
-/// Not a test of anything: prints how long it takes from a closed file to the sink.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement: run it alone, in release"]
-async fn measure_latency_burst_and_memory() {
-    let folder = tempfile::tempdir().unwrap();
-    let spec = spec(folder.path());
-    for file in 0..10_000 {
-        std::fs::write(folder.path().join(format!("known-{file}")), file.to_string()).unwrap();
-    }
-    let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
-    let resource = Arc::new(super::Folder::new("raw", &spec, false).unwrap());
-    let (watch, stopped) = (Arc::clone(&sink), stop.clone());
-    let start = Instant::now();
-    let task = tokio::spawn(resource.watch(Vec::new(), watch, stopped));
-    sink.until("it is watched", |_, statuses| statuses.last() == Some(&Status::Watching)).await;
-    println!("10,000 files found at the start: {:?}", start.elapsed());
-    let path = folder.path().to_owned();
-    let times = Arc::clone(&sink);
-    let mut spans = std::thread::spawn(move || {
-        (0..500)
-            .map(|file| {
-                std::thread::sleep(Duration::from_millis(2));
-                let before = times.0.lock().unwrap().0.len();
-                std::fs::write(path.join(format!("new-{file}")), b"content").unwrap();
-                let closed = Instant::now();
-                while times.0.lock().unwrap().0.len() == before {
-                    std::hint::spin_loop();
-                }
-                closed.elapsed()
-            })
-            .collect::<Vec<_>>()
-    })
-    .join()
-    .unwrap();
-    spans.sort();
-    println!("closed to sink: p50 {:?}, p95 {:?}, max {:?}", spans[250], spans[475], spans[499]);
-    let start = Instant::now();
-    let path = folder.path().to_owned();
-    let writer = std::thread::spawn(move || {
-        for file in 0..10_000 {
-            std::fs::write(path.join(format!("burst-{file}")), b"content").unwrap();
-        }
-        start.elapsed()
-    });
-    let present = |seen: &[Observation]| {
-        seen.iter()
-            .filter(|seen| matches!(seen, Observation::Present { path, .. } if path.starts_with("burst")))
-            .count()
-    };
-    sink.until("the burst is seen", |seen, _| seen.len() >= 20_500 && present(seen) >= 10_000).await;
-    println!("burst of 10,000: written in {:?}, all seen after {:?}", writer.join().unwrap(), start.elapsed());
-    stop.cancel();
-    task.await.unwrap().unwrap();
-    measure_reading(&spec).await;
-}
-
-async fn measure_reading(spec: &FolderSpec) {
-    let folder = super::Folder::new("raw", spec, false).unwrap();
-    let bytes = vec![7; 256 << 20];
-    std::fs::write(spec.path.join("large"), &bytes).unwrap();
-    let (size, digest) = (bytes.len() as u64, crate::base::Digest::of(&bytes));
-    let content = Content { path: "large".to_owned(), size, digest, stamp: String::new() };
-    let start = Instant::now();
-    let mut reader = folder.open(&content).await.unwrap();
-    println!("256 MiB verified: {:?}", start.elapsed());
-    let start = Instant::now();
-    for chunk in 0..256 {
-        assert_eq!(reader.read(chunk << 20, 1 << 20).await.unwrap().len(), 1 << 20);
-    }
-    println!("256 MiB read: {:?}", start.elapsed());
 }
