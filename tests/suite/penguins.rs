@@ -114,6 +114,11 @@ fn figure(app: &TestApp, name: &str, run: usize) -> f64 {
     values[0]
 }
 
+/// Whether two figures are the same. On its way through JSON, the last digit may be rounded.
+fn same(one: f64, other: f64) -> bool {
+    (one - other).abs() < 1e-12
+}
+
 #[test]
 fn all_days_one_after_the_other_lead_to_promotions_skips_and_a_good_model() {
     let app = start();
@@ -168,12 +173,11 @@ fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_se
     let clean: f64 = metric(app, "rows_clean", "").iter().sum();
     let rejected: f64 = metric(app, "rows_rejected", "").iter().sum();
     assert_eq!((clean, rejected), (342.0, 2.0), "two of the 344 penguins were not measured");
-    assert_eq!(figure(app, "training_rows", last) + rows, clean);
+    assert!(same(figure(app, "training_rows", last) + rows, clean));
 
     let species = ["adelie", "chinstrap", "gentoo"];
     let taken = |actual: &str, predicted: &str| figure(app, &format!("confusion_{actual}_as_{predicted}"), last);
     let right: f64 = species.iter().map(|species| taken(species, species)).sum();
-    let same = |a: f64, b: f64| (a - b).abs() < 1e-12; // JSON may round the last digit
     assert!(same(right / rows, figure(app, "holdout_accuracy", last)));
     for name in species {
         let actual: f64 = species.iter().map(|predicted| taken(name, predicted)).sum();
@@ -263,7 +267,7 @@ fn bad_rows_are_rejected_each_with_its_reason_and_a_file_of_something_else_is_a_
         "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g\nGentoo,46.1,13.2,211.0,4500.0\n"
     );
     for (reason, count) in [("duplicate", 1.0), ("missing", 1.0), ("out_of_range", 2.0), ("malformed", 1.0)] {
-        assert_eq!(figure(&app, &format!("rejected_{reason}"), 1), count, "{reason}");
+        assert!(same(figure(&app, &format!("rejected_{reason}"), 1), count), "{reason}");
     }
     assert_eq!((figure(&app, "rows_clean", 1), figure(&app, "rows_rejected", 1)), (1.0, 7.0));
 
