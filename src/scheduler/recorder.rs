@@ -82,9 +82,12 @@ impl ObservationSink for Recorder {
 
     fn status(&self, status: Status) {
         match &status {
-            Status::Watching => tracing::debug!(resource = %self.resource, "watching"),
-            Status::Scanning(why) => tracing::warn!(resource = %self.resource, "changes are found by scanning: {why}"),
-            Status::Unreachable(why) => tracing::warn!(resource = %self.resource, "can not be reached: {why}"),
+            Status::Watching if self.statuses.known().contains_key(&self.resource) => {
+                tracing::warn!("{} is watched again", self.resource);
+            }
+            Status::Watching => {}
+            Status::Scanning(why) => tracing::warn!("changes in {} are found by scanning: {why}", self.resource),
+            Status::Unreachable(why) => tracing::warn!("{} can not be reached: {why}", self.resource),
         }
         self.statuses.set(&self.resource, status);
     }

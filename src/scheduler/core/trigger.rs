@@ -12,8 +12,10 @@ use crate::store::Claim;
 pub struct Situation<'a> {
     /// What waits in each watched resource.
     pub pending: &'a BTreeMap<String, Pending>,
-    /// How many runs are at work, or wait for a slot of their own.
+    /// How many runs are at work.
     pub runs: usize,
+    /// How many runs wait to be worked on: started by hand, retried, or left by the last host.
+    pub queued: usize,
     /// Whether the pipeline is paused.
     pub paused: bool,
     /// Whether what is there is all that will come (`run --once`): then nothing waits for quiet.
@@ -66,8 +68,9 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
     };
     let hold = if situation.paused {
         Some("the pipeline is paused".to_owned())
-    } else if situation.runs >= pipeline.max_concurrent_runs as usize {
-        Some(format!("{} of {} runs at work", situation.runs, pipeline.max_concurrent_runs))
+    } else if situation.runs + situation.queued >= pipeline.max_concurrent_runs as usize {
+        let queued = if situation.queued == 0 { String::new() } else { format!(", {} waiting", situation.queued) };
+        Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
     } else {
         None
     };
@@ -166,7 +169,8 @@ mod tests {
     }
 
     fn seen(trigger: &Trigger, pending: Pending, now: i64) -> (bool, String, Option<Timestamp>) {
-        let situation = Situation { pending: &BTreeMap::new(), runs: 0, paused: false, draining: false, now: at(now) };
+        let situation =
+            Situation { pending: &BTreeMap::new(), runs: 0, queued: 0, paused: false, draining: false, now: at(now) };
         let look = look(trigger, pending, situation);
         (look.ready, look.reason, look.until)
     }
