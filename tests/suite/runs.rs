@@ -292,6 +292,23 @@ fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
 }
 
 #[test]
+fn once_waits_for_what_takes_long_to_be_hashed() {
+    let app =
+        TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
+    app.drop_file("raw/large.csv", &vec![b'1'; 32 << 20]);
+    app.drop_file("raw/empty.csv", b"");
+    let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let runs = app.cli_json(&["runs", "list", "PATH", "--json"]);
+    let runs = runs["items"].as_array().unwrap();
+    let inputs = runs.iter().map(|run| {
+        let run = app.cli_json(&["runs", "show", &run["number"].to_string(), "PATH", "--json"]);
+        run["inputs"].as_array().unwrap().len()
+    });
+    assert_eq!(inputs.sum::<usize>(), 2, "{runs:#?}");
+}
+
+#[test]
 fn once_drains_what_is_there_and_tells_by_its_exit_code() {
     let app =
         TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
