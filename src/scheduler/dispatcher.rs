@@ -110,7 +110,7 @@ impl Dispatcher {
                 Some(message) = self.messages.recv() => self.take(message, &mut work).await?,
                 Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
                 () = sleep_until(until, self.shared.clock.now()) => {}
-                () = self.statuses.changed(), if self.draining && !reconciled => {}
+                () = self.statuses.changed() => {}
                 _ = phase.changed() => {}
             }
         }
@@ -209,8 +209,10 @@ impl Dispatcher {
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
         loop {
+            let unseen = self.statuses.unseen();
             let situation = Situation {
                 pending: &self.pending,
+                unseen: &unseen,
                 runs: work.runs.len() + self.waiting.len(),
                 paused: self.paused,
                 draining: self.draining,
