@@ -106,10 +106,13 @@ impl ComponentShelf {
         let bytes = std::fs::read(file)?;
         let digest = Digest::of(&bytes);
         let place = self.place(digest);
-        if !place.exists() {
+        // A power cut can leave a file of that name without what was written to it.
+        if !std::fs::metadata(&place).is_ok_and(|kept| kept.len() == bytes.len() as u64) {
             std::fs::create_dir_all(&self.0)?;
             let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
-            std::fs::write(&half, &bytes)?;
+            let mut written = std::fs::File::create(&half)?;
+            std::io::Write::write_all(&mut written, &bytes)?;
+            written.sync_all()?;
             std::fs::rename(&half, &place)?;
         }
         Ok(digest)
