@@ -21,6 +21,9 @@ use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
 /// Most messages that wait for the dispatcher; senders wait beyond that.
 pub(super) const MESSAGES: usize = 1_024;
 
+/// Most runs that wait for a slot: beyond it none is started by hand.
+const MAX_WAITING: usize = 10_000;
+
 /// What the dispatcher is told.
 pub(super) enum Message {
     /// What waits in a resource changed.
@@ -118,7 +121,7 @@ impl Dispatcher {
                 Some(message) = self.messages.recv() => self.take(message, &mut work).await?,
                 Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
                 () = sleep_until(until, self.shared.clock.now()) => {}
-                () = self.statuses.changed(), if self.draining && !reconciled => {}
+                () = self.statuses.changed() => {}
                 _ = phase.changed() => {}
             }
         }
@@ -220,8 +223,10 @@ impl Dispatcher {
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
         let mut fresh = false;
         loop {
+            let unseen = self.statuses.unseen();
             let situation = Situation {
                 pending: &self.pending,
+                unseen: &unseen,
                 runs: work.runs.len(),
                 queued: self.waiting.len(),
                 paused: self.paused,
@@ -298,6 +303,11 @@ impl Dispatcher {
             } else {
                 Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
             };
+        }
+        if self.waiting.len() >= MAX_WAITING {
+            return Err(StoreError::Conflict(format!(
+                "{MAX_WAITING} runs wait for a slot; ask again when some have ended"
+            )));
         }
         let watched = self.library.current().pipeline.resources.iter().filter(|resource| resource.watch);
         let claims: Vec<Claim> = watched

@@ -126,7 +126,7 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
     /// Takes up a run that has failed or was cancelled: its failed, skipped and cancelled actions become `pending` with their tries and crashes at zero, and
-    /// the run `running`; its claims become `current` again. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or
+    /// the run `running`; its claims become `current` again. What was skipped because nothing had triggered it stays so. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or
     /// has succeeded.
     async fn request_retry(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
