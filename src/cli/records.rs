@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::load::{PathArg, load_unbuilt};
-use super::open;
+use super::{open, show};
 use crate::base::RunId;
 use crate::manifest::Pipeline;
 use crate::model::RunDetail;
@@ -73,6 +73,17 @@ impl Records {
     /// Waits for an answer of the store.
     pub(crate) fn ask<T>(&self, question: impl Future<Output = Result<T, StoreError>>) -> Result<T, Failure> {
         Ok(self.runtime.block_on(question)?)
+    }
+
+    /// Waits for anything else.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// What is said where there is nothing of `what` on record; `path` is what the pipeline was asked for by.
+    pub(crate) fn nothing_yet(&self, what: &str, path: &PathArg) -> Result<String, Failure> {
+        let host = open::holder(&self.pipeline)?.is_some();
+        Ok(show::nothing_yet(what, &self.pipeline, host, &path.shown()))
     }
 
     /// The id of a run.

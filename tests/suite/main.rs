@@ -24,4 +24,5 @@ mod manifest;
 mod restart;
 mod runs;
 mod sandbox;
+mod schema;
 mod support;

@@ -22,7 +22,7 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     if args.json {
         out::json(&records::run_json(&detail)?)?;
     } else {
-        out::result(&show::run_detail(&detail, &args.path.shown(), SystemClock.now()))?;
+        out::result(&show::run_detail(&detail, &args.path.shown(), SystemClock.now(), out::result_width()))?;
     }
     Ok(End::Well)
 }

@@ -4,8 +4,14 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::fit::headline;
 use super::{Cell, duration, plural, state_mark, styles};
 use crate::model::{Event, EventKind};
+
+/// What stands before lines that belong to the one above: as much as a time takes.
+const ADVICE_INDENT: &str = "           ";
+/// Lines of a manifest that are shown; no message proposes more.
+const MAX_ADVICE_LINES: usize = 6;
 
 /// One line about an event that a person who watches wants to see; `None` for the others. `since_created` is how long ago the run of
 /// the event was created, if that is known.
@@ -23,12 +29,14 @@ pub(crate) fn event_line(event: &Event, since_created: Option<Duration>) -> Opti
         EventKind::RunState if matches!(text("state"), "succeeded" | "failed" | "cancelled") => {
             let took = since_created.map(|span| format!("  {}", Cell::new(duration(span)).style(styles::FAINT)));
             let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
-            let reason = reason.map(|reason| format!("  {}", Cell::new(reason)));
-            format!("{run}  {}{}{}", state_mark(text("state")), took.unwrap_or_default(), reason.unwrap_or_default())
+            let why = reason.map(|reason| format!("  {}", Cell::new(headline(reason))));
+            let more = reason.map(advice).unwrap_or_default();
+            let took = took.unwrap_or_default();
+            format!("{run}  {}{took}{}{more}", state_mark(text("state")), why.unwrap_or_default())
         }
         EventKind::ActionState if text("state") == "retrying" => {
             let action = Cell::new(event.action.as_deref().unwrap_or_default());
-            format!("{action}  {}  {}", state_mark("retrying"), Cell::new(text("reason")))
+            format!("{action}  {}  {}", state_mark("retrying"), Cell::new(headline(text("reason"))))
         }
         EventKind::ArtifactIgnored => format!(
             "{}  {}/{}  {}",
@@ -42,6 +50,16 @@ pub(crate) fn event_line(event: &Event, since_created: Option<Duration>) -> Opti
         _ => return None,
     };
     Some(format!("{}  {line}\n", Cell::new(format!("{time}Z")).style(styles::FAINT)))
+}
+
+/// The manifest lines that a message proposes, if it does: they are what one does next. All else is for `runs show`.
+fn advice(message: &str) -> String {
+    let Some((_, lines)) = message.split_once('\n').filter(|(first, _)| first.ends_with(':')) else {
+        return String::new();
+    };
+    let lines = lines.lines().take_while(|line| line.starts_with('[') || line.contains(" = ")).take(MAX_ADVICE_LINES);
+    let heading = format!("\n{ADVICE_INDENT}to allow it, write in anacostia.toml:");
+    lines.fold(heading, |text, line| format!("{text}\n{ADVICE_INDENT}  {}", Cell::new(line)))
 }
 
 #[cfg(test)]
@@ -78,6 +96,11 @@ mod tests {
             event(EventKind::RunState, json!({"number": 3, "state": "running"})),
             event(EventKind::RunState, json!({"number": 3, "state": "succeeded", "reason": null})),
             event(EventKind::RunState, json!({"number": 4, "state": "failed", "reason": "`train` failed"})),
+            event(
+                EventKind::RunState,
+                json!({"number": 5, "state": "failed", "reason": "train failed: it trapped: x\n  at y"}),
+            ),
+            event(EventKind::RunState, json!({"number": 6, "state": "failed", "reason": samples::LIMIT})),
             event(EventKind::ArtifactIgnored, json!({"resource": "raw", "path": "pipe", "reason": "it is a FIFO"})),
             event(EventKind::Paused, json!({})),
         ];
