@@ -25,7 +25,7 @@ pub type Result<T> = std::result::Result<T, ResourceError>;
 
 /// What a kind of resource can do. A manifest that asks for more is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent abilities")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and all combinations make sense")]
 pub struct Capabilities {
     /// It can be watched.
     pub watch: bool,

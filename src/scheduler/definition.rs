@@ -9,9 +9,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::core::{NOT_TRIGGERED, Rule};
-use crate::base::Digest;
+use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, Join, Pipeline, ResourceKind, SecretSource, StoreSpec};
+use crate::manifest::{ActionSpec, Join, Limits, Pipeline, ResourceKind, SecretSource, StoreSpec};
 use crate::model::{ActionState, Fence, Run, RunAction};
 use crate::resource::folder::Folder;
 use crate::resource::{Resource, ResourceError};
@@ -81,7 +81,7 @@ impl Definition {
             "writes": action.writes,
             "env": action.env.keys().collect::<Vec<_>>(),
             "secrets": action.secrets.keys().collect::<Vec<_>>(),
-            "limits": action.limits,
+            "limits": limits(&action.limits),
         })
     }
 
@@ -129,6 +129,19 @@ impl Definition {
         let watched = |name: &&String| self.pipeline.resource(name).is_some_and(|resource| resource.watch);
         action.writes.iter().filter(watched).cloned().collect()
     }
+}
+
+/// Limits under the names and in the words of the manifest.
+fn limits(limits: &Limits) -> serde_json::Value {
+    json!({
+        "memory": ByteSize(limits.memory_bytes).to_string(),
+        "cpu": TimeSpan(limits.cpu).to_string(),
+        "wall": TimeSpan(limits.wall).to_string(),
+        "output": ByteSize(limits.output_bytes).to_string(),
+        "log": ByteSize(limits.log_bytes).to_string(),
+        "handles": limits.handles,
+        "metric_names": limits.metric_names,
+    })
 }
 
 /// Resources, by name.

@@ -189,7 +189,11 @@ impl Dispatcher {
             // Its outputs may be inputs, and no watcher tells of them.
             self.refresh().await?;
         }
-        match state? {
+        let state = state?;
+        if state.ended() {
+            metrics::counter!("anacostia_runs_ended_total", "state" => state.as_str()).increment(1);
+        }
+        match state {
             RunState::Succeeded => work.tally.succeeded += 1,
             RunState::Failed => work.tally.failed += 1,
             RunState::Cancelled => work.tally.cancelled += 1,

@@ -163,6 +163,7 @@ impl Driver {
             // Whoever recovers the attempt decides what follows from it.
             return Ok(());
         }
+        metrics::counter!("anacostia_attempts_ended_total", "outcome" => word(&outcome)).increment(1);
         self.core.apply(Event::Ended { action, outcome, now: self.shared.clock.now(), jitter: fastrand::f64() });
         self.step(Some((fence, close))).await
     }
@@ -239,6 +240,19 @@ impl Driver {
         for attempt in self.at_work.values() {
             attempt.send_replace(stop);
         }
+    }
+}
+
+/// What the end of an attempt is counted under.
+fn word(outcome: &Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done(_) => "done",
+        Outcome::Skip(_) => "skip",
+        Outcome::Failed(_) => "failed",
+        Outcome::TimedOut(_) => "timed_out",
+        Outcome::Cancelled => "cancelled",
+        Outcome::HandedBack => "handed_back",
+        Outcome::Crashed => "crashed",
     }
 }
 

@@ -24,8 +24,8 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Artifact, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord, Pending, Run,
-    RunDetail, RunTag, StagedFile, Tick,
+    Artifact, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
+    Pending, Run, RunDetail, RunTag, StagedFile, Tick,
 };
 
 pub use error::StoreError;
@@ -152,6 +152,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// Which attempts, of any run, read or wrote an artifact: newest first. Nothing, if there is no such artifact.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
+
+    /// What every attempt of a run was refused, attempt by attempt, each in the order of the calls.
+    async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;
 
     /// What the given actions published to a resource in a run, by path. For the inputs of an action.
     async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>>;

@@ -6,7 +6,10 @@ use crate::http_support::{Answer, Server, an_artifact};
 
 /// Longer than several chunks, and different everywhere.
 fn long() -> Vec<u8> {
-    (0..1_000_003_u32).flat_map(|number| [(number % 251) as u8, (number / 251 % 256) as u8]).collect()
+    (0..1_000_003_u32)
+        .flat_map(|number| [number % 251, number / 251 % 256])
+        .map(|byte| u8::try_from(byte).unwrap())
+        .collect()
 }
 
 fn put(server: &Server, path: &str, content: &[u8], change: impl FnOnce(&mut Artifact)) -> String {

@@ -106,7 +106,9 @@ fn a_new_client_gets_what_happens_from_then_on() {
 #[test]
 fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
     let server = Server::start();
-    (0..1_000).for_each(|_| drop(server.store.happen(3, None)));
+    for _ in 0..1_000 {
+        server.store.happen(3, None);
+    }
     let mut client = Client::open(&server, "", Some("3-400"));
     client.messages(1);
     server.store.happen(3, None);
@@ -118,7 +120,9 @@ fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
 #[test]
 fn after_begins_anywhere_that_is_kept() {
     let server = Server::start();
-    (0..3).for_each(|_| drop(server.store.happen(3, None)));
+    for _ in 0..3 {
+        server.store.happen(3, None);
+    }
     let mut client = Client::open(&server, "?after=0", None);
     client.messages(1);
     assert_eq!(ids(&client.messages(3)), ["3-1", "3-2", "3-3"]);
@@ -128,7 +132,9 @@ fn after_begins_anywhere_that_is_kept() {
 #[test]
 fn what_is_gone_to_come_or_of_another_epoch_is_answered_by_reset() {
     let server = Server::start();
-    (0..10).for_each(|_| drop(server.store.happen(3, None)));
+    for _ in 0..10 {
+        server.store.happen(3, None);
+    }
     server.store.forget_before(5);
     assert!(Client::open(&server, "", Some("3-2")).reset().contains("kept no more"));
     assert!(Client::open(&server, "?after=0", None).reset().contains("before 5"));

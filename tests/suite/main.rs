@@ -6,11 +6,15 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that meets what it does not expect ends there, loudly"
+    clippy::assigning_clones,
+    clippy::format_collect,
+    clippy::format_push_string,
+    reason = "a test that meets what it does not expect ends there, loudly, and is read more often than it runs"
 )]
 
 mod cli;
 mod crash;
+mod folder;
 mod house;
 mod http;
 mod http_content;
@@ -20,9 +24,11 @@ mod http_guard;
 mod http_page;
 mod http_store;
 mod http_support;
+mod limits;
 mod manifest;
 mod restart;
 mod runs;
 mod sandbox;
 mod schema;
+mod simplest;
 mod support;

@@ -13,7 +13,6 @@ mod guests;
 mod hostile;
 mod loading;
 mod logging;
-mod measure;
 mod stopping;
 mod working;
 

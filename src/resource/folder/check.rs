@@ -3,15 +3,17 @@
 //! It compares what lies there with what is on record, and nothing else: that an event came, and which, plays no part. So what is told is
 //! right after any sequence of events, lost ones included, and telling it twice is impossible.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::fs::Stat;
 use rustix::io::Errno;
 
+use super::hashing::Hashed;
 use super::index::{Change, Entry};
-use super::moves::{Move, in_order};
+use super::moves::{Moves, in_order};
 use super::observer::{End, Observer, SMALL};
 use super::odd::{Here, Odd, shown, what_lies};
 use super::stamp::{Ident, Stamp, ctime_ns, now_ns};
@@ -21,13 +23,23 @@ use super::whole::{Settled, Sight, look};
 /// How old an empty file must be: between being made and counting as open for writing there is a moment in which a file
 /// is empty and nobody's.
 const YOUNG: Duration = Duration::from_millis(100);
+/// How long a file may take to show up where it was renamed to.
+const PASSING: Duration = Duration::from_millis(50);
+const YOUNG_NS: i64 = 100_000_000;
 
 /// What lies at some paths.
 #[derive(Debug, Default)]
 struct Sorted {
-    /// On record as a file, and none any more.
-    gone: BTreeSet<Box<str>>,
+    /// On record as a file, and none any more; and whether that was so a moment ago, too.
+    gone: BTreeMap<Box<str>, bool>,
+    /// Something was there that was not on record, and is not there either: it may have moved on.
+    passing: bool,
+    /// What can be no artifact, and is news.
+    odd: Vec<Change>,
     files: Vec<Seen>,
+    /// Inodes that may be on record at other paths, too: hard links (a write to one raises no events at the others), and files
+    /// that have moved on from where they are on record, faster than events tell.
+    linked: HashSet<(u32, u64)>,
 }
 
 /// A file that is not as it is on record.
@@ -51,13 +63,22 @@ impl Observer {
         for (from, to, entry) in moves {
             self.waiting.done(OsStr::new(&*to));
             let key = shown(OsStr::new(&*to));
-            if self.index.odd(&key).is_some() {
+            if self.odd(&key).is_some() {
                 self.push(Change::OddGone(key)).await?;
             }
             self.push(Change::Moved(from, to, entry)).await?;
         }
-        for path in sorted.gone {
-            self.push(Change::Gone(path)).await?;
+        let unsure = sorted.passing || self.dirty.rings();
+        for (path, waited) in sorted.gone {
+            // If more is under way, it may be found where it went: then it was renamed, and keeps its version.
+            let path_os = OsStr::new(&*path);
+            if !(unsure && !waited && self.waiting.for_span(path_os, PASSING, Instant::now())) {
+                self.push(Change::Gone(path)).await?;
+            }
+        }
+        // After what lay there before has left.
+        for odd in sorted.odd {
+            self.push(odd).await?;
         }
         for seen in rest {
             self.look_at(root, &seen).await?;
@@ -66,22 +87,17 @@ impl Observer {
     }
 
     /// What came of hashing a large file.
-    pub(super) async fn hashed(
-        &mut self,
-        root: &Arc<Root>,
-        path: &OsStr,
-        sight: Sight,
-        touched: bool,
-    ) -> Result<(), End> {
+    pub(super) async fn hashed(&mut self, root: &Arc<Root>, hashed: Hashed) -> Result<(), End> {
+        let Hashed { path, sight, touched } = hashed;
         if touched {
             // What came of it may be true no more.
-            self.dirty.put_back([path.to_owned()]);
+            self.dirty.put_back([path]);
             return Ok(());
         }
-        let stat = root.stat(path).ok();
+        let stat = root.stat(&path).ok();
         let same = |ident: Ident| stat.as_ref().is_some_and(|stat| Ident::of(stat) == ident);
         match (path.to_str(), sight) {
-            (Some(_), Sight::Whole(whole)) if !same(whole.stamp.ident) => self.dirty.put_back([path.to_owned()]),
+            (Some(_), Sight::Whole(whole)) if !same(whole.stamp.ident) => self.dirty.put_back([path.clone()]),
             (Some(text), sight) => self.conclude(root, text, sight).await?,
             (None, _) => {}
         }
@@ -90,55 +106,87 @@ impl Observer {
 
     async fn sort(&mut self, root: &Root, todo: BTreeSet<OsString>) -> Result<Sorted, End> {
         let mut sorted = Sorted::default();
-        for path in todo {
-            if self.hashing.touch(&path) {
-                continue;
+        for path in &todo {
+            self.sort_one(root, path, &mut sorted).await?;
+        }
+        let linked = std::mem::take(&mut sorted.linked);
+        if !linked.is_empty() {
+            let others = self.index.files_beneath("").filter(|(_, entry)| linked.contains(&entry.ident().place()));
+            let others: Vec<_> =
+                others.map(|(path, _)| OsString::from(path)).filter(|path| !todo.contains(path)).collect();
+            for path in others {
+                self.sort_one(root, &path, &mut sorted).await?;
             }
-            let here = what_lies(root, &self.folder, &self.names, &path);
-            if let Here::Unclear(errno) = here {
-                self.unclear(&path, errno);
-                continue;
-            }
-            if let Here::File(text, stat) = here {
-                let ident = Ident::of(&stat);
-                if self.index.file(&text).is_some_and(|entry| entry.vouches_for(ident)) {
-                    self.waiting.done(&path);
-                } else {
-                    let age = now_ns().saturating_sub(ctime_ns(&stat));
-                    let young = ident.size == 0 && (0..100_000_000).contains(&age);
-                    sorted.files.push(Seen { path: text, ident, young });
-                }
-                continue;
-            }
-            self.waiting.done(&path);
-            if let Some(text) = path.to_str().filter(|text| self.index.file(text).is_some()) {
-                sorted.gone.insert(text.into());
-            }
-            self.sort_odd(&path, here).await?;
         }
         // Oldest first: that is the order in which they came, as far as anyone can tell.
         sorted.files.sort_by(|a, b| (a.ident.mtime_ns, &a.path).cmp(&(b.ident.mtime_ns, &b.path)));
         Ok(sorted)
     }
 
-    /// What is no file there, or was on record as such.
-    async fn sort_odd(&mut self, path: &OsStr, here: Here) -> Result<(), End> {
+    async fn sort_one(&mut self, root: &Root, path: &OsStr, sorted: &mut Sorted) -> Result<(), End> {
+        if self.hashing.touch(path) {
+            return Ok(());
+        }
+        let here = match what_lies(root, &self.folder, &self.names, path) {
+            Here::File(text, stat) => {
+                self.sort_file(path, text, &stat, sorted);
+                return Ok(());
+            }
+            Here::Unclear(errno) => {
+                self.unclear(path, errno);
+                return Ok(());
+            }
+            here => here,
+        };
+        let waited = self.waiting.has(path);
+        self.waiting.done(path);
+        match path.to_str().filter(|text| self.index.file(text).is_some()) {
+            Some(text) => {
+                sorted.gone.insert(text.into(), waited);
+            }
+            None => sorted.passing |= matches!(here, Here::Nothing),
+        }
+        match self.odd_change(path, here) {
+            Some(gone @ Change::OddGone(_)) => self.push(gone).await,
+            odd => {
+                sorted.odd.extend(odd);
+                Ok(())
+            }
+        }
+    }
+
+    fn sort_file(&mut self, path: &OsStr, text: Box<str>, stat: &Stat, sorted: &mut Sorted) {
+        let ident = Ident::of(stat);
+        if self.index.file(&text).is_some_and(|entry| entry.vouches_for(ident)) {
+            self.waiting.done(path);
+            return;
+        }
+        let came = self.index.file(&text).is_none_or(|entry| entry.ident().place() != ident.place());
+        if stat.st_nlink > 1 || came && self.index.may_hold(ident.place()) {
+            sorted.linked.insert(ident.place());
+        }
+        let age = now_ns().saturating_sub(ctime_ns(stat));
+        let young = ident.size == 0 && (0..YOUNG_NS).contains(&age);
+        sorted.files.push(Seen { path: text, ident, young });
+    }
+
+    /// What is no file there, or was on record as such, if that is news.
+    fn odd_change(&self, path: &OsStr, here: Here) -> Option<Change> {
         let key = shown(path);
-        let known = self.index.odd(&key).map(|entry| &entry.stamp);
+        let known = self.odd(&key);
         match here {
-            Here::Odd(odd) if known == Some(&odd.stamp) => Ok(()),
-            Here::Odd(Odd { stamp, reason }) => self.push(Change::Odd(key, stamp, reason)).await,
-            _ if known.is_some() => self.push(Change::OddGone(key)).await,
-            _ => Ok(()),
+            Here::Odd(odd) if known == Some(&*odd.stamp) => None,
+            Here::Odd(Odd { stamp, reason }) => Some(Change::Odd(key, stamp, reason)),
+            _ => known.is_some().then_some(Change::OddGone(key)),
         }
     }
 
     /// Which of the files are old ones that have moved here; and the rest.
-    fn find_moves(&mut self, root: &Root, sorted: &mut Sorted) -> (Vec<Move<Box<str>, Entry>>, Vec<Seen>) {
+    fn find_moves(&mut self, root: &Root, sorted: &mut Sorted) -> (Moves<Box<str>, Entry>, Vec<Seen>) {
         let files = std::mem::take(&mut sorted.files);
         // Where files lay that do not lie there any more, by what they are.
         let mut left: HashMap<(u32, u64), Box<str>> = HashMap::new();
-        for path in sorted.gone.iter().chain(files.iter().map(|seen| &seen.path)) {
+        for path in sorted.gone.keys().chain(files.iter().map(|seen| &seen.path)) {
             if let Some(entry) = self.index.file(path) {
                 left.insert(entry.ident().place(), path.clone());
             }
@@ -228,7 +276,7 @@ impl Observer {
 
     async fn found(&mut self, path: &str, entry: Entry) -> Result<(), End> {
         let key = shown(OsStr::new(path));
-        if self.index.odd(&key).is_some() {
+        if self.odd(&key).is_some() {
             self.push(Change::OddGone(key)).await?;
         }
         let known = self.index.file(path);
@@ -248,7 +296,10 @@ impl Observer {
         if self.index.file(text).is_some() {
             self.push(Change::Gone(text.into())).await?;
         }
-        self.sort_odd(path, Here::Odd(Odd::unreadable(&stat, errno))).await
+        match self.odd_change(path, Here::Odd(Odd::unreadable(&stat, errno))) {
+            Some(change) => self.push(change).await,
+            None => Ok(()),
+        }
     }
 
     /// What could not even be looked at is looked at again.

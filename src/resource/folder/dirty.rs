@@ -44,8 +44,6 @@ pub(super) struct Taken {
     /// Something was begun there a while ago.
     pub(super) late: Vec<OsString>,
     pub(super) lost: Option<Lost>,
-    /// The folder itself was moved, removed or changed.
-    pub(super) root: bool,
     /// When there is more to take, if nothing happens.
     pub(super) next: Option<Instant>,
 }
@@ -69,7 +67,6 @@ struct State {
     /// The first half of a rename: its cookie and path.
     moved: Option<(usize, OsString)>,
     lost: Option<Lost>,
-    root: bool,
 }
 
 impl Dirty {
@@ -110,13 +107,13 @@ impl Dirty {
             late.extend(state.later.extract_if(|_, due| *due <= now).map(|(path, _)| path));
             state.next = state.later.values().min().copied();
         }
-        Taken {
-            now: std::mem::take(&mut state.now),
-            late,
-            lost: state.lost.take(),
-            root: std::mem::take(&mut state.root),
-            next: state.next,
-        }
+        Taken { now: std::mem::take(&mut state.now), late, lost: state.lost.take(), next: state.next }
+    }
+
+    /// Whether there is something to take now.
+    pub(super) fn rings(&self) -> bool {
+        let state = self.lock();
+        !state.now.is_empty() || state.lost.is_some()
     }
 
     /// Forgets everything: the whole folder is about to be looked through.
@@ -144,20 +141,18 @@ impl Dirty {
         let Some(path) = event.paths.first() else { return false };
         let Ok(path) = path.strip_prefix(&self.root) else { return false };
         let about = match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) | EventKind::Create(CreateKind::Folder) => {
-                About::Now
-            }
-            EventKind::Modify(ModifyKind::Metadata(_)) => About::Now,
-            EventKind::Remove(_) => About::Now,
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Create(CreateKind::Folder)
+            | EventKind::Modify(ModifyKind::Metadata(_))
+            | EventKind::Remove(_) => About::Now,
             EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => About::Later,
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => About::MovedFrom(event.tracker()),
             EventKind::Modify(ModifyKind::Name(RenameMode::To)) => About::MovedTo(event.tracker()),
             _ => return false,
         };
         if path.as_os_str().is_empty() {
-            let concerns = !matches!(about, About::Later);
-            state.root |= concerns;
-            return concerns;
+            // The folder itself was moved, removed or changed: the observer looks at it whenever it wakes.
+            return !matches!(about, About::Later);
         }
         self.mark(state, path, about)
     }

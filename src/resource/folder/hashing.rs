@@ -20,6 +20,15 @@ const MAX_QUEUED: usize = 16_384;
 /// Bytes of a piece: how much is hashed between two looks at whether a writer waits.
 const PIECE: usize = 1 << 20;
 
+/// A large file that was hashed.
+#[derive(Debug)]
+pub(super) struct Hashed {
+    pub(super) path: OsString,
+    pub(super) sight: Sight,
+    /// Something has happened to it since.
+    pub(super) touched: bool,
+}
+
 /// The large files that are being hashed.
 #[derive(Debug, Default)]
 pub(super) struct Hashing {
@@ -58,14 +67,13 @@ impl Hashing {
         }
     }
 
-    /// The next file that was hashed, what came of it, and whether something has happened to it since. Waits for ever when nothing is
-    /// being hashed. Dropping the future loses nothing.
-    pub(super) async fn next(&mut self) -> (OsString, Sight, bool) {
+    /// The next file that was hashed. Waits for ever when nothing is being hashed. Dropping the future loses nothing.
+    pub(super) async fn next(&mut self) -> Hashed {
         loop {
             match self.tasks.join_next().await {
                 Some(Ok((path, sight))) => {
                     let touched = self.paths.remove(&path).unwrap_or(true);
-                    return (path, sight, touched);
+                    return Hashed { path, sight, touched };
                 }
                 // It can only have panicked, which is reported where it happens; the next scan finds the file.
                 Some(Err(_)) => {}

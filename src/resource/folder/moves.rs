@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// A rename: from, to, and what goes with it.
-pub(super) type Move<P, T> = (P, P, T);
+/// Renames: from, to, and what goes with it.
+pub(super) type Moves<P, T> = Vec<(P, P, T)>;
 
 /// Puts moves into an order in which each goes to a path that is no longer the start of another, so that they can be applied
 /// one by one: `x.1` to `x.2`, then `x` to `x.1`. What goes round in a circle has no such order, and is returned apart.
-pub(super) fn in_order<P: Eq + Hash + Clone, T>(moves: Vec<Move<P, T>>) -> (Vec<Move<P, T>>, Vec<Move<P, T>>) {
+pub(super) fn in_order<P: Eq + Hash + Clone, T>(moves: Moves<P, T>) -> (Moves<P, T>, Moves<P, T>) {
     let mut starts: HashSet<P> = moves.iter().map(|(from, _, _)| from.clone()).collect();
     let (mut ordered, mut rest) = (Vec::with_capacity(moves.len()), moves);
     loop {

@@ -6,6 +6,7 @@
 //! `spawn_blocking` for each look (two more wake-ups a file).
 
 use std::collections::{BTreeSet, HashSet};
+use std::convert::Infallible;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::dirty::{Dirty, Lost, Taken};
-use super::hashing::Hashing;
+use super::hashing::{Hashed, Hashing};
 use super::index::{Change, Index};
 use super::names::Names;
 use super::odd::shown;
@@ -32,6 +33,8 @@ use crate::resource::{ObservationSink, Status};
 const MAX_BATCH: usize = 1_000;
 /// How often a folder that can not be reached is tried again.
 const RETRY: Duration = Duration::from_millis(250);
+/// How often the folder is looked at itself (not into): when something above it is moved, or mounted, no event tells.
+const PULSE: Duration = Duration::from_secs(1);
 /// How soon what had no room in a queue is looked for.
 const SOON: Duration = Duration::from_secs(1);
 /// Where not every folder can be watched, a scan takes at most one part in this many of the time.
@@ -81,6 +84,8 @@ pub(super) struct Observer {
     /// A scan is due at this moment.
     scan_at: Instant,
     batch: Vec<Change>,
+    /// The paths of `OddGone` in `batch`: a path and a folder above it may both tell of it.
+    leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
     status: Option<Status>,
 }
@@ -106,6 +111,7 @@ impl Observer {
             buffer: vec![0; SMALL],
             scan_at: Instant::now(),
             batch: Vec::new(),
+            leaving: HashSet::new(),
             sink,
             status: None,
         }
@@ -134,31 +140,36 @@ impl Observer {
         self.waiting = Waiting::default();
         self.hashing = Hashing::default();
         self.batch.clear();
+        self.leaving.clear();
         match self.observe().await {
             Ok(never) => match never {},
             Err(end) => end,
         }
     }
 
-    async fn observe(&mut self) -> Result<std::convert::Infallible, End> {
-        let root = Arc::new(Root::open(&self.folder)?);
-        self.dirty.clear();
+    async fn observe(&mut self) -> Result<Infallible, End> {
+        let place = {
+            // Before anything is taken from `dirty`, and not held on to: see `reach`.
+            let root = Root::open(&self.folder)?;
+            self.dirty.clear();
+            root.place()
+        };
         let mut watches = self.watches();
-        self.scan(&root, &mut watches, false).await?;
+        self.scan(&self.reach(place)?, &mut watches, false).await?;
+        let mut hashed = None;
         loop {
-            let taken = self.dirty.take(Instant::now());
-            if taken.root {
-                root.check(&self.folder)?;
+            let root = self.reach(place)?;
+            if let Some(hashed) = hashed {
+                self.hashed(&root, hashed).await?;
             }
+            let taken = self.dirty.take(Instant::now());
             let next = taken.next;
-            if let Some(lost) = &taken.lost {
-                self.tell(Status::Scanning(why_lost(lost)));
-                if *lost == Lost::Queue {
+            if let Some(lost) = taken.lost {
+                self.tell(Status::Scanning(why_lost(&lost)));
+                if lost == Lost::Queue {
                     // Where the watches are is not known for certain any more.
                     watches = self.watches();
                 }
-            }
-            if taken.lost.is_some() {
                 // What was taken is met by the scan.
                 self.scan(&root, &mut watches, true).await?;
             } else {
@@ -169,7 +180,20 @@ impl Observer {
                 self.scan(&root, &mut watches, false).await?;
             }
             self.hashing.pump(&root, &self.stop);
-            self.wait(&root, next).await?;
+            drop(root);
+            hashed = self.wait(next).await?;
+        }
+    }
+
+    /// Opens the folder, if it is the one that is watched.
+    ///
+    /// It is never open while the observer waits: the kernel tells of the removal of a folder only once nobody has it open.
+    fn reach(&self, place: (u32, u64)) -> Result<Arc<Root>, End> {
+        let root = Root::open(&self.folder)?;
+        if root.place() == place {
+            Ok(Arc::new(root))
+        } else {
+            Err(End::Lost("another folder lies there now".to_owned()))
         }
     }
 
@@ -177,19 +201,16 @@ impl Observer {
         Watches::new(self.folder.clone(), Arc::clone(&self.dirty))
     }
 
-    /// Waits until there is something to do.
-    async fn wait(&mut self, root: &Arc<Root>, next: Option<Instant>) -> Result<(), End> {
-        let until = [next, self.waiting.next()].into_iter().flatten().fold(self.scan_at, Instant::min);
-        let hashed = tokio::select! {
+    /// Waits until there is something to do; returns what has been hashed, if that is it.
+    async fn wait(&mut self, next: Option<Instant>) -> Result<Option<Hashed>, End> {
+        let pulse = Instant::now() + PULSE;
+        let until = [next, self.waiting.next(), Some(pulse)].into_iter().flatten().fold(self.scan_at, Instant::min);
+        tokio::select! {
             biased;
-            () = self.stop.cancelled() => return Err(End::Stopped),
-            () = self.dirty.wake.notified() => None,
-            hashed = self.hashing.next() => Some(hashed),
-            () = tokio::time::sleep_until(until.into()) => None,
-        };
-        match hashed {
-            Some((path, sight, touched)) => self.hashed(root, &path, sight, touched).await,
-            None => Ok(()),
+            () = self.stop.cancelled() => Err(End::Stopped),
+            () = self.dirty.wake.notified() => Ok(None),
+            hashed = self.hashing.next() => Ok(Some(hashed)),
+            () = tokio::time::sleep_until(until.into()) => Ok(None),
         }
     }
 
@@ -232,7 +253,7 @@ impl Observer {
             if is_folder && self.names.reaches(&path) && self.names.enters(&path) {
                 self.look_through(root, &path, watches, &mut todo, true).await?;
             } else {
-                self.add_beneath(&path, &mut todo);
+                self.add_beneath(&path, &mut todo).await?;
                 watches.forget(&path);
             }
             todo.insert(path);
@@ -257,12 +278,20 @@ impl Observer {
     }
 
     /// What is on record beneath a path that is no folder any more.
-    fn add_beneath(&mut self, path: &OsStr, todo: &mut BTreeSet<OsString>) {
+    async fn add_beneath(&mut self, path: &OsStr, todo: &mut BTreeSet<OsString>) -> Result<(), End> {
         if let Some(text) = path.to_str() {
             todo.extend(self.index.files_beneath(text).map(|(path, _)| OsString::from(path)));
         }
         let odd: Vec<Box<str>> = self.index.odd_beneath(&shown(path)).map(Box::from).collect();
-        self.batch.extend(odd.into_iter().map(Change::OddGone));
+        for path in odd {
+            self.push(Change::OddGone(path)).await?;
+        }
+        Ok(())
+    }
+
+    /// What is on record as no file at a path (escaped), and not about to be told as gone: its stamp.
+    pub(super) fn odd(&self, path: &str) -> Option<&str> {
+        self.index.odd(path).filter(|_| !self.leaving.contains(path)).map(|entry| &*entry.stamp)
     }
 
     /// What had no room in a queue is found by a scan, soon.
@@ -272,6 +301,11 @@ impl Observer {
 
     /// Has a change told, with others.
     pub(super) async fn push(&mut self, change: Change) -> Result<(), End> {
+        if let Change::OddGone(path) = &change
+            && !self.leaving.insert(path.clone())
+        {
+            return Ok(());
+        }
         self.batch.push(change);
         if self.batch.len() >= MAX_BATCH { self.flush().await } else { Ok(()) }
     }
@@ -295,6 +329,7 @@ impl Observer {
                 self.index.apply(change);
             }
         }
+        self.leaving.clear();
         Ok(())
     }
 

@@ -81,7 +81,10 @@ impl<'a> Place<'a> {
     fn make(root: &Dir, path: &'a str) -> io::Result<Self> {
         let (parent, name) = split(path);
         if parent != "." {
-            root.create_dir_all(parent)?;
+            root.create_dir_all(parent).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+                _ => error,
+            })?;
         }
         Ok(Self { folder: root.open_dir(parent)?, name })
     }

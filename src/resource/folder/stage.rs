@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use cap_std::fs::{Dir, File, OpenOptions};
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::{Timespec, Timestamps};
 
 use super::Folder;
@@ -188,9 +188,12 @@ impl Writer for FileWriter {
 
 /// Makes the names above a file survive a power cut.
 pub(super) fn sync_parents(root: &Dir, path: &str) -> io::Result<()> {
+    // Not `open_dir`: that opens a folder for looking things up in it, which can not be synced.
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_DIRECTORY);
     for folder in Path::new(path).ancestors().skip(1) {
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        root.open_dir(folder)?.into_std_file().sync_all()?;
+        root.open_with(folder, &options)?.sync_all()?;
     }
     Ok(())
 }

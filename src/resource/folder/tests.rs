@@ -1,1 +1,135 @@
+//! Tests that need to reach inside: the kernel's queue, and which folders are watched.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::dirty::Dirty;
+use super::index::Index;
+use super::names::Names;
+use super::observer::Observer;
+use super::scan::Scan;
+use super::tree::Root;
+use super::watches::Watches;
+use crate::manifest::FolderSpec;
+use crate::model::Observation;
+use crate::resource::{ObservationSink, Status};
+
+#[derive(Debug, Default)]
+struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>);
+
+#[async_trait]
+impl ObservationSink for Sink {
+    async fn observed(&self, batch: Vec<Observation>) -> bool {
+        self.0.lock().unwrap().0.extend(batch);
+        true
+    }
+
+    fn status(&self, status: Status) {
+        self.0.lock().unwrap().1.push(status);
+    }
+}
+
+impl Sink {
+    async fn until(&self, what: &str, holds: impl Fn(&[Observation], &[Status]) -> bool) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let state = {
+                let seen = self.0.lock().unwrap();
+                if holds(&seen.0, &seen.1) {
+                    return;
+                }
+                format!("{} seen, {:?}", seen.0.len(), seen.1)
+            };
+            assert!(Instant::now() < deadline, "waited in vain until {what}: {state}");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+}
+
+fn spec(path: &std::path::Path) -> FolderSpec {
+    let (settle, rescan) = (Duration::from_secs(2), Duration::from_hours(1));
+    FolderSpec { path: path.to_owned(), include: Vec::new(), exclude: Vec::new(), settle, rescan }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = spec(folder.path());
+    let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
+    let names = Arc::new(Names::new(&spec).unwrap());
+    let watch = Arc::clone(&sink);
+    let observer = Observer::new(&spec, names, Vec::new(), watch, stop.clone());
+    let dirty = Arc::clone(&observer.dirty);
+    let runtime = tokio::runtime::Handle::current();
+    let thread = std::thread::spawn(move || runtime.block_on(observer.run()));
+    sink.until("it is watched", |_, statuses| statuses.last() == Some(&Status::Watching)).await;
+
+    let queue: usize =
+        std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();
+    // Each file raises three events at least: made, opened, closed.
+    let files = 20_000.max(queue / 3 + 1000);
+    let path = folder.path().to_owned();
+    // On a thread of its own, for the lock belongs to it.
+    std::thread::spawn(move || {
+        let stalled = dirty.stall();
+        for file in 0..files {
+            std::fs::write(path.join(file.to_string()), file.to_string()).unwrap();
+        }
+        drop(stalled);
+    })
+    .join()
+    .unwrap();
+    sink.until("all is seen", |seen, statuses| seen.len() >= files && statuses.last() == Some(&Status::Watching)).await;
+    std::fs::write(folder.path().join("last"), b"last").unwrap();
+    sink.until("it is watched as before", |seen, _| {
+        seen.iter().any(|seen| matches!(seen, Observation::Present { path, .. } if path == "last"))
+    })
+    .await;
+    stop.cancel();
+    thread.join().unwrap();
+
+    let seen = sink.0.lock().unwrap();
+    let overflowed = |status: &Status| matches!(status, Status::Scanning(why) if why.contains("max_queued_events"));
+    assert!(seen.1.iter().any(overflowed), "{:?}", seen.1);
+    let paths: BTreeSet<_> =
+        seen.0.iter().map(|seen| format!("{seen:?}").split('"').nth(1).map(str::to_owned)).collect();
+    assert_eq!(paths.len(), files + 1);
+    // A file that was seen while its time was young may be looked at again by the scan; nothing else is told of it.
+    let digests: BTreeSet<_> = seen
+        .0
+        .iter()
+        .map(|seen| match seen {
+            Observation::Present { path, digest, .. } => (path.clone(), digest.hex()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(digests.len(), files + 1, "each has one content");
+}
+
+#[test]
+fn what_is_temporary_excluded_or_linked_is_not_even_watched() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spec = spec(folder.path());
+    spec.exclude = vec!["old".to_owned()];
+    for path in [".anacostia/staging/x", "a/b", "a/.git/c", "old/a", "x.tmp/a"] {
+        std::fs::create_dir_all(folder.path().join(path)).unwrap();
+    }
+    std::os::unix::fs::symlink("a", folder.path().join("link")).unwrap();
+    let names = Arc::new(Names::new(&spec).unwrap());
+    let dirty = Arc::new(Dirty::new(spec.path.clone(), Arc::clone(&names)));
+    let mut watches = Watches::new(spec.path.clone(), dirty);
+    let root = Root::open(&spec.path).unwrap();
+    let (mut index, mut todo) = (Index::default(), BTreeSet::new());
+    let scan =
+        Scan { root: &root, names: &names, index: &mut index, watches: &mut watches, todo: &mut todo, told: false };
+    { scan }.run(OsStr::new("")).unwrap();
+    assert_eq!(watches.folders().collect::<Vec<_>>(), ["", "a", "a/b"]);
+    assert_eq!(todo.iter().collect::<Vec<_>>(), ["link"]);
+    watches.forget(OsStr::new("a"));
+    assert_eq!(watches.folders().collect::<Vec<_>>(), [""]);
+}

@@ -32,6 +32,11 @@ impl Root {
         Ok(root)
     }
 
+    /// Its device and inode.
+    pub(super) fn place(&self) -> (u32, u64) {
+        self.place
+    }
+
     /// Whether this is still what lies at `path`, and can be listed and entered.
     pub(super) fn check(&self, path: &Path) -> io::Result<()> {
         if place(&rustix::fs::stat(path)?) != self.place {

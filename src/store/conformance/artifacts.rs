@@ -3,13 +3,14 @@
 use super::World;
 use super::fixtures::*;
 use crate::model::ArtifactState::{Current, Deleted, Ignored, New, Old, Superseded};
-use crate::model::{ArtifactState, EventKind, RunState};
+use crate::model::EventKind::{ArtifactDeleted, ArtifactIgnored, ArtifactRecorded, ArtifactSuperseded};
+use crate::model::{ArtifactState, Observation, RunState};
 
 pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(record(store, vec![present("a.csv", "A"), present("a.csv", "A")]).await.new, 1);
     let mut again = present("a.csv", "A");
-    if let crate::model::Observation::Present { stamp, .. } = &mut again {
+    if let Observation::Present { stamp, .. } = &mut again {
         *stamp = "touched".to_owned();
     }
     let before = newest(store).await;
@@ -34,7 +35,6 @@ pub(super) async fn what_was_not_claimed_is_superseded_or_deleted(world: &mut Wo
     let before = newest(store).await;
     record(store, vec![present("a", "A"), present("a", "B"), gone("a"), gone("a"), gone("never there")]).await;
     assert_eq!(versions(store, "a").await, [(1, Superseded, false), (2, Deleted, false)]);
-    use EventKind::{ArtifactDeleted, ArtifactRecorded, ArtifactSuperseded};
     assert_eq!(
         kinds_after(store, before).await,
         [ArtifactRecorded, ArtifactSuperseded, ArtifactRecorded, ArtifactDeleted]
@@ -85,7 +85,7 @@ pub(super) async fn ignored_things_are_known_and_never_wait(world: &mut World) {
     let before = newest(store).await;
     let recorded = record(store, vec![ignored("pipe", "a FIFO"), ignored("pipe", "a FIFO")]).await;
     assert_eq!((recorded.new, recorded.pending.count), (0, 0));
-    assert_eq!(kinds_after(store, before).await, [EventKind::ArtifactIgnored]);
+    assert_eq!(kinds_after(store, before).await, [ArtifactIgnored]);
     let known = store.known("raw").await.unwrap();
     assert_eq!((known[0].path.as_str(), known[0].state, known[0].digest), ("pipe", Ignored, None));
     assert!(create(store, new_run()).await.detail.inputs.is_empty());

@@ -8,7 +8,7 @@ use crate::model::{
 };
 use crate::store::{AttemptEnd, NewRun, PageRequest, RunStep, StoreError};
 
-fn is_fenced<T>(result: Result<T, StoreError>) -> bool {
+fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced { .. }))
 }
 
@@ -25,10 +25,10 @@ pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
     let never = Fence { attempt_id: AttemptId::new(), ..new };
     for fence in [old, never, Fence { token: new.token + 1, ..new }, Fence { epoch: old.epoch, ..new }] {
         let step = run_becomes(RunState::Succeeded, None);
-        assert!(is_fenced(store.finish_attempt(fence, end(AttemptState::Succeeded), step.clone(), at(50)).await));
-        assert!(is_fenced(store.publish_intent(fence, intent(vec![staged("out", "x", "X", false)]), at(50)).await));
-        assert!(is_fenced(store.published(fence, step, at(50)).await));
-        assert!(is_fenced(store.record_facts(fence, Facts::default(), at(50)).await));
+        assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Succeeded), step.clone(), at(50)).await));
+        assert!(is_fenced(&store.publish_intent(fence, intent(vec![staged("out", "x", "X", false)]), at(50)).await));
+        assert!(is_fenced(&store.published(fence, step, at(50)).await));
+        assert!(is_fenced(&store.record_facts(fence, Facts::default(), at(50)).await));
     }
     assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Running, "nothing of it has happened");
     store.finish_attempt(new, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
@@ -42,10 +42,10 @@ pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
         assert!(matches!(ended, Err(StoreError::Invalid(_))), "{state}");
     }
     store.finish_attempt(fence, end(AttemptState::TimedOut), RunStep::default(), at(40)).await.unwrap();
-    assert!(is_fenced(store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(41)).await));
-    assert!(is_fenced(store.publish_intent(fence, intent(Vec::new()), at(41)).await));
-    assert!(is_fenced(store.published(fence, RunStep::default(), at(41)).await));
-    assert!(is_fenced(store.record_facts(fence, Facts::default(), at(41)).await));
+    assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(41)).await));
+    assert!(is_fenced(&store.publish_intent(fence, intent(Vec::new()), at(41)).await));
+    assert!(is_fenced(&store.published(fence, RunStep::default(), at(41)).await));
+    assert!(is_fenced(&store.record_facts(fence, Facts::default(), at(41)).await));
 }
 
 pub(super) async fn one_attempt_of_an_action_at_a_time(world: &mut World) {
@@ -125,6 +125,8 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     assert_eq!(attempt.grants, serde_json::json!({ "reads": ["raw"] }));
     assert_eq!(store.log_bounds(attempt.id).await.unwrap(), Some((attempt.log_from, attempt.log_to)));
     assert_eq!(store.log_bounds(AttemptId::new()).await.unwrap(), None);
+    assert_eq!(store.denials(run).await.unwrap(), [(attempt.id, ended.denials[0].clone())]);
+    assert_eq!(store.denials(RunId::new()).await.unwrap(), []);
     let edges = store.lineage(run).await.unwrap();
     assert_eq!(edges.len(), 1, "what is not on record is left out");
     assert_eq!((edges[0].attempt_id, edges[0].kind, edges[0].bytes), (attempt.id, AccessKind::Read, 7));

@@ -38,7 +38,7 @@ pub(super) async fn events_are_dense_in_order_and_wake_who_waits(world: &mut Wor
     for writer in writers {
         writer.await.unwrap();
     }
-    let seen = tokio::time::timeout(Duration::from_secs(60), follower).await.unwrap().unwrap();
+    let seen = tokio::time::timeout(Duration::from_mins(1), follower).await.unwrap().unwrap();
     assert_eq!(seen, (1..=202).collect::<Vec<_>>(), "the host, the manifest, and 200 artifacts");
     assert_eq!(*store.newest_event().borrow(), 202);
     let all = events(store.as_ref()).await;

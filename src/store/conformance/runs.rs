@@ -3,6 +3,7 @@
 use super::World;
 use super::fixtures::*;
 use crate::base::{Digest, RunId};
+use crate::model::EventKind::{ActionState as Action, AttemptEnded, AttemptStarted, RunState as State};
 use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunState};
 use crate::store::{NewRun, RunQuery, RunStep, StoreError};
 
@@ -41,7 +42,6 @@ pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) 
         run: None,
     };
     let started = store.advance(run, step, at(30)).await.unwrap();
-    use EventKind::{ActionState as Action, AttemptEnded, AttemptStarted, RunState as State};
     assert_eq!(kinds_after(store, before).await, [Action, Action, State, AttemptStarted]);
     let detail = store.run(run).await.unwrap().unwrap();
     assert_eq!((detail.run.state, detail.run.started_at), (RunState::Running, Some(at(30))));
@@ -123,11 +123,9 @@ pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     assert_eq!((again.state, again.ended_at, again.reason), (RunState::Running, None, None));
     let detail = store.run(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
-    use ActionState::{Pending, Succeeded};
-    assert_eq!(states, [Succeeded, Pending, Pending, Pending]);
+    assert_eq!(states, [ActionState::Succeeded, ActionState::Pending, ActionState::Pending, ActionState::Pending]);
     let bad = &detail.actions[1];
     assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "attempts are history");
-    use EventKind::{ActionState as Action, RunState as State};
     assert_eq!(kinds_after(store, before).await, [Action, Action, Action, State]);
     store.advance(run, run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
     assert!(matches!(store.request_retry(run, at(60)).await, Err(StoreError::Conflict(_))), "it has succeeded");

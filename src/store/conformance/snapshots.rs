@@ -59,10 +59,15 @@ pub(super) async fn a_snapshot_is_what_was_there_when_the_run_began(world: &mut 
     for limit in [1, 2, 100] {
         assert_eq!(seen(store, &of(run, &[]), limit).await, then, "the same, in pages of {limit}");
     }
+    // Also for the next host, which goes on where the sequence stopped.
+    world.restart().await;
+    let store = world.store().as_ref();
+    record(store, vec![present("d", "d2"), gone("b"), present("b", "b4")]).await;
+    assert_eq!(seen(store, &of(run, &[]), 2).await, then);
     let after: Vec<_> = store.snapshot(of(run, &[]), all()).await.unwrap().items.iter().map(|it| it.id).collect();
     assert_eq!(after, ids.iter().map(|it| it.id).collect::<Vec<_>>());
     let next = create(store, new_run()).await.detail.run.id;
-    let now = expect(&[("a", 2), ("b", 3), ("c", 2), ("f", 2), ("new", 1)]);
+    let now = expect(&[("a", 2), ("b", 4), ("c", 2), ("d", 2), ("f", 2), ("new", 1)]);
     assert_eq!(seen(store, &of(next, &[]), 2).await, now);
     assert!(seen(store, &of(RunId::new(), &[]), 2).await.is_empty());
 }

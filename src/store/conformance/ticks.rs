@@ -2,6 +2,7 @@
 
 use super::World;
 use super::fixtures::*;
+use crate::model::TickOutcome::{Held, NotReady};
 use crate::model::{Tick, TickOutcome};
 use crate::store::{MetadataStore, NewRun, TickQuery};
 
@@ -16,7 +17,6 @@ async fn reasons(store: &dyn MetadataStore, resource: Option<&str>) -> Vec<Strin
 
 pub(super) async fn the_same_evaluation_is_recorded_once(world: &mut World) {
     let store = world.store().as_ref();
-    use TickOutcome::{Held, NotReady};
     for (resource, outcome, reason) in [
         ("raw", NotReady, "1 of 5"),
         ("labels", NotReady, "0 of 5"),

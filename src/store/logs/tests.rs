@@ -142,11 +142,15 @@ fn readers_beside_a_writer_see_whole_lines_in_order() {
     };
     let writer = {
         let book = Arc::clone(&book);
-        std::thread::spawn(move || (1..=500).for_each(|n| drop(book.append(&[line(ours, n, "ours")]).unwrap())))
+        std::thread::spawn(move || {
+            for n in 1..=500 {
+                book.append(&[line(ours, n, "ours")]).unwrap();
+            }
+        })
     };
     let beside = LogBook::open_read_only(folder.path()).unwrap();
     let (mut seen, mut cursor) = (Vec::new(), None);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while seen.len() < 500 && std::time::Instant::now() < deadline {
         let page = beside.read(ours, LogPosition::default(), None, cursor.as_deref(), 16).unwrap();
         seen.extend(page.items.iter().map(|line| line.n));

@@ -63,8 +63,13 @@ fn no_action(run: &Run, name: &str) -> Fail {
     Fail::conflict(format!("run {} has no action `{name}`", run.number))
 }
 
-/// Starts an attempt, and issues its token. The index `attempts_unfinished` refuses a second one at work.
+/// Starts an attempt, and issues its token.
 fn start(tx: &mut Tx<'_>, run: &mut Run, new: &NewAttempt, now: Timestamp) -> Work<StartedAttempt> {
+    let sql = "SELECT 1 FROM attempts INDEXED BY attempts_run WHERE run = ?1 AND action = ?2 AND ended_at IS NULL";
+    if prepare(tx.db, sql)?.exists(params![run.number, new.action])? {
+        let (action, run) = (&new.action, run.number);
+        return Err(Fail::conflict(format!("an attempt of `{action}` in run {run} is at work already")));
+    }
     tx.at.token += 1;
     let fence = Fence { attempt_id: new.id, epoch: tx.epoch, token: tx.at.token };
     let sql = "INSERT INTO attempts (id, run, action, number, state, started_at, component, grants, skip, usage,

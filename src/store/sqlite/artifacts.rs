@@ -25,14 +25,12 @@ pub(super) const SEQ_COLUMN: usize = 14;
 
 /// Reads the columns of `artifact_columns!`.
 pub(super) fn artifact(row: &Row<'_>) -> rusqlite::Result<Artifact> {
-    let tags = match row.get_ref(13)?.as_str()? {
+    // Most have none.
+    let mut tags: Vec<String> = match row.get_ref(13)?.as_str()? {
         "[]" => Vec::new(),
-        _ => {
-            let Json(mut tags) = row.get::<_, Json<Vec<String>>>(13)?;
-            tags.sort();
-            tags
-        }
+        text => Json::parse(text)?.0,
     };
+    tags.sort();
     Ok(Artifact {
         id: row.get(0)?,
         resource: row.get(1)?,
@@ -220,6 +218,38 @@ pub(super) fn claimed(db: &Connection, run: RunId) -> Work<Vec<Artifact>> {
 pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest) -> Work<Page<Artifact>> {
     let before = page::before(request)?;
     let limit = page::limit(request);
+    let ArtifactQuery { resource, path, state, run, tag } = query;
+    let mut found = Vec::new();
+    if state.is_some() && resource.is_none() && path.is_none() && run.is_none() && tag.is_none() {
+        // States are indexed for each resource only, because every index costs every claim: one range each, merged here.
+        for resource in resources(db)? {
+            let query = ArtifactQuery { resource: Some(resource), ..query.clone() };
+            found.extend(select(db, &query, before, limit + 1)?);
+        }
+        found.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    } else {
+        found = select(db, query, before, limit + 1)?;
+    }
+    Ok(page::cut(found, limit))
+}
+
+/// All resources that have artifacts on record, by steps through an index.
+fn resources(db: &Connection) -> Work<Vec<String>> {
+    let mut found: Vec<String> = Vec::new();
+    let sql =
+        "SELECT resource FROM artifacts INDEXED BY artifacts_resource WHERE resource > ?1 ORDER BY resource LIMIT 1";
+    let mut statement = prepare(db, sql)?;
+    loop {
+        let last = found.last().map_or("", String::as_str);
+        match statement.query_row([last], |row| row.get(0)).optional()? {
+            Some(next) => found.push(next),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// At most `limit` artifacts before a sequence, newest first, each with its sequence.
+fn select(db: &Connection, query: &ArtifactQuery, before: i64, limit: usize) -> Work<Vec<(i64, Artifact)>> {
     let mut values: Vec<SqlValue> = Vec::new();
     let mut terms = Vec::new();
     let mut term = |text: &str, value: SqlValue| {
@@ -229,13 +259,12 @@ pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest
     let ArtifactQuery { resource, path, state, run, tag } = query;
     // The narrowest index, by name: the planner knows nothing about the data, and must not change its mind.
     let (from, key) = match (tag, run, path, resource, state) {
-        (Some(_), ..) => ("artifact_tags g JOIN artifacts a ON a.seq = g.artifact", "g.artifact"),
+        (Some(_), ..) => ("artifact_tags g CROSS JOIN artifacts a ON a.seq = g.artifact", "g.artifact"),
         (_, Some(_), ..) => ("artifacts a INDEXED BY artifacts_run", "a.seq"),
         (_, _, Some(_), ..) => ("artifacts a INDEXED BY artifacts_path", "a.seq"),
         (_, _, _, Some(_), Some(_)) => ("artifacts a INDEXED BY artifacts_waiting", "a.seq"),
         (_, _, _, Some(_), None) => ("artifacts a INDEXED BY artifacts_resource", "a.seq"),
-        (_, _, _, None, Some(_)) => ("artifacts a INDEXED BY artifacts_state", "a.seq"),
-        (_, _, _, None, None) => ("artifacts a", "a.seq"),
+        (_, _, _, None, _) => ("artifacts a", "a.seq"),
     };
     if let Some(tag) = tag {
         term("g.tag =", tag.clone().into());
@@ -254,13 +283,12 @@ pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest
     }
     term(&format!("{key} <"), before.into());
     let sql = format!(
-        "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT {}",
+        // The limit is no parameter: few are in use.
+        "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT {limit}",
         artifact_columns!(),
         terms.join(" AND "),
-        // A value, not a parameter: few limits are in use, and each keeps its plan.
-        limit + 1
     );
     let mut statement = prepare(db, &sql)?;
     let rows = statement.query_map(params_from_iter(values), |row| Ok((row.get(SEQ_COLUMN)?, artifact(row)?)))?;
-    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
+    Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -10,7 +10,9 @@ use super::runs;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{Attempt, AttemptState, ErrorInfo, EventKind, Fence, LogPosition, Page, Run, RunState, StagedFile};
+use crate::model::{
+    Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, Page, Run, RunState, StagedFile,
+};
 use crate::store::{
     ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, StoreError, UnfinishedAttempt, UnfinishedRun,
 };
@@ -251,6 +253,18 @@ pub(super) fn uses(db: &Connection, id: ArtifactId, request: &PageRequest) -> Wo
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
+/// What every attempt of a run was refused.
+pub(super) fn denials(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, Denial)>> {
+    let Some(run) = runs::find(db, run)? else { return Ok(Vec::new()) };
+    let sql = "SELECT t.id, d.call, d.target, d.message FROM attempts t INDEXED BY attempts_run
+        CROSS JOIN denials d INDEXED BY denials_attempt ON d.attempt = t.seq WHERE t.run = ?1";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([run.number], |row| {
+        Ok((row.get(0)?, Denial { call: row.get(1)?, target: row.get(2)?, message: row.get(3)? }))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 /// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of this epoch.
 pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
     let mut numbers = Vec::new();
@@ -264,10 +278,8 @@ pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
     numbers.sort_unstable();
     let mut found = Vec::with_capacity(numbers.len());
     for number in numbers {
-        let mut statement = prepare(
-            tx.db,
-            "SELECT seq FROM attempts INDEXED BY attempts_unfinished WHERE run = ?1 AND ended_at IS NULL",
-        )?;
+        let mut statement =
+            prepare(tx.db, "SELECT seq FROM attempts INDEXED BY attempts_run WHERE run = ?1 AND ended_at IS NULL")?;
         let attempts = statement.query_map([number], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
         for seq in attempts {
             tx.at.token += 1;

@@ -101,10 +101,12 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
 
 /// The number of the oldest event that is kept.
 pub(super) fn oldest(db: &Connection) -> Work<u64> {
-    let kept =
-        prepare(db, "SELECT seq FROM events ORDER BY seq LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
+    let kept = prepare(db, "SELECT seq FROM events WHERE seq > 0 ORDER BY seq LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
     match kept {
         Some(seq) => Ok(seq),
+        // Whoever drops all of them notes how far they were.
         None => Ok(prepare(db, "SELECT event + 1 FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?),
     }
 }
@@ -116,6 +118,7 @@ pub(super) fn prune(tx: &mut Tx<'_>, keep: u64) -> Work<u64> {
     if end < first {
         return Ok(0);
     }
+    execute(tx.db, "UPDATE meta SET event = ?1 WHERE one = 1", [tx.at.event])?;
     Ok(execute(tx.db, "DELETE FROM events WHERE seq <= ?1", [end])? as u64)
 }
 

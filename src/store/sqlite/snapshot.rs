@@ -115,7 +115,7 @@ fn newest_outputs(
         "SELECT ",
         artifact_columns!(),
         ", o.path, o.action FROM outputs o CROSS JOIN artifacts a ON a.seq = o.artifact
-         WHERE o.run = ?1 AND o.resource = ?2 AND o.path >= ?3 AND o.path < ?4 ORDER BY o.path, o.artifact DESC"
+         WHERE o.run = ?1 AND o.resource = ?2 AND o.path >= ?3 AND o.path < ?4 ORDER BY o.path, o.artifact"
     );
     let mut found = BTreeMap::new();
     if actions.is_empty() {
@@ -129,12 +129,10 @@ fn newest_outputs(
             continue;
         }
         let path: String = row.get(SEQ_COLUMN + 1)?;
-        if found.contains_key(&path) {
-            continue;
-        }
-        if found.len() == limit {
+        if found.len() == limit && !found.contains_key(&path) {
             break;
         }
+        // Later ones of the same path take the place of earlier ones.
         let mut output = artifact(row)?;
         output.path.clone_from(&path);
         found.insert(path, output);

@@ -132,6 +132,13 @@ pub(super) struct Json<T>(pub(super) T);
 
 impl<T: serde::de::DeserializeOwned> FromSql for Json<T> {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        serde_json::from_str(value.as_str()?).map(Self).map_err(|error| FromSqlError::Other(Box::new(error)))
+        Self::parse(value.as_str()?)
+    }
+}
+
+impl<T: serde::de::DeserializeOwned> Json<T> {
+    /// Reads the text of a column.
+    pub(super) fn parse(text: &str) -> FromSqlResult<Self> {
+        serde_json::from_str(text).map(Self).map_err(|error| FromSqlError::Other(Box::new(error)))
     }
 }

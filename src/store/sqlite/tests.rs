@@ -1,27 +1,251 @@
 //! What holds for the SQLite store alone, and the suite that holds for all.
 
-use async_trait::async_trait;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::SqliteStore;
-use crate::base::Timestamp;
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use super::queue::Queue;
+use super::sql::{Fail, execute};
+use super::writer::{Call, Counters, Job, Tx, Writer};
+use super::{FAULT_POINTS, SqliteStore, read_holder, steps};
+use crate::base::{Digest, Timestamp};
+use crate::model::Observation;
 use crate::store::conformance::{Place, World, conformance};
-use crate::store::{Durability, MetadataStore};
+use crate::store::{Durability, MetadataStore, StoreError};
 
 struct Folder(tempfile::TempDir);
 
-#[async_trait]
-impl Place for Folder {
-    async fn open(&self) -> std::sync::Arc<dyn MetadataStore> {
-        SqliteStore::open(&self.0.path().join("metadata.db"), Durability::Normal, Timestamp::from_micros(1)).unwrap()
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.path().join("metadata.db")
+    }
+
+    fn host(&self) -> Arc<SqliteStore> {
+        open(&self.database()).unwrap()
     }
 }
 
-async fn world() -> World {
-    World::new(Box::new(Folder(tempfile::tempdir().unwrap()))).await
+#[async_trait]
+impl Place for Folder {
+    async fn open(&self) -> Arc<dyn MetadataStore> {
+        self.host()
+    }
+}
+
+fn open(path: &Path) -> Result<Arc<SqliteStore>, StoreError> {
+    SqliteStore::open(path, Durability::Normal, now())
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(1_772_366_400_000_000)
+}
+
+pub(super) async fn world() -> World {
+    World::new(Box::new(Folder::new())).await
 }
 
 mod suite {
     use super::conformance;
 
     conformance!(super::super::world);
+}
+
+fn files(count: usize, from: usize) -> Vec<Observation> {
+    let file = |n: usize| Observation::Present {
+        path: format!("{n:06}"),
+        digest: Digest::of(&n.to_le_bytes()),
+        size: 1,
+        stamp: "s".repeat(200),
+    };
+    (from..from + count).map(file).collect()
+}
+
+/// Jobs that wait together are one transaction; the one that fails is undone alone; all are answered after the commit.
+#[test]
+fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
+    let folder = Folder::new();
+    drop(folder.host());
+    let db = Connection::open(folder.database()).unwrap();
+    let beside = Connection::open(folder.database()).unwrap();
+    let ticks = |db: &Connection| db.query_row("SELECT count(*) FROM ticks", [], |row| row.get::<_, i64>(0)).unwrap();
+    let queue: Arc<Queue<Box<dyn Job>>> = Arc::new(Queue::new(10));
+    let (newest, told) = tokio::sync::watch::channel(1);
+    let insert = "INSERT INTO ticks (resource, time, outcome, reason) VALUES ('a', 1, 'held', 'x')";
+    let (first, first_answer) = Call::new(steps::TICK, move |tx: &mut Tx<'_>| {
+        tx.at.event += 1;
+        Ok(execute(tx.db, insert, [])?)
+    });
+    let (second, second_answer) = Call::new(steps::TICK, move |tx: &mut Tx<'_>| {
+        tx.at.event += 1;
+        execute(tx.db, insert, [])?;
+        Err::<(), _>(Fail::conflict("no"))
+    });
+    let (third, third_answer) = Call::new(steps::TICK, move |tx: &mut Tx<'_>| {
+        tx.at.event += 1;
+        execute(tx.db, insert, [])?;
+        Ok((tx.at.event, ticks(tx.db), ticks(&beside)))
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let jobs: [Box<dyn Job>; 3] = [Box::new(first), Box::new(second), Box::new(third)];
+        for job in jobs {
+            queue.push(job).await.unwrap();
+        }
+    });
+    queue.close();
+    let counters = Counters { event: 1, ..Counters::default() };
+    Writer { db, counters, epoch: 1, queue, newest }.run();
+    assert_eq!(first_answer.blocking_recv().unwrap().unwrap(), 1);
+    assert!(matches!(second_answer.blocking_recv().unwrap(), Err(StoreError::Conflict(_))));
+    let (event, inside, outside) = third_answer.blocking_recv().unwrap().unwrap();
+    assert_eq!(event, 3, "the number of the failed job was given again");
+    assert_eq!((inside, outside), (2, 0), "it sees the first job's work, and nobody else does yet");
+    assert_eq!(*told.borrow(), 3);
+    let after = Connection::open(folder.database()).unwrap();
+    assert_eq!(ticks(&after), 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+    let folder = Folder::new();
+    let store = folder.host();
+    store.record("raw", files(10, 0), now()).await.unwrap();
+    let most = |pages: u32| {
+        let store = Arc::clone(&store);
+        async move {
+            let set = move |tx: &mut Tx<'_>| {
+                Ok(tx.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, u32>(0))?)
+            };
+            store.write(steps::CURSOR, set).await.unwrap()
+        }
+    };
+    let pages = most(1).await;
+    most(pages + 20).await;
+    let before = store.events(0, None, 1_000).await.unwrap();
+    let tasks: Vec<_> = (0..8)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { store.record("raw", files(2_000, 10_000 * (n + 1)), now()).await })
+        })
+        .collect();
+    for task in tasks {
+        let error = task.await.unwrap().unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        assert!(error.to_string().contains("full"), "{error}");
+    }
+    assert_eq!(store.events(0, None, 1_000).await.unwrap(), before, "nothing is half done");
+    assert_eq!(store.pending("raw").await.unwrap().count, 10);
+    most(1_000_000).await;
+    let recorded = store.record("raw", files(2_000, 10_000), now()).await.unwrap();
+    assert_eq!((recorded.new, recorded.pending.count), (2_000, 2_010));
+    let after = store.events(before.len() as u64, None, 1).await.unwrap();
+    assert_eq!(after[0].seq, before.len() as u64 + 1, "no number is missing");
+}
+
+#[tokio::test]
+async fn a_second_host_is_refused_with_the_name_of_the_first() {
+    let folder = Folder::new();
+    let store = folder.host();
+    store.set_listen("127.0.0.1:8123").unwrap();
+    let Err(StoreError::InUse { store: which, holder }) = open(&folder.database()) else { panic!("two hosts") };
+    assert!(which.ends_with("metadata.db"));
+    assert!(holder.contains(&format!("process {}", std::process::id())) && holder.contains(":8123"), "{holder}");
+    let holder = read_holder(&folder.database()).unwrap().unwrap();
+    assert_eq!(holder.listen.as_deref(), Some("127.0.0.1:8123"));
+    assert_eq!(store.epoch(), 1, "who was refused has changed nothing");
+    drop(store);
+    assert_eq!(read_holder(&folder.database()).unwrap(), None);
+    assert_eq!(folder.host().epoch(), 2);
+}
+
+/// What a death leaves: the files as they are at some moment, the log of writes with the database.
+#[tokio::test]
+async fn what_was_answered_is_there_after_a_death() {
+    let (folder, copy) = (Folder::new(), Folder::new());
+    let store = folder.host();
+    for n in 0..20 {
+        store.record("raw", files(10, 10 * n), now()).await.unwrap();
+    }
+    for entry in std::fs::read_dir(folder.0.path()).unwrap() {
+        let name = entry.unwrap().file_name();
+        // The file for shared memory is made anew by whoever opens the database first.
+        if !name.to_str().unwrap().ends_with("-shm") {
+            std::fs::copy(folder.0.path().join(&name), copy.0.path().join(&name)).unwrap();
+        }
+    }
+    let again = copy.host();
+    assert_eq!(again.epoch(), 2);
+    assert_eq!(again.pending("raw").await.unwrap().count, 200);
+    assert_eq!(*again.newest_event().borrow(), 202);
+    let db = Connection::open(copy.database()).unwrap();
+    let verdict: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+#[tokio::test]
+async fn reading_beside_a_host_sees_what_it_commits_and_can_not_write() {
+    let folder = Folder::new();
+    let missing = SqliteStore::open_read_only(&folder.database()).unwrap_err();
+    assert!(matches!(missing, StoreError::Unavailable { .. }), "{missing}");
+    let store = folder.host();
+    let beside = SqliteStore::open_read_only(&folder.database()).unwrap();
+    store.record("raw", files(3, 0), now()).await.unwrap();
+    assert_eq!(beside.pending("raw").await.unwrap().count, 3);
+    assert_eq!(beside.epoch(), store.epoch());
+    let error = beside.record("raw", files(1, 9), now()).await.unwrap_err();
+    assert!(matches!(&error, StoreError::Conflict(text) if text.contains("reading only")), "{error}");
+    drop(store);
+    assert_eq!(beside.pending("raw").await.unwrap().count, 3);
+    drop(beside);
+    let alone = SqliteStore::open_read_only(&folder.database()).unwrap();
+    assert_eq!(alone.known("raw").await.unwrap().len(), 3, "without a host, too");
+}
+
+#[test]
+fn what_is_no_store_of_ours_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    drop(folder.host());
+    let db = Connection::open(folder.database()).unwrap();
+    db.pragma_update(None, "user_version", 999).unwrap();
+    drop(db);
+    for error in [open(&folder.database()).unwrap_err(), SqliteStore::open_read_only(&folder.database()).unwrap_err()] {
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::Corrupt(_)), "{text}");
+        assert!(text.contains("metadata.db") && text.contains("version 999") && text.contains("newer"), "{text}");
+    }
+    let text_file = folder.0.path().join("notes.txt");
+    let content = "these are notes, and no database; ".repeat(100);
+    std::fs::write(&text_file, &content).unwrap();
+    for error in [open(&text_file).unwrap_err(), SqliteStore::open_read_only(&text_file).unwrap_err()] {
+        assert!(matches!(&error, StoreError::Corrupt(text) if text.contains("notes.txt")), "{error}");
+    }
+    assert_eq!(std::fs::read_to_string(&text_file).unwrap(), content);
+    let empty = folder.0.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    let error = SqliteStore::open_read_only(&empty).unwrap_err();
+    assert!(error.to_string().contains("nothing is in it yet"), "{error}");
+    let nowhere = folder.0.path().join("no/such/folder/metadata.db");
+    assert!(matches!(open(&nowhere), Err(StoreError::Unavailable { .. })));
+}
+
+#[test]
+fn every_step_has_its_two_points() {
+    assert!(FAULT_POINTS.contains(&"claim.in_transaction") && FAULT_POINTS.contains(&"finish.committed"));
+    assert_eq!(FAULT_POINTS.len() % 2, 0);
+}
+
+#[tokio::test]
+async fn full_durability_syncs_every_commit() {
+    let folder = Folder::new();
+    for (durability, expected) in [(Durability::Normal, 1), (Durability::Full, 2)] {
+        let store = SqliteStore::open(&folder.database(), durability, now()).unwrap();
+        let set = |tx: &mut Tx<'_>| Ok(tx.db.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?);
+        assert_eq!(store.write(steps::CURSOR, set).await.unwrap(), expected);
+    }
 }

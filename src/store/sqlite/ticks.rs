@@ -44,7 +44,7 @@ pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
 
 /// Drops the oldest so that at most `most` are left, a batch at a time.
 fn prune(tx: &mut Tx<'_>, newest: u64, most: u64) -> Work<()> {
-    if newest % PRUNE_BATCH == 0 && newest + PRUNE_BATCH > most {
+    if newest.is_multiple_of(PRUNE_BATCH) && newest + PRUNE_BATCH > most {
         execute(tx.db, "DELETE FROM ticks WHERE seq <= ?1", [(newest + PRUNE_BATCH).saturating_sub(most)])?;
     }
     Ok(())

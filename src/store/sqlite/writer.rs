@@ -4,7 +4,7 @@
 //! commit): under load a commit is shared, and without load nobody waits for company. One job's failure rolls back its own work
 //! only. SQLite takes one writer at a time anyway; several threads would wait for each other in its busy handler, by sleeping.
 //!
-//! The counters (sequence, event, run number, token) are kept here, and written with each batch. They are put back when the work that
+//! The counters (sequence, event, run number, token) are kept here. They are put back when the work that
 //! moved them is rolled back: that is what makes `seq` of events dense.
 
 use std::sync::Arc;
@@ -156,6 +156,7 @@ impl Writer {
     /// Takes jobs into one transaction until there are no more, or until SQLite has given it up (disk full, I/O error).
     fn transaction(&mut self, jobs: &mut std::vec::IntoIter<Box<dyn Job>>) {
         let before = self.counters;
+        let is_alone = jobs.len() == 1;
         let mut done = Vec::with_capacity(jobs.len());
         let mut failed = execute(&self.db, "BEGIN IMMEDIATE", []).err();
         if failed.is_some() {
@@ -164,14 +165,14 @@ impl Writer {
         while failed.is_none()
             && let Some(mut job) = jobs.next()
         {
-            let kept = self.savepoint(job.as_mut());
+            let kept = if is_alone { self.whole(job.as_mut()) } else { self.savepoint(job.as_mut()) };
             if let Ok(true) = kept {
                 fault::point(job.step().in_transaction);
             }
             done.push((job, matches!(kept, Ok(true))));
             failed = kept.err();
         }
-        if failed.is_none() {
+        if failed.is_none() && !self.db.is_autocommit() {
             failed = self.commit(before).err();
         }
         if failed.is_some() {
@@ -193,6 +194,19 @@ impl Writer {
         }
     }
 
+    /// A job that is alone in its transaction: its failure is the transaction's, which saves the savepoint's copies of pages.
+    fn whole(&mut self, job: &mut dyn Job) -> rusqlite::Result<bool> {
+        let before = self.counters;
+        let kept = job.work(&mut Tx { db: &self.db, at: &mut self.counters, epoch: self.epoch });
+        if !kept {
+            self.counters = before;
+            if !self.db.is_autocommit() {
+                execute(&self.db, "ROLLBACK", [])?;
+            }
+        }
+        Ok(kept)
+    }
+
     /// One job in its savepoint. An error means that the whole transaction is lost.
     fn savepoint(&mut self, job: &mut dyn Job) -> rusqlite::Result<bool> {
         execute(&self.db, "SAVEPOINT job", [])?;
@@ -211,7 +225,8 @@ impl Writer {
 
     fn commit(&mut self, before: Counters) -> rusqlite::Result<()> {
         let now = self.counters;
-        if (now.seq, now.event, now.run) != (before.seq, before.event, before.run) {
+        // Events and runs on record say themselves how far they are: a page less for most transactions.
+        if now.seq != before.seq {
             let sql = "UPDATE meta SET seq = ?1, event = ?2, run = ?3 WHERE one = 1";
             execute(&self.db, sql, [now.seq, now.event, now.run])?;
         }

@@ -1,7 +1,9 @@
 -- Version 1. Ids are the 16 bytes of a UUID, digests 32 bytes, times microseconds since 1970, states the public words.
--- Lists are paged newest first by a growing integer; every list that the trait offers has an index that ends in it.
+-- Lists are paged newest first by a growing integer; every list that the trait offers has an index that ends in it. There is no index more
+-- than that: a run costs what it writes, and it writes a page for each index that it touches.
 
--- The counters, in one row. `seq` orders artifacts, `event` events, `run` runs.
+-- The counters, in one row. `seq` orders artifacts, `event` events, `run` runs. The last two are at least what they say here: what is
+-- on record may be ahead of them.
 CREATE TABLE meta (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     epoch INTEGER NOT NULL,
@@ -41,7 +43,6 @@ CREATE UNIQUE INDEX artifacts_version ON artifacts (resource, path, version);
 CREATE UNIQUE INDEX artifacts_present ON artifacts (resource, path) WHERE ended IS NULL;
 CREATE INDEX artifacts_ended ON artifacts (resource, ended) WHERE ended IS NOT NULL;
 CREATE INDEX artifacts_path ON artifacts (path, seq);
-CREATE INDEX artifacts_state ON artifacts (state, seq);
 CREATE INDEX artifacts_resource ON artifacts (resource, seq);
 CREATE INDEX artifacts_waiting ON artifacts (resource, state, seq);
 CREATE INDEX artifacts_run ON artifacts (run_id, seq) WHERE run_id IS NOT NULL;
@@ -132,8 +133,6 @@ CREATE TABLE attempts (
     token INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX attempts_run ON attempts (run, action, number);
--- At most one attempt of an action is at work.
-CREATE UNIQUE INDEX attempts_unfinished ON attempts (run, action) WHERE ended_at IS NULL;
 
 -- What an attempt has committed to publish, until it has done so.
 CREATE TABLE intents (
@@ -165,7 +164,6 @@ CREATE TABLE accesses (
     calls INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX accesses_run ON accesses (run, seq);
-CREATE INDEX accesses_artifact ON accesses (artifact, seq);
 
 CREATE TABLE denials (
     seq INTEGER PRIMARY KEY,

@@ -1,0 +1,108 @@
+//! What can be no artifact: it is ignored, with the reason, and stops nothing.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+
+use super::recorder::Watched;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
+    let watched = Watched::new().await;
+    let path = |name: &str| watched.path.join(name);
+    watched.put("real", b"real").await;
+    rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), rustix::fs::FileType::Fifo, 0o644.into(), 0).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    symlink("nothing", path("dangling")).unwrap();
+    symlink("/etc/passwd", path("outside")).unwrap();
+    symlink("..", path("up")).unwrap();
+    symlink("real", path("inside")).unwrap();
+    symlink(path("real"), path("absolute")).unwrap();
+    symlink("circle", path("circle")).unwrap();
+    for (name, reason) in [
+        ("fifo", "a FIFO"),
+        ("socket", "a socket"),
+        ("dangling", "where nothing is"),
+        ("outside", "outside of the folder"),
+        ("up", "outside of the folder"),
+        ("inside", "counts under its own path"),
+        ("absolute", "counts under its own path"),
+        ("circle", "in a circle"),
+    ] {
+        let given = watched.ignored(name).await;
+        assert!(given.contains(reason), "{name}: {given}");
+    }
+    watched.put("after", b"after").await;
+    // A link comes true, a FIFO makes room for a file.
+    watched.put("nothing", b"something").await;
+    std::fs::remove_file(path("fifo")).unwrap();
+    watched.put("fifo", b"a file now").await;
+    std::fs::remove_file(path("socket")).unwrap();
+    watched.gone("socket").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_odd_is_told_twice() {
+    let mut watched = Watched::new().await;
+    symlink("/etc/passwd", watched.path.join("outside")).unwrap();
+    std::fs::write(watched.path.join(OsStr::from_bytes(b"bad-\xff")), b"x").unwrap();
+    watched.ignored("outside").await;
+    watched.ignored("bad-\\xff").await;
+    watched.stop().await;
+    let told = watched.recorder.read(|records| records.told.len());
+    watched.start().await;
+    assert_eq!(watched.recorder.read(|records| records.told.len()), told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_can_not_be_used_are_shown_escaped() {
+    let watched = Watched::new().await;
+    let bad = watched.path.join(OsStr::from_bytes(b"caf\xe9.csv"));
+    std::fs::write(&bad, b"x").unwrap();
+    assert_eq!(watched.ignored("caf\\xe9.csv").await, "its name is not UTF-8");
+    watched.write("a\nb", b"x");
+    assert!(watched.ignored("a\\u{a}b").await.contains("control character"));
+    let folder = watched.path.join(OsStr::from_bytes(b"folder-\xff"));
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("inside"), b"x").unwrap();
+    assert!(watched.ignored("folder-\\xff").await.contains("nothing in it counts"));
+    std::fs::remove_file(bad).unwrap();
+    watched.gone("caf\\xe9.csv").await;
+    assert!(watched.recorder.read(|records| records.contents().is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_name_with_markup_in_it_is_a_name() {
+    let watched = Watched::new().await;
+    let name = format!("<script>alert(1)<script>{}", "x".repeat(176));
+    assert_eq!(name.len(), 200);
+    watched.put(&name, b"content").await;
+    assert_eq!(watched.head(&name).version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_in_the_place_of_a_file_and_the_other_way_round() {
+    let watched = Watched::new().await;
+    watched.put("x", b"file").await;
+    std::fs::remove_file(watched.path.join("x")).unwrap();
+    std::fs::create_dir(watched.path.join("x")).unwrap();
+    watched.put("x/y", b"inside").await;
+    watched.gone("x").await;
+    std::fs::remove_dir_all(watched.path.join("x")).unwrap();
+    watched.put("x", b"file again").await;
+    watched.gone("x/y").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_in_the_place_of_a_folder_hides_what_is_behind_it() {
+    let watched = Watched::new().await;
+    std::fs::create_dir(watched.path.join("sub")).unwrap();
+    watched.put("sub/a", b"a").await;
+    let id = watched.head("sub/a").id;
+    std::fs::rename(watched.path.join("sub"), watched.path.join("moved")).unwrap();
+    symlink("moved", watched.path.join("sub")).unwrap();
+    watched.seen("moved/a", b"a").await;
+    watched.ignored("sub").await;
+    watched.gone("sub/a").await;
+    assert_eq!(watched.head("moved/a").id, id);
+}

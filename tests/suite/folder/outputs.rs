@@ -1,0 +1,240 @@
+//! Staging and publishing.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use anacostia::base::{ArtifactId, AttemptId, Digest};
+use anacostia::model::{Observation, StagedFile};
+use anacostia::resource::folder::Folder;
+use anacostia::resource::{Content, Resource as _, ResourceError};
+
+use super::recorder::{Watched, spec};
+
+/// Every file in a folder, hidden ones too, by path.
+fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    fn walk(root: &Path, at: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                walk(root, &path, files);
+            } else if path.is_file() {
+                files.insert(path.strip_prefix(root).unwrap().display().to_string(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(root, root, &mut found);
+    found
+}
+
+async fn stage(folder: &Folder, attempt: AttemptId, path: &str, bytes: &[u8], overwrite: bool) -> StagedFile {
+    let mut writer = folder.create(attempt, ArtifactId::new(), path, overwrite).await.unwrap();
+    for chunk in bytes.chunks(7) {
+        writer.write(chunk).await.unwrap();
+    }
+    writer.finish().await.unwrap()
+}
+
+fn output() -> (tempfile::TempDir, Folder) {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = Folder::new("models", &spec(&parent.path().join("out")), true).unwrap();
+    (parent, folder)
+}
+
+#[tokio::test]
+async fn a_staged_file_is_seen_by_no_one_until_it_is_published_and_then_whole() {
+    let (_parent, folder) = output();
+    let attempt = AttemptId::new();
+    let staged = stage(&folder, attempt, "deep/er/model.bin", b"some bytes of a model", false).await;
+    assert_eq!(staged.digest, Digest::of(b"some bytes of a model"));
+    assert_eq!(staged.size, 21);
+    assert!(!folder.path().join("deep").exists());
+
+    folder.publish(attempt, &staged).await.unwrap();
+    folder.publish(attempt, &staged).await.unwrap();
+    let expected = BTreeMap::from([("deep/er/model.bin".to_owned(), b"some bytes of a model".to_vec())]);
+    assert_eq!(files(folder.path()), expected);
+
+    let Artifacts { path, size, digest, stamp } = artifact(&staged);
+    let mut reader = folder.open(&Content { path, size, digest, stamp }).await.unwrap();
+    assert_eq!(reader.read(0, 100).await.unwrap(), b"some bytes of a model");
+    assert_eq!(folder.sweep(&[]).await.unwrap(), 0);
+    assert!(!folder.path().join(".anacostia").exists());
+}
+
+struct Artifacts {
+    path: String,
+    size: u64,
+    digest: Digest,
+    stamp: String,
+}
+
+fn artifact(staged: &StagedFile) -> Artifacts {
+    Artifacts { path: staged.path.clone(), size: staged.size, digest: staged.digest, stamp: staged.stamp.clone() }
+}
+
+#[tokio::test]
+async fn the_stamp_of_a_staged_file_holds_after_publishing_and_not_after_a_rewrite() {
+    let (_parent, folder) = output();
+    for round in 0..200 {
+        let attempt = AttemptId::new();
+        let path = format!("model-{round}");
+        let staged = stage(&folder, attempt, &path, b"12345678", false).await;
+        folder.publish(attempt, &staged).await.unwrap();
+        let Artifacts { path, size, digest, stamp } = artifact(&staged);
+        let content = Content { path, size, digest, stamp };
+        assert!(folder.open(&content).await.is_ok());
+        // At once, and to the same size.
+        std::fs::write(folder.path().join(&content.path), b"87654321").unwrap();
+        assert!(matches!(folder.open(&content).await, Err(ResourceError::Changed { .. })));
+    }
+}
+
+#[tokio::test]
+async fn publishing_goes_on_where_a_death_has_left_it() {
+    let (parent, folder) = output();
+    let attempt = AttemptId::new();
+    let staged = stage(&folder, attempt, "a/model", b"bytes", false).await;
+    // Between link and unlink, on file systems that can not rename without replacing.
+    std::fs::create_dir(folder.path().join("a")).unwrap();
+    std::fs::hard_link(folder.path().join(&staged.staged), folder.path().join("a/model")).unwrap();
+    let again = Folder::new("models", &spec(&parent.path().join("out")), false).unwrap();
+    again.publish(attempt, &staged).await.unwrap();
+    assert_eq!(files(folder.path()), BTreeMap::from([("a/model".to_owned(), b"bytes".to_vec())]));
+    // Replaced by someone after it was published and before that was on record: not ours to undo.
+    std::fs::write(folder.path().join("a/model"), b"theirs").unwrap();
+    again.publish(attempt, &staged).await.unwrap();
+    std::fs::remove_file(folder.path().join("a/model")).unwrap();
+    again.publish(attempt, &staged).await.unwrap();
+    assert!(files(folder.path()).is_empty());
+}
+
+#[tokio::test]
+async fn a_file_that_came_in_between_is_moved_aside_and_kept() {
+    let (_parent, folder) = output();
+    let attempt = AttemptId::new();
+    let name = "n".repeat(255);
+    for path in ["model", name.as_str()] {
+        let staged = stage(&folder, attempt, path, b"ours", false).await;
+        std::fs::write(folder.path().join(path), b"theirs").unwrap();
+        folder.publish(attempt, &staged).await.unwrap();
+        assert_eq!(std::fs::read(folder.path().join(path)).unwrap(), b"ours");
+    }
+    let kept: Vec<_> = files(folder.path()).into_iter().filter(|(path, _)| path.ends_with('~')).collect();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|(path, bytes)| path.contains(".displaced-") && bytes == b"theirs"), "{kept:?}");
+}
+
+#[tokio::test]
+async fn an_existing_path_is_refused_unless_it_is_to_be_overwritten() {
+    let (_parent, folder) = output();
+    let attempt = AttemptId::new();
+    let first = stage(&folder, attempt, "model", b"1", false).await;
+    folder.publish(attempt, &first).await.unwrap();
+    let refused = folder.create(attempt, ArtifactId::new(), "model", false).await.err().unwrap();
+    assert_eq!(refused.code(), "already-exists");
+    let second = stage(&folder, attempt, "model", b"2", true).await;
+    folder.publish(attempt, &second).await.unwrap();
+    assert_eq!(files(folder.path()), BTreeMap::from([("model".to_owned(), b"2".to_vec())]));
+}
+
+#[tokio::test]
+async fn paths_that_lead_out_or_can_not_be_are_refused() {
+    let (parent, folder) = output();
+    std::fs::create_dir_all(folder.path().join("folder")).unwrap();
+    std::fs::write(folder.path().join("file"), b"").unwrap();
+    std::os::unix::fs::symlink(parent.path(), folder.path().join("link")).unwrap();
+    let long = "x".repeat(256);
+    for (path, code) in [
+        ("../a", "invalid"),
+        ("/a", "invalid"),
+        ("a/../../b", "invalid"),
+        ("", "invalid"),
+        ("a\nb", "invalid"),
+        (long.as_str(), "invalid"),
+        ("folder", "invalid"),
+        ("file/a", "invalid"),
+        (".anacostia/staging/a", "invalid"),
+        ("link/a", "unavailable"),
+    ] {
+        let error = folder.create(AttemptId::new(), ArtifactId::new(), path, false).await.err().unwrap();
+        assert_eq!(error.code(), code, "{path}: {error}");
+    }
+    assert_eq!(files(folder.path()).len(), 1);
+    assert!(!parent.path().join("a").exists());
+}
+
+#[tokio::test]
+async fn a_link_that_is_slipped_in_before_publishing_does_not_lead_it_out() {
+    let (parent, folder) = output();
+    let attempt = AttemptId::new();
+    let outside = parent.path().join("outside");
+    std::fs::create_dir(&outside).unwrap();
+    let staged = stage(&folder, attempt, "sub/model", b"bytes", false).await;
+    std::os::unix::fs::symlink(&outside, folder.path().join("sub")).unwrap();
+    let error = folder.publish(attempt, &staged).await.unwrap_err();
+    assert!(error.retryable(), "{error}");
+    assert!(files(&outside).is_empty());
+    std::fs::remove_file(folder.path().join("sub")).unwrap();
+    folder.publish(attempt, &staged).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_path_that_is_blocked_can_be_published_once_it_is_free() {
+    let (_parent, folder) = output();
+    let attempt = AttemptId::new();
+    let staged = stage(&folder, attempt, "a/b", b"bytes", false).await;
+    std::fs::write(folder.path().join("a"), b"in the way").unwrap();
+    let error = folder.publish(attempt, &staged).await.unwrap_err();
+    assert!(error.retryable() && error.to_string().contains("move it away"), "{error}");
+    std::fs::remove_file(folder.path().join("a")).unwrap();
+    std::fs::create_dir_all(folder.path().join("a/b/c")).unwrap();
+    let error = folder.publish(attempt, &staged).await.unwrap_err();
+    assert!(error.retryable() && error.to_string().contains("move it away"), "{error}");
+    std::fs::remove_dir_all(folder.path().join("a/b")).unwrap();
+    folder.publish(attempt, &staged).await.unwrap();
+    assert_eq!(files(folder.path()), BTreeMap::from([("a/b".to_owned(), b"bytes".to_vec())]));
+}
+
+#[tokio::test]
+async fn what_is_not_finished_swept_or_discarded_leaves_nothing() {
+    let (_parent, folder) = output();
+    let [dropped, discarded, swept, kept] = [(); 4].map(|()| AttemptId::new());
+    let mut writer = folder.create(dropped, ArtifactId::new(), "a", false).await.unwrap();
+    writer.write(b"bytes").await.unwrap();
+    assert_eq!(files(folder.path()).len(), 1);
+    drop(writer);
+    assert!(files(folder.path()).is_empty());
+
+    stage(&folder, discarded, "b", b"b", false).await;
+    folder.discard(discarded).await.unwrap();
+    folder.discard(discarded).await.unwrap();
+    assert!(files(folder.path()).is_empty());
+
+    stage(&folder, swept, "c", b"c", false).await;
+    stage(&folder, swept, "d", b"d", false).await;
+    let staged = stage(&folder, kept, "e", b"e", false).await;
+    assert_eq!(folder.sweep(&[kept]).await.unwrap(), 2);
+    folder.publish(kept, &staged).await.unwrap();
+    assert_eq!(files(folder.path()), BTreeMap::from([("e".to_owned(), b"e".to_vec())]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn staging_in_a_watched_folder_is_not_seen_and_publishing_is_seen_once() {
+    let watched = Watched::new().await;
+    let attempt = AttemptId::new();
+    let staged = stage(&watched.folder, attempt, "sub/model", b"bytes", false).await;
+    watched.caught_up().await;
+    let told = watched.recorder.read(|records| records.told.len());
+    watched.folder.publish(attempt, &staged).await.unwrap();
+    watched.seen("sub/model", b"bytes").await;
+    watched.caught_up().await;
+    watched.recorder.read(|records| {
+        let about = |told: &&Observation| !format!("{told:?}").contains("barrier");
+        let told: Vec<_> = records.told[told..].iter().filter(about).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+    });
+    let inode = std::fs::metadata(watched.path.join("sub/model")).unwrap().ino();
+    assert!(staged.stamp.split(':').nth(1) == Some(&inode.to_string()), "{} and {inode}", staged.stamp);
+}

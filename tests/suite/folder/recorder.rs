@@ -1,0 +1,326 @@
+//! A sink that keeps records as a store does, and a folder that is watched with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use anacostia::base::Digest;
+use anacostia::manifest::FolderSpec;
+use anacostia::model::{ArtifactState, KnownPath, Observation};
+use anacostia::resource::folder::Folder;
+use anacostia::resource::{Content, ObservationSink, Resource, Status};
+use async_trait::async_trait;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take before a test fails. Far more than it takes.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+
+/// The newest version at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    /// Stays with the version when it is renamed.
+    pub(crate) id: usize,
+    /// Counts up per path.
+    pub(crate) version: u64,
+    /// `None`: ignored.
+    pub(crate) digest: Option<Digest>,
+    pub(crate) size: u64,
+    pub(crate) stamp: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) present: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) heads: BTreeMap<String, Head>,
+    /// Everything that was told, in order.
+    pub(crate) told: Vec<Observation>,
+    pub(crate) statuses: Vec<Status>,
+    /// Versions made so far.
+    pub(crate) versions: usize,
+    /// Batches told so far.
+    pub(crate) batches: usize,
+    next_id: usize,
+    refuse: bool,
+}
+
+impl Records {
+    /// The content at a path, if it is recorded as present.
+    pub(crate) fn digest(&self, path: &str) -> Option<Digest> {
+        self.heads.get(path).filter(|head| head.present).and_then(|head| head.digest)
+    }
+
+    pub(crate) fn version(&self, path: &str) -> u64 {
+        self.heads.get(path).filter(|head| head.present && head.digest.is_some()).map_or(0, |head| head.version)
+    }
+
+    pub(crate) fn reason(&self, path: &str) -> Option<String> {
+        self.heads.get(path).filter(|head| head.present).and_then(|head| head.reason.clone())
+    }
+
+    /// Everything that is present, and what it holds.
+    pub(crate) fn contents(&self) -> BTreeMap<String, Digest> {
+        let present = self.heads.iter().filter(|(_, head)| head.present);
+        present.filter_map(|(path, head)| Some((path.clone(), head.digest?))).collect()
+    }
+
+    fn put(&mut self, path: String, digest: Option<Digest>, size: u64, stamp: String, reason: Option<String>) {
+        let before = self.heads.get(&path);
+        let mut version = before.map_or(0, |head| head.version);
+        let same = before.filter(|head| head.present && head.digest == digest && head.reason == reason);
+        let id = same.map_or(self.next_id, |head| head.id);
+        if same.is_none() {
+            version += 1;
+            self.versions += 1;
+            self.next_id += 1;
+        }
+        self.heads.insert(path, Head { id, version, digest, size, stamp, reason, present: true });
+    }
+
+    fn record(&mut self, observation: Observation) {
+        self.told.push(observation.clone());
+        match observation {
+            Observation::Present { path, digest, size, stamp } => self.put(path, Some(digest), size, stamp, None),
+            Observation::Ignored { path, reason, stamp } => self.put(path, None, 0, stamp, Some(reason)),
+            Observation::Gone { path } => {
+                let head = self.heads.get_mut(&path).unwrap_or_else(|| panic!("`{path}` was never there"));
+                assert!(head.present, "`{path}` was gone already");
+                head.present = false;
+            }
+            Observation::Renamed { from, to, stamp } => {
+                let mut head = self.heads[&from].clone();
+                assert!(head.present, "`{from}` was gone before it was renamed");
+                self.heads.get_mut(&from).unwrap().present = false;
+                let taken = self.heads.get(&to).map_or(0, |head| head.version);
+                head.version = head.version.max(taken + 1);
+                head.stamp = stamp;
+                self.heads.insert(to, head);
+            }
+        }
+    }
+}
+
+/// The sink.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    records: Mutex<Records>,
+    changed: tokio::sync::Notify,
+    /// One permit: whoever takes it stops the sink.
+    open: tokio::sync::Semaphore,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { records: Mutex::default(), changed: tokio::sync::Notify::new(), open: tokio::sync::Semaphore::new(1) }
+    }
+}
+
+impl Recorder {
+    pub(crate) fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
+        look(&self.records.lock().unwrap())
+    }
+
+    /// Waits until `holds`.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Records) -> bool) {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let changed = self.changed.notified();
+            if self.read(&holds) {
+                return;
+            }
+            if tokio::time::timeout_at(end.into(), changed).await.is_err() {
+                let records = self.records.lock().unwrap();
+                let last: Vec<_> = records.told.iter().rev().take(20).collect();
+                panic!("waited in vain until {what}: statuses {:?}, told last {last:#?}", records.statuses);
+            }
+        }
+    }
+
+    /// Lets nothing through for as long as the permit lives.
+    pub(crate) async fn hold(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.open.acquire().await.unwrap()
+    }
+
+    /// From now on takes nothing, or takes again.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        self.records.lock().unwrap().refuse = refuse;
+    }
+
+    /// What a store would know.
+    pub(crate) fn known(&self) -> Vec<KnownPath> {
+        self.read(|records| {
+            let present = records.heads.iter().filter(|(_, head)| head.present);
+            present
+                .map(|(path, head)| KnownPath {
+                    path: path.clone(),
+                    digest: head.digest,
+                    size: head.size,
+                    state: if head.digest.is_some() { ArtifactState::New } else { ArtifactState::Ignored },
+                    stamp: head.stamp.clone(),
+                })
+                .collect()
+        })
+    }
+}
+
+#[async_trait]
+impl ObservationSink for Recorder {
+    async fn observed(&self, batch: Vec<Observation>) -> bool {
+        let _open = self.open.acquire().await.unwrap();
+        let mut records = self.records.lock().unwrap();
+        assert!(!batch.is_empty() && batch.len() <= 1_000, "a batch of {}", batch.len());
+        if records.refuse {
+            return false;
+        }
+        records.batches += 1;
+        for observation in batch {
+            records.record(observation);
+        }
+        drop(records);
+        self.changed.notify_waiters();
+        true
+    }
+
+    fn status(&self, status: Status) {
+        self.records.lock().unwrap().statuses.push(status);
+        self.changed.notify_waiters();
+    }
+}
+
+/// A folder that is watched.
+pub(crate) struct Watched {
+    /// Removed with it.
+    parent: Option<tempfile::TempDir>,
+    pub(crate) path: PathBuf,
+    pub(crate) folder: Arc<Folder>,
+    pub(crate) recorder: Arc<Recorder>,
+    stop: CancellationToken,
+    task: Option<JoinHandle<()>>,
+}
+
+pub(crate) fn spec(path: &Path) -> FolderSpec {
+    FolderSpec {
+        path: path.to_owned(),
+        include: Vec::new(),
+        exclude: Vec::new(),
+        settle: Duration::from_millis(300),
+        rescan: Duration::from_hours(1),
+    }
+}
+
+impl Watched {
+    /// A new, empty folder, watched.
+    pub(crate) async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with a spec that `change` has changed.
+    pub(crate) async fn with(change: impl FnOnce(&mut FolderSpec)) -> Self {
+        let mut watched = Self::unwatched(change);
+        watched.start().await;
+        watched
+    }
+
+    /// The same, not watched yet.
+    pub(crate) fn unwatched(change: impl FnOnce(&mut FolderSpec)) -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("data");
+        std::fs::create_dir(&path).unwrap();
+        let mut watched = Self::at(&path, change);
+        watched.parent = Some(parent);
+        watched
+    }
+
+    /// Of a path that someone else looks after.
+    pub(crate) fn at(path: &Path, change: impl FnOnce(&mut FolderSpec)) -> Self {
+        let mut spec = spec(path);
+        change(&mut spec);
+        let folder = Arc::new(Folder::new("raw", &spec, false).unwrap());
+        let (recorder, stop) = (Arc::default(), CancellationToken::new());
+        Self { parent: None, path: path.to_owned(), folder, recorder, stop, task: None }
+    }
+
+    /// Begins to watch, and waits until it does.
+    pub(crate) async fn start(&mut self) {
+        self.begin();
+        self.recorder.until("it is watched", |records| matches!(records.statuses.last(), Some(Status::Watching))).await;
+    }
+
+    /// Begins to watch.
+    pub(crate) fn begin(&mut self) {
+        self.recorder.records.lock().unwrap().statuses.clear();
+        self.stop = CancellationToken::new();
+        let (folder, recorder, stop) = (Arc::clone(&self.folder), Arc::clone(&self.recorder), self.stop.clone());
+        let known = recorder.known();
+        self.task = Some(tokio::spawn(async move { folder.watch(known, recorder, stop).await.unwrap() }));
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.task.is_some()
+    }
+
+    /// Stops, and waits until it has.
+    pub(crate) async fn stop(&mut self) {
+        self.stop.cancel();
+        self.ended().await;
+    }
+
+    /// A folder beside it, for what is moved in and out.
+    pub(crate) fn beside(&self) -> tempfile::TempDir {
+        tempfile::tempdir_in(self.parent.as_ref().unwrap()).unwrap()
+    }
+
+    /// Waits until the watch has ended.
+    pub(crate) async fn ended(&mut self) {
+        tokio::time::timeout(DEADLINE, self.task.take().unwrap()).await.expect("the watch did not end").unwrap();
+    }
+
+    pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.path.join(path), bytes).unwrap();
+    }
+
+    /// Waits until a path is on record with this content.
+    pub(crate) async fn seen(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        let digest = Digest::of(bytes.as_ref());
+        let what = format!("`{path}` is on record with {digest}");
+        self.recorder.until(&what, |records| records.digest(path) == Some(digest)).await;
+    }
+
+    /// Writes, and waits until it is on record.
+    pub(crate) async fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        self.write(path, &bytes);
+        self.seen(path, bytes).await;
+    }
+
+    pub(crate) async fn gone(&self, path: &str) {
+        let what = format!("`{path}` is gone");
+        self.recorder.until(&what, |records| records.heads.get(path).is_none_or(|head| !head.present)).await;
+    }
+
+    /// Waits until something at a path is on record as ignored, and says why.
+    pub(crate) async fn ignored(&self, path: &str) -> String {
+        let what = format!("`{path}` is ignored");
+        self.recorder.until(&what, |records| records.reason(path).is_some()).await;
+        self.recorder.read(|records| records.reason(path).unwrap())
+    }
+
+    /// Waits until all that happened before was looked at: a file made now is on record.
+    pub(crate) async fn caught_up(&self) {
+        let name = format!("barrier-{}", fastrand::u64(..));
+        self.put(&name, &name).await;
+        std::fs::remove_file(self.path.join(&name)).unwrap();
+        self.gone(&name).await;
+    }
+
+    pub(crate) fn head(&self, path: &str) -> Head {
+        self.recorder.read(|records| records.heads[path].clone())
+    }
+
+    /// The version at a path, to read it.
+    pub(crate) fn content(&self, path: &str) -> Content {
+        let head = self.head(path);
+        Content { path: path.to_owned(), size: head.size, digest: head.digest.unwrap(), stamp: head.stamp }
+    }
+}

@@ -1,0 +1,241 @@
+//! The folder itself goes, may not be read, or is full.
+
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use anacostia::base::{ArtifactId, AttemptId};
+use anacostia::resource::{Resource as _, ResourceError, Status};
+
+use super::recorder::Watched;
+use super::{in_child, own_mounts};
+
+async fn unreachable(watched: &Watched) -> String {
+    let last = |status: Option<&Status>| match status {
+        Some(Status::Unreachable(why)) => Some(why.clone()),
+        _ => None,
+    };
+    watched.recorder.until("it is unreachable", |records| last(records.statuses.last()).is_some()).await;
+    watched.recorder.read(|records| last(records.statuses.last()).unwrap())
+}
+
+async fn watching(watched: &Watched) {
+    watched.recorder.until("it is watched", |records| records.statuses.last() == Some(&Status::Watching)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_is_made_at_the_start() {
+    let parent = tempfile::tempdir().unwrap();
+    let mut watched = Watched::at(&parent.path().join("not/there/yet"), |_| {});
+    watched.start().await;
+    watched.put("a", b"a").await;
+    watched.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_removed_and_made_again() {
+    let watched = Watched::new().await;
+    watched.put("a", b"a").await;
+    watched.put("b", b"b").await;
+    std::fs::remove_dir_all(&watched.path).unwrap();
+    assert!(unreachable(&watched).await.contains("not there"));
+    std::fs::create_dir(&watched.path).unwrap();
+    watched.write("b", b"b");
+    watching(&watched).await;
+    watched.gone("a").await;
+    watched.seen("b", b"b").await;
+    watched.put("c", b"c").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_folder_moved_away_and_back() {
+    let watched = Watched::new().await;
+    watched.put("a", b"a").await;
+    let id = watched.head("a").id;
+    let away = watched.path.with_extension("away");
+    std::fs::rename(&watched.path, &away).unwrap();
+    unreachable(&watched).await;
+    assert!(watched.head("a").present, "what can not be reached is not gone");
+    std::fs::write(away.join("b"), b"b").unwrap();
+    std::fs::rename(&away, &watched.path).unwrap();
+    watched.seen("b", b"b").await;
+    assert_eq!(watched.head("a").id, id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_folder_in_the_place_of_the_folder() {
+    let watched = Watched::new().await;
+    watched.put("a", b"a").await;
+    let other = watched.path.with_extension("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("b"), b"b").unwrap();
+    std::fs::rename(&watched.path, watched.path.with_extension("away")).unwrap();
+    std::fs::rename(&other, &watched.path).unwrap();
+    watched.seen("b", b"b").await;
+    watched.gone("a").await;
+    watched.put("c", b"c").await;
+}
+
+/// Runs `test` on a thread that is no superuser: root would be let in anywhere. Identity belongs to a thread in Linux, and
+/// what the thread starts inherits it.
+fn as_nobody<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
+    std::thread::spawn(move || {
+        if rustix::process::geteuid().is_root() {
+            let (nobody, nogroup) = (rustix::process::Uid::from_raw(65_534), rustix::process::Gid::from_raw(65_534));
+            rustix::thread::set_thread_res_gid(nogroup, nogroup, nogroup).unwrap();
+            rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(test());
+    })
+    .join()
+    .unwrap();
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn without_permission_it_waits() {
+    as_nobody(|| async {
+        let watched = Watched::new().await;
+        watched.put("a", b"a").await;
+        set_mode(&watched.path, 0);
+        let why = unreachable(&watched).await;
+        assert!(why.contains("give this user access"), "{why}");
+        assert!(watched.head("a").present, "what can not be seen is not gone");
+        set_mode(&watched.path, 0o755);
+        watching(&watched).await;
+        watched.put("b", b"b").await;
+        assert_eq!(watched.head("a").version, 1);
+    });
+}
+
+#[test]
+fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
+    as_nobody(|| async {
+        let watched = Watched::with(|spec| spec.rescan = std::time::Duration::from_secs(1)).await;
+        std::fs::create_dir(watched.path.join("sub")).unwrap();
+        watched.put("sub/a", b"a").await;
+        set_mode(&watched.path.join("sub"), 0);
+        assert!(watched.ignored("sub").await.contains("can not be read"));
+        // The slow scan comes by as well.
+        let batches = watched.recorder.read(|records| records.batches);
+        watched.put("b", b"b").await;
+        watched.put("c", b"c").await;
+        assert!(watched.recorder.read(|records| records.batches) > batches);
+        assert!(watched.head("sub/a").present, "what can not be seen is not gone");
+        set_mode(&watched.path.join("sub"), 0o755);
+        watched.gone("sub").await;
+        watched.put("sub/d", b"d").await;
+
+        let outside = watched.beside();
+        std::fs::write(outside.path().join("closed"), b"closed").unwrap();
+        set_mode(&outside.path().join("closed"), 0);
+        std::fs::rename(outside.path().join("closed"), watched.path.join("closed")).unwrap();
+        assert!(watched.ignored("closed").await.contains("can not be read"));
+        set_mode(&watched.path.join("closed"), 0o644);
+        watched.seen("closed", b"closed").await;
+        watched.gone("sub").await;
+    });
+}
+
+#[test]
+fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
+    const NAME: &str = "folder::trouble::where_leases_are_refused_a_file_counts_when_it_has_stood_still";
+    // A lease is refused on a file of someone else, and only root can make one here.
+    if !rustix::process::geteuid().is_root() && !in_child(&["unshare", "-Ur", "--map-users=all"], NAME) {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    set_mode(parent.path(), 0o755);
+    let path = parent.path().join("data");
+    std::fs::create_dir(&path).unwrap();
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (go, went) = std::sync::mpsc::channel();
+    let of_root = path.clone();
+    let writer = std::thread::spawn(move || {
+        is_ready.recv().unwrap();
+        // Root's: nobody can read it, and can have no lease on it.
+        let mut file = std::fs::File::create(of_root.join("a")).unwrap();
+        for _ in 0..10 {
+            file.write_all(b"piece ").unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        drop(file);
+        go.send(()).unwrap();
+    });
+    as_nobody(move || async move {
+        let mut watched = Watched::at(&path, |_| {});
+        watched.start().await;
+        ready.send(()).unwrap();
+        watched.seen("a", b"piece ".repeat(10)).await;
+        went.recv().unwrap();
+        assert_eq!(watched.head("a").version, 1);
+        watched.stop().await;
+    });
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_nothing() {
+    if !in_child(own_mounts(), "folder::trouble::a_full_disk_is_told_and_leaves_nothing") {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+        .arg(parent.path())
+        .status()
+        .unwrap();
+    assert!(mounted.success(), "a tmpfs can not be mounted");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let watched = Watched::at(&parent.path().join("data"), |_| {});
+        let attempt = AttemptId::new();
+        let mut writer = watched.folder.create(attempt, ArtifactId::new(), "large", false).await.unwrap();
+        let error = loop {
+            if let Err(error) = writer.write(&vec![1; 64 << 10]).await {
+                break error;
+            }
+        };
+        assert!(matches!(error, ResourceError::Unavailable { .. }), "{error:?}");
+        assert!(error.to_string().contains("the disk is full"), "{error}");
+        assert!(writer.write(b"more").await.is_err(), "what has failed can not go on");
+        assert!(writer.finish().await.is_err(), "or be finished");
+        // All of its room is there again.
+        let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();
+        writer.write(&vec![2; 900 << 10]).await.unwrap();
+        let staged = writer.finish().await.unwrap();
+        watched.folder.publish(attempt, &staged).await.unwrap();
+        assert_eq!(std::fs::metadata(watched.path.join("small")).unwrap().len(), 900 << 10);
+    });
+    let unmounted = std::process::Command::new("umount").arg(parent.path()).status().unwrap();
+    assert!(unmounted.success());
+}
+
+#[test]
+fn with_more_folders_than_can_be_watched_it_scans_and_says_so() {
+    if !in_child(&["unshare", "-Ur"], "folder::trouble::with_more_folders_than_can_be_watched_it_scans_and_says_so") {
+        return;
+    }
+    std::fs::write("/proc/sys/user/max_inotify_watches", "5").unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut watched = Watched::unwatched(|_| {});
+        for folder in 0..20 {
+            std::fs::create_dir(watched.path.join(folder.to_string())).unwrap();
+        }
+        watched.begin();
+        let limited = |status: &Status| matches!(status, Status::Scanning(why) if why.contains("max_user_watches"));
+        watched.recorder.until("it scans", |records| records.statuses.last().is_some_and(limited)).await;
+        for folder in 0..20 {
+            watched.put(&format!("{folder}/file"), folder.to_string()).await;
+        }
+        // Enough may be watched again.
+        std::fs::write("/proc/sys/user/max_inotify_watches", "500").unwrap();
+        watching(&watched).await;
+        watched.stop().await;
+    });
+}

@@ -1,0 +1,354 @@
+//! What arrives, changes, moves and goes.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use anacostia::base::Digest;
+use anacostia::model::Observation;
+use anacostia::resource::Status;
+
+use super::recorder::Watched;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_written_in_pieces_for_two_seconds_is_seen_once_and_whole() {
+    let watched = Watched::new().await;
+    let mut file = std::fs::File::create(watched.path.join("slow.csv")).unwrap();
+    let end = Instant::now() + Duration::from_secs(2);
+    let mut whole = Vec::new();
+    while Instant::now() < end {
+        file.write_all(b"0123456789").unwrap();
+        whole.extend_from_slice(b"0123456789");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    watched.caught_up().await;
+    assert_eq!(watched.recorder.read(|records| records.version("slow.csv")), 0, "it is still open");
+    drop(file);
+    watched.seen("slow.csv", &whole).await;
+    watched.caught_up().await;
+    assert_eq!(watched.head("slow.csv").version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_writers_the_last_to_close_makes_it_whole() {
+    let watched = Watched::new().await;
+    let path = watched.path.join("two.csv");
+    let mut first = std::fs::File::create(&path).unwrap();
+    let mut second = OpenOptions::new().append(true).open(&path).unwrap();
+    first.write_all(b"first ").unwrap();
+    drop(first);
+    watched.caught_up().await;
+    assert_eq!(watched.recorder.read(|records| records.version("two.csv")), 0, "the second has it open");
+    second.write_all(b"second").unwrap();
+    drop(second);
+    watched.seen("two.csv", b"first second").await;
+    assert_eq!(watched.head("two.csv").version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn overwriting_makes_versions_and_the_same_bytes_make_none() {
+    let watched = Watched::new().await;
+    for (bytes, version) in [("A", 1), ("B", 2), ("A", 3), ("A", 3), ("AA", 4)] {
+        watched.put("a.csv", bytes).await;
+        watched.caught_up().await;
+        assert_eq!(watched.head("a.csv").version, version, "after {bytes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_file_counts() {
+    let watched = Watched::new().await;
+    watched.put("empty", b"").await;
+    assert_eq!(watched.head("empty").version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_written_under_a_temporary_name_is_seen_when_it_gets_its_own() {
+    let watched = Watched::new().await;
+    watched.write("a.csv.tmp", b"whole");
+    watched.caught_up().await;
+    std::fs::rename(watched.path.join("a.csv.tmp"), watched.path.join("a.csv")).unwrap();
+    watched.seen("a.csv", b"whole").await;
+    assert!(watched.recorder.read(|records| !records.told.iter().any(|told| format!("{told:?}").contains(".tmp"))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_file_stays_the_version_that_it_was() {
+    let watched = Watched::new().await;
+    watched.put("a.csv", b"content").await;
+    let before = watched.head("a.csv");
+    // Twice in a row, so that the second may come before the first was looked at.
+    std::fs::rename(watched.path.join("a.csv"), watched.path.join("b.csv")).unwrap();
+    std::fs::rename(watched.path.join("b.csv"), watched.path.join("c.csv")).unwrap();
+    watched.seen("c.csv", b"content").await;
+    watched.caught_up().await;
+    assert_eq!(watched.head("c.csv").id, before.id);
+    assert!(!watched.head("a.csv").present);
+    assert!(watched.recorder.read(|records| {
+        !records.told.iter().any(|told| matches!(told, Observation::Gone { path } if !path.starts_with("barrier")))
+    }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_renamed_on_and_on_stays_the_version_that_it_was() {
+    let watched = Watched::new().await;
+    watched.put("0", b"content").await;
+    let id = watched.head("0").id;
+    let mut last = 0;
+    for _ in 0..20 {
+        for _ in 0..fastrand::usize(1..20) {
+            std::fs::rename(watched.path.join(last.to_string()), watched.path.join((last + 1).to_string())).unwrap();
+            last += 1;
+        }
+        watched.seen(&last.to_string(), b"content").await;
+        assert_eq!(watched.head(&last.to_string()).id, id);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renaming_over_a_file_replaces_its_version() {
+    let watched = Watched::new().await;
+    watched.put("a.csv", b"new").await;
+    watched.put("b.csv", b"old").await;
+    let id = watched.head("a.csv").id;
+    std::fs::rename(watched.path.join("a.csv"), watched.path.join("b.csv")).unwrap();
+    watched.seen("b.csv", b"new").await;
+    assert_eq!(watched.head("b.csv").id, id);
+    assert_eq!(watched.head("b.csv").version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_of_renames_moves_each_one_on() {
+    let watched = Watched::new().await;
+    for name in ["x", "x.1", "x.2"] {
+        watched.put(name, name).await;
+    }
+    let ids = ["x", "x.1", "x.2"].map(|name| watched.head(name).id);
+    for (from, to) in [("x.2", "x.3"), ("x.1", "x.2"), ("x", "x.1")] {
+        std::fs::rename(watched.path.join(from), watched.path.join(to)).unwrap();
+    }
+    watched.write("x", b"new");
+    watched.seen("x", b"new").await;
+    watched.seen("x.1", b"x").await;
+    watched.seen("x.3", b"x.2").await;
+    assert_eq!(["x.1", "x.2", "x.3"].map(|name| watched.head(name).id), ids);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_change_places_are_seen_as_they_lie() {
+    let watched = Watched::new().await;
+    watched.put("a", b"first").await;
+    watched.put("b", b"second").await;
+    for (from, to) in [("a", "c"), ("b", "a"), ("c", "b")] {
+        std::fs::rename(watched.path.join(from), watched.path.join(to)).unwrap();
+    }
+    watched.seen("a", b"second").await;
+    watched.seen("b", b"first").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renamed_folder_takes_its_files_along() {
+    let watched = Watched::new().await;
+    std::fs::create_dir_all(watched.path.join("old/deep")).unwrap();
+    watched.put("old/a", b"a").await;
+    watched.put("old/deep/b", b"b").await;
+    let ids = [watched.head("old/a").id, watched.head("old/deep/b").id];
+    std::fs::rename(watched.path.join("old"), watched.path.join("new")).unwrap();
+    watched.seen("new/deep/b", b"b").await;
+    assert_eq!([watched.head("new/a").id, watched.head("new/deep/b").id], ids);
+    // And it is watched where it lies now.
+    watched.put("new/deep/c", b"c").await;
+    assert!(!watched.head("old/a").present);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_moved_out_or_deleted_is_gone_and_what_is_moved_in_is_new() {
+    let watched = Watched::new().await;
+    let outside = watched.beside();
+    watched.put("a", b"a").await;
+    let id = watched.head("a").id;
+    std::fs::rename(watched.path.join("a"), outside.path().join("a")).unwrap();
+    watched.gone("a").await;
+    std::fs::rename(outside.path().join("a"), watched.path.join("a")).unwrap();
+    watched.seen("a", b"a").await;
+    assert_ne!(watched.head("a").id, id);
+    assert_eq!(watched.head("a").version, 2);
+    std::fs::remove_file(watched.path.join("a")).unwrap();
+    watched.gone("a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_whole_tree_that_is_moved_in_is_seen_and_then_watched() {
+    let watched = Watched::new().await;
+    let outside = watched.beside();
+    let mut paths = Vec::new();
+    for folder in 0..20 {
+        std::fs::create_dir_all(outside.path().join(format!("tree/{folder}/sub"))).unwrap();
+        for file in 0..10 {
+            let path = format!("tree/{folder}/sub/{file}");
+            std::fs::write(outside.path().join(&path), &path).unwrap();
+            paths.push(path);
+        }
+    }
+    std::fs::create_dir_all(outside.path().join("tree/.hidden")).unwrap();
+    std::fs::write(outside.path().join("tree/.hidden/x"), b"x").unwrap();
+    std::fs::rename(outside.path().join("tree"), watched.path.join("tree")).unwrap();
+    for path in &paths {
+        watched.seen(path, path).await;
+    }
+    watched.put("tree/7/sub/later", b"later").await;
+    assert_eq!(watched.recorder.read(|records| records.contents().len()), paths.len() + 1);
+    std::fs::remove_dir_all(watched.path.join("tree")).unwrap();
+    watched.recorder.until("all of it is gone", |records| records.contents().is_empty()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_made_in_folders_made_at_that_moment_are_seen() {
+    let watched = Watched::new().await;
+    for round in 0..50 {
+        std::fs::create_dir_all(watched.path.join(format!("{round}/a/b"))).unwrap();
+        watched.write(&format!("{round}/a/b/file"), round.to_string());
+    }
+    for round in 0..50 {
+        watched.seen(&format!("{round}/a/b/file"), round.to_string()).await;
+    }
+    assert_eq!(watched.recorder.read(|records| records.versions), 50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hard_links_are_files_of_their_own() {
+    let watched = Watched::new().await;
+    watched.put("a", b"content").await;
+    std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
+    watched.seen("b", b"content").await;
+    assert_ne!(watched.head("a").id, watched.head("b").id);
+    std::fs::remove_file(watched.path.join("a")).unwrap();
+    watched.gone("a").await;
+    assert!(watched.head("b").present);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_names_that_are_included_and_not_excluded_count() {
+    let watched = Watched::with(|spec| {
+        spec.include = vec!["**/*.csv".to_owned()];
+        spec.exclude = vec!["old".to_owned()];
+    })
+    .await;
+    std::fs::create_dir_all(watched.path.join("old")).unwrap();
+    std::fs::create_dir_all(watched.path.join("sub")).unwrap();
+    for path in ["a.txt", "old/a.csv", "sub/a.txt", "sub/.a.csv", "sub/a.csv"] {
+        watched.write(path, path);
+    }
+    watched.seen("sub/a.csv", "sub/a.csv").await;
+    watched.put("last.csv", b"").await;
+    let paths: Vec<String> = watched.recorder.read(|records| records.heads.keys().cloned().collect());
+    assert_eq!(paths, ["last.csv", "sub/a.csv"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_thousand_files_at_once_are_each_seen_once_while_the_sink_is_slow() {
+    const FILES: usize = 20_000;
+    let watched = Watched::new().await;
+    let held = watched.recorder.hold().await;
+    for file in 0..FILES {
+        watched.write(&format!("{file}"), file.to_string());
+    }
+    drop(held);
+    watched.recorder.until("all are on record", |records| records.contents().len() == FILES).await;
+    watched.caught_up().await;
+    watched.recorder.read(|records| {
+        assert_eq!(records.versions, FILES + 1, "one each, and one to catch up");
+        assert!(records.statuses.iter().any(|status| matches!(status, Status::Scanning(_))), "it must show");
+        assert_eq!(records.statuses.last(), Some(&Status::Watching));
+        for file in 0..FILES {
+            assert_eq!(records.digest(&file.to_string()), Some(Digest::of(file.to_string().as_bytes())));
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_does_not_hold_up_small_ones() {
+    let watched = Watched::new().await;
+    let large = vec![7; 64 << 20];
+    for name in ["large-1", "large-2", "large-3", "large-4"] {
+        watched.write(name, &large);
+    }
+    watched.put("small", b"small").await;
+    for name in ["large-1", "large-2", "large-3", "large-4"] {
+        watched.seen(name, &large).await;
+    }
+    let told = watched
+        .recorder
+        .read(|records| records.told.iter().filter(|told| matches!(told, Observation::Present { .. })).count());
+    assert_eq!(told, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_while_no_one_watched_is_found_at_the_start() {
+    let mut watched = Watched::new().await;
+    for name in ["same", "changed", "deleted", "renamed", "touched"] {
+        watched.put(name, name).await;
+    }
+    let id = watched.head("renamed").id;
+    watched.stop().await;
+    let told = watched.recorder.read(|records| records.told.len());
+    watched.write("changed", b"CHANGED");
+    watched.write("new", b"new");
+    std::fs::remove_file(watched.path.join("deleted")).unwrap();
+    std::fs::rename(watched.path.join("renamed"), watched.path.join("renamed-2")).unwrap();
+    watched.write("touched", b"touched");
+
+    watched.start().await;
+    watched.recorder.read(|records| {
+        let told = &records.told[told..];
+        assert!(told.iter().any(|told| matches!(told, Observation::Gone { path } if path == "deleted")), "{told:?}");
+        assert_eq!(records.version("changed"), 2);
+        assert_eq!(records.version("new"), 1);
+        assert_eq!(records.version("touched"), 1);
+        assert_eq!(records.heads["renamed-2"].id, id);
+        assert_eq!(records.contents().len(), 5);
+    });
+
+    let young = || watched.path.join("touched").metadata().unwrap().modified().unwrap().elapsed().unwrap();
+    while young() < Duration::from_millis(50) {
+        tokio::task::yield_now().await;
+    }
+    // By now every stamp is past doubt: nothing is hashed or told again.
+    watched.stop().await;
+    watched.start().await;
+    watched.stop().await;
+    let told = watched.recorder.read(|records| records.told.len());
+    watched.start().await;
+    assert_eq!(watched.recorder.read(|records| records.told.len()), told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_sink_did_not_take_is_told_again() {
+    let mut watched = Watched::new().await;
+    watched.recorder.refuse(true);
+    watched.write("a", b"a");
+    watched.ended().await;
+    assert!(watched.recorder.read(|records| records.told.is_empty()));
+    watched.recorder.refuse(false);
+    watched.start().await;
+    assert_eq!(watched.head("a").version, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_to_the_same_size_in_the_same_tick_is_seen() {
+    let watched = Watched::new().await;
+    for round in 0..200 {
+        watched.put("a", format!("{round:04}")).await;
+    }
+    assert_eq!(watched.head("a").version, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_under_one_name_of_a_file_shows_under_the_others() {
+    let watched = Watched::new().await;
+    watched.put("a", b"content").await;
+    std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
+    watched.seen("b", b"content").await;
+    watched.put("a", b"changed").await;
+    watched.seen("b", b"changed").await;
+}
