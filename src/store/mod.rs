@@ -151,6 +151,7 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>>;
 
     /// Which attempts, of any run, read or wrote an artifact: newest first. Nothing, if there is no such artifact.
+    /// For people who ask once: the cost may grow with what is on record.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
 
     /// What every attempt of a run was refused, attempt by attempt, each in the order of the calls.

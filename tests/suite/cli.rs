@@ -174,6 +174,7 @@ fn runs_are_read_beside_a_host_and_without_one() {
     assert_eq!((&run["number"], &run["state"]), (&1.into(), &"succeeded".into()), "{run}");
     assert_eq!(run["inputs"][0]["path"], "a.txt", "{run}");
     assert_eq!(run["actions"][0]["attempts"][0]["state"], "succeeded", "{run}");
+    assert_eq!(run["actions"][0]["attempts"][0]["denials"], serde_json::json!([]), "{run}");
     let id = run["id"].as_str().unwrap();
     let shown = app.cli(&["runs", "show", id, "PATH"]);
     assert!(ends_with(&shown, 0).0.contains("inbox/a.txt"));

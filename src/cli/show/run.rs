@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use super::fit::{headline, wrap};
 use super::{Cell, Column, Table, ago, duration, next_steps, plain, state_mark, styles};
-use crate::base::{ByteSize, Timestamp};
-use crate::model::{ActionState, Artifact, Attempt, Run, RunAction, RunDetail, RunState};
+use crate::base::{AttemptId, ByteSize, Timestamp};
+use crate::model::{ActionState, Artifact, Attempt, Denial, Run, RunAction, RunDetail, RunState};
 
 /// Most inputs that are shown one by one.
 const MAX_INPUTS: usize = 20;
 /// Most lines of one error that are shown; a deep stack has more.
 const MAX_ERROR_LINES: usize = 24;
+
+/// Most kinds of refused calls that are shown; `--json` has them all.
+const MAX_REFUSALS: usize = 5;
 
 /// The list of runs, newest first, for a terminal with `width` columns.
 pub(crate) fn run_list(runs: &[Run], now: Timestamp, width: usize) -> String {
@@ -43,7 +46,13 @@ fn took(started: Option<Timestamp>, ended: Option<Timestamp>, now: Timestamp) ->
 
 /// One run: what it is, what it took in, what became of its actions and why, and what to do next, for a terminal with `width` columns.
 /// `path` is the PATH that leads to its pipeline, for the commands that are proposed.
-pub(crate) fn run_detail(detail: &RunDetail, path: &str, now: Timestamp, width: usize) -> String {
+pub(crate) fn run_detail(
+    detail: &RunDetail,
+    denials: &[(AttemptId, Denial)],
+    path: &str,
+    now: Timestamp,
+    width: usize,
+) -> String {
     let run = &detail.run;
     let mut text = format!(
         "{} {}\n",
@@ -58,6 +67,7 @@ pub(crate) fn run_detail(detail: &RunDetail, path: &str, now: Timestamp, width: 
     for attempt in detail.actions.iter().filter_map(|action| fatal(action, detail)) {
         text.push_str(&error(attempt, width));
     }
+    text.push_str(&refused(detail, denials, width));
     text.push_str(&next_steps(&next(&detail.run, path)));
     text
 }
@@ -196,6 +206,35 @@ fn error(attempt: &Attempt, width: usize) -> String {
     text
 }
 
+/// What attempts were refused, each kind once, with the manifest lines that would grant it. What an error above says already is left out.
+fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) -> String {
+    let fatal = |message: &str| {
+        let errors = detail.actions.iter().filter_map(|action| fatal(action, detail)?.error.as_ref());
+        errors.into_iter().any(|error| error.message.contains(message))
+    };
+    let mut kinds: Vec<(&str, u64)> = Vec::new();
+    for (_, denial) in denials.iter().filter(|(_, denial)| !fatal(&denial.message)) {
+        if let Some((_, count)) = kinds.iter_mut().find(|(message, _)| *message == denial.message) {
+            *count += 1;
+        } else if kinds.len() < MAX_REFUSALS {
+            kinds.push((&denial.message, 1));
+        }
+    }
+    if kinds.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", Cell::new("Refused").style(styles::WARN));
+    for (message, count) in kinds {
+        for line in message.lines().flat_map(|line| wrap(&plain(line), width.saturating_sub(2))).take(MAX_ERROR_LINES) {
+            let _ = writeln!(text, "  {line}");
+        }
+        if count > 1 {
+            let _ = writeln!(text, "  {}", Cell::new(format!("({count} times)")).style(styles::FAINT));
+        }
+    }
+    text
+}
+
 /// What one does next: in words, and the command.
 fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
     let command = |verb: &str, rest: &str| {
@@ -215,7 +254,7 @@ fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
 mod tests {
     use super::super::samples;
     use super::{MAX_ERROR_LINES, run_detail, run_list};
-    use crate::model::{ActionState, AttemptState, ErrorInfo, RunState};
+    use crate::model::{ActionState, AttemptState, Denial, ErrorInfo, RunState};
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
@@ -232,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_failed_run_says_what_failed_and_what_to_do() {
-        let text = [120, 60].map(|width| run_detail(&samples::detail(), "pipelines/a", samples::at(7_300), width));
+        let text = [120, 60].map(|width| run_detail(&samples::detail(), &[], "pipelines/a", samples::at(7_300), width));
         insta::assert_snapshot!(plain(&text.join("\n────\n\n")));
     }
 
@@ -240,12 +279,28 @@ mod tests {
     fn an_error_with_manifest_lines_or_a_stack_stands_by_itself() {
         let mut detail = samples::detail();
         detail.attempts[2].error = Some(ErrorInfo::permanent("memory_limit", samples::LIMIT));
-        insta::assert_snapshot!(plain(&run_detail(&detail, ".", samples::at(65), 80)));
+        insta::assert_snapshot!(plain(&run_detail(&detail, &[], ".", samples::at(65), 80)));
         let deep = format!("it trapped: x{}", "\n  at y".repeat(100));
         detail.attempts[2].error = Some(ErrorInfo::permanent("trap", deep));
-        let text = plain(&run_detail(&detail, ".", samples::at(65), 80));
+        let text = plain(&run_detail(&detail, &[], ".", samples::at(65), 80));
         assert_eq!(text.matches("  at y").count(), MAX_ERROR_LINES - 1);
         assert!(text.contains("  … and 77 more lines; `--json` has them all\n"), "{text}");
+    }
+
+    #[test]
+    fn a_refused_call_shows_the_lines_that_would_grant_it() {
+        let message = "`train` may not write `models`; to grant it, write in anacostia.toml:\n[actions.train]\nwrites = [\"models\"]";
+        let denial =
+            Denial { call: "resources.create".to_owned(), target: "models".to_owned(), message: message.to_owned() };
+        let denials = vec![(samples::attempt_id(1), denial.clone()), (samples::attempt_id(1), denial)];
+        let mut detail = samples::detail();
+        let text = plain(&run_detail(&detail, &denials, ".", samples::at(65), 80));
+        let (_, from) = text.split_once("\nRefused\n").expect("what was refused is shown");
+        let lines = "  [actions.train]\n  writes = [\"models\"]\n  (2 times)\n\nNext\n";
+        assert!(from.starts_with("  `train` may not write `models`; ") && from.contains(lines), "{text}");
+        detail.attempts[2].error = Some(ErrorInfo::permanent("denied", message));
+        let text = plain(&run_detail(&detail, &denials, ".", samples::at(65), 80));
+        assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "not twice: {text}");
     }
 
     #[test]
@@ -259,7 +314,7 @@ mod tests {
         detail.actions[0].retry_at = Some(samples::at(8));
         detail.actions[1] = samples::action("train", ActionState::Running, 1, None);
         detail.actions[2] = samples::action("publish", ActionState::Pending, 0, None);
-        insta::assert_snapshot!(plain(&run_detail(&detail, ".", samples::at(5), 100)));
+        insta::assert_snapshot!(plain(&run_detail(&detail, &[], ".", samples::at(5), 100)));
     }
 
     #[test]
@@ -272,7 +327,7 @@ mod tests {
     fn many_inputs_are_counted() {
         let mut detail = samples::detail();
         detail.inputs = (0..25).map(|n| samples::artifact(&format!("{n}.csv"), 1, 1)).collect();
-        let text = run_detail(&detail, ".", samples::at(65), 100);
+        let text = run_detail(&detail, &[], ".", samples::at(65), 100);
         assert!(text.contains("19.csv") && !text.contains("20.csv") && text.contains("… and 5 more"), "{text}");
     }
 }
