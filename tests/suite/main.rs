@@ -31,5 +31,6 @@ mod penguins;
 mod restart;
 mod runs;
 mod sandbox;
+mod schema;
 mod simplest;
 mod support;
