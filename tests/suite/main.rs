@@ -15,6 +15,7 @@
 mod cli;
 mod crash;
 mod folder;
+mod hooks;
 mod house;
 mod http;
 mod http_content;
