@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::base::{AttemptId, RunId};
-use crate::manifest::Pipeline;
+use crate::manifest::{ComponentInfo, Pipeline};
 use crate::model::Run;
 use crate::resource::{Resource, Status};
 use crate::sandbox::Progress;
@@ -44,7 +44,7 @@ pub struct View {
     /// Where data lies, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
     /// The components in force, by action.
-    pub components: Arc<BTreeMap<String, crate::base::Digest>>,
+    pub components: Arc<BTreeMap<String, ComponentInfo>>,
     /// Steers.
     pub control: Arc<dyn Control>,
 }

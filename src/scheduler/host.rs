@@ -136,6 +136,7 @@ impl Host {
         for name in &watched {
             pending.insert(name.clone(), parts.store.pending(name).await?);
         }
+        let components = library.components();
         let dispatcher = Dispatcher {
             shared: Arc::clone(&shared),
             library,
@@ -157,7 +158,7 @@ impl Host {
             store: parts.store,
             logs: parts.logs,
             resources: Arc::clone(&definition.services.resources),
-            components: Arc::clone(&definition.components),
+            components,
             control: Arc::new(steering),
         };
         let ended = CancellationToken::new();

@@ -10,13 +10,15 @@ use super::definition::{Definition, resources};
 use super::host::{Parts, StartError};
 use super::shared::ProgressBoard;
 use crate::base::Digest;
-use crate::manifest::Pipeline;
+use crate::manifest::{ComponentInfo, Pipeline, inspect};
 use crate::sandbox::{Sandbox, Services};
 use crate::store::{NewRevision, StoreError};
 
 /// The definitions that runs are bound to.
 pub(super) struct Library {
     current: Definition,
+    /// What is known of the components in force, by action.
+    components: Arc<BTreeMap<String, ComponentInfo>>,
     others: HashMap<Digest, Definition>,
     shelf: ComponentShelf,
     sandbox: Arc<Sandbox>,
@@ -26,12 +28,11 @@ impl Library {
     /// Binds the manifest to its components, and puts it on record.
     pub(super) async fn open(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
         let shelf = ComponentShelf(parts.pipeline.state_folder().join("components"));
-        let mut components = BTreeMap::new();
+        let mut infos = BTreeMap::new();
         for action in &parts.pipeline.actions {
-            let kept = shelf.keep(&action.component);
-            let digest = kept.map_err(|why| StartError::Keep { file: action.component.clone(), why })?;
-            components.insert(action.name.clone(), digest);
+            infos.insert(action.name.clone(), shelf.keep(&action.name, &action.component)?);
         }
+        let components = infos.iter().map(|(action, info)| (action.clone(), info.digest)).collect();
         shelf.load(&parts.sandbox, &components).await?;
         let revision = new_revision(&parts.pipeline, &components);
         let digest = revision.digest;
@@ -45,7 +46,13 @@ impl Library {
             progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
         };
         let current = Definition::new(Arc::new(parts.pipeline.clone()), components, digest, services);
-        Ok(Self { current, others: HashMap::new(), shelf, sandbox: Arc::clone(&parts.sandbox) })
+        let sandbox = Arc::clone(&parts.sandbox);
+        Ok(Self { current, components: Arc::new(infos), others: HashMap::new(), shelf, sandbox })
+    }
+
+    /// What is known of the components in force, by action.
+    pub(super) fn components(&self) -> Arc<BTreeMap<String, ComponentInfo>> {
+        Arc::clone(&self.components)
     }
 
     /// The one in force.
@@ -101,18 +108,25 @@ impl ComponentShelf {
         self.0.join(format!("{}.wasm", digest.hex()))
     }
 
-    /// Keeps a copy of the component in `file`, and returns its digest.
-    fn keep(&self, file: &Path) -> std::io::Result<Digest> {
-        let bytes = std::fs::read(file)?;
-        let digest = Digest::of(&bytes);
+    /// Keeps a copy of the component in `file`, and returns what is known of it.
+    fn keep(&self, action: &str, file: &Path) -> Result<ComponentInfo, StartError> {
+        let failed = |why| StartError::Keep { file: file.to_owned(), why };
+        let bytes = std::fs::read(file).map_err(failed)?;
+        let info = inspect(&bytes)
+            .map_err(|error| StartError::Component { action: action.to_owned(), why: error.to_string() })?;
+        self.put(info.digest, &bytes).map_err(failed)?;
+        Ok(info)
+    }
+
+    fn put(&self, digest: Digest, bytes: &[u8]) -> std::io::Result<()> {
         let place = self.place(digest);
-        if !place.exists() {
-            std::fs::create_dir_all(&self.0)?;
-            let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
-            std::fs::write(&half, &bytes)?;
-            std::fs::rename(&half, &place)?;
+        if place.exists() {
+            return Ok(());
         }
-        Ok(digest)
+        std::fs::create_dir_all(&self.0)?;
+        let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
+        std::fs::write(&half, bytes)?;
+        std::fs::rename(&half, &place)
     }
 
     /// Puts kept components into the sandbox.

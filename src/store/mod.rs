@@ -24,8 +24,8 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Artifact, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord, Pending, Run,
-    RunDetail, RunTag, StagedFile, Tick,
+    Artifact, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
+    Pending, Run, RunDetail, RunTag, StagedFile, Tick,
 };
 
 pub use error::StoreError;
@@ -148,6 +148,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// What every attempt of a run read and wrote, in the order of recording.
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>>;
+
+    /// What every attempt of a run was refused, attempt by attempt, each in the order of the calls.
+    async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;
 
     /// What the given actions published to a resource in a run, by path. For the inputs of an action.
     async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>>;

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    Artifact, Event, EventKind, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
-    Pending, Run, RunDetail, RunTag, Tick,
+    Artifact, Denial, Event, EventKind, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page,
+    ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
 };
 use anacostia::store::{
     ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
@@ -142,6 +142,10 @@ impl MetadataStore for FakeStore {
         let found: Vec<Run> = runs.iter().rev().map(|detail| detail.run.clone()).filter(wanted).collect();
         page(&found, &request)
     }
+    async fn denials(&self, _run: RunId) -> Stored<Vec<(AttemptId, Denial)>> {
+        Ok(Vec::new())
+    }
+
     async fn lineage(&self, _run: RunId) -> Stored<Vec<LineageEdge>> {
         Ok(Vec::new())
     }

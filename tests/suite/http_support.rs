@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
-use anacostia::manifest::{FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
+use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
 use anacostia::model::{Artifact, ArtifactState, KnownPath, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Writer};
 use anacostia::sandbox::Progress;
@@ -274,7 +274,7 @@ impl Server {
             store,
             logs,
             resources: Arc::new(BTreeMap::from([("raw".to_owned(), resource.clone() as Arc<dyn Resource>)])),
-            components: Arc::new(BTreeMap::from([("train".to_owned(), Digest::of(b"train"))])),
+            components: Arc::new(BTreeMap::from([("train".to_owned(), a_component())])),
             control: control.clone(),
         };
         options.pages = anacostia::ui::router(view.clone()).unwrap();
@@ -371,5 +371,16 @@ impl Answer {
         assert_eq!(body["status"], status);
         assert!(!body["title"].as_str().unwrap().is_empty() && !body["detail"].as_str().unwrap().is_empty());
         body
+    }
+}
+
+fn a_component() -> ComponentInfo {
+    ComponentInfo {
+        digest: Digest::of(b"train"),
+        size: 5,
+        imports: vec!["anacostia:pipeline/log@0.1.0".to_owned()],
+        exports: vec!["anacostia:pipeline/action@0.1.0".to_owned()],
+        languages: Vec::new(),
+        tools: Vec::new(),
     }
 }

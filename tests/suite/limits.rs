@@ -51,6 +51,11 @@ after = ["raw"]
 reads = ["raw"]
 writes = ["out"]
 params = { steps = [{ do = "copy", from = "raw", to = "out" }, { do = "spin", rounds = 20000000 }] }
+[actions.asks]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+params = { steps = [{ do = "expect", code = "denied", step = { do = "write", to = "out", path = "x" } }] }
 [actions.escapes]
 component = "hostile.wasm"
 after = ["raw"]
@@ -116,10 +121,15 @@ fn check(app: &TestApp) {
         // Whatever it does with the refusals, no more than its limit was ever written.
         assert!(attempt["usage"]["bytes_written"].as_u64().unwrap() <= 2 << 20, "{name}: {attempt:#}");
     }
-    for name in ["honest", "escapes"] {
+    for name in ["honest", "escapes", "asks"] {
         assert_eq!(action(&run, name)["state"], "succeeded", "{name}: {:#}", action(&run, name));
     }
     assert_eq!(fs::read(app.path("out/a.csv")).unwrap(), b"1,2,3\n");
+    let denial = &action(&run, "asks")["attempts"][0]["denials"][0];
+    assert_eq!((&denial["call"], &denial["target"]), (&"resources.create".into(), &"out".into()), "{denial:#}");
+    assert!(denial["message"].as_str().unwrap().contains("[actions.asks]\nwrites = [\"out\"]"), "{denial:#}");
+    let imports = app.get("/api/v1/nodes/honest")["action"]["component"]["imports"].to_string();
+    assert!(imports.contains("anacostia:pipeline/resources@0.1.0"), "{imports}");
     assert!(!app.path("x").exists() && !app.path("../x").exists());
 
     // The next run is as good as the first: nothing of the hostile ones is left.

@@ -30,4 +30,5 @@ mod manifest;
 mod restart;
 mod runs;
 mod sandbox;
+mod simplest;
 mod support;

@@ -14,7 +14,6 @@ mod hooks;
 mod hostile;
 mod loading;
 mod logging;
-mod measure;
 mod stopping;
 mod working;
 

@@ -103,6 +103,8 @@ struct ComponentBody {
     /// As the manifest has it.
     path: Option<String>,
     digest: Option<Digest>,
+    /// What it imports, by name.
+    imports: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -273,10 +275,12 @@ fn action_head(live: &Live, action: &ActionSpec) -> NodeHead {
 
 fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
     let limits = &action.limits;
+    let info = view.components.get(&action.name);
     let body = ActionBody {
         component: ComponentBody {
             path: view.written(&["actions", &action.name, "component"]),
-            digest: view.components.get(&action.name).copied(),
+            digest: info.map(|info| info.digest),
+            imports: info.map(|info| info.imports.clone()).unwrap_or_default(),
         },
         grants: GrantsBody {
             reads: action.reads.clone(),

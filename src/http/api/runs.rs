@@ -13,8 +13,8 @@ use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, find_run};
 use crate::model::{
-    AccessKind, ActionState, Artifact, Attempt, AttemptState, ErrorInfo, Event, Run, RunAction, RunDetail, RunState,
-    Usage,
+    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, Run, RunAction, RunDetail,
+    RunState, Usage,
 };
 use crate::sandbox::Progress;
 use crate::scheduler::View;
@@ -88,6 +88,8 @@ struct AttemptBody {
     /// What it said of itself when it succeeded.
     message: Option<String>,
     usage: Usage,
+    /// What it was refused, one by one up to a bound.
+    denials: Vec<Denial>,
     /// How far it says it is, while it is at work.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressBody>,
@@ -112,7 +114,8 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<R
 pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunDetailBody>> {
     Query::parse(&uri, &[])?;
     let detail = find_detail(&app.view, &id).await?;
-    Ok(Json(detail_body(detail, &app.view.control.progress())))
+    let denials = app.view.store.denials(detail.run.id).await?;
+    Ok(Json(detail_body(detail, denials, &app.view.control.progress())))
 }
 
 /// The run that `text` names.
@@ -126,14 +129,23 @@ pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-fn detail_body(detail: RunDetail, progress: &BTreeMap<AttemptId, Progress>) -> RunDetailBody {
+fn detail_body(
+    detail: RunDetail,
+    denials: Vec<(AttemptId, Denial)>,
+    progress: &BTreeMap<AttemptId, Progress>,
+) -> RunDetailBody {
     let RunDetail { run, mut inputs, actions, attempts } = detail;
     let inputs_count = inputs.len();
     inputs.truncate(MAX_PAGE as usize);
+    let mut refused: BTreeMap<AttemptId, Vec<Denial>> = BTreeMap::new();
+    for (attempt, denial) in denials {
+        refused.entry(attempt).or_default().push(denial);
+    }
     let mut by_action: BTreeMap<String, Vec<AttemptBody>> = BTreeMap::new();
     for attempt in attempts {
         let progress = progress.get(&attempt.id);
-        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, progress));
+        let denials = refused.remove(&attempt.id).unwrap_or_default();
+        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, progress));
     }
     let actions = actions.into_iter().map(|action| {
         let RunAction { name, state, reason, retry_at, .. } = action;
@@ -143,7 +155,7 @@ fn detail_body(detail: RunDetail, progress: &BTreeMap<AttemptId, Progress>) -> R
     RunDetailBody { run: run.into(), inputs, inputs_count, actions: actions.collect() }
 }
 
-fn attempt_body(attempt: Attempt, progress: Option<&Progress>) -> AttemptBody {
+fn attempt_body(attempt: Attempt, denials: Vec<Denial>, progress: Option<&Progress>) -> AttemptBody {
     AttemptBody {
         id: attempt.id,
         number: attempt.number,
@@ -155,6 +167,7 @@ fn attempt_body(attempt: Attempt, progress: Option<&Progress>) -> AttemptBody {
         error: attempt.error,
         message: attempt.message,
         usage: attempt.usage,
+        denials,
         progress: progress
             .map(|progress| ProgressBody { fraction: progress.fraction, message: progress.message.clone() }),
     }

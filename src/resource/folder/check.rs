@@ -3,7 +3,7 @@
 //! It compares what lies there with what is on record, and nothing else: that an event came, and which, plays no part. So what is told is
 //! right after any sequence of events, lost ones included, and telling it twice is impossible.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,17 +23,22 @@ use super::whole::{Settled, Sight, look};
 /// How old an empty file must be: between being made and counting as open for writing there is a moment in which a file
 /// is empty and nobody's.
 const YOUNG: Duration = Duration::from_millis(100);
+/// How long a file may take to show up where it was renamed to.
+const PASSING: Duration = Duration::from_millis(50);
 const YOUNG_NS: i64 = 100_000_000;
 
 /// What lies at some paths.
 #[derive(Debug, Default)]
 struct Sorted {
-    /// On record as a file, and none any more.
-    gone: BTreeSet<Box<str>>,
+    /// On record as a file, and none any more; and whether that was so a moment ago, too.
+    gone: BTreeMap<Box<str>, bool>,
+    /// Something was there that was not on record, and is not there either: it may have moved on.
+    passing: bool,
     /// What can be no artifact, and is news.
     odd: Vec<Change>,
     files: Vec<Seen>,
-    /// What has other names, too: a write under one raises no events at the others.
+    /// Inodes that may be on record at other paths, too: hard links (a write to one raises no events at the others), and files
+    /// that have moved on from where they are on record, faster than events tell.
     linked: HashSet<(u32, u64)>,
 }
 
@@ -63,8 +68,13 @@ impl Observer {
             }
             self.push(Change::Moved(from, to, entry)).await?;
         }
-        for path in sorted.gone {
-            self.push(Change::Gone(path)).await?;
+        let unsure = sorted.passing || self.dirty.rings();
+        for (path, waited) in sorted.gone {
+            // If more is under way, it may be found where it went: then it was renamed, and keeps its version.
+            let path_os = OsStr::new(&*path);
+            if !(unsure && !waited && self.waiting.for_span(path_os, PASSING, Instant::now())) {
+                self.push(Change::Gone(path)).await?;
+            }
         }
         // After what lay there before has left.
         for odd in sorted.odd {
@@ -128,9 +138,13 @@ impl Observer {
             }
             here => here,
         };
+        let waited = self.waiting.has(path);
         self.waiting.done(path);
-        if let Some(text) = path.to_str().filter(|text| self.index.file(text).is_some()) {
-            sorted.gone.insert(text.into());
+        match path.to_str().filter(|text| self.index.file(text).is_some()) {
+            Some(text) => {
+                sorted.gone.insert(text.into(), waited);
+            }
+            None => sorted.passing |= matches!(here, Here::Nothing),
         }
         match self.odd_change(path, here) {
             Some(gone @ Change::OddGone(_)) => self.push(gone).await,
@@ -147,7 +161,8 @@ impl Observer {
             self.waiting.done(path);
             return;
         }
-        if stat.st_nlink > 1 {
+        let came = self.index.file(&text).is_none_or(|entry| entry.ident().place() != ident.place());
+        if stat.st_nlink > 1 || came && self.index.may_hold(ident.place()) {
             sorted.linked.insert(ident.place());
         }
         let age = now_ns().saturating_sub(ctime_ns(stat));
@@ -171,7 +186,7 @@ impl Observer {
         let files = std::mem::take(&mut sorted.files);
         // Where files lay that do not lie there any more, by what they are.
         let mut left: HashMap<(u32, u64), Box<str>> = HashMap::new();
-        for path in sorted.gone.iter().chain(files.iter().map(|seen| &seen.path)) {
+        for path in sorted.gone.keys().chain(files.iter().map(|seen| &seen.path)) {
             if let Some(entry) = self.index.file(path) {
                 left.insert(entry.ident().place(), path.clone());
             }

@@ -110,6 +110,12 @@ impl Dirty {
         Taken { now: std::mem::take(&mut state.now), late, lost: state.lost.take(), next: state.next }
     }
 
+    /// Whether there is something to take now.
+    pub(super) fn rings(&self) -> bool {
+        let state = self.lock();
+        !state.now.is_empty() || state.lost.is_some()
+    }
+
     /// Forgets everything: the whole folder is about to be looked through.
     pub(super) fn clear(&self) {
         *self.lock() = State::default();

@@ -2,9 +2,10 @@
 //!
 //! A copy of the newest state at each path, changed only after the sink has taken the change, so that what was not recorded is found
 //! again. It is what costs memory with many files: 64 bytes each and the path, in trees, because folders that come and
-//! go ask for everything beneath a path.
+//! go ask for everything beneath a path. Which inodes are on record is only counted, by a hash of 32 bits: that says of most new files
+//! at once that they were not here before, and the few others are worth a look through all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 
 use super::stamp::{Ident, Stamp};
@@ -102,6 +103,8 @@ pub(super) struct Index {
     files: BTreeMap<Box<str>, Entry>,
     /// By escaped path.
     odd: BTreeMap<Box<str>, OddEntry>,
+    /// How many files have an inode with this hash.
+    places: HashMap<u32, u8>,
     scan: u32,
 }
 
@@ -109,10 +112,15 @@ impl Index {
     /// From what the store knows. A stamp that is not ours counts as none: the file is looked at again.
     pub(super) fn new(known: Vec<KnownPath>) -> Self {
         // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
-        let files = known.iter().filter_map(known_file).collect();
+        let files: BTreeMap<_, _> = known.iter().filter_map(known_file).collect();
         let odd = known.into_iter().filter(|known| known.state == ArtifactState::Ignored);
         let odd = odd.map(|known| (known.path.into(), OddEntry { stamp: known.stamp.into(), seen: 0 })).collect();
-        Self { files, odd, scan: 0 }
+        let mut index = Self { odd, ..Self::default() };
+        for entry in files.values() {
+            index.count(*entry);
+        }
+        index.files = files;
+        index
     }
 
     pub(super) fn file(&self, path: &str) -> Option<&Entry> {
@@ -121,6 +129,11 @@ impl Index {
 
     pub(super) fn odd(&self, escaped: &str) -> Option<&OddEntry> {
         self.odd.get(escaped)
+    }
+
+    /// Whether a file with this inode may be on record. If not, none is.
+    pub(super) fn may_hold(&self, place: (u32, u64)) -> bool {
+        self.places.contains_key(&hash(place))
     }
 
     /// The files beneath a folder (the empty path: all), in order.
@@ -169,17 +182,11 @@ impl Index {
     /// Keeps a change that is on record now.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
-            Change::File(path, mut entry) => {
-                entry.see(self.scan);
-                self.files.insert(path, entry);
-            }
-            Change::Gone(path) => {
-                self.files.remove(&path);
-            }
-            Change::Moved(from, to, mut entry) => {
-                entry.see(self.scan);
-                self.files.remove(&from);
-                self.files.insert(to, entry);
+            Change::File(path, entry) => self.put(path, entry),
+            Change::Gone(path) => self.remove(&path),
+            Change::Moved(from, to, entry) => {
+                self.remove(&from);
+                self.put(to, entry);
             }
             Change::Odd(path, stamp, _) => {
                 self.odd.insert(path, OddEntry { stamp, seen: self.scan });
@@ -189,6 +196,42 @@ impl Index {
             }
         }
     }
+
+    fn put(&mut self, path: Box<str>, mut entry: Entry) {
+        entry.see(self.scan);
+        self.count(entry);
+        if let Some(before) = self.files.insert(path, entry) {
+            self.discount(before);
+        }
+    }
+
+    fn remove(&mut self, path: &str) {
+        if let Some(before) = self.files.remove(path) {
+            self.discount(before);
+        }
+    }
+
+    fn count(&mut self, entry: Entry) {
+        let count = self.places.entry(hash(entry.ident().place())).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    fn discount(&mut self, entry: Entry) {
+        let key = hash(entry.ident().place());
+        match self.places.get_mut(&key) {
+            Some(1) => {
+                self.places.remove(&key);
+            }
+            // At the end of the scale it is not known any more: it may stay, at the cost of a look.
+            Some(count) if *count < u8::MAX => *count -= 1,
+            _ => {}
+        }
+    }
+}
+
+/// Multiplication by an odd number spreads inodes that follow one another.
+fn hash((dev, ino): (u32, u64)) -> u32 {
+    ((ino ^ u64::from(dev).rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 fn known_file(known: &KnownPath) -> Option<(Box<str>, Entry)> {
@@ -244,5 +287,21 @@ mod tests {
         assert!(!index.see_file("a", entry(1, true).ident()), "a racy stamp vouches for nothing");
         assert_eq!(index.unseen_files("").count(), 0);
         assert_eq!(index.file("a").map(Entry::stamp), Some(entry(1, true).stamp()));
+    }
+
+    #[test]
+    fn an_inode_is_held_for_as_long_as_a_file_has_it() {
+        let mut index = Index::default();
+        let held = |index: &Index| [1, 2, 3].map(|ino| index.may_hold((7, ino)));
+        index.apply(Change::File("a".into(), entry(1, false)));
+        index.apply(Change::File("b".into(), entry(1, false)));
+        index.apply(Change::File("c".into(), entry(2, false)));
+        assert_eq!(held(&index), [true, true, false]);
+        index.apply(Change::File("c".into(), entry(3, false)));
+        index.apply(Change::Moved("a".into(), "d".into(), entry(1, false)));
+        assert_eq!(held(&index), [true, false, true]);
+        index.apply(Change::Gone("b".into()));
+        index.apply(Change::Gone("d".into()));
+        assert_eq!(held(&index), [false, false, true]);
     }
 }

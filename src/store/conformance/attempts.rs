@@ -125,6 +125,8 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     assert_eq!(attempt.grants, serde_json::json!({ "reads": ["raw"] }));
     assert_eq!(store.log_bounds(attempt.id).await.unwrap(), Some((attempt.log_from, attempt.log_to)));
     assert_eq!(store.log_bounds(AttemptId::new()).await.unwrap(), None);
+    assert_eq!(store.denials(run).await.unwrap(), [(attempt.id, ended.denials[0].clone())]);
+    assert_eq!(store.denials(RunId::new()).await.unwrap(), []);
     let edges = store.lineage(run).await.unwrap();
     assert_eq!(edges.len(), 1, "what is not on record is left out");
     assert_eq!((edges[0].attempt_id, edges[0].kind, edges[0].bytes), (attempt.id, AccessKind::Read, 7));

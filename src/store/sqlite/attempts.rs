@@ -9,7 +9,9 @@ use super::runs;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
-use crate::model::{Attempt, AttemptState, ErrorInfo, EventKind, Fence, LogPosition, Run, RunState, StagedFile};
+use crate::model::{
+    Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, Run, RunState, StagedFile,
+};
 use crate::store::{AttemptEnd, LineageEdge, PublishedOutput, StoreError, UnfinishedAttempt, UnfinishedRun};
 
 /// What a write about an attempt needs to know of it.
@@ -220,6 +222,18 @@ pub(super) fn lineage(db: &Connection, run: RunId) -> Work<Vec<LineageEdge>> {
             bytes: row.get(SEQ_COLUMN + 4)?,
             artifact: artifact(row)?,
         })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// What every attempt of a run was refused.
+pub(super) fn denials(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, Denial)>> {
+    let Some(run) = runs::find(db, run)? else { return Ok(Vec::new()) };
+    let sql = "SELECT t.id, d.call, d.target, d.message FROM attempts t INDEXED BY attempts_run
+        CROSS JOIN denials d INDEXED BY denials_attempt ON d.attempt = t.seq WHERE t.run = ?1";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([run.number], |row| {
+        Ok((row.get(0)?, Denial { call: row.get(1)?, target: row.get(2)?, message: row.get(3)? }))
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

@@ -55,8 +55,8 @@ use super::{
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Artifact, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord, Pending, Run,
-    RunDetail, RunTag, Tick,
+    Artifact, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
+    Pending, Run, RunDetail, RunTag, Tick,
 };
 
 pub use lock::{Holder, read_holder};
@@ -271,6 +271,10 @@ impl MetadataStore for SqliteStore {
 
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>> {
         self.read("read the lineage of a run", move |db| attempts::lineage(db, run)).await
+    }
+
+    async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>> {
+        self.read("read what a run was refused", move |db| attempts::denials(db, run)).await
     }
 
     async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>> {

@@ -71,7 +71,7 @@ async fn after_any_operations_the_record_is_what_lies_on_the_disk() {
     for seed in (0..12_u64).map(|at| seed.wrapping_add(at)) {
         println!("SEED={seed}");
         let mut watched = Watched::new().await;
-        let outside = tempfile::tempdir_in(watched.path.parent().unwrap()).unwrap();
+        let outside = watched.beside();
         let random = fastrand::Rng::with_seed(seed);
         let mut chaos = Chaos { random, root: watched.path.clone(), outside: outside.path().to_owned() };
         for round in 0..STEPS {

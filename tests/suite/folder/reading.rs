@@ -131,7 +131,7 @@ async fn a_rename_or_removal_during_reading_does_not_disturb_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_path_leaves_the_folder() {
     let watched = Watched::new().await;
-    let outside = tempfile::tempdir_in(watched.path.parent().unwrap()).unwrap();
+    let outside = watched.beside();
     std::fs::write(outside.path().join("secret"), b"secret").unwrap();
     std::os::unix::fs::symlink(outside.path(), watched.path.join("link")).unwrap();
     std::os::unix::fs::symlink(outside.path().join("secret"), watched.path.join("file")).unwrap();

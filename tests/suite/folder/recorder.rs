@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take before a test fails. Far more than it takes.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The newest version at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -191,7 +191,8 @@ impl ObservationSink for Recorder {
 
 /// A folder that is watched.
 pub(crate) struct Watched {
-    _parent: Option<tempfile::TempDir>,
+    /// Removed with it.
+    parent: Option<tempfile::TempDir>,
     pub(crate) path: PathBuf,
     pub(crate) folder: Arc<Folder>,
     pub(crate) recorder: Arc<Recorder>,
@@ -205,7 +206,7 @@ pub(crate) fn spec(path: &Path) -> FolderSpec {
         include: Vec::new(),
         exclude: Vec::new(),
         settle: Duration::from_millis(300),
-        rescan: Duration::from_secs(3600),
+        rescan: Duration::from_hours(1),
     }
 }
 
@@ -228,7 +229,7 @@ impl Watched {
         let path = parent.path().join("data");
         std::fs::create_dir(&path).unwrap();
         let mut watched = Self::at(&path, change);
-        watched._parent = Some(parent);
+        watched.parent = Some(parent);
         watched
     }
 
@@ -238,7 +239,7 @@ impl Watched {
         change(&mut spec);
         let folder = Arc::new(Folder::new("raw", &spec, false).unwrap());
         let (recorder, stop) = (Arc::default(), CancellationToken::new());
-        Self { _parent: None, path: path.to_owned(), folder, recorder, stop, task: None }
+        Self { parent: None, path: path.to_owned(), folder, recorder, stop, task: None }
     }
 
     /// Begins to watch, and waits until it does.
@@ -264,6 +265,11 @@ impl Watched {
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
         self.ended().await;
+    }
+
+    /// A folder beside it, for what is moved in and out.
+    pub(crate) fn beside(&self) -> tempfile::TempDir {
+        tempfile::tempdir_in(self.parent.as_ref().unwrap()).unwrap()
     }
 
     /// Waits until the watch has ended.

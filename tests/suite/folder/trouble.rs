@@ -1,5 +1,6 @@
 //! The folder itself goes, may not be read, or is full.
 
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -129,7 +130,7 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
         watched.gone("sub").await;
         watched.put("sub/d", b"d").await;
 
-        let outside = tempfile::tempdir_in(watched.path.parent().unwrap()).unwrap();
+        let outside = watched.beside();
         std::fs::write(outside.path().join("closed"), b"closed").unwrap();
         set_mode(&outside.path().join("closed"), 0);
         std::fs::rename(outside.path().join("closed"), watched.path.join("closed")).unwrap();
@@ -142,17 +143,11 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
 
 #[test]
 fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
-    if !rustix::process::geteuid().is_root() {
-        // A lease is refused on a file of someone else, and only root can make one here.
-        in_child(&["unshare", "-Ur", "--map-users=all"], "folder::trouble::leases_refused");
+    const NAME: &str = "folder::trouble::where_leases_are_refused_a_file_counts_when_it_has_stood_still";
+    // A lease is refused on a file of someone else, and only root can make one here.
+    if !rustix::process::geteuid().is_root() && !in_child(&["unshare", "-Ur", "--map-users=all"], NAME) {
         return;
     }
-    leases_refused();
-}
-
-#[test]
-#[ignore = "run by the test above where it has to be root of a namespace"]
-fn leases_refused() {
     let parent = tempfile::tempdir().unwrap();
     set_mode(parent.path(), 0o755);
     let path = parent.path().join("data");
@@ -163,7 +158,6 @@ fn leases_refused() {
     let writer = std::thread::spawn(move || {
         is_ready.recv().unwrap();
         // Root's: nobody can read it, and can have no lease on it.
-        use std::io::Write as _;
         let mut file = std::fs::File::create(of_root.join("a")).unwrap();
         for _ in 0..10 {
             file.write_all(b"piece ").unwrap();
@@ -186,12 +180,9 @@ fn leases_refused() {
 
 #[test]
 fn a_full_disk_is_told_and_leaves_nothing() {
-    in_child(own_mounts(), "folder::trouble::disk_full");
-}
-
-#[test]
-#[ignore = "run by the test above, with mounts of its own"]
-fn disk_full() {
+    if !in_child(own_mounts(), "folder::trouble::a_full_disk_is_told_and_leaves_nothing") {
+        return;
+    }
     let parent = tempfile::tempdir().unwrap();
     let mounted = std::process::Command::new("mount")
         .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
@@ -205,7 +196,7 @@ fn disk_full() {
         let attempt = AttemptId::new();
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "large", false).await.unwrap();
         let error = loop {
-            if let Err(error) = writer.write(&[1; 64 << 10]).await {
+            if let Err(error) = writer.write(&vec![1; 64 << 10]).await {
                 break error;
             }
         };
@@ -215,7 +206,7 @@ fn disk_full() {
         assert!(writer.finish().await.is_err(), "or be finished");
         // All of its room is there again.
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();
-        writer.write(&[2; 900 << 10]).await.unwrap();
+        writer.write(&vec![2; 900 << 10]).await.unwrap();
         let staged = writer.finish().await.unwrap();
         watched.folder.publish(attempt, &staged).await.unwrap();
         assert_eq!(std::fs::metadata(watched.path.join("small")).unwrap().len(), 900 << 10);
@@ -226,12 +217,9 @@ fn disk_full() {
 
 #[test]
 fn with_more_folders_than_can_be_watched_it_scans_and_says_so() {
-    in_child(&["unshare", "-Ur"], "folder::trouble::too_many_folders");
-}
-
-#[test]
-#[ignore = "run by the test above, with limits of its own"]
-fn too_many_folders() {
+    if !in_child(&["unshare", "-Ur"], "folder::trouble::with_more_folders_than_can_be_watched_it_scans_and_says_so") {
+        return;
+    }
     std::fs::write("/proc/sys/user/max_inotify_watches", "5").unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

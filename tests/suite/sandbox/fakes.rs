@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    Artifact, ArtifactState, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
-    Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
+    Artifact, ArtifactState, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
 };
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
@@ -161,6 +161,7 @@ not_called! {
     unfinished(run: RunId) -> Option<UnfinishedRun>;
     run_by_number(number: u64) -> Option<RunId>;
     lineage(run: RunId) -> Vec<LineageEdge>;
+    denials(run: RunId) -> Vec<(AttemptId, Denial)>;
     open_intents() -> Vec<PublishedOutput>;
     params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
     tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;

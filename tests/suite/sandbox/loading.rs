@@ -134,24 +134,11 @@ async fn a_compiler_that_fails_hangs_or_lies_is_no_danger() {
     assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".tmp")), "{left:?}");
 }
 
-/// Not a test of its own: [`code_is_compiled_in_a_process_of_its_own`] calls this binary as a compiler.
-#[test]
-#[ignore = "it is called by another test"]
-fn this_binary_compiles() {
-    let Some(out) = std::env::var_os("ANACOSTIA_TEST_COMPILE_TO") else { return };
-    let code = anacostia::sandbox::compiler_main(Path::new(&out));
-    assert_eq!(format!("{code:?}"), format!("{:?}", std::process::ExitCode::SUCCESS));
-}
-
 #[tokio::test]
 async fn code_is_compiled_in_a_process_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
-    let this = std::env::current_exe().unwrap();
-    let script = format!(
-        "[ \"$1\" = __compile ] || exit 9\nANACOSTIA_TEST_COMPILE_TO=\"$2\" exec '{}' --ignored --exact --nocapture sandbox::loading::this_binary_compiles",
-        this.display()
-    );
-    let sandbox = sandbox(&folder.path().join("cache"), Some(&program(folder.path(), &script)));
+    let compiler = Path::new(env!("CARGO_BIN_EXE_anacostia"));
+    let sandbox = sandbox(&folder.path().join("cache"), Some(compiler));
     let (digest, file) = guests::write(folder.path(), "good.wasm", &guests::body("i32.const 0"));
     sandbox.load(digest, &file).await.unwrap();
     let bench = Bench::new();

@@ -25,7 +25,9 @@ pub(crate) fn anacostia() -> Command {
 /// A pipeline in a folder of its own, and its host while there is one. Dropped, the host is killed and the folder removed; a test that
 /// panics shows what the host said last.
 pub(crate) struct TestApp {
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder in the end, if it is ours.
+    _temporary: Option<TempDir>,
     env: Vec<(String, String)>,
     host: Option<Host>,
 }
@@ -40,7 +42,12 @@ impl TestApp {
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("anacostia.toml"), manifest).unwrap();
-        Self { folder, env: Vec::new(), host: None }
+        Self { folder: folder.path().to_owned(), _temporary: Some(folder), env: Vec::new(), host: None }
+    }
+
+    /// The pipeline in this folder, which stays.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), _temporary: None, env: Vec::new(), host: None }
     }
 
     /// The same with a guest's component in the pipeline's folder, under the guest's name.
@@ -62,7 +69,7 @@ impl TestApp {
 
     /// A path in the pipeline's folder.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
+        self.folder.join(path)
     }
 
     /// Puts a whole file into the pipeline's folder, folders before it included: written beside, then renamed into place.
@@ -76,7 +83,7 @@ impl TestApp {
 
     /// Runs a verb on the pipeline and waits for its end. `PATH` stands where the pipeline's folder goes.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
-        let folder = self.folder.path().to_str().unwrap();
+        let folder = self.folder.to_str().unwrap();
         let args = args.iter().map(|arg| if *arg == "PATH" { folder } else { arg });
         anacostia().args(args).envs(self.env.clone()).output().unwrap()
     }
@@ -93,7 +100,13 @@ impl TestApp {
     /// Starts the host, and waits until it answers. Panics if it ends instead.
     #[track_caller]
     pub(crate) fn start(&mut self) {
-        if let Err(status) = self.try_start() {
+        self.start_with(&[]);
+    }
+
+    /// The same with further arguments.
+    #[track_caller]
+    pub(crate) fn start_with(&mut self, args: &[&str]) {
+        if let Err(status) = self.try_start_with(args) {
             panic!("the host ended with {status} instead of starting");
         }
     }
@@ -101,11 +114,17 @@ impl TestApp {
     /// Starts the host, and waits until it answers, or ends: a fault point may lie on the way.
     #[track_caller]
     pub(crate) fn try_start(&mut self) -> Result<(), ExitStatus> {
+        self.try_start_with(&[])
+    }
+
+    #[track_caller]
+    fn try_start_with(&mut self, args: &[&str]) -> Result<(), ExitStatus> {
         assert!(self.host.is_none(), "one host at a time");
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut child = anacostia()
             .args(["run", "--json", "--listen", "127.0.0.1:0"])
-            .arg(self.folder.path())
+            .args(args)
+            .arg(&self.folder)
             .envs(self.env.clone())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -232,7 +251,7 @@ impl TestApp {
 
     /// The pipeline's folder.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     fn log(&self) -> PathBuf {
