@@ -399,8 +399,8 @@ mod tests {
     #[test]
     fn hooks_are_recognised_and_their_version_is_looked_at() {
         let exporting = |names: &[&str]| {
-            let exports: String =
-                names.iter().map(|name| format!("(export \"anacostia:pipeline/{name}\" (instance $i))")).collect();
+            let exports = names.iter().map(|name| format!("(export \"anacostia:pipeline/{name}\" (instance $i))"));
+            let exports = exports.collect::<Vec<_>>().concat();
             inspect(&component(&format!("(component (instance $i) {exports})"))).unwrap()
         };
         let info = exporting(&["action@0.1.0"]);

@@ -124,6 +124,8 @@ fn hooks_are_called_around_the_run_and_told_how_it_went() {
     assert_eq!(fs::read(app.path("out/run.txt")).unwrap(), b"run");
     assert!(!app.path("out/vanishes.txt").exists());
 
+    assert_eq!(app.get("/api/v1/nodes/works")["action"]["component"]["hooks"], true);
+
     // What hooks do is on record as the attempt's own.
     let usage = &attempt(&app, "works")["usage"];
     assert_eq!((&usage["bytes_written"], &usage["bytes_read"]), (&9.into(), &4.into()), "{usage}");
@@ -142,6 +144,7 @@ fn an_action_without_hooks_has_none() {
     app.drop_file("raw/a.csv", b"1");
     app.wait_for_runs(1);
     assert_eq!(lines(&app, "works"), ["at work"]);
+    assert_eq!(app.get("/api/v1/nodes/works")["action"]["component"]["hooks"], false);
     let inspect = |file: &str| {
         let file = app.path(file);
         app.cli_json(&["component", "inspect", "--json", file.to_str().unwrap()])

@@ -86,12 +86,12 @@ async fn an_attempt_that_is_fenced_off_in_a_hook_is_not_committed() {
 #[tokio::test]
 async fn hooks_in_part_are_refused_when_the_component_is_loaded() {
     let bench = Bench::new();
-    let package = r#"
+    let package = r"
         package test:hooks;
         world half {
             export anacostia:pipeline/action@0.1.0;
             export anacostia:pipeline/hooks@0.1.0;
-        }"#;
+        }";
     let module = |hooks: &str| {
         format!(
             r#"(module
