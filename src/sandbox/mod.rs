@@ -179,7 +179,10 @@ impl Sandbox {
         std::thread::Builder::new()
             .name("load".to_owned())
             .spawn(move || {
-                let _ = done.send(shared.load(digest, &file));
+                let loaded = shared.load(digest, &file);
+                // First: a sandbox that is dropped as soon as this is answered must be the last to hold the code, and its mapped file.
+                drop(shared);
+                let _ = done.send(loaded);
             })
             .map_err(|why| SandboxError::Engine(format!("no thread for loading can be started: {why}")))?;
         wait.await.unwrap_or(Err(SandboxError::Closing))

@@ -12,6 +12,7 @@
     reason = "a test that meets what it does not expect ends there, loudly, and is read more often than it runs"
 )]
 
+mod alert;
 mod cli;
 mod crash;
 mod folder;
@@ -27,6 +28,7 @@ mod http_store;
 mod http_support;
 mod limits;
 mod manifest;
+mod penguins;
 mod restart;
 mod runs;
 mod sandbox;

@@ -207,33 +207,26 @@ impl<'d> Nodes<'d> {
         seen
     }
 
-    /// Whoever reads what another action writes must be after it, or what it sees is a matter of luck.
+    /// Of two actions, one that reads what the other writes, one must be after the other: a reader that is after the writer sees what it
+    /// wrote, one that is before it sees what there was when the run started. Side by side, what it sees would be a matter of luck.
     fn reads_of_writes(&self, reader: &mut Reader<'_>, upstream: &[BTreeSet<usize>]) {
         let is_before = |earlier: usize, later: usize| upstream.get(later).is_some_and(|all| all.contains(&earlier));
         for (place, action) in self.draft.actions.iter().enumerate() {
             for read in &action.reads {
-                let writers = self.draft.actions.iter().enumerate().filter(|(other, _)| *other != place);
-                for (other, writer) in writers {
+                for (other, writer) in self.draft.actions.iter().enumerate() {
                     let Some(write) = writer.writes.iter().find(|write| write.value == read.value) else { continue };
-                    // Into a watched resource an action may write back, for later runs.
-                    let writes_back = self.is_watched(&read.value) != Some(false) && is_before(place, other);
-                    if is_before(other, place) || writes_back {
+                    if other == place || is_before(other, place) || is_before(place, other) {
                         continue;
                     }
                     let (reads, writes) = (&action.name.value, &writer.name.value);
-                    let help = if is_before(place, other) {
-                        format!("`{writes}` comes after `{reads}`: let it write another resource")
-                    } else {
-                        be_after(action, writes)
-                    };
                     reader.complain(
                         Problem::new(format!(
-                            "`{reads}` reads `{}`, which `{writes}` writes, without being after `{writes}`",
+                            "`{reads}` reads `{}`, which `{writes}` writes, and neither is after the other",
                             read.value
                         ))
                         .at(&read.span, "read here")
                         .at(&write.span, "written here")
-                        .help(help),
+                        .help(be_after(action, writes)),
                     );
                 }
             }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::guests::guest;
+use super::guests::{example, guest};
 use super::wait::{DEADLINE, wait_for};
 
 /// The binary, without what the environment of the tests would tell it.
@@ -54,6 +54,20 @@ impl TestApp {
     pub(crate) fn with_guest(self, name: &str) -> Self {
         fs::copy(guest(name), self.path(&format!("{name}.wasm"))).unwrap();
         self
+    }
+
+    /// The pipeline of an example, `guest-examples/pipelines/<name>`, with its components, which are built from `guest-examples/rust/<crate>`.
+    pub(crate) fn example(name: &str, components: &[(&str, &str)]) -> Self {
+        let file =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join("anacostia.toml");
+        let text = fs::read_to_string(file).unwrap();
+        // How to build is said with paths that lead out of the example's folder.
+        let lines = text.lines().filter(|line| !line.starts_with("build ="));
+        let app = Self::new(&lines.map(|line| format!("{line}\n")).collect::<String>());
+        for (component, folder) in components {
+            fs::copy(example(folder), app.path(component)).unwrap();
+        }
+        app
     }
 
     /// Sets a variable of the environment for hosts that are started from now on; replaces one of the same name.

@@ -1,6 +1,6 @@
 //! The guests of the tests, built when the first test asks for them.
 //!
-//! Each is a crate below `tests/guests`. The script that builds the guests of users builds them too, so every run of the tests tries
+//! Each is a crate below `tests/guests`, or an action of the examples. The script that builds the guests of users builds them too, so every run of the tests tries
 //! that script. A guest is built once for each test process, and not at all when nothing has changed since the last.
 
 use std::collections::HashMap;
@@ -10,25 +10,35 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The component of the guest `name`: `tests/guests/<name>`.
 pub(crate) fn guest(name: &str) -> PathBuf {
+    component(&format!("tests/guests/{name}"))
+}
+
+/// The component of an action of the examples: `guest-examples/rust/<name>`.
+pub(crate) fn example(name: &str) -> PathBuf {
+    component(&format!("guest-examples/rust/{name}"))
+}
+
+/// The component of the crate in a folder of the checkout.
+fn component(folder: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     // A build that failed has panicked with the lock held: the next test tells the same story.
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(name.to_owned()).or_insert_with(|| build(name)).clone()
+    built.entry(folder.to_owned()).or_insert_with(|| build(folder)).clone()
 }
 
-fn build(name: &str) -> PathBuf {
+fn build(folder: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-    std::fs::create_dir_all(&folder).unwrap();
-    let component = folder.join(format!("{name}.wasm"));
+    let components = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
+    std::fs::create_dir_all(&components).unwrap();
+    let component = components.join(format!("{}.wasm", folder.replace('/', "-")));
     let output = Command::new(root.join("scripts/build-rust-guest"))
-        .arg(root.join("tests/guests").join(name))
+        .arg(root.join(folder))
         .arg(&component)
         .output()
         .expect("scripts/build-rust-guest starts");
     assert!(
         output.status.success(),
-        "building the guest {name} failed ({}):\n{}{}",
+        "building {folder} failed ({}):\n{}{}",
         output.status,
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr)

@@ -1,7 +1,7 @@
 //! Moving bytes in chunks: an artifact may be far larger than the memory of an action.
 
-use crate::Result;
-use crate::resources::{Reader, Writer};
+use crate::resources::{self, CreateOptions, Filter, Reader, Writer};
+use crate::{Artifact, Result};
 
 /// How much is moved at once: 1 MiB, large enough that the calls cost nothing beside the bytes.
 pub const CHUNK_BYTES: u32 = 1 << 20;
@@ -44,4 +44,35 @@ pub fn copy(from: &Reader, to: &Writer) -> Result<u64> {
         total += chunk.len() as u64;
     }
     Ok(total)
+}
+
+/// The whole content of an artifact, for those that are known to be small: it has to fit into the memory of the action.
+pub fn read_all(reader: &Reader) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for chunk in chunks(reader, CHUNK_BYTES) {
+        bytes.extend(chunk?);
+    }
+    Ok(bytes)
+}
+
+/// Write an artifact whose bytes are all in memory. A path that exists gets its next version.
+pub fn write_all(resource: &str, path: &str, bytes: &[u8]) -> Result<Artifact> {
+    let writer = resources::create(resource, path, CreateOptions { overwrite: true })?;
+    for chunk in bytes.chunks(CHUNK_BYTES as usize) {
+        writer.write(chunk)?;
+    }
+    writer.finish()
+}
+
+/// All that there is in a resource, in the order of the paths: `list`, page by page.
+pub fn list_all(resource: &str) -> Result<Vec<Artifact>> {
+    let mut all: Vec<Artifact> = Vec::new();
+    loop {
+        let after = all.last().map(|last| last.path.clone());
+        let page = resources::list(resource, &Filter { prefix: None, after, limit: None })?;
+        if page.is_empty() {
+            return Ok(all);
+        }
+        all.extend(page);
+    }
 }

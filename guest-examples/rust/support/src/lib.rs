@@ -56,7 +56,7 @@ pub use bindings::anacostia::pipeline::metadata;
 pub use bindings::anacostia::pipeline::resources;
 pub use bindings::anacostia::pipeline::run_context;
 pub use bindings::anacostia::pipeline::types::{Artifact, Error, Outcome};
-pub use data::{CHUNK_BYTES, Chunks, chunks, copy};
+pub use data::{CHUNK_BYTES, Chunks, chunks, copy, list_all, read_all, write_all};
 pub use hooks::Hooks;
 
 #[doc(hidden)]

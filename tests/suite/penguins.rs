@@ -1,0 +1,279 @@
+//! The example `penguins`: the real pipeline on the real data, in folders of their own. The example's script fetches the data once.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::app::TestApp;
+
+const COMPONENTS: [(&str, &str); 4] = [
+    ("clean.wasm", "penguins/clean"),
+    ("train.wasm", "penguins/train"),
+    ("evaluate.wasm", "penguins/evaluate"),
+    ("promote.wasm", "penguins/promote"),
+];
+
+/// A day whose model is promoted, early in the data: 2007-11-27, on which nothing is rejected.
+const EVENTFUL_DAY: usize = 13;
+
+/// Digests of what a resource holds, by path.
+type Digests = BTreeMap<String, String>;
+
+/// The daily files of the Palmer penguins, in the order of the days: name and content.
+static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines/penguins/daily-files.py");
+    let output = Command::new("python3").arg(script).output().expect("python3 starts");
+    assert!(output.status.success(), "the data is not to be had:\n{}", String::from_utf8_lossy(&output.stderr));
+    let folder = String::from_utf8(output.stdout).unwrap();
+    let mut days: Vec<_> = fs::read_dir(folder.trim_end())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
+        .collect();
+    days.sort();
+    days
+});
+
+/// What an undisturbed host comes to in the first days.
+static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
+    let app = start();
+    drop_days(&app, 0, EVENTFUL_DAY);
+    Results::of(&app)
+});
+
+/// What a host came to in its first days: all that must not depend on when and where it runs.
+#[derive(Debug, PartialEq)]
+struct Results {
+    /// By resource.
+    artifacts: BTreeMap<&'static str, Digests>,
+    /// Name, state and reason of each action, by run.
+    actions: Vec<Vec<[Value; 3]>>,
+    /// Metrics of the last run.
+    metrics: BTreeMap<&'static str, Vec<f64>>,
+}
+
+impl Results {
+    fn of(app: &TestApp) -> Self {
+        let resources = ["cleaned", "candidates", "evaluations", "models", "reports"];
+        let names = ["training_rows", "holdout_accuracy", "holdout_accuracy_in_use", "precision_gentoo"];
+        let run = EVENTFUL_DAY.to_string();
+        Self {
+            artifacts: resources.map(|name| (name, artifacts(app, &format!("resource={name}")))).into(),
+            actions: (1..=EVENTFUL_DAY).map(|run| actions(app, run)).collect(),
+            metrics: names.map(|name| (name, metric(app, name, &run))).into(),
+        }
+    }
+}
+
+/// Name, state and reason of each action of a run.
+fn actions(app: &TestApp, run: usize) -> Vec<[Value; 3]> {
+    let run = app.get(&format!("/api/v1/runs/{run}"));
+    let actions = run["actions"].as_array().unwrap();
+    actions.iter().map(|action| ["name", "state", "reason"].map(|key| action[key].clone())).collect()
+}
+
+fn start() -> TestApp {
+    let mut app = TestApp::example("penguins", &COMPONENTS);
+    app.start();
+    app
+}
+
+/// Drops days, each when the run of the one before has ended.
+fn drop_days(app: &TestApp, from: usize, to: usize) {
+    for (place, (name, content)) in DAYS.iter().enumerate().take(to).skip(from) {
+        app.drop_file(&format!("data/raw/{name}"), content);
+        let runs = app.wait_for_runs(place + 1);
+        assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:?}");
+    }
+}
+
+fn artifacts(app: &TestApp, query: &str) -> Digests {
+    let text = |artifact: &Value, key: &str| artifact[key].as_str().unwrap().to_owned();
+    let all = app.get_all(&format!("/api/v1/artifacts?{query}"));
+    all.iter().map(|artifact| (text(artifact, "path"), text(artifact, "digest"))).collect()
+}
+
+/// The values of a metric, in one run if `run` is one, oldest first.
+fn metric(app: &TestApp, name: &str, run: &str) -> Vec<f64> {
+    let query = if run.is_empty() { String::new() } else { format!("&run={run}") };
+    let mut records = app.get_all(&format!("/api/v1/metrics?name={name}{query}"));
+    records.sort_by_key(|record| record["step"].as_u64());
+    records.iter().map(|record| record["value"].as_f64().unwrap()).collect()
+}
+
+/// The value of a metric that was recorded once in this run.
+fn figure(app: &TestApp, name: &str, run: usize) -> f64 {
+    let values = metric(app, name, &run.to_string());
+    assert_eq!(values.len(), 1, "{name} of run {run}: {values:?}");
+    values[0]
+}
+
+/// Whether two figures are the same. On its way through JSON, the last digit may be rounded.
+fn same(one: f64, other: f64) -> bool {
+    (one - other).abs() < 1e-12
+}
+
+#[test]
+fn all_days_one_after_the_other_lead_to_promotions_skips_and_a_good_model() {
+    let app = start();
+    drop_days(&app, 0, DAYS.len());
+    models_are_promoted_when_they_are_better_and_else_skipped(&app);
+    the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_seen(&app);
+    each_promotion_has_a_report_with_tables_and_a_plot(&app);
+}
+
+fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
+    let shown = |run: usize| {
+        let output = app.cli(&["runs", "show", &run.to_string(), "PATH"]);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let mut promoted = Vec::new();
+    let mut skipped = 0;
+    for run in 1..=DAYS.len() {
+        let shown = shown(run);
+        let model = format!("model-{run:04}.json");
+        if shown.contains(&format!("promoted: {model}")) {
+            promoted.push(model);
+        } else if shown.contains("not promoted: accuracy") {
+            skipped += 1;
+        }
+    }
+    assert!(promoted.len() >= 3, "promoted are {promoted:?}");
+    assert!(skipped >= 1);
+
+    let models = artifacts(app, "resource=models");
+    assert_eq!(
+        models.keys().collect::<Vec<_>>(),
+        promoted.iter().collect::<Vec<_>>(),
+        "nothing else came into `models`"
+    );
+    let candidates = artifacts(app, "resource=candidates");
+    assert!(
+        models.iter().all(|(path, digest)| candidates.get(path) == Some(digest)),
+        "a model is the copy of a candidate"
+    );
+    let in_use = artifacts(app, "resource=models&tag=production");
+    assert_eq!(in_use.into_keys().collect::<Vec<_>>(), promoted[promoted.len() - 1..], "the tag has moved to the last");
+}
+
+fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_seen(app: &TestApp) {
+    let last = DAYS.len();
+    let rows = figure(app, "holdout_rows", last);
+    assert!(rows > 60.0, "{rows} rows are too few to say so");
+    assert!(figure(app, "holdout_accuracy", last) > 0.95);
+    assert!(figure(app, "holdout_accuracy_in_use", last) > 0.95, "the model in use is as good");
+    // No row is lost, or on both sides.
+    let clean: f64 = metric(app, "rows_clean", "").iter().sum();
+    let rejected: f64 = metric(app, "rows_rejected", "").iter().sum();
+    assert_eq!((clean, rejected), (342.0, 2.0), "two of the 344 penguins were not measured");
+    assert!(same(figure(app, "training_rows", last) + rows, clean));
+
+    let species = ["adelie", "chinstrap", "gentoo"];
+    let taken = |actual: &str, predicted: &str| figure(app, &format!("confusion_{actual}_as_{predicted}"), last);
+    let right: f64 = species.iter().map(|species| taken(species, species)).sum();
+    assert!(same(right / rows, figure(app, "holdout_accuracy", last)));
+    for name in species {
+        let actual: f64 = species.iter().map(|predicted| taken(name, predicted)).sum();
+        let predicted: f64 = species.iter().map(|actual| taken(actual, name)).sum();
+        assert!(same(figure(app, &format!("recall_{name}"), last), taken(name, name) / actual), "recall of {name}");
+        assert!(
+            same(figure(app, &format!("precision_{name}"), last), taken(name, name) / predicted),
+            "precision of {name}"
+        );
+    }
+    let curve = metric(app, "oob_accuracy", &last.to_string());
+    assert_eq!(curve.len(), 10, "a point every ten trees");
+    assert!(curve.iter().all(|accuracy| (0.9..=1.0).contains(accuracy)), "{curve:?}");
+}
+
+fn each_promotion_has_a_report_with_tables_and_a_plot(app: &TestApp) {
+    for model in artifacts(app, "resource=models").into_keys() {
+        let run = model.trim_start_matches("model-").trim_end_matches(".json").to_owned();
+        let page = fs::read_to_string(app.path(&format!("data/reports/report-{run}.md"))).unwrap();
+        for part in
+            [&format!("# {model} is in use"), "| species |", "| taken for → |", &format!("(accuracy-{run}.svg)")]
+        {
+            assert!(page.contains(part), "{part} is missing in\n{page}");
+        }
+        let plot = fs::read_to_string(app.path(&format!("data/reports/accuracy-{run}.svg"))).unwrap();
+        assert!(plot.starts_with("<svg ") && plot.ends_with("</svg>\n") && plot.contains("<polyline"), "{plot}");
+    }
+}
+
+#[test]
+fn the_same_files_in_another_folder_give_the_same_models() {
+    let app = start();
+    drop_days(&app, 0, EVENTFUL_DAY);
+    assert_eq!(Results::of(&app), *UNDISTURBED);
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_without_cleaning_again_and_gives_the_same() {
+    let mut app = start();
+    drop_days(&app, 0, EVENTFUL_DAY - 1);
+    app.signal(Signal::TERM);
+    assert!(app.wait_for_end().success());
+    // The first write of this run is that of `clean`, and the second that of `train`: its curve is on record by then, and its model on the way.
+    app.set_env("ANACOSTIA_FAULT", "stage.write:2");
+    app.start();
+    let (name, content) = &DAYS[EVENTFUL_DAY - 1];
+    app.drop_file(&format!("data/raw/{name}"), content);
+    assert_eq!(app.wait_for_end().signal(), Some(Signal::KILL.as_raw()), "the host is killed in the middle");
+    app.unset_env("ANACOSTIA_FAULT");
+    app.start();
+    app.wait_for_runs(EVENTFUL_DAY);
+
+    let run = app.get(&format!("/api/v1/runs/{EVENTFUL_DAY}"));
+    let attempts = |action: usize| -> Vec<&str> {
+        let attempts = run["actions"][action]["attempts"].as_array().unwrap();
+        attempts.iter().map(|attempt| attempt["state"].as_str().unwrap()).collect()
+    };
+    assert_eq!(run["state"], "succeeded");
+    assert_eq!(attempts(0), ["succeeded"], "`clean` was not run again");
+    assert_eq!(attempts(1), ["crashed", "succeeded"], "`train` was");
+    assert_eq!(Results::of(&app), *UNDISTURBED);
+}
+
+#[test]
+fn bad_rows_are_rejected_each_with_its_reason_and_a_file_of_something_else_is_a_failure() {
+    let app = start();
+    let header = "Species,Comments,Culmen Length (mm),Culmen Depth (mm),Flipper Length (mm),Body Mass (g)";
+    let rows = [
+        ("Gentoo penguin (Pygoscelis papua),\"big, calm\",46.1,13.2,211,4500", None),
+        ("Gentoo penguin (Pygoscelis papua),again,46.1,13.2,211,4500", Some("duplicate")),
+        ("Adelie Penguin (Pygoscelis adeliae),,NA,18.7,181,3750", Some("missing")),
+        ("Adelie Penguin (Pygoscelis adeliae),,39.1,18.7,1e1x,3750", Some("not_a_number")),
+        ("Adelie Penguin (Pygoscelis adeliae),,39.1,18.7,181,3.75", Some("out_of_range")),
+        ("Adelie Penguin (Pygoscelis adeliae),,39.1,NaN,181,3750", Some("out_of_range")),
+        ("Emperor,,39.1,18.7,181,3750", Some("unknown_species")),
+        ("Adelie Penguin (Pygoscelis adeliae),39.1", Some("malformed")),
+    ];
+    let lines: String = rows.iter().map(|(row, _)| format!("{row}\n")).collect();
+    app.drop_file("data/raw/bad.csv", format!("{header}\n{lines}").as_bytes());
+    app.wait_for_runs(1);
+    let bad = rows.iter().filter_map(|(row, reason)| reason.map(|reason| format!("{row},{reason}\n")));
+    let expected = format!("{header},reason\n{}", bad.collect::<String>());
+    assert_eq!(fs::read_to_string(app.path("data/rejected/bad.csv")).unwrap(), expected);
+    let clean = fs::read_to_string(app.path("data/cleaned/bad.csv")).unwrap();
+    assert_eq!(
+        clean,
+        "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g\nGentoo,46.1,13.2,211.0,4500.0\n"
+    );
+    for (reason, count) in [("duplicate", 1.0), ("missing", 1.0), ("out_of_range", 2.0), ("malformed", 1.0)] {
+        assert!(same(figure(&app, &format!("rejected_{reason}"), 1), count), "{reason}");
+    }
+    assert_eq!((figure(&app, "rows_clean", 1), figure(&app, "rows_rejected", 1)), (1.0, 7.0));
+
+    app.drop_file("data/raw/birds.csv", b"name,colour\nrobin,red\n");
+    let runs = app.wait_for_runs(2);
+    assert_eq!(runs[1]["state"], "failed");
+    let text = app.get("/api/v1/runs/2").to_string();
+    assert!(text.contains("birds.csv has no column"), "{text}");
+}
