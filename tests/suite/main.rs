@@ -16,6 +16,7 @@ mod alert;
 mod cli;
 mod crash;
 mod folder;
+mod hooks;
 mod house;
 mod http;
 mod http_content;
