@@ -69,21 +69,33 @@ impl Observer {
             self.push(Change::Moved(from, to, entry)).await?;
         }
         let unsure = sorted.passing || self.dirty.rings();
+        let mut held = HashSet::new();
         for (path, waited) in sorted.gone {
             // If more is under way, it may be found where it went: then it was renamed, and keeps its version.
             let path_os = OsStr::new(&*path);
-            if !(unsure && !waited && self.waiting.for_span(path_os, PASSING, Instant::now())) {
+            let wait = unsure && !waited || self.is_ahead(root, path_os);
+            if wait && self.waiting.for_span(path_os, PASSING, Instant::now()) {
+                held.insert(shown(path_os));
+            } else {
                 self.push(Change::Gone(path)).await?;
             }
         }
-        // After what lay there before has left.
+        // After what lay there before has left: else its leaving would be taken for theirs.
         for odd in sorted.odd {
-            self.push(odd).await?;
+            if !matches!(&odd, Change::Odd(path, ..) if held.contains(path)) {
+                self.push(odd).await?;
+            }
         }
         for seen in rest {
             self.look_at(root, &seen).await?;
         }
         self.flush().await
+    }
+
+    /// Whether what lay at a path was renamed, and is not where it came to either, or has not been looked at there yet.
+    fn is_ahead(&self, root: &Root, path: &OsStr) -> bool {
+        let end = self.dirty.end_of(path, Instant::now());
+        end.is_some_and(|end| root.stat(&end).is_err_and(|errno| errno == Errno::NOENT) || self.dirty.rings())
     }
 
     /// What came of hashing a large file.
@@ -140,8 +152,12 @@ impl Observer {
         };
         let waited = self.waiting.has(path);
         self.waiting.done(path);
-        match path.to_str().filter(|text| self.index.file(text).is_some()) {
-            Some(text) => {
+        match path.to_str().and_then(|text| Some((text, self.index.file(text)?.ident().place()))) {
+            Some((text, place)) => {
+                if self.index.may_hold_more(place) {
+                    // It may have been written to under this name before it went.
+                    sorted.linked.insert(place);
+                }
                 sorted.gone.insert(text.into(), waited);
             }
             None => sorted.passing |= matches!(here, Here::Nothing),
@@ -293,6 +309,8 @@ impl Observer {
             return Ok(());
         };
         self.waiting.done(path);
+        // What was there may be about to be told as moved.
+        self.flush().await?;
         if self.index.file(text).is_some() {
             self.push(Change::Gone(text.into())).await?;
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event};
 
+use super::fates::Fates;
 use super::names::Names;
 
 /// Most paths that wait to be looked at.
@@ -21,7 +22,7 @@ pub(super) const MAX_DIRTY: usize = 8_192;
 /// link, link) is never closed.
 const UNCLOSED: Duration = Duration::from_millis(20);
 /// How long after the first half of a rename the second may come. They are made at once; this is for a busy machine.
-const HALF_RENAME: Duration = Duration::from_millis(250);
+pub(super) const HALF_RENAME: Duration = Duration::from_millis(250);
 
 /// Why single events are not enough any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub(super) struct Dirty {
     pub(super) wake: tokio::sync::Notify,
     root: PathBuf,
     names: Arc<Names>,
+    #[cfg(test)]
+    gate: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -66,16 +69,31 @@ struct State {
     next: Option<Instant>,
     /// The first half of a rename: its cookie and path.
     moved: Option<(usize, OsString)>,
+    fates: Fates,
     lost: Option<Lost>,
 }
 
 impl Dirty {
     pub(super) fn new(root: PathBuf, names: Arc<Names>) -> Self {
-        Self { state: Mutex::default(), wake: tokio::sync::Notify::new(), root, names }
+        Self {
+            state: Mutex::default(),
+            wake: tokio::sync::Notify::new(),
+            root,
+            names,
+            #[cfg(test)]
+            gate: Mutex::default(),
+        }
+    }
+
+    /// Takes an event in, from the kernel.
+    pub(super) fn handle(&self, event: notify::Result<Event>) {
+        #[cfg(test)]
+        let _open = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        self.take_in(event);
     }
 
     /// Takes an event in.
-    pub(super) fn handle(&self, event: notify::Result<Event>) {
+    pub(super) fn take_in(&self, event: notify::Result<Event>) {
         let mut state = self.lock();
         let ring = match event {
             Ok(event) if event.need_rescan() => state.lose(Lost::Queue),
@@ -116,6 +134,11 @@ impl Dirty {
         !state.now.is_empty() || state.lost.is_some()
     }
 
+    /// Where what lay at a path must be, as far as events tell: see [`Fates::end`].
+    pub(super) fn end_of(&self, path: &OsStr, now: Instant) -> Option<OsString> {
+        self.lock().fates.end(path, now).map(OsStr::to_owned)
+    }
+
     /// Forgets everything: the whole folder is about to be looked through.
     pub(super) fn clear(&self) {
         *self.lock() = State::default();
@@ -126,14 +149,14 @@ impl Dirty {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stops the handler for as long as the guard lives, so that the kernel's queue fills.
+    /// Lets no event of the kernel through for as long as the guard lives.
     #[cfg(test)]
     pub(super) fn stall(&self) -> impl Drop + '_ {
-        struct Stalled<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, State>);
+        struct Stalled<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
         impl Drop for Stalled<'_> {
             fn drop(&mut self) {}
         }
-        Stalled(self.lock())
+        Stalled(self.gate.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Returns whether the observer is to be woken.
@@ -143,8 +166,8 @@ impl Dirty {
         let about = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Create(CreateKind::Folder)
-            | EventKind::Modify(ModifyKind::Metadata(_))
-            | EventKind::Remove(_) => About::Now,
+            | EventKind::Modify(ModifyKind::Metadata(_)) => About::Now,
+            EventKind::Remove(_) => About::Removed,
             EventKind::Create(_) | EventKind::Modify(ModifyKind::Data(_)) => About::Later,
             EventKind::Modify(ModifyKind::Name(RenameMode::From)) => About::MovedFrom(event.tracker()),
             EventKind::Modify(ModifyKind::Name(RenameMode::To)) => About::MovedTo(event.tracker()),
@@ -160,19 +183,29 @@ impl Dirty {
     fn mark(&self, state: &mut State, path: &Path, about: About) -> bool {
         let path = path.as_os_str();
         let counts = self.names.reaches(path);
+        let now = Instant::now();
         match about {
+            About::Removed => {
+                state.fates.removed(path, now);
+                counts && state.mark(path.to_owned())
+            }
             About::Now => counts && state.mark(path.to_owned()),
-            About::Later => counts && state.mark_later(path, Instant::now() + UNCLOSED),
+            About::Later => counts && state.mark_later(path, now + UNCLOSED),
             About::MovedFrom(Some(cookie)) => {
                 state.moved = Some((cookie, path.to_owned()));
                 state.now.remove(path);
                 state.later.remove(path);
-                counts && state.mark_later(path, Instant::now() + HALF_RENAME)
+                state.fates.left(path, now);
+                counts && state.mark_later(path, now + HALF_RENAME)
             }
             // A folder that has moved says so itself once more; whoever lost and got it has said so before.
             About::MovedFrom(None) => false,
             About::MovedTo(cookie) => {
                 let from = state.moved.take_if(|(of, _)| Some(*of) == cookie);
+                match &from {
+                    Some((_, from)) => state.fates.went(from, path, now),
+                    None => state.fates.came(path),
+                }
                 let from = from.filter(|(_, from)| state.later.contains_key(from));
                 // Both at once, so that the observer sees the rename and not its halves.
                 let from = from.is_some_and(|(_, from)| state.mark(from));
@@ -187,6 +220,7 @@ impl Dirty {
 #[derive(Debug, Clone, Copy)]
 enum About {
     Now,
+    Removed,
     Later,
     MovedFrom(Option<usize>),
     MovedTo(Option<usize>),

@@ -136,6 +136,11 @@ impl Index {
         self.places.contains_key(&hash(place))
     }
 
+    /// Whether several files with this inode may be on record. If not, at most one is.
+    pub(super) fn may_hold_more(&self, place: (u32, u64)) -> bool {
+        self.places.get(&hash(place)).is_some_and(|count| *count > 1)
+    }
+
     /// The files beneath a folder (the empty path: all), in order.
     pub(super) fn files_beneath(&self, folder: &str) -> impl Iterator<Item = (&str, &Entry)> {
         beneath(&self.files, folder)
@@ -298,6 +303,7 @@ mod tests {
         index.apply(Change::File("c".into(), entry(2, false)));
         assert_eq!(held(&index), [true, true, false]);
         index.apply(Change::File("c".into(), entry(3, false)));
+        assert_eq!([1, 2, 3].map(|ino| index.may_hold_more((7, ino))), [true, false, false]);
         index.apply(Change::Moved("a".into(), "d".into(), entry(1, false)));
         assert_eq!(held(&index), [true, false, true]);
         index.apply(Change::Gone("b".into()));

@@ -15,6 +15,7 @@
 mod check;
 mod dirty;
 mod errors;
+mod fates;
 mod hashing;
 mod index;
 mod lease;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use notify::event::{Event, EventKind, ModifyKind, RenameMode};
 use tokio_util::sync::CancellationToken;
 
 use super::dirty::Dirty;
@@ -56,18 +57,97 @@ fn spec(path: &std::path::Path) -> FolderSpec {
     FolderSpec { path: path.to_owned(), include: Vec::new(), exclude: Vec::new(), settle, rescan }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_shows() {
-    let folder = tempfile::tempdir().unwrap();
-    let spec = spec(folder.path());
+/// An observer at work.
+struct Watch {
+    sink: Arc<Sink>,
+    dirty: Arc<Dirty>,
+    stop: CancellationToken,
+    thread: std::thread::JoinHandle<()>,
+}
+
+async fn watch(spec: &FolderSpec) -> Watch {
     let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
-    let names = Arc::new(Names::new(&spec).unwrap());
-    let watch = Arc::clone(&sink);
-    let observer = Observer::new(&spec, names, Vec::new(), watch, stop.clone());
+    let names = Arc::new(Names::new(spec).unwrap());
+    let told = Arc::clone(&sink);
+    let observer = Observer::new(spec, names, Vec::new(), told, stop.clone());
     let dirty = Arc::clone(&observer.dirty);
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::spawn(move || runtime.block_on(observer.run()));
     sink.until("it is watched", |_, statuses| statuses.last() == Some(&Status::Watching)).await;
+    Watch { sink, dirty, stop, thread }
+}
+
+/// Renames as the kernel tells of it.
+fn renamed(dirty: &Dirty, from: &std::path::Path, to: &std::path::Path, cookie: usize) {
+    for (mode, path) in [(RenameMode::From, from), (RenameMode::To, to)] {
+        let event = Event::new(EventKind::Modify(ModifyKind::Name(mode)));
+        dirty.take_in(Ok(event.set_tracker(cookie).add_path(path.to_owned())));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_far_ahead_of_the_events_of_its_renames_is_not_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..5).map(|at| folder.path().join(at.to_string())).collect();
+    let Watch { sink, dirty, stop, thread } = watch(&spec(folder.path())).await;
+    std::fs::write(&paths[0], b"content").unwrap();
+    sink.until("it is seen", |seen, _| !seen.is_empty()).await;
+
+    let stalled = dirty.stall();
+    for pair in paths.windows(2) {
+        std::fs::rename(&pair[0], &pair[1]).unwrap();
+    }
+    for (cookie, pair) in paths.windows(2).take(3).enumerate() {
+        // For longer than the observer waits without a reason: it must take it for gone, unless it knows better.
+        renamed(&dirty, &pair[0], &pair[1], cookie);
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    drop(stalled);
+    sink.until("the rename is seen", |seen, _| {
+        seen.iter().any(|seen| matches!(seen, Observation::Renamed { to, .. } if to == "4"))
+    })
+    .await;
+    // And one that is gone indeed is not waited for.
+    std::fs::remove_file(&paths[4]).unwrap();
+    sink.until("it is gone", |seen, _| matches!(seen.last(), Some(Observation::Gone { .. }))).await;
+    stop.cancel();
+    thread.join().unwrap();
+    let seen = sink.0.lock().unwrap();
+    let gone = seen.0.iter().filter(|seen| matches!(seen, Observation::Gone { .. })).count();
+    assert_eq!(gone, 1, "{:?}", seen.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lies_where_a_file_has_left_is_told_after_the_file_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..3).map(|at| folder.path().join(at.to_string())).collect();
+    let Watch { sink, dirty, stop, thread } = watch(&spec(folder.path())).await;
+    std::fs::write(&paths[0], b"content").unwrap();
+    sink.until("it is seen", |seen, _| !seen.is_empty()).await;
+
+    let stalled = dirty.stall();
+    std::fs::rename(&paths[0], &paths[1]).unwrap();
+    std::fs::rename(&paths[1], &paths[2]).unwrap();
+    std::os::unix::fs::symlink("2", &paths[0]).unwrap();
+    renamed(&dirty, &paths[0], &paths[1], 0);
+    // Long enough for the observer to look at the link while it does not know where the file is.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    drop(stalled);
+    let is = |kind: fn(&Observation) -> bool| move |seen: &[Observation]| seen.iter().position(kind);
+    let left = is(|seen| matches!(seen, Observation::Renamed { from, to, .. } if (&**from, &**to) == ("0", "2")));
+    let link = is(|seen| matches!(seen, Observation::Ignored { path, .. } if path == "0"));
+    sink.until("both are seen", |seen, _| left(seen).is_some() && link(seen).is_some()).await;
+    stop.cancel();
+    thread.join().unwrap();
+    let seen = sink.0.lock().unwrap();
+    assert!(left(&seen.0) < link(&seen.0), "{:?}", seen.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = spec(folder.path());
+    let Watch { sink, dirty, stop, thread } = watch(&spec).await;
 
     let queue: usize =
         std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap().trim().parse().unwrap();

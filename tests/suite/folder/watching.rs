@@ -352,3 +352,24 @@ async fn a_write_under_one_name_of_a_file_shows_under_the_others() {
     watched.put("a", b"changed").await;
     watched.seen("b", b"changed").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_under_a_name_that_goes_at_once_shows_under_the_others() {
+    let watched = Watched::new().await;
+    watched.put("a", b"content").await;
+    std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
+    watched.seen("b", b"content").await;
+    watched.write("a", b"changed");
+    std::fs::remove_file(watched.path.join("a")).unwrap();
+    watched.seen("b", b"changed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_under_a_name_that_does_not_count_is_found_by_the_next_scan() {
+    let watched = Watched::with(|spec| spec.rescan = std::time::Duration::from_secs(1)).await;
+    std::fs::create_dir(watched.path.join(".d")).unwrap();
+    watched.put("a", b"content").await;
+    std::fs::hard_link(watched.path.join("a"), watched.path.join(".d/a")).unwrap();
+    watched.write(".d/a", b"changed");
+    watched.seen("a", b"changed").await;
+}
