@@ -66,10 +66,12 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
         newest.mark_unchanged();
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
-            let Some(last) = events.last() else { break };
-            after = last.seq;
+            after = events.last().map_or(after, |last| last.seq);
             if !events.iter().all(|event| tell_one(event, json, &mut created)) {
                 return;
+            }
+            if events.len() < BATCH as usize {
+                break;
             }
         }
         if last_round {
