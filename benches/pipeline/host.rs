@@ -1,5 +1,6 @@
 //! Pipelines in folders of their own, and hosts at work on them.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long to wait for anything.
-const DEADLINE: Duration = Duration::from_secs(300);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// The binary that is measured.
 pub(crate) const ANACOSTIA: &str = env!("CARGO_BIN_EXE_anacostia");
@@ -55,9 +56,10 @@ impl Workshop {
         );
         let mut after = "raw";
         for action in actions {
-            manifest += &format!(
-                "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]\n"
-            );
+            writeln!(
+                manifest,
+                "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]"
+            )?;
             after = action;
         }
         let folder = self.scratch()?;

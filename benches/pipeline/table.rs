@@ -118,7 +118,7 @@ pub(crate) fn print(floors: &Floors, rows: &[Row], load_before: &str) {
         }
         println!("{line}");
         if number == 0 {
-            println!("|{}", widths.iter().map(|width| format!("{}|", "-".repeat(width + 2))).collect::<String>());
+            println!("|{}", widths.iter().map(|width| "-".repeat(width + 2) + "|").collect::<String>());
         }
     }
     println!("\nFloor, by bare code: {}.", floors.text());
