@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::core::{Fire, Plan, Situation, plan};
 use super::driver::Driver;
@@ -18,6 +20,8 @@ use crate::base::{RunId, Timestamp, fault};
 use crate::model::{Pending, Run, RunState, Tick, TickOutcome};
 use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
 
+/// From one tick to the next that did not fire, at least: while runs follow each other fast, each would be held for a moment, and say so.
+const HELD_PAUSE: Duration = Duration::from_millis(250);
 /// Most messages that wait for the dispatcher; senders wait beyond that.
 pub(super) const MESSAGES: usize = 1_024;
 
@@ -88,6 +92,8 @@ struct AtWork {
     tally: Tally,
     /// The last tick of each resource: the same one twice says nothing.
     last_ticks: HashMap<String, (TickOutcome, String)>,
+    /// When the last tick was recorded.
+    ticked: Option<Instant>,
 }
 
 impl AtWork {
@@ -239,6 +245,10 @@ impl Dispatcher {
                         return Ok(None);
                     }
                 }
+                Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
+                    let again = (!ticks.is_empty()).then(|| situation.now.after(HELD_PAUSE));
+                    return Ok(until.into_iter().chain(again).min());
+                }
                 // What a resource told may be older than what a run has claimed since: look before telling people.
                 Plan::Wait { ticks, .. } if !fresh && ticks.iter().any(|tick| work.is_news(tick)) => {
                     self.refresh().await?;
@@ -254,6 +264,7 @@ impl Dispatcher {
 
     /// Creates a run. `false` when what waited is gone, which the next message tells more about.
     async fn fire(&mut self, fire: Fire, work: &mut AtWork) -> Result<bool, StoreError> {
+        work.ticked = Some(Instant::now());
         for tick in &fire.ticks {
             work.last_ticks.remove(&tick.resource);
         }
@@ -333,6 +344,7 @@ impl Dispatcher {
             }
             let said = (tick.outcome, tick.reason.clone());
             persist(&self.shared, || self.shared.store.record_tick(tick.clone())).await?;
+            work.ticked = Some(Instant::now());
             work.last_ticks.insert(tick.resource, said);
         }
         Ok(())
