@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::abandon::abandon;
 use super::core::{Fire, Plan, Situation, plan};
 use super::driver::Driver;
 use super::library::Library;
 use super::recorder::StatusBoard;
-use super::shared::{Phase, Shared, persist};
+use super::shared::{Phase, Shared, persist, stopping};
 use crate::base::{RunId, Timestamp, fault};
 use crate::model::{Pending, Run, RunState, Tick, TickOutcome};
 use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
@@ -63,6 +64,8 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
+    /// Runs that could not be taken up, because the manifest that they began under can not be used any more.
+    pub stuck: u64,
 }
 
 /// Decides when runs start.
@@ -118,7 +121,7 @@ impl Dispatcher {
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message, &mut work).await?;
             }
-            self.start_waiting(&mut work).await;
+            self.start_waiting(&mut work).await?;
             let until = self.look(&mut work).await?;
             if self.draining && reconciled && work.runs.is_empty() && self.waiting.is_empty() {
                 break;
@@ -131,8 +134,26 @@ impl Dispatcher {
                 _ = phase.changed() => {}
             }
         }
-        while let Some(ended) = work.drivers.join_next().await {
-            self.ended(ended, &mut work).await?;
+        self.wind_up(work).await
+    }
+
+    /// Nothing new starts; a run at work may still be cancelled.
+    async fn wind_up(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
+        while !work.drivers.is_empty() {
+            tokio::select! {
+                Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
+                Some(message) = self.messages.recv() => match message {
+                    Message::Cancel(run) => {
+                        if let Some(cancel) = work.runs.get(&run) {
+                            cancel.send_replace(true);
+                        }
+                    }
+                    // Who asked may be gone.
+                    Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
+                    // What is on record is seen by the next host.
+                    Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
+                },
+            }
         }
         Ok(work.tally)
     }
@@ -151,7 +172,7 @@ impl Dispatcher {
                     // It has no driver yet. It gets one at once, whose first step is to end it: that needs no slot.
                     self.waiting.retain(|waiting| waiting.detail.run.id != run);
                     if let Some(unfinished) = persist(&self.shared, || self.shared.store.unfinished(run)).await? {
-                        self.drive(unfinished, work).await;
+                        self.drive(unfinished, work).await?;
                     }
                 }
             }
@@ -172,24 +193,29 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn start_waiting(&mut self, work: &mut AtWork) {
+    async fn start_waiting(&mut self, work: &mut AtWork) -> Result<(), StoreError> {
         let most = self.library.current().pipeline.max_concurrent_runs as usize;
         while work.runs.len() < most {
-            let Some(run) = self.waiting.pop_front() else { return };
-            self.drive(run, work).await;
+            let Some(run) = self.waiting.pop_front() else { break };
+            self.drive(run, work).await?;
         }
+        Ok(())
     }
 
-    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) {
+    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) -> Result<(), StoreError> {
         let id = run.detail.run.id;
         let Some(definition) = self.library.get(run.detail.run.revision).await else {
-            tracing::error!("run {} waits for the next start", run.detail.run.number);
-            return;
+            if !abandon(&self.shared, &run).await? {
+                tracing::error!("run #{} waits for the next start, or to be cancelled", run.detail.run.number);
+                work.tally.stuck += 1;
+            }
+            return Ok(());
         };
         let (cancel, cancelled) = watch::channel(false);
         let driver = Driver::new(Arc::clone(&self.shared), definition, run.detail);
         work.runs.insert(id, cancel);
         work.drivers.spawn(async move { (id, driver.drive(run.attempts, cancelled).await) });
+        Ok(())
     }
 
     async fn ended(
@@ -273,7 +299,7 @@ impl Dispatcher {
             return Ok(false);
         };
         fault::point("run.created");
-        self.drive(run, work).await;
+        self.drive(run, work).await?;
         Ok(true)
     }
 

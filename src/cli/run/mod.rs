@@ -78,7 +78,7 @@ async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
     let tally = until_ended(host, &mut stops).await?;
     server.close().await;
     reporter.close().await;
-    Ok(if args.once && tally.failed > 0 { End::WorkFailed } else { End::Well })
+    Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
 }
 
 fn announce(args: &Args, pipeline: &Pipeline, address: SocketAddr) -> Result<(), Failure> {
