@@ -228,7 +228,19 @@ fn push_parts(todo: &mut Vec<OsString>, path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::real;
+    use super::{real, starts_like_a_database};
+
+    #[test]
+    fn a_database_is_known_by_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(starts_like_a_database(&file).unwrap());
+        for (bytes, expected) in [("", true), ("SQLite", false), ("manifest_version = 1", false)] {
+            std::fs::write(&file, bytes).unwrap();
+            assert_eq!(starts_like_a_database(&file).unwrap(), expected, "{bytes}");
+        }
+    }
 
     #[test]
     fn links_are_followed_also_to_what_is_not_there() {
