@@ -15,6 +15,8 @@ mod listen;
 mod pipeline;
 mod problem;
 mod read;
+mod schema;
+mod settings;
 mod tree;
 
 use std::io::Read as _;
@@ -30,6 +32,7 @@ pub use pipeline::{
     SecretSource, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use schema::schema;
 
 use crate::base::{ByteSize, bounds};
 use read::Draft;

@@ -21,6 +21,9 @@ use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
 /// Most messages that wait for the dispatcher; senders wait beyond that.
 pub(super) const MESSAGES: usize = 1_024;
 
+/// Most runs that wait for a slot: beyond it none is started by hand.
+const MAX_WAITING: usize = 10_000;
+
 /// What the dispatcher is told.
 pub(super) enum Message {
     /// What waits in a resource changed.
@@ -87,6 +90,14 @@ struct AtWork {
     last_ticks: HashMap<String, (TickOutcome, String)>,
 }
 
+impl AtWork {
+    /// Whether a tick says something else than the one before it.
+    fn is_news(&self, tick: &Tick) -> bool {
+        let before = self.last_ticks.get(&tick.resource);
+        before.is_none_or(|(outcome, reason)| (*outcome, reason) != (tick.outcome, &tick.reason))
+    }
+}
+
 impl Dispatcher {
     /// Works until the host stops, or until nothing is left to do if it drains. Returns once every driver has ended.
     ///
@@ -110,7 +121,7 @@ impl Dispatcher {
                 Some(message) = self.messages.recv() => self.take(message, &mut work).await?,
                 Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
                 () = sleep_until(until, self.shared.clock.now()) => {}
-                () = self.statuses.changed(), if self.draining && !reconciled => {}
+                () = self.statuses.changed() => {}
                 _ = phase.changed() => {}
             }
         }
@@ -131,9 +142,11 @@ impl Dispatcher {
                 if let Some(cancel) = work.runs.get(&run) {
                     cancel.send_replace(true);
                 } else {
-                    // It has no driver yet: it gets one, whose first step is to end it.
+                    // It has no driver yet. It gets one at once, whose first step is to end it: that needs no slot.
                     self.waiting.retain(|waiting| waiting.detail.run.id != run);
-                    self.take_up(run).await?;
+                    if let Some(unfinished) = persist(&self.shared, || self.shared.store.unfinished(run)).await? {
+                        self.drive(unfinished, work).await;
+                    }
                 }
             }
             Message::Start { run, params, answer } => {
@@ -208,10 +221,14 @@ impl Dispatcher {
 
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
+        let mut fresh = false;
         loop {
+            let unseen = self.statuses.unseen();
             let situation = Situation {
                 pending: &self.pending,
-                runs: work.runs.len() + self.waiting.len(),
+                unseen: &unseen,
+                runs: work.runs.len(),
+                queued: self.waiting.len(),
                 paused: self.paused,
                 draining: self.draining,
                 now: self.shared.clock.now(),
@@ -221,6 +238,11 @@ impl Dispatcher {
                     if !self.fire(fire, work).await? {
                         return Ok(None);
                     }
+                }
+                // What a resource told may be older than what a run has claimed since: look before telling people.
+                Plan::Wait { ticks, .. } if !fresh && ticks.iter().any(|tick| work.is_news(tick)) => {
+                    self.refresh().await?;
+                    fresh = true;
                 }
                 Plan::Wait { ticks, until } => {
                     self.record_ticks(ticks, work).await?;
@@ -282,6 +304,11 @@ impl Dispatcher {
                 Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
             };
         }
+        if self.waiting.len() >= MAX_WAITING {
+            return Err(StoreError::Conflict(format!(
+                "{MAX_WAITING} runs wait for a slot; ask again when some have ended"
+            )));
+        }
         let watched = self.library.current().pipeline.resources.iter().filter(|resource| resource.watch);
         let claims: Vec<Claim> = watched
             .map(|resource| Claim {
@@ -301,10 +328,10 @@ impl Dispatcher {
 
     async fn record_ticks(&self, ticks: Vec<Tick>, work: &mut AtWork) -> Result<(), StoreError> {
         for tick in ticks {
-            let said = (tick.outcome, tick.reason.clone());
-            if work.last_ticks.get(&tick.resource) == Some(&said) {
+            if !work.is_news(&tick) {
                 continue;
             }
+            let said = (tick.outcome, tick.reason.clone());
             persist(&self.shared, || self.shared.store.record_tick(tick.clone())).await?;
             work.last_ticks.insert(tick.resource, said);
         }

@@ -122,6 +122,9 @@ impl Host {
             }
         }
         sweep(&resources, &unfinished).await?;
+        for run in &unfinished {
+            tracing::warn!("run #{} was not finished when the last host ended: it goes on", run.detail.run.number);
+        }
 
         let watched: Vec<String> = parts
             .pipeline

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use serde_json::json;
 
 use super::load::{PathArg, load, load_unbuilt};
+use super::progress::Progress;
 use super::{End, Failure, build, out, show};
 use crate::manifest::{Pipeline, check_listen, parse_listen};
 use crate::scheduler::{Host, Options, StartError, Tally};
@@ -65,7 +66,11 @@ async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
     let (parts, store) = parts::open(pipeline)?;
     let seen = *parts.store.newest_event().borrow();
     let (listener, address) = serve::bind(parts.pipeline.listen).await?;
-    let host = Host::start(parts, Options { drain: args.once, ..Options::default() }).await?;
+    // A component that was never run here is compiled first, which may take a while.
+    let wait = Progress::wait("preparing the components");
+    let host = Host::start(parts, Options { drain: args.once, ..Options::default() }).await;
+    drop(wait);
+    let host = host?;
     let server = serve::serve(listener, host.view(), recorder)?;
     store.set_listen(&address.to_string())?;
     announce(args, &host.view().pipeline, address)?;

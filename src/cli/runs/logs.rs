@@ -57,7 +57,9 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
         detail = records.ask(records.store.run(detail.run.id))?.unwrap_or(detail);
     }
     if printed == 0 && !args.json {
-        out::error("no log lines\n");
+        let what = args.action.as_deref().map_or("its actions have".to_owned(), |action| format!("`{action}` has"));
+        let yet = if detail.run.state.ended() { "" } else { " yet; `--follow` waits for lines" };
+        out::error(&format!("run #{}: {what} logged nothing{yet}\n", detail.run.number));
     }
     Ok(End::Well)
 }

@@ -13,12 +13,11 @@ use toml::de::DeTable;
 use super::keys::{self, Keys};
 use super::pipeline::{ActionSpec, ResourceSpec, RunWhen};
 use super::problem::{Problem, quoted};
+use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use top::Top;
 
-/// Most resources, and most actions, of a pipeline.
-pub(super) const MAX_NODES: usize = 1_000;
 /// The name of the node that every pipeline has.
 const STORE_NODE: &str = "metadata_store";
 
