@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use super::words;
 use crate::base::Timestamp;
 
+/// The reason of an action that was skipped because no resource before it had fired (`join = "any"`).
+pub const NOT_TRIGGERED: &str = "not_triggered";
+
 words! {
     /// Where an action of one run stands.
     ActionState {
@@ -36,6 +39,14 @@ impl ActionState {
     #[must_use]
     pub fn ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Cached | Self::Failed | Self::Skipped | Self::Cancelled)
+    }
+}
+
+impl RunAction {
+    /// Whether it has no part in its run, because no resource before it had fired.
+    #[must_use]
+    pub fn not_triggered(&self) -> bool {
+        self.state == ActionState::Skipped && self.reason.as_deref() == Some(NOT_TRIGGERED)
     }
 }
 

@@ -15,7 +15,7 @@ mod resource;
 mod run;
 mod trigger;
 
-pub use action::{ActionState, RunAction};
+pub use action::{ActionState, NOT_TRIGGERED, RunAction};
 pub use artifact::{Artifact, ArtifactState, Observation};
 pub use attempt::{Access, AccessKind, Attempt, AttemptState, Denial, Fence, Outcome, Usage};
 pub use error::ErrorInfo;

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::core::{NOT_TRIGGERED, Rule};
+use super::core::Rule;
 use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
 use crate::manifest::{ActionSpec, Join, Limits, Pipeline, ResourceKind, SecretSource, StoreSpec};
-use crate::model::{ActionState, Fence, Run, RunAction};
+use crate::model::{ActionState, Fence, NOT_TRIGGERED, Run, RunAction};
 use crate::resource::folder::Folder;
 use crate::resource::{Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, Services};

@@ -11,11 +11,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::abandon::abandon;
 use super::core::{Fire, Plan, Situation, plan};
 use super::driver::Driver;
 use super::library::Library;
 use super::recorder::StatusBoard;
-use super::shared::{Phase, Shared, persist};
+use super::shared::{Phase, Shared, persist, stopping};
 use crate::base::{RunId, Timestamp, fault};
 use crate::model::{Pending, Run, RunState, Tick, TickOutcome};
 use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
@@ -24,6 +25,9 @@ use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
 const HELD_PAUSE: Duration = Duration::from_millis(250);
 /// Most messages that wait for the dispatcher; senders wait beyond that.
 pub(super) const MESSAGES: usize = 1_024;
+
+/// Most runs that wait for a slot: beyond it none is started by hand.
+const MAX_WAITING: usize = 10_000;
 
 /// What the dispatcher is told.
 pub(super) enum Message {
@@ -60,6 +64,8 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
+    /// Runs that could not be taken up, because the manifest that they began under can not be used any more.
+    pub stuck: u64,
 }
 
 /// Decides when runs start.
@@ -93,6 +99,14 @@ struct AtWork {
     ticked: Option<Instant>,
 }
 
+impl AtWork {
+    /// Whether a tick says something else than the one before it.
+    fn is_news(&self, tick: &Tick) -> bool {
+        let before = self.last_ticks.get(&tick.resource);
+        before.is_none_or(|(outcome, reason)| (*outcome, reason) != (tick.outcome, &tick.reason))
+    }
+}
+
 impl Dispatcher {
     /// Works until the host stops, or until nothing is left to do if it drains. Returns once every driver has ended.
     ///
@@ -107,7 +121,7 @@ impl Dispatcher {
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message, &mut work).await?;
             }
-            self.start_waiting(&mut work).await;
+            self.start_waiting(&mut work).await?;
             let until = self.look(&mut work).await?;
             if self.draining && reconciled && work.runs.is_empty() && self.waiting.is_empty() {
                 break;
@@ -116,12 +130,30 @@ impl Dispatcher {
                 Some(message) = self.messages.recv() => self.take(message, &mut work).await?,
                 Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
                 () = sleep_until(until, self.shared.clock.now()) => {}
-                () = self.statuses.changed(), if self.draining && !reconciled => {}
+                () = self.statuses.changed() => {}
                 _ = phase.changed() => {}
             }
         }
-        while let Some(ended) = work.drivers.join_next().await {
-            self.ended(ended, &mut work).await?;
+        self.wind_up(work).await
+    }
+
+    /// Nothing new starts; a run at work may still be cancelled.
+    async fn wind_up(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
+        while !work.drivers.is_empty() {
+            tokio::select! {
+                Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
+                Some(message) = self.messages.recv() => match message {
+                    Message::Cancel(run) => {
+                        if let Some(cancel) = work.runs.get(&run) {
+                            cancel.send_replace(true);
+                        }
+                    }
+                    // Who asked may be gone.
+                    Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
+                    // What is on record is seen by the next host.
+                    Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
+                },
+            }
         }
         Ok(work.tally)
     }
@@ -137,9 +169,11 @@ impl Dispatcher {
                 if let Some(cancel) = work.runs.get(&run) {
                     cancel.send_replace(true);
                 } else {
-                    // It has no driver yet: it gets one, whose first step is to end it.
+                    // It has no driver yet. It gets one at once, whose first step is to end it: that needs no slot.
                     self.waiting.retain(|waiting| waiting.detail.run.id != run);
-                    self.take_up(run).await?;
+                    if let Some(unfinished) = persist(&self.shared, || self.shared.store.unfinished(run)).await? {
+                        self.drive(unfinished, work).await?;
+                    }
                 }
             }
             Message::Start { run, params, answer } => {
@@ -159,24 +193,29 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn start_waiting(&mut self, work: &mut AtWork) {
+    async fn start_waiting(&mut self, work: &mut AtWork) -> Result<(), StoreError> {
         let most = self.library.current().pipeline.max_concurrent_runs as usize;
         while work.runs.len() < most {
-            let Some(run) = self.waiting.pop_front() else { return };
-            self.drive(run, work).await;
+            let Some(run) = self.waiting.pop_front() else { break };
+            self.drive(run, work).await?;
         }
+        Ok(())
     }
 
-    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) {
+    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) -> Result<(), StoreError> {
         let id = run.detail.run.id;
         let Some(definition) = self.library.get(run.detail.run.revision).await else {
-            tracing::error!("run {} waits for the next start", run.detail.run.number);
-            return;
+            if !abandon(&self.shared, &run).await? {
+                tracing::error!("run #{} waits for the next start, or to be cancelled", run.detail.run.number);
+                work.tally.stuck += 1;
+            }
+            return Ok(());
         };
         let (cancel, cancelled) = watch::channel(false);
         let driver = Driver::new(Arc::clone(&self.shared), definition, run.detail);
         work.runs.insert(id, cancel);
         work.drivers.spawn(async move { (id, driver.drive(run.attempts, cancelled).await) });
+        Ok(())
     }
 
     async fn ended(
@@ -214,10 +253,14 @@ impl Dispatcher {
 
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
+        let mut fresh = false;
         loop {
+            let unseen = self.statuses.unseen();
             let situation = Situation {
                 pending: &self.pending,
-                runs: work.runs.len() + self.waiting.len(),
+                unseen: &unseen,
+                runs: work.runs.len(),
+                queued: self.waiting.len(),
                 paused: self.paused,
                 draining: self.draining,
                 now: self.shared.clock.now(),
@@ -231,6 +274,11 @@ impl Dispatcher {
                 Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
                     let again = (!ticks.is_empty()).then(|| situation.now.after(HELD_PAUSE));
                     return Ok(until.into_iter().chain(again).min());
+                }
+                // What a resource told may be older than what a run has claimed since: look before telling people.
+                Plan::Wait { ticks, .. } if !fresh && ticks.iter().any(|tick| work.is_news(tick)) => {
+                    self.refresh().await?;
+                    fresh = true;
                 }
                 Plan::Wait { ticks, until } => {
                     self.record_ticks(ticks, work).await?;
@@ -251,7 +299,7 @@ impl Dispatcher {
             return Ok(false);
         };
         fault::point("run.created");
-        self.drive(run, work).await;
+        self.drive(run, work).await?;
         Ok(true)
     }
 
@@ -293,6 +341,11 @@ impl Dispatcher {
                 Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
             };
         }
+        if self.waiting.len() >= MAX_WAITING {
+            return Err(StoreError::Conflict(format!(
+                "{MAX_WAITING} runs wait for a slot; ask again when some have ended"
+            )));
+        }
         let watched = self.library.current().pipeline.resources.iter().filter(|resource| resource.watch);
         let claims: Vec<Claim> = watched
             .map(|resource| Claim {
@@ -312,10 +365,10 @@ impl Dispatcher {
 
     async fn record_ticks(&self, ticks: Vec<Tick>, work: &mut AtWork) -> Result<(), StoreError> {
         for tick in ticks {
-            let said = (tick.outcome, tick.reason.clone());
-            if work.last_ticks.get(&tick.resource) == Some(&said) {
+            if !work.is_news(&tick) {
                 continue;
             }
+            let said = (tick.outcome, tick.reason.clone());
             persist(&self.shared, || self.shared.store.record_tick(tick.clone())).await?;
             work.ticked = Some(Instant::now());
             work.last_ticks.insert(tick.resource, said);

@@ -1,6 +1,7 @@
 //! The definitions that runs are bound to: the one in force, and those of runs that began under another.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -120,12 +121,15 @@ impl ComponentShelf {
 
     fn put(&self, digest: Digest, bytes: &[u8]) -> std::io::Result<()> {
         let place = self.place(digest);
-        if place.exists() {
+        // A power cut can leave a file of that name without what was written to it.
+        if std::fs::metadata(&place).is_ok_and(|kept| kept.len() == bytes.len() as u64) {
             return Ok(());
         }
         std::fs::create_dir_all(&self.0)?;
         let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
-        std::fs::write(&half, bytes)?;
+        let mut file = std::fs::File::create(&half)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
         std::fs::rename(&half, &place)
     }
 

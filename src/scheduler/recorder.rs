@@ -43,14 +43,22 @@ impl StatusBoard {
     }
 
     /// Resources that have not been reconciled, each with the reason.
-    pub(super) fn not_ready(&self) -> Vec<String> {
+    pub(super) fn unseen(&self) -> BTreeMap<String, String> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = |(name, status): (&String, &Option<Status>)| match status {
-            None => Some(format!("{name} is being looked through")),
-            Some(Status::Unreachable(why)) => Some(format!("{name} can not be reached: {why}")),
-            Some(Status::Watching | Status::Scanning(_)) => None,
+        let reason = |(name, status): (&String, &Option<Status>)| {
+            let reason = match status {
+                None => format!("{name} is being looked through"),
+                Some(Status::Unreachable(why)) => format!("{name} can not be reached: {why}"),
+                Some(Status::Watching | Status::Scanning(_)) => return None,
+            };
+            Some((name.clone(), reason))
         };
         board.iter().filter_map(reason).collect()
+    }
+
+    /// Why resources have not been reconciled.
+    pub(super) fn not_ready(&self) -> Vec<String> {
+        self.unseen().into_values().collect()
     }
 }
 
@@ -82,9 +90,12 @@ impl ObservationSink for Recorder {
 
     fn status(&self, status: Status) {
         match &status {
-            Status::Watching => tracing::debug!(resource = %self.resource, "watching"),
-            Status::Scanning(why) => tracing::warn!(resource = %self.resource, "changes are found by scanning: {why}"),
-            Status::Unreachable(why) => tracing::warn!(resource = %self.resource, "can not be reached: {why}"),
+            Status::Watching if self.statuses.known().contains_key(&self.resource) => {
+                tracing::warn!("{} is watched again", self.resource);
+            }
+            Status::Watching => {}
+            Status::Scanning(why) => tracing::warn!("changes in {} are found by scanning: {why}", self.resource),
+            Status::Unreachable(why) => tracing::warn!("{} can not be reached: {why}", self.resource),
         }
         self.statuses.set(&self.resource, status);
     }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::control::Control;
 use super::dispatcher::Message;
 use super::recorder::StatusBoard;
-use super::shared::{Phase, ProgressBoard, Shared};
+use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::{AttemptId, RunId};
 use crate::model::Run;
 use crate::resource::Status;
@@ -17,6 +17,7 @@ use crate::sandbox::Progress;
 use crate::store::StoreError;
 
 /// Steers a running pipeline.
+#[derive(Clone)]
 pub(super) struct Steering {
     pub(super) shared: Arc<Shared>,
     pub(super) dispatcher: mpsc::Sender<Message>,
@@ -28,29 +29,42 @@ impl Steering {
     async fn tell(&self, message: Message) -> Result<(), StoreError> {
         self.dispatcher.send(message).await.map_err(|_| stopping())
     }
-}
 
-/// The host has no dispatcher any more.
-fn stopping() -> StoreError {
-    StoreError::Conflict("the host is stopping; ask again when it has started".to_owned())
+    /// Does `work` to its end, also when whoever asked goes away half-way: what is on record and not told would wait for the next start.
+    async fn to_the_end<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        match tokio::spawn(work(self.clone())).await {
+            Ok(answer) => answer,
+            Err(_) => Err(stopping()),
+        }
+    }
 }
 
 #[async_trait]
 impl Control for Steering {
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError> {
-        let cancelled = self.shared.store.request_cancel(run, self.shared.clock.now()).await?;
-        if cancelled.as_ref().is_some_and(|run| !run.state.ended()) {
-            self.tell(Message::Cancel(run)).await?;
-        }
-        Ok(cancelled)
+        self.to_the_end(move |this: Self| async move {
+            let cancelled = this.shared.store.request_cancel(run, this.shared.clock.now()).await?;
+            if cancelled.as_ref().is_some_and(|run| !run.state.ended()) {
+                this.tell(Message::Cancel(run)).await?;
+            }
+            Ok(cancelled)
+        })
+        .await
     }
 
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError> {
-        let retried = self.shared.store.request_retry(run, self.shared.clock.now()).await?;
-        if retried.is_some() {
-            self.tell(Message::TakeUp(run)).await?;
-        }
-        Ok(retried)
+        self.to_the_end(move |this: Self| async move {
+            let retried = this.shared.store.request_retry(run, this.shared.clock.now()).await?;
+            if retried.is_some() {
+                this.tell(Message::TakeUp(run)).await?;
+            }
+            Ok(retried)
+        })
+        .await
     }
 
     async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
@@ -60,8 +74,11 @@ impl Control for Steering {
     }
 
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
-        self.shared.store.set_paused(paused, self.shared.clock.now()).await?;
-        self.tell(Message::Paused(paused)).await
+        self.to_the_end(move |this: Self| async move {
+            this.shared.store.set_paused(paused, this.shared.clock.now()).await?;
+            this.tell(Message::Paused(paused)).await
+        })
+        .await
     }
 
     fn watches(&self) -> BTreeMap<String, Status> {

@@ -30,7 +30,8 @@ use crate::model::{
 
 pub use error::StoreError;
 pub use query::{
-    ArtifactQuery, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery, TickQuery,
+    ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery,
+    TickQuery,
 };
 pub use write::{
     ActionChange, AttemptEnd, Claim, CreatedRun, Durability, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun,
@@ -126,7 +127,7 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
     /// Takes up a run that has failed or was cancelled: its failed, skipped and cancelled actions become `pending` with their tries and crashes at zero, and
-    /// the run `running`; its claims become `current` again. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or
+    /// the run `running`; its claims become `current` again. What was skipped because nothing had triggered it stays so. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or
     /// has succeeded.
     async fn request_retry(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
@@ -148,6 +149,10 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// What every attempt of a run read and wrote, in the order of recording.
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>>;
+
+    /// Which attempts, of any run, read or wrote an artifact: newest first. Nothing, if there is no such artifact.
+    /// For people who ask once: the cost may grow with what is on record.
+    async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
 
     /// What every attempt of a run was refused, attempt by attempt, each in the order of the calls.
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;

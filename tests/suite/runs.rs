@@ -200,6 +200,23 @@ fn arrivals_during_a_run_wait_and_are_taken_together() {
 }
 
 #[test]
+fn what_was_replaced_while_no_host_was_at_work_is_not_claimed() {
+    let text = manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))
+        .replace("watch = true", "watch = true\ntrigger = { quiet_for = \"1s\" }");
+    let mut app = start(&text);
+    app.drop_file("raw/a.csv", b"first");
+    wait_until("the file to be on record", || app.get_all("/api/v1/artifacts?resource=raw").len() == 1);
+    app.kill();
+    app.drop_file("raw/a.csv", b"and then another");
+    // What was recorded has been quiet for long enough by now: the next host could claim it at once.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    app.start();
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{:#}", runs[0]);
+    assert_eq!(run(&app, 1)["inputs"][0]["version"], 2);
+}
+
+#[test]
 fn a_failed_run_keeps_its_claims_until_someone_retries_it() {
     let steps = r#"{ do = "copy", from = "raw", to = "out" }"#;
     let mut app = TestApp::new(&manifest(&action("copy", &["raw"], steps, ""))).with_guest("worker");
@@ -292,6 +309,23 @@ fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
 }
 
 #[test]
+fn once_waits_for_what_takes_long_to_be_hashed() {
+    let app =
+        TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
+    app.drop_file("raw/large.csv", &vec![b'1'; 32 << 20]);
+    app.drop_file("raw/empty.csv", b"");
+    let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let runs = app.cli_json(&["runs", "list", "PATH", "--json"]);
+    let runs = runs["items"].as_array().unwrap();
+    let inputs = runs.iter().map(|run| {
+        let run = app.cli_json(&["runs", "show", &run["number"].to_string(), "PATH", "--json"]);
+        run["inputs"].as_array().unwrap().len()
+    });
+    assert_eq!(inputs.sum::<usize>(), 2, "{runs:#?}");
+}
+
+#[test]
 fn once_drains_what_is_there_and_tells_by_its_exit_code() {
     let app =
         TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
@@ -306,4 +340,24 @@ fn once_drains_what_is_there_and_tells_by_its_exit_code() {
     app.drop_file("raw/a.csv", b"1");
     let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_run_whose_manifest_can_not_be_used_any_more_waits_or_is_cancelled() {
+    let keys = "env = { MODE = \"${ANACOSTIA_TEST_MODE}\" }";
+    let text = manifest(&action("endless", &["raw"], r#"{ do = "await_cancel" }"#, keys));
+    let mut app = TestApp::new(&text).with_guest("worker");
+    app.set_env("ANACOSTIA_TEST_MODE", "old");
+    app.start();
+    app.drop_file("raw/a.csv", b"1");
+    wait_for_log(&app, 1, "awaiting cancel");
+    app.kill();
+    app.unset_env("ANACOSTIA_TEST_MODE");
+    fs::write(app.path("anacostia.toml"), text.replace(keys, "")).unwrap();
+    app.start();
+    wait_until("a word about it", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
+    assert_eq!(run(&app, 1)["state"], "running");
+    app.post("/api/v1/runs/1/cancel");
+    wait_until("its end", || run(&app, 1)["state"] == "cancelled");
+    assert_eq!(states(&run(&app, 1))[0].1, "cancelled");
 }

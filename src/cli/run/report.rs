@@ -103,7 +103,7 @@ fn tell_one(event: &Event, json: bool, created: &mut HashMap<RunId, Timestamp>) 
         created.insert(run, event.time);
     }
     let since = event.run_id.and_then(|run| created.get(&run)).map(|then| event.time.since(*then));
-    let Some(line) = show::event_line(event, since) else { return true };
+    let Some(line) = show::event_line(event, since, out::result_width()) else { return true };
     if event.kind == EventKind::RunState
         && let Some(run) = event.run_id
     {

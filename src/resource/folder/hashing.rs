@@ -44,6 +44,16 @@ impl Hashing {
         self.paths.get_mut(path).map(|touched| *touched = true).is_some()
     }
 
+    /// Whether it is being hashed, or is about to be.
+    pub(super) fn has(&self, path: &OsStr) -> bool {
+        self.paths.contains_key(path)
+    }
+
+    /// What is being hashed, or is about to be.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &OsString> {
+        self.paths.keys()
+    }
+
     /// Queues a file. Returns `false` if there is no room.
     pub(super) fn push(&mut self, path: &OsStr, settled: Settled) -> bool {
         if self.queue.len() >= MAX_QUEUED {

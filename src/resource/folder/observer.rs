@@ -88,6 +88,8 @@ pub(super) struct Observer {
     leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
     status: Option<Status>,
+    /// What is told once everything that a scan found is on record, and what of it is still being looked at.
+    through: Option<(Status, BTreeSet<OsString>)>,
 }
 
 impl Observer {
@@ -114,6 +116,7 @@ impl Observer {
             leaving: HashSet::new(),
             sink,
             status: None,
+            through: None,
         }
     }
 
@@ -141,6 +144,7 @@ impl Observer {
         self.hashing = Hashing::default();
         self.batch.clear();
         self.leaving.clear();
+        self.through = None;
         match self.observe().await {
             Ok(never) => match never {},
             Err(end) => end,
@@ -181,6 +185,7 @@ impl Observer {
             }
             self.hashing.pump(&root, &self.stop);
             drop(root);
+            self.tell_if_through();
             hashed = self.wait(next).await?;
         }
     }
@@ -218,6 +223,8 @@ impl Observer {
     async fn scan(&mut self, root: &Arc<Root>, watches: &mut Watches, told: bool) -> Result<(), End> {
         let start = Instant::now();
         root.check(&self.folder)?;
+        // First, because what is found may ask for the next scan soon.
+        self.scan_at = start + self.rescan;
         watches.retry();
         let mut todo = BTreeSet::new();
         self.look_through(root, OsStr::new(""), watches, &mut todo, told).await?;
@@ -227,9 +234,25 @@ impl Observer {
             Some(_) => (start.elapsed() * SCAN_SHARE).clamp(SOON.min(self.rescan), self.rescan),
             None => self.rescan,
         };
-        self.scan_at = Instant::now() + pause;
-        self.tell(limited.map_or(Status::Watching, Status::Scanning));
+        let cut_short = self.scan_at < start + self.rescan;
+        self.scan_at = self.scan_at.min(Instant::now() + pause);
+        // The next scan tells, if this one found more than there is room for.
+        self.through = (!cut_short).then(|| {
+            let unsure = self.hashing.paths().chain(self.waiting.ending()).cloned().collect();
+            (limited.map_or(Status::Watching, Status::Scanning), unsure)
+        });
         Ok(())
+    }
+
+    /// Tells that the last scan is through, once what it found is: large files are still being hashed then, and others must stand still first.
+    fn tell_if_through(&mut self) {
+        let Some((_, unsure)) = &mut self.through else { return };
+        unsure.retain(|path| self.hashing.has(path) || self.waiting.ends(path));
+        if unsure.is_empty()
+            && let Some((status, _)) = self.through.take()
+        {
+            self.tell(status);
+        }
     }
 
     /// From what events and waits tell of to the paths to look at: of a folder, all that is in it and is different.

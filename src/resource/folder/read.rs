@@ -94,7 +94,7 @@ impl FileReader {
             if wait > Duration::ZERO {
                 tokio::time::sleep(wait).await;
             }
-            return self.verify();
+            return self.verify().await;
         }
         let bytes = self.pread(0, usize::try_from(self.size).unwrap_or(usize::MAX))?;
         if Digest::of(&bytes) != self.digest {
@@ -104,8 +104,8 @@ impl FileReader {
         Ok(())
     }
 
-    /// Hashes the file, and notes what it is like if it is the recorded version.
-    fn verify(&mut self) -> Result<()> {
+    /// Hashes the file, and notes what it is like if it is the recorded version. Makes way for others between pieces: guests share a thread.
+    async fn verify(&mut self) -> Result<()> {
         let about = self.about();
         let lease = match Lease::take(self.file.as_fd()) {
             Ok(lease) => Some(lease),
@@ -122,6 +122,7 @@ impl FileReader {
             }
             hasher.update(&buffer);
             at += buffer.len() as u64;
+            tokio::task::yield_now().await;
         }
         let after = self.stat()?;
         if hasher.finish() != self.digest {
@@ -136,7 +137,7 @@ impl FileReader {
     }
 
     /// Whether it is still as it was.
-    fn check(&mut self) -> Result<()> {
+    async fn check(&mut self) -> Result<()> {
         let Some((ident, ctime)) = self.as_it_was else { return Ok(()) };
         let stat = self.stat()?;
         let now = Ident::of(&stat);
@@ -145,7 +146,7 @@ impl FileReader {
             return Err(self.about().changed(why));
         }
         // Renamed, linked, given to someone; or written to and its time set back. The content tells.
-        if ctime_ns(&stat) == ctime { Ok(()) } else { self.verify() }
+        if ctime_ns(&stat) == ctime { Ok(()) } else { self.verify().await }
     }
 
     fn pread(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
@@ -178,7 +179,7 @@ impl Reader for FileReader {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = length.min(bounds::MAX_CHUNK_BYTES).min(left);
         if self.memory.is_some() {
-            self.check()?;
+            self.check().await?;
         }
         if let Some(memory) = &self.memory {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(memory.len());
@@ -186,7 +187,7 @@ impl Reader for FileReader {
         }
         // Looked at after the read only: whatever happened before it shows then, too.
         let bytes = self.pread(offset, length)?;
-        self.check()?;
+        self.check().await?;
         if bytes.len() < length {
             return Err(self.about().changed("it is shorter than it was"));
         }

@@ -28,6 +28,8 @@ struct Wait {
     span: Duration,
     /// What it was like when it began to stand still.
     like: Option<Moment>,
+    /// Someone has it open: nobody knows for how long.
+    busy: bool,
 }
 
 impl Waiting {
@@ -38,17 +40,19 @@ impl Waiting {
             self.done(path);
             return true;
         }
-        self.put(path, Wait { due: now + span, span, like: None })
+        self.put(path, Wait { due: now + span, span, like: None, busy: true })
     }
 
     /// Waits until a file has stood still for `settle`.
     pub(super) fn settle(&mut self, path: &OsStr, like: Moment, settle: Duration, now: Instant) -> bool {
-        self.put(path, Wait { due: now + settle, span: FIRST, like: Some(like) })
+        // It has not stood still so far: someone writes to it.
+        let busy = self.files.get(path).is_some_and(|wait| wait.like.is_some_and(|before| before != like));
+        self.put(path, Wait { due: now + settle, span: FIRST, like: Some(like), busy })
     }
 
     /// Waits for this long.
     pub(super) fn for_span(&mut self, path: &OsStr, span: Duration, now: Instant) -> bool {
-        self.put(path, Wait { due: now + span, span: FIRST, like: None })
+        self.put(path, Wait { due: now + span, span: FIRST, like: None, busy: false })
     }
 
     /// What a file was like when it began to stand still, if it has done so for long enough.
@@ -59,6 +63,16 @@ impl Waiting {
     /// Whether it waits.
     pub(super) fn has(&self, path: &OsStr) -> bool {
         self.files.contains_key(path)
+    }
+
+    /// Whether it waits for time alone.
+    pub(super) fn ends(&self, path: &OsStr) -> bool {
+        self.files.get(path).is_some_and(|wait| !wait.busy)
+    }
+
+    /// What waits for time alone.
+    pub(super) fn ending(&self) -> impl Iterator<Item = &OsString> {
+        self.files.iter().filter(|(_, wait)| !wait.busy).map(|(path, _)| path)
     }
 
     /// It does not wait any more.

@@ -9,5 +9,5 @@ mod run;
 mod simulation;
 mod trigger;
 
-pub use run::{CRASH_LOOP, Event, NOT_TRIGGERED, Rule, RunCore, Start};
+pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
 pub use trigger::{Fire, Plan, Situation, plan};

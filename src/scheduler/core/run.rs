@@ -9,8 +9,6 @@ use crate::manifest::{Backoff, Retry, RunWhen};
 use crate::model::{ActionState, Outcome, RunAction, RunState};
 use crate::store::{ActionChange, RunChange};
 
-/// The reason of an action that was skipped because no resource before it had fired (`join = "any"`).
-pub const NOT_TRIGGERED: &str = "not_triggered";
 /// So many attempts in a row that crashed with the host fail an action: it may be what kills the host.
 pub const CRASH_LOOP: u32 = 3;
 
@@ -252,7 +250,7 @@ impl RunCore {
             .before(place)
             .iter()
             .filter_map(|before| Some((*before, self.actions.get(*before)?)))
-            .filter(|(_, action)| !not_triggered(action))
+            .filter(|(_, action)| !action.not_triggered())
             .collect();
         let ended = before.iter().all(|(_, action)| action.state.ended());
         match rule.run_when {
@@ -283,10 +281,6 @@ impl RunCore {
     }
 }
 
-fn not_triggered(action: &RunAction) -> bool {
-    action.state == ActionState::Skipped && action.reason.as_deref() == Some(NOT_TRIGGERED)
-}
-
 /// Why an action keeps those after it from running, if it does.
 fn hinders(before: &RunAction) -> Option<String> {
     match before.state {
@@ -312,7 +306,7 @@ fn wait(backoff: Backoff, tries: u32, jitter: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ErrorInfo;
+    use crate::model::{ErrorInfo, NOT_TRIGGERED};
 
     fn pending(name: &str) -> RunAction {
         RunAction {

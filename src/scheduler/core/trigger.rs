@@ -12,8 +12,12 @@ use crate::store::Claim;
 pub struct Situation<'a> {
     /// What waits in each watched resource.
     pub pending: &'a BTreeMap<String, Pending>,
-    /// How many runs are at work, or wait for a slot of their own.
+    /// Watched resources that are not known to be as they are on record, with the reason: what waits there may have been replaced.
+    pub unseen: &'a BTreeMap<String, String>,
+    /// How many runs are at work.
     pub runs: usize,
+    /// How many runs wait to be worked on: started by hand, retried, or left by the last host.
+    pub queued: usize,
     /// Whether the pipeline is paused.
     pub paused: bool,
     /// Whether what is there is all that will come (`run --once`): then nothing waits for quiet.
@@ -56,7 +60,11 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
         .filter(|resource| resource.watch)
         .map(|resource| {
             let pending = situation.pending.get(&resource.name).copied().unwrap_or_default();
-            (resource.name.as_str(), look(&resource.trigger, pending, situation))
+            let look = match situation.unseen.get(&resource.name) {
+                Some(why) => Look { ready: false, waiting: pending.count > 0, reason: why.clone(), until: None },
+                None => look(&resource.trigger, pending, situation),
+            };
+            (resource.name.as_str(), look)
         })
         .collect();
     let ready: Vec<&(&str, Look)> = looks.iter().filter(|(_, look)| look.ready).collect();
@@ -66,8 +74,9 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
     };
     let hold = if situation.paused {
         Some("the pipeline is paused".to_owned())
-    } else if situation.runs >= pipeline.max_concurrent_runs as usize {
-        Some(format!("{} of {} runs at work", situation.runs, pipeline.max_concurrent_runs))
+    } else if situation.runs + situation.queued >= pipeline.max_concurrent_runs as usize {
+        let queued = if situation.queued == 0 { String::new() } else { format!(", {} waiting", situation.queued) };
+        Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
     } else {
         None
     };
@@ -166,7 +175,16 @@ mod tests {
     }
 
     fn seen(trigger: &Trigger, pending: Pending, now: i64) -> (bool, String, Option<Timestamp>) {
-        let situation = Situation { pending: &BTreeMap::new(), runs: 0, paused: false, draining: false, now: at(now) };
+        let (pending_by_name, unseen) = (BTreeMap::new(), BTreeMap::new());
+        let situation = Situation {
+            pending: &pending_by_name,
+            unseen: &unseen,
+            runs: 0,
+            queued: 0,
+            paused: false,
+            draining: false,
+            now: at(now),
+        };
         let look = look(trigger, pending, situation);
         (look.ready, look.reason, look.until)
     }

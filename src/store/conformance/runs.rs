@@ -103,7 +103,8 @@ pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
 pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.request_retry(RunId::new(), at(1)).await.unwrap(), None);
-    let actions = ["ok", "bad", "after", "stopped"].map(action).to_vec();
+    let aside = RunAction { state: ActionState::Skipped, reason: Some("not_triggered".to_owned()), ..action("aside") };
+    let actions = [["ok", "bad", "after", "stopped"].map(action).to_vec(), vec![aside.clone()]].concat();
     let run = create(store, NewRun { actions, ..new_run() }).await.detail.run.id;
     assert!(matches!(store.request_retry(run, at(2)).await, Err(StoreError::Conflict(_))), "it has not ended");
     let mut failed = becomes("bad", ActionState::Running, ActionState::Failed);
@@ -123,7 +124,8 @@ pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     assert_eq!((again.state, again.ended_at, again.reason), (RunState::Running, None, None));
     let detail = store.run(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
-    assert_eq!(states, [ActionState::Succeeded, ActionState::Pending, ActionState::Pending, ActionState::Pending]);
+    assert_eq!(states[..4], [ActionState::Succeeded, ActionState::Pending, ActionState::Pending, ActionState::Pending]);
+    assert_eq!(detail.actions[4], aside, "nothing has triggered it since");
     let bad = &detail.actions[1];
     assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "attempts are history");
     assert_eq!(kinds_after(store, before).await, [Action, Action, Action, State]);

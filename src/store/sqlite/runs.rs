@@ -248,7 +248,8 @@ pub(super) fn request_retry(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work<
         }
     }
     let again = [ActionState::Failed, ActionState::Skipped, ActionState::Cancelled];
-    for action in actions(tx.db, run.number)?.iter().filter(|action| again.contains(&action.state)) {
+    let taken_up = |action: &&RunAction| again.contains(&action.state) && !action.not_triggered();
+    for action in actions(tx.db, run.number)?.iter().filter(taken_up) {
         let sql = "UPDATE run_actions SET state = 'pending', reason = NULL, tries = 0, crashes = 0, retry_at = NULL,
             skipped_rest = 0 WHERE run = ?1 AND name = ?2";
         execute(tx.db, sql, params![run.number, action.name])?;
