@@ -28,6 +28,7 @@ mod http_support;
 mod limits;
 mod manifest;
 mod penguins;
+mod publishing;
 mod restart;
 mod runs;
 mod sandbox;
