@@ -27,6 +27,7 @@ mod mask;
 mod order;
 mod outcome;
 mod progress;
+mod version;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ use host::GuestState;
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
 pub use error::SandboxError;
 pub use order::{AttemptOrder, AttemptReport, CANCEL_GRACE, MAX_DENIALS, Progress, Stop, StopSignal};
+pub use version::open_version;
 
 /// Most components that are loaded at once; others wait.
 const MAX_LOADS: usize = 2;
