@@ -20,7 +20,7 @@ pub(crate) fn check(args: &Args) -> Result<End, Failure> {
     if args.json {
         return check_for_programs(loaded);
     }
-    out::result(&show::pipeline_summary(&loaded?))?;
+    out::result(&show::pipeline_summary(&loaded?, out::result_width()))?;
     Ok(End::Well)
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::show::{Align, Cell, Table, styles};
+use super::show::{Cell, Column, Table, styles};
 use super::{End, Failure, out};
 use crate::base::ByteSize;
 use crate::manifest::{ComponentInfo, Grant, Need, inspect_file};
@@ -33,17 +33,19 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
     if args.json {
         let why_not = about.not_an_action();
         let needs: serde_json::Map<_, _> = about.needs().map(|(name, need)| (name.to_owned(), json!(need))).collect();
-        out::json(&json!({"component": about, "action": why_not.is_none(), "why_not": why_not, "needs": needs}))?;
+        let (action, hooks) = (why_not.is_none(), about.has_hooks());
+        out::json(&json!({"component": about, "action": action, "hooks": hooks, "why_not": why_not, "needs": needs}))?;
     } else {
-        out::result(&render(&about))?;
+        out::result(&render(&about, out::result_width()))?;
     }
     Ok(End::Well)
 }
 
-fn render(about: &ComponentInfo) -> String {
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]);
+fn render(about: &ComponentInfo, width: usize) -> String {
+    let mut table = Table::new(&[("", Column::Word), ("", Column::Prose)]);
     let mut fact = |name: &str, value: Cell| table.row(vec![Cell::new(name).style(styles::FAINT), value]);
-    let kind = about.not_an_action().map_or("an action".to_owned(), |why| format!("no action: {why}"));
+    let action = if about.has_hooks() { "an action with hooks" } else { "an action" };
+    let kind = about.not_an_action().map_or(action.to_owned(), |why| format!("no action: {why}"));
     fact("kind", Cell::new(kind));
     fact("digest", Cell::new(about.digest.to_string()));
     fact("size", Cell::new(ByteSize(about.size).to_string()));
@@ -61,7 +63,7 @@ fn render(about: &ComponentInfo) -> String {
             fact(if place == 0 { heading } else { "" }, Cell::new(value));
         }
     }
-    table.render()
+    table.render(width)
 }
 
 #[cfg(test)]
@@ -81,6 +83,6 @@ mod tests {
             languages: vec!["Rust".to_owned()],
             tools: vec!["rustc 1.95.0".to_owned(), "wit-component 0.254.0".to_owned()],
         };
-        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&about)));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&about, 100)));
     }
 }

@@ -5,6 +5,7 @@
 //! A verb ends with 0, with 1 when work failed, or with 2 when it was asked for something that makes no sense: wrong usage, or a
 //! manifest that can not be run.
 
+mod artifacts;
 mod build;
 mod check;
 mod component;
@@ -17,6 +18,7 @@ mod records;
 mod remote;
 mod run;
 mod runs;
+mod schema;
 mod show;
 
 use std::path::PathBuf;
@@ -50,6 +52,11 @@ enum Verb {
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
+    /// Look at artifacts, and get their bytes
+    #[command(subcommand)]
+    Artifacts(artifacts::Verb),
+    /// Print the JSON Schema of `anacostia.toml`, for editors
+    Schema,
     /// Look at components
     #[command(subcommand)]
     Component(component::Verb),
@@ -86,6 +93,8 @@ pub fn main() -> ExitCode {
         Verb::Build(args) => build::build(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Runs(verb) => runs::runs(verb),
+        Verb::Artifacts(verb) => artifacts::artifacts(verb),
+        Verb::Schema => schema::schema(),
         Verb::Component(verb) => component::component(verb),
         Verb::Compile { out } => return compiler_main(&out),
     };

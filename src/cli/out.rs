@@ -33,6 +33,19 @@ pub(crate) fn error(text: &str) {
     let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Whether a person looks at standard output.
+pub(crate) fn person_reads() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// How many columns a result may take: those of the terminal; as many as it likes where there is none, so that a program gets everything.
+pub(crate) fn result_width() -> usize {
+    match rustix::termios::tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
+        _ => usize::MAX,
+    }
+}
+
 /// Whether a person looks at standard error.
 pub(crate) fn person_waits() -> bool {
     io::stderr().is_terminal()

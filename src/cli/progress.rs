@@ -18,6 +18,15 @@ impl Progress {
             out::error(&format!("{}\n", plain(what)));
             return Self(None);
         }
+        Self::moving(what)
+    }
+
+    /// The same for a wait that is short as a rule: where nobody looks, nothing is written.
+    pub(crate) fn wait(what: &str) -> Self {
+        if out::person_waits() { Self::moving(what) } else { Self(None) }
+    }
+
+    fn moving(what: &str) -> Self {
         let style = ProgressStyle::with_template("{spinner:.cyan} {prefix} {msg:.dim} {elapsed:.dim}")
             .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = ProgressBar::new_spinner().with_style(style).with_prefix(plain(what));

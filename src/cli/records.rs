@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::load::{PathArg, load_unbuilt};
-use super::open;
-use crate::base::RunId;
+use super::{open, out, show};
+use crate::base::{AttemptId, RunId};
 use crate::manifest::Pipeline;
-use crate::model::RunDetail;
+use crate::model::{Denial, RunDetail};
 use crate::store::logs::LogBook;
 use crate::store::{MetadataStore, PageRequest, RunQuery, StoreError};
 
@@ -75,6 +75,27 @@ impl Records {
         Ok(self.runtime.block_on(question)?)
     }
 
+    /// Waits for anything else.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// What is said where there is nothing of `what` on record; `path` is what the pipeline was asked for by.
+    pub(crate) fn nothing_yet(&self, what: &str, path: &PathArg) -> Result<String, Failure> {
+        let host = open::holder(&self.pipeline)?.is_some();
+        Ok(show::nothing_yet(what, &self.pipeline, host, &path.shown()))
+    }
+
+    /// Says so when something is shown as unfinished and no host is at work on it: it would look alive. Whether it said something.
+    pub(crate) fn warn_if_idle(&self, unfinished: bool, path: &PathArg) -> Result<bool, Failure> {
+        let idle = unfinished && open::holder(&self.pipeline)?.is_none();
+        if idle {
+            let run = format!("anacostia run {}", path.shown());
+            out::error(&format!("No host is at work: what is not finished goes on when one starts (`{run}`).\n"));
+        }
+        Ok(idle)
+    }
+
     /// The id of a run.
     pub(crate) fn resolve(&self, run: RunRef) -> Result<RunId, Failure> {
         self.runtime.block_on(resolve(self.store.as_ref(), run))
@@ -110,15 +131,22 @@ pub(crate) async fn resolve(store: &dyn MetadataStore, run: RunRef) -> Result<Ru
     found.ok_or_else(|| no_such_run(run))
 }
 
-/// A run with all that belongs to it as the HTTP interface shows it: each action has its attempts in it.
-pub(crate) fn run_json(detail: &RunDetail) -> Result<Value, Failure> {
+/// A run with all that belongs to it as the HTTP interface shows it: each action has its attempts in it, and each of them what it was refused.
+pub(crate) fn run_json(detail: &RunDetail, denials: &[(AttemptId, Denial)]) -> Result<Value, Failure> {
     let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| Failure::Work(error.into()));
     let mut run = json(serde_json::to_value(&detail.run))?;
     let mut actions = Vec::new();
     for action in &detail.actions {
-        let attempts: Vec<_> = detail.attempts.iter().filter(|attempt| attempt.action == action.name).collect();
+        let mut attempts = Vec::new();
+        for attempt in detail.attempts.iter().filter(|attempt| attempt.action == action.name) {
+            let refused: Vec<&Denial> = denials.iter().filter(|(id, _)| *id == attempt.id).map(|(_, it)| it).collect();
+            let mut body = json(serde_json::to_value(attempt))?;
+            if let Some(fields) = body.as_object_mut() {
+                fields.insert("denials".to_owned(), json(serde_json::to_value(refused))?);
+            }
+            attempts.push(body);
+        }
         let (name, state, reason, retry_at) = (&action.name, action.state, &action.reason, action.retry_at);
-        let attempts = json(serde_json::to_value(attempts))?;
         actions
             .push(json!({"name": name, "state": state, "reason": reason, "retry_at": retry_at, "attempts": attempts}));
     }

@@ -25,6 +25,10 @@ const CONTRACT_VERSION: &str = "0.1.";
 const FREE: [&str; 4] = ["types", "run-context", "log", "metadata"];
 /// The interface that needs a grant.
 const RESOURCES: &str = "resources";
+/// The interface that makes a component an action.
+const ACTION: &str = "action";
+/// The interface that it may export besides.
+const HOOKS: &str = "hooks";
 /// The packages of WASI 0.2 that are linked, empty.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
@@ -140,23 +144,43 @@ impl ComponentInfo {
     /// Why it is no action; `None` if it is one.
     #[must_use]
     pub fn not_an_action(&self) -> Option<String> {
-        let exports = || self.exports.iter().filter_map(|name| split(name));
-        let action = |interface: &str| interface.strip_prefix(CONTRACT) == Some("action");
-        if exports().any(|(interface, version)| action(interface) && is_patch_of(version, CONTRACT_VERSION)) {
-            return None;
-        }
-        if let Some((_, version)) = exports().find(|(interface, _)| action(interface)) {
+        // Hooks of another version would never be called, and nobody would know.
+        if let Some(version) =
+            [ACTION, HOOKS].iter().filter_map(|name| self.version_of(name)).find(|version| !served(version))
+        {
             return Some(format!(
                 "is made for version {} of the contract, not for {CONTRACT_VERSION}x",
                 escape(version.as_bytes())
             ));
         }
+        if self.version_of(ACTION).is_some() {
+            return None;
+        }
+        let exports = || self.exports.iter().filter_map(|name| split(name));
         if exports().any(|(interface, _)| interface == "wasi:cli/run") {
             return Some(
                 "is a command (`wasi:cli/run`); commands as actions are not available in this version".to_owned(),
             );
         }
-        Some(format!("does not export `{CONTRACT}action@{CONTRACT_VERSION}0`"))
+        Some(format!("does not export `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0`"))
+    }
+
+    /// Whether it has hooks: functions that are called around each attempt.
+    #[must_use]
+    pub fn has_hooks(&self) -> bool {
+        self.version_of(HOOKS).is_some_and(served)
+    }
+
+    /// The version in which it exports an interface of the contract: one that is served, if there are several.
+    fn version_of(&self, interface: &str) -> Option<&str> {
+        let exports = self.exports.iter().filter_map(|name| split(name));
+        let versions = || {
+            exports
+                .clone()
+                .filter(|(name, _)| name.strip_prefix(CONTRACT) == Some(interface))
+                .map(|(_, version)| version)
+        };
+        versions().find(|version| served(version)).or_else(|| versions().next())
     }
 }
 
@@ -169,12 +193,13 @@ pub fn need(import: &str) -> Need {
     };
     if let Some(name) = interface.strip_prefix(CONTRACT) {
         return match name {
-            _ if !is_patch_of(version, CONTRACT_VERSION) => {
+            _ if !served(version) => {
                 refused("this host serves version 0.1.x of the contract: build against its `wit` folder")
             }
             RESOURCES => Need::Grant(Grant::Resources),
             name if FREE.contains(&name) => Need::Nothing,
-            "database" | "hooks" => refused("it is not available in this version"),
+            "database" => refused("it is not available in this version"),
+            "action" | "hooks" => refused("an action exports it, and the host calls it"),
             name => match nearest(name, FREE.into_iter().chain([RESOURCES])) {
                 Some(near) => Need::Refused(format!("there is no such interface: did you mean `{CONTRACT}{near}`?")),
                 None => refused("there is no such interface in the contract"),
@@ -190,6 +215,11 @@ pub fn need(import: &str) -> Need {
         package if WASI.contains(&package) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
         _ => refused("it is no part of WASI 0.2"),
     }
+}
+
+/// Whether this host serves that version of the contract.
+fn served(version: &str) -> bool {
+    is_patch_of(version, CONTRACT_VERSION)
 }
 
 /// `interface@version` in its two parts.
@@ -367,6 +397,23 @@ mod tests {
     }
 
     #[test]
+    fn hooks_are_recognised_and_their_version_is_looked_at() {
+        let exporting = |names: &[&str]| {
+            let exports = names.iter().map(|name| format!("(export \"anacostia:pipeline/{name}\" (instance $i))"));
+            let exports = exports.collect::<Vec<_>>().concat();
+            inspect(&component(&format!("(component (instance $i) {exports})"))).unwrap()
+        };
+        let info = exporting(&["action@0.1.0"]);
+        assert!(!info.has_hooks() && info.not_an_action().is_none());
+        let info = exporting(&["action@0.1.0", "hooks@0.1.3"]);
+        assert!(info.has_hooks() && info.not_an_action().is_none());
+        let info = exporting(&["action@0.1.0", "hooks@0.2.0"]);
+        assert!(!info.has_hooks());
+        assert_eq!(info.not_an_action().unwrap(), "is made for version 0.2.0 of the contract, not for 0.1.x");
+        assert!(exporting(&["hooks@0.1.0"]).not_an_action().unwrap().starts_with("does not export"));
+    }
+
+    #[test]
     fn imports_are_free_granted_or_refused() {
         for free in ["anacostia:pipeline/types@0.1.0", "anacostia:pipeline/log@0.1.7", "wasi:cli/environment@0.2.0"] {
             assert_eq!(need(free), Need::Nothing, "{free}");
@@ -378,6 +425,7 @@ mod tests {
             "anacostia:pipeline/log@0.1.0-rc",
             "anacostia:pipeline/logs@0.1.0",
             "anacostia:pipeline/database@0.1.0",
+            "anacostia:pipeline/hooks@0.1.0",
             "wasi:http/outgoing-handler@0.2.0",
             "wasi:cli/environment@0.3.0",
             "wasi:nn/graph@0.2.0",

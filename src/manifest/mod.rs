@@ -15,6 +15,8 @@ mod listen;
 mod pipeline;
 mod problem;
 mod read;
+mod schema;
+mod settings;
 mod tree;
 
 use std::io::Read as _;
@@ -30,6 +32,7 @@ pub use pipeline::{
     SecretSource, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use schema::schema;
 
 use crate::base::{ByteSize, bounds};
 use read::Draft;
@@ -76,7 +79,7 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
     let folder = file.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
     parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
         check::paths::fill_in(&folder, draft);
-        check::paths::check(reader, &folder, draft);
+        check::paths::check(reader, &folder, &file, draft);
         if options.components == Components::Check {
             check::components::check(reader, draft);
         }

@@ -1,33 +1,31 @@
 //! One attempt, from a fresh store to a report.
 
-use std::future::Future;
-use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use wasmtime::component::ResourceTable;
 use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime_wasi::WasiCtx;
 
 use crate::base::fault;
 use crate::model::{ArtifactTag, ErrorInfo, LogLevel, LogStream, Outcome, Usage};
 
-use super::bindings::GuestPre;
+use super::Services;
 use super::cpu::CpuMeter;
 use super::engine::Ticker;
 use super::halt::Halt;
+use super::hooks::Calls;
 use super::host::access::Gate;
 use super::host::wasi::{self, OutputLines};
 use super::host::{GuestState, Work};
 use super::limiter::MemoryMeter;
 use super::logs::AttemptLog;
 use super::mask::Masker;
-use super::order::{AttemptOrder, AttemptReport, CANCEL_GRACE, Stop, StopSignal};
-use super::outcome::{self, Ended};
+use super::order::{AttemptOrder, AttemptReport, StopSignal};
 use super::progress::ProgressTap;
-use super::{Services, limits};
+use super::ready::ReadyComponent;
+use super::watch::Watch;
 
 /// Most bytes that a guest hands over in one call: enough for a chunk, and for a thousand params of the longest kind.
 pub(super) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
@@ -38,7 +36,7 @@ const WASI_HANDLES: usize = 1_000;
 pub(super) struct Attempt {
     pub(super) engine: Engine,
     pub(super) ticker: Arc<Ticker>,
-    pub(super) component: GuestPre<GuestState>,
+    pub(super) component: ReadyComponent,
     pub(super) order: Arc<AttemptOrder>,
     pub(super) services: Services,
     pub(super) stop: StopSignal,
@@ -55,19 +53,10 @@ impl Attempt {
             Err(error) => return ended_early(&self.services, Outcome::Failed(error)),
         };
         let (state, outputs) = self.state(&secrets);
-        let mut store = self.store(state);
-        let ending = self.drive(&mut store).await;
+        let watch = Watch::new(self.order.limits.wall, self.stop.clone(), self.gone.clone());
+        let calls = Calls { attempt: &self, secrets: &secrets, outputs: &outputs, watch };
+        let (state, outcome) = calls.make(state).await;
         fault::point("attempt.guest_done");
-        let state = store.into_data();
-        for output in &outputs {
-            output.finish();
-        }
-        let outcome = match ending {
-            Ending::Guest(ended) => outcome::of(ended, &state),
-            Ending::WallTime => Outcome::TimedOut(limits::wall(&state.order.action, &state.order.limits)),
-            Ending::Cancelled => Outcome::Cancelled,
-            Ending::HandedBack => Outcome::HandedBack,
-        };
         report(state, outcome, began).await
     }
 
@@ -83,11 +72,6 @@ impl Attempt {
             order.limits.log_bytes,
         ));
         let outputs = [LogStream::Stdout, LogStream::Stderr].map(|stream| OutputLines::new(&log, stream));
-        let env = order.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let secret = secrets.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let wasi = wasi::context(env.chain(secret), &outputs[0], &outputs[1]);
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(handles(order));
         let state = GuestState {
             order: Arc::clone(order),
             services: services.clone(),
@@ -99,14 +83,29 @@ impl Attempt {
             log,
             masker,
             progress: Arc::new(ProgressTap::new(attempt, Arc::clone(&services.progress))),
-            table,
-            wasi,
+            table: self.table(),
+            wasi: self.wasi(secrets, &outputs),
             work: Work::default(),
         };
         (state, outputs)
     }
 
-    fn store(&self, state: GuestState) -> Store<GuestState> {
+    /// What an instance finds of WASI.
+    pub(super) fn wasi(&self, secrets: &[(String, String)], outputs: &[Arc<OutputLines>; 2]) -> WasiCtx {
+        let env = self.order.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let secret = secrets.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        wasi::context(env.chain(secret), &outputs[0], &outputs[1])
+    }
+
+    /// The handles of an instance: none yet.
+    pub(super) fn table(&self) -> ResourceTable {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(handles(&self.order));
+        table
+    }
+
+    /// A fresh store, for one call.
+    pub(super) fn store(&self, state: GuestState) -> Store<GuestState> {
         let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.memory);
@@ -118,95 +117,6 @@ impl Attempt {
             if cpu.is_over() { Err(wasmtime::Error::new(Halt::Cpu)) } else { Ok(UpdateDeadline::Yield(1)) }
         });
         store
-    }
-
-    /// Runs the guest until it ends or is stopped.
-    async fn drive(&self, store: &mut Store<GuestState>) -> Ending {
-        let deadline = tokio::time::Instant::now() + self.order.limits.wall;
-        let slices = Slices::of(store.data(), &self.ticker);
-        let mut guest = pin!(slices.poll(async {
-            fault::point("attempt.before_guest");
-            let guest = self.component.instantiate_async(&mut *store).await?;
-            guest.anacostia_pipeline_action().call_run(&mut *store).await
-        }));
-        let mut stop = self.stop.clone();
-        let mut grace = None;
-        loop {
-            // Whoever is ready first in this order counts: a guest that ends after it was told to stop is stopped.
-            tokio::select! {
-                biased;
-                () = self.gone.cancelled() => return Ending::HandedBack,
-                asked = asked_to_stop(&mut stop, grace.is_some()) => match asked {
-                    Stop::HandBack => return Ending::HandedBack,
-                    _ => grace = Some(tokio::time::Instant::now() + CANCEL_GRACE),
-                },
-                () = sleep_until(grace.unwrap_or(deadline)), if grace.is_some() => return Ending::Cancelled,
-                () = sleep_until(deadline) => {
-                    return if grace.is_some() { Ending::Cancelled } else { Ending::WallTime };
-                }
-                ended = &mut guest => {
-                    return if grace.is_some() { Ending::Cancelled } else { Ending::Guest(ended) };
-                }
-            }
-        }
-    }
-}
-
-/// How the guest's part ended.
-enum Ending {
-    Guest(Ended),
-    WallTime,
-    Cancelled,
-    HandedBack,
-}
-
-/// Waits until the attempt is to stop; for being handed back only if it knows of being cancelled.
-pub(super) async fn asked_to_stop(stop: &mut StopSignal, cancelled: bool) -> Stop {
-    let wanted = |stop: &Stop| *stop == Stop::HandBack || (*stop == Stop::Cancel && !cancelled);
-    let asked = stop.wait_for(wanted).await.map(|stop| *stop);
-    match asked {
-        Ok(asked) => asked,
-        // Nobody is left to say stop.
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// Does around each slice of a guest what must be done: the ticker runs, CPU time is counted, lines are written.
-struct Slices {
-    ticker: Arc<Ticker>,
-    cpu: Arc<CpuMeter>,
-    log: Arc<AttemptLog>,
-    progress: Arc<ProgressTap>,
-}
-
-impl Slices {
-    fn of(state: &GuestState, ticker: &Arc<Ticker>) -> Self {
-        Self {
-            ticker: Arc::clone(ticker),
-            cpu: Arc::clone(&state.cpu),
-            log: Arc::clone(&state.log),
-            progress: Arc::clone(&state.progress),
-        }
-    }
-
-    async fn poll(self, guest: impl Future<Output = Ended>) -> Ended {
-        let mut guest = pin!(guest);
-        std::future::poll_fn(|context| self.slice(guest.as_mut(), context)).await
-    }
-
-    fn slice(&self, guest: Pin<&mut impl Future<Output = Ended>>, context: &mut Context<'_>) -> Poll<Ended> {
-        self.ticker.enter();
-        self.cpu.begin();
-        let answer = guest.poll(context);
-        self.cpu.end();
-        self.ticker.leave();
-        self.log.flush();
-        self.progress.flush();
-        match self.log.halt() {
-            // A guest that ignores that its output is closed, or whose lines can not be written, is stopped here.
-            Some(halt) => Poll::Ready(Err(wasmtime::Error::new(halt))),
-            None => answer,
-        }
     }
 }
 

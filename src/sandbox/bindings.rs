@@ -1,8 +1,11 @@
 //! The Rust side of `wit/pipeline.wit`, made from it. The only place that does: every further one would take its share of seconds to compile.
+//!
+//! A world has no optional exports. So this is the larger world, whose imports are those of the smaller one, and its exported interfaces are
+//! looked up one by one (see [`super::ready`]).
 
 wasmtime::component::bindgen!({
     path: "wit",
-    world: "guest",
+    world: "guest-with-hooks",
     imports: {
         "anacostia:pipeline/run-context": trappable,
         "anacostia:pipeline/log": trappable,

@@ -46,6 +46,11 @@ impl CpuMeter {
         self.used.load(Relaxed).saturating_add(self.slice()) > self.limit
     }
 
+    /// Whether the limit is used up; between slices.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.used.load(Relaxed) >= self.limit
+    }
+
     /// What was used in slices that have ended.
     pub(super) fn used(&self) -> Duration {
         Duration::from_nanos(self.used.load(Relaxed))

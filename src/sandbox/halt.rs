@@ -23,6 +23,11 @@ pub(super) enum Halt {
 }
 
 impl Halt {
+    /// Whether it ends the attempt whatever was called: a run whose log is lost, or that is another host's, is not ours to record.
+    pub(super) fn ends_attempt(&self) -> bool {
+        matches!(self, Self::LogUnwritable(_) | Self::Fenced(_))
+    }
+
     /// The attempt's error.
     pub(super) fn error(&self, action: &str, limits: &Limits) -> ErrorInfo {
         match self {

@@ -27,6 +27,11 @@ impl MemoryMeter {
         Self { limit, used: 0, peak: 0, last: 0, refused: false }
     }
 
+    /// Everything that was granted is given back: another instance follows. The peak stays.
+    pub(super) fn renew(&mut self) {
+        *self = Self { peak: self.peak, ..Self::new(self.limit) };
+    }
+
     /// The most that was in use at once, in bytes.
     pub(super) fn peak(&self) -> u64 {
         self.peak

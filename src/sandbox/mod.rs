@@ -1,10 +1,10 @@
 //! Floor 5: running one component, within its grants and limits.
 //!
-//! A [`Sandbox`] is one engine, the thread that ticks its epochs, and a few executor threads. Each attempt gets a fresh store and a fresh instance, so
-//! nothing of one is left to the next. A guest runs in slices of a few milliseconds: at the end of each, the other guests of its thread, the clock and whoever
+//! A [`Sandbox`] is one engine, the thread that ticks its epochs, and a few executor threads. Each attempt, and each hook of one, gets a fresh store and a
+//! fresh instance, so nothing of one is left to the next. A guest runs in slices of a few milliseconds: at the end of each, the other guests of its thread, the clock and whoever
 //! wants to stop it have their turn, so a guest that spins harms nobody, on one core too.
 //!
-//! What is enforced, and where: memory in `limiter`, CPU time in `cpu`, wall time and stopping in `attempt`, output, handles and grants in `host::access`, log
+//! What is enforced, and where: memory in `limiter`, CPU time in `cpu`, wall time and stopping in `watch`, output, handles and grants in `host::access`, log
 //! in `logs`, payload and handles of the component model by wasmtime, compilation in `compile`. A limit that is reached ends as an error that names it and
 //! the key that raises it (`limits`).
 //!
@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod executor;
 mod halt;
+mod hooks;
 mod host;
 mod limiter;
 mod limits;
@@ -27,7 +28,9 @@ mod mask;
 mod order;
 mod outcome;
 mod progress;
+mod ready;
 mod version;
+mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -45,11 +48,11 @@ use crate::store::MetadataStore;
 use crate::store::logs::LogBook;
 
 use attempt::Attempt;
-use bindings::GuestPre;
 use cache::Cache;
 use engine::Ticker;
 use executor::Executors;
 use host::GuestState;
+use ready::ReadyComponent;
 
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
 pub use error::SandboxError;
@@ -128,7 +131,7 @@ struct Shared {
     cache: Cache,
     compiler: Option<PathBuf>,
     bounds: CompileBounds,
-    components: RwLock<HashMap<Digest, GuestPre<GuestState>>>,
+    components: RwLock<HashMap<Digest, ReadyComponent>>,
     /// One component is compiled at a time: a compiler takes all cores that it gets.
     compiling: Mutex<()>,
 }
@@ -178,7 +181,10 @@ impl Sandbox {
         std::thread::Builder::new()
             .name("load".to_owned())
             .spawn(move || {
-                let _ = done.send(shared.load(digest, &file));
+                let loaded = shared.load(digest, &file);
+                // First: a sandbox that is dropped as soon as this is answered must be the last to hold the code, and its mapped file.
+                drop(shared);
+                let _ = done.send(loaded);
             })
             .map_err(|why| SandboxError::Engine(format!("no thread for loading can be started: {why}")))?;
         wait.await.unwrap_or(Err(SandboxError::Closing))
@@ -194,7 +200,7 @@ impl Sandbox {
     pub async fn run(&self, order: AttemptOrder, services: &Services, mut stop: StopSignal) -> AttemptReport {
         let slot = tokio::select! {
             biased;
-            asked = attempt::asked_to_stop(&mut stop, false) => {
+            asked = watch::asked_to_stop(&mut stop, false) => {
                 let outcome = if asked == Stop::Cancel { Outcome::Cancelled } else { Outcome::HandedBack };
                 return attempt::ended_early(services, outcome);
             }
@@ -232,7 +238,7 @@ impl Sandbox {
 }
 
 impl Shared {
-    fn component(&self, digest: Digest) -> Option<GuestPre<GuestState>> {
+    fn component(&self, digest: Digest) -> Option<ReadyComponent> {
         self.components.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
     }
 
@@ -244,7 +250,7 @@ impl Shared {
             None => self.compile(digest, &bytes)?,
         };
         let misfit = |why: wasmtime::Error| SandboxError::Link { component: digest, why: format!("{why:#}") };
-        let ready = self.linker.instantiate_pre(&component).and_then(GuestPre::new).map_err(misfit)?;
+        let ready = self.linker.instantiate_pre(&component).and_then(ReadyComponent::new).map_err(misfit)?;
         self.components.write().unwrap_or_else(PoisonError::into_inner).insert(digest, ready);
         Ok(())
     }

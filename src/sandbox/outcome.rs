@@ -8,7 +8,6 @@ use crate::base::{ByteSize, escape};
 use crate::model::{ErrorInfo, Outcome};
 
 use super::bindings::anacostia::pipeline::types;
-use super::bindings::exports::anacostia::pipeline::action;
 use super::halt::Halt;
 use super::host::GuestState;
 use super::mask::Masker;
@@ -22,19 +21,31 @@ const MAX_CODE_BYTES: usize = 60;
 /// What wasmtime says of a call that carries too much; the type of that error is its own.
 const PAYLOAD_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// How the guest itself ended: with a value, with an error of its own, or with a trap.
-pub(super) type Ended = wasmtime::Result<Result<action::Outcome, types::Error>>;
+/// How a call of the guest itself ended: with a value, with an error of its own, or with a trap.
+pub(super) type Ended<T> = wasmtime::Result<Result<T, types::Error>>;
 
 /// The outcome of a guest that came to an end by itself, by a trap or by a halt.
-pub(super) fn of(ended: Ended, state: &GuestState) -> Outcome {
-    let outcome = match ended {
-        Ok(Ok(action::Outcome::Done(message))) => Outcome::Done(message.map(|text| clean(&state.masker, &text))),
-        Ok(Ok(action::Outcome::Skip(reason))) => Outcome::Skip(clean(&state.masker, &reason)),
-        Ok(Err(error)) => Outcome::Failed(returned(error, state)),
-        Err(why) => Outcome::Failed(stopped(&why, state)),
+pub(super) fn of(ended: Ended<types::Outcome>, state: &GuestState) -> Outcome {
+    let outcome = match value(ended, state) {
+        Ok(types::Outcome::Done(message)) => Outcome::Done(message.map(|text| clean(&state.masker, &text))),
+        Ok(types::Outcome::Skip(reason)) => Outcome::Skip(clean(&state.masker, &reason)),
+        Err(error) => Outcome::Failed(error),
     };
+    unless_changed(outcome, state)
+}
+
+/// What a call returned, or why it failed.
+pub(super) fn value<T>(ended: Ended<T>, state: &GuestState) -> Result<T, ErrorInfo> {
+    match ended {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(returned(error, state)),
+        Err(why) => Err(stopped(&why, state)),
+    }
+}
+
+/// The outcome, unless an input was seen to have changed: whatever the guest makes of it, it has seen something that is not on record.
+pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
     match state.gate.changed() {
-        // Whatever the guest makes of it, it has seen something that is not on record.
         Some(changed) => Outcome::Failed(tidy(&state.masker, changed.clone())),
         None => outcome,
     }
@@ -80,7 +91,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
 
 fn trap(why: &wasmtime::Error) -> ErrorInfo {
     if let Some(I32Exit(status)) = why.downcast_ref::<I32Exit>() {
-        return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning from `run`"));
+        return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning"));
     }
     let Some(place) = why.downcast_ref::<WasmBacktrace>() else {
         // Nothing of it ran: the host could not give it what it needs.

@@ -30,7 +30,8 @@ use crate::model::{
 
 pub use error::StoreError;
 pub use query::{
-    ArtifactQuery, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery, TickQuery,
+    ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery,
+    TickQuery,
 };
 pub use write::{
     ActionChange, AttemptEnd, Claim, CreatedRun, Durability, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun,
@@ -148,6 +149,10 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// What every attempt of a run read and wrote, in the order of recording.
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>>;
+
+    /// Which attempts, of any run, read or wrote an artifact: newest first. Nothing, if there is no such artifact.
+    /// For people who ask once: the cost may grow with what is on record.
+    async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
 
     /// What every attempt of a run was refused, attempt by attempt, each in the order of the calls.
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;

@@ -88,6 +88,25 @@ pub struct LineageEdge {
     pub bytes: u64,
 }
 
+/// One edge of lineage, seen from the artifact: an attempt used it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArtifactUse {
+    /// The run of the attempt.
+    pub run_id: RunId,
+    /// The run's number.
+    pub run_number: u64,
+    /// The attempt.
+    pub attempt_id: AttemptId,
+    /// Its action.
+    pub action: String,
+    /// The attempt's number.
+    pub attempt: u32,
+    /// How it used the artifact.
+    pub kind: AccessKind,
+    /// Bytes in all calls.
+    pub bytes: u64,
+}
+
 /// A committed output that may not be visible yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishedOutput {

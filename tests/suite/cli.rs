@@ -59,7 +59,7 @@ fn wrong_usage_ends_with_2() {
 fn help_and_version_are_results() {
     let help = anacostia().arg("--help").output().unwrap();
     let (out, _) = ends_with(&help, 0);
-    for verb in ["check", "build", "run", "runs", "component"] {
+    for verb in ["check", "build", "run", "runs", "artifacts", "schema", "component"] {
         assert!(out.contains(&format!("\n  {verb} ")), "{verb} is missing in\n{out}");
     }
     assert!(!out.contains("__compile"), "{out}");
@@ -174,6 +174,7 @@ fn runs_are_read_beside_a_host_and_without_one() {
     assert_eq!((&run["number"], &run["state"]), (&1.into(), &"succeeded".into()), "{run}");
     assert_eq!(run["inputs"][0]["path"], "a.txt", "{run}");
     assert_eq!(run["actions"][0]["attempts"][0]["state"], "succeeded", "{run}");
+    assert_eq!(run["actions"][0]["attempts"][0]["denials"], serde_json::json!([]), "{run}");
     let id = run["id"].as_str().unwrap();
     let shown = app.cli(&["runs", "show", id, "PATH"]);
     assert!(ends_with(&shown, 0).0.contains("inbox/a.txt"));
@@ -182,9 +183,96 @@ fn runs_are_read_beside_a_host_and_without_one() {
     assert!(out.contains("work  info   hello") && out.contains("read a.txt"), "{out}");
 
     let failed = app.cli(&["runs", "list", "PATH", "--state", "failed,cancelled"]);
-    assert_eq!(ends_with(&failed, 0), ("", "no runs\n"));
+    assert_eq!(ends_with(&failed, 0), ("", "no run is failed or cancelled; leave out `--state` to see all\n"));
     assert!(ends_with(&app.cli(&["runs", "show", "7", "PATH"]), 2).1.contains("there is no run #7"));
     assert!(ends_with(&app.cli(&["runs", "logs", "1", "PATH", "--action", "x"]), 2).1.contains("it has work"));
+}
+
+#[test]
+fn artifacts_are_listed_shown_and_read() {
+    let mut app = TestApp::new(&format!(
+        "{}writes = [\"out\"]\n[resources.out]\nkind = \"folder\"\npath = \"out\"\n",
+        PIPELINE.to_owned() + "params = { steps = [{ do = \"copy\", from = \"inbox\", to = \"out\", append = \"!\", overwrite = true }, \
+        { do = \"tag_inputs\", from = \"inbox\", tag = \"seen\" }] }\n"
+    ))
+    .with_guest("worker");
+    fs::create_dir(app.path("inbox")).unwrap();
+    app.start();
+    let none = app.cli(&["artifacts", "list", "PATH"]);
+    assert_eq!(ends_with(&none, 0), ("", "no artifacts yet: put a file into inbox, which `inbox` watches\n"));
+    for (runs, content) in [(1, b"one"), (2, b"two")] {
+        app.drop_file("inbox/a@b.txt", content);
+        assert_eq!(app.wait_for_runs(runs)[runs - 1]["state"], "succeeded");
+    }
+
+    let listed = app.cli(&["artifacts", "list", "PATH", "--resource", "inbox"]);
+    let (out, _) = ends_with(&listed, 0);
+    let lines: Vec<&str> = out.lines().collect();
+    assert!(lines.len() == 3 && lines[1].starts_with("inbox     a@b.txt        2   3 B  ○ old"), "{out}");
+    assert!(lines[1].contains("seen") && lines[2].contains("its bytes are gone"), "{out}");
+    let count = |filter: &[&str]| {
+        let args = [&["artifacts", "list", "PATH", "--json"], filter].concat();
+        app.cli_json(&args)["items"].as_array().unwrap().len()
+    };
+    assert_eq!(
+        [&["--state", "published"][..], &["--run", "2"], &["--tag", "seen"], &["--path", "a@b.txt"]].map(count),
+        [2, 1, 2, 4]
+    );
+    let page = app.cli(&["artifacts", "list", "PATH", "--limit", "1"]);
+    let (_, more) = ends_with(&page, 0);
+    let cursor = more.trim_start_matches("There are more: add `--cursor ").trim_end_matches("`.\n");
+    assert_eq!(count(&["--limit", "1", "--cursor", cursor]), 1, "{more}");
+
+    let shown = app.cli(&["artifacts", "show", "inbox/a@b.txt", "PATH"]);
+    let (out, _) = ends_with(&shown, 0);
+    assert!(out.starts_with("inbox/a@b.txt v2 ○ old\n") && out.contains("claimed   by run #2"), "{out}");
+    assert!(out.contains("#2  work          1  read    3 B"), "{out}");
+    let written = app.cli_json(&["artifacts", "show", "out/a@b.txt@1", "PATH", "--json"]);
+    assert_eq!((&written["version"], &written["uses"][0]["kind"]), (&1.into(), &"wrote".into()), "{written}");
+    assert_eq!((&written["uses"][0]["run_number"], &written["uses"][0]["action"]), (&1.into(), &"work".into()));
+
+    let bytes = app.cli(&["artifacts", "cat", "out/a@b.txt", "PATH"]);
+    assert_eq!(ends_with(&bytes, 0), ("two!", ""));
+    let id = written["id"].as_str().unwrap();
+    let gone = app.cli(&["artifacts", "cat", id, "PATH"]);
+    let why = "error: version 1 of `out/a@b.txt` is gone: it was overwritten or deleted, and only its record is left\n";
+    assert_eq!(ends_with(&gone, 2), ("", why));
+    fs::write(app.path("out/a@b.txt"), "changed by someone").unwrap();
+    let changed = app.cli(&["artifacts", "cat", "out/a@b.txt", "PATH"]);
+    let (out, error) = ends_with(&changed, 1);
+    assert!(out.is_empty() && error.starts_with("error: failed to read `out/a@b.txt`: "), "{error}");
+}
+
+#[test]
+fn what_is_no_artifact_is_named_word_for_word() {
+    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+    rustix::fs::mknodat(rustix::fs::CWD, app.path("inbox/pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    app.drop_file("inbox/a.txt", b"1");
+    app.start();
+    app.wait_for_runs(1);
+    let list = "`anacostia artifacts list` shows what is on record";
+    for (artifact, code, why) in [
+        ("inbox/x", 2, format!("there is no artifact `inbox/x`; {list}")),
+        ("inbox/a.txt@7", 2, format!("there is no version 7 of `inbox/a.txt`; {list}")),
+        (
+            "018e0000-0000-7000-8000-000000000009",
+            2,
+            format!("there is no artifact 018e0000-0000-7000-8000-000000000009; {list}"),
+        ),
+    ] {
+        let output = app.cli(&["artifacts", "show", artifact, "PATH"]);
+        assert_eq!(ends_with(&output, code), ("", format!("error: {why}\n").as_str()));
+    }
+    let pipe = app.cli(&["artifacts", "cat", "inbox/pipe", "PATH"]);
+    let (_, error) = ends_with(&pipe, 2);
+    assert!(error.starts_with("error: `inbox/pipe` has no content: "), "{error}");
+    let stranger = app.cli(&["artifacts", "list", "PATH", "--resource", "outbox"]);
+    let why = "no artifacts of `outbox`, which the manifest does not have; it has inbox\n";
+    assert_eq!(ends_with(&stranger, 0), ("", why));
+    let filtered = app.cli(&["artifacts", "list", "PATH", "--tag", "x"]);
+    assert_eq!(ends_with(&filtered, 0), ("", "no artifacts like that; leave out a filter to see more\n"));
+    let quiet = app.cli(&["runs", "logs", "1", "PATH", "--action", "work"]);
+    assert!(ends_with(&quiet, 0).0.contains("read a.txt"));
 }
 
 #[test]
@@ -258,4 +346,37 @@ fn a_running_host_tells_of_runs_as_they_end() {
     app.set_env("ANACOSTIA_LOG", "loud");
     let loud = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
     assert!(ends_with(&loud, 2).1.contains("it must be off, error, warn, info, debug or trace"));
+}
+
+#[test]
+fn what_looks_alive_without_a_host_is_said_to_wait_for_one() {
+    let steps = r#"params = { steps = [{ do = "await_cancel" }] }"#;
+    let mut app = TestApp::new(&format!("{PIPELINE}{steps}\n")).with_guest("worker");
+    app.start();
+    app.drop_file("inbox/a.txt", b"a");
+    crate::support::wait::wait_until("the run to be at work", || {
+        app.try_get("/api/v1/runs/1/logs").is_ok_and(|(_, body)| body.to_string().contains("awaiting cancel"))
+    });
+    app.kill();
+    for args in [&["runs", "list", "PATH"][..], &["runs", "show", "1", "PATH"], &["runs", "logs", "1", "-f", "PATH"]] {
+        let output = app.cli(args);
+        let (_, error) = ends_with(&output, 0);
+        assert!(
+            error.starts_with("No host is at work: what is not finished goes on when one starts"),
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_paused_pipeline_says_so_when_it_starts() {
+    let mut app = app().with_guest("worker");
+    app.start();
+    assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
+    app.restart();
+    assert!(
+        app.said().contains("The pipeline is paused: triggers start no run; resume it with `curl"),
+        "{}",
+        app.said()
+    );
 }

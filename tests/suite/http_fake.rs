@@ -11,9 +11,9 @@ use anacostia::model::{
     ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
 };
 use anacostia::store::{
-    ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
-    PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
-    TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision,
+    NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
+    StoreError, TickQuery, UnfinishedRun,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -148,6 +148,9 @@ impl MetadataStore for FakeStore {
 
     async fn lineage(&self, _run: RunId) -> Stored<Vec<LineageEdge>> {
         Ok(Vec::new())
+    }
+    async fn uses(&self, _artifact: ArtifactId, _page: PageRequest) -> Stored<Page<ArtifactUse>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn metrics(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<MetricRecord>> {
         Ok(Page { items: Vec::new(), next_cursor: None })

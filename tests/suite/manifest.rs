@@ -277,6 +277,28 @@ fn a_manifest_that_is_wrong_everywhere_is_answered_briefly() {
     assert_eq!(messages_about([("a".to_owned(), names)].into_iter()).len(), MAX_PROBLEMS);
 }
 
+#[test]
+fn too_much_is_refused_with_the_bound() {
+    let nodes = (0..1001).map(|n| format!("[actions.a{n}]\ncomponent = \"a.wasm\"\n")).collect::<String>();
+    let text = format!("manifest_version = 1\npipeline.name = \"p\"\n{nodes}");
+    let env = |name: &str| (name == "LONG").then(|| "x".repeat(40 << 10));
+    let messages = |text: &str| -> Vec<String> {
+        let problems = parse_pinned(text, Path::new("/"), Path::new("/anacostia.toml"), &env).unwrap_err();
+        problems.list().iter().map(|problem| problem.message().to_owned()).collect()
+    };
+    assert_eq!(messages(&text), ["there are 1001 actions, at most 1000 are possible"]);
+
+    let params = |key: &str| format!("params = {{ {key} = \"{}\" }}\n", "x".repeat(500 << 10));
+    let action = "[actions.a]\ncomponent = \"a.wasm\"\n";
+    let text = format!("manifest_version = 1\n[pipeline]\nname = \"p\"\n{}{action}{}", params("a"), params("b"));
+    assert!(parse_pinned(&text, Path::new("/"), Path::new("/anacostia.toml"), &env).is_ok());
+    let text = text.replace("b = \"", &format!("b = \"{}", "x".repeat(100 << 10)));
+    assert_eq!(messages(&text), ["the params of `a` are larger than 1 MiB as JSON"]);
+
+    let text = format!("manifest_version = 1\npipeline.name = \"p\"\n{action}env = {{ A = \"${{LONG}}${{LONG}}\" }}\n");
+    assert_eq!(messages(&text), ["`A` is longer than 64 KiB with its variables put in"]);
+}
+
 /// One change to a manifest: at a line, put something else in its place, or after it.
 #[derive(Debug, Clone)]
 struct Edit {

@@ -10,6 +10,7 @@
 
 mod fakes;
 mod guests;
+mod hooks;
 mod hostile;
 mod loading;
 mod logging;

@@ -28,13 +28,19 @@ pub(crate) struct Args {
 pub(crate) fn list(args: Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let page = PageRequest { cursor: args.cursor, limit: args.limit };
-    let page = records.ask(records.store.runs(RunQuery { states: args.state }, page))?;
+    let query = RunQuery { states: args.state };
+    let page = records.ask(records.store.runs(query.clone(), page))?;
     if args.json {
         out::json(&page)?;
     } else if page.items.is_empty() {
-        out::error("no runs\n");
+        let states: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
+        out::error(&match states.as_slice() {
+            [] => records.nothing_yet("runs", &args.path)?,
+            states => format!("no run is {}; leave out `--state` to see all\n", states.join(" or ")),
+        });
     } else {
-        out::result(&show::run_list(&page.items, SystemClock.now()))?;
+        out::result(&show::run_list(&page.items, SystemClock.now(), out::result_width()))?;
+        records.warn_if_idle(page.items.iter().any(|run| !run.state.ended()), &args.path)?;
         if let Some(cursor) = page.next_cursor {
             out::error(&format!("There are more: add `--cursor {cursor}`.\n"));
         }

@@ -50,14 +50,17 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
             print(args, &line, &who, merge.width)?;
             printed += 1;
         }
-        if ended || !args.follow {
+        // Without a host no line follows.
+        if ended || !args.follow || records.warn_if_idle(true, &args.path)? {
             break;
         }
         std::thread::sleep(LOOK_EVERY);
         detail = records.ask(records.store.run(detail.run.id))?.unwrap_or(detail);
     }
     if printed == 0 && !args.json {
-        out::error("no log lines\n");
+        let what = args.action.as_deref().map_or("its actions have".to_owned(), |action| format!("`{action}` has"));
+        let yet = if detail.run.state.ended() { "" } else { " yet; `--follow` waits for lines" };
+        out::error(&format!("run #{}: {what} logged nothing{yet}\n", detail.run.number));
     }
     Ok(End::Well)
 }

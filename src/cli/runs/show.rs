@@ -19,10 +19,12 @@ pub(crate) struct Args {
 pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let detail = records.run(args.run)?;
+    let denials = records.ask(records.store.denials(detail.run.id))?;
     if args.json {
-        out::json(&records::run_json(&detail)?)?;
+        out::json(&records::run_json(&detail, &denials)?)?;
     } else {
-        out::result(&show::run_detail(&detail, &args.path.shown(), SystemClock.now()))?;
+        out::result(&show::run_detail(&detail, &denials, &args.path.shown(), SystemClock.now(), out::result_width()))?;
+        records.warn_if_idle(!detail.run.state.ended(), &args.path)?;
     }
     Ok(End::Well)
 }

@@ -3,13 +3,20 @@
 use std::time::Duration;
 
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr as _;
 
-use super::{Cell, duration, plural, state_mark, styles};
+use super::fit::{headline, wrap};
+use super::{Cell, duration, plain, plural, state_mark, styles};
 use crate::model::{Event, EventKind};
 
+/// What stands before lines that belong to the one above: as much as a time takes.
+const INDENT: &str = "           ";
+/// Lines of a manifest that are shown; no message proposes more.
+const MAX_ADVICE_LINES: usize = 6;
+
 /// One line about an event that a person who watches wants to see; `None` for the others. `since_created` is how long ago the run of
-/// the event was created, if that is known.
-pub(crate) fn event_line(event: &Event, since_created: Option<Duration>) -> Option<String> {
+/// the event was created, if that is known. What is too long for a terminal with `width` columns goes on below.
+pub(crate) fn event_line(event: &Event, since_created: Option<Duration>, width: usize) -> Option<String> {
     let text = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
     let number = event.data.get("number").and_then(Value::as_u64).unwrap_or_default();
     let run = Cell::new(format!("run #{number}")).style(styles::STRONG);
@@ -23,25 +30,44 @@ pub(crate) fn event_line(event: &Event, since_created: Option<Duration>) -> Opti
         EventKind::RunState if matches!(text("state"), "succeeded" | "failed" | "cancelled") => {
             let took = since_created.map(|span| format!("  {}", Cell::new(duration(span)).style(styles::FAINT)));
             let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
-            let reason = reason.map(|reason| format!("  {}", Cell::new(reason)));
-            format!("{run}  {}{}{}", state_mark(text("state")), took.unwrap_or_default(), reason.unwrap_or_default())
+            let line = format!("{run}  {}{}", state_mark(text("state")), took.unwrap_or_default());
+            let more = reason.map(advice).unwrap_or_default();
+            format!("{}{more}", reason.map_or(line.clone(), |reason| with_reason(&line, reason, width)))
         }
         EventKind::ActionState if text("state") == "retrying" => {
             let action = Cell::new(event.action.as_deref().unwrap_or_default());
-            format!("{action}  {}  {}", state_mark("retrying"), Cell::new(text("reason")))
+            with_reason(&format!("{action}  {}", state_mark("retrying")), text("reason"), width)
         }
-        EventKind::ArtifactIgnored => format!(
-            "{}  {}/{}  {}",
-            state_mark("ignored"),
-            Cell::new(text("resource")),
-            Cell::new(text("path")),
-            Cell::new(text("reason"))
-        ),
+        EventKind::ArtifactIgnored => {
+            let place = Cell::new(format!("{}/{}", text("resource"), text("path")));
+            with_reason(&format!("{}  {place}", state_mark("ignored")), text("reason"), width)
+        }
         EventKind::Paused => "the pipeline is paused: nothing new starts".to_owned(),
         EventKind::Resumed => "the pipeline goes on".to_owned(),
         _ => return None,
     };
     Some(format!("{}  {line}\n", Cell::new(format!("{time}Z")).style(styles::FAINT)))
+}
+
+/// A line, and why: after it if there is room, or below.
+fn with_reason(line: &str, reason: &str, width: usize) -> String {
+    let reason = plain(headline(reason));
+    let taken = INDENT.len() + anstream::adapter::strip_str(line).to_string().width();
+    if taken + 2 + reason.width() <= width {
+        return format!("{line}  {reason}");
+    }
+    let lines = wrap(&reason, width.saturating_sub(INDENT.len()));
+    lines.iter().fold(line.to_owned(), |text, line| format!("{text}\n{INDENT}{line}"))
+}
+
+/// The manifest lines that a message proposes, if it does: they are what one does next. All else is for `runs show`.
+fn advice(message: &str) -> String {
+    let Some((_, lines)) = message.split_once('\n').filter(|(first, _)| first.ends_with(':')) else {
+        return String::new();
+    };
+    let lines = lines.lines().take_while(|line| line.starts_with('[') || line.contains(" = ")).take(MAX_ADVICE_LINES);
+    let heading = format!("\n{INDENT}to allow it, write in anacostia.toml:");
+    lines.fold(heading, |text, line| format!("{text}\n{INDENT}  {}", Cell::new(line)))
 }
 
 #[cfg(test)]
@@ -78,11 +104,18 @@ mod tests {
             event(EventKind::RunState, json!({"number": 3, "state": "running"})),
             event(EventKind::RunState, json!({"number": 3, "state": "succeeded", "reason": null})),
             event(EventKind::RunState, json!({"number": 4, "state": "failed", "reason": "`train` failed"})),
+            event(
+                EventKind::RunState,
+                json!({"number": 5, "state": "failed", "reason": "train failed: it trapped: x\n  at y"}),
+            ),
+            event(EventKind::RunState, json!({"number": 6, "state": "failed", "reason": samples::LIMIT})),
             event(EventKind::ArtifactIgnored, json!({"resource": "raw", "path": "pipe", "reason": "it is a FIFO"})),
             event(EventKind::Paused, json!({})),
         ];
-        let text: String =
-            events.iter().filter_map(|event| event_line(event, Some(Duration::from_millis(12)))).collect();
-        insta::assert_snapshot!(anstream::adapter::strip_str(&text));
+        let text = [usize::MAX, 60].map(|width| {
+            let lines = events.iter().filter_map(|event| event_line(event, Some(Duration::from_millis(12)), width));
+            lines.collect::<String>()
+        });
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text.join("\n")));
     }
 }

@@ -1,23 +1,28 @@
 //! How things look on a terminal: pure functions from records to text.
 //!
 //! The text always carries its colours; the stream that it goes to takes them out where they are not wanted (no terminal,
-//! `NO_COLOR`). So a snapshot test sees exactly what a person sees, and no function asks what it writes to.
+//! `NO_COLOR`). How wide it may be is an argument. So a snapshot test sees exactly what a person sees, and no function asks what it writes to.
 
+mod artifact;
 mod banner;
+mod empty;
 mod event;
+mod fit;
 mod log;
 mod pipeline;
 mod run;
 mod table;
 mod word;
 
+pub(crate) use artifact::{ArtifactAbout, artifact_detail, artifact_list};
 pub(crate) use banner::banner;
+pub(crate) use empty::nothing_yet;
 pub(crate) use event::event_line;
 pub(crate) use log::log_line;
 pub(crate) use pipeline::pipeline_summary;
 pub(crate) use run::{run_detail, run_list};
-pub(crate) use table::{Align, Cell, Table};
-pub(crate) use word::{ago, duration, plain, plural, state_mark, styles};
+pub(crate) use table::{Cell, Column, Table};
+pub(crate) use word::{ago, duration, next_steps, plain, plural, state_mark, styles};
 
 #[cfg(test)]
 pub(crate) use pipeline::tests::sample as sample_pipeline;

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Align, Cell, Table, plural, styles};
+use super::{Cell, Column, Table, plural, styles};
 use crate::base::TimeSpan;
 use crate::graph::Graph;
 use crate::manifest::{ActionSpec, Pipeline, ResourceKind, ResourceSpec, RunWhen, StoreSpec, Trigger};
 
-/// Its nodes, in the order in which they work.
-pub(crate) fn pipeline_summary(pipeline: &Pipeline) -> String {
+/// Its nodes, in the order in which they work, for a terminal with `width` columns.
+pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
     let count = |number: usize, what| plural(u64::try_from(number).unwrap_or(u64::MAX), what);
     let mut text = format!(
         "{} {}: {}, {}\n",
@@ -18,8 +18,8 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline) -> String {
         count(pipeline.resources.len(), "resource"),
         count(pipeline.actions.len(), "action"),
     );
-    let _ = write!(text, "\n{}", store_and_resources(pipeline));
-    let _ = write!(text, "\n{}", actions(pipeline));
+    let _ = write!(text, "\n{}", store_and_resources(pipeline, width));
+    let _ = write!(text, "\n{}", actions(pipeline, width));
     text
 }
 
@@ -28,12 +28,12 @@ fn short(path: &Path, pipeline: &Pipeline) -> String {
     path.strip_prefix(&pipeline.folder).unwrap_or(path).display().to_string()
 }
 
-fn store_and_resources(pipeline: &Pipeline) -> String {
+fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
     let mut table = Table::new(&[
-        ("NODE", Align::Left),
-        ("KIND", Align::Left),
-        ("PLACE", Align::Left),
-        ("STARTS A RUN", Align::Left),
+        ("NODE", Column::Prose),
+        ("KIND", Column::Word),
+        ("PLACE", Column::Path),
+        ("STARTS A RUN", Column::Prose),
     ]);
     let StoreSpec::Sqlite { path, .. } = &pipeline.store;
     table.row(vec![
@@ -50,7 +50,7 @@ fn store_and_resources(pipeline: &Pipeline) -> String {
             Cell::new(trigger(resource)),
         ]);
     }
-    table.render()
+    table.render(width)
 }
 
 /// When a resource starts a run, in words.
@@ -76,14 +76,14 @@ fn trigger(resource: &ResourceSpec) -> String {
     text
 }
 
-fn actions(pipeline: &Pipeline) -> String {
+fn actions(pipeline: &Pipeline, width: usize) -> String {
     let mut table = Table::new(&[
-        ("ACTION", Align::Left),
-        ("AFTER", Align::Left),
-        ("READS", Align::Left),
-        ("WRITES", Align::Left),
-        ("COMPONENT", Align::Left),
-        ("RUNS", Align::Left),
+        ("ACTION", Column::Prose),
+        ("AFTER", Column::Prose),
+        ("READS", Column::Prose),
+        ("WRITES", Column::Prose),
+        ("COMPONENT", Column::Path),
+        ("RUNS", Column::Prose),
     ]);
     let graph = Graph::of(pipeline);
     for action in graph.order().iter().filter_map(|place| pipeline.actions.get(*place)) {
@@ -96,7 +96,7 @@ fn actions(pipeline: &Pipeline) -> String {
             Cell::new(when(action)),
         ]);
     }
-    table.render()
+    table.render(width)
 }
 
 fn when(action: &ActionSpec) -> &'static str {
@@ -182,6 +182,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_pipeline_in_the_order_in_which_it_works() {
-        insta::assert_snapshot!(anstream::adapter::strip_str(&pipeline_summary(&sample())));
+        let text = [120, 60].map(|width| pipeline_summary(&sample(), width)).join("\n────\n\n");
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text));
     }
 }

@@ -3,22 +3,28 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Align, Cell, Table, ago, duration, plain, plural, state_mark, styles};
-use crate::base::{ByteSize, Timestamp};
-use crate::model::{Artifact, Attempt, Run, RunAction, RunDetail};
+use super::fit::{headline, wrap};
+use super::{Cell, Column, Table, ago, duration, next_steps, plain, state_mark, styles};
+use crate::base::{AttemptId, ByteSize, Timestamp};
+use crate::model::{ActionState, Artifact, Attempt, Denial, Run, RunAction, RunDetail, RunState};
 
 /// Most inputs that are shown one by one.
 const MAX_INPUTS: usize = 20;
+/// Most lines of one error that are shown; a deep stack has more.
+const MAX_ERROR_LINES: usize = 24;
 
-/// The list of runs, newest first.
-pub(crate) fn run_list(runs: &[Run], now: Timestamp) -> String {
+/// Most kinds of refused calls that are shown; `--json` has them all.
+const MAX_REFUSALS: usize = 5;
+
+/// The list of runs, newest first, for a terminal with `width` columns.
+pub(crate) fn run_list(runs: &[Run], now: Timestamp, width: usize) -> String {
     let mut table = Table::new(&[
-        ("RUN", Align::Right),
-        ("STATE", Align::Left),
-        ("CREATED", Align::Left),
-        ("TOOK", Align::Right),
-        ("TRIGGER", Align::Left),
-        ("REASON", Align::Left),
+        ("RUN", Column::Number),
+        ("STATE", Column::Word),
+        ("CREATED", Column::Word),
+        ("TOOK", Column::Number),
+        ("TRIGGER", Column::Aside),
+        ("REASON", Column::Text),
     ]);
     for run in runs {
         table.row(vec![
@@ -27,10 +33,10 @@ pub(crate) fn run_list(runs: &[Run], now: Timestamp) -> String {
             Cell::new(ago(run.created_at, now)),
             Cell::new(took(run.started_at, run.ended_at, now)),
             Cell::new(&run.trigger),
-            Cell::new(run.reason.as_deref().unwrap_or_default()),
+            Cell::new(headline(run.reason.as_deref().unwrap_or_default())),
         ]);
     }
-    table.render()
+    table.render(width)
 }
 
 /// From start to end, or to now.
@@ -38,27 +44,31 @@ fn took(started: Option<Timestamp>, ended: Option<Timestamp>, now: Timestamp) ->
     started.map(|started| duration(ended.unwrap_or(now).since(started))).unwrap_or_default()
 }
 
-/// One run: what it is, what it took in, what became of its actions and why. `path` is the PATH that leads to its pipeline, for the
-/// commands that are proposed.
-pub(crate) fn run_detail(detail: &RunDetail, path: &str, now: Timestamp) -> String {
+/// One run: what it is, what it took in, what became of its actions and why, and what to do next, for a terminal with `width` columns.
+/// `path` is the PATH that leads to its pipeline, for the commands that are proposed.
+pub(crate) fn run_detail(
+    detail: &RunDetail,
+    denials: &[(AttemptId, Denial)],
+    path: &str,
+    now: Timestamp,
+    width: usize,
+) -> String {
     let run = &detail.run;
     let mut text = format!(
         "{} {}\n",
         Cell::new(format!("Run #{}", run.number)).style(styles::STRONG),
         state_mark(run.state.as_str())
     );
-    text.push_str(&facts(run, now));
+    text.push_str(&facts(run, now, width));
     if !detail.inputs.is_empty() {
-        let _ = write!(text, "\n{}\n{}", heading("Inputs"), inputs(&detail.inputs));
+        let _ = write!(text, "\n{}\n{}", heading("Inputs"), inputs(&detail.inputs, width));
     }
-    let _ = write!(text, "\n{}\n", heading("Actions"));
-    for action in &detail.actions {
-        let attempts: Vec<&Attempt> = detail.attempts.iter().filter(|attempt| attempt.action == action.name).collect();
-        text.push_str(&action_lines(action, &attempts, detail, now));
+    let _ = write!(text, "\n{}\n{}", heading("Actions"), actions(detail, now, width));
+    for attempt in detail.actions.iter().filter_map(|action| fatal(action, detail)) {
+        text.push_str(&error(attempt, width));
     }
-    if let Some(hint) = hint(detail, path) {
-        let _ = write!(text, "\n{hint}\n");
-    }
+    text.push_str(&refused(detail, denials, width));
+    text.push_str(&next_steps(&next(&detail.run, path)));
     text
 }
 
@@ -66,8 +76,8 @@ fn heading(text: &str) -> Cell {
     Cell::new(text).style(styles::STRONG)
 }
 
-fn facts(run: &Run, now: Timestamp) -> String {
-    let mut table = Table::new(&[("", Align::Left), ("", Align::Left)]).indent(2);
+fn facts(run: &Run, now: Timestamp, width: usize) -> String {
+    let mut table = Table::new(&[("", Column::Word), ("", Column::Prose)]).indent(2);
     let mut fact = |name: &str, value: String| {
         table.row(vec![Cell::new(name).style(styles::FAINT), Cell::new(value)]);
     };
@@ -81,14 +91,14 @@ fn facts(run: &Run, now: Timestamp) -> String {
         fact("params", run.params.to_string());
     }
     if let Some(reason) = &run.reason {
-        fact("reason", reason.clone());
+        fact("reason", headline(reason).to_owned());
     }
-    table.render()
+    table.render(width)
 }
 
-fn inputs(inputs: &[Artifact]) -> String {
-    let mut table =
-        Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Right), ("", Align::Left)]).indent(2);
+fn inputs(inputs: &[Artifact], width: usize) -> String {
+    let columns = [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Word)];
+    let mut table = Table::new(&columns).indent(2);
     for artifact in inputs.iter().take(MAX_INPUTS) {
         table.row(vec![
             Cell::new(format!("{}/{}", artifact.resource, artifact.path)),
@@ -97,42 +107,62 @@ fn inputs(inputs: &[Artifact]) -> String {
             state_mark(artifact.state.as_str()),
         ]);
     }
-    let mut text = table.render();
+    let mut text = table.render(width);
     if let Some(more) = inputs.len().checked_sub(MAX_INPUTS).filter(|more| *more > 0) {
         let _ = writeln!(text, "  {}", Cell::new(format!("… and {more} more")).style(styles::FAINT));
     }
     text
 }
 
-fn action_lines(action: &RunAction, attempts: &[&Attempt], detail: &RunDetail, now: Timestamp) -> String {
-    let width = detail.actions.iter().map(|other| other.name.len()).max().unwrap_or(0);
-    let mut text = format!("  {:width$}  {}", action.name, state_mark(action.state.as_str()));
-    if let Some(reason) = &action.reason {
-        let _ = write!(text, "  {}", plain(reason));
+/// The actions in one table: a line for each, and one for each attempt where that is not the only one.
+fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
+    let columns = [("", Column::Text), ("", Column::Word), ("", Column::Number), ("", Column::Prose)];
+    let mut table = Table::new(&columns).indent(2);
+    for action in &detail.actions {
+        let attempts: Vec<&Attempt> = detail.attempts.iter().filter(|attempt| attempt.action == action.name).collect();
+        let name = Cell::new(&action.name).style(styles::STRONG);
+        let state = state_mark(action.state.as_str());
+        match attempts.as_slice() {
+            [only] => {
+                let what = what_came_of(only).or_else(|| why(action, now)).unwrap_or_default();
+                table.row(vec![
+                    name,
+                    state,
+                    Cell::new(took(Some(only.started_at), only.ended_at, now)),
+                    Cell::message(what),
+                ]);
+            }
+            several => {
+                // What the last attempt's line says is not said twice.
+                let why = why(action, now).filter(|_| fatal(action, detail).is_none()).unwrap_or_default();
+                table.row(vec![name, state, Cell::new(""), Cell::new(why)]);
+                for attempt in several {
+                    table.row(vec![
+                        Cell::new(format!("  attempt {}", attempt.number)).style(styles::FAINT),
+                        state_mark(attempt.state.as_str()),
+                        Cell::new(took(Some(attempt.started_at), attempt.ended_at, now)),
+                        Cell::message(what_came_of(attempt).unwrap_or_default()),
+                    ]);
+                }
+            }
+        }
     }
-    if let Some(at) = action.retry_at {
-        let _ = write!(text, "  next attempt in {}", duration(at.since(now)));
-    }
-    text.push('\n');
-    let mut table =
-        Table::new(&[("", Align::Left), ("", Align::Left), ("", Align::Right), ("", Align::Left)]).indent(4);
-    for attempt in attempts {
-        table.row(vec![
-            Cell::new(format!("attempt {}", attempt.number)).style(styles::FAINT),
-            state_mark(attempt.state.as_str()),
-            Cell::new(took(Some(attempt.started_at), attempt.ended_at, now)),
-            Cell::new(what_came_of(attempt)),
-        ]);
-    }
-    text.push_str(&table.render());
-    text
+    table.render(width)
 }
 
-/// The error, or the message with what was used.
-fn what_came_of(attempt: &Attempt) -> String {
+/// Why an action is in its state, and what comes next.
+fn why(action: &RunAction, now: Timestamp) -> Option<String> {
+    let reason = action.reason.as_deref().map(|reason| headline(reason).to_owned());
+    let next = action.retry_at.map(|at| format!("next attempt in {}", duration(at.since(now))));
+    let parts: Vec<String> = reason.into_iter().chain(next).collect();
+    Some(parts.join(" · ")).filter(|text| !text.is_empty())
+}
+
+/// The error in short, or the message with what was used.
+fn what_came_of(attempt: &Attempt) -> Option<String> {
     if let Some(error) = &attempt.error {
         let again = if error.retryable { ", retryable" } else { "" };
-        return format!("{} ({}{again})", error.message, error.code);
+        return Some(format!("{} ({}{again})", headline(&error.message), error.code));
     }
     let usage = &attempt.usage;
     let mut parts: Vec<String> = attempt.message.iter().cloned().collect();
@@ -146,50 +176,150 @@ fn what_came_of(attempt: &Attempt) -> String {
     if usage.bytes_written > 0 {
         parts.push(format!("wrote {}", ByteSize(usage.bytes_written)));
     }
-    parts.join(" · ")
+    Some(parts.join(" · ")).filter(|text| !text.is_empty())
 }
 
-/// What one does next.
-fn hint(detail: &RunDetail, path: &str) -> Option<String> {
-    let number = detail.run.number;
-    let attempts = u64::try_from(detail.attempts.len()).unwrap_or(u64::MAX);
-    let path = if path == "." { String::new() } else { format!(" {path}") };
-    let text = match detail.run.state.as_str() {
-        "failed" | "cancelled" => format!(
-            "See what its {} said with `anacostia runs logs {number}{path}`; take it up again with `anacostia runs retry {number}{path}`.",
-            plural(attempts, "attempt")
-        ),
-        "running" => format!("Follow it with `anacostia runs logs {number}{path} --follow`."),
-        _ => return None,
+/// The attempt that an action failed with.
+fn fatal<'a>(action: &RunAction, detail: &'a RunDetail) -> Option<&'a Attempt> {
+    let last = detail.attempts.iter().rfind(|attempt| attempt.action == action.name)?;
+    last.error.as_ref().filter(|_| action.state == ActionState::Failed).map(|_| last)
+}
+
+/// An error in full: with the manifest lines that would help, or the place where the guest broke off.
+fn error(attempt: &Attempt, width: usize) -> String {
+    let Some(error) = attempt.error.as_ref().filter(|error| error.message.trim().contains('\n')) else {
+        return String::new();
     };
-    Some(Cell::new(text).style(styles::FAINT).to_string())
+    let title = format!("Error of {}, attempt {}", attempt.action, attempt.number);
+    let mut text = format!("\n{}\n", Cell::new(title).style(styles::BAD));
+    let mut lines: Vec<String> = Vec::new();
+    for line in error.message.lines().map(plain) {
+        lines.extend(wrap(&line, width.saturating_sub(2)));
+    }
+    for line in lines.iter().take(MAX_ERROR_LINES) {
+        let _ = writeln!(text, "  {line}");
+    }
+    if let Some(more) = lines.len().checked_sub(MAX_ERROR_LINES).filter(|more| *more > 0) {
+        let more = format!("… and {more} more lines; `--json` has them all");
+        let _ = writeln!(text, "  {}", Cell::new(more).style(styles::FAINT));
+    }
+    text
+}
+
+/// What attempts were refused, each kind once, with the manifest lines that would grant it. What an error above says already is left out.
+fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) -> String {
+    let fatal = |message: &str| {
+        let errors = detail.actions.iter().filter_map(|action| fatal(action, detail)?.error.as_ref());
+        errors.into_iter().any(|error| error.message.contains(message))
+    };
+    let mut kinds: Vec<(&str, u64)> = Vec::new();
+    for (_, denial) in denials.iter().filter(|(_, denial)| !fatal(&denial.message)) {
+        if let Some((_, count)) = kinds.iter_mut().find(|(message, _)| *message == denial.message) {
+            *count += 1;
+        } else if kinds.len() < MAX_REFUSALS {
+            kinds.push((&denial.message, 1));
+        }
+    }
+    if kinds.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n{}\n", Cell::new("Refused").style(styles::WARN));
+    for (message, count) in kinds {
+        for line in message.lines().flat_map(|line| wrap(&plain(line), width.saturating_sub(2))).take(MAX_ERROR_LINES) {
+            let _ = writeln!(text, "  {line}");
+        }
+        if count > 1 {
+            let _ = writeln!(text, "  {}", Cell::new(format!("({count} times)")).style(styles::FAINT));
+        }
+    }
+    text
+}
+
+/// What one does next: in words, and the command.
+fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
+    let command = |verb: &str, rest: &str| {
+        let path = if path == "." { String::new() } else { format!(" {path}") };
+        format!("anacostia runs {verb} {}{path}{rest}", run.number)
+    };
+    match run.state {
+        RunState::Failed | RunState::Cancelled => {
+            vec![("see what it said", command("logs", "")), ("take it up again", command("retry", ""))]
+        }
+        RunState::Running => vec![("follow it", command("logs", " --follow")), ("end it", command("cancel", ""))],
+        RunState::Queued | RunState::Cancelling | RunState::Succeeded => Vec::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::samples;
-    use super::{run_detail, run_list};
-    use crate::model::RunState;
+    use super::{MAX_ERROR_LINES, run_detail, run_list};
+    use crate::model::{ActionState, AttemptState, Denial, ErrorInfo, RunState};
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
 
     #[test]
     fn list_of_every_state() {
-        let runs: Vec<_> =
+        let mut runs: Vec<_> =
             RunState::ALL.iter().zip([1, 2, 30, 4, 5, 6]).map(|(state, number)| samples::run(number, *state)).collect();
-        insta::assert_snapshot!(anstream::adapter::strip_str(&run_list(&runs, samples::at(65))));
+        runs[3].reason = Some(format!("train failed: {}", samples::LIMIT));
+        let text = [usize::MAX, 80, 60].map(|width| run_list(&runs, samples::at(65), width)).join("\n");
+        insta::assert_snapshot!(plain(&text));
     }
 
     #[test]
     fn a_failed_run_says_what_failed_and_what_to_do() {
-        insta::assert_snapshot!(anstream::adapter::strip_str(&run_detail(
-            &samples::detail(),
-            "pipelines/a",
-            samples::at(7_300)
-        )));
+        let text = [120, 60].map(|width| run_detail(&samples::detail(), &[], "pipelines/a", samples::at(7_300), width));
+        insta::assert_snapshot!(plain(&text.join("\n────\n\n")));
+    }
+
+    #[test]
+    fn an_error_with_manifest_lines_or_a_stack_stands_by_itself() {
+        let mut detail = samples::detail();
+        detail.attempts[2].error = Some(ErrorInfo::permanent("memory_limit", samples::LIMIT));
+        insta::assert_snapshot!(plain(&run_detail(&detail, &[], ".", samples::at(65), 80)));
+        let deep = format!("it trapped: x{}", "\n  at y".repeat(100));
+        detail.attempts[2].error = Some(ErrorInfo::permanent("trap", deep));
+        let text = plain(&run_detail(&detail, &[], ".", samples::at(65), 80));
+        assert_eq!(text.matches("  at y").count(), MAX_ERROR_LINES - 1);
+        assert!(text.contains("  … and 77 more lines; `--json` has them all\n"), "{text}");
+    }
+
+    #[test]
+    fn a_refused_call_shows_the_lines_that_would_grant_it() {
+        let message = "`train` may not write `models`; to grant it, write in anacostia.toml:\n[actions.train]\nwrites = [\"models\"]";
+        let denial =
+            Denial { call: "resources.create".to_owned(), target: "models".to_owned(), message: message.to_owned() };
+        let denials = vec![(samples::attempt_id(1), denial.clone()), (samples::attempt_id(1), denial)];
+        let mut detail = samples::detail();
+        let text = plain(&run_detail(&detail, &denials, ".", samples::at(65), 80));
+        let (_, from) = text.split_once("\nRefused\n").expect("what was refused is shown");
+        let lines = "  [actions.train]\n  writes = [\"models\"]\n  (2 times)\n\nNext\n";
+        assert!(from.starts_with("  `train` may not write `models`; ") && from.contains(lines), "{text}");
+        detail.attempts[2].error = Some(ErrorInfo::permanent("denied", message));
+        let text = plain(&run_detail(&detail, &denials, ".", samples::at(65), 80));
+        assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "not twice: {text}");
+    }
+
+    #[test]
+    fn an_action_at_work_says_what_comes_next() {
+        let mut detail = samples::detail();
+        detail.run = samples::run(7, RunState::Running);
+        detail.attempts.truncate(1);
+        detail.attempts.push(samples::attempt("train", 1, AttemptState::Running));
+        detail.attempts[1].ended_at = None;
+        detail.actions[0] = samples::action("prepare", ActionState::Retrying, 1, None);
+        detail.actions[0].retry_at = Some(samples::at(8));
+        detail.actions[1] = samples::action("train", ActionState::Running, 1, None);
+        detail.actions[2] = samples::action("publish", ActionState::Pending, 0, None);
+        insta::assert_snapshot!(plain(&run_detail(&detail, &[], ".", samples::at(5), 100)));
     }
 
     #[test]
     fn colours_stand_around_states_only_in_pairs() {
-        let text = run_list(&[samples::run(1, RunState::Failed)], samples::at(65));
+        let text = run_list(&[samples::run(1, RunState::Failed)], samples::at(65), 100);
         insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
     }
 
@@ -197,7 +327,7 @@ mod tests {
     fn many_inputs_are_counted() {
         let mut detail = samples::detail();
         detail.inputs = (0..25).map(|n| samples::artifact(&format!("{n}.csv"), 1, 1)).collect();
-        let text = run_detail(&detail, ".", samples::at(65));
+        let text = run_detail(&detail, &[], ".", samples::at(65), 100);
         assert!(text.contains("19.csv") && !text.contains("20.csv") && text.contains("… and 5 more"), "{text}");
     }
 }

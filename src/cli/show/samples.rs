@@ -99,6 +99,10 @@ pub(crate) fn attempt(action: &str, number: u32, state: AttemptState) -> Attempt
     }
 }
 
+/// What an attempt that reached a limit says.
+pub(crate) const LIMIT: &str = "the limit of 16 MiB of memory is reached; to raise it, write in anacostia.toml:\n[actions.train]\n\
+    limits = { memory = \"32MiB\" }\nIt then stopped: it reached `unreachable`\n  at worker.wasm!abort";
+
 /// A run with a chain of three: one succeeded at the second attempt, one failed, one was skipped.
 pub(crate) fn detail() -> RunDetail {
     RunDetail {

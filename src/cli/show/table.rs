@@ -1,32 +1,65 @@
-//! Aligned columns.
+//! Aligned columns, as wide as there is room for.
+//!
+//! A table is drawn for a number of columns of a terminal. Where its fields need more, those columns give way that can: prose goes on on the
+//! next line, texts end in `…`, paths begin with it (their end says more). What is said by the way gives way first, and is left out before
+//! anything else becomes too narrow to say something. Words and numbers are never cut. Where nobody looks the width
+//! is endless, and everything stands there as it is.
 
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::UnicodeWidthStr;
 
+use super::fit::{cut_end, cut_front, wrap};
 use super::{plain, styles};
 
-/// Where the text of a column stands.
+/// No column becomes narrower than this for want of room.
+const MIN_WIDTH: usize = 10;
+/// What is said by the way is left out before a column becomes narrower than this.
+const FAIR_WIDTH: usize = 24;
+
+/// What stands in a column, which says how it is aligned and how it gives way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Align {
-    /// For words.
-    Left,
-    /// For numbers.
-    Right,
+pub(crate) enum Column {
+    /// Words to the left, whole.
+    Word,
+    /// Numbers to the right, whole.
+    Number,
+    /// A line of text, whose end is cut.
+    Text,
+    /// A path, whose beginning is cut.
+    Path,
+    /// Text that goes on on the next line.
+    Prose,
+    /// A line of text that is said by the way: the first to give way, and left out for want of room.
+    Aside,
+}
+
+impl Column {
+    fn gives_way(self) -> bool {
+        matches!(self, Self::Text | Self::Path | Self::Prose)
+    }
 }
 
 /// One field: text that is safe to show, and its look.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
+    /// Of more than one line only if it is a message.
     text: String,
     style: Style,
+    whole: bool,
 }
 
 impl Cell {
-    /// `text`, made safe.
+    /// `text`, made safe, on one line.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
-        Self { text: plain(text.as_ref()), style: styles::PLAIN }
+        Self { text: plain(text.as_ref()), style: styles::PLAIN, whole: false }
+    }
+
+    /// `text`, made safe, with its lines.
+    pub(crate) fn message(text: impl AsRef<str>) -> Self {
+        let lines: Vec<String> = text.as_ref().lines().map(plain).collect();
+        Self { text: lines.join("\n"), style: styles::PLAIN, whole: false }
     }
 
     /// In this look.
@@ -35,32 +68,53 @@ impl Cell {
         self
     }
 
+    /// Never cut and never broken, in whatever column it stands: something to copy.
+    pub(crate) fn whole(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+
     /// How many columns of the terminal it takes.
     fn width(&self) -> usize {
-        self.text.width()
+        self.text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0)
+    }
+
+    /// Its lines, in a column of this kind that is `room` wide.
+    fn lines(&self, column: Column, room: usize) -> Vec<String> {
+        match column {
+            _ if self.whole => vec![self.text.clone()],
+            Column::Prose => wrap(&self.text, room),
+            Column::Path => vec![cut_front(&self.text, room)],
+            Column::Text | Column::Aside => vec![cut_end(&self.text, room)],
+            Column::Word | Column::Number => vec![self.text.clone()],
+        }
+    }
+
+    fn draw(&self, line: &str, f: &mut impl std::fmt::Write) -> std::fmt::Result {
+        if line.is_empty() || self.style == styles::PLAIN {
+            return f.write_str(line);
+        }
+        write!(f, "{}{line}{}", self.style, self.style.render_reset())
     }
 }
 
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.text.is_empty() || self.style == styles::PLAIN {
-            return f.write_str(&self.text);
-        }
-        write!(f, "{}{}{}", self.style, self.text, self.style.render_reset())
+        self.draw(&self.text, f)
     }
 }
 
-/// Rows of fields under headings. Columns are as wide as their widest field, two blanks stand between them, and no line ends in blanks.
+/// Rows of fields under headings. Columns are as wide as their widest field, if there is room; two blanks stand between them, and no line ends in blanks.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
-    columns: Vec<(&'static str, Align)>,
+    columns: Vec<(&'static str, Column)>,
     rows: Vec<Vec<Cell>>,
     indent: usize,
 }
 
 impl Table {
     /// A table with headings.
-    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub(crate) fn new(columns: &[(&'static str, Column)]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new(), indent: 0 }
     }
 
@@ -75,60 +129,127 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines. A column in which nothing stands is left out, and so is its heading; headings are left out where all are empty.
-    pub(crate) fn render(&self) -> String {
-        let filled: Vec<usize> = (0..self.columns.len()).filter(|at| self.cells(*at).any(|c| c.width() > 0)).collect();
+    /// The lines, for a terminal with `width` columns. A column in which nothing stands is left out, and so is its heading; headings are left out where
+    /// all are empty.
+    pub(crate) fn render(&self, width: usize) -> String {
+        let widths = self.widths(width);
         let headings: Vec<Cell> = self.columns.iter().map(|(name, _)| Cell::new(name).style(styles::FAINT)).collect();
         let mut text = String::new();
         if headings.iter().any(|heading| heading.width() > 0) {
-            self.line(&headings, &filled, &mut text);
+            self.row_lines(&headings, &widths, &mut text);
         }
         for row in &self.rows {
-            self.line(row, &filled, &mut text);
+            self.row_lines(row, &widths, &mut text);
         }
         text
     }
 
-    fn cells(&self, column: usize) -> impl Iterator<Item = &Cell> {
-        self.rows.iter().filter_map(move |row| row.get(column))
+    /// How wide each column is; 0: it is left out.
+    fn widths(&self, width: usize) -> Vec<usize> {
+        let natural = |(at, (name, _)): (usize, &(&str, Column))| {
+            let widest = self.rows.iter().filter_map(|row| row.get(at)).map(Cell::width).max().unwrap_or(0);
+            if widest == 0 { 0 } else { widest.max(name.width()) }
+        };
+        let mut widths: Vec<usize> = self.columns.iter().enumerate().map(natural).collect();
+        self.narrow(&mut widths, width, MIN_WIDTH, |column| column == Column::Aside);
+        self.narrow(&mut widths, width, FAIR_WIDTH, Column::gives_way);
+        while self.excess(&widths, width) > 0 {
+            let asides =
+                widths.iter_mut().zip(&self.columns).filter(|(width, (_, kind))| **width > 0 && *kind == Column::Aside);
+            let Some((last, _)) = asides.last() else { break };
+            *last = 0;
+        }
+        self.narrow(&mut widths, width, MIN_WIDTH, Column::gives_way);
+        widths
     }
 
-    fn line(&self, cells: &[Cell], columns: &[usize], text: &mut String) {
-        let empty = Cell::new("");
-        let mut owed = self.indent;
-        for column in columns {
-            let Some((name, align)) = self.columns.get(*column) else { continue };
-            let cell = cells.get(*column).unwrap_or(&empty);
-            let width = self.cells(*column).map(Cell::width).max().unwrap_or(0).max(name.width());
-            let blanks = width.saturating_sub(cell.width());
-            let (before, after) = if *align == Align::Right { (blanks, 0) } else { (0, blanks) };
-            // Blanks are owed until something stands after them, so that no line ends in them.
-            owed += before;
-            if cell.width() > 0 {
-                let _ = write!(text, "{:owed$}{cell}", "");
-                owed = 0;
-            } else {
-                owed += cell.width();
-            }
-            owed += after + 2;
+    /// How many columns of the terminal are lacking.
+    fn excess(&self, widths: &[usize], width: usize) -> usize {
+        let shown = widths.iter().filter(|width| **width > 0).count();
+        (self.indent + 2 * shown.saturating_sub(1) + widths.iter().sum::<usize>()).saturating_sub(width)
+    }
+
+    /// Makes columns narrower, the widest first, until all of them have room or none is wider than `least`.
+    fn narrow(&self, widths: &mut [usize], width: usize, least: usize, which: impl Fn(Column) -> bool) {
+        for _ in 0..self.excess(widths, width) {
+            let may = widths.iter_mut().zip(&self.columns).filter(|(width, (_, kind))| **width > least && which(*kind));
+            let Some((widest, _)) = may.max_by_key(|(width, _)| **width) else { break };
+            *widest -= 1;
         }
-        text.push('\n');
+    }
+
+    /// One row: as many lines as its longest prose has.
+    fn row_lines(&self, cells: &[Cell], widths: &[usize], text: &mut String) {
+        let empty = Cell::new("");
+        let fields: Vec<(&Cell, Vec<String>, usize, Column)> = widths
+            .iter()
+            .zip(&self.columns)
+            .enumerate()
+            .filter(|(_, (width, _))| **width > 0)
+            .map(|(at, (width, (_, column)))| {
+                let cell = cells.get(at).unwrap_or(&empty);
+                (cell, cell.lines(*column, *width), *width, *column)
+            })
+            .collect();
+        let height = fields.iter().map(|(_, lines, ..)| lines.len()).max().unwrap_or(0);
+        for at in 0..height {
+            let mut owed = self.indent;
+            for (cell, lines, width, column) in &fields {
+                let line = lines.get(at).map_or("", String::as_str);
+                let blanks = width.saturating_sub(line.width());
+                let (before, after) = if *column == Column::Number { (blanks, 0) } else { (0, blanks) };
+                // Blanks are owed until something stands after them, so that no line ends in them.
+                owed += before;
+                if !line.is_empty() {
+                    let _ = write!(text, "{:owed$}", "");
+                    let _ = cell.draw(line, text);
+                    owed = 0;
+                }
+                owed += after + 2;
+            }
+            text.push('\n');
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Align, Cell, Table};
+    use super::{Cell, Column, Table};
+
+    fn drawn(table: &Table, width: usize) -> String {
+        anstream::adapter::strip_str(&table.render(width)).to_string()
+    }
 
     #[test]
     fn columns_are_aligned_whatever_the_width_of_a_character() {
-        let mut table =
-            Table::new(&[("NAME", Align::Left), ("SIZE", Align::Right), ("EMPTY", Align::Left), ("LAST", Align::Left)]);
+        let mut table = Table::new(&[
+            ("NAME", Column::Word),
+            ("SIZE", Column::Number),
+            ("EMPTY", Column::Word),
+            ("LAST", Column::Word),
+        ]);
         table.row(["日本", "5", "", "x"].map(Cell::new).to_vec());
         table.row(["a", "12345", ""].map(Cell::new).to_vec());
-        assert_eq!(
-            anstream::adapter::strip_str(&table.render()).to_string(),
-            "NAME   SIZE  LAST\n日本      5  x\na     12345\n"
-        );
+        assert_eq!(drawn(&table, usize::MAX), "NAME   SIZE  LAST\n日本      5  x\na     12345\n");
+    }
+
+    #[test]
+    fn what_can_give_way_does_and_the_rest_stays_whole() {
+        let mut table = Table::new(&[
+            ("NAME", Column::Word),
+            ("PATH", Column::Path),
+            ("REASON", Column::Text),
+            ("WHAT", Column::Prose),
+        ]);
+        table.row(vec![
+            Cell::new("a-name-that-is-long"),
+            Cell::new("data/raw/2026/measured.csv"),
+            Cell::message("it was not there\nmore"),
+            Cell::message("some words about it\nand more"),
+        ]);
+        table.row(["b", "x", "y", "z"].map(Cell::new).to_vec());
+        insta::assert_snapshot!([120, 80, 60, 20].map(|width| drawn(&table, width)).join("\n"));
+        let longest = |width| drawn(&table, width).lines().map(|line| line.chars().count()).max().unwrap();
+        assert!((58..120).all(|width| longest(width) <= width), "nothing stands out");
     }
 }

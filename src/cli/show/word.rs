@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::Cell;
+use super::{Cell, Column, Table};
 use crate::base::{Timestamp, escape};
 
 /// The few looks that are used. Colour never says something that a word beside it does not say too.
@@ -35,6 +35,18 @@ pub(crate) fn plain(text: &str) -> String {
 /// `1 run`, `2 runs`.
 pub(crate) fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// What one does next: words, and the command to copy. Nothing, if there is nothing to do.
+pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[("", Column::Word), ("", Column::Word)]).indent(2);
+    for (what, command) in steps {
+        table.row(vec![Cell::new(what).style(styles::FAINT), Cell::new(command)]);
+    }
+    format!("\n{}\n{}", Cell::new("Next").style(styles::STRONG), table.render(usize::MAX))
 }
 
 /// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and artifacts.

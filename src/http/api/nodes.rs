@@ -15,7 +15,7 @@ use crate::base::{Digest, RunId};
 use crate::http::App;
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
-use crate::manifest::{ActionSpec, ResourceKind, ResourceSpec, RunWhen, StoreSpec};
+use crate::manifest::{ActionSpec, ComponentInfo, ResourceKind, ResourceSpec, RunWhen, StoreSpec};
 use crate::model::{Pending, RunDetail};
 use crate::resource::Status;
 use crate::scheduler::View;
@@ -105,6 +105,8 @@ struct ComponentBody {
     digest: Option<Digest>,
     /// What it imports, by name.
     imports: Vec<String>,
+    /// Whether it has functions that are called around each attempt: `interface hooks`.
+    hooks: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -281,6 +283,7 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             path: view.written(&["actions", &action.name, "component"]),
             digest: info.map(|info| info.digest),
             imports: info.map(|info| info.imports.clone()).unwrap_or_default(),
+            hooks: info.is_some_and(ComponentInfo::has_hooks),
         },
         grants: GrantsBody {
             reads: action.reads.clone(),

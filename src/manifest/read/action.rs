@@ -2,19 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::super::expand::is_variable;
 use super::super::keys;
 use super::super::pipeline::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen, SecretSource};
 use super::super::problem::{Problem, quoted};
+use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::{ActionDraft, inner, params, refuse_twice};
 use crate::base::{Digest, escape};
-
-const DAY: Duration = Duration::from_hours(24);
-const RUN_WHEN: [(&str, RunWhen); 3] =
-    [("all_succeeded", RunWhen::AllSucceeded), ("all_done", RunWhen::AllDone), ("any_failed", RunWhen::AnyFailed)];
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ActionDraft {
     reader.check_keys(table, &keys::ACTION);
@@ -27,7 +23,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         names
     });
     let retrigger = reader.boolean(table, "retrigger");
-    let run_when = reader.choice(table, "run_when", &RUN_WHEN, &[]);
+    let run_when = reader.choice(table, "run_when", &settings::RUN_WHEN, &[]);
     let env = env(reader, table);
     let secrets = secrets(reader, table, &env);
     let plain = |names: &[At<String>]| names.iter().map(|name| name.value.clone()).collect();
@@ -47,7 +43,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         retry: retry(reader, table),
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
     };
-    ActionDraft { name, spec, component, digest, sources, after, reads, writes, retrigger, run_when }
+    let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
+    ActionDraft { name, spec, component, digest, sources, after, reads, writes, retrigger, run_when, perhaps_more }
 }
 
 fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
@@ -160,26 +157,25 @@ fn limits(reader: &mut Reader<'_>, table: &Table<'_>) -> Limits {
     let mut limits = Limits::default();
     let example = "{ memory = \"256MiB\", cpu = \"60s\" }";
     let Some(table) = inner(reader, table, "limits", &keys::LIMITS, example) else { return limits };
-    let (instant, month) = (Duration::from_millis(1), 30 * DAY);
-    if let Some(memory) = reader.size(&table, "memory", 1 << 20..=4 << 30, "256MiB") {
+    if let Some(memory) = reader.size(&table, "memory", settings::MEMORY, "256MiB") {
         limits.memory_bytes = memory.value;
     }
-    if let Some(cpu) = reader.duration(&table, "cpu", instant..=month, "60s") {
+    if let Some(cpu) = reader.duration(&table, "cpu", settings::TIME, "60s") {
         limits.cpu = cpu.value;
     }
-    if let Some(wall) = reader.duration(&table, "wall", instant..=month, "10m") {
+    if let Some(wall) = reader.duration(&table, "wall", settings::TIME, "10m") {
         limits.wall = wall.value;
     }
-    if let Some(output) = reader.size(&table, "output", 1..=1 << 50, "1GiB") {
+    if let Some(output) = reader.size(&table, "output", settings::OUTPUT, "1GiB") {
         limits.output_bytes = output.value;
     }
-    if let Some(log) = reader.size(&table, "log", 1 << 10..=1 << 30, "16MiB") {
+    if let Some(log) = reader.size(&table, "log", settings::LOG, "16MiB") {
         limits.log_bytes = log.value;
     }
-    if let Some(handles) = reader.integer(&table, "handles", 1..=10_000, 256) {
+    if let Some(handles) = reader.integer(&table, "handles", settings::HANDLES, 256) {
         limits.handles = u32::try_from(handles.value).unwrap_or(limits.handles);
     }
-    if let Some(names) = reader.integer(&table, "metric_names", 1..=1_000, 1_000) {
+    if let Some(names) = reader.integer(&table, "metric_names", settings::METRIC_NAMES, 1_000) {
         limits.metric_names = u32::try_from(names.value).unwrap_or(limits.metric_names);
     }
     limits
@@ -188,12 +184,11 @@ fn limits(reader: &mut Reader<'_>, table: &Table<'_>) -> Limits {
 fn retry(reader: &mut Reader<'_>, table: &Table<'_>) -> Retry {
     let mut retry = Retry::default();
     let Some(table) = inner(reader, table, "retry", &keys::RETRY, "{ max_attempts = 3 }") else { return retry };
-    if let Some(attempts) = reader.integer(&table, "max_attempts", 1..=100, 3) {
+    if let Some(attempts) = reader.integer(&table, "max_attempts", settings::ATTEMPTS, 3) {
         retry.max_attempts = u32::try_from(attempts.value).unwrap_or(1);
     }
-    let bounds = Duration::from_millis(1)..=DAY;
-    let first = reader.duration(&table, "backoff", bounds.clone(), "1s");
-    let max = reader.duration(&table, "max_backoff", bounds, "1m");
+    let first = reader.duration(&table, "backoff", settings::BACKOFF, "1s");
+    let max = reader.duration(&table, "max_backoff", settings::BACKOFF, "1m");
     let Backoff { first: usual_first, max: usual_max } = Backoff::default();
     if let (Some(first), Some(max)) = (&first, &max)
         && max.value < first.value

@@ -6,44 +6,44 @@ use std::time::Duration;
 use super::super::keys;
 use super::super::pipeline::{FolderSpec, ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
+use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::{ResourceDraft, inner, refuse_twice};
 
-/// `settle` if nothing is said.
-const DEFAULT_SETTLE: Duration = Duration::from_secs(2);
-/// `rescan` if nothing is said: rare enough that 100,000 files cost nothing to speak of.
-const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
-const DAY: Duration = Duration::from_hours(24);
-
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
-    if table.get("kind").is_none() {
-        reader.missing(table, "kind", "`kind = \"folder\"`");
-    } else if reader.choice(table, "kind", &[("folder", ())], &["s3", "http", "sql"]).is_none() {
+    let has_kind = table.get("kind").is_some();
+    if has_kind && reader.choice(table, "kind", &settings::RESOURCE_KINDS, &["s3", "http", "sql"]).is_none() {
         // Which keys it may have is not known then, and each complaint about one would be a guess.
-        return ResourceDraft { name, spec: None, path: None };
+        return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
     }
     reader.check_keys(table, &keys::FOLDER);
+    if !has_kind {
+        reader.missing(table, "kind", "`kind = \"folder\"`");
+    }
     let path = reader.required_string(table, "path", "\"data/raw\"");
     let path = super::path(reader, path);
     let include = globs(reader, table, "include");
     let exclude = globs(reader, table, "exclude");
-    let least = Duration::from_millis(100);
-    let settle = reader.duration(table, "settle", least..=Duration::from_hours(1), "2s");
-    let rescan = reader.duration(table, "rescan", Duration::from_secs(1)..=DAY, "10m");
+    let settle = reader.duration(table, "settle", settings::SETTLE, "2s");
+    let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
     let trigger = trigger(reader, table);
-    if !watch && table.get("watch").is_none_or(|value| value.get_ref().is_bool()) {
+    let perhaps_watched = match table.get("watch") {
+        Some(value) => !value.get_ref().is_bool(),
+        None => table.may_mean(&keys::FOLDER, "watch"),
+    };
+    if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
     let folder = FolderSpec {
         path: PathBuf::new(),
         include,
         exclude,
-        settle: settle.map_or(DEFAULT_SETTLE, |span| span.value),
-        rescan: rescan.map_or(DEFAULT_RESCAN, |span| span.value),
+        settle: settle.map_or(settings::DEFAULT_SETTLE, |span| span.value),
+        rescan: rescan.map_or(settings::DEFAULT_RESCAN, |span| span.value),
     };
     let spec = ResourceSpec { name: name.value.clone(), kind: ResourceKind::Folder(folder), watch, trigger };
-    ResourceDraft { name, spec: Some(spec), path }
+    ResourceDraft { name, spec: Some(spec), path, perhaps_watched }
 }
 
 /// A trigger on what is not watched would never do anything.
@@ -60,9 +60,8 @@ fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
 fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
     let mut trigger = Trigger::default();
     let Some(table) = inner(reader, table, "trigger", &keys::TRIGGER, "{ min_artifacts = 1 }") else { return trigger };
-    let many = 1..=1_000_000_000;
-    let min = reader.integer(&table, "min_artifacts", many.clone(), 1);
-    let max = reader.integer(&table, "max_artifacts", many, 100);
+    let min = reader.integer(&table, "min_artifacts", settings::ARTIFACTS, 1);
+    let max = reader.integer(&table, "max_artifacts", settings::ARTIFACTS, 100);
     if let (Some(max), least) = (&max, min.as_ref().map_or(1, |min| min.value))
         && max.value < least
     {
@@ -72,9 +71,9 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
         }
         reader.complain(problem);
     }
-    let bytes = reader.size(&table, "min_bytes", 0..=1 << 50, "64MiB");
-    let quiet = reader.duration(&table, "quiet_for", Duration::ZERO..=30 * DAY, "10s");
-    let wait = reader.duration(&table, "max_wait", Duration::from_millis(1)..=30 * DAY, "10m");
+    let bytes = reader.size(&table, "min_bytes", settings::MIN_BYTES, "64MiB");
+    let quiet = reader.duration(&table, "quiet_for", settings::QUIET_FOR, "10s");
+    let wait = reader.duration(&table, "max_wait", settings::MAX_WAIT, "10m");
     if let (Some(quiet), Some(wait)) = (&quiet, &wait)
         && wait.value < quiet.value
     {

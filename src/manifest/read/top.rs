@@ -8,14 +8,10 @@ use super::super::keys;
 use super::super::listen::{check_listen, parse_listen};
 use super::super::pipeline::Join;
 use super::super::problem::{Problem, quoted};
+use super::super::settings::{self, DEFAULT_STORE, MANIFEST_VERSION};
 use super::super::tree::{At, Reader, Table};
 use super::params;
 use crate::base::{Digest, check_name};
-
-/// The version of the format that is read here.
-const MANIFEST_VERSION: &str = "1";
-/// Where the metadata store lies if nothing is said.
-const DEFAULT_STORE: &str = "state/metadata.db";
 
 /// What stands above resources and actions, defaults filled in.
 pub(in super::super) struct Top {
@@ -58,6 +54,7 @@ fn version(reader: &mut Reader<'_>, root: &Table<'_>) {
             Problem::new(format!("manifest version {number} is not known")).at(&span, "not known").help(help)
         }
         Some((_, span)) => Problem::new("`manifest_version` must be a whole number").at(&span, "here").help(help),
+        None if reader.is_meant(root, "manifest_version") => return,
         None => Problem::new("`manifest_version` is missing")
             .at(&(0..0), "before everything else")
             .help(format!("add `manifest_version = {MANIFEST_VERSION}` as the first line")),
@@ -66,7 +63,7 @@ fn version(reader: &mut Reader<'_>, root: &Table<'_>) {
 }
 
 fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
-    if root.get("pipeline").is_none() {
+    if root.get("pipeline").is_none() && !reader.is_meant(root, "pipeline") {
         let help = "add\n[pipeline]\nname = \"my-pipeline\"";
         reader.complain(Problem::new("the table `[pipeline]` is missing").at(&root.at, "").help(help));
     }
@@ -81,10 +78,10 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
         }
         top.name = name.value;
     }
-    if let Some(join) = reader.choice(&table, "join", &[("all", Join::All), ("any", Join::Any)], &[]) {
+    if let Some(join) = reader.choice(&table, "join", &settings::JOIN, &[]) {
         top.join = join;
     }
-    if let Some(runs) = reader.integer(&table, "max_concurrent_runs", 1..=1_000, 1) {
+    if let Some(runs) = reader.integer(&table, "max_concurrent_runs", settings::CONCURRENT_RUNS, 1) {
         top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
     }
     top.params = params::read(reader, &table);
@@ -139,7 +136,7 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let Some(table) = reader.open_table("[metadata_store]", root.key_span("metadata_store"), value, example) else {
         return;
     };
-    let kind = reader.choice(&table, "kind", &[("sqlite", ())], &["postgres", "redis"]);
+    let kind = reader.choice(&table, "kind", &settings::STORE_KINDS, &["postgres", "redis"]);
     if kind.is_none() && table.get("kind").is_some() {
         return;
     }
@@ -148,6 +145,6 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Some(path) = super::path(reader, path) {
         top.store = path;
     }
-    let words = [("normal", false), ("full", true)];
-    top.full_durability = reader.choice(&table, "durability", &words, &[]).is_some_and(|full| full.value);
+    top.full_durability =
+        reader.choice(&table, "durability", &settings::DURABILITY, &[]).is_some_and(|full| full.value);
 }

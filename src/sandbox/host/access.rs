@@ -91,6 +91,8 @@ pub(in crate::sandbox) struct Gate {
     reads: Vec<String>,
     writes: Vec<String>,
     limits: Limits,
+    /// The hook that is called, if it may not write.
+    read_only: Option<&'static str>,
     calls: u64,
     bytes_read: u64,
     bytes_written: u64,
@@ -109,6 +111,7 @@ impl Gate {
             reads: order.reads.clone(),
             writes: order.writes.clone(),
             limits: order.limits.clone(),
+            read_only: None,
             calls: 0,
             bytes_read: 0,
             bytes_written: 0,
@@ -118,6 +121,13 @@ impl Gate {
             changed: None,
             reached: None,
         }
+    }
+
+    /// Another instance follows: it has no handles, and has reached no limit by itself. `read_only` names the hook that it is for if that may not write.
+    pub(in crate::sandbox) fn renew(&mut self, read_only: Option<&'static str>) {
+        self.open_handles = 0;
+        self.reached = None;
+        self.read_only = read_only;
     }
 
     /// A host function begins.
@@ -133,8 +143,14 @@ impl Gate {
         Err(self.deny_resource(call, resource, "read", "reads", &self.reads.clone()))
     }
 
-    /// Whether the grants allow writing to a resource.
+    /// Whether the grants allow writing to a resource, and it is the time for it.
     pub(super) fn may_write(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
+        if let Some(hook) = self.read_only {
+            let message = format!(
+                "`{hook}` may not write to `{resource}`: of the hooks only `before-run` may; write it there, in `run`, or in an action after this one"
+            );
+            return Err(CallError::Refused(self.deny(call, resource, message)));
+        }
         if self.writes.iter().any(|granted| granted == resource) {
             return Ok(());
         }
@@ -292,6 +308,18 @@ mod tests {
         assert_eq!(gate.denials().len(), 2);
         assert_eq!(gate.denials()[0].call, "resources.create");
         assert_eq!(gate.denials()[0].target, "models");
+    }
+
+    #[test]
+    fn a_hook_that_may_not_write_is_told_where_to_write() {
+        let mut gate = gate();
+        gate.writes = vec!["models".to_owned()];
+        gate.renew(Some("on-success"));
+        let told = message(gate.may_write("resources.create", "models").unwrap_err());
+        assert!(told.starts_with("denied: `on-success` may not write to `models`: of the hooks only `before-run` may"));
+        assert_eq!(gate.denials().len(), 1);
+        gate.renew(None);
+        assert!(gate.may_write("resources.create", "models").is_ok());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::base::{ArtifactId, Timestamp};
 use crate::model::{Artifact, StagedFile};
 
-use super::bindings::Guest;
+use super::bindings::GuestWithHooks;
 use super::bindings::anacostia::pipeline::types;
 use super::cpu::CpuMeter;
 use super::limiter::MemoryMeter;
@@ -27,7 +27,7 @@ use super::progress::ProgressTap;
 use super::{SandboxError, Services};
 use access::{CallError, Gate};
 
-/// What belongs to one guest: the data of its store.
+/// What belongs to one attempt: the data of its store. Handed from call to call when there are several (see [`GuestState::renew`]).
 pub(super) struct GuestState {
     pub(super) order: Arc<AttemptOrder>,
     pub(super) services: Services,
@@ -65,6 +65,19 @@ pub(super) struct Work {
     fact_bytes: u64,
 }
 
+impl GuestState {
+    /// The instance is gone, and another call of the same attempt follows, in a fresh one. What the attempt has used, seen and staged stays; what belonged
+    /// to the instance goes, and what it had not finished writing with it. `read_only` names the hook that follows if it may not write.
+    pub(super) fn renew(&mut self, table: ResourceTable, wasi: WasiCtx, read_only: Option<&'static str>) {
+        self.table = table;
+        self.wasi = wasi;
+        self.memory.renew();
+        self.gate.renew(read_only);
+        let finished = self.work.staged.iter().map(|staged| (staged.resource.clone(), staged.path.clone()));
+        self.work.paths = finished.collect();
+    }
+}
+
 impl WasiView for GuestState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
@@ -80,6 +93,6 @@ impl types::Host for GuestState {
 /// Links every interface that a guest may import.
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
     let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
-    Guest::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
+    GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
     wasi::link(linker).map_err(failed)
 }

@@ -227,8 +227,7 @@ impl GuestState {
 
     async fn inputs_in(&mut self, resource: &str) -> Result<Vec<types::Artifact>, CallError> {
         let claimed = self.claimed().await?;
-        let store = self.services.store.clone();
-        let made = store.outputs(self.order.run_id, resource, &self.order.ancestors).await?;
+        let made = self.made_by_ancestors(resource).await?;
         let mut all: Vec<&Artifact> = claimed.iter().filter(|a| a.resource == resource).chain(&made).collect();
         all.sort_by(|a, b| a.path.cmp(&b.path).then(a.version.cmp(&b.version)));
         all.dedup_by(|a, b| a.id == b.id);
@@ -259,7 +258,7 @@ impl GuestState {
         let claimed = self.claimed().await?.iter().any(|input| input.id == id);
         let seen = claimed
             || self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
-            || self.made_by_ancestors(&artifact).await?;
+            || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
         if !seen {
             return Err(unknown());
         }
@@ -267,10 +266,13 @@ impl GuestState {
         Ok(artifact)
     }
 
-    async fn made_by_ancestors(&mut self, artifact: &Artifact) -> Result<bool, CallError> {
+    /// What the ancestors have published in a resource in this run.
+    async fn made_by_ancestors(&mut self, resource: &str) -> Result<Vec<Artifact>, CallError> {
         let (store, order) = (self.services.store.clone(), Arc::clone(&self.order));
-        let made = store.outputs(order.run_id, &artifact.resource, &order.ancestors).await?;
-        Ok(made.iter().any(|output| output.id == artifact.id))
+        if order.ancestors.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(store.outputs(order.run_id, resource, &order.ancestors).await?)
     }
 
     /// The id of an artifact that the attempt may read or has finished writing.

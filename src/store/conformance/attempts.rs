@@ -6,7 +6,7 @@ use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{
     Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, LogPosition, RunState,
 };
-use crate::store::{AttemptEnd, NewRun, RunStep, StoreError};
+use crate::store::{AttemptEnd, NewRun, PageRequest, RunStep, StoreError};
 
 fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced { .. }))
@@ -137,4 +137,28 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     let ended = AttemptEnd { error: None, state: AttemptState::Succeeded, ..ended };
     store.finish_attempt(fence, ended, RunStep::default(), at(60)).await.unwrap();
     assert_eq!(store.artifact(input).await.unwrap().unwrap().tags, ["seen"]);
+}
+
+pub(super) async fn an_artifact_knows_who_used_it(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A"), present("b", "B")]).await;
+    let [a, b] = [artifacts_at(store, "raw", "a").await[0].id, artifacts_at(store, "raw", "b").await[0].id];
+    let read = |artifact_id, bytes| Access { artifact_id, kind: AccessKind::Read, bytes, calls: 1 };
+    let mut runs = Vec::new();
+    for bytes in [5, 7] {
+        let (run, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
+        let ended = AttemptEnd { accesses: vec![read(a, bytes)], ..end(AttemptState::Succeeded) };
+        store.finish_attempt(fence, ended, RunStep::default(), at(50)).await.unwrap();
+        runs.push((run, fence.attempt_id, bytes));
+    }
+    let uses = store.uses(a, all()).await.unwrap();
+    let seen: Vec<_> = uses.items.iter().rev().map(|it| (it.run_id, it.attempt_id, it.bytes)).collect();
+    assert_eq!((seen, uses.next_cursor), (runs, None));
+    assert_eq!(uses.items[0].run_number, uses.items[1].run_number + 1, "newest first");
+    assert!(uses.items.iter().all(|it| (it.action.as_str(), it.attempt, it.kind) == ("first", 1, AccessKind::Read)));
+    let first = store.uses(a, PageRequest { cursor: None, limit: 1 }).await.unwrap();
+    let second = store.uses(a, PageRequest { cursor: first.next_cursor, limit: 1 }).await.unwrap();
+    assert_eq!((&second.items[..], second.next_cursor), (&uses.items[1..], None));
+    assert!(store.uses(b, all()).await.unwrap().items.is_empty());
+    assert!(store.uses(ArtifactId::new(), all()).await.unwrap().items.is_empty());
 }

@@ -112,7 +112,8 @@ suite! {
         one_attempt_of_an_action_at_a_time,
         a_failed_step_leaves_nothing,
         taking_over_gives_new_tokens_to_what_is_unfinished,
-        what_the_host_saw_is_on_record;
+        what_the_host_saw_is_on_record,
+        an_artifact_knows_who_used_it;
     publish:
         outputs_exist_from_the_commit_point_on,
         a_taken_path_is_refused_and_nothing_has_happened,

@@ -5,14 +5,17 @@ use serde_json::json;
 
 use super::artifacts::seq_of;
 use super::events::{NewEvent, emit};
+use super::page;
 use super::runs;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{
-    Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, Run, RunState, StagedFile,
+    Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, Page, Run, RunState, StagedFile,
 };
-use crate::store::{AttemptEnd, LineageEdge, PublishedOutput, StoreError, UnfinishedAttempt, UnfinishedRun};
+use crate::store::{
+    ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, StoreError, UnfinishedAttempt, UnfinishedRun,
+};
 
 /// What a write about an attempt needs to know of it.
 #[derive(Debug)]
@@ -224,6 +227,31 @@ pub(super) fn lineage(db: &Connection, run: RunId) -> Work<Vec<LineageEdge>> {
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Which attempts read or wrote an artifact, newest first. There is no index by artifact, which every attempt would pay for: accesses are walked
+/// from the newest on, which a person who asks once does not notice.
+pub(super) fn uses(db: &Connection, id: ArtifactId, request: &PageRequest) -> Work<Page<ArtifactUse>> {
+    let before = page::before(request)?;
+    let limit = page::limit(request);
+    let sql = "SELECT x.seq, r.id, r.number, t.id, t.action, t.number, x.kind, x.bytes
+        FROM artifacts a CROSS JOIN accesses x ON x.artifact = a.seq
+        CROSS JOIN attempts t ON t.seq = x.attempt CROSS JOIN runs r ON r.number = x.run
+        WHERE a.id = ?1 AND x.seq < ?2 ORDER BY x.seq DESC LIMIT ?3";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map(params![id, before, limit + 1], |row| {
+        let found = ArtifactUse {
+            run_id: row.get(1)?,
+            run_number: row.get(2)?,
+            attempt_id: row.get(3)?,
+            action: row.get(4)?,
+            attempt: row.get(5)?,
+            kind: row.get(6)?,
+            bytes: row.get(7)?,
+        };
+        Ok((row.get(0)?, found))
+    })?;
+    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
 /// What every attempt of a run was refused.

@@ -49,8 +49,8 @@ use self::sql::Work;
 use self::steps::Step;
 use self::writer::{Call, Job, Tx};
 use super::{
-    ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
-    PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
+    ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision,
+    NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
     StoreError, TickQuery, UnfinishedRun,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
@@ -271,6 +271,10 @@ impl MetadataStore for SqliteStore {
 
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>> {
         self.read("read the lineage of a run", move |db| attempts::lineage(db, run)).await
+    }
+
+    async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>> {
+        self.read("read who used an artifact", move |db| attempts::uses(db, artifact, &page)).await
     }
 
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>> {

@@ -13,9 +13,9 @@ use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
 };
 use anacostia::store::{
-    self, ArtifactQuery, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision, NewRun,
-    PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError,
-    TickQuery, UnfinishedRun,
+    self, ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore,
+    NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery,
+    StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -161,6 +161,7 @@ not_called! {
     unfinished(run: RunId) -> Option<UnfinishedRun>;
     run_by_number(number: u64) -> Option<RunId>;
     lineage(run: RunId) -> Vec<LineageEdge>;
+    uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
     denials(run: RunId) -> Vec<(AttemptId, Denial)>;
     open_intents() -> Vec<PublishedOutput>;
     params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;

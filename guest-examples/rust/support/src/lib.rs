@@ -15,6 +15,8 @@
 //! }
 //! ```
 //!
+//! An action that has something to do around every attempt names its [`Hooks`] besides: `action!(run, hooks: Watch);`.
+//!
 //! Nothing here is needed: an action may as well call `wit_bindgen::generate!` itself. It is here because the bindings take a few
 //! seconds to compile, which actions that share this crate share too, and because of the panic hook: a panic's text is written to
 //! stderr, and on some targets there is none.
@@ -28,21 +30,46 @@ mod bindings {
     });
 }
 
+/// What hooks add to it. A world of its own, and not `guest-with-hooks`, because an action without hooks must not export them: what a component
+/// exports is the sum of the worlds whose `export!` it uses.
+mod hook_bindings {
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        inline: "
+            package anacostia:guest;
+            world hooks-alone {
+                export anacostia:pipeline/hooks@0.1.0;
+            }
+        ",
+        pub_export_macro: true,
+        export_macro_name: "export_hooks",
+        default_bindings_module: "anacostia_guest",
+        with: { "anacostia:pipeline/types@0.1.0": crate::bindings::anacostia::pipeline::types },
+    });
+}
+
 mod data;
+mod hooks;
 pub mod log;
 
 pub use bindings::anacostia::pipeline::metadata;
 pub use bindings::anacostia::pipeline::resources;
 pub use bindings::anacostia::pipeline::run_context;
-pub use bindings::anacostia::pipeline::types::{Artifact, Error};
-pub use bindings::exports::anacostia::pipeline::action::Outcome;
+pub use bindings::anacostia::pipeline::types::{Artifact, Error, Outcome};
 pub use data::{CHUNK_BYTES, Chunks, chunks, copy, list_all, read_all, write_all};
+pub use hooks::Hooks;
 
 #[doc(hidden)]
 pub mod generated {
     pub use crate::bindings::export;
     pub use crate::bindings::exports;
     pub use crate::bindings::exports::anacostia::pipeline::action::Guest;
+
+    pub mod hooks {
+        pub use crate::hook_bindings::export_hooks as export;
+        pub use crate::hook_bindings::exports;
+        pub use crate::hook_bindings::exports::anacostia::pipeline::hooks::Guest;
+    }
 }
 
 /// What a call to the host gives.
@@ -60,7 +87,7 @@ impl Error {
     }
 }
 
-/// Make `fn() -> Result<Outcome>` the action that this crate is.
+/// Make `fn() -> Result<Outcome>` the action that this crate is; with `hooks: TYPE`, [`Hooks`] of that type go with it.
 #[macro_export]
 macro_rules! action {
     ($run:path) => {
@@ -74,5 +101,33 @@ macro_rules! action {
         }
 
         $crate::generated::export!(Action with_types_in $crate::generated);
+    };
+    ($run:path, hooks: $hooks:ty) => {
+        $crate::action!($run);
+
+        // Each hook is called in an instance of its own, so each sets the panic hook anew.
+        impl $crate::generated::hooks::Guest for Action {
+            fn before_run() -> $crate::Result<()> {
+                $crate::log::panics();
+                <$hooks as $crate::Hooks>::before_run()
+            }
+
+            fn on_success(outcome: $crate::Outcome) -> $crate::Result<()> {
+                $crate::log::panics();
+                <$hooks as $crate::Hooks>::on_success(outcome)
+            }
+
+            fn on_failure(error: $crate::Error) -> $crate::Result<()> {
+                $crate::log::panics();
+                <$hooks as $crate::Hooks>::on_failure(error)
+            }
+
+            fn after_run() -> $crate::Result<()> {
+                $crate::log::panics();
+                <$hooks as $crate::Hooks>::after_run()
+            }
+        }
+
+        $crate::generated::hooks::export!(Action with_types_in $crate::generated::hooks);
     };
 }

@@ -1,20 +1,40 @@
-//! A guest that does what the param `steps` says, one step after another. `tests/guests/README.md` lists the steps.
+//! A guest that does what the param `steps` says, one step after another. `tests/guests/README.md` lists the steps. With the feature `hooked` (the
+//! guest `hooked`) it has hooks too, which do what the param `hooks` says.
 
 mod data;
 mod facts;
 mod flow;
+#[cfg(feature = "hooked")]
+mod hooks;
 mod text;
 
 use anacostia_guest::{Error, Outcome, Result, run_context};
 use serde::Deserialize;
 
+#[cfg(not(feature = "hooked"))]
 anacostia_guest::action!(run);
+#[cfg(feature = "hooked")]
+anacostia_guest::action!(run, hooks: hooks::Steps);
 
 /// The params of this action. What other actions' params are merged with them is left alone.
 #[derive(Deserialize)]
 struct Params {
     #[serde(default)]
     steps: Vec<Step>,
+    #[cfg(feature = "hooked")]
+    #[serde(default)]
+    hooks: HookSteps,
+}
+
+/// What each hook does.
+#[cfg(feature = "hooked")]
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct HookSteps {
+    before_run: Vec<Step>,
+    on_success: Vec<Step>,
+    on_failure: Vec<Step>,
+    after_run: Vec<Step>,
 }
 
 /// One thing to do. Each is described where it is done.
@@ -51,10 +71,13 @@ enum Step {
 /// What follows a step: the next one, or the end of the action.
 type Then = Option<Outcome>;
 
-fn run() -> Result<Outcome> {
+fn params() -> Result<Params> {
     let params = run_context::params();
-    let params: Params =
-        serde_json::from_str(&params).map_err(|error| Error::permanent(format!("bad params {params}: {error}")))?;
+    serde_json::from_str(&params).map_err(|error| Error::permanent(format!("bad params {params}: {error}")))
+}
+
+fn run() -> Result<Outcome> {
+    let params = params()?;
     for step in &params.steps {
         if let Some(outcome) = perform(step)? {
             return Ok(outcome);

@@ -1,0 +1,91 @@
+//! `anacostia artifacts cat`: the bytes of the recorded version, or an error; never those of another.
+
+use std::io::Write as _;
+
+use super::find::{ArtifactRef, find};
+use crate::cli::load::PathArg;
+use crate::cli::records::Records;
+use crate::cli::{End, Failure, out, show};
+use crate::manifest::ResourceKind;
+use crate::model::Artifact;
+use crate::resource::folder::Folder;
+use crate::resource::{Content, Resource as _, ResourceError};
+
+/// Bytes that are read and written at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The artifact: RESOURCE/PATH (its newest version), RESOURCE/PATH@VERSION, or its id
+    artifact: ArtifactRef,
+    #[command(flatten)]
+    path: PathArg,
+}
+
+pub(crate) fn cat(args: &Args) -> Result<End, Failure> {
+    let records = Records::open(&args.path)?;
+    let artifact = find(&records, &args.artifact)?;
+    let (folder, content) = lies_at(&records, &artifact)?;
+    let name = show::plain(&format!("{}/{}", artifact.resource, artifact.path));
+    let failed = |error: ResourceError| Failure::work(format!("failed to read `{name}`: {error}"));
+    let mut reader = records.wait(folder.open(&content)).map_err(failed)?;
+    let mut stream = std::io::stdout().lock();
+    let person = out::person_reads();
+    let mut at = 0;
+    while at < artifact.size {
+        let chunk = records.wait(reader.read(at, CHUNK_BYTES)).map_err(failed)?;
+        if chunk.is_empty() {
+            return Err(Failure::work(format!("`{name}` is shorter than what was recorded")));
+        }
+        if person && !harmless(&chunk) {
+            return Err(Failure::usage(format!(
+                "`{name}` holds bytes that are no text, which would act on the terminal; send them to a file or a program"
+            )));
+        }
+        stream.write_all(&chunk)?;
+        at += chunk.len() as u64;
+    }
+    stream.flush()?;
+    Ok(End::Well)
+}
+
+/// Where the bytes of this version lie, if they still do.
+fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Folder, Content), Failure> {
+    let Artifact { resource, path, version, digest, size, stamp, .. } = artifact;
+    let name = show::plain(&format!("{resource}/{path}"));
+    let Some(digest) = *digest else {
+        let why = artifact.reason.as_deref().unwrap_or("it was ignored");
+        return Err(Failure::usage(format!("`{name}` has no content: {}", show::plain(why))));
+    };
+    if !artifact.present {
+        let why = "it was overwritten or deleted, and only its record is left";
+        return Err(Failure::usage(format!("version {version} of `{name}` is gone: {why}")));
+    }
+    let Some(spec) = records.pipeline.resource(resource) else {
+        return Err(Failure::usage(format!("the manifest has no resource `{resource}` any more")));
+    };
+    let ResourceKind::Folder(folder) = &spec.kind;
+    let folder = Folder::new(resource, folder, false).map_err(|error| Failure::Work(error.into()))?;
+    Ok((folder, Content { path: path.clone(), size: *size, digest, stamp: stamp.clone() }))
+}
+
+/// Whether nothing in the bytes acts on a terminal. A character that is cut by the end of a chunk is none that acts.
+fn harmless(bytes: &[u8]) -> bool {
+    bytes.utf8_chunks().all(|chunk| {
+        chunk.valid().chars().all(|c| matches!(c, '\n' | '\t' | '\r') || !c.is_control())
+            && chunk.invalid().iter().all(|byte| *byte >= 0xc0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harmless;
+
+    #[test]
+    fn text_is_harmless_and_what_acts_is_not() {
+        assert!(harmless("a,b\r\n\t日本ä".as_bytes()) && harmless(b"") && harmless(&"ä".as_bytes()[..1]));
+        for bytes in [&b"\x1b[2J"[..], b"a\0b", b"\x9b2J", "\u{9b}2J".as_bytes()] {
+            assert!(!harmless(bytes), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! `anacostia artifacts`: what is on record of data, and the data itself.
+
+mod cat;
+mod find;
+mod list;
+mod show;
+
+use super::{End, Failure};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// List artifacts, newest first
+    List(list::Args),
+    /// Show one artifact: its record, who wrote it and who read it
+    Show(show::Args),
+    /// Write the bytes of an artifact to standard output, if they still lie there
+    Cat(cat::Args),
+}
+
+pub(crate) fn artifacts(verb: Verb) -> Result<End, Failure> {
+    match verb {
+        Verb::List(args) => list::list(args),
+        Verb::Show(args) => show::show(&args),
+        Verb::Cat(args) => cat::cat(&args),
+    }
+}

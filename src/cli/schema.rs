@@ -1,0 +1,18 @@
+//! `anacostia schema`: what editors complete `anacostia.toml` by.
+
+use super::{End, Failure, out};
+use crate::manifest;
+
+/// What is said to a person who sees the schema go by.
+const HINT: &str = "Keep it beside the manifest, so that editors complete that: `anacostia schema > anacostia.schema.json`,\n\
+                    and `#:schema ./anacostia.schema.json` as the first line of the manifest.\n";
+
+pub(crate) fn schema() -> Result<End, Failure> {
+    let mut text = serde_json::to_string_pretty(&manifest::schema()).map_err(anyhow::Error::from)?;
+    text.push('\n');
+    out::result(&text)?;
+    if out::person_reads() {
+        out::error(HINT);
+    }
+    Ok(End::Well)
+}

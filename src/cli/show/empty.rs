@@ -1,0 +1,44 @@
+//! What is said where there is nothing to show: why, and what one does next.
+
+use super::plain;
+use crate::manifest::{Pipeline, ResourceKind};
+
+/// Nothing has started a run yet. `host` is whether one is at work, `path` the PATH that leads to the pipeline.
+pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &str) -> String {
+    let mut steps = Vec::new();
+    if !host {
+        let path = if path == "." { String::new() } else { format!(" {path}") };
+        steps.push(format!("start the pipeline with `anacostia run{path}`"));
+    }
+    if let Some(resource) = pipeline.resources.iter().find(|resource| resource.watch) {
+        let ResourceKind::Folder(folder) = &resource.kind;
+        let folder = folder.path.strip_prefix(&pipeline.folder).unwrap_or(&folder.path);
+        steps.push(format!("put a file into {}, which `{}` watches", folder.display(), resource.name));
+    }
+    let then = if steps.is_empty() { String::new() } else { format!(": {}", steps.join(", and ")) };
+    format!("no {what} yet{}\n", plain(&then))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pipeline::tests::sample;
+    use super::nothing_yet;
+
+    #[test]
+    fn what_to_do_next_depends_on_what_is_there() {
+        let mut pipeline = sample();
+        assert_eq!(
+            nothing_yet("runs", &pipeline, false, "."),
+            "no runs yet: start the pipeline with `anacostia run`, and put a file into data/raw, which `raw` watches\n"
+        );
+        assert_eq!(
+            nothing_yet("artifacts", &pipeline, true, "a"),
+            "no artifacts yet: put a file into data/raw, which `raw` watches\n"
+        );
+        pipeline.resources.clear();
+        assert_eq!(
+            nothing_yet("runs", &pipeline, false, "a"),
+            "no runs yet: start the pipeline with `anacostia run a`\n"
+        );
+    }
+}

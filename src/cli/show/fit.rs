@@ -1,0 +1,141 @@
+//! Text that has to fit: cut, or broken into lines. Widths are columns of a terminal, where some characters take two and some none.
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// The beginning of the first line of `text`; `…` stands for what is left out.
+pub(crate) fn cut_end(text: &str, room: usize) -> String {
+    let first = text.lines().next().unwrap_or_default();
+    if first.width() <= room && first.len() == text.trim_end().len() {
+        return first.to_owned();
+    }
+    format!("{}…", taken(first.chars(), room.saturating_sub(1)).into_iter().collect::<String>().trim_end())
+}
+
+/// The end of `text`; `…` stands for what is left out.
+pub(crate) fn cut_front(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let end = taken(text.chars().rev(), room.saturating_sub(1));
+    format!("…{}", end.into_iter().rev().collect::<String>())
+}
+
+/// As many characters as have room.
+fn taken(characters: impl Iterator<Item = char>, room: usize) -> Vec<char> {
+    let mut width = 0;
+    characters
+        .take_while(|character| {
+            width += character.width().unwrap_or(0);
+            width <= room
+        })
+        .collect()
+}
+
+/// `text` in lines of at most `room` columns, broken between words, and inside of a word only if it is longer than a line. A line that was indented goes
+/// on as far to the right. Never empty.
+pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
+    let room = room.max(1);
+    let mut lines = Vec::new();
+    for line in text.lines() {
+        wrap_line(line, room, &mut lines);
+    }
+    if lines.is_empty() {
+        lines.push(String::new());
+    }
+    lines
+}
+
+fn wrap_line(line: &str, room: usize, lines: &mut Vec<String>) {
+    let body = line.trim_start();
+    let (indent, _) = line.split_at(line.len() - body.len());
+    let indent = if indent.width() < room / 2 { indent } else { "" };
+    let mut current = indent.to_owned();
+    let mut empty = true;
+    for word in body.trim_end().split(' ') {
+        let mut word = word;
+        if !empty && current.width() + 1 + word.width() <= room {
+            current.push(' ');
+            current.push_str(word);
+            continue;
+        }
+        if !empty {
+            lines.push(std::mem::replace(&mut current, indent.to_owned()));
+        }
+        while current.width() + word.width() > room {
+            let part: String = taken(word.chars(), room - current.width()).into_iter().collect();
+            // A character that is wider than all the room there is.
+            let length = if part.is_empty() { word.chars().next().map_or(0, char::len_utf8) } else { joint(&part) };
+            let (head, tail) = word.split_at(length);
+            lines.push(format!("{current}{head}"));
+            word = tail;
+        }
+        current.push_str(word);
+        empty = false;
+    }
+    if current != indent || body.is_empty() {
+        lines.push(current);
+    }
+}
+
+/// Where a word that is too long is best broken: after the last joint in `part`, if that leaves most of it on this line.
+fn joint(part: &str) -> usize {
+    part.rfind(['_', '-', '/', ':', '.', ',']).map(|at| at + 1).filter(|at| *at > part.len() / 2).unwrap_or(part.len())
+}
+
+/// What a message says in short: its first line, without the advice that goes on on the next ones.
+pub(crate) fn headline(message: &str) -> &str {
+    let message = message.trim();
+    match message.split_once('\n') {
+        None => message,
+        Some((first, _)) if first.ends_with(':') => first.rsplit_once("; ").map_or(first, |(before, _)| before),
+        Some((first, _)) => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::{cut_end, cut_front, headline, wrap};
+
+    #[test]
+    fn what_is_cut_says_so() {
+        assert_eq!(
+            ["short", "a longer text", "two\nlines"].map(|text| cut_end(text, 8)),
+            ["short", "a longe…", "two…"]
+        );
+        assert_eq!(["short", "a/longer/path"].map(|text| cut_front(text, 8)), ["short", "…er/path"]);
+        assert_eq!((cut_end("日本語", 4), cut_front("日本語", 4)), ("日…".to_owned(), "…語".to_owned()));
+    }
+
+    #[test]
+    fn lines_break_between_words_and_keep_their_indent() {
+        assert_eq!(wrap("one two three four", 9), ["one two", "three", "four"]);
+        assert_eq!(wrap("one\n  at a long place", 9), ["one", "  at a", "  long", "  place"]);
+        assert_eq!(wrap("abcdefghijk l", 4), ["abcd", "efgh", "ijk", "l"]);
+        assert_eq!(wrap("clean_and_checked", 12), ["clean_and_", "checked"]);
+        assert_eq!(wrap("", 4), [""]);
+        assert_eq!(wrap("日本", 1), ["日", "本"]);
+    }
+
+    #[test]
+    fn a_headline_has_no_advice_in_it() {
+        let limit = "the limit of 1 MiB is reached; to raise it, write in anacostia.toml:\n[actions.a]\nlimits = {}";
+        assert_eq!(headline(limit), "the limit of 1 MiB is reached");
+        assert_eq!(headline("it trapped: x\n  at y"), "it trapped: x");
+        assert_eq!(headline("alone: "), "alone:");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_wider_than_its_room(text in "[ab 日ä\n]{0,60}", room in 2usize..30) {
+            prop_assert!(cut_end(&text, room).width() <= room);
+            prop_assert!(cut_front(&text.replace('\n', ""), room).width() <= room);
+            let lines = wrap(&text, room);
+            prop_assert!(lines.iter().all(|line| line.width() <= room), "{lines:?}");
+            let letters = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
+            prop_assert_eq!(letters(&lines.concat()), letters(&text));
+        }
+    }
+}

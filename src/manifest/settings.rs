@@ -1,0 +1,72 @@
+//! Bounds, choices and defaults of values: what the reader holds them to, and what the schema says of them. One place, so that an editor never
+//! promises what the reader refuses.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::pipeline::{Join, RunWhen};
+
+const DAY: Duration = Duration::from_hours(24);
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// The version of the format that is read here.
+pub(super) const MANIFEST_VERSION: &str = "1";
+/// Most resources, and most actions, of a pipeline.
+pub(super) const MAX_NODES: usize = 1_000;
+
+/// `pipeline.join`.
+pub(super) const JOIN: [(&str, Join); 2] = [("all", Join::All), ("any", Join::Any)];
+/// `pipeline.max_concurrent_runs`.
+pub(super) const CONCURRENT_RUNS: RangeInclusive<u64> = 1..=1_000;
+
+/// `server.listen` if nothing is said.
+pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
+
+/// `metadata_store.kind`.
+pub(super) const STORE_KINDS: [(&str, ()); 1] = [("sqlite", ())];
+/// Where the metadata store lies if nothing is said.
+pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
+/// `metadata_store.durability`, and whether commits are synced.
+pub(super) const DURABILITY: [(&str, bool); 2] = [("normal", false), ("full", true)];
+
+/// `kind` of a resource.
+pub(super) const RESOURCE_KINDS: [(&str, ()); 1] = [("folder", ())];
+/// `settle` of a folder.
+pub(super) const SETTLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+/// `settle` if nothing is said.
+pub(super) const DEFAULT_SETTLE: Duration = Duration::from_secs(2);
+/// `rescan` of a folder.
+pub(super) const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
+/// `rescan` if nothing is said: rare enough that 100,000 files cost nothing to speak of.
+pub(super) const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
+
+/// `trigger.min_artifacts` and `trigger.max_artifacts`.
+pub(super) const ARTIFACTS: RangeInclusive<u64> = 1..=1_000_000_000;
+/// `trigger.min_bytes`.
+pub(super) const MIN_BYTES: RangeInclusive<u64> = 0..=1 << 50;
+/// `trigger.quiet_for`.
+pub(super) const QUIET_FOR: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(30 * 24);
+/// `trigger.max_wait`.
+pub(super) const MAX_WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(30 * 24);
+
+/// `run_when` of an action.
+pub(super) const RUN_WHEN: [(&str, RunWhen); 3] =
+    [("all_succeeded", RunWhen::AllSucceeded), ("all_done", RunWhen::AllDone), ("any_failed", RunWhen::AnyFailed)];
+
+/// `limits.memory`.
+pub(super) const MEMORY: RangeInclusive<u64> = 1 << 20..=4 << 30;
+/// `limits.cpu` and `limits.wall`.
+pub(super) const TIME: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(30 * 24);
+/// `limits.output`.
+pub(super) const OUTPUT: RangeInclusive<u64> = 1..=1 << 50;
+/// `limits.log`.
+pub(super) const LOG: RangeInclusive<u64> = 1 << 10..=1 << 30;
+/// `limits.handles`.
+pub(super) const HANDLES: RangeInclusive<u64> = 1..=10_000;
+/// `limits.metric_names`.
+pub(super) const METRIC_NAMES: RangeInclusive<u64> = 1..=1_000;
+
+/// `retry.max_attempts`.
+pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=100;
+/// `retry.backoff` and `retry.max_backoff`.
+pub(super) const BACKOFF: RangeInclusive<Duration> = MILLISECOND..=DAY;

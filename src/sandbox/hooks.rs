@@ -1,0 +1,191 @@
+//! The calls of one attempt: `run`, and around it the hooks of a component that has them. `wit/pipeline.wit` says what hooks are promised; this is
+//! where it is kept.
+//!
+//! Each call gets a fresh store and a fresh instance, one after another. What the attempt has used, seen and staged is handed from store to store, so
+//! that limits, usage and lineage are sums without anyone adding them up.
+//!
+//! Hooks are called before the commit point, within the attempt. Rejected: calling `on-success` and `after-run` once the outputs are visible. The
+//! attempt's record is closed by then, so that what they read, used and logged would be on record nowhere, or in a second record beside the first; and a
+//! host that dies between the two would have to choose between forgetting them and calling them with nothing of the attempt left.
+
+use std::sync::Arc;
+
+use wasmtime::Store;
+
+use crate::model::{ErrorInfo, LogLevel, Outcome};
+
+use super::attempt::Attempt;
+use super::bindings::anacostia::pipeline::types;
+use super::halt::Halt;
+use super::host::GuestState;
+use super::host::wasi::OutputLines;
+use super::watch::{Cause, Ending, Slices, Watch};
+use super::{limits, outcome};
+
+/// A hook, and what it is told.
+pub(super) enum Hook {
+    BeforeRun,
+    OnSuccess(types::Outcome),
+    OnFailure(types::Error),
+    AfterRun,
+}
+
+impl Hook {
+    /// As the contract calls it.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::BeforeRun => "before-run",
+            Self::OnSuccess(_) => "on-success",
+            Self::OnFailure(_) => "on-failure",
+            Self::AfterRun => "after-run",
+        }
+    }
+
+    /// The one that is told of an outcome, if one is.
+    fn about(outcome: &Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Done(message) => Some(Self::OnSuccess(types::Outcome::Done(message.clone()))),
+            Outcome::Skip(reason) => Some(Self::OnSuccess(types::Outcome::Skip(reason.clone()))),
+            Outcome::Failed(ErrorInfo { code, message, retryable })
+            | Outcome::TimedOut(ErrorInfo { code, message, retryable }) => Some(Self::OnFailure(types::Error {
+                code: code.clone(),
+                message: message.clone(),
+                retryable: *retryable,
+            })),
+            Outcome::Cancelled | Outcome::HandedBack | Outcome::Crashed => None,
+        }
+    }
+}
+
+/// Makes the calls of one attempt.
+pub(super) struct Calls<'a> {
+    pub(super) attempt: &'a Attempt,
+    /// The name that the guest sees, and the value.
+    pub(super) secrets: &'a [(String, String)],
+    pub(super) outputs: &'a [Arc<OutputLines>; 2],
+    pub(super) watch: Watch,
+}
+
+impl Calls<'_> {
+    /// Makes them all, from the state of an attempt that begins.
+    pub(super) async fn make(mut self, state: GuestState) -> (GuestState, Outcome) {
+        if !self.attempt.component.has_hooks() {
+            return self.run(state).await;
+        }
+        let (state, failed) = self.before_run(state).await;
+        let (state, outcome) = match failed {
+            Some(outcome) => (state, outcome),
+            None => self.run(self.renewed(state, None)).await,
+        };
+        self.conclude(state, outcome).await
+    }
+
+    async fn run(&mut self, state: GuestState) -> (GuestState, Outcome) {
+        let mut store = self.attempt.store(state);
+        let slices = Slices::of(store.data(), &self.attempt.ticker);
+        let ending = self.watch.over(slices.poll(self.attempt.component.run(&mut store))).await;
+        let state = self.end(store);
+        let outcome = match ending {
+            Ending::Guest(_) if self.watch.is_cancelled() => Outcome::Cancelled,
+            Ending::Guest(ended) => outcome::of(ended, &state),
+            Ending::Stopped(cause) => stopped(cause, &state),
+        };
+        (state, outcome)
+    }
+
+    async fn hook(&mut self, state: GuestState, hook: &Hook) -> (GuestState, Ending<()>) {
+        let mut store = self.attempt.store(state);
+        let slices = Slices::of(store.data(), &self.attempt.ticker);
+        let ending = self.watch.over(slices.poll(self.attempt.component.hook(&mut store, hook))).await;
+        (self.end(store), ending)
+    }
+
+    /// The outcome, if `run` is not to be called.
+    async fn before_run(&mut self, state: GuestState) -> (GuestState, Option<Outcome>) {
+        let hook = Hook::BeforeRun;
+        let (state, ending) = self.hook(state, &hook).await;
+        let failed = match ending {
+            Ending::Guest(_) if self.watch.is_cancelled() => Some(Outcome::Cancelled),
+            Ending::Guest(ended) => outcome::value(ended, &state).err().map(|error| {
+                let message = format!("`{}` failed: {}", hook.name(), error.message);
+                outcome::unless_changed(Outcome::Failed(ErrorInfo { message, ..error }), &state)
+            }),
+            Ending::Stopped(cause) => Some(stopped(cause, &state)),
+        };
+        (state, failed)
+    }
+
+    /// Calls the hooks that follow `run`, as long as there is something left to call them with.
+    async fn conclude(&mut self, mut state: GuestState, mut outcome: Outcome) -> (GuestState, Outcome) {
+        for hook in Hook::about(&outcome).into_iter().chain([Hook::AfterRun]) {
+            if outcome == Outcome::HandedBack {
+                break;
+            }
+            if let Some(why) = self.is_over(&state) {
+                state.log.host(LogLevel::Warn, &format!("`{}` is not called: {why}", hook.name()));
+                continue;
+            }
+            let ending;
+            (state, ending) = self.hook(self.renewed(state, Some(hook.name())), &hook).await;
+            outcome = self.after_hook(outcome, &hook, ending, &state);
+        }
+        let outcome = if succeeded(&outcome) { outcome::unless_changed(outcome, &state) } else { outcome };
+        (state, outcome)
+    }
+
+    /// What is left of the outcome after a hook that can not change it by failing.
+    fn after_hook(&self, outcome: Outcome, hook: &Hook, ending: Ending<()>, state: &GuestState) -> Outcome {
+        let (action, limits) = (&state.order.action, &state.order.limits);
+        let failed = match ending {
+            Ending::Stopped(Cause::HandedBack) => return Outcome::HandedBack,
+            Ending::Stopped(Cause::Cancelled) => Some(ErrorInfo::permanent(
+                "cancelled",
+                "it had not ended when the time of a cancelled attempt was over",
+            )),
+            Ending::Stopped(Cause::WallTime) => Some(limits::wall(action, limits)),
+            Ending::Guest(Err(why)) if why.downcast_ref().is_some_and(Halt::ends_attempt) => {
+                let error = outcome::value::<()>(Err(why), state).err();
+                return error.filter(|_| succeeded(&outcome)).map_or(outcome, Outcome::Failed);
+            }
+            Ending::Guest(ended) => outcome::value(ended, state).err(),
+        };
+        if let Some(error) = failed {
+            let text = format!("`{}` failed, which changes nothing: {}: {}", hook.name(), error.code, error.message);
+            state.log.host(LogLevel::Error, &text);
+        }
+        if self.watch.is_cancelled() { Outcome::Cancelled } else { outcome }
+    }
+
+    /// Why no hook can be called any more, if none can.
+    fn is_over(&self, state: &GuestState) -> Option<String> {
+        let halt = state.log.halt().or_else(|| state.cpu.is_used_up().then_some(Halt::Cpu));
+        halt.map(|halt| halt.to_string()).or_else(|| self.watch.is_over().map(str::to_owned))
+    }
+
+    /// The state for the next call.
+    fn renewed(&self, mut state: GuestState, read_only: Option<&'static str>) -> GuestState {
+        let (table, wasi) = (self.attempt.table(), self.attempt.wasi(self.secrets, self.outputs));
+        state.renew(table, wasi, read_only);
+        state
+    }
+
+    fn end(&self, store: Store<GuestState>) -> GuestState {
+        for output in self.outputs {
+            output.finish();
+        }
+        store.into_data()
+    }
+}
+
+/// The outcome of an attempt that was stopped before its work was done.
+fn stopped(cause: Cause, state: &GuestState) -> Outcome {
+    match cause {
+        Cause::WallTime => Outcome::TimedOut(limits::wall(&state.order.action, &state.order.limits)),
+        Cause::Cancelled => Outcome::Cancelled,
+        Cause::HandedBack => Outcome::HandedBack,
+    }
+}
+
+fn succeeded(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Done(_) | Outcome::Skip(_))
+}

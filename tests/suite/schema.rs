@@ -1,0 +1,256 @@
+//! `anacostia schema` against the reader: what the reader takes the schema takes, and what the schema refuses the reader refuses too.
+//!
+//! The check of a value against the schema is a small one of our own: the crates for it bring thirty others. It knows the words that the
+//! schema uses, and panics at any other, so that nothing in the schema goes unchecked.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use anacostia::manifest::{parse_pinned, schema};
+use serde_json::{Value, json};
+
+use crate::support::app::anacostia;
+
+/// Words that say nothing about whether a value is right.
+const NOTES: [&str; 5] = ["$schema", "title", "description", "default", "examples"];
+
+/// What is wrong with `value`, each with its place.
+fn problems(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
+    if *schema == json!(false) {
+        return found.push(format!("{place}: not known"));
+    }
+    for (word, rule) in schema.as_object().expect("a schema is an object") {
+        if NOTES.contains(&word.as_str()) {
+            continue;
+        }
+        if let Some(wrong) = against(word, rule, schema, value, place, found) {
+            found.push(format!("{place}: {wrong}"));
+        }
+    }
+}
+
+/// What is wrong with `value` itself by one rule; what lies in it is looked at too.
+fn against(
+    word: &str,
+    rule: &Value,
+    schema: &Value,
+    value: &Value,
+    place: &str,
+    found: &mut Vec<String>,
+) -> Option<String> {
+    let refuse = |wrong: bool| wrong.then(|| format!("{word} {rule}"));
+    match word {
+        "type" => refuse(match rule.as_str().unwrap() {
+            "object" => !value.is_object(),
+            "array" => !value.is_array(),
+            "string" => !value.is_string(),
+            "boolean" => !value.is_boolean(),
+            "integer" => !value.is_i64() && !value.is_u64(),
+            other => panic!("the type {other} is not checked here"),
+        }),
+        "const" => refuse(value != rule),
+        "enum" => refuse(!rule.as_array().unwrap().contains(value)),
+        "minimum" => refuse(value.as_i64().is_some_and(|number| number < rule.as_i64().unwrap())),
+        "maximum" => refuse(value.as_i64().is_some_and(|number| number > rule.as_i64().unwrap())),
+        "pattern" => {
+            let form = regex_lite::Regex::new(rule.as_str().unwrap()).unwrap();
+            value.as_str().filter(|text| !form.is_match(text)).map(|_| "pattern".to_owned())
+        }
+        "anyOf" => {
+            let fits = |choice: &Value| {
+                let mut found = Vec::new();
+                problems(choice, value, place, &mut found);
+                found.is_empty()
+            };
+            refuse(!rule.as_array().unwrap().iter().any(fits))
+        }
+        "required" => {
+            let has = |key: &Value| value.as_object().is_none_or(|entries| entries.contains_key(key.as_str().unwrap()));
+            let missing = rule.as_array().unwrap().iter().find(|key| !has(key));
+            missing.map(|key| format!("{key} is missing"))
+        }
+        "properties" | "additionalProperties" | "propertyNames" | "items" => {
+            inside(word, rule, schema, value, place, found);
+            None
+        }
+        "maxProperties" => refuse(value.as_object().is_some_and(|it| it.len() as u64 > rule.as_u64().unwrap())),
+        "uniqueItems" => refuse(
+            value.as_array().is_some_and(|items| items.iter().enumerate().any(|(at, item)| items[..at].contains(item))),
+        ),
+        other => panic!("the word {other} is not checked here"),
+    }
+}
+
+/// What is wrong with the parts of `value`.
+fn inside(word: &str, rule: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
+    for (at, item) in value.as_array().into_iter().flatten().enumerate() {
+        if word == "items" {
+            problems(rule, item, &format!("{place}/{at}"), found);
+        }
+    }
+    for (key, part) in value.as_object().into_iter().flatten() {
+        let place = format!("{place}/{key}");
+        let known = schema["properties"].get(key);
+        match (word, known) {
+            ("properties", Some(known)) => problems(known, part, &place, found),
+            ("additionalProperties", None) => problems(rule, part, &place, found),
+            ("propertyNames", _) => problems(rule, &json!(key), &format!("{place} (name)"), found),
+            _ => {}
+        }
+    }
+}
+
+/// All that the schema finds wrong with a manifest; `None` if that is no TOML.
+fn seen(text: &str) -> Option<Vec<String>> {
+    let manifest: toml::Table = toml::from_str(text).ok()?;
+    let mut found = Vec::new();
+    problems(&schema(), &serde_json::to_value(manifest).unwrap(), "", &mut found);
+    Some(found)
+}
+
+fn manifests(kind: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/manifests").join(kind);
+    let mut found: Vec<(String, String)> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .map(|path| {
+            let text = fs::read(&path).unwrap();
+            (path.file_stem().unwrap().to_str().unwrap().to_owned(), String::from_utf8_lossy(&text).into_owned())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_the_reader_takes_the_schema_takes() {
+    let variables = "manifest_version = 1\n[pipeline]\nname = \"${NAME}\"\njoin = \"${JOIN}\"\n[metadata_store]\nkind = \"${KIND}\"\n\
+        [actions.a]\ncomponent = \"${FILE}\"\ndigest = \"sha256:${DIGEST}\"\nafter = [\"${NODE}\"]\nlimits = { cpu = \"${CPU}\" }\n\
+        secrets = { A = \"${WHERE}\" }\nretry = { backoff = \"${N}s\" }\n";
+    for (name, text) in manifests("valid").into_iter().chain([("variables".to_owned(), variables.to_owned())]) {
+        assert_eq!(seen(&text), Some(Vec::new()), "{name}");
+    }
+}
+
+#[test]
+fn the_pipelines_of_the_repository_fit_the_schema() {
+    let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines");
+    let mut seen_any = false;
+    for entry in fs::read_dir(pipelines).unwrap() {
+        let Ok(text) = fs::read_to_string(entry.unwrap().path().join("anacostia.toml")) else { continue };
+        seen_any = true;
+        assert_eq!(seen(&text), Some(Vec::new()), "{text}");
+    }
+    assert!(seen_any);
+}
+
+/// Every fixture of a wrong manifest, with what the schema sees of it: wrong types, keys, forms and numbers. What it can not see is in the list too,
+/// so that a change of the schema shows.
+#[test]
+fn what_the_schema_sees_of_wrong_manifests() {
+    let mut all = String::new();
+    for (name, text) in manifests("invalid") {
+        let found = seen(&text);
+        let what = match &found {
+            None => "no TOML".to_owned(),
+            Some(found) if found.is_empty() => "nothing".to_owned(),
+            Some(found) => found.join("\n    "),
+        };
+        let _ = writeln!(all, "{name}:\n    {what}");
+    }
+    insta::assert_snapshot!(all);
+}
+
+/// A manifest with `key = value` in the table that `table` opens.
+fn with(table: &str, key: &str, value: &str) -> String {
+    let version = if key == "manifest_version" { "" } else { "manifest_version = 1\n" };
+    // What opens the table may have the key already.
+    let table = if key == "kind" { table.replace("kind = \"folder\"", "") } else { table.to_owned() };
+    format!("{version}{table}\n{key} = {value}\n")
+}
+
+/// The tables of a manifest: how each is opened, and where the schema has it.
+const TABLES: [(&str, &str); 10] = [
+    ("", ""),
+    ("[pipeline]", "/properties/pipeline"),
+    ("[server]", "/properties/server"),
+    ("[metadata_store]", "/properties/metadata_store"),
+    ("[resources.r]\nkind = \"folder\"", "/properties/resources/additionalProperties"),
+    (
+        "[resources.r]\nkind = \"folder\"\n[resources.r.trigger]",
+        "/properties/resources/additionalProperties/properties/trigger",
+    ),
+    ("[actions.a]", "/properties/actions/additionalProperties"),
+    ("[actions.a.build]", "/properties/actions/additionalProperties/properties/build"),
+    ("[actions.a.limits]", "/properties/actions/additionalProperties/properties/limits"),
+    ("[actions.a.retry]", "/properties/actions/additionalProperties/properties/retry"),
+];
+
+fn messages(text: &str) -> Vec<String> {
+    match parse_pinned(text, Path::new("/"), Path::new("/anacostia.toml"), &|_| None) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.list().iter().map(|problem| problem.message().to_owned()).collect(),
+    }
+}
+
+/// From outside: each key of the schema is known to the reader, with the type that the schema says, and a stranger to neither.
+#[test]
+fn the_keys_of_the_schema_are_those_of_the_reader() {
+    let schema = schema();
+    for (table, place) in TABLES {
+        let described = schema.pointer(&format!("{place}/properties")).unwrap().as_object().unwrap();
+        for (key, about) in described {
+            // Every key that is known complains of a date, and no key takes one.
+            let found = messages(&with(table, key, "2026-01-01"));
+            assert!(!found.iter().any(|message| message.contains("unknown key")), "{key} of {table:?}: {found:?}");
+            let wanted = match about["type"].as_str().unwrap() {
+                "object" => "a table",
+                "array" => "a list",
+                "string" => "a string",
+                "boolean" => "true or false",
+                "integer" => "a whole number",
+                other => panic!("{other}"),
+            };
+            let refused = format!("must be {wanted}");
+            assert!(found.iter().any(|message| message.contains(&refused)), "{key} of {table:?}: {found:?}");
+        }
+        let found = messages(&with(table, "zebra", "1"));
+        assert!(found.iter().any(|message| message.contains("unknown key `zebra`")), "{table:?}: {found:?}");
+        assert!(seen(&with(table, "zebra", "1")).unwrap().iter().any(|wrong| wrong.ends_with("/zebra: not known")));
+    }
+}
+
+/// Defaults and examples are what one may write.
+#[test]
+fn every_default_and_example_fits_its_own_schema() {
+    fn look(schema: &Value, count: &mut usize) {
+        let examples = schema["examples"].as_array().into_iter().flatten();
+        for value in examples.chain(schema.get("default")) {
+            let mut found = Vec::new();
+            problems(schema, value, "", &mut found);
+            assert!(found.is_empty(), "{found:?} in {schema}");
+            *count += 1;
+        }
+        let inner = schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|it| it.values());
+        for schema in inner.chain(schema.get("additionalProperties")).filter(|schema| schema.is_object()) {
+            look(schema, count);
+        }
+    }
+    let mut count = 0;
+    look(&schema(), &mut count);
+    assert!(count > 40, "{count}");
+}
+
+#[test]
+fn the_verb_prints_the_schema_and_nothing_else() {
+    let output = anacostia().arg("schema").output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), schema());
+}
+
+#[test]
+fn the_schema_as_it_is() {
+    insta::assert_snapshot!(serde_json::to_string_pretty(&schema()).unwrap());
+}
