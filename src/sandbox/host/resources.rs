@@ -7,10 +7,11 @@ use wasmtime::component::Resource as Handle;
 use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
 use crate::base::{ArtifactId, escape};
 use crate::model::Artifact;
-use crate::resource::{Content, Reader, Resource, Writer, check_path};
+use crate::resource::{Reader, Resource, Writer, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
 use crate::sandbox::limits;
+use crate::sandbox::version::open_version;
 use crate::store::{PageRequest, SnapshotQuery};
 
 use super::GuestState;
@@ -294,9 +295,9 @@ impl GuestState {
             return Err(CallError::refused("not-found", message));
         };
         self.gate.open_handle()?;
-        let content =
-            Content { path: artifact.path.clone(), size: artifact.size, digest, stamp: artifact.stamp.clone() };
-        let opened = resource.open(&content).await.map_err(|why| self.gate.resource_failed(&why));
+        let store = self.services.store.clone();
+        let opened =
+            open_version(&*store, &*resource, &artifact, digest).await.map_err(|why| self.gate.resource_failed(&why));
         let handle = opened.and_then(|content| Ok(self.table.push(ReaderEntry { artifact, content })?));
         if handle.is_err() {
             self.gate.close_handle();
