@@ -10,10 +10,19 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct ByteSize(pub u64);
 
-/// A text that is no amount of bytes.
+/// A text that is no amount of bytes, or one that is too large.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no size: write a number and a unit, such as \"64KiB\", \"256MiB\" or \"1GiB\"")]
-pub struct SizeError(String);
+pub enum SizeError {
+    /// It is something else.
+    #[error("`{0}` is no size: write a number and a unit, such as \"64KiB\", \"256MiB\" or \"1GiB\"")]
+    NoSize(String),
+    /// It is beyond the bound.
+    #[error("`{0}` is too large: at most {max}TiB are possible", max = MAX_BYTES >> 40)]
+    TooLarge(String),
+}
+
+/// Up to here each number of bytes is exact also as a number with a fraction.
+const MAX_BYTES: u64 = 8 << 50;
 
 const UNITS: [(&str, u64); 9] = [
     ("TiB", 1 << 40),
@@ -31,20 +40,28 @@ impl FromStr for ByteSize {
     type Err = SizeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = || SizeError(super::bounds::cut(text, 100).into_owned());
+        let shown = || super::bounds::cut(text, 100).into_owned();
+        let refuse = || SizeError::NoSize(shown());
+        let too_large = || SizeError::TooLarge(shown());
         let (unit, factor) = UNITS
             .iter()
             .find(|(unit, _)| text.to_ascii_lowercase().ends_with(&unit.to_ascii_lowercase()))
             .ok_or_else(refuse)?;
         let number = text.get(..text.len() - unit.len()).ok_or_else(refuse)?.trim();
         if let Ok(whole) = number.parse::<u64>() {
-            return whole.checked_mul(*factor).map(Self).ok_or_else(refuse);
+            let bytes = whole.checked_mul(*factor).filter(|bytes| *bytes <= MAX_BYTES);
+            return bytes.map(Self).ok_or_else(too_large);
         }
         let fraction: f64 = number.parse().map_err(|_| refuse())?;
         #[expect(clippy::cast_precision_loss, reason = "a unit is far below 2^53")]
         let bytes = fraction * *factor as f64;
-        if !(0.0..9e15).contains(&bytes) {
+        // `inf` and `nan` are numbers too.
+        if !number.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
             return Err(refuse());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "it is exactly 2^53")]
+        if bytes > MAX_BYTES as f64 {
+            return Err(too_large());
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "in range, as was just seen")]
         Ok(Self(bytes.round() as u64))
@@ -65,7 +82,7 @@ impl fmt::Display for ByteSize {
 
 #[cfg(test)]
 mod tests {
-    use super::ByteSize;
+    use super::{ByteSize, SizeError};
 
     #[test]
     fn sizes_read_and_show() {
@@ -81,8 +98,12 @@ mod tests {
             assert_eq!(size.0, bytes, "{text}");
             assert_eq!(size.to_string(), shown);
         }
-        for bad in ["", "12", "MiB", "-1MiB", "1 XB", "99999999999TiB", "nanMiB", "infMiB"] {
-            assert!(bad.parse::<ByteSize>().is_err(), "{bad}");
+        for bad in ["", "12", "MiB", "-1MiB", "-1.5MiB", "1 XB", "nanMiB", "infMiB"] {
+            assert_eq!(bad.parse::<ByteSize>(), Err(SizeError::NoSize(bad.to_owned())));
         }
+        for large in ["8193TiB", "99999999999TiB", "8192.5TiB", "1e400B", "99999999999999999999999B"] {
+            assert_eq!(large.parse::<ByteSize>(), Err(SizeError::TooLarge(large.to_owned())));
+        }
+        assert_eq!("8192TiB".parse::<ByteSize>(), Ok(ByteSize(8 << 50)));
     }
 }

@@ -8,27 +8,39 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(pub Duration);
 
-/// A text that is no span of time.
+/// A text that is no span of time, or one that is too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{0}` is no span of time: write a whole number and a unit (ms, s, m, h, d), such as \"500ms\", \"30s\" or \"10m\""
-)]
-pub struct SpanError(String);
+pub enum SpanError {
+    /// It is something else.
+    #[error(
+        "`{0}` is no span of time: write a whole number and a unit (ms, s, m, h, d), such as \"500ms\", \"30s\" or \"10m\""
+    )]
+    NoSpan(String),
+    /// It is beyond the bound.
+    #[error("`{0}` is too long: at most {max}d are possible", max = MAX_MILLIS / DAY_MILLIS)]
+    TooLong(String),
+}
 
-const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const DAY_MILLIS: u64 = 86_400_000;
+/// A hundred years: more is a slip of the pen, and would overflow a clock.
+const MAX_MILLIS: u64 = 100 * 366 * DAY_MILLIS;
+
+const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MILLIS)];
 
 impl FromStr for TimeSpan {
     type Err = SpanError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = || SpanError(super::bounds::cut(text, 100).into_owned());
+        let shown = || super::bounds::cut(text, 100).into_owned();
+        let refuse = || SpanError::NoSpan(shown());
         let (unit, factor) = UNITS.iter().find(|(unit, _)| text.ends_with(unit)).ok_or_else(refuse)?;
         let number = text.strip_suffix(unit).unwrap_or_default().trim();
-        let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*factor)).ok_or_else(refuse)?;
-        // A hundred years: more is a slip of the pen, and would overflow a clock.
-        if millis > 100 * 366 * 86_400_000 {
+        if number.is_empty() || !number.bytes().all(|c| c.is_ascii_digit()) {
             return Err(refuse());
         }
+        // Digits that are no `u64` are too many of them.
+        let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*factor));
+        let millis = millis.filter(|millis| *millis <= MAX_MILLIS).ok_or_else(|| SpanError::TooLong(shown()))?;
         Ok(Self(Duration::from_millis(millis)))
     }
 }
@@ -48,7 +60,7 @@ impl fmt::Display for TimeSpan {
 
 #[cfg(test)]
 mod tests {
-    use super::TimeSpan;
+    use super::{SpanError, TimeSpan};
 
     #[test]
     fn spans_read_and_show() {
@@ -63,8 +75,12 @@ mod tests {
             assert_eq!(span.0.as_millis(), millis, "{text}");
             assert_eq!(span.to_string(), shown);
         }
-        for bad in ["", "5", "s", "-1s", "1.5s", "1w", "999999999999d"] {
-            assert!(bad.parse::<TimeSpan>().is_err(), "{bad}");
+        for bad in ["", "5", "s", "-1s", "+1s", "1.5s", "1w"] {
+            assert_eq!(bad.parse::<TimeSpan>(), Err(SpanError::NoSpan(bad.to_owned())));
         }
+        for long in ["36601d", "999999999999d", "99999999999999999999999ms"] {
+            assert_eq!(long.parse::<TimeSpan>(), Err(SpanError::TooLong(long.to_owned())));
+        }
+        assert_eq!("36600d".parse::<TimeSpan>().unwrap().to_string(), "36600d");
     }
 }

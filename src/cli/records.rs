@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::load::{PathArg, load_unbuilt};
-use super::{open, show};
+use super::{open, out, show};
 use crate::base::{AttemptId, RunId};
 use crate::manifest::Pipeline;
 use crate::model::{Denial, RunDetail};
@@ -84,6 +84,16 @@ impl Records {
     pub(crate) fn nothing_yet(&self, what: &str, path: &PathArg) -> Result<String, Failure> {
         let host = open::holder(&self.pipeline)?.is_some();
         Ok(show::nothing_yet(what, &self.pipeline, host, &path.shown()))
+    }
+
+    /// Says so when something is shown as unfinished and no host is at work on it: it would look alive. Whether it said something.
+    pub(crate) fn warn_if_idle(&self, unfinished: bool, path: &PathArg) -> Result<bool, Failure> {
+        let idle = unfinished && open::holder(&self.pipeline)?.is_none();
+        if idle {
+            let run = format!("anacostia run {}", path.shown());
+            out::error(&format!("No host is at work: what is not finished goes on when one starts (`{run}`).\n"));
+        }
+        Ok(idle)
     }
 
     /// The id of a run.

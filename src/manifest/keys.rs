@@ -176,13 +176,16 @@ pub(super) static RETRY: Keys = Keys {
 static ALL: [&Keys; 10] = [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &BUILD, &LIMITS, &RETRY];
 
 impl Keys {
+    /// The known key that someone probably meant who wrote `key`.
+    pub(super) fn meant_by(&self, key: &str) -> Option<&'static str> {
+        let known = self.meant.iter().find(|(theirs, _)| *theirs == key).map(|(_, ours)| *ours);
+        known.or_else(|| nearest(key, self.known.iter().copied()))
+    }
+
     /// What to say to someone who wrote `key` here.
     pub(super) fn advice(&self, key: &str) -> String {
-        if let Some((_, ours)) = self.meant.iter().find(|(theirs, _)| *theirs == key) {
-            return format!("did you mean `{ours}`?");
-        }
-        if let Some(near) = nearest(key, self.known.iter().copied()) {
-            return format!("did you mean `{near}`?");
+        if let Some(meant) = self.meant_by(key) {
+            return format!("did you mean `{meant}`?");
         }
         if let Some(other) = ALL.iter().find(|keys| keys.known.contains(&key)) {
             return format!("`{key}` belongs to {}", other.home);

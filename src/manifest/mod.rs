@@ -79,7 +79,7 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
     let folder = file.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
     parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
         check::paths::fill_in(&folder, draft);
-        check::paths::check(reader, &folder, draft);
+        check::paths::check(reader, &folder, &file, draft);
         if options.components == Components::Check {
             check::components::check(reader, draft);
         }

@@ -4,6 +4,7 @@
 //! `None` both for an absent key and for one that it has complained about: whoever reads on with a default can, because a pipeline
 //! is only handed out when nobody has complained.
 
+use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use toml::de::{DeTable, DeValue};
 use super::expand::{self, Env, ExpandError};
 use super::keys::{Keys, nearest};
 use super::problem::{Problem, listed, quoted};
-use crate::base::{ByteSize, TimeSpan, escape};
+use crate::base::{ByteSize, SizeError, SpanError, TimeSpan, escape};
 
 /// Most problems that are kept, of which the first in the text are shown.
 const MAX_KEPT: usize = 1_000;
@@ -51,6 +52,13 @@ impl<'t> Table<'t> {
         self.entries.get_key_value(key).map_or_else(|| self.at.clone(), |(key, _)| key.span())
     }
 
+    /// Whether an unknown key may have been meant to be `key`: one that is like it, or one that is like none.
+    pub(super) fn may_mean(&self, keys: &Keys, key: &str) -> bool {
+        let strange = |found: &&str| !keys.known.contains(found) && !keys.later.contains(found);
+        let mut strangers = self.entries.keys().map(|found| found.get_ref().as_ref()).filter(strange);
+        strangers.any(|found| keys.meant_by(found).is_none_or(|meant| meant == key))
+    }
+
     /// The entries in the order of the text.
     pub(super) fn in_order(&self) -> Vec<(At<&'t str>, &'t Spanned<DeValue<'t>>)> {
         let mut entries: Vec<_> = self
@@ -69,13 +77,15 @@ pub(super) struct Reader<'a> {
     env: Env<'a>,
     secrets_needed: bool,
     incomplete: bool,
+    /// Known keys that unknown ones were probably meant to be, each with the place of its table.
+    meant: BTreeSet<(usize, usize, &'static str)>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
     /// Of this text, with these variables; without `secrets_needed`, those of secrets need not be set.
     pub(super) fn new(text: &'a str, env: Env<'a>, secrets_needed: bool) -> Self {
-        Self { text, env, secrets_needed, incomplete: false, problems: Vec::new() }
+        Self { text, env, secrets_needed, incomplete: false, meant: BTreeSet::new(), problems: Vec::new() }
     }
 
     /// Something is wrong. Beyond [`MAX_KEPT`] it is not kept: a generated manifest can be wrong in a million places.
@@ -157,7 +167,7 @@ impl<'a> Reader<'a> {
         Some(table)
     }
 
-    /// Refuses keys that are not known, and those that come later.
+    /// Refuses keys that are not known, and those that come later. Comes before whatever may miss one of them.
     pub(super) fn check_keys(&mut self, table: &Table<'_>, keys: &Keys) {
         for (key, _) in table.in_order() {
             if keys.known.contains(&key.value) {
@@ -168,6 +178,7 @@ impl<'a> Reader<'a> {
                     .at(&key.span, "comes later")
                     .help("remove it for now")
             } else {
+                self.meant.extend(keys.meant_by(key.value).map(|meant| (table.at.start, table.at.end, meant)));
                 Problem::new(format!("unknown key {} in {}", quoted(key.value), table.name))
                     .at(&key.span, "not known")
                     .help(keys.advice(key.value))
@@ -176,8 +187,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether an unknown key of this table was probably meant to be `key`. That it is missing then needs no second complaint.
+    pub(super) fn is_meant(&self, table: &Table<'_>, key: &'static str) -> bool {
+        self.meant.contains(&(table.at.start, table.at.end, key))
+    }
+
     /// `key` is needed.
-    pub(super) fn missing(&mut self, table: &Table<'_>, key: &str, example: &str) {
+    pub(super) fn missing(&mut self, table: &Table<'_>, key: &'static str, example: &str) {
+        if self.is_meant(table, key) {
+            return;
+        }
         self.complain(
             Problem::new(format!("`{key}` is missing in {}", table.name))
                 .at(&table.at, "here")
@@ -192,7 +211,12 @@ impl<'a> Reader<'a> {
     }
 
     /// A string that must be there.
-    pub(super) fn required_string(&mut self, table: &Table<'_>, key: &str, example: &str) -> Option<At<String>> {
+    pub(super) fn required_string(
+        &mut self,
+        table: &Table<'_>,
+        key: &'static str,
+        example: &str,
+    ) -> Option<At<String>> {
         if table.get(key).is_none() {
             self.missing(table, key, &format!("`{key} = {example}`"));
         }
@@ -285,7 +309,7 @@ impl<'a> Reader<'a> {
             Ok(value) if bounds.contains(&value) => Some(At { value, span }),
             _ => {
                 let (least, most) = bounds.into_inner();
-                self.out_of_bounds(key, &span, &least.to_string(), &most.to_string());
+                self.out_of_bounds(key, &span, &least.to_string(), &most.to_string(), "out of bounds");
                 None
             }
         }
@@ -300,7 +324,9 @@ impl<'a> Reader<'a> {
         example: &str,
     ) -> Option<At<u64>> {
         let (least, most) = bounds.into_inner();
-        let found: At<ByteSize> = self.measured(table, key, example, (ByteSize(least), ByteSize(most)))?;
+        let beyond = |error: &SizeError| matches!(error, SizeError::TooLarge(_));
+        let bounds = (ByteSize(least), ByteSize(most));
+        let found: At<ByteSize> = self.measured(table, key, example, bounds, ("too small", "too large"), beyond)?;
         Some(At { value: found.value.0, span: found.span })
     }
 
@@ -313,30 +339,41 @@ impl<'a> Reader<'a> {
         example: &str,
     ) -> Option<At<Duration>> {
         let (least, most) = bounds.into_inner();
-        let found: At<TimeSpan> = self.measured(table, key, example, (TimeSpan(least), TimeSpan(most)))?;
+        let beyond = |error: &SpanError| matches!(error, SpanError::TooLong(_));
+        let bounds = (TimeSpan(least), TimeSpan(most));
+        let found: At<TimeSpan> = self.measured(table, key, example, bounds, ("too short", "too long"), beyond)?;
         Some(At { value: found.value.0, span: found.span })
     }
 
-    /// A number with a unit, in a string, within bounds.
-    fn measured<T>(&mut self, table: &Table<'_>, key: &str, example: &str, bounds: (T, T)) -> Option<At<T>>
+    /// A number with a unit, in a string, within bounds. `words` say which of the two it is beyond; `beyond`, whether a text is
+    /// not even read because its amount is too much.
+    fn measured<T>(
+        &mut self,
+        table: &Table<'_>,
+        key: &str,
+        example: &str,
+        bounds: (T, T),
+        words: (&str, &str),
+        beyond: impl Fn(&T::Err) -> bool,
+    ) -> Option<At<T>>
     where
         T: FromStr<Err: std::fmt::Display> + PartialOrd + std::fmt::Display,
     {
         let example = format!("\"{example}\"");
         let text = self.string(table, key, &example)?;
         let (least, most) = bounds;
-        match text.value.parse::<T>() {
-            Err(error) => {
+        let wrong = match text.value.parse::<T>() {
+            Ok(value) if value < least => words.0,
+            Ok(value) if value <= most => return Some(At { value, span: text.span }),
+            Err(error) if !beyond(&error) => {
                 let message = escape(error.to_string().as_bytes());
                 self.complain(Problem::new(message).at(&text.span, "here").help(format!("write `{key} = {example}`")));
-                None
+                return None;
             }
-            Ok(value) if value < least || value > most => {
-                self.out_of_bounds(key, &text.span, &format!("\"{least}\""), &format!("\"{most}\""));
-                None
-            }
-            Ok(value) => Some(At { value, span: text.span }),
-        }
+            Ok(_) | Err(_) => words.1,
+        };
+        self.out_of_bounds(key, &text.span, &format!("\"{least}\""), &format!("\"{most}\""), wrong);
+        None
     }
 
     /// One of a few words.
@@ -368,8 +405,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    fn out_of_bounds(&mut self, key: &str, span: &Range<usize>, least: &str, most: &str) {
-        self.complain(Problem::new(format!("`{key}` must be from {least} to {most}")).at(span, "out of bounds"));
+    fn out_of_bounds(&mut self, key: &str, span: &Range<usize>, least: &str, most: &str, wrong: &str) {
+        self.complain(Problem::new(format!("`{key}` must be from {least} to {most}")).at(span, wrong));
     }
 
     fn wrong_type(&mut self, what: &str, wanted: &str, found: &DeValue<'_>, span: &Range<usize>, example: &str) {

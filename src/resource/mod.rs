@@ -82,13 +82,14 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     ) -> Result<Box<dyn Writer>>;
 
     /// Makes one committed file visible, whole. Idempotent: called again, also by another process, after it has been done, it does nothing. What someone else put at
-    /// the path since the commit is moved aside, not lost.
+    /// the path since the commit is moved aside, not lost. [`ResourceError::Unavailable`] as long as what was staged can not be reached: it is never taken for done then.
     async fn publish(&self, attempt: AttemptId, file: &StagedFile) -> Result<()>;
 
     /// Removes all that is staged but for the files of the given attempts. Called when a host starts, and with what is unfinished then.
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64>;
 
-    /// Removes what an attempt has staged and not published.
+    /// Removes what an attempt has staged and not published, and what is kept to know how far its publishing is: called when nothing of it is to be
+    /// published, or when that it was is on record.
     async fn discard(&self, attempt: AttemptId) -> Result<()>;
 }
 

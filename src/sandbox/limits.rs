@@ -72,7 +72,7 @@ fn reached(code: &str, what: &str, action: &str, key: &str, raised: &str) -> Err
     ErrorInfo::permanent(
         code,
         format!(
-            "the limit of {what} is reached; to raise it, write in anacostia.toml:\n[actions.{action}]\nlimits = {{ {key} = {raised} }}"
+            "the limit of {what} is reached; to raise it, set `{key}` in `limits` of `[actions.{action}]` in anacostia.toml, for example to {raised}"
         ),
     )
 }
@@ -99,15 +99,15 @@ mod tests {
         let limits = Limits::default();
         assert_eq!(
             memory("train", &limits).message,
-            "the limit of 256 MiB of memory is reached; to raise it, write in anacostia.toml:\n\
-             [actions.train]\nlimits = { memory = \"512MiB\" }"
+            "the limit of 256 MiB of memory is reached; to raise it, set `memory` in `limits` of `[actions.train]` \
+             in anacostia.toml, for example to \"512MiB\""
         );
         assert_eq!(
             handles("train", &limits).message,
-            "the limit of 256 readers and writers open at once is reached; to raise it, write in anacostia.toml:\n\
-             [actions.train]\nlimits = { handles = 512 }"
+            "the limit of 256 readers and writers open at once is reached; to raise it, set `handles` in `limits` of \
+             `[actions.train]` in anacostia.toml, for example to 512"
         );
-        assert!(cpu("a", &limits).message.ends_with("limits = { cpu = \"2m\" }"));
+        assert!(cpu("a", &limits).message.ends_with("for example to \"2m\""));
         assert!(wall("a", &limits).message.contains("10m of wall time"));
     }
 }

@@ -29,6 +29,7 @@ mod order;
 mod outcome;
 mod progress;
 mod ready;
+mod version;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -56,6 +57,7 @@ use ready::ReadyComponent;
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
 pub use error::SandboxError;
 pub use order::{AttemptOrder, AttemptReport, CANCEL_GRACE, MAX_DENIALS, Progress, Stop, StopSignal};
+pub use version::open_version;
 
 /// Most components that are loaded at once; others wait.
 const MAX_LOADS: usize = 2;

@@ -35,7 +35,7 @@ pub struct AttemptOrder {
     pub reads: Vec<String>,
     /// Resources that it may write.
     pub writes: Vec<String>,
-    /// All actions before it, near and far: their outputs in this run are seen.
+    /// All actions before it, near and far, that may publish: their outputs in this run are seen.
     pub ancestors: Vec<String>,
     /// Its environment.
     pub env: BTreeMap<String, String>,

@@ -100,7 +100,7 @@ impl Definition {
             params: self.params(action, run).to_string(),
             reads: action.reads.clone(),
             writes: action.writes.clone(),
-            ancestors: self.graph.ancestors(place),
+            ancestors: self.publishing_ancestors(place),
             env: action.env.clone(),
             secrets: action
                 .secrets
@@ -109,6 +109,12 @@ impl Definition {
                 .collect(),
             limits: action.limits.clone(),
         })
+    }
+
+    /// The ancestors that may publish something: guests need not ask for outputs of the others.
+    fn publishing_ancestors(&self, place: usize) -> Vec<String> {
+        let writes = |name: &String| self.pipeline.actions.iter().any(|it| it.name == *name && !it.writes.is_empty());
+        self.graph.ancestors(place).into_iter().filter(writes).collect()
     }
 
     /// The params of an action in a run: the run's over the action's over the pipeline's.

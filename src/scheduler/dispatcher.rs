@@ -5,19 +5,24 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
+use super::abandon::abandon;
 use super::core::{Fire, Plan, Situation, plan};
 use super::driver::Driver;
 use super::library::Library;
 use super::recorder::StatusBoard;
-use super::shared::{Phase, Shared, persist};
+use super::shared::{Phase, Shared, persist, stopping};
 use crate::base::{RunId, Timestamp, fault};
 use crate::model::{Pending, Run, RunState, Tick, TickOutcome};
 use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
 
+/// From one tick to the next that did not fire, at least: while runs follow each other fast, each would be held for a moment, and say so.
+const HELD_PAUSE: Duration = Duration::from_millis(250);
 /// Most messages that wait for the dispatcher; senders wait beyond that.
 pub(super) const MESSAGES: usize = 1_024;
 
@@ -59,6 +64,8 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
+    /// Runs that could not be taken up, because the manifest that they began under can not be used any more.
+    pub stuck: u64,
 }
 
 /// Decides when runs start.
@@ -88,6 +95,8 @@ struct AtWork {
     tally: Tally,
     /// The last tick of each resource: the same one twice says nothing.
     last_ticks: HashMap<String, (TickOutcome, String)>,
+    /// When the last tick was recorded.
+    ticked: Option<Instant>,
 }
 
 impl AtWork {
@@ -112,7 +121,7 @@ impl Dispatcher {
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message, &mut work).await?;
             }
-            self.start_waiting(&mut work).await;
+            self.start_waiting(&mut work).await?;
             let until = self.look(&mut work).await?;
             if self.draining && reconciled && work.runs.is_empty() && self.waiting.is_empty() {
                 break;
@@ -125,8 +134,26 @@ impl Dispatcher {
                 _ = phase.changed() => {}
             }
         }
-        while let Some(ended) = work.drivers.join_next().await {
-            self.ended(ended, &mut work).await?;
+        self.wind_up(work).await
+    }
+
+    /// Nothing new starts; a run at work may still be cancelled.
+    async fn wind_up(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
+        while !work.drivers.is_empty() {
+            tokio::select! {
+                Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
+                Some(message) = self.messages.recv() => match message {
+                    Message::Cancel(run) => {
+                        if let Some(cancel) = work.runs.get(&run) {
+                            cancel.send_replace(true);
+                        }
+                    }
+                    // Who asked may be gone.
+                    Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
+                    // What is on record is seen by the next host.
+                    Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
+                },
+            }
         }
         Ok(work.tally)
     }
@@ -145,7 +172,7 @@ impl Dispatcher {
                     // It has no driver yet. It gets one at once, whose first step is to end it: that needs no slot.
                     self.waiting.retain(|waiting| waiting.detail.run.id != run);
                     if let Some(unfinished) = persist(&self.shared, || self.shared.store.unfinished(run)).await? {
-                        self.drive(unfinished, work).await;
+                        self.drive(unfinished, work).await?;
                     }
                 }
             }
@@ -166,24 +193,29 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn start_waiting(&mut self, work: &mut AtWork) {
+    async fn start_waiting(&mut self, work: &mut AtWork) -> Result<(), StoreError> {
         let most = self.library.current().pipeline.max_concurrent_runs as usize;
         while work.runs.len() < most {
-            let Some(run) = self.waiting.pop_front() else { return };
-            self.drive(run, work).await;
+            let Some(run) = self.waiting.pop_front() else { break };
+            self.drive(run, work).await?;
         }
+        Ok(())
     }
 
-    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) {
+    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) -> Result<(), StoreError> {
         let id = run.detail.run.id;
         let Some(definition) = self.library.get(run.detail.run.revision).await else {
-            tracing::error!("run {} waits for the next start", run.detail.run.number);
-            return;
+            if !abandon(&self.shared, &run).await? {
+                tracing::error!("run #{} waits for the next start, or to be cancelled", run.detail.run.number);
+                work.tally.stuck += 1;
+            }
+            return Ok(());
         };
         let (cancel, cancelled) = watch::channel(false);
         let driver = Driver::new(Arc::clone(&self.shared), definition, run.detail);
         work.runs.insert(id, cancel);
         work.drivers.spawn(async move { (id, driver.drive(run.attempts, cancelled).await) });
+        Ok(())
     }
 
     async fn ended(
@@ -239,6 +271,10 @@ impl Dispatcher {
                         return Ok(None);
                     }
                 }
+                Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
+                    let again = (!ticks.is_empty()).then(|| situation.now.after(HELD_PAUSE));
+                    return Ok(until.into_iter().chain(again).min());
+                }
                 // What a resource told may be older than what a run has claimed since: look before telling people.
                 Plan::Wait { ticks, .. } if !fresh && ticks.iter().any(|tick| work.is_news(tick)) => {
                     self.refresh().await?;
@@ -254,6 +290,7 @@ impl Dispatcher {
 
     /// Creates a run. `false` when what waited is gone, which the next message tells more about.
     async fn fire(&mut self, fire: Fire, work: &mut AtWork) -> Result<bool, StoreError> {
+        work.ticked = Some(Instant::now());
         for tick in &fire.ticks {
             work.last_ticks.remove(&tick.resource);
         }
@@ -262,7 +299,7 @@ impl Dispatcher {
             return Ok(false);
         };
         fault::point("run.created");
-        self.drive(run, work).await;
+        self.drive(run, work).await?;
         Ok(true)
     }
 
@@ -333,6 +370,7 @@ impl Dispatcher {
             }
             let said = (tick.outcome, tick.reason.clone());
             persist(&self.shared, || self.shared.store.record_tick(tick.clone())).await?;
+            work.ticked = Some(Instant::now());
             work.last_ticks.insert(tick.resource, said);
         }
         Ok(())

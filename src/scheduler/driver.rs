@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::core::{Event, RunCore, Start};
 use super::definition::Definition;
-use super::executor::{Close, crashed_end, execute, make_visible};
+use super::executor::{Close, crashed_end, discard, execute, make_visible};
 use super::shared::{Phase, Shared, persist};
 use crate::base::{AttemptId, fault};
 use crate::model::{Fence, LogPosition, Outcome, Run, RunDetail, RunState};
@@ -78,6 +78,11 @@ impl Driver {
         mut cancel: watch::Receiver<bool>,
     ) -> Result<RunState, StoreError> {
         for attempt in unfinished {
+            if let Some(why) = self.not_ours(&attempt) {
+                // An error would end the host, at every start anew, for the sake of one run.
+                tracing::error!("run #{} is left as it is: {why}", self.run.number);
+                return Ok(self.core.state());
+            }
             self.take_over(attempt).await?;
         }
         self.step(None).await?;
@@ -128,6 +133,21 @@ impl Driver {
         }
     }
 
+    /// Why an attempt that a dead host left can not be taken over, if it can not.
+    fn not_ours(&self, attempt: &UnfinishedAttempt) -> Option<String> {
+        let UnfinishedAttempt { fence, action, files, .. } = attempt;
+        let id = fence.attempt_id;
+        if self.definition.graph.place(action).is_none() {
+            return Some(format!("attempt {id} is of `{action}`, which its manifest does not have"));
+        }
+        let resources = &self.definition.services.resources;
+        let missing = files.iter().flatten().find(|file| !resources.contains_key(&file.resource))?;
+        Some(format!(
+            "`{}` of attempt {id} goes to {}, which its manifest does not have; it stays staged",
+            missing.path, missing.resource
+        ))
+    }
+
     /// An attempt that a dead host left: rolled forward if it had passed its commit point, crashed otherwise.
     async fn take_over(&mut self, attempt: UnfinishedAttempt) -> Result<(), StoreError> {
         let Some(action) = self.definition.graph.place(&attempt.action) else { return Ok(()) };
@@ -135,11 +155,11 @@ impl Driver {
             None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(self.shared.logs.end())))),
             Some(files) => {
                 let id = attempt.fence.attempt_id;
-                let visible = make_visible(&self.shared, &self.definition, id, &files).await;
+                let close = make_visible(&self.shared, &self.definition, id, &files).await;
                 let message = attempt.message;
                 let outcome =
                     if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
-                (outcome, if visible { Close::Published } else { Close::Left })
+                (outcome, close)
             }
         };
         fault::point("recover.attempt");
@@ -159,13 +179,26 @@ impl Driver {
         outcome: Outcome,
         close: Close,
     ) -> Result<(), StoreError> {
-        if matches!(close, Close::Left) {
-            // Whoever recovers the attempt decides what follows from it.
-            return Ok(());
-        }
+        let kept = match &close {
+            Close::Left => return self.leave(fence),
+            Close::Published(kept) => kept.clone(),
+            Close::Finish(_) => Vec::new(),
+        };
         metrics::counter!("anacostia_attempts_ended_total", "outcome" => word(&outcome)).increment(1);
         self.core.apply(Event::Ended { action, outcome, now: self.shared.clock.now(), jitter: fastrand::f64() });
-        self.step(Some((fence, close))).await
+        self.step(Some((fence, close))).await?;
+        discard(&kept, fence.attempt_id).await;
+        Ok(())
+    }
+
+    /// Whoever recovers the attempt decides what follows from it. Unless this host stops anyway it ends with an error: its run would
+    /// never end, and hold its slot, with nobody told.
+    fn leave(&self, fence: Fence) -> Result<(), StoreError> {
+        if *self.shared.phase.borrow() == Phase::HandingBack {
+            return Ok(());
+        }
+        let why = "could be neither committed nor given up: the next start takes it over";
+        Err(StoreError::Conflict(format!("attempt {} of run #{} {why}", fence.attempt_id, self.run.number)))
     }
 
     /// Takes the step that is due: puts it on record, closing an attempt with it if one has ended, and starts what it says.

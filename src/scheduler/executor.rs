@@ -18,9 +18,11 @@ use crate::store::{AttemptEnd, Intent, StoreError};
 pub(super) enum Close {
     /// It has published nothing: this is its end.
     Finish(Box<AttemptEnd>),
-    /// Its outputs are visible.
-    Published,
-    /// It is not ours to close: another host has taken over, or this one stops before the outputs could be made visible. Recovery does it.
+    /// Its outputs are visible, in these resources. What they keep of the attempt is [`discard`]ed once that is on record, not before:
+    /// it is how publishing that has to be done again knows how far it was.
+    Published(Vec<Arc<dyn Resource>>),
+    /// It is not ours to close: another host has taken over, the store is at odds with us, or this host stops before the outputs could be made visible.
+    /// Recovery does it.
     Left,
 }
 
@@ -47,12 +49,11 @@ pub(super) async fn execute(
     };
     match persist(shared, || shared.store.publish_intent(fence, intent.clone(), shared.clock.now())).await {
         Ok(()) => {
-            let visible = make_visible(shared, definition, fence.attempt_id, &report.staged).await;
-            (report.outcome, if visible { Close::Published } else { Close::Left })
+            let close = make_visible(shared, definition, fence.attempt_id, &report.staged).await;
+            (report.outcome, close)
         }
-        Err(error @ (StoreError::PathTaken { .. } | StoreError::Conflict(_))) => {
-            refused(definition, fence, report, &error).await
-        }
+        Err(error @ StoreError::PathTaken { .. }) => refused(definition, fence, report, &error).await,
+        // Whether it is committed is not known here, so what is staged stays.
         Err(error) => {
             tracing::error!(attempt = %fence.attempt_id, "failed to commit the outputs of an attempt: {error}");
             (report.outcome, Close::Left)
@@ -60,57 +61,57 @@ pub(super) async fn execute(
     }
 }
 
-/// The store has refused the outputs: the attempt has failed, and nothing of it is left.
+/// A path of the outputs is taken, so that none is committed: the attempt has failed, and nothing of it is left.
 async fn refused(definition: &Definition, fence: Fence, report: AttemptReport, error: &StoreError) -> (Outcome, Close) {
-    for resource in touched(definition, &report.staged) {
-        if let Err(error) = resource.discard(fence.attempt_id).await {
-            tracing::warn!("{error}; the next start removes it");
-        }
-    }
+    discard(&touched(definition, &report.staged), fence.attempt_id).await;
     let error = ErrorInfo::permanent("already-exists", error.to_string());
     let outcome = Outcome::Failed(error);
     let report = AttemptReport { outcome: outcome.clone(), ..report };
     (outcome, Close::Finish(Box::new(end_of(&report))))
 }
 
-/// Makes committed files visible, however long it takes. `false` if the host stops before.
+/// Makes committed files visible, however long it takes. [`Close::Left`] if the host stops before.
 pub(super) async fn make_visible(
     shared: &Shared,
     definition: &Definition,
     attempt: AttemptId,
     files: &[StagedFile],
-) -> bool {
+) -> Close {
     let mut phase = shared.phase.clone();
     fault::point("publish.begin");
     for file in files {
         let Some(resource) = definition.services.resources.get(&file.resource) else {
             tracing::error!("{} is not in the manifest any more; `{}` stays staged there", file.resource, file.path);
-            return false;
+            return Close::Left;
         };
         while let Err(error) = resource.publish(attempt, file).await {
             tracing::error!("{error}; it is tried again every second");
             if *phase.borrow() == Phase::HandingBack {
-                return false;
+                return Close::Left;
             }
             let _ = tokio::time::timeout(TRY_AGAIN, phase.wait_for(|phase| *phase == Phase::HandingBack)).await;
         }
         fault::point("publish.file");
     }
-    for resource in touched(definition, files) {
+    fault::point("publish.visible");
+    Close::Published(touched(definition, files))
+}
+
+/// Removes what resources keep of an attempt that needs it no more.
+pub(super) async fn discard(resources: &[Arc<dyn Resource>], attempt: AttemptId) {
+    for resource in resources {
         if let Err(error) = resource.discard(attempt).await {
             tracing::warn!("{error}; the next start removes it");
         }
     }
-    fault::point("publish.visible");
-    true
 }
 
 /// The resources that files are staged in, each once.
-fn touched<'a>(definition: &'a Definition, files: &[StagedFile]) -> Vec<&'a Arc<dyn Resource>> {
+fn touched(definition: &Definition, files: &[StagedFile]) -> Vec<Arc<dyn Resource>> {
     let mut names: Vec<&str> = files.iter().map(|file| file.resource.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    names.into_iter().filter_map(|name| definition.services.resources.get(name)).collect()
+    names.into_iter().filter_map(|name| definition.services.resources.get(name).cloned()).collect()
 }
 
 /// The record of an attempt's end.

@@ -14,6 +14,7 @@ use super::definition::Definition;
 use super::dispatcher::{Dispatcher, MESSAGES, Message, Tally};
 use super::library::Library;
 use super::recorder::{Recorder, StatusBoard};
+use super::retention::keep_events_bounded;
 use super::shared::{Phase, ProgressBoard, Shared};
 use super::steering::Steering;
 use crate::base::Clock;
@@ -155,6 +156,7 @@ impl Host {
         for name in watched {
             watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching).await?);
         }
+        tokio::spawn(keep_events_bounded(Arc::clone(&shared)));
         let steering = Steering { shared, dispatcher: to_dispatcher, statuses, progress };
         let view = View {
             pipeline: Arc::clone(&definition.pipeline),

@@ -8,6 +8,7 @@
 //! Rejected: one loop for all runs (it would wait for each of its transactions, where drivers wait side by side and share one commit),
 //! and a queue table that executors poll (milliseconds of latency, and work when there is none).
 
+mod abandon;
 mod control;
 pub mod core;
 mod definition;
@@ -17,6 +18,7 @@ mod executor;
 mod host;
 mod library;
 mod recorder;
+mod retention;
 mod shared;
 mod steering;
 

@@ -56,6 +56,11 @@ impl ProgressBoard {
     }
 }
 
+/// The host takes no wishes any more.
+pub(super) fn stopping() -> StoreError {
+    StoreError::Conflict("the host is stopping; ask again when it has started".to_owned())
+}
+
 /// Does `write` until the store takes it or refuses it: a full disk must not lose what has happened.
 ///
 /// # Errors

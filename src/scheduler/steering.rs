@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::control::Control;
 use super::dispatcher::Message;
 use super::recorder::StatusBoard;
-use super::shared::{Phase, ProgressBoard, Shared};
+use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::{AttemptId, RunId};
 use crate::model::Run;
 use crate::resource::Status;
@@ -41,11 +41,6 @@ impl Steering {
             Err(_) => Err(stopping()),
         }
     }
-}
-
-/// The host has no dispatcher any more.
-fn stopping() -> StoreError {
-    StoreError::Conflict("the host is stopping; ask again when it has started".to_owned())
 }
 
 #[async_trait]

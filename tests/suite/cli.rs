@@ -347,3 +347,33 @@ fn a_running_host_tells_of_runs_as_they_end() {
     let loud = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
     assert!(ends_with(&loud, 2).1.contains("it must be off, error, warn, info, debug or trace"));
 }
+
+#[test]
+fn what_looks_alive_without_a_host_is_said_to_wait_for_one() {
+    let steps = r#"params = { steps = [{ do = "await_cancel" }] }"#;
+    let mut app = TestApp::new(&format!("{PIPELINE}{steps}\n")).with_guest("worker");
+    app.start();
+    app.drop_file("inbox/a.txt", b"a");
+    crate::support::wait::wait_until("the run to be at work", || {
+        app.try_get("/api/v1/runs/1/logs").is_ok_and(|(_, body)| body.to_string().contains("awaiting cancel"))
+    });
+    app.kill();
+    for args in [&["runs", "list", "PATH"][..], &["runs", "show", "1", "PATH"], &["runs", "logs", "1", "-f", "PATH"]] {
+        let output = app.cli(args);
+        let (_, error) = ends_with(&output, 0);
+        assert!(
+            error.starts_with("No host is at work: what is not finished goes on when one starts"),
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn a_paused_pipeline_says_so_when_it_starts() {
+    let mut app = app().with_guest("worker");
+    app.start();
+    assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
+    app.restart();
+    let words = "The pipeline is paused: triggers start no run; resume it with `curl -X POST http://127.0.0.1:";
+    crate::support::wait::wait_until("the word about it", || app.said().contains(words));
+}

@@ -29,6 +29,8 @@ mod http_support;
 mod limits;
 mod manifest;
 mod penguins;
+mod publishing;
+mod readme;
 mod restart;
 mod runs;
 mod sandbox;

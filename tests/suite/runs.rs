@@ -341,3 +341,23 @@ fn once_drains_what_is_there_and_tells_by_its_exit_code() {
     let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn a_run_whose_manifest_can_not_be_used_any_more_waits_or_is_cancelled() {
+    let keys = "env = { MODE = \"${ANACOSTIA_TEST_MODE}\" }";
+    let text = manifest(&action("endless", &["raw"], r#"{ do = "await_cancel" }"#, keys));
+    let mut app = TestApp::new(&text).with_guest("worker");
+    app.set_env("ANACOSTIA_TEST_MODE", "old");
+    app.start();
+    app.drop_file("raw/a.csv", b"1");
+    wait_for_log(&app, 1, "awaiting cancel");
+    app.kill();
+    app.unset_env("ANACOSTIA_TEST_MODE");
+    fs::write(app.path("anacostia.toml"), text.replace(keys, "")).unwrap();
+    app.start();
+    wait_until("a word about it", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
+    assert_eq!(run(&app, 1)["state"], "running");
+    app.post("/api/v1/runs/1/cancel");
+    wait_until("its end", || run(&app, 1)["state"] == "cancelled");
+    assert_eq!(states(&run(&app, 1))[0].1, "cancelled");
+}

@@ -18,6 +18,7 @@ use super::progress::Progress;
 use super::{End, Failure, build, out, show};
 use crate::manifest::{Pipeline, check_listen, parse_listen};
 use crate::scheduler::{Host, Options, StartError, Tally};
+use crate::store::MetadataStore as _;
 use stop::{Stop, Stops};
 
 #[derive(Debug, clap::Args)]
@@ -74,11 +75,15 @@ async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
     let server = serve::serve(listener, host.view(), recorder)?;
     store.set_listen(&address.to_string())?;
     announce(args, &host.view().pipeline, address)?;
+    if store.paused().await? {
+        let resume = format!("resume it with `curl -X POST http://{address}/api/v1/pipeline/resume`");
+        out::error(&format!("The pipeline is paused: triggers start no run; {resume}\n"));
+    }
     let reporter = report::follow(store, seen, args.json);
     let tally = until_ended(host, &mut stops).await?;
     server.close().await;
     reporter.close().await;
-    Ok(if args.once && tally.failed > 0 { End::WorkFailed } else { End::Well })
+    Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
 }
 
 fn announce(args: &Args, pipeline: &Pipeline, address: SocketAddr) -> Result<(), Failure> {

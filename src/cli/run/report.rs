@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -15,6 +16,8 @@ use crate::store::MetadataStore;
 
 /// Events of one look at the store.
 const BATCH: u32 = 500;
+/// From one look at the store to the next, at least. What happens alone is told at once; a burst is told in batches, instead of a look for each commit.
+const PAUSE: Duration = Duration::from_millis(5);
 /// Runs whose start is remembered, to say how long they took. More are at work only if something is very wrong.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -66,17 +69,23 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
         newest.mark_unchanged();
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
-            let Some(last) = events.last() else { break };
-            after = last.seq;
+            after = events.last().map_or(after, |last| last.seq);
             if !events.iter().all(|event| tell_one(event, json, &mut created)) {
                 return;
+            }
+            if events.len() < BATCH as usize {
+                break;
             }
         }
         if last_round {
             return;
         }
+        let calm = async {
+            tokio::time::sleep(PAUSE).await;
+            newest.changed().await
+        };
         tokio::select! {
-            changed = newest.changed() => if changed.is_err() { return },
+            changed = calm => if changed.is_err() { return },
             () = stop.cancelled() => {}
         }
     }

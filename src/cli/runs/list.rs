@@ -40,6 +40,7 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
         });
     } else {
         out::result(&show::run_list(&page.items, SystemClock.now(), out::result_width()))?;
+        records.warn_if_idle(page.items.iter().any(|run| !run.state.ended()), &args.path)?;
         if let Some(cursor) = page.next_cursor {
             out::error(&format!("There are more: add `--cursor {cursor}`.\n"));
         }

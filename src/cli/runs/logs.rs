@@ -50,7 +50,8 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
             print(args, &line, &who, merge.width)?;
             printed += 1;
         }
-        if ended || !args.follow {
+        // Without a host no line follows.
+        if ended || !args.follow || records.warn_if_idle(true, &args.path)? {
             break;
         }
         std::thread::sleep(LOOK_EVERY);

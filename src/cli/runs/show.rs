@@ -24,6 +24,7 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
         out::json(&records::run_json(&detail, &denials)?)?;
     } else {
         out::result(&show::run_detail(&detail, &denials, &args.path.shown(), SystemClock.now(), out::result_width()))?;
+        records.warn_if_idle(!detail.run.state.ended(), &args.path)?;
     }
     Ok(End::Well)
 }

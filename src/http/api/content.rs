@@ -2,7 +2,7 @@
 //!
 //! What is sent is the recorded version or nothing: the resource compares every chunk with what was recorded. When it has
 //! changed before the first byte the answer is 410; when it changes later the connection is cut, so that the length which
-//! was announced is never reached, and no client takes the piece for the whole.
+//! was announced is never reached, and no client takes the piece for the whole. What is still being published is 503.
 //!
 //! It is always a download in a sandbox: what data says it is must not make the browser run it on our origin.
 
@@ -16,11 +16,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
 use super::artifacts::find;
+use crate::base::Digest;
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment};
 use crate::model::Artifact;
-use crate::resource::{Content, Reader, Resource, ResourceError};
+use crate::resource::{Reader, Resource, ResourceError};
+use crate::sandbox::open_version;
 
 /// Bytes that are read, and held for one client, at once.
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -49,8 +51,7 @@ pub(super) async fn show(
         Asked::Part(from, to) => (from, to),
         Asked::Nothing => return Err(Problem::range_not_satisfiable(artifact.size)),
     };
-    let content = Content { path: artifact.path.clone(), size: artifact.size, digest, stamp: artifact.stamp.clone() };
-    let body = open(resource, content, from, to).await?;
+    let body = open(&app, resource, &artifact, digest, (from, to)).await?;
     let mut response = Response::new(body);
     let length = to - from;
     describe(&mut response, &artifact, &etag, length);
@@ -168,9 +169,16 @@ impl Piece {
 }
 
 /// Opens the content and reads the first chunk, so that what is not there any more is seen while it can still be said.
-async fn open(resource: Arc<dyn Resource>, content: Content, from: u64, to: u64) -> Result<Body> {
+async fn open(
+    app: &App,
+    resource: Arc<dyn Resource>,
+    artifact: &Artifact,
+    digest: Digest,
+    (from, to): (u64, u64),
+) -> Result<Body> {
+    let (store, artifact) = (Arc::clone(&app.view.store), artifact.clone());
     let first = aside(async move {
-        let reader = resource.open(&content).await?;
+        let reader = open_version(&*store, &*resource, &artifact, digest).await?;
         Piece { reader, at: from, to }.next().await
     });
     let Some((chunk, piece)) = first.await?? else { return Ok(Body::empty()) };

@@ -16,16 +16,26 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
         let path = action.spec.component.as_path();
         match looked_at.entry(path).or_insert_with(|| component::inspect_file(path)) {
             Ok(info) => check_one(reader, draft, action, text, info),
+            Err(error) if action.spec.build.is_none() && is_absent(error) && is_built_elsewhere(draft, path) => {}
             Err(error) => reader.complain(no_component(action, text, error)),
         }
     }
+}
+
+fn is_absent(error: &ComponentError) -> bool {
+    matches!(error, ComponentError::Unreadable(cause) if cause.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Whether an action that shares this component says how it is built: that action is then the one to complain about.
+fn is_built_elsewhere(draft: &Draft, path: &Path) -> bool {
+    draft.actions.iter().any(|action| action.spec.build.is_some() && action.spec.component == path)
 }
 
 /// The file is not there, or is no component.
 fn no_component(action: &ActionDraft, text: &At<String>, error: &ComponentError) -> Problem {
     let file = quoted(&text.value);
     match error {
-        ComponentError::Unreadable(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+        error if is_absent(error) => {
             let help = if action.spec.build.is_some() {
                 "run with `--build`, or build it first: `anacostia build`".to_owned()
             } else {
@@ -60,7 +70,7 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
         reader.complain(
             Problem::new(format!("{} {why}", quoted(&text.value)))
                 .at(&text.span, "no action")
-                .help("an action is a component of the world `action` in `wit/pipeline.wit`"),
+                .help("an action is a component of the world `guest` in `wit/pipeline.wit`"),
         );
     }
     for (import, need) in info.needs() {

@@ -33,6 +33,8 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
         );
     }
     let nodes = Nodes::of(draft);
+    // What follows from a slip that is reported is left out: who wrote `afer` does not want to hear that nothing is after anything.
+    let sure = complete && !draft.actions.iter().any(|action| nodes.is_in_doubt(action));
     nodes.names(reader);
     for action in &draft.actions {
         if reader.is_full() {
@@ -43,17 +45,20 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
             nodes.data(reader, action, "reads", &action.reads);
             nodes.data(reader, action, "writes", &action.writes);
         }
-        nodes.retrigger(reader, action);
-        nodes.run_when(reader, action);
+        if !nodes.is_in_doubt(action) {
+            nodes.retrigger(reader, action);
+            nodes.run_when(reader, action);
+        }
     }
-    if !nodes.cycles(reader) && complete {
+    let has_cycles = nodes.cycles(reader);
+    if !has_cycles && sure {
         // Who is after whom means nothing as long as there are cycles.
         let upstream: Vec<BTreeSet<usize>> = (0..draft.actions.len()).map(|place| nodes.upstream(place)).collect();
         nodes.reads_of_writes(reader, &upstream);
         nodes.join_any(reader, &upstream);
     }
-    if !draft.actions.is_empty() && complete {
-        nodes.watched(reader);
+    if !draft.actions.is_empty() && sure {
+        nodes.watched(reader, has_cycles);
     }
 }
 
@@ -85,9 +90,19 @@ impl<'d> Nodes<'d> {
         self.before.get(place).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a resource is watched; `None` if there is none, or nothing is known about it.
+    /// Whether a resource is watched; `None` if there is none, or it is not known.
     fn is_watched(&self, name: &str) -> Option<bool> {
-        Some(self.resources.get(name)?.spec.as_ref()?.watch)
+        let resource = self.resources.get(name)?;
+        let watch = resource.spec.as_ref()?.watch;
+        (watch || !resource.perhaps_watched).then_some(watch)
+    }
+
+    /// Whether an action may be meant to have other edges than it has: it names what is not there, or has an unknown key.
+    fn is_in_doubt(&self, action: &ActionDraft) -> bool {
+        let is_resource = |name: &At<String>| self.resources.contains_key(name.value.as_str());
+        let is_node = |name: &At<String>| is_resource(name) || self.actions.contains_key(name.value.as_str());
+        let mut data = action.reads.iter().chain(&action.writes);
+        action.perhaps_more || !action.after.iter().all(is_node) || !data.all(is_resource)
     }
 
     /// Resources and actions share one space of names.
@@ -185,7 +200,6 @@ impl<'d> Nodes<'d> {
 
     fn run_when(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
         let Some(when) = action.run_when.as_ref().filter(|when| when.value != RunWhen::AllSucceeded) else { return };
-        // A name that is not known may have been meant to be an action.
         if action.after.iter().all(|name| self.resources.contains_key(name.value.as_str())) {
             reader.complain(
                 Problem::new(format!("`{}` has no action before it that could fail", action.name.value))
@@ -255,8 +269,8 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// What is watched is read, and starts something.
-    fn watched(&self, reader: &mut Reader<'_>) {
+    /// What is watched is read, and starts something. With cycles, who is after it says nothing.
+    fn watched(&self, reader: &mut Reader<'_>, has_cycles: bool) {
         for resource in &self.draft.resources {
             let name = resource.name.value.as_str();
             if self.is_watched(name) != Some(true) {
@@ -271,7 +285,7 @@ impl<'d> Nodes<'d> {
                 );
                 continue;
             };
-            if !self.draft.actions.iter().any(|action| names(&action.after)) {
+            if !has_cycles && !self.draft.actions.iter().any(|action| names(&action.after)) {
                 reader.complain(
                     Problem::new(format!("`{name}` is watched, and no action is after it, so it would start nothing"))
                         .at(&resource.name.span, "watched")

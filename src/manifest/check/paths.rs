@@ -1,6 +1,7 @@
 //! Paths: made absolute, and kept apart. Data that lies inside of other data would be found twice.
 
 use std::ffi::OsString;
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::super::pipeline::ResourceKind;
@@ -10,6 +11,8 @@ use super::super::tree::{At, Reader};
 
 /// Most links in a row that are followed: what Linux follows.
 const MAX_LINKS: usize = 40;
+/// How a SQLite database begins.
+const SQLITE_HEADER: &[u8] = b"SQLite format 3\0";
 
 /// A path of a manifest as an absolute one. `..` stays: what it means is up to the disk.
 pub(in super::super) fn absolute(folder: &Path, text: &str) -> PathBuf {
@@ -43,7 +46,7 @@ struct Claim<'d> {
 }
 
 /// Looks at where the data and the pipeline's own state lie.
-pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, draft: &Draft) {
+pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: &Path, draft: &Draft) {
     let mut claims = Vec::new();
     for resource in &draft.resources {
         let Some(text) = &resource.path else { continue };
@@ -54,6 +57,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, draft: &Dr
         }
     }
     apart(reader, &claims);
+    store(reader, &absolute(folder, &draft.top.store.value), manifest, &draft.top.store);
     state(reader, folder, draft, &claims);
     for action in &draft.actions {
         for source in &action.sources {
@@ -117,16 +121,43 @@ fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
     }
 }
 
+/// The metadata store is a database, or is still to be made.
+fn store(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<String>) {
+    let wrong = match std::fs::metadata(path) {
+        _ if text.value.ends_with('/') => "is a folder, not a file".to_owned(),
+        Ok(found) if found.is_dir() => "is a folder, not a file".to_owned(),
+        Ok(_) if real(path) == real(manifest) => "is this manifest".to_owned(),
+        // Not opened to find out: opening a pipe would wait for a writer.
+        Ok(found) if !found.is_file() => "is not a file".to_owned(),
+        Ok(_) => match starts_like_a_database(path) {
+            Ok(true) => return,
+            Ok(false) => "is a file, and no SQLite database".to_owned(),
+            Err(error) => format!("can not be read: {error}"),
+        },
+        // Not there yet; or its folder can not be used, which opening it tells better.
+        Err(_) => return,
+    };
+    reader.complain(
+        Problem::new(format!("the metadata store {} {wrong}", quoted(&text.value)))
+            .at(&text.span, "here")
+            .help("name a file that is not there yet, such as `path = \"state/metadata.db\"`"),
+    );
+}
+
+/// Whether a file begins as SQLite's do. An empty one is a database without tables.
+///
+/// Only for a file that this process has not opened as a database: closing it here would give up the locks that are held on it.
+fn starts_like_a_database(path: &Path) -> std::io::Result<bool> {
+    let mut start = Vec::new();
+    std::fs::File::open(path)?.take(SQLITE_HEADER.len() as u64).read_to_end(&mut start)?;
+    Ok(start.is_empty() || start == SQLITE_HEADER)
+}
+
 /// The pipeline's state lies outside of its data, and its data outside of its state.
 fn state(reader: &mut Reader<'_>, folder: &Path, draft: &Draft, claims: &[Claim<'_>]) {
     let text = &draft.top.store;
     let path = absolute(folder, &text.value);
     if path.is_dir() || text.value.ends_with('/') {
-        reader.complain(
-            Problem::new(format!("the metadata store {} is a folder, not a file", quoted(&text.value)))
-                .at(&text.span, "here")
-                .help("name a file, such as `path = \"state/metadata.db\"`"),
-        );
         return;
     }
     let Some(state) = path.parent().and_then(real) else { return };
@@ -197,7 +228,19 @@ fn push_parts(todo: &mut Vec<OsString>, path: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::real;
+    use super::{real, starts_like_a_database};
+
+    #[test]
+    fn a_database_is_known_by_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(starts_like_a_database(&file).unwrap());
+        for (bytes, expected) in [("", true), ("SQLite", false), ("manifest_version = 1", false)] {
+            std::fs::write(&file, bytes).unwrap();
+            assert_eq!(starts_like_a_database(&file).unwrap(), expected, "{bytes}");
+        }
+    }
 
     #[test]
     fn links_are_followed_also_to_what_is_not_there() {

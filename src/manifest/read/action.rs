@@ -43,7 +43,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         retry: retry(reader, table),
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
     };
-    ActionDraft { name, spec, component, digest, sources, after, reads, writes, retrigger, run_when }
+    let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
+    ActionDraft { name, spec, component, digest, sources, after, reads, writes, retrigger, run_when, perhaps_more }
 }
 
 fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {

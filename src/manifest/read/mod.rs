@@ -18,6 +18,9 @@ use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use top::Top;
 
+/// The name of the node that every pipeline has.
+const STORE_NODE: &str = "metadata_store";
+
 /// A manifest that has been read, with the places of what is looked at again.
 pub(super) struct Draft {
     pub(super) top: Top,
@@ -32,6 +35,8 @@ pub(super) struct ResourceDraft {
     pub(super) spec: Option<ResourceSpec>,
     /// `path` as it was written.
     pub(super) path: Option<At<String>>,
+    /// Whether something that could not be read may have meant that it is watched.
+    pub(super) perhaps_watched: bool,
 }
 
 /// An action that has been read.
@@ -48,6 +53,8 @@ pub(super) struct ActionDraft {
     pub(super) writes: Vec<At<String>>,
     pub(super) retrigger: Option<At<bool>>,
     pub(super) run_when: Option<At<RunWhen>>,
+    /// Whether an unknown key may have been meant to be `after`, `reads` or `writes`.
+    pub(super) perhaps_more: bool,
 }
 
 /// Reads a manifest.
@@ -89,11 +96,17 @@ fn nodes<T>(
     }
     let mut nodes = Vec::with_capacity(entries.len());
     for (name, value) in entries {
-        if let Err(error) = check_name(name.value) {
+        let refused = match check_name(name.value) {
+            Err(error) => Some(error.to_string()),
+            Ok(()) => {
+                (name.value == STORE_NODE).then(|| "the metadata store itself is the node of this name".to_owned())
+            }
+        };
+        if let Some(why) = refused {
             reader.complain(
                 Problem::new(format!("{} can not name one of the {key}", quoted(name.value)))
                     .at(&name.span, "this name")
-                    .help(error.to_string()),
+                    .help(why),
             );
         }
         let title = format!("[{key}.{}]", quoted(name.value).trim_matches('`'));

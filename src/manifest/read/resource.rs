@@ -11,13 +11,15 @@ use super::super::tree::{At, Reader, Table};
 use super::{ResourceDraft, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
-    if table.get("kind").is_none() {
-        reader.missing(table, "kind", "`kind = \"folder\"`");
-    } else if reader.choice(table, "kind", &settings::RESOURCE_KINDS, &["s3", "http", "sql"]).is_none() {
+    let has_kind = table.get("kind").is_some();
+    if has_kind && reader.choice(table, "kind", &settings::RESOURCE_KINDS, &["s3", "http", "sql"]).is_none() {
         // Which keys it may have is not known then, and each complaint about one would be a guess.
-        return ResourceDraft { name, spec: None, path: None };
+        return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
     }
     reader.check_keys(table, &keys::FOLDER);
+    if !has_kind {
+        reader.missing(table, "kind", "`kind = \"folder\"`");
+    }
     let path = reader.required_string(table, "path", "\"data/raw\"");
     let path = super::path(reader, path);
     let include = globs(reader, table, "include");
@@ -26,7 +28,11 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
     let trigger = trigger(reader, table);
-    if !watch && table.get("watch").is_none_or(|value| value.get_ref().is_bool()) {
+    let perhaps_watched = match table.get("watch") {
+        Some(value) => !value.get_ref().is_bool(),
+        None => table.may_mean(&keys::FOLDER, "watch"),
+    };
+    if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
     let folder = FolderSpec {
@@ -37,7 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         rescan: rescan.map_or(settings::DEFAULT_RESCAN, |span| span.value),
     };
     let spec = ResourceSpec { name: name.value.clone(), kind: ResourceKind::Folder(folder), watch, trigger };
-    ResourceDraft { name, spec: Some(spec), path }
+    ResourceDraft { name, spec: Some(spec), path, perhaps_watched }
 }
 
 /// A trigger on what is not watched would never do anything.

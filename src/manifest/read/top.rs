@@ -54,6 +54,7 @@ fn version(reader: &mut Reader<'_>, root: &Table<'_>) {
             Problem::new(format!("manifest version {number} is not known")).at(&span, "not known").help(help)
         }
         Some((_, span)) => Problem::new("`manifest_version` must be a whole number").at(&span, "here").help(help),
+        None if reader.is_meant(root, "manifest_version") => return,
         None => Problem::new("`manifest_version` is missing")
             .at(&(0..0), "before everything else")
             .help(format!("add `manifest_version = {MANIFEST_VERSION}` as the first line")),
@@ -62,7 +63,7 @@ fn version(reader: &mut Reader<'_>, root: &Table<'_>) {
 }
 
 fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
-    if root.get("pipeline").is_none() {
+    if root.get("pipeline").is_none() && !reader.is_meant(root, "pipeline") {
         let help = "add\n[pipeline]\nname = \"my-pipeline\"";
         reader.complain(Problem::new("the table `[pipeline]` is missing").at(&root.at, "").help(help));
     }

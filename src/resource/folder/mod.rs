@@ -168,8 +168,8 @@ impl Resource for Folder {
         stage::create(self, attempt, artifact, path, overwrite)
     }
 
-    async fn publish(&self, _attempt: AttemptId, file: &StagedFile) -> Result<()> {
-        publish::publish(self, file)
+    async fn publish(&self, attempt: AttemptId, file: &StagedFile) -> Result<()> {
+        publish::publish(self, attempt, file)
     }
 
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {

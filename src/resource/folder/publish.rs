@@ -1,7 +1,9 @@
 //! Making staged files visible.
 //!
 //! One rename within the file system, which happens whole or not at all, and does not replace what it was not told to
-//! (`RENAME_NOREPLACE`). It is done again until it has happened once: the staged name is gone then, which is how a later try knows.
+//! (`RENAME_NOREPLACE`). It is done again until it has happened once. How a later try knows: the staged name is gone, and the folder of
+//! the attempt, which stays until the publishing is on record, is still there. Where that is gone too, this is not the folder that the file was staged in (a
+//! mount that is not up yet, a disk in memory after a reboot), and nothing is made or taken for done: it is tried again until the folder is back.
 
 use std::io;
 
@@ -11,9 +13,9 @@ use rustix::io::Errno;
 
 use super::Folder;
 use super::errors::About;
-use super::stage::{remove_parent, sync_parents};
+use super::stage::{staging_of, sync_parents};
 use super::stamp::{Stamp, place};
-use crate::base::fault;
+use crate::base::{AttemptId, fault};
 use crate::model::StagedFile;
 use crate::resource::{Result, check_path};
 
@@ -21,14 +23,14 @@ use crate::resource::{Result, check_path};
 const MAX_DISPLACED: usize = 16;
 
 /// Makes one file visible; see [`crate::resource::Resource::publish`].
-pub(super) fn publish(folder: &Folder, file: &StagedFile) -> Result<()> {
+pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) -> Result<()> {
     check_path(&file.path)?;
     let about = About { resource: &folder.name, path: &file.path };
     let failed = |error: io::Error| about.unavailable("publish", error);
-    let root = folder.root_made(about)?;
+    // Not made if it is missing: what was staged lies in the one that is to come back.
+    let root = folder.root(about)?;
     let Some(staged) = Place::find(&root, &file.staged).map_err(failed)? else {
-        already_published(&root, file, about);
-        return Ok(());
+        return already_published(&root, attempt, file).map_err(failed);
     };
     let target = Place::make(&root, &file.path).map_err(failed)?;
     fault::point("publish.before_rename");
@@ -37,23 +39,32 @@ pub(super) fn publish(folder: &Folder, file: &StagedFile) -> Result<()> {
     if folder.sync {
         sync_parents(&root, &file.path).map_err(|error| about.unavailable("sync", error))?;
     }
-    remove_parent(&root, &file.staged);
     fault::point("publish.done");
     Ok(())
 }
 
-/// The staged name is gone: it was published before, by this process or another. What has happened to it since is not ours.
-fn already_published(root: &Dir, file: &StagedFile, about: About<'_>) {
-    let ours = file.stamp.parse::<Stamp>().map(|stamp| stamp.ident.place());
+/// The staged name is gone: it was published before, by this process or another, or it is not in this folder that it was staged.
+fn already_published(root: &Dir, attempt: AttemptId, file: &StagedFile) -> io::Result<()> {
+    let ours = file.stamp.parse::<Stamp>().map(|stamp| stamp.ident.place()).ok();
     let there = Place::find(root, &file.path).ok().flatten().and_then(|place| place.stat().ok().flatten());
-    if ours.ok() != there.as_ref().map(place) {
-        tracing::warn!(
-            resource = about.resource,
-            path = about.path,
-            "a published file was replaced or removed by someone before its publishing was on record"
-        );
+    if ours.is_some() && ours == there.as_ref().map(place) {
+        return Ok(());
     }
-    remove_parent(root, &file.staged);
+    let staging = staging_of(attempt);
+    if Place::find(root, &staging)?.is_none() {
+        let why = format!(
+            "what was staged for it is not there; mount or put back the folder that has it, \
+             or, if it is lost for good, make a folder `{staging}` in this one"
+        );
+        return Err(io::Error::new(io::ErrorKind::NotFound, why));
+    }
+    // What has happened to it since is not ours.
+    tracing::warn!(
+        resource = file.resource,
+        path = file.path,
+        "a published file was replaced or removed by someone before its publishing was on record"
+    );
+    Ok(())
 }
 
 /// A name in a folder that is open: what happens to it happens there, wherever a link may point by then.

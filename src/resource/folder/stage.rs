@@ -3,6 +3,8 @@
 //! They lie in the resource itself, in `.anacostia/staging/<attempt>/<artifact>`: on the same file system, so that making them visible is one
 //! rename, and under a name that is never watched or scanned. Rejected: `O_TMPFILE`, which leaves nothing to sweep, but nothing to
 //! publish after a crash either.
+//!
+//! The folder of an attempt outlives its files: it is removed when their publishing is on record, and until then it says that what was staged was staged here.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -23,6 +25,11 @@ use crate::resource::{Result, Writer, check_path};
 /// Where staged files lie, in the folder.
 const STAGING: &str = ".anacostia/staging";
 
+/// Where the files of an attempt lie, in the folder.
+pub(super) fn staging_of(attempt: AttemptId) -> String {
+    format!("{STAGING}/{attempt}")
+}
+
 /// Begins a staged file.
 pub(super) fn create(
     folder: &Folder,
@@ -38,7 +45,7 @@ pub(super) fn create(
     }
     let root = folder.root_made(about)?;
     check_place(&root, about, overwrite)?;
-    let staged = format!("{STAGING}/{attempt}/{artifact}");
+    let staged = format!("{}/{artifact}", staging_of(attempt));
     let file = create_file(&root, &staged).map_err(|error| about.unavailable("stage", error))?;
     Ok(Box::new(FileWriter {
         resource: folder.name.clone(),
@@ -72,7 +79,7 @@ fn create_file(root: &Dir, path: &str) -> io::Result<File> {
     let folder = Path::new(path).parent().unwrap_or(Path::new(""));
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
-    // The folder of an attempt goes when its last file does: that may be just now.
+    // The folder of an attempt goes when its last file is dropped: that may be just now.
     for _ in 0..8 {
         root.create_dir_all(folder)?;
         match root.open_with(path, &options) {
@@ -101,7 +108,7 @@ impl Drop for Staged {
 }
 
 /// Removes the folder of an attempt if it is empty.
-pub(super) fn remove_parent(root: &Dir, staged: &str) {
+fn remove_parent(root: &Dir, staged: &str) {
     if let Some(folder) = Path::new(staged).parent() {
         let _ = root.remove_dir(folder);
     }
@@ -226,7 +233,7 @@ pub(super) fn sweep(folder: &Folder, keep: &[AttemptId]) -> Result<u64> {
 
 /// Removes what one attempt has staged.
 pub(super) fn discard(folder: &Folder, attempt: AttemptId) -> Result<()> {
-    let path = format!("{STAGING}/{attempt}");
+    let path = staging_of(attempt);
     let about = About { resource: &folder.name, path: &path };
     let Some(root) = folder.root_if_there(about)? else { return Ok(()) };
     match remove(&root, Path::new(&path)) {

@@ -7,10 +7,11 @@ use wasmtime::component::Resource as Handle;
 use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
 use crate::base::{ArtifactId, escape};
 use crate::model::Artifact;
-use crate::resource::{Content, Reader, Resource, Writer, check_path};
+use crate::resource::{Reader, Resource, Writer, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
 use crate::sandbox::limits;
+use crate::sandbox::version::open_version;
 use crate::store::{PageRequest, SnapshotQuery};
 
 use super::GuestState;
@@ -226,8 +227,7 @@ impl GuestState {
 
     async fn inputs_in(&mut self, resource: &str) -> Result<Vec<types::Artifact>, CallError> {
         let claimed = self.claimed().await?;
-        let store = self.services.store.clone();
-        let made = store.outputs(self.order.run_id, resource, &self.order.ancestors).await?;
+        let made = self.made_by_ancestors(resource).await?;
         let mut all: Vec<&Artifact> = claimed.iter().filter(|a| a.resource == resource).chain(&made).collect();
         all.sort_by(|a, b| a.path.cmp(&b.path).then(a.version.cmp(&b.version)));
         all.dedup_by(|a, b| a.id == b.id);
@@ -258,7 +258,7 @@ impl GuestState {
         let claimed = self.claimed().await?.iter().any(|input| input.id == id);
         let seen = claimed
             || self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
-            || self.made_by_ancestors(&artifact).await?;
+            || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
         if !seen {
             return Err(unknown());
         }
@@ -266,10 +266,13 @@ impl GuestState {
         Ok(artifact)
     }
 
-    async fn made_by_ancestors(&mut self, artifact: &Artifact) -> Result<bool, CallError> {
+    /// What the ancestors have published in a resource in this run.
+    async fn made_by_ancestors(&mut self, resource: &str) -> Result<Vec<Artifact>, CallError> {
         let (store, order) = (self.services.store.clone(), Arc::clone(&self.order));
-        let made = store.outputs(order.run_id, &artifact.resource, &order.ancestors).await?;
-        Ok(made.iter().any(|output| output.id == artifact.id))
+        if order.ancestors.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(store.outputs(order.run_id, resource, &order.ancestors).await?)
     }
 
     /// The id of an artifact that the attempt may read or has finished writing.
@@ -292,9 +295,9 @@ impl GuestState {
             return Err(CallError::refused("not-found", message));
         };
         self.gate.open_handle()?;
-        let content =
-            Content { path: artifact.path.clone(), size: artifact.size, digest, stamp: artifact.stamp.clone() };
-        let opened = resource.open(&content).await.map_err(|why| self.gate.resource_failed(&why));
+        let store = self.services.store.clone();
+        let opened =
+            open_version(&*store, &*resource, &artifact, digest).await.map_err(|why| self.gate.resource_failed(&why));
         let handle = opened.and_then(|content| Ok(self.table.push(ReaderEntry { artifact, content })?));
         if handle.is_err() {
             self.gate.close_handle();

@@ -111,6 +111,43 @@ async fn publishing_goes_on_where_a_death_has_left_it() {
 }
 
 #[tokio::test]
+async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
+    let (parent, folder) = output();
+    let attempt = AttemptId::new();
+    let [done, waits] = [
+        stage(&folder, attempt, "done", b"done", false).await,
+        stage(&folder, attempt, "waits", b"waits", false).await,
+    ];
+    folder.publish(attempt, &done).await.unwrap();
+    let elsewhere = parent.path().join("elsewhere");
+    std::fs::rename(folder.path(), &elsewhere).unwrap();
+    // Away, and then an empty one in its place, as where a disk is to be mounted.
+    for _ in 0..2 {
+        let error = folder.publish(attempt, &waits).await.unwrap_err();
+        assert!(error.retryable(), "{error}");
+        if folder.path().exists() {
+            assert!(error.to_string().contains("mount or put back"), "{error}");
+            assert!(files(folder.path()).is_empty());
+        } else {
+            std::fs::create_dir(folder.path()).unwrap();
+        }
+    }
+    std::fs::remove_dir(folder.path()).unwrap();
+    std::fs::rename(&elsewhere, folder.path()).unwrap();
+    for file in [&done, &waits, &done, &waits] {
+        folder.publish(attempt, file).await.unwrap();
+    }
+    let visible = [("done", b"done".to_vec()), ("waits", b"waits".to_vec())];
+    assert_eq!(files(folder.path()), visible.map(|(path, bytes)| (path.to_owned(), bytes)).into());
+    // Nothing is kept of the attempt any more: what lies there as it was staged was published all the same.
+    folder.discard(attempt).await.unwrap();
+    folder.publish(attempt, &done).await.unwrap();
+    std::fs::write(folder.path().join("waits2"), b"waits").unwrap();
+    std::fs::rename(folder.path().join("waits2"), folder.path().join("waits")).unwrap();
+    assert!(folder.publish(attempt, &waits).await.unwrap_err().retryable());
+}
+
+#[tokio::test]
 async fn a_file_that_came_in_between_is_moved_aside_and_kept() {
     let (_parent, folder) = output();
     let attempt = AttemptId::new();

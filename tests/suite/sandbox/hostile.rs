@@ -22,8 +22,8 @@ async fn a_guest_that_spins_reaches_its_cpu_limit() {
         assert_eq!(error.code, "cpu_limit");
         assert_eq!(
             error.message,
-            "the limit of 200ms of CPU time is reached; to raise it, write in anacostia.toml:\n\
-             [actions.train]\nlimits = { cpu = \"400ms\" }"
+            "the limit of 200ms of CPU time is reached; to raise it, set `cpu` in `limits` of \
+             `[actions.train]` in anacostia.toml, for example to \"400ms\""
         );
         assert!(report.usage.cpu_time_us >= 200_000, "{mode}: {:?}", report.usage);
     }
@@ -39,8 +39,8 @@ async fn a_guest_that_waits_reaches_its_wall_limit_and_uses_no_cpu() {
     assert_eq!(error.code, "wall_limit");
     assert_eq!(
         error.message,
-        "the limit of 300ms of wall time is reached; to raise it, write in anacostia.toml:\n\
-         [actions.train]\nlimits = { wall = \"600ms\" }"
+        "the limit of 300ms of wall time is reached; to raise it, set `wall` in `limits` of \
+         `[actions.train]` in anacostia.toml, for example to \"600ms\""
     );
     assert!(report.usage.wall_time_us >= 300_000 && report.usage.cpu_time_us < 100_000, "{:?}", report.usage);
 }
@@ -56,8 +56,8 @@ async fn memory_is_bounded_in_the_guest_and_in_the_process() {
         assert_eq!(error.code, "memory_limit");
         assert_eq!(
             error.message,
-            "the limit of 64 MiB of memory is reached; to raise it, write in anacostia.toml:\n\
-             [actions.train]\nlimits = { memory = \"128MiB\" }"
+            "the limit of 64 MiB of memory is reached; to raise it, set `memory` in `limits` of \
+             `[actions.train]` in anacostia.toml, for example to \"128MiB\""
         );
         assert!(report.usage.peak_memory_bytes <= 64 << 20, "{:?}", report.usage);
         assert!(report.usage.peak_memory_bytes > 32 << 20, "{:?}", report.usage);
@@ -133,8 +133,8 @@ async fn output_is_bounded() {
     assert_eq!(error.code, "output_limit");
     assert!(
         error.message.contains(
-            "the limit of 3 MiB of output is reached; to raise it, write in anacostia.toml:\n\
-             [actions.train]\nlimits = { output = \"6MiB\" }"
+            "the limit of 3 MiB of output is reached; to raise it, set `output` in `limits` of \
+             `[actions.train]` in anacostia.toml, for example to \"6MiB\""
         ),
         "{}",
         error.message
@@ -149,8 +149,8 @@ async fn a_guest_that_logs_without_end_is_stopped() {
     assert_eq!(error.code, "log_limit");
     assert_eq!(
         error.message,
-        "the limit of 1 MiB of log lines is reached; to raise it, write in anacostia.toml:\n\
-         [actions.train]\nlimits = { log = \"2MiB\" }"
+        "the limit of 1 MiB of log lines is reached; to raise it, set `log` in `limits` of \
+         `[actions.train]` in anacostia.toml, for example to \"2MiB\""
     );
     assert!(report.usage.log_bytes <= 1 << 20 && report.usage.log_bytes > 1 << 19, "{:?}", report.usage);
 }

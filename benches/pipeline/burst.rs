@@ -1,0 +1,139 @@
+//! Many at once: runs one after another, bursts of runs, bursts of files.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Bench;
+use crate::floor;
+use crate::host::{agent, small};
+use crate::table::{Figure, Row, quantile};
+
+/// Files of a burst.
+const BURST: usize = 500;
+
+/// Runs of one action that does nothing, one at a time; their inputs wait from the beginning.
+pub(crate) fn one_action(bench: &Bench) -> Result<Vec<Row>> {
+    let count = bench.effort.of(3_000, 500);
+    let pipeline = bench.workshop.pipeline("{ max_artifacts = 1 }", 1, &["act"], "nothing")?;
+    let host = pipeline.start()?;
+    pipeline.drop_file("first.csv", b"wakes everything up\n")?;
+    host.wait_for_runs(1)?;
+    let agent = agent();
+    host.request(&agent, "POST", "/api/v1/pipeline/pause")?;
+    pipeline.drop_many("one", count)?;
+    pipeline.wait_for_waiting(count)?;
+    let (began, used) = (Instant::now(), host.cpu()?);
+    host.request(&agent, "POST", "/api/v1/pipeline/resume")?;
+    let ended = host.wait_for_runs(count)?;
+    let cpu = each(host.cpu()? - used, count);
+    host.stop()?;
+    // A run's record takes three transactions: created, started, ended.
+    let bare = 3.0 * bench.floors.commit + bench.floors.instance;
+    Ok(vec![
+        Row::new("one-action runs, one after another", Figure::PerSecond(per_second(count, began, ended)))
+            .floor(Figure::PerSecond(1.0 / bare))
+            .goal(Figure::PerSecond(1_500.0)),
+        cpu,
+    ])
+}
+
+/// Bursts of files, a run with three actions for each; beside them the script, burst by burst.
+pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
+    let pipeline = bench.workshop.pipeline("{ max_artifacts = 1 }", 16, &["lines", "words", "size"], "count")?;
+    let host = pipeline.start()?;
+    pipeline.drop_file("first.csv", b"wakes everything up\n")?;
+    host.wait_for_runs(1)?;
+    let (mut ours, mut script) = (Vec::new(), Vec::new());
+    let (rounds, used) = (bench.effort.of(7, 3), host.cpu()?);
+    for round in 0..rounds {
+        let began = Instant::now();
+        pipeline.drop_many(&format!("burst{round}-"), BURST)?;
+        ours.push(per_second(BURST, began, host.wait_for_runs(BURST)?));
+        script.push(of_script(bench)?);
+    }
+    let cpu = each(host.cpu()? - used, rounds * BURST);
+    host.stop()?;
+    let bare = floor::burst(bench.workshop.scratch()?.path(), BURST, bench.floors.instance)?;
+    Ok(vec![
+        Row::new("three-action runs, burst of 500 files, one file a run", Figure::PerSecond(quantile(&mut ours, 0.5)))
+            .floor(Figure::PerSecond(bare))
+            .peer("script", Figure::PerSecond(quantile(&mut script, 0.5)))
+            .goal(Figure::PerSecond(quantile(&mut script, 0.5))),
+        cpu,
+    ])
+}
+
+fn of_script(bench: &Bench) -> Result<f64> {
+    let scratch = bench.workshop.scratch()?;
+    let folder = scratch.path().join("raw");
+    std::fs::create_dir(&folder)?;
+    let mut script = Reaped(
+        Command::new("python3")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/script.py"))
+            .arg(&folder)
+            .arg(scratch.path().join("script.db"))
+            .arg(BURST.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("python3 does not start")?,
+    );
+    let mut lines = BufReader::new(script.0.stdout.take().context("the script has no standard output")?).lines();
+    ensure!(lines.next().context("the script ended")?? == "ready", "the script is not ready");
+    let began = Instant::now();
+    for n in 0..BURST {
+        // In place whole: the script would take a file that is half written.
+        let draft = scratch.path().join("draft");
+        std::fs::write(&draft, small("burst", n))?;
+        std::fs::rename(&draft, folder.join(format!("burst{n}.csv")))?;
+    }
+    ensure!(lines.next().context("the script ended")?? == "done", "the script is not done");
+    Ok(per_second(BURST, began, Instant::now()))
+}
+
+/// A child that does not outlive us.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// From the first file that is written until all of them are on record.
+pub(crate) fn record(bench: &Bench) -> Result<Vec<Row>> {
+    let count = 10_000;
+    let pipeline = bench.workshop.pipeline("{ min_artifacts = 1_000_000 }", 1, &["act"], "nothing")?;
+    let host = pipeline.start()?;
+    let (mut ours, mut before, used) = (Vec::new(), 0, host.cpu()?);
+    for round in 0..bench.effort.of(3, 1) {
+        let began = Instant::now();
+        pipeline.drop_many(&format!("record{round}-"), count)?;
+        before += count;
+        ours.push((pipeline.wait_for_waiting(before)? - began).as_secs_f64());
+    }
+    let cpu = each(host.cpu()? - used, before);
+    host.stop()?;
+    let bare = floor::record(bench.workshop.scratch()?.path(), count)?;
+    Ok(vec![
+        Row::new("10,000 files until all are recorded", Figure::Seconds(quantile(&mut ours, 0.5)))
+            .floor(Figure::Seconds(bare))
+            .goal(Figure::Seconds(1.0)),
+        cpu,
+    ])
+}
+
+/// CPU time is what does not depend on who else is at work on the machine.
+#[expect(clippy::cast_precision_loss, reason = "counts of some thousands")]
+fn each(cpu: f64, count: usize) -> Row {
+    Row::new("… CPU time of the host for each", Figure::Seconds(cpu / count as f64))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of some thousands")]
+fn per_second(count: usize, began: Instant, ended: Instant) -> f64 {
+    count as f64 / (ended - began).as_secs_f64()
+}

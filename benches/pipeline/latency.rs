@@ -1,0 +1,83 @@
+//! From the moment in which a file is closed to the guest's first instruction.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::Bench;
+use crate::host::{Host, Pipeline, small};
+use crate::table::{Figure, Row, quantile};
+
+/// Files that are dropped before those that count: code and caches are warm then.
+const WARM_UP: usize = 20;
+
+pub(crate) fn nothing_known(bench: &Bench) -> Result<Vec<Row>> {
+    known(bench, 0)
+}
+
+pub(crate) fn ten_thousand_known(bench: &Bench) -> Result<Vec<Row>> {
+    known(bench, 10_000)
+}
+
+fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
+    let pipeline = bench.workshop.pipeline("{}", 1, &["stamp"], "stamp")?;
+    pipeline.drop_many("known", known)?;
+    let host = pipeline.start()?;
+    if known > 0 {
+        settle(&pipeline, &host, known)?;
+    }
+    rows(bench, &pipeline, host, &format!("{known} known files"))
+}
+
+/// Waits until what was there from the beginning has been worked on, in however many runs.
+fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
+    let db = pipeline.database()?;
+    let mut done = db.prepare("SELECT count(*) FROM artifacts WHERE state = 'old'")?;
+    while done.query_row([], |row| row.get::<_, usize>(0))? < known {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // The ends of those runs are on the way.
+    std::thread::sleep(Duration::from_millis(200));
+    host.forget_runs();
+    Ok(())
+}
+
+/// Drops files one by one, each when the run of the one before has ended, and compares what guests logged with when files were closed.
+pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -> Result<Vec<Row>> {
+    let mut closed = Vec::new();
+    let count = WARM_UP + bench.effort.of(500, 100);
+    for n in 0..count {
+        let file = pipeline.open_file(&format!("new{n}.csv"), &small("new", n))?;
+        closed.push(SystemTime::now().duration_since(UNIX_EPOCH)?);
+        drop(file);
+        host.wait_for_runs(1)?;
+        // As someone who drops files now and then: the host has nothing to do in between, and its threads sleep.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    host.stop()?;
+    let logged = pipeline.logged()?;
+    let stamps = logged.len().checked_sub(count).context("runs have logged nothing")?;
+    let mut spans = Vec::new();
+    for (text, closed) in logged.iter().skip(stamps).zip(&closed).skip(WARM_UP) {
+        let began = Duration::from_nanos(text.parse()?);
+        let span = began
+            .checked_sub(*closed)
+            .context("a guest began before its file was closed: the clock was set, or another run came between")?;
+        spans.push(span.as_secs_f64());
+    }
+    ensure!(spans.len() == count - WARM_UP, "some runs have logged nothing");
+    let floors = &bench.floors;
+    let bare = floors.wake_up + floors.read_small + floors.commit + floors.instance;
+    let bare_p95 = floors.wake_up_p95 + floors.read_small + floors.commit + floors.instance;
+    Ok(vec![
+        Row::new(
+            format!("file closed → guest's first instruction, p50, {with}"),
+            Figure::Seconds(quantile(&mut spans, 0.5)),
+        )
+        .floor(Figure::Seconds(bare))
+        .goal(Figure::Seconds(1e-3)),
+        Row::new(format!("… p95, {with}"), Figure::Seconds(quantile(&mut spans, 0.95)))
+            .floor(Figure::Seconds(bare_p95))
+            .goal(Figure::Seconds(3e-3)),
+    ])
+}

@@ -1,0 +1,109 @@
+//! End-to-end figures over the release binary: `cargo bench --bench pipeline -- [--quick] [FILTER]…`.
+//!
+//! Each row is measured on a host of its own: the real binary, in a folder of its own, as a user would start it. Its floor is measured in the same run by
+//! bare code that does nothing but what the machine must do for it. On a busy machine both suffer, so the ratio says more than the figure; the load is shown
+//! beside the table. Nothing is left behind.
+//!
+//! Not criterion: these are not functions to be called a million times, and most rows take seconds.
+
+mod burst;
+mod bytes;
+mod floor;
+mod host;
+mod idle;
+mod latency;
+mod pages;
+mod start;
+mod table;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use floor::Floors;
+use host::Workshop;
+use table::Row;
+
+/// How much is done.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    quick: bool,
+}
+
+impl Effort {
+    /// The full number, or the quick one.
+    pub(crate) fn of(self, full: usize, quick: usize) -> usize {
+        if self.quick { quick } else { full }
+    }
+}
+
+/// What a subject needs.
+pub(crate) struct Bench {
+    pub(crate) effort: Effort,
+    pub(crate) floors: Floors,
+    pub(crate) workshop: Workshop,
+}
+
+type Subject = fn(&Bench) -> Result<Vec<Row>>;
+
+/// Names that a filter chooses from, in the order of the table.
+const SUBJECTS: [(&str, Subject); 12] = [
+    ("latency", latency::nothing_known),
+    ("latency-10000", latency::ten_thousand_known),
+    ("runs", burst::one_action),
+    ("burst", burst::three_actions),
+    ("record", burst::record),
+    ("idle-0", idle::nothing_known),
+    ("idle-10000", idle::ten_thousand_known),
+    ("idle-100000", idle::hundred_thousand_known),
+    ("start", start::cached),
+    ("bytes", bytes::read),
+    ("page", pages::runs),
+    ("page-latency", pages::latency),
+];
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("the benchmark failed: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    if cfg!(debug_assertions) {
+        bail!("this is a debug build, whose figures mean nothing: use `cargo bench --bench pipeline`");
+    }
+    let (mut quick, mut filters) = (false, Vec::new());
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--quick" => quick = true,
+            "--bench" => {} // cargo says so
+            flag if flag.starts_with('-') => {
+                bail!("unknown option {flag}; the usage is: cargo bench --bench pipeline -- [--quick] [FILTER]…")
+            }
+            _ => filters.push(argument),
+        }
+    }
+    let wanted = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(filter.as_str()));
+    let subjects: Vec<_> = SUBJECTS.into_iter().filter(|(name, _)| wanted(name)).collect();
+    if subjects.is_empty() {
+        let names: Vec<&str> = SUBJECTS.iter().map(|(name, _)| *name).collect();
+        bail!("nothing is called so; there are: {}", names.join(" "));
+    }
+    let effort = Effort { quick };
+    let before = table::load();
+    let workshop = Workshop::new()?;
+    eprintln!("measuring the floor");
+    let floors = Floors::measure(effort, &workshop)?;
+    let bench = Bench { effort, floors, workshop };
+    let mut rows = Vec::new();
+    for (name, subject) in subjects {
+        eprintln!("measuring {name}");
+        rows.extend(subject(&bench)?);
+    }
+    table::print(&bench.floors, &rows, &before);
+    Ok(())
+}

@@ -1,0 +1,210 @@
+//! Outputs that are committed, and what stands in the way of making them visible. The real binary, real files, a real guest.
+
+use std::fs;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::app::TestApp;
+use crate::support::wait::{wait_for, wait_until};
+
+/// `copy` writes each new file to `out`; `keys` are further lines of the manifest.
+fn manifest(keys: &str) -> String {
+    format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "publishing"
+max_concurrent_runs = 2
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.out]
+kind = "folder"
+path = "out"
+[actions.copy]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+params = {{ steps = [{{ do = "copy", from = "raw", to = "out" }}] }}
+{keys}
+"#
+    )
+}
+
+/// A pipeline whose host has died with the output `a.txt` committed and not visible. No host.
+fn committed(manifest: &str) -> TestApp {
+    let mut app = TestApp::new(manifest).with_guest("worker");
+    app.set_env("ANACOSTIA_FAULT", "publish.begin:1");
+    app.drop_file("raw/a.txt", b"content");
+    if app.try_start().is_ok() {
+        app.wait_for_end();
+    }
+    app.unset_env("ANACOSTIA_FAULT");
+    assert!(!app.path("out/a.txt").exists());
+    app
+}
+
+fn copy_of(app: &TestApp) -> Value {
+    app.get("/api/v1/runs/1")["actions"][0].clone()
+}
+
+fn staged(app: &TestApp) -> usize {
+    fs::read_dir(app.path("out/.anacostia/staging")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn a_committed_output_waits_for_its_folder_to_come_back() {
+    // Away altogether, and an empty one in its place, as where a disk is to be mounted.
+    for empty in [false, true] {
+        let mut app = committed(&manifest(""));
+        let (out, elsewhere) = (app.path("out"), app.path("elsewhere"));
+        fs::rename(&out, &elsewhere).unwrap();
+        if empty {
+            fs::create_dir(&out).unwrap();
+        }
+        app.start();
+        wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
+        let run = app.get("/api/v1/runs/1");
+        assert_eq!(run["state"], "running", "{run:#}");
+        assert_eq!(copy_of(&app)["attempts"][0]["state"], "publishing", "{run:#}");
+        if empty {
+            fs::remove_dir(&out).unwrap();
+        }
+        assert!(!out.exists(), "a folder was made where one is to come back");
+        fs::rename(&elsewhere, &out).unwrap();
+        let runs = app.wait_for_runs(1);
+        assert_eq!(runs[0]["state"], "succeeded", "{runs:#?}");
+        assert_eq!(fs::read(out.join("a.txt")).unwrap(), b"content");
+        // Stopped well, it leaves nothing of an attempt; its only attempt is the one that was taken over.
+        app.signal(Signal::TERM);
+        assert!(app.wait_for_end().success());
+        assert_eq!(staged(&app), 0);
+    }
+}
+
+#[test]
+fn what_is_staged_is_kept_until_its_publishing_is_on_record() {
+    for point in ["publish.visible", "published.in_transaction", "published.committed"] {
+        let mut app = TestApp::new(&manifest("")).with_guest("worker");
+        app.set_env("ANACOSTIA_FAULT", &format!("{point}:1"));
+        app.drop_file("raw/a.txt", b"content");
+        if app.try_start().is_ok() {
+            app.wait_for_end();
+        }
+        app.unset_env("ANACOSTIA_FAULT");
+        assert_eq!(staged(&app), 1, "{point}");
+        // Taken away between the two: what was published and then removed is not missed.
+        fs::remove_file(app.path("out/a.txt")).unwrap();
+        app.start();
+        assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "{point}");
+        app.signal(Signal::TERM);
+        assert!(app.wait_for_end().success());
+        assert_eq!(staged(&app), 0, "{point}");
+    }
+}
+
+#[test]
+fn a_host_that_stops_while_an_output_can_not_be_published_leaves_it_to_the_next() {
+    let mut app = committed(&manifest(""));
+    fs::create_dir(app.path("out/a.txt")).unwrap();
+    app.start();
+    wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
+    app.signal(Signal::TERM);
+    assert!(app.wait_for_end().success(), "a host that stops is not in trouble");
+    fs::remove_dir(app.path("out/a.txt")).unwrap();
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+}
+/// A second action that reads the output `a.txt` of whatever run has made it, and tries again.
+const LOOK: &str = r#"
+[actions.look]
+component = "worker.wasm"
+after = ["copy"]
+reads = ["out"]
+retry = { max_attempts = 100, backoff = "10ms", max_backoff = "100ms" }
+params = { steps = [{ do = "read_range", from = "out", path = "a.txt", length = 100, expect = "content" }] }
+"#;
+
+#[test]
+fn what_is_being_published_is_not_told_to_be_gone_or_changed() {
+    let mut app = committed(&manifest(LOOK));
+    // Something lies there: as if it were the version before.
+    fs::create_dir(app.path("out/a.txt")).unwrap();
+    app.start();
+    let artifact = app.get_all("/api/v1/artifacts?resource=out")[0].clone();
+    let content = format!("/api/v1/artifacts/{}/content", artifact["id"].as_str().unwrap());
+    let (status, problem) = app.try_get(&content).unwrap();
+    assert_eq!(status, 503, "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("it is being published; ask again"), "{problem}");
+
+    app.drop_file("raw/b.txt", b"other");
+    let error = wait_for("the second run to look", || {
+        let run = app.try_get("/api/v1/runs/2").ok()?.1;
+        let error = run["actions"][1]["attempts"][0]["error"].clone();
+        error.is_object().then_some(error)
+    });
+    assert_eq!((&error["code"], &error["retryable"]), (&"unavailable".into(), &true.into()), "{error:#}");
+
+    fs::remove_dir(app.path("out/a.txt")).unwrap();
+    let runs = app.wait_for_runs(2);
+    assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:#?}");
+    let gone = app.path("out/a.txt");
+    assert_eq!(fs::read(&gone).unwrap(), b"content");
+    // Published, and then taken away: that is a loss, and told as one.
+    fs::remove_file(gone).unwrap();
+    assert_eq!(app.try_get(&content).unwrap().0, 410);
+}
+
+fn database(app: &TestApp) -> rusqlite::Connection {
+    let database = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
+    database.busy_timeout(crate::support::wait::DEADLINE).unwrap();
+    database
+}
+
+#[test]
+fn an_attempt_that_the_store_is_at_odds_with_keeps_what_it_staged_and_ends_the_host() {
+    let mut app = TestApp::new(&manifest("")).with_guest("worker");
+    app.start();
+    // The commit point seems to be passed already, as it is when the answer of the first try was lost.
+    let passed = "CREATE TRIGGER passed AFTER INSERT ON attempts BEGIN
+        UPDATE attempts SET state = 'publishing' WHERE seq = NEW.seq; END";
+    database(&app).execute_batch(passed).unwrap();
+    app.drop_file("raw/a.txt", b"content");
+    assert_eq!(app.wait_for_end().code(), Some(1));
+    assert!(app.said().contains("could be neither committed nor given up"), "{}", app.said());
+    assert_eq!(staged(&app), 1, "what may be committed was thrown away");
+
+    database(&app).execute_batch("DROP TRIGGER passed; UPDATE attempts SET state = 'running'").unwrap();
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+}
+
+#[test]
+fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
+    let mut app = committed(&manifest("").replace("max_concurrent_runs = 2", "max_concurrent_runs = 1"));
+    let rename = |app: &TestApp, from: &str, to: &str| {
+        let sql = "UPDATE intents SET file = json_replace(file, '$.resource', ?2) WHERE file ->> 'resource' = ?1";
+        assert_eq!(database(app).execute(sql, [from, to]).unwrap(), 1);
+    };
+    rename(&app, "out", "elsewhere");
+    app.start();
+    app.drop_file("raw/b.txt", b"other");
+    // There is room for one run at a time.
+    wait_until("the other run to end", || {
+        app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
+    });
+    assert!(app.said().contains("run #1 is left as it is: `a.txt` of attempt "), "{}", app.said());
+    assert_eq!(app.get("/api/v1/runs/1")["state"], "running");
+    app.signal(Signal::TERM);
+    assert!(app.wait_for_end().success());
+
+    rename(&app, "elsewhere", "out");
+    app.start();
+    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
+    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+}
