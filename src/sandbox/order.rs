@@ -1,13 +1,14 @@
 //! What goes into an attempt, and what comes out of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::base::{Digest, RunId};
 use crate::manifest::Limits;
-use crate::model::{Access, ArtifactTag, Denial, Fence, LogPosition, Outcome, StagedFile, Usage};
+use crate::model::{Access, Artifact, ArtifactTag, Denial, Fence, LogPosition, Outcome, StagedFile, Usage};
 
 /// All that an executor needs to run an attempt: one value that can be serialised, so that executors can be on other machines one day.
 /// Secrets are named here, never carried.
@@ -27,6 +28,8 @@ pub struct AttemptOrder {
     pub number: u32,
     /// The right to write about the attempt.
     pub fence: Fence,
+    /// What the run claimed, in all resources, as it was when the run was taken up.
+    pub inputs: Arc<[Artifact]>,
     /// The component; it is in the sandbox by then.
     pub component: Digest,
     /// The merged params, a JSON object as text.
@@ -109,6 +112,7 @@ pub(super) mod tests {
             action: "act".to_owned(),
             number: 1,
             fence: Fence { attempt_id: AttemptId::new(), epoch: 1, token: 1 },
+            inputs: Arc::default(),
             component: Digest::of(b""),
             params: "{}".to_owned(),
             reads: Vec::new(),

@@ -12,7 +12,7 @@ use super::core::Rule;
 use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
 use crate::manifest::{ActionSpec, Join, Limits, Pipeline, ResourceKind, SecretSource, StoreSpec};
-use crate::model::{ActionState, Fence, NOT_TRIGGERED, Run, RunAction};
+use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
 use crate::resource::folder::Folder;
 use crate::resource::{Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, Services};
@@ -86,7 +86,14 @@ impl Definition {
     }
 
     /// The order for an attempt of the action at `place`. `None` if there is no such action, which a checked definition excludes.
-    pub(super) fn order(&self, run: &Run, place: usize, number: u32, fence: Fence) -> Option<AttemptOrder> {
+    pub(super) fn order(
+        &self,
+        run: &Run,
+        inputs: &Arc<[Artifact]>,
+        place: usize,
+        number: u32,
+        fence: Fence,
+    ) -> Option<AttemptOrder> {
         let action = self.pipeline.actions.get(place)?;
         Some(AttemptOrder {
             pipeline: self.pipeline.name.clone(),
@@ -96,6 +103,7 @@ impl Definition {
             action: action.name.clone(),
             number,
             fence,
+            inputs: Arc::clone(inputs),
             component: self.component(place)?,
             params: self.params(action, run).to_string(),
             reads: action.reads.clone(),

@@ -14,7 +14,7 @@ use super::definition::Definition;
 use super::executor::{Close, crashed_end, discard, execute, make_visible};
 use super::shared::{Phase, Shared, persist};
 use crate::base::{AttemptId, fault};
-use crate::model::{Fence, LogPosition, Outcome, Run, RunDetail, RunState};
+use crate::model::{Artifact, Fence, LogPosition, Outcome, Run, RunDetail, RunState};
 use crate::sandbox::Stop;
 use crate::store::{NewAttempt, RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
 
@@ -26,6 +26,8 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     definition: Definition,
     run: Run,
+    /// What the run claimed.
+    inputs: Arc<[Artifact]>,
     core: RunCore,
     /// Attempts at work, by the place of their action.
     at_work: BTreeMap<usize, watch::Sender<Stop>>,
@@ -64,7 +66,17 @@ impl Driver {
             detail.run.state,
             detail.actions,
         );
-        Self { shared, definition, run: detail.run, core, at_work: BTreeMap::new(), ends, ended, permits: Vec::new() }
+        Self {
+            shared,
+            definition,
+            run: detail.run,
+            inputs: detail.inputs.into(),
+            core,
+            at_work: BTreeMap::new(),
+            ends,
+            ended,
+            permits: Vec::new(),
+        }
     }
 
     /// Drives the run until it has ended or the host stops. `unfinished`: attempts that a dead host left. `cancel` turns true when the run is to end.
@@ -256,7 +268,10 @@ impl Driver {
 
     fn spawn(&mut self, start: Start, started: StartedAttempt) {
         let Some(permit) = self.permits.pop() else { return };
-        let Some(order) = self.definition.order(&self.run, start.action, start.number, started.fence) else { return };
+        let Some(order) = self.definition.order(&self.run, &self.inputs, start.action, start.number, started.fence)
+        else {
+            return;
+        };
         let (stop, signal) = watch::channel(Stop::No);
         self.at_work.insert(start.action, stop);
         let (shared, definition, ended) = (Arc::clone(&self.shared), self.definition.clone(), self.ended.clone());

@@ -96,6 +96,7 @@ impl Bench {
             pipeline: "penguins".to_owned(),
             run_id: self.store.run,
             run_number: 7,
+            inputs: self.store.inputs.clone().into(),
             trigger: "1 new artifact in raw".to_owned(),
             action: "train".to_owned(),
             number: 1,

@@ -48,8 +48,6 @@ pub(super) struct GuestState {
 /// What a guest has done that is not on record yet, and what it was shown.
 #[derive(Default)]
 pub(super) struct Work {
-    /// What the run claimed, in every resource, once it was asked for.
-    claimed: Option<Arc<Vec<Artifact>>>,
     /// What may be read, as far as it was looked up.
     visible: BTreeMap<ArtifactId, Artifact>,
     /// Paths that are being written or are finished, by resource.

@@ -214,19 +214,8 @@ impl GuestState {
         SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None }
     }
 
-    /// What the run claimed in all resources. Claims do not change while the run is at work.
-    async fn claimed(&mut self) -> Result<Arc<Vec<Artifact>>, CallError> {
-        if let Some(claimed) = &self.work.claimed {
-            return Ok(Arc::clone(claimed));
-        }
-        let run = self.services.store.run(self.order.run_id).await?;
-        let claimed = Arc::new(run.map(|detail| detail.inputs).unwrap_or_default());
-        self.work.claimed = Some(Arc::clone(&claimed));
-        Ok(claimed)
-    }
-
     async fn inputs_in(&mut self, resource: &str) -> Result<Vec<types::Artifact>, CallError> {
-        let claimed = self.claimed().await?;
+        let claimed = Arc::clone(&self.order.inputs);
         let made = self.made_by_ancestors(resource).await?;
         let mut all: Vec<&Artifact> = claimed.iter().filter(|a| a.resource == resource).chain(&made).collect();
         all.sort_by(|a, b| a.path.cmp(&b.path).then(a.version.cmp(&b.version)));
@@ -255,7 +244,7 @@ impl GuestState {
         }
         let artifact = self.services.store.artifact(id).await?.ok_or_else(unknown)?;
         self.gate.may_read(call, &artifact.resource)?;
-        let claimed = self.claimed().await?.iter().any(|input| input.id == id);
+        let claimed = self.order.inputs.iter().any(|input| input.id == id);
         let seen = claimed
             || self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
             || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
