@@ -70,3 +70,20 @@ pub struct RunAction {
     /// Whether it has succeeded by saying that there was nothing worth doing: its dependents are skipped.
     pub skipped_rest: bool,
 }
+
+impl RunAction {
+    /// An action of a new run: nothing has happened to it yet.
+    #[must_use]
+    pub fn pending(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: ActionState::Pending,
+            reason: None,
+            attempts: 0,
+            tries: 0,
+            crashes: 0,
+            retry_at: None,
+            skipped_rest: false,
+        }
+    }
+}

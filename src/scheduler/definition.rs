@@ -55,15 +55,13 @@ impl Definition {
         };
         let actions = self.pipeline.actions.iter().enumerate();
         actions
-            .map(|(place, action)| RunAction {
-                name: action.name.clone(),
-                state: if triggered(place) { ActionState::Pending } else { ActionState::Skipped },
-                reason: (!triggered(place)).then(|| NOT_TRIGGERED.to_owned()),
-                attempts: 0,
-                tries: 0,
-                crashes: 0,
-                retry_at: None,
-                skipped_rest: false,
+            .map(|(place, action)| {
+                let mut action = RunAction::pending(&action.name);
+                if !triggered(place) {
+                    action.state = ActionState::Skipped;
+                    action.reason = Some(NOT_TRIGGERED.to_owned());
+                }
+                action
             })
             .collect()
     }

@@ -308,22 +308,9 @@ mod tests {
     use super::*;
     use crate::model::{ErrorInfo, NOT_TRIGGERED};
 
-    fn pending(name: &str) -> RunAction {
-        RunAction {
-            name: name.to_owned(),
-            state: ActionState::Pending,
-            reason: None,
-            attempts: 0,
-            tries: 0,
-            crashes: 0,
-            retry_at: None,
-            skipped_rest: false,
-        }
-    }
-
     fn core(names: &[&str], before: Vec<Vec<usize>>, rules: Vec<Rule>) -> RunCore {
         let graph = Graph::from_edges(names.iter().map(ToString::to_string).collect(), before);
-        let actions = names.iter().map(|name| pending(name)).collect();
+        let actions = names.iter().map(|name| RunAction::pending(name)).collect();
         RunCore::new(Arc::new(graph), rules.into(), RunState::Queued, actions)
     }
 
@@ -446,11 +433,16 @@ mod tests {
     #[test]
     fn branches_that_were_not_triggered_are_as_if_they_were_not_there() {
         let graph = Graph::from_edges(vec!["a".into(), "b".into(), "c".into()], vec![vec![], vec![], vec![0, 1]]);
-        let mut skipped = pending("b");
+        let mut skipped = RunAction::pending("b");
         skipped.state = ActionState::Skipped;
         skipped.reason = Some(NOT_TRIGGERED.into());
         let rules = vec![Rule::default(); 3].into();
-        let mut run = RunCore::new(Arc::new(graph), rules, RunState::Queued, vec![pending("a"), skipped, pending("c")]);
+        let mut run = RunCore::new(
+            Arc::new(graph),
+            rules,
+            RunState::Queued,
+            vec![RunAction::pending("a"), skipped, RunAction::pending("c")],
+        );
         run.start(9);
         end(&mut run, 0, Outcome::Done(None));
         assert_eq!(states(&run), ["succeeded", "skipped", "ready"]);

@@ -47,7 +47,7 @@ impl World {
             })
             .collect();
         let graph = Arc::new(Graph::from_edges(names, before));
-        let actions = (0..count).map(|place| pending(&format!("a{place}"))).collect();
+        let actions = (0..count).map(|place| RunAction::pending(&format!("a{place}"))).collect();
         let core = RunCore::new(Arc::clone(&graph), Arc::clone(&rules), RunState::Queued, actions);
         Self {
             rng,
@@ -169,19 +169,6 @@ impl World {
         if self.core.state().ended() {
             assert!(self.core.actions().iter().all(|action| action.state.ended()), "the run ended before its actions");
         }
-    }
-}
-
-fn pending(name: &str) -> RunAction {
-    RunAction {
-        name: name.to_owned(),
-        state: ActionState::Pending,
-        reason: None,
-        attempts: 0,
-        tries: 0,
-        crashes: 0,
-        retry_at: None,
-        skipped_rest: false,
     }
 }
 

@@ -68,16 +68,7 @@ pub(super) fn revision() -> NewRevision {
 }
 
 pub(super) fn action(name: &str) -> RunAction {
-    RunAction {
-        name: name.to_owned(),
-        state: ActionState::Pending,
-        reason: None,
-        attempts: 0,
-        tries: 0,
-        crashes: 0,
-        retry_at: None,
-        skipped_rest: false,
-    }
+    RunAction::pending(name)
 }
 
 pub(super) fn claim(at_most: Option<u64>, at_least: u64) -> Claim {
