@@ -116,11 +116,12 @@ pub(super) static ACTION: Keys = Keys {
         "params",
         "env",
         "secrets",
+        "http",
         "limits",
         "retry",
         "run_when",
     ],
-    later: &["http", "args"],
+    later: &["args"],
     meant: &[
         ("wasm", "component"),
         ("module", "component"),
@@ -139,9 +140,27 @@ pub(super) static ACTION: Keys = Keys {
         ("output", "writes"),
         ("config", "params"),
         ("environment", "env"),
+        ("hosts", "http"),
+        ("allowed_hosts", "http"),
+        ("allowed_outbound_hosts", "http"),
+        ("network", "http"),
         ("timeout", "limits"),
         ("retries", "retry"),
         ("when", "run_when"),
+    ],
+};
+
+pub(super) static SECRET: Keys = Keys {
+    home: "a secret of an action",
+    known: &["from", "header", "host", "prefix"],
+    later: &[],
+    meant: &[
+        ("env", "from"),
+        ("value", "from"),
+        ("source", "from"),
+        ("name", "header"),
+        ("url", "host"),
+        ("scheme", "prefix"),
     ],
 };
 
@@ -154,7 +173,18 @@ pub(super) static BUILD: Keys = Keys {
 
 pub(super) static LIMITS: Keys = Keys {
     home: "`limits` of an action",
-    known: &["memory", "cpu", "wall", "output", "log", "handles", "metric_names"],
+    known: &[
+        "memory",
+        "cpu",
+        "wall",
+        "output",
+        "log",
+        "handles",
+        "metric_names",
+        "http_body",
+        "http_requests",
+        "http_wait",
+    ],
     later: &[],
     meant: &[("ram", "memory"), ("timeout", "wall"), ("time", "wall"), ("duration", "wall"), ("disk", "output")],
 };
@@ -173,7 +203,8 @@ pub(super) static RETRY: Keys = Keys {
     ],
 };
 
-static ALL: [&Keys; 10] = [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &BUILD, &LIMITS, &RETRY];
+static ALL: [&Keys; 11] =
+    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY];
 
 impl Keys {
     /// The known key that someone probably meant who wrote `key`.

@@ -3,15 +3,16 @@
 //! `action` is what every component has. `hooks` is looked for once, when the component is loaded, so that one without them pays nothing
 //! for them when it runs. A component that has the interface in part is refused at loading.
 
+use wasmtime::Engine;
 use wasmtime::Store;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Component, InstancePre};
 
 use crate::base::fault;
 
 use super::bindings::anacostia::pipeline::types;
 use super::bindings::exports::anacostia::pipeline::{action, hooks};
 use super::hooks::Hook;
-use super::host::GuestState;
+use super::host::{GuestState, http};
 use super::outcome::Ended;
 
 /// The export that hooks are found by. Later patches of the same minor version are found by this name too.
@@ -23,6 +24,12 @@ pub(super) struct ReadyComponent {
     instance: InstancePre<GuestState>,
     action: action::GuestIndices,
     hooks: Option<hooks::GuestIndices>,
+    imports_http: bool,
+}
+
+/// Whether it can ask for requests to be sent.
+pub(super) fn imports_http(component: &Component, engine: &Engine) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| name.starts_with(http::PACKAGE))
 }
 
 impl ReadyComponent {
@@ -31,7 +38,13 @@ impl ReadyComponent {
         let action = action::GuestIndices::new(&instance)?;
         let has_hooks = instance.component().get_export_index(None, HOOKS).is_some();
         let hooks = has_hooks.then(|| hooks::GuestIndices::new(&instance)).transpose()?;
-        Ok(Self { instance, action, hooks })
+        let imports_http = imports_http(instance.component(), instance.engine());
+        Ok(Self { instance, action, hooks, imports_http })
+    }
+
+    /// Whether it can ask for requests to be sent.
+    pub(super) fn imports_http(&self) -> bool {
+        self.imports_http
     }
 
     /// Whether it has hooks.

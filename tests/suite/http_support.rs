@@ -224,6 +224,8 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         params: serde_json::Map::new(),
         env: BTreeMap::from([("MODE".into(), "expanded-value".into())]),
         secrets: BTreeMap::new(),
+        header_secrets: BTreeMap::new(),
+        http: Vec::new(),
         limits: anacostia::manifest::Limits::default(),
         retry: anacostia::manifest::Retry::default(),
         run_when: anacostia::manifest::RunWhen::AllSucceeded,

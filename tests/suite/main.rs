@@ -28,6 +28,7 @@ mod http_store;
 mod http_support;
 mod limits;
 mod manifest;
+mod outbound;
 mod penguins;
 mod publishing;
 mod readme;

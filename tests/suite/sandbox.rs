@@ -8,12 +8,14 @@
     reason = "a test fails by panicking, and its helpers are seen by tests alone"
 )]
 
+mod drafts;
 mod fakes;
 mod guests;
 mod hooks;
 mod hostile;
 mod loading;
 mod logging;
+mod outbound;
 mod stopping;
 mod working;
 
@@ -108,6 +110,8 @@ impl Bench {
             ancestors: Vec::new(),
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            http: Vec::new(),
+            header_secrets: Vec::new(),
             limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
         }
     }

@@ -4,8 +4,10 @@
 //! knows where everything stands, and that exists even if much of it is wrong.
 
 mod action;
+mod http;
 mod params;
 mod resource;
+mod secrets;
 mod top;
 
 use toml::de::DeTable;

@@ -3,4 +3,5 @@
 pub(crate) mod app;
 pub(crate) mod guests;
 pub(crate) mod source;
+pub(crate) mod upstream;
 pub(crate) mod wait;
