@@ -303,7 +303,11 @@ mod tests {
         assert_eq!(together("{ max_artifacts = 1 }", burst, 3).len(), 2, "as many as there are slots");
         assert_eq!(together("{ min_artifacts = 1 }", burst, 0), ["raw: 5 new artifacts"]);
         assert_eq!(together("{ max_artifacts = 2, min_artifacts = 2 }", burst, 0).len(), 2, "one is not enough");
-        assert_eq!(together("{ max_artifacts = 1, min_bytes = 10 }", burst, 0).len(), 1, "whose bytes, nobody knows");
+        assert_eq!(
+            together("{ max_artifacts = 1, min_bytes = \"10B\" }", burst, 0).len(),
+            1,
+            "whose bytes, nobody knows"
+        );
         assert_eq!(together("{ max_artifacts = 1, max_wait = \"1h\" }", burst, 0).len(), 1, "nor how old the next is");
     }
 }
