@@ -31,6 +31,7 @@ mod progress;
 mod ready;
 mod version;
 mod watch;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

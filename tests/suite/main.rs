@@ -26,6 +26,7 @@ mod http_guard;
 mod http_page;
 mod http_store;
 mod http_support;
+mod languages;
 mod limits;
 mod manifest;
 mod penguins;

@@ -71,6 +71,7 @@ impl GuestState {
         self.wasi = wasi;
         self.memory.renew();
         self.gate.renew(read_only);
+        self.log.begin_call();
         let finished = self.work.staged.iter().map(|staged| (staged.resource.clone(), staged.path.clone()));
         self.work.paths = finished.collect();
     }
