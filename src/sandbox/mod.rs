@@ -13,6 +13,7 @@
 mod attempt;
 mod bindings;
 mod cache;
+mod command;
 mod compile;
 mod cpu;
 mod engine;

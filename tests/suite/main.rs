@@ -14,6 +14,7 @@
 
 mod alert;
 mod cli;
+mod command;
 mod crash;
 mod folder;
 mod hooks;
