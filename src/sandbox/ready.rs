@@ -4,7 +4,7 @@
 //! for them when it runs. A component that has the interface in part is refused at loading.
 
 use wasmtime::Store;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Instance, InstancePre};
 
 use crate::base::fault;
 
@@ -42,7 +42,7 @@ impl ReadyComponent {
     /// Calls `run` in a fresh instance.
     pub(super) async fn run(&self, store: &mut Store<GuestState>) -> Ended<types::Outcome> {
         fault::point("attempt.before_guest");
-        let instance = self.instance.instantiate_async(&mut *store).await?;
+        let instance = self.instance(&mut *store).await?;
         let action = self.action.load(&mut *store, &instance)?;
         action.call_run(&mut *store).await
     }
@@ -51,7 +51,7 @@ impl ReadyComponent {
     pub(super) async fn hook(&self, store: &mut Store<GuestState>, hook: &Hook) -> Ended<()> {
         let Some(hooks) = &self.hooks else { return Ok(Ok(())) };
         fault::point("attempt.before_hook");
-        let instance = self.instance.instantiate_async(&mut *store).await?;
+        let instance = self.instance(&mut *store).await?;
         let hooks = hooks.load(&mut *store, &instance)?;
         match hook {
             Hook::BeforeRun => hooks.call_before_run(&mut *store).await,
@@ -59,5 +59,12 @@ impl ReadyComponent {
             Hook::OnFailure(error) => hooks.call_on_failure(&mut *store, error).await,
             Hook::AfterRun => hooks.call_after_run(&mut *store).await,
         }
+    }
+
+    /// A fresh instance. From then on, what goes wrong is the guest's doing.
+    async fn instance(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
+        let instance = self.instance.instantiate_async(&mut *store).await?;
+        store.data_mut().started = true;
+        Ok(instance)
     }
 }
