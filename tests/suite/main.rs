@@ -17,6 +17,7 @@ mod cli;
 mod crash;
 mod folder;
 mod hooks;
+mod hostile;
 mod house;
 mod http;
 mod http_content;
