@@ -9,6 +9,7 @@
 mod abi;
 mod compiling;
 mod components;
+mod encode;
 mod fairness;
 mod floods;
 mod folders;

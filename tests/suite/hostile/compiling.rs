@@ -4,29 +4,15 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anacostia::base::{ByteSize, Digest};
+use anacostia::base::ByteSize;
 use anacostia::model::Outcome;
 use anacostia::sandbox::{COMPILE_VERB, CompileBounds, Sandbox, SandboxConfig};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
+use super::encode::{leb, section};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::{body, write};
-
-/// A number as WebAssembly has it.
-fn leb(mut number: usize) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    while number > 0x7f {
-        bytes.push(0x80 | (number & 0x7f) as u8);
-        number >>= 7;
-    }
-    bytes.push(number as u8);
-    bytes
-}
-
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
-    [&[id], leb(content.len()).as_slice(), content].concat()
-}
 
 /// A component around a module with `count` functions of `bytes` bytes each, which are `unit` over and over. In binary: as text it would be tens of megabytes.
 fn component(unit: &[u8], bytes: usize, count: usize) -> Vec<u8> {
@@ -79,7 +65,7 @@ fn compilers(cache: &Path) -> Vec<Pid> {
 /// What is left of compiling in the cache.
 fn scraps(cache: &Path) -> Vec<String> {
     let names = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".tmp")).collect()
+    names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "tmp")).collect()
 }
 
 /// Loads what must not be loadable, and then what must be, within the same bounds.
@@ -165,8 +151,12 @@ async fn a_compiler_dies_with_its_host() {
         file.display()
     );
     let mut shell = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
-    let alive =
-        || compilers(folder.path()).into_iter().filter(|pid| pid.as_raw_nonzero().get() != shell.id() as i32).count();
+    let alive = || {
+        compilers(folder.path())
+            .into_iter()
+            .filter(|pid| pid.as_raw_nonzero().get() != shell.id().cast_signed())
+            .count()
+    };
     let deadline = Instant::now() + Duration::from_mins(1);
     while alive() == 0 {
         assert!(Instant::now() < deadline, "no compiler is started");

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::encode::section;
 use super::{Case, prove};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::{body, by_hand, in_world};
@@ -31,18 +32,8 @@ fn types(count: u32, make: impl Fn(u32) -> String) -> String {
 /// Components in components, so many deep, at the end of one that does nothing. In binary, because no parser of text goes as deep.
 fn nested(depth: u32) -> Vec<u8> {
     const HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
-    let section = |content: &[u8]| {
-        let mut length = content.len();
-        let mut section = vec![4];
-        while length > 0x7f {
-            section.push(0x80 | (length & 0x7f) as u8);
-            length >>= 7;
-        }
-        section.push(length as u8);
-        [&section, content].concat()
-    };
-    let innermost = section(&HEADER);
-    let nested = (1..depth).fold(innermost, |inner, _| section(&[&HEADER, inner.as_slice()].concat()));
+    let innermost = section(4, &HEADER);
+    let nested = (1..depth).fold(innermost, |inner, _| section(4, &[&HEADER, inner.as_slice()].concat()));
     [body(HARMLESS), nested].concat()
 }
 
