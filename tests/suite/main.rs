@@ -18,6 +18,7 @@ mod command;
 mod crash;
 mod folder;
 mod hooks;
+mod hostile;
 mod house;
 mod http;
 mod http_content;
