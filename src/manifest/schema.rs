@@ -28,6 +28,7 @@ const SOURCE: &str = "Where the value is.";
 const ENV: &str = "^env:[A-Za-z_][A-Za-z0-9_]*$";
 /// Looser than the reader, which knows more of addresses.
 const HOST: &str = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?$";
+const STDIN: &str = "^[a-z][a-z0-9_-]{0,62}(/.+)?$";
 const DIGEST: &str = "^sha256:[0-9a-fA-F]{64}$";
 const SIZE: &str = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*([kKmMgGtT][iI]?)?[bB]$";
 const SPAN: &str = r"^\s*\+?[0-9]+\s*(ms|s|m|h|d)$";
@@ -184,6 +185,15 @@ fn action() -> Fields {
         ("writes", strings("The resources that it may write.", Some(NAME), "models")),
         ("retrigger", boolean("Whether its outputs are new in watched resources, and start runs there.")),
         ("params", params("Its params, over those of the pipeline; `${…}` is not expanded here.")),
+        ("args", arguments()),
+        (
+            "stdin",
+            form(
+                "The input that a command's standard input reads: `RESOURCE`, or `RESOURCE/GLOB`; exactly one must match.",
+                STDIN,
+                "raw/*.csv",
+            ),
+        ),
         ("env", variables("Its environment.", &json!({"type": "string"}))),
         (
             "secrets",
@@ -215,6 +225,12 @@ fn secret() -> Fields {
         ("host", form("The host, which `http` names too.", HOST, "api.example.com:443")),
         ("prefix", with_default(text("What stands before the value, such as `Bearer `."), "")),
     ]
+}
+
+/// Unlike other lists: an argument may stand twice.
+fn arguments() -> Value {
+    json!({"type": "array", "description": "What a command is called with, after its name.", "items": {"type": "string"},
+        "maxItems": settings::MAX_ARGS, "default": [], "examples": [["--verbose", "/in/raw/a.csv"]]})
 }
 
 fn build() -> Fields {

@@ -96,3 +96,6 @@ pub(super) const MAX_HOSTS: usize = 100;
 pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=100;
 /// `retry.backoff` and `retry.max_backoff`.
 pub(super) const BACKOFF: RangeInclusive<Duration> = MILLISECOND..=DAY;
+
+/// Most `args` of a command.
+pub(super) const MAX_ARGS: usize = 1_000;

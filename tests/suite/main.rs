@@ -14,9 +14,11 @@
 
 mod alert;
 mod cli;
+mod command;
 mod crash;
 mod folder;
 mod hooks;
+mod hostile;
 mod house;
 mod http;
 mod http_content;
@@ -26,6 +28,7 @@ mod http_guard;
 mod http_page;
 mod http_store;
 mod http_support;
+mod languages;
 mod limits;
 mod manifest;
 mod outbound;

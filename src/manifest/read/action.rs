@@ -13,7 +13,7 @@ use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::secrets::{self, Secrets};
-use super::{ActionDraft, http, inner, params, refuse_twice};
+use super::{ActionDraft, command, http, inner, params, refuse_twice};
 use crate::base::{Digest, escape};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ActionDraft {
@@ -28,6 +28,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     });
     let retrigger = reader.boolean(table, "retrigger");
     let run_when = reader.choice(table, "run_when", &settings::RUN_WHEN, &[]);
+    let command = command::read(reader, table, &name.value, &reads);
     let env = env(reader, table);
     let http = http::read(reader, table);
     let Secrets { plain: secrets, headers: header_secrets } = secrets::read(reader, table, &env, &http);
@@ -42,6 +43,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         writes: plain(&writes),
         retrigger: retrigger.as_ref().is_some_and(|retrigger| retrigger.value),
         params: params::read(reader, table),
+        args: command.args,
+        stdin: command.stdin,
         env: env.into_iter().map(|(key, value)| (key, value.value)).collect(),
         secrets,
         header_secrets,
@@ -51,7 +54,21 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
     };
     let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
-    ActionDraft { name, spec, component, digest, sources, after, reads, writes, retrigger, run_when, perhaps_more }
+    let for_commands = command.keys;
+    ActionDraft {
+        name,
+        spec,
+        component,
+        digest,
+        sources,
+        after,
+        reads,
+        writes,
+        retrigger,
+        for_commands,
+        run_when,
+        perhaps_more,
+    }
 }
 
 fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
