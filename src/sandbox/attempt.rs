@@ -81,6 +81,7 @@ impl Attempt {
             services: services.clone(),
             deadline: services.clock.now().after(order.limits.wall),
             stop: self.stop.clone(),
+            started: false,
             memory: MemoryMeter::new(order.limits.memory_bytes),
             cpu: Arc::new(CpuMeter::new(order.limits.cpu)),
             gate: Gate::new(order),

@@ -29,6 +29,7 @@ pub(super) async fn run(
         return refused(error, store.data());
     }
     let instance = instance.instantiate_async(&mut *store).await?;
+    store.data_mut().started = true;
     let run = run.load(&mut *store, &instance)?;
     let code = match run.call_run(&mut *store).await {
         Ok(Ok(())) => 0,

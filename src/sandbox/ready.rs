@@ -5,7 +5,7 @@
 //! A command has no hooks: there is nothing that they could be told.
 
 use wasmtime::Store;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{Instance, InstancePre};
 use wasmtime_wasi::p2::bindings::exports::wasi::cli::run;
 
 use crate::base::fault;
@@ -66,7 +66,7 @@ impl ReadyComponent {
         fault::point("attempt.before_guest");
         match &self.kind {
             Kind::Action { action, .. } => {
-                let instance = self.instance.instantiate_async(&mut *store).await?;
+                let instance = self.instance(&mut *store).await?;
                 let action = action.load(&mut *store, &instance)?;
                 action.call_run(&mut *store).await
             }
@@ -78,7 +78,7 @@ impl ReadyComponent {
     pub(super) async fn hook(&self, store: &mut Store<GuestState>, hook: &Hook) -> Ended<()> {
         let Kind::Action { hooks: Some(hooks), .. } = &self.kind else { return Ok(Ok(())) };
         fault::point("attempt.before_hook");
-        let instance = self.instance.instantiate_async(&mut *store).await?;
+        let instance = self.instance(&mut *store).await?;
         let hooks = hooks.load(&mut *store, &instance)?;
         match hook {
             Hook::BeforeRun => hooks.call_before_run(&mut *store).await,
@@ -86,5 +86,12 @@ impl ReadyComponent {
             Hook::OnFailure(error) => hooks.call_on_failure(&mut *store, error).await,
             Hook::AfterRun => hooks.call_after_run(&mut *store).await,
         }
+    }
+
+    /// A fresh instance. From then on, what goes wrong is the guest's doing.
+    async fn instance(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
+        let instance = self.instance.instantiate_async(&mut *store).await?;
+        store.data_mut().started = true;
+        Ok(instance)
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct GuestState {
     /// When the attempt is stopped if it still runs.
     pub(super) deadline: Timestamp,
     pub(super) stop: StopSignal,
+    /// Whether the instance of this call was made.
+    pub(super) started: bool,
     pub(super) memory: MemoryMeter,
     pub(super) cpu: Arc<CpuMeter>,
     pub(super) gate: Gate,
@@ -75,8 +77,10 @@ impl GuestState {
     pub(super) fn renew(&mut self, table: ResourceTable, wasi: WasiCtx, read_only: Option<&'static str>) {
         self.table = table;
         self.wasi = wasi;
+        self.started = false;
         self.memory.renew();
         self.gate.renew(read_only);
+        self.log.begin_call();
         let finished = self.work.staged.iter().map(|staged| (staged.resource.clone(), staged.path.clone()));
         self.work.paths = finished.collect();
     }

@@ -282,11 +282,13 @@ impl GuestState {
         if let Some(artifact) = self.work.visible.get(&id) {
             return Ok(artifact.clone());
         }
+        if let Some(input) = self.order.inputs.iter().find(|input| input.id == id) {
+            self.gate.may_read(call, &input.resource)?;
+            return Ok(input.clone());
+        }
         let artifact = self.services.store.artifact(id).await?.ok_or_else(unknown)?;
         self.gate.may_read(call, &artifact.resource)?;
-        let claimed = self.order.inputs.iter().any(|input| input.id == id);
-        let seen = claimed
-            || self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
+        let seen = self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
             || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
         if !seen {
             return Err(unknown());
