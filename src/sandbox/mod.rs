@@ -19,6 +19,7 @@ mod engine;
 mod error;
 mod executor;
 mod halt;
+mod handles;
 mod hooks;
 mod host;
 mod limiter;
