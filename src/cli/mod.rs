@@ -9,6 +9,7 @@ mod artifacts;
 mod build;
 mod check;
 mod component;
+mod dev;
 mod failure;
 mod load;
 mod open;
@@ -20,6 +21,7 @@ mod run;
 mod runs;
 mod schema;
 mod show;
+mod sources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +51,8 @@ enum Verb {
     Build(build::Args),
     /// Run a pipeline: watch its resources, run its actions, serve HTTP
     Run(run::Args),
+    /// Run a pipeline, and rebuild and swap in each action whose sources change
+    Dev(dev::Args),
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
@@ -92,6 +96,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::check(&args),
         Verb::Build(args) => build::build(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Dev(args) => dev::dev(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Schema => schema::schema(),

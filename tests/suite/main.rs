@@ -15,6 +15,7 @@
 mod alert;
 mod cli;
 mod crash;
+mod dev;
 mod folder;
 mod hooks;
 mod house;
