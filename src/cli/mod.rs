@@ -12,6 +12,7 @@ mod component;
 mod dev;
 mod failure;
 mod load;
+mod new;
 mod open;
 mod out;
 mod progress;
@@ -45,6 +46,8 @@ const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong us
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make a project that builds and runs at once
+    New(new::Args),
     /// Check a manifest, and show what it means
     Check(check::Args),
     /// Build the components whose sources have changed
@@ -93,6 +96,7 @@ pub fn main() -> ExitCode {
         }
     };
     let end = match cli.verb {
+        Verb::New(args) => new::new(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Build(args) => build::build(&args),
         Verb::Run(args) => run::run(&args),

@@ -12,6 +12,9 @@ use crate::cli::sources::{Products, walk};
 /// A file beyond this is told by size and time alone: it is data, and nobody wants to wait for its digest at each save.
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
+/// Files that people and package managers write: a source before a build, and a product of it when the build changes them.
+const LOCKS: [&str; 3] = ["Cargo.lock", "package-lock.json", "go.sum"];
+
 /// What lies in the sources of a build at some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Print {
@@ -71,6 +74,15 @@ impl Print {
         Ok(())
     }
 
+    /// Takes over what `now` knows of files that package managers write while they build.
+    pub(super) fn take_over_locks(&mut self, now: &Self) {
+        let is_lock = |path: &Path| path.file_name().is_some_and(|name| LOCKS.iter().any(|lock| name == *lock));
+        self.files.retain(|path, _| !is_lock(path));
+        self.files.extend(
+            now.files.iter().filter(|(path, _)| is_lock(path)).map(|(path, file)| (path.clone(), file.clone())),
+        );
+    }
+
     /// What is there, gone or different since `before`.
     pub(super) fn differences(&self, before: &Self) -> Vec<PathBuf> {
         let digest = |print: &Self, path: &PathBuf| print.files.get(path).map(|file| file.digest);
@@ -127,6 +139,23 @@ mod tests {
         let third = take(&second);
         assert!(third.differences(&second).is_empty());
         assert_eq!(third.written(&second), [at("a")]);
+    }
+
+    #[test]
+    fn a_lock_that_a_build_writes_is_no_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = [folder.path().to_owned()];
+        let take = || Print::take(&roots, &Products::default(), &Print::default(), &mut |_| {});
+        fs::write(folder.path().join("lib.rs"), "").unwrap();
+        let mut before = take();
+        fs::write(folder.path().join("Cargo.lock"), "").unwrap();
+        fs::write(folder.path().join("lib.rs"), "saved meanwhile").unwrap();
+        let after = take();
+        before.take_over_locks(&after);
+        assert_eq!(after.differences(&before), [folder.path().join("lib.rs")]);
+        fs::remove_file(folder.path().join("Cargo.lock")).unwrap();
+        before.take_over_locks(&take());
+        assert!(!before.files.contains_key(&folder.path().join("Cargo.lock")));
     }
 
     #[test]

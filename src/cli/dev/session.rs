@@ -218,18 +218,14 @@ impl Session {
         let progress = Arc::new(Progress::start(&what));
         let result = self.builder.build(job, Arc::clone(&progress)).await;
         drop(progress);
+        let after = self.look().into_iter().nth(at).unwrap_or_default();
+        let Some(unit) = self.units.get_mut(at) else { return Ok(None) };
+        unit.seen.take_over_locks(&after);
+        unit.failed = result.is_err().then_some(after);
         match result {
-            Ok(took) => {
-                if let Some(unit) = self.units.get_mut(at) {
-                    unit.failed = None;
-                }
-                Ok(Some(Built { unit: at, changed, took_ms: Some(millis(took)) }))
-            }
+            Ok(took) => Ok(Some(Built { unit: at, changed, took_ms: Some(millis(took)) })),
             Err(error) => {
                 error.show_output();
-                let after = self.look().into_iter().nth(at);
-                let Some(unit) = self.units.get_mut(at) else { return Ok(None) };
-                unit.failed = after;
                 let digest = unit.actions.first().and_then(|action| digests(host).get(action).copied());
                 News::BuildFailed { action, changed, error: error.to_string(), digest }.tell(json)?;
                 Ok(None)
