@@ -95,10 +95,13 @@ impl Grant {
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     /// It can not be read.
-    #[error("can not be read: {0}")]
+    #[error("{}", unreadable(.0))]
     Unreadable(#[from] std::io::Error),
-    /// It is a folder, a pipe, a device.
-    #[error("is not a file")]
+    /// It is a folder.
+    #[error("is a folder, not a file")]
+    Folder,
+    /// It is a pipe, a device.
+    #[error("is not a regular file")]
     NotAFile,
     /// Nothing is in it.
     #[error("is empty")]
@@ -121,7 +124,10 @@ pub enum ComponentError {
     /// It is something else.
     #[error("is not a WebAssembly component")]
     Other,
-    /// It starts well, and breaks off or goes wrong.
+    /// It starts well, and ends in the middle.
+    #[error("is cut off: the part at byte {0} goes on beyond its end")]
+    Truncated(u64),
+    /// It starts well, and goes wrong.
     #[error("is a broken component: {0}")]
     Broken(String),
 }
@@ -140,6 +146,8 @@ impl ComponentError {
             }
             Self::LfsPointer => "fetch it: `git lfs pull`",
             Self::Empty | Self::Broken(_) => "build it again",
+            Self::Truncated(_) => "build it again, or copy it again",
+            Self::Folder => "name the component (.wasm) in it",
             Self::Unreadable(_) | Self::NotAFile | Self::TooLarge | Self::Other => return None,
         })
     }
@@ -190,7 +198,7 @@ impl ComponentInfo {
     /// Whether it has hooks: functions that are called around each attempt.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
-        self.version_of(HOOKS).is_some_and(served)
+        !self.is_command() && self.version_of(HOOKS).is_some_and(served)
     }
 
     /// The version in which it exports an interface of the contract: one that is served, if there are several.
@@ -265,9 +273,19 @@ fn is_patch_of(version: &str, prefix: &str) -> bool {
 /// # Errors
 /// When the file can not be read, is too large, or is no component.
 pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
+    inspect(&read_component(path)?)
+}
+
+/// Reads a file that may be a component.
+///
+/// # Errors
+/// When it can not be read, or is too large to be one.
+pub fn read_component(path: &Path) -> Result<Vec<u8>, ComponentError> {
     // Looked at before it is opened: opening a pipe would wait for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(ComponentError::NotAFile);
+    match std::fs::metadata(path)? {
+        about if about.is_dir() => return Err(ComponentError::Folder),
+        about if !about.is_file() => return Err(ComponentError::NotAFile),
+        _ => {}
     }
     let file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
@@ -276,7 +294,14 @@ pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(bounds::MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes)?;
-    inspect(&bytes)
+    Ok(bytes)
+}
+
+fn unreadable(why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => "is not there".to_owned(),
+        _ => format!("can not be read: {why}"),
+    }
 }
 
 /// Looks at a component.
@@ -359,6 +384,9 @@ fn note_makers(info: &mut ComponentInfo, producers: wasmparser::ProducersSection
 }
 
 fn broken(error: &wasmparser::BinaryReaderError) -> ComponentError {
+    if error.message().starts_with("unexpected end") {
+        return ComponentError::Truncated(error.offset() as u64);
+    }
     ComponentError::Broken(format!("{}, at byte {}", escape(error.message().as_bytes()), error.offset()))
 }
 
@@ -410,7 +438,7 @@ mod tests {
         assert_eq!(info.size, bytes.len() as u64);
         assert_eq!(info.not_an_action(), None);
         bytes.truncate(bytes.len() - 3);
-        assert!(matches!(inspect(&bytes), Err(ComponentError::Broken(_))));
+        assert!(matches!(inspect(&bytes), Err(ComponentError::Truncated(_))));
     }
 
     #[test]
@@ -420,7 +448,7 @@ mod tests {
         assert!(matches!(inspect(b"\n(component)"), Err(ComponentError::Text)));
         assert!(matches!(inspect(b"\x7fELF\x02"), Err(ComponentError::Native)));
         assert!(matches!(inspect(b"version https://git-lfs.github.com/spec/v1"), Err(ComponentError::LfsPointer)));
-        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Broken(_))));
+        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Truncated(_))));
         assert!(matches!(inspect(b"PK\x03\x04"), Err(ComponentError::Other)));
     }
 

@@ -16,7 +16,8 @@ use super::abandon::abandon;
 use super::core::{Fire, Plan, Situation, plan};
 use super::definition::Definition;
 use super::driver::Driver;
-use super::library::Library;
+use super::host::StartError;
+use super::library::{Bound, Library};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, persist, stopping};
 use super::stepper::Stepper;
@@ -56,6 +57,13 @@ pub(super) enum Message {
     },
     /// The pipeline is paused, or goes on.
     Paused(bool),
+    /// Another manifest, or other components, are to come into force.
+    Reload {
+        /// What is to come into force.
+        bound: Box<Bound>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<(), StartError>>,
+    },
 }
 
 /// How many runs have ended how, since the host started.
@@ -163,6 +171,7 @@ impl Dispatcher {
                     }
                     // Who asked may be gone.
                     Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
+                    Message::Reload { answer, .. } => drop(answer.send(Err(stopping().into()))),
                     // What is on record is seen by the next host.
                     Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
                 },
@@ -194,6 +203,7 @@ impl Dispatcher {
                 let _ = answer.send(self.start_by_hand(run, params).await);
             }
             Message::Paused(paused) => self.paused = paused,
+            Message::Reload { bound, answer } => drop(answer.send(self.library.replace(*bound).await)),
         }
         Ok(())
     }
@@ -242,6 +252,7 @@ impl Dispatcher {
             }
         };
         work.runs.remove(&run);
+        self.library.tidy();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
             // Its outputs may be inputs, and no watcher tells of them.
             self.refresh().await?;
