@@ -165,19 +165,19 @@ sources() {
         -o -type f ! -name '*.wasm' ! -name '*.pyc' ! -name '*~' ! -name '*.tmp' -print | LC_ALL=C sort
 }
 
-# The digest of files, whose paths come one a line: of their names (those below $folder as they are seen from there) and of their content.
+# The digest of files, whose paths come one a line: of their content, and of their names as they are seen from the folder $1 (default: $folder).
 digest_of_files() {
-    local file
+    local file base=${1:-$folder}
     while IFS= read -r file; do
-        printf '%s %s\n' "$(sha256 <"$file")" "${file#"$folder"/}"
+        printf '%s %s\n' "$(sha256 <"$file")" "${file#"$base"/}"
     done | sha256
 }
 
-# A guest is the same when its sources ($1, a digest), its WIT, the script and what else decides are: end here if it was built before.
-# `remember_as` sets $built_file for `deliver`.
+# A guest is the same when its sources, its WIT, the scripts, and whatever else decides are: the arguments are digests of the sources and versions of
+# tools. End here if it was built before; else set $built_file for `deliver`.
 end_if_built() {
     local key
-    key=$(printf '%s\n' "$@" "$(sources "$wit" | sed "s|^$wit/||")" "$(cat "$scripts/guest-common.sh" "$scripts/$script" $(sources "$wit") | sha256)" | sha256)
+    key=$(printf '%s\n' "$@" "$(sources "$wit" | digest_of_files "$wit")" "$(cat "$scripts/guest-common.sh" "$scripts/$script" | sha256)" | sha256)
     built_file=$cache/built/$key.wasm
     if [ -f "$built_file" ]; then
         touch "$built_file"
