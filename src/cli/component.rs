@@ -33,8 +33,10 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
     if args.json {
         let why_not = about.not_an_action();
         let needs: serde_json::Map<_, _> = about.needs().map(|(name, need)| (name.to_owned(), json!(need))).collect();
-        let (action, hooks) = (why_not.is_none(), about.has_hooks());
-        out::json(&json!({"component": about, "action": action, "hooks": hooks, "why_not": why_not, "needs": needs}))?;
+        let (action, hooks, command) = (why_not.is_none(), about.has_hooks(), about.is_command());
+        out::json(&json!({
+            "component": about, "action": action, "command": command, "hooks": hooks, "why_not": why_not, "needs": needs,
+        }))?;
     } else {
         out::result(&render(&about, out::result_width()))?;
     }
@@ -44,7 +46,11 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
 fn render(about: &ComponentInfo, width: usize) -> String {
     let mut table = Table::new(&[("", Column::Word), ("", Column::Prose)]);
     let mut fact = |name: &str, value: Cell| table.row(vec![Cell::new(name).style(styles::FAINT), value]);
-    let action = if about.has_hooks() { "an action with hooks" } else { "an action" };
+    let action = match (about.is_command(), about.has_hooks()) {
+        (true, _) => "a command",
+        (false, true) => "an action with hooks",
+        (false, false) => "an action",
+    };
     let kind = about.not_an_action().map_or(action.to_owned(), |why| format!("no action: {why}"));
     fact("kind", Cell::new(kind));
     fact("digest", Cell::new(about.digest.to_string()));

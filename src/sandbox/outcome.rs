@@ -77,6 +77,8 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
     } else if state.memory.refused() {
         // A guest that gets no memory seldom says so: it aborts.
         limits::memory(action, limits)
+    } else if returned_nonsense(why, state) {
+        ErrorInfo::permanent("trap", format!("what it returned can not be read: {}", why.root_cause()))
     } else if why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED) {
         let most = ByteSize(attempt::MAX_PAYLOAD_BYTES as u64);
         let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
@@ -92,6 +94,12 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         }
     };
     tidy(&state.masker, error)
+}
+
+/// Whether it came to its end, but with a value that is none: a text outside of its memory, a case that there is not. Nothing trapped, so there is no place.
+fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
+    let too_much = why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED);
+    state.started && !too_much && !why.is::<WasmBacktrace>() && !why.is::<I32Exit>()
 }
 
 /// A trap, and what the guest said last: with many languages that is where the reason is.

@@ -21,6 +21,7 @@ mod recorder;
 mod retention;
 mod shared;
 mod steering;
+mod stepper;
 
 pub use control::{Control, View};
 pub use dispatcher::Tally;

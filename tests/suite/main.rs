@@ -14,9 +14,11 @@
 
 mod alert;
 mod cli;
+mod command;
 mod crash;
 mod folder;
 mod hooks;
+mod hostile;
 mod house;
 mod http;
 mod http_content;
