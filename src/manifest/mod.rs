@@ -11,6 +11,7 @@ mod check;
 mod component;
 mod expand;
 mod keys;
+mod known;
 mod listen;
 mod pipeline;
 mod problem;
@@ -26,6 +27,7 @@ use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, inspect, inspect_file, need};
 pub use expand::Env;
+pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen,
