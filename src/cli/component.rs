@@ -137,6 +137,7 @@ fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> 
         let import = match need {
             Need::Nothing => Cell::new(name),
             Need::Grant(Grant::Resources) => Cell::new(format!("{name}  needs `reads` or `writes`")),
+            Need::Grant(Grant::Http) => Cell::new(format!("{name}  needs `http`")),
             Need::Refused(why) => Cell::new(format!("{name}  refused: {why}")).style(styles::BAD),
         };
         fact(if place == 0 { "imports" } else { "" }, import);

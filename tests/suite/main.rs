@@ -34,6 +34,7 @@ mod languages;
 mod limits;
 mod manifest;
 mod new;
+mod outbound;
 mod penguins;
 mod publishing;
 mod readme;
