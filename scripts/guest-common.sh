@@ -145,15 +145,108 @@ make_node_tools() {
     (cd "$place" && within 900 npm install --before "$date" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error "$@")
 }
 
-# cargo_tool CRATE VERSION: set $cargo_bin to the folder of the programs of this crate of crates.io.
+# cargo_tool CRATE VERSION [ARGUMENT…]: set $cargo_bin to the folder of the programs of this crate of crates.io; `cargo install` gets the arguments.
 cargo_tool() {
-    command -v cargo >/dev/null || die "cargo is not in PATH: install Rust from https://rustup.rs"
-    forget_outer_build
-    install_once "$cache/cargo/$1-$2" "$1 $2 from crates.io" make_cargo_tool "$1" "$2"
+    require_cargo
+    install_once "$cache/cargo/$1-$2" "$1 $2 from crates.io" make_cargo_tool "$@"
     cargo_bin=$cache/cargo/$1-$2/bin
 }
 
-make_cargo_tool() { within 1800 cargo install --quiet --locked --version "=$2" --target-dir "$scratch/target" "$1" --root "$3"; }
+# Not from inside a checkout: its toolchain and cargo settings are none of a tool's business.
+make_cargo_tool() {
+    local crate=$1 version=$2 place=${!#}
+    shift 2
+    set -- "${@:1:$#-1}"
+    (cd / && within 1800 cargo install --quiet --locked --version "=$version" --target-dir "$scratch/target" --root "$place" "$@" "$crate")
+}
+
+require_cargo() {
+    command -v cargo >/dev/null || die "cargo is not in PATH: install Rust from https://rustup.rs"
+    forget_outer_build
+}
+
+# crate_source NAME VERSION SHA256: set $crate_source to a folder with what this crate of crates.io carries. The digest is that of the package.
+crate_source() {
+    require_cargo
+    install_once "$cache/source/$1-$2-$3" "the source of $1 $2 from crates.io" make_crate_source "$@"
+    crate_source=$cache/source/$1-$2-$3
+}
+
+# Cargo downloads and checks it as a dependency of an empty package, whose Cargo.lock then has the digest.
+make_crate_source() {
+    local name=$1 version=$2 digest=$3 place=$4 project=$scratch/fetch manifest
+    rm -rf "$project" && mkdir -p "$project"
+    printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[lib]\npath = "lib.rs"\n[dependencies]\n%s = "=%s"\n' \
+        "$name" "$version" >"$project/Cargo.toml"
+    : >"$project/lib.rs"
+    (cd "$project" && within 600 cargo fetch --quiet) || return 1
+    manifest=$(cd "$project" && cargo metadata --format-version 1 --offline | grep -o "\"manifest_path\":\"[^\"]*/$name-$version/Cargo.toml\"" | cut -d '"' -f 4)
+    [ -f "$manifest" ] || { echo "error: cargo does not say where it put $name $version"; return 1; }
+    if ! grep -A 4 "^name = \"$name\"" "$project/Cargo.lock" | grep -qx "checksum = \"$digest\""; then
+        echo "error: the digest of $name $version is not sha256:$digest"
+        return 1
+    fi
+    cp -R "$(dirname "$manifest")/." "$place/"
+}
+
+# --- Components of core modules -------------------------------------------------------------------------------------------------
+#
+# C and Go compilers make core modules, which speak WASI 0.1. Three things make an action of one: bindings in its language (wit-bindgen), the adapter
+# that translates WASI 0.1 to 0.2, and what puts both together. The last is wasm-component-ld, because every Rust has it, and who builds
+# Anacostia has Rust: wasm-tools would be five minutes of compiling, and jco would be 60 MB of npm for people who write C.
+
+readonly ZIG=ziglang==0.15.2
+readonly WIT_BINDGEN=0.63.0
+readonly ADAPTER=48.0.8 # that of Anacostia's wasmtime; older ones lack what Go's bindings ask for
+readonly ADAPTER_SHA256=d3a1674fffec103c1d4367d4417a3bd5423cde3cfd56ff3b326b5fc72c0a8ebd
+
+# Set $wit_bindgen to the program that makes bindings for C and Go. It runs for milliseconds: without optimisation it compiles in a third of the time.
+wit_bindgen() {
+    cargo_tool wit-bindgen-cli "$WIT_BINDGEN" --no-default-features --features c,go --config profile.release.opt-level=0
+    wit_bindgen=$cargo_bin/wit-bindgen
+}
+
+# Compile C for WASI 0.1 with Zig's compiler, from PyPI.
+zig_cc() {
+    python_tools "$ZIG"
+    # What it makes of the C library is kept, what it makes of a guest is not.
+    ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
+}
+
+# as_component CORE.wasm COMPONENT.wasm command|reactor [WORLD]: make a component of a core module. WORLD says what the module imports and exports
+# besides WASI, when it does not say so itself: bindings for C put it into the module, those for Go do not.
+as_component() {
+    local arguments=()
+    crate_source wasi-preview1-component-adapter-provider "$ADAPTER" "$ADAPTER_SHA256"
+    find_component_ld
+    if [ $# -eq 4 ]; then
+        rm -rf "$scratch/world" && mkdir -p "$scratch/world/deps"
+        cp -R "$wit" "$scratch/world/deps/pipeline"
+        printf 'package anacostia:build;\nworld this { include anacostia:pipeline/%s@0.1.0; }\n' "$4" >"$scratch/world/this.wit"
+        arguments=(--component-type "$scratch/world")
+    fi
+    # It is a linker: what it calls to link has nothing left to do but to hand over the module that is linked already.
+    printf '#!/bin/sh\ncp "$1" "$3"\n' >"$cache/hand-over.$$.tmp"
+    to_remove+=("$cache/hand-over.$$.tmp")
+    chmod +x "$cache/hand-over.$$.tmp"
+    "$component_ld" --wasm-ld-path "$cache/hand-over.$$.tmp" --wasi-adapter none \
+        --adapt "wasi_snapshot_preview1=$crate_source/artefacts/wasi_snapshot_preview1.$3.wasm" \
+        ${arguments[@]+"${arguments[@]}"} "$1" -o "$2" >"$scratch/component" 2>&1 || {
+        sed 's/^/    /' "$scratch/component" >&2
+        die "$folder builds, but can not be made a component, see above"
+    }
+}
+
+find_component_ld() {
+    local host
+    require_cargo
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    component_ld=$(rustc --print sysroot)/lib/rustlib/$host/bin/wasm-component-ld
+    [ -x "$component_ld" ] || component_ld=$(command -v wasm-component-ld) || {
+        cargo_tool wasm-component-ld 0.5.21
+        component_ld=$cargo_bin/wasm-component-ld
+    }
+}
 
 # --- Guests that are built already ----------------------------------------------------------------------------------------------
 

@@ -22,8 +22,16 @@ pub(crate) fn result(text: &str) -> Result<(), Failure> {
 
 /// Writes a result for programs to standard output: one line of JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut text = serde_json::to_string(value).map_err(anyhow::Error::from)?;
-    text.push('\n');
+    json_lines(std::slice::from_ref(value))
+}
+
+/// Writes results for programs to standard output, at once: a line of JSON for each.
+pub(crate) fn json_lines<T: Serialize>(values: &[T]) -> Result<(), Failure> {
+    let mut text = String::new();
+    for value in values {
+        text += &serde_json::to_string(value).map_err(anyhow::Error::from)?;
+        text.push('\n');
+    }
     // Not through the stream that takes colours out: it would take the same bytes out of the data.
     around(|| {
         let mut stream = io::stdout().lock();

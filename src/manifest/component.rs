@@ -29,6 +29,10 @@ const RESOURCES: &str = "resources";
 const ACTION: &str = "action";
 /// The interface that it may export besides.
 const HOOKS: &str = "hooks";
+/// The minor version of WASI that is linked; patches are compatible.
+const WASI_VERSION: &str = "0.2.";
+/// The interface that makes a component a command, which is an action too.
+const RUN: &str = "wasi:cli/run";
 /// The packages of WASI 0.2 that are linked, empty.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
@@ -164,13 +168,25 @@ impl ComponentInfo {
         if self.version_of(ACTION).is_some() {
             return None;
         }
-        let exports = || self.exports.iter().filter_map(|name| split(name));
-        if exports().any(|(interface, _)| interface == "wasi:cli/run") {
-            return Some(
-                "is a command (`wasi:cli/run`); commands as actions are not available in this version".to_owned(),
-            );
+        if self.is_command() {
+            return None;
         }
-        Some(format!("does not export `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0`"))
+        if let Some(version) = self.run_versions().next() {
+            let version = escape(version.as_bytes());
+            return Some(format!("is a command of WASI {version}; this host serves WASI 0.2: build for wasm32-wasip2"));
+        }
+        Some(format!("exports neither `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0` nor `{RUN}@0.2.0`"))
+    }
+
+    /// Whether it is a command: a program that knows files and an exit code, and nothing of the contract.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        self.version_of(ACTION).is_none() && self.run_versions().any(|version| is_patch_of(version, WASI_VERSION))
+    }
+
+    fn run_versions(&self) -> impl Iterator<Item = &str> {
+        let exports = self.exports.iter().filter_map(|name| split(name));
+        exports.filter(|(interface, _)| *interface == RUN).map(|(_, version)| version)
     }
 
     /// Whether it has hooks: functions that are called around each attempt.
@@ -219,7 +235,7 @@ pub fn need(import: &str) -> Need {
     };
     match package {
         "http" | "logging" | "config" => refused("it is not available in this version"),
-        package if WASI.contains(&package) && is_patch_of(version, "0.2.") => Need::Nothing,
+        package if WASI.contains(&package) && is_patch_of(version, WASI_VERSION) => Need::Nothing,
         package if WASI.contains(&package) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
         _ => refused("it is no part of WASI 0.2"),
     }
@@ -438,7 +454,23 @@ mod tests {
         let info = exporting(&["action@0.1.0", "hooks@0.2.0"]);
         assert!(!info.has_hooks());
         assert_eq!(info.not_an_action().unwrap(), "is made for version 0.2.0 of the contract, not for 0.1.x");
-        assert!(exporting(&["hooks@0.1.0"]).not_an_action().unwrap().starts_with("does not export"));
+        assert!(exporting(&["hooks@0.1.0"]).not_an_action().unwrap().starts_with("exports neither"));
+    }
+
+    #[test]
+    fn a_command_is_an_action_unless_it_exports_one_or_is_of_another_time() {
+        let exporting = |names: &[&str]| {
+            let exports = names.iter().map(|name| format!("(export \"{name}\" (instance $i))"));
+            let exports = exports.collect::<Vec<_>>().concat();
+            inspect(&component(&format!("(component (instance $i) {exports})"))).unwrap()
+        };
+        let info = exporting(&["wasi:cli/run@0.2.3"]);
+        assert!(info.is_command() && info.not_an_action().is_none() && !info.has_hooks());
+        let info = exporting(&["wasi:cli/run@0.2.3", "anacostia:pipeline/action@0.1.0"]);
+        assert!(!info.is_command() && info.not_an_action().is_none());
+        let info = exporting(&["wasi:cli/run@0.3.0"]);
+        assert!(!info.is_command());
+        assert!(info.not_an_action().unwrap().starts_with("is a command of WASI 0.3.0"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, nice, set_parent_process_death_signal, setrlimit};
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::Engine;
 
@@ -123,6 +123,7 @@ pub fn compiler_main(out: &Path) -> ExitCode {
 }
 
 const MEMORY_VARIABLE: &str = "ANACOSTIA_COMPILE_MEMORY_BYTES";
+const HOST_VARIABLE: &str = "ANACOSTIA_COMPILE_HOST";
 const SECONDS_VARIABLE: &str = "ANACOSTIA_COMPILE_SECONDS";
 
 fn compile_here(out: &Path) -> Result<(), String> {
@@ -136,11 +137,22 @@ fn compile_here(out: &Path) -> Result<(), String> {
         }
     }
     let _ = nice(19);
+    end_with_host()?;
     let mut bytes = Vec::new();
     io::stdin().take(MAX_COMPONENT_BYTES).read_to_end(&mut bytes).map_err(|why| format!("no component came: {why}"))?;
     let engine = engine::compiling().map_err(|why| why.to_string())?;
     let code = engine.precompile_component(&bytes).map_err(|why| format!("{why:#}"))?;
     write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
+}
+
+/// A host that dies leaves nobody to stop its compiler at the end of the time.
+fn end_with_host() -> Result<(), String> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|why| format!("the compiler can not be tied to the host: {why}"))?;
+    // It may have died before that.
+    let host = std::env::var(HOST_VARIABLE).ok();
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
+    if host.is_some() && host != parent { Err("the host is gone".to_owned()) } else { Ok(()) }
 }
 
 fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> Result<(), String> {
@@ -149,6 +161,9 @@ fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> 
     let mut child = Command::new(program)
         .arg(COMPILE_VERB)
         .arg(out)
+        // It reads what a stranger wrote: of the host's environment, secrets in it, it needs nothing.
+        .env_clear()
+        .env(HOST_VARIABLE, std::process::id().to_string())
         .env(MEMORY_VARIABLE, bounds.memory.0.to_string())
         .env(SECONDS_VARIABLE, seconds.to_string())
         .stdin(Stdio::piped())

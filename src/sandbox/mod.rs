@@ -13,6 +13,7 @@
 mod attempt;
 mod bindings;
 mod cache;
+mod command;
 mod compile;
 mod cpu;
 mod engine;
@@ -31,10 +32,11 @@ mod progress;
 mod ready;
 mod version;
 mod watch;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -120,7 +122,9 @@ pub struct Sandbox {
     executors: Executors,
     shared: Arc<Shared>,
     slots: Semaphore,
-    loads: Semaphore,
+    loads: Arc<Semaphore>,
+    /// One component is compiled at a time: a compiler takes all cores that it gets.
+    compiling: Arc<Semaphore>,
 }
 
 /// What loading threads and attempts need.
@@ -132,8 +136,6 @@ struct Shared {
     compiler: Option<PathBuf>,
     bounds: CompileBounds,
     components: RwLock<HashMap<Digest, ReadyComponent>>,
-    /// One component is compiled at a time: a compiler takes all cores that it gets.
-    compiling: Mutex<()>,
 }
 
 impl Sandbox {
@@ -156,13 +158,13 @@ impl Sandbox {
             compiler: config.compiler,
             bounds: config.compile,
             components: RwLock::default(),
-            compiling: Mutex::default(),
         };
         Ok(Self {
             executors: Executors::start(config.executors)?,
             shared: Arc::new(shared),
             slots: Semaphore::new(usize::try_from(max_instances).unwrap_or(1)),
-            loads: Semaphore::new(MAX_LOADS),
+            loads: Arc::new(Semaphore::new(MAX_LOADS)),
+            compiling: Arc::new(Semaphore::new(1)),
         })
     }
 
@@ -175,15 +177,31 @@ impl Sandbox {
         if self.shared.component(digest).is_some() {
             return Ok(());
         }
-        let _turn = self.loads.acquire().await.map_err(|_| SandboxError::Closing)?;
+        if self.in_turn(&self.loads, digest, file, Shared::load_compiled).await? {
+            return Ok(());
+        }
+        // Who waits for a compiler is in nobody's way: what is compiled already is loaded meanwhile.
+        self.in_turn(&self.compiling, digest, file, Shared::load).await
+    }
+
+    /// Loads on a thread of its own, so that no thread of the caller is blocked. The turn is over when the thread has ended, whether anyone waits for it or not.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        turns: &Arc<Semaphore>,
+        digest: Digest,
+        file: &Path,
+        load: fn(&Shared, Digest, &Path) -> Result<T, SandboxError>,
+    ) -> Result<T, SandboxError> {
+        let turn = Arc::clone(turns).acquire_owned().await.map_err(|_| SandboxError::Closing)?;
         let (done, wait) = oneshot::channel();
         let (shared, file) = (Arc::clone(&self.shared), file.to_owned());
         std::thread::Builder::new()
             .name("load".to_owned())
             .spawn(move || {
-                let loaded = shared.load(digest, &file);
+                let loaded = load(&shared, digest, &file);
                 // First: a sandbox that is dropped as soon as this is answered must be the last to hold the code, and its mapped file.
                 drop(shared);
+                drop(turn);
                 let _ = done.send(loaded);
             })
             .map_err(|why| SandboxError::Engine(format!("no thread for loading can be started: {why}")))?;
@@ -242,25 +260,32 @@ impl Shared {
         self.components.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
     }
 
-    /// On a thread of its own.
+    /// Makes a component ready whose code is in the cache; `false` if it is not there.
+    fn load_compiled(&self, digest: Digest, file: &Path) -> Result<bool, SandboxError> {
+        compile::read(file, digest)?;
+        let Some(component) = self.cache.load(digest, &self.engine) else { return Ok(false) };
+        self.link(digest, &component).map(|()| true)
+    }
+
+    /// Makes a component ready, compiling it if need be.
     fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         let bytes = compile::read(file, digest)?;
+        // Someone may have compiled it while this one waited for its turn.
         let component = match self.cache.load(digest, &self.engine) {
             Some(component) => component,
             None => self.compile(digest, &bytes)?,
         };
+        self.link(digest, &component)
+    }
+
+    fn link(&self, digest: Digest, component: &Component) -> Result<(), SandboxError> {
         let misfit = |why: wasmtime::Error| SandboxError::Link { component: digest, why: format!("{why:#}") };
-        let ready = self.linker.instantiate_pre(&component).and_then(ReadyComponent::new).map_err(misfit)?;
+        let ready = self.linker.instantiate_pre(component).and_then(ReadyComponent::new).map_err(misfit)?;
         self.components.write().unwrap_or_else(PoisonError::into_inner).insert(digest, ready);
         Ok(())
     }
 
     fn compile(&self, digest: Digest, bytes: &[u8]) -> Result<Component, SandboxError> {
-        let _turn = self.compiling.lock().unwrap_or_else(PoisonError::into_inner);
-        // Someone may have compiled it while this one waited for its turn.
-        if let Some(component) = self.cache.load(digest, &self.engine) {
-            return Ok(component);
-        }
         let failed = |why: String| SandboxError::Compile { component: digest, why };
         let scratch = self.cache.scratch();
         let compiled = compile::compile(&self.engine, self.compiler.as_deref(), self.bounds, bytes, &scratch);

@@ -112,6 +112,8 @@ impl Definition {
             reads: action.reads.clone(),
             writes: action.writes.clone(),
             ancestors: self.publishing_ancestors(place),
+            args: action.args.clone(),
+            stdin: action.stdin.clone(),
             env: action.env.clone(),
             secrets: action
                 .secrets

@@ -22,6 +22,7 @@ mod reload;
 mod retention;
 mod shared;
 mod steering;
+mod stepper;
 
 pub use control::{Control, InForce, View};
 pub use dispatcher::Tally;

@@ -12,7 +12,7 @@ mod odd;
 mod outputs;
 mod random;
 mod reading;
-mod recorder;
+pub(crate) mod recorder;
 mod trouble;
 mod watching;
 

@@ -222,6 +222,8 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         writes: vec!["models".into()],
         retrigger: false,
         params: serde_json::Map::new(),
+        args: Vec::new(),
+        stdin: None,
         env: BTreeMap::from([("MODE".into(), "expanded-value".into())]),
         secrets: BTreeMap::new(),
         limits: anacostia::manifest::Limits::default(),

@@ -3,7 +3,6 @@
 
 use std::fs;
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 
 use crate::support::app::TestApp;
@@ -92,16 +91,7 @@ fn each_hostile_action_ends_within_its_limit_and_its_sibling_is_unharmed() {
 #[test]
 fn on_one_core_too() {
     let mut app = TestApp::new(&manifest()).with_guest("hostile").with_guest("worker");
-    let all = sched_getaffinity(None).unwrap();
-    let mut one = CpuSet::new();
-    one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
-    // A process inherits the cores of the thread that starts it.
-    sched_setaffinity(None, &one).unwrap();
-    app.start();
-    sched_setaffinity(None, &all).unwrap();
-    let allowed = fs::read_to_string(format!("/proc/{}/status", app.pid())).unwrap();
-    let cores = allowed.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
-    assert!(cores.parse::<usize>().is_ok(), "the host is not on one core but on {cores}");
+    app.start_on_one_core();
     check(&app);
 }
 

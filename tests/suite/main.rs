@@ -14,10 +14,12 @@
 
 mod alert;
 mod cli;
+mod command;
 mod crash;
 mod dev;
 mod folder;
 mod hooks;
+mod hostile;
 mod house;
 mod http;
 mod http_content;
@@ -28,6 +30,7 @@ mod http_page;
 mod http_store;
 mod http_support;
 mod inspect;
+mod languages;
 mod limits;
 mod manifest;
 mod new;

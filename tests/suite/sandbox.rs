@@ -8,8 +8,9 @@
     reason = "a test fails by panicking, and its helpers are seen by tests alone"
 )]
 
-mod fakes;
-mod guests;
+mod command;
+pub(crate) mod fakes;
+pub(crate) mod guests;
 mod hooks;
 mod hostile;
 mod loading;
@@ -34,25 +35,25 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 /// A sandbox with fakes around it.
-struct Bench {
-    sandbox: Sandbox,
-    services: Services,
-    store: Arc<FakeStore>,
-    raw: Arc<FakeResource>,
-    out: Arc<FakeResource>,
-    progress: Arc<Mutex<Vec<Progress>>>,
-    folder: TempDir,
+pub(crate) struct Bench {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) services: Services,
+    pub(crate) store: Arc<FakeStore>,
+    pub(crate) raw: Arc<FakeResource>,
+    pub(crate) out: Arc<FakeResource>,
+    pub(crate) progress: Arc<Mutex<Vec<Progress>>>,
+    pub(crate) folder: TempDir,
     /// Dropped last by being kept here: without it, nobody could say stop.
-    stop: watch::Sender<Stop>,
+    pub(crate) stop: watch::Sender<Stop>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(2)
     }
 
     /// With so many executor threads.
-    fn with(executors: usize) -> Self {
+    pub(crate) fn with(executors: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = SandboxConfig {
             // Shared between tests: what one has compiled the others find.
@@ -91,7 +92,7 @@ impl Bench {
     }
 
     /// An order for the component, with `raw` to read and `out` to write.
-    fn order(&self, component: Digest, params: &Value) -> AttemptOrder {
+    pub(crate) fn order(&self, component: Digest, params: &Value) -> AttemptOrder {
         AttemptOrder {
             pipeline: "penguins".to_owned(),
             run_id: self.store.run,
@@ -106,6 +107,8 @@ impl Bench {
             reads: vec!["raw".to_owned()],
             writes: vec!["out".to_owned()],
             ancestors: Vec::new(),
+            args: Vec::new(),
+            stdin: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
@@ -113,7 +116,7 @@ impl Bench {
     }
 
     /// The digest of a Rust guest, loaded.
-    async fn guest(&self, name: &str) -> Digest {
+    pub(crate) async fn guest(&self, name: &str) -> Digest {
         let file = guests::rust(name);
         let digest = Digest::of(&std::fs::read(&file).unwrap());
         self.sandbox.load(digest, &file).await.unwrap();
@@ -121,38 +124,48 @@ impl Bench {
     }
 
     /// The digest of a component, loaded.
-    async fn load(&self, component: &[u8]) -> Digest {
+    pub(crate) async fn load(&self, component: &[u8]) -> Digest {
         let (digest, file) = guests::write(self.folder.path(), "guest.wasm", component);
         self.sandbox.load(digest, &file).await.unwrap();
         digest
     }
 
-    async fn run(&self, order: AttemptOrder) -> AttemptReport {
+    pub(crate) async fn run(&self, order: AttemptOrder) -> AttemptReport {
         self.sandbox.run(order, &self.services, self.stop.subscribe()).await
     }
 
+    /// An order for the program of `tests/guests/command`, with these steps as its arguments.
+    async fn command(&self, steps: &[&str]) -> AttemptOrder {
+        let file = crate::support::guests::command();
+        let digest = Digest::of(&std::fs::read(&file).unwrap());
+        self.sandbox.load(digest, &file).await.unwrap();
+        let mut order = self.order(digest, &json!({}));
+        order.args = steps.iter().map(|step| (*step).to_owned()).collect();
+        order
+    }
+
     /// Runs the hostile guest in a mode, within these limits.
-    async fn hostile(&self, params: Value, limits: impl FnOnce(&mut Limits)) -> AttemptReport {
+    pub(crate) async fn hostile(&self, params: Value, limits: impl FnOnce(&mut Limits)) -> AttemptReport {
         let mut order = self.order(self.guest("hostile").await, &params);
         limits(&mut order.limits);
         self.run(order).await
     }
 
     /// Runs the worker through these steps.
-    async fn worker(&self, steps: Value) -> AttemptReport {
+    pub(crate) async fn worker(&self, steps: Value) -> AttemptReport {
         let order = self.order(self.guest("worker").await, &json!({ "steps": steps }));
         self.run(order).await
     }
 }
 
 /// The lines of an attempt, stream and text.
-fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
+pub(crate) fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
     let start = LogPosition::default();
     bench.services.logs.read(order.fence.attempt_id, start, None, None, 1000).unwrap().items
 }
 
 /// The error of an attempt that failed.
-fn failure(report: &AttemptReport) -> &ErrorInfo {
+pub(crate) fn failure(report: &AttemptReport) -> &ErrorInfo {
     match &report.outcome {
         Outcome::Failed(error) | Outcome::TimedOut(error) => error,
         other => panic!("it must fail, but: {other:?}"),
@@ -160,7 +173,7 @@ fn failure(report: &AttemptReport) -> &ErrorInfo {
 }
 
 /// What a guest said that has done its work.
-fn done(report: &AttemptReport) -> &str {
+pub(crate) fn done(report: &AttemptReport) -> &str {
     match &report.outcome {
         Outcome::Done(Some(text)) => text,
         other => panic!("it must be done, but: {other:?}"),

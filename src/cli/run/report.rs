@@ -84,7 +84,9 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
             after = events.last().map_or(after, |last| last.seq);
-            if !events.iter().all(|event| tell_one(event, json, &mut created)) {
+            let told = if json { out::json_lines(&events) } else { out::result(&lines(&events, &mut created)) };
+            if told.is_err() {
+                // Nobody listens any more.
                 return;
             }
             if events.len() < BATCH as usize {
@@ -105,11 +107,12 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
     }
 }
 
-/// `false` when nobody listens any more.
-fn tell_one(event: &Event, json: bool, created: &mut HashMap<RunId, Timestamp>) -> bool {
-    if json {
-        return out::json(event).is_ok();
-    }
+/// What a person is told of events: a line for each that is worth one.
+fn lines(events: &[Event], created: &mut HashMap<RunId, Timestamp>) -> String {
+    events.iter().filter_map(|event| line(event, created)).collect()
+}
+
+fn line(event: &Event, created: &mut HashMap<RunId, Timestamp>) -> Option<String> {
     if event.kind == EventKind::RunCreated
         && let Some(run) = event.run_id
         && created.len() < MAX_REMEMBERED
@@ -117,11 +120,11 @@ fn tell_one(event: &Event, json: bool, created: &mut HashMap<RunId, Timestamp>) 
         created.insert(run, event.time);
     }
     let since = event.run_id.and_then(|run| created.get(&run)).map(|then| event.time.since(*then));
-    let Some(line) = show::event_line(event, since, out::result_width()) else { return true };
+    let line = show::event_line(event, since, out::result_width())?;
     if event.kind == EventKind::RunState
         && let Some(run) = event.run_id
     {
         created.remove(&run);
     }
-    out::result(&line).is_ok()
+    Some(line)
 }

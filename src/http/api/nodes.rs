@@ -107,6 +107,8 @@ struct ComponentBody {
     imports: Vec<String>,
     /// Whether it has functions that are called around each attempt: `interface hooks`.
     hooks: bool,
+    /// Whether it is a command: a program that exports `wasi:cli/run`, and no `action`.
+    command: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -289,6 +291,7 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             digest: info.map(|info| info.digest),
             imports: info.map(|info| info.imports.clone()).unwrap_or_default(),
             hooks: info.is_some_and(ComponentInfo::has_hooks),
+            command: info.is_some_and(ComponentInfo::is_command),
         },
         grants: GrantsBody {
             reads: action.reads.clone(),

@@ -61,6 +61,36 @@ pub fn body(body: &str) -> Vec<u8> {
     ))
 }
 
+/// The action that does nothing, as a component written by hand, with more declarations in it: for what `wit-component` makes of no module.
+pub fn by_hand(declarations: &str) -> Vec<u8> {
+    let types = r#"(type $error (record (field "code" string) (field "message" string) (field "retryable" bool)))
+        (type $outcome (variant (case "done" (option string)) (case "skip" string)))"#;
+    let text = format!(
+        r#"(component
+            {declarations}
+            {types}
+            (core module $m
+                (memory (export "memory") 1)
+                (func (export "run") (result i32) i32.const 0)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) i32.const 0))
+            (core instance $i (instantiate $m))
+            (func $run (result (result $outcome (error $error)))
+                (canon lift (core func $i "run") (memory $i "memory") (realloc (func $i "realloc"))))
+            (component $shim
+                {types}
+                (import "error" (type $e (eq $error)))
+                (import "outcome" (type $o (eq $outcome)))
+                (import "run" (func $run (result (result $o (error $e)))))
+                (export $error-out "error" (type $e))
+                (export $outcome-out "outcome" (type $o))
+                (export "run" (func $run) (func (result (result $outcome-out (error $error-out))))))
+            (instance $action
+                (instantiate $shim (with "error" (type $error)) (with "outcome" (type $outcome)) (with "run" (func $run))))
+            (export "anacostia:pipeline/action@0.1.0" (instance $action)))"#
+    );
+    wat::parse_str(text).expect("the component is well-formed")
+}
+
 /// Writes a component to a file, and returns its digest.
 pub fn write(folder: &Path, name: &str, component: &[u8]) -> (Digest, PathBuf) {
     let path = folder.join(name);

@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -123,6 +124,21 @@ impl TestApp {
         if let Err(status) = self.try_start_with(args) {
             panic!("the host ended with {status} instead of starting");
         }
+    }
+
+    /// Starts the host on one core, which is all that it ever sees.
+    #[track_caller]
+    pub(crate) fn start_on_one_core(&mut self) {
+        let all = sched_getaffinity(None).unwrap();
+        let mut one = CpuSet::new();
+        one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
+        // A process inherits the cores of the thread that starts it.
+        sched_setaffinity(None, &one).unwrap();
+        self.start();
+        sched_setaffinity(None, &all).unwrap();
+        let allowed = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let cores = allowed.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+        assert!(cores.parse::<usize>().is_ok(), "the host is not on one core but on {cores}");
     }
 
     /// Starts the host, and waits until it answers, or ends: a fault point may lie on the way.

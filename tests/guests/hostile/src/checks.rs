@@ -30,6 +30,15 @@ impl Seen {
         Ok(value)
     }
 
+    /// That `what` can not be had must be so.
+    pub fn denied(&mut self, what: &str, truth: bool) -> Result<()> {
+        if !truth {
+            return Err(Error::permanent(format!("{what}: must not be had, but was")));
+        }
+        self.0.push(format!("{what}: denied"));
+        Ok(())
+    }
+
     /// `what` must hold.
     pub fn holds(&mut self, what: &str, truth: bool) -> Result<()> {
         if !truth {

@@ -1,8 +1,8 @@
 //! Guests that take more than is theirs.
 
-use anacostia_guest::metadata::{self, Metric};
+use anacostia_guest::metadata::{self, Entry, Metric};
 use anacostia_guest::resources::{self, CreateOptions};
-use anacostia_guest::{Error, Result, log};
+use anacostia_guest::{Error, Result, log, run_context};
 
 use crate::checks::Seen;
 
@@ -28,46 +28,173 @@ pub fn write(to: &str, bytes: u64) -> Result<String> {
     Ok(format!("wrote {written} bytes, and nothing stopped it"))
 }
 
-/// Write for ever, whatever the host says.
-pub fn write_stubbornly(to: &str) -> Result<String> {
+/// Write `times` MiB, whatever the host says.
+pub fn write_stubbornly(to: &str, times: u64) -> Result<String> {
     let writer = resources::create(to, "flood.bin", CREATE)?;
     let chunk = vec![b'x'; 1 << 20];
-    loop {
+    for _ in 0..times {
         let _ = writer.write(&chunk);
     }
+    Ok(format!("wrote {times} MiB"))
 }
 
-/// Log for ever.
-pub fn log_forever() -> Result<String> {
+/// Log `times` lines.
+pub fn log_lines(times: u64) -> Result<String> {
     let line = "a line of a guest that logs without end ".repeat(20);
-    for n in 0_u64.. {
+    for n in 0..times {
         log::info(&line, &[("n", &n)]);
     }
-    Ok("logged all numbers".to_owned())
+    Ok(format!("logged {times} lines"))
 }
 
-/// Log lines of 32 MiB, with 100 fields of 1 MiB each beside them.
-pub fn log_huge() -> Result<String> {
-    let message = "m".repeat(32 << 20);
+/// Write `times` mebibytes to standard error, without a single newline, and whatever it says.
+pub fn stderr(times: u64) -> Result<String> {
+    let stderr = wasip2::cli::stderr::get_stderr();
+    let chunk = [b'e'; 4096];
+    for _ in 0..times << 8 {
+        let _ = stderr.blocking_write_and_flush(&chunk);
+    }
+    Ok(format!("wrote {times} MiB to standard error"))
+}
+
+/// Write `times` empty lines to standard output.
+pub fn stdout(times: u64) -> Result<String> {
+    let stdout = wasip2::cli::stdout::get_stdout();
+    let lines = [b'\n'; 1024];
+    for _ in 0..times >> 10 {
+        let _ = stdout.blocking_write_and_flush(&lines);
+    }
+    Ok(format!("wrote {times} lines to standard output"))
+}
+
+/// Report progress, `times` times, each with a long text.
+pub fn progress(times: u64) -> Result<String> {
+    let text = "ä".repeat(4096);
+    for n in 0..times {
+        run_context::progress(n as f64 / times as f64, &text);
+    }
+    Ok(format!("reported {times} times"))
+}
+
+/// Record params, a thousand in a call and as long as they may be, until that is refused, or `times` calls are made.
+pub fn params(times: u64) -> Result<String> {
+    let mut seen = Seen::default();
+    let value = "v".repeat(10_000);
+    for call in 0..times {
+        let entry = |n| Entry { name: format!("param-{call}-{n}"), value: value.clone() };
+        if let Err(error) = metadata::log_params(&(0..1000).map(entry).collect::<Vec<_>>()) {
+            seen.refused(&format!("call {call}"), "limit", Err::<(), Error>(error))?;
+            seen.refused("once more", "limit", metadata::log_params(&(0..1000).map(entry).collect::<Vec<_>>()))?;
+            return Ok(seen.text());
+        }
+    }
+    Ok(format!("recorded {times} thousand params"))
+}
+
+/// Put tags on the first input in `from` until that is refused. Those that are there stay good.
+pub fn tags(from: &str) -> Result<String> {
+    let mut seen = Seen::default();
+    let inputs = resources::inputs(from)?;
+    let input = inputs.first().ok_or_else(|| Error::permanent("an input is needed"))?;
+    for n in 0..1_000_000 {
+        if let Err(error) = metadata::tag_artifact(&input.id, &format!("tag-{n}"), false) {
+            seen.refused(&format!("tag {}", n + 1), "limit", Err::<(), Error>(error))?;
+            seen.allowed("tag 1 again", metadata::tag_artifact(&input.id, "tag-0", true))?;
+            return Ok(seen.text());
+        }
+    }
+    Err(Error::permanent("a million tags were taken"))
+}
+
+/// Write artifacts of no bytes to `to` until that is refused.
+pub fn artifacts(to: &str) -> Result<String> {
+    let mut seen = Seen::default();
+    let folder = resources::create(to, "first.txt", CREATE)?;
+    for n in 0..1_000_000 {
+        match resources::create(to, &format!("{n}.txt"), CREATE) {
+            Ok(writer) => drop(writer.finish()?),
+            Err(error) => {
+                seen.refused(&format!("artifact {}", n + 2), "limit", Err::<(), Error>(error))?;
+                seen.allowed("finish the first", folder.finish())?;
+                return Ok(seen.text());
+            }
+        }
+    }
+    Err(Error::permanent("a million artifacts were taken"))
+}
+
+/// Fail with an error of `times` bytes, which clears the screen of whoever shows it.
+pub fn huge_error(times: u64) -> Result<String> {
+    let code = "x".repeat(times as usize / 2);
+    Err(Error { code, message: "\u{1b}[2J".repeat(times as usize / 8), retryable: false })
+}
+
+/// Make `times` pollables of WASI, keep them all, and wait for all of them at once.
+pub fn pollables(times: u64) -> Result<String> {
+    let kept: Vec<_> = (0..times).map(|_| wasip2::clocks::monotonic_clock::subscribe_duration(1)).collect();
+    Ok(format!("{} of {times} are ready", wasip2::io::poll::poll(&kept.iter().collect::<Vec<_>>()).len()))
+}
+
+/// Wait for one pollable, named `times` times in one list.
+pub fn poll_list(times: u64) -> Result<String> {
+    let ready = wasip2::clocks::monotonic_clock::subscribe_duration(0);
+    let list = vec![&ready; times as usize];
+    Ok(format!("{} of {times} are ready", wasip2::io::poll::poll(&list).len()))
+}
+
+/// Ask for `times` random bytes in one call.
+pub fn random(times: u64) -> Result<String> {
+    Ok(format!("{} random bytes", wasip2::random::random::get_random_bytes(times).len()))
+}
+
+/// Say the same text of `times` bytes wherever the host looks for secrets in it.
+pub fn haystack(text: &str, times: u64) -> Result<String> {
+    let long = text.repeat(times as usize / text.len());
+    let network = wasip2::sockets::instance_network::instance_network();
+    let denied = wasip2::sockets::ip_name_lookup::resolve_addresses(&network, &long).is_err();
+    log::info(&long, &[(&long, &long)]);
+    run_context::progress(0.5, &long);
+    let value: String = long.chars().take(10_000).collect();
+    let entry = |n| Entry { name: format!("p{n}"), value: value.clone() };
+    metadata::log_params(&(0..100).map(entry).collect::<Vec<_>>())?;
+    if !denied {
+        return Err(Error::permanent("a name was looked up"));
+    }
+    Ok(long)
+}
+
+/// Log a line of `times` MiB, then one with 100 fields of a hundredth of that each.
+pub fn log_huge(times: u64) -> Result<String> {
+    let message = "m".repeat((times as usize) << 20);
     log::info(&message, &[]);
-    let value = "v".repeat(1 << 20);
+    let value = "v".repeat(((times as usize) << 20) / 100);
     let fields: Vec<(&str, &dyn std::fmt::Display)> = (0..100).map(|_| ("field", &value as _)).collect();
     log::info("many fields", &fields);
     Ok("logged two huge lines".to_owned())
 }
 
-/// Log metrics under more and more names, until that is refused. The names that are known stay good.
+/// Log metrics under a million names: one by one up to the first that is refused, then a thousand in a call. Those beyond the limit are
+/// refused, and the names that are known stay good.
 pub fn metric_names() -> Result<String> {
     let mut seen = Seen::default();
-    let log = |n: u32| metadata::log_metrics(&[Metric { name: format!("name-{n}"), value: 1.0, step: None }]);
-    for n in 0..1_000_000 {
-        if let Err(error) = log(n) {
-            seen.refused(&format!("name {}", n + 1), "limit", Err::<(), Error>(error))?;
-            seen.allowed("name 1 again", log(0))?;
-            return Ok(seen.text());
+    let metric = |n: u32| Metric { name: format!("name-{n}"), value: 1.0, step: None };
+    let mut taken = 0;
+    let first = loop {
+        match metadata::log_metrics(&[metric(taken)]) {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    seen.refused(&format!("name {}", taken + 1), "limit", Err::<(), Error>(first))?;
+    for thousand in 1..1000 {
+        let metrics: Vec<Metric> = (thousand * 1000..(thousand + 1) * 1000).map(metric).collect();
+        if let Ok(()) = metadata::log_metrics(&metrics) {
+            return Err(Error::permanent(format!("a thousand names more than {taken} were taken")));
         }
     }
-    Err(Error::permanent("a million metric names were taken"))
+    seen.allowed("name 1 again", metadata::log_metrics(&[metric(0)]))?;
+    seen.holds(&format!("of a million names {taken} were taken"), true)?;
+    Ok(seen.text())
 }
 
 /// Open readers of the first input in `from`, and keep them all, until that is refused. Those that are open must go on.

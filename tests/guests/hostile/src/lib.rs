@@ -4,6 +4,7 @@
 //! was refused with the right code, then check that what is allowed still works, and end with a text that lists what they saw. When
 //! anything is not as it must be, they fail with the code `failed`.
 
+mod calls;
 mod checks;
 mod flood;
 mod forbidden;
@@ -14,61 +15,91 @@ use serde::Deserialize;
 
 anacostia_guest::action!(run);
 
-/// What to do, with the names of the resources to do it to.
+/// What to do, with the names of the resources to do it to. Where there is a `times`, a modest number makes the act a harmless one; absent, it goes on
+/// for ever, or for as long as the host takes it.
 #[derive(Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 enum Mode {
-    Spin,
-    SpinInHost,
-    SleepForever,
-    Allocate,
-    Trap,
+    Allocate { times: Option<u64> },
+    Artifacts { to: String },
+    Call(calls::Call),
+    Denials { other: String, times: u64 },
+    Facts,
+    Fill { bytes: usize, times: Option<u64> },
+    Haystack { text: String, times: u64 },
+    HugeError { times: u64 },
+    List { from: String, times: Option<u64> },
+    Log { times: Option<u64> },
+    LogHuge { times: Option<u64> },
+    MetricNames,
+    Misuse { from: String, to: String },
     OutOfBounds,
     Panic,
-    Recurse,
-    RecurseInMemory,
-    Write { to: String, bytes: Option<u64> },
-    WriteStubbornly { to: String },
-    Log,
-    LogHuge,
+    ParamsFlood { times: Option<u64> },
     Paths { from: String, to: String, known: String },
-    Ungranted { from: String, to: String, other: String, artifact: Option<String> },
-    Denials { other: String, times: u64 },
-    Misuse { from: String, to: String },
-    MetricNames,
-    Facts,
+    PollList { times: u64 },
+    Pollables { times: u64 },
+    Progress { times: u64 },
+    Random { times: u64 },
     Readers { from: String },
-    Writers { to: String },
+    Recurse { times: Option<u64> },
+    RecurseInMemory { times: Option<u64> },
+    SleepForever { times: Option<u64> },
+    Spin { times: Option<u64> },
+    SpinInHost { times: Option<u64> },
+    Stderr { times: Option<u64> },
+    Stdout { times: Option<u64> },
+    Tags { from: String },
+    Trap,
+    Ungranted { from: String, to: String, other: String, artifact: Option<String> },
     Wasi,
+    Write { to: String, bytes: Option<u64> },
+    WriteStubbornly { to: String, times: Option<u64> },
+    Writers { to: String },
 }
 
 fn run() -> Result<Outcome> {
     let params = run_context::params();
     let mode: Mode =
         serde_json::from_str(&params).map_err(|error| Error::permanent(format!("bad params {params}: {error}")))?;
+    let endless = |times: &Option<u64>| times.unwrap_or(u64::MAX);
     let seen = match &mode {
-        Mode::Spin => runaway::spin(),
-        Mode::SpinInHost => runaway::spin_in_host(),
-        Mode::SleepForever => runaway::sleep_forever(),
-        Mode::Allocate => runaway::allocate(),
-        Mode::Trap => runaway::trap(),
+        Mode::Allocate { times } => runaway::allocate(endless(times)),
+        Mode::Artifacts { to } => flood::artifacts(to),
+        Mode::Call(call) => calls::make(call),
+        Mode::Denials { other, times } => forbidden::denials(other, *times),
+        Mode::Facts => forbidden::facts(),
+        Mode::Fill { bytes, times } => runaway::fill(*bytes, endless(times)),
+        Mode::Haystack { text, times } => flood::haystack(text, *times),
+        Mode::HugeError { times } => flood::huge_error(*times),
+        Mode::List { from, times } => runaway::list(from, endless(times)),
+        Mode::Log { times } => flood::log_lines(endless(times)),
+        Mode::LogHuge { times } => flood::log_huge(times.unwrap_or(32)),
+        Mode::MetricNames => flood::metric_names(),
+        Mode::Misuse { from, to } => forbidden::misuse(from, to),
         Mode::OutOfBounds => runaway::out_of_bounds(),
         Mode::Panic => panic!("this guest panics, as its params say"),
-        Mode::Recurse => runaway::recurse(),
-        Mode::RecurseInMemory => runaway::recurse_in_memory(),
-        Mode::Write { to, bytes } => flood::write(to, bytes.unwrap_or(10 << 30)),
-        Mode::WriteStubbornly { to } => flood::write_stubbornly(to),
-        Mode::Log => flood::log_forever(),
-        Mode::LogHuge => flood::log_huge(),
+        Mode::ParamsFlood { times } => flood::params(endless(times)),
         Mode::Paths { from, to, known } => forbidden::paths(from, to, known),
-        Mode::Ungranted { from, to, other, artifact } => forbidden::ungranted(from, to, other, artifact.as_deref()),
-        Mode::Denials { other, times } => forbidden::denials(other, *times),
-        Mode::Misuse { from, to } => forbidden::misuse(from, to),
-        Mode::MetricNames => flood::metric_names(),
-        Mode::Facts => forbidden::facts(),
+        Mode::PollList { times } => flood::poll_list(*times),
+        Mode::Pollables { times } => flood::pollables(*times),
+        Mode::Progress { times } => flood::progress(*times),
+        Mode::Random { times } => flood::random(*times),
         Mode::Readers { from } => flood::readers(from),
-        Mode::Writers { to } => flood::writers(to),
+        Mode::Recurse { times } => runaway::recurse(endless(times)),
+        Mode::RecurseInMemory { times } => runaway::recurse_in_memory(endless(times)),
+        Mode::SleepForever { times } => runaway::sleep(endless(times)),
+        Mode::Spin { times } => runaway::spin(endless(times)),
+        Mode::SpinInHost { times } => runaway::spin_in_host(endless(times)),
+        Mode::Stderr { times } => flood::stderr(times.unwrap_or(1 << 40)),
+        Mode::Stdout { times } => flood::stdout(endless(times)),
+        Mode::Tags { from } => flood::tags(from),
+        Mode::Trap => runaway::trap(),
+        Mode::Ungranted { from, to, other, artifact } => forbidden::ungranted(from, to, other, artifact.as_deref()),
         Mode::Wasi => forbidden::wasi(),
+        Mode::Write { to, bytes } => flood::write(to, bytes.unwrap_or(10 << 30)),
+        Mode::WriteStubbornly { to, times } => flood::write_stubbornly(to, endless(times)),
+        Mode::Writers { to } => flood::writers(to),
     }?;
     Ok(Outcome::Done(Some(seen)))
 }

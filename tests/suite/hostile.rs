@@ -1,0 +1,210 @@
+//! Hostile guests, as tables: each row is an act, what stops or refuses it, and its harmless twin.
+//!
+//! A row proves three things, in this order: **the denial** (the host refuses the call, or stops the guest, with the error that it promises); **the
+//! allowed counterpart** (the same call with the grant, or the same guest within its means, so that what was seen is the limit and not a guest that can not
+//! work); and **the host unharmed** (an honest guest, on the same sandbox, with nothing of the hostile one left).
+//!
+//! Two kinds of denial are proved elsewhere, where the servers for them are: an HTTP host that is not granted, and a redirect to a private address.
+
+mod abi;
+mod compiling;
+mod components;
+mod encode;
+mod fairness;
+mod floods;
+mod folders;
+mod grants;
+mod runaway;
+
+use std::time::Instant;
+
+use anacostia::manifest::Limits;
+use anacostia::model::Outcome;
+use anacostia::sandbox::AttemptOrder;
+use serde_json::{Value, json};
+
+use crate::sandbox::Bench;
+
+/// What is run.
+pub(crate) enum Act {
+    /// The guest `hostile`, with these params.
+    Mode(Value),
+    /// The guest `hooked`, with these params.
+    Hooked(Value),
+    /// A component of its own.
+    Component(Vec<u8>),
+}
+
+/// How the act must end.
+pub(crate) enum Ends {
+    /// The host stops it: the code of the error, and words of its message.
+    Stopped(&'static str, &'static str),
+    /// Its calls are refused, as it sees itself: it goes on to what is allowed, and ends well. Words of what it has seen.
+    Refused(&'static str),
+    /// The component is not even loaded: words of the error.
+    NotLoaded(&'static str),
+}
+
+/// One row.
+pub(crate) struct Case {
+    name: String,
+    act: Act,
+    ends: Ends,
+    /// The harmless twin; `None` where the act itself goes on to what is allowed.
+    twin: Option<Act>,
+    /// The limits of both.
+    limits: fn(&mut Limits),
+}
+
+impl Case {
+    /// Calls that are refused, by a guest that then makes those that are allowed.
+    fn refused(name: &str, params: Value, words: &'static str) -> Self {
+        Self { name: name.to_owned(), act: Act::Mode(params), ends: Ends::Refused(words), twin: None, limits: |_| () }
+    }
+
+    /// A guest that is stopped, and one that does the same more modestly.
+    fn stopped(name: &str, act: Act, code: &'static str, words: &'static str, twin: Act) -> Self {
+        Self { name: name.to_owned(), act, ends: Ends::Stopped(code, words), twin: Some(twin), limits: |_| () }
+    }
+
+    /// A component that is refused, and its twin that is not.
+    fn not_loaded(name: &str, component: Vec<u8>, words: &'static str, twin: Vec<u8>) -> Self {
+        let (act, twin) = (Act::Component(component), Some(Act::Component(twin)));
+        Self { name: name.to_owned(), act, ends: Ends::NotLoaded(words), twin, limits: |_| () }
+    }
+
+    /// The same, where what is allowed needs a run of its own.
+    fn with_twin(self, twin: Act) -> Self {
+        Self { twin: Some(twin), ..self }
+    }
+
+    /// The same within other limits.
+    fn within(self, limits: fn(&mut Limits)) -> Self {
+        Self { limits, ..self }
+    }
+}
+
+/// Params of the guest `hostile` that has `times` in them.
+fn mode(mode: &str, times: impl Into<Option<u64>>) -> Act {
+    let mut params = json!({ "mode": mode, "from": "raw", "to": "out" });
+    if let Some(times) = times.into() {
+        params["times"] = times.into();
+    }
+    Act::Mode(params)
+}
+
+/// An order for an act, which is loaded; or why it is not.
+async fn order(bench: &Bench, act: &Act, limits: fn(&mut Limits)) -> Result<AttemptOrder, String> {
+    let mut order = match act {
+        Act::Mode(params) => bench.order(bench.guest("hostile").await, params),
+        Act::Hooked(params) => bench.order(bench.guest("hooked").await, params),
+        Act::Component(bytes) => {
+            let (digest, file) = crate::sandbox::guests::write(bench.folder.path(), "case.wasm", bytes);
+            bench.sandbox.load(digest, &file).await.map_err(|why| why.to_string())?;
+            bench.order(digest, &json!({}))
+        }
+    };
+    order.env.insert("GRANTED".to_owned(), "yes".to_owned());
+    limits(&mut order.limits);
+    Ok(order)
+}
+
+/// Proves the rows of a table, one after the other, on one sandbox. All that fail are told at the end.
+async fn prove(bench: &Bench, cases: Vec<Case>) {
+    let mut failed = Vec::new();
+    for case in cases {
+        let began = Instant::now();
+        let Err(why) = prove_one(bench, &case).await else {
+            println!("{:>6} ms  {}", began.elapsed().as_millis(), case.name);
+            continue;
+        };
+        failed.push(format!("{}: {why}", case.name));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+async fn prove_one(bench: &Bench, case: &Case) -> Result<(), String> {
+    denied(bench, case).await?;
+    if let Some(twin) = &case.twin {
+        let order = order(bench, twin, case.limits).await.map_err(|why| format!("the twin is not loaded: {why}"))?;
+        let outcome = bench.run(order).await.outcome;
+        holds(matches!(outcome, Outcome::Done(_)), || format!("the twin: {outcome:?}"))?;
+    }
+    unharmed(bench).await
+}
+
+fn holds(truth: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if truth { Ok(()) } else { Err(otherwise()) }
+}
+
+async fn denied(bench: &Bench, case: &Case) -> Result<(), String> {
+    let order = match (order(bench, &case.act, case.limits).await, &case.ends) {
+        (Err(why), Ends::NotLoaded(words)) => return holds(why.contains(words), || why),
+        (Err(why), _) => return Err(format!("it is not loaded: {why}")),
+        (Ok(order), _) => order,
+    };
+    let report = bench.run(order).await;
+    let outcome = &report.outcome;
+    match (&case.ends, outcome) {
+        (Ends::Stopped(code, words), Outcome::Failed(error) | Outcome::TimedOut(error)) => {
+            holds(error.code == *code && error.message.contains(words), || format!("{error:?}"))?;
+            let staged = report.staged.len() + bench.out.staged.lock().unwrap().len();
+            holds(staged == 0, || format!("{staged} files are staged"))
+        }
+        (Ends::Refused(words), Outcome::Done(Some(seen))) => {
+            holds(seen.contains(words), || format!("it has not seen `{words}`: {seen}"))?;
+            let (denial, counterpart) = (entry(seen, &REFUSALS).next(), entry(seen, &["ok", "holds"]).next_back());
+            holds(denial.is_some() && (case.twin.is_some() || denial < counterpart), || {
+                format!("the denial comes first, the counterpart last: {seen}")
+            })
+        }
+        _ => Err(format!("nothing stopped it as it must: {outcome:?}")),
+    }
+}
+
+const REFUSALS: [&str; 6] = ["denied", "invalid", "not-found", "already-exists", "limit", "changed"];
+
+/// Which of the entries that a guest has seen end so.
+fn entry<'a>(seen: &'a str, ends: &'a [&str]) -> impl DoubleEndedIterator<Item = usize> + 'a {
+    let is_one = |entry: &str| ends.iter().any(|end| entry.ends_with(&format!(": {end}")));
+    let entries: Vec<&str> = seen.split("; ").collect();
+    (0..entries.len()).filter(move |at| is_one(entries[*at]))
+}
+
+/// An honest guest does its work on the same sandbox, and nothing of the one before it is in its way.
+async fn unharmed(bench: &Bench) -> Result<(), String> {
+    // What was finished by a guest that ended well is the scheduler's to publish or to discard.
+    bench.out.staged.lock().unwrap().clear();
+    let report = bench.worker(json!([{ "do": "copy", "from": "raw", "to": "out", "append": "honest" }])).await;
+    let well = report.outcome == Outcome::Done(Some("1 steps".to_owned()))
+        && (report.staged.len(), report.denials.len(), report.accesses.len()) == (1, 0, 2);
+    bench.out.staged.lock().unwrap().clear();
+    holds(well, || format!("the honest one after it: {report:?}"))
+}
+
+/// All tables of this folder that need nothing but a sandbox.
+fn tables(bench: &Bench) -> Vec<Vec<Case>> {
+    vec![
+        abi::cases(),
+        components::cases(bench.folder.path()),
+        floods::cases(),
+        grants::cases(bench),
+        runaway::cases(),
+        runaway::hooks(),
+    ]
+}
+
+#[tokio::test]
+async fn there_are_as_many_as_promised_and_each_has_a_name_of_its_own() {
+    let tables = tables(&Bench::new());
+    let mut names: Vec<&str> = tables.iter().flatten().map(|case| case.name.as_str()).collect();
+    assert!(names.len() >= 40, "{} hostile cases", names.len());
+    names.sort_unstable();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all, "two cases have one name");
+    for case in tables.iter().flatten() {
+        let goes_on = matches!(case.ends, Ends::Refused(_));
+        assert!(goes_on || case.twin.is_some(), "{} has no allowed counterpart", case.name);
+    }
+}

@@ -1,0 +1,171 @@
+//! Components that the compiler would need minutes or gigabytes for. They are real ones, and so is the compiler: a process of its own, stopped by its bounds, which
+//! are small here.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anacostia::base::ByteSize;
+use anacostia::model::Outcome;
+use anacostia::sandbox::{COMPILE_VERB, CompileBounds, Sandbox, SandboxConfig};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::encode::{leb, section};
+use crate::sandbox::Bench;
+use crate::sandbox::guests::{body, write};
+
+/// A component around a module with `count` functions of `bytes` bytes each, which are `unit` over and over. In binary: as text it would be tens of megabytes.
+fn component(unit: &[u8], bytes: usize, count: usize) -> Vec<u8> {
+    let body = [&[0], unit.repeat(bytes / unit.len()).as_slice(), &[0x20, 0, 0x0b]].concat();
+    let bodies = [leb(body.len()), body].concat().repeat(count);
+    let types = section(1, b"\x01\x60\x03\x7f\x7f\x7f\x01\x7f");
+    let functions = section(3, &[leb(count), vec![0; count]].concat());
+    let module =
+        [b"\0asm\x01\0\0\0".as_slice(), &types, &functions, &section(10, &[leb(count), bodies].concat())].concat();
+    [b"\0asm\x0d\0\x01\0".as_slice(), &section(1, &module)].concat()
+}
+
+/// `block (br_if 0 a) c = b + c end`: each end is a place where the registers of both ways have to agree.
+const BRANCHES: &[u8] = b"\x02\x40\x20\x00\x0d\x00\x20\x01\x20\x02\x6a\x21\x01\x0b";
+/// `a = a * b`: much code, quickly made.
+const PRODUCTS: &[u8] = b"\x20\x00\x20\x01\x6c\x21\x00";
+
+/// Components in components, each with two instances of the next: 2^depth instances of the innermost, in a few hundred bytes.
+fn instances(depth: u32) -> Vec<u8> {
+    let innermost = "(core module $m (func (export \"f\"))) (core instance (instantiate $m))".to_owned();
+    let all = (0..depth).fold(innermost, |inner, _| {
+        format!("(component $c {inner}) (instance (instantiate $c)) (instance (instantiate $c))")
+    });
+    wat::parse_str(format!("(component {all})")).unwrap()
+}
+
+fn sandbox(cache: &Path, wall: Duration, memory: ByteSize) -> Sandbox {
+    Sandbox::new(SandboxConfig {
+        cache_folder: cache.to_owned(),
+        executors: 1,
+        max_instances: 4,
+        compiler: Some(env!("CARGO_BIN_EXE_anacostia").into()),
+        compile: CompileBounds { wall, memory },
+    })
+    .unwrap()
+}
+
+/// Processes that compile into this folder.
+fn compilers(cache: &Path) -> Vec<Pid> {
+    let cache = cache.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let compiles = |entry: &std::fs::DirEntry| {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains(cache)
+    };
+    let ids = processes.filter(compiles).filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter_map(Pid::from_raw).collect()
+}
+
+/// What is left of compiling in the cache.
+fn scraps(cache: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "tmp")).collect()
+}
+
+/// Loads what must not be loadable, and then what must be, within the same bounds.
+async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = folder.path().join("cache");
+    let sandbox = sandbox(&cache, wall, memory);
+    let (digest, file) = write(folder.path(), "monster.wasm", monster);
+    let why = sandbox.load(digest, &file).await.unwrap_err().to_string();
+    assert!(words.iter().any(|words| why.contains(words)), "{why}");
+    assert_eq!(compilers(&cache), [], "a compiler goes on");
+    assert_eq!(scraps(&cache), [""; 0]);
+
+    let (digest, file) = write(folder.path(), "good.wasm", &body("i32.const 0"));
+    sandbox.load(digest, &file).await.unwrap();
+    let bench = Bench::new();
+    let report = sandbox.run(bench.order(digest, &json!({})), &bench.services, bench.stop.subscribe()).await;
+    assert_eq!(report.outcome, Outcome::Done(None));
+}
+
+#[tokio::test]
+async fn one_that_takes_minutes_is_given_up() {
+    let monster = component(BRANCHES, 4_000_000, 1);
+    refused(&monster, Duration::from_secs(2), ByteSize(4 << 30), &["it takes longer than 2s"]).await;
+}
+
+#[tokio::test]
+async fn one_that_takes_gigabytes_is_given_up() {
+    let monster = component(PRODUCTS, 4_000_000, 4);
+    let words = ["memory allocation of", "the compiler died"];
+    refused(&monster, Duration::from_mins(2), ByteSize(512 << 20), &words).await;
+}
+
+#[tokio::test]
+async fn a_few_hundred_bytes_that_are_a_million_instances_are_given_up() {
+    let monster = instances(20);
+    assert!(monster.len() < 2000, "{}", monster.len());
+    let words = ["memory allocation of", "the compiler died", "it takes longer than 5s", "instances"];
+    refused(&monster, Duration::from_secs(5), ByteSize(512 << 20), &words).await;
+}
+
+#[tokio::test]
+async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() {
+    let bench = Bench::new();
+    let cache = bench.folder.path().join("cache");
+    let (wall, memory) = (Duration::from_secs(20), ByteSize(4 << 30));
+    let known = write(bench.folder.path(), "known.wasm", &body("i32.const 0"));
+    sandbox(&cache, wall, memory).load(known.0, &known.1).await.unwrap();
+
+    let sandbox = sandbox(&cache, wall, memory);
+    let monster =
+        |n: usize| write(bench.folder.path(), &format!("{n}.wasm"), &component(BRANCHES, 4_000_000 - n * 100, 1));
+    let monsters: Vec<_> = (0..4).map(monster).collect();
+    let loads = monsters.iter().map(|(digest, file)| Box::pin(sandbox.load(*digest, file)));
+    let compiling = futures_util::future::select_all(loads);
+    let honest = async {
+        while compilers(&cache).is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        sandbox.load(known.0, &known.1).await.unwrap();
+        let report = sandbox.run(bench.order(known.0, &json!({})), &bench.services, bench.stop.subscribe()).await;
+        assert_eq!(report.outcome, Outcome::Done(None));
+    };
+    tokio::select! {
+        _ = compiling => panic!("the first compiler was given up before a component of the cache was loaded"),
+        () = honest => {}
+    }
+    let compilers = compilers(&cache);
+    assert_eq!(compilers.len(), 1, "one is compiled at a time");
+    // Nobody waits for it any more; it would go on to the end of its time.
+    let _ = kill_process(compilers[0], Signal::KILL);
+}
+
+#[tokio::test]
+async fn a_compiler_dies_with_its_host() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, file) = write(folder.path(), "monster.wasm", &component(BRANCHES, 4_000_000, 1));
+    // The compiler is the child of a shell that stands for the host, and is killed: soon after it was started, or just when.
+    let script = format!(
+        "ANACOSTIA_COMPILE_HOST=$$ {} {COMPILE_VERB} {}/cache.tmp < {}; true",
+        env!("CARGO_BIN_EXE_anacostia"),
+        folder.path().display(),
+        file.display()
+    );
+    let mut shell = std::process::Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    let alive = || {
+        compilers(folder.path())
+            .into_iter()
+            .filter(|pid| pid.as_raw_nonzero().get() != shell.id().cast_signed())
+            .count()
+    };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while alive() == 0 {
+        assert!(Instant::now() < deadline, "no compiler is started");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let _ = kill_process(Pid::from_child(&shell), Signal::KILL);
+    while alive() > 0 {
+        assert!(Instant::now() < deadline, "the compiler goes on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    shell.wait().unwrap();
+}

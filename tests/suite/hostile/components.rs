@@ -1,0 +1,141 @@
+//! Components that are hostile before they run: malformed, forged, of absurd types, and without end to compile.
+
+use std::path::Path;
+
+use super::encode::section;
+use super::{Case, prove};
+use crate::sandbox::Bench;
+use crate::sandbox::guests::{body, by_hand, in_world};
+
+const HARMLESS: &str = "i32.const 0";
+
+/// Compiled code, as the compiler of this very program makes it.
+fn compiled(folder: &Path, component: &[u8]) -> Vec<u8> {
+    let out = folder.join("forged.cwasm");
+    let _ = std::fs::remove_file(&out);
+    let mut compiler = std::process::Command::new(env!("CARGO_BIN_EXE_anacostia"))
+        .arg(anacostia::sandbox::COMPILE_VERB)
+        .arg(&out)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut compiler.stdin.take().unwrap(), component).unwrap();
+    assert!(compiler.wait().unwrap().success());
+    std::fs::read(out).unwrap()
+}
+
+/// `count` types, each of which is made of the one before.
+fn types(count: u32, make: impl Fn(u32) -> String) -> String {
+    (1..=count).fold("(type $t0 string)".to_owned(), |all, n| all + &format!("(type $t{n} {})", make(n - 1)))
+}
+
+/// Components in components, so many deep, at the end of one that does nothing. In binary, because no parser of text goes as deep.
+fn nested(depth: u32) -> Vec<u8> {
+    const HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
+    let innermost = section(4, &HEADER);
+    let nested = (1..depth).fold(innermost, |inner, _| section(4, &[&HEADER, inner.as_slice()].concat()));
+    [body(HARMLESS), nested].concat()
+}
+
+/// An action that imports what no host has.
+fn importing() -> Vec<u8> {
+    let wit = "package test:test; interface secret { f: func(); }
+        world w { include anacostia:pipeline/guest@0.1.0; import secret; }";
+    let module = r#"(module
+        (import "test:test/secret" "f" (func $f))
+        (memory (export "memory") 1)
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 0)
+        (func (export "anacostia:pipeline/action@0.1.0#run") (result i32) call $f i32.const 0))"#;
+    in_world(module, Some((wit, "w")))
+}
+
+pub(super) fn cases(folder: &Path) -> Vec<Case> {
+    let good = body(HARMLESS);
+    let case = |name: &str, component: Vec<u8>, words| Case::not_loaded(name, component, words, body(HARMLESS));
+    let own = |name: &str, declarations: &str, words, twin: &str| {
+        Case::not_loaded(name, by_hand(declarations), words, by_hand(twin))
+    };
+    let mut wrong_section = good.clone();
+    wrong_section[8] = 0x7f;
+    vec![
+        case("what is no WebAssembly", b"#!/bin/sh\nrm -rf /\n".to_vec(), "it does not begin as WebAssembly does"),
+        case("nothing", Vec::new(), "it does not begin as WebAssembly does"),
+        case("a core module", wat::parse_str("(module)").unwrap(), "it is a core module"),
+        case("a truncated component", good[..good.len() / 2].to_vec(), "it is damaged"),
+        case("a component with a section that there is not", wrong_section, "malformed section id: 127"),
+        case("compiled code instead of a component", compiled(folder, &good), "it does not begin as WebAssembly does"),
+        case("an import that no host has", importing(), "test:test/secret"),
+        case(
+            "a component that is no action",
+            wat::parse_str("(component)").unwrap(),
+            "anacostia:pipeline/action@0.1.0",
+        ),
+        own(
+            "a memory that threads share",
+            "(core module (memory 1 2 shared))",
+            "threads",
+            "(core module (memory 1 2))",
+        ),
+        own("a memory of 64 bits", "(core module (memory i64 1))", "memory64", "(core module (memory 1))"),
+        own("a hundred memories", &memories(100), "4", &memories(2)),
+        own("two hundred instances of a module", &flat(200), "60", &flat(20)),
+        own("a table of a million elements", &table(1_000_000), "40000", &table(30_000)),
+        own("types in types, a thousand deep", &list_types(1000), "", &list_types(10)),
+        own("a type with 2^40 parts", &pair_types(40), "type size", &pair_types(4)),
+        Case::not_loaded(
+            "more components in components than are looked at",
+            nested(2000),
+            "it has more than 1000 modules",
+            nested(900),
+        ),
+        own("too many functions", &functions(200_001), "it has more than 200000 functions", &functions(1000)),
+        own(
+            "a function that is too long",
+            &long_function(5 << 20),
+            "it has a function of more than 4 MiB",
+            &long_function(9),
+        ),
+    ]
+}
+
+fn memories(count: u32) -> String {
+    (0..count).map(|n| format!("(core module $m{n} (memory 0)) (core instance (instantiate $m{n}))")).collect()
+}
+
+fn flat(count: u32) -> String {
+    let instances: String = (0..count).map(|_| "(core instance (instantiate $extra))").collect();
+    format!("(core module $extra (func (export \"f\"))) {instances}")
+}
+
+fn table(elements: u32) -> String {
+    format!("(core module $extra (table {elements} funcref)) (core instance (instantiate $extra))")
+}
+
+fn list_types(depth: u32) -> String {
+    exported(depth, &types(depth, |n| format!("(list $t{n})")))
+}
+
+fn pair_types(depth: u32) -> String {
+    exported(depth, &types(depth, |n| format!("(tuple $t{n} $t{n})")))
+}
+
+/// The last of some types, in use: a component that takes a function of it.
+fn exported(depth: u32, types: &str) -> String {
+    let uses = format!("(alias outer 1 $t{depth} (type $t)) (import \"f\" (func (param \"x\" $t)))");
+    format!("{types} (component $uses {uses})")
+}
+
+fn functions(count: usize) -> String {
+    format!("(core module {})", "(func)".repeat(count))
+}
+
+fn long_function(bytes: usize) -> String {
+    format!("(core module (func {}))", "i32.const 1 drop ".repeat(bytes / 3))
+}
+
+#[tokio::test]
+async fn what_is_malformed_forged_or_absurd_is_refused_and_what_is_not_runs() {
+    let bench = Bench::new();
+    let cases = cases(bench.folder.path());
+    prove(&bench, cases).await;
+}

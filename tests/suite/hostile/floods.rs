@@ -1,0 +1,120 @@
+//! Guests that give more than anyone asked for: output, log lines, facts, handles, texts.
+
+use std::time::Duration;
+
+use anacostia::manifest::Limits;
+use serde_json::json;
+
+use super::{Act, Case, mode, prove};
+use crate::sandbox::Bench;
+
+fn output(limits: &mut Limits) {
+    limits.output_bytes = 2 << 20;
+}
+
+fn log(limits: &mut Limits) {
+    limits.log_bytes = 1 << 20;
+}
+
+fn few(limits: &mut Limits) {
+    (limits.handles, limits.metric_names) = (5, 3);
+}
+
+const LOG_FULL: &str = "the limit of 1 MiB of log lines is reached";
+
+pub(super) fn cases() -> Vec<Case> {
+    let full = |name: &str, act: Act, twin: Act| Case::stopped(name, act, "log_limit", LOG_FULL, twin).within(log);
+    let cpu = |name: &str, act: Act, twin: Act| {
+        let words = "the limit of 300ms of CPU time is reached";
+        Case::stopped(name, act, "cpu_limit", words, twin).within(|limits| limits.cpu = Duration::from_millis(300))
+    };
+    let mut cases = vec![
+        Case::stopped(
+            "a flood of output, by one who fails over it",
+            worker_like_write(3 << 20),
+            "output_limit",
+            "the limit of 2 MiB of output is reached",
+            worker_like_write(1 << 20),
+        )
+        .within(output),
+        full("a flood of log lines", mode("log", None), mode("log", 100)),
+        full("a flood of empty lines on standard output", mode("stdout", None), mode("stdout", 1024)),
+        // It is one line, of which the beginning is kept: nothing fills up, and the CPU time is what ends it.
+        cpu("a flood on standard error without a newline", mode("stderr", None), mode("stderr", 2)),
+        cpu("a flood of progress", mode("progress", u64::MAX), mode("progress", 1000)),
+        Case::stopped(
+            "a log line of 32 MiB",
+            mode("log_huge", 32),
+            "payload_limit",
+            "more than 16 MiB in one call of a host function",
+            mode("log_huge", 4),
+        ),
+        Case::stopped(
+            "an error of 10 MiB, made of control characters",
+            mode("huge_error", 10 << 20),
+            "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx…",
+            "\\u{1b}[2J",
+            mode("spin", 1),
+        ),
+        Case::stopped(
+            "more handles of WASI than there are",
+            mode("pollables", 100_000),
+            "trap",
+            "resource table has no free keys",
+            mode("pollables", 100),
+        ),
+        Case::stopped(
+            "a list of a million pollables",
+            mode("poll_list", 8 << 20),
+            "payload_limit",
+            "more than 16 MiB",
+            mode("poll_list", 1000),
+        ),
+        Case::stopped(
+            "more random bytes in one call than there are",
+            mode("random", 1 << 30),
+            "trap",
+            "random",
+            mode("random", 1 << 20),
+        ),
+    ];
+    cases.extend(refusals());
+    cases
+}
+
+fn worker_like_write(bytes: u64) -> Act {
+    Act::Hooked(json!({ "steps": [{ "do": "write", "to": "out", "path": "big", "bytes": bytes }], "hooks": {} }))
+}
+
+fn refusals() -> Vec<Case> {
+    let refused = |name: &str, mode: &str, words: &'static str| {
+        Case::refused(name, json!({ "mode": mode, "from": "raw", "to": "out", "other": "other", "times": 1000 }), words)
+    };
+    vec![
+        refused("a flood of output, by one who listens", "write", "write again: limit")
+            .within(output)
+            .with_twin(Act::Mode(json!({ "mode": "write", "to": "out", "bytes": 1 << 20 }))),
+        refused("readers without end", "readers", "open after 5 readers: limit").within(few),
+        refused("writers without end", "writers", "create after 5 writers: limit").within(few),
+        refused("a million names of metrics", "metric_names", "name 4: limit").within(few),
+        refused("params without end", "params_flood", "once more: limit").with_twin(mode("params_flood", 1)),
+        refused("tags without end", "tags", "tag 10001: limit"),
+        refused("artifacts without end", "artifacts", "artifact 50001: limit"),
+        refused("facts out of their bounds", "facts", "invalid"),
+        refused("calls out of their bounds", "misuse", "read of 4 GiB: invalid"),
+    ]
+}
+
+#[tokio::test]
+async fn floods_are_stopped_and_what_fits_is_taken() {
+    prove(&Bench::new(), cases()).await;
+}
+
+#[tokio::test]
+async fn a_million_denials_cost_a_hundred_records() {
+    let bench = Bench::new();
+    let params = json!({ "mode": "denials", "other": "other", "times": 1_000_000 });
+    let report = bench.hostile(params, |_| ()).await;
+    assert_eq!(crate::sandbox::done(&report), "refused 1000000 times");
+    assert_eq!(report.denials.len(), anacostia::sandbox::MAX_DENIALS);
+}
