@@ -41,8 +41,8 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong usage or a manifest that can not be run.\n\
-                          Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, ANACOSTIA_TOKEN is the\n\
-                          token for a host that asks for one, NO_COLOR turns colours off.";
+                          Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, \
+                          ANACOSTIA_TOKEN is the token for a host that asks for one, NO_COLOR turns colours off.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

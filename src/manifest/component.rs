@@ -192,7 +192,7 @@ impl ComponentInfo {
     /// Whether it has hooks: functions that are called around each attempt.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
-        self.version_of(HOOKS).is_some_and(served)
+        !self.is_command() && self.version_of(HOOKS).is_some_and(served)
     }
 
     /// The version in which it exports an interface of the contract: one that is served, if there are several.

@@ -63,6 +63,14 @@ pub(super) fn metric_names(action: &str, limits: &Limits) -> ErrorInfo {
     reached("metric_names_limit", &format!("{} names of metrics", limits.metric_names), action, "metric_names", &raised)
 }
 
+/// No limit of the action: all actions together have all files open that the host can have open for them. Others may close theirs.
+pub(super) fn files_of_host(most: usize) -> ErrorInfo {
+    let message = format!(
+        "all actions together have {most} readers and writers open, and the host can not have more; close some, or raise its limit of open files (`ulimit -n`)"
+    );
+    ErrorInfo::retryable("unavailable", message)
+}
+
 /// A bound that is no setting.
 pub(super) fn fixed(code: &str, what: &str) -> ErrorInfo {
     ErrorInfo::permanent(code, format!("the bound of {what} is reached; it is the same for every action"))

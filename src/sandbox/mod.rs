@@ -20,6 +20,7 @@ mod engine;
 mod error;
 mod executor;
 mod halt;
+mod handles;
 mod hooks;
 mod host;
 mod limiter;

@@ -12,7 +12,7 @@ use crate::support::app::TestApp;
 use crate::support::guests::{action, guest};
 
 /// The languages: the folders of `guest-examples`, and what the error of `metric` says in them of a value that is no number, with its place in the source.
-const LANGUAGES: [(&str, &[&str]); 4] = [
+const LANGUAGES: [(&str, &[&str]); 6] = [
     ("rust", &["first.csv: \"warm\": invalid float literal"]),
     (
         "python",
@@ -26,6 +26,8 @@ const LANGUAGES: [(&str, &[&str]); 4] = [
         "typescript",
         &["TypeError: \"warm\" is not a number\n  at app.ts:", " in number\n  at app.ts:", " in values\n", " in run"],
     ),
+    ("c", &["line 3 of first.csv: \"warm\" is not a number"]),
+    ("go", &["line 3 of first.csv: strconv.ParseFloat: parsing \"warm\": invalid syntax"]),
 ];
 
 const ACTIONS: [&str; 3] = ["ingest", "metric", "report"];
