@@ -32,7 +32,12 @@ guest_script() {
     [ $# -eq 2 ] || { say "usage: $script DIR OUT.wasm"; exit 2; }
     [ -d "$1" ] || die "$1 is no folder: the first argument is the folder of an action's sources"
     folder=$(cd "$1" && pwd)
-    case $2 in /*) out=$2 ;; *) out=$PWD/$2 ;; esac
+    begin "$2"
+}
+
+# Set $out, $cache and $scratch.
+begin() {
+    case $1 in /*) out=$1 ;; *) out=$PWD/$1 ;; esac
     cache=${XDG_CACHE_HOME:-${HOME:?is not set, and neither is XDG_CACHE_HOME}/.cache}/anacostia/guests
     mkdir -p "$cache"
     scratch=$(mktemp -d)
