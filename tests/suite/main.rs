@@ -13,6 +13,7 @@
 )]
 
 mod alert;
+mod breaking;
 mod cli;
 mod command;
 mod crash;
@@ -32,6 +33,8 @@ mod languages;
 mod limits;
 mod manifest;
 mod penguins;
+mod polyglot;
+mod programs;
 mod publishing;
 mod readme;
 mod restart;
