@@ -15,7 +15,6 @@ import (
 	"anacostia/imports/anacostia_pipeline_run_context"
 	"anacostia/imports/anacostia_pipeline_types"
 
-	witRuntime "go.bytecodealliance.org/pkg/wit/runtime"
 	"go.bytecodealliance.org/pkg/wit/types"
 )
 
@@ -57,8 +56,6 @@ func Errorf(code, format string, values ...any) error {
 
 // unwrap makes Go's two results of the host's one.
 func unwrap[T any](result wit_types.Result[T, anacostia_pipeline_types.Error]) (T, error) {
-	// What the host handed over was pinned, so that it is not collected on the way. From here on it lives as long as someone refers to it.
-	witRuntime.Unpin()
 	if result.IsErr() {
 		failure := result.Err()
 		var nothing T
