@@ -218,6 +218,15 @@ zig_cc() {
     ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
 }
 
+# Note in a core module what it was written in and made with: clang does that with debug information only. It is a section of its own, at the end; every
+# length in it is below 128, and so is one byte.
+written_in_c() {
+    local version=${ZIG##*==} fields
+    fields=$(printf '\\x09producers\\x02\\x08language\\x01\\x01C\\x00\\x0cprocessed-by\\x01\\x03zig\\x%02x%s' "${#version}" "$version")
+    # shellcheck disable=SC2059 # escapes are what it is for
+    printf "\\x00\\x$(printf "$fields" | wc -c | xargs printf %02x)$fields" >>"$1"
+}
+
 # as_component CORE.wasm COMPONENT.wasm command|reactor [WIT]: make a component of a core module. WIT is a folder with a single world, which says what the
 # module imports and exports besides WASI, when it does not say so itself: bindings for C put it into the module, those for Go do not.
 as_component() {
