@@ -35,6 +35,9 @@ const WASI_VERSION: &str = "0.2.";
 const RUN: &str = "wasi:cli/run";
 /// The packages of WASI 0.2 that are linked, empty.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+/// Drafts of WASI that are linked as conveniences. Drafts have no patches: each name is known by itself.
+const DRAFTS: [&str; 3] =
+    ["wasi:logging/logging@0.1.0-draft", "wasi:config/store@0.2.0-rc.1", "wasi:config/store@0.2.0-draft"];
 
 /// What a component file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,11 +69,13 @@ pub enum Need {
 }
 
 /// A capability that the manifest gives to an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
     /// To read or write resources: `reads` or `writes` names one.
     Resources,
+    /// To send requests over the network: `http` names a host.
+    Http,
 }
 
 impl Grant {
@@ -81,6 +86,7 @@ impl Grant {
             Self::Resources => {
                 format!("[actions.{action}]\nreads = [\"{resource}\"]     # or writes = [\"{resource}\"]")
             }
+            Self::Http => format!("[actions.{action}]\nhttp = [\"api.example.com:443\"]     # the hosts that it needs"),
         }
     }
 }
@@ -89,10 +95,13 @@ impl Grant {
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     /// It can not be read.
-    #[error("can not be read: {0}")]
+    #[error("{}", unreadable(.0))]
     Unreadable(#[from] std::io::Error),
-    /// It is a folder, a pipe, a device.
-    #[error("is not a file")]
+    /// It is a folder.
+    #[error("is a folder, not a file")]
+    Folder,
+    /// It is a pipe, a device.
+    #[error("is not a regular file")]
     NotAFile,
     /// Nothing is in it.
     #[error("is empty")]
@@ -115,7 +124,10 @@ pub enum ComponentError {
     /// It is something else.
     #[error("is not a WebAssembly component")]
     Other,
-    /// It starts well, and breaks off or goes wrong.
+    /// It starts well, and ends in the middle.
+    #[error("is cut off: the part at byte {0} goes on beyond its end")]
+    Truncated(u64),
+    /// It starts well, and goes wrong.
     #[error("is a broken component: {0}")]
     Broken(String),
 }
@@ -134,6 +146,8 @@ impl ComponentError {
             }
             Self::LfsPointer => "fetch it: `git lfs pull`",
             Self::Empty | Self::Broken(_) => "build it again",
+            Self::Truncated(_) => "build it again, or copy it again",
+            Self::Folder => "name the component (.wasm) in it",
             Self::Unreadable(_) | Self::NotAFile | Self::TooLarge | Self::Other => return None,
         })
     }
@@ -184,7 +198,7 @@ impl ComponentInfo {
     /// Whether it has hooks: functions that are called around each attempt.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
-        self.version_of(HOOKS).is_some_and(served)
+        !self.is_command() && self.version_of(HOOKS).is_some_and(served)
     }
 
     /// The version in which it exports an interface of the contract: one that is served, if there are several.
@@ -222,11 +236,17 @@ pub fn need(import: &str) -> Need {
             },
         };
     }
-    let Some((package, _)) = interface.strip_prefix("wasi:").and_then(|interface| interface.split_once('/')) else {
+    let Some((package, name)) = interface.strip_prefix("wasi:").and_then(|interface| interface.split_once('/')) else {
         return refused("only `anacostia:pipeline` and WASI 0.2 can be had");
     };
     match package {
-        "http" | "logging" | "config" => refused("it is not available in this version"),
+        "http" if !is_patch_of(version, WASI_VERSION) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
+        "http" if matches!(name, "types" | "outgoing-handler") => Need::Grant(Grant::Http),
+        "http" => refused("an action sends requests, and takes none: only `types` and `outgoing-handler` can be had"),
+        "logging" | "config" if DRAFTS.contains(&import) => Need::Nothing,
+        "logging" | "config" => {
+            refused("this host serves the drafts `wasi:logging/logging@0.1.0-draft` and `wasi:config/store@0.2.0-rc.1`")
+        }
         package if WASI.contains(&package) && is_patch_of(version, WASI_VERSION) => Need::Nothing,
         package if WASI.contains(&package) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
         _ => refused("it is no part of WASI 0.2"),
@@ -253,9 +273,19 @@ fn is_patch_of(version: &str, prefix: &str) -> bool {
 /// # Errors
 /// When the file can not be read, is too large, or is no component.
 pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
+    inspect(&read_component(path)?)
+}
+
+/// Reads a file that may be a component.
+///
+/// # Errors
+/// When it can not be read, or is too large to be one.
+pub fn read_component(path: &Path) -> Result<Vec<u8>, ComponentError> {
     // Looked at before it is opened: opening a pipe would wait for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(ComponentError::NotAFile);
+    match std::fs::metadata(path)? {
+        about if about.is_dir() => return Err(ComponentError::Folder),
+        about if !about.is_file() => return Err(ComponentError::NotAFile),
+        _ => {}
     }
     let file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
@@ -264,7 +294,14 @@ pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(bounds::MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes)?;
-    inspect(&bytes)
+    Ok(bytes)
+}
+
+fn unreadable(why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => "is not there".to_owned(),
+        _ => format!("can not be read: {why}"),
+    }
 }
 
 /// Looks at a component.
@@ -347,6 +384,9 @@ fn note_makers(info: &mut ComponentInfo, producers: wasmparser::ProducersSection
 }
 
 fn broken(error: &wasmparser::BinaryReaderError) -> ComponentError {
+    if error.message().starts_with("unexpected end") {
+        return ComponentError::Truncated(error.offset() as u64);
+    }
     ComponentError::Broken(format!("{}, at byte {}", escape(error.message().as_bytes()), error.offset()))
 }
 
@@ -398,7 +438,7 @@ mod tests {
         assert_eq!(info.size, bytes.len() as u64);
         assert_eq!(info.not_an_action(), None);
         bytes.truncate(bytes.len() - 3);
-        assert!(matches!(inspect(&bytes), Err(ComponentError::Broken(_))));
+        assert!(matches!(inspect(&bytes), Err(ComponentError::Truncated(_))));
     }
 
     #[test]
@@ -408,7 +448,7 @@ mod tests {
         assert!(matches!(inspect(b"\n(component)"), Err(ComponentError::Text)));
         assert!(matches!(inspect(b"\x7fELF\x02"), Err(ComponentError::Native)));
         assert!(matches!(inspect(b"version https://git-lfs.github.com/spec/v1"), Err(ComponentError::LfsPointer)));
-        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Broken(_))));
+        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Truncated(_))));
         assert!(matches!(inspect(b"PK\x03\x04"), Err(ComponentError::Other)));
     }
 
@@ -447,10 +487,18 @@ mod tests {
 
     #[test]
     fn imports_are_free_granted_or_refused() {
-        for free in ["anacostia:pipeline/types@0.1.0", "anacostia:pipeline/log@0.1.7", "wasi:cli/environment@0.2.0"] {
+        for free in [
+            "anacostia:pipeline/types@0.1.0",
+            "anacostia:pipeline/log@0.1.7",
+            "wasi:cli/environment@0.2.0",
+            super::DRAFTS[0],
+        ] {
             assert_eq!(need(free), Need::Nothing, "{free}");
         }
         assert_eq!(need("anacostia:pipeline/resources@0.1.0"), Need::Grant(Grant::Resources));
+        for http in ["wasi:http/types@0.2.0", "wasi:http/outgoing-handler@0.2.4"] {
+            assert_eq!(need(http), Need::Grant(Grant::Http), "{http}");
+        }
         for refused in [
             "anacostia:pipeline/log",
             "anacostia:pipeline/log@0.2.0",
@@ -458,7 +506,10 @@ mod tests {
             "anacostia:pipeline/logs@0.1.0",
             "anacostia:pipeline/database@0.1.0",
             "anacostia:pipeline/hooks@0.1.0",
-            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/outgoing-handler@0.3.0",
+            "wasi:http/incoming-handler@0.2.0",
+            "wasi:logging/logging@0.1.0",
+            "wasi:config/store@0.2.0",
             "wasi:cli/environment@0.3.0",
             "wasi:nn/graph@0.2.0",
             "acme:tools/thing@1.0.0",

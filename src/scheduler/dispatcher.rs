@@ -16,7 +16,8 @@ use super::abandon::abandon;
 use super::core::{Fire, Plan, Situation, plan};
 use super::definition::Definition;
 use super::driver::Driver;
-use super::library::Library;
+use super::host::StartError;
+use super::library::{Bound, Library};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, persist, stopping};
 use super::stepper::Stepper;
@@ -56,6 +57,13 @@ pub(super) enum Message {
     },
     /// The pipeline is paused, or goes on.
     Paused(bool),
+    /// Another manifest, or other components, are to come into force.
+    Reload {
+        /// What is to come into force.
+        bound: Box<Bound>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<(), StartError>>,
+    },
 }
 
 /// How many runs have ended how, since the host started.
@@ -163,6 +171,7 @@ impl Dispatcher {
                     }
                     // Who asked may be gone.
                     Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
+                    Message::Reload { answer, .. } => drop(answer.send(Err(stopping().into()))),
                     // What is on record is seen by the next host.
                     Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
                 },
@@ -194,6 +203,7 @@ impl Dispatcher {
                 let _ = answer.send(self.start_by_hand(run, params).await);
             }
             Message::Paused(paused) => self.paused = paused,
+            Message::Reload { bound, answer } => drop(answer.send(self.library.replace(*bound).await)),
         }
         Ok(())
     }
@@ -242,6 +252,7 @@ impl Dispatcher {
             }
         };
         work.runs.remove(&run);
+        self.library.tidy();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
             // Its outputs may be inputs, and no watcher tells of them.
             self.refresh().await?;
@@ -265,7 +276,7 @@ impl Dispatcher {
 
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
-        let mut fresh = false;
+        let (mut fresh, mut lost) = (false, false);
         loop {
             let unseen = self.statuses.unseen();
             let situation = Situation {
@@ -279,8 +290,9 @@ impl Dispatcher {
             };
             match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fires) => {
-                    if !self.fire(fires, work).await? {
-                        return Ok(None);
+                    // Some of what waited was gone, and was looked up anew: another look at once, but not one after the other for ever.
+                    if !self.fire(fires, work).await? && std::mem::replace(&mut lost, true) {
+                        return Ok(Some(self.shared.clock.now().after(HELD_PAUSE)));
                     }
                 }
                 Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
@@ -300,7 +312,8 @@ impl Dispatcher {
         }
     }
 
-    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone, which the next message tells more about.
+    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone; then all that waits has been looked up anew. Attempts
+    /// begin while others of the runs are still being created: what the store refuses ends the host, and recovery closes them.
     async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<bool, StoreError> {
         work.ticked = Some(Instant::now());
         for tick in fires.iter().flat_map(|fire| &fire.ticks) {

@@ -1,7 +1,7 @@
 //! What a running host tells: its log on standard error, and what happens to runs on standard output.
 
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use crate::base::{RunId, Timestamp};
+use crate::cli::progress::around;
 use crate::cli::{Failure, out, show};
 use crate::model::{Event, EventKind};
 use crate::store::MetadataStore;
@@ -32,12 +33,25 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Fails only if there is a subscriber already, which then does.
     let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Aside)
         .with_max_level(level)
         .with_ansi(colours)
         .with_target(false)
         .try_init();
     Ok(())
+}
+
+/// Standard error, around whatever line moves there.
+struct Aside;
+
+impl io::Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        around(|| io::stderr().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Tells of events after the one with the sequence number `after`, until closed.

@@ -11,6 +11,7 @@ use crate::manifest::Limits;
 use crate::model::{Access, AccessKind, Denial, ErrorInfo};
 use crate::resource::ResourceError;
 use crate::sandbox::halt::Halt;
+use crate::sandbox::handles::{Handles, Held};
 use crate::sandbox::order::{AttemptOrder, MAX_DENIALS};
 use crate::sandbox::{bindings::anacostia::pipeline::types, limits};
 use crate::store::StoreError;
@@ -97,6 +98,7 @@ pub(in crate::sandbox) struct Gate {
     bytes_read: u64,
     bytes_written: u64,
     open_handles: u32,
+    held: Held,
     accesses: BTreeMap<(ArtifactId, bool), (u64, u64)>,
     denials: Vec<Denial>,
     changed: Option<ErrorInfo>,
@@ -116,6 +118,7 @@ impl Gate {
             bytes_read: 0,
             bytes_written: 0,
             open_handles: 0,
+            held: Held::none(Handles::of_process()),
             accesses: BTreeMap::new(),
             denials: Vec::new(),
             changed: None,
@@ -126,6 +129,7 @@ impl Gate {
     /// Another instance follows: it has no handles, and has reached no limit by itself. `read_only` names the hook that it is for if that may not write.
     pub(in crate::sandbox) fn renew(&mut self, read_only: Option<&'static str>) {
         self.open_handles = 0;
+        self.held = Held::none(Handles::of_process());
         self.reached = None;
         self.read_only = read_only;
     }
@@ -158,7 +162,7 @@ impl Gate {
     }
 
     /// Notes that a call was denied, and what the guest is told.
-    pub(super) fn deny(&mut self, call: &str, target: &str, message: String) -> ErrorInfo {
+    pub(in crate::sandbox) fn deny(&mut self, call: &str, target: &str, message: String) -> ErrorInfo {
         if self.denials.len() < MAX_DENIALS {
             let target = escape(cut(target, MAX_TARGET_BYTES).as_bytes());
             self.denials.push(Denial { call: call.to_owned(), target, message: message.clone() });
@@ -171,6 +175,9 @@ impl Gate {
         if self.open_handles >= self.limits.handles {
             return Err(self.limit_reached(limits::handles(&self.action, &self.limits)));
         }
+        if !self.held.take() {
+            return Err(CallError::Refused(limits::files_of_host(Handles::of_process().most())));
+        }
         self.open_handles += 1;
         Ok(())
     }
@@ -178,6 +185,7 @@ impl Gate {
     /// A reader or writer is closed.
     pub(super) fn close_handle(&mut self) {
         self.open_handles = self.open_handles.saturating_sub(1);
+        self.held.give_back();
     }
 
     /// Bytes are about to be written.

@@ -1,11 +1,18 @@
 //! Components that are hostile before they run: malformed, forged, of absurd types, and without end to compile.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anacostia::base::Digest;
+use anacostia::model::Outcome;
+use anacostia::sandbox::{Sandbox, SandboxConfig};
+use serde_json::json;
 
 use super::encode::section;
 use super::{Case, prove};
 use crate::sandbox::Bench;
-use crate::sandbox::guests::{body, by_hand, in_world};
+use crate::sandbox::guests::{body, by_hand, in_world, write};
 
 const HARMLESS: &str = "i32.const 0";
 
@@ -138,4 +145,83 @@ async fn what_is_malformed_forged_or_absurd_is_refused_and_what_is_not_runs() {
     let bench = Bench::new();
     let cases = cases(bench.folder.path());
     prove(&bench, cases).await;
+}
+
+/// The forged code would trap; the component that it pretends to be does nothing.
+#[tokio::test]
+async fn forged_code_in_the_cache_is_never_run() {
+    let bench = Bench::new();
+    let folder = bench.folder.path();
+    let cache = folder.join("cache");
+    let sandbox =
+        || Sandbox::new(SandboxConfig { cache_folder: cache.clone(), executors: 1, ..SandboxConfig::default() });
+    let (good, good_file) = write(folder, "good.wasm", &body(HARMLESS));
+    let (evil, evil_file) = write(folder, "evil.wasm", &body("unreachable"));
+    let code_of = |digest: Digest| {
+        let names = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path());
+        let of_digest = |path: &PathBuf| path.to_str().unwrap().contains(&digest.hex());
+        names.filter(of_digest).find(|path| path.extension().is_some_and(|end| end == "cwasm")).unwrap()
+    };
+    let outcome = async |digest: Digest, file: &Path| {
+        let sandbox = sandbox().unwrap();
+        sandbox.load(digest, file).await.unwrap();
+        sandbox.run(bench.order(digest, &json!({})), &bench.services, bench.stop.subscribe()).await.outcome
+    };
+    assert!(matches!(outcome(evil, &evil_file).await, Outcome::Failed(_)));
+    assert_eq!(outcome(good, &good_file).await, Outcome::Done(None));
+    let (target, forged) = (code_of(good), code_of(evil));
+
+    let replaced = || assert!(fs::copy(&forged, &target).unwrap() > 0);
+    let linked = || {
+        fs::remove_file(&target).unwrap();
+        std::os::unix::fs::symlink(&forged, &target).unwrap();
+    };
+    let cut = || fs::write(&target, &fs::read(&forged).unwrap()[..1000]).unwrap();
+    let appended = || fs::write(&target, [fs::read(&target).unwrap(), vec![0]].concat()).unwrap();
+    for forge in [&replaced as &dyn Fn(), &linked, &cut, &appended] {
+        forge();
+        assert_eq!(outcome(good, &good_file).await, Outcome::Done(None));
+        assert!(
+            !target.is_symlink() && fs::read(&target).unwrap() != fs::read(&forged).unwrap(),
+            "it is compiled again"
+        );
+    }
+    // What nobody has touched is used as it is.
+    let before = fs::metadata(&target).unwrap().modified().unwrap();
+    assert_eq!(outcome(good, &good_file).await, Outcome::Done(None));
+    assert_eq!(fs::metadata(&target).unwrap().modified().unwrap(), before);
+}
+
+/// However it is damaged, a component is refused, or does its work, or traps; nothing else happens to the host.
+#[tokio::test]
+async fn a_damaged_component_harms_nobody_but_itself() {
+    let bench = Bench::new();
+    let whole = body(HARMLESS);
+    for length in (0..whole.len()).step_by(11) {
+        let (digest, file) = write(bench.folder.path(), "cut.wasm", &whole[..length]);
+        assert!(bench.sandbox.load(digest, &file).await.is_err(), "the first {length} bytes");
+    }
+    let seed = 0x5eed;
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut loaded = 0;
+    for _ in 0..300 {
+        let mut damaged = whole.clone();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(0..damaged.len());
+            damaged[at] = random.u8(..);
+        }
+        let (digest, file) = write(bench.folder.path(), "damaged.wasm", &damaged);
+        if bench.sandbox.load(digest, &file).await.is_ok() {
+            let mut order = bench.order(digest, &json!({}));
+            (order.limits.cpu, order.limits.wall) = (Duration::from_millis(50), Duration::from_secs(5));
+            bench.run(order).await;
+            bench.sandbox.forget(digest);
+            loaded += 1;
+        }
+    }
+    println!("{loaded} of 300 could be loaded");
+    let (digest, file) = write(bench.folder.path(), "whole.wasm", &whole);
+    bench.sandbox.load(digest, &file).await.unwrap();
+    assert_eq!(bench.run(bench.order(digest, &json!({}))).await.outcome, Outcome::Done(None));
 }

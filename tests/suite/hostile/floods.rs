@@ -6,7 +6,7 @@ use anacostia::manifest::Limits;
 use serde_json::json;
 
 use super::{Act, Case, mode, prove};
-use crate::sandbox::Bench;
+use crate::sandbox::{Bench, done, lines};
 
 fn output(limits: &mut Limits) {
     limits.output_bytes = 2 << 20;
@@ -115,6 +115,24 @@ async fn a_million_denials_cost_a_hundred_records() {
     let bench = Bench::new();
     let params = json!({ "mode": "denials", "other": "other", "times": 1_000_000 });
     let report = bench.hostile(params, |_| ()).await;
-    assert_eq!(crate::sandbox::done(&report), "refused 1000000 times");
+    assert_eq!(done(&report), "refused 1000000 times");
     assert_eq!(report.denials.len(), anacostia::sandbox::MAX_DENIALS);
+}
+
+/// The guest knows its own secrets, so it can fill a text with them. Looking for them must not take the time of others.
+#[tokio::test]
+async fn a_text_that_is_all_secrets_is_masked_before_anyone_notices() {
+    let bench = Bench::new();
+    // Whatever the environment of tests has; the second is nowhere in the text.
+    let secret = std::env::var("CARGO_PKG_NAME").unwrap();
+    let params = json!({ "mode": "haystack", "text": secret, "times": 3 << 20 });
+    let mut order = bench.order(bench.guest("hostile").await, &params);
+    order.secrets =
+        [("A", "CARGO_PKG_NAME"), ("B", "CARGO_MANIFEST_DIR")].map(|(a, b)| (a.to_owned(), b.to_owned())).into();
+    order.limits.cpu = Duration::from_secs(20);
+    let report = bench.run(order.clone()).await;
+    assert!(!done(&report).contains(&secret), "{}", done(&report));
+    assert!(lines(&bench, &order).iter().all(|line| !format!("{line:?}").contains(&secret)));
+    assert!(bench.store.facts.lock().unwrap().params.iter().all(|entry| !entry.value.contains(&secret)));
+    assert!(report.denials.iter().all(|denial| !denial.target.contains(&secret)), "{:?}", report.denials);
 }

@@ -244,3 +244,38 @@ async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
     assert_eq!(failure(&report).code, "mine", "the error of `run` stays");
     assert!(report.usage.cpu_time_us >= 200_000, "{:?}", report.usage);
 }
+
+/// On one thread, so that each finds the slot of the one before.
+#[tokio::test]
+async fn what_one_guest_leaves_in_its_memory_no_other_finds() {
+    let bench = Bench::with(1);
+    let touch = |what: &str| {
+        format!(
+            r#"(module
+                (memory (export "memory") 32)
+                (table $t 64 funcref)
+                (global $g (mut i32) (i32.const 0))
+                (func $f (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) i32.const 1024)
+                (elem declare func $f)
+                (func (export "anacostia:pipeline/action@0.1.0#run") (result i32) (local $at i32)
+                    {what}
+                    i32.const 0))"#
+        )
+    };
+    let leaves = "(memory.fill (i32.const 16) (i32.const 0xab) (i32.const 2097136))
+        (table.fill $t (i32.const 0) (ref.func $f) (i32.const 64)) (global.set $g (i32.const 7))";
+    let looks = "(loop $l
+            (if (i32.eqz (i64.eqz (i64.load (local.get $at)))) (then unreachable))
+            (local.set $at (i32.add (local.get $at) (i32.const 8)))
+            (br_if $l (i32.lt_u (local.get $at) (i32.const 2097144))))
+        (if (i32.eqz (ref.is_null (table.get $t (i32.const 5)))) (then unreachable))
+        (if (global.get $g) (then unreachable))";
+    let [leaves, looks] = [leaves, looks].map(|what| text(&touch(what)));
+    let (leaves, looks) = (bench.load(&leaves).await, bench.load(&looks).await);
+    for round in 0..100 {
+        for digest in [leaves, looks] {
+            let report = bench.run(bench.order(digest, &json!({}))).await;
+            assert_eq!(report.outcome, Outcome::Done(None), "round {round}");
+        }
+    }
+}

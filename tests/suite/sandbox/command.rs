@@ -175,11 +175,12 @@ async fn files_are_renamed_removed_replaced_and_appended_to() {
             "mkdir|/out/out/empty",
             "rmdir|/out/out/empty",
             "rename|/out/out/nothing|/out/out/x",
+            "write|/out/out/folder/|x",
         ],
     )
     .await;
     let bad: Vec<&String> = said.iter().filter(|line| !line.ends_with(": ok")).collect();
-    assert_eq!(bad, ["stat: ENOENT", "unlink: ENOENT", "rename: ENOENT"]);
+    assert_eq!(bad, ["stat: ENOENT", "unlink: ENOENT", "rename: ENOENT", "write: EINVAL"]);
     assert_eq!(report.outcome, Outcome::Done(None));
     let files = [("a.txt", "replaced"), ("b.txt", "b and more and more"), ("d.txt", "before after"), ("e.txt", "")];
     assert_eq!(staged(&bench, &report), texts(&files));
@@ -438,6 +439,16 @@ async fn what_is_open_at_once_is_limited() {
     let (report, said) = run_with(&bench, &["open_many|/in|100000|folders", "exit|1"], limit).await;
     assert_eq!(said, ["open_many: 50, then EDQUOT"]);
     assert_eq!(failure(&report).code, "handles_limit");
+    // What can not be opened stays as it was.
+    let steps = [
+        "write|/out/out/a.txt|kept",
+        "open_many|/in/raw/a.txt|100",
+        "append|/out/out/a.txt|x",
+        "write|/out/out/a.txt|x",
+    ];
+    let (report, said) = run_with(&bench, &steps, limit).await;
+    assert_eq!(said[2..], ["append: EDQUOT", "write: EDQUOT"]);
+    assert_eq!(staged(&bench, &report), texts(&[("a.txt", "kept")]));
     // Those that are closed do not count.
     let many = vec!["cat|/in/raw/a.txt"; 200];
     let (report, _) = run_with(&bench, &many, limit).await;

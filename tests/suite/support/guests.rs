@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use wit_component::ComponentEncoder;
-
 /// The component of the guest `name`: `tests/guests/<name>`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     if name == "command" {
@@ -23,21 +21,10 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     component(&format!("tests/guests/{name}"), script)
 }
 
-/// The component of `tests/guests/command`: a C program, built for the WASI of old, and made a component as its own build would, with the adapter for commands.
+/// The component of `tests/guests/command`, a program in C, built by its own `build.sh`.
 pub(crate) fn command() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let core = build("tests/guests/command/build", Some("tests/guests/command"), "command-core");
-        let adapter = wasi_preview1_component_adapter_provider::WASI_SNAPSHOT_PREVIEW1_COMMAND_ADAPTER;
-        let mut encoder = ComponentEncoder::default()
-            .module(&std::fs::read(&core).unwrap())
-            .and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", adapter))
-            .expect("the program is a module of WASI 0.1");
-        let component = core.with_file_name("command.wasm");
-        std::fs::write(&component, encoder.encode().expect("it becomes a component")).unwrap();
-        component
-    };
-    BUILT.get_or_init(build).clone()
+    BUILT.get_or_init(|| build("tests/guests/command/build.sh", None, "tests/guests/command")).clone()
 }
 
 /// The component of an action of the examples: `guest-examples/rust/<name>`.

@@ -217,6 +217,7 @@ impl HostDescriptor for GuestState {
     ) -> Result<Descriptor> {
         self.gate.enter();
         let place = self.place(&folder, &path)?;
+        let open = if path.ends_with('/') { open | OpenFlags::DIRECTORY } else { open };
         let entry = self.open_place(&place, open, flags).await?;
         Ok(self.table.push(entry)?)
     }

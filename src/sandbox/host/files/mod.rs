@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::model::{Artifact, ErrorInfo};
+use crate::model::Artifact;
 use crate::resource::Reader;
 use crate::sandbox::bindings::wasi::wasi::filesystem::{preopens, types};
 use crate::sandbox::bindings::wasi::wasi::io::streams as io_streams;
@@ -75,8 +75,6 @@ pub(in crate::sandbox) struct Files {
     noted: BTreeSet<String>,
     /// What was said in the log about failed calls.
     told: BTreeSet<String>,
-    /// Why the attempt can not succeed, whatever the program says: something that it wrote is lost.
-    failed: Option<ErrorInfo>,
 }
 
 /// An open file.

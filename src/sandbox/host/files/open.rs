@@ -59,20 +59,22 @@ impl GuestState {
     /// Reads from an open file.
     pub(super) async fn read_open(&mut self, file: u64, offset: u64, length: usize) -> Result<Vec<u8>> {
         self.gate.enter();
-        let read = match self.files.open.get_mut(&file) {
-            Some(Open::Input(reader)) => {
-                let place = format!("in/{}/{}", reader.artifact().resource, reader.artifact().path);
-                (reader.read(&self.cpu, &mut self.gate, offset, length).await, place)
+        let (error, place) = match self.files.open.get_mut(&file) {
+            Some(Open::Input(reader)) => match reader.read(&self.cpu, &mut self.gate, offset, length).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => (error, format!("in/{}/{}", reader.artifact().resource, reader.artifact().path)),
+            },
+            Some(Open::Staged(reader)) => match self.cpu.host(reader.read(offset, length)).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(why) => (self.gate.resource_failed(&why), "out".to_owned()),
+            },
+            Some(Open::Output(_) | Open::Metrics) => {
+                self.tell("out", "what is open for writing can not be read; it can once it is closed");
+                return Err(ErrorCode::Unsupported.into());
             }
-            Some(Open::Staged(reader)) => {
-                let read = self.cpu.host(reader.read(offset, length)).await;
-                (read.map_err(|why| self.gate.resource_failed(&why)), "out".to_owned())
-            }
-            Some(Open::Output(_) | Open::Metrics) => return Err(ErrorCode::Unsupported.into()),
             None => return Err(ErrorCode::BadDescriptor.into()),
         };
-        let (read, place) = read;
-        read.map_err(|error| self.refuse(&place, error))
+        Err(self.refuse(&place, error))
     }
 
     /// Writes to an open file: at `offset`, or at its end.
@@ -110,6 +112,7 @@ impl GuestState {
         let seen = match self.files.look(place) {
             Seen::InFile => return Err(ErrorCode::NotDirectory.into()),
             Seen::Nothing if !open.contains(OpenFlags::CREATE) => return Err(self.nothing(place)),
+            Seen::Nothing if open.contains(OpenFlags::DIRECTORY) => return Err(ErrorCode::Invalid.into()),
             Seen::Nothing => return self.make_file(place, begin, flags).await,
             _ if only_new => return Err(ErrorCode::Exist.into()),
             Seen::Folder if writes => return Err(ErrorCode::IsDirectory.into()),

@@ -5,6 +5,7 @@
 
 use crate::base::escape;
 use crate::model::{ErrorInfo, StagedFile};
+use crate::resource::{Reader, check_path};
 use crate::sandbox::bindings::wasi::wasi::filesystem::types::ErrorCode;
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
@@ -78,12 +79,30 @@ impl GuestState {
                 self.tell(&format!("out/{place}"), "is open for writing already");
                 return Err(ErrorCode::Busy.into());
             }
-            if begin == Begin::Kept {
-                return self.append_again(old, place).await;
-            }
-            self.forget(old);
+            return self.replace_output(old, place, begin).await.map(Open::Output);
         }
         self.begin_output(place, begin != Begin::New).await.map(Open::Output)
+    }
+
+    /// Begins a file in the place of one that is finished, with what that one holds or without. If it can not be begun, all stays as it was.
+    async fn replace_output(&mut self, old: u64, place: &str, begin: Begin) -> Result<u64, FileError> {
+        let Some(item) = self.files.items.remove(&old) else { return Err(ErrorCode::Io.into()) };
+        self.work.paths.remove(&split(place));
+        let held = match &item.content {
+            Content::Finished { file, .. } => Some(file.clone()),
+            Content::Writing(_) | Content::Lost => None,
+        };
+        let begun = match self.begin_output(place, item.overwrite).await {
+            // A stage that is finished takes nothing: what it has is staged once more.
+            Ok(fresh) if begin == Begin::Kept => self.copy_staged(held, place, fresh).await.map(|()| fresh),
+            begun => begun,
+        };
+        if begun.is_err() {
+            self.files.items.insert(old, item);
+            self.files.outputs.put(place, old);
+            self.work.paths.insert(split(place));
+        }
+        begun
     }
 
     /// Begins a file below `/out`, where there is none.
@@ -110,41 +129,36 @@ impl GuestState {
         Ok(())
     }
 
-    /// Goes on with a file that is finished: what it has is staged once more, because a stage that is finished takes nothing.
-    async fn append_again(&mut self, old: u64, place: &str) -> Result<Open, FileError> {
-        let Some(Item { content: Content::Finished { file, .. }, overwrite, .. }) = self.files.items.get(&old) else {
-            return Err(ErrorCode::Io.into());
+    /// Writes to `fresh` what a finished file holds; takes `fresh` away again if that fails.
+    async fn copy_staged(&mut self, held: Option<StagedFile>, place: &str, fresh: u64) -> Result<(), FileError> {
+        let copied = match held {
+            Some(file) => self.copy_bytes(&file, fresh).await,
+            None => Err(CallError::refused("unavailable", "what it held could not be finished")),
         };
-        let (file, overwrite) = (file.clone(), *overwrite);
-        self.forget(old);
-        let item = self.begin_output(place, overwrite).await?;
-        let copied = self.copy_staged(&file, item).await;
-        if let Err(error) = copied {
+        copied.map_err(|error| {
+            self.files.items.remove(&fresh);
             self.gate.close_handle();
-            self.forget(item);
-            self.files.items.remove(&item);
-            self.files.failed.get_or_insert_with(|| lost(place, "what it held could not be staged again"));
-            return Err(self.refuse(&format!("out/{place}"), error));
-        }
-        Ok(Open::Output(item))
+            self.refuse(&format!("out/{place}"), error)
+        })
     }
 
-    async fn copy_staged(&mut self, file: &StagedFile, item: u64) -> Result<(), CallError> {
+    async fn copy_bytes(&mut self, file: &StagedFile, fresh: u64) -> Result<(), CallError> {
         let (cpu, mut offset) = (self.cpu.clone(), 0);
         let mut reader = self.reader_of_staged(file).await?;
         while offset < file.size {
             let read = cpu.host(reader.read(offset, MAX_MOVE_BYTES)).await;
             let bytes = read.map_err(|why| self.gate.resource_failed(&why))?;
             offset = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            if let Some(Item { content: Content::Writing(writer), .. }) = self.files.items.get_mut(&item) {
+            if let Some(Item { content: Content::Writing(writer), .. }) = self.files.items.get_mut(&fresh) {
                 writer.write(&cpu, &mut self.gate, &bytes).await?;
             }
+            // A large file must not hold up the guests that share the thread.
             tokio::task::yield_now().await;
         }
         Ok(())
     }
 
-    async fn reader_of_staged(&mut self, file: &StagedFile) -> Result<Box<dyn crate::resource::Reader>, CallError> {
+    async fn reader_of_staged(&mut self, file: &StagedFile) -> Result<Box<dyn Reader>, CallError> {
         let Some(resource) = self.services.resources.get(&file.resource).cloned() else {
             return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", file.resource)));
         };
@@ -212,8 +226,10 @@ impl GuestState {
         }
         let overwrite = item.overwrite;
         self.forget(number);
+        // It is the same handle of the program.
         self.gate.close_handle();
-        let fresh = self.begin_output(&place, overwrite).await?;
+        let begun = self.begin_output(&place, overwrite).await;
+        let fresh = begun.inspect_err(|_| drop(self.gate.open_handle()))?;
         // Whoever has it open goes on with the empty one, under the number that they know.
         if let Some(item) = self.files.items.remove(&fresh) {
             self.files.items.insert(number, item);
@@ -287,7 +303,7 @@ impl GuestState {
         let (resource, path) = split(place);
         let checked = self
             .known(CALL, &resource, Self::may_write)
-            .and_then(|_| crate::resource::check_path(&path).map_err(|why| self.gate.resource_failed(&why)))
+            .and_then(|_| check_path(&path).map_err(|why| self.gate.resource_failed(&why)))
             .and_then(|()| self.check_begun());
         checked.map_err(|error| self.refuse(&format!("out/{place}"), error))?;
         self.files.outputs.make_folder(place);
@@ -369,9 +385,6 @@ impl GuestState {
             if let Err(FileError::Trap(why)) = self.close_output(number).await {
                 return Err(CallError::Broken(why));
             }
-        }
-        if let Some(error) = self.files.failed.take() {
-            return Err(CallError::Refused(error));
         }
         for item in std::mem::take(&mut self.files.items).into_values() {
             let Some(place) = item.place else { continue };

@@ -1,0 +1,106 @@
+//! Readers and writers that are open in all guests together. Each holds open files of the host, and a process has only so many of them: if guests could take
+//! the last, the host could take no connection, open no log and watch no folder.
+//!
+//! The bound is the process's, and so is the count. The limit of one action (`handles`) is counted in `host::access`.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Open files that are kept for the host itself.
+const RESERVED_FILES: u64 = 512;
+/// Open files of a writer: what it writes, and the folder that it lies in. A reader has one.
+const FILES_PER_HANDLE: u64 = 2;
+
+/// Counts handles, up to a bound.
+#[derive(Debug)]
+pub(super) struct Handles {
+    most: usize,
+    open: AtomicUsize,
+}
+
+impl Handles {
+    /// Those of this process.
+    pub(super) fn of_process() -> &'static Self {
+        static ALL: OnceLock<Handles> = OnceLock::new();
+        ALL.get_or_init(|| Self { most: share(open_files()), open: AtomicUsize::new(0) })
+    }
+
+    /// The most that are open at once.
+    pub(super) fn most(&self) -> usize {
+        self.most
+    }
+}
+
+/// Those of one attempt. Dropped, it gives them back.
+#[derive(Debug)]
+pub(super) struct Held {
+    all: &'static Handles,
+    count: usize,
+}
+
+impl Held {
+    /// None yet, of these.
+    pub(super) fn none(all: &'static Handles) -> Self {
+        Self { all, count: 0 }
+    }
+
+    /// One more, if there is one.
+    pub(super) fn take(&mut self) -> bool {
+        let taken = self.all.open.fetch_update(SeqCst, SeqCst, |open| (open < self.all.most).then_some(open + 1));
+        self.count += usize::from(taken.is_ok());
+        taken.is_ok()
+    }
+
+    /// One less.
+    pub(super) fn give_back(&mut self) {
+        if self.count > 0 {
+            self.count -= 1;
+            self.all.open.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.all.open.fetch_sub(self.count, SeqCst);
+    }
+}
+
+/// How many files this process may have open, after asking for as many as it can get: many systems give 1,024 to those who do not ask.
+fn open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// How many handles guests may have if there may be so many open files.
+fn share(files: u64) -> usize {
+    let guests = files.saturating_sub(RESERVED_FILES.min(files / 2)) / FILES_PER_HANDLE;
+    usize::try_from(guests).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guests_together_have_a_share_and_give_back_what_they_had() {
+        let all: &'static Handles = Box::leak(Box::new(Handles { most: 3, open: AtomicUsize::new(0) }));
+        let (mut one, mut other) = (Held::none(all), Held::none(all));
+        assert!(one.take() && one.take() && other.take());
+        assert!(!one.take() && !other.take());
+        one.give_back();
+        assert!(other.take() && !other.take());
+        drop(other);
+        assert!(one.take() && one.take() && !one.take());
+        drop(one);
+        assert_eq!(all.open.load(SeqCst), 0);
+    }
+
+    #[test]
+    fn the_host_keeps_files_for_itself_however_few_there_are() {
+        assert_eq!([share(0), share(1), share(256), share(1024), share(20_000)], [0, 0, 64, 256, 9_744]);
+    }
+}
