@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 
 /// The guest `breaks_c` or `breaks_go`, once for each of these params.
-fn broken(name: &str, params: &[&str], limits: &str) -> Vec<Value> {
+fn broken(name: &str, params: &[&str], limits: &str) -> (TestApp, Vec<Value>) {
     let mut manifest = String::from(
         "manifest_version = 1\n[pipeline]\nname = \"breaking\"\n[resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n",
     );
@@ -21,7 +21,14 @@ fn broken(name: &str, params: &[&str], limits: &str) -> Vec<Value> {
     app.drop_file("raw/a.csv", text.as_bytes());
     app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     app.start();
-    app.get("/api/v1/runs/1")["actions"].as_array().unwrap().clone()
+    let actions = app.get("/api/v1/runs/1")["actions"].as_array().unwrap().clone();
+    (app, actions)
+}
+
+/// What an action logged.
+fn log(app: &TestApp, action: &str) -> Vec<String> {
+    let lines = app.get_all(&format!("/api/v1/runs/1/logs?action={action}"));
+    lines.iter().map(|line| format!("{} {}", line["text"].as_str().unwrap(), line["fields"])).collect()
 }
 
 fn error(action: &Value) -> (String, String) {
@@ -39,7 +46,7 @@ fn line_of(file: &str, text: &str) -> usize {
 #[test]
 fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
     let params = [r#"how = "assert""#, r#"how = "abort""#, r#"how = "otherwise""#];
-    let actions = broken("breaks_c", &params, "");
+    let (app, actions) = broken("breaks_c", &params, "");
 
     let (code, message) = error(&actions[0]);
     assert_eq!(code, "trap", "{message}");
@@ -54,12 +61,13 @@ fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
 
     let (code, message) = error(&actions[2]);
     assert_eq!((code.as_str(), message.as_str()), ("invalid", "there is no way to break called \"otherwise\""));
+    assert_eq!(log(&app, "a2"), ["heard of a failure: invalid null"], "its hook was called");
 }
 
 #[test]
 fn params_arrive_in_c_without_the_escapes_of_json() {
     let params = [r#"how = "param", number = [1, { text = "not this" }, "}"], text = "a\"b\\c\td\u00e9\U0001F600/""#];
-    let actions = broken("breaks_c", &params, "");
+    let (_app, actions) = broken("breaks_c", &params, "");
     assert_eq!(actions[0]["reason"], "a\"b\\c\tdé😀/|-|no text", "{:#}", actions[0]);
 }
 
@@ -67,7 +75,7 @@ fn params_arrive_in_c_without_the_escapes_of_json() {
 fn go_says_what_panicked_and_where() {
     let kinds = ["index", "panic", "wrapped", "joined", "deadlock", "exit"];
     let params = kinds.map(|how| format!("how = \"{how}\""));
-    let actions = broken("breaks_go", &params.each_ref().map(String::as_str), "");
+    let (app, actions) = broken("breaks_go", &params.each_ref().map(String::as_str), "");
     let at = |text: &str| format!("at breaks.go:{} in ", line_of("breaks_go/breaks.go", text));
 
     let (code, message) = error(&actions[0]);
@@ -76,6 +84,7 @@ fn go_says_what_panicked_and_where() {
     let pick = at("return numbers[at]") + "pick";
     let run = at("pick([]int{1, 2, 3}") + "Run";
     assert_eq!(lines, ["panic: runtime error: index out of range [3] with length 3", &pick, &run]);
+    assert_eq!(log(&app, "a0"), [r#"heard of a failure {"code":"failed"}"#], "its hook was called");
 
     let (code, message) = error(&actions[1]);
     assert_eq!(code, "failed", "{message}");
@@ -98,6 +107,6 @@ fn go_says_what_panicked_and_where() {
 
 #[test]
 fn go_reads_far_more_than_it_has_memory() {
-    let actions = broken("breaks_go", &[r#"how = "memory""#], "limits = { memory = \"32MiB\" }");
+    let (_app, actions) = broken("breaks_go", &[r#"how = "memory""#], "limits = { memory = \"32MiB\" }");
     assert_eq!(actions[0]["reason"], "6000000 lines", "{:#}", actions[0]);
 }

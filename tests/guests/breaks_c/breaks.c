@@ -25,3 +25,24 @@ bool exports_anacostia_pipeline_action_run(Outcome *outcome, Error *error) {
     if (strcmp(how, "param") == 0) return done(outcome, "%s|%s|%s", param("text", ""), param("absent", "-"), param("number", "no text"));
     return fail(error, "invalid", "there is no way to break called \"%s\"", how);
 }
+
+bool exports_anacostia_pipeline_hooks_before_run(Error *error) {
+    (void)error;
+    return true;
+}
+
+bool exports_anacostia_pipeline_hooks_on_success(Outcome *outcome, Error *error) {
+    (void)outcome, (void)error;
+    return true;
+}
+
+bool exports_anacostia_pipeline_hooks_on_failure(Error *failure, Error *error) {
+    (void)error;
+    log_info("heard of a failure: %.*s", SHOW(failure->code));
+    return true;
+}
+
+bool exports_anacostia_pipeline_hooks_after_run(Error *error) {
+    (void)error;
+    return true;
+}

@@ -32,6 +32,12 @@ func Run() (guest.Outcome, error) {
 	return guest.Outcome{}, guest.Errorf("invalid", "there is no way to break")
 }
 
+// OnFailure is a hook.
+func OnFailure(failure guest.Failure) error {
+	guest.Info("heard of a failure", "code", failure.Code)
+	return nil
+}
+
 func pick(numbers []int, at int) int { return numbers[at] }
 
 // memory reads all inputs again and again: what was read must not stay.
