@@ -16,6 +16,7 @@ mod alert;
 mod cli;
 mod crash;
 mod folder;
+mod fuzz;
 mod hooks;
 mod hostile;
 mod house;
