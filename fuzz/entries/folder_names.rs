@@ -37,7 +37,7 @@ pub(crate) fn run(data: &[u8]) {
         include: Vec::new(),
         exclude: Vec::new(),
         settle: Duration::from_secs(1),
-        rescan: Duration::from_secs(3600),
+        rescan: Duration::from_hours(1),
     };
     let folder = Folder::new("out", &spec, false).unwrap();
     let mut accepted = BTreeMap::new();

@@ -63,7 +63,7 @@ fn order(component: Digest, store: &FakeStore) -> AttemptOrder {
         secrets: BTreeMap::new(),
         limits: Limits {
             cpu: Duration::from_secs(20),
-            wall: Duration::from_secs(60),
+            wall: Duration::from_mins(1),
             output_bytes: 1 << 20,
             log_bytes: 1 << 20,
             handles: 8,
