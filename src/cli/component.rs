@@ -1,17 +1,19 @@
 //! `anacostia component inspect`: what a `.wasm` file is, what it asks for and what it offers.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use serde_json::json;
 
 use super::show::{Cell, Column, Table, styles};
 use super::{End, Failure, out};
 use crate::base::ByteSize;
-use crate::manifest::{ComponentInfo, Grant, Need, inspect_file};
+use crate::manifest::{ComponentError, ComponentInfo, Grant, Need, Origin, inspect, origin, read_component};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Show what a component is, what it imports and what it exports
+    /// Show what a component is, what it imports and exports, and what it needs
     Inspect(Args),
 }
 
@@ -26,29 +28,111 @@ pub(crate) struct Args {
 
 pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
     let Verb::Inspect(args) = verb;
-    let about = inspect_file(&args.file).map_err(|error| {
+    let refuse = |error: ComponentError| {
         let advice = error.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
         Failure::usage(format!("{} {error}{advice}", args.file.display()))
-    })?;
+    };
+    let bytes = read_component(&args.file).map_err(refuse)?;
+    let about = inspect(&bytes).map_err(refuse)?;
+    let origin = origin(&bytes);
+    let lines = manifest_lines(&args.file, &about);
     if args.json {
         let why_not = about.not_an_action();
         let needs: serde_json::Map<_, _> = about.needs().map(|(name, need)| (name.to_owned(), json!(need))).collect();
-        let (action, hooks) = (why_not.is_none(), about.has_hooks());
-        out::json(&json!({"component": about, "action": action, "hooks": hooks, "why_not": why_not, "needs": needs}))?;
+        out::json(&json!({
+            "component": about,
+            "kind": Kind::of(&about),
+            "action": why_not.is_none(),
+            "command": about.is_command(),
+            "hooks": about.has_hooks(),
+            "why_not": why_not,
+            "language": origin.language,
+            "tool": origin.tool,
+            "needs": needs,
+            "manifest": lines,
+        }))?;
     } else {
-        out::result(&render(&about, out::result_width()))?;
+        out::result(&render(&about, &origin, &lines, out::result_width()))?;
     }
     Ok(End::Well)
 }
 
-fn render(about: &ComponentInfo, width: usize) -> String {
+/// The world that a component was made for, as far as its exports tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    /// Of the contract with guests.
+    Action,
+    /// The same with hooks.
+    ActionWithHooks,
+    /// A program: `wasi:cli/command`.
+    Command,
+    /// Another.
+    Unknown,
+}
+
+impl Kind {
+    fn of(about: &ComponentInfo) -> Self {
+        let exports = |interface: &str| about.exports.iter().any(|name| name.split('@').next() == Some(interface));
+        match () {
+            () if exports("anacostia:pipeline/action") && about.has_hooks() => Self::ActionWithHooks,
+            () if exports("anacostia:pipeline/action") => Self::Action,
+            () if exports("wasi:cli/run") => Self::Command,
+            () => Self::Unknown,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Action => "Anacostia action",
+            Self::ActionWithHooks => "Anacostia action with hooks",
+            Self::Command => "WASI command (wasi:cli/command)",
+            Self::Unknown => "a component of another world",
+        }
+    }
+}
+
+/// The lines of a manifest that make an action of the component, with the grants that it needs.
+fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
+    let name = action_name(file);
+    // A string of JSON is one of TOML; what begins with `$` would be expanded.
+    let component = json!(file.display().to_string().replace('$', "$$"));
+    let mut lines = format!("[actions.{name}]\ncomponent = {component}\n");
+    let mut given: Vec<String> = Vec::new();
+    for (_, need) in about.needs() {
+        let Need::Grant(grant) = need else { continue };
+        let text = Grant::lines(grant, &name, "raw");
+        let keys = text.lines().filter(|line| !line.starts_with('['));
+        given.extend(keys.map(str::to_owned));
+    }
+    given.dedup();
+    for line in given {
+        let _ = writeln!(lines, "{line}");
+    }
+    lines
+}
+
+/// A name for an action after its component's file: letters, digits, `_` and `-`, beginning with a letter.
+fn action_name(file: &Path) -> String {
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';
+    let name: String = stem.chars().map(|c| if fits(c) { c } else { '_' }).take(63).collect();
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { "work".to_owned() }
+}
+
+fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> String {
     let mut table = Table::new(&[("", Column::Word), ("", Column::Prose)]);
     let mut fact = |name: &str, value: Cell| table.row(vec![Cell::new(name).style(styles::FAINT), value]);
-    let action = if about.has_hooks() { "an action with hooks" } else { "an action" };
-    let kind = about.not_an_action().map_or(action.to_owned(), |why| format!("no action: {why}"));
-    fact("kind", Cell::new(kind));
-    fact("digest", Cell::new(about.digest.to_string()));
-    fact("size", Cell::new(ByteSize(about.size).to_string()));
+    let kind = Kind::of(about).words();
+    match about.not_an_action() {
+        None => fact("kind", Cell::new(kind).style(styles::GOOD)),
+        Some(why) => fact("kind", Cell::new(format!("{kind}: no action, it {why}")).style(styles::BAD)),
+    }
+    let unknown = "it does not say";
+    fact("language", Cell::new(origin.language.as_deref().unwrap_or(unknown)));
+    fact("tool", Cell::new(origin.tool.as_deref().unwrap_or(unknown)));
+    fact("size", Cell::new(format!("{} ({} bytes)", ByteSize(about.size), about.size)));
+    fact("digest", Cell::new(about.digest.to_string()).whole());
     for (place, (name, need)) in about.needs().enumerate() {
         let import = match need {
             Need::Nothing => Cell::new(name),
@@ -57,32 +141,70 @@ fn render(about: &ComponentInfo, width: usize) -> String {
         };
         fact(if place == 0 { "imports" } else { "" }, import);
     }
-    for (heading, list) in [("exports", &about.exports), ("written in", &about.languages), ("made with", &about.tools)]
-    {
+    for (heading, list) in [("exports", &about.exports), ("made with", &about.tools)] {
         for (place, value) in list.iter().enumerate() {
             fact(if place == 0 { heading } else { "" }, Cell::new(value));
         }
     }
-    table.render(width)
+    let mut text = table.render(width);
+    if about.not_an_action().is_none() {
+        let _ = write!(text, "\n{}\n{lines}", Cell::new("For the manifest").style(styles::STRONG));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ComponentInfo, render};
+    use std::path::Path;
+
+    use super::{ComponentInfo, Kind, action_name, manifest_lines, render};
     use crate::base::Digest;
+    use crate::manifest::Origin;
+
+    fn component(imports: &[&str], exports: &[&str]) -> ComponentInfo {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        ComponentInfo {
+            digest: Digest::of(b""),
+            size: 70_000,
+            imports: owned(imports),
+            exports: owned(exports),
+            languages: vec!["Rust".to_owned()],
+            tools: vec!["rustc 1.95.0".to_owned(), "wit-component 0.254.0".to_owned()],
+        }
+    }
+
+    fn drawn(about: &ComponentInfo) -> String {
+        let origin = Origin { language: Some("Rust".to_owned()), tool: Some("rustc 1.95.0".to_owned()) };
+        let lines = manifest_lines(Path::new("build/train.wasm"), about);
+        anstream::adapter::strip_str(&render(about, &origin, &lines, 100)).to_string()
+    }
 
     #[test]
     fn what_a_component_needs_stands_beside_its_imports() {
-        let about = ComponentInfo {
-            digest: Digest::of(b""),
-            size: 70_000,
-            imports: ["anacostia:pipeline/log@0.1.0", "anacostia:pipeline/resources@0.1.0", "wasi:http/types@0.2.0"]
-                .map(str::to_owned)
-                .to_vec(),
-            exports: vec!["anacostia:pipeline/action@0.1.0".to_owned()],
-            languages: vec!["Rust".to_owned()],
-            tools: vec!["rustc 1.95.0".to_owned(), "wit-component 0.254.0".to_owned()],
-        };
-        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&about, 100)));
+        let about = component(
+            &["anacostia:pipeline/log@0.1.0", "anacostia:pipeline/resources@0.1.0", "wasi:nn/graph@0.2.0"],
+            &["anacostia:pipeline/action@0.1.0"],
+        );
+        insta::assert_snapshot!(drawn(&about));
+    }
+
+    #[test]
+    fn what_is_no_action_says_why() {
+        insta::assert_snapshot!(drawn(&component(&["wasi:cli/stdout@0.2.6"], &["acme:tools/thing@1.0.0"])));
+    }
+
+    #[test]
+    fn the_world_is_told_by_the_exports() {
+        let kind = |exports: &[&str]| Kind::of(&component(&[], exports));
+        assert_eq!(kind(&["anacostia:pipeline/action@0.1.0"]), Kind::Action);
+        assert_eq!(kind(&["anacostia:pipeline/hooks@0.1.0", "anacostia:pipeline/action@0.1.0"]), Kind::ActionWithHooks);
+        assert_eq!(kind(&["wasi:cli/run@0.2.6"]), Kind::Command);
+        assert_eq!(kind(&["wasi:http/incoming-handler@0.2.6"]), Kind::Unknown);
+    }
+
+    #[test]
+    fn an_action_is_called_after_its_file() {
+        let name = |file: &str| action_name(Path::new(file));
+        assert_eq!(["a/Train.wasm", "x.y.wasm", "9.wasm", "/"].map(name), ["train", "x_y", "work", "work"]);
     }
 }

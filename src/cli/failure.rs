@@ -33,19 +33,24 @@ impl Failure {
 
     /// Tells it on standard error, and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        let (error, code) = match self {
-            Self::ReaderGone => return ExitCode::SUCCESS,
-            Self::Manifest(problems) => {
-                out::error(&problems.render(out::width(), true));
-                return ExitCode::from(2);
-            }
-            Self::Work(error) => (error, 1),
-            Self::Usage(error) => (error, 2),
+        self.show();
+        match self {
+            Self::ReaderGone => ExitCode::SUCCESS,
+            Self::Work(_) => ExitCode::from(1),
+            Self::Usage(_) | Self::Manifest(_) => ExitCode::from(2),
+        }
+    }
+
+    /// Tells it on standard error.
+    pub(crate) fn show(&self) {
+        let error = match self {
+            Self::ReaderGone => return,
+            Self::Manifest(problems) => return out::error(&problems.render(out::width(), true)),
+            Self::Work(error) | Self::Usage(error) => error,
         };
         let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
         let text = chain.join(": ").lines().map(plain).collect::<Vec<_>>().join("\n");
         out::error(&format!("{} {text}\n", Cell::new("error:").style(styles::BAD)));
-        ExitCode::from(code)
     }
 }
 

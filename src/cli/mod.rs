@@ -9,8 +9,10 @@ mod artifacts;
 mod build;
 mod check;
 mod component;
+mod dev;
 mod failure;
 mod load;
+mod new;
 mod open;
 mod out;
 mod progress;
@@ -20,6 +22,7 @@ mod run;
 mod runs;
 mod schema;
 mod show;
+mod sources;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -38,17 +41,21 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong usage or a manifest that can not be run.\n\
-                          Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, ANACOSTIA_TOKEN is the\n\
-                          token for a host that asks for one, NO_COLOR turns colours off.";
+                          Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, \
+                          ANACOSTIA_TOKEN is the token for a host that asks for one, NO_COLOR turns colours off.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make a project that builds and runs at once
+    New(new::Args),
     /// Check a manifest, and show what it means
     Check(check::Args),
     /// Build the components whose sources have changed
     Build(build::Args),
     /// Run a pipeline: watch its resources, run its actions, serve HTTP
     Run(run::Args),
+    /// Run a pipeline, and rebuild and swap in each action whose sources change
+    Dev(dev::Args),
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
@@ -89,9 +96,11 @@ pub fn main() -> ExitCode {
         }
     };
     let end = match cli.verb {
+        Verb::New(args) => new::new(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Build(args) => build::build(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Dev(args) => dev::dev(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Schema => schema::schema(),

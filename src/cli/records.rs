@@ -10,7 +10,7 @@ use super::load::{PathArg, load_unbuilt};
 use super::{open, out, show};
 use crate::base::{AttemptId, RunId};
 use crate::manifest::Pipeline;
-use crate::model::{Denial, RunDetail};
+use crate::model::{Denial, RunAction, RunDetail};
 use crate::store::logs::LogBook;
 use crate::store::{MetadataStore, PageRequest, RunQuery, StoreError};
 
@@ -146,9 +146,10 @@ pub(crate) fn run_json(detail: &RunDetail, denials: &[(AttemptId, Denial)]) -> R
             }
             attempts.push(body);
         }
-        let (name, state, reason, retry_at) = (&action.name, action.state, &action.reason, action.retry_at);
-        actions
-            .push(json!({"name": name, "state": state, "reason": reason, "retry_at": retry_at, "attempts": attempts}));
+        let RunAction { name, state, reason, skipped_rest: skip, retry_at, .. } = action;
+        actions.push(json!({
+            "name": name, "state": state, "reason": reason, "skip": skip, "retry_at": retry_at, "attempts": attempts
+        }));
     }
     if let Some(fields) = run.as_object_mut() {
         fields.insert("inputs".to_owned(), json(serde_json::to_value(&detail.inputs))?);

@@ -73,7 +73,7 @@ struct App {
 
 /// Everything that answers on a server bound to `bound`. Open event streams end with `stop`.
 pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: CancellationToken) -> Router {
-    let guard = guard::Guard { hosts: hosts::AllowedHosts::new(bound, &options.hosts), token: view.pipeline.token };
+    let guard = guard::Guard { hosts: hosts::AllowedHosts::new(bound, &options.hosts), token: view.pipeline().token };
     let app = App {
         view,
         recorder: options.recorder,

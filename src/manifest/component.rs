@@ -29,6 +29,10 @@ const RESOURCES: &str = "resources";
 const ACTION: &str = "action";
 /// The interface that it may export besides.
 const HOOKS: &str = "hooks";
+/// The minor version of WASI that is linked; patches are compatible.
+const WASI_VERSION: &str = "0.2.";
+/// The interface that makes a component a command, which is an action too.
+const RUN: &str = "wasi:cli/run";
 /// The packages of WASI 0.2 that are linked, empty.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 
@@ -85,10 +89,13 @@ impl Grant {
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     /// It can not be read.
-    #[error("can not be read: {0}")]
+    #[error("{}", unreadable(.0))]
     Unreadable(#[from] std::io::Error),
-    /// It is a folder, a pipe, a device.
-    #[error("is not a file")]
+    /// It is a folder.
+    #[error("is a folder, not a file")]
+    Folder,
+    /// It is a pipe, a device.
+    #[error("is not a regular file")]
     NotAFile,
     /// Nothing is in it.
     #[error("is empty")]
@@ -111,7 +118,10 @@ pub enum ComponentError {
     /// It is something else.
     #[error("is not a WebAssembly component")]
     Other,
-    /// It starts well, and breaks off or goes wrong.
+    /// It starts well, and ends in the middle.
+    #[error("is cut off: the part at byte {0} goes on beyond its end")]
+    Truncated(u64),
+    /// It starts well, and goes wrong.
     #[error("is a broken component: {0}")]
     Broken(String),
 }
@@ -130,6 +140,8 @@ impl ComponentError {
             }
             Self::LfsPointer => "fetch it: `git lfs pull`",
             Self::Empty | Self::Broken(_) => "build it again",
+            Self::Truncated(_) => "build it again, or copy it again",
+            Self::Folder => "name the component (.wasm) in it",
             Self::Unreadable(_) | Self::NotAFile | Self::TooLarge | Self::Other => return None,
         })
     }
@@ -156,19 +168,31 @@ impl ComponentInfo {
         if self.version_of(ACTION).is_some() {
             return None;
         }
-        let exports = || self.exports.iter().filter_map(|name| split(name));
-        if exports().any(|(interface, _)| interface == "wasi:cli/run") {
-            return Some(
-                "is a command (`wasi:cli/run`); commands as actions are not available in this version".to_owned(),
-            );
+        if self.is_command() {
+            return None;
         }
-        Some(format!("does not export `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0`"))
+        if let Some(version) = self.run_versions().next() {
+            let version = escape(version.as_bytes());
+            return Some(format!("is a command of WASI {version}; this host serves WASI 0.2: build for wasm32-wasip2"));
+        }
+        Some(format!("exports neither `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0` nor `{RUN}@0.2.0`"))
+    }
+
+    /// Whether it is a command: a program that knows files and an exit code, and nothing of the contract.
+    #[must_use]
+    pub fn is_command(&self) -> bool {
+        self.version_of(ACTION).is_none() && self.run_versions().any(|version| is_patch_of(version, WASI_VERSION))
+    }
+
+    fn run_versions(&self) -> impl Iterator<Item = &str> {
+        let exports = self.exports.iter().filter_map(|name| split(name));
+        exports.filter(|(interface, _)| *interface == RUN).map(|(_, version)| version)
     }
 
     /// Whether it has hooks: functions that are called around each attempt.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
-        self.version_of(HOOKS).is_some_and(served)
+        !self.is_command() && self.version_of(HOOKS).is_some_and(served)
     }
 
     /// The version in which it exports an interface of the contract: one that is served, if there are several.
@@ -211,7 +235,7 @@ pub fn need(import: &str) -> Need {
     };
     match package {
         "http" | "logging" | "config" => refused("it is not available in this version"),
-        package if WASI.contains(&package) && is_patch_of(version, "0.2.") => Need::Nothing,
+        package if WASI.contains(&package) && is_patch_of(version, WASI_VERSION) => Need::Nothing,
         package if WASI.contains(&package) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
         _ => refused("it is no part of WASI 0.2"),
     }
@@ -237,9 +261,19 @@ fn is_patch_of(version: &str, prefix: &str) -> bool {
 /// # Errors
 /// When the file can not be read, is too large, or is no component.
 pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
+    inspect(&read_component(path)?)
+}
+
+/// Reads a file that may be a component.
+///
+/// # Errors
+/// When it can not be read, or is too large to be one.
+pub fn read_component(path: &Path) -> Result<Vec<u8>, ComponentError> {
     // Looked at before it is opened: opening a pipe would wait for a writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(ComponentError::NotAFile);
+    match std::fs::metadata(path)? {
+        about if about.is_dir() => return Err(ComponentError::Folder),
+        about if !about.is_file() => return Err(ComponentError::NotAFile),
+        _ => {}
     }
     let file = std::fs::File::open(path)?;
     let length = file.metadata()?.len();
@@ -248,7 +282,14 @@ pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(bounds::MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes)?;
-    inspect(&bytes)
+    Ok(bytes)
+}
+
+fn unreadable(why: &std::io::Error) -> String {
+    match why.kind() {
+        std::io::ErrorKind::NotFound => "is not there".to_owned(),
+        _ => format!("can not be read: {why}"),
+    }
 }
 
 /// Looks at a component.
@@ -331,6 +372,9 @@ fn note_makers(info: &mut ComponentInfo, producers: wasmparser::ProducersSection
 }
 
 fn broken(error: &wasmparser::BinaryReaderError) -> ComponentError {
+    if error.message().starts_with("unexpected end") {
+        return ComponentError::Truncated(error.offset() as u64);
+    }
     ComponentError::Broken(format!("{}, at byte {}", escape(error.message().as_bytes()), error.offset()))
 }
 
@@ -382,7 +426,7 @@ mod tests {
         assert_eq!(info.size, bytes.len() as u64);
         assert_eq!(info.not_an_action(), None);
         bytes.truncate(bytes.len() - 3);
-        assert!(matches!(inspect(&bytes), Err(ComponentError::Broken(_))));
+        assert!(matches!(inspect(&bytes), Err(ComponentError::Truncated(_))));
     }
 
     #[test]
@@ -392,7 +436,7 @@ mod tests {
         assert!(matches!(inspect(b"\n(component)"), Err(ComponentError::Text)));
         assert!(matches!(inspect(b"\x7fELF\x02"), Err(ComponentError::Native)));
         assert!(matches!(inspect(b"version https://git-lfs.github.com/spec/v1"), Err(ComponentError::LfsPointer)));
-        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Broken(_))));
+        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Truncated(_))));
         assert!(matches!(inspect(b"PK\x03\x04"), Err(ComponentError::Other)));
     }
 
@@ -410,7 +454,23 @@ mod tests {
         let info = exporting(&["action@0.1.0", "hooks@0.2.0"]);
         assert!(!info.has_hooks());
         assert_eq!(info.not_an_action().unwrap(), "is made for version 0.2.0 of the contract, not for 0.1.x");
-        assert!(exporting(&["hooks@0.1.0"]).not_an_action().unwrap().starts_with("does not export"));
+        assert!(exporting(&["hooks@0.1.0"]).not_an_action().unwrap().starts_with("exports neither"));
+    }
+
+    #[test]
+    fn a_command_is_an_action_unless_it_exports_one_or_is_of_another_time() {
+        let exporting = |names: &[&str]| {
+            let exports = names.iter().map(|name| format!("(export \"{name}\" (instance $i))"));
+            let exports = exports.collect::<Vec<_>>().concat();
+            inspect(&component(&format!("(component (instance $i) {exports})"))).unwrap()
+        };
+        let info = exporting(&["wasi:cli/run@0.2.3"]);
+        assert!(info.is_command() && info.not_an_action().is_none() && !info.has_hooks());
+        let info = exporting(&["wasi:cli/run@0.2.3", "anacostia:pipeline/action@0.1.0"]);
+        assert!(!info.is_command() && info.not_an_action().is_none());
+        let info = exporting(&["wasi:cli/run@0.3.0"]);
+        assert!(!info.is_command());
+        assert!(info.not_an_action().unwrap().starts_with("is a command of WASI 0.3.0"));
     }
 
     #[test]

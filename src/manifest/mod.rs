@@ -12,6 +12,7 @@ mod component;
 mod expand;
 mod keys;
 mod listen;
+mod origin;
 mod pipeline;
 mod problem;
 mod read;
@@ -24,9 +25,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use component::{ComponentError, ComponentInfo, Grant, Need, inspect, inspect_file, need};
+pub use component::{ComponentError, ComponentInfo, Grant, Need, inspect, inspect_file, need, read_component};
 pub use expand::Env;
 pub use listen::{ListenError, check_listen, parse_listen};
+pub use origin::{Origin, origin};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen,
     SecretSource, StoreSpec, Trigger,

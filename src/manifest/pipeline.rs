@@ -163,6 +163,10 @@ pub struct ActionSpec {
     pub retrigger: bool,
     /// Its params, a JSON object.
     pub params: serde_json::Map<String, serde_json::Value>,
+    /// `args`: what a command is called with, after its name.
+    pub args: Vec<String>,
+    /// `stdin`: the input that a command's standard input reads, `RESOURCE` or `RESOURCE/GLOB`.
+    pub stdin: Option<String>,
     /// Its environment; values expanded.
     pub env: BTreeMap<String, String>,
     /// Its secrets: the name that the action sees, and where the value is.

@@ -24,6 +24,7 @@ use crate::base::{ByteSize, TimeSpan};
 const VARIABLE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}";
 const NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
 const VARIABLE_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+const STDIN: &str = "^[a-z][a-z0-9_-]{0,62}(/.+)?$";
 const DIGEST: &str = "^sha256:[0-9a-fA-F]{64}$";
 const SIZE: &str = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*([kKmMgGtT][iI]?)?[bB]$";
 const SPAN: &str = r"^\s*\+?[0-9]+\s*(ms|s|m|h|d)$";
@@ -180,6 +181,15 @@ fn action() -> Fields {
         ("writes", strings("The resources that it may write.", Some(NAME), "models")),
         ("retrigger", boolean("Whether its outputs are new in watched resources, and start runs there.")),
         ("params", params("Its params, over those of the pipeline; `${…}` is not expanded here.")),
+        ("args", arguments()),
+        (
+            "stdin",
+            form(
+                "The input that a command's standard input reads: `RESOURCE`, or `RESOURCE/GLOB`; exactly one must match.",
+                STDIN,
+                "raw/*.csv",
+            ),
+        ),
         ("env", variables("Its environment.", &json!({"type": "string"}))),
         (
             "secrets",
@@ -192,6 +202,12 @@ fn action() -> Fields {
         ("retry", retry),
         ("run_when", choice("When it runs, given how those before it ended.", &settings::RUN_WHEN)),
     ]
+}
+
+/// Unlike other lists: an argument may stand twice.
+fn arguments() -> Value {
+    json!({"type": "array", "description": "What a command is called with, after its name.", "items": {"type": "string"},
+        "maxItems": settings::MAX_ARGS, "default": [], "examples": [["--verbose", "/in/raw/a.csv"]]})
 }
 
 fn build() -> Fields {

@@ -70,3 +70,6 @@ pub(super) const METRIC_NAMES: RangeInclusive<u64> = 1..=1_000;
 pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=100;
 /// `retry.backoff` and `retry.max_backoff`.
 pub(super) const BACKOFF: RangeInclusive<Duration> = MILLISECOND..=DAY;
+
+/// Most `args` of a command.
+pub(super) const MAX_ARGS: usize = 1_000;

@@ -81,6 +81,13 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         overwrite: bool,
     ) -> Result<Box<dyn Writer>>;
 
+    /// Opens a staged file that is finished and not published, for who wrote it. [`ResourceError::Unavailable`] where what is staged can not be read.
+    async fn open_staged(&self, file: &StagedFile) -> Result<Box<dyn Reader>> {
+        let doing = format!("read back `{}`", crate::base::escape(file.path.as_bytes()));
+        let why = "what is staged there can not be read before it is published".to_owned();
+        Err(ResourceError::Unavailable { resource: self.name().to_owned(), doing, why })
+    }
+
     /// Makes one committed file visible, whole. Idempotent: called again, also by another process, after it has been done, it does nothing. What someone else put at
     /// the path since the commit is moved aside, not lost. [`ResourceError::Unavailable`] as long as what was staged can not be reached: it is never taken for done then.
     async fn publish(&self, attempt: AttemptId, file: &StagedFile) -> Result<()>;

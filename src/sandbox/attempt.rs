@@ -17,6 +17,7 @@ use super::engine::Ticker;
 use super::halt::Halt;
 use super::hooks::Calls;
 use super::host::access::Gate;
+use super::host::files::Files;
 use super::host::wasi::{self, OutputLines};
 use super::host::{GuestState, Work};
 use super::limiter::MemoryMeter;
@@ -31,6 +32,9 @@ use super::watch::Watch;
 pub(super) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
 /// Handles of WASI (streams, pollables) that a guest may have besides its readers and writers.
 const WASI_HANDLES: usize = 1_000;
+
+/// The variable in which a command finds the merged params, as JSON.
+const PARAMS_VARIABLE: &str = "ANACOSTIA_PARAMS";
 
 /// What an attempt runs with.
 pub(super) struct Attempt {
@@ -87,15 +91,26 @@ impl Attempt {
             table: self.table(),
             wasi: self.wasi(secrets, &outputs),
             work: Work::default(),
+            files: Files::default(),
+            stderr: Arc::clone(&outputs[1]),
         };
         (state, outputs)
     }
 
     /// What an instance finds of WASI.
     pub(super) fn wasi(&self, secrets: &[(String, String)], outputs: &[Arc<OutputLines>; 2]) -> WasiCtx {
-        let env = self.order.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let secret = secrets.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        wasi::context(env.chain(secret), &outputs[0], &outputs[1])
+        let order = &self.order;
+        let env = order.env.iter().chain(secrets.iter().map(|(name, value)| (name, value)));
+        let env = env.map(|(name, value)| (name.as_str(), value.as_str()));
+        if !self.component.is_command() {
+            return wasi::context(env, &[], &outputs[0], &outputs[1]);
+        }
+        // A program of its own kind asks `run-context` for them.
+        let own = order.env.contains_key(PARAMS_VARIABLE) || order.secrets.contains_key(PARAMS_VARIABLE);
+        let params = (!own).then_some((PARAMS_VARIABLE, order.params.as_str()));
+        let args: Vec<&str> =
+            [order.action.as_str()].into_iter().chain(order.args.iter().map(String::as_str)).collect();
+        wasi::context(env.chain(params), &args, &outputs[0], &outputs[1])
     }
 
     /// The handles of an instance: none yet.

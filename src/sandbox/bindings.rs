@@ -20,3 +20,25 @@ wasmtime::component::bindgen!({
         "anacostia:pipeline/types.error" => super::host::access::CallError,
     },
 });
+
+/// The interfaces of WASI that the host answers itself. Everything that may touch a file is `async`, because [`resources`](super::host::resources) is.
+pub(super) mod wasi {
+    wasmtime::component::bindgen!({
+        path: "src/sandbox/wasi.wit",
+        world: "anacostia:host/files",
+        imports: { default: async | trappable },
+        with: {
+            "wasi:clocks": wasmtime_wasi::p2::bindings::clocks,
+            "wasi:io/error": wasmtime_wasi::p2::bindings::io::error,
+            "wasi:io/poll": wasmtime_wasi::p2::bindings::io::poll,
+            "wasi:io/streams.input-stream": wasmtime_wasi::p2::DynInputStream,
+            "wasi:io/streams.output-stream": wasmtime_wasi::p2::DynOutputStream,
+            "wasi:filesystem/types.descriptor": crate::sandbox::host::files::DescriptorEntry,
+            "wasi:filesystem/types.directory-entry-stream": crate::sandbox::host::files::FolderEntries,
+        },
+        trappable_error_type: {
+            "wasi:io/streams.stream-error" => wasmtime_wasi::p2::StreamError,
+            "wasi:filesystem/types.error-code" => crate::sandbox::host::files::FileError,
+        },
+    });
+}

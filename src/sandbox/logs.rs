@@ -12,6 +12,7 @@ use crate::store::logs::LogBook;
 
 use super::halt::Halt;
 use super::mask::Masker;
+use super::words::LastWords;
 
 /// What a line counts besides its text and fields: about what the rest of it takes in the segment.
 pub(super) const LINE_BYTES: u64 = 128;
@@ -39,6 +40,7 @@ struct State {
     counted: u64,
     n: u64,
     halt: Option<Halt>,
+    words: LastWords,
 }
 
 impl AttemptLog {
@@ -83,6 +85,9 @@ impl AttemptLog {
                 return Err(Halt::Log);
             }
             state.counted += bytes;
+            if stream == LogStream::Stderr || level == LogLevel::Error {
+                state.words.push(&text, &fields);
+            }
             self.gather(&mut state, level, stream, text, fields, bytes);
         }
         Ok(())
@@ -106,6 +111,21 @@ impl AttemptLog {
     /// Why the attempt must stop, if it must.
     pub(super) fn halt(&self) -> Option<Halt> {
         self.state().halt.clone()
+    }
+
+    /// What the guest said last on standard error or as an error in this call, a line each, masked and escaped.
+    pub(super) fn last_words(&self) -> Option<String> {
+        self.state().words.text()
+    }
+
+    /// Another call of the same attempt begins.
+    pub(super) fn begin_call(&self) {
+        self.state().words.clear();
+    }
+
+    /// A text without secrets.
+    pub(super) fn mask(&self, text: &str) -> String {
+        self.masker.mask_cut(text, MAX_LOG_MESSAGE_BYTES)
     }
 
     /// Bytes that were counted.

@@ -13,6 +13,7 @@
 mod attempt;
 mod bindings;
 mod cache;
+mod command;
 mod compile;
 mod cpu;
 mod engine;
@@ -32,6 +33,7 @@ mod progress;
 mod ready;
 mod version;
 mod watch;
+mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};

@@ -40,6 +40,12 @@ pub struct AttemptOrder {
     pub writes: Vec<String>,
     /// All actions before it, near and far, that may publish: their outputs in this run are seen.
     pub ancestors: Vec<String>,
+    /// What a command is called with, after its name; empty for other actions.
+    #[serde(default)]
+    pub args: Vec<String>,
+    /// The input that a command's standard input reads, `RESOURCE` or `RESOURCE/GLOB`.
+    #[serde(default)]
+    pub stdin: Option<String>,
     /// Its environment.
     pub env: BTreeMap<String, String>,
     /// Its secrets: the name that the action sees, and the variable of the host's environment that holds the value.
@@ -118,6 +124,8 @@ pub(super) mod tests {
             reads: Vec::new(),
             writes: Vec::new(),
             ancestors: Vec::new(),
+            args: Vec::new(),
+            stdin: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             limits: Limits::default(),

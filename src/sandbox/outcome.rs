@@ -83,10 +83,15 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         let most = ByteSize(attempt::MAX_PAYLOAD_BYTES as u64);
         let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
         ErrorInfo::permanent("payload_limit", message)
-    } else if let Some(reached) = state.gate.reached() {
-        ErrorInfo { message: format!("{}\nIt then stopped: {}", reached.message, trap(why).message), ..reached.clone() }
     } else {
-        trap(why)
+        let trap = trap(why, state.log.last_words());
+        match state.gate.reached() {
+            Some(reached) => ErrorInfo {
+                message: format!("{}\nIt then stopped: {}", reached.message, trap.message),
+                ..reached.clone()
+            },
+            None => trap,
+        }
     };
     tidy(&state.masker, error)
 }
@@ -97,28 +102,31 @@ fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
     state.started && !too_much && !why.is::<WasmBacktrace>() && !why.is::<I32Exit>()
 }
 
-fn trap(why: &wasmtime::Error) -> ErrorInfo {
+/// A trap, and what the guest said last: with many languages that is where the reason is.
+fn trap(why: &wasmtime::Error, words: Option<String>) -> ErrorInfo {
+    let said = words.map(|words| format!(". It said last:\n{words}"));
     if let Some(I32Exit(status)) = why.downcast_ref::<I32Exit>() {
-        return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning"));
+        let said = said.unwrap_or_default();
+        return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning{said}"));
     }
     let Some(place) = why.downcast_ref::<WasmBacktrace>() else {
         // Nothing of it ran: the host could not give it what it needs.
         return ErrorInfo::retryable("unavailable", format!("it could not be started: {why:#}"));
     };
-    let place = frames(place);
     let (code, what) = match why.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => (
             "stack_overflow",
             "its stack overflowed: it calls itself without end, or keeps too much on the stack".to_owned(),
         ),
-        Some(Trap::UnreachableCodeReached) => (
+        Some(Trap::UnreachableCodeReached) if said.is_none() => (
             "trap",
             "it reached `unreachable`: a panic or an abort, whose text, if there is one, is in the log".to_owned(),
         ),
+        Some(Trap::UnreachableCodeReached) => ("trap", "it reached `unreachable`: a panic or an abort".to_owned()),
         Some(other) => ("trap", format!("it trapped: {}", other.to_string().trim_start_matches("wasm trap: "))),
         None => ("trap", format!("it was stopped: {}", why.root_cause())),
     };
-    ErrorInfo::permanent(code, format!("{what}{place}"))
+    ErrorInfo::permanent(code, what + &said.unwrap_or_default() + &frames(place))
 }
 
 /// Where it happened: a line for each frame, the innermost first.

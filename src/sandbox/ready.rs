@@ -1,55 +1,82 @@
 //! A component that is ready to run: linked, and its exports found.
 //!
-//! `action` is what every component has. `hooks` is looked for once, when the component is loaded, so that one without them pays nothing
-//! for them when it runs. A component that has the interface in part is refused at loading.
+//! An action exports `action`, or is a command, which exports `wasi:cli/run`; what exports both is called as an action. `hooks` is looked for once, when the
+//! component is loaded, so that one without them pays nothing for them when it runs. A component that has the interface in part is refused at loading.
+//! A command has no hooks: there is nothing that they could be told.
 
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
+use wasmtime_wasi::p2::bindings::exports::wasi::cli::run;
 
 use crate::base::fault;
 
 use super::bindings::anacostia::pipeline::types;
 use super::bindings::exports::anacostia::pipeline::{action, hooks};
+use super::command;
 use super::hooks::Hook;
 use super::host::GuestState;
 use super::outcome::Ended;
 
-/// The export that hooks are found by. Later patches of the same minor version are found by this name too.
+/// The export that actions are found by. Later patches of the same minor version are found by this name too.
+const ACTION: &str = "anacostia:pipeline/action@0.1.0";
+/// The export that hooks are found by.
 const HOOKS: &str = "anacostia:pipeline/hooks@0.1.0";
+/// The export that commands are found by.
+const RUN: &str = "wasi:cli/run@0.2.0";
 
 /// A component that is ready to run.
 #[derive(Clone)]
 pub(super) struct ReadyComponent {
     instance: InstancePre<GuestState>,
-    action: action::GuestIndices,
-    hooks: Option<hooks::GuestIndices>,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Action { action: action::GuestIndices, hooks: Option<hooks::GuestIndices> },
+    Command(run::GuestIndices),
 }
 
 impl ReadyComponent {
     /// Finds the exports.
     pub(super) fn new(instance: InstancePre<GuestState>) -> wasmtime::Result<Self> {
-        let action = action::GuestIndices::new(&instance)?;
-        let has_hooks = instance.component().get_export_index(None, HOOKS).is_some();
-        let hooks = has_hooks.then(|| hooks::GuestIndices::new(&instance)).transpose()?;
-        Ok(Self { instance, action, hooks })
+        let exports = |name: &str| instance.component().get_export_index(None, name).is_some();
+        let kind = if !exports(ACTION) && exports(RUN) {
+            Kind::Command(run::GuestIndices::new(&instance)?)
+        } else {
+            let action = action::GuestIndices::new(&instance)?;
+            let hooks = exports(HOOKS).then(|| hooks::GuestIndices::new(&instance)).transpose()?;
+            Kind::Action { action, hooks }
+        };
+        Ok(Self { instance, kind })
     }
 
     /// Whether it has hooks.
     pub(super) fn has_hooks(&self) -> bool {
-        self.hooks.is_some()
+        matches!(self.kind, Kind::Action { hooks: Some(_), .. })
+    }
+
+    /// Whether it is a command.
+    pub(super) fn is_command(&self) -> bool {
+        matches!(self.kind, Kind::Command(_))
     }
 
     /// Calls `run` in a fresh instance.
     pub(super) async fn run(&self, store: &mut Store<GuestState>) -> Ended<types::Outcome> {
         fault::point("attempt.before_guest");
-        let instance = self.instance(&mut *store).await?;
-        let action = self.action.load(&mut *store, &instance)?;
-        action.call_run(&mut *store).await
+        match &self.kind {
+            Kind::Action { action, .. } => {
+                let instance = self.instance(&mut *store).await?;
+                let action = action.load(&mut *store, &instance)?;
+                action.call_run(&mut *store).await
+            }
+            Kind::Command(run) => command::run(&self.instance, run, store).await,
+        }
     }
 
     /// Calls a hook in a fresh instance. One that is not there has nothing to do.
     pub(super) async fn hook(&self, store: &mut Store<GuestState>, hook: &Hook) -> Ended<()> {
-        let Some(hooks) = &self.hooks else { return Ok(Ok(())) };
+        let Kind::Action { hooks: Some(hooks), .. } = &self.kind else { return Ok(Ok(())) };
         fault::point("attempt.before_hook");
         let instance = self.instance(&mut *store).await?;
         let hooks = hooks.load(&mut *store, &instance)?;

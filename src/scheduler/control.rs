@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::base::{AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
@@ -32,28 +33,47 @@ pub trait Control: Send + Sync {
     fn not_ready(&self) -> Vec<String>;
 }
 
+/// The manifest that new runs are bound to, and its components. A reload replaces both at once.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The pipeline as its manifest says.
+    pub pipeline: Arc<Pipeline>,
+    /// The components, by action.
+    pub components: Arc<BTreeMap<String, ComponentInfo>>,
+}
+
 /// What a floor above needs to look at a pipeline: records, logs, data, and the means to steer it.
 #[derive(Clone)]
 pub struct View {
-    /// The pipeline as its manifest says.
-    pub pipeline: Arc<Pipeline>,
+    /// What is in force at the moment.
+    pub in_force: watch::Receiver<InForce>,
     /// What is on record.
     pub store: Arc<dyn MetadataStore>,
     /// Log lines.
     pub logs: Arc<LogBook>,
     /// Where data lies, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
-    /// The components in force, by action.
-    pub components: Arc<BTreeMap<String, ComponentInfo>>,
     /// Steers.
     pub control: Arc<dyn Control>,
 }
 
 impl View {
+    /// The pipeline in force.
+    #[must_use]
+    pub fn pipeline(&self) -> Arc<Pipeline> {
+        Arc::clone(&self.in_force.borrow().pipeline)
+    }
+
+    /// The components in force, by action.
+    #[must_use]
+    pub fn components(&self) -> Arc<BTreeMap<String, ComponentInfo>> {
+        Arc::clone(&self.in_force.borrow().components)
+    }
+
     /// A text of the manifest as it is written there, `${…}` unexpanded: what is shown to people. `None` if it is no text.
     #[must_use]
     pub fn written(&self, keys: &[&str]) -> Option<String> {
-        let manifest: toml::Table = self.pipeline.text.parse().ok()?;
+        let manifest: toml::Table = self.pipeline().text.parse().ok()?;
         let (last, tables) = keys.split_last()?;
         let table = tables.iter().try_fold(&manifest, |table, key| table.get(*key)?.as_table())?;
         table.get(*last)?.as_str().map(str::to_owned)

@@ -66,6 +66,11 @@ impl Definition {
             .collect()
     }
 
+    /// Whether a run at work is bound to it. Who asks holds one itself.
+    pub(super) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.components) > 1
+    }
+
     /// The component of the action at `place`.
     pub(super) fn component(&self, place: usize) -> Option<Digest> {
         self.components.get(self.graph.name(place)).copied()
@@ -107,6 +112,8 @@ impl Definition {
             reads: action.reads.clone(),
             writes: action.writes.clone(),
             ancestors: self.publishing_ancestors(place),
+            args: action.args.clone(),
+            stdin: action.stdin.clone(),
             env: action.env.clone(),
             secrets: action
                 .secrets

@@ -7,19 +7,23 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::abandon::abandon;
 use super::core::{Fire, Plan, Situation, plan};
+use super::definition::Definition;
 use super::driver::Driver;
-use super::library::Library;
+use super::host::StartError;
+use super::library::{Bound, Library};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, persist, stopping};
+use super::stepper::Stepper;
 use crate::base::{RunId, Timestamp, fault};
-use crate::model::{Pending, Run, RunState, Tick, TickOutcome};
-use crate::store::{Claim, NewRun, StoreError, UnfinishedRun};
+use crate::model::{Pending, Run, RunDetail, RunState, Tick, TickOutcome};
+use crate::store::{Claim, CreatedRun, NewRun, RunStep, StoreError, UnfinishedAttempt, UnfinishedRun};
 
 /// From one tick to the next that did not fire, at least: while runs follow each other fast, each would be held for a moment, and say so.
 const HELD_PAUSE: Duration = Duration::from_millis(250);
@@ -53,6 +57,13 @@ pub(super) enum Message {
     },
     /// The pipeline is paused, or goes on.
     Paused(bool),
+    /// Another manifest, or other components, are to come into force.
+    Reload {
+        /// What is to come into force.
+        bound: Box<Bound>,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Result<(), StartError>>,
+    },
 }
 
 /// How many runs have ended how, since the host started.
@@ -67,6 +78,9 @@ pub struct Tally {
     /// Runs that could not be taken up, because the manifest that they began under can not be used any more.
     pub stuck: u64,
 }
+
+/// A run that was created: its driver, its id, and what waits after it.
+type Opened = (Driver, RunId, Vec<(String, Pending)>);
 
 /// Decides when runs start.
 pub(super) struct Dispatcher {
@@ -100,6 +114,13 @@ struct AtWork {
 }
 
 impl AtWork {
+    /// Sets a driver to work.
+    fn spawn(&mut self, run: RunId, driver: Driver, unfinished: Vec<UnfinishedAttempt>) {
+        let (cancel, cancelled) = watch::channel(false);
+        self.runs.insert(run, cancel);
+        self.drivers.spawn(async move { (run, driver.drive(unfinished, cancelled).await) });
+    }
+
     /// Whether a tick says something else than the one before it.
     fn is_news(&self, tick: &Tick) -> bool {
         let before = self.last_ticks.get(&tick.resource);
@@ -150,6 +171,7 @@ impl Dispatcher {
                     }
                     // Who asked may be gone.
                     Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
+                    Message::Reload { answer, .. } => drop(answer.send(Err(stopping().into()))),
                     // What is on record is seen by the next host.
                     Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
                 },
@@ -181,6 +203,7 @@ impl Dispatcher {
                 let _ = answer.send(self.start_by_hand(run, params).await);
             }
             Message::Paused(paused) => self.paused = paused,
+            Message::Reload { bound, answer } => drop(answer.send(self.library.replace(*bound).await)),
         }
         Ok(())
     }
@@ -202,19 +225,18 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn drive(&mut self, run: UnfinishedRun, work: &mut AtWork) -> Result<(), StoreError> {
-        let id = run.detail.run.id;
-        let Some(definition) = self.library.get(run.detail.run.revision).await else {
-            if !abandon(&self.shared, &run).await? {
-                tracing::error!("run #{} waits for the next start, or to be cancelled", run.detail.run.number);
+    async fn drive(&mut self, unfinished: UnfinishedRun, work: &mut AtWork) -> Result<(), StoreError> {
+        let id = unfinished.detail.run.id;
+        let Some(definition) = self.library.get(unfinished.detail.run.revision).await else {
+            if !abandon(&self.shared, &unfinished).await? {
+                tracing::error!("run #{} waits for the next start, or to be cancelled", unfinished.detail.run.number);
                 work.tally.stuck += 1;
             }
             return Ok(());
         };
-        let (cancel, cancelled) = watch::channel(false);
-        let driver = Driver::new(Arc::clone(&self.shared), definition, run.detail);
-        work.runs.insert(id, cancel);
-        work.drivers.spawn(async move { (id, driver.drive(run.attempts, cancelled).await) });
+        let RunDetail { run, inputs, actions, .. } = unfinished.detail;
+        let stepper = Stepper::new(Arc::clone(&self.shared), definition, run.state, actions);
+        work.spawn(id, Driver::new(stepper, run, inputs), unfinished.attempts);
         Ok(())
     }
 
@@ -230,6 +252,7 @@ impl Dispatcher {
             }
         };
         work.runs.remove(&run);
+        self.library.tidy();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
             // Its outputs may be inputs, and no watcher tells of them.
             self.refresh().await?;
@@ -253,7 +276,7 @@ impl Dispatcher {
 
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
-        let mut fresh = false;
+        let (mut fresh, mut lost) = (false, false);
         loop {
             let unseen = self.statuses.unseen();
             let situation = Situation {
@@ -266,9 +289,10 @@ impl Dispatcher {
                 now: self.shared.clock.now(),
             };
             match plan(&self.library.current().pipeline, situation) {
-                Plan::Fire(fire) => {
-                    if !self.fire(fire, work).await? {
-                        return Ok(None);
+                Plan::Fire(fires) => {
+                    // Some of what waited was gone, and was looked up anew: another look at once, but not one after the other for ever.
+                    if !self.fire(fires, work).await? && std::mem::replace(&mut lost, true) {
+                        return Ok(Some(situation.now.after(HELD_PAUSE)));
                     }
                 }
                 Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
@@ -288,19 +312,28 @@ impl Dispatcher {
         }
     }
 
-    /// Creates a run. `false` when what waited is gone, which the next message tells more about.
-    async fn fire(&mut self, fire: Fire, work: &mut AtWork) -> Result<bool, StoreError> {
+    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone; then all that waits has been looked up anew. Attempts
+    /// begin while others of the runs are still being created: what the store refuses ends the host, and recovery closes them.
+    async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<bool, StoreError> {
         work.ticked = Some(Instant::now());
-        for tick in &fire.ticks {
+        for tick in fires.iter().flat_map(|fire| &fire.ticks) {
             work.last_ticks.remove(&tick.resource);
         }
-        let Some(run) = self.create(RunId::new(), serde_json::json!({}), fire).await? else {
+        let opened = join_all(fires.into_iter().map(|fire| self.open(fire))).await;
+        let mut all = true;
+        for opened in opened {
+            let Some((driver, run, pending)) = opened? else {
+                all = false;
+                continue;
+            };
+            fault::point("run.created");
+            self.pending.extend(pending);
+            work.spawn(run, driver, Vec::new());
+        }
+        if !all {
             self.refresh().await?;
-            return Ok(false);
-        };
-        fault::point("run.created");
-        self.drive(run, work).await?;
-        Ok(true)
+        }
+        Ok(all)
     }
 
     /// Asks the store what waits.
@@ -311,26 +344,24 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn create(
-        &mut self,
-        id: RunId,
-        params: serde_json::Value,
-        fire: Fire,
-    ) -> Result<Option<UnfinishedRun>, StoreError> {
-        let fired: Vec<&str> = fire.claims.iter().map(|claim| claim.resource.as_str()).collect();
-        let run = NewRun {
-            id,
-            trigger: fire.trigger,
-            params,
-            revision: self.library.current().revision,
-            actions: self.library.current().new_actions(&fired),
-            claims: fire.claims.clone(),
-            ticks: fire.ticks,
-        };
-        let create = || self.shared.store.create_run(run.clone(), self.shared.clock.now());
-        let Some(created) = persist(&self.shared, create).await? else { return Ok(None) };
-        self.pending.extend(created.pending);
-        Ok(Some(UnfinishedRun { detail: created.detail, attempts: Vec::new() }))
+    /// Creates a run with its first step: what can start at once is on record with it. `None` when what waited is gone.
+    async fn open(&self, fire: Fire) -> Result<Option<Opened>, StoreError> {
+        let definition = self.library.current();
+        let mut run = new_run(definition, RunId::new(), serde_json::json!({}), fire);
+        let actions = run.actions.clone();
+        let mut stepper = Stepper::new(Arc::clone(&self.shared), definition.clone(), RunState::Queued, actions);
+        let (starts, step) = stepper.decide();
+        run.step = step;
+        let Some(created) = self.create(run).await? else { return Ok(None) };
+        let RunDetail { run, inputs, .. } = created.detail;
+        let id = run.id;
+        let mut driver = Driver::new(stepper, run, inputs);
+        driver.begin(starts, created.started);
+        Ok(Some((driver, id, created.pending)))
+    }
+
+    async fn create(&self, run: NewRun) -> Result<Option<CreatedRun>, StoreError> {
+        persist(&self.shared, || self.shared.store.create_run(run.clone(), self.shared.clock.now())).await
     }
 
     async fn start_by_hand(&mut self, id: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
@@ -355,11 +386,13 @@ impl Dispatcher {
             })
             .collect();
         let fire = Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() };
-        let Some(run) = self.create(id, params, fire).await? else {
+        let run = new_run(self.library.current(), id, params, fire);
+        let Some(created) = self.create(run).await? else {
             return Err(StoreError::Conflict("the run could not be created".to_owned()));
         };
-        let started = run.detail.run.clone();
-        self.waiting.push_back(run);
+        self.pending.extend(created.pending);
+        let started = created.detail.run.clone();
+        self.waiting.push_back(UnfinishedRun { detail: created.detail, attempts: Vec::new() });
         Ok(started)
     }
 
@@ -374,6 +407,21 @@ impl Dispatcher {
             work.last_ticks.insert(tick.resource, said);
         }
         Ok(())
+    }
+}
+
+/// A run of this definition, without a first step.
+fn new_run(definition: &Definition, id: RunId, params: serde_json::Value, fire: Fire) -> NewRun {
+    let fired: Vec<&str> = fire.claims.iter().map(|claim| claim.resource.as_str()).collect();
+    NewRun {
+        id,
+        trigger: fire.trigger,
+        params,
+        revision: definition.revision,
+        actions: definition.new_actions(&fired),
+        claims: fire.claims,
+        ticks: fire.ticks,
+        step: RunStep::default(),
     }
 }
 

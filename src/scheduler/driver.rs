@@ -9,32 +9,28 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use super::core::{Event, RunCore, Start};
-use super::definition::Definition;
+use super::core::{Event, Start};
 use super::executor::{Close, crashed_end, discard, execute, make_visible};
-use super::shared::{Phase, Shared, persist};
-use crate::base::{AttemptId, fault};
-use crate::model::{Artifact, Fence, LogPosition, Outcome, Run, RunDetail, RunState};
+use super::shared::{Phase, persist};
+use super::stepper::Stepper;
+use crate::base::fault;
+use crate::model::{Artifact, Fence, Outcome, Run, RunState};
 use crate::sandbox::Stop;
-use crate::store::{NewAttempt, RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
+use crate::store::{RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
 
 /// Most ends of attempts that wait for their driver: more attempts than slots are never at work.
 const ENDS: usize = 64;
 
 /// Drives one run.
 pub(super) struct Driver {
-    shared: Arc<Shared>,
-    definition: Definition,
+    stepper: Stepper,
     run: Run,
     /// What the run claimed.
     inputs: Arc<[Artifact]>,
-    core: RunCore,
     /// Attempts at work, by the place of their action.
     at_work: BTreeMap<usize, watch::Sender<Stop>>,
     ends: mpsc::Receiver<Ended>,
     ended: mpsc::Sender<Ended>,
-    /// Permits that no attempt holds.
-    permits: Vec<OwnedSemaphorePermit>,
 }
 
 /// The end of an attempt.
@@ -57,26 +53,10 @@ enum Next {
 }
 
 impl Driver {
-    /// A driver for a run as it is on record.
-    pub(super) fn new(shared: Arc<Shared>, definition: Definition, detail: RunDetail) -> Self {
+    /// A driver for a run as it is on record, whose steps `stepper` decides.
+    pub(super) fn new(stepper: Stepper, run: Run, inputs: Vec<Artifact>) -> Self {
         let (ended, ends) = mpsc::channel(ENDS);
-        let core = RunCore::new(
-            Arc::clone(&definition.graph),
-            Arc::clone(&definition.rules),
-            detail.run.state,
-            detail.actions,
-        );
-        Self {
-            shared,
-            definition,
-            run: detail.run,
-            inputs: detail.inputs.into(),
-            core,
-            at_work: BTreeMap::new(),
-            ends,
-            ended,
-            permits: Vec::new(),
-        }
+        Self { stepper, run, inputs: inputs.into(), at_work: BTreeMap::new(), ends, ended }
     }
 
     /// Drives the run until it has ended or the host stops. `unfinished`: attempts that a dead host left. `cancel` turns true when the run is to end.
@@ -93,45 +73,45 @@ impl Driver {
             if let Some(why) = self.not_ours(&attempt) {
                 // An error would end the host, at every start anew, for the sake of one run.
                 tracing::error!("run #{} is left as it is: {why}", self.run.number);
-                return Ok(self.core.state());
+                return Ok(self.stepper.core.state());
             }
             self.take_over(attempt).await?;
         }
         self.step(None).await?;
-        let mut phase = self.shared.phase.clone();
-        while !self.core.state().ended() {
+        let mut phase = self.stepper.shared.phase.clone();
+        while !self.stepper.core.state().ended() {
             if *phase.borrow() != Phase::Running && self.at_work.is_empty() {
                 break;
             }
             match self.next(&mut cancel, &mut phase).await {
                 Next::Ended(end) => self.close(*end).await?,
                 Next::Cancel => {
-                    self.core.apply(Event::CancelRequested);
+                    self.stepper.core.apply(Event::CancelRequested);
                     self.tell(Stop::Cancel);
                     self.step(None).await?;
                 }
                 Next::RetryDue(action) => {
-                    self.core.apply(Event::BackoffOver { action });
+                    self.stepper.core.apply(Event::BackoffOver { action });
                     self.step(None).await?;
                 }
                 Next::Permit(permit) => {
-                    self.permits.push(permit);
+                    self.stepper.permits.push(permit);
                     self.step(None).await?;
                 }
                 Next::HandBack => self.tell(Stop::HandBack),
                 Next::Finishing => {}
             }
         }
-        Ok(self.core.state())
+        Ok(self.stepper.core.state())
     }
 
     async fn next(&mut self, cancel: &mut watch::Receiver<bool>, phase: &mut watch::Receiver<Phase>) -> Next {
         let running = *phase.borrow() == Phase::Running;
-        let cancelling = self.core.state() == RunState::Cancelling;
-        let retry = self.core.next_retry().filter(|_| running);
-        let now = self.shared.clock.now();
+        let cancelling = self.stepper.core.state() == RunState::Cancelling;
+        let retry = self.stepper.core.next_retry().filter(|_| running);
+        let now = self.stepper.shared.clock.now();
         let retry_in = retry.map_or(Duration::MAX, |(due, _)| due.since(now));
-        let slots = Arc::clone(&self.shared.slots);
+        let slots = Arc::clone(&self.stepper.shared.slots);
         tokio::select! {
             biased;
             Some(end) = self.ends.recv() => Next::Ended(Box::new(end)),
@@ -141,7 +121,7 @@ impl Driver {
                 Phase::Running | Phase::Finishing => Next::Finishing,
             },
             () = sleep(retry_in), if retry.is_some() => Next::RetryDue(retry.map_or(0, |(_, action)| action)),
-            Ok(permit) = slots.acquire_owned(), if running && self.core.ready() > 0 => Next::Permit(permit),
+            Ok(permit) = slots.acquire_owned(), if running && self.stepper.core.ready() > 0 => Next::Permit(permit),
         }
     }
 
@@ -149,10 +129,10 @@ impl Driver {
     fn not_ours(&self, attempt: &UnfinishedAttempt) -> Option<String> {
         let UnfinishedAttempt { fence, action, files, .. } = attempt;
         let id = fence.attempt_id;
-        if self.definition.graph.place(action).is_none() {
+        if self.stepper.definition.graph.place(action).is_none() {
             return Some(format!("attempt {id} is of `{action}`, which its manifest does not have"));
         }
-        let resources = &self.definition.services.resources;
+        let resources = &self.stepper.definition.services.resources;
         let missing = files.iter().flatten().find(|file| !resources.contains_key(&file.resource))?;
         Some(format!(
             "`{}` of attempt {id} goes to {}, which its manifest does not have; it stays staged",
@@ -162,12 +142,12 @@ impl Driver {
 
     /// An attempt that a dead host left: rolled forward if it had passed its commit point, crashed otherwise.
     async fn take_over(&mut self, attempt: UnfinishedAttempt) -> Result<(), StoreError> {
-        let Some(action) = self.definition.graph.place(&attempt.action) else { return Ok(()) };
+        let Some(action) = self.stepper.definition.graph.place(&attempt.action) else { return Ok(()) };
         let (outcome, close) = match attempt.files {
-            None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(self.shared.logs.end())))),
+            None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(self.stepper.shared.logs.end())))),
             Some(files) => {
                 let id = attempt.fence.attempt_id;
-                let close = make_visible(&self.shared, &self.definition, id, &files).await;
+                let close = make_visible(&self.stepper.shared, &self.stepper.definition, id, &files).await;
                 let message = attempt.message;
                 let outcome =
                     if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
@@ -180,7 +160,7 @@ impl Driver {
 
     async fn close(&mut self, end: Ended) -> Result<(), StoreError> {
         self.at_work.remove(&end.action);
-        self.permits.push(end.permit);
+        self.stepper.permits.push(end.permit);
         self.record_end(end.action, end.fence, end.outcome, end.close).await
     }
 
@@ -197,7 +177,12 @@ impl Driver {
             Close::Finish(_) => Vec::new(),
         };
         metrics::counter!("anacostia_attempts_ended_total", "outcome" => word(&outcome)).increment(1);
-        self.core.apply(Event::Ended { action, outcome, now: self.shared.clock.now(), jitter: fastrand::f64() });
+        self.stepper.core.apply(Event::Ended {
+            action,
+            outcome,
+            now: self.stepper.shared.clock.now(),
+            jitter: fastrand::f64(),
+        });
         self.step(Some((fence, close))).await?;
         discard(&kept, fence.attempt_id).await;
         Ok(())
@@ -206,7 +191,7 @@ impl Driver {
     /// Whoever recovers the attempt decides what follows from it. Unless this host stops anyway it ends with an error: its run would
     /// never end, and hold its slot, with nobody told.
     fn leave(&self, fence: Fence) -> Result<(), StoreError> {
-        if *self.shared.phase.borrow() == Phase::HandingBack {
+        if *self.stepper.shared.phase.borrow() == Phase::HandingBack {
             return Ok(());
         }
         let why = "could be neither committed nor given up: the next start takes it over";
@@ -215,49 +200,30 @@ impl Driver {
 
     /// Takes the step that is due: puts it on record, closing an attempt with it if one has ended, and starts what it says.
     async fn step(&mut self, closing: Option<(Fence, Close)>) -> Result<(), StoreError> {
-        let starts = self.starts();
-        let log_from = self.shared.logs.end();
-        let (actions, run) = self.core.take_changes();
-        let new = starts.iter().filter_map(|start| self.new_attempt(*start, log_from)).collect();
-        let step = RunStep { actions, starts: new, run };
+        let (starts, step) = self.stepper.decide();
+        if closing.is_none() && step == RunStep::default() {
+            self.stepper.permits.clear();
+            return Ok(());
+        }
         let started = self.write(closing, step).await?;
         fault::point("step.recorded");
+        self.begin(starts, started);
+        Ok(())
+    }
+
+    /// Begins what a step on record starts.
+    pub(super) fn begin(&mut self, starts: Vec<Start>, started: Vec<StartedAttempt>) {
         for (start, started) in starts.into_iter().zip(started) {
             self.spawn(start, started);
         }
         // What is left over is for other runs.
-        self.permits.clear();
-        Ok(())
-    }
-
-    /// What starts now: as many of the ready actions as there are slots.
-    fn starts(&mut self) -> Vec<Start> {
-        if *self.shared.phase.borrow() != Phase::Running {
-            return Vec::new();
-        }
-        while self.permits.len() < self.core.ready() {
-            let Ok(permit) = Arc::clone(&self.shared.slots).try_acquire_owned() else { break };
-            self.permits.push(permit);
-        }
-        self.core.start(self.permits.len())
-    }
-
-    fn new_attempt(&self, start: Start, log_from: LogPosition) -> Option<NewAttempt> {
-        Some(NewAttempt {
-            id: AttemptId::new(),
-            action: self.definition.graph.name(start.action).to_owned(),
-            number: start.number,
-            component_digest: self.definition.component(start.action)?,
-            grants: self.definition.grants(start.action),
-            log_from,
-        })
+        self.stepper.permits.clear();
     }
 
     async fn write(&self, closing: Option<(Fence, Close)>, step: RunStep) -> Result<Vec<StartedAttempt>, StoreError> {
-        let shared = &self.shared;
+        let shared = &self.stepper.shared;
         let now = shared.clock.now();
         match &closing {
-            None if step == RunStep::default() => Ok(Vec::new()),
             None => persist(shared, || shared.store.advance(self.run.id, step.clone(), now)).await,
             Some((fence, Close::Finish(end))) => {
                 persist(shared, || shared.store.finish_attempt(*fence, (**end).clone(), step.clone(), now)).await
@@ -267,15 +233,17 @@ impl Driver {
     }
 
     fn spawn(&mut self, start: Start, started: StartedAttempt) {
-        let Some(permit) = self.permits.pop() else { return };
-        let Some(order) = self.definition.order(&self.run, &self.inputs, start.action, start.number, started.fence)
+        let Some(permit) = self.stepper.permits.pop() else { return };
+        let Some(order) =
+            self.stepper.definition.order(&self.run, &self.inputs, start.action, start.number, started.fence)
         else {
             return;
         };
         let (stop, signal) = watch::channel(Stop::No);
         self.at_work.insert(start.action, stop);
-        let (shared, definition, ended) = (Arc::clone(&self.shared), self.definition.clone(), self.ended.clone());
-        let retrigger = self.definition.retrigger(start.action);
+        let (shared, definition, ended) =
+            (Arc::clone(&self.stepper.shared), self.stepper.definition.clone(), self.ended.clone());
+        let retrigger = self.stepper.definition.retrigger(start.action);
         tokio::spawn(async move {
             let (outcome, close) = execute(&shared, &definition, order, retrigger, signal).await;
             let end = Ended { action: start.action, fence: started.fence, outcome, close, permit };

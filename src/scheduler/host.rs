@@ -14,6 +14,7 @@ use super::definition::Definition;
 use super::dispatcher::{Dispatcher, MESSAGES, Message, Tally};
 use super::library::Library;
 use super::recorder::{Recorder, StatusBoard};
+use super::reload::{ReloadError, Reloader};
 use super::retention::keep_events_bounded;
 use super::shared::{Phase, ProgressBoard, Shared};
 use super::steering::Steering;
@@ -88,6 +89,7 @@ impl Default for Options {
 /// A pipeline at work.
 pub struct Host {
     view: View,
+    reloader: Reloader,
     phase: watch::Sender<Phase>,
     watching: CancellationToken,
     dispatcher: JoinHandle<Result<Tally, StoreError>>,
@@ -140,7 +142,8 @@ impl Host {
         for name in &watched {
             pending.insert(name.clone(), parts.store.pending(name).await?);
         }
-        let components = library.components();
+        let in_force = library.in_force();
+        let reloader = Reloader::new(library.binder(), in_force.clone(), to_dispatcher.clone());
         let dispatcher = Dispatcher {
             shared: Arc::clone(&shared),
             library,
@@ -159,11 +162,10 @@ impl Host {
         tokio::spawn(keep_events_bounded(Arc::clone(&shared)));
         let steering = Steering { shared, dispatcher: to_dispatcher, statuses, progress };
         let view = View {
-            pipeline: Arc::clone(&definition.pipeline),
+            in_force,
             store: parts.store,
             logs: parts.logs,
             resources: Arc::clone(&definition.services.resources),
-            components,
             control: Arc::new(steering),
         };
         let ended = CancellationToken::new();
@@ -172,13 +174,22 @@ impl Host {
             let _told = told;
             dispatcher.work().await
         });
-        Ok(Self { view, phase, watching, dispatcher, watchers, ended, grace: options.grace })
+        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, ended, grace: options.grace })
     }
 
     /// What floors above look at and steer by.
     #[must_use]
     pub fn view(&self) -> View {
         self.view.clone()
+    }
+
+    /// Puts another manifest of the same pipeline in force, or the same one with other components: for runs that are created from now on. A run at
+    /// work keeps what it began with. When this fails, nothing has changed.
+    ///
+    /// # Errors
+    /// When the manifest differs in what only a restart can change, or a component can not be used.
+    pub async fn reload(&self, pipeline: Pipeline) -> Result<(), ReloadError> {
+        self.reloader.reload(pipeline).await
     }
 
     /// Waits until the host has ended by itself: drained, or in trouble. [`Host::stop`] tells which.

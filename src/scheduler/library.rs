@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::json;
+use tokio::sync::watch;
 
+use super::control::InForce;
 use super::definition::{Definition, resources};
 use super::host::{Parts, StartError};
-use super::shared::ProgressBoard;
+use super::shared::{ProgressBoard, stopping};
 use crate::base::Digest;
 use crate::manifest::{ComponentInfo, Pipeline, inspect};
 use crate::sandbox::{Sandbox, Services};
@@ -18,26 +20,33 @@ use crate::store::{NewRevision, StoreError};
 /// The definitions that runs are bound to.
 pub(super) struct Library {
     current: Definition,
-    /// What is known of the components in force, by action.
-    components: Arc<BTreeMap<String, ComponentInfo>>,
     others: HashMap<Digest, Definition>,
-    shelf: ComponentShelf,
-    sandbox: Arc<Sandbox>,
+    binder: Binder,
+    in_force: watch::Sender<InForce>,
 }
 
-impl Library {
-    /// Binds the manifest to its components, and puts it on record.
-    pub(super) async fn open(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
-        let shelf = ComponentShelf(parts.pipeline.state_folder().join("components"));
-        let mut infos = BTreeMap::new();
-        for action in &parts.pipeline.actions {
-            infos.insert(action.name.clone(), shelf.keep(&action.name, &action.component)?);
-        }
-        let components = infos.iter().map(|(action, info)| (action.clone(), info.digest)).collect();
-        shelf.load(&parts.sandbox, &components).await?;
-        let revision = new_revision(&parts.pipeline, &components);
-        let digest = revision.digest;
-        parts.store.register_revision(revision, parts.clock.now()).await?;
+/// A manifest that can come into force: its components are kept and loaded, and it is on record.
+pub(super) struct Bound {
+    definition: Definition,
+    components: BTreeMap<String, ComponentInfo>,
+}
+
+/// Binds manifests to their components. Cheap to clone, and apart from the library, because compiling takes long and runs start meanwhile.
+#[derive(Clone)]
+pub(super) struct Binder {
+    shelf: ComponentShelf,
+    sandbox: Arc<Sandbox>,
+    services: Services,
+}
+
+impl Bound {
+    fn in_force(&self) -> InForce {
+        InForce { pipeline: Arc::clone(&self.definition.pipeline), components: Arc::new(self.components.clone()) }
+    }
+}
+
+impl Binder {
+    fn new(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
         let board = progress.clone();
         let services = Services {
             store: Arc::clone(&parts.store),
@@ -46,14 +55,74 @@ impl Library {
             clock: Arc::clone(&parts.clock),
             progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
         };
-        let current = Definition::new(Arc::new(parts.pipeline.clone()), components, digest, services);
-        let sandbox = Arc::clone(&parts.sandbox);
-        Ok(Self { current, components: Arc::new(infos), others: HashMap::new(), shelf, sandbox })
+        let shelf = ComponentShelf(parts.pipeline.state_folder().join("components"));
+        Ok(Self { shelf, sandbox: Arc::clone(&parts.sandbox), services })
     }
 
-    /// What is known of the components in force, by action.
-    pub(super) fn components(&self) -> Arc<BTreeMap<String, ComponentInfo>> {
-        Arc::clone(&self.components)
+    /// Binds a manifest, whose resources are those that this was made for, to its components, and puts it on record.
+    pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<Bound, StartError> {
+        let shelf = self.shelf.clone();
+        let files: Vec<_> =
+            pipeline.actions.iter().map(|action| (action.name.clone(), action.component.clone())).collect();
+        // Megabytes to hash and to sync: not on a thread that others wait for.
+        let keep =
+            move || files.into_iter().map(|(action, file)| Ok((action.clone(), shelf.keep(&action, &file)?))).collect();
+        let kept: Result<BTreeMap<String, ComponentInfo>, StartError> =
+            tokio::task::spawn_blocking(keep).await.unwrap_or_else(|_| Err(stopping().into()));
+        let infos = kept?;
+        let components = infos.iter().map(|(action, info)| (action.clone(), info.digest)).collect();
+        self.shelf.load(&self.sandbox, &components).await?;
+        let revision = new_revision(&pipeline, &components);
+        let digest = revision.digest;
+        self.services.store.register_revision(revision, self.services.clock.now()).await?;
+        let definition = Definition::new(Arc::new(pipeline), components, digest, self.services.clone());
+        Ok(Bound { definition, components: infos })
+    }
+}
+
+impl Library {
+    /// Binds the manifest to its components, and puts it on record.
+    pub(super) async fn open(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
+        let binder = Binder::new(parts, progress)?;
+        let bound = binder.bind(parts.pipeline.clone()).await?;
+        let in_force = watch::Sender::new(bound.in_force());
+        Ok(Self { current: bound.definition, others: HashMap::new(), binder, in_force })
+    }
+
+    /// What is in force, now and later.
+    pub(super) fn in_force(&self) -> watch::Receiver<InForce> {
+        self.in_force.subscribe()
+    }
+
+    /// What binds a further manifest of this pipeline.
+    pub(super) fn binder(&self) -> Binder {
+        self.binder.clone()
+    }
+
+    /// Puts another definition in force, for runs that are created from now on.
+    pub(super) async fn replace(&mut self, bound: Bound) -> Result<(), StartError> {
+        // Its components were loaded when it was bound; the end of a run may have dropped one since.
+        self.binder.shelf.load(&self.binder.sandbox, &bound.definition.components).await?;
+        let in_force = bound.in_force();
+        let before = std::mem::replace(&mut self.current, bound.definition);
+        self.others.insert(before.revision, before);
+        self.others.remove(&self.current.revision);
+        self.in_force.send_replace(in_force);
+        self.tidy();
+        Ok(())
+    }
+
+    /// Lets go of definitions that no run at work is bound to, and of components that nobody needs then: who rebuilds all day must not fill
+    /// the memory. A run that needs one later has it restored.
+    pub(super) fn tidy(&mut self) {
+        let unused: Vec<Definition> =
+            self.others.extract_if(|_, definition| !definition.is_in_use()).map(|(_, definition)| definition).collect();
+        for digest in unused.iter().flat_map(|definition| definition.components.values()) {
+            let mut kept = self.others.values().chain([&self.current]);
+            if !kept.any(|definition| definition.components.values().any(|other| other == digest)) {
+                self.binder.sandbox.forget(*digest);
+            }
+        }
     }
 
     /// The one in force.
@@ -92,7 +161,7 @@ impl Library {
         })
         .map_err(|problems| StartError::Manifest(problems.to_string()))?;
         let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
-        self.shelf.load(&self.sandbox, &components).await?;
+        self.binder.shelf.load(&self.binder.sandbox, &components).await?;
         let known = (&*self.current.pipeline, &*services.resources);
         let resources = Arc::new(resources(&pipeline, Some(known))?);
         let services = Services { resources, ..services.clone() };

@@ -18,10 +18,13 @@ mod executor;
 mod host;
 mod library;
 mod recorder;
+mod reload;
 mod retention;
 mod shared;
 mod steering;
+mod stepper;
 
-pub use control::{Control, View};
+pub use control::{Control, InForce, View};
 pub use dispatcher::Tally;
 pub use host::{Host, Options, Parts, StartError};
+pub use reload::ReloadError;

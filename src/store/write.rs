@@ -83,13 +83,17 @@ pub struct NewRun {
     pub actions: Vec<RunAction>,
     /// The ticks that fired it; their `run_id` is set by the store.
     pub ticks: Vec<Tick>,
+    /// Its first step, from `actions`: none for a run that has to wait for its turn.
+    pub step: RunStep,
 }
 
 /// A run that was created.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CreatedRun {
-    /// The run with its inputs and actions.
+    /// The run with its inputs and actions, as they were before its first step.
     pub detail: RunDetail,
+    /// What its first step started, in the order of the step.
+    pub started: Vec<StartedAttempt>,
     /// What still waits in each resource that it claimed from.
     pub pending: Vec<(String, Pending)>,
 }

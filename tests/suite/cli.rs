@@ -59,7 +59,7 @@ fn wrong_usage_ends_with_2() {
 fn help_and_version_are_results() {
     let help = anacostia().arg("--help").output().unwrap();
     let (out, _) = ends_with(&help, 0);
-    for verb in ["check", "build", "run", "runs", "artifacts", "schema", "component"] {
+    for verb in ["new", "check", "build", "run", "dev", "runs", "artifacts", "schema", "component"] {
         assert!(out.contains(&format!("\n  {verb} ")), "{verb} is missing in\n{out}");
     }
     assert!(!out.contains("__compile"), "{out}");
@@ -112,7 +112,10 @@ fn build_builds_what_is_missing_and_shows_the_output_of_what_fails() {
     fs::write(app.path("anacostia.toml"), manifest("echo the compiler says no; exit 1")).unwrap();
     let failed = app.cli(&["build", "PATH"]);
     let (_, error) = ends_with(&failed, 1);
-    assert!(error.contains("the compiler says no") && error.contains("the build of action work failed"), "{error}");
+    assert!(
+        error.contains("the compiler says no") && error.contains("the build of action work failed (exit status: 1)"),
+        "{error}"
+    );
 
     let source = guest("worker");
     fs::write(app.path("anacostia.toml"), manifest(&format!("cp {} worker.wasm", source.display()))).unwrap();
@@ -123,16 +126,6 @@ fn build_builds_what_is_missing_and_shows_the_output_of_what_fails() {
     fs::write(app.path("anacostia.toml"), manifest("echo no component > worker.wasm")).unwrap();
     let wrong = app.cli(&["build", "PATH", "--force"]);
     assert!(ends_with(&wrong, 2).1.contains("worker.wasm"), "what was built is looked at");
-}
-
-#[test]
-fn component_inspect_tells_what_a_guest_needs() {
-    let file = guest("worker");
-    let output = anacostia().args(["component", "inspect"]).arg(&file).output().unwrap();
-    let (out, _) = ends_with(&output, 0);
-    assert!(out.contains("an action") && out.contains("anacostia:pipeline/resources@0.1.0"), "{out}");
-    let output = anacostia().args(["component", "inspect", "Cargo.toml"]).output().unwrap();
-    assert!(ends_with(&output, 2).1.contains("Cargo.toml is not a WebAssembly component"));
 }
 
 #[test]

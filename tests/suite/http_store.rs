@@ -95,6 +95,7 @@ impl Scene {
             claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1 }],
             actions: vec![action("left"), action("right")],
             ticks: vec![tick],
+            step: RunStep::default(),
         };
         store.create_run(new, now()).await.unwrap().unwrap();
         let starts = vec![attempt("left", log_from), attempt("right", log_from)];

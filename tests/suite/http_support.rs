@@ -12,7 +12,7 @@ use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKin
 use anacostia::model::{Artifact, ArtifactState, KnownPath, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Writer};
 use anacostia::sandbox::Progress;
-use anacostia::scheduler::{Control, View};
+use anacostia::scheduler::{Control, InForce, View};
 use anacostia::store::{MetadataStore, StoreError, logs::LogBook};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -222,6 +222,8 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         writes: vec!["models".into()],
         retrigger: false,
         params: serde_json::Map::new(),
+        args: Vec::new(),
+        stdin: None,
         env: BTreeMap::from([("MODE".into(), "expanded-value".into())]),
         secrets: BTreeMap::new(),
         limits: anacostia::manifest::Limits::default(),
@@ -269,12 +271,13 @@ impl Server {
         let control = Arc::new(FakeControl { store: fake.clone(), calls: Mutex::default(), reasons: Mutex::default() });
         let resource = Arc::new(FakeResource::default());
         let pipeline = Pipeline { token: token.map(|token| Digest::of(token.as_bytes())), ..a_pipeline() };
+        let components = Arc::new(BTreeMap::from([("train".to_owned(), a_component())]));
+        let in_force = InForce { pipeline: Arc::new(pipeline), components };
         let view = View {
-            pipeline: Arc::new(pipeline),
+            in_force: tokio::sync::watch::Sender::new(in_force).subscribe(),
             store,
             logs,
             resources: Arc::new(BTreeMap::from([("raw".to_owned(), resource.clone() as Arc<dyn Resource>)])),
-            components: Arc::new(BTreeMap::from([("train".to_owned(), a_component())])),
             control: control.clone(),
         };
         options.pages = anacostia::ui::router(view.clone()).unwrap();

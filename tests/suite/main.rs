@@ -14,7 +14,9 @@
 
 mod alert;
 mod cli;
+mod command;
 mod crash;
+mod dev;
 mod folder;
 mod fuzz;
 mod hooks;
@@ -28,8 +30,11 @@ mod http_guard;
 mod http_page;
 mod http_store;
 mod http_support;
+mod inspect;
+mod languages;
 mod limits;
 mod manifest;
+mod new;
 mod penguins;
 mod publishing;
 mod readme;

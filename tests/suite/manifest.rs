@@ -50,6 +50,8 @@ fn house() -> TempDir {
     write("greedy.wasm", &component(&greedy, ACTION));
     write("library.wasm", &component(&[], ""));
     write("command.wasm", &component(&[], r#"(instance $i) (export "wasi:cli/run@0.2.0" (instance $i))"#));
+    let later = r#"(instance $i) (export "wasi:cli/run@0.3.0" (instance $i))"#;
+    write("later-command.wasm", &component(&[], later));
     let future = r#"(instance $i) (export "anacostia:pipeline/action@0.2.0" (instance $i))"#;
     write("future.wasm", &component(&["anacostia:pipeline/log@0.2.0"], future));
     write("core.wasm", b"\0asm\x01\0\0\0");

@@ -141,7 +141,7 @@ fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
         let model = format!("model-{run:04}.json");
         if shown.contains(&format!("promoted: {model}")) {
             promoted.push(model);
-        } else if shown.contains("not promoted: accuracy") {
+        } else if shown.contains("skip: not promoted: accuracy") {
             skipped += 1;
         }
     }

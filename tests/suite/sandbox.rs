@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and its helpers are seen by tests alone"
 )]
 
+mod command;
 pub(crate) mod fakes;
 pub(crate) mod guests;
 mod hooks;
@@ -106,6 +107,8 @@ impl Bench {
             reads: vec!["raw".to_owned()],
             writes: vec!["out".to_owned()],
             ancestors: Vec::new(),
+            args: Vec::new(),
+            stdin: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
@@ -129,6 +132,16 @@ impl Bench {
 
     pub(crate) async fn run(&self, order: AttemptOrder) -> AttemptReport {
         self.sandbox.run(order, &self.services, self.stop.subscribe()).await
+    }
+
+    /// An order for the program of `tests/guests/command`, with these steps as its arguments.
+    async fn command(&self, steps: &[&str]) -> AttemptOrder {
+        let file = crate::support::guests::command();
+        let digest = Digest::of(&std::fs::read(&file).unwrap());
+        self.sandbox.load(digest, &file).await.unwrap();
+        let mut order = self.order(digest, &json!({}));
+        order.args = steps.iter().map(|step| (*step).to_owned()).collect();
+        order
     }
 
     /// Runs the hostile guest in a mode, within these limits.

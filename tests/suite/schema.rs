@@ -75,6 +75,7 @@ fn against(
             None
         }
         "maxProperties" => refuse(value.as_object().is_some_and(|it| it.len() as u64 > rule.as_u64().unwrap())),
+        "maxItems" => refuse(value.as_array().is_some_and(|items| items.len() as u64 > rule.as_u64().unwrap())),
         "uniqueItems" => refuse(
             value.as_array().is_some_and(|items| items.iter().enumerate().any(|(at, item)| items[..at].contains(item))),
         ),

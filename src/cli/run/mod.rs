@@ -8,18 +8,18 @@ mod parts;
 mod report;
 mod serve;
 mod stop;
+mod up;
 
 use std::net::SocketAddr;
 
-use serde_json::json;
-
 use super::load::{PathArg, load, load_unbuilt};
-use super::progress::Progress;
-use super::{End, Failure, build, out, show};
+use super::{End, Failure, build};
 use crate::manifest::{Pipeline, check_listen, parse_listen};
-use crate::scheduler::{Host, Options, StartError, Tally};
-use crate::store::MetadataStore as _;
-use stop::{Stop, Stops};
+use crate::scheduler::StartError;
+
+pub(crate) use serve::count_metrics;
+pub(crate) use stop::{Stop, Stops};
+pub(crate) use up::{Start, Up};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -39,23 +39,38 @@ pub(crate) struct Args {
     json: bool,
 }
 
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     parse_listen(text).ok_or_else(|| "an address is an IP address and a port, such as 127.0.0.1:8000".to_owned())
 }
 
+/// Where a host listens, if not where its manifest says.
+pub(crate) type Listen = Option<SocketAddr>;
+
 pub(crate) fn run(args: &Args) -> Result<End, Failure> {
     if args.build {
-        build::build_all(&load_unbuilt(&args.path)?, false)?;
+        build::build_needed(&load_unbuilt(&args.path)?)?;
     }
-    let mut pipeline = load(&args.path)?;
-    if let Some(listen) = args.listen {
-        pipeline.listen = listen;
+    let pipeline = load(&args.path)?;
+    if !args.build {
+        build::warn(&pipeline, "`--build` builds it");
     }
+    let pipeline = listening(pipeline, args.listen)?;
+    blocking_on(host(args, pipeline))
+}
+
+/// The pipeline, with the address at which it is to be served, if that may be.
+pub(crate) fn listening(mut pipeline: Pipeline, listen: Listen) -> Result<Pipeline, Failure> {
+    pipeline.listen = listen.unwrap_or(pipeline.listen);
     check_listen(pipeline.listen, pipeline.token.is_some(), pipeline.insecure)
         .map_err(|error| Failure::usage(format!("{error}; {}", error.advice())))?;
+    Ok(pipeline)
+}
+
+/// Does the work of a host in a runtime made for it.
+pub(crate) fn blocking_on(work: impl Future<Output = Result<End, Failure>>) -> Result<End, Failure> {
     report::start_logging()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("anacostia-host").build()?;
-    let end = runtime.block_on(host(args, pipeline));
+    let end = runtime.block_on(work);
     // Whoever asked twice does not wait for what blocks; after a good end there is nothing left to wait for.
     runtime.shutdown_background();
     end
@@ -63,55 +78,10 @@ pub(crate) fn run(args: &Args) -> Result<End, Failure> {
 
 async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
     let mut stops = Stops::listen()?;
-    let recorder = serve::count_metrics()?;
-    let (parts, store) = parts::open(pipeline)?;
-    let seen = *parts.store.newest_event().borrow();
-    let (listener, address) = serve::bind(parts.pipeline.listen).await?;
-    // A component that was never run here is compiled first, which may take a while.
-    let wait = Progress::wait("preparing the components");
-    let host = Host::start(parts, Options { drain: args.once, ..Options::default() }).await;
-    drop(wait);
-    let host = host?;
-    let server = serve::serve(listener, host.view(), recorder)?;
-    store.set_listen(&address.to_string())?;
-    announce(args, &host.view().pipeline, address)?;
-    if store.paused().await? {
-        let resume = format!("resume it with `curl -X POST http://{address}/api/v1/pipeline/resume`");
-        out::error(&format!("The pipeline is paused: triggers start no run; {resume}\n"));
-    }
-    let reporter = report::follow(store, seen, args.json);
-    let tally = until_ended(host, &mut stops).await?;
-    server.close().await;
-    reporter.close().await;
+    let how = Start { once: args.once, json: args.json };
+    let up = Up::start(pipeline, how, count_metrics()?).await?;
+    let tally = up.until_ended(&mut stops).await?;
     Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
-}
-
-fn announce(args: &Args, pipeline: &Pipeline, address: SocketAddr) -> Result<(), Failure> {
-    let url = format!("http://{address}");
-    if args.json {
-        return out::json(&json!({"type": "ready", "pipeline": pipeline.name, "url": url, "pid": std::process::id()}));
-    }
-    out::result(&show::banner(pipeline, &url))
-}
-
-/// Until the host has ended by itself (drained, or in trouble), or someone asks for its end.
-async fn until_ended(host: Host, stops: &mut Stops) -> Result<Tally, Failure> {
-    let asked = tokio::select! {
-        () = host.ended() => None,
-        stop = stops.next() => Some(stop),
-    };
-    if let Some(stop) = asked {
-        out::error(&format!("{stop}: finishing what is at work; ask again to stop at once\n"));
-    }
-    tokio::select! {
-        tally = host.stop() => Ok(tally?),
-        stop = stops.next() => Err(at_once(stop)),
-    }
-}
-
-/// What is cut short now is taken up at the next start, as after a crash.
-fn at_once(stop: Stop) -> Failure {
-    Failure::work(format!("{stop} again: stopped at once; what was at work is taken up at the next start"))
 }
 
 impl From<StartError> for Failure {

@@ -1,7 +1,7 @@
 //! What a running host tells: its log on standard error, and what happens to runs on standard output.
 
 use std::collections::HashMap;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use crate::base::{RunId, Timestamp};
+use crate::cli::progress::around;
 use crate::cli::{Failure, out, show};
 use crate::model::{Event, EventKind};
 use crate::store::MetadataStore;
@@ -32,12 +33,25 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Fails only if there is a subscriber already, which then does.
     let _ = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(|| Aside)
         .with_max_level(level)
         .with_ansi(colours)
         .with_target(false)
         .try_init();
     Ok(())
+}
+
+/// Standard error, around whatever line moves there.
+struct Aside;
+
+impl io::Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        around(|| io::stderr().lock().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// Tells of events after the one with the sequence number `after`, until closed.
@@ -70,7 +84,9 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
             after = events.last().map_or(after, |last| last.seq);
-            if !events.iter().all(|event| tell_one(event, json, &mut created)) {
+            let told = if json { out::json_lines(&events) } else { out::result(&lines(&events, &mut created)) };
+            if told.is_err() {
+                // Nobody listens any more.
                 return;
             }
             if events.len() < BATCH as usize {
@@ -91,11 +107,12 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
     }
 }
 
-/// `false` when nobody listens any more.
-fn tell_one(event: &Event, json: bool, created: &mut HashMap<RunId, Timestamp>) -> bool {
-    if json {
-        return out::json(event).is_ok();
-    }
+/// What a person is told of events: a line for each that is worth one.
+fn lines(events: &[Event], created: &mut HashMap<RunId, Timestamp>) -> String {
+    events.iter().filter_map(|event| line(event, created)).collect()
+}
+
+fn line(event: &Event, created: &mut HashMap<RunId, Timestamp>) -> Option<String> {
     if event.kind == EventKind::RunCreated
         && let Some(run) = event.run_id
         && created.len() < MAX_REMEMBERED
@@ -103,11 +120,11 @@ fn tell_one(event: &Event, json: bool, created: &mut HashMap<RunId, Timestamp>) 
         created.insert(run, event.time);
     }
     let since = event.run_id.and_then(|run| created.get(&run)).map(|then| event.time.since(*then));
-    let Some(line) = show::event_line(event, since, out::result_width()) else { return true };
+    let line = show::event_line(event, since, out::result_width())?;
     if event.kind == EventKind::RunState
         && let Some(run) = event.run_id
     {
         created.remove(&run);
     }
-    out::result(&line).is_ok()
+    Some(line)
 }

@@ -22,7 +22,7 @@ pub(crate) use log::log_line;
 pub(crate) use pipeline::pipeline_summary;
 pub(crate) use run::{run_detail, run_list};
 pub(crate) use table::{Cell, Column, Table};
-pub(crate) use word::{ago, duration, next_steps, plain, plural, state_mark, styles};
+pub(crate) use word::{ago, duration, next_steps, plain, plural, short_digest, state_mark, styles};
 
 #[cfg(test)]
 pub(crate) use pipeline::tests::sample as sample_pipeline;

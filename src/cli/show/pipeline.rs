@@ -140,6 +140,8 @@ pub(crate) mod tests {
             writes: vec![],
             retrigger: false,
             params: serde_json::Map::new(),
+            args: Vec::new(),
+            stdin: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
             limits: Limits::default(),

@@ -125,6 +125,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
         match attempts.as_slice() {
             [only] => {
                 let what = what_came_of(only).or_else(|| why(action, now)).unwrap_or_default();
+                let what = marked(action, what);
                 table.row(vec![
                     name,
                     state,
@@ -135,7 +136,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
             several => {
                 // What the last attempt's line says is not said twice.
                 let why = why(action, now).filter(|_| fatal(action, detail).is_none()).unwrap_or_default();
-                table.row(vec![name, state, Cell::new(""), Cell::new(why)]);
+                table.row(vec![name, state, Cell::new(""), Cell::new(marked(action, why))]);
                 for attempt in several {
                     table.row(vec![
                         Cell::new(format!("  attempt {}", attempt.number)).style(styles::FAINT),
@@ -148,6 +149,11 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
         }
     }
     table.render(width)
+}
+
+/// Without the word, a last action that found nothing worth doing looks like one that did it.
+fn marked(action: &RunAction, what: String) -> String {
+    if action.skipped_rest { format!("skip: {what}") } else { what }
 }
 
 /// Why an action is in its state, and what comes next.
@@ -321,6 +327,16 @@ mod tests {
     fn colours_stand_around_states_only_in_pairs() {
         let text = run_list(&[samples::run(1, RunState::Failed)], samples::at(65), 100);
         insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
+    }
+
+    #[test]
+    fn an_action_that_said_skip_is_told_from_one_that_did_its_work() {
+        let mut detail = samples::detail();
+        let before = plain(&run_detail(&detail, &[], ".", samples::at(65), 100));
+        assert!(!before.contains("skip: "), "{before}");
+        detail.actions[0].skipped_rest = true;
+        let text = plain(&run_detail(&detail, &[], ".", samples::at(65), 100));
+        assert!(text.contains("skip: "), "{text}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 
 use super::{Cell, Column, Table};
-use crate::base::{Timestamp, escape};
+use crate::base::{Digest, Timestamp, escape};
 
 /// The few looks that are used. Colour never says something that a word beside it does not say too.
 pub(crate) mod styles {
@@ -47,6 +47,11 @@ pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
         table.row(vec![Cell::new(what).style(styles::FAINT), Cell::new(command)]);
     }
     format!("\n{}\n{}", Cell::new("Next").style(styles::STRONG), table.render(usize::MAX))
+}
+
+/// Enough of a digest to know it again.
+pub(crate) fn short_digest(digest: Digest) -> String {
+    digest.to_string().chars().take(19).collect()
 }
 
 /// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and artifacts.

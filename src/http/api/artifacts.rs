@@ -36,7 +36,8 @@ fn state(query: &Query) -> Result<Option<ArtifactState>> {
 fn known_resource(view: &View, query: &Query) -> Result<Option<String>> {
     let Some(name) = query.owned("resource") else { return Ok(None) };
     if crate::base::check_name(&name).is_err() {
-        let names = view.pipeline.resources.iter().map(|resource| resource.name.as_str());
+        let pipeline = view.pipeline();
+        let names = pipeline.resources.iter().map(|resource| resource.name.as_str());
         return Err(Problem::bad_parameter("resource", crate::base::NameError).choices(&name, names));
     }
     Ok(Some(name))

@@ -107,6 +107,8 @@ struct ComponentBody {
     imports: Vec<String>,
     /// Whether it has functions that are called around each attempt: `interface hooks`.
     hooks: bool,
+    /// Whether it is a command: a program that exports `wasi:cli/run`, and no `action`.
+    command: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -146,12 +148,13 @@ struct RunRef {
 /// `GET /api/v1/nodes`
 pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<NodeBody>>> {
     Query::parse(&uri, &[])?;
+    let pipeline = app.view.pipeline();
     let live = Live::look(&app.view).await?;
     let mut items = vec![store_node(&app.view).await?];
-    for resource in &app.view.pipeline.resources {
+    for resource in &pipeline.resources {
         items.push(resource_node(&app.view, &live, resource).await?);
     }
-    items.extend(app.view.pipeline.actions.iter().map(|action| action_node(&app.view, &live, action)));
+    items.extend(pipeline.actions.iter().map(|action| action_node(&app.view, &live, action)));
     Ok(Json(List::whole(items)))
 }
 
@@ -159,16 +162,17 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<N
 pub(super) async fn show(State(app): State<App>, Segment(name): Segment, uri: Uri) -> Result<Json<NodeBody>> {
     Query::parse(&uri, &[])?;
     let view = &app.view;
+    let pipeline = view.pipeline();
     let live = Live::look(view).await?;
-    let node = if let Some(resource) = view.pipeline.resource(&name) {
+    let node = if let Some(resource) = pipeline.resource(&name) {
         resource_node(view, &live, resource).await?
-    } else if let Some(action) = view.pipeline.action(&name) {
+    } else if let Some(action) = pipeline.action(&name) {
         action_node(view, &live, action)
     } else if name == STORE {
         store_node(view).await?
     } else {
-        let resources = view.pipeline.resources.iter().map(|resource| resource.name.as_str());
-        let actions = view.pipeline.actions.iter().map(|action| action.name.as_str());
+        let resources = pipeline.resources.iter().map(|resource| resource.name.as_str());
+        let actions = pipeline.actions.iter().map(|action| action.name.as_str());
         return Err(Problem::not_found(format!("there is no node `{}`", shown(&name)))
             .choices(&name, [STORE].into_iter().chain(resources).chain(actions)));
     };
@@ -177,9 +181,10 @@ pub(super) async fn show(State(app): State<App>, Segment(name): Segment, uri: Ur
 
 /// All nodes without their details.
 pub(super) async fn heads(view: &View) -> Result<Vec<NodeHead>> {
+    let pipeline = view.pipeline();
     let live = Live::look(view).await?;
-    let resources = view.pipeline.resources.iter().map(|resource| resource_head(&live, resource));
-    let actions = view.pipeline.actions.iter().map(|action| action_head(&live, action));
+    let resources = pipeline.resources.iter().map(|resource| resource_head(&live, resource));
+    let actions = pipeline.actions.iter().map(|action| action_head(&live, action));
     Ok([store_head()].into_iter().chain(resources).chain(actions).collect())
 }
 
@@ -213,11 +218,11 @@ fn store_head() -> NodeHead {
 }
 
 async fn store_node(view: &View) -> Result<NodeBody> {
-    let StoreSpec::Sqlite { full_durability, .. } = &view.pipeline.store;
+    let StoreSpec::Sqlite { full_durability, .. } = view.pipeline().store;
     let newest_event = *view.store.newest_event().borrow();
     let store = StoreBody {
         kind: "sqlite",
-        durability: if *full_durability { "full" } else { "normal" },
+        durability: if full_durability { "full" } else { "normal" },
         epoch: view.store.epoch(),
         newest_event,
         oldest_event: view.store.oldest_event().await?,
@@ -240,8 +245,9 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
     let ResourceKind::Folder(folder) = &resource.kind;
     let pending = if resource.watch { Some(view.store.pending(&resource.name).await?) } else { None };
     let trigger = &resource.trigger;
+    let pipeline = view.pipeline();
     let users = |uses: fn(&ActionSpec) -> &[String]| {
-        let actions = view.pipeline.actions.iter();
+        let actions = pipeline.actions.iter();
         actions.filter(|action| uses(action).contains(&resource.name)).map(|action| action.name.clone()).collect()
     };
     let body = ResourceBody {
@@ -277,13 +283,15 @@ fn action_head(live: &Live, action: &ActionSpec) -> NodeHead {
 
 fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
     let limits = &action.limits;
-    let info = view.components.get(&action.name);
+    let components = view.components();
+    let info = components.get(&action.name);
     let body = ActionBody {
         component: ComponentBody {
             path: view.written(&["actions", &action.name, "component"]),
             digest: info.map(|info| info.digest),
             imports: info.map(|info| info.imports.clone()).unwrap_or_default(),
             hooks: info.is_some_and(ComponentInfo::has_hooks),
+            command: info.is_some_and(ComponentInfo::is_command),
         },
         grants: GrantsBody {
             reads: action.reads.clone(),

@@ -90,7 +90,8 @@ async fn resource_figures(app: &App, text: &mut Figures) -> Result<()> {
     let now = SystemClock.now();
     let watches = app.view.control.watches();
     let mut waiting = Vec::new();
-    for resource in app.view.pipeline.resources.iter().filter(|resource| resource.watch) {
+    let pipeline = app.view.pipeline();
+    for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
         waiting.push((resource.name.as_str(), app.view.store.pending(&resource.name).await?));
     }
     text.head("anacostia_artifacts_waiting", "gauge", "New artifacts that no run has claimed.");

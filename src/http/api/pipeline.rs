@@ -50,19 +50,19 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
     let view = &app.view;
     let paused = view.store.paused().await?;
     let reasons = view.control.not_ready();
-    let edges = view
-        .pipeline
+    let pipeline = view.pipeline();
+    let edges = pipeline
         .actions
         .iter()
         .flat_map(|action| action.after.iter().map(|from| Edge { from: from.clone(), to: action.name.clone() }))
         .collect();
     let newest_event = *view.store.newest_event().borrow();
     Ok(Json(PipelineBody {
-        name: view.pipeline.name.clone(),
+        name: pipeline.name.clone(),
         state: if paused { "paused" } else { "running" },
-        join: view.pipeline.join,
-        max_concurrent_runs: view.pipeline.max_concurrent_runs,
-        params: view.pipeline.params.clone(),
+        join: pipeline.join,
+        max_concurrent_runs: pipeline.max_concurrent_runs,
+        params: pipeline.params.clone(),
         nodes: heads(view).await?,
         edges,
         host: HostBody {

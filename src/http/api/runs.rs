@@ -70,6 +70,8 @@ struct ActionBody {
     name: String,
     state: ActionState,
     reason: Option<String>,
+    /// Whether it succeeded by saying `skip`: there was nothing worth doing, and its dependents are skipped.
+    skip: bool,
     /// When the next attempt is due, while `retrying`.
     retry_at: Option<Timestamp>,
     attempts: Vec<AttemptBody>,
@@ -148,9 +150,9 @@ fn detail_body(
         by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, progress));
     }
     let actions = actions.into_iter().map(|action| {
-        let RunAction { name, state, reason, retry_at, .. } = action;
+        let RunAction { name, state, reason, retry_at, skipped_rest: skip, .. } = action;
         let attempts = by_action.remove(&name).unwrap_or_default();
-        ActionBody { name, state, reason, retry_at, attempts }
+        ActionBody { name, state, reason, skip, retry_at, attempts }
     });
     RunDetailBody { run: run.into(), inputs, inputs_count, actions: actions.collect() }
 }

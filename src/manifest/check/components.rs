@@ -70,8 +70,19 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
         reader.complain(
             Problem::new(format!("{} {why}", quoted(&text.value)))
                 .at(&text.span, "no action")
-                .help("an action is a component of the world `guest` in `wit/pipeline.wit`"),
+                .help("an action is a component of the world `guest` in `wit/pipeline.wit`, or a command of WASI 0.2"),
         );
+    }
+    if info.not_an_action().is_none() && !info.is_command() {
+        for key in &action.for_commands {
+            let name = key.value;
+            reader.complain(
+                Problem::new(format!("`{name}` is for commands, and {} is none", quoted(&text.value)))
+                    .at(&key.span, "says nothing to it")
+                    .at(&text.span, "has `run` of the contract")
+                    .help("an action of the contract is told what to do by `params`, and opens its inputs itself"),
+            );
+        }
     }
     for (import, need) in info.needs() {
         let problem = match need {

@@ -9,7 +9,7 @@ use super::super::pipeline::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen,
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::{ActionDraft, inner, params, refuse_twice};
+use super::{ActionDraft, command, inner, params, refuse_twice};
 use crate::base::{Digest, escape};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ActionDraft {
@@ -24,6 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     });
     let retrigger = reader.boolean(table, "retrigger");
     let run_when = reader.choice(table, "run_when", &settings::RUN_WHEN, &[]);
+    let command = command::read(reader, table, &name.value, &reads);
     let env = env(reader, table);
     let secrets = secrets(reader, table, &env);
     let plain = |names: &[At<String>]| names.iter().map(|name| name.value.clone()).collect();
@@ -37,6 +38,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         writes: plain(&writes),
         retrigger: retrigger.as_ref().is_some_and(|retrigger| retrigger.value),
         params: params::read(reader, table),
+        args: command.args,
+        stdin: command.stdin,
         env: env.into_iter().map(|(key, value)| (key, value.value)).collect(),
         secrets,
         limits: limits(reader, table),
@@ -44,7 +47,21 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
     };
     let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
-    ActionDraft { name, spec, component, digest, sources, after, reads, writes, retrigger, run_when, perhaps_more }
+    let for_commands = command.keys;
+    ActionDraft {
+        name,
+        spec,
+        component,
+        digest,
+        sources,
+        after,
+        reads,
+        writes,
+        retrigger,
+        for_commands,
+        run_when,
+        perhaps_more,
+    }
 }
 
 fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {

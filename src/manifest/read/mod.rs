@@ -4,6 +4,7 @@
 //! knows where everything stands, and that exists even if much of it is wrong.
 
 mod action;
+mod command;
 mod params;
 mod resource;
 mod top;
@@ -52,6 +53,8 @@ pub(super) struct ActionDraft {
     pub(super) reads: Vec<At<String>>,
     pub(super) writes: Vec<At<String>>,
     pub(super) retrigger: Option<At<bool>>,
+    /// The keys that it has and that are for commands only.
+    pub(super) for_commands: Vec<At<&'static str>>,
     pub(super) run_when: Option<At<RunWhen>>,
     /// Whether an unknown key may have been meant to be `after`, `reads` or `writes`.
     pub(super) perhaps_more: bool,

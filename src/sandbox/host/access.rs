@@ -42,7 +42,7 @@ impl CallError {
     }
 
     /// For the generated bindings: an error for the guest, or a trap.
-    pub(super) fn into_wit(self, gate: &Gate) -> wasmtime::Result<types::Error> {
+    pub(in crate::sandbox) fn into_wit(self, gate: &Gate) -> wasmtime::Result<types::Error> {
         match self {
             Self::Refused(ErrorInfo { code, message, retryable }) => {
                 // The guest must find the codes of the contract; which limit it was is for the record.

@@ -74,7 +74,7 @@ impl Host for GuestState {
 }
 
 impl GuestState {
-    fn checked_metrics(&mut self, metrics: Vec<Metric>) -> Result<Vec<model::Metric>, CallError> {
+    pub(super) fn checked_metrics(&mut self, metrics: Vec<Metric>) -> Result<Vec<model::Metric>, CallError> {
         check_count("metrics", metrics.len(), MAX_METRICS_PER_CALL)?;
         for metric in &metrics {
             check_name("the name of a metric", &metric.name, MAX_FACT_NAME_BYTES)?;
@@ -122,7 +122,7 @@ impl GuestState {
     }
 
     /// Records facts, within the bounds of an attempt.
-    async fn record(&mut self, facts: Facts) -> Result<(), CallError> {
+    pub(super) async fn record(&mut self, facts: Facts) -> Result<(), CallError> {
         let count = facts.metrics.len() + facts.params.len() + facts.tags.len();
         if count == 0 {
             return Ok(());

@@ -1,6 +1,7 @@
 //! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through the [gate](access).
 
 pub(super) mod access;
+pub(super) mod files;
 mod log;
 mod metadata;
 pub(super) mod resources;
@@ -26,6 +27,8 @@ use super::order::{AttemptOrder, StopSignal};
 use super::progress::ProgressTap;
 use super::{SandboxError, Services};
 use access::{CallError, Gate};
+use files::Files;
+use wasi::OutputLines;
 
 /// What belongs to one attempt: the data of its store. Handed from call to call when there are several (see [`GuestState::renew`]).
 pub(super) struct GuestState {
@@ -45,6 +48,9 @@ pub(super) struct GuestState {
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
     pub(super) work: Work,
+    pub(super) files: Files,
+    /// What it says on standard error.
+    pub(super) stderr: Arc<OutputLines>,
 }
 
 /// What a guest has done that is not on record yet, and what it was shown.
@@ -74,6 +80,7 @@ impl GuestState {
         self.started = false;
         self.memory.renew();
         self.gate.renew(read_only);
+        self.log.begin_call();
         let finished = self.work.staged.iter().map(|staged| (staged.resource.clone(), staged.path.clone()));
         self.work.paths = finished.collect();
     }
@@ -95,5 +102,6 @@ impl types::Host for GuestState {
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
     let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
     GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
-    wasi::link(linker).map_err(failed)
+    wasi::link(linker).map_err(failed)?;
+    files::link(linker).map_err(failed)
 }

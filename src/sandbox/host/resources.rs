@@ -6,19 +6,20 @@ use wasmtime::component::Resource as Handle;
 
 use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
 use crate::base::{ArtifactId, escape};
-use crate::model::Artifact;
+use crate::model::{Artifact, StagedFile};
 use crate::resource::{Reader, Resource, Writer, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
+use crate::sandbox::cpu::CpuMeter;
 use crate::sandbox::limits;
 use crate::sandbox::version::open_version;
 use crate::store::{PageRequest, SnapshotQuery};
 
 use super::GuestState;
-use super::access::CallError;
+use super::access::{CallError, Gate};
 
 /// Most artifacts that one attempt writes: they are kept in memory until it ends, and published in one transaction.
-const MAX_OUTPUTS: usize = 50_000;
+pub(super) const MAX_OUTPUTS: usize = 50_000;
 
 /// An open reader.
 #[expect(unreachable_pub, reason = "the generated bindings name it in public")]
@@ -40,12 +41,70 @@ pub struct WriterEntry {
     finished: bool,
 }
 
+impl ReaderEntry {
+    /// What is read.
+    pub(super) fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    /// Reads up to `length` bytes, and notes it.
+    pub(super) async fn read(
+        &mut self,
+        cpu: &CpuMeter,
+        gate: &mut Gate,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, CallError> {
+        match cpu.host(self.content.read(offset, length)).await {
+            Ok(bytes) => {
+                gate.note_read(self.artifact.id, bytes.len());
+                Ok(bytes)
+            }
+            Err(why) => Err(gate.resource_failed(&why)),
+        }
+    }
+}
+
+impl WriterEntry {
+    /// Bytes that it has taken, and in how many calls.
+    pub(super) fn taken(&self) -> (u64, u64) {
+        (self.bytes, self.calls)
+    }
+
+    /// The resource and the path that it was begun for.
+    pub(super) fn key(&self) -> (String, String) {
+        (self.resource.clone(), self.path.clone())
+    }
+
+    /// Appends, within the limit of output.
+    pub(super) async fn write(&mut self, cpu: &CpuMeter, gate: &mut Gate, bytes: &[u8]) -> Result<(), CallError> {
+        let stage = self.stage.as_mut().ok_or_else(closed)?;
+        gate.take_output(bytes.len())?;
+        if let Err(why) = cpu.host(stage.write(bytes)).await {
+            // Part of the bytes may be written: what is finished after this would have a hole.
+            self.stage = None;
+            return Err(gate.resource_failed(&why));
+        }
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.calls += 1;
+        Ok(())
+    }
+
+    /// The file is complete. Whether it counts as written is up to the caller.
+    pub(super) async fn finish(&mut self, cpu: &CpuMeter, gate: &mut Gate) -> Result<StagedFile, CallError> {
+        let stage = self.stage.take().ok_or_else(closed)?;
+        let staged = cpu.host(stage.finish()).await.map_err(|why| gate.resource_failed(&why))?;
+        self.finished = true;
+        Ok(staged)
+    }
+}
+
 impl Host for GuestState {
     async fn inputs(&mut self, resource: String) -> Result<Vec<types::Artifact>, CallError> {
         self.gate.enter();
         self.known("resources.inputs", &resource, Self::may_read)?;
         let cpu = self.cpu.clone();
-        cpu.host(self.inputs_in(&resource)).await
+        cpu.host(self.inputs_in(&resource, record)).await
     }
 
     async fn list(&mut self, resource: String, filter: Filter) -> Result<Vec<types::Artifact>, CallError> {
@@ -66,7 +125,7 @@ impl Host for GuestState {
         let cpu = self.cpu.clone();
         cpu.host(async {
             let artifact = self.visible("resources.open", &artifact).await?;
-            self.reader_of(artifact).await
+            self.reader_handle(artifact).await
         })
         .await
     }
@@ -82,7 +141,7 @@ impl Host for GuestState {
                     format!("there was nothing at `{}` in {resource} when the run started", escape(path.as_bytes()));
                 return Err(CallError::refused("not-found", message));
             };
-            self.reader_of(artifact).await
+            self.reader_handle(artifact).await
         })
         .await
     }
@@ -94,16 +153,14 @@ impl Host for GuestState {
         options: CreateOptions,
     ) -> Result<Handle<WriterEntry>, CallError> {
         self.gate.enter();
-        let target = self.known("resources.create", &resource, Self::may_write)?;
-        check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
-        self.check_unwritten(&resource, &path)?;
-        self.gate.open_handle()?;
-        let cpu = self.cpu.clone();
-        let made = cpu.host(self.writer_at(target, resource, path, options.overwrite)).await;
-        if made.is_err() {
+        let entry = self.writer_at("resources.create", resource, path, options.overwrite).await?;
+        let key = entry.key();
+        let handle = self.table.push(entry);
+        if handle.is_err() {
             self.gate.close_handle();
+            self.work.paths.remove(&key);
         }
-        made
+        Ok(handle?)
     }
 }
 
@@ -116,15 +173,7 @@ impl HostReader for GuestState {
     async fn read(&mut self, reader: Handle<ReaderEntry>, offset: u64, length: u32) -> Result<Vec<u8>, CallError> {
         self.gate.enter();
         let length = chunk(usize::try_from(length).unwrap_or(usize::MAX))?;
-        let cpu = self.cpu.clone();
-        let entry = self.table.get_mut(&reader)?;
-        match cpu.host(entry.content.read(offset, length)).await {
-            Ok(bytes) => {
-                self.gate.note_read(entry.artifact.id, bytes.len());
-                Ok(bytes)
-            }
-            Err(why) => Err(self.gate.resource_failed(&why)),
-        }
+        self.table.get_mut(&reader)?.read(&self.cpu, &mut self.gate, offset, length).await
     }
 
     async fn drop(&mut self, reader: Handle<ReaderEntry>) -> wasmtime::Result<()> {
@@ -138,27 +187,13 @@ impl HostWriter for GuestState {
     async fn write(&mut self, writer: Handle<WriterEntry>, bytes: Vec<u8>) -> Result<(), CallError> {
         self.gate.enter();
         chunk(bytes.len())?;
-        let entry = self.table.get_mut(&writer)?;
-        let stage = entry.stage.as_mut().ok_or_else(closed)?;
-        self.gate.take_output(bytes.len())?;
-        let cpu = self.cpu.clone();
-        if let Err(why) = cpu.host(stage.write(&bytes)).await {
-            // Part of the bytes may be written: what is finished after this would have a hole.
-            entry.stage = None;
-            return Err(self.gate.resource_failed(&why));
-        }
-        entry.bytes = entry.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        entry.calls += 1;
-        Ok(())
+        self.table.get_mut(&writer)?.write(&self.cpu, &mut self.gate, &bytes).await
     }
 
     async fn finish(&mut self, writer: Handle<WriterEntry>) -> Result<types::Artifact, CallError> {
         self.gate.enter();
         let entry = self.table.get_mut(&writer)?;
-        let stage = entry.stage.take().ok_or_else(closed)?;
-        let cpu = self.cpu.clone();
-        let staged = cpu.host(stage.finish()).await.map_err(|why| self.gate.resource_failed(&why))?;
-        entry.finished = true;
+        let staged = entry.finish(&self.cpu, &mut self.gate).await?;
         self.gate.note_written(entry.id, entry.bytes, entry.calls);
         let answer = types::Artifact {
             id: entry.id.to_string(),
@@ -178,7 +213,7 @@ impl HostWriter for GuestState {
         let entry = self.table.delete(writer)?;
         self.gate.close_handle();
         if !entry.finished {
-            self.work.paths.remove(&(entry.resource, entry.path));
+            self.work.paths.remove(&entry.key());
         }
         Ok(())
     }
@@ -186,7 +221,7 @@ impl HostWriter for GuestState {
 
 impl GuestState {
     /// The resource of this name, if the grants allow it.
-    fn known(
+    pub(super) fn known(
         &mut self,
         call: &str,
         resource: &str,
@@ -200,11 +235,11 @@ impl GuestState {
         Ok(found)
     }
 
-    fn may_read(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
+    pub(super) fn may_read(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
         self.gate.may_read(call, resource)
     }
 
-    fn may_write(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
+    pub(super) fn may_write(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
         self.gate.may_write(call, resource)
     }
 
@@ -214,13 +249,18 @@ impl GuestState {
         SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None }
     }
 
-    async fn inputs_in(&mut self, resource: &str) -> Result<Vec<types::Artifact>, CallError> {
+    /// The inputs of this action in a resource, in the order of their paths and versions.
+    pub(super) async fn inputs_in<T>(
+        &mut self,
+        resource: &str,
+        shown: fn(&Artifact) -> T,
+    ) -> Result<Vec<T>, CallError> {
         let claimed = Arc::clone(&self.order.inputs);
         let made = self.made_by_ancestors(resource).await?;
         let mut all: Vec<&Artifact> = claimed.iter().filter(|a| a.resource == resource).chain(&made).collect();
         all.sort_by(|a, b| a.path.cmp(&b.path).then(a.version.cmp(&b.version)));
         all.dedup_by(|a, b| a.id == b.id);
-        Ok(all.into_iter().map(record).collect())
+        Ok(all.into_iter().map(shown).collect())
     }
 
     async fn at_path(&mut self, resource: &str, path: &str) -> Result<Option<Artifact>, CallError> {
@@ -242,11 +282,13 @@ impl GuestState {
         if let Some(artifact) = self.work.visible.get(&id) {
             return Ok(artifact.clone());
         }
+        if let Some(input) = self.order.inputs.iter().find(|input| input.id == id) {
+            self.gate.may_read(call, &input.resource)?;
+            return Ok(input.clone());
+        }
         let artifact = self.services.store.artifact(id).await?.ok_or_else(unknown)?;
         self.gate.may_read(call, &artifact.resource)?;
-        let claimed = self.order.inputs.iter().any(|input| input.id == id);
-        let seen = claimed
-            || self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
+        let seen = self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
             || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
         if !seen {
             return Err(unknown());
@@ -274,7 +316,17 @@ impl GuestState {
         Ok(self.visible(call, id).await?.id)
     }
 
-    async fn reader_of(&mut self, artifact: Artifact) -> Result<Handle<ReaderEntry>, CallError> {
+    async fn reader_handle(&mut self, artifact: Artifact) -> Result<Handle<ReaderEntry>, CallError> {
+        let reader = self.reader_of(artifact).await?;
+        let handle = self.table.push(reader);
+        if handle.is_err() {
+            self.gate.close_handle();
+        }
+        Ok(handle?)
+    }
+
+    /// Opens a version that the attempt sees. It counts as a handle until [`Gate::close_handle`] is told.
+    pub(super) async fn reader_of(&mut self, artifact: Artifact) -> Result<ReaderEntry, CallError> {
         let place = (escape(artifact.path.as_bytes()), &artifact.resource);
         let Some(resource) = self.services.resources.get(&artifact.resource).cloned() else {
             return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", place.1)));
@@ -285,17 +337,17 @@ impl GuestState {
         };
         self.gate.open_handle()?;
         let store = self.services.store.clone();
-        let opened =
-            open_version(&*store, &*resource, &artifact, digest).await.map_err(|why| self.gate.resource_failed(&why));
-        let handle = opened.and_then(|content| Ok(self.table.push(ReaderEntry { artifact, content })?));
-        if handle.is_err() {
-            self.gate.close_handle();
+        match open_version(&*store, &*resource, &artifact, digest).await {
+            Ok(content) => Ok(ReaderEntry { artifact, content }),
+            Err(why) => {
+                self.gate.close_handle();
+                Err(self.gate.resource_failed(&why))
+            }
         }
-        handle
     }
 
     /// Refuses a path that this attempt writes already, or that lies inside of one that it writes: they could not both be made visible.
-    fn check_unwritten(&mut self, resource: &str, path: &str) -> Result<(), CallError> {
+    pub(super) fn check_unwritten(&mut self, resource: &str, path: &str) -> Result<(), CallError> {
         let paths = &self.work.paths;
         if paths.len() >= MAX_OUTPUTS {
             return Err(self
@@ -318,21 +370,28 @@ impl GuestState {
         Err(CallError::refused("already-exists", message))
     }
 
-    async fn writer_at(
+    /// Begins a staged file, where grants, path and what else is written allow it. It counts as a handle until [`Gate::close_handle`] is told.
+    pub(super) async fn writer_at(
         &mut self,
-        target: Arc<dyn Resource>,
+        call: &str,
         resource: String,
         path: String,
         overwrite: bool,
-    ) -> Result<Handle<WriterEntry>, CallError> {
+    ) -> Result<WriterEntry, CallError> {
+        let target = self.known(call, &resource, Self::may_write)?;
+        check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
+        self.check_unwritten(&resource, &path)?;
+        self.gate.open_handle()?;
         let id = ArtifactId::new();
         self.work.touched.insert(resource.clone());
-        let made = target.create(self.order.fence.attempt_id, id, &path, overwrite).await;
-        let stage = Some(made.map_err(|why| self.gate.resource_failed(&why))?);
-        let key = (resource.clone(), path.clone());
-        let handle = self.table.push(WriterEntry { id, resource, path, bytes: 0, calls: 0, stage, finished: false })?;
-        self.work.paths.insert(key);
-        Ok(handle)
+        let cpu = self.cpu.clone();
+        let made = cpu.host(target.create(self.order.fence.attempt_id, id, &path, overwrite)).await;
+        let stage = made.map_err(|why| {
+            self.gate.close_handle();
+            self.gate.resource_failed(&why)
+        })?;
+        self.work.paths.insert((resource.clone(), path.clone()));
+        Ok(WriterEntry { id, resource, path, bytes: 0, calls: 0, stage: Some(stage), finished: false })
     }
 }
 

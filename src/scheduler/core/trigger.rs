@@ -26,11 +26,14 @@ pub struct Situation<'a> {
     pub now: Timestamp,
 }
 
+/// Most runs that are decided on together.
+const MAX_TOGETHER: usize = 64;
+
 /// What to do now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Plan {
-    /// Create a run.
-    Fire(Fire),
+    /// Create these runs, at least one, in this order.
+    Fire(Vec<Fire>),
     /// Wait.
     Wait {
         /// One tick for each resource in which something waits, with the reason.
@@ -51,9 +54,54 @@ pub struct Fire {
     pub trigger: String,
 }
 
-/// Decides whether a run starts now. Only watched resources count.
+/// Decides whether runs start now. Only watched resources count.
+///
+/// All runs that what waits is enough for are decided on together, so that a burst is not created commit by commit; where what one run takes
+/// leaves open whether the next may start, there is one.
 #[must_use]
 pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
+    let mut fires = Vec::new();
+    let mut left = situation.pending.clone();
+    while fires.len() < MAX_TOGETHER {
+        let now = Situation { pending: &left, runs: situation.runs + fires.len(), ..situation };
+        match decide(pipeline, now) {
+            Decision::Fire(fire) => {
+                let is_known = take(pipeline, &fire.claims, &mut left);
+                fires.push(fire);
+                if !is_known {
+                    break;
+                }
+            }
+            Decision::Wait { ticks, until } if fires.is_empty() => return Plan::Wait { ticks, until },
+            Decision::Wait { .. } => break,
+        }
+    }
+    Plan::Fire(fires)
+}
+
+/// Takes off what a run claims. `false` if what is left can not be known without asking: its bytes, or the age of its oldest.
+fn take(pipeline: &Pipeline, claims: &[Claim], left: &mut BTreeMap<String, Pending>) -> bool {
+    claims.iter().all(|claim| {
+        let trigger = pipeline.resource(&claim.resource).map(|resource| &resource.trigger);
+        let Some(waits) = left.get_mut(&claim.resource) else { return false };
+        let is_plain = trigger.is_some_and(|trigger| trigger.min_bytes == 0 && trigger.max_wait.is_none());
+        match claim.at_most {
+            Some(most) if is_plain && waits.count > most => {
+                waits.count -= most;
+                true
+            }
+            _ => false,
+        }
+    })
+}
+
+enum Decision {
+    Fire(Fire),
+    Wait { ticks: Vec<Tick>, until: Option<Timestamp> },
+}
+
+/// Decides whether one run starts now.
+fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     let looks: Vec<(&str, Look)> = pipeline
         .resources
         .iter()
@@ -81,7 +129,7 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
         None
     };
     if joined && hold.is_none() {
-        return Plan::Fire(fire(pipeline, &ready, situation.now));
+        return Decision::Fire(fire(pipeline, &ready, situation.now));
     }
     let waits_for = looks.iter().filter(|(_, look)| !look.ready).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let hold = hold.unwrap_or_else(|| format!("waits for {waits_for}"));
@@ -96,7 +144,7 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
             }
         })
         .collect();
-    Plan::Wait { ticks, until: looks.iter().filter_map(|(_, look)| look.until).min() }
+    Decision::Wait { ticks, until: looks.iter().filter_map(|(_, look)| look.until).min() }
 }
 
 fn fire(pipeline: &Pipeline, ready: &[&(&str, Look)], now: Timestamp) -> Fire {
@@ -160,9 +208,11 @@ fn artifacts(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::Duration;
 
     use super::*;
+    use crate::manifest::parse_pinned;
 
     const SECOND: i64 = 1_000_000;
 
@@ -216,5 +266,48 @@ mod tests {
         let reason = "2 new artifacts, the oldest of which has waited for 12s".to_owned();
         assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 12), (true, reason, None));
         assert_eq!(seen(&trigger, waiting(1, 0, 0, 4), 9), (true, "1 new artifact".into(), None));
+    }
+
+    /// How many runs are decided on together, and why each.
+    fn together(trigger: &str, waits: Pending, runs: usize) -> Vec<String> {
+        let manifest = format!(
+            "manifest_version = 1\n[pipeline]\nname = \"p\"\nmax_concurrent_runs = 5\n\
+             [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\ntrigger = {trigger}\n\
+             [actions.act]\ncomponent = \"a.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n"
+        );
+        let folder = Path::new("/nowhere");
+        let pipeline = parse_pinned(&manifest, folder, &folder.join("anacostia.toml"), &|_| None).unwrap();
+        let (pending, unseen) = (BTreeMap::from([("raw".to_owned(), waits)]), BTreeMap::new());
+        let situation = Situation {
+            pending: &pending,
+            unseen: &unseen,
+            runs,
+            queued: 0,
+            paused: false,
+            draining: false,
+            now: at(100),
+        };
+        match plan(&pipeline, situation) {
+            Plan::Fire(fires) => fires.into_iter().map(|fire| fire.trigger).collect(),
+            Plan::Wait { .. } => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn runs_that_can_be_foreseen_are_decided_on_together() {
+        let burst = waiting(5, 100, 0, 0);
+        assert_eq!(
+            together("{ max_artifacts = 2 }", burst, 0),
+            ["raw: 5 new artifacts", "raw: 3 new artifacts", "raw: 1 new artifact"]
+        );
+        assert_eq!(together("{ max_artifacts = 1 }", burst, 3).len(), 2, "as many as there are slots");
+        assert_eq!(together("{ min_artifacts = 1 }", burst, 0), ["raw: 5 new artifacts"]);
+        assert_eq!(together("{ max_artifacts = 2, min_artifacts = 2 }", burst, 0).len(), 2, "one is not enough");
+        assert_eq!(
+            together("{ max_artifacts = 1, min_bytes = \"10B\" }", burst, 0).len(),
+            1,
+            "whose bytes, nobody knows"
+        );
+        assert_eq!(together("{ max_artifacts = 1, max_wait = \"1h\" }", burst, 0).len(), 1, "nor how old the next is");
     }
 }

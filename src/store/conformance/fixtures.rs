@@ -85,6 +85,7 @@ pub(super) fn new_run() -> NewRun {
         claims: vec![claim(None, 0)],
         actions: vec![action("first"), action("second")],
         ticks: Vec::new(),
+        step: RunStep::default(),
     }
 }
 

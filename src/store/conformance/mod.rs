@@ -101,6 +101,7 @@ suite! {
         claims_follow_the_run;
     runs:
         a_run_is_created_once_with_all_that_belongs_to_it,
+        a_run_is_created_with_its_first_step,
         steps_change_actions_and_runs_and_say_so,
         an_ended_run_takes_no_step,
         cancelling_stands_until_the_run_ends,

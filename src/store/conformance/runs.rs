@@ -73,6 +73,26 @@ pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) 
     assert!(matches!(nobody, Err(StoreError::Conflict(_))));
 }
 
+pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
+    let store = world.store().as_ref();
+    let step = RunStep {
+        actions: vec![becomes("first", ActionState::Pending, ActionState::Running)],
+        ..starts(vec![attempt("first", 1)])
+    };
+    let created = create(store, NewRun { step: step.clone(), ..new_run() }).await;
+    assert_eq!((created.detail.run.state, created.started.len()), (RunState::Queued, 1));
+    let run = store.run(created.detail.run.id).await.unwrap().unwrap();
+    assert_eq!((run.run.state, run.run.started_at), (RunState::Running, Some(at(20))));
+    assert_eq!(run.actions[0].state, ActionState::Running);
+    assert_eq!(run.attempts[0].fence, Some(created.started[0].fence));
+    let fence = created.started[0].fence;
+    store.finish_attempt(fence, end(AttemptState::Succeeded), RunStep::default(), at(30)).await.unwrap();
+
+    let too_few = NewRun { claims: vec![claim(None, 1)], step, ..new_run() };
+    assert!(store.create_run(too_few.clone(), at(40)).await.unwrap().is_none());
+    assert_eq!(store.run(too_few.id).await.unwrap(), None, "nothing is started for a run that is not there");
+}
+
 pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
     let store = world.store().as_ref();
     let run = create(store, new_run()).await.detail.run.id;

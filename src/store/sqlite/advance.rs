@@ -23,18 +23,23 @@ pub(super) fn advance(tx: &mut Tx<'_>, id: RunId, step: &RunStep, now: Timestamp
             run.number, run.state
         )));
     }
+    take(tx, &mut run, step, now)
+}
+
+/// Takes a step of a run that has not ended; `run` is changed with it.
+pub(super) fn take(tx: &mut Tx<'_>, run: &mut Run, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
     for change in &step.actions {
-        change_action(tx, &run, change, now)?;
+        change_action(tx, run, change, now)?;
     }
     let mut started = Vec::with_capacity(step.starts.len());
     for new in &step.starts {
-        started.push(start(tx, &mut run, new, now)?);
+        started.push(start(tx, run, new, now)?);
     }
     if let Some(change) = &step.run {
         // Someone may have asked for an end since the step was decided: that stands until the run has ended.
         let overtaken = run.state == RunState::Cancelling && !change.state.ended();
         if !overtaken {
-            set_state(tx, &mut run, change.state, change.reason.as_deref(), now)?;
+            set_state(tx, run, change.state, change.reason.as_deref(), now)?;
         }
     }
     Ok(started)

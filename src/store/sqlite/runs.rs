@@ -4,12 +4,12 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
 
 use super::artifacts::{Change, change_waiting, claimed, pending};
-use super::attempts;
 use super::events::{NewEvent, emit};
 use super::page;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
+use super::{advance, attempts};
 use crate::base::{RunId, Timestamp};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
@@ -148,10 +148,11 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         tick.run_id = Some(run.id);
         ticks::record(tx, &tick)?;
     }
+    let started = advance::take(tx, &mut run.clone(), &new.step, now)?;
     let waits = new.claims.iter().map(|claim| Ok((claim.resource.clone(), pending(tx.db, &claim.resource)?)));
     let pending: Vec<(String, Pending)> = waits.collect::<Work<_>>()?;
     let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
-    Ok(Some(CreatedRun { detail, pending }))
+    Ok(Some(CreatedRun { detail, started, pending }))
 }
 
 fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {

@@ -87,16 +87,17 @@ async fn gather(view: &View) -> Result<Home> {
     let now = SystemClock.now();
     let page = view.store.runs(RunQuery::default(), PageRequest { cursor: None, limit: RUNS }).await?;
     let mut resources = Vec::new();
-    for resource in view.pipeline.resources.iter().filter(|resource| resource.watch) {
+    let pipeline = view.pipeline();
+    for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
         resources.push(resource_row(view, resource).await?);
     }
     Ok(Home {
-        pipeline: view.pipeline.name.clone(),
-        folder: view.pipeline.folder.display().to_string(),
+        pipeline: pipeline.name.clone(),
+        folder: pipeline.folder.display().to_string(),
         version: env!("CARGO_PKG_VERSION"),
         paused: view.store.paused().await?,
         not_ready: view.control.not_ready(),
-        actions: view.pipeline.actions.len(),
+        actions: pipeline.actions.len(),
         runs: page.items.into_iter().map(|run| run_row(run, now)).collect(),
         more_runs: page.next_cursor.is_some(),
         resources,
@@ -166,7 +167,7 @@ fn place(view: &View, resource: &ResourceSpec, written: Option<&str>) -> String 
     let ResourceKind::Folder(folder) = &resource.kind;
     match written {
         Some(written) if written.contains('$') => written.to_owned(),
-        Some(written) => view.pipeline.folder.join(written).display().to_string(),
+        Some(written) => view.pipeline().folder.join(written).display().to_string(),
         None => folder.path.display().to_string(),
     }
 }

@@ -268,6 +268,12 @@ impl Resource for FakeResource {
         Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes, staged, _open: Open::count(&self.open) }))
     }
 
+    async fn open_staged(&self, file: &StagedFile) -> resource::Result<Box<dyn Reader>> {
+        let bytes = self.staged.lock().unwrap()[&file.staged].clone();
+        let (resource, path, changed) = (self.name.clone(), file.path.clone(), Arc::default());
+        Ok(Box::new(FakeReader { bytes, resource, path, changed }))
+    }
+
     async fn publish(&self, _attempt: AttemptId, _file: &StagedFile) -> resource::Result<()> {
         unimplemented!()
     }
@@ -327,11 +333,11 @@ impl Writer for FakeWriter {
             path: self.path.clone(),
             digest: Digest::of(&self.bytes),
             size: self.bytes.len() as u64,
-            staged: self.path.clone(),
+            staged: self.artifact.to_string(),
             stamp: String::new(),
             overwrite: self.overwrite,
         };
-        self.staged.lock().unwrap().insert(self.path, Arc::new(self.bytes));
+        self.staged.lock().unwrap().insert(self.artifact.to_string(), Arc::new(self.bytes));
         Ok(staged)
     }
 }

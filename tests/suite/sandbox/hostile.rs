@@ -96,7 +96,7 @@ async fn traps_say_what_they_are_and_where() {
         (
             "panic",
             "trap",
-            "it reached `unreachable`: a panic or an abort, whose text, if there is one, is in the log\n  at ",
+            "it reached `unreachable`: a panic or an abort. It said last:\n    panicked: this guest panics, as its params say  at=",
         ),
         ("out_of_bounds", "trap", "it trapped: out of bounds memory access\n  at "),
         (

@@ -134,3 +134,27 @@ async fn standard_output_and_error_are_in_the_log() {
         lines(&bench, &order).into_iter().map(|line| format!("{} {}", line.stream, line.text)).collect();
     assert_eq!(texts, ["stdout first", "stderr oops", "stdout second \\u{1}", "stdout last"]);
 }
+
+#[tokio::test]
+async fn a_trap_is_told_with_the_last_words_on_standard_error_and_without_secrets() {
+    let bench = Bench::new();
+    // A variable of this process, as above.
+    let plain = |value: &str| (9..500).contains(&value.len()) && value.chars().all(|c| c.is_alphanumeric() || c == '/');
+    let (name, value) = std::env::vars().find(|(_, value)| plain(value)).unwrap();
+    let trap = PRINTS
+        .replace("(i32.const 32) \"oops\\0a\"", &format!("(i32.const 32) \"it is {value}\\0anow\""))
+        .replace("(i32.const 32) (i32.const 5)", &format!("(i32.const 32) (i32.const {})", value.len() + 10))
+        .replace("i32.const 2048))", "unreachable))");
+    let prints = guests::in_world(&trap, Some((PRINTING, "printing")));
+    let mut order = bench.order(bench.load(&prints).await, &json!({}));
+    for secret in [false, true] {
+        if secret {
+            order.secrets.insert("TOKEN".to_owned(), name.clone());
+        }
+        let report = bench.run(order.clone()).await;
+        let shown = if secret { "•••" } else { &value };
+        // What no newline ends is a word too. Standard output is not.
+        let words = format!("a panic or an abort. It said last:\n    it is {shown}\n    now\n  at ");
+        assert!(failure(&report).message.contains(&words), "{}", failure(&report).message);
+    }
+}

@@ -1,7 +1,7 @@
 //! The guests of the tests, built when the first test asks for them.
 //!
-//! Each is a crate below `tests/guests`, or an action of the examples. The script that builds the guests of users builds them too, so every run of the tests tries
-//! that script. A guest is built once for each test process, and not at all when nothing has changed since the last.
+//! Each is a crate below `tests/guests`, or an action of the examples. The scripts that build the guests of users build them too, so every run of the tests tries
+//! those scripts. A guest is built once for each test process, and not at all when nothing has changed since the last.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,16 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// The component of the guest `name`: `tests/guests/<name>`.
 pub(crate) fn guest(name: &str) -> PathBuf {
+    if name == "command" {
+        return command();
+    }
     component(&format!("tests/guests/{name}"))
+}
+
+/// The component of `tests/guests/command`, a program in C, built by its own `build.sh`.
+pub(crate) fn command() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| build("tests/guests/command/build.sh", None, "tests/guests/command")).clone()
 }
 
 /// The component of an action of the examples: `guest-examples/rust/<name>`.
@@ -18,24 +27,35 @@ pub(crate) fn example(name: &str) -> PathBuf {
     component(&format!("guest-examples/rust/{name}"))
 }
 
+/// The component of an action of the examples, `guest-examples/<language>/<name>`, built by its own `build.sh`.
+pub(crate) fn action(language: &str, name: &str) -> PathBuf {
+    static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
+    // A lock of its own: what waits for a crate does not wait for all the tools of all the languages.
+    let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let folder = format!("guest-examples/{language}/{name}");
+    let script = format!("{folder}/build.sh");
+    built.entry(folder.clone()).or_insert_with(|| build(&script, None, &folder)).clone()
+}
+
 /// The component of the crate in a folder of the checkout.
 fn component(folder: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     // A build that failed has panicked with the lock held: the next test tells the same story.
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(folder.to_owned()).or_insert_with(|| build(folder)).clone()
+    built.entry(folder.to_owned()).or_insert_with(|| build("scripts/build-rust-guest", Some(folder), folder)).clone()
 }
 
-fn build(folder: &str) -> PathBuf {
+/// Calls a script of the checkout, with a folder of it if it wants one, and where the component goes.
+fn build(script: &str, argument: Option<&str>, folder: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let components = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
     std::fs::create_dir_all(&components).unwrap();
     let component = components.join(format!("{}.wasm", folder.replace('/', "-")));
-    let output = Command::new(root.join("scripts/build-rust-guest"))
-        .arg(root.join(folder))
+    let output = Command::new(root.join(script))
+        .args(argument.map(|argument| root.join(argument)))
         .arg(&component)
         .output()
-        .expect("scripts/build-rust-guest starts");
+        .unwrap_or_else(|why| panic!("{script} does not start: {why}"));
     assert!(
         output.status.success(),
         "building {folder} failed ({}):\n{}{}",

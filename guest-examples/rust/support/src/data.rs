@@ -1,7 +1,7 @@
 //! Moving bytes in chunks: an artifact may be far larger than the memory of an action.
 
 use crate::resources::{self, CreateOptions, Filter, Reader, Writer};
-use crate::{Artifact, Result};
+use crate::{Artifact, Error, Result};
 
 /// How much is moved at once: 1 MiB, large enough that the calls cost nothing beside the bytes.
 pub const CHUNK_BYTES: u32 = 1 << 20;
@@ -32,6 +32,91 @@ impl Iterator for Chunks<'_> {
             _ => self.ended = true,
         }
         chunk.map_or_else(|error| Some(Err(error)), |bytes| (!bytes.is_empty()).then_some(Ok(bytes)))
+    }
+}
+
+/// What `lines` gives.
+pub struct Lines<'a> {
+    chunks: Chunks<'a>,
+    chunk: std::vec::IntoIter<u8>,
+}
+
+/// The lines of an artifact, without the `\n` or `\r\n` that ends them. The artifact may be larger than the memory of the action; a line may
+/// not. What is not UTF-8 is an error, after which it ends.
+pub fn lines(reader: &Reader) -> Lines<'_> {
+    Lines { chunks: chunks(reader, CHUNK_BYTES), chunk: Vec::new().into_iter() }
+}
+
+impl Iterator for Lines<'_> {
+    type Item = Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = Vec::new();
+        loop {
+            let rest = self.chunk.as_slice();
+            let end = rest.iter().position(|byte| *byte == b'\n');
+            line.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
+            if let Some(end) = end {
+                self.chunk.nth(end);
+                return Some(self.text(line));
+            }
+            match self.chunks.next() {
+                Some(Ok(chunk)) => self.chunk = chunk.into_iter(),
+                Some(Err(error)) => return Some(self.end_with(error)),
+                None => {
+                    self.chunk = Vec::new().into_iter();
+                    return (!line.is_empty()).then(|| self.text(line));
+                }
+            }
+        }
+    }
+}
+
+impl Lines<'_> {
+    fn text(&mut self, mut line: Vec<u8>) -> Result<String> {
+        line.pop_if(|last| *last == b'\r');
+        String::from_utf8(line).or_else(|why| self.end_with(Error::permanent(format!("a line is not UTF-8: {why}"))))
+    }
+
+    fn end_with(&mut self, error: Error) -> Result<String> {
+        self.chunk = Vec::new().into_iter();
+        self.chunks.ended = true;
+        Err(error)
+    }
+}
+
+/// Gathers what is written to an artifact, so that lines may be written one by one. `finish` completes it.
+pub struct Gathering {
+    writer: Writer,
+    bytes: Vec<u8>,
+}
+
+/// Begin an artifact that is written in small pieces. A path that exists gets its next version.
+pub fn create(resource: &str, path: &str) -> Result<Gathering> {
+    let writer = resources::create(resource, path, CreateOptions { overwrite: true })?;
+    Ok(Gathering { writer, bytes: Vec::with_capacity(CHUNK_BYTES as usize) })
+}
+
+impl Gathering {
+    /// Append a line and what ends it.
+    pub fn line(&mut self, line: &str) -> Result<()> {
+        self.bytes.extend_from_slice(line.as_bytes());
+        self.bytes.push(b'\n');
+        if self.bytes.len() >= CHUNK_BYTES as usize { self.flush() } else { Ok(()) }
+    }
+
+    /// The artifact is complete.
+    pub fn finish(mut self) -> Result<Artifact> {
+        self.flush()?;
+        self.writer.finish()
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        for chunk in self.bytes.chunks(CHUNK_BYTES as usize) {
+            self.writer.write(chunk)?;
+        }
+        self.bytes.clear();
+        Ok(())
     }
 }
 

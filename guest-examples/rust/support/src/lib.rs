@@ -56,7 +56,7 @@ pub use bindings::anacostia::pipeline::metadata;
 pub use bindings::anacostia::pipeline::resources;
 pub use bindings::anacostia::pipeline::run_context;
 pub use bindings::anacostia::pipeline::types::{Artifact, Error, Outcome};
-pub use data::{CHUNK_BYTES, Chunks, chunks, copy, list_all, read_all, write_all};
+pub use data::{CHUNK_BYTES, Chunks, Gathering, Lines, chunks, copy, create, lines, list_all, read_all, write_all};
 pub use hooks::Hooks;
 
 #[doc(hidden)]
@@ -79,6 +79,11 @@ impl Error {
     /// A failure that trying again does not cure.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self { code: "failed".to_owned(), message: message.into(), retryable: false }
+    }
+
+    /// An input that is not what the action takes.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self { code: "invalid".to_owned(), ..Self::permanent(message) }
     }
 
     /// A failure that may go away: the host tries the action again as `retry` in the manifest says.

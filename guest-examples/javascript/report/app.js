@@ -1,0 +1,61 @@
+// Writes a report of sensor readings: a table with the number of values and the mean of each sensor.
+
+import { ActionError, info, lines, params, writeAll } from "anacostia-guest";
+import { tagArtifact } from "anacostia:pipeline/metadata@0.1.0";
+import { inputs } from "anacostia:pipeline/resources@0.1.0";
+
+const HEADER = "sensor,value";
+const REPORT = "report-javascript.md";
+
+export const action = {
+  run() {
+    const { from = "clean", to = "reports" } = params();
+
+    const sensors = new Map();
+    let values = 0;
+    for (const file of inputs(from)) {
+      for (const [sensor, value] of rows(file)) {
+        const { count, total } = sensors.get(sensor) ?? { count: 0, total: 0 };
+        sensors.set(sensor, { count: count + 1, total: total + value });
+        values += 1;
+      }
+    }
+    if (values === 0) return { tag: "skip", val: `no values in ${from}` };
+
+    const report = writeAll(to, REPORT, markdown(sensors));
+    tagArtifact(report.id, "report", false);
+    const summary = `${sensors.size} sensors, ${values} values`;
+    info(`${REPORT} has ${summary}`);
+    return { tag: "done", val: summary };
+  },
+};
+
+// The rows of a file, one after the other: it may be larger than memory.
+function* rows(file) {
+  const rest = lines(file);
+  const { value: header = "" } = rest.next();
+  if (header !== HEADER) {
+    throw new ActionError(`${file.path} begins with "${header}", not with "${HEADER}"`, { code: "invalid" });
+  }
+  for (const line of rest) {
+    if (line === "") continue;
+    const comma = line.indexOf(",");
+    yield [line.slice(0, comma), number(line.slice(comma + 1))];
+  }
+}
+
+// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the attempt.
+function number(text) {
+  const value = text === "" ? NaN : Number(text);
+  if (Number.isNaN(value)) throw new TypeError(`"${text}" is not a number`);
+  return value;
+}
+
+function markdown(sensors) {
+  const table = ["# Sensors", "", "| sensor | count | mean |", "|---|---:|---:|"];
+  for (const sensor of [...sensors.keys()].sort()) {
+    const { count, total } = sensors.get(sensor);
+    table.push(`| ${sensor} | ${count} | ${(total / count).toFixed(3)} |`);
+  }
+  return table.join("\n") + "\n";
+}

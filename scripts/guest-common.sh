@@ -1,0 +1,314 @@
+# What the scripts that build guests share. Sourced by them from the folder that they lie in, and by nothing else:
+#
+#   . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/guest-common.sh"
+#   guest_script "$@"
+#
+# Tools and built guests lie in $cache, ${XDG_CACHE_HOME:-~/.cache}/anacostia/guests, which may be removed at any time. Nothing is installed on
+# the system, and no root is needed. A copy of a script and of this file works in any folder, if the WIT lies in DIR/wit or in ../wit.
+# shellcheck shell=bash
+
+script=$(basename "$0")
+scripts=$(cd "$(dirname "$(readlink -f "$0")")" && pwd) # the folder of the scripts
+# Built guests that are kept. Those that were not asked for the longest go first.
+readonly MAX_BUILT=40
+
+say() { printf '%s: %s\n' "$script" "$*" >&2; }
+die() { say "$@"; exit 1; }
+# What a tool said went wrong: its first line that says so, or else its last line.
+complaint() { grep -m 1 -iE '^(npm )?(error|E:)' "$1" || sed '/^[[:space:]]*$/d' "$1" | tail -n 1; }
+
+# Run a command for a bounded time, where the machine can bound it.
+within() {
+    local seconds=$1
+    shift
+    if command -v timeout >/dev/null; then timeout "$seconds" "$@"; else "$@"; fi
+}
+
+# --- Beginning ------------------------------------------------------------------------------------------------------------------
+
+# Set $folder (absolute), $out (absolute), $cache and $scratch from the script's two arguments. $scratch, and what else a script adds to
+# $to_remove, goes when the script ends.
+guest_script() {
+    [ $# -eq 2 ] || { say "usage: $script DIR OUT.wasm"; exit 2; }
+    [ -d "$1" ] || die "$1 is no folder: the first argument is the folder of an action's sources"
+    folder=$(cd "$1" && pwd)
+    begin "$2"
+}
+
+# Set $out, $cache and $scratch.
+begin() {
+    case $1 in /*) out=$1 ;; *) out=$PWD/$1 ;; esac
+    cache=${XDG_CACHE_HOME:-${HOME:?is not set, and neither is XDG_CACHE_HOME}/.cache}/anacostia/guests
+    mkdir -p "$cache"
+    scratch=$(mktemp -d)
+    to_remove=("$scratch")
+    trap 'rm -rf "${to_remove[@]}"' EXIT
+}
+
+# The WIT of the world `guest`: the action's own copy, or the one beside the folder of the scripts.
+find_wit() {
+    local place
+    for place in "$folder/wit" "$scripts/../wit"; do
+        if [ -f "$place/pipeline.wit" ]; then
+            wit=$(cd "$place" && pwd)
+            return
+        fi
+    done
+    die "there is no pipeline.wit in $folder/wit or in $scripts/../wit: it is the contract between the action and Anacostia"
+}
+
+# One build of a kind at a time: guests of a kind share tools, and a build that waits finds what the one before it built.
+lock_cache() {
+    command -v flock >/dev/null || return 0
+    exec 9>"$cache/lock${1:+-$1}"
+    if ! flock -n 9; then
+        say "waiting for another guest build to end"
+        flock 9
+    fi
+}
+
+# `cargo run` and `cargo test` tell their children about the host's build: its flags, its jobserver, its target folder. None of that
+# is meant for a guest. What says where things are and how to reach the network stays, and so does RUSTUP_TOOLCHAIN: the guest is
+# built with the toolchain that was asked for.
+forget_outer_build() {
+    local name
+    while IFS= read -r name; do
+        case $name in
+            CARGO_HOME | CARGO_NET_* | CARGO_HTTP_* | CARGO_REGISTRY_* | CARGO_REGISTRIES_* | CARGO_SOURCE_* | CARGO_TERM_*) ;;
+            CARGO | CARGO_* | RUSTC | RUSTC_* | RUSTDOC | RUSTFLAGS | RUSTDOCFLAGS | MAKEFLAGS | MFLAGS | MAKELEVEL) unset "$name" ;;
+            TARGET | HOST | PROFILE | OPT_LEVEL | NUM_JOBS | OUT_DIR) unset "$name" ;;
+        esac
+    done < <(compgen -e)
+}
+
+# --- Tools ----------------------------------------------------------------------------------------------------------------------
+
+# Make the folder $1 with the command that follows, which is given the folder as its last word, unless it is there and complete. A folder
+# that is complete has a file `.complete` in it: an installation that was killed is made anew. Call it with the lock held.
+install_once() {
+    local place=$1 what=$2
+    shift 2
+    [ -f "$place/.complete" ] && return
+    say "installing $what, once"
+    rm -rf "$place"
+    mkdir -p "$place"
+    if ! "$@" "$place" >"$scratch/install" 2>&1 9>&-; then
+        sed 's/^/    /' "$scratch/install" | tail -n 15 >&2
+        rm -rf "$place"
+        die "$what can not be installed into $place: $(complaint "$scratch/install")"
+    fi
+    : >"$place/.complete"
+}
+
+# python_tools PACKAGE==VERSION…: set $python_bin to the folder of programs of a virtual environment that has these packages of PyPI.
+python_tools() {
+    local python
+    python=$(command -v python3 || command -v python) ||
+        die "python3 is not in PATH: install Python 3.10 or newer from https://www.python.org or with your system's packages"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        die "$python is $("$python" --version 2>&1), and 3.10 or newer is needed"
+    # An environment belongs to the Python that made it, and its programs hold its path.
+    local key
+    key=$(printf '%s\n' "$("$python" -c 'import sys; print(sys.executable, sys.version)')" "$@" | sha256 | cut -c 1-16)
+    install_once "$cache/python/$key" "$* from PyPI" make_python_tools "$python" "$@"
+    python_bin=$cache/python/$key/bin
+}
+
+make_python_tools() {
+    local python=$1 place=${!#}
+    shift
+    set -- "${@:1:$#-1}"
+    within 120 "$python" -m venv "$place" || {
+        echo "error: $python can not make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)"
+        return 1
+    }
+    within 900 "$place/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: "$@"
+}
+
+# node_tools DATE PACKAGE@VERSION…: set $node_home to a folder whose node_modules has these packages of npm, and of what they need the versions
+# of DATE: so a build of next year has the tools of today.
+node_tools() {
+    local program
+    for program in node npm; do
+        command -v "$program" >/dev/null ||
+            die "$program is not in PATH: install Node.js 20 or newer from https://nodejs.org or with your system's packages"
+    done
+    node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
+        die "node is $(node --version), and v20 or newer is needed"
+    local key
+    key=$(printf '%s\n' "$(node -p 'process.platform + process.arch')" "$@" | sha256 | cut -c 1-16)
+    install_once "$cache/node/$key" "${*:2} from npm" make_node_tools "$@"
+    node_home=$cache/node/$key
+}
+
+make_node_tools() {
+    local date=$1 place=${!#}
+    shift
+    set -- "${@:1:$#-1}"
+    echo '{ "private": true }' >"$place/package.json"
+    # No script of a package runs: none of these needs one.
+    (cd "$place" && within 900 npm install --before "$date" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error "$@")
+}
+
+# cargo_tool CRATE VERSION [ARGUMENT…]: set $cargo_bin to the folder of the programs of this crate of crates.io; `cargo install` gets the arguments.
+cargo_tool() {
+    require_cargo
+    install_once "$cache/cargo/$1-$2" "$1 $2 from crates.io" make_cargo_tool "$@"
+    cargo_bin=$cache/cargo/$1-$2/bin
+}
+
+# Not from inside a checkout: its toolchain and cargo settings are none of a tool's business.
+make_cargo_tool() {
+    local crate=$1 version=$2 place=${!#}
+    shift 2
+    set -- "${@:1:$#-1}"
+    (cd / && within 1800 cargo install --quiet --locked --version "=$version" --target-dir "$scratch/target" --root "$place" "$@" "$crate")
+}
+
+require_cargo() {
+    command -v cargo >/dev/null || die "cargo is not in PATH: install Rust from https://rustup.rs"
+    forget_outer_build
+}
+
+# crate_source NAME VERSION SHA256: set $crate_source to a folder with what this crate of crates.io carries. The digest is that of the package.
+crate_source() {
+    require_cargo
+    install_once "$cache/source/$1-$2-$3" "the source of $1 $2 from crates.io" make_crate_source "$@"
+    crate_source=$cache/source/$1-$2-$3
+}
+
+# Cargo downloads and checks it as a dependency of an empty package, whose Cargo.lock then has the digest.
+make_crate_source() {
+    local name=$1 version=$2 digest=$3 place=$4 project=$scratch/fetch manifest
+    rm -rf "$project" && mkdir -p "$project"
+    printf '[package]\nname = "fetch"\nversion = "0.0.0"\nedition = "2021"\n[lib]\npath = "lib.rs"\n[dependencies]\n%s = "=%s"\n' \
+        "$name" "$version" >"$project/Cargo.toml"
+    : >"$project/lib.rs"
+    (cd "$project" && within 600 cargo fetch --quiet) || return 1
+    manifest=$(cd "$project" && cargo metadata --format-version 1 --offline | grep -o "\"manifest_path\":\"[^\"]*/$name-$version/Cargo.toml\"" | cut -d '"' -f 4)
+    [ -f "$manifest" ] || { echo "error: cargo does not say where it put $name $version"; return 1; }
+    if ! grep -A 4 "^name = \"$name\"" "$project/Cargo.lock" | grep -qx "checksum = \"$digest\""; then
+        echo "error: the digest of $name $version is not sha256:$digest"
+        return 1
+    fi
+    cp -R "$(dirname "$manifest")/." "$place/"
+}
+
+# --- Components of core modules -------------------------------------------------------------------------------------------------
+#
+# C and Go compilers make core modules, which speak WASI 0.1. Three things make an action of one: bindings in its language (wit-bindgen), the adapter
+# that translates WASI 0.1 to 0.2, and what puts both together. The last is wasm-component-ld, because every Rust has it, and who builds
+# Anacostia has Rust: wasm-tools would be five minutes of compiling, and jco would be 60 MB of npm for people who write C.
+
+readonly ZIG=ziglang==0.15.2
+readonly WIT_BINDGEN=0.63.0
+readonly ADAPTER=48.0.8 # that of Anacostia's wasmtime; older ones lack what Go's bindings ask for
+readonly ADAPTER_SHA256=d3a1674fffec103c1d4367d4417a3bd5423cde3cfd56ff3b326b5fc72c0a8ebd
+
+# Set $wit_bindgen to the program that makes bindings for C and Go. It runs for milliseconds: without optimisation it compiles in a third of the time.
+wit_bindgen() {
+    cargo_tool wit-bindgen-cli "$WIT_BINDGEN" --no-default-features --features c,go --config profile.release.opt-level=0
+    wit_bindgen=$cargo_bin/wit-bindgen
+}
+
+# Compile C for WASI 0.1 with Zig's compiler, from PyPI.
+zig_cc() {
+    python_tools "$ZIG"
+    # What it makes of the C library is kept, what it makes of a guest is not.
+    ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
+}
+
+# as_component CORE.wasm COMPONENT.wasm command|reactor [WORLD]: make a component of a core module. WORLD says what the module imports and exports
+# besides WASI, when it does not say so itself: bindings for C put it into the module, those for Go do not.
+as_component() {
+    local arguments=()
+    crate_source wasi-preview1-component-adapter-provider "$ADAPTER" "$ADAPTER_SHA256"
+    find_component_ld
+    if [ $# -eq 4 ]; then
+        rm -rf "$scratch/world" && mkdir -p "$scratch/world/deps"
+        cp -R "$wit" "$scratch/world/deps/pipeline"
+        printf 'package anacostia:build;\nworld this { include anacostia:pipeline/%s@0.1.0; }\n' "$4" >"$scratch/world/this.wit"
+        arguments=(--component-type "$scratch/world")
+    fi
+    # It is a linker: what it calls to link has nothing left to do but to hand over the module that is linked already.
+    printf '#!/bin/sh\ncp "$1" "$3"\n' >"$cache/hand-over.$$.tmp"
+    to_remove+=("$cache/hand-over.$$.tmp")
+    chmod +x "$cache/hand-over.$$.tmp"
+    "$component_ld" --wasm-ld-path "$cache/hand-over.$$.tmp" --wasi-adapter none \
+        --adapt "wasi_snapshot_preview1=$crate_source/artefacts/wasi_snapshot_preview1.$3.wasm" \
+        ${arguments[@]+"${arguments[@]}"} "$1" -o "$2" >"$scratch/component" 2>&1 || {
+        sed 's/^/    /' "$scratch/component" >&2
+        die "$folder builds, but can not be made a component, see above"
+    }
+}
+
+find_component_ld() {
+    local host
+    require_cargo
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    component_ld=$(rustc --print sysroot)/lib/rustlib/$host/bin/wasm-component-ld
+    [ -x "$component_ld" ] || component_ld=$(command -v wasm-component-ld) || {
+        cargo_tool wasm-component-ld 0.5.21
+        component_ld=$cargo_bin/wasm-component-ld
+    }
+}
+
+# --- Guests that are built already ----------------------------------------------------------------------------------------------
+
+sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1; }
+
+# The sources of a guest, one path a line: all files of the folders and files that are named but what tools leave there, and components.
+sources() {
+    find "$@" \( -name .git -o -name .venv -o -name venv -o -name node_modules -o -name __pycache__ -o -name target -o -name '.*.tmp' \) -prune \
+        -o -type f ! -name '*.wasm' ! -name '*.pyc' ! -name '*~' ! -name '*.tmp' -print | LC_ALL=C sort
+}
+
+# The digest of files, whose paths come one a line: of their names (those below $folder as they are seen from there) and of their content.
+digest_of_files() {
+    local file
+    while IFS= read -r file; do
+        printf '%s %s\n' "$(sha256 <"$file")" "${file#"$folder"/}"
+    done | sha256
+}
+
+# A guest is the same when its sources ($1, a digest), its WIT, the script and what else decides are: end here if it was built before.
+# `remember_as` sets $built_file for `deliver`.
+end_if_built() {
+    local key
+    key=$(printf '%s\n' "$@" "$(sources "$wit" | sed "s|^$wit/||")" "$(cat "$scripts/guest-common.sh" "$scripts/$script" $(sources "$wit") | sha256)" | sha256)
+    built_file=$cache/built/$key.wasm
+    if [ -f "$built_file" ]; then
+        touch "$built_file"
+        put_in_place "$built_file"
+        exit 0
+    fi
+}
+
+# Keep the component $1 for the next time, and put it to where it was asked for.
+deliver() {
+    require_component "$1"
+    mkdir -p "$cache/built"
+    cp "$1" "$built_file.$$.tmp"
+    mv -f "$built_file.$$.tmp" "$built_file"
+    # shellcheck disable=SC2012 # the names are digests
+    ls -t "$cache/built" | tail -n "+$((MAX_BUILT + 1))" | while IFS= read -r old; do rm -f "$cache/built/$old"; done
+    put_in_place "$1"
+}
+
+# A component starts with other bytes than a core module, which the host would refuse. Whether it is an action, and imports only what
+# is granted, `anacostia build` checks after this.
+require_component() {
+    [ "$(od -An -tx1 -N8 "$1" | tr -d ' \n')" = 0061736d0d000100 ] || die "$1 is not a component: does $folder export an action?"
+}
+
+# Replace $out whole, and only when its bytes change: who watches it sees each new guest once.
+put_in_place() {
+    if cmp -s "$1" "$out"; then
+        say "$out is up to date"
+        return
+    fi
+    mkdir -p "$(dirname "$out")"
+    cp "$1" "$out.$$.tmp"
+    mv -f "$out.$$.tmp" "$out"
+    say "$out is built: $(($(wc -c <"$out"))) bytes"
+}

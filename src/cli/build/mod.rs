@@ -1,0 +1,312 @@
+//! `anacostia build`: components from their sources, where the sources are newer.
+
+mod command;
+mod output;
+mod stale;
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::load::{PathArg, load, load_unbuilt};
+use super::progress::Progress;
+use super::show::{Cell, Column, Table, duration, plural, short_digest, styles};
+use super::sources::Products;
+use super::{End, Failure, out};
+use crate::base::{ByteSize, Digest};
+use crate::manifest::{ActionSpec, Build, Pipeline};
+
+pub(crate) use command::{BuildError, Job, end};
+pub(crate) use stale::{reason, warn};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    path: PathArg,
+    /// Build also what is up to date
+    #[arg(long)]
+    force: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn build(args: &Args) -> Result<End, Failure> {
+    let pipeline = load_unbuilt(&args.path)?;
+    let done = build_all(&pipeline, args.force)?;
+    if args.json {
+        out::json(&done)?;
+    } else if done.is_empty() {
+        out::error("no action has `build` in the manifest: there is nothing to build\n");
+    } else {
+        out::result(&render(&done, out::result_width()))?;
+    }
+    refuse_failed(&done)?;
+    // Now that the components are there, everything about them can be checked.
+    load(&args.path)?;
+    Ok(End::Well)
+}
+
+/// What was done about an action.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done {
+    action: String,
+    /// Whether it was built, well or not.
+    built: bool,
+    /// Why it was built.
+    reason: Option<String>,
+    state: State,
+    /// Of the component, as it is now.
+    digest: Option<Digest>,
+    size: Option<u64>,
+    took_ms: Option<u64>,
+    /// What failed.
+    error: Option<String>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum State {
+    /// It was not built.
+    UpToDate,
+    /// It was built, and is another component than before.
+    Changed,
+    /// It was built, and is the same as before.
+    Unchanged,
+    /// It was not built, because its build failed.
+    Failed,
+}
+
+impl State {
+    fn cell(self) -> Cell {
+        let (text, style) = match self {
+            Self::UpToDate => ("✓ up to date", styles::FAINT),
+            Self::Changed => ("✓ built, changed", styles::GOOD),
+            Self::Unchanged => ("✓ built, unchanged", styles::GOOD),
+            Self::Failed => ("✗ failed", styles::BAD),
+        };
+        Cell::new(text).style(style)
+    }
+}
+
+/// Builds what is out of date, for whoever needs all of it.
+pub(crate) fn build_needed(pipeline: &Pipeline) -> Result<(), Failure> {
+    refuse_failed(&build_all(pipeline, false)?)
+}
+
+fn refuse_failed(done: &[Done]) -> Result<(), Failure> {
+    let failed: Vec<&str> =
+        done.iter().filter(|done| done.state == State::Failed).map(|done| done.action.as_str()).collect();
+    match failed.len() {
+        0 => Ok(()),
+        count => Err(Failure::work(format!(
+            "{} failed: {}",
+            plural(u64::try_from(count).unwrap_or(u64::MAX), "build"),
+            failed.join(", ")
+        ))),
+    }
+}
+
+/// Builds what is out of date, one after the other: builds use all cores themselves, and share caches that one at a time may change. One that fails
+/// does not keep the others from being built.
+fn build_all(pipeline: &Pipeline, force: bool) -> Result<Vec<Done>, Failure> {
+    let products = Products::of(pipeline);
+    let all: Vec<(&ActionSpec, &Build)> =
+        pipeline.actions.iter().filter_map(|action| Some((action, action.build.as_ref()?))).collect();
+    let mut done = Vec::new();
+    let mut built: Vec<(&Path, &str)> = Vec::new();
+    for (at, (action, build)) in all.iter().enumerate() {
+        let same = (action.component.as_path(), build.command.as_str());
+        let why = match () {
+            () if built.contains(&same) => None,
+            () if force => Some("forced".to_owned()),
+            () => reason(action, build, &products)?,
+        };
+        let mut made = Done::new(&action.name, &action.component);
+        if let Some(why) = why {
+            built.push(same);
+            let progress = Progress::start(&format!("[{}/{}] building {} ({why})", at + 1, all.len(), action.name));
+            made.build(job(pipeline, action, build), why, &progress);
+        }
+        done.push(made);
+    }
+    Ok(done)
+}
+
+/// The build of an action.
+pub(crate) fn job(pipeline: &Pipeline, action: &ActionSpec, build: &Build) -> Job {
+    Job {
+        action: action.name.clone(),
+        command: build.command.clone(),
+        folder: pipeline.folder.clone(),
+        component: action.component.clone(),
+    }
+}
+
+/// Size and digest of a component, if it can be read. Whether it is one is for others to say.
+pub(crate) fn identity(component: &Path) -> Option<(u64, Digest)> {
+    let bytes = std::fs::read(component).ok()?;
+    Some((u64::try_from(bytes.len()).unwrap_or(u64::MAX), Digest::of(&bytes)))
+}
+
+impl Done {
+    /// As it is now, up to date.
+    fn new(action: &str, component: &Path) -> Self {
+        let now = identity(component);
+        Self {
+            action: action.to_owned(),
+            built: false,
+            reason: None,
+            state: State::UpToDate,
+            digest: now.map(|(_, digest)| digest),
+            size: now.map(|(size, _)| size),
+            took_ms: None,
+            error: None,
+        }
+    }
+
+    fn build(&mut self, job: Job, why: String, progress: &Progress) {
+        let component = job.component.clone();
+        (self.built, self.reason) = (true, Some(why));
+        match job.start(false).and_then(|running| running.finish(progress)) {
+            Ok(took) => {
+                let now = identity(&component);
+                let same = now.map(|(_, digest)| digest) == self.digest;
+                self.state = if same { State::Unchanged } else { State::Changed };
+                self.digest = now.map(|(_, digest)| digest);
+                self.size = now.map(|(size, _)| size);
+                self.took_ms = Some(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+                let took = duration(took);
+                progress.done(&format!("{} {} built in {took}\n", Cell::new("✓").style(styles::GOOD), self.action));
+            }
+            Err(error) => {
+                progress.done("");
+                error.show_output();
+                self.state = State::Failed;
+                self.error = Some(error.to_string());
+                out::error(&format!("{} {}\n", Cell::new("✗").style(styles::BAD), Cell::new(error.to_string())));
+            }
+        }
+    }
+}
+
+/// What was done, for a terminal with `width` columns.
+fn render(done: &[Done], width: usize) -> String {
+    let mut table = Table::new(&[
+        ("ACTION", Column::Word),
+        ("SIZE", Column::Number),
+        ("DIGEST", Column::Word),
+        ("TIME", Column::Number),
+        ("RESULT", Column::Prose),
+    ]);
+    for done in done {
+        table.row(vec![
+            Cell::new(&done.action).style(styles::STRONG),
+            Cell::new(done.size.map(|size| ByteSize(size).to_string()).unwrap_or_default()),
+            Cell::new(done.digest.map(short_digest).unwrap_or_default()).style(styles::FAINT),
+            Cell::new(done.took_ms.map(|took| duration(Duration::from_millis(took))).unwrap_or_default()),
+            done.state.cell(),
+        ]);
+    }
+    table.render(width)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::path::Path;
+    use std::time::{Duration, SystemTime};
+
+    use super::super::show::sample_pipeline;
+    use super::{Build, Digest, Done, Pipeline, State, build_all, build_needed, render};
+
+    fn pipeline(folder: &Path, command: &str) -> Pipeline {
+        let mut pipeline = sample_pipeline();
+        pipeline.folder = folder.to_path_buf();
+        pipeline.actions.truncate(1);
+        pipeline.actions[0].component = folder.join("a.wasm");
+        pipeline.actions[0].build = Some(Build { command: command.to_owned(), watch: vec![folder.join("src")] });
+        pipeline
+    }
+
+    fn age(file: &Path, seconds: u64) {
+        let then = SystemTime::now() - Duration::from_secs(seconds);
+        File::open(file).unwrap().set_modified(then).unwrap();
+    }
+
+    fn first(pipeline: &Pipeline) -> (Option<String>, State) {
+        let done = build_all(pipeline, false).unwrap().remove(0);
+        (done.reason, done.state)
+    }
+
+    #[test]
+    fn only_what_is_older_than_its_sources_is_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("src/deep");
+        fs::create_dir_all(&source).unwrap();
+        let pipeline = pipeline(folder.path(), "echo x >> built; test -e a.wasm || echo x > a.wasm");
+        let builds = || fs::read_to_string(folder.path().join("built")).unwrap().lines().count();
+        assert_eq!(first(&pipeline), (Some("its component is not there".to_owned()), State::Changed));
+        assert_eq!((first(&pipeline), builds()), ((None, State::UpToDate), 1));
+
+        fs::write(source.join("lib.rs"), "").unwrap();
+        age(&source.join("lib.rs"), 50);
+        age(&source, 100);
+        age(&folder.path().join("src"), 100);
+        age(&folder.path().join("a.wasm"), 60);
+        // The command leaves the component alone, and it counts as built.
+        assert_eq!(first(&pipeline), (Some("lib.rs has changed".to_owned()), State::Unchanged));
+        assert_eq!((first(&pipeline), builds()), ((None, State::UpToDate), 2));
+    }
+
+    #[test]
+    fn a_build_that_fails_says_which_and_one_that_builds_nothing_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |command: &str| {
+            let pipeline = pipeline(folder.path(), command);
+            assert!(format!("{:?}", build_needed(&pipeline).unwrap_err()).contains("1 build failed: report"));
+            build_all(&pipeline, false).unwrap().remove(0).error.unwrap()
+        };
+        assert_eq!(
+            error("echo no >&2; exit 3"),
+            "the build of action report failed (exit status: 3): `echo no >&2; exit 3`"
+        );
+        assert!(error("true").ends_with("a.wasm is not there: is `component` of action report right?"));
+    }
+
+    #[test]
+    fn what_fails_does_not_keep_others_from_being_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pipeline = pipeline(folder.path(), "exit 1");
+        let mut other = pipeline.actions[0].clone();
+        other.name = "other".to_owned();
+        other.component = folder.path().join("b.wasm");
+        other.build = Some(Build { command: "echo x > b.wasm".to_owned(), watch: Vec::new() });
+        pipeline.actions.push(other);
+        let states: Vec<State> = build_all(&pipeline, false).unwrap().iter().map(|done| done.state).collect();
+        assert_eq!(states, [State::Failed, State::Changed]);
+    }
+
+    #[test]
+    fn the_table_says_what_became_of_each() {
+        let done = |action: &str, state, took_ms: Option<u64>, size: Option<u64>| Done {
+            action: action.to_owned(),
+            built: took_ms.is_some(),
+            reason: None,
+            state,
+            digest: size.map(|_| Digest::of(action.as_bytes())),
+            size,
+            took_ms,
+            error: None,
+        };
+        let all = [
+            done("clean", State::UpToDate, None, Some(70_000)),
+            done("train", State::Changed, Some(1_234), Some(18_000_000)),
+            done("report", State::Unchanged, Some(61_000), Some(4_096)),
+            done("promote", State::Failed, None, None),
+        ];
+        insta::assert_snapshot!(anstream::adapter::strip_str(&render(&all, 100)));
+    }
+}

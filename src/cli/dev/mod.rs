@@ -1,0 +1,101 @@
+//! `anacostia dev`: a pipeline at work, and an author who changes its actions.
+//!
+//! The loop is: wait for a save, compare, build the one component whose sources differ, check everything as a start would, and give it to the host, which
+//! binds new runs to it ([`Host::reload`]). Whatever fails on the way is shown, and leaves the host as it was.
+//!
+//! A build is never stopped because something was saved meanwhile: it is followed by another. To kill it would save time, and would never end
+//! where a build writes among its sources.
+
+mod builder;
+mod print;
+mod say;
+mod session;
+mod unit;
+mod watcher;
+
+use super::load::{PathArg, load_unbuilt};
+use super::run::{Listen, Start, Stop, Stops, Up, blocking_on, count_metrics, listen_address};
+use super::show::{Cell, styles};
+use super::{End, Failure, out};
+use crate::manifest::Pipeline;
+use crate::scheduler::Host;
+use session::{Session, Wish};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    path: PathArg,
+    /// Serve HTTP at this address instead of the manifest's; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
+    listen: Option<std::net::SocketAddr>,
+    /// Print what happens as JSON lines; the one of type `ready` says where the host is
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn dev(args: &Args) -> Result<End, Failure> {
+    let pipeline = load_unbuilt(&args.path)?;
+    let listen: Listen = args.listen;
+    blocking_on(develop(Wish { path: args.path.clone(), listen, json: args.json }, pipeline))
+}
+
+async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {
+    let mut stops = Stops::listen()?;
+    let recorder = count_metrics()?;
+    let how = Start { once: false, json: wish.json };
+    let mut session = Session::new(wish, pipeline)?;
+    let mut up: Option<Up> = None;
+    let asked: Result<Option<Stop>, Failure> = loop {
+        let host = up.as_ref().map(|up| &up.host);
+        let start = tokio::select! {
+            start = session.round(host) => start,
+            stop = stops.next() => break Ok(Some(stop)),
+            () = ended(host) => break Ok(None),
+        };
+        match start {
+            Ok(None) => {}
+            Ok(Some(pipeline)) => {
+                match Up::start(pipeline, how, recorder.clone()).await {
+                    Ok(started) => up = Some(started),
+                    Err(failure) => break Err(failure),
+                }
+                if !how.json {
+                    out::error(&watched(&session));
+                }
+                // What was saved while it started.
+                continue;
+            }
+            Err(failure) => break Err(failure),
+        }
+        tokio::select! {
+            () = session.watcher.changed() => {}
+            stop = stops.next() => break Ok(Some(stop)),
+            () = ended(up.as_ref().map(|up| &up.host)) => break Ok(None),
+        }
+    };
+    session.builder.stop().await;
+    let (asked, failure) = match asked {
+        Ok(asked) => (asked, None),
+        Err(failure) => (None, Some(failure)),
+    };
+    if let Some(up) = up {
+        up.end(asked, &mut stops).await?;
+    }
+    failure.map_or(Ok(End::Well), Err)
+}
+
+/// Waits until the host has ended by itself; for ever, as long as there is none.
+async fn ended(host: Option<&Host>) {
+    match host {
+        Some(host) => host.ended().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What is watched for changes, below the banner.
+fn watched(session: &Session) -> String {
+    let line = |(actions, sources): (String, String)| {
+        format!("  {}  {} from {}\n", Cell::new("build").style(styles::FAINT), Cell::new(actions), Cell::new(sources))
+    };
+    session.sources().into_iter().map(line).chain(["\n".to_owned()]).collect()
+}

@@ -1,0 +1,330 @@
+//! A session: what is known of sources and components, and what a look at them leads to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::builder::Builder;
+use super::print::Print;
+use super::say::{News, changes};
+use super::unit::{Unit, units};
+use super::watcher::Watcher;
+use crate::base::Digest;
+use crate::cli::Failure;
+use crate::cli::load::{PathArg, load, load_unbuilt};
+use crate::cli::progress::Progress;
+use crate::cli::run::{Listen, listening};
+use crate::cli::sources::Products;
+use crate::manifest::Pipeline;
+use crate::scheduler::{Host, ReloadError};
+
+/// After so many builds in a row without a pause, sources that still change are taken for what the builds write.
+const MAX_BUILDS_IN_A_ROW: usize = 3;
+
+/// The components of a host, by action.
+type Digests = BTreeMap<String, Digest>;
+
+/// What a session is asked to do.
+#[derive(Debug, Clone)]
+pub(super) struct Wish {
+    pub(super) path: PathArg,
+    pub(super) listen: Listen,
+    pub(super) json: bool,
+}
+
+/// What is known of sources and components.
+pub(super) struct Session {
+    wish: Wish,
+    /// The manifest as it was last read well, components unseen.
+    pipeline: Pipeline,
+    products: Products,
+    units: Vec<Unit>,
+    /// The manifest's bytes as they were last looked at, good or not.
+    manifest: Print,
+    /// Whether the manifest as it lies there can be read.
+    is_readable: bool,
+    /// Whether there is something that the host has not been offered.
+    is_news: bool,
+    pub(super) watcher: Watcher,
+    pub(super) builder: Builder,
+}
+
+/// A build that went well.
+struct Built {
+    unit: usize,
+    changed: Vec<String>,
+    took_ms: Option<u64>,
+}
+
+impl Session {
+    pub(super) fn new(wish: Wish, pipeline: Pipeline) -> Result<Self, Failure> {
+        let products = Products::of(&pipeline);
+        let manifest = look_at(&pipeline.file, &Print::default());
+        let units = units(&pipeline, &products, &[])?;
+        let mut session = Self {
+            wish,
+            units,
+            manifest,
+            watcher: Watcher::new()?,
+            builder: Builder::default(),
+            is_readable: true,
+            is_news: true,
+            products,
+            pipeline,
+        };
+        session.look();
+        Ok(session)
+    }
+
+    /// What each unit is built from, for people.
+    pub(super) fn sources(&self) -> Vec<(String, String)> {
+        let shown = |unit: &Unit| match unit.roots.len() {
+            0 => "nothing: `build.watch` names no sources".to_owned(),
+            _ => unit.roots.iter().map(|root| self.short(root)).collect::<Vec<_>>().join(", "),
+        };
+        self.units.iter().map(|unit| (unit.name(), shown(unit))).collect()
+    }
+
+    /// Builds what has changed, and puts it in force. Returns the pipeline to start, if `host` is not there yet and everything is.
+    pub(super) async fn round(&mut self, host: Option<&Host>) -> Result<Option<Pipeline>, Failure> {
+        for built_before in 0.. {
+            self.watcher.calm().await;
+            let edited = self.take_manifest()?;
+            if !self.is_readable {
+                break;
+            }
+            let due = self.due(built_before >= MAX_BUILDS_IN_A_ROW)?;
+            if due.is_empty() && edited.is_empty() && !self.is_news {
+                break;
+            }
+            let mut built = Vec::new();
+            for (unit, changed, now) in due {
+                built.extend(self.build(host, unit, changed, now).await?);
+            }
+            self.is_news |= !built.is_empty() || !edited.is_empty();
+            if std::mem::take(&mut self.is_news)
+                && let Some(start) = self.put_in_force(host, &built, &edited).await?
+            {
+                return Ok(Some(start));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads the manifest again if it was written; its name, if it is another.
+    fn take_manifest(&mut self) -> Result<Vec<String>, Failure> {
+        let now = look_at(&self.pipeline.file, &self.manifest);
+        if now.differences(&self.manifest).is_empty() {
+            return Ok(Vec::new());
+        }
+        self.manifest = now;
+        let changed = vec![self.short(&self.pipeline.file)];
+        let read = load_unbuilt(&self.wish.path).and_then(|pipeline| {
+            let products = Products::of(&pipeline);
+            Ok((units(&pipeline, &products, &self.units)?, products, pipeline))
+        });
+        match read {
+            Ok((units, products, pipeline)) => {
+                self.is_readable = true;
+                (self.units, self.products, self.pipeline) = (units, products, pipeline);
+                self.look();
+                Ok(changed)
+            }
+            Err(failure) => {
+                self.is_readable = false;
+                let why = "see above; runs go on as before".to_owned();
+                failure.show();
+                News::Refused { changed, why }.tell(self.wish.json)?;
+                Ok(Vec::new())
+            }
+        }
+    }
+
+    /// Looks at all sources, so that changes in them are heard from now on.
+    fn look(&mut self) -> Vec<Print> {
+        self.watcher.ignore(self.products.clone());
+        let mut folders = BTreeSet::new();
+        let above = |path: &Path| path.parent().map(Path::to_owned);
+        let mut prints = Vec::new();
+        folders.extend(above(&self.pipeline.file));
+        for unit in &self.units {
+            folders.extend(unit.roots.iter().filter_map(|root| above(root)));
+        }
+        for folder in &folders {
+            self.watcher.watch(folder);
+        }
+        for unit in &self.units {
+            let mut enter = |folder: &Path| {
+                // Before it is read: what is saved between the two is heard.
+                self.watcher.watch(folder);
+                folders.insert(folder.to_owned());
+            };
+            prints.push(Print::take(&unit.roots, &self.products, &unit.seen, &mut enter));
+        }
+        self.watcher.only(&folders);
+        prints
+    }
+
+    /// The units that are to be built, why, and their sources as they are now. With `enough` they have been built often enough.
+    fn due(&mut self, enough: bool) -> Result<Vec<(usize, Vec<String>, Print)>, Failure> {
+        let prints = self.look();
+        let mut due = Vec::new();
+        for (at, now) in prints.into_iter().enumerate() {
+            let Some(unit) = self.units.get_mut(at) else { break };
+            if now.trouble.is_some() && now.trouble != unit.seen.trouble {
+                let why = now.trouble.clone().unwrap_or_default();
+                News::Unseen { action: unit.name(), why }.tell(self.wish.json)?;
+                unit.seen.trouble.clone_from(&now.trouble);
+            }
+            let mut changed: Vec<String> =
+                unit.changes(&now).iter().map(|path| short(&self.pipeline.folder, path)).collect();
+            if enough && !changed.is_empty() && unit.due.is_none() {
+                News::Restless { action: unit.name(), changed }.tell(self.wish.json)?;
+                unit.failed = unit.failed.is_some().then(|| now.clone());
+                unit.seen = now;
+                continue;
+            }
+            changed.truncate(100);
+            // A component of someone else's that is away is being made.
+            let is_there = unit.job.is_some() || unit.component.exists();
+            if unit.due.is_some() || (!changed.is_empty() && is_there) {
+                due.push((at, changed, now));
+            }
+        }
+        Ok(due)
+    }
+
+    /// Builds a unit. `None` if that failed, which has been told then.
+    async fn build(
+        &mut self,
+        host: Option<&Host>,
+        at: usize,
+        changed: Vec<String>,
+        now: Print,
+    ) -> Result<Option<Built>, Failure> {
+        let (json, Some(unit)) = (self.wish.json, self.units.get_mut(at)) else { return Ok(None) };
+        let why = unit.due.take();
+        unit.seen = now;
+        let Some(job) = unit.job.clone() else { return Ok(Some(Built { unit: at, changed, took_ms: None })) };
+        let action = unit.name();
+        if json {
+            News::Building { action: action.clone(), changed: changed.clone() }.tell(json)?;
+        }
+        let what = match why.filter(|_| changed.is_empty()) {
+            Some(why) => format!("building {action} ({why})"),
+            None => format!("{}building {action}", changes(&changed)),
+        };
+        let progress = Arc::new(Progress::start(&what));
+        let result = self.builder.build(job, Arc::clone(&progress)).await;
+        drop(progress);
+        let after = self.look().into_iter().nth(at).unwrap_or_default();
+        let Some(unit) = self.units.get_mut(at) else { return Ok(None) };
+        unit.seen.take_over_locks(&after);
+        unit.failed = result.is_err().then_some(after);
+        match result {
+            Ok(took) => Ok(Some(Built { unit: at, changed, took_ms: Some(millis(took)) })),
+            Err(error) => {
+                error.show_output();
+                let digest = unit.actions.first().and_then(|action| digests(host).get(action).copied());
+                News::BuildFailed { action, changed, error: error.to_string(), digest }.tell(json)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Checks everything as a start would, and gives it to the host. Returns the pipeline to start, if there is no host yet.
+    async fn put_in_force(
+        &mut self,
+        host: Option<&Host>,
+        built: &[Built],
+        edited: &[String],
+    ) -> Result<Option<Pipeline>, Failure> {
+        let json = self.wish.json;
+        let changed: Vec<String> =
+            edited.iter().chain(built.iter().flat_map(|built| &built.changed)).cloned().collect();
+        if host.is_none() && self.units.iter().any(|unit| unit.failed.is_some()) {
+            News::Waiting.tell(json)?;
+            return Ok(None);
+        }
+        let pipeline = match load(&self.wish.path).and_then(|pipeline| listening(pipeline, self.wish.listen)) {
+            Ok(pipeline) => pipeline,
+            Err(failure) => {
+                failure.show();
+                News::Refused { changed, why: "see above; runs go on as before".to_owned() }.tell(json)?;
+                return Ok(None);
+            }
+        };
+        let Some(host) = host else {
+            return Ok(Some(pipeline));
+        };
+        let before = digests(Some(host));
+        let wait = Progress::wait("preparing the components");
+        let reloaded = host.reload(pipeline).await;
+        drop(wait);
+        match reloaded {
+            Ok(()) => self.tell_what_is_in_force(built, edited, &before, &digests(Some(host)))?,
+            Err(error @ ReloadError::NeedsRestart { .. }) => {
+                let why = format!("{error}: Ctrl-C, then start again");
+                News::NeedsRestart { changed, why }.tell(json)?;
+            }
+            Err(ReloadError::Unusable(error)) => {
+                News::Refused { changed, why: format!("{error}; runs go on as before") }.tell(json)?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn tell_what_is_in_force(
+        &self,
+        built: &[Built],
+        edited: &[String],
+        before: &Digests,
+        after: &Digests,
+    ) -> Result<(), Failure> {
+        let json = self.wish.json;
+        if !edited.is_empty() {
+            News::Reloaded { changed: edited.to_vec() }.tell(json)?;
+        }
+        for (at, unit) in self.units.iter().enumerate() {
+            let built = built.iter().find(|built| built.unit == at);
+            let (changed, took_ms) = built.map(|built| (built.changed.clone(), built.took_ms)).unwrap_or_default();
+            let of = |digests: &Digests| unit.actions.first().and_then(|action| digests.get(action).copied());
+            match (of(before), of(after)) {
+                (old, Some(digest)) if old != Some(digest) => {
+                    News::Swapped { action: unit.name(), changed, took_ms, digest, old }.tell(json)?;
+                }
+                (digest, _) if built.is_some() => {
+                    News::Unchanged { action: unit.name(), changed, took_ms, digest }.tell(json)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn short(&self, path: &Path) -> String {
+        short(&self.pipeline.folder, path)
+    }
+}
+
+/// The manifest's file, to compare with.
+fn look_at(file: &Path, before: &Print) -> Print {
+    Print::take(&[file.to_owned()], &Products::default(), before, &mut |_| {})
+}
+
+/// A path as it is shown: from the manifest's folder where it lies in it.
+fn short(folder: &Path, path: &Path) -> String {
+    let path: PathBuf = path.strip_prefix(folder).map_or_else(|_| path.to_owned(), Path::to_owned);
+    path.display().to_string()
+}
+
+/// The components in force.
+fn digests(host: Option<&Host>) -> Digests {
+    let Some(host) = host else { return Digests::new() };
+    host.view().components().iter().map(|(action, info)| (action.clone(), info.digest)).collect()
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}

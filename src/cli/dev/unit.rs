@@ -1,0 +1,75 @@
+//! What is built together: one component, by one command, for the actions that share it.
+
+use std::path::PathBuf;
+
+use super::print::Print;
+use crate::cli::Failure;
+use crate::cli::build::{Job, job, reason};
+use crate::cli::sources::Products;
+use crate::manifest::Pipeline;
+
+/// One component and its sources.
+#[derive(Debug)]
+pub(super) struct Unit {
+    /// The actions that it is the component of.
+    pub(super) actions: Vec<String>,
+    /// How it is built. Without this it is someone else's, who changes the file itself.
+    pub(super) job: Option<Job>,
+    /// Where it lies.
+    pub(super) component: PathBuf,
+    /// What is looked at for changes.
+    pub(super) roots: Vec<PathBuf>,
+    /// The sources as they were when they were last built, or found up to date.
+    pub(super) seen: Print,
+    /// The sources right after a build that failed.
+    pub(super) failed: Option<Print>,
+    /// Why it has to be built, whatever its sources say.
+    pub(super) due: Option<String>,
+}
+
+impl Unit {
+    /// The names of its actions, for people.
+    pub(super) fn name(&self) -> String {
+        self.actions.join(", ")
+    }
+
+    /// What asks for a build: sources that differ from those last built; after a failure also a save that changed nothing, because whoever saves then wants it
+    /// to be tried again.
+    pub(super) fn changes(&self, now: &Print) -> Vec<PathBuf> {
+        match now.differences(&self.seen) {
+            same if same.is_empty() => self.failed.as_ref().map(|after| now.written(after)).unwrap_or_default(),
+            differences => differences,
+        }
+    }
+}
+
+/// The units of a pipeline. What is known of those in `before` stays known; what is new, or has another command, is built if that is needed.
+pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -> Result<Vec<Unit>, Failure> {
+    let mut all: Vec<Unit> = Vec::new();
+    for action in &pipeline.actions {
+        let job = action.build.as_ref().map(|build| job(pipeline, action, build));
+        let command = |unit: &Unit| unit.job.as_ref().map(|job| job.command.clone());
+        let own = job.as_ref().map(|job| job.command.clone());
+        if let Some(same) = all.iter_mut().find(|unit| unit.component == action.component && command(unit) == own) {
+            same.actions.push(action.name.clone());
+            continue;
+        }
+        let roots = action.build.as_ref().map_or_else(|| vec![action.component.clone()], |build| build.watch.clone());
+        let known = before.iter().find(|unit| unit.component == action.component);
+        // Before it is asked what is up to date: what is saved in between is built once too often then, and not never.
+        let (seen, failed) = match known {
+            Some(unit) if unit.roots == roots => (unit.seen.clone(), unit.failed.clone()),
+            _ => (Print::take(&roots, products, &Print::default(), &mut |_| {}), None),
+        };
+        let due = match (&action.build, known) {
+            (None, _) => None,
+            (Some(_), Some(unit)) if command(unit) != own => Some("its build command has changed".to_owned()),
+            (Some(_), Some(unit)) => unit.due.clone(),
+            (Some(build), None) if build.watch.is_empty() && action.component.exists() => None,
+            (Some(build), None) => reason(action, build, products)?,
+        };
+        let actions = vec![action.name.clone()];
+        all.push(Unit { actions, job, component: action.component.clone(), roots, seen, failed, due });
+    }
+    Ok(all)
+}

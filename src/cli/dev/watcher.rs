@@ -1,0 +1,222 @@
+//! Hears that something was saved, and when all of it is.
+//!
+//! An event says only that it is worth looking: what changed is found by comparing ([`super::print`]). So lost, late and doubled events do no harm, and a change
+//! that comes while a build is at work is found after it.
+//!
+//! When to look is told by a condition, not by a pause that is hoped to be long enough: a file that someone has begun to write counts when it
+//! is closed or renamed. Programs that keep a file open for ever are the exception, for which there is [`SETTLE`].
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind};
+use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+
+use crate::cli::sources::Products;
+use crate::cli::{Failure, out, show};
+
+/// A file that is open for writing counts all the same when nothing was written to it for so long.
+const SETTLE: Duration = Duration::from_secs(2);
+/// What is saved at once (by an editor that saves all, by `git checkout`) comes with less than this in between. It only spares a build: what comes later is built
+/// after it.
+const GATHER: Duration = Duration::from_millis(30);
+/// Events without end do not keep from looking.
+const MAX_GATHER: Duration = Duration::from_secs(1);
+/// Most files being written that are remembered.
+const MAX_WRITING: usize = 10_000;
+
+/// Hears that something was saved.
+pub(super) struct Watcher {
+    inner: RecommendedWatcher,
+    watched: BTreeSet<PathBuf>,
+    /// Folders that could not be watched, and were told of.
+    unwatched: BTreeSet<PathBuf>,
+    ear: Arc<Ear>,
+}
+
+/// What the thread of the watcher tells.
+#[derive(Default)]
+struct Ear {
+    heard: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    products: Products,
+    /// Files that someone writes, since when.
+    writing: HashMap<PathBuf, Instant>,
+    last: Option<Instant>,
+}
+
+impl Watcher {
+    pub(super) fn new() -> Result<Self, Failure> {
+        let ear = Arc::new(Ear::default());
+        let listener = Arc::clone(&ear);
+        let config = Config::default().with_follow_symlinks(false);
+        let inner = RecommendedWatcher::new(move |event| listener.hear(event), config)
+            .map_err(|why| Failure::work(format!("failed to watch for changes: {why}")))?;
+        Ok(Self { inner, watched: BTreeSet::new(), unwatched: BTreeSet::new(), ear })
+    }
+
+    /// What is no source from now on.
+    pub(super) fn ignore(&self, products: Products) {
+        self.ear.state().products = products;
+    }
+
+    /// Watches a folder, not what lies deeper. Again and again: one that was made anew under its old name is another.
+    pub(super) fn watch(&mut self, folder: &Path) {
+        match self.inner.watch(folder, RecursiveMode::NonRecursive) {
+            Ok(()) => {
+                self.watched.insert(folder.to_owned());
+            }
+            // Gone; the one above it tells when it comes back.
+            Err(_) if !folder.exists() => {}
+            Err(why) if self.unwatched.insert(folder.to_owned()) => {
+                let line = format!("changes in {} are not seen: {why}", folder.display());
+                out::error(&format!(
+                    "{} {}\n",
+                    show::Cell::new("warning:").style(show::styles::WARN),
+                    show::plain(&line)
+                ));
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Watches no other folders than these.
+    pub(super) fn only(&mut self, folders: &BTreeSet<PathBuf>) {
+        for gone in self.watched.extract_if(.., |folder| !folders.contains(folder)) {
+            let _ = self.inner.unwatch(&gone);
+        }
+    }
+
+    /// Waits for the next event. One that came since the last call counts.
+    pub(super) async fn changed(&self) {
+        self.ear.heard.notified().await;
+    }
+
+    /// Waits until nobody is in the middle of writing.
+    pub(super) async fn calm(&self) {
+        let began = Instant::now();
+        loop {
+            let wait = self.ear.state().wait(began, Instant::now());
+            let Some(wait) = wait else { return };
+            let _ = tokio::time::timeout(wait, self.ear.heard.notified()).await;
+        }
+    }
+}
+
+impl Ear {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, event: notify::Result<Event>) {
+        if self.state().take_in(event, Instant::now()) {
+            self.heard.notify_one();
+        }
+    }
+}
+
+impl State {
+    /// Whether an event is worth a look.
+    fn take_in(&mut self, event: notify::Result<Event>, now: Instant) -> bool {
+        let Ok(event) = event else { return true };
+        if event.need_rescan() {
+            // What was closed may be among what was lost.
+            self.writing.clear();
+            return true;
+        }
+        // Looking opens files: that must not be heard, or looking would never end.
+        let is_close = matches!(event.kind, EventKind::Access(AccessKind::Close(AccessMode::Write)));
+        if matches!(event.kind, EventKind::Access(_)) && !is_close {
+            return false;
+        }
+        let products = &self.products;
+        let sources: Vec<PathBuf> =
+            event.paths.into_iter().filter(|path| !products.contains(path.parent().unwrap_or(path), path)).collect();
+        for path in &sources {
+            match event.kind {
+                EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Data(_))
+                    if self.writing.len() < MAX_WRITING =>
+                {
+                    self.writing.insert(path.clone(), now);
+                }
+                _ => {
+                    self.writing.remove(path);
+                }
+            }
+        }
+        if !sources.is_empty() {
+            self.last = Some(now);
+        }
+        !sources.is_empty()
+    }
+
+    /// How long to wait for the next look; `None` when it is time.
+    fn wait(&mut self, began: Instant, now: Instant) -> Option<Duration> {
+        self.writing.retain(|_, since| now.duration_since(*since) < SETTLE);
+        if let Some(newest) = self.writing.values().max() {
+            return Some(SETTLE.saturating_sub(now.duration_since(*newest)));
+        }
+        let quiet = now.duration_since(self.last?);
+        (quiet < GATHER && now.duration_since(began) < MAX_GATHER).then(|| GATHER.saturating_sub(quiet))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    use notify::Event;
+    use notify::event::{
+        AccessKind, AccessMode, CreateKind, DataChange, EventKind, MetadataKind, ModifyKind, RenameMode,
+    };
+
+    use super::{GATHER, MAX_GATHER, SETTLE, State};
+
+    const WRITE: EventKind = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+    const CLOSE: EventKind = EventKind::Access(AccessKind::Close(AccessMode::Write));
+
+    fn tell(state: &mut State, kind: EventKind, path: &str, now: Instant) -> bool {
+        state.take_in(Ok(Event::new(kind).add_path(Path::new(path).to_owned())), now)
+    }
+
+    #[test]
+    fn a_file_counts_when_it_is_closed_or_renamed() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert_eq!(state.wait(now, now), None, "nothing has happened");
+        assert!(tell(&mut state, EventKind::Create(CreateKind::File), "/a/x", now));
+        assert!(tell(&mut state, WRITE, "/a/y", now));
+        assert_eq!(state.wait(now, now + GATHER), SETTLE.checked_sub(GATHER));
+        assert!(tell(&mut state, CLOSE, "/a/x", now));
+        assert!(tell(&mut state, EventKind::Modify(ModifyKind::Name(RenameMode::Any)), "/a/y", now));
+        assert_eq!(state.wait(now, now), Some(GATHER), "more may be on its way");
+        assert_eq!(state.wait(now, now + GATHER), None);
+        tell(&mut state, CLOSE, "/a/z", now + MAX_GATHER);
+        assert_eq!(state.wait(now, now + MAX_GATHER), None, "events without end do not keep from looking");
+        tell(&mut state, WRITE, "/a/open for ever", now);
+        assert_eq!(state.wait(now, now + SETTLE), None);
+        assert!(tell(&mut state, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/a/x", now));
+    }
+
+    #[test]
+    fn reading_and_what_is_no_source_is_not_heard() {
+        let (mut state, now) = (State::default(), Instant::now());
+        for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
+            assert!(!tell(&mut state, EventKind::Access(kind), "/a/x", now));
+        }
+        assert!(!tell(&mut state, WRITE, "/a/lib.rs~", now));
+        assert!(!tell(&mut state, EventKind::Create(CreateKind::Folder), "/a/target", now));
+        assert_eq!(state.wait(now, now), None);
+        let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        tell(&mut state, WRITE, "/a/x", now);
+        assert!(state.take_in(Ok(lost), now));
+        assert_eq!(state.wait(now, now + Duration::from_secs(1)), None);
+    }
+}

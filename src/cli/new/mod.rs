@@ -1,0 +1,163 @@
+//! `anacostia new`: a project that builds and runs at once.
+
+mod templates;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+
+use super::show::{Cell, Column, Table, next_steps, styles};
+use super::{End, Failure, out};
+use crate::base::check_name;
+use crate::manifest;
+use templates::{COMMON, Kit, kit};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Its folder, which is made; the pipeline is called like it
+    #[arg(value_name = "NAME")]
+    folder: PathBuf,
+    /// The language of its action
+    #[arg(long, value_enum)]
+    lang: Lang,
+}
+
+/// The languages that there are projects for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Lang {
+    #[value(alias = "rs")]
+    Rust,
+    #[value(alias = "py")]
+    Python,
+    #[value(alias = "js")]
+    Javascript,
+    #[value(alias = "ts")]
+    Typescript,
+}
+
+pub(crate) fn new(args: &Args) -> Result<End, Failure> {
+    let name = name(&args.folder)?;
+    refuse_what_is_there(&args.folder)?;
+    let kit = kit(args.lang);
+    write_all(&args.folder, name, kit)
+        .with_context(|| format!("failed to make the project in {}", args.folder.display()))?;
+    out::result(&made(&args.folder, name, kit))?;
+    Ok(End::Well)
+}
+
+/// The name of the pipeline: that of the folder.
+fn name(folder: &Path) -> Result<&str, Failure> {
+    let last = folder.file_name().unwrap_or_default();
+    let name = last.to_str().filter(|name| check_name(name).is_ok());
+    name.ok_or_else(|| {
+        let shown = last.to_string_lossy();
+        let why = crate::base::NameError;
+        Failure::usage(format!("`{shown}` can not be the name of a pipeline: {why}; such as `anacostia new cold-room`"))
+    })
+}
+
+/// A project is made in a folder of its own: nothing that is there is written over.
+fn refuse_what_is_there(folder: &Path) -> Result<(), Failure> {
+    let shown = folder.display();
+    let why = match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(false) => format!("the folder {shown} is not empty: nothing was written; name a folder that is not there"),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            format!("{shown} is a file, or lies in one: nothing was written; name a folder that is not there")
+        }
+        Err(error) => format!("{shown} can not be looked at: {error}"),
+    };
+    Err(Failure::usage(why))
+}
+
+fn write_all(folder: &Path, name: &str, kit: &Kit) -> Result<(), anyhow::Error> {
+    let watch = format!("\"actions/summary\", \"{}\"", kit.helpers);
+    let blanks = [
+        ("@NAME@", name),
+        ("@LANGUAGE@", kit.language),
+        ("@SCRIPT@", kit.script),
+        ("@SOURCE@", kit.source),
+        ("@HELPERS@", kit.helpers),
+        ("@NEEDS@", kit.needs),
+        ("@WATCH@", &watch),
+    ];
+    for file in COMMON.iter().chain(kit.files) {
+        // Only the project's own texts have blanks: what is ours may well have an `@` for itself.
+        let replace = file.replace.iter().copied().chain(blanks);
+        let text = replace.fold(file.text.to_owned(), |text, (from, to)| text.replace(from, to));
+        write(&folder.join(file.path), &text)?;
+    }
+    let schema = format!("{:#}\n", manifest::schema());
+    write(&folder.join("anacostia.schema.json"), &schema)
+}
+
+/// Writes a file that is not there yet. Scripts can be executed.
+fn write(path: &Path, text: &str) -> Result<(), anyhow::Error> {
+    let context = || path.display().to_string();
+    fs::create_dir_all(path.parent().unwrap_or(path)).with_context(context)?;
+    let mode = if text.starts_with("#!") { 0o777 } else { 0o666 };
+    let mut file = fs::File::options().write(true).create_new(true).mode(mode).open(path).with_context(context)?;
+    file.write_all(text.as_bytes()).with_context(context)
+}
+
+/// What was made, and the next three commands.
+fn made(folder: &Path, name: &str, kit: &Kit) -> String {
+    let mut table = Table::new(&[("", Column::Word), ("", Column::Word)]).indent(2);
+    for (path, what) in [
+        ("anacostia.toml", "what starts it, what it may touch"),
+        (kit.source, "what it does"),
+        ("data/readings", "where files arrive; two are there"),
+    ] {
+        table.row(vec![Cell::new(path).style(styles::STRONG), Cell::new(what).style(styles::FAINT)]);
+    }
+    let steps = [
+        ("go there", format!("cd {}", quoted(folder))),
+        ("build, run, rebuild on each save", "anacostia dev".to_owned()),
+        ("let a file arrive", "cp samples/wednesday.csv data/readings/".to_owned()),
+    ];
+    format!(
+        "{} {} is made: a pipeline with one action in {}\n\n{}{}",
+        Cell::new("✓").style(styles::GOOD),
+        Cell::new(name).style(styles::STRONG),
+        kit.language,
+        table.render(usize::MAX),
+        next_steps(&steps)
+    )
+}
+
+/// A path for a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte));
+    if is_plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Lang, kit, made, name, quoted};
+
+    #[test]
+    fn a_project_is_called_like_its_folder() {
+        assert_eq!(name(Path::new("a/cold-room")).unwrap(), "cold-room");
+        for bad in ["", "/", "..", "a/..", "Cold", "1a", "a b", "ä", &"a".repeat(64)] {
+            let failure = format!("{:?}", name(Path::new(bad)).unwrap_err());
+            assert!(
+                failure.contains("can not be the name of a pipeline: a name starts with a letter a-z"),
+                "{failure}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_next_commands_can_be_copied() {
+        assert_eq!(quoted(Path::new("it's here/x")), "'it'\\''s here/x'");
+        let text = made(Path::new("a/cold-room"), "cold-room", kit(Lang::Rust));
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text));
+    }
+}

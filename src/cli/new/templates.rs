@@ -1,0 +1,186 @@
+//! The files of a new project.
+//!
+//! What a project shares with this repository (the WIT, the build scripts, the helpers of each language) is taken from there, so that it can not fall behind; only
+//! what is a project's own lies in `templates/`. Texts in `@…@` are filled in.
+
+use super::Lang;
+
+/// A file of a project.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct File {
+    /// Where it lies in the project.
+    pub(super) path: &'static str,
+    /// Its text.
+    pub(super) text: &'static str,
+    /// What is to be replaced in it.
+    pub(super) replace: &'static [(&'static str, &'static str)],
+}
+
+/// What differs from language to language.
+#[derive(Debug)]
+pub(super) struct Kit {
+    /// Its name, for people.
+    pub(super) language: &'static str,
+    /// The script that builds an action, in `scripts`.
+    pub(super) script: &'static str,
+    /// The source of the action.
+    pub(super) source: &'static str,
+    /// The helpers, in `actions`.
+    pub(super) helpers: &'static str,
+    /// What the script needs on this machine.
+    pub(super) needs: &'static str,
+    /// The files, besides those of every project.
+    pub(super) files: &'static [File],
+}
+
+/// A text of this repository, by its path from there.
+macro_rules! ours {
+    ($path:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path))
+    };
+}
+
+/// A text of `templates/`.
+macro_rules! template {
+    ($path:literal) => {
+        include_str!(concat!("templates/", $path))
+    };
+}
+
+const fn file(path: &'static str, text: &'static str) -> File {
+    File { path, text, replace: &[] }
+}
+
+const GUEST_COMMON: File = file("scripts/guest-common.sh", ours!("scripts/guest-common.sh"));
+const BUILD_JS: File = file("scripts/build-js-guest", ours!("scripts/build-js-guest"));
+
+/// The files of every project.
+pub(super) const COMMON: &[File] = &[
+    file("anacostia.toml", template!("common/anacostia.toml")),
+    file("README.md", template!("common/README.md")),
+    file(".gitignore", template!("common/gitignore")),
+    file("data/readings/monday.csv", template!("common/monday.csv")),
+    file("data/readings/tuesday.csv", template!("common/tuesday.csv")),
+    file("samples/wednesday.csv", template!("common/wednesday.csv")),
+    file("wit/pipeline.wit", ours!("wit/pipeline.wit")),
+];
+
+const RUST: Kit = Kit {
+    language: "Rust",
+    script: "build-rust-guest",
+    source: "actions/summary/src/lib.rs",
+    helpers: "actions/support",
+    needs: "It needs Rust with the target `wasm32-wasip2`, or Debian 12, whose compiler it fetches.",
+    files: &[
+        file("actions/summary/Cargo.toml", template!("rust/Cargo.toml.in")),
+        file("actions/summary/Cargo.lock", template!("rust/Cargo.lock")),
+        file("actions/summary/src/lib.rs", template!("rust/lib.rs")),
+        file("actions/support/Cargo.toml", ours!("guest-examples/rust/support/Cargo.toml")),
+        // The project's WIT is one folder nearer.
+        File {
+            path: "actions/support/src/lib.rs",
+            text: ours!("guest-examples/rust/support/src/lib.rs"),
+            replace: &[("path: \"../../../wit\"", "path: \"../../wit\"")],
+        },
+        file("actions/support/src/data.rs", ours!("guest-examples/rust/support/src/data.rs")),
+        file("actions/support/src/hooks.rs", ours!("guest-examples/rust/support/src/hooks.rs")),
+        file("actions/support/src/log.rs", ours!("guest-examples/rust/support/src/log.rs")),
+        file("scripts/build-rust-guest", ours!("scripts/build-rust-guest")),
+    ],
+};
+
+const PYTHON: Kit = Kit {
+    language: "Python",
+    script: "build-python-guest",
+    source: "actions/summary/app.py",
+    helpers: "actions/anacostia_guest.py",
+    needs: "It needs Python 3.10 or newer.",
+    files: &[
+        file("actions/summary/app.py", template!("python/app.py")),
+        file("actions/anacostia_guest.py", ours!("guest-examples/python/anacostia_guest.py")),
+        file("scripts/build-python-guest", ours!("scripts/build-python-guest")),
+        GUEST_COMMON,
+    ],
+};
+
+const JAVASCRIPT: Kit = Kit {
+    language: "JavaScript",
+    script: "build-js-guest",
+    source: "actions/summary/app.js",
+    helpers: "actions/anacostia-guest.js",
+    needs: "It needs Node.js 20 or newer.",
+    files: &[
+        file("actions/summary/app.js", template!("javascript/app.js")),
+        file("actions/anacostia-guest.js", ours!("guest-examples/javascript/anacostia-guest.js")),
+        BUILD_JS,
+        GUEST_COMMON,
+    ],
+};
+
+const TYPESCRIPT: Kit = Kit {
+    language: "TypeScript",
+    script: "build-js-guest",
+    source: "actions/summary/app.ts",
+    helpers: "actions/anacostia-guest.ts",
+    needs: "It needs Node.js 20 or newer. `scripts/build-js-guest --types actions/summary` writes the types of the WIT for your editor.",
+    files: &[
+        file("actions/summary/app.ts", template!("typescript/app.ts")),
+        file("actions/anacostia-guest.ts", ours!("guest-examples/typescript/anacostia-guest.ts")),
+        BUILD_JS,
+        GUEST_COMMON,
+    ],
+};
+
+/// What a project in this language has.
+pub(super) fn kit(lang: Lang) -> &'static Kit {
+    match lang {
+        Lang::Rust => &RUST,
+        Lang::Python => &PYTHON,
+        Lang::Javascript => &JAVASCRIPT,
+        Lang::Typescript => &TYPESCRIPT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::process::Command;
+
+    use clap::ValueEnum as _;
+
+    use super::{COMMON, Lang, kit};
+
+    /// The paths in git below a folder of this repository.
+    fn in_git(folder: &str) -> BTreeSet<String> {
+        let output =
+            Command::new("git").args(["ls-files", folder]).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn all_of_the_wit_and_of_the_helpers_is_there() {
+        let paths: BTreeSet<String> = COMMON.iter().map(|file| file.path.to_owned()).collect();
+        assert_eq!(in_git("wit").difference(&paths).collect::<Vec<_>>(), [""; 0]);
+        let paths: BTreeSet<String> = kit(Lang::Rust).files.iter().map(|file| file.path.to_owned()).collect();
+        for path in in_git("guest-examples/rust/support") {
+            assert!(paths.contains(&path.replace("guest-examples/rust", "actions")), "{path} is not in a new project");
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_replaced_is_there_and_every_path_once() {
+        for lang in Lang::value_variants() {
+            let kit = kit(*lang);
+            let mut paths = BTreeSet::new();
+            for file in COMMON.iter().chain(kit.files) {
+                assert!(paths.insert(file.path), "{} twice", file.path);
+                for (from, _) in file.replace {
+                    assert_eq!(file.text.matches(from).count(), if from.contains("wit") { 2 } else { 1 }, "{from}");
+                }
+            }
+            assert!(paths.contains(kit.source), "{}", kit.source);
+            assert!(paths.contains(format!("scripts/{}", kit.script).as_str()), "{}", kit.script);
+            assert!(paths.iter().any(|path| path.starts_with(kit.helpers)), "{}", kit.helpers);
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! A host that is up: its parts, opened and started in the order that the module above argues, and ended in good order.
+
+use std::net::SocketAddr;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::json;
+
+use super::parts;
+use super::report::{self, Reporter};
+use super::serve::{self, Server};
+use super::stop::{Stop, Stops};
+use crate::cli::progress::Progress;
+use crate::cli::{Failure, out, show};
+use crate::manifest::Pipeline;
+use crate::scheduler::{Host, Options, Tally};
+use crate::store::MetadataStore as _;
+
+/// How a host is started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// End once nothing is left to do.
+    pub(crate) once: bool,
+    /// Tell what happens as JSON lines.
+    pub(crate) json: bool,
+}
+
+/// A host that is up.
+pub(crate) struct Up {
+    /// The host itself.
+    pub(crate) host: Host,
+    server: Server,
+    reporter: Reporter,
+}
+
+impl Up {
+    /// Starts a host, and says where it is.
+    pub(crate) async fn start(pipeline: Pipeline, how: Start, recorder: PrometheusHandle) -> Result<Self, Failure> {
+        let (parts, store) = parts::open(pipeline)?;
+        let seen = *parts.store.newest_event().borrow();
+        let (listener, address) = serve::bind(parts.pipeline.listen).await?;
+        // A component that was never run here is compiled first, which may take a while.
+        let wait = Progress::wait("preparing the components");
+        let host = Host::start(parts, Options { drain: how.once, ..Options::default() }).await;
+        drop(wait);
+        let host = host?;
+        let server = serve::serve(listener, host.view(), recorder)?;
+        store.set_listen(&address.to_string())?;
+        announce(how.json, &host.view().pipeline(), address)?;
+        if store.paused().await? {
+            let resume = format!("resume it with `curl -X POST http://{address}/api/v1/pipeline/resume`");
+            out::error(&format!("The pipeline is paused: triggers start no run; {resume}\n"));
+        }
+        let reporter = report::follow(store, seen, how.json);
+        Ok(Self { host, server, reporter })
+    }
+
+    /// Until the host has ended by itself (drained, or in trouble), or someone asks for its end.
+    pub(crate) async fn until_ended(self, stops: &mut Stops) -> Result<Tally, Failure> {
+        let asked = tokio::select! {
+            () = self.host.ended() => None,
+            stop = stops.next() => Some(stop),
+        };
+        self.end(asked, stops).await
+    }
+
+    /// Ends it in good order. `asked`: who asked for that, if anyone did.
+    pub(crate) async fn end(self, asked: Option<Stop>, stops: &mut Stops) -> Result<Tally, Failure> {
+        if let Some(stop) = asked {
+            out::error(&format!("{stop}: finishing what is at work; ask again to stop at once\n"));
+        }
+        let tally = tokio::select! {
+            tally = self.host.stop() => tally?,
+            stop = stops.next() => return Err(at_once(stop)),
+        };
+        self.server.close().await;
+        self.reporter.close().await;
+        Ok(tally)
+    }
+}
+
+fn announce(json: bool, pipeline: &Pipeline, address: SocketAddr) -> Result<(), Failure> {
+    let url = format!("http://{address}");
+    if json {
+        return out::json(&json!({"type": "ready", "pipeline": pipeline.name, "url": url, "pid": std::process::id()}));
+    }
+    out::result(&show::banner(pipeline, &url))
+}
+
+/// What is cut short now is taken up at the next start, as after a crash.
+fn at_once(stop: Stop) -> Failure {
+    Failure::work(format!("{stop} again: stopped at once; what was at work is taken up at the next start"))
+}

@@ -1,0 +1,159 @@
+//! What a component is built from: what `build.watch` names, without what builds, editors and the host leave there.
+//!
+//! `build` and `dev` look through the same eyes, so that what one of them calls up to date the other does not build.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::records::log_folder;
+use crate::manifest::{Pipeline, ResourceKind, StoreSpec};
+
+/// Most files and folders that a path of `build.watch` may hold.
+const MAX_SOURCES: usize = 100_000;
+/// Folders that tools write, not people.
+const PRODUCTS: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", ".venv", ".zig-cache"];
+
+/// What is no source, though it may lie among sources.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Products {
+    /// Components that are built.
+    components: Vec<PathBuf>,
+    /// The store's file; those beside it that begin with its name are the store's, too.
+    store: PathBuf,
+    /// Folders of the host and of resources.
+    folders: Vec<PathBuf>,
+}
+
+impl Products {
+    /// What the builds and runs of a pipeline write.
+    pub(crate) fn of(pipeline: &Pipeline) -> Self {
+        let built = pipeline.actions.iter().filter(|action| action.build.is_some());
+        let StoreSpec::Sqlite { path: store, .. } = &pipeline.store;
+        let resources = pipeline.resources.iter().map(|resource| {
+            let ResourceKind::Folder(folder) = &resource.kind;
+            folder.path.clone()
+        });
+        let state = [pipeline.state_folder().join("components"), log_folder(pipeline)];
+        Self {
+            components: built.map(|action| action.component.clone()).collect(),
+            store: store.clone(),
+            folders: state.into_iter().chain(resources).collect(),
+        }
+    }
+
+    /// Whether `path`, which lies at or below the watched `root`, is no source. What `root` itself lies in is: someone named it.
+    pub(crate) fn contains(&self, root: &Path, path: &Path) -> bool {
+        let below = path.strip_prefix(root).unwrap_or(path);
+        let by_name = below.iter().any(|part| PRODUCTS.iter().any(|product| part == *product));
+        let in_folder = |folder: &PathBuf| path.starts_with(folder) && !root.starts_with(folder);
+        by_name
+            || path.file_name().is_some_and(is_draft)
+            || self.components.iter().any(|component| component == path && component != root)
+            || self.is_store(path)
+            || self.folders.iter().any(in_folder)
+    }
+
+    fn is_store(&self, path: &Path) -> bool {
+        let begins = |file: &std::ffi::OsStr| {
+            self.store.file_name().is_some_and(|store| file.as_encoded_bytes().starts_with(store.as_encoded_bytes()))
+        };
+        path.parent() == self.store.parent() && path.file_name().is_some_and(begins)
+    }
+}
+
+/// Names that editors and scripts give to what they have not finished.
+fn is_draft(name: &std::ffi::OsStr) -> bool {
+    let name = name.as_encoded_bytes();
+    [".tmp", ".part", ".swp", ".swx", "~"].iter().any(|end| name.ends_with(end.as_bytes()))
+        || name.starts_with(b".#")
+        || name == b"4913" // vim asks whether it may write here
+}
+
+/// Something at or below a watched path.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    /// Where it lies.
+    pub(crate) path: &'a Path,
+    /// About itself, not about what it links to.
+    pub(crate) about: &'a Metadata,
+    /// A folder in which products lie too, so that its own time says nothing.
+    pub(crate) has_products: bool,
+}
+
+/// Shows `visit` everything at and below `root` that is a source, folders included, until it says `false`. `enter` is told of each folder before
+/// it is read.
+pub(crate) fn walk(
+    root: &Path,
+    products: &Products,
+    enter: &mut dyn FnMut(&Path),
+    visit: &mut dyn FnMut(&Found<'_>) -> io::Result<bool>,
+) -> io::Result<()> {
+    let mut todo = vec![root.to_path_buf()];
+    let mut seen = 0;
+    while let Some(path) = todo.pop() {
+        seen += 1;
+        if seen > MAX_SOURCES {
+            let why = format!("it holds more than {MAX_SOURCES} files: name the folders of the sources");
+            return Err(io::Error::other(why));
+        }
+        let about = match fs::symlink_metadata(&path) {
+            // Gone between the listing and the look; that `root` itself is there is what its name promises.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path != root => continue,
+            about => about?,
+        };
+        let mut has_products = false;
+        if about.is_dir() {
+            enter(&path);
+            for entry in fs::read_dir(&path)? {
+                let entry = entry?.path();
+                if products.contains(root, &entry) {
+                    has_products = true;
+                } else {
+                    todo.push(entry);
+                }
+            }
+        }
+        if !visit(&Found { path: &path, about: &about, has_products })? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::{Products, walk};
+
+    #[test]
+    fn what_tools_and_hosts_write_is_no_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        let sources = ["a/src/lib.rs", "a/Cargo.toml", "a/metadata.db.rs"];
+        let others =
+            ["a/target/x", "a/b/node_modules/y", "a/a.wasm", "a/lib.rs~", "a/.#lib.rs", "a/raw/1.csv", "db", "db-wal"];
+        for path in sources.iter().chain(&others) {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            fs::write(at(path), "").unwrap();
+        }
+        let products =
+            Products { components: vec![at("a/a.wasm")], store: at("db"), folders: vec![at("a/raw"), at("elsewhere")] };
+        let found = |root: &Path| {
+            let mut files = BTreeSet::new();
+            let mut visit = |found: &super::Found<'_>| {
+                files.extend(found.about.is_file().then(|| found.path.to_owned()));
+                Ok(true)
+            };
+            walk(root, &products, &mut |_| {}, &mut visit).unwrap();
+            files
+        };
+        let all: BTreeSet<PathBuf> = sources.iter().map(|path| at(path)).collect();
+        assert_eq!(found(folder.path()), all);
+        assert_eq!(found(&at("a/raw")), BTreeSet::from([at("a/raw/1.csv")]), "someone named it");
+        assert!(walk(&at("absent"), &products, &mut |_| {}, &mut |_| Ok(true)).is_err());
+    }
+}

@@ -1,0 +1,58 @@
+//! What `[actions.NAME]` says to a command: how it is called, and what its standard input reads.
+
+use globset::GlobBuilder;
+
+use super::super::problem::{Problem, quoted};
+use super::super::settings::MAX_ARGS;
+use super::super::tree::{At, Reader, Table};
+
+/// What was read.
+pub(super) struct Command {
+    pub(super) args: Vec<String>,
+    pub(super) stdin: Option<String>,
+    /// The keys that are there.
+    pub(super) keys: Vec<At<&'static str>>,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>, action: &str, reads: &[At<String>]) -> Command {
+    let there = |key: &&str| table.get(key).is_some();
+    let keys = ["args", "stdin"].into_iter().filter(there).map(|key| At { value: key, span: table.key_span(key) });
+    let keys = keys.collect();
+    Command { args: args(reader, table), stdin: stdin(reader, table, action, reads), keys }
+}
+
+fn args(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
+    let args = reader.strings(table, "args", "[\"--verbose\"]");
+    if args.len() > MAX_ARGS {
+        let (count, span) = (args.len(), table.key_span("args"));
+        reader.complain(
+            Problem::new(format!("`args` has {count} items; at most {MAX_ARGS} are handed over")).at(&span, "here"),
+        );
+    }
+    args.into_iter().map(|arg| arg.value).collect()
+}
+
+fn stdin(reader: &mut Reader<'_>, table: &Table<'_>, action: &str, reads: &[At<String>]) -> Option<String> {
+    let stdin = reader.string(table, "stdin", "\"raw/*.csv\"")?;
+    let (resource, glob) = stdin.value.split_once('/').unwrap_or((&stdin.value, "**"));
+    if !reads.iter().any(|granted| granted.value == resource) {
+        let granted = reads.iter().map(|granted| granted.value.as_str()).chain([resource]);
+        let list: Vec<String> = granted.map(|name| format!("\"{}\"", quoted(name).trim_matches('`'))).collect();
+        reader.complain(
+            Problem::new(format!("{} may not read {}, which `stdin` names", quoted(action), quoted(resource)))
+                .at(&stdin.span, "not among `reads`")
+                .help(format!(
+                    "write the name of a resource that it reads, alone or with a glob behind it, or grant it:\nreads = [{}]",
+                    list.join(", ")
+                )),
+        );
+        return None;
+    }
+    if let Err(error) = GlobBuilder::new(glob).literal_separator(true).build() {
+        reader.complain(
+            Problem::new(format!("{} matches no path: {}", quoted(glob), error.kind())).at(&stdin.span, "this glob"),
+        );
+        return None;
+    }
+    Some(stdin.value)
+}

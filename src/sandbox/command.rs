@@ -1,0 +1,66 @@
+//! Calling a command: a program that knows nothing of pipelines, and says with its exit code how it went.
+//!
+//! Before it starts its files are laid out (see `host::files`). When it exits with 0, what it has written is complete. Any other code fails the attempt, with the
+//! end of what it said on standard error, which is where programs say why; nothing of it is published. Code 75 is `EX_TEMPFAIL` of old: trying again may help.
+//!
+//! How it exits makes no difference: by returning from `run`, which knows success and failure only (0 and 1), or by `wasi:cli/exit`. Most programs lose their
+//! code on the way, because a C library calls the function that knows success and failure only.
+
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
+use wasmtime_wasi::I32Exit;
+use wasmtime_wasi::p2::bindings::exports::wasi::cli::run::GuestIndices;
+
+use super::bindings::anacostia::pipeline::types;
+use super::host::GuestState;
+use super::host::access::CallError;
+use super::outcome::Ended;
+
+/// The code of a program that says that trying again may help.
+const EX_TEMPFAIL: i32 = 75;
+
+/// Calls a command in a fresh instance.
+pub(super) async fn run(
+    instance: &InstancePre<GuestState>,
+    run: &GuestIndices,
+    store: &mut Store<GuestState>,
+) -> Ended<types::Outcome> {
+    if let Err(error) = store.data_mut().show_files().await {
+        return refused(error, store.data());
+    }
+    let instance = instance.instantiate_async(&mut *store).await?;
+    store.data_mut().started = true;
+    let run = run.load(&mut *store, &instance)?;
+    let code = match run.call_run(&mut *store).await {
+        Ok(Ok(())) => 0,
+        Ok(Err(())) => 1,
+        Err(why) => match why.downcast_ref::<I32Exit>() {
+            Some(I32Exit(code)) => *code,
+            None => return Err(why),
+        },
+    };
+    let state = store.data_mut();
+    if code != 0 {
+        return Ok(Err(failed(code, state)));
+    }
+    match state.settle_files().await {
+        Ok(()) => Ok(Ok(types::Outcome::Done(None))),
+        Err(error) => refused(error, state),
+    }
+}
+
+fn refused(error: CallError, state: &GuestState) -> Ended<types::Outcome> {
+    error.into_wit(&state.gate).map(Err)
+}
+
+/// The error of a program that exited with a code.
+fn failed(code: i32, state: &GuestState) -> types::Error {
+    let said = state.stderr.tail();
+    let message = match said.as_str() {
+        "" => format!("it exited with code {code}, and said nothing on standard error"),
+        said => format!("it exited with code {code}; the end of what it said on standard error:\n{said}"),
+    };
+    // A limit that was reached is why, more often than not: the record names it.
+    let code_of_error = if state.gate.reached().is_some() { "limit" } else { "exit_code" };
+    types::Error { code: code_of_error.to_owned(), message, retryable: code == EX_TEMPFAIL }
+}

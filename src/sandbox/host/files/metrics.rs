@@ -1,0 +1,191 @@
+//! `/out/metrics.jsonl`: a file of which nothing is kept but what its lines say.
+//!
+//! A line is `{"name": "loss", "value": 0.5, "step": 3}`, where `step` may be left out and other keys are let be: many tools write such lines, with a time
+//! in them. A line that says nothing is told in the log, with its number, and harms nothing else.
+
+use serde::Deserialize;
+
+use crate::base::bounds::cut;
+use crate::base::escape;
+use crate::model::Facts;
+use crate::sandbox::bindings::anacostia::pipeline::metadata::Metric;
+use crate::sandbox::host::GuestState;
+use crate::sandbox::host::access::CallError;
+
+use super::METRICS;
+
+/// Longest line that is read, in bytes.
+const MAX_LINE_BYTES: usize = 16 << 10;
+/// Most bad lines that are told.
+const MAX_BAD_LINES: u64 = 20;
+
+/// The lines as they come.
+#[derive(Debug, Default)]
+pub(super) struct MetricLines {
+    exists: bool,
+    /// What came after the last newline.
+    begun: Vec<u8>,
+    /// Whether that is too long, and its rest is dropped.
+    too_long: bool,
+    lines: u64,
+    bad: u64,
+    /// Bytes that were written.
+    size: u64,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    name: String,
+    value: f64,
+    step: Option<u64>,
+}
+
+/// A line that is complete: what it says, or why it says nothing.
+type Read = Result<Option<Metric>, String>;
+
+impl MetricLines {
+    /// Whether the file is there: a program has opened it for writing.
+    pub(super) fn exists(&self) -> bool {
+        self.exists
+    }
+
+    /// The program opens it for writing.
+    pub(super) fn make(&mut self) {
+        self.exists = true;
+    }
+
+    /// Bytes that were written.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Takes bytes, and gives the lines that are complete now, with their numbers.
+    fn take(&mut self, bytes: &[u8]) -> Vec<(u64, Read)> {
+        self.size = self.size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        let mut complete = Vec::new();
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = part.strip_suffix(b"\n").unwrap_or(part);
+            let room = MAX_LINE_BYTES.saturating_sub(self.begun.len());
+            self.too_long |= text.len() > room;
+            self.begun.extend_from_slice(text.get(..room).unwrap_or(text));
+            if text.len() < part.len() {
+                complete.push(self.end_line());
+            }
+        }
+        complete
+    }
+
+    fn end_line(&mut self) -> (u64, Read) {
+        self.lines += 1;
+        let line = std::mem::take(&mut self.begun);
+        let read = if std::mem::take(&mut self.too_long) {
+            Err(format!("it is longer than {MAX_LINE_BYTES} bytes"))
+        } else if line.trim_ascii().is_empty() {
+            Ok(None)
+        } else {
+            read(&line).map(Some)
+        };
+        (self.lines, read)
+    }
+
+    /// What was begun without a newline at its end.
+    fn end(&mut self) -> Option<(u64, Read)> {
+        (!self.begun.is_empty() || self.too_long).then(|| self.end_line())
+    }
+}
+
+fn read(line: &[u8]) -> Result<Metric, String> {
+    let Line { name, value, step } = serde_json::from_slice(line)
+        .map_err(|why| format!("it is not like {{\"name\": \"loss\", \"value\": 0.5, \"step\": 3}}: {why}"))?;
+    Ok(Metric { name, value, step })
+}
+
+impl GuestState {
+    /// The program writes to the file.
+    pub(super) async fn write_metrics(&mut self, bytes: &[u8]) -> Result<(), CallError> {
+        let lines = self.files.metrics.take(bytes);
+        self.keep_metrics(lines).await
+    }
+
+    /// The program is done with the file, as far as can be told.
+    pub(super) async fn end_metrics(&mut self) -> Result<(), CallError> {
+        let last = self.files.metrics.end();
+        self.keep_metrics(last.into_iter().collect()).await
+    }
+
+    async fn keep_metrics(&mut self, lines: Vec<(u64, Read)>) -> Result<(), CallError> {
+        let mut good = Vec::new();
+        let mut reached = None;
+        for (number, line) in lines {
+            let checked = match line {
+                Ok(None) => continue,
+                Ok(Some(metric)) => self.checked_metrics(vec![metric]),
+                Err(why) => Err(CallError::invalid(why)),
+            };
+            match checked {
+                Ok(metrics) => good.extend(metrics),
+                Err(CallError::Refused(error)) if error.code == "invalid" => self.tell_bad_line(number, &error.message),
+                Err(error) => {
+                    reached = Some(error);
+                    break;
+                }
+            }
+        }
+        self.record(Facts { metrics: good, ..Facts::default() }).await?;
+        reached.map_or(Ok(()), Err)
+    }
+
+    fn tell_bad_line(&mut self, number: u64, why: &str) {
+        self.files.metrics.bad += 1;
+        match self.files.metrics.bad {
+            ..=MAX_BAD_LINES => {
+                let why = escape(cut(why, 400).as_bytes());
+                self.tell(&format!("out/{METRICS}"), &format!("line {number} is no metric: {why}"));
+            }
+            bad if bad == MAX_BAD_LINES + 1 => {
+                self.tell(&format!("out/{METRICS}"), "more lines are no metrics; they are not told");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(lines: Vec<(u64, Read)>) -> Vec<String> {
+        let shown = |read: Read| match read {
+            Ok(Some(metric)) => format!("{}={} at {:?}", metric.name, metric.value, metric.step),
+            Ok(None) => "nothing".to_owned(),
+            Err(why) => why.split(':').next().unwrap_or_default().to_owned(),
+        };
+        lines.into_iter().map(|(number, read)| format!("{number} {}", shown(read))).collect()
+    }
+
+    #[test]
+    fn lines_are_read_however_they_are_cut() {
+        let mut lines = MetricLines::default();
+        assert!(told(lines.take(b"{\"name\":\"a\",\"val")).is_empty());
+        assert_eq!(lines.size(), 16);
+        assert_eq!(
+            told(lines.take(b"ue\":1.5,\"step\":3,\"time\":\"now\"}\n\n{\"name\":\"b\",\"value\":2}")),
+            ["1 a=1.5 at Some(3)", "2 nothing"]
+        );
+        assert_eq!(told(lines.end().into_iter().collect()), ["3 b=2 at None"]);
+        assert!(lines.end().is_none());
+    }
+
+    #[test]
+    fn bad_lines_harm_nothing_else() {
+        let mut lines = MetricLines::default();
+        let long = vec![b'x'; MAX_LINE_BYTES + 1];
+        assert!(lines.take(&long).is_empty());
+        assert!(lines.take(&long).is_empty());
+        let rest = b"\n{\"name\":\"a\",\"value\":NaN}\n\xff\xfe\n{\"name\":\"a\",\"value\":1}\n";
+        let told = told(lines.take(rest));
+        assert_eq!(told[0], format!("1 it is longer than {MAX_LINE_BYTES} bytes"));
+        assert!(told[1].starts_with("2 it is not like") && told[2].starts_with("3 it is not like"), "{told:?}");
+        assert_eq!(told[3], "4 a=1 at None");
+    }
+}

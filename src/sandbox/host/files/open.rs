@@ -1,0 +1,239 @@
+//! What happens to a file between being opened and being closed, whichever half it lies in.
+
+use wasmtime::component::Resource as Handle;
+use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+
+use crate::base::Timestamp;
+use crate::sandbox::bindings::wasi::wasi::filesystem::types::{
+    DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, OpenFlags,
+};
+use crate::sandbox::host::GuestState;
+use crate::sandbox::host::access::CallError;
+
+use super::outputs::Begin;
+use super::tree::{Astray, resolve};
+use super::{CALL, DescriptorEntry, FileError, METRICS, Open, Seen};
+
+type Result<T> = std::result::Result<T, FileError>;
+type Descriptor = Handle<DescriptorEntry>;
+
+impl GuestState {
+    /// Where a path leads that starts at an open folder.
+    pub(super) fn place(&mut self, folder: &Descriptor, path: &str) -> Result<String> {
+        let entry = self.table.get(folder)?;
+        if entry.file.is_some() {
+            return Err(ErrorCode::NotDirectory.into());
+        }
+        let folder = entry.place.clone();
+        match resolve(&folder, path) {
+            Ok((place, false)) => Ok(place),
+            Ok((place, true)) => match self.files.look(&place) {
+                Seen::Folder | Seen::Nothing => Ok(place),
+                _ => Err(ErrorCode::NotDirectory.into()),
+            },
+            Err(Astray::TooLong) => Err(ErrorCode::NameTooLong.into()),
+            Err(Astray::Unreadable) => Err(ErrorCode::IllegalByteSequence.into()),
+            Err(Astray::Outside) => {
+                let message = "it leads out of the folders that a command sees: `/in` and `/out`".to_owned();
+                let target = format!("{folder}/{path}");
+                self.deny_file(target.trim_start_matches('/'), message);
+                Err(ErrorCode::NotPermitted.into())
+            }
+        }
+    }
+
+    /// The open file of a descriptor.
+    pub(super) fn file(&self, descriptor: &Descriptor) -> Result<u64> {
+        self.table.get(descriptor)?.file.ok_or_else(|| ErrorCode::IsDirectory.into())
+    }
+
+    /// The open file of a descriptor that may be written through.
+    pub(super) fn file_to_write(&self, descriptor: &Descriptor) -> Result<u64> {
+        let entry = self.table.get(descriptor)?;
+        if !entry.flags.contains(DescriptorFlags::WRITE) {
+            return Err(ErrorCode::BadDescriptor.into());
+        }
+        self.file(descriptor)
+    }
+
+    /// Reads from an open file.
+    pub(super) async fn read_open(&mut self, file: u64, offset: u64, length: usize) -> Result<Vec<u8>> {
+        self.gate.enter();
+        let (error, place) = match self.files.open.get_mut(&file) {
+            Some(Open::Input(reader)) => match reader.read(&self.cpu, &mut self.gate, offset, length).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => (error, format!("in/{}/{}", reader.artifact().resource, reader.artifact().path)),
+            },
+            Some(Open::Staged(reader)) => match self.cpu.host(reader.read(offset, length)).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(why) => (self.gate.resource_failed(&why), "out".to_owned()),
+            },
+            Some(Open::Output(_) | Open::Metrics) => {
+                self.tell("out", "what is open for writing can not be read; it can once it is closed");
+                return Err(ErrorCode::Unsupported.into());
+            }
+            None => return Err(ErrorCode::BadDescriptor.into()),
+        };
+        Err(self.refuse(&place, error))
+    }
+
+    /// Writes to an open file: at `offset`, or at its end.
+    pub(super) async fn write_open(&mut self, file: u64, offset: Option<u64>, bytes: &[u8]) -> Result<()> {
+        self.gate.enter();
+        match self.files.open.get(&file) {
+            Some(Open::Output(item)) => {
+                let item = *item;
+                self.write_output(item, offset, bytes).await
+            }
+            Some(Open::Metrics) => {
+                let kept = self.write_metrics(bytes).await;
+                kept.map_err(|error| self.refuse(&format!("out/{METRICS}"), error))
+            }
+            Some(Open::Input(_) | Open::Staged(_)) | None => Err(ErrorCode::BadDescriptor.into()),
+        }
+    }
+
+    /// Opens what lies at a place, or makes it.
+    pub(super) async fn open_place(
+        &mut self,
+        place: &str,
+        open: OpenFlags,
+        flags: DescriptorFlags,
+    ) -> Result<DescriptorEntry> {
+        let writes = flags.contains(DescriptorFlags::WRITE) || open.contains(OpenFlags::TRUNCATE);
+        let only_new = open.contains(OpenFlags::CREATE | OpenFlags::EXCLUSIVE);
+        let begin = if only_new {
+            Begin::New
+        } else if open.contains(OpenFlags::TRUNCATE) {
+            Begin::Empty
+        } else {
+            Begin::Kept
+        };
+        let seen = match self.files.look(place) {
+            Seen::InFile => return Err(ErrorCode::NotDirectory.into()),
+            Seen::Nothing if !open.contains(OpenFlags::CREATE) => return Err(self.nothing(place)),
+            Seen::Nothing if open.contains(OpenFlags::DIRECTORY) => return Err(ErrorCode::Invalid.into()),
+            Seen::Nothing => return self.make_file(place, begin, flags).await,
+            _ if only_new => return Err(ErrorCode::Exist.into()),
+            Seen::Folder if writes => return Err(ErrorCode::IsDirectory.into()),
+            Seen::Folder => {
+                self.gate.open_handle().map_err(|error| self.refuse(place, error))?;
+                return Ok(DescriptorEntry { place: place.to_owned(), file: None, counted: true, flags });
+            }
+            _ if open.contains(OpenFlags::DIRECTORY) => return Err(ErrorCode::NotDirectory.into()),
+            Seen::Input(_) if writes => return Err(self.deny_input(place)),
+            seen => seen,
+        };
+        let opened = match seen {
+            Seen::Input(artifact) => {
+                let artifact = artifact.clone();
+                self.open_input(place, artifact).await?
+            }
+            Seen::Output(_) if writes => self.open_output(place.strip_prefix("out/").unwrap_or(place), begin).await?,
+            Seen::Output(item) => self.read_output(place.strip_prefix("out/").unwrap_or(place), item).await?,
+            _ => self.open_metrics()?,
+        };
+        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.keep(opened)), counted: true, flags })
+    }
+
+    /// Makes a file where there is none.
+    async fn make_file(&mut self, place: &str, begin: Begin, flags: DescriptorFlags) -> Result<DescriptorEntry> {
+        let opened = match place.split_once('/').unwrap_or((place, "")) {
+            ("out", METRICS) => self.open_metrics()?,
+            ("out", below) if below.contains('/') => self.open_output(below, begin).await?,
+            ("in", _) => return Err(self.deny_input(place)),
+            _ => return Err(self.deny_elsewhere(place)),
+        };
+        // Whoever makes a file may write to it, even if it was not asked for.
+        let flags = flags | DescriptorFlags::WRITE;
+        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.keep(opened)), counted: true, flags })
+    }
+
+    fn open_metrics(&mut self) -> Result<Open> {
+        self.gate.open_handle().map_err(|error| self.refuse("out", error))?;
+        self.files.metrics.make();
+        Ok(Open::Metrics)
+    }
+
+    /// What a program is told that wants to make something where nothing can be made.
+    fn deny_elsewhere(&mut self, place: &str) -> FileError {
+        if let Some(resource) = place.strip_prefix("out/").filter(|_| !place.ends_with(METRICS)) {
+            let (resource, _) = resource.split_once('/').unwrap_or((resource, ""));
+            let resource = resource.to_owned();
+            if let Err(error) = self.known(CALL, &resource, Self::may_write) {
+                return self.refuse(place, error);
+            }
+        }
+        let message = "a command makes files below `/out/RESOURCE` and nowhere else".to_owned();
+        let error = self.deny_file(place, message);
+        self.refuse(place, CallError::Refused(error))
+    }
+
+    /// Closes an open file. What can not be finished is told when the program ends.
+    pub(super) async fn close(&mut self, file: u64) -> wasmtime::Result<()> {
+        let closed = match self.files.open.remove(&file) {
+            Some(Open::Output(item)) => self.close_output(item).await,
+            Some(Open::Metrics) => {
+                let ended = self.end_metrics().await;
+                ended.map_err(|error| self.refuse(&format!("out/{METRICS}"), error))
+            }
+            Some(Open::Input(_) | Open::Staged(_)) | None => Ok(()),
+        };
+        match closed {
+            Err(FileError::Trap(why)) => Err(why),
+            Ok(()) | Err(FileError::Code(_)) => Ok(()),
+        }
+    }
+
+    /// What is known of something at a place.
+    pub(super) fn about(&mut self, place: &str) -> Result<DescriptorStat> {
+        let (size, at) = match self.files.look(place) {
+            Seen::Folder => return Ok(stat(DescriptorType::Directory, 0, None)),
+            Seen::Input(artifact) => (artifact.size, Some(artifact.created_at)),
+            Seen::Output(item) => (self.files.output_size(item), None),
+            Seen::Metrics => (self.files.metrics.size(), None),
+            Seen::Nothing => return Err(self.nothing(place)),
+            Seen::InFile => return Err(ErrorCode::NotDirectory.into()),
+        };
+        Ok(stat(DescriptorType::RegularFile, size, at.or_else(|| Some(self.services.clock.now()))))
+    }
+
+    /// What is known of something that is open: an output by itself, because its name may be another by now.
+    pub(super) fn about_open(&mut self, place: &str, file: Option<u64>) -> Result<DescriptorStat> {
+        match file.and_then(|file| self.files.open.get(&file)) {
+            Some(Open::Output(item)) => {
+                let (size, now) = (self.files.output_size(*item), self.services.clock.now());
+                Ok(stat(DescriptorType::RegularFile, size, Some(now)))
+            }
+            Some(Open::Staged(_)) if matches!(self.files.look(place), Seen::Nothing) => {
+                Err(ErrorCode::BadDescriptor.into())
+            }
+            _ => self.about(place),
+        }
+    }
+
+    /// The part below `/out` of a place that is to be changed.
+    pub(super) fn changeable<'p>(&mut self, place: &'p str) -> Result<&'p str> {
+        match place.split_once('/').unwrap_or((place, "")) {
+            ("out", below) if !below.is_empty() && below != METRICS => Ok(below),
+            ("in", _) => Err(self.deny_input(place)),
+            _ => Err(self.deny_elsewhere(place)),
+        }
+    }
+}
+
+fn stat(kind: DescriptorType, size: u64, at: Option<Timestamp>) -> DescriptorStat {
+    let at = at.map(|at| {
+        let micros = u64::try_from(at.as_micros()).unwrap_or(0);
+        let nanoseconds = u32::try_from(micros % 1_000_000).unwrap_or(0).saturating_mul(1_000);
+        Datetime { seconds: micros / 1_000_000, nanoseconds }
+    });
+    DescriptorStat {
+        type_: kind,
+        link_count: 1,
+        size,
+        data_access_timestamp: at,
+        data_modification_timestamp: at,
+        status_change_timestamp: at,
+    }
+}

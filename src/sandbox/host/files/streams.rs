@@ -1,0 +1,307 @@
+//! `wasi:io/streams`: those of files are answered here, all others by wasmtime.
+//!
+//! wasmtime's streams are objects that know nothing of the store, and whose work must be done aside. A stream of a file is a number: what it is asked for is
+//! done by the functions that the file's descriptor calls, with all that they may use and count.
+
+use std::collections::BTreeMap;
+
+use tokio_util::bytes::Bytes;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Resource as Handle, ResourceTableError};
+use wasmtime_wasi::p2::bindings::io::streams::{HostInputStream as TheirInput, HostOutputStream as TheirOutput};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, DynPollable, InputStream, OutputStream, Pollable, StreamError, StreamResult,
+};
+
+use crate::sandbox::bindings::wasi::wasi::io::streams::{self, HostInputStream, HostOutputStream};
+use crate::sandbox::host::GuestState;
+
+use super::{FileError, MAX_MOVE_BYTES};
+
+/// Most bytes that one call writes to a stream.
+const PERMIT_BYTES: u64 = 256 << 10;
+
+/// Streams of files, by their handle.
+#[derive(Default)]
+pub(super) struct Streams {
+    inputs: BTreeMap<u32, Source>,
+    outputs: BTreeMap<u32, Sink>,
+    /// How far standard input is read: all handles of it are one.
+    stdin_at: u64,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy)]
+struct Source {
+    file: u64,
+    /// From where; `None` for standard input.
+    at: Option<u64>,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy)]
+struct Sink {
+    file: u64,
+    /// Where; `None`: at the end.
+    at: Option<u64>,
+}
+
+/// What lies in the table of handles for a stream of a file.
+struct Placeholder;
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Placeholder {
+    async fn ready(&mut self) {}
+}
+
+impl InputStream for Placeholder {
+    fn read(&mut self, _size: usize) -> StreamResult<Bytes> {
+        Err(StreamError::Closed)
+    }
+}
+
+impl OutputStream for Placeholder {
+    fn write(&mut self, _bytes: Bytes) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Err(StreamError::Closed)
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Err(StreamError::Closed)
+    }
+}
+
+/// `wasi:cli/stdin.get-stdin`: the chosen input, or nothing.
+pub(super) fn get_stdin(
+    mut store: StoreContextMut<'_, GuestState>,
+    (): (),
+) -> wasmtime::Result<(Handle<DynInputStream>,)> {
+    let state = store.data_mut();
+    state.gate.enter();
+    Ok((match state.files.stdin {
+        Some(file) => state.input_stream(Source { file, at: None })?,
+        None => state.table.push(Box::new(Placeholder) as DynInputStream)?,
+    },))
+}
+
+impl GuestState {
+    /// A stream that reads an open file from `offset` on.
+    pub(super) fn stream_from(&mut self, file: u64, offset: u64) -> Result<Handle<DynInputStream>, FileError> {
+        Ok(self.input_stream(Source { file, at: Some(offset) })?)
+    }
+
+    /// A stream that writes to an open file from `offset` on, or at its end.
+    pub(super) fn stream_to(&mut self, file: u64, offset: Option<u64>) -> Result<Handle<DynOutputStream>, FileError> {
+        let handle = self.table.push(Box::new(Placeholder) as DynOutputStream)?;
+        self.files.streams.outputs.insert(handle.rep(), Sink { file, at: offset });
+        Ok(handle)
+    }
+
+    fn input_stream(&mut self, source: Source) -> Result<Handle<DynInputStream>, ResourceTableError> {
+        let handle = self.table.push(Box::new(Placeholder) as DynInputStream)?;
+        self.files.streams.inputs.insert(handle.rep(), source);
+        Ok(handle)
+    }
+
+    fn source(&self, stream: &Handle<DynInputStream>) -> Option<Source> {
+        self.files.streams.inputs.get(&stream.rep()).copied()
+    }
+
+    fn sink(&self, stream: &Handle<DynOutputStream>) -> Option<Sink> {
+        self.files.streams.outputs.get(&stream.rep()).copied()
+    }
+
+    async fn pull(&mut self, stream: u32, source: Source, length: u64) -> StreamResult<Vec<u8>> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(MAX_MOVE_BYTES);
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let offset = source.at.unwrap_or(self.files.streams.stdin_at);
+        let bytes = self.read_open(source.file, offset, length).await?;
+        if bytes.is_empty() {
+            return Err(StreamError::Closed);
+        }
+        let next = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        match self.files.streams.inputs.get_mut(&stream) {
+            Some(Source { at: Some(at), .. }) => *at = next,
+            _ => self.files.streams.stdin_at = next,
+        }
+        Ok(bytes)
+    }
+
+    async fn push(&mut self, stream: u32, sink: Sink, bytes: &[u8]) -> StreamResult<()> {
+        self.write_open(sink.file, sink.at, bytes).await?;
+        if let Some(Sink { at: Some(at), .. }) = self.files.streams.outputs.get_mut(&stream) {
+            *at = at.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        }
+        Ok(())
+    }
+
+    async fn push_zeroes(&mut self, stream: u32, sink: Sink, length: u64) -> StreamResult<()> {
+        if length > PERMIT_BYTES {
+            return Err(StreamError::trap("more zeroes than `check-write` allows"));
+        }
+        let zeroes = vec![0; usize::try_from(length).unwrap_or(0)];
+        self.push(stream, sink, &zeroes).await
+    }
+
+    /// From one stream to another, of which one at least is of a file.
+    async fn move_between(
+        &mut self,
+        to: Handle<DynOutputStream>,
+        from: Handle<DynInputStream>,
+        length: u64,
+    ) -> StreamResult<u64> {
+        // Handles are lent to each call; these are used for two.
+        let (again_to, again_from) = (Handle::new_borrow(to.rep()), Handle::new_borrow(from.rep()));
+        let length = length.min(HostOutputStream::check_write(self, to).await?);
+        let bytes = HostInputStream::read(self, again_from, length).await?;
+        let moved = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        if moved > 0 {
+            HostOutputStream::write(self, again_to, bytes).await?;
+        }
+        Ok(moved)
+    }
+}
+
+impl streams::Host for GuestState {
+    fn convert_stream_error(&mut self, error: StreamError) -> wasmtime::Result<streams::StreamError> {
+        match error {
+            StreamError::Closed => Ok(streams::StreamError::Closed),
+            StreamError::LastOperationFailed(why) => {
+                Ok(streams::StreamError::LastOperationFailed(self.table.push(why)?))
+            }
+            StreamError::Trap(why) => Err(why),
+        }
+    }
+}
+
+impl HostInputStream for GuestState {
+    async fn read(&mut self, stream: Handle<DynInputStream>, length: u64) -> StreamResult<Vec<u8>> {
+        match self.source(&stream) {
+            Some(source) => self.pull(stream.rep(), source, length).await,
+            None => TheirInput::read(&mut self.table, stream, length),
+        }
+    }
+
+    async fn blocking_read(&mut self, stream: Handle<DynInputStream>, length: u64) -> StreamResult<Vec<u8>> {
+        match self.source(&stream) {
+            Some(source) => self.pull(stream.rep(), source, length).await,
+            None => TheirInput::blocking_read(&mut self.table, stream, length).await,
+        }
+    }
+
+    async fn skip(&mut self, stream: Handle<DynInputStream>, length: u64) -> StreamResult<u64> {
+        match self.source(&stream) {
+            Some(source) => Ok(self.pull(stream.rep(), source, length).await?.len() as u64),
+            None => TheirInput::skip(&mut self.table, stream, length),
+        }
+    }
+
+    async fn blocking_skip(&mut self, stream: Handle<DynInputStream>, length: u64) -> StreamResult<u64> {
+        match self.source(&stream) {
+            Some(source) => Ok(self.pull(stream.rep(), source, length).await?.len() as u64),
+            None => TheirInput::blocking_skip(&mut self.table, stream, length).await,
+        }
+    }
+
+    async fn subscribe(&mut self, stream: Handle<DynInputStream>) -> wasmtime::Result<Handle<DynPollable>> {
+        TheirInput::subscribe(&mut self.table, stream)
+    }
+
+    async fn drop(&mut self, stream: Handle<DynInputStream>) -> wasmtime::Result<()> {
+        self.files.streams.inputs.remove(&stream.rep());
+        TheirInput::drop(&mut self.table, stream).await
+    }
+}
+
+impl HostOutputStream for GuestState {
+    async fn check_write(&mut self, stream: Handle<DynOutputStream>) -> StreamResult<u64> {
+        match self.sink(&stream) {
+            Some(_) => Ok(PERMIT_BYTES),
+            None => TheirOutput::check_write(&mut self.table, stream),
+        }
+    }
+
+    async fn write(&mut self, stream: Handle<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
+        match self.sink(&stream) {
+            Some(sink) => self.push(stream.rep(), sink, &bytes).await,
+            None => TheirOutput::write(&mut self.table, stream, bytes),
+        }
+    }
+
+    async fn blocking_write_and_flush(&mut self, stream: Handle<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
+        match self.sink(&stream) {
+            Some(sink) => self.push(stream.rep(), sink, &bytes).await,
+            None => TheirOutput::blocking_write_and_flush(&mut self.table, stream, bytes).await,
+        }
+    }
+
+    async fn flush(&mut self, stream: Handle<DynOutputStream>) -> StreamResult<()> {
+        match self.sink(&stream) {
+            Some(_) => Ok(()),
+            None => TheirOutput::flush(&mut self.table, stream),
+        }
+    }
+
+    async fn blocking_flush(&mut self, stream: Handle<DynOutputStream>) -> StreamResult<()> {
+        match self.sink(&stream) {
+            Some(_) => Ok(()),
+            None => TheirOutput::blocking_flush(&mut self.table, stream).await,
+        }
+    }
+
+    async fn subscribe(&mut self, stream: Handle<DynOutputStream>) -> wasmtime::Result<Handle<DynPollable>> {
+        TheirOutput::subscribe(&mut self.table, stream)
+    }
+
+    async fn write_zeroes(&mut self, stream: Handle<DynOutputStream>, length: u64) -> StreamResult<()> {
+        match self.sink(&stream) {
+            Some(sink) => self.push_zeroes(stream.rep(), sink, length).await,
+            None => TheirOutput::write_zeroes(&mut self.table, stream, length),
+        }
+    }
+
+    async fn blocking_write_zeroes_and_flush(
+        &mut self,
+        stream: Handle<DynOutputStream>,
+        length: u64,
+    ) -> StreamResult<()> {
+        match self.sink(&stream) {
+            Some(sink) => self.push_zeroes(stream.rep(), sink, length).await,
+            None => TheirOutput::blocking_write_zeroes_and_flush(&mut self.table, stream, length).await,
+        }
+    }
+
+    async fn splice(
+        &mut self,
+        to: Handle<DynOutputStream>,
+        from: Handle<DynInputStream>,
+        length: u64,
+    ) -> StreamResult<u64> {
+        if self.sink(&to).is_none() && self.source(&from).is_none() {
+            return TheirOutput::splice(&mut self.table, to, from, length);
+        }
+        self.move_between(to, from, length).await
+    }
+
+    async fn blocking_splice(
+        &mut self,
+        to: Handle<DynOutputStream>,
+        from: Handle<DynInputStream>,
+        length: u64,
+    ) -> StreamResult<u64> {
+        if self.sink(&to).is_none() && self.source(&from).is_none() {
+            return TheirOutput::blocking_splice(&mut self.table, to, from, length).await;
+        }
+        self.move_between(to, from, length).await
+    }
+
+    async fn drop(&mut self, stream: Handle<DynOutputStream>) -> wasmtime::Result<()> {
+        self.files.streams.outputs.remove(&stream.rep());
+        TheirOutput::drop(&mut self.table, stream).await
+    }
+}

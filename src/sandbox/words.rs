@@ -1,0 +1,83 @@
+//! The last words of a guest: what it wrote to standard error, or logged as an error, before it trapped. A runtime that gives up (a panic in Rust or Go, an
+//! exception in Python, `abort` in C) says why and where there, and then executes `unreachable` or exits: the trap alone says neither.
+//!
+//! The end is kept, not the beginning, because a runtime writes its story last; and only so much that the frames of the trap have room beside it.
+
+use std::collections::VecDeque;
+
+use crate::base::bounds::cut;
+
+/// Lines that are kept.
+const MAX_LINES: usize = 40;
+/// Longest line that is kept, in bytes.
+const MAX_LINE_BYTES: usize = 400;
+/// Bytes that are kept in all.
+const MAX_BYTES: usize = 3 << 10;
+
+/// The last lines, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct LastWords {
+    lines: VecDeque<String>,
+    bytes: usize,
+}
+
+impl LastWords {
+    /// Keeps a line, which is masked and escaped already, with its fields.
+    pub(super) fn push(&mut self, line: &str, fields: &[(String, String)]) {
+        let fields = fields.iter().map(|(name, value)| format!("  {name}={value}"));
+        let line = cut(&fields.fold(line.to_owned(), |line, field| line + &field), MAX_LINE_BYTES).into_owned();
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
+            self.bytes -= self.lines.pop_front().map_or(self.bytes, |oldest| oldest.len());
+        }
+    }
+
+    /// Forgets them: they belong to the call before.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A line each, set in; empty lines at the ends are left out. `None` when nothing was said.
+    pub(super) fn text(&self) -> Option<String> {
+        let said = |line: &&String| !line.trim().is_empty();
+        let first = self.lines.iter().position(|line| said(&line))?;
+        let after = self.lines.iter().rposition(|line| said(&line))? + 1;
+        let lines = self.lines.range(first..after).map(|line| format!("    {line}").trim_end().to_owned());
+        Some(lines.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_is_kept_without_empty_lines_around_it() {
+        let mut words = LastWords::default();
+        assert_eq!(words.text(), None);
+        for line in ["", "panic: no", "", "main.go:12", " "] {
+            words.push(line, &[]);
+        }
+        assert_eq!(words.text().unwrap(), "    panic: no\n\n    main.go:12");
+        words.clear();
+        assert_eq!(words.text(), None);
+        words.push("panicked", &[("at".to_owned(), "lib.rs:1:2".to_owned())]);
+        assert_eq!(words.text().unwrap(), "    panicked  at=lib.rs:1:2");
+    }
+
+    #[test]
+    fn a_flood_leaves_its_end_within_the_bounds() {
+        let mut words = LastWords::default();
+        for number in 0..10_000 {
+            words.push(&format!("{number} {}", "x".repeat(number % 1_000)), &[]);
+            let text = words.text().unwrap();
+            assert!(text.len() <= MAX_BYTES + MAX_LINES * 5, "{}", text.len());
+        }
+        assert!(words.text().unwrap().contains("9999 x"));
+        for number in 0..100 {
+            words.push(&number.to_string(), &[]);
+        }
+        assert_eq!(words.text().unwrap().lines().count(), MAX_LINES);
+    }
+}

@@ -1,0 +1,143 @@
+//! Another manifest, or other components, while the host is at work.
+//!
+//! What takes long (reading, compiling) is done beside the dispatcher, which then swaps one definition for another between two messages. A
+//! run is bound to a revision from its creation on, so that only later ones see the new one, and nothing at work is touched.
+//!
+//! What is not in a definition can not be swapped so: the store, the server, and the resources, whose watchers are at work. A manifest that changes one of
+//! these is refused, with its name. Rejected: stopping and starting the watchers of resources that changed. Artifacts on record belong to a resource by its
+//! name; a restart, which reconciles them, is the one place that decides what a changed folder means.
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::control::InForce;
+use super::dispatcher::Message;
+use super::host::StartError;
+use super::library::Binder;
+use super::shared::stopping;
+use crate::manifest::{Pipeline, ResourceSpec, Trigger};
+
+/// Why a reload did not happen. What was in force still is.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The manifest differs in what only a restart can change.
+    #[error("{} can only change with a restart", keys.join(", "))]
+    NeedsRestart {
+        /// What differs, as keys of the manifest.
+        keys: Vec<String>,
+    },
+    /// The manifest can not be run.
+    #[error(transparent)]
+    Unusable(#[from] StartError),
+}
+
+/// Reloads.
+#[derive(Clone)]
+pub(super) struct Reloader {
+    binder: Binder,
+    in_force: watch::Receiver<InForce>,
+    dispatcher: mpsc::Sender<Message>,
+}
+
+impl Reloader {
+    pub(super) fn new(binder: Binder, in_force: watch::Receiver<InForce>, dispatcher: mpsc::Sender<Message>) -> Self {
+        Self { binder, in_force, dispatcher }
+    }
+
+    /// See [`super::Host::reload`].
+    pub(super) async fn reload(&self, pipeline: Pipeline) -> Result<(), ReloadError> {
+        let keys = fixed_differences(&self.in_force.borrow().pipeline, &pipeline);
+        if !keys.is_empty() {
+            return Err(ReloadError::NeedsRestart { keys });
+        }
+        let bound = Box::new(self.binder.bind(pipeline).await?);
+        let (answer, answered) = oneshot::channel();
+        self.dispatcher.send(Message::Reload { bound, answer }).await.map_err(|_| StartError::from(stopping()))?;
+        Ok(answered.await.unwrap_or_else(|_| Err(stopping().into()))?)
+    }
+}
+
+/// What differs between two manifests of which one is in force, and can not be swapped.
+fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
+    let server = |it: &Pipeline| (it.listen, it.insecure, it.token);
+    let mut keys: Vec<String> = [
+        ("`pipeline.name`", now.name != next.name),
+        ("`server`", server(now) != server(next)),
+        ("`metadata_store`", now.store != next.store),
+    ]
+    .into_iter()
+    .filter(|(_, differs)| *differs)
+    .map(|(key, _)| key.to_owned())
+    .collect();
+    // When a run starts is asked anew each time; what is watched, and where it lies, is not.
+    let place = |it: &ResourceSpec| ResourceSpec { trigger: Trigger::default(), ..it.clone() };
+    let names = now.resources.iter().chain(next.resources.iter().filter(|it| now.resource(&it.name).is_none()));
+    for name in names.map(|it| &it.name) {
+        if now.resource(name).map(place) != next.resource(name).map(place) {
+            keys.push(format!("`resources.{name}`"));
+        }
+    }
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::fixed_differences;
+    use crate::manifest::{Pipeline, parse_pinned};
+
+    const MANIFEST: &str = r#"
+        manifest_version = 1
+        [pipeline]
+        name = "p"
+        [resources.raw]
+        kind = "folder"
+        path = "raw"
+        watch = true
+        [actions.work]
+        component = "work.wasm"
+        after = ["raw"]
+        reads = ["raw"]
+    "#;
+
+    fn pipeline(text: &str) -> Pipeline {
+        parse_pinned(text, Path::new("/p"), Path::new("/p/anacostia.toml"), &|_| None).unwrap()
+    }
+
+    fn after(edits: &[(&str, &str)]) -> Vec<String> {
+        let text = edits.iter().fold(MANIFEST.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        fixed_differences(&pipeline(MANIFEST), &pipeline(&text))
+    }
+
+    #[test]
+    fn actions_params_limits_and_triggers_can_change() {
+        let work = "reads = [\"raw\"]";
+        assert_eq!(after(&[(work, "reads = [\"raw\"]\nparams = { a = 1 }\nlimits = { cpu = \"1s\" }")]), [""; 0]);
+        assert_eq!(
+            after(&[("[actions.work]", "[actions.more]\ncomponent = \"x.wasm\"\nafter = [\"work\"]\n[actions.work]")]),
+            [""; 0]
+        );
+        assert_eq!(after(&[("watch = true", "watch = true\ntrigger = { min_artifacts = 3 }")]), [""; 0]);
+        assert_eq!(after(&[("name = \"p\"", "name = \"p\"\njoin = \"any\"\nmax_concurrent_runs = 3")]), [""; 0]);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        assert_eq!(after(&[("\"p\"", "\"q\"")]), ["`pipeline.name`"]);
+        assert_eq!(after(&[("[resources.raw]", "[server]\nlisten = \"127.0.0.1:1\"\n[resources.raw]")]), ["`server`"]);
+        let store = "[metadata_store]\nkind = \"sqlite\"\ndurability = \"full\"\n[resources.raw]";
+        assert_eq!(after(&[("[resources.raw]", store)]), ["`metadata_store`"]);
+        assert_eq!(after(&[("path = \"raw\"", "path = \"other\"")]), ["`resources.raw`"]);
+        let more = "[resources.new]\nkind = \"folder\"\npath = \"new\"\n[resources.raw]";
+        assert_eq!(
+            after(&[
+                ("[resources.raw]", more),
+                ("\"raw\"\n        watch", "\"raw\"\n        include = [\"*.csv\"]\n        watch")
+            ]),
+            ["`resources.raw`", "`resources.new`"]
+        );
+    }
+}

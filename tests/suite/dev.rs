@@ -1,0 +1,277 @@
+//! `anacostia dev` on pipelines whose builds copy a component, so that a build takes no time and a test says when it fails.
+
+use std::fs;
+use std::path::Path;
+
+use anacostia::base::Digest;
+use rustix::process::{Pid, Signal, test_kill_process};
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::dev::DevSession;
+use crate::support::guests::guest;
+use crate::support::wait::{wait_for, wait_until};
+
+/// A pipeline of one action, whose build is `command`. Everything that it works with lies in `src`.
+fn manifest(command: &str, keys: &str) -> String {
+    format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "dev"
+max_concurrent_runs = 2
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[actions.work]
+component = "work.wasm"
+build = {{ command = "{command}", watch = ["src"] }}
+after = ["raw"]
+reads = ["raw"]
+{keys}
+"#
+    )
+}
+
+/// Counts the builds, fails if there is a file `src/broken`, and copies the component.
+const BUILD: &str = "echo x >> builds; if [ -e src/broken ]; then echo 'error: it does not compile'; exit 1; fi; cp src/a.wasm work.wasm";
+const READ: &str = "params = { steps = [{ do = \"read\", from = \"raw\" }] }";
+
+/// The worker with a section that does nothing: another component, which does the same.
+fn variant(number: u8) -> Vec<u8> {
+    let mut bytes = fs::read(guest("worker")).unwrap();
+    bytes.extend([0, 3, 1, b'v', number]);
+    bytes
+}
+
+fn digest(number: u8) -> String {
+    Digest::of(&variant(number)).to_string()
+}
+
+fn app(command: &str, keys: &str) -> TestApp {
+    let app = TestApp::new(&manifest(command, keys));
+    fs::create_dir(app.path("src")).unwrap();
+    fs::write(app.path("src/a.wasm"), variant(0)).unwrap();
+    app
+}
+
+fn builds(app: &TestApp) -> usize {
+    fs::read_to_string(app.path("builds")).unwrap_or_default().lines().count()
+}
+
+/// A session that is up.
+fn ready(app: &TestApp) -> (DevSession, String) {
+    let mut session = DevSession::start(app.folder());
+    let url = session.next("ready")["url"].as_str().unwrap().to_owned();
+    (session, url)
+}
+
+fn get(url: &str) -> Value {
+    let body = ureq::get(url).call().unwrap().body_mut().read_to_string().unwrap();
+    serde_json::from_str(&body).unwrap()
+}
+
+fn post(url: &str) {
+    ureq::post(url).send_empty().unwrap();
+}
+
+/// The run of this number, once `is_so` holds of it.
+#[track_caller]
+fn run(url: &str, number: u64, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    wait_for(&format!("run {number}: {what}"), || {
+        let body = ureq::get(format!("{url}/api/v1/runs/{number}")).call().ok()?.body_mut().read_to_string().unwrap();
+        Some(serde_json::from_str::<Value>(&body).unwrap()).filter(|run| is_so(run))
+    })
+}
+
+fn attempts(run: &Value) -> Vec<Value> {
+    run["actions"][0]["attempts"].as_array().cloned().unwrap_or_default()
+}
+
+fn has_state(state: &str) -> impl Fn(&Value) -> bool {
+    move |run| run["state"] == state
+}
+
+#[test]
+fn new_runs_get_the_new_component_and_an_attempt_at_work_ends_on_the_old_one() {
+    let app = app(BUILD, "params = { steps = [{ do = \"await_cancel\", then = \"done\" }] }");
+    let (mut session, url) = ready(&app);
+    app.drop_file("raw/1", b"1");
+    let at_work = |run: &Value| attempts(run).last().is_some_and(|attempt| attempt["state"] == "running");
+    run(&url, 1, "its attempt is at work", at_work);
+
+    fs::write(app.path("src/a.wasm"), variant(1)).unwrap();
+    let swapped = session.next("swapped");
+    assert_eq!(
+        (&swapped["digest"], &swapped["old"], &swapped["changed"]),
+        (&json!(digest(1)), &json!(digest(0)), &json!(["src/a.wasm"])),
+    );
+    let node = get(&format!("{url}/api/v1/nodes/work"));
+    assert_eq!(node["action"]["component"]["digest"], digest(1), "{node}");
+
+    app.drop_file("raw/2", b"2");
+    run(&url, 2, "its attempt is at work", at_work);
+    for number in [1, 2] {
+        post(&format!("{url}/api/v1/runs/{number}/cancel"));
+    }
+    let ended = run(&url, 1, "it has ended", has_state("cancelled"));
+    assert_eq!(attempts(&ended)[0]["component_digest"], digest(0), "{ended:#}");
+    let ended = run(&url, 2, "it has ended", has_state("cancelled"));
+    assert_eq!(attempts(&ended)[0]["component_digest"], digest(1), "{ended:#}");
+
+    // A run keeps what it began with, also when nobody has had it loaded for a while.
+    fs::write(app.path("src/a.wasm"), variant(2)).unwrap();
+    session.next("swapped");
+    post(&format!("{url}/api/v1/runs/1/retry"));
+    let again = run(&url, 1, "it is tried again", |run| attempts(run).len() == 2 && at_work(run));
+    assert_eq!(attempts(&again)[1]["component_digest"], digest(0), "{again:#}");
+}
+
+#[test]
+fn a_build_that_fails_is_shown_and_changes_nothing_until_the_next_save() {
+    let app = app(BUILD, READ);
+    let (mut session, url) = ready(&app);
+    fs::write(app.path("src/broken"), "").unwrap();
+    let failed = session.next("build_failed");
+    assert_eq!((&failed["action"], &failed["digest"]), (&json!("work"), &json!(digest(0))), "{failed}");
+    wait_until("the compiler's words", || session.said().contains("error: it does not compile"));
+    app.drop_file("raw/1", b"1");
+    let first = run(&url, 1, "it has ended", has_state("succeeded"));
+    assert_eq!(attempts(&first)[0]["component_digest"], digest(0), "{first:#}");
+
+    // Whoever saves the same again wants to see the same again.
+    let before = builds(&app);
+    fs::write(app.path("src/broken"), "").unwrap();
+    session.next("build_failed");
+    assert_eq!(builds(&app), before + 1);
+
+    fs::remove_file(app.path("src/broken")).unwrap();
+    fs::write(app.path("src/a.wasm"), variant(1)).unwrap();
+    assert_eq!(session.next("swapped")["digest"], digest(1));
+    app.drop_file("raw/2", b"2");
+    let second = run(&url, 2, "it has ended", has_state("succeeded"));
+    assert_eq!(attempts(&second)[0]["component_digest"], digest(1), "{second:#}");
+}
+
+#[test]
+fn what_is_built_is_checked_as_at_registration() {
+    let app = app(BUILD, READ);
+    let (mut session, url) = ready(&app);
+    fs::write(app.path("src/a.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
+    session.next("refused");
+    wait_until("the reason", || session.said().contains("is a core WebAssembly module, not a component"));
+    fs::write(
+        app.path("src/a.wasm"),
+        wat::parse_str("(component (import \"acme:tools/thing@1.0.0\" (instance)))").unwrap(),
+    )
+    .unwrap();
+    session.next("refused");
+    wait_until("the reason", || session.said().contains("acme:tools/thing"));
+    assert_eq!(get(&format!("{url}/api/v1/nodes/work"))["action"]["component"]["digest"], digest(0));
+    fs::write(app.path("src/a.wasm"), variant(0)).unwrap();
+    assert_eq!(session.next("unchanged")["digest"], digest(0));
+}
+
+#[test]
+fn what_a_build_writes_asks_for_no_build() {
+    let command = format!(
+        "mkdir -p src/target src/__pycache__; date +%N > src/target/x; date +%N > src/__pycache__/y; echo made > src/made.rs; date +%N > src/draft.tmp; {BUILD}"
+    );
+    let app = app(&command, READ);
+    let (mut session, _) = ready(&app);
+    let at_start = builds(&app);
+    for number in 1..=3 {
+        fs::write(app.path("src/a.wasm"), variant(number)).unwrap();
+        assert_eq!(session.next("swapped")["digest"], digest(number));
+    }
+    // One build of its own could follow the first, because `src/made.rs` was new then.
+    assert!(at_start <= 2, "{at_start} builds");
+    assert_eq!(builds(&app) - at_start, 3, "one for each save");
+    assert_eq!(session.count("restless"), 0);
+}
+
+#[test]
+fn sources_that_each_build_changes_are_named_and_do_not_build_for_ever() {
+    let app = app(&format!("{BUILD}; wc -l builds > src/made.rs"), READ);
+    let (mut session, _) = ready(&app);
+    let restless = session.next("restless");
+    assert_eq!(restless["changed"], json!(["src/made.rs"]), "{restless}");
+    let before = builds(&app);
+    fs::write(app.path("src/a.wasm"), variant(1)).unwrap();
+    assert_eq!(session.next("swapped")["digest"], digest(1));
+    session.next("restless");
+    assert!(builds(&app) - before <= 3, "{} builds after {before}", builds(&app));
+}
+
+#[test]
+fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
+    let app = app(BUILD, "params = { steps = [{ do = \"log\", message = \"one\" }] }");
+    let (mut session, url) = ready(&app);
+    let log_of = |number: u64| {
+        app.drop_file(&format!("raw/{number}"), &[u8::try_from(number).unwrap()]);
+        run(&url, number, "it has ended", has_state("succeeded"));
+        get(&format!("{url}/api/v1/runs/{number}/logs")).to_string()
+    };
+    assert!(log_of(1).contains("one"));
+    let edited = |from: &str, to: &str| {
+        let text = fs::read_to_string(app.path("anacostia.toml")).unwrap();
+        assert!(text.contains(from), "{from} is not in\n{text}");
+        app.drop_file("anacostia.toml", text.replace(from, to).as_bytes());
+    };
+    edited("\"one\"", "\"two\"");
+    assert_eq!(session.next("reloaded")["changed"], json!(["anacostia.toml"]));
+    assert!(log_of(2).contains("two"));
+
+    edited("after =", "aftre =");
+    session.next("refused");
+    wait_until("the place", || session.said().contains("did you mean `after`?"));
+    assert!(log_of(3).contains("two"));
+    edited("aftre =", "after =");
+    session.next("reloaded");
+
+    edited("[resources.raw]", "[resources.more]\nkind = \"folder\"\npath = \"more\"\n[resources.raw]");
+    let restart = session.next("needs_restart");
+    assert!(
+        restart["why"].as_str().unwrap().starts_with("`resources.more` can only change with a restart"),
+        "{restart}"
+    );
+    edited("[resources.more]\nkind = \"folder\"\npath = \"more\"\n", "");
+    session.next("reloaded");
+    assert_eq!(builds(&app), 1, "the manifest is no source");
+
+    edited("echo x", "echo y");
+    assert_eq!(session.next("building")["action"], "work", "another command is another build");
+    session.next("reloaded");
+}
+
+#[test]
+fn it_starts_once_everything_is_built() {
+    let app = app(BUILD, READ);
+    fs::write(app.path("src/broken"), "").unwrap();
+    let mut session = DevSession::start(app.folder());
+    session.next("build_failed");
+    session.next("waiting");
+    fs::remove_file(app.path("src/broken")).unwrap();
+    session.next("ready");
+    session.signal(Signal::INT);
+    assert!(session.wait_for_end().success());
+}
+
+#[test]
+fn ctrl_c_ends_a_build_at_work_with_all_that_it_started() {
+    let app = app("sleep 1000 & echo $! > pid.tmp; mv pid.tmp pid; wait", READ);
+    let mut session = DevSession::start(app.folder());
+    let pid: i32 =
+        wait_for("the build to be at work", || fs::read_to_string(app.path("pid")).ok()?.trim().parse().ok());
+    session.signal(Signal::INT);
+    assert!(session.wait_for_end().success());
+    let pid = Pid::from_raw(pid).unwrap();
+    wait_until("what the build started to end", || test_kill_process(pid).is_err() || is_dead(pid));
+}
+
+/// Whether a process has ended, and nobody has asked how yet.
+fn is_dead(pid: Pid) -> bool {
+    let stat = fs::read_to_string(Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("stat"));
+    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
+}
