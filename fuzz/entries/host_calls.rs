@@ -59,6 +59,8 @@ fn order(component: Digest, store: &FakeStore) -> AttemptOrder {
         reads: vec!["raw".to_owned()],
         writes: vec!["out".to_owned()],
         ancestors: Vec::new(),
+        args: Vec::new(),
+        stdin: None,
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
         limits: Limits {

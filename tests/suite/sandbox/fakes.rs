@@ -271,7 +271,7 @@ impl Resource for FakeResource {
     async fn open_staged(&self, file: &StagedFile) -> resource::Result<Box<dyn Reader>> {
         let bytes = self.staged.lock().unwrap()[&file.staged].clone();
         let (resource, path, changed) = (self.name.clone(), file.path.clone(), Arc::default());
-        Ok(Box::new(FakeReader { bytes, resource, path, changed }))
+        Ok(Box::new(FakeReader { bytes, resource, path, changed, _open: Open::count(&self.open) }))
     }
 
     async fn publish(&self, _attempt: AttemptId, _file: &StagedFile) -> resource::Result<()> {
