@@ -10,7 +10,7 @@ use super::load::{PathArg, load_unbuilt};
 use super::{open, out, show};
 use crate::base::{AttemptId, RunId};
 use crate::manifest::Pipeline;
-use crate::model::{Denial, RunAction, RunDetail};
+use crate::model::{Denial, HttpRequest, RunAction, RunDetail};
 use crate::store::logs::LogBook;
 use crate::store::{MetadataStore, PageRequest, RunQuery, StoreError};
 
@@ -131,8 +131,13 @@ pub(crate) async fn resolve(store: &dyn MetadataStore, run: RunRef) -> Result<Ru
     found.ok_or_else(|| no_such_run(run))
 }
 
-/// A run with all that belongs to it as the HTTP interface shows it: each action has its attempts in it, and each of them what it was refused.
-pub(crate) fn run_json(detail: &RunDetail, denials: &[(AttemptId, Denial)]) -> Result<Value, Failure> {
+/// A run with all that belongs to it as the HTTP interface shows it: each action has its attempts in it, and each of them what it was
+/// refused and what it asked for over the network.
+pub(crate) fn run_json(
+    detail: &RunDetail,
+    denials: &[(AttemptId, Denial)],
+    requests: &[(AttemptId, HttpRequest)],
+) -> Result<Value, Failure> {
     let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| Failure::Work(error.into()));
     let mut run = json(serde_json::to_value(&detail.run))?;
     let mut actions = Vec::new();
@@ -140,9 +145,12 @@ pub(crate) fn run_json(detail: &RunDetail, denials: &[(AttemptId, Denial)]) -> R
         let mut attempts = Vec::new();
         for attempt in detail.attempts.iter().filter(|attempt| attempt.action == action.name) {
             let refused: Vec<&Denial> = denials.iter().filter(|(id, _)| *id == attempt.id).map(|(_, it)| it).collect();
+            let asked: Vec<&HttpRequest> =
+                requests.iter().filter(|(id, _)| *id == attempt.id).map(|(_, it)| it).collect();
             let mut body = json(serde_json::to_value(attempt))?;
             if let Some(fields) = body.as_object_mut() {
                 fields.insert("denials".to_owned(), json(serde_json::to_value(refused))?);
+                fields.insert("requests".to_owned(), json(serde_json::to_value(asked))?);
             }
             attempts.push(body);
         }

@@ -30,8 +30,8 @@ pub use expand::Env;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
-    ActionSpec, Backoff, Build, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen,
-    SecretSource, StoreSpec, Trigger,
+    ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
+    Retry, RunWhen, SecretSource, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
 pub use schema::schema;

@@ -35,6 +35,7 @@ mod languages;
 mod limits;
 mod manifest;
 mod new;
+mod outbound;
 mod penguins;
 mod publishing;
 mod readme;

@@ -20,10 +20,13 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let detail = records.run(args.run)?;
     let denials = records.ask(records.store.denials(detail.run.id))?;
+    let requests = records.ask(records.store.requests(detail.run.id))?;
     if args.json {
-        out::json(&records::run_json(&detail, &denials)?)?;
+        out::json(&records::run_json(&detail, &denials, &requests)?)?;
     } else {
-        out::result(&show::run_detail(&detail, &denials, &args.path.shown(), SystemClock.now(), out::result_width()))?;
+        let (path, width) = (args.path.shown(), out::result_width());
+        let seen = show::Seen { denials: &denials, requests: &requests };
+        out::result(&show::run_detail(&detail, seen, &path, SystemClock.now(), width))?;
         records.warn_if_idle(!detail.run.state.ended(), &args.path)?;
     }
     Ok(End::Well)

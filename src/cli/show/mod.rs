@@ -10,6 +10,7 @@ mod event;
 mod fit;
 mod log;
 mod pipeline;
+mod requests;
 mod run;
 mod table;
 mod word;
@@ -20,7 +21,7 @@ pub(crate) use empty::nothing_yet;
 pub(crate) use event::event_line;
 pub(crate) use log::log_line;
 pub(crate) use pipeline::pipeline_summary;
-pub(crate) use run::{run_detail, run_list};
+pub(crate) use run::{Seen, run_detail, run_list};
 pub(crate) use table::{Cell, Column, Table};
 pub(crate) use word::{ago, duration, next_steps, plain, plural, short_digest, state_mark, styles};
 

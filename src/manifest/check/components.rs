@@ -84,14 +84,25 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
             );
         }
     }
+    let mut asked = std::collections::BTreeSet::new();
     for (import, need) in info.needs() {
+        // What one grant gives is asked for once.
+        if let Need::Grant(grant) = need
+            && !asked.insert(grant)
+        {
+            continue;
+        }
         let problem = match need {
             Need::Refused(why) => Problem::new(component::refusal(import, &why)),
             Need::Grant(Grant::Resources) if action.reads.is_empty() && action.writes.is_empty() => {
                 Problem::new(component::refusal(import, &format!("`{}` is granted no resource", action.name.value)))
                     .help(format!("add\n{}", Grant::Resources.lines(&action.name.value, example(draft, action))))
             }
-            Need::Grant(Grant::Resources) | Need::Nothing => continue,
+            Need::Grant(Grant::Http) if action.spec.http.is_empty() => {
+                Problem::new(component::refusal(import, &format!("`{}` is granted no host", action.name.value)))
+                    .help(format!("add\n{}", Grant::Http.lines(&action.name.value, "")))
+            }
+            Need::Grant(Grant::Resources | Grant::Http) | Need::Nothing => continue,
         };
         reader.complain(problem.at(&text.span, "imports it"));
     }

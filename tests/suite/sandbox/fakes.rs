@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    Artifact, ArtifactState, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
+    Artifact, ArtifactState, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord,
+    Observation, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
 };
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
@@ -163,6 +163,7 @@ not_called! {
     lineage(run: RunId) -> Vec<LineageEdge>;
     uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
     denials(run: RunId) -> Vec<(AttemptId, Denial)>;
+    requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;
     open_intents() -> Vec<PublishedOutput>;
     params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
     tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;
