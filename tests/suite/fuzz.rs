@@ -18,7 +18,7 @@ use std::path::Path;
 
 use crate::sandbox::{fakes, guests};
 
-/// Where the mutations begin. With another number they are others.
+/// Where the mutations begin, unless `ANACOSTIA_FUZZ_SEED` says otherwise: with another number they are others.
 const SEED: u64 = 0x0a11_ac05_71a0;
 /// Longest input that is made.
 const MAX_BYTES: usize = 4096;
@@ -58,16 +58,24 @@ fn mutated(random: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// Runs a target over its corpus and `rounds` mutations. The input of a failure is kept, to become part of the corpus once it is mended.
-fn bounded(target: &str, rounds: usize, run: impl Fn(&[u8])) {
+/// A number that the environment may set.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Runs a target over its corpus and `rounds` mutations, or as many as `ANACOSTIA_FUZZ_ROUNDS` says. The input of a failure is kept, to become part of the corpus once it is mended.
+fn bounded(target: &str, rounds: u64, run: impl Fn(&[u8])) {
     let corpus = corpus(target);
-    let mut random = fastrand::Rng::with_seed(SEED);
-    println!("{target}: {} inputs and {rounds} mutations, seed {SEED:#x}", corpus.len());
-    let mutations: Vec<Vec<u8>> = (0..rounds).map(|_| mutated(&mut random, &corpus)).collect();
-    for input in corpus.iter().chain(&mutations) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(input))) {
+    let (seed, rounds) = (setting("ANACOSTIA_FUZZ_SEED", SEED), setting("ANACOSTIA_FUZZ_ROUNDS", rounds));
+    let mut random = fastrand::Rng::with_seed(seed);
+    println!("{target}: {} inputs and {rounds} mutations, seed {seed}", corpus.len());
+    let mutations = (0..rounds).map(|_| mutated(&mut random, &corpus));
+    for input in corpus.iter().cloned().chain(mutations) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&input))) {
             let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{target}-failed"));
-            fs::write(&kept, input).unwrap();
+            fs::write(&kept, &input).unwrap();
             eprintln!("{target} fails on the input in {}", kept.display());
             std::panic::resume_unwind(panic);
         }
