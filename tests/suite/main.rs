@@ -19,6 +19,7 @@ mod command;
 mod crash;
 mod dev;
 mod folder;
+mod fuzz;
 mod hooks;
 mod hostile;
 mod house;
