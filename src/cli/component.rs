@@ -77,7 +77,7 @@ impl Kind {
         match () {
             () if exports("anacostia:pipeline/action") && about.has_hooks() => Self::ActionWithHooks,
             () if exports("anacostia:pipeline/action") => Self::Action,
-            () if exports("wasi:cli/run") => Self::Command,
+            () if about.is_command() || exports("wasi:cli/run") => Self::Command,
             () => Self::Unknown,
         }
     }
@@ -104,6 +104,14 @@ fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
         let text = Grant::lines(grant, &name, "raw");
         let keys = text.lines().filter(|line| !line.starts_with('['));
         given.extend(keys.map(str::to_owned));
+    }
+    if about.is_command() {
+        // It says nothing of what it works on: that is in its arguments.
+        given.extend([
+            "args = []".to_owned(),
+            "reads = [\"raw\"]     # the files in /in/raw".to_owned(),
+            "writes = [\"out\"]    # what it writes to /out/out".to_owned(),
+        ]);
     }
     given.dedup();
     for line in given {

@@ -158,7 +158,11 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
 
 /// Without the word, a last action that found nothing worth doing looks like one that did it.
 fn marked(action: &RunAction, what: String) -> String {
-    if action.skipped_rest { format!("skip: {what}") } else { what }
+    match (action.skipped_rest, what.as_str()) {
+        (false, _) => what,
+        (true, "") => "said skip".to_owned(),
+        (true, _) => format!("skip: {what}"),
+    }
 }
 
 /// Why an action is in its state, and what comes next.
@@ -339,10 +343,10 @@ mod tests {
     fn an_action_that_said_skip_is_told_from_one_that_did_its_work() {
         let mut detail = samples::detail();
         let before = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 100));
-        assert!(!before.contains("skip: "), "{before}");
+        assert!(!before.contains("said skip"), "{before}");
         detail.actions[0].skipped_rest = true;
         let text = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 100));
-        assert!(text.contains("skip: "), "{text}");
+        assert!(text.contains("said skip"), "{text}");
     }
 
     #[test]
