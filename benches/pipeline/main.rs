@@ -14,6 +14,7 @@ mod idle;
 mod latency;
 mod pages;
 mod start;
+mod submit;
 mod table;
 
 use std::process::ExitCode;
@@ -47,10 +48,11 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 12] = [
+const SUBJECTS: [(&str, Subject); 13] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
+    ("submit", submit::over_http),
     ("burst", burst::three_actions),
     ("record", burst::record),
     ("idle-0", idle::nothing_known),
