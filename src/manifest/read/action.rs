@@ -127,7 +127,9 @@ fn variables(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, example: &st
                     .help("names are made of letters, digits and `_`, and do not start with a digit"),
             );
         }
-        if let Some(value) = reader.string_value(&quoted(name.value), value, example) {
+        let example =
+            reader.as_string(name.value, value).filter(|_| key == "env").unwrap_or_else(|| example.to_owned());
+        if let Some(value) = reader.string_value(&quoted(name.value), value, &example) {
             found.push((At { value: name.value.to_owned(), span: name.span }, value));
         }
     }
