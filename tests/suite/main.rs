@@ -14,6 +14,7 @@
 
 mod alert;
 mod cli;
+mod cli_and_http;
 mod command;
 mod crash;
 mod dev;
