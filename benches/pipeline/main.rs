@@ -11,6 +11,7 @@ mod bytes;
 mod floor;
 mod host;
 mod idle;
+mod languages;
 mod latency;
 mod pages;
 mod start;
@@ -60,6 +61,7 @@ const SUBJECTS: [(&str, Subject); 13] = [
     ("idle-100000", idle::hundred_thousand_known),
     ("start", start::cached),
     ("bytes", bytes::read),
+    ("languages", languages::all),
     ("page", pages::runs),
     ("page-latency", pages::latency),
 ];

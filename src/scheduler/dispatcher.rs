@@ -280,7 +280,7 @@ impl Dispatcher {
 
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
-        let mut fresh = false;
+        let (mut fresh, mut lost) = (false, false);
         loop {
             let unseen = self.statuses.unseen();
             let situation = Situation {
@@ -294,8 +294,9 @@ impl Dispatcher {
             };
             match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fires) => {
-                    if !self.fire(fires, work).await? {
-                        return Ok(None);
+                    // Some of what waited was gone, and was looked up anew: another look at once, but not one after the other for ever.
+                    if !self.fire(fires, work).await? && std::mem::replace(&mut lost, true) {
+                        return Ok(Some(self.shared.clock.now().after(HELD_PAUSE)));
                     }
                 }
                 Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
@@ -315,7 +316,8 @@ impl Dispatcher {
         }
     }
 
-    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone, which the next message tells more about.
+    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone; then all that waits has been looked up anew. Attempts
+    /// begin while others of the runs are still being created: what the store refuses ends the host, and recovery closes them.
     async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<bool, StoreError> {
         work.ticked = Some(Instant::now());
         for tick in fires.iter().flat_map(|fire| &fire.ticks) {

@@ -130,6 +130,26 @@ fn build_builds_what_is_missing_and_shows_the_output_of_what_fails() {
 }
 
 #[test]
+fn a_component_that_is_older_than_its_sources_is_run_with_a_word_of_warning() {
+    let build = "build = { command = \"touch worker.wasm\", watch = [\"src\"] }\nafter =";
+    let app = TestApp::new(&PIPELINE.replace("after =", build)).with_guest("worker");
+    fs::create_dir_all(app.path("src")).unwrap();
+    fs::write(app.path("src/lib.rs"), "").unwrap();
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(100);
+    fs::File::open(app.path("worker.wasm")).unwrap().set_modified(then).unwrap();
+    let once = |more: &[&str]| {
+        let output = app.cli(&[&["run", "--once", "--listen", "127.0.0.1:0", "PATH"], more].concat());
+        ends_with(&output, 0).1.to_owned()
+    };
+    let warned = "warning: the component of work is older than its sources (lib.rs has changed); `--build` builds it\n";
+    let said = once(&[]);
+    // Which of the two is seen to be newer first, the file or its folder, is not said.
+    assert!(said.replace("(src has", "(lib.rs has").starts_with(warned), "{said}");
+    assert!(!once(&["--build"]).contains("warning"));
+    assert!(!once(&[]).contains("warning"));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let mut child = anacostia()
         .args(["component", "inspect"])

@@ -231,6 +231,8 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         stdin: None,
         env: BTreeMap::from([("MODE".into(), "expanded-value".into())]),
         secrets: BTreeMap::new(),
+        header_secrets: BTreeMap::new(),
+        http: Vec::new(),
         limits: anacostia::manifest::Limits::default(),
         retry: anacostia::manifest::Retry::default(),
         run_when: anacostia::manifest::RunWhen::AllSucceeded,

@@ -23,13 +23,15 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let detail = records.run(args.run)?;
     let denials = records.ask(records.store.denials(detail.run.id))?;
+    let requests = records.ask(records.store.requests(detail.run.id))?;
     if args.json {
         // How far an attempt says it is, only its host knows.
-        out::json(&detail_body(detail, denials, &BTreeMap::new()))?;
+        out::json(&detail_body(detail, denials, requests, &BTreeMap::new()))?;
     } else {
+        let (path, width) = (args.path.shown(), out::result_width());
         let made = records.made(detail.run.id)?;
-        let (path, now) = (args.path.shown(), SystemClock.now());
-        out::result(&show::run_detail(&detail, &denials, &made, &path, now, out::result_width()))?;
+        let seen = show::Seen { denials: &denials, requests: &requests, made: Some(&made) };
+        out::result(&show::run_detail(&detail, seen, &path, SystemClock.now(), width))?;
         records.warn_if_idle(!detail.run.state.ended(), &args.path)?;
     }
     Ok(End::Well)

@@ -14,8 +14,8 @@ use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, find_run};
 use crate::model::{
-    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, Run, RunAction, RunDetail,
-    RunState, Usage,
+    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Run, RunAction,
+    RunDetail, RunState, Usage,
 };
 use crate::sandbox::Progress;
 use crate::scheduler::View;
@@ -93,6 +93,8 @@ struct AttemptBody {
     usage: Usage,
     /// What it was refused, one by one up to a bound.
     denials: Vec<Denial>,
+    /// What it asked for over the network: those requests that came first, up to a bound. All are counted in `usage`.
+    requests: Vec<HttpRequest>,
     /// How far it says it is, while it is at work.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressBody>,
@@ -123,7 +125,8 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
         detail = find_detail(&app.view, &id).await?;
     }
     let denials = app.view.store.denials(detail.run.id).await?;
-    Ok(Json(detail_body(detail, denials, &app.view.control.progress())))
+    let requests = app.view.store.requests(detail.run.id).await?;
+    Ok(Json(detail_body(detail, denials, requests, &app.view.control.progress())))
 }
 
 /// The run that `text` names.
@@ -141,20 +144,20 @@ pub(super) fn no_run(id: RunId) -> Problem {
 pub(crate) fn detail_body(
     detail: RunDetail,
     denials: Vec<(AttemptId, Denial)>,
+    requests: Vec<(AttemptId, HttpRequest)>,
     progress: &BTreeMap<AttemptId, Progress>,
 ) -> RunDetailBody {
     let RunDetail { run, mut inputs, actions, attempts } = detail;
     let inputs_count = inputs.len();
     inputs.truncate(MAX_PAGE as usize);
-    let mut refused: BTreeMap<AttemptId, Vec<Denial>> = BTreeMap::new();
-    for (attempt, denial) in denials {
-        refused.entry(attempt).or_default().push(denial);
-    }
+    let mut refused = by_attempt(denials);
+    let mut asked = by_attempt(requests);
     let mut by_action: BTreeMap<String, Vec<AttemptBody>> = BTreeMap::new();
     for attempt in attempts {
         let progress = progress.get(&attempt.id);
         let denials = refused.remove(&attempt.id).unwrap_or_default();
-        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, progress));
+        let requests = asked.remove(&attempt.id).unwrap_or_default();
+        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, requests, progress));
     }
     let actions = actions.into_iter().map(|action| {
         let RunAction { name, state, reason, retry_at, skipped_rest: skip, .. } = action;
@@ -164,7 +167,20 @@ pub(crate) fn detail_body(
     RunDetailBody { run: run.into(), inputs, inputs_count, actions: actions.collect() }
 }
 
-fn attempt_body(attempt: Attempt, denials: Vec<Denial>, progress: Option<&Progress>) -> AttemptBody {
+fn by_attempt<T>(items: Vec<(AttemptId, T)>) -> BTreeMap<AttemptId, Vec<T>> {
+    let mut sorted: BTreeMap<AttemptId, Vec<T>> = BTreeMap::new();
+    for (attempt, item) in items {
+        sorted.entry(attempt).or_default().push(item);
+    }
+    sorted
+}
+
+fn attempt_body(
+    attempt: Attempt,
+    denials: Vec<Denial>,
+    requests: Vec<HttpRequest>,
+    progress: Option<&Progress>,
+) -> AttemptBody {
     AttemptBody {
         id: attempt.id,
         number: attempt.number,
@@ -177,6 +193,7 @@ fn attempt_body(attempt: Attempt, denials: Vec<Denial>, progress: Option<&Progre
         message: attempt.message,
         usage: attempt.usage,
         denials,
+        requests,
         progress: progress
             .map(|progress| ProgressBody { fraction: progress.fraction, message: progress.message.clone() }),
     }

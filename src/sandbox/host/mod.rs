@@ -1,7 +1,9 @@
 //! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through the [gate](access).
 
 pub(super) mod access;
+mod drafts;
 pub(super) mod files;
+pub(super) mod http;
 mod log;
 mod metadata;
 pub(super) mod resources;
@@ -47,6 +49,7 @@ pub(super) struct GuestState {
     pub(super) progress: Arc<ProgressTap>,
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
+    pub(super) http: http::Http,
     pub(super) work: Work,
     pub(super) files: Files,
     /// What it says on standard error.
@@ -108,10 +111,11 @@ impl types::Host for GuestState {
     }
 }
 
-/// Links every interface that a guest may import.
+/// Links every interface that any guest may import. What needs a grant of its own is linked besides: see [`http::link`].
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
     let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
     GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
     wasi::link(linker).map_err(failed)?;
-    files::link(linker).map_err(failed)
+    files::link(linker).map_err(failed)?;
+    drafts::link(linker).map_err(failed)
 }
