@@ -13,11 +13,13 @@
 )]
 
 mod alert;
+mod breaking;
 mod cli;
 mod command;
 mod crash;
 mod dev;
 mod folder;
+mod fuzz;
 mod hooks;
 mod hostile;
 mod house;
@@ -36,6 +38,8 @@ mod manifest;
 mod new;
 mod outbound;
 mod penguins;
+mod polyglot;
+mod programs;
 mod publishing;
 mod readme;
 mod restart;

@@ -1,7 +1,7 @@
 //! A store and resources in memory, so that these tests are about the sandbox alone.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
@@ -188,6 +188,24 @@ pub struct FakeResource {
     pub staged: Arc<Files>,
     pub changed: Arc<AtomicBool>,
     pub discarded: AtomicBool,
+    /// Readers and writers that are open.
+    pub open: Arc<AtomicUsize>,
+}
+
+/// Counts for as long as it lives.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn count(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, SeqCst);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
 }
 
 impl FakeResource {
@@ -199,6 +217,7 @@ impl FakeResource {
             staged: Arc::default(),
             changed: Arc::default(),
             discarded: AtomicBool::new(false),
+            open: Arc::default(),
         })
     }
 }
@@ -231,7 +250,7 @@ impl Resource for FakeResource {
             .cloned()
             .ok_or_else(|| ResourceError::NotFound { resource: self.name.clone(), path: content.path.clone() })?;
         let (resource, path, changed) = (self.name.clone(), content.path.clone(), Arc::clone(&self.changed));
-        Ok(Box::new(FakeReader { bytes, resource, path, changed }))
+        Ok(Box::new(FakeReader { bytes, resource, path, changed, _open: Open::count(&self.open) }))
     }
 
     async fn create(
@@ -246,13 +265,14 @@ impl Resource for FakeResource {
             return Err(ResourceError::AlreadyExists { resource: self.name.clone(), path: path.to_owned() });
         }
         let (resource, path) = (self.name.clone(), path.to_owned());
-        Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes: vec![], staged: self.staged.clone() }))
+        let (bytes, staged) = (Vec::new(), Arc::clone(&self.staged));
+        Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes, staged, _open: Open::count(&self.open) }))
     }
 
     async fn open_staged(&self, file: &StagedFile) -> resource::Result<Box<dyn Reader>> {
         let bytes = self.staged.lock().unwrap()[&file.staged].clone();
         let (resource, path, changed) = (self.name.clone(), file.path.clone(), Arc::default());
-        Ok(Box::new(FakeReader { bytes, resource, path, changed }))
+        Ok(Box::new(FakeReader { bytes, resource, path, changed, _open: Open::count(&self.open) }))
     }
 
     async fn publish(&self, _attempt: AttemptId, _file: &StagedFile) -> resource::Result<()> {
@@ -275,6 +295,7 @@ struct FakeReader {
     resource: String,
     path: String,
     changed: Arc<AtomicBool>,
+    _open: Open,
 }
 
 #[async_trait]
@@ -296,6 +317,7 @@ struct FakeWriter {
     overwrite: bool,
     bytes: Vec<u8>,
     staged: Arc<Files>,
+    _open: Open,
 }
 
 #[async_trait]
