@@ -15,6 +15,7 @@ mod languages;
 mod latency;
 mod pages;
 mod start;
+mod submit;
 mod table;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ const SUBJECTS: [(&str, Subject); 13] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
+    ("submit", submit::over_http),
     ("burst", burst::three_actions),
     ("record", burst::record),
     ("idle-0", idle::nothing_known),

@@ -1,7 +1,7 @@
 //! Floor 8: the command line. One file per verb; [`show`] is how things look, [`mod@load`] how a PATH becomes a pipeline.
 //!
-//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is the shape of the records
-//! themselves. Results go to standard output, everything about the way there to standard error, so that both can be piped.
+//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is the shape of the HTTP
+//! interface. Results go to standard output, everything about the way there to standard error, so that both can be piped.
 //! A verb ends with 0, with 1 when work failed, or with 2 when it was asked for something that makes no sense: wrong usage, or a
 //! manifest that can not be run.
 
@@ -63,7 +63,7 @@ enum Verb {
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
     /// Print the JSON Schema of `anacostia.toml`, for editors
-    Schema,
+    Schema(schema::Args),
     /// Look at components
     #[command(subcommand)]
     Component(component::Verb),
@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::dev(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
-        Verb::Schema => schema::schema(),
+        Verb::Schema(args) => schema::schema(&args),
         Verb::Component(verb) => component::component(verb),
         Verb::Compile { out } => return compiler_main(&out),
     };

@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(found.len(), 4);
         assert!(found[paths[0].as_path()].is_ok());
         assert!(matches!(found[paths[1].as_path()], Err(ComponentError::Other)));
-        assert!(matches!(found[paths[2].as_path()], Err(ComponentError::NotAFile)));
+        assert!(matches!(found[paths[2].as_path()], Err(ComponentError::Folder)));
         assert!(matches!(found[paths[3].as_path()], Err(ComponentError::Unreadable(_))));
     }
 }

@@ -15,6 +15,7 @@
 mod alert;
 mod breaking;
 mod cli;
+mod cli_and_http;
 mod command;
 mod crash;
 mod dev;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fit::{headline, wrap};
 use super::requests;
-use super::{Cell, Column, Table, ago, duration, next_steps, plain, state_mark, styles};
+use super::{Cell, Column, Made, Table, ago, duration, next_steps, plain, state_mark, styles};
 use crate::base::{AttemptId, ByteSize, Timestamp};
 use crate::model::{ActionState, Artifact, Attempt, Denial, HttpRequest, Run, RunAction, RunDetail, RunState};
 
@@ -52,9 +52,11 @@ pub(crate) struct Seen<'a> {
     pub(crate) denials: &'a [(AttemptId, Denial)],
     /// What they asked for over the network.
     pub(crate) requests: &'a [(AttemptId, HttpRequest)],
+    /// What they have made.
+    pub(crate) made: Option<&'a Made>,
 }
 
-/// One run: what it is, what it took in, what became of its actions and why, and what to do next, for a terminal with `width` columns.
+/// One run: what it is, what it took in, what became of its actions and why, what it made, and what to do next, for a terminal with `width` columns.
 /// `path` is the PATH that leads to its pipeline, for the commands that are proposed.
 pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Timestamp, width: usize) -> String {
     let run = &detail.run;
@@ -73,6 +75,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     }
     text.push_str(&requests::requests(detail, seen.requests, width));
     text.push_str(&refused(detail, seen.denials, width));
+    text.push_str(&seen.made.map(|made| made.shown(width)).unwrap_or_default());
     text.push_str(&next_steps(&next(&detail.run, path)));
     text
 }
@@ -310,12 +313,12 @@ mod tests {
             Denial { call: "resources.create".to_owned(), target: "models".to_owned(), message: message.to_owned() };
         let denials = vec![(samples::attempt_id(1), denial.clone()), (samples::attempt_id(1), denial)];
         let mut detail = samples::detail();
-        let text = plain(&run_detail(&detail, Seen { denials: &denials, requests: &[] }, ".", samples::at(65), 80));
+        let text = plain(&run_detail(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80));
         let (_, from) = text.split_once("\nRefused\n").expect("what was refused is shown");
         let lines = "  [actions.train]\n  writes = [\"models\"]\n  (2 times)\n\nNext\n";
         assert!(from.starts_with("  `train` may not write `models`; ") && from.contains(lines), "{text}");
         detail.attempts[2].error = Some(ErrorInfo::permanent("denied", message));
-        let text = plain(&run_detail(&detail, Seen { denials: &denials, requests: &[] }, ".", samples::at(65), 80));
+        let text = plain(&run_detail(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80));
         assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "not twice: {text}");
     }
 

@@ -8,6 +8,7 @@ use axum::http::Uri;
 use serde::Serialize;
 
 use super::List;
+use super::wait::Waiting;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, bounds::MAX_PAGE};
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
@@ -22,7 +23,7 @@ use crate::store::{LineageEdge, RunQuery};
 
 /// A run in a list: what its own record has. Inputs and actions are at `/runs/{id}`.
 #[derive(Debug, Serialize)]
-pub(super) struct RunBody {
+pub(crate) struct RunBody {
     pub(super) id: RunId,
     number: u64,
     state: RunState,
@@ -56,7 +57,7 @@ impl From<Run> for RunBody {
 
 /// A run with all that belongs to it.
 #[derive(Debug, Serialize)]
-pub(super) struct RunDetailBody {
+pub(crate) struct RunDetailBody {
     #[serde(flatten)]
     run: RunBody,
     /// What it claimed, but no more than the bound of a page; all are at `/artifacts?run=`.
@@ -114,10 +115,15 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<R
     Ok(Json(page.into()))
 }
 
-/// `GET /api/v1/runs/{id}`
+/// `GET /api/v1/runs/{id}`, at once or when the run has ended.
 pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunDetailBody>> {
-    Query::parse(&uri, &[])?;
-    let detail = find_detail(&app.view, &id).await?;
+    let query = Query::parse(&uri, &["wait"])?;
+    let waiting = Waiting::begin(&app, &query)?;
+    let mut detail = find_detail(&app.view, &id).await?;
+    if let Some(waiting) = waiting.filter(|_| !detail.run.state.ended()) {
+        waiting.until_ended(&app, detail.run.id).await?;
+        detail = find_detail(&app.view, &id).await?;
+    }
     let denials = app.view.store.denials(detail.run.id).await?;
     let requests = app.view.store.requests(detail.run.id).await?;
     Ok(Json(detail_body(detail, denials, requests, &app.view.control.progress())))
@@ -134,7 +140,8 @@ pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-fn detail_body(
+/// A run as the API tells of it. `progress` is what attempts at work say, where that is known.
+pub(crate) fn detail_body(
     detail: RunDetail,
     denials: Vec<(AttemptId, Denial)>,
     requests: Vec<(AttemptId, HttpRequest)>,

@@ -148,7 +148,8 @@ fn env(reader: &mut Reader<'_>, table: &Table<'_>) -> BTreeMap<String, At<String
     let example = "{ MODE = \"prod\" }";
     let mut env = BTreeMap::new();
     for (name, value) in named_values(reader, table, "env", example) {
-        if let Some(value) = reader.string_value(&quoted(&name.value), value, example) {
+        let example = reader.as_string(&name.value, value).unwrap_or_else(|| example.to_owned());
+        if let Some(value) = reader.string_value(&quoted(&name.value), value, &example) {
             env.insert(name.value, At { value: value.value, span: name.span });
         }
     }

@@ -10,7 +10,7 @@ pub(super) mod resources;
 mod run_context;
 pub(super) mod wasi;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
@@ -61,6 +61,8 @@ pub(super) struct GuestState {
 pub(super) struct Work {
     /// What may be read, as far as it was looked up.
     visible: BTreeMap<ArtifactId, Artifact>,
+    /// Where in the order each claimed input stands, once one was asked for by id: looking through all for each would take a time that grows with the square.
+    claimed: Option<HashMap<ArtifactId, usize>>,
     /// Paths that are being written or are finished, by resource.
     paths: BTreeSet<(String, String)>,
     /// Resources in which something was begun.
@@ -72,6 +74,14 @@ pub(super) struct Work {
     metric_names: BTreeSet<String>,
     facts: u64,
     fact_bytes: u64,
+}
+
+impl Work {
+    /// Where an input stands among those that the run claimed.
+    fn place_of_claimed(&mut self, inputs: &[Artifact], id: ArtifactId) -> Option<usize> {
+        let places = || inputs.iter().enumerate().map(|(place, input)| (input.id, place)).collect();
+        self.claimed.get_or_insert_with(places).get(&id).copied()
+    }
 }
 
 impl GuestState {
