@@ -63,6 +63,8 @@ fn order(component: Digest, store: &FakeStore) -> AttemptOrder {
         stdin: None,
         env: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        http: Vec::new(),
+        header_secrets: Vec::new(),
         limits: Limits {
             cpu: Duration::from_secs(20),
             wall: Duration::from_mins(1),

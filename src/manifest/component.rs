@@ -346,6 +346,9 @@ fn look(info: &mut ComponentInfo, depth: &mut u32, payload: Payload<'_>) -> Resu
                 keep(&mut info.exports, export.map_err(|error| broken(&error))?.name.name)?;
             }
         }
+        Payload::UnknownSection { id, range, .. } => {
+            return Err(ComponentError::Broken(format!("a section of the unknown kind {id}, at byte {}", range.start)));
+        }
         // The language is usually named by a module inside, the tool that wrapped it outside.
         Payload::CustomSection(section) => {
             if let KnownCustom::Producers(producers) = section.as_known() {

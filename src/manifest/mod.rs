@@ -11,6 +11,7 @@ mod check;
 mod component;
 mod expand;
 mod keys;
+mod known;
 mod listen;
 mod origin;
 mod pipeline;
@@ -27,6 +28,7 @@ use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, inspect, inspect_file, need, read_component};
 pub use expand::Env;
+pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{

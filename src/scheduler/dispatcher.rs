@@ -288,12 +288,11 @@ impl Dispatcher {
                 draining: self.draining,
                 now: self.shared.clock.now(),
             };
-            let now = situation.now;
             match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fires) => {
                     // Some of what waited was gone, and was looked up anew: another look at once, but not one after the other for ever.
                     if !self.fire(fires, work).await? && std::mem::replace(&mut lost, true) {
-                        return Ok(Some(now.after(HELD_PAUSE)));
+                        return Ok(Some(self.shared.clock.now().after(HELD_PAUSE)));
                     }
                 }
                 Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {

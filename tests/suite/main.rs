@@ -13,6 +13,7 @@
 )]
 
 mod alert;
+mod breaking;
 mod cli;
 mod command;
 mod crash;
@@ -37,6 +38,8 @@ mod manifest;
 mod new;
 mod outbound;
 mod penguins;
+mod polyglot;
+mod programs;
 mod publishing;
 mod readme;
 mod restart;
