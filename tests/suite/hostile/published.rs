@@ -27,7 +27,7 @@ fn row(label: &str) -> Vec<String> {
 }
 
 /// A setting: its key, what it is by default, the code of its error, and the words that follow the number in the message.
-fn settings() -> [(&'static str, String, &'static str, &'static str); 7] {
+fn settings() -> [(&'static str, String, &'static str, &'static str); 9] {
     let limits = Limits::default();
     let size = |bytes| ByteSize(bytes).to_string();
     let time = |span| TimeSpan(span).to_string();
@@ -39,6 +39,8 @@ fn settings() -> [(&'static str, String, &'static str, &'static str); 7] {
         ("log", size(limits.log_bytes), "log_limit", "of log lines"),
         ("handles", limits.handles.to_string(), "handles_limit", "readers and writers open at once"),
         ("metric_names", limits.metric_names.to_string(), "metric_names_limit", "names of metrics"),
+        ("http_requests", limits.http_requests.to_string(), "http_requests_limit", "requests over the network"),
+        ("http_body", size(limits.http_body_bytes), "http_body_limit", "in the body of a request"),
     ]
 }
 
@@ -50,6 +52,10 @@ fn the_page_says_what_the_settings_are() {
         assert_eq!(cells[3], format!("`{code}`"), "{key}");
         assert_eq!(cells[4], format!("the limit of {default} {words} is reached"), "{key}");
     }
+    // The one whose error is another's.
+    assert_eq!(row("`http_wait`")[2], TimeSpan(Limits::default().http_wait).to_string());
+    let all = serde_json::to_value(Limits::default()).unwrap();
+    assert_eq!(all.as_object().unwrap().len(), settings().len() + 1, "a limit that the page does not have: {all}");
 }
 
 /// The value of a constant, as the source has it: `1_000`, `16 << 20`, or several of them multiplied.
