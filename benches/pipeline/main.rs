@@ -11,6 +11,7 @@ mod bytes;
 mod floor;
 mod host;
 mod idle;
+mod kernels;
 mod latency;
 mod pages;
 mod start;
@@ -47,7 +48,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 12] = [
+const SUBJECTS: [(&str, Subject); 13] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -60,6 +61,7 @@ const SUBJECTS: [(&str, Subject); 12] = [
     ("bytes", bytes::read),
     ("page", pages::runs),
     ("page-latency", pages::latency),
+    ("kernels", kernels::all),
 ];
 
 fn main() -> ExitCode {
