@@ -218,18 +218,22 @@ zig_cc() {
     ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
 }
 
-# as_component CORE.wasm COMPONENT.wasm command|reactor [WORLD]: make a component of a core module. WORLD says what the module imports and exports
-# besides WASI, when it does not say so itself: bindings for C put it into the module, those for Go do not.
+# Note in a core module what it was written in and made with: clang does that with debug information only. It is a section of its own, at the end; every
+# length in it is below 128, and so is one byte.
+written_in_c() {
+    local version=${ZIG##*==} fields
+    fields=$(printf '\\x09producers\\x02\\x08language\\x01\\x01C\\x00\\x0cprocessed-by\\x01\\x03zig\\x%02x%s' "${#version}" "$version")
+    # shellcheck disable=SC2059 # escapes are what it is for
+    printf "\\x00\\x$(printf "$fields" | wc -c | xargs printf %02x)$fields" >>"$1"
+}
+
+# as_component CORE.wasm COMPONENT.wasm command|reactor [WIT]: make a component of a core module. WIT is a folder with a single world, which says what the
+# module imports and exports besides WASI, when it does not say so itself: bindings for C put it into the module, those for Go do not.
 as_component() {
     local arguments=()
     crate_source wasi-preview1-component-adapter-provider "$ADAPTER" "$ADAPTER_SHA256"
     find_component_ld
-    if [ $# -eq 4 ]; then
-        rm -rf "$scratch/world" && mkdir -p "$scratch/world/deps"
-        cp -R "$wit" "$scratch/world/deps/pipeline"
-        printf 'package anacostia:build;\nworld this { include anacostia:pipeline/%s@0.1.0; }\n' "$4" >"$scratch/world/this.wit"
-        arguments=(--component-type "$scratch/world")
-    fi
+    [ $# -lt 4 ] || arguments=(--component-type "$4")
     # It is a linker: what it calls to link has nothing left to do but to hand over the module that is linked already.
     printf '#!/bin/sh\ncp "$1" "$3"\n' >"$cache/hand-over.$$.tmp"
     to_remove+=("$cache/hand-over.$$.tmp")
@@ -263,19 +267,19 @@ sources() {
         -o -type f ! -name '*.wasm' ! -name '*.pyc' ! -name '*~' ! -name '*.tmp' -print | LC_ALL=C sort
 }
 
-# The digest of files, whose paths come one a line: of their names (those below $folder as they are seen from there) and of their content.
+# The digest of files, whose paths come one a line: of their content, and of their names as they are seen from the folder $1 (default: $folder).
 digest_of_files() {
-    local file
+    local file base=${1:-$folder}
     while IFS= read -r file; do
-        printf '%s %s\n' "$(sha256 <"$file")" "${file#"$folder"/}"
+        printf '%s %s\n' "$(sha256 <"$file")" "${file#"$base"/}"
     done | sha256
 }
 
-# A guest is the same when its sources ($1, a digest), its WIT, the script and what else decides are: end here if it was built before.
-# `remember_as` sets $built_file for `deliver`.
+# A guest is the same when its sources, its WIT, the scripts, and whatever else decides are: the arguments are digests of the sources and versions of
+# tools. End here if it was built before; else set $built_file for `deliver`.
 end_if_built() {
     local key
-    key=$(printf '%s\n' "$@" "$(sources "$wit" | sed "s|^$wit/||")" "$(cat "$scripts/guest-common.sh" "$scripts/$script" $(sources "$wit") | sha256)" | sha256)
+    key=$(printf '%s\n' "$@" "$(sources "$wit" | digest_of_files "$wit")" "$(cat "$scripts/guest-common.sh" "$scripts/$script" | sha256)" | sha256)
     built_file=$cache/built/$key.wasm
     if [ -f "$built_file" ]; then
         touch "$built_file"

@@ -46,7 +46,12 @@ impl Workshop {
 
     /// The component.
     pub(crate) fn guest(&self) -> PathBuf {
-        self.folder.path().join("bench.wasm")
+        self.path("bench.wasm")
+    }
+
+    /// A path in its folder.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
     }
 
     /// A folder of its own beneath this one.
@@ -56,18 +61,24 @@ impl Workshop {
 
     /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and actions one after another, each of which does `mode`.
     pub(crate) fn pipeline(&self, trigger: &str, concurrent: usize, actions: &[&str], mode: &str) -> Result<Pipeline> {
-        let mut manifest = format!(
-            "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\nparams = {{ mode = \"{mode}\" }}\n\
-             [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\ntrigger = {trigger}\n"
-        );
+        let mut text = String::new();
         let mut after = "raw";
         for action in actions {
             writeln!(
-                manifest,
-                "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]"
+                text,
+                "[actions.{action}]\ncomponent = \"../bench.wasm\"\nafter = [\"{after}\"]\nreads = [\"raw\"]\nparams = {{ mode = \"{mode}\" }}"
             )?;
             after = action;
         }
+        self.pipeline_of(trigger, concurrent, &text)
+    }
+
+    /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and these actions.
+    pub(crate) fn pipeline_of(&self, trigger: &str, concurrent: usize, actions: &str) -> Result<Pipeline> {
+        let manifest = format!(
+            "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\n\
+             [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\ntrigger = {trigger}\n{actions}"
+        );
         let folder = self.scratch()?;
         fs::write(folder.path().join("anacostia.toml"), manifest)?;
         fs::create_dir(folder.path().join("raw"))?;
@@ -253,6 +264,11 @@ impl Host {
         Ok((find("Rss:")?, find("Pss:")?))
     }
 
+    /// The body of the answer to a GET, which must succeed.
+    pub(crate) fn text(&self, agent: &ureq::Agent, path: &str) -> Result<String> {
+        Ok(agent.get(&format!("{}{path}", self.url)).call()?.body_mut().read_to_string()?)
+    }
+
     /// Sends a request without a body, which must succeed; returns the body's length.
     pub(crate) fn request(&self, agent: &ureq::Agent, method: &str, path: &str) -> Result<usize> {
         let url = format!("{}{path}", self.url);
@@ -278,4 +294,12 @@ impl Drop for Host {
 /// Sends requests to this machine, over a connection that stays.
 pub(crate) fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).proxy(None).build().into()
+}
+
+/// Starts a run by hand at the host at `url`, and waits for its result in the same request; it must have succeeded.
+pub(crate) fn submit(url: &str, agent: &ureq::Agent) -> Result<()> {
+    let url = format!("{url}/api/v1/runs/{}?wait=30s", anacostia::base::RunId::new());
+    let answer = agent.put(&url).send_empty()?.body_mut().read_to_string()?;
+    ensure!(answer.contains(r#""state":"succeeded""#), "a run did not end well: {answer}");
+    Ok(())
 }

@@ -12,9 +12,11 @@ mod floor;
 mod host;
 mod idle;
 mod kernels;
+mod languages;
 mod latency;
 mod pages;
 mod start;
+mod submit;
 mod table;
 
 use std::process::ExitCode;
@@ -48,10 +50,11 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 13] = [
+const SUBJECTS: [(&str, Subject); 15] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
+    ("submit", submit::over_http),
     ("burst", burst::three_actions),
     ("record", burst::record),
     ("idle-0", idle::nothing_known),
@@ -59,6 +62,7 @@ const SUBJECTS: [(&str, Subject); 13] = [
     ("idle-100000", idle::hundred_thousand_known),
     ("start", start::cached),
     ("bytes", bytes::read),
+    ("languages", languages::all),
     ("page", pages::runs),
     ("page-latency", pages::latency),
     ("kernels", kernels::all),

@@ -1,11 +1,12 @@
 //! Floor 0: what everything else is made of, and what knows nothing of pipelines.
 //!
-//! Small value types with their text forms ([`Digest`], [`ByteSize`], [`Timestamp`], the ids), the bounds that hold
+//! Small value types with their text forms ([`Digest`], [`ByteSize`], [`Endpoint`], [`Timestamp`], the ids), the bounds that hold
 //! across modules ([`bounds`]), and the points at which tests kill the process ([`fault`]).
 
 pub mod bounds;
 mod clock;
 mod digest;
+mod endpoint;
 mod escape;
 pub mod fault;
 mod id;
@@ -15,6 +16,7 @@ mod span;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Hasher};
+pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
 pub use escape::escape;
 pub use id::{ArtifactId, AttemptId, IdError, RunId};
 pub use name::{NameError, check_name};

@@ -77,7 +77,7 @@ impl Kind {
         match () {
             () if exports("anacostia:pipeline/action") && about.has_hooks() => Self::ActionWithHooks,
             () if exports("anacostia:pipeline/action") => Self::Action,
-            () if exports("wasi:cli/run") => Self::Command,
+            () if about.is_command() || exports("wasi:cli/run") => Self::Command,
             () => Self::Unknown,
         }
     }
@@ -104,6 +104,14 @@ fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
         let text = Grant::lines(grant, &name, "raw");
         let keys = text.lines().filter(|line| !line.starts_with('['));
         given.extend(keys.map(str::to_owned));
+    }
+    if about.is_command() {
+        // It says nothing of what it works on: that is in its arguments.
+        given.extend([
+            "args = []".to_owned(),
+            "reads = [\"raw\"]     # the files in /in/raw".to_owned(),
+            "writes = [\"out\"]    # what it writes to /out/out".to_owned(),
+        ]);
     }
     given.dedup();
     for line in given {
@@ -137,6 +145,7 @@ fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> 
         let import = match need {
             Need::Nothing => Cell::new(name),
             Need::Grant(Grant::Resources) => Cell::new(format!("{name}  needs `reads` or `writes`")),
+            Need::Grant(Grant::Http) => Cell::new(format!("{name}  needs `http`")),
             Need::Refused(why) => Cell::new(format!("{name}  refused: {why}")).style(styles::BAD),
         };
         fact(if place == 0 { "imports" } else { "" }, import);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use super::failure::Failure;
+use super::out;
+use super::show::plain;
 use crate::manifest::{self, Components, LoadOptions, Pipeline};
 
 /// Which pipeline.
@@ -25,9 +27,24 @@ pub(crate) fn load(path: &PathArg) -> Result<Pipeline, Failure> {
     load_with(path, Components::Check)
 }
 
-/// The pipeline as its manifest says, components unseen: for building them, and for looking at records.
+/// The pipeline as its manifest says, components unseen: for building them.
 pub(crate) fn load_unbuilt(path: &PathArg) -> Result<Pipeline, Failure> {
     load_with(path, Components::Skip)
+}
+
+/// As much of the pipeline as is needed to look at its records. A manifest with faults elsewhere does, and a line says so: what was recorded under
+/// a good one is not lost because a variable is not set any more.
+pub(crate) fn load_for_records(path: &PathArg) -> Result<Pipeline, Failure> {
+    let (pipeline, faults) = manifest::load_for_records(&path.path, &|name| std::env::var(name).ok())
+        .map_err(|problems| Failure::Manifest(Box::new(problems)))?;
+    if let Some(first) = faults.as_ref().and_then(|faults| faults.list().first()) {
+        let rest = faults.as_ref().map_or(0, |faults| faults.list().len() - 1);
+        let more = if rest == 0 { String::new() } else { format!(" (and {rest} more)") };
+        let check = if path.shown() == "." { String::new() } else { format!(" {}", path.shown()) };
+        let what_next = format!("the records are shown all the same; see `anacostia check{check}`");
+        out::error(&format!("warning: {}{more}; {what_next}\n", plain(first.message())));
+    }
+    Ok(pipeline)
 }
 
 fn load_with(path: &PathArg, components: Components) -> Result<Pipeline, Failure> {

@@ -1,7 +1,7 @@
 //! Floor 8: the command line. One file per verb; [`show`] is how things look, [`mod@load`] how a PATH becomes a pipeline.
 //!
-//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is the shape of the records
-//! themselves. Results go to standard output, everything about the way there to standard error, so that both can be piped.
+//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is the shape of the HTTP
+//! interface. Results go to standard output, everything about the way there to standard error, so that both can be piped.
 //! A verb ends with 0, with 1 when work failed, or with 2 when it was asked for something that makes no sense: wrong usage, or a
 //! manifest that can not be run.
 
@@ -41,8 +41,8 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong usage or a manifest that can not be run.\n\
-                          Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, ANACOSTIA_TOKEN is the\n\
-                          token for a host that asks for one, NO_COLOR turns colours off.";
+                          Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, \
+                          ANACOSTIA_TOKEN is the token for a host that asks for one, NO_COLOR turns colours off.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -63,7 +63,7 @@ enum Verb {
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
     /// Print the JSON Schema of `anacostia.toml`, for editors
-    Schema,
+    Schema(schema::Args),
     /// Look at components
     #[command(subcommand)]
     Component(component::Verb),
@@ -103,7 +103,7 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::dev(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
-        Verb::Schema => schema::schema(),
+        Verb::Schema(args) => schema::schema(&args),
         Verb::Component(verb) => component::component(verb),
         Verb::Compile { out } => return compiler_main(&out),
     };

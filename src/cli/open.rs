@@ -18,17 +18,17 @@ pub(crate) fn for_writing(pipeline: &Pipeline, now: Timestamp) -> Result<Store, 
     Ok(SqliteStore::open(path, durability, now)?)
 }
 
-/// Opens the store to look at it, also beside a host.
-pub(crate) fn for_reading(pipeline: &Pipeline) -> Result<Arc<dyn MetadataStore>, Failure> {
-    let StoreSpec::Sqlite { path, .. } = &pipeline.store;
-    if !path.exists() {
+/// Opens the store to look at it, also beside a host. `path` is the PATH that leads to the pipeline.
+pub(crate) fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn MetadataStore>, Failure> {
+    let StoreSpec::Sqlite { path: file, .. } = &pipeline.store;
+    if !file.exists() {
+        let run = if path == "." { String::new() } else { format!(" {path}") };
         return Err(Failure::usage(format!(
-            "nothing is on record yet: {} does not exist; start the pipeline with `anacostia run {}`",
-            path.display(),
-            pipeline.file.display()
+            "nothing is on record yet: {} does not exist; start the pipeline with `anacostia run{run}`",
+            file.display()
         )));
     }
-    Ok(SqliteStore::open_read_only(path)?)
+    Ok(SqliteStore::open_read_only(file)?)
 }
 
 /// The host that has the store, if there is one.

@@ -44,7 +44,8 @@ impl Progress {
         if let Some(bar) = &self.0 {
             let room = out::width().saturating_sub(bar.prefix().chars().count() + 16);
             let text = anstream::adapter::strip_str(text).to_string();
-            bar.set_message(plain(&text).chars().take(room).collect::<String>());
+            let text = text.trim();
+            bar.set_message(plain(text).chars().take(room).collect::<String>());
         }
     }
 

@@ -3,16 +3,16 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::failure::Failure;
-use super::load::{PathArg, load_unbuilt};
+use super::load::{PathArg, load_for_records};
+use super::show::Made;
 use super::{open, out, show};
-use crate::base::{AttemptId, RunId};
+use crate::base::RunId;
+use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
-use crate::model::{Denial, RunAction, RunDetail};
+use crate::model::RunDetail;
 use crate::store::logs::LogBook;
-use crate::store::{MetadataStore, PageRequest, RunQuery, StoreError};
+use crate::store::{FactQuery, MetadataStore, PageRequest, RunQuery, StoreError};
 
 /// Which run: its number, its id, or `latest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,10 +58,10 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens the records of the pipeline at `path`. A host may be at work on them.
+    /// Opens the records of the pipeline at `path`. A host may be at work on them, and the manifest may have faults.
     pub(crate) fn open(path: &PathArg) -> Result<Self, Failure> {
-        let pipeline = load_unbuilt(path)?;
-        let store = open::for_reading(&pipeline)?;
+        let pipeline = load_for_records(path)?;
+        let store = open::for_reading(&pipeline, &path.shown())?;
         Ok(Self { pipeline, store, runtime: runtime()? })
     }
 
@@ -101,6 +101,21 @@ impl Records {
         self.runtime.block_on(resolve(self.store.as_ref(), run))
     }
 
+    /// What a run has made.
+    pub(crate) fn made(&self, run: RunId) -> Result<Made, Failure> {
+        let mut made = Made::of(self.ask(self.store.lineage(run))?);
+        let query = FactQuery { run: Some(run), ..FactQuery::default() };
+        let mut cursor = None;
+        loop {
+            let page = self.ask(self.store.metrics(query.clone(), PageRequest { cursor, limit: MAX_PAGE }))?;
+            made.take(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return Ok(made);
+            }
+        }
+    }
+
     /// A run with all that belongs to it.
     pub(crate) fn run(&self, run: RunRef) -> Result<RunDetail, Failure> {
         let id = self.resolve(run)?;
@@ -129,33 +144,6 @@ pub(crate) async fn resolve(store: &dyn MetadataStore, run: RunRef) -> Result<Ru
         }
     };
     found.ok_or_else(|| no_such_run(run))
-}
-
-/// A run with all that belongs to it as the HTTP interface shows it: each action has its attempts in it, and each of them what it was refused.
-pub(crate) fn run_json(detail: &RunDetail, denials: &[(AttemptId, Denial)]) -> Result<Value, Failure> {
-    let json = |value: Result<Value, serde_json::Error>| value.map_err(|error| Failure::Work(error.into()));
-    let mut run = json(serde_json::to_value(&detail.run))?;
-    let mut actions = Vec::new();
-    for action in &detail.actions {
-        let mut attempts = Vec::new();
-        for attempt in detail.attempts.iter().filter(|attempt| attempt.action == action.name) {
-            let refused: Vec<&Denial> = denials.iter().filter(|(id, _)| *id == attempt.id).map(|(_, it)| it).collect();
-            let mut body = json(serde_json::to_value(attempt))?;
-            if let Some(fields) = body.as_object_mut() {
-                fields.insert("denials".to_owned(), json(serde_json::to_value(refused))?);
-            }
-            attempts.push(body);
-        }
-        let RunAction { name, state, reason, skipped_rest: skip, retry_at, .. } = action;
-        actions.push(json!({
-            "name": name, "state": state, "reason": reason, "skip": skip, "retry_at": retry_at, "attempts": attempts
-        }));
-    }
-    if let Some(fields) = run.as_object_mut() {
-        fields.insert("inputs".to_owned(), json(serde_json::to_value(&detail.inputs))?);
-        fields.insert("actions".to_owned(), actions.into());
-    }
-    Ok(run)
 }
 
 /// That a run is not on record.

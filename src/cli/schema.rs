@@ -7,11 +7,18 @@ use crate::manifest;
 const HINT: &str = "Keep it beside the manifest, so that editors complete that: `anacostia schema > anacostia.schema.json`,\n\
                     and `#:schema ./anacostia.schema.json` as the first line of the manifest.\n";
 
-pub(crate) fn schema() -> Result<End, Failure> {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Changes nothing: a schema is JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn schema(args: &Args) -> Result<End, Failure> {
     let mut text = serde_json::to_string_pretty(&manifest::schema()).map_err(anyhow::Error::from)?;
     text.push('\n');
     out::result(&text)?;
-    if out::person_reads() {
+    if out::person_reads() && !args.json {
         out::error(HINT);
     }
     Ok(End::Well)

@@ -17,6 +17,8 @@ mod problem;
 mod query;
 mod server;
 
+pub(crate) use api::bodies;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -35,6 +35,9 @@ const WASI_VERSION: &str = "0.2.";
 const RUN: &str = "wasi:cli/run";
 /// The packages of WASI 0.2 that are linked, empty.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+/// Drafts of WASI that are linked as conveniences. Drafts have no patches: each name is known by itself.
+const DRAFTS: [&str; 3] =
+    ["wasi:logging/logging@0.1.0-draft", "wasi:config/store@0.2.0-rc.1", "wasi:config/store@0.2.0-draft"];
 
 /// What a component file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -66,11 +69,13 @@ pub enum Need {
 }
 
 /// A capability that the manifest gives to an action.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
     /// To read or write resources: `reads` or `writes` names one.
     Resources,
+    /// To send requests over the network: `http` names a host.
+    Http,
 }
 
 impl Grant {
@@ -81,6 +86,7 @@ impl Grant {
             Self::Resources => {
                 format!("[actions.{action}]\nreads = [\"{resource}\"]     # or writes = [\"{resource}\"]")
             }
+            Self::Http => format!("[actions.{action}]\nhttp = [\"api.example.com:443\"]     # the hosts that it needs"),
         }
     }
 }
@@ -230,11 +236,17 @@ pub fn need(import: &str) -> Need {
             },
         };
     }
-    let Some((package, _)) = interface.strip_prefix("wasi:").and_then(|interface| interface.split_once('/')) else {
+    let Some((package, name)) = interface.strip_prefix("wasi:").and_then(|interface| interface.split_once('/')) else {
         return refused("only `anacostia:pipeline` and WASI 0.2 can be had");
     };
     match package {
-        "http" | "logging" | "config" => refused("it is not available in this version"),
+        "http" if !is_patch_of(version, WASI_VERSION) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
+        "http" if matches!(name, "types" | "outgoing-handler") => Need::Grant(Grant::Http),
+        "http" => refused("an action sends requests, and takes none: only `types` and `outgoing-handler` can be had"),
+        "logging" | "config" if DRAFTS.contains(&import) => Need::Nothing,
+        "logging" | "config" => {
+            refused("this host serves the drafts `wasi:logging/logging@0.1.0-draft` and `wasi:config/store@0.2.0-rc.1`")
+        }
         package if WASI.contains(&package) && is_patch_of(version, WASI_VERSION) => Need::Nothing,
         package if WASI.contains(&package) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
         _ => refused("it is no part of WASI 0.2"),
@@ -333,6 +345,9 @@ fn look(info: &mut ComponentInfo, depth: &mut u32, payload: Payload<'_>) -> Resu
             for export in exports {
                 keep(&mut info.exports, export.map_err(|error| broken(&error))?.name.name)?;
             }
+        }
+        Payload::UnknownSection { id, range, .. } => {
+            return Err(ComponentError::Broken(format!("a section of the unknown kind {id}, at byte {}", range.start)));
         }
         // The language is usually named by a module inside, the tool that wrapped it outside.
         Payload::CustomSection(section) => {
@@ -475,10 +490,18 @@ mod tests {
 
     #[test]
     fn imports_are_free_granted_or_refused() {
-        for free in ["anacostia:pipeline/types@0.1.0", "anacostia:pipeline/log@0.1.7", "wasi:cli/environment@0.2.0"] {
+        for free in [
+            "anacostia:pipeline/types@0.1.0",
+            "anacostia:pipeline/log@0.1.7",
+            "wasi:cli/environment@0.2.0",
+            super::DRAFTS[0],
+        ] {
             assert_eq!(need(free), Need::Nothing, "{free}");
         }
         assert_eq!(need("anacostia:pipeline/resources@0.1.0"), Need::Grant(Grant::Resources));
+        for http in ["wasi:http/types@0.2.0", "wasi:http/outgoing-handler@0.2.4"] {
+            assert_eq!(need(http), Need::Grant(Grant::Http), "{http}");
+        }
         for refused in [
             "anacostia:pipeline/log",
             "anacostia:pipeline/log@0.2.0",
@@ -486,7 +509,10 @@ mod tests {
             "anacostia:pipeline/logs@0.1.0",
             "anacostia:pipeline/database@0.1.0",
             "anacostia:pipeline/hooks@0.1.0",
-            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:http/outgoing-handler@0.3.0",
+            "wasi:http/incoming-handler@0.2.0",
+            "wasi:logging/logging@0.1.0",
+            "wasi:config/store@0.2.0",
             "wasi:cli/environment@0.3.0",
             "wasi:nn/graph@0.2.0",
             "acme:tools/thing@1.0.0",

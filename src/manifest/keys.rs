@@ -118,11 +118,12 @@ pub(super) static ACTION: Keys = Keys {
         "stdin",
         "env",
         "secrets",
+        "http",
         "limits",
         "retry",
         "run_when",
     ],
-    later: &["http"],
+    later: &[],
     meant: &[
         ("wasm", "component"),
         ("module", "component"),
@@ -143,9 +144,27 @@ pub(super) static ACTION: Keys = Keys {
         ("argv", "args"),
         ("arguments", "args"),
         ("environment", "env"),
+        ("hosts", "http"),
+        ("allowed_hosts", "http"),
+        ("allowed_outbound_hosts", "http"),
+        ("network", "http"),
         ("timeout", "limits"),
         ("retries", "retry"),
         ("when", "run_when"),
+    ],
+};
+
+pub(super) static SECRET: Keys = Keys {
+    home: "a secret of an action",
+    known: &["from", "header", "host", "prefix"],
+    later: &[],
+    meant: &[
+        ("env", "from"),
+        ("value", "from"),
+        ("source", "from"),
+        ("name", "header"),
+        ("url", "host"),
+        ("scheme", "prefix"),
     ],
 };
 
@@ -158,7 +177,18 @@ pub(super) static BUILD: Keys = Keys {
 
 pub(super) static LIMITS: Keys = Keys {
     home: "`limits` of an action",
-    known: &["memory", "cpu", "wall", "output", "log", "handles", "metric_names"],
+    known: &[
+        "memory",
+        "cpu",
+        "wall",
+        "output",
+        "log",
+        "handles",
+        "metric_names",
+        "http_body",
+        "http_requests",
+        "http_wait",
+    ],
     later: &[],
     meant: &[("ram", "memory"), ("timeout", "wall"), ("time", "wall"), ("duration", "wall"), ("disk", "output")],
 };
@@ -177,7 +207,8 @@ pub(super) static RETRY: Keys = Keys {
     ],
 };
 
-static ALL: [&Keys; 10] = [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &BUILD, &LIMITS, &RETRY];
+static ALL: [&Keys; 11] =
+    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY];
 
 impl Keys {
     /// The known key that someone probably meant who wrote `key`.

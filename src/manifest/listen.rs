@@ -23,10 +23,13 @@ pub enum ListenError {
 }
 
 impl ListenError {
-    /// What to do about it.
+    /// What to do about it. `insecure`: whether plain HTTP is consented to already.
     #[must_use]
-    pub fn advice(self) -> &'static str {
+    pub fn advice(self, insecure: bool) -> &'static str {
         match self {
+            Self::NoToken(_) if insecure => {
+                "listen on 127.0.0.1, or add\n[server]\ntoken_sha256 = \"sha256:…\"   # printf %s \"$TOKEN\" | sha256sum"
+            }
             Self::NoToken(_) => {
                 "listen on 127.0.0.1, or add\n[server]\ntoken_sha256 = \"sha256:…\"   # printf %s \"$TOKEN\" | sha256sum\ninsecure = true             # plain HTTP, behind a proxy that speaks TLS"
             }
@@ -61,6 +64,8 @@ mod tests {
         for outside in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
             let address = parse_listen(outside).unwrap();
             assert_eq!(check_listen(address, false, true), Err(ListenError::NoToken(address)), "{outside}");
+            assert!(!ListenError::NoToken(address).advice(true).contains("insecure"), "that is there already");
+            assert!(ListenError::NoToken(address).advice(false).contains("insecure = true"));
             assert_eq!(check_listen(address, true, false), Err(ListenError::Plain(address)), "{outside}");
             assert_eq!(check_listen(address, true, true), Ok(()), "{outside}");
         }

@@ -11,6 +11,7 @@ mod check;
 mod component;
 mod expand;
 mod keys;
+mod known;
 mod listen;
 mod origin;
 mod pipeline;
@@ -27,11 +28,12 @@ use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, inspect, inspect_file, need, read_component};
 pub use expand::Env;
+pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
-    ActionSpec, Backoff, Build, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen,
-    SecretSource, StoreSpec, Trigger,
+    ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
+    Retry, RunWhen, SecretSource, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
 pub use schema::schema;
@@ -68,17 +70,7 @@ pub enum Components {
 /// # Errors
 /// With all that is wrong.
 pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline, Problems> {
-    let file = match path {
-        path if path == Path::new(".") => PathBuf::from(MANIFEST_FILE),
-        path if path.is_dir() => path.join(MANIFEST_FILE),
-        path => path.to_owned(),
-    };
-    let name = file.to_string_lossy();
-    let text = read_text(&file, &name)?;
-    let unresolved =
-        |error| Problems::unread(&name, Problem::new(format!("the manifest's folder is unknown: {error}")));
-    let file: PathBuf = std::path::absolute(&file).map_err(unresolved)?;
-    let folder = file.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+    let Written { name, text, file, folder } = Written::read(path)?;
     parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
         check::paths::fill_in(&folder, draft);
         check::paths::check(reader, &folder, &file, draft);
@@ -87,6 +79,31 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
         }
     })
     .map(|draft| finish(draft, &folder, &file, &text))
+}
+
+/// As much of a manifest as is needed to look at the records of its pipeline, and its faults, if it has some: above all where the metadata store
+/// lies. What the faults are about is left out or as if nothing was said. The disk, the components and the edges are not looked at.
+///
+/// # Errors
+/// When there is no manifest, or where the metadata store lies can not be told from it.
+pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<Problems>), Problems> {
+    let Written { name, text, file, folder } = Written::read(path)?;
+    let (tree, errors) = DeTable::parse_recoverable(&text);
+    let mut reader = Reader::new(&text, env, false);
+    let mut draft = read::draft(&mut reader, tree.get_ref());
+    let mut problems = syntax(&text, &errors);
+    problems.extend(reader.into_problems());
+    let faults = (!problems.is_empty()).then(|| Problems::new(&name, &text, problems));
+    // What does not parse is not in the tree: there the store's own table has to be.
+    let sure = draft.top.store_is_known && (errors.is_empty() || tree.get_ref().contains_key("metadata_store"));
+    match faults {
+        Some(faults) if !sure => Err(faults),
+        faults => {
+            check::paths::fill_in(&folder, &mut draft);
+            draft.resources.retain(|resource| resource.path.is_some());
+            Ok((finish(draft, &folder, &file, &text), faults))
+        }
+    }
 }
 
 /// Reads the text of a manifest again that is on record, for a run that goes on after a restart. It was checked when it was put on record:
@@ -98,6 +115,33 @@ pub fn parse_pinned(text: &str, folder: &Path, file: &Path, env: Env<'_>) -> Res
     let name = file.to_string_lossy();
     parse(&name, text, env, false, |_, draft| check::paths::fill_in(folder, draft))
         .map(|draft| finish(draft, folder, file, text))
+}
+
+/// A manifest as it is written, and where.
+struct Written {
+    /// The file, as it was asked for.
+    name: String,
+    text: String,
+    file: PathBuf,
+    folder: PathBuf,
+}
+
+impl Written {
+    /// `path` is the file, or a folder with [`MANIFEST_FILE`] in it.
+    fn read(path: &Path) -> Result<Self, Problems> {
+        let file = match path {
+            path if path == Path::new(".") => PathBuf::from(MANIFEST_FILE),
+            path if path.is_dir() => path.join(MANIFEST_FILE),
+            path => path.to_owned(),
+        };
+        let name = file.to_string_lossy().into_owned();
+        let text = read_text(&file, &name)?;
+        let unresolved =
+            |error| Problems::unread(&name, Problem::new(format!("the manifest's folder is unknown: {error}")));
+        let file: PathBuf = std::path::absolute(&file).map_err(unresolved)?;
+        let folder = file.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned);
+        Ok(Self { name, text, file, folder })
+    }
 }
 
 /// The way from a text to a draft without problems. `look` looks at what lies outside of the text.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Digest;
+use crate::base::{Digest, Endpoint};
 
 /// What a manifest means.
 #[derive(Debug, Clone, PartialEq)]
@@ -171,6 +171,10 @@ pub struct ActionSpec {
     pub env: BTreeMap<String, String>,
     /// Its secrets: the name that the action sees, and where the value is.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Its secrets that the host puts into a header of its requests, by name. The action does not see them.
+    pub header_secrets: BTreeMap<String, HeaderSecretSpec>,
+    /// Hosts that it may send requests to.
+    pub http: Vec<Endpoint>,
     /// Its limits.
     pub limits: Limits,
     /// When it is tried again.
@@ -184,6 +188,19 @@ pub struct ActionSpec {
 pub enum SecretSource {
     /// In a variable of the host's environment, `env:NAME`.
     Env(String),
+}
+
+/// A secret that goes into one header of the requests to one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderSecretSpec {
+    /// Where the value is.
+    pub source: SecretSource,
+    /// The header, in lower case.
+    pub header: String,
+    /// The host; one that the action is granted.
+    pub host: Endpoint,
+    /// What stands before the value, such as `Bearer `.
+    pub prefix: String,
 }
 
 /// How a component is built.
@@ -213,6 +230,12 @@ pub struct Limits {
     pub handles: u32,
     /// `metric_names`: distinct names of metrics (default 1,000).
     pub metric_names: u32,
+    /// `http_body`: bytes of the body of one request, and of one answer (default 64 MiB).
+    pub http_body_bytes: u64,
+    /// `http_requests`: requests over the network (default 1,000).
+    pub http_requests: u32,
+    /// `http_wait`: the longest wait of a request: for the connection, for the answer, between two parts of its body (default 30 s).
+    pub http_wait: Duration,
 }
 
 impl Default for Limits {
@@ -225,6 +248,9 @@ impl Default for Limits {
             log_bytes: 16 << 20,
             handles: 256,
             metric_names: 1_000,
+            http_body_bytes: 64 << 20,
+            http_requests: 1_000,
+            http_wait: Duration::from_secs(30),
         }
     }
 }

@@ -24,6 +24,10 @@ use crate::base::{ByteSize, TimeSpan};
 const VARIABLE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}";
 const NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
 const VARIABLE_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+const SOURCE: &str = "Where the value is.";
+const ENV: &str = "^env:[A-Za-z_][A-Za-z0-9_]*$";
+/// Looser than the reader, which knows more of addresses.
+const HOST: &str = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?$";
 const STDIN: &str = "^[a-z][a-z0-9_-]{0,62}(/.+)?$";
 const DIGEST: &str = "^sha256:[0-9a-fA-F]{64}$";
 const SIZE: &str = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*([kKmMgGtT][iI]?)?[bB]$";
@@ -194,13 +198,32 @@ fn action() -> Fields {
         (
             "secrets",
             variables(
-                "Its secrets: the name that it sees, and the variable of the host's environment that holds the value.",
-                &form("Where the value is.", "^env:[A-Za-z_][A-Za-z0-9_]*$", "env:API_TOKEN"),
+                "Its secrets, by the name that it sees. Each is a variable of the host's environment.",
+                &json!({"anyOf": [form(SOURCE, ENV, "env:API_TOKEN"),
+                    object("A secret that the host puts into a header of requests to one host.", &keys::SECRET,
+                        &["from", "header", "host"], secret())]}),
+            ),
+        ),
+        (
+            "http",
+            strings(
+                "Hosts that it may send requests to, by name or by address, with a port unless it is 443.",
+                Some(HOST),
+                "api.example.com:443",
             ),
         ),
         ("limits", limits),
         ("retry", retry),
         ("run_when", choice("When it runs, given how those before it ended.", &settings::RUN_WHEN)),
+    ]
+}
+
+fn secret() -> Fields {
+    vec![
+        ("from", form(SOURCE, ENV, "env:API_TOKEN")),
+        ("header", text("The header.")),
+        ("host", form("The host, which `http` names too.", HOST, "api.example.com:443")),
+        ("prefix", with_default(text("What stands before the value, such as `Bearer `."), "")),
     ]
 }
 
@@ -229,6 +252,19 @@ fn limits() -> Fields {
         (
             "metric_names",
             integer("Distinct names of metrics.", settings::METRIC_NAMES, Some(usual.metric_names.into())),
+        ),
+        ("http_body", size("The body of one request, and of one answer.", &settings::HTTP_BODY, usual.http_body_bytes)),
+        (
+            "http_requests",
+            integer("Requests over the network.", settings::HTTP_REQUESTS, Some(usual.http_requests.into())),
+        ),
+        (
+            "http_wait",
+            span(
+                "The longest wait of a request: for the connection, for the answer, between two parts of its body.",
+                &settings::HTTP_WAIT,
+                Some(usual.http_wait),
+            ),
         ),
     ]
 }
@@ -349,7 +385,7 @@ mod tests {
 
     #[test]
     fn each_key_of_the_reader_is_described_once_and_nothing_else_is() {
-        let tables: [(&Keys, Fields); 10] = [
+        let tables: [(&Keys, Fields); 11] = [
             (&keys::ROOT, super::root()),
             (&keys::PIPELINE, super::pipeline()),
             (&keys::SERVER, super::server()),
@@ -357,6 +393,7 @@ mod tests {
             (&keys::FOLDER, super::folder()),
             (&keys::TRIGGER, super::trigger()),
             (&keys::ACTION, super::action()),
+            (&keys::SECRET, super::secret()),
             (&keys::BUILD, super::build()),
             (&keys::LIMITS, super::limits()),
             (&keys::RETRY, super::retry()),

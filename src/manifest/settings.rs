@@ -65,6 +65,32 @@ pub(super) const LOG: RangeInclusive<u64> = 1 << 10..=1 << 30;
 pub(super) const HANDLES: RangeInclusive<u64> = 1..=10_000;
 /// `limits.metric_names`.
 pub(super) const METRIC_NAMES: RangeInclusive<u64> = 1..=1_000;
+/// `limits.http_body`.
+pub(super) const HTTP_BODY: RangeInclusive<u64> = 1..=1 << 40;
+/// `limits.http_requests`.
+pub(super) const HTTP_REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
+/// `limits.http_wait`.
+pub(super) const HTTP_WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(1);
+
+/// Headers of a request that the host itself writes, or that are about the connection: no secret goes there.
+pub(super) const HOST_HEADERS: [&str; 14] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+/// Most hosts that one action is granted.
+pub(super) const MAX_HOSTS: usize = 100;
 
 /// `retry.max_attempts`.
 pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=100;

@@ -259,6 +259,16 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// The line that gives `key` this value as a string, if it is a plain value that is none.
+    pub(super) fn as_string(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
+        let plain = matches!(
+            value.get_ref(),
+            DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)
+        );
+        let text = self.text.get(value.span()).filter(|text| plain && text.len() < 60)?;
+        expand::is_variable(key).then(|| format!("{key} = \"{text}\""))
+    }
+
     /// A list of strings, expanded.
     pub(super) fn strings(&mut self, table: &Table<'_>, key: &str, example: &str) -> Vec<At<String>> {
         let Some(value) = table.get(key) else { return Vec::new() };
@@ -309,7 +319,7 @@ impl<'a> Reader<'a> {
             Ok(value) if bounds.contains(&value) => Some(At { value, span }),
             _ => {
                 let (least, most) = bounds.into_inner();
-                self.out_of_bounds(key, &span, &least.to_string(), &most.to_string(), "out of bounds");
+                self.out_of_bounds(key, &span, &grouped(least), &grouped(most), "out of bounds");
                 None
             }
         }
@@ -372,7 +382,9 @@ impl<'a> Reader<'a> {
             }
             Ok(_) | Err(_) => words.1,
         };
-        self.out_of_bounds(key, &text.span, &format!("\"{least}\""), &format!("\"{most}\""), wrong);
+        // As one writes it in a manifest.
+        let [least, most] = [least, most].map(|bound| format!("\"{}\"", bound.to_string().replace(' ', "")));
+        self.out_of_bounds(key, &text.span, &least, &most, wrong);
         None
     }
 
@@ -423,6 +435,32 @@ impl<'a> Reader<'a> {
             Problem::new(format!("{what} must be {wanted}, not {found}"))
                 .at(span, found)
                 .help(format!("write {example}")),
+        );
+    }
+}
+
+/// A number as people read it: `1,000,000`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        assert_eq!(
+            [0, 999, 1_000, 10_000, 1_000_000_000].map(grouped),
+            ["0", "999", "1,000", "10,000", "1,000,000,000"]
         );
     }
 }

@@ -56,7 +56,7 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// The component that ran.
     pub component_digest: Digest,
-    /// The grants in force, as a JSON object for people: `reads`, `writes`, `env` (names), `secrets` (names), `limits`.
+    /// The grants in force, as a JSON object for people: `reads`, `writes`, `env` (names), `secrets` (names), `http`, `limits`.
     pub grants: serde_json::Value,
     /// Why it failed.
     pub error: Option<ErrorInfo>,
@@ -91,6 +91,12 @@ pub struct Usage {
     pub log_bytes: u64,
     /// Calls to host functions of `anacostia:pipeline`.
     pub host_calls: u64,
+    /// Requests through `wasi:http`, those that were refused too.
+    pub http_requests: u64,
+    /// Bytes of the bodies of those requests.
+    pub http_bytes_sent: u64,
+    /// Bytes of the bodies of their answers.
+    pub http_bytes_received: u64,
 }
 
 /// How the guest's part of an attempt ended.

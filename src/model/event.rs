@@ -26,7 +26,7 @@ words! {
         ArtifactPublished = "artifact_published",
         /// A run was created, and its inputs were claimed. `data`: `number`, `trigger`, `inputs` (how many).
         RunCreated = "run_created",
-        /// A run's state changed. `data`: `number`, `state`, `reason`.
+        /// A run's state changed. `data`: `number`, `state`, `reason`, and `retried` (true) if it had ended and was taken up again.
         RunState = "run_state",
         /// The state of an action in a run changed. `data`: `state`, `reason`.
         ActionState = "action_state",

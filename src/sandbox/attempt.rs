@@ -9,7 +9,7 @@ use wasmtime::{Engine, Store, UpdateDeadline};
 use wasmtime_wasi::WasiCtx;
 
 use crate::base::fault;
-use crate::model::{ArtifactTag, ErrorInfo, LogLevel, LogStream, Outcome, Usage};
+use crate::model::{ArtifactTag, Denial, ErrorInfo, LogLevel, LogStream, Outcome, Usage};
 
 use super::Services;
 use super::cpu::CpuMeter;
@@ -18,6 +18,7 @@ use super::halt::Halt;
 use super::hooks::Calls;
 use super::host::access::Gate;
 use super::host::files::Files;
+use super::host::http::{HeaderValues, Http, Outbound, Requests};
 use super::host::wasi::{self, OutputLines};
 use super::host::{GuestState, Work};
 use super::limiter::MemoryMeter;
@@ -42,6 +43,7 @@ pub(super) struct Attempt {
     pub(super) ticker: Arc<Ticker>,
     pub(super) component: ReadyComponent,
     pub(super) order: Arc<AttemptOrder>,
+    pub(super) outbound: Arc<Outbound>,
     pub(super) services: Services,
     pub(super) stop: StopSignal,
     /// Cancelled when nobody waits for the report any more.
@@ -56,7 +58,11 @@ impl Attempt {
             Ok(secrets) => secrets,
             Err(error) => return ended_early(&self.services, Outcome::Failed(error)),
         };
-        let (state, outputs) = self.state(&secrets);
+        let headers = match HeaderValues::read(&self.order) {
+            Ok(headers) => Arc::new(headers),
+            Err(error) => return ended_early(&self.services, Outcome::Failed(error)),
+        };
+        let (state, outputs) = self.state(&secrets, &headers);
         let watch = Watch::new(self.order.limits.wall, self.stop.clone(), self.gone.clone());
         let calls = Calls { attempt: &self, secrets: &secrets, outputs: &outputs, watch };
         let (state, outcome) = calls.make(state).await;
@@ -64,10 +70,10 @@ impl Attempt {
         report(state, outcome, began).await
     }
 
-    fn state(&self, secrets: &[(String, String)]) -> (GuestState, [Arc<OutputLines>; 2]) {
+    fn state(&self, secrets: &[(String, String)], headers: &Arc<HeaderValues>) -> (GuestState, [Arc<OutputLines>; 2]) {
         let (order, services) = (&self.order, &self.services);
         let attempt = order.fence.attempt_id;
-        let masker = Arc::new(Masker::new(secrets.iter().map(|(_, value)| value.as_str())));
+        let masker = Arc::new(Masker::new(secrets.iter().map(|(_, value)| value.as_str()).chain(headers.values())));
         let log = Arc::new(AttemptLog::new(
             attempt,
             Arc::clone(&services.logs),
@@ -85,6 +91,7 @@ impl Attempt {
             memory: MemoryMeter::new(order.limits.memory_bytes),
             cpu: Arc::new(CpuMeter::new(order.limits.cpu)),
             gate: Gate::new(order),
+            http: Http::new(order, &self.outbound, headers, &log, &masker),
             log,
             masker,
             progress: Arc::new(ProgressTap::new(attempt, Arc::clone(&services.progress))),
@@ -165,6 +172,7 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
         usage: Usage::default(),
         accesses: Vec::new(),
         denials: Vec::new(),
+        requests: Vec::new(),
         tags: Vec::new(),
         staged: Vec::new(),
         log_to: services.logs.end(),
@@ -172,7 +180,11 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
 }
 
 async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptReport {
-    let GuestState { order, services, memory, cpu, gate, log, table, work, .. } = state;
+    let GuestState { order, services, memory, cpu, mut gate, http, log, table, work, .. } = state;
+    let Requests { kept: requests, totals, denials } = http.close();
+    for Denial { call, target, message } in denials {
+        gate.deny(&call, &target, message);
+    }
     // Open readers and writers go first: a writer that is not finished takes its file away.
     drop(table);
     let succeeded = matches!(outcome, Outcome::Done(_) | Outcome::Skip(_));
@@ -196,10 +208,13 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
         bytes_written,
         log_bytes: log.counted(),
         host_calls,
+        http_requests: totals.requests,
+        http_bytes_sent: totals.sent,
+        http_bytes_received: totals.received,
     };
     let tags = work.tags.into_iter().map(|((artifact_id, tag), unique)| ArtifactTag { artifact_id, tag, unique });
     let (tags, (accesses, denials)) = (tags.collect(), gate.into_records());
-    AttemptReport { outcome, usage, accesses, denials, tags, staged, log_to: log.end() }
+    AttemptReport { outcome, usage, accesses, denials, requests, tags, staged, log_to: log.end() }
 }
 
 /// Removes what an attempt has staged. What can not be removed now is swept at the next start.

@@ -63,6 +63,19 @@ pub(super) fn metric_names(action: &str, limits: &Limits) -> ErrorInfo {
     reached("metric_names_limit", &format!("{} names of metrics", limits.metric_names), action, "metric_names", &raised)
 }
 
+/// `http_body_limit`; `place` says which body.
+pub(super) fn http_body(action: &str, limits: &Limits, place: &str) -> ErrorInfo {
+    let most = limits.http_body_bytes;
+    reached("http_body_limit", &format!("{} {place}", size(most)), action, "http_body", &double(most))
+}
+
+/// `http_requests_limit`.
+pub(super) fn http_requests(action: &str, limits: &Limits) -> ErrorInfo {
+    let raised = limits.http_requests.saturating_mul(2).to_string();
+    let what = format!("{} requests over the network", limits.http_requests);
+    reached("http_requests_limit", &what, action, "http_requests", &raised)
+}
+
 /// No limit of the action: all actions together have all files open that the host can have open for them. Others may close theirs.
 pub(super) fn files_of_host(most: usize) -> ErrorInfo {
     let message = format!(

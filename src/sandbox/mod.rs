@@ -45,6 +45,7 @@ use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
 use crate::base::{AttemptId, Clock, Digest};
+use crate::manifest::Grant;
 use crate::model::{ErrorInfo, Outcome};
 use crate::resource::Resource;
 use crate::store::MetadataStore;
@@ -55,11 +56,14 @@ use cache::Cache;
 use engine::Ticker;
 use executor::Executors;
 use host::GuestState;
+use host::http::Outbound;
 use ready::ReadyComponent;
 
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
 pub use error::SandboxError;
-pub use order::{AttemptOrder, AttemptReport, CANCEL_GRACE, MAX_DENIALS, Progress, Stop, StopSignal};
+pub use order::{
+    AttemptOrder, AttemptReport, CANCEL_GRACE, HeaderSecret, MAX_DENIALS, MAX_REQUESTS, Progress, Stop, StopSignal,
+};
 pub use version::open_version;
 
 /// Most components that are loaded at once; others wait.
@@ -133,6 +137,9 @@ struct Shared {
     engine: Engine,
     ticker: Arc<Ticker>,
     linker: Linker<GuestState>,
+    /// With `wasi:http` besides: for components that import it.
+    linker_with_http: Linker<GuestState>,
+    outbound: Arc<Outbound>,
     cache: Cache,
     compiler: Option<PathBuf>,
     bounds: CompileBounds,
@@ -149,6 +156,9 @@ impl Sandbox {
         let engine = engine::running(max_instances)?;
         let mut linker = Linker::new(&engine);
         host::link(&mut linker)?;
+        let mut linker_with_http = linker.clone();
+        host::http::link(&mut linker_with_http)
+            .map_err(|why| SandboxError::Engine(format!("`wasi:http` can not be linked: {why:#}")))?;
         let ticker = Ticker::start(engine.clone())
             .map_err(|why| SandboxError::Engine(format!("the thread that ticks can not be started: {why}")))?;
         let shared = Shared {
@@ -156,6 +166,8 @@ impl Sandbox {
             engine,
             ticker: Arc::new(ticker),
             linker,
+            linker_with_http,
+            outbound: Arc::new(Outbound::new()),
             compiler: config.compiler,
             bounds: config.compile,
             components: RwLock::default(),
@@ -173,7 +185,7 @@ impl Sandbox {
     /// memory; blocks no thread of the caller. The second time, nothing happens.
     ///
     /// # Errors
-    /// When the file is not the component of this digest, or can not be run here.
+    /// When its code is not in the cache and the file is not the component of this digest, or when it can not be run here.
     pub async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         if self.shared.component(digest).is_some() {
             return Ok(());
@@ -229,6 +241,9 @@ impl Sandbox {
             let message = format!("the component {} is not loaded", order.component);
             return attempt::ended_early(services, Outcome::Failed(ErrorInfo::permanent("failed", message)));
         };
+        if component.imports_http() && order.http.is_empty() {
+            return attempt::ended_early(services, Outcome::Failed(no_network(&order.action)));
+        }
         let order = Arc::new(order);
         let gone = CancellationToken::new();
         let _gone_when_dropped = gone.clone().drop_guard();
@@ -238,6 +253,7 @@ impl Sandbox {
             component,
             order: Arc::clone(&order),
             services: services.clone(),
+            outbound: Arc::clone(&self.shared.outbound),
             stop,
             gone,
         };
@@ -256,14 +272,23 @@ impl Sandbox {
     }
 }
 
+/// What is said of a component that can send requests, and an action that may not. A manifest that is checked never comes to it.
+fn no_network(action: &str) -> ErrorInfo {
+    let lines = Grant::Http.lines(action, "");
+    let message = format!(
+        "the component imports `wasi:http`, and `{action}` is granted no host; to grant it, write in anacostia.toml:\n{lines}"
+    );
+    ErrorInfo::permanent("denied", message)
+}
+
 impl Shared {
     fn component(&self, digest: Digest) -> Option<ReadyComponent> {
         self.components.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
     }
 
-    /// Makes a component ready whose code is in the cache; `false` if it is not there.
-    fn load_compiled(&self, digest: Digest, file: &Path) -> Result<bool, SandboxError> {
-        compile::read(file, digest)?;
+    /// Makes a component ready whose code is in the cache; `false` if it is not there. The file was looked at when it was compiled, and its code is found
+    /// by its digest: reading it again, 20 MB with an interpreter in it, would add nothing.
+    fn load_compiled(&self, digest: Digest, _: &Path) -> Result<bool, SandboxError> {
         let Some(component) = self.cache.load(digest, &self.engine) else { return Ok(false) };
         self.link(digest, &component).map(|()| true)
     }
@@ -281,7 +306,8 @@ impl Shared {
 
     fn link(&self, digest: Digest, component: &Component) -> Result<(), SandboxError> {
         let misfit = |why: wasmtime::Error| SandboxError::Link { component: digest, why: format!("{why:#}") };
-        let ready = self.linker.instantiate_pre(component).and_then(ReadyComponent::new).map_err(misfit)?;
+        let linker = if ready::imports_http(component, &self.engine) { &self.linker_with_http } else { &self.linker };
+        let ready = linker.instantiate_pre(component).and_then(ReadyComponent::new).map_err(misfit)?;
         self.components.write().unwrap_or_else(PoisonError::into_inner).insert(digest, ready);
         Ok(())
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::base::{Digest, RunId};
+use crate::base::{Digest, Endpoint, RunId};
 use crate::manifest::Limits;
-use crate::model::{Access, Artifact, ArtifactTag, Denial, Fence, LogPosition, Outcome, StagedFile, Usage};
+use crate::model::{
+    Access, Artifact, ArtifactTag, Denial, Fence, HttpRequest, LogPosition, Outcome, StagedFile, Usage,
+};
 
 /// All that an executor needs to run an attempt: one value that can be serialised, so that executors can be on other machines one day.
 /// Secrets are named here, never carried.
@@ -50,6 +52,10 @@ pub struct AttemptOrder {
     pub env: BTreeMap<String, String>,
     /// Its secrets: the name that the action sees, and the variable of the host's environment that holds the value.
     pub secrets: BTreeMap<String, String>,
+    /// Hosts that it may send requests to.
+    pub http: Vec<Endpoint>,
+    /// Secrets that the host puts into its requests: the action never sees them.
+    pub header_secrets: Vec<HeaderSecret>,
     /// Its limits.
     pub limits: Limits,
 }
@@ -65,6 +71,8 @@ pub struct AttemptReport {
     pub accesses: Vec<Access>,
     /// What it was refused; at most [`MAX_DENIALS`].
     pub denials: Vec<Denial>,
+    /// What it asked for over the network; at most [`MAX_REQUESTS`], those that came first.
+    pub requests: Vec<HttpRequest>,
     /// Tags to put on artifacts.
     pub tags: Vec<ArtifactTag>,
     /// What it finished writing; empty unless `outcome` is `Done` or `Skip`.
@@ -75,6 +83,23 @@ pub struct AttemptReport {
 
 /// Most denials of one attempt that are kept one by one.
 pub const MAX_DENIALS: usize = 100;
+/// Most requests of one attempt that are kept one by one; all are in its usage.
+pub const MAX_REQUESTS: usize = 100;
+
+/// A secret that goes into one header of requests to one host. Named, never carried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderSecret {
+    /// Its name in the manifest.
+    pub name: String,
+    /// The variable of the host's environment that holds the value.
+    pub variable: String,
+    /// The header, in lower case.
+    pub header: String,
+    /// The host that it is for, and no other.
+    pub endpoint: Endpoint,
+    /// What stands before the value, such as `Bearer `.
+    pub prefix: String,
+}
 
 /// Whether an attempt should go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -128,6 +153,8 @@ pub(super) mod tests {
             stdin: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            http: Vec::new(),
+            header_secrets: Vec::new(),
             limits: Limits::default(),
         }
     }

@@ -4,8 +4,9 @@
 //! component is loaded, so that one without them pays nothing for them when it runs. A component that has the interface in part is refused at loading.
 //! A command has no hooks: there is nothing that they could be told.
 
+use wasmtime::Engine;
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::{Component, Instance, InstancePre};
 use wasmtime_wasi::p2::bindings::exports::wasi::cli::run;
 
 use crate::base::fault;
@@ -14,7 +15,7 @@ use super::bindings::anacostia::pipeline::types;
 use super::bindings::exports::anacostia::pipeline::{action, hooks};
 use super::command;
 use super::hooks::Hook;
-use super::host::GuestState;
+use super::host::{GuestState, http};
 use super::outcome::Ended;
 
 /// The export that actions are found by. Later patches of the same minor version are found by this name too.
@@ -29,12 +30,18 @@ const RUN: &str = "wasi:cli/run@0.2.0";
 pub(super) struct ReadyComponent {
     instance: InstancePre<GuestState>,
     kind: Kind,
+    imports_http: bool,
 }
 
 #[derive(Clone)]
 enum Kind {
     Action { action: action::GuestIndices, hooks: Option<hooks::GuestIndices> },
     Command(run::GuestIndices),
+}
+
+/// Whether it can ask for requests to be sent.
+pub(super) fn imports_http(component: &Component, engine: &Engine) -> bool {
+    component.component_type().imports(engine).any(|(name, _)| name.starts_with(http::PACKAGE))
 }
 
 impl ReadyComponent {
@@ -48,7 +55,13 @@ impl ReadyComponent {
             let hooks = exports(HOOKS).then(|| hooks::GuestIndices::new(&instance)).transpose()?;
             Kind::Action { action, hooks }
         };
-        Ok(Self { instance, kind })
+        let imports_http = imports_http(instance.component(), instance.engine());
+        Ok(Self { instance, kind, imports_http })
+    }
+
+    /// Whether it can ask for requests to be sent.
+    pub(super) fn imports_http(&self) -> bool {
+        self.imports_http
     }
 
     /// Whether it has hooks.

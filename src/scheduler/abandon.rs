@@ -28,5 +28,7 @@ pub(super) async fn abandon(shared: &Shared, run: &UnfinishedRun) -> Result<bool
     let end = RunChange { state: RunState::Cancelled, reason: Some(reason) };
     let step = RunStep { actions: actions.collect(), starts: Vec::new(), run: Some(end) };
     persist(shared, || shared.store.advance(run.detail.run.id, step.clone(), shared.clock.now())).await?;
+    // Nobody may be waiting for it.
+    let _ = shared.ends.send(run.detail.run.id);
     Ok(true)
 }

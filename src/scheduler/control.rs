@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::base::{AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
@@ -25,6 +25,8 @@ pub trait Control: Send + Sync {
     async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError>;
     /// Pauses the pipeline (nothing new starts), or lets it go on.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
+    /// The runs that end from now on, each once its end is on record. Whoever is slow misses some, and is told so.
+    fn ended_runs(&self) -> broadcast::Receiver<RunId>;
     /// How the watched resources are doing, by name.
     fn watches(&self) -> BTreeMap<String, Status>;
     /// How far attempts at work say they are.

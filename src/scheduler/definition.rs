@@ -11,11 +11,11 @@ use serde_json::json;
 use super::core::Rule;
 use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, Join, Limits, Pipeline, ResourceKind, SecretSource, StoreSpec};
+use crate::manifest::{ActionSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, SecretSource, StoreSpec};
 use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
 use crate::resource::folder::Folder;
 use crate::resource::{Resource, ResourceError};
-use crate::sandbox::{AttemptOrder, Services};
+use crate::sandbox::{AttemptOrder, HeaderSecret, Services};
 
 /// A manifest in force. Cheap to clone.
 #[derive(Clone)]
@@ -83,7 +83,8 @@ impl Definition {
             "reads": action.reads,
             "writes": action.writes,
             "env": action.env.keys().collect::<Vec<_>>(),
-            "secrets": action.secrets.keys().collect::<Vec<_>>(),
+            "secrets": action.secrets.keys().chain(action.header_secrets.keys()).collect::<Vec<_>>(),
+            "http": action.http,
             "limits": limits(&action.limits),
         })
     }
@@ -120,6 +121,8 @@ impl Definition {
                 .iter()
                 .map(|(name, SecretSource::Env(variable))| (name.clone(), variable.clone()))
                 .collect(),
+            http: action.http.clone(),
+            header_secrets: action.header_secrets.iter().map(|(name, spec)| header_secret(name, spec)).collect(),
             limits: action.limits.clone(),
         })
     }
@@ -150,6 +153,17 @@ impl Definition {
     }
 }
 
+fn header_secret(name: &str, spec: &HeaderSecretSpec) -> HeaderSecret {
+    let SecretSource::Env(variable) = &spec.source;
+    HeaderSecret {
+        name: name.to_owned(),
+        variable: variable.clone(),
+        header: spec.header.clone(),
+        endpoint: spec.host.clone(),
+        prefix: spec.prefix.clone(),
+    }
+}
+
 /// Limits under the names and in the words of the manifest.
 fn limits(limits: &Limits) -> serde_json::Value {
     json!({
@@ -160,6 +174,9 @@ fn limits(limits: &Limits) -> serde_json::Value {
         "log": ByteSize(limits.log_bytes).to_string(),
         "handles": limits.handles,
         "metric_names": limits.metric_names,
+        "http_body": ByteSize(limits.http_body_bytes).to_string(),
+        "http_requests": limits.http_requests,
+        "http_wait": TimeSpan(limits.http_wait).to_string(),
     })
 }
 

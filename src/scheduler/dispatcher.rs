@@ -79,8 +79,8 @@ pub struct Tally {
     pub stuck: u64,
 }
 
-/// A run that was created: its driver, its id, and what waits after it.
-type Opened = (Driver, RunId, Vec<(String, Pending)>);
+/// A run that was created: its driver, the run as it was created, and what waits after it.
+type Opened = (Driver, Run, Vec<(String, Pending)>);
 
 /// Decides when runs start.
 pub(super) struct Dispatcher {
@@ -200,7 +200,7 @@ impl Dispatcher {
             }
             Message::Start { run, params, answer } => {
                 // Who asked may be gone; the run is there all the same.
-                let _ = answer.send(self.start_by_hand(run, params).await);
+                let _ = answer.send(self.start_by_hand(run, params, work).await);
             }
             Message::Paused(paused) => self.paused = paused,
             Message::Reload { bound, answer } => drop(answer.send(self.library.replace(*bound).await)),
@@ -216,9 +216,13 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Whether one more run may be at work.
+    fn has_slot(&self, work: &AtWork) -> bool {
+        work.runs.len() < self.library.current().pipeline.max_concurrent_runs as usize
+    }
+
     async fn start_waiting(&mut self, work: &mut AtWork) -> Result<(), StoreError> {
-        let most = self.library.current().pipeline.max_concurrent_runs as usize;
-        while work.runs.len() < most {
+        while self.has_slot(work) {
             let Some(run) = self.waiting.pop_front() else { break };
             self.drive(run, work).await?;
         }
@@ -276,7 +280,7 @@ impl Dispatcher {
 
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
-        let mut fresh = false;
+        let (mut fresh, mut lost) = (false, false);
         loop {
             let unseen = self.statuses.unseen();
             let situation = Situation {
@@ -290,8 +294,9 @@ impl Dispatcher {
             };
             match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fires) => {
-                    if !self.fire(fires, work).await? {
-                        return Ok(None);
+                    // Some of what waited was gone, and was looked up anew: another look at once, but not one after the other for ever.
+                    if !self.fire(fires, work).await? && std::mem::replace(&mut lost, true) {
+                        return Ok(Some(self.shared.clock.now().after(HELD_PAUSE)));
                     }
                 }
                 Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
@@ -311,27 +316,36 @@ impl Dispatcher {
         }
     }
 
-    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone, which the next message tells more about.
+    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone; then all that waits has been looked up anew. Attempts
+    /// begin while others of the runs are still being created: what the store refuses ends the host, and recovery closes them.
     async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<bool, StoreError> {
         work.ticked = Some(Instant::now());
         for tick in fires.iter().flat_map(|fire| &fire.ticks) {
             work.last_ticks.remove(&tick.resource);
         }
-        let opened = join_all(fires.into_iter().map(|fire| self.open(fire))).await;
+        let definition = self.library.current();
+        let runs = fires.into_iter().map(|fire| new_run(definition, RunId::new(), serde_json::json!({}), fire));
+        let opened = join_all(runs.map(|run| self.open(run))).await;
         let mut all = true;
         for opened in opened {
-            let Some((driver, run, pending)) = opened? else {
+            let Some(opened) = opened? else {
                 all = false;
                 continue;
             };
-            fault::point("run.created");
-            self.pending.extend(pending);
-            work.spawn(run, driver, Vec::new());
+            self.set_off(opened, work);
         }
         if !all {
             self.refresh().await?;
         }
         Ok(all)
+    }
+
+    /// Sets the driver of a run that was just created to work. Returns the run as it was created.
+    fn set_off(&mut self, (driver, run, pending): Opened, work: &mut AtWork) -> Run {
+        fault::point("run.created");
+        self.pending.extend(pending);
+        work.spawn(run.id, driver, Vec::new());
+        run
     }
 
     /// Asks the store what waits.
@@ -343,26 +357,29 @@ impl Dispatcher {
     }
 
     /// Creates a run with its first step: what can start at once is on record with it. `None` when what waited is gone.
-    async fn open(&self, fire: Fire) -> Result<Option<Opened>, StoreError> {
+    async fn open(&self, mut run: NewRun) -> Result<Option<Opened>, StoreError> {
         let definition = self.library.current();
-        let mut run = new_run(definition, RunId::new(), serde_json::json!({}), fire);
         let actions = run.actions.clone();
         let mut stepper = Stepper::new(Arc::clone(&self.shared), definition.clone(), RunState::Queued, actions);
         let (starts, step) = stepper.decide();
         run.step = step;
         let Some(created) = self.create(run).await? else { return Ok(None) };
         let RunDetail { run, inputs, .. } = created.detail;
-        let id = run.id;
-        let mut driver = Driver::new(stepper, run, inputs);
+        let mut driver = Driver::new(stepper, run.clone(), inputs);
         driver.begin(starts, created.started);
-        Ok(Some((driver, id, created.pending)))
+        Ok(Some((driver, run, created.pending)))
     }
 
     async fn create(&self, run: NewRun) -> Result<Option<CreatedRun>, StoreError> {
         persist(&self.shared, || self.shared.store.create_run(run.clone(), self.shared.clock.now())).await
     }
 
-    async fn start_by_hand(&mut self, id: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
+    async fn start_by_hand(
+        &mut self,
+        id: RunId,
+        params: serde_json::Value,
+        work: &mut AtWork,
+    ) -> Result<Run, StoreError> {
         if let Some(known) = self.shared.store.run(id).await? {
             return if known.run.params == params {
                 Ok(known.run)
@@ -385,9 +402,12 @@ impl Dispatcher {
             .collect();
         let fire = Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() };
         let run = new_run(self.library.current(), id, params, fire);
-        let Some(created) = self.create(run).await? else {
-            return Err(StoreError::Conflict("the run could not be created".to_owned()));
-        };
+        let refused = || StoreError::Conflict("the run could not be created".to_owned());
+        if self.waiting.is_empty() && self.has_slot(work) {
+            let opened = self.open(run).await?.ok_or_else(refused)?;
+            return Ok(self.set_off(opened, work));
+        }
+        let created = self.create(run).await?.ok_or_else(refused)?;
         self.pending.extend(created.pending);
         let started = created.detail.run.clone();
         self.waiting.push_back(UnfinishedRun { detail: created.detail, attempts: Vec::new() });

@@ -102,7 +102,12 @@ impl Driver {
                 Next::Finishing => {}
             }
         }
-        Ok(self.stepper.core.state())
+        let state = self.stepper.core.state();
+        if state.ended() {
+            // Nobody may be waiting for it.
+            let _ = self.stepper.shared.ends.send(self.run.id);
+        }
+        Ok(state)
     }
 
     async fn next(&mut self, cancel: &mut watch::Receiver<bool>, phase: &mut watch::Receiver<Phase>) -> Next {

@@ -136,6 +136,7 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
         usage: report.usage,
         accesses: report.accesses.clone(),
         denials: report.denials.clone(),
+        requests: report.requests.clone(),
         tags: report.tags.clone(),
         log_to: report.log_to,
     }
@@ -155,6 +156,7 @@ pub(super) fn crashed_end(log_to: crate::model::LogPosition) -> AttemptEnd {
         usage: crate::model::Usage::default(),
         accesses: Vec::new(),
         denials: Vec::new(),
+        requests: Vec::new(),
         tags: Vec::new(),
         log_to,
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +16,7 @@ use super::library::Library;
 use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
 use super::retention::keep_events_bounded;
-use super::shared::{Phase, ProgressBoard, Shared};
+use super::shared::{ENDS, Phase, ProgressBoard, Shared};
 use super::steering::Steering;
 use crate::base::Clock;
 use crate::manifest::Pipeline;
@@ -114,6 +114,7 @@ impl Host {
             slots: Arc::new(Semaphore::new(options.slots.max(1))),
             phase: phases,
             progress: progress.clone(),
+            ends: broadcast::Sender::new(ENDS),
         });
         let mut library = Library::open(&parts, &progress).await?;
         let definition = library.current().clone();

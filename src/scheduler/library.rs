@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -13,7 +14,7 @@ use super::definition::{Definition, resources};
 use super::host::{Parts, StartError};
 use super::shared::{ProgressBoard, stopping};
 use crate::base::Digest;
-use crate::manifest::{ComponentInfo, Pipeline, inspect};
+use crate::manifest::{ComponentError, ComponentInfo, Pipeline, inspect, inspect_known};
 use crate::sandbox::{Sandbox, Services};
 use crate::store::{NewRevision, StoreError};
 
@@ -181,19 +182,26 @@ impl ComponentShelf {
     /// Keeps a copy of the component in `file`, and returns what is known of it.
     fn keep(&self, action: &str, file: &Path) -> Result<ComponentInfo, StartError> {
         let failed = |why| StartError::Keep { file: file.to_owned(), why };
+        let no_component =
+            |error: ComponentError| StartError::Component { action: action.to_owned(), why: error.to_string() };
+        let info = inspect_known(file).map_err(no_component)?;
+        if self.has(&info) {
+            return Ok(info);
+        }
         let bytes = std::fs::read(file).map_err(failed)?;
-        let info = inspect(&bytes)
-            .map_err(|error| StartError::Component { action: action.to_owned(), why: error.to_string() })?;
+        // Once more: what is kept is what was read.
+        let info = inspect(&bytes).map_err(no_component)?;
         self.put(info.digest, &bytes).map_err(failed)?;
         Ok(info)
     }
 
+    /// Whether a component is kept. A power cut can leave a file of its name without what was written to it.
+    fn has(&self, component: &ComponentInfo) -> bool {
+        std::fs::metadata(self.place(component.digest)).is_ok_and(|kept| kept.len() == component.size)
+    }
+
     fn put(&self, digest: Digest, bytes: &[u8]) -> std::io::Result<()> {
         let place = self.place(digest);
-        // A power cut can leave a file of that name without what was written to it.
-        if std::fs::metadata(&place).is_ok_and(|kept| kept.len() == bytes.len() as u64) {
-            return Ok(());
-        }
         std::fs::create_dir_all(&self.0)?;
         let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
         let mut file = std::fs::File::create(&half)?;
@@ -202,13 +210,13 @@ impl ComponentShelf {
         std::fs::rename(&half, &place)
     }
 
-    /// Puts kept components into the sandbox.
+    /// Puts kept components into the sandbox, several at a time.
     async fn load(&self, sandbox: &Sandbox, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
-        for (action, digest) in components {
+        let loads = components.iter().map(|(action, digest)| async move {
             let failed = |why| StartError::Component { action: action.clone(), why };
-            sandbox.load(*digest, &self.place(*digest)).await.map_err(|error| failed(error.to_string()))?;
-        }
-        Ok(())
+            sandbox.load(*digest, &self.place(*digest)).await.map_err(|error| failed(error.to_string()))
+        });
+        try_join_all(loads).await.map(drop)
     }
 }
 

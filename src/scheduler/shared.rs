@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 
-use crate::base::{AttemptId, Clock};
+use crate::base::{AttemptId, Clock, RunId};
 use crate::sandbox::{Progress, Sandbox};
 use crate::store::logs::LogBook;
 use crate::store::{MetadataStore, StoreError};
 
 /// How long to wait before something that failed for the moment is tried again.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
+/// Most ends of runs that wait for a listener; one that is slower is told that it has missed some.
+pub(super) const ENDS: usize = 1_024;
 
 /// How the host is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +38,8 @@ pub(super) struct Shared {
     pub(super) phase: watch::Receiver<Phase>,
     /// How far attempts at work say they are.
     pub(super) progress: ProgressBoard,
+    /// The runs that end, each once its end is on record.
+    pub(super) ends: broadcast::Sender<RunId>,
 }
 
 /// How far attempts at work say they are.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::control::Control;
 use super::dispatcher::Message;
@@ -79,6 +79,10 @@ impl Control for Steering {
             this.tell(Message::Paused(paused)).await
         })
         .await
+    }
+
+    fn ended_runs(&self) -> broadcast::Receiver<RunId> {
+        self.shared.ends.subscribe()
     }
 
     fn watches(&self) -> BTreeMap<String, Status> {

@@ -24,8 +24,8 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
-    Pending, Run, RunDetail, RunTag, StagedFile, Tick,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Observation, Page,
+    ParamRecord, Pending, Run, RunDetail, RunTag, StagedFile, Tick,
 };
 
 pub use error::StoreError;
@@ -94,14 +94,15 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// Creates a run and claims its inputs: for each [`Claim`] the oldest `new` artifacts of that resource, at most as many as it says;
     /// they become `current`. Returns `None`, and does nothing, when a claim finds fewer than its `at_least` (what waited was replaced or
-    /// deleted meanwhile). The fired ticks are recorded with it, and its first step is taken, as by [`MetadataStore::advance`]. A run whose id exists is [`StoreError::Conflict`].
+    /// deleted meanwhile). The fired ticks are recorded with it, and its first step is taken, as by [`MetadataStore::advance`]. A run whose
+    /// id exists is [`StoreError::Conflict`].
     async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>>;
 
     /// Changes the state of a run and of its actions, and starts attempts, as the scheduler decided; for steps that no attempt's end causes.
     /// [`StoreError::Conflict`] if the run has ended, or an action has an attempt at work already. A run that is `cancelling` stays so until the step that ends it.
     async fn advance(&self, run: RunId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
 
-    /// Ends an attempt that publishes nothing, and takes the step that follows from it. Accesses, denials, usage and artifact tags (only of a success) are
+    /// Ends an attempt that publishes nothing, and takes the step that follows from it. Accesses, denials, requests, usage and artifact tags (only of a success) are
     /// recorded with it; accesses and tags of what is not on record (a staged file that nobody publishes) are left out. Refused as
     /// [`StoreError::Fenced`] if the token is old or the attempt has ended, as [`StoreError::Conflict`] if it is `publishing`.
     async fn finish_attempt(
@@ -156,6 +157,9 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// What every attempt of a run was refused, attempt by attempt, each in the order of the calls.
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;
+
+    /// What every attempt of a run asked for over the network, attempt by attempt, each in the order of the calls.
+    async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>>;
 
     /// What the given actions published to a resource in a run, by path. For the inputs of an action.
     async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>>;

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Access, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, LogPosition, Pending, RunAction,
-    RunDetail, RunState, StagedFile, Tick, Usage,
+    Access, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition, Pending,
+    RunAction, RunDetail, RunState, StagedFile, Tick, Usage,
 };
 
 /// Most ticks that are kept; older ones are dropped.
@@ -166,6 +166,8 @@ pub struct AttemptEnd {
     pub accesses: Vec<Access>,
     /// What it was refused.
     pub denials: Vec<Denial>,
+    /// What it asked for over the network.
+    pub requests: Vec<HttpRequest>,
     /// Tags to put on artifacts; applied only if it succeeded.
     pub tags: Vec<ArtifactTag>,
     /// Where its log ends.

@@ -14,6 +14,7 @@ mod fairness;
 mod floods;
 mod folders;
 mod grants;
+mod published;
 mod runaway;
 
 use std::time::Instant;

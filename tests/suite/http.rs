@@ -4,6 +4,7 @@ use anacostia::base::RunId;
 use anacostia::model::{ArtifactState, RunDetail, RunState};
 
 use crate::http_support::{Server, a_run, an_artifact};
+use crate::support::wait::wait_until;
 
 fn add_run(server: &Server, number: u64, state: RunState) -> RunId {
     let run = a_run(number, state);
@@ -164,6 +165,36 @@ fn a_put_starts_a_run_once() {
     let large = format!(r#"{{"params":{{"a":"{}"}}}}"#, "x".repeat(70_000));
     server.send("PUT", &path, &json, large.as_bytes()).problem(413, "body-too-large");
     assert_eq!(server.store.runs.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn who_waits_is_answered_when_the_run_has_ended() {
+    let server = Server::start();
+    let id = add_run(&server, 1, RunState::Running);
+    let ended = |state| {
+        server.store.runs.lock().unwrap()[0].run.state = state;
+        server.control.ends.send(id).unwrap();
+    };
+    std::thread::scope(|scope| {
+        let put = scope.spawn(|| server.send("PUT", &format!("/api/v1/runs/{id}?wait=20s"), &[], b""));
+        let get = scope.spawn(|| server.get("/api/v1/runs/1?wait=20s"));
+        wait_until("both to listen", || server.control.ends.receiver_count() == 2);
+        // Others end first, more of them than are kept for a listener.
+        for _ in 0..5 {
+            server.control.ends.send(RunId::new()).unwrap();
+        }
+        assert!(!put.is_finished() && !get.is_finished());
+        ended(RunState::Succeeded);
+        assert_eq!(put.join().unwrap().json()["state"], "succeeded");
+        assert_eq!(get.join().unwrap().json()["state"], "succeeded");
+    });
+    // One that has ended is not waited for; one that does not end is answered as it is.
+    assert_eq!(server.get("/api/v1/runs/1?wait=60s").json()["state"], "succeeded");
+    add_run(&server, 2, RunState::Running);
+    assert_eq!(server.get("/api/v1/runs/2?wait=10ms").json()["state"], "running");
+    for bad in ["61s", "soon", "5"] {
+        server.get(&format!("/api/v1/runs/2?wait={bad}")).problem(400, "bad-parameter");
+    }
 }
 
 #[test]

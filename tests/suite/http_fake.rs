@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    Artifact, Denial, Event, EventKind, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page,
-    ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
+    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Observation,
+    Page, ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
 };
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision,
@@ -143,6 +143,9 @@ impl MetadataStore for FakeStore {
         page(&found, &request)
     }
     async fn denials(&self, _run: RunId) -> Stored<Vec<(AttemptId, Denial)>> {
+        Ok(Vec::new())
+    }
+    async fn requests(&self, _run: RunId) -> Stored<Vec<(AttemptId, HttpRequest)>> {
         Ok(Vec::new())
     }
 

@@ -127,6 +127,7 @@ impl Scene {
             usage: anacostia::model::Usage::default(),
             accesses: vec![access],
             denials: vec![],
+            requests: vec![],
             tags: vec![],
             log_to: self.logs.end(),
         };

@@ -24,6 +24,8 @@ pub(crate) struct FakeControl {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) reasons: Mutex<Vec<String>>,
+    /// Runs that end.
+    pub(crate) ends: tokio::sync::broadcast::Sender<RunId>,
 }
 
 impl FakeControl {
@@ -65,6 +67,9 @@ impl Control for FakeControl {
     async fn set_paused(&self, paused: bool) -> Stored<()> {
         *self.store.paused.lock().unwrap() = paused;
         Ok(())
+    }
+    fn ended_runs(&self) -> tokio::sync::broadcast::Receiver<RunId> {
+        self.ends.subscribe()
     }
     fn watches(&self) -> BTreeMap<String, Status> {
         BTreeMap::from([("raw".to_owned(), Status::Watching)])
@@ -226,6 +231,8 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         stdin: None,
         env: BTreeMap::from([("MODE".into(), "expanded-value".into())]),
         secrets: BTreeMap::new(),
+        header_secrets: BTreeMap::new(),
+        http: Vec::new(),
         limits: anacostia::manifest::Limits::default(),
         retry: anacostia::manifest::Retry::default(),
         run_when: anacostia::manifest::RunWhen::AllSucceeded,
@@ -268,7 +275,12 @@ impl Server {
         mut options: ServeOptions,
     ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let control = Arc::new(FakeControl { store: fake.clone(), calls: Mutex::default(), reasons: Mutex::default() });
+        let control = Arc::new(FakeControl {
+            store: fake.clone(),
+            calls: Mutex::default(),
+            reasons: Mutex::default(),
+            ends: tokio::sync::broadcast::Sender::new(2),
+        });
         let resource = Arc::new(FakeResource::default());
         let pipeline = Pipeline { token: token.map(|token| Digest::of(token.as_bytes())), ..a_pipeline() };
         let components = Arc::new(BTreeMap::from([("train".to_owned(), a_component())]));

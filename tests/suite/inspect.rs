@@ -62,7 +62,7 @@ fn what_is_no_component_is_told_word_for_word() {
             b"\0asm",
             "is cut off: the part at byte 4 goes on beyond its end; build it again, or copy it again",
         ),
-        ("wrong.wasm", &wrong, "is a broken component: invalid component section id 99, at byte 8; build it again"),
+        ("wrong.wasm", &wrong, "is a broken component: a section of the unknown kind 99, at byte 10; build it again"),
         (
             "text.wat",
             b"(component)",

@@ -13,11 +13,14 @@
 )]
 
 mod alert;
+mod breaking;
 mod cli;
+mod cli_and_http;
 mod command;
 mod crash;
 mod dev;
 mod folder;
+mod fuzz;
 mod hooks;
 mod hostile;
 mod house;
@@ -34,7 +37,10 @@ mod languages;
 mod limits;
 mod manifest;
 mod new;
+mod outbound;
 mod penguins;
+mod polyglot;
+mod programs;
 mod publishing;
 mod readme;
 mod restart;

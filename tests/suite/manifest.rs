@@ -46,7 +46,9 @@ fn house() -> TempDir {
     write("good.wasm", &good);
     write("truncated.wasm", &good[..good.len() / 2]);
     write("plain.wasm", &component(&["anacostia:pipeline/log@0.1.0"], ACTION));
-    let greedy = ["wasi:http/outgoing-handler@0.2.0", "anacostia:pipeline/metdata@0.1.0", "acme:tools/drill@1.0.0"];
+    let fetching = ["wasi:http/types@0.2.4", "wasi:http/outgoing-handler@0.2.4"];
+    write("fetching.wasm", &component(&fetching, ACTION));
+    let greedy = ["wasi:http/incoming-handler@0.2.0", "anacostia:pipeline/metdata@0.1.0", "acme:tools/drill@1.0.0"];
     write("greedy.wasm", &component(&greedy, ACTION));
     write("library.wasm", &component(&[], ""));
     write("command.wasm", &component(&[], r#"(instance $i) (export "wasi:cli/run@0.2.0" (instance $i))"#));
@@ -142,6 +144,16 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(train.build.as_ref().unwrap().command, "make $HOME ${x}");
     assert_eq!(train.env["MODE"], "prod-/home/me");
     assert_eq!(train.secrets["TOKEN"], SecretSource::Env("API_TOKEN".to_owned()));
+    let key = &train.header_secrets["KEY"];
+    assert_eq!(
+        (key.header.as_str(), key.prefix.as_str(), key.host.to_string()),
+        ("x-api-key", "v1 ", "api.example.com:443".to_owned())
+    );
+    assert!(!train.secrets.contains_key("KEY"), "the action does not get it");
+    let http: Vec<String> = train.http.iter().map(ToString::to_string).collect();
+    assert_eq!(http, ["api.example.com:443", "127.0.0.1:8080", "[::1]:9000", "10.0.0.5:443"]);
+    assert_eq!((train.limits.http_body_bytes, train.limits.http_requests), (1 << 30, 10));
+    assert_eq!(train.limits.http_wait, Duration::from_mins(2));
     assert_eq!(train.limits.memory_bytes, 512 << 20);
     assert_eq!(train.retry.max_attempts, 3);
     assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the usual maximum gives way");

@@ -38,6 +38,18 @@ fn it_works_at_once(language: &str) {
     let built: Value = serde_json::from_slice(&built.stdout).unwrap();
     assert_eq!((&built[0]["action"], &built[0]["state"]), (&json!("summary"), &json!("changed")), "{built}");
     assert!(app.cli(&["check", "PATH"]).status.success());
+    if language == "rust" {
+        let lock = include_str!("../../src/cli/new/templates/rust/Cargo.lock");
+        let now = fs::read_to_string(folder.join("actions/summary/Cargo.lock")).unwrap();
+        assert_eq!(now, lock, "the template's lock is not the one of its packages");
+    }
+    let told = |key: &str| {
+        app.cli_json(&["component", "inspect", "--json", folder.join("actions/summary.wasm").to_str().unwrap()])[key]
+            .clone()
+    };
+    let known = told("language").as_str().unwrap().to_lowercase();
+    assert_eq!(known.split(' ').next().unwrap(), language.replace("typescript", "javascript"));
+    assert_eq!(told("kind"), "action");
     assert_eq!(app.cli_json(&["build", "PATH", "--json"])[0]["state"], "up_to_date");
 
     let once = || {
@@ -91,6 +103,16 @@ fn a_typescript_project_works_at_once() {
 }
 
 #[test]
+fn a_c_project_works_at_once() {
+    it_works_at_once("c");
+}
+
+#[test]
+fn a_go_project_works_at_once() {
+    it_works_at_once("go");
+}
+
+#[test]
 fn an_edit_of_a_rust_action_is_swapped_in_and_what_the_compiler_says_is_shown() {
     let (_home, folder) = project("rust");
     let app = TestApp::at(&folder);
@@ -119,7 +141,7 @@ fn an_edit_of_a_rust_action_is_swapped_in_and_what_the_compiler_says_is_shown() 
 
 #[test]
 fn what_is_made_is_complete_and_names_nothing_of_this_machine() {
-    for language in ["rust", "python", "javascript", "typescript"] {
+    for language in ["rust", "python", "javascript", "typescript", "c", "go"] {
         let (_home, folder) = project(language);
         let manifest = fs::read_to_string(folder.join("anacostia.toml")).unwrap();
         assert!(manifest.starts_with("#:schema ./anacostia.schema.json\n"), "{manifest}");
@@ -173,7 +195,10 @@ fn what_is_there_stays_and_wrong_names_are_refused() {
         "error: `Cold Room` can not be the name of a pipeline: a name starts with a letter a-z, goes on with a-z, 0-9, `_` or `-`, and has at most 63 characters; such as `anacostia new cold-room`\n"
     );
     assert!(refused(&["good"]).contains("--lang"));
-    assert!(refused(&["good", "--lang", "cobol"]).contains("[possible values: rust, python, javascript, typescript"));
+    assert!(
+        refused(&["good", "--lang", "cobol"])
+            .contains("[possible values: rust, python, javascript, typescript, c, go]")
+    );
     assert!(!home.path().join("good").exists());
     fs::create_dir(home.path().join("empty")).unwrap();
     assert!(new(home.path(), &["empty", "--lang", "py"]).status.success(), "an empty folder will do");

@@ -309,6 +309,36 @@ fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
 }
 
 #[test]
+fn a_run_by_hand_is_answered_with_its_result() {
+    let app = start(&manifest(&action("done", &["raw"], r#"{ do = "sleep", ms = 50 }, { do = "done" }"#, "")));
+    for number in 1..=3 {
+        let id = anacostia::base::RunId::new();
+        let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();
+        let url = format!("{}/api/v1/runs/{id}?wait=30s", app.url());
+        let answer: Value =
+            serde_json::from_str(&agent.put(url).send_empty().unwrap().body_mut().read_to_string().unwrap()).unwrap();
+        assert_eq!((&answer["state"], &answer["number"]), (&"succeeded".into(), &number.into()), "{answer}");
+        assert_eq!(run(&app, number)["ended_at"], answer["ended_at"]);
+    }
+}
+
+#[test]
+fn a_run_takes_from_its_start_to_its_end_also_after_a_restart() {
+    let steps = r#"{ do = "sleep", ms = 300 }, { do = "fail", attempts = 1, message = "not yet" }"#;
+    let mut app = start(&manifest(&action("late", &["raw"], steps, "")));
+    app.drop_file("raw/a.csv", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    app.kill();
+    assert!(app.cli(&["runs", "retry", "1", "PATH"]).status.success());
+    let told = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
+    let told = String::from_utf8(told.stdout).unwrap();
+    let shown = app.cli(&["runs", "show", "1", "PATH"]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let took = shown.lines().find_map(|line| line.trim().strip_prefix("took")).unwrap().trim().to_owned();
+    assert!(told.contains(&format!("run #1  ✓ succeeded  {took}\n")), "{took}: {told}");
+}
+
+#[test]
 fn once_waits_for_what_takes_long_to_be_hashed() {
     let app =
         TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");

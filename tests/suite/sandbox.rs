@@ -9,12 +9,14 @@
 )]
 
 mod command;
+mod drafts;
 pub(crate) mod fakes;
 pub(crate) mod guests;
 mod hooks;
 mod hostile;
 mod loading;
 mod logging;
+mod outbound;
 mod stopping;
 mod working;
 
@@ -111,6 +113,8 @@ impl Bench {
             stdin: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            http: Vec::new(),
+            header_secrets: Vec::new(),
             limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
         }
     }

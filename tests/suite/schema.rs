@@ -63,7 +63,13 @@ fn against(
                 problems(choice, value, place, &mut found);
                 found.is_empty()
             };
-            refuse(!rule.as_array().unwrap().iter().any(fits))
+            // What each of several shapes is would fill the page.
+            let fits_none = !rule.as_array().unwrap().iter().any(fits);
+            if rule.to_string().len() > 200 {
+                fits_none.then(|| "none of the forms".to_owned())
+            } else {
+                refuse(fits_none)
+            }
         }
         "required" => {
             let has = |key: &Value| value.as_object().is_none_or(|entries| entries.contains_key(key.as_str().unwrap()));

@@ -15,7 +15,6 @@ import (
 	"anacostia/imports/anacostia_pipeline_run_context"
 	"anacostia/imports/anacostia_pipeline_types"
 
-	witRuntime "go.bytecodealliance.org/pkg/wit/runtime"
 	"go.bytecodealliance.org/pkg/wit/types"
 )
 
@@ -24,6 +23,9 @@ type Artifact = anacostia_pipeline_types.Artifact
 
 // Outcome is how an action ended well: Done or Skip.
 type Outcome = anacostia_pipeline_types.Outcome
+
+// Failure is an error as the host has it on record: what OnFailure is told.
+type Failure = anacostia_pipeline_types.Error
 
 // Done says that the work is done; the text is shown beside the action.
 func Done(format string, values ...any) Outcome {
@@ -46,8 +48,8 @@ type Error struct {
 func (e *Error) Error() string { return e.Message }
 
 // Failure is the error as the host takes it.
-func (e *Error) Failure() anacostia_pipeline_types.Error {
-	return anacostia_pipeline_types.Error{Code: e.Code, Message: e.Message, Retryable: e.Retryable}
+func (e *Error) Failure() Failure {
+	return Failure{Code: e.Code, Message: e.Message, Retryable: e.Retryable}
 }
 
 // Errorf makes an error that is final.
@@ -56,9 +58,7 @@ func Errorf(code, format string, values ...any) error {
 }
 
 // unwrap makes Go's two results of the host's one.
-func unwrap[T any](result wit_types.Result[T, anacostia_pipeline_types.Error]) (T, error) {
-	// What the host handed over was pinned, so that it is not collected on the way. From here on it lives as long as someone refers to it.
-	witRuntime.Unpin()
+func unwrap[T any](result wit_types.Result[T, Failure]) (T, error) {
 	if result.IsErr() {
 		failure := result.Err()
 		var nothing T

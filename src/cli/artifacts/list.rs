@@ -3,8 +3,9 @@
 use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
 use crate::cli::records::{Records, RunRef};
+use crate::cli::show::Made;
 use crate::cli::{End, Failure, out, show};
-use crate::model::ArtifactState;
+use crate::model::{Artifact, ArtifactState};
 use crate::store::{ArtifactQuery, PageRequest};
 
 #[derive(Debug, clap::Args)]
@@ -20,7 +21,7 @@ pub(crate) struct Args {
     /// Only versions at this path in a resource
     #[arg(long = "path", value_name = "PATH")]
     at: Option<String>,
-    /// Only what this run claimed: its number, its id, or `latest`
+    /// Only what this run claimed and wrote (as JSON what it claimed): its number, its id, or `latest`
     #[arg(long)]
     run: Option<RunRef>,
     /// Only with this tag
@@ -50,15 +51,49 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
     let page = records.ask(records.store.artifacts(query.clone(), page))?;
     if args.json {
         out::json(&page)?;
-    } else if page.items.is_empty() {
+        return Ok(End::Well);
+    }
+    let made = match query.run {
+        // Outputs come after the last of the inputs.
+        Some(run) if page.next_cursor.is_none() => Some(records.made(run)?),
+        _ => None,
+    };
+    let outputs =
+        made.iter().flat_map(Made::published).map(|edge| &edge.artifact).filter(|it| is_asked_for(it, &query));
+    let outputs: Vec<&Artifact> = outputs.collect();
+    if page.items.is_empty() && outputs.is_empty() {
         out::error(&nothing(&records, &query, &args.manifest)?);
     } else {
-        out::result(&show::artifact_list(&page.items, SystemClock.now(), out::result_width()))?;
+        show_all(&page.items, &outputs, query.run.is_some(), args.limit)?;
         if let Some(cursor) = page.next_cursor {
             out::error(&format!("There are more: add `--cursor {cursor}`.\n"));
         }
     }
     Ok(End::Well)
+}
+
+/// Whether an output of the run that is asked for is in the rest of the query, too.
+fn is_asked_for(artifact: &Artifact, query: &ArtifactQuery) -> bool {
+    query.resource.as_ref().is_none_or(|name| *name == artifact.resource)
+        && query.path.as_ref().is_none_or(|path| *path == artifact.path)
+        && query.state.is_none_or(|state| state == artifact.state)
+        && query.tag.as_ref().is_none_or(|tag| artifact.tags.contains(tag))
+}
+
+/// The table. Of a run it says which are inputs and which are outputs, of these at most `limit`.
+fn show_all(inputs: &[Artifact], outputs: &[&Artifact], of_run: bool, limit: u32) -> Result<(), Failure> {
+    let (now, width) = (SystemClock.now(), out::result_width());
+    if !of_run {
+        return out::result(&show::artifact_list(inputs, now, width));
+    }
+    let limit = limit as usize;
+    let inputs = inputs.iter().map(|input| ("input", input));
+    let all: Vec<_> = inputs.chain(outputs.iter().take(limit).map(|output| ("output", *output))).collect();
+    out::result(&show::artifacts_of_run(&all, now, width))?;
+    if let Some(more) = outputs.len().checked_sub(limit).filter(|more| *more > 0) {
+        out::error(&format!("There are {more} more outputs: raise `--limit`, or name a `--resource`.\n"));
+    }
+    Ok(())
 }
 
 /// Why there may be nothing to list.

@@ -36,6 +36,9 @@ enum Lang {
     Javascript,
     #[value(alias = "ts")]
     Typescript,
+    C,
+    #[value(alias = "golang")]
+    Go,
 }
 
 pub(crate) fn new(args: &Args) -> Result<End, Failure> {
@@ -75,13 +78,15 @@ fn refuse_what_is_there(folder: &Path) -> Result<(), Failure> {
 }
 
 fn write_all(folder: &Path, name: &str, kit: &Kit) -> Result<(), anyhow::Error> {
-    let watch = format!("\"actions/summary\", \"{}\"", kit.helpers);
+    let watched: Vec<String> =
+        ["actions/summary"].iter().chain(kit.helpers).map(|path| format!("\"{path}\"")).collect();
+    let watch = watched.join(", ");
     let blanks = [
         ("@NAME@", name),
         ("@LANGUAGE@", kit.language),
         ("@SCRIPT@", kit.script),
         ("@SOURCE@", kit.source),
-        ("@HELPERS@", kit.helpers),
+        ("@HELPERS@", &kit.helpers.join("`, `")),
         ("@NEEDS@", kit.needs),
         ("@WATCH@", &watch),
     ];

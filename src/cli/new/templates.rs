@@ -25,8 +25,8 @@ pub(super) struct Kit {
     pub(super) script: &'static str,
     /// The source of the action.
     pub(super) source: &'static str,
-    /// The helpers, in `actions`.
-    pub(super) helpers: &'static str,
+    /// The helpers, in `actions`: what the action is built from, too.
+    pub(super) helpers: &'static [&'static str],
     /// What the script needs on this machine.
     pub(super) needs: &'static str,
     /// The files, besides those of every project.
@@ -69,7 +69,7 @@ const RUST: Kit = Kit {
     language: "Rust",
     script: "build-rust-guest",
     source: "actions/summary/src/lib.rs",
-    helpers: "actions/support",
+    helpers: &["actions/support"],
     needs: "It needs Rust with the target `wasm32-wasip2`, or Debian 12, whose compiler it fetches.",
     files: &[
         file("actions/summary/Cargo.toml", template!("rust/Cargo.toml.in")),
@@ -93,7 +93,7 @@ const PYTHON: Kit = Kit {
     language: "Python",
     script: "build-python-guest",
     source: "actions/summary/app.py",
-    helpers: "actions/anacostia_guest.py",
+    helpers: &["actions/anacostia_guest.py"],
     needs: "It needs Python 3.10 or newer.",
     files: &[
         file("actions/summary/app.py", template!("python/app.py")),
@@ -107,7 +107,7 @@ const JAVASCRIPT: Kit = Kit {
     language: "JavaScript",
     script: "build-js-guest",
     source: "actions/summary/app.js",
-    helpers: "actions/anacostia-guest.js",
+    helpers: &["actions/anacostia-guest.js"],
     needs: "It needs Node.js 20 or newer.",
     files: &[
         file("actions/summary/app.js", template!("javascript/app.js")),
@@ -121,12 +121,42 @@ const TYPESCRIPT: Kit = Kit {
     language: "TypeScript",
     script: "build-js-guest",
     source: "actions/summary/app.ts",
-    helpers: "actions/anacostia-guest.ts",
+    helpers: &["actions/anacostia-guest.ts"],
     needs: "It needs Node.js 20 or newer. `scripts/build-js-guest --types actions/summary` writes the types of the WIT for your editor.",
     files: &[
         file("actions/summary/app.ts", template!("typescript/app.ts")),
         file("actions/anacostia-guest.ts", ours!("guest-examples/typescript/anacostia-guest.ts")),
         BUILD_JS,
+        GUEST_COMMON,
+    ],
+};
+
+const C: Kit = Kit {
+    language: "C",
+    script: "build-c-guest",
+    source: "actions/summary/summary.c",
+    helpers: &["actions/anacostia_guest.c", "actions/anacostia_guest.h"],
+    needs: "It needs Python 3.10 or newer, which it fetches a compiler with, and Rust for the tools that make the bindings.",
+    files: &[
+        file("actions/summary/summary.c", template!("c/summary.c")),
+        file("actions/anacostia_guest.c", ours!("guest-examples/c/anacostia_guest.c")),
+        file("actions/anacostia_guest.h", ours!("guest-examples/c/anacostia_guest.h")),
+        file("scripts/build-c-guest", ours!("scripts/build-c-guest")),
+        GUEST_COMMON,
+    ],
+};
+
+const GO: Kit = Kit {
+    language: "Go",
+    script: "build-go-guest",
+    source: "actions/summary/summary.go",
+    helpers: &["actions/guest"],
+    needs: "It needs Python 3.10 or newer, which it fetches Go with, and Rust for the tools that make the bindings.",
+    files: &[
+        file("actions/summary/summary.go", template!("go/summary.go")),
+        file("actions/guest/data.go", ours!("guest-examples/go/guest/data.go")),
+        file("actions/guest/guest.go", ours!("guest-examples/go/guest/guest.go")),
+        file("scripts/build-go-guest", ours!("scripts/build-go-guest")),
         GUEST_COMMON,
     ],
 };
@@ -138,6 +168,8 @@ pub(super) fn kit(lang: Lang) -> &'static Kit {
         Lang::Python => &PYTHON,
         Lang::Javascript => &JAVASCRIPT,
         Lang::Typescript => &TYPESCRIPT,
+        Lang::C => &C,
+        Lang::Go => &GO,
     }
 }
 
@@ -161,9 +193,14 @@ mod tests {
     fn all_of_the_wit_and_of_the_helpers_is_there() {
         let paths: BTreeSet<String> = COMMON.iter().map(|file| file.path.to_owned()).collect();
         assert_eq!(in_git("wit").difference(&paths).collect::<Vec<_>>(), [""; 0]);
-        let paths: BTreeSet<String> = kit(Lang::Rust).files.iter().map(|file| file.path.to_owned()).collect();
-        for path in in_git("guest-examples/rust/support") {
-            assert!(paths.contains(&path.replace("guest-examples/rust", "actions")), "{path} is not in a new project");
+        for (lang, helpers) in [(Lang::Rust, "rust/support"), (Lang::C, "c/anacostia_guest*"), (Lang::Go, "go/guest")] {
+            let paths: BTreeSet<String> = kit(lang).files.iter().map(|file| file.path.to_owned()).collect();
+            let ours = in_git(&format!("guest-examples/{helpers}"));
+            assert!(!ours.is_empty());
+            for path in ours {
+                let there = path.splitn(3, '/').nth(2).unwrap();
+                assert!(paths.contains(&format!("actions/{there}")), "{path} is not in a new project");
+            }
         }
     }
 
@@ -180,7 +217,9 @@ mod tests {
             }
             assert!(paths.contains(kit.source), "{}", kit.source);
             assert!(paths.contains(format!("scripts/{}", kit.script).as_str()), "{}", kit.script);
-            assert!(paths.iter().any(|path| path.starts_with(kit.helpers)), "{}", kit.helpers);
+            for helper in kit.helpers {
+                assert!(paths.iter().any(|path| path.starts_with(helper)), "{helper}");
+            }
         }
     }
 }

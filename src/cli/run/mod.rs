@@ -13,9 +13,9 @@ mod up;
 use std::net::SocketAddr;
 
 use super::load::{PathArg, load, load_unbuilt};
-use super::{End, Failure, build};
+use super::{End, Failure, build, out, show};
 use crate::manifest::{Pipeline, check_listen, parse_listen};
-use crate::scheduler::StartError;
+use crate::scheduler::{StartError, Tally};
 
 pub(crate) use serve::count_metrics;
 pub(crate) use stop::{Stop, Stops};
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &Args) -> Result<End, Failure> {
 pub(crate) fn listening(mut pipeline: Pipeline, listen: Listen) -> Result<Pipeline, Failure> {
     pipeline.listen = listen.unwrap_or(pipeline.listen);
     check_listen(pipeline.listen, pipeline.token.is_some(), pipeline.insecure)
-        .map_err(|error| Failure::usage(format!("{error}; {}", error.advice())))?;
+        .map_err(|error| Failure::usage(format!("{error}; {}", error.advice(pipeline.insecure))))?;
     Ok(pipeline)
 }
 
@@ -81,7 +81,22 @@ async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
     let how = Start { once: args.once, json: args.json };
     let up = Up::start(pipeline, how, count_metrics()?).await?;
     let tally = up.until_ended(&mut stops).await?;
+    if args.once && !args.json {
+        out::result(&told(tally))?;
+    }
     Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
+}
+
+/// How many runs ended how.
+fn told(tally: Tally) -> String {
+    let Tally { succeeded, failed, cancelled, stuck } = tally;
+    let all = [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (stuck, "could not go on")];
+    let parts: Vec<String> =
+        all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+    match parts.as_slice() {
+        [] => "0 runs: nothing was new\n".to_owned(),
+        parts => format!("{}: {}\n", show::plural(succeeded + failed + cancelled + stuck, "run"), parts.join(", ")),
+    }
 }
 
 impl From<StartError> for Failure {
@@ -91,5 +106,19 @@ impl From<StartError> for Failure {
             StartError::Component { .. } => Self::Usage(error.into()),
             _ => Self::Work(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::told;
+    use crate::scheduler::Tally;
+
+    #[test]
+    fn a_tally_names_what_there_was() {
+        let tally = Tally { succeeded: 49, failed: 1, ..Tally::default() };
+        assert_eq!(told(tally), "50 runs: 49 succeeded, 1 failed\n");
+        assert_eq!(told(Tally { cancelled: 1, ..Tally::default() }), "1 run: 1 cancelled\n");
+        assert_eq!(told(Tally::default()), "0 runs: nothing was new\n");
     }
 }

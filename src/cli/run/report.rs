@@ -12,14 +12,14 @@ use tracing::level_filters::LevelFilter;
 use crate::base::{RunId, Timestamp};
 use crate::cli::progress::around;
 use crate::cli::{Failure, out, show};
-use crate::model::{Event, EventKind};
+use crate::model::{Event, EventKind, RunState};
 use crate::store::MetadataStore;
 
 /// Events of one look at the store.
 const BATCH: u32 = 500;
 /// From one look at the store to the next, at least. What happens alone is told at once; a burst is told in batches, instead of a look for each commit.
 const PAUSE: Duration = Duration::from_millis(5);
-/// Runs whose start is remembered, to say how long they took. More are at work only if something is very wrong.
+/// Runs whose start is remembered, to say how long they took; the store knows those of others.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// Sends the host's log to standard error, as much of it as `ANACOSTIA_LOG` asks for (default `info`).
@@ -78,13 +78,13 @@ impl Reporter {
 
 async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: CancellationToken) {
     let mut newest = store.newest_event();
-    let mut created: HashMap<RunId, Timestamp> = HashMap::new();
+    let mut starts = Starts { store: Arc::clone(&store), known: HashMap::new() };
     loop {
         newest.mark_unchanged();
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
             after = events.last().map_or(after, |last| last.seq);
-            let told = if json { out::json_lines(&events) } else { out::result(&lines(&events, &mut created)) };
+            let told = if json { out::json_lines(&events) } else { out::result(&lines(&events, &mut starts).await) };
             if told.is_err() {
                 // Nobody listens any more.
                 return;
@@ -108,23 +108,39 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
 }
 
 /// What a person is told of events: a line for each that is worth one.
-fn lines(events: &[Event], created: &mut HashMap<RunId, Timestamp>) -> String {
-    events.iter().filter_map(|event| line(event, created)).collect()
+async fn lines(events: &[Event], starts: &mut Starts) -> String {
+    let mut lines = String::new();
+    for event in events {
+        let took = starts.took(event).await;
+        lines.extend(show::event_line(event, took, out::result_width()));
+    }
+    lines
 }
 
-fn line(event: &Event, created: &mut HashMap<RunId, Timestamp>) -> Option<String> {
-    if event.kind == EventKind::RunCreated
-        && let Some(run) = event.run_id
-        && created.len() < MAX_REMEMBERED
-    {
-        created.insert(run, event.time);
+/// When runs have started: a run takes from its start to its end, here as everywhere.
+struct Starts {
+    store: Arc<dyn MetadataStore>,
+    /// Those that have started under this host and have not ended.
+    known: HashMap<RunId, Timestamp>,
+}
+
+impl Starts {
+    /// How long a run has taken, if the event is its end.
+    async fn took(&mut self, event: &Event) -> Option<Duration> {
+        let run = event.run_id.filter(|_| event.kind == EventKind::RunState)?;
+        let state: RunState = event.data.get("state")?.as_str()?.parse().ok()?;
+        let retried = event.data.get("retried").is_some();
+        if state == RunState::Running && !retried && self.known.len() < MAX_REMEMBERED {
+            self.known.insert(run, event.time);
+        }
+        if !state.ended() {
+            return None;
+        }
+        let started = match self.known.remove(&run) {
+            Some(started) => started,
+            // It started under an earlier host, or had ended before.
+            None => self.store.run(run).await.ok()??.run.started_at?,
+        };
+        Some(event.time.since(started))
     }
-    let since = event.run_id.and_then(|run| created.get(&run)).map(|then| event.time.since(*then));
-    let line = show::event_line(event, since, out::result_width())?;
-    if event.kind == EventKind::RunState
-        && let Some(run) = event.run_id
-    {
-        created.remove(&run);
-    }
-    Some(line)
 }

@@ -4,6 +4,7 @@ use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::{End, Failure, out, show};
+use crate::http::bodies::{List, RunBody};
 use crate::model::RunState;
 use crate::store::{PageRequest, RunQuery};
 
@@ -31,7 +32,7 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
     let query = RunQuery { states: args.state };
     let page = records.ask(records.store.runs(query.clone(), page))?;
     if args.json {
-        out::json(&page)?;
+        out::json(&List::<RunBody>::from(page))?;
     } else if page.items.is_empty() {
         let states: Vec<&str> = query.states.iter().map(|state| state.as_str()).collect();
         out::error(&match states.as_slice() {

@@ -4,12 +4,14 @@
 //! attempt, however long the logs are.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::AttemptId;
 use crate::cli::load::PathArg;
 use crate::cli::records::{Records, RunRef};
 use crate::cli::{End, Failure, out, show};
+use crate::http::bodies::LineBody;
 use crate::model::{Attempt, LogLine, LogPosition, RunDetail};
 use crate::store::logs::LogBook;
 
@@ -46,8 +48,8 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
         // Read before the lines are: what an ended run logged is there by then, so nothing is missed.
         let ended = detail.run.state.ended();
         merge.meet(&detail, args.action.as_deref());
-        while let Some((line, who)) = merge.next(&book)? {
-            print(args, &line, &who, merge.width)?;
+        while let Some((line, said_by)) = merge.next(&book)? {
+            print(args, line, &said_by, merge.width)?;
             printed += 1;
         }
         // Without a host no line follows.
@@ -74,8 +76,12 @@ fn check_action(action: Option<&str>, detail: &RunDetail) -> Result<(), Failure>
     Err(Failure::usage(format!("run #{} has no action `{action}`; it has {}", detail.run.number, known.join(", "))))
 }
 
-fn print(args: &Args, line: &LogLine, who: &str, width: usize) -> Result<(), Failure> {
-    if args.json { out::json(line) } else { out::result(&show::log_line(line, who, width)) }
+fn print(args: &Args, line: LogLine, said_by: &Speaker, width: usize) -> Result<(), Failure> {
+    if args.json {
+        out::json(&LineBody::new(line, &said_by.action))
+    } else {
+        out::result(&show::log_line(&line, &said_by.shown, width))
+    }
 }
 
 /// The attempts whose lines are merged.
@@ -86,10 +92,18 @@ struct Merge {
     width: usize,
 }
 
+/// Whose lines they are.
+#[derive(Debug)]
+struct Speaker {
+    action: String,
+    /// The action, and which attempt of it, if not the first.
+    shown: String,
+}
+
 #[derive(Debug)]
 struct Source {
     attempt: AttemptId,
-    who: String,
+    who: Arc<Speaker>,
     from: LogPosition,
     to: Option<LogPosition>,
     cursor: Option<String>,
@@ -110,11 +124,11 @@ impl Merge {
                 self.sources.push(Source::of(attempt));
             }
         }
-        self.width = self.sources.iter().map(|source| source.who.chars().count()).max().unwrap_or(0);
+        self.width = self.sources.iter().map(|source| source.who.shown.chars().count()).max().unwrap_or(0);
     }
 
     /// The oldest line that is there and was not given yet.
-    fn next(&mut self, book: &LogBook) -> Result<Option<(LogLine, String)>, Failure> {
+    fn next(&mut self, book: &LogBook) -> Result<Option<(LogLine, Arc<Speaker>)>, Failure> {
         for source in &mut self.sources {
             source.fill(book)?;
         }
@@ -123,19 +137,19 @@ impl Merge {
             .iter_mut()
             .filter(|source| !source.at_hand.is_empty())
             .min_by_key(|source| source.at_hand.front().map(|line| line.t));
-        Ok(oldest.and_then(|source| source.at_hand.pop_front().map(|line| (line, source.who.clone()))))
+        Ok(oldest.and_then(|source| source.at_hand.pop_front().map(|line| (line, Arc::clone(&source.who)))))
     }
 }
 
 impl Source {
     fn of(attempt: &Attempt) -> Self {
-        let who = match attempt.number {
+        let shown = match attempt.number {
             1 => attempt.action.clone(),
             number => format!("{}#{number}", attempt.action),
         };
         Self {
             attempt: attempt.id,
-            who,
+            who: Arc::new(Speaker { action: attempt.action.clone(), shown }),
             from: attempt.log_from,
             to: attempt.log_to,
             cursor: None,

@@ -1,9 +1,12 @@
 //! `anacostia runs show`.
 
+use std::collections::BTreeMap;
+
 use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
-use crate::cli::records::{self, Records, RunRef};
+use crate::cli::records::{Records, RunRef};
 use crate::cli::{End, Failure, out, show};
+use crate::http::bodies::detail_body;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -20,10 +23,15 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let detail = records.run(args.run)?;
     let denials = records.ask(records.store.denials(detail.run.id))?;
+    let requests = records.ask(records.store.requests(detail.run.id))?;
     if args.json {
-        out::json(&records::run_json(&detail, &denials)?)?;
+        // How far an attempt says it is, only its host knows.
+        out::json(&detail_body(detail, denials, requests, &BTreeMap::new()))?;
     } else {
-        out::result(&show::run_detail(&detail, &denials, &args.path.shown(), SystemClock.now(), out::result_width()))?;
+        let (path, width) = (args.path.shown(), out::result_width());
+        let made = records.made(detail.run.id)?;
+        let seen = show::Seen { denials: &denials, requests: &requests, made: Some(&made) };
+        out::result(&show::run_detail(&detail, seen, &path, SystemClock.now(), width))?;
         records.warn_if_idle(!detail.run.state.ended(), &args.path)?;
     }
     Ok(End::Well)

@@ -11,6 +11,7 @@ use crate::cli::records::{self, Records, RunRef};
 use crate::cli::remote::{self, Answer};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, open, out};
+use crate::http::bodies::RunBody;
 use crate::manifest::Pipeline;
 use crate::model::Run;
 use crate::store::MetadataStore as _;
@@ -82,7 +83,7 @@ fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) 
         .map_err(Failure::from)
     })?;
     let run = run.ok_or_else(|| records::no_such_run(asked))?;
-    serde_json::to_value(run).map_err(|error| Failure::Work(error.into()))
+    serde_json::to_value(RunBody::from(run)).map_err(|error| Failure::Work(error.into()))
 }
 
 /// What became of the run, and when the rest happens.

@@ -9,29 +9,45 @@ use crate::store::ArtifactUse;
 
 /// The list of artifacts, newest first, for a terminal with `width` columns.
 pub(crate) fn artifact_list(artifacts: &[Artifact], now: Timestamp, width: usize) -> String {
-    let mut table = Table::new(&[
-        ("RESOURCE", Column::Text),
-        ("PATH", Column::Path),
-        ("VERSION", Column::Number),
-        ("SIZE", Column::Number),
-        ("STATE", Column::Word),
-        ("RECORDED", Column::Aside),
-        ("TAGS", Column::Aside),
-        ("NOTE", Column::Aside),
-    ]);
+    let mut table = Table::new(&COLUMNS);
     for artifact in artifacts {
-        table.row(vec![
-            Cell::new(&artifact.resource),
-            Cell::new(&artifact.path),
-            Cell::new(artifact.version.to_string()),
-            Cell::new(size(artifact)),
-            state_mark(artifact.state.as_str()),
-            Cell::new(ago(artifact.created_at, now)),
-            Cell::new(artifact.tags.join(", ")),
-            Cell::new(note(artifact)),
-        ]);
+        table.row(cells(artifact, now));
     }
     table.render(width)
+}
+
+/// Artifacts of a run, each with what it was to it: `input` or `output`.
+pub(crate) fn artifacts_of_run(artifacts: &[(&str, &Artifact)], now: Timestamp, width: usize) -> String {
+    let columns: Vec<_> = [("WHICH", Column::Word)].into_iter().chain(COLUMNS).collect();
+    let mut table = Table::new(&columns);
+    for (which, artifact) in artifacts {
+        table.row([Cell::new(*which)].into_iter().chain(cells(artifact, now)).collect());
+    }
+    table.render(width)
+}
+
+const COLUMNS: [(&str, Column); 8] = [
+    ("RESOURCE", Column::Text),
+    ("PATH", Column::Path),
+    ("VERSION", Column::Number),
+    ("SIZE", Column::Number),
+    ("STATE", Column::Word),
+    ("RECORDED", Column::Aside),
+    ("TAGS", Column::Aside),
+    ("NOTE", Column::Aside),
+];
+
+fn cells(artifact: &Artifact, now: Timestamp) -> Vec<Cell> {
+    vec![
+        Cell::new(&artifact.resource),
+        Cell::new(&artifact.path),
+        Cell::new(artifact.version.to_string()),
+        Cell::new(size(artifact)),
+        state_mark(artifact.state.as_str()),
+        Cell::new(ago(artifact.created_at, now)),
+        Cell::new(artifact.tags.join(", ")),
+        Cell::new(note(artifact)),
+    ]
 }
 
 fn size(artifact: &Artifact) -> String {

@@ -14,9 +14,9 @@ const INDENT: &str = "           ";
 /// Lines of a manifest that are shown; no message proposes more.
 const MAX_ADVICE_LINES: usize = 6;
 
-/// One line about an event that a person who watches wants to see; `None` for the others. `since_created` is how long ago the run of
-/// the event was created, if that is known. What is too long for a terminal with `width` columns goes on below.
-pub(crate) fn event_line(event: &Event, since_created: Option<Duration>, width: usize) -> Option<String> {
+/// One line about an event that a person who watches wants to see; `None` for the others. `took` is how long the run took
+/// whose end the event is, if it has started. What is too long for a terminal with `width` columns goes on below.
+pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) -> Option<String> {
     let text = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
     let number = event.data.get("number").and_then(Value::as_u64).unwrap_or_default();
     let run = Cell::new(format!("run #{number}")).style(styles::STRONG);
@@ -28,12 +28,13 @@ pub(crate) fn event_line(event: &Event, since_created: Option<Duration>, width: 
             format!("{run}  {}  {trigger}, claims {}", Cell::new("○ created"), plural(inputs, "artifact"))
         }
         EventKind::RunState if matches!(text("state"), "succeeded" | "failed" | "cancelled") => {
-            let took = since_created.map(|span| format!("  {}", Cell::new(duration(span)).style(styles::FAINT)));
+            let took = took.map(|span| format!("  {}", Cell::new(duration(span)).style(styles::FAINT)));
             let reason = Some(text("reason")).filter(|reason| !reason.is_empty());
             let line = format!("{run}  {}{}", state_mark(text("state")), took.unwrap_or_default());
             let more = reason.map(advice).unwrap_or_default();
             format!("{}{more}", reason.map_or(line.clone(), |reason| with_reason(&line, reason, width)))
         }
+        EventKind::RunState if event.data.get("retried").is_some() => format!("{run}  {}", Cell::new("○ retried")),
         EventKind::ActionState if text("state") == "retrying" => {
             let action = Cell::new(event.action.as_deref().unwrap_or_default());
             with_reason(&format!("{action}  {}", state_mark("retrying")), text("reason"), width)
@@ -93,6 +94,14 @@ mod tests {
             artifact_id: None,
             data,
         }
+    }
+
+    #[test]
+    fn a_retry_is_told_and_a_start_is_not() {
+        let running = |data| event_line(&event(EventKind::RunState, data), None, 80);
+        assert_eq!(running(json!({"number": 3, "state": "running"})), None);
+        let line = running(json!({"number": 3, "state": "running", "retried": true})).unwrap();
+        assert_eq!(anstream::adapter::strip_str(&line).to_string(), "12:00:05Z  run #3  ○ retried\n");
     }
 
     #[test]

@@ -9,18 +9,21 @@ mod empty;
 mod event;
 mod fit;
 mod log;
+mod made;
 mod pipeline;
+mod requests;
 mod run;
 mod table;
 mod word;
 
-pub(crate) use artifact::{ArtifactAbout, artifact_detail, artifact_list};
+pub(crate) use artifact::{ArtifactAbout, artifact_detail, artifact_list, artifacts_of_run};
 pub(crate) use banner::banner;
 pub(crate) use empty::nothing_yet;
 pub(crate) use event::event_line;
 pub(crate) use log::log_line;
+pub(crate) use made::Made;
 pub(crate) use pipeline::pipeline_summary;
-pub(crate) use run::{run_detail, run_list};
+pub(crate) use run::{Seen, run_detail, run_list};
 pub(crate) use table::{Cell, Column, Table};
 pub(crate) use word::{ago, duration, next_steps, plain, plural, short_digest, state_mark, styles};
 

@@ -82,6 +82,7 @@ fn actions(pipeline: &Pipeline, width: usize) -> String {
         ("AFTER", Column::Prose),
         ("READS", Column::Prose),
         ("WRITES", Column::Prose),
+        ("NETWORK", Column::Prose),
         ("COMPONENT", Column::Path),
         ("RUNS", Column::Prose),
     ]);
@@ -92,6 +93,7 @@ fn actions(pipeline: &Pipeline, width: usize) -> String {
             Cell::new(action.after.join(", ")),
             Cell::new(action.reads.join(", ")),
             Cell::new(action.writes.join(", ")),
+            Cell::new(action.http.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
             Cell::new(short(&action.component, pipeline)),
             Cell::new(when(action)),
         ]);
@@ -144,6 +146,8 @@ pub(crate) mod tests {
             stdin: None,
             env: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            header_secrets: BTreeMap::new(),
+            http: Vec::new(),
             limits: Limits::default(),
             retry: Retry::default(),
             run_when,

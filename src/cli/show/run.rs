@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::fit::{headline, wrap};
-use super::{Cell, Column, Table, ago, duration, next_steps, plain, state_mark, styles};
+use super::requests;
+use super::{Cell, Column, Made, Table, ago, duration, next_steps, plain, state_mark, styles};
 use crate::base::{AttemptId, ByteSize, Timestamp};
-use crate::model::{ActionState, Artifact, Attempt, Denial, Run, RunAction, RunDetail, RunState};
+use crate::model::{ActionState, Artifact, Attempt, Denial, HttpRequest, Run, RunAction, RunDetail, RunState};
 
 /// Most inputs that are shown one by one.
 const MAX_INPUTS: usize = 20;
@@ -44,15 +45,20 @@ fn took(started: Option<Timestamp>, ended: Option<Timestamp>, now: Timestamp) ->
     started.map(|started| duration(ended.unwrap_or(now).since(started))).unwrap_or_default()
 }
 
-/// One run: what it is, what it took in, what became of its actions and why, and what to do next, for a terminal with `width` columns.
+/// What the host saw of the attempts of a run, besides their own records.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen<'a> {
+    /// What they were refused.
+    pub(crate) denials: &'a [(AttemptId, Denial)],
+    /// What they asked for over the network.
+    pub(crate) requests: &'a [(AttemptId, HttpRequest)],
+    /// What they have made.
+    pub(crate) made: Option<&'a Made>,
+}
+
+/// One run: what it is, what it took in, what became of its actions and why, what it made, and what to do next, for a terminal with `width` columns.
 /// `path` is the PATH that leads to its pipeline, for the commands that are proposed.
-pub(crate) fn run_detail(
-    detail: &RunDetail,
-    denials: &[(AttemptId, Denial)],
-    path: &str,
-    now: Timestamp,
-    width: usize,
-) -> String {
+pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Timestamp, width: usize) -> String {
     let run = &detail.run;
     let mut text = format!(
         "{} {}\n",
@@ -67,7 +73,9 @@ pub(crate) fn run_detail(
     for attempt in detail.actions.iter().filter_map(|action| fatal(action, detail)) {
         text.push_str(&error(attempt, width));
     }
-    text.push_str(&refused(detail, denials, width));
+    text.push_str(&requests::requests(detail, seen.requests, width));
+    text.push_str(&refused(detail, seen.denials, width));
+    text.push_str(&seen.made.map(|made| made.shown(width)).unwrap_or_default());
     text.push_str(&next_steps(&next(&detail.run, path)));
     text
 }
@@ -153,7 +161,11 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
 
 /// Without the word, a last action that found nothing worth doing looks like one that did it.
 fn marked(action: &RunAction, what: String) -> String {
-    if action.skipped_rest { format!("skip: {what}") } else { what }
+    match (action.skipped_rest, what.as_str()) {
+        (false, _) => what,
+        (true, "") => "said skip".to_owned(),
+        (true, _) => format!("skip: {what}"),
+    }
 }
 
 /// Why an action is in its state, and what comes next.
@@ -259,7 +271,7 @@ fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::super::samples;
-    use super::{MAX_ERROR_LINES, run_detail, run_list};
+    use super::{MAX_ERROR_LINES, Seen, run_detail, run_list};
     use crate::model::{ActionState, AttemptState, Denial, ErrorInfo, RunState};
 
     fn plain(text: &str) -> String {
@@ -277,7 +289,8 @@ mod tests {
 
     #[test]
     fn a_failed_run_says_what_failed_and_what_to_do() {
-        let text = [120, 60].map(|width| run_detail(&samples::detail(), &[], "pipelines/a", samples::at(7_300), width));
+        let text = [120, 60]
+            .map(|width| run_detail(&samples::detail(), Seen::default(), "pipelines/a", samples::at(7_300), width));
         insta::assert_snapshot!(plain(&text.join("\n────\n\n")));
     }
 
@@ -285,10 +298,10 @@ mod tests {
     fn an_error_with_manifest_lines_or_a_stack_stands_by_itself() {
         let mut detail = samples::detail();
         detail.attempts[2].error = Some(ErrorInfo::permanent("memory_limit", samples::LIMIT));
-        insta::assert_snapshot!(plain(&run_detail(&detail, &[], ".", samples::at(65), 80)));
+        insta::assert_snapshot!(plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 80)));
         let deep = format!("it trapped: x{}", "\n  at y".repeat(100));
         detail.attempts[2].error = Some(ErrorInfo::permanent("trap", deep));
-        let text = plain(&run_detail(&detail, &[], ".", samples::at(65), 80));
+        let text = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 80));
         assert_eq!(text.matches("  at y").count(), MAX_ERROR_LINES - 1);
         assert!(text.contains("  … and 77 more lines; `--json` has them all\n"), "{text}");
     }
@@ -300,12 +313,12 @@ mod tests {
             Denial { call: "resources.create".to_owned(), target: "models".to_owned(), message: message.to_owned() };
         let denials = vec![(samples::attempt_id(1), denial.clone()), (samples::attempt_id(1), denial)];
         let mut detail = samples::detail();
-        let text = plain(&run_detail(&detail, &denials, ".", samples::at(65), 80));
+        let text = plain(&run_detail(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80));
         let (_, from) = text.split_once("\nRefused\n").expect("what was refused is shown");
         let lines = "  [actions.train]\n  writes = [\"models\"]\n  (2 times)\n\nNext\n";
         assert!(from.starts_with("  `train` may not write `models`; ") && from.contains(lines), "{text}");
         detail.attempts[2].error = Some(ErrorInfo::permanent("denied", message));
-        let text = plain(&run_detail(&detail, &denials, ".", samples::at(65), 80));
+        let text = plain(&run_detail(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80));
         assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "not twice: {text}");
     }
 
@@ -320,7 +333,7 @@ mod tests {
         detail.actions[0].retry_at = Some(samples::at(8));
         detail.actions[1] = samples::action("train", ActionState::Running, 1, None);
         detail.actions[2] = samples::action("publish", ActionState::Pending, 0, None);
-        insta::assert_snapshot!(plain(&run_detail(&detail, &[], ".", samples::at(5), 100)));
+        insta::assert_snapshot!(plain(&run_detail(&detail, Seen::default(), ".", samples::at(5), 100)));
     }
 
     #[test]
@@ -332,18 +345,18 @@ mod tests {
     #[test]
     fn an_action_that_said_skip_is_told_from_one_that_did_its_work() {
         let mut detail = samples::detail();
-        let before = plain(&run_detail(&detail, &[], ".", samples::at(65), 100));
-        assert!(!before.contains("skip: "), "{before}");
+        let before = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 100));
+        assert!(!before.contains("said skip"), "{before}");
         detail.actions[0].skipped_rest = true;
-        let text = plain(&run_detail(&detail, &[], ".", samples::at(65), 100));
-        assert!(text.contains("skip: "), "{text}");
+        let text = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 100));
+        assert!(text.contains("said skip"), "{text}");
     }
 
     #[test]
     fn many_inputs_are_counted() {
         let mut detail = samples::detail();
         detail.inputs = (0..25).map(|n| samples::artifact(&format!("{n}.csv"), 1, 1)).collect();
-        let text = run_detail(&detail, &[], ".", samples::at(65), 100);
+        let text = run_detail(&detail, Seen::default(), ".", samples::at(65), 100);
         assert!(text.contains("19.csv") && !text.contains("20.csv") && text.contains("… and 5 more"), "{text}");
     }
 }

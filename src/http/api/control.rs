@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::runs::{RunBody, no_run};
+use super::wait::Waiting;
 use crate::base::RunId;
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment, find_run};
@@ -27,7 +28,8 @@ struct StartBody {
     params: serde_json::Map<String, serde_json::Value>,
 }
 
-/// `PUT /api/v1/runs/{id}`: starts a run by hand. Idempotent: the same again answers with the run as it is by then.
+/// `PUT /api/v1/runs/{id}`: starts a run by hand, and answers at once or when it has ended. Idempotent: the same again answers with the run
+/// as it is by then.
 pub(super) async fn start(
     State(app): State<App>,
     Segment(id): Segment,
@@ -35,13 +37,18 @@ pub(super) async fn start(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    Query::parse(&uri, &[])?;
+    let query = Query::parse(&uri, &["wait"])?;
     let id: RunId = id
         .parse()
         .map_err(|_| Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id))))?;
     let StartBody { params } = read(&headers, body).await?;
     let existed = app.view.store.run(id).await?.is_some();
-    let run = app.view.control.start(id, params.into()).await?;
+    let waiting = Waiting::begin(&app, &query)?;
+    let mut run = app.view.control.start(id, params.into()).await?;
+    if let Some(waiting) = waiting.filter(|_| !run.state.ended()) {
+        waiting.until_ended(&app, id).await?;
+        run = app.view.store.run(id).await?.map_or(run, |detail| detail.run);
+    }
     let run = Json(RunBody::from(run));
     Ok(if existed {
         run.into_response()

@@ -22,7 +22,7 @@ use crate::model::{Attempt, LogLevel, LogLine, LogStream};
 use crate::store::logs::LogBook;
 
 #[derive(Debug, Serialize)]
-pub(super) struct LineBody {
+pub(crate) struct LineBody {
     t: Timestamp,
     action: String,
     attempt: AttemptId,
@@ -35,7 +35,8 @@ pub(super) struct LineBody {
 }
 
 impl LineBody {
-    fn new(line: LogLine, action: &str) -> Self {
+    /// A line of an attempt of `action`.
+    pub(crate) fn new(line: LogLine, action: &str) -> Self {
         Self {
             t: line.t,
             action: action.to_owned(),

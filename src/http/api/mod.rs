@@ -9,6 +9,14 @@ mod nodes;
 mod operations;
 mod pipeline;
 mod runs;
+mod wait;
+
+/// What the API answers with, for who tells the same without a server.
+pub(crate) mod bodies {
+    pub(crate) use super::List;
+    pub(crate) use super::logs::LineBody;
+    pub(crate) use super::runs::{RunBody, detail_body};
+}
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -65,7 +73,7 @@ pub(super) fn routes() -> Router<App> {
 
 /// A list as every route returns it.
 #[derive(Debug, Serialize)]
-struct List<T> {
+pub(crate) struct List<T> {
     items: Vec<T>,
     /// For `cursor=`; `null` when there is nothing more.
     next_cursor: Option<String>,

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::List;
-use crate::base::{Digest, RunId};
+use crate::base::{Digest, Endpoint, RunId};
 use crate::http::App;
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
@@ -119,6 +119,10 @@ struct GrantsBody {
     env: Vec<String>,
     /// Names.
     secrets: Vec<String>,
+    /// Names of secrets that the host puts into a header of requests: the action does not see them.
+    header_secrets: Vec<String>,
+    /// Hosts that it may send requests to.
+    http: Vec<Endpoint>,
 }
 
 #[derive(Debug, Serialize)]
@@ -130,6 +134,9 @@ struct LimitsBody {
     log_bytes: u64,
     handles: u32,
     metric_names: u32,
+    http_body_bytes: u64,
+    http_requests: u32,
+    http_wait_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -298,6 +305,8 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             writes: action.writes.clone(),
             env: action.env.keys().cloned().collect(),
             secrets: action.secrets.keys().cloned().collect(),
+            header_secrets: action.header_secrets.keys().cloned().collect(),
+            http: action.http.clone(),
         },
         limits: LimitsBody {
             memory_bytes: limits.memory_bytes,
@@ -307,6 +316,9 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             log_bytes: limits.log_bytes,
             handles: limits.handles,
             metric_names: limits.metric_names,
+            http_body_bytes: limits.http_body_bytes,
+            http_requests: limits.http_requests,
+            http_wait_ms: millis(limits.http_wait),
         },
         retry: RetryBody {
             max_attempts: action.retry.max_attempts,

@@ -8,13 +8,14 @@ use axum::http::Uri;
 use serde::Serialize;
 
 use super::List;
+use super::wait::Waiting;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, bounds::MAX_PAGE};
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, find_run};
 use crate::model::{
-    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, Run, RunAction, RunDetail,
-    RunState, Usage,
+    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Run, RunAction,
+    RunDetail, RunState, Usage,
 };
 use crate::sandbox::Progress;
 use crate::scheduler::View;
@@ -22,7 +23,7 @@ use crate::store::{LineageEdge, RunQuery};
 
 /// A run in a list: what its own record has. Inputs and actions are at `/runs/{id}`.
 #[derive(Debug, Serialize)]
-pub(super) struct RunBody {
+pub(crate) struct RunBody {
     pub(super) id: RunId,
     number: u64,
     state: RunState,
@@ -56,7 +57,7 @@ impl From<Run> for RunBody {
 
 /// A run with all that belongs to it.
 #[derive(Debug, Serialize)]
-pub(super) struct RunDetailBody {
+pub(crate) struct RunDetailBody {
     #[serde(flatten)]
     run: RunBody,
     /// What it claimed, but no more than the bound of a page; all are at `/artifacts?run=`.
@@ -92,6 +93,8 @@ struct AttemptBody {
     usage: Usage,
     /// What it was refused, one by one up to a bound.
     denials: Vec<Denial>,
+    /// What it asked for over the network: those requests that came first, up to a bound. All are counted in `usage`.
+    requests: Vec<HttpRequest>,
     /// How far it says it is, while it is at work.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressBody>,
@@ -112,12 +115,18 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<R
     Ok(Json(page.into()))
 }
 
-/// `GET /api/v1/runs/{id}`
+/// `GET /api/v1/runs/{id}`, at once or when the run has ended.
 pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunDetailBody>> {
-    Query::parse(&uri, &[])?;
-    let detail = find_detail(&app.view, &id).await?;
+    let query = Query::parse(&uri, &["wait"])?;
+    let waiting = Waiting::begin(&app, &query)?;
+    let mut detail = find_detail(&app.view, &id).await?;
+    if let Some(waiting) = waiting.filter(|_| !detail.run.state.ended()) {
+        waiting.until_ended(&app, detail.run.id).await?;
+        detail = find_detail(&app.view, &id).await?;
+    }
     let denials = app.view.store.denials(detail.run.id).await?;
-    Ok(Json(detail_body(detail, denials, &app.view.control.progress())))
+    let requests = app.view.store.requests(detail.run.id).await?;
+    Ok(Json(detail_body(detail, denials, requests, &app.view.control.progress())))
 }
 
 /// The run that `text` names.
@@ -131,23 +140,24 @@ pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-fn detail_body(
+/// A run as the API tells of it. `progress` is what attempts at work say, where that is known.
+pub(crate) fn detail_body(
     detail: RunDetail,
     denials: Vec<(AttemptId, Denial)>,
+    requests: Vec<(AttemptId, HttpRequest)>,
     progress: &BTreeMap<AttemptId, Progress>,
 ) -> RunDetailBody {
     let RunDetail { run, mut inputs, actions, attempts } = detail;
     let inputs_count = inputs.len();
     inputs.truncate(MAX_PAGE as usize);
-    let mut refused: BTreeMap<AttemptId, Vec<Denial>> = BTreeMap::new();
-    for (attempt, denial) in denials {
-        refused.entry(attempt).or_default().push(denial);
-    }
+    let mut refused = by_attempt(denials);
+    let mut asked = by_attempt(requests);
     let mut by_action: BTreeMap<String, Vec<AttemptBody>> = BTreeMap::new();
     for attempt in attempts {
         let progress = progress.get(&attempt.id);
         let denials = refused.remove(&attempt.id).unwrap_or_default();
-        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, progress));
+        let requests = asked.remove(&attempt.id).unwrap_or_default();
+        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, requests, progress));
     }
     let actions = actions.into_iter().map(|action| {
         let RunAction { name, state, reason, retry_at, skipped_rest: skip, .. } = action;
@@ -157,7 +167,20 @@ fn detail_body(
     RunDetailBody { run: run.into(), inputs, inputs_count, actions: actions.collect() }
 }
 
-fn attempt_body(attempt: Attempt, denials: Vec<Denial>, progress: Option<&Progress>) -> AttemptBody {
+fn by_attempt<T>(items: Vec<(AttemptId, T)>) -> BTreeMap<AttemptId, Vec<T>> {
+    let mut sorted: BTreeMap<AttemptId, Vec<T>> = BTreeMap::new();
+    for (attempt, item) in items {
+        sorted.entry(attempt).or_default().push(item);
+    }
+    sorted
+}
+
+fn attempt_body(
+    attempt: Attempt,
+    denials: Vec<Denial>,
+    requests: Vec<HttpRequest>,
+    progress: Option<&Progress>,
+) -> AttemptBody {
     AttemptBody {
         id: attempt.id,
         number: attempt.number,
@@ -170,6 +193,7 @@ fn attempt_body(attempt: Attempt, denials: Vec<Denial>, progress: Option<&Progre
         message: attempt.message,
         usage: attempt.usage,
         denials,
+        requests,
         progress: progress
             .map(|progress| ProgressBody { fraction: progress.fraction, message: progress.message.clone() }),
     }

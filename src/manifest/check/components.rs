@@ -1,20 +1,21 @@
 //! Components: there, whole, pinned as the manifest says, and asking for nothing that is not granted.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::super::component::{self, ComponentError, ComponentInfo, Grant, Need};
+use super::super::known;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{ActionDraft, Draft};
 use super::super::tree::{At, Reader};
 
 /// Looks at the component of each action; at one that several actions share, once.
 pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
-    let mut looked_at: BTreeMap<&Path, Result<ComponentInfo, ComponentError>> = BTreeMap::new();
+    let with_component = draft.actions.iter().filter(|action| action.component.is_some());
+    let mut looked_at = known::inspect_all(&with_component.map(|action| action.spec.component.as_path()).collect());
     for action in &draft.actions {
         let Some(text) = &action.component else { continue };
         let path = action.spec.component.as_path();
-        match looked_at.entry(path).or_insert_with(|| component::inspect_file(path)) {
+        match looked_at.entry(path).or_insert_with(|| known::inspect_known(path)) {
             Ok(info) => check_one(reader, draft, action, text, info),
             Err(error) if action.spec.build.is_none() && is_absent(error) && is_built_elsewhere(draft, path) => {}
             Err(error) => reader.complain(no_component(action, text, error)),
@@ -84,14 +85,25 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
             );
         }
     }
+    let mut asked = std::collections::BTreeSet::new();
     for (import, need) in info.needs() {
+        // What one grant gives is asked for once.
+        if let Need::Grant(grant) = need
+            && !asked.insert(grant)
+        {
+            continue;
+        }
         let problem = match need {
             Need::Refused(why) => Problem::new(component::refusal(import, &why)),
             Need::Grant(Grant::Resources) if action.reads.is_empty() && action.writes.is_empty() => {
                 Problem::new(component::refusal(import, &format!("`{}` is granted no resource", action.name.value)))
                     .help(format!("add\n{}", Grant::Resources.lines(&action.name.value, example(draft, action))))
             }
-            Need::Grant(Grant::Resources) | Need::Nothing => continue,
+            Need::Grant(Grant::Http) if action.spec.http.is_empty() => {
+                Problem::new(component::refusal(import, &format!("`{}` is granted no host", action.name.value)))
+                    .help(format!("add\n{}", Grant::Http.lines(&action.name.value, "")))
+            }
+            Need::Grant(Grant::Resources | Grant::Http) | Need::Nothing => continue,
         };
         reader.complain(problem.at(&text.span, "imports it"));
     }

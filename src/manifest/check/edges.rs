@@ -73,12 +73,15 @@ impl<'d> Nodes<'d> {
     fn of(draft: &'d Draft) -> Self {
         let actions: BTreeMap<&str, usize> =
             draft.actions.iter().enumerate().map(|(place, action)| (action.name.value.as_str(), place)).collect();
+        let resources: BTreeMap<&str, &ResourceDraft> =
+            draft.resources.iter().map(|resource| (resource.name.value.as_str(), resource)).collect();
+        // A name of both may mean the resource: a cycle through it would be made up.
+        let place = |name: &str| actions.get(name).copied().filter(|_| !resources.contains_key(name));
         let before = draft
             .actions
             .iter()
-            .map(|action| action.after.iter().filter_map(|name| actions.get(name.value.as_str()).copied()).collect())
+            .map(|action| action.after.iter().filter_map(|name| place(&name.value)).collect())
             .collect();
-        let resources = draft.resources.iter().map(|resource| (resource.name.value.as_str(), resource)).collect();
         Self { draft, resources, actions, before }
     }
 

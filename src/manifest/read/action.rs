@@ -3,13 +3,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use toml::Spanned;
+use toml::de::DeValue;
+
 use super::super::expand::is_variable;
 use super::super::keys;
-use super::super::pipeline::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen, SecretSource};
+use super::super::pipeline::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::{ActionDraft, command, inner, params, refuse_twice};
+use super::secrets::{self, Secrets};
+use super::{ActionDraft, command, http, inner, params, refuse_twice};
 use crate::base::{Digest, escape};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ActionDraft {
@@ -26,7 +30,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let run_when = reader.choice(table, "run_when", &settings::RUN_WHEN, &[]);
     let command = command::read(reader, table, &name.value, &reads);
     let env = env(reader, table);
-    let secrets = secrets(reader, table, &env);
+    let http = http::read(reader, table);
+    let Secrets { plain: secrets, headers: header_secrets } = secrets::read(reader, table, &env, &http);
     let plain = |names: &[At<String>]| names.iter().map(|name| name.value.clone()).collect();
     let spec = ActionSpec {
         name: name.value.clone(),
@@ -42,6 +47,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         stdin: command.stdin,
         env: env.into_iter().map(|(key, value)| (key, value.value)).collect(),
         secrets,
+        header_secrets,
+        http: http.into_iter().map(|host| host.value).collect(),
         limits: limits(reader, table),
         retry: retry(reader, table),
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
@@ -111,8 +118,13 @@ fn build(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<Build>, Vec<At<S
     (command.map(|command| Build { command: command.value, watch: Vec::new() }), sources)
 }
 
-/// The strings of a table whose keys name variables.
-fn variables(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, example: &str) -> Vec<(At<String>, At<String>)> {
+/// The values of a table whose keys name variables.
+pub(super) fn named_values<'t>(
+    reader: &mut Reader<'_>,
+    table: &Table<'t>,
+    key: &str,
+    example: &str,
+) -> Vec<(At<String>, &'t Spanned<DeValue<'t>>)> {
     let Some(value) = table.get(key) else { return Vec::new() };
     let name = format!("`{key}` of {}", table.name);
     let Some(inside) = reader.open_table(name, table.key_span(key), value, &format!("`{key} = {example}`")) else {
@@ -127,47 +139,21 @@ fn variables(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, example: &st
                     .help("names are made of letters, digits and `_`, and do not start with a digit"),
             );
         }
-        if let Some(value) = reader.string_value(&quoted(name.value), value, example) {
-            found.push((At { value: name.value.to_owned(), span: name.span }, value));
-        }
+        found.push((At { value: name.value.to_owned(), span: name.span }, value));
     }
     found
 }
 
 fn env(reader: &mut Reader<'_>, table: &Table<'_>) -> BTreeMap<String, At<String>> {
-    let found = variables(reader, table, "env", "{ MODE = \"prod\" }");
-    found.into_iter().map(|(name, value)| (name.value, At { value: value.value, span: name.span })).collect()
-}
-
-fn secrets(
-    reader: &mut Reader<'_>,
-    table: &Table<'_>,
-    env: &BTreeMap<String, At<String>>,
-) -> BTreeMap<String, SecretSource> {
-    let mut secrets = BTreeMap::new();
-    for (name, source) in variables(reader, table, "secrets", "{ TOKEN = \"env:API_TOKEN\" }") {
-        if let Some(other) = env.get(&name.value) {
-            reader.complain(
-                Problem::new(format!("{} is both in `env` and in `secrets`", quoted(&name.value)))
-                    .at(&name.span, "a secret")
-                    .at(&other.span, "and plain")
-                    .help("keep one of them"),
-            );
-        }
-        // The text is not repeated in a message: someone may have put the secret itself there.
-        match source.value.strip_prefix("env:").filter(|variable| is_variable(variable)) {
-            Some(variable) => {
-                secrets.insert(name.value, SecretSource::Env(variable.to_owned()));
-                reader.check_secret(variable, &source.span);
-            }
-            None => reader.complain(
-                Problem::new(format!("the secret {} does not say where its value is", quoted(&name.value)))
-                    .at(&source.span, "here")
-                    .help("name a variable of the host's environment, such as \"env:API_TOKEN\"; a value never stands in a manifest"),
-            ),
+    let example = "{ MODE = \"prod\" }";
+    let mut env = BTreeMap::new();
+    for (name, value) in named_values(reader, table, "env", example) {
+        let example = reader.as_string(&name.value, value).unwrap_or_else(|| example.to_owned());
+        if let Some(value) = reader.string_value(&quoted(&name.value), value, &example) {
+            env.insert(name.value, At { value: value.value, span: name.span });
         }
     }
-    secrets
+    env
 }
 
 fn limits(reader: &mut Reader<'_>, table: &Table<'_>) -> Limits {
@@ -195,7 +181,20 @@ fn limits(reader: &mut Reader<'_>, table: &Table<'_>) -> Limits {
     if let Some(names) = reader.integer(&table, "metric_names", settings::METRIC_NAMES, 1_000) {
         limits.metric_names = u32::try_from(names.value).unwrap_or(limits.metric_names);
     }
+    http_limits(reader, &table, &mut limits);
     limits
+}
+
+fn http_limits(reader: &mut Reader<'_>, table: &Table<'_>, limits: &mut Limits) {
+    if let Some(body) = reader.size(table, "http_body", settings::HTTP_BODY, "64MiB") {
+        limits.http_body_bytes = body.value;
+    }
+    if let Some(requests) = reader.integer(table, "http_requests", settings::HTTP_REQUESTS, 1_000) {
+        limits.http_requests = u32::try_from(requests.value).unwrap_or(limits.http_requests);
+    }
+    if let Some(wait) = reader.duration(table, "http_wait", settings::HTTP_WAIT, "30s") {
+        limits.http_wait = wait.value;
+    }
 }
 
 fn retry(reader: &mut Reader<'_>, table: &Table<'_>) -> Retry {

@@ -5,8 +5,10 @@
 
 mod action;
 mod command;
+mod http;
 mod params;
 mod resource;
+mod secrets;
 mod top;
 
 use toml::de::DeTable;

@@ -24,6 +24,8 @@ pub(in super::super) struct Top {
     pub(in super::super) token: Option<Digest>,
     /// `metadata_store.path` as it was written.
     pub(in super::super) store: At<String>,
+    /// Whether that is where it lies: nothing that could say otherwise has a fault.
+    pub(in super::super) store_is_known: bool,
     pub(in super::super) full_durability: bool,
 }
 
@@ -38,6 +40,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         insecure: false,
         token: None,
         store: At { value: DEFAULT_STORE.to_owned(), span: 0..0 },
+        store_is_known: false,
         full_durability: false,
     };
     pipeline(reader, root, &mut top);
@@ -104,7 +107,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     };
     top.listen = address;
     if let Err(why) = check_listen(address, token.is_some(), top.insecure) {
-        reader.complain(Problem::new(why.to_string()).at(&listen.span, "not loopback").help(why.advice()));
+        reader.complain(Problem::new(why.to_string()).at(&listen.span, "not loopback").help(why.advice(top.insecure)));
     }
 }
 
@@ -132,7 +135,10 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
         top.store.span = root.key_span("metadata_store");
     }
     let example = "`[metadata_store]`";
-    let Some(value) = root.get("metadata_store") else { return };
+    let Some(value) = root.get("metadata_store") else {
+        top.store_is_known = !reader.is_meant(root, "metadata_store");
+        return;
+    };
     let Some(table) = reader.open_table("[metadata_store]", root.key_span("metadata_store"), value, example) else {
         return;
     };
@@ -142,8 +148,9 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     }
     reader.check_keys(&table, &keys::STORE);
     let path = reader.string(&table, "path", "\"state/metadata.db\"");
-    if let Some(path) = super::path(reader, path) {
-        top.store = path;
+    match super::path(reader, path) {
+        Some(path) => (top.store, top.store_is_known) = (path, true),
+        None => top.store_is_known = table.get("path").is_none() && !reader.is_meant(&table, "path"),
     }
     top.full_durability =
         reader.choice(&table, "durability", &settings::DURABILITY, &[]).is_some_and(|full| full.value);

@@ -162,7 +162,7 @@ impl Gate {
     }
 
     /// Notes that a call was denied, and what the guest is told.
-    pub(super) fn deny(&mut self, call: &str, target: &str, message: String) -> ErrorInfo {
+    pub(in crate::sandbox) fn deny(&mut self, call: &str, target: &str, message: String) -> ErrorInfo {
         if self.denials.len() < MAX_DENIALS {
             let target = escape(cut(target, MAX_TARGET_BYTES).as_bytes());
             self.denials.push(Denial { call: call.to_owned(), target, message: message.clone() });

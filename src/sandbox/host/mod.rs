@@ -1,14 +1,16 @@
 //! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through the [gate](access).
 
 pub(super) mod access;
+mod drafts;
 pub(super) mod files;
+pub(super) mod http;
 mod log;
 mod metadata;
 pub(super) mod resources;
 mod run_context;
 pub(super) mod wasi;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
@@ -47,6 +49,7 @@ pub(super) struct GuestState {
     pub(super) progress: Arc<ProgressTap>,
     pub(super) table: ResourceTable,
     pub(super) wasi: WasiCtx,
+    pub(super) http: http::Http,
     pub(super) work: Work,
     pub(super) files: Files,
     /// What it says on standard error.
@@ -58,6 +61,8 @@ pub(super) struct GuestState {
 pub(super) struct Work {
     /// What may be read, as far as it was looked up.
     visible: BTreeMap<ArtifactId, Artifact>,
+    /// Where in the order each claimed input stands, once one was asked for by id: looking through all for each would take a time that grows with the square.
+    claimed: Option<HashMap<ArtifactId, usize>>,
     /// Paths that are being written or are finished, by resource.
     paths: BTreeSet<(String, String)>,
     /// Resources in which something was begun.
@@ -69,6 +74,14 @@ pub(super) struct Work {
     metric_names: BTreeSet<String>,
     facts: u64,
     fact_bytes: u64,
+}
+
+impl Work {
+    /// Where an input stands among those that the run claimed.
+    fn place_of_claimed(&mut self, inputs: &[Artifact], id: ArtifactId) -> Option<usize> {
+        let places = || inputs.iter().enumerate().map(|(place, input)| (input.id, place)).collect();
+        self.claimed.get_or_insert_with(places).get(&id).copied()
+    }
 }
 
 impl GuestState {
@@ -98,10 +111,11 @@ impl types::Host for GuestState {
     }
 }
 
-/// Links every interface that a guest may import.
+/// Links every interface that any guest may import. What needs a grant of its own is linked besides: see [`http::link`].
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
     let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
     GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
     wasi::link(linker).map_err(failed)?;
-    files::link(linker).map_err(failed)
+    files::link(linker).map_err(failed)?;
+    drafts::link(linker).map_err(failed)
 }

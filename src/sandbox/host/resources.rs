@@ -282,7 +282,8 @@ impl GuestState {
         if let Some(artifact) = self.work.visible.get(&id) {
             return Ok(artifact.clone());
         }
-        if let Some(input) = self.order.inputs.iter().find(|input| input.id == id) {
+        let inputs = Arc::clone(&self.order.inputs);
+        if let Some(input) = self.work.place_of_claimed(&inputs, id).and_then(|place| inputs.get(place)) {
             self.gate.may_read(call, &input.resource)?;
             return Ok(input.clone());
         }

@@ -56,6 +56,13 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             Ok((no_network::<ResolveAddressStream>(store.data_mut(), "wasi:sockets/ip-name-lookup", &name),))
         },
     )?;
+    // As it comes, it shows the guest the stack of the host.
+    linker.instance("wasi:io/error@0.2.12")?.func_wrap(
+        "[method]error.to-debug-string",
+        |mut store: StoreContextMut<'_, GuestState>, (error,): (Resource<wasmtime::Error>,)| {
+            Ok((format!("{:#}", store.data_mut().table.get(&error)?),))
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }

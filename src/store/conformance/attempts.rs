@@ -4,7 +4,8 @@ use super::World;
 use super::fixtures::*;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{
-    Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, LogPosition, RunState,
+    Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, HttpRequest,
+    LogPosition, RequestOutcome, RunState,
 };
 use crate::store::{AttemptEnd, NewRun, PageRequest, RunStep, StoreError};
 
@@ -102,6 +103,21 @@ pub(super) async fn taking_over_gives_new_tokens_to_what_is_unfinished(world: &m
     assert_eq!(store.unfinished(RunId::new()).await.unwrap(), None);
 }
 
+fn request(method: &str, status: Option<u16>, error: Option<&str>) -> HttpRequest {
+    HttpRequest {
+        method: method.to_owned(),
+        scheme: "https".to_owned(),
+        authority: "api.example.com:443".to_owned(),
+        path: "/v1/items".to_owned(),
+        outcome: if error.is_some() { RequestOutcome::Denied } else { RequestOutcome::Answered },
+        status,
+        bytes_sent: 3,
+        bytes_received: 70_000,
+        duration_us: 1_500,
+        error: error.map(str::to_owned),
+    }
+}
+
 pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
@@ -114,6 +130,7 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
             Access { artifact_id: ArtifactId::new(), kind: AccessKind::Wrote, bytes: 9, calls: 1 },
         ],
         denials: vec![Denial { call: "resources.create".to_owned(), target: "x".to_owned(), message: "no".to_owned() }],
+        requests: vec![request("GET", Some(200), None), request("POST", None, Some("the host is not granted"))],
         tags: vec![ArtifactTag { artifact_id: input, tag: "seen".to_owned(), unique: false }],
         ..end(AttemptState::Failed)
     };
@@ -127,6 +144,9 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     assert_eq!(store.log_bounds(AttemptId::new()).await.unwrap(), None);
     assert_eq!(store.denials(run).await.unwrap(), [(attempt.id, ended.denials[0].clone())]);
     assert_eq!(store.denials(RunId::new()).await.unwrap(), []);
+    let requests: Vec<_> = ended.requests.iter().map(|request| (attempt.id, request.clone())).collect();
+    assert_eq!(store.requests(run).await.unwrap(), requests);
+    assert_eq!(store.requests(RunId::new()).await.unwrap(), []);
     let edges = store.lineage(run).await.unwrap();
     assert_eq!(edges.len(), 1, "what is not on record is left out");
     assert_eq!((edges[0].attempt_id, edges[0].kind, edges[0].bytes), (attempt.id, AccessKind::Read, 7));

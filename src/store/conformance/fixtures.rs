@@ -137,6 +137,7 @@ pub(super) fn end(state: AttemptState) -> AttemptEnd {
         usage: Usage { cpu_time_us: 5, ..Usage::default() },
         accesses: Vec::new(),
         denials: Vec::new(),
+        requests: Vec::new(),
         tags: Vec::new(),
         log_to: LogPosition { segment: 1, offset: 200 },
     }

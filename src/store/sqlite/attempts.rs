@@ -6,6 +6,7 @@ use serde_json::json;
 use super::artifacts::seq_of;
 use super::events::{NewEvent, emit};
 use super::page;
+use super::requests;
 use super::runs;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
@@ -105,7 +106,7 @@ pub(super) fn emit_ended(
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
 }
 
-/// Writes what the host saw of an attempt: its own record, accesses, denials, and the tags of a success. `became` says under
+/// Writes what the host saw of an attempt: its own record, accesses, denials, requests, and the tags of a success. `became` says under
 /// which id an artifact is on record. What is not on record (a staged file that nobody published) is left out.
 pub(super) fn note_end(
     tx: &mut Tx<'_>,
@@ -131,6 +132,7 @@ pub(super) fn note_end(
     for denial in &end.denials {
         execute(tx.db, sql, params![attempt.seq, denial.call, denial.target, denial.message])?;
     }
+    requests::note(tx.db, attempt.seq, &end.requests)?;
     if end.state == AttemptState::Succeeded {
         for tag in &end.tags {
             put_tag(tx.db, became(tag.artifact_id), &tag.tag, tag.unique)?;

@@ -25,6 +25,7 @@ mod publish;
 mod queue;
 mod readers;
 mod record;
+mod requests;
 mod runs;
 mod settings;
 mod snapshot;
@@ -55,8 +56,8 @@ use super::{
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page, ParamRecord,
-    Pending, Run, RunDetail, RunTag, Tick,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Observation, Page,
+    ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
 };
 
 pub use lock::{Holder, read_holder};
@@ -279,6 +280,10 @@ impl MetadataStore for SqliteStore {
 
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>> {
         self.read("read what a run was refused", move |db| attempts::denials(db, run)).await
+    }
+
+    async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
+        self.read("read what a run asked for over the network", move |db| requests::of_run(db, run)).await
     }
 
     async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>> {

@@ -211,6 +211,7 @@ pub(super) fn set_state(
     if run.state == state && run.reason.as_deref() == reason {
         return Ok(());
     }
+    let retried = run.state.ended();
     run.state = state;
     run.reason = reason.map(str::to_owned);
     run.ended_at = state.ended().then_some(now);
@@ -220,7 +221,10 @@ pub(super) fn set_state(
         let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'old' WHERE run_id = ?1 AND state = 'current'";
         execute(tx.db, sql, [run.id])?;
     }
-    let data = json!({ "number": run.number, "state": run.state, "reason": run.reason });
+    let data = match retried {
+        false => json!({ "number": run.number, "state": run.state, "reason": run.reason }),
+        true => json!({ "number": run.number, "state": run.state, "reason": run.reason, "retried": true }),
+    };
     emit(tx, now, NewEvent::of(EventKind::RunState, data).run(run.id))
 }
 

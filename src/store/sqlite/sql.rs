@@ -4,7 +4,9 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{CachedStatement, Connection, ErrorCode};
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
-use crate::model::{AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RunState, TickOutcome};
+use crate::model::{
+    AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RequestOutcome, RunState, TickOutcome,
+};
 use crate::store::StoreError;
 
 /// Why the work of a transaction failed.
@@ -113,7 +115,7 @@ macro_rules! word {
         }
     )+};
 }
-word!(AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RunState, TickOutcome);
+word!(AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RequestOutcome, RunState, TickOutcome);
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

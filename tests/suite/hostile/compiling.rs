@@ -39,6 +39,11 @@ fn instances(depth: u32) -> Vec<u8> {
     wat::parse_str(format!("(component {all})")).unwrap()
 }
 
+/// One that takes minutes.
+pub(super) fn endless() -> Vec<u8> {
+    component(BRANCHES, 4_000_000, 1)
+}
+
 fn sandbox(cache: &Path, wall: Duration, memory: ByteSize) -> Sandbox {
     Sandbox::new(SandboxConfig {
         cache_folder: cache.to_owned(),
@@ -88,7 +93,7 @@ async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str
 
 #[tokio::test]
 async fn one_that_takes_minutes_is_given_up() {
-    let monster = component(BRANCHES, 4_000_000, 1);
+    let monster = endless();
     refused(&monster, Duration::from_secs(2), ByteSize(4 << 30), &["it takes longer than 2s"]).await;
 }
 
@@ -142,7 +147,7 @@ async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() 
 #[tokio::test]
 async fn a_compiler_dies_with_its_host() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, file) = write(folder.path(), "monster.wasm", &component(BRANCHES, 4_000_000, 1));
+    let (_, file) = write(folder.path(), "monster.wasm", &endless());
     // The compiler is the child of a shell that stands for the host, and is killed: soon after it was started, or just when.
     let script = format!(
         "ANACOSTIA_COMPILE_HOST=$$ {} {COMPILE_VERB} {}/cache.tmp < {}; true",

@@ -1,13 +1,13 @@
 //! A store and resources in memory, so that these tests are about the sandbox alone.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    Artifact, ArtifactState, Denial, Event, Facts, Fence, KnownPath, LogPosition, MetricRecord, Observation, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
+    Artifact, ArtifactState, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord,
+    Observation, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
 };
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
@@ -163,6 +163,7 @@ not_called! {
     lineage(run: RunId) -> Vec<LineageEdge>;
     uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
     denials(run: RunId) -> Vec<(AttemptId, Denial)>;
+    requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;
     open_intents() -> Vec<PublishedOutput>;
     params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
     tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;
@@ -187,6 +188,24 @@ pub struct FakeResource {
     pub staged: Arc<Files>,
     pub changed: Arc<AtomicBool>,
     pub discarded: AtomicBool,
+    /// Readers and writers that are open.
+    pub open: Arc<AtomicUsize>,
+}
+
+/// Counts for as long as it lives.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn count(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, SeqCst);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
 }
 
 impl FakeResource {
@@ -198,6 +217,7 @@ impl FakeResource {
             staged: Arc::default(),
             changed: Arc::default(),
             discarded: AtomicBool::new(false),
+            open: Arc::default(),
         })
     }
 }
@@ -230,7 +250,7 @@ impl Resource for FakeResource {
             .cloned()
             .ok_or_else(|| ResourceError::NotFound { resource: self.name.clone(), path: content.path.clone() })?;
         let (resource, path, changed) = (self.name.clone(), content.path.clone(), Arc::clone(&self.changed));
-        Ok(Box::new(FakeReader { bytes, resource, path, changed }))
+        Ok(Box::new(FakeReader { bytes, resource, path, changed, _open: Open::count(&self.open) }))
     }
 
     async fn create(
@@ -245,13 +265,14 @@ impl Resource for FakeResource {
             return Err(ResourceError::AlreadyExists { resource: self.name.clone(), path: path.to_owned() });
         }
         let (resource, path) = (self.name.clone(), path.to_owned());
-        Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes: vec![], staged: self.staged.clone() }))
+        let (bytes, staged) = (Vec::new(), Arc::clone(&self.staged));
+        Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes, staged, _open: Open::count(&self.open) }))
     }
 
     async fn open_staged(&self, file: &StagedFile) -> resource::Result<Box<dyn Reader>> {
         let bytes = self.staged.lock().unwrap()[&file.staged].clone();
         let (resource, path, changed) = (self.name.clone(), file.path.clone(), Arc::default());
-        Ok(Box::new(FakeReader { bytes, resource, path, changed }))
+        Ok(Box::new(FakeReader { bytes, resource, path, changed, _open: Open::count(&self.open) }))
     }
 
     async fn publish(&self, _attempt: AttemptId, _file: &StagedFile) -> resource::Result<()> {
@@ -274,6 +295,7 @@ struct FakeReader {
     resource: String,
     path: String,
     changed: Arc<AtomicBool>,
+    _open: Open,
 }
 
 #[async_trait]
@@ -295,6 +317,7 @@ struct FakeWriter {
     overwrite: bool,
     bytes: Vec<u8>,
     staged: Arc<Files>,
+    _open: Open,
 }
 
 #[async_trait]

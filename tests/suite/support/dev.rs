@@ -5,12 +5,16 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::app::anacostia;
-use super::wait::wait_for;
+use super::wait::{wait_for, wait_for_within};
+
+/// Most lines that a test waits for come after a build.
+const BUILD_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A session. Dropped, it is killed; a test that panics shows what it said.
 pub(crate) struct DevSession {
@@ -47,7 +51,7 @@ impl DevSession {
     /// Waits for the next line of this type, after those that were waited for before.
     #[track_caller]
     pub(crate) fn next(&mut self, kind: &str) -> Value {
-        wait_for(&format!("a line of type {kind}"), || {
+        wait_for_within(BUILD_DEADLINE, &format!("a line of type {kind}"), || {
             let lines = self.lines.lock().unwrap();
             let at = lines.iter().skip(self.seen).position(|line| line["type"] == kind)? + self.seen;
             self.seen = at + 1;

@@ -13,7 +13,12 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     if name == "command" {
         return command();
     }
-    component(&format!("tests/guests/{name}"))
+    let script = match name {
+        "breaks_c" => "scripts/build-c-guest",
+        "breaks_go" => "scripts/build-go-guest",
+        _ => "scripts/build-rust-guest",
+    };
+    component(&format!("tests/guests/{name}"), script)
 }
 
 /// The component of `tests/guests/command`, a program in C, built by its own `build.sh`.
@@ -24,7 +29,7 @@ pub(crate) fn command() -> PathBuf {
 
 /// The component of an action of the examples: `guest-examples/rust/<name>`.
 pub(crate) fn example(name: &str) -> PathBuf {
-    component(&format!("guest-examples/rust/{name}"))
+    component(&format!("guest-examples/rust/{name}"), "scripts/build-rust-guest")
 }
 
 /// The component of an action of the examples, `guest-examples/<language>/<name>`, built by its own `build.sh`.
@@ -37,12 +42,12 @@ pub(crate) fn action(language: &str, name: &str) -> PathBuf {
     built.entry(folder.clone()).or_insert_with(|| build(&script, None, &folder)).clone()
 }
 
-/// The component of the crate in a folder of the checkout.
-fn component(folder: &str) -> PathBuf {
+/// The component of the sources in a folder of the checkout, built by a script of it.
+fn component(folder: &str, script: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
     // A build that failed has panicked with the lock held: the next test tells the same story.
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    built.entry(folder.to_owned()).or_insert_with(|| build("scripts/build-rust-guest", Some(folder), folder)).clone()
+    built.entry(folder.to_owned()).or_insert_with(|| build(script, Some(folder), folder)).clone()
 }
 
 /// Calls a script of the checkout, with a folder of it if it wants one, and where the component goes.

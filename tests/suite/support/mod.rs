@@ -4,4 +4,5 @@ pub(crate) mod app;
 pub(crate) mod dev;
 pub(crate) mod guests;
 pub(crate) mod source;
+pub(crate) mod upstream;
 pub(crate) mod wait;

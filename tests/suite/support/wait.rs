@@ -10,13 +10,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Waits until `look` gives a value, and panics with `what` when it has not by the [`DEADLINE`].
 #[track_caller]
-pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_for_within(DEADLINE, what, look)
+}
+
+/// The same with another deadline: for compilers, which may have to be fetched first.
+#[track_caller]
+pub(crate) fn wait_for_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(value) = look() {
             return value;
         }
-        assert!(began.elapsed() < DEADLINE, "waited {DEADLINE:?} for {what}");
+        assert!(began.elapsed() < deadline, "waited {deadline:?} for {what}");
         std::thread::sleep(LOOK_EVERY);
     }
 }

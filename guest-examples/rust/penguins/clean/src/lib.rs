@@ -36,9 +36,9 @@ fn run() -> Result<Outcome> {
     log::info("checked", &[("files", &arrived.len()), ("clean", &counts.clean), ("rejected", &rejected)]);
     record(&counts, rejected)?;
     if counts.clean == 0 {
-        return Ok(Outcome::Skip(format!("no clean row has arrived, {rejected} are rejected")));
+        return Ok(Outcome::Skip(format!("no clean row has arrived, rejected: {rejected}")));
     }
-    Ok(Outcome::Done(Some(format!("{} rows are clean, {rejected} are rejected", counts.clean))))
+    Ok(Outcome::Done(Some(format!("clean rows: {}, rejected: {rejected}", counts.clean))))
 }
 
 /// Sort the rows of one file.

@@ -24,7 +24,7 @@ func Run() (guest.Outcome, error) {
 		if err != nil {
 			return guest.Outcome{}, err
 		}
-		guest.Info("summed up", guest.Fields{"file": file.Path, "rows": count})
+		guest.Info("summed up", "file", file.Path, "rows", count)
 		if count > 0 {
 			if err := write(file, count, sum/float64(count)); err != nil {
 				return guest.Outcome{}, err

@@ -1,0 +1,69 @@
+//! A run of an action that does nothing, for a client that starts it over HTTP and waits for its result.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::Bench;
+use crate::floor::cores;
+use crate::host::{agent, submit};
+use crate::table::{Figure, Row, quantile};
+
+/// Clients at once, for the second row.
+const CLIENTS: u32 = 8;
+/// Runs before those that count: code, connections and caches are warm then.
+const WARM_UP: usize = 100;
+
+pub(crate) fn over_http(bench: &Bench) -> Result<Vec<Row>> {
+    let pipeline = bench.workshop.pipeline("{}", CLIENTS as usize, &["act"], "nothing")?;
+    let host = pipeline.start()?;
+    let mut spans = one_by_one(&host.url, bench.effort.of(2_000, 300))?;
+    let rate = side_by_side(&host.url, bench.effort.of(1_000, 100))?;
+    host.stop()?;
+    let floors = &bench.floors;
+    // On record twice: created and started, ended. Clients share a commit, at best all of them; the rest keeps every core busy.
+    let bare = floors.round_trip + 2.0 * floors.commit + floors.instance;
+    let bare_each = (floors.round_trip + floors.instance) / cores() + 2.0 * floors.commit / f64::from(CLIENTS);
+    Ok(vec![
+        Row::new("no-op action over HTTP, submit → result, p50, 1 client", Figure::Seconds(quantile(&mut spans, 0.5)))
+            .floor(Figure::Seconds(bare))
+            .goal(Figure::Seconds(1e-3)),
+        Row::new("… p95", Figure::Seconds(quantile(&mut spans, 0.95))),
+        Row::new(format!("… runs, {CLIENTS} clients"), Figure::PerSecond(rate))
+            .floor(Figure::PerSecond(1.0 / bare_each))
+            .goal(Figure::PerSecond(2_000.0)),
+    ])
+}
+
+/// How long each run took, from before the request to after the answer.
+fn one_by_one(url: &str, count: usize) -> Result<Vec<f64>> {
+    let agent = agent();
+    let mut spans = Vec::new();
+    for n in 0..WARM_UP + count {
+        let began = Instant::now();
+        submit(url, &agent)?;
+        if n >= WARM_UP {
+            spans.push(began.elapsed().as_secs_f64());
+        }
+    }
+    Ok(spans)
+}
+
+/// Runs in a second, by clients of which each has a connection, and starts its next run when the one before has ended.
+fn side_by_side(url: &str, each: usize) -> Result<f64> {
+    let began = Instant::now();
+    std::thread::scope(|scope| -> Result<()> {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(move || {
+                    let agent = agent();
+                    (0..each).try_for_each(|_| submit(url, &agent))
+                })
+            })
+            .collect();
+        clients.into_iter().try_for_each(|client| client.join().ok().context("a client failed")?)
+    })?;
+    #[expect(clippy::cast_precision_loss, reason = "a count of some thousands")]
+    let count = each as f64 * f64::from(CLIENTS);
+    Ok(count / began.elapsed().as_secs_f64())
+}

@@ -1,0 +1,146 @@
+//! What a run has made: the artifacts that it published, and the metrics that it logged.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::{Cell, Column, Table, styles};
+use crate::base::ByteSize;
+use crate::model::{AccessKind, MetricRecord};
+use crate::store::LineageEdge;
+
+/// Most artifacts, and most metrics, that are shown one by one.
+const MAX_SHOWN: usize = 20;
+
+/// What a run has made.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    published: Vec<LineageEdge>,
+    /// The last value of each metric of each action.
+    metrics: Vec<MetricRecord>,
+    seen: BTreeSet<(String, String)>,
+}
+
+impl Made {
+    /// Of a run with this lineage.
+    pub(crate) fn of(lineage: Vec<LineageEdge>) -> Self {
+        let mut made = Self::default();
+        let mut known = BTreeSet::new();
+        let wrote = lineage.into_iter().filter(|edge| edge.kind == AccessKind::Wrote);
+        made.published.extend(wrote.filter(|edge| known.insert(edge.artifact.id)));
+        made
+    }
+
+    /// Takes in a page of its metrics, newest first: the first of a name is its last value.
+    pub(crate) fn take(&mut self, page: Vec<MetricRecord>) {
+        for metric in page {
+            if self.seen.insert((metric.action.clone(), metric.name.clone())) {
+                self.metrics.push(metric);
+            }
+        }
+    }
+
+    /// What it published, in the order in which it did.
+    pub(crate) fn published(&self) -> &[LineageEdge] {
+        &self.published
+    }
+
+    /// Both as tables, for a terminal with `width` columns. Empty if there is nothing.
+    pub(super) fn shown(&self, width: usize) -> String {
+        let mut text = String::new();
+        if !self.published.is_empty() {
+            let _ = write!(text, "\n{}\n", Cell::new("Published").style(styles::STRONG));
+            text.push_str(&self.published_table(width));
+        }
+        if !self.metrics.is_empty() {
+            let _ = write!(text, "\n{}\n", Cell::new("Metrics").style(styles::STRONG));
+            text.push_str(&self.metrics_table(width));
+        }
+        text
+    }
+
+    fn published_table(&self, width: usize) -> String {
+        let columns = [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Text)];
+        let mut table = Table::new(&columns).indent(2);
+        for LineageEdge { artifact, action, .. } in self.published.iter().take(MAX_SHOWN) {
+            table.row(vec![
+                Cell::new(format!("{}/{}", artifact.resource, artifact.path)),
+                Cell::new(format!("v{}", artifact.version)),
+                Cell::new(ByteSize(artifact.size).to_string()),
+                Cell::new(format!("by {action}")),
+            ]);
+        }
+        table.render(width) + &and_more(self.published.len())
+    }
+
+    fn metrics_table(&self, width: usize) -> String {
+        let columns = [("", Column::Text), ("", Column::Number), ("", Column::Word), ("", Column::Text)];
+        let mut table = Table::new(&columns).indent(2);
+        let mut metrics: Vec<&MetricRecord> = self.metrics.iter().collect();
+        metrics.sort_by_key(|metric| metric.seq);
+        for metric in metrics.into_iter().take(MAX_SHOWN) {
+            table.row(vec![
+                Cell::new(&metric.name),
+                Cell::new(metric.value.to_string()),
+                Cell::new(metric.step.map(|step| format!("at step {step}")).unwrap_or_default()),
+                Cell::new(format!("by {}", metric.action)),
+            ]);
+        }
+        table.render(width) + &and_more(self.metrics.len())
+    }
+}
+
+fn and_more(all: usize) -> String {
+    match all.checked_sub(MAX_SHOWN).filter(|more| *more > 0) {
+        Some(more) => format!("  {}\n", Cell::new(format!("… and {more} more")).style(styles::FAINT)),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::Made;
+    use crate::base::{ArtifactId, RunId};
+    use crate::model::{AccessKind, Artifact, MetricRecord};
+    use crate::store::LineageEdge;
+
+    fn edge(path: &str, kind: AccessKind) -> LineageEdge {
+        let artifact = Artifact { id: ArtifactId::new(), ..samples::artifact(path, 3, 12_288) };
+        LineageEdge { attempt_id: samples::attempt_id(1), action: "train".to_owned(), kind, artifact, bytes: 5 }
+    }
+
+    fn metric(seq: u64, name: &str, value: f64) -> MetricRecord {
+        MetricRecord {
+            seq,
+            run_id: RunId::new(),
+            run_number: 7,
+            action: "train".to_owned(),
+            attempt_id: samples::attempt_id(1),
+            succeeded: true,
+            name: name.to_owned(),
+            value,
+            step: Some(seq),
+            recorded_at: samples::at(1),
+        }
+    }
+
+    #[test]
+    fn what_was_written_and_the_last_values_are_shown() {
+        let wrote = edge("model.json", AccessKind::Wrote);
+        let mut made = Made::of(vec![edge("read.csv", AccessKind::Read), wrote.clone(), wrote]);
+        made.take(vec![metric(4, "accuracy", 0.976), metric(3, "loss", 0.25), metric(2, "loss", 0.5)]);
+        let text = anstream::adapter::strip_str(&made.shown(80)).to_string();
+        let tables = "\nPublished\n  data_store/model.json  v3  12 KiB  by train\n\n\
+            Metrics\n  loss       0.25  at step 3  by train\n  accuracy  0.976  at step 4  by train\n";
+        assert_eq!(text, tables);
+        assert_eq!(Made::default().shown(80), "");
+    }
+
+    #[test]
+    fn many_are_counted() {
+        let mut made = Made::of((0..23).map(|n| edge(&format!("{n}.csv"), AccessKind::Wrote)).collect());
+        made.take((0..21).map(|n| metric(n, &format!("m{n}"), 1.0)).collect());
+        let text = anstream::adapter::strip_str(&made.shown(80)).to_string();
+        assert!(text.contains("  … and 3 more\n") && text.ends_with("  … and 1 more\n"), "{text}");
+    }
+}

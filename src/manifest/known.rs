@@ -1,0 +1,133 @@
+//! Component files that this process has looked at, so that one is read and hashed once and not at each step of a start: what an interpreter comes with makes a
+//! component of 20 MB, and a pipeline may have a dozen of them.
+//!
+//! A file is known by what it is and when it was changed last, as resources know theirs. One that was changed a moment ago is looked at again: within a
+//! tick of the file system's clock, a change can not be told from the one before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::component::{ComponentError, ComponentInfo, inspect_file};
+
+/// Files that are known at once; then all are forgotten.
+const MAX_KNOWN: usize = 1_000;
+/// How long ago the last change of a file must be, for the file to be known by its times.
+const SETTLED: Duration = Duration::from_secs(2);
+
+static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, ComponentInfo)>> = Mutex::new(BTreeMap::new());
+
+/// What a file is: device, inode, size, and the times of the last change of its content and of itself, in seconds and nanoseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Identity([u64; 3], [i64; 4]);
+
+impl Identity {
+    fn of(file: &Metadata) -> Self {
+        let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
+        Self([file.dev(), file.ino(), file.size()], times)
+    }
+
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let changed = self.1[0].max(self.1[2]);
+        u64::try_from(changed).is_ok_and(|changed| now.as_secs() >= changed.saturating_add(SETTLED.as_secs()))
+    }
+}
+
+/// Looks at the component in a file, unless it is known.
+///
+/// # Errors
+/// As [`inspect_file`].
+pub fn inspect_known(path: &Path) -> Result<ComponentInfo, ComponentError> {
+    let before = Identity::of(&std::fs::metadata(path)?);
+    if let Some((_, info)) = known().get(path).filter(|(identity, _)| *identity == before) {
+        return Ok(info.clone());
+    }
+    let info = inspect_file(path)?;
+    if before.is_settled() && Identity::of(&std::fs::metadata(path)?) == before {
+        let mut known = known();
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(path.to_owned(), (before, info.clone()));
+    }
+    Ok(info)
+}
+
+/// The same for several files, on as many threads as there are cores.
+pub(super) fn inspect_all<'p>(paths: &BTreeSet<&'p Path>) -> BTreeMap<&'p Path, Result<ComponentInfo, ComponentError>> {
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let left = Mutex::new(paths.iter());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let seen = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads.min(paths.len()) {
+            scope.spawn(|| {
+                while let Some(path) = next() {
+                    let found = inspect_known(path);
+                    seen.lock().unwrap_or_else(PoisonError::into_inner).insert(*path, found);
+                }
+            });
+        }
+    });
+    seen.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn known() -> MutexGuard<'static, BTreeMap<PathBuf, (Identity, ComponentInfo)>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File, FileTimes};
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_looked_at_again_when_it_was_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wasm");
+        let long_ago = SystemTime::now() - Duration::from_hours(1);
+        let settle = |path: &Path| {
+            File::open(path).unwrap().set_times(FileTimes::new().set_modified(long_ago)).unwrap();
+        };
+        let [one, other] = ["(component)", "(component (component))"].map(|text| wat::parse_str(text).unwrap());
+        fs::write(&path, &one).unwrap();
+        settle(&path);
+        let first = inspect_known(&path).unwrap();
+        // The time of its content is an old one, but that of the file itself is not.
+        assert!(!known().contains_key(&path));
+        fs::write(&path, &other).unwrap();
+        settle(&path);
+        let second = inspect_known(&path).unwrap();
+        assert_ne!(first.digest, second.digest);
+
+        // A file that did not change lately is known, until it is another one.
+        let identity = Identity::of(&fs::metadata(&path).unwrap());
+        known().insert(path.clone(), (identity, first.clone()));
+        assert_eq!(inspect_known(&path).unwrap(), first);
+        fs::write(folder.path().join("b.wasm"), &other).unwrap();
+        fs::rename(folder.path().join("b.wasm"), &path).unwrap();
+        assert_eq!(inspect_known(&path).unwrap(), second);
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(inspect_known(&path), Err(ComponentError::Unreadable(_))));
+    }
+
+    #[test]
+    fn several_files_are_looked_at_each_with_its_own_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b", "c", "d"].map(|name| folder.path().join(name));
+        fs::write(&paths[0], wat::parse_str("(component)").unwrap()).unwrap();
+        fs::write(&paths[1], b"no").unwrap();
+        fs::create_dir(&paths[2]).unwrap();
+        let found = inspect_all(&paths.iter().map(PathBuf::as_path).collect());
+        assert_eq!(found.len(), 4);
+        assert!(found[paths[0].as_path()].is_ok());
+        assert!(matches!(found[paths[1].as_path()], Err(ComponentError::Other)));
+        assert!(matches!(found[paths[2].as_path()], Err(ComponentError::Folder)));
+        assert!(matches!(found[paths[3].as_path()], Err(ComponentError::Unreadable(_))));
+    }
+}

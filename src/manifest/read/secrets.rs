@@ -1,0 +1,147 @@
+//! `secrets` of an action. A secret is a variable of the host's environment: one that the action gets as a variable of its own, or one that the host puts
+//! into a header of its requests to one host, so that the action never holds it.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::super::expand::is_variable;
+use super::super::keys;
+use super::super::pipeline::{HeaderSecretSpec, SecretSource};
+use super::super::problem::{Problem, quoted};
+use super::super::settings;
+use super::super::tree::{At, Reader, Table};
+use super::{action::named_values, http};
+use crate::base::Endpoint;
+
+const EXAMPLE: &str = "{ TOKEN = \"env:API_TOKEN\" }";
+
+/// The secrets of an action, of both kinds.
+#[derive(Default)]
+pub(super) struct Secrets {
+    /// Those that it gets, and where they are.
+    pub(super) plain: BTreeMap<String, SecretSource>,
+    /// Those that the host puts into headers.
+    pub(super) headers: BTreeMap<String, HeaderSecretSpec>,
+}
+
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    env: &BTreeMap<String, At<String>>,
+    granted: &[At<Endpoint>],
+) -> Secrets {
+    let mut secrets = Secrets::default();
+    let mut taken: BTreeMap<(Endpoint, String), At<String>> = BTreeMap::new();
+    for (name, value) in named_values(reader, table, "secrets", EXAMPLE) {
+        if let Some(other) = env.get(&name.value) {
+            reader.complain(
+                Problem::new(format!("{} is both in `env` and in `secrets`", quoted(&name.value)))
+                    .at(&name.span, "a secret")
+                    .at(&other.span, "and plain")
+                    .help("keep one of them"),
+            );
+        }
+        if matches!(value.get_ref(), DeValue::Table(_)) {
+            let Some(secret) = header_secret(reader, table, &name, value, granted) else { continue };
+            let place = (secret.host.clone(), secret.header.clone());
+            if let Some(first) = taken.insert(place, name.clone()) {
+                reader.complain(
+                    Problem::new(format!("two secrets are for the header `{}` of `{}`", secret.header, secret.host))
+                        .at(&name.span, "this one")
+                        .at(&first.span, "and this one")
+                        .help("a request has one of them: remove the other, or give it another header"),
+                );
+            }
+            secrets.headers.insert(name.value, secret);
+        } else if let Some(text) = reader.string_value(&quoted(&name.value), value, EXAMPLE)
+            && let Some(source) = source(reader, &name.value, &text)
+        {
+            secrets.plain.insert(name.value, source);
+        }
+    }
+    secrets
+}
+
+/// Where the value of a secret is.
+fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
+    // The text is not repeated in a message: someone may have put the secret itself there.
+    if let Some(variable) = text.value.strip_prefix("env:").filter(|variable| is_variable(variable)) {
+        reader.check_secret(variable, &text.span);
+        return Some(SecretSource::Env(variable.to_owned()));
+    }
+    reader.complain(
+        Problem::new(format!("the secret {} does not say where its value is", quoted(name)))
+            .at(&text.span, "here")
+            .help("name a variable of the host's environment, such as \"env:API_TOKEN\"; a value never stands in a manifest"),
+    );
+    None
+}
+
+fn header_secret(
+    reader: &mut Reader<'_>,
+    parent: &Table<'_>,
+    name: &At<String>,
+    value: &Spanned<DeValue<'_>>,
+    granted: &[At<Endpoint>],
+) -> Option<HeaderSecretSpec> {
+    let title = format!("the secret {} of {}", quoted(&name.value), parent.name);
+    let table = reader.open_table(title, name.span.clone(), value, EXAMPLE)?;
+    reader.check_keys(&table, &keys::SECRET);
+    let from = reader.required_string(&table, "from", "\"env:API_TOKEN\"");
+    let header = reader.required_string(&table, "header", "\"authorization\"");
+    let host = reader.required_string(&table, "host", "\"api.example.com:443\"");
+    let prefix = reader.string(&table, "prefix", "\"Bearer \"");
+    let source = from.and_then(|text| source(reader, &name.value, &text));
+    let header = header.and_then(|text| header_name(reader, &text));
+    let host = host.and_then(|text| granted_host(reader, &name.value, &text, granted));
+    let prefix = match prefix {
+        Some(prefix) => header_text(reader, &prefix)?,
+        None => String::new(),
+    };
+    Some(HeaderSecretSpec { source: source?, header: header?, host: host?, prefix })
+}
+
+fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
+    let name = text.value.to_ascii_lowercase();
+    let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    let problem = if name.is_empty() || name.len() > 100 || !name.bytes().all(token) {
+        Problem::new(format!("{} is no name of a header", quoted(&text.value))).at(&text.span, "here")
+    } else if settings::HOST_HEADERS.contains(&name.as_str()) {
+        Problem::new(format!("no secret can be in the header {}, which the host itself writes", quoted(&text.value)))
+            .at(&text.span, "here")
+    } else {
+        return Some(name);
+    };
+    reader.complain(problem.help("name one such as \"authorization\" or \"x-api-key\""));
+    None
+}
+
+fn header_text(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
+    if text.value.len() <= 100 && text.value.bytes().all(|c| (b' '..=b'~').contains(&c)) {
+        return Some(text.value.clone());
+    }
+    reader.complain(
+        Problem::new("`prefix` can not stand in a header")
+            .at(&text.span, "here")
+            .help("it is at most 100 letters, digits, signs and spaces of ASCII, such as \"Bearer \""),
+    );
+    None
+}
+
+/// The host that a secret is for: one that the action is granted.
+fn granted_host(reader: &mut Reader<'_>, name: &str, text: &At<String>, granted: &[At<Endpoint>]) -> Option<Endpoint> {
+    let host = http::host(reader, text)?;
+    if !granted.iter().any(|grant| grant.value == host) && !reader.is_incomplete() {
+        let list: Vec<String> =
+            granted.iter().map(|grant| &grant.value).chain([&host]).map(|it| format!("\"{it}\"")).collect();
+        reader.complain(
+            Problem::new(format!("the secret {} is for `{host}`, which is not granted", quoted(name)))
+                .at(&text.span, "not in `http`")
+                .help(format!("add it to the action: `http = [{}]`", list.join(", "))),
+        );
+        return None;
+    }
+    Some(host)
+}

@@ -1,0 +1,167 @@
+//! What can go wrong with a request: said in full in the record and in the log, and as one of the codes of `wasi:http` to the guest, which has no room for more.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_rustls::rustls;
+use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
+
+use crate::base::{Host, TimeSpan};
+use crate::manifest::Limits;
+use crate::model::LogLevel;
+use crate::sandbox::limits;
+use crate::sandbox::logs::AttemptLog;
+
+use super::MAX_CONCURRENT;
+use super::book::Ticket;
+
+/// What went wrong.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// More requests than the attempt may make.
+    TooMany,
+    /// More requests at once.
+    TooManyAtOnce,
+    /// A method that would open a tunnel, or send back what the host has put in.
+    Method,
+    /// The authority is no host with a port.
+    Authority(crate::base::EndpointError),
+    /// A header that the host can not send.
+    Header(&'static str),
+    /// The name can not be looked up.
+    Lookup(io::Error),
+    /// The name has no address.
+    NoAddress,
+    /// No connection in time.
+    ConnectTimeout(Duration),
+    /// No connection.
+    Connect(io::Error),
+    /// No certificates to trust.
+    Trust(String),
+    /// The name can not be in a certificate.
+    ServerName(Host),
+    /// TLS failed.
+    Tls(io::Error),
+    /// No answer in time.
+    NoAnswer(Duration),
+    /// The answer stopped in the middle.
+    Silent(Duration),
+    /// The request's body is too large.
+    RequestTooLarge,
+    /// The guest gave up the request's body.
+    GivenUp,
+    /// The answer's body is too large.
+    AnswerTooLarge,
+    /// The connection or the protocol broke.
+    Broken(hyper::Error),
+}
+
+/// Says faults.
+#[derive(Clone)]
+pub(super) struct Faults {
+    pub(super) action: Arc<str>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) log: Arc<AttemptLog>,
+}
+
+impl Faults {
+    /// Puts a fault on record, and makes it an error for the guest.
+    pub(super) fn report(&self, ticket: &Ticket, fault: Fault) -> Error {
+        let text = self.text(&fault);
+        if ticket.failed(&text) {
+            self.log.host(LogLevel::Warn, &format!("a request failed: {text}"));
+        }
+        self.code(fault)
+    }
+
+    /// In words.
+    fn text(&self, fault: &Fault) -> String {
+        let span = |span: &Duration| TimeSpan(*span).to_string();
+        match fault {
+            Fault::TooMany => limits::http_requests(&self.action, &self.limits).message,
+            Fault::RequestTooLarge => limits::http_body(&self.action, &self.limits, "in the body of a request").message,
+            Fault::AnswerTooLarge => limits::http_body(&self.action, &self.limits, "in the body of an answer").message,
+            Fault::TooManyAtOnce => limits::fixed("limit", &format!("{MAX_CONCURRENT} requests at once")).message,
+            Fault::Method => {
+                "the methods CONNECT and TRACE are not possible: one opens a tunnel, the other sends back what was sent"
+                    .to_owned()
+            }
+            Fault::Authority(why) => format!("the authority of the request is no host with a port: {why}"),
+            Fault::Header(which) => format!("the header {which} can not be sent"),
+            Fault::Lookup(why) => format!("the name can not be looked up: {why}"),
+            Fault::NoAddress => "the name has no address".to_owned(),
+            Fault::ConnectTimeout(wait) => format!("there was no connection within {} (`http_wait`)", span(wait)),
+            Fault::Connect(why) => format!("there is no connection: {why}"),
+            Fault::Trust(why) => why.clone(),
+            Fault::ServerName(host) => format!("`{host}` can not be the name in a certificate"),
+            Fault::Tls(why) => format!("TLS failed: {why}"),
+            Fault::NoAnswer(wait) => format!("the server did not answer within {} (`http_wait`)", span(wait)),
+            Fault::Silent(wait) => format!("the answer stopped for {} (`http_wait`)", span(wait)),
+            Fault::GivenUp => "the action gave up the body of the request".to_owned(),
+            Fault::Broken(why) => broken(why),
+        }
+    }
+
+    /// For the guest.
+    fn code(&self, fault: Fault) -> Error {
+        let most = Some(self.limits.http_body_bytes);
+        match fault {
+            Fault::TooMany | Fault::TooManyAtOnce => Error::ConnectionLimitReached,
+            Fault::Method => Error::HttpRequestMethodInvalid,
+            Fault::Authority(_) => Error::HttpRequestUriInvalid,
+            Fault::Header(_) | Fault::GivenUp => Error::HttpProtocolError,
+            Fault::Lookup(_) => {
+                Error::DnsError { rcode: Some("the name can not be looked up".to_owned()), info_code: None }
+            }
+            Fault::NoAddress => Error::DestinationNotFound,
+            Fault::ConnectTimeout(_) => Error::ConnectionTimeout,
+            Fault::Connect(why) if why.kind() == io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+            Fault::Connect(_) => Error::DestinationUnavailable,
+            Fault::Trust(_) => Error::ConfigurationError,
+            Fault::Tls(why) if is_certificate(&why) => Error::TlsCertificateError,
+            Fault::ServerName(_) => Error::TlsCertificateError,
+            Fault::Tls(_) => Error::TlsProtocolError,
+            Fault::NoAnswer(_) | Fault::Silent(_) => Error::ConnectionReadTimeout,
+            Fault::RequestTooLarge => Error::HttpRequestBodySize(most),
+            Fault::AnswerTooLarge => Error::HttpResponseBodySize(most),
+            Fault::Broken(why) if why.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(None),
+            Fault::Broken(why) if why.is_incomplete_message() => Error::HttpResponseIncomplete,
+            Fault::Broken(why) if why.is_closed() || why.is_canceled() => Error::ConnectionTerminated,
+            Fault::Broken(why) if why.is_parse() => Error::HttpProtocolError,
+            Fault::Broken(_) => Error::ConnectionTerminated,
+        }
+    }
+}
+
+/// The code of an error of the body of an answer: one of those that [`Faults::code`] gives for it.
+pub(super) fn code_of(error: &Error) -> Option<ErrorCode> {
+    Some(match error {
+        Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        Error::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        Error::HttpResponseBodySize(most) => ErrorCode::HttpResponseBodySize(*most),
+        Error::HttpResponseHeaderSectionSize(most) => ErrorCode::HttpResponseHeaderSectionSize(*most),
+        Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        Error::HttpProtocolError => ErrorCode::HttpProtocolError,
+        _ => return None,
+    })
+}
+
+fn is_certificate(why: &io::Error) -> bool {
+    let cause = why.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
+}
+
+/// What broke, without what the server said: that is for the guest, not for the log.
+fn broken(why: &hyper::Error) -> String {
+    let cause = std::error::Error::source(why).and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause {
+        Some(cause) => format!("the connection broke: {cause}"),
+        None if why.is_parse_too_large() => "the head of the answer is too large".to_owned(),
+        None if why.is_incomplete_message() => {
+            "the server closed the connection before the answer was whole".to_owned()
+        }
+        None => format!("the connection broke: {why}"),
+    }
+}

@@ -1,0 +1,250 @@
+//! `wasi:http`, the sending half of it: linked for components that import it, which only actions with `http` in the manifest may.
+//!
+//! The types are wasmtime's. What leaves the machine goes through [`Hooks::send_request`], which is ours: it counts the request, holds its target against the grants,
+//! puts secrets in, and hands it to an [exchange](exchange), which runs beside the guest, on the same thread. Waiting for the network is no CPU
+//! time; it is wall time. All that a request holds (connection, buffers, its place among those at once) belongs to handles of the guest's store, and goes
+//! with it.
+//!
+//! Rejected: reqwest or another client with redirects, proxies, cookies and pools, all of which would have to be switched off, and stay so.
+
+mod address;
+mod body;
+mod book;
+mod exchange;
+mod fault;
+mod network;
+mod permit;
+mod secrets;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use hyper::Request;
+use hyper::http::request::Parts;
+use hyper::http::uri::Scheme;
+use hyper::http::{HeaderName, HeaderValue, header};
+use tokio::sync::Semaphore;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
+    WasiHttpHooks, WasiHttpView,
+};
+
+use crate::base::Endpoint;
+use crate::model::LogLevel;
+use crate::sandbox::logs::AttemptLog;
+use crate::sandbox::mask::Masker;
+use crate::sandbox::order::AttemptOrder;
+
+use super::GuestState;
+use book::Book;
+use exchange::{Answer, Exchange, Waits};
+use fault::{Fault, Faults};
+use permit::Permits;
+use secrets::Put;
+
+pub(in crate::sandbox) use book::Requests;
+pub(in crate::sandbox) use network::Outbound;
+pub(in crate::sandbox) use secrets::HeaderValues;
+
+/// Most requests of an attempt at once.
+const MAX_CONCURRENT: usize = 16;
+/// Largest headers of a request, and most memory of one `fields`, in bytes. A guest may have about a thousand of them.
+const MAX_FIELDS_BYTES: usize = 32 << 10;
+/// Largest part of a request's body, in bytes. The host holds two of each body that is not sent yet, and a guest may have about a thousand of those, too.
+const MAX_PART_BYTES: usize = 32 << 10;
+/// Headers that a guest may not set, besides those that wasmtime forbids (`host`, and what is about the connection).
+const FORBIDDEN: [HeaderName; 3] = [header::EXPECT, header::TE, header::TRAILER];
+
+/// How the packages of `wasi:http` begin.
+pub(in crate::sandbox) const PACKAGE: &str = "wasi:http/";
+
+/// Links `wasi:http`.
+pub(in crate::sandbox) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    // wasmtime's looks for a type that its own streams do not fail with, and never finds a code.
+    linker.allow_shadowing(true);
+    linker.instance("wasi:http/types@0.2.12")?.func_wrap(
+        "http-error-code",
+        |mut store: StoreContextMut<'_, GuestState>, (error,): (Resource<wasmtime::Error>,)| {
+            Ok((store.data_mut().table.get(&error)?.downcast_ref().and_then(fault::code_of),))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// What an attempt has of the network.
+pub(in crate::sandbox) struct Http {
+    context: WasiHttpCtx,
+    hooks: Hooks,
+}
+
+/// Sends requests. Without anything in it where nothing is granted: such a guest has no way to get here.
+struct Hooks(Option<Granted>);
+
+/// What it takes to send requests.
+struct Granted {
+    outbound: Arc<Outbound>,
+    permits: Arc<Permits>,
+    secrets: Arc<HeaderValues>,
+    book: Arc<Book>,
+    faults: Faults,
+    slots: Arc<Semaphore>,
+    /// Whether it was said that a secret is not put into a request in the open: once is enough.
+    warned: AtomicBool,
+}
+
+impl Http {
+    /// For an attempt.
+    pub(in crate::sandbox) fn new(
+        order: &AttemptOrder,
+        outbound: &Arc<Outbound>,
+        secrets: &Arc<HeaderValues>,
+        log: &Arc<AttemptLog>,
+        masker: &Arc<Masker>,
+    ) -> Self {
+        let mut context = WasiHttpCtx::new();
+        context.set_field_size_limit(MAX_FIELDS_BYTES);
+        let granted = (!order.http.is_empty()).then(|| Granted {
+            outbound: Arc::clone(outbound),
+            permits: Arc::new(Permits { action: order.action.clone(), hosts: order.http.clone() }),
+            secrets: Arc::clone(secrets),
+            book: Book::new(Arc::clone(masker)),
+            faults: Faults {
+                action: order.action.as_str().into(),
+                limits: Arc::new(order.limits.clone()),
+                log: Arc::clone(log),
+            },
+            slots: Arc::new(Semaphore::new(MAX_CONCURRENT)),
+            warned: AtomicBool::new(false),
+        });
+        Self { context, hooks: Hooks(granted) }
+    }
+
+    /// The attempt is over: what it asked for.
+    pub(in crate::sandbox) fn close(&self) -> Requests {
+        self.hooks.0.as_ref().map(|granted| granted.book.close()).unwrap_or_default()
+    }
+}
+
+impl WasiHttpView for GuestState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.http.hooks, table: &mut self.table, ctx: &mut self.http.context }
+    }
+}
+
+/// What the hook of wasmtime returns.
+type Sending = Box<
+    dyn Future<Output = Result<(hyper::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>>
+        + Send,
+>;
+
+impl WasiHttpHooks for Hooks {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden)
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        MAX_PART_BYTES
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Sending {
+        let Some(granted) = &self.0 else { return Box::new(async { Err(Error::HttpRequestDenied) }) };
+        let (mut parts, body) = request.into_parts();
+        match granted.begin(&mut parts, options) {
+            Ok(exchange) => Box::new(async move {
+                let (response, driver): Answer = exchange.run(Request::from_parts(parts, body)).await?;
+                Ok((response, Box::new(driver) as Box<dyn Future<Output = _> + Send>))
+            }),
+            Err(error) => Box::new(async move { Err(error) }),
+        }
+    }
+}
+
+fn is_forbidden(name: &HeaderName) -> bool {
+    DEFAULT_FORBIDDEN_HEADERS.contains(name) || FORBIDDEN.contains(name)
+}
+
+impl Granted {
+    /// Holds a request against the grants and the limits, and makes its headers what they must be. Nothing has left the machine when this returns.
+    fn begin(&self, parts: &mut Parts, options: Option<RequestOptions>) -> Result<Exchange, Error> {
+        let (ticket, count) = self.book.begin(parts);
+        let fail = |fault| Err(self.faults.report(&ticket, fault));
+        if count > u64::from(self.faults.limits.http_requests) {
+            return fail(Fault::TooMany);
+        }
+        // One opens a tunnel. The other asks the server to send back all that it got, secrets too.
+        if ["CONNECT", "TRACE"].iter().any(|method| parts.method.as_str().eq_ignore_ascii_case(method)) {
+            return fail(Fault::Method);
+        }
+        let endpoint = match target(parts) {
+            Ok(endpoint) => endpoint,
+            Err(why) => return fail(Fault::Authority(why)),
+        };
+        if !self.permits.allows(&endpoint) {
+            let scheme = parts.uri.scheme_str().unwrap_or_default();
+            self.permits.deny_host(&ticket, &format!("{scheme}://{endpoint}"), &endpoint);
+            return Err(Error::HttpRequestDenied);
+        }
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return fail(Fault::TooManyAtOnce) };
+        let has_secret = match self.headers(parts, &endpoint) {
+            Ok(has_secret) => has_secret,
+            Err(fault) => return fail(fault),
+        };
+        Ok(Exchange {
+            outbound: Arc::clone(&self.outbound),
+            permits: Arc::clone(&self.permits),
+            secrets: Arc::clone(&self.secrets),
+            faults: self.faults.clone(),
+            ticket: Arc::new(ticket),
+            slot,
+            endpoint,
+            waits: Waits::new(options, self.faults.limits.http_wait),
+            has_secret,
+        })
+    }
+
+    /// Makes the headers what they must be: `host` says where the request goes, and nothing in them is about the connection. Whether a secret is among them.
+    fn headers(&self, parts: &mut Parts, endpoint: &Endpoint) -> Result<bool, Fault> {
+        // The guest can not have set these: wasmtime asks `is_forbidden` first. This does not rely on it.
+        let found: Vec<HeaderName> = parts.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
+        for name in found {
+            parts.headers.remove(name);
+        }
+        let scheme = parts.uri.scheme().cloned().unwrap_or(Scheme::HTTPS);
+        let usual = default_port(&scheme) == endpoint.port;
+        let host = if usual { endpoint.host.to_string() } else { endpoint.to_string() };
+        parts.headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|_| Fault::Header("host"))?);
+        match self.secrets.put_in(&mut parts.headers, &scheme, endpoint) {
+            Put::None => Ok(false),
+            Put::In => Ok(true),
+            Put::InTheOpen => {
+                if !self.warned.swap(true, Relaxed) {
+                    let why =
+                        format!("the secret for `{endpoint}` is not put into a request over plain http: use https");
+                    self.faults.log.host(LogLevel::Warn, &why);
+                }
+                Ok(false)
+            }
+        }
+    }
+}
+
+/// Where a request is to go.
+fn target(parts: &Parts) -> Result<Endpoint, crate::base::EndpointError> {
+    let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+    Endpoint::parse(authority, default_port(parts.uri.scheme().unwrap_or(&Scheme::HTTPS)))
+}
+
+fn default_port(scheme: &Scheme) -> u16 {
+    if *scheme == Scheme::HTTP { 80 } else { 443 }
+}

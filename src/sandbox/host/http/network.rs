@@ -1,0 +1,99 @@
+//! The way to the network: looking up names, connecting, TLS. Behind a trait, so that tests can let names lead where no test could.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+/// Most names that are looked up at once, by all guests together; others wait. A look-up can not be stopped once it has begun.
+const MAX_LOOKUPS: usize = 16;
+
+/// Looks up names, and connects.
+#[async_trait]
+pub(super) trait Network: Send + Sync {
+    /// The addresses of a name.
+    async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
+    /// A connection to an address.
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream>;
+}
+
+/// What requests of all guests share: the network, and whom to trust.
+pub(in crate::sandbox) struct Outbound {
+    pub(super) network: Arc<dyn Network>,
+    trusted: OnceLock<Result<TlsConnector, String>>,
+}
+
+impl Outbound {
+    /// The network of this machine.
+    pub(in crate::sandbox) fn new() -> Self {
+        Self::over(Arc::new(System { lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }))
+    }
+
+    /// Another network.
+    pub(super) fn over(network: Arc<dyn Network>) -> Self {
+        Self { network, trusted: OnceLock::new() }
+    }
+
+    /// TLS by the certificates that this machine trusts: those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`. Read once, when the first request asks for
+    /// it, because most pipelines never do.
+    pub(super) async fn tls(self: &Arc<Self>) -> Result<TlsConnector, String> {
+        if let Some(made) = self.trusted.get() {
+            return made.clone();
+        }
+        let shared = Arc::clone(self);
+        let made = tokio::task::spawn_blocking(move || shared.trusted.get_or_init(connector).clone());
+        made.await.unwrap_or_else(|_| Err("the trusted certificates could not be read".to_owned()))
+    }
+}
+
+fn connector() -> Result<TlsConnector, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (taken, _) = roots.add_parsable_certificates(found.certs);
+    if taken == 0 {
+        let why = found.errors.first().map(|error| format!(" ({error})")).unwrap_or_default();
+        return Err(format!(
+            "this machine trusts no certificates{why}: install the package ca-certificates, or name a file of them in SSL_CERT_FILE"
+        ));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|why| format!("TLS can not be set up: {why}"))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// The network of this machine.
+struct System {
+    lookups: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Network for System {
+    /// On a thread of its own: the system's resolver blocks, for as long as it likes. Rejected: `spawn_blocking`, whose threads a runtime that is dropped waits for, so that a
+    /// name server that is silent would keep the host from ending.
+    async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        let turn = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
+        let (done, wait) = oneshot::channel();
+        let name = name.to_owned();
+        std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
+            let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
+            // Given back only now, however long ago whoever asked has gone.
+            drop(turn);
+            let _ = done.send(found);
+        })?;
+        wait.await.map_err(io::Error::other)?
+    }
+
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}

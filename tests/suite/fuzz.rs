@@ -1,0 +1,115 @@
+//! The fuzzers' entries, over the corpus that is kept and a bounded number of mutations of it: the same in every run, so that it can be part of the tests.
+//! `fuzz/README.md` says how to let them run for longer.
+
+#[path = "../../fuzz/entries/component.rs"]
+mod component;
+#[path = "../../fuzz/entries/folder_names.rs"]
+mod folder_names;
+#[path = "../../fuzz/entries/host_calls.rs"]
+mod host_calls;
+#[path = "../../fuzz/entries/http.rs"]
+mod http;
+#[path = "../../fuzz/entries/manifest.rs"]
+mod manifest;
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use crate::sandbox::{fakes, guests};
+
+/// Where the mutations begin, unless `ANACOSTIA_FUZZ_SEED` says otherwise: with another number they are others.
+const SEED: u64 = 0x0a11_ac05_71a0;
+/// Longest input that is made.
+const MAX_BYTES: usize = 4096;
+
+/// The kept inputs of a target, the same order on every machine.
+fn corpus(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{target} has no corpus");
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+/// An input that is like one of the corpus.
+fn mutated(random: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = random.choice(corpus).cloned().unwrap_or_default();
+    for _ in 0..random.usize(1..8) {
+        let at = random.usize(0..=bytes.len());
+        let end = random.usize(at..=bytes.len().min(at + 32));
+        match random.u8(0..6) {
+            0 => bytes.insert(at, random.u8(..)),
+            1 if at < bytes.len() => bytes[at] = random.u8(..),
+            2 if at < bytes.len() => bytes[at] ^= 1 << random.u8(0..8),
+            3 => drop(bytes.drain(at..end)),
+            4 => {
+                let again = bytes[at..end].to_vec();
+                bytes.splice(at..at, again);
+            }
+            _ => {
+                let other = random.choice(corpus).cloned().unwrap_or_default();
+                let from = random.usize(0..=other.len());
+                bytes.splice(at..end, other[from..other.len().min(from + 64)].iter().copied());
+            }
+        }
+    }
+    bytes.truncate(MAX_BYTES);
+    bytes
+}
+
+/// A number that the environment may set.
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// Runs a target over its corpus and `rounds` mutations, or as many as `ANACOSTIA_FUZZ_ROUNDS` says. The input of a failure is kept, to become part of the corpus once it is mended.
+fn bounded(target: &str, rounds: u64, run: impl Fn(&[u8])) {
+    let corpus = corpus(target);
+    let (seed, rounds) = (setting("ANACOSTIA_FUZZ_SEED", SEED), setting("ANACOSTIA_FUZZ_ROUNDS", rounds));
+    let mut random = fastrand::Rng::with_seed(seed);
+    println!("{target}: {} inputs and {rounds} mutations, seed {seed}", corpus.len());
+    let mutations = (0..rounds).map(|_| mutated(&mut random, &corpus));
+    for input in corpus.iter().cloned().chain(mutations) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(&input))) {
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{target}-failed"));
+            fs::write(&kept, &input).unwrap();
+            eprintln!("{target} fails on the input in {}", kept.display());
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn any_text_is_a_manifest_or_has_problems_that_can_be_shown() {
+    bounded("manifest", 3000, manifest::run);
+}
+
+#[test]
+fn any_bytes_are_a_component_or_are_none() {
+    bounded("component", 3000, component::run);
+}
+
+#[test]
+fn any_path_leads_into_the_folder_or_nowhere() {
+    bounded("folder_names", 500, folder_names::run);
+}
+
+#[test]
+fn any_host_calls_leave_the_books_balanced() {
+    let guest = guests::rust("fuzz");
+    bounded("host_calls", 500, |data| drop(host_calls::run(&guest, data)));
+    // What is fuzzed is what is meant: this input makes every call of the contract once, and most of them well.
+    let each = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/host_calls/each-once");
+    let report = host_calls::run(&guest, &fs::read(each).unwrap());
+    assert!(report.usage.host_calls > 20 && report.usage.bytes_read > 0, "{report:?}");
+    assert!(report.staged.len() == 1 && report.tags.len() == 1 && report.denials.len() == 1, "{report:?}");
+}
+
+#[test]
+fn any_request_is_answered() {
+    let action = guests::body("i32.const 0");
+    bounded("http", 500, |data| http::run(&action, data));
+}

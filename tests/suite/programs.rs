@@ -1,0 +1,124 @@
+//! Programs as actions: an ordinary Go program, and two that nobody wrote for Anacostia, SQLite's shell and comrak. Built from source by their own scripts.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::guests::action;
+
+/// A program with these lines of the manifest, over what is dropped into `raw`.
+fn pipeline(language: &str, name: &str, lines: &str) -> TestApp {
+    let app = TestApp::new(&format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "programs"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.out]
+kind = "folder"
+path = "out"
+[actions.work]
+component = "program.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+{lines}
+"#
+    ));
+    fs::copy(action(language, name), app.path("program.wasm")).unwrap();
+    app
+}
+
+/// Runs what was dropped, and answers the action of the first run.
+fn worked(app: &mut TestApp) -> Value {
+    // The first time, compiling takes longer than a test of a host's start should wait for. How the run ends is asked below.
+    app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    app.start();
+    app.get("/api/v1/runs/1")["actions"][0].clone()
+}
+
+fn log(app: &TestApp) -> Vec<String> {
+    let lines = app.get_all("/api/v1/runs/1/logs");
+    lines
+        .iter()
+        .map(|line| format!("{} {}", line["stream"].as_str().unwrap_or("-"), line["text"].as_str().unwrap()))
+        .collect()
+}
+
+#[test]
+fn an_ordinary_go_program_walks_through_its_inputs() {
+    let mut app = pipeline("go", "ingest-command", r#"args = ["/in/raw", "/out/out"]"#);
+    app.drop_file("raw/a.csv", b"sensor,value\r\nattic,21.5\r\ncellar,warm\n\nattic,nan\nattic,.5");
+    app.drop_file("raw/deep/down/b.csv", b"sensor,value\nhall,1\n");
+    let action = worked(&mut app);
+    assert_eq!(action["state"], "succeeded", "{action:#}");
+    assert_eq!(fs::read_to_string(app.path("out/a.csv")).unwrap(), "sensor,value\nattic,21.5\nattic,.5\n");
+    assert_eq!(fs::read_to_string(app.path("out/deep/down/b.csv")).unwrap(), "sensor,value\nhall,1\n");
+    let log = log(&app);
+    for line in [
+        "stderr dropped line 3 of /in/raw/a.csv: \"warm\" is not a finite number",
+        "stderr dropped line 5 of /in/raw/a.csv: \"nan\" is not a finite number",
+        "stdout kept 3 rows of 2 files, dropped 2",
+    ] {
+        assert!(log.contains(&line.to_owned()), "{line} is not in {log:#?}");
+    }
+    let metrics = app.get_all("/api/v1/metrics?run=1");
+    let values: Vec<Value> = metrics.iter().map(|metric| json!([metric["name"], metric["value"]])).collect();
+    assert!(
+        values.contains(&json!(["rows_kept", 3.0])) && values.contains(&json!(["rows_dropped", 2.0])),
+        "{values:?}"
+    );
+}
+
+#[test]
+fn an_ordinary_go_program_fails_with_its_own_words_and_publishes_nothing() {
+    let mut app = pipeline("go", "ingest-command", r#"args = ["/in/raw", "/out/out"]"#);
+    app.drop_file("raw/a.csv", b"sensor,value\nhall,1\n");
+    app.drop_file("raw/b.csv", b"time,value\n");
+    let action = worked(&mut app);
+    assert_eq!(action["state"], "failed", "{action:#}");
+    let message = action["attempts"][0]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("/in/raw/b.csv begins with \"time,value\", not with \"sensor,value\""), "{message}");
+    assert!(!app.path("out/a.csv").exists());
+}
+
+#[test]
+fn sqlite_answers_a_query_over_files() {
+    let args = r#"args = ["-bail", ":memory:", ".import --csv /in/raw/a.csv rows", ".headers on", ".mode csv", ".once /out/out/sum.csv",
+        "select name, sum(value) as total from rows group by name order by name"]"#;
+    let mut app = pipeline("programs", "sqlite3", args);
+    app.drop_file("raw/a.csv", b"name,value\nb,2\na,\"1\"\nb,40\n");
+    let action = worked(&mut app);
+    assert_eq!(action["state"], "succeeded", "{action:#}\n{:#?}", log(&app));
+    assert_eq!(fs::read_to_string(app.path("out/sum.csv")).unwrap().replace('\r', ""), "name,total\na,1\nb,42\n");
+}
+
+#[test]
+fn sqlite_fails_with_its_own_words() {
+    let mut app = pipeline("programs", "sqlite3", r#"args = ["-bail", ":memory:", "select * from nowhere"]"#);
+    app.drop_file("raw/a.csv", b"x");
+    let action = worked(&mut app);
+    assert_eq!(action["state"], "failed", "{action:#}");
+    let message = action["attempts"][0]["error"]["message"].as_str().unwrap();
+    assert!(message.contains("no such table: nowhere"), "{message}");
+}
+
+#[test]
+fn comrak_makes_a_page_of_what_it_reads_from_standard_input() {
+    let lines = "args = [\"--gfm\", \"--output\", \"/out/out/page.html\"]\nstdin = \"raw/*.md\"";
+    let mut app = pipeline("programs", "comrak", lines);
+    app.drop_file("raw/a.md", "# Käse\n\n| a | b |\n|---|--:|\n| 1 | ~~2~~ |\n".as_bytes());
+    let action = worked(&mut app);
+    assert_eq!(action["state"], "succeeded", "{action:#}\n{:#?}", log(&app));
+    let page = fs::read_to_string(app.path("out/page.html")).unwrap();
+    for part in ["<h1>Käse</h1>", "<th align=\"right\">b</th>", "<td>1</td>", "<del>2</del>"] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    let lineage = app.get_all("/api/v1/runs/1/lineage");
+    let edges: Vec<Value> = lineage.iter().map(|edge| json!([edge["kind"], edge["artifact"]["path"]])).collect();
+    assert!(edges.contains(&json!(["read", "a.md"])) && edges.contains(&json!(["wrote", "page.html"])), "{edges:?}");
+}

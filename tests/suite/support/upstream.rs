@@ -1,0 +1,205 @@
+//! A server on loopback for guests to send requests to: plain or over TLS, good or bad as its paths say. It keeps what it was sent.
+
+use std::io::{BufRead as _, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
+
+/// A server at work, for as long as the test runs.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    pub(crate) address: SocketAddr,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    /// Heads of requests, as they came.
+    heads: Mutex<Vec<String>>,
+    /// Bytes of the bodies of requests.
+    bytes: AtomicUsize,
+    /// Connections that are open.
+    open: AtomicUsize,
+    accepted: AtomicUsize,
+}
+
+impl Upstream {
+    /// A server that speaks plain HTTP.
+    pub(crate) fn plain() -> Self {
+        Self::start(None)
+    }
+
+    /// A server with a certificate for `name`, and that certificate as PEM, for who is to trust it.
+    pub(crate) fn tls(name: &str) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        (Self::start(Some(Arc::new(config))), made.cert.pem())
+    }
+
+    fn start(tls: Option<Arc<ServerConfig>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let upstream = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
+        let seen = Arc::clone(&upstream.seen);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, tls) = (Arc::clone(&seen), tls.clone());
+                seen.accepted.fetch_add(1, SeqCst);
+                seen.open.fetch_add(1, SeqCst);
+                std::thread::spawn(move || {
+                    // So that no thread outlives a test that has failed for long.
+                    let _ = stream.set_read_timeout(Some(Duration::from_mins(2)));
+                    let _ = match tls {
+                        None => serve(stream, &seen),
+                        Some(tls) => serve(StreamOwned::new(ServerConnection::new(tls).unwrap(), stream), &seen),
+                    };
+                    seen.open.fetch_sub(1, SeqCst);
+                });
+            }
+        });
+        upstream
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The heads of requests so far, in lower case.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.seen.heads.lock().unwrap().clone()
+    }
+
+    /// Bytes of bodies that came.
+    pub(crate) fn bytes(&self) -> usize {
+        self.seen.bytes.load(SeqCst)
+    }
+
+    /// Connections that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.seen.open.load(SeqCst)
+    }
+
+    /// Connections that there ever were.
+    pub(crate) fn accepted(&self) -> usize {
+        self.seen.accepted.load(SeqCst)
+    }
+}
+
+fn serve(stream: impl Read + Write, seen: &Seen) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    let mut length = 0;
+    let mut chunked = false;
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let line = line.to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap_or(0);
+        }
+        chunked |= line.starts_with("transfer-encoding: chunked");
+        let last = line.trim().is_empty();
+        head.push_str(&line);
+        if last {
+            break;
+        }
+    }
+    seen.heads.lock().unwrap().push(head.clone());
+    let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+    if path == "/deaf" {
+        return wait_for_close(&mut stream);
+    }
+    take_body(&mut stream, if chunked { None } else { Some(length) }, seen)?;
+    answer(&mut stream, &path, &head)?;
+    wait_for_close(&mut stream)
+}
+
+/// Reads a body of a known length, or in chunks.
+fn take_body(stream: &mut BufReader<impl Read + Write>, length: Option<u64>, seen: &Seen) -> std::io::Result<()> {
+    let mut left = length.unwrap_or(0);
+    loop {
+        if length.is_none() && left == 0 {
+            let mut line = String::new();
+            stream.read_line(&mut line)?;
+            left = u64::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
+            if left == 0 {
+                stream.read_line(&mut line)?;
+                return Ok(());
+            }
+            left += 2;
+        }
+        if left == 0 {
+            return Ok(());
+        }
+        let mut buffer = vec![0; usize::try_from(left.min(64 << 10)).unwrap()];
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        left -= read as u64;
+        seen.bytes.fetch_add(read, SeqCst);
+    }
+}
+
+fn answer(stream: &mut BufReader<impl Read + Write>, path: &str, head: &str) -> std::io::Result<()> {
+    let stream = stream.get_mut();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let sent = head.lines().find_map(|line| line.strip_prefix("authorization: ")).unwrap_or("none").to_owned();
+    let text = match path {
+        "/redirect" => format!("HTTP/1.1 302 Found\r\nlocation: {query}\r\ncontent-length: 0\r\n\r\n"),
+        "/reflect" => format!("HTTP/1.1 200 OK\r\nx-sent: {sent}\r\ncontent-length: 2\r\n\r\nok"),
+        "/announced" => format!("HTTP/1.1 200 OK\r\ncontent-length: {query}\r\n\r\n"),
+        "/stalls" => "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nbegun".to_owned(),
+        "/cut" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nbegun")?;
+            stream.flush()?;
+            return Err(std::io::ErrorKind::ConnectionAborted.into());
+        }
+        "/silent" => String::new(),
+        "/endless" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")?;
+            loop {
+                stream.write_all(format!("10000\r\n{}\r\n", "x".repeat(0x10000)).as_bytes())?;
+            }
+        }
+        "/headers" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            for number in 0..1_000_000 {
+                stream.write_all(format!("x-{number}: {}\r\n", "y".repeat(100)).as_bytes())?;
+            }
+            String::new()
+        }
+        "/not-http" => "220 ready\r\n\r\n".to_owned(),
+        _ => {
+            format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\nhello from {path}", "hello from ".len() + path.len())
+        }
+    };
+    stream.write_all(text.as_bytes())?;
+    stream.flush()
+}
+
+/// Holds the connection until the other side closes it.
+fn wait_for_close(stream: &mut BufReader<impl Read + Write>) -> std::io::Result<()> {
+    std::io::copy(stream, &mut std::io::sink()).map(|_| ())
+}
+
+/// A port on loopback at which nobody listens.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
