@@ -26,16 +26,22 @@ pub(crate) struct Workshop {
 
 impl Workshop {
     pub(crate) fn new() -> Result<Self> {
+        let workshop = Self { folder: tempfile::Builder::new().prefix("anacostia-bench-").tempdir()? };
+        workshop.build("bench")?;
+        Ok(workshop)
+    }
+
+    /// Builds one of the guests for tests.
+    pub(crate) fn build(&self, name: &str) -> Result<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let folder = tempfile::Builder::new().prefix("anacostia-bench-").tempdir()?;
-        let workshop = Self { folder };
+        let file = self.folder.path().join(name).with_extension("wasm");
         let built = Command::new(root.join("scripts/build-rust-guest"))
-            .arg(root.join("tests/guests/bench"))
-            .arg(workshop.guest())
+            .arg(root.join("tests/guests").join(name))
+            .arg(&file)
             .status()
             .context("scripts/build-rust-guest does not start")?;
-        ensure!(built.success(), "building the guest failed");
-        Ok(workshop)
+        ensure!(built.success(), "building the guest {name} failed");
+        Ok(file)
     }
 
     /// The component.

@@ -11,6 +11,7 @@ mod bytes;
 mod floor;
 mod host;
 mod idle;
+mod kernels;
 mod languages;
 mod latency;
 mod pages;
@@ -49,7 +50,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 13] = [
+const SUBJECTS: [(&str, Subject); 15] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -64,6 +65,7 @@ const SUBJECTS: [(&str, Subject); 13] = [
     ("languages", languages::all),
     ("page", pages::runs),
     ("page-latency", pages::latency),
+    ("kernels", kernels::all),
 ];
 
 fn main() -> ExitCode {
