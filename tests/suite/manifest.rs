@@ -107,6 +107,22 @@ fn each_bad_manifest_has_its_exact_diagnostic() {
 }
 
 #[test]
+fn advice_is_what_one_can_write() {
+    let house = house();
+    let text = "manifest_version = 1\n[pipeline]\nname = \"a\"\n[server]\nlisten = \"0.0.0.0:8000\"\ninsecure = true\n\
+        [resources.raw]\nkind = \"folder\"\npath = \"data/raw\"\nwatch = true\ntrigger = { min_artifacts = 0, min_bytes = \"2048TiB\" }\n\
+        [actions.train]\ncomponent = \"good.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\nenv = { EPOCHS = 12 }\n";
+    let problems = load_text(&house, "advice.toml", text.as_bytes(), LoadOptions::default()).unwrap_err();
+    let told: Vec<(&str, &str)> =
+        problems.list().iter().map(|problem| (problem.message(), problem.advice().unwrap_or_default())).collect();
+    let [listen, artifacts, bytes, env] = told[..] else { panic!("{told:#?}") };
+    assert!(listen.1.contains("token_sha256") && !listen.1.contains("insecure"), "{listen:?}");
+    assert_eq!(artifacts.0, "`min_artifacts` must be from 1 to 1,000,000,000");
+    assert_eq!(bytes.0, "`min_bytes` must be from \"0B\" to \"1024TiB\"");
+    assert_eq!(env.1, "write `EPOCHS = \"12\"`");
+}
+
+#[test]
 fn no_diagnostic_is_left_behind() {
     let known: BTreeSet<String> = each("invalid").into_iter().map(|(name, _)| name).collect();
     for entry in fs::read_dir(manifests("invalid")).unwrap() {
