@@ -17,7 +17,7 @@ use crate::http::problem::{Problem, Result};
 use crate::http::query::Query;
 
 /// The longest wait that can be asked for: less than what proxies let a request take.
-const MAX_WAIT: TimeSpan = TimeSpan(Duration::from_secs(60));
+const MAX_WAIT: TimeSpan = TimeSpan(Duration::from_mins(1));
 
 /// Someone who waits for the end of a run.
 #[derive(Debug)]

@@ -221,9 +221,10 @@ pub(super) fn set_state(
         let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'old' WHERE run_id = ?1 AND state = 'current'";
         execute(tx.db, sql, [run.id])?;
     }
-    let data = match retried {
-        false => json!({ "number": run.number, "state": run.state, "reason": run.reason }),
-        true => json!({ "number": run.number, "state": run.state, "reason": run.reason, "retried": true }),
+    let data = if retried {
+        json!({ "number": run.number, "state": run.state, "reason": run.reason, "retried": true })
+    } else {
+        json!({ "number": run.number, "state": run.state, "reason": run.reason })
     };
     emit(tx, now, NewEvent::of(EventKind::RunState, data).run(run.id))
 }
