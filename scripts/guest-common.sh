@@ -218,6 +218,35 @@ zig_cc() {
     ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
 }
 
+# Take the debug information out of a core module, most of which is of the C library. The names of functions stay, for the stack of an error: Zig's linker
+# takes away both or none.
+drop_debug_information() {
+    "$python_bin/python" - "$1" <<'PYTHON' || die "the debug information of $1 can not be taken out, see above"
+import sys
+
+def number(data, at):
+    """An unsigned LEB128 number, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, shift, at = value | (byte & 0x7F) << shift, shift + 7, at + 1
+        if byte < 0x80:
+            return value, at
+
+module = open(sys.argv[1], "rb").read()
+kept, at = [module[:8]], 8
+while at < len(module):
+    start = at
+    size, content = number(module, at + 1)
+    at = content + size
+    length, name = number(module, content)
+    is_debug = module[start] == 0 and module[name : name + length].startswith(b".debug_")
+    if not is_debug:
+        kept.append(module[start:at])
+open(sys.argv[1], "wb").write(b"".join(kept))
+PYTHON
+}
+
 # Note in a core module what it was written in and made with: clang does that with debug information only. It is a section of its own, at the end; every
 # length in it is below 128, and so is one byte.
 written_in_c() {
