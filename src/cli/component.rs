@@ -102,8 +102,10 @@ fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
     for (_, need) in about.needs() {
         let Need::Grant(grant) = need else { continue };
         let text = Grant::lines(grant, &name, "raw");
-        let keys = text.lines().filter(|line| !line.starts_with('['));
-        given.extend(keys.map(str::to_owned));
+        // Several imports may need the same grant.
+        let keys = text.lines().filter(|line| !line.starts_with('[') && !given.iter().any(|known| known == line));
+        let keys: Vec<String> = keys.map(str::to_owned).collect();
+        given.extend(keys);
     }
     if about.is_command() {
         // It says nothing of what it works on: that is in its arguments.
@@ -113,7 +115,6 @@ fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
             "writes = [\"out\"]    # what it writes to /out/out".to_owned(),
         ]);
     }
-    given.dedup();
     for line in given {
         let _ = writeln!(lines, "{line}");
     }
@@ -191,7 +192,13 @@ mod tests {
     #[test]
     fn what_a_component_needs_stands_beside_its_imports() {
         let about = component(
-            &["anacostia:pipeline/log@0.1.0", "anacostia:pipeline/resources@0.1.0", "wasi:nn/graph@0.2.0"],
+            &[
+                "wasi:http/types@0.2.0",
+                "anacostia:pipeline/log@0.1.0",
+                "anacostia:pipeline/resources@0.1.0",
+                "wasi:http/outgoing-handler@0.2.0",
+                "wasi:nn/graph@0.2.0",
+            ],
             &["anacostia:pipeline/action@0.1.0"],
         );
         insta::assert_snapshot!(drawn(&about));
