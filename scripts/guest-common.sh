@@ -218,6 +218,36 @@ zig_cc() {
     ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
 }
 
+# Take the debug information out of a core module, and leave the names of functions, which make the stack of a trap readable: Zig's linker can only
+# take out both. A module is eight bytes, and then sections: a kind, a length, and so many bytes; kind 0 begins with a name.
+without_debug_information() {
+    "$python_bin/python" - "$1" <<'PYTHON'
+import sys
+
+
+def number(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+
+
+data = open(sys.argv[1], "rb").read()
+kept, at = data[:8], 8
+while at < len(data):
+    begin = at
+    length, body = number(data, at + 1)
+    at = body + length
+    _, name = number(data, body)
+    if data[begin] != 0 or not data.startswith(b".debug_", name):
+        kept += data[begin:at]
+open(sys.argv[1], "wb").write(kept)
+PYTHON
+}
+
 # Note in a core module what it was written in and made with: clang does that with debug information only. It is a section of its own, at the end; every
 # length in it is below 128, and so is one byte.
 written_in_c() {

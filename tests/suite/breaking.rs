@@ -93,7 +93,7 @@ fn go_says_what_panicked_and_where() {
 
     // An error of the host keeps its code on the way up.
     let (code, message) = error(&actions[2]);
-    assert_eq!(code, "denied", "{message}");
+    assert_eq!(code, "not-found", "{message}");
     assert!(message.starts_with("while looking around: ") && message.contains("nowhere"), "{message}");
     assert_eq!(error(&actions[3]), ("failed".to_owned(), "one thing\nanother".to_owned()));
 
