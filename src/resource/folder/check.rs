@@ -121,13 +121,16 @@ impl Observer {
         for path in &todo {
             self.sort_one(root, path, &mut sorted).await?;
         }
-        let linked = std::mem::take(&mut sorted.linked);
-        if !linked.is_empty() {
+        // Each file that is found elsewhere than on record may have taken the place of another: a chain of renames is followed to its end.
+        let mut looked_at = todo;
+        while !sorted.linked.is_empty() {
+            let linked = std::mem::take(&mut sorted.linked);
             let others = self.index.files_beneath("").filter(|(_, entry)| linked.contains(&entry.ident().place()));
             let others: Vec<_> =
-                others.map(|(path, _)| OsString::from(path)).filter(|path| !todo.contains(path)).collect();
+                others.map(|(path, _)| OsString::from(path)).filter(|path| !looked_at.contains(path)).collect();
             for path in others {
                 self.sort_one(root, &path, &mut sorted).await?;
+                looked_at.insert(path);
             }
         }
         // Oldest first: that is the order in which they came, as far as anyone can tell.
