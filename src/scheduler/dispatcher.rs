@@ -142,6 +142,10 @@ impl Dispatcher {
             while let Ok(message) = self.messages.try_recv() {
                 self.take(message, &mut work).await?;
             }
+            // All that have ended: the runs that take their slots are created side by side.
+            while let Some(ended) = work.drivers.try_join_next() {
+                self.ended(ended, &mut work).await?;
+            }
             self.start_waiting(&mut work).await?;
             let until = self.look(&mut work).await?;
             if self.draining && reconciled && work.runs.is_empty() && self.waiting.is_empty() {

@@ -76,7 +76,7 @@ pub(super) fn claim(at_most: Option<u64>, at_least: u64) -> Claim {
 }
 
 /// A run of `first` and `second` that claims all that waits in `raw`.
-pub(super) fn new_run() -> NewRun {
+pub(in crate::store) fn new_run() -> NewRun {
     NewRun {
         id: RunId::new(),
         trigger: "something arrived".to_owned(),
@@ -118,7 +118,7 @@ pub(super) fn becomes(name: &str, before: ActionState, state: ActionState) -> Ac
 }
 
 /// A run with an attempt of `first` at work.
-pub(super) async fn started(store: &dyn MetadataStore, run: NewRun) -> (RunId, Fence) {
+pub(in crate::store) async fn started(store: &dyn MetadataStore, run: NewRun) -> (RunId, Fence) {
     let id = create(store, run).await.detail.run.id;
     (id, start(store, id, "first", 1).await)
 }
@@ -129,7 +129,7 @@ pub(super) async fn start(store: &dyn MetadataStore, run: RunId, action: &str, n
     started[0].fence
 }
 
-pub(super) fn end(state: AttemptState) -> AttemptEnd {
+pub(in crate::store) fn end(state: AttemptState) -> AttemptEnd {
     AttemptEnd {
         state,
         error: None,
@@ -156,7 +156,7 @@ pub(super) fn staged(resource: &str, path: &str, content: &str, overwrite: bool)
     }
 }
 
-pub(super) fn intent(files: Vec<StagedFile>) -> Intent {
+pub(in crate::store) fn intent(files: Vec<StagedFile>) -> Intent {
     Intent { end: end(AttemptState::Succeeded), skip: false, files, retrigger: Vec::new() }
 }
 

@@ -9,7 +9,7 @@ mod attempts;
 mod claims;
 mod events;
 mod facts;
-mod fixtures;
+pub(in crate::store) mod fixtures;
 mod paging;
 mod publish;
 mod runs;

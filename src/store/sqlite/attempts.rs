@@ -102,6 +102,7 @@ pub(super) fn emit_ended(
     error: Option<&ErrorInfo>,
     now: Timestamp,
 ) -> Work<()> {
+    tx.at.ended += 1;
     let event = NewEvent::of(EventKind::AttemptEnded, json!({ "state": state, "error": error }));
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
 }

@@ -150,7 +150,7 @@ fn counters(db: &Connection) -> Work<(u64, Counters)> {
     let sql = "SELECT epoch, seq, max(event, ifnull((SELECT max(seq) FROM events), 0)),
         max(run, ifnull((SELECT max(number) FROM runs), 0)) FROM meta WHERE one = 1";
     Ok(db.query_row(sql, [], |row| {
-        Ok((row.get(0)?, Counters { seq: row.get(1)?, event: row.get(2)?, run: row.get(3)?, token: 0 }))
+        Ok((row.get(0)?, Counters { seq: row.get(1)?, event: row.get(2)?, run: row.get(3)?, token: 0, ended: 0 }))
     })?)
 }
 

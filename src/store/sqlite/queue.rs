@@ -5,12 +5,15 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
 struct Waiting<T> {
     items: VecDeque<T>,
     closed: bool,
+    /// How many items it takes to wake a worker.
+    enough: usize,
 }
 
 /// See the module's docs.
@@ -34,7 +37,7 @@ impl<T> Queue<T> {
     /// A queue in which at most `bound` items wait.
     pub(super) fn new(bound: usize) -> Self {
         Self {
-            waiting: Mutex::new(Waiting { items: VecDeque::new(), closed: false }),
+            waiting: Mutex::new(Waiting { items: VecDeque::new(), closed: false, enough: 1 }),
             filled: Condvar::new(),
             room: Semaphore::new(bound),
         }
@@ -53,8 +56,11 @@ impl<T> Queue<T> {
             return Err(Closed);
         }
         waiting.items.push_back(item);
+        let wake = waiting.items.len() >= waiting.enough;
         drop(waiting);
-        self.filled.notify_one();
+        if wake {
+            self.filled.notify_one();
+        }
         Ok(())
     }
 
@@ -69,6 +75,24 @@ impl<T> Queue<T> {
         drop(waiting);
         self.room.add_permits(count);
         taken
+    }
+
+    /// Adds what comes within a span of time to items that were taken, until there are `enough`. Only for a queue with one worker: the
+    /// callers do not wake it before.
+    pub(super) fn top_up(&self, taken: &mut Vec<T>, enough: usize, within: Duration) {
+        let lacking = enough.saturating_sub(taken.len());
+        if lacking == 0 {
+            return;
+        }
+        let mut waiting = self.lock();
+        waiting.enough = lacking;
+        let lacks = |waiting: &mut Waiting<T>| waiting.items.len() < lacking && !waiting.closed;
+        waiting = self.filled.wait_timeout_while(waiting, within, lacks).unwrap_or_else(PoisonError::into_inner).0;
+        waiting.enough = 1;
+        let count = waiting.items.len().min(lacking);
+        taken.extend(waiting.items.drain(..count));
+        drop(waiting);
+        self.room.add_permits(count);
     }
 
     /// Takes nothing new; what waits is still worked off.
@@ -87,6 +111,9 @@ impl<T> Queue<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
     use super::Queue;
 
     #[tokio::test]
@@ -103,5 +130,30 @@ mod tests {
         assert!(queue.push(4).await.is_err());
         assert_eq!(queue.take(10), [3], "what waited is still worked off");
         assert!(queue.take(10).is_empty());
+    }
+    #[tokio::test]
+    async fn topping_up_ends_when_enough_is_there() {
+        let queue = Arc::new(Queue::new(10));
+        let worker = Arc::clone(&queue);
+        let topped_up = std::thread::spawn(move || {
+            let mut taken = vec![0];
+            worker.top_up(&mut taken, 3, Duration::from_hours(1));
+            taken
+        });
+        queue.push(1).await.unwrap();
+        queue.push(2).await.unwrap();
+        assert_eq!(topped_up.join().unwrap(), [0, 1, 2]);
+    }
+
+    #[tokio::test]
+    async fn topping_up_ends_with_its_time_and_with_the_queue() {
+        let queue = Queue::new(10);
+        queue.push(1).await.unwrap();
+        let mut taken = vec![0];
+        queue.top_up(&mut taken, 3, Duration::from_millis(1));
+        assert_eq!(taken, [0, 1]);
+        queue.close();
+        queue.top_up(&mut taken, 3, Duration::from_hours(1));
+        assert_eq!(taken, [0, 1]);
     }
 }

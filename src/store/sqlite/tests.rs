@@ -11,9 +11,10 @@ use super::sql::{Fail, execute};
 use super::writer::{Call, Counters, Job, Tx, Writer};
 use super::{FAULT_POINTS, SqliteStore, read_holder, steps};
 use crate::base::{Digest, Timestamp};
-use crate::model::Observation;
+use crate::model::{AttemptState, Observation};
+use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{Place, World, conformance};
-use crate::store::{Durability, MetadataStore, StoreError};
+use crate::store::{Durability, MetadataStore, RunStep, StoreError};
 
 struct Folder(tempfile::TempDir);
 
@@ -109,6 +110,36 @@ fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
     assert_eq!(*told.borrow(), 3);
     let after = Connection::open(folder.database()).unwrap();
     assert_eq!(ticks(&after), 2);
+}
+
+async fn at_work(store: &SqliteStore) -> u64 {
+    store.write(steps::CURSOR, |tx: &mut Tx<'_>| Ok(tx.at.at_work())).await.unwrap()
+}
+
+/// While attempts are at work the writer waits for company, so their number must be right: whatever they end as, and only once.
+#[tokio::test]
+async fn the_writer_knows_how_many_attempts_are_at_work() {
+    let folder = Folder::new();
+    let store = folder.host();
+    let (_, published) = started(&*store, new_run()).await;
+    let (_, failed) = started(&*store, new_run()).await;
+    assert_eq!(at_work(&store).await, 2);
+    store.finish_attempt(failed, end(AttemptState::Failed), RunStep::default(), now()).await.unwrap();
+    assert!(store.finish_attempt(failed, end(AttemptState::Failed), RunStep::default(), now()).await.is_err());
+    assert_eq!(at_work(&store).await, 1);
+    store.publish_intent(published, intent(Vec::new()), now()).await.unwrap();
+    assert_eq!(at_work(&store).await, 1, "it has yet to say that it has published");
+    store.published(published, RunStep::default(), now()).await.unwrap();
+    store.published(published, RunStep::default(), now()).await.unwrap();
+    assert_eq!(at_work(&store).await, 0);
+    let (_, left) = started(&*store, new_run()).await;
+    drop(store);
+    let store = folder.host();
+    let unfinished = store.take_over(now()).await.unwrap();
+    let fences = unfinished.iter().flat_map(|run| &run.attempts).map(|attempt| attempt.fence);
+    assert_ne!(left.epoch, store.epoch());
+    assert_eq!(fences.count(), 1);
+    assert_eq!(at_work(&store).await, 1, "what a dead host left is at work until it is closed");
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! The one thread that writes.
 //!
 //! It takes all jobs that wait into one transaction, each in a savepoint of its own, commits, and then answers them all (group
-//! commit): under load a commit is shared, and without load nobody waits for company. One job's failure rolls back its own work
+//! commit): under load a commit is shared. While several attempts are at work, whose ends are jobs, it waits a moment for company: a commit for each
+//! would cost more than the moment, and so would waking a thread for each answer. Else nobody waits. One job's failure rolls back its own work
 //! only. SQLite takes one writer at a time anyway; several threads would wait for each other in its busy handler, by sleeping.
 //!
 //! The counters (sequence, event, run number, token) are kept here. They are put back when the work that
 //! moved them is rolled back: that is what makes `seq` of events dense.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -20,6 +22,10 @@ use crate::store::{Result, StoreError};
 
 /// Most jobs of one transaction. More would make the first wait long for the last.
 const MAX_BATCH: usize = 128;
+/// Attempts at work from which on a job waits for others.
+const COMPANY: u64 = 4;
+/// For how long, at most. A transaction takes about as long.
+const COMPANY_WAIT: Duration = Duration::from_micros(100);
 /// Most jobs that wait; then callers wait.
 pub(super) const MAX_WAITING: usize = 1024;
 
@@ -34,6 +40,15 @@ pub(super) struct Counters {
     pub(super) run: u64,
     /// Fencing tokens of this epoch; not on record, because the epoch grows.
     pub(super) token: u64,
+    /// Attempts with a token of this epoch that have ended.
+    pub(super) ended: u64,
+}
+
+impl Counters {
+    /// Attempts that have not ended: each will come with a job.
+    pub(super) fn at_work(self) -> u64 {
+        self.token.saturating_sub(self.ended)
+    }
 }
 
 /// A transaction at work.
@@ -136,9 +151,14 @@ impl Writer {
         let queue = Arc::clone(&self.queue);
         let gone = Gone(Arc::clone(&queue));
         loop {
-            let batch = queue.take(MAX_BATCH);
+            let mut batch = queue.take(MAX_BATCH);
             if batch.is_empty() {
                 break;
+            }
+            let at_work = self.counters.at_work();
+            if at_work >= COMPANY {
+                let enough = usize::try_from(at_work).unwrap_or(MAX_BATCH).min(MAX_BATCH);
+                queue.top_up(&mut batch, enough, COMPANY_WAIT);
             }
             self.work_off(batch);
         }
