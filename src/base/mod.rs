@@ -10,6 +10,7 @@ mod endpoint;
 mod escape;
 pub mod fault;
 mod id;
+pub mod memory;
 mod name;
 mod size;
 mod span;

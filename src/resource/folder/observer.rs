@@ -24,7 +24,7 @@ use super::scan::Scan;
 use super::tree::Root;
 use super::waiting::Waiting;
 use super::watches::Watches;
-use crate::base::fault;
+use crate::base::{fault, memory};
 use crate::manifest::FolderSpec;
 use crate::model::KnownPath;
 use crate::resource::{ObservationSink, Status};
@@ -241,6 +241,8 @@ impl Observer {
             let unsure = self.hashing.paths().chain(self.waiting.ending()).cloned().collect();
             (limited.map_or(Status::Watching, Status::Scanning), unsure)
         });
+        // What a look through a large folder takes is needed no more.
+        memory::give_back();
         Ok(())
     }
 
