@@ -257,7 +257,8 @@ impl Sandbox {
             stop,
             gone,
         };
-        let failed = match self.executors.spawn(attempt.run()) {
+        // The future of a whole attempt is 14 KiB: boxed where it runs, it is not moved from frame to frame on the way there.
+        let failed = match self.executors.spawn(async move { Box::pin(attempt.run()).await }) {
             Some(work) => match work.await {
                 Ok(report) => return report,
                 Err(why) => why.is_panic(),

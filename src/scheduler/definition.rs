@@ -30,6 +30,8 @@ pub(super) struct Definition {
     pub(super) rules: Arc<[Rule]>,
     /// The component of each action.
     pub(super) components: Arc<BTreeMap<String, Digest>>,
+    /// The grants of each action for people, by place.
+    pub(super) grants: Arc<[Arc<serde_json::Value>]>,
     /// What attempts work with.
     pub(super) services: Services,
 }
@@ -43,8 +45,9 @@ impl Definition {
     ) -> Self {
         let rules =
             pipeline.actions.iter().map(|action| Rule { run_when: action.run_when, retry: action.retry }).collect();
+        let grants = pipeline.actions.iter().map(|action| Arc::new(grants(action))).collect();
         let graph = Arc::new(Graph::of(&pipeline));
-        Self { revision, graph, rules, components: Arc::new(components), services, pipeline }
+        Self { revision, graph, rules, components: Arc::new(components), grants, services, pipeline }
     }
 
     /// The actions of a new run. With `join = "any"` those without a fired resource before them are skipped from the start.
@@ -74,19 +77,6 @@ impl Definition {
     /// The component of the action at `place`.
     pub(super) fn component(&self, place: usize) -> Option<Digest> {
         self.components.get(self.graph.name(place)).copied()
-    }
-
-    /// The grants of the action at `place`, for people.
-    pub(super) fn grants(&self, place: usize) -> serde_json::Value {
-        let Some(action) = self.pipeline.actions.get(place) else { return json!({}) };
-        json!({
-            "reads": action.reads,
-            "writes": action.writes,
-            "env": action.env.keys().collect::<Vec<_>>(),
-            "secrets": action.secrets.keys().chain(action.header_secrets.keys()).collect::<Vec<_>>(),
-            "http": action.http,
-            "limits": limits(&action.limits),
-        })
     }
 
     /// The order for an attempt of the action at `place`. `None` if there is no such action, which a checked definition excludes.
@@ -162,6 +152,18 @@ fn header_secret(name: &str, spec: &HeaderSecretSpec) -> HeaderSecret {
         endpoint: spec.host.clone(),
         prefix: spec.prefix.clone(),
     }
+}
+
+/// The grants of an action, for people.
+fn grants(action: &ActionSpec) -> serde_json::Value {
+    json!({
+        "reads": action.reads,
+        "writes": action.writes,
+        "env": action.env.keys().collect::<Vec<_>>(),
+        "secrets": action.secrets.keys().chain(action.header_secrets.keys()).collect::<Vec<_>>(),
+        "http": action.http,
+        "limits": limits(&action.limits),
+    })
 }
 
 /// Limits under the names and in the words of the manifest.

@@ -54,7 +54,7 @@ impl Stepper {
             action: self.definition.graph.name(start.action).to_owned(),
             number: start.number,
             component_digest: self.definition.component(start.action)?,
-            grants: self.definition.grants(start.action),
+            grants: Arc::clone(self.definition.grants.get(start.action)?),
             log_from,
         })
     }

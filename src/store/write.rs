@@ -1,5 +1,7 @@
 //! What is handed to a store to put on record.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
@@ -139,7 +141,7 @@ pub struct NewAttempt {
     /// The component that runs.
     pub component_digest: Digest,
     /// See [`crate::model::Attempt::grants`].
-    pub grants: serde_json::Value,
+    pub grants: Arc<serde_json::Value>,
     /// Where the log is at the moment: the attempt's lines come after it.
     pub log_from: LogPosition,
 }

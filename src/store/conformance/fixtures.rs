@@ -1,5 +1,7 @@
 //! Short words for the cases.
 
+use std::sync::Arc;
+
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
     ActionState, Artifact, ArtifactState, AttemptState, Event, EventKind, Fence, LogPosition, Observation, RunAction,
@@ -100,7 +102,7 @@ pub(super) fn attempt(action: &str, number: u32) -> NewAttempt {
         action: action.to_owned(),
         number,
         component_digest: Digest::of(b"component"),
-        grants: serde_json::json!({ "reads": ["raw"] }),
+        grants: Arc::new(serde_json::json!({ "reads": ["raw"] })),
         log_from: LogPosition { segment: 1, offset: 100 },
     }
 }
