@@ -1,5 +1,6 @@
 //! What each language costs: the size of a component, its first compilation, a start from the cache, and a run. Measured with the example action `metric` and
-//! a file without a single row, which it opens, reads and skips: about the least that an action can do.
+//! a file without a single row, which it opens, reads and skips. Where a language brings an interpreter, its overhead is a row besides: a run of an action that
+//! does nothing.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,15 +14,11 @@ use crate::Bench;
 use crate::host::{Host, Pipeline, agent};
 use crate::table::{Figure, Row, quantile};
 
-/// The languages, and how long a run may take.
-const LANGUAGES: [(&str, Option<f64>); 6] = [
-    ("rust", None),
-    ("c", None),
-    ("go", None),
-    ("javascript", Some(1.5e-3)),
-    ("typescript", Some(1.5e-3)),
-    ("python", Some(2e-3)),
-];
+const LANGUAGES: [&str; 6] = ["rust", "c", "go", "javascript", "typescript", "python"];
+
+/// Languages with an interpreter: the script that builds for them, and how long a run that does nothing may take.
+const INTERPRETED: [(&str, &str, f64); 2] =
+    [("javascript", "build-js-guest", 1.5e-3), ("python", "build-python-guest", 2e-3)];
 
 /// A file that has the header and nothing else.
 const NO_ROWS: &[u8] = b"sensor,value\n";
@@ -30,8 +27,8 @@ const NO_ROWS: &[u8] = b"sensor,value\n";
 pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut components = Vec::new();
-    for (language, goal) in LANGUAGES {
-        let component = build(bench, language)?;
+    for language in LANGUAGES {
+        let component = metric(bench, language)?;
         let size = fs::metadata(&component)?.len();
         let pipeline = pipeline(bench, &[(language, &component)])?;
         let first = pipeline.start()?;
@@ -43,12 +40,14 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
         rows.push(Row::new(format!("{language}: component"), Figure::Mebibytes(size)));
         rows.push(Row::new(format!("{language}: first start, compiled on the way"), Figure::Seconds(compiled)));
         rows.push(Row::new(format!("{language}: start, compiled code cached"), Figure::Seconds(start)));
-        let row = Row::new(format!("{language}: a fresh instance and a run without work"), Figure::Seconds(run));
-        rows.push(match goal {
-            Some(goal) => row.goal(Figure::Seconds(goal)),
-            None => row,
-        });
+        rows.push(Row::new(format!("{language}: a run that finds no rows"), Figure::Seconds(run)));
         components.push((language, component));
+    }
+    for (language, script, goal) in INTERPRETED {
+        let component = no_op(bench, language, script)?;
+        let run = runs(bench, &pipeline(bench, &[(language, &component)])?)?;
+        let row = Row::new(format!("{language}: a run of an action that does nothing"), Figure::Seconds(run));
+        rows.push(row.goal(Figure::Seconds(goal)));
     }
     let together: Vec<(&str, &Path)> = components.iter().map(|(name, file)| (*name, file.as_path())).collect();
     let start = starts(bench, &pipeline(bench, &together)?)?;
@@ -58,12 +57,26 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// The action `metric` of the examples, by its own build script.
-fn build(bench: &Bench, language: &str) -> Result<PathBuf> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples").join(language).join("metric/build.sh");
+fn metric(bench: &Bench, language: &str) -> Result<PathBuf> {
     let component = bench.workshop.path(&format!("{language}.wasm"));
-    let built = Command::new(&script).arg(&component).status().with_context(|| script.display().to_string())?;
-    ensure!(built.success(), "{} failed", script.display());
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples").join(language).join("metric/build.sh");
+    build(Command::new(script).arg(&component))?;
     Ok(component)
+}
+
+/// An action that does nothing.
+fn no_op(bench: &Bench, language: &str, script: &str) -> Result<PathBuf> {
+    let component = bench.workshop.path(&format!("noop_{language}.wasm"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = root.join("tests/guests").join(format!("noop_{language}"));
+    build(Command::new(root.join("scripts").join(script)).arg(folder).arg(&component))?;
+    Ok(component)
+}
+
+fn build(script: &mut Command) -> Result<()> {
+    let built = script.status().with_context(|| format!("{script:?}"))?;
+    ensure!(built.success(), "{script:?} failed");
+    Ok(())
 }
 
 /// A pipeline with an action for each of these components, none of them after another.

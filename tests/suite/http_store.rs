@@ -50,7 +50,7 @@ fn attempt(action: &str, log_from: LogPosition) -> NewAttempt {
         action: action.into(),
         number: 1,
         component_digest: Digest::of(b"component"),
-        grants: serde_json::json!({ "reads": ["raw"] }),
+        grants: Arc::new(serde_json::json!({ "reads": ["raw"] })),
         log_from,
     }
 }
