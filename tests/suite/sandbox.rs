@@ -168,6 +168,14 @@ pub(crate) fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
     bench.services.logs.read(order.fence.attempt_id, start, None, None, 1000).unwrap().items
 }
 
+/// A variable of this process, for a secret, and its value, which can stand in any text. No other test looks at it.
+pub(crate) fn variable() -> (String, String) {
+    let plain = |value: &str| {
+        (9..500).contains(&value.len()) && value.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    std::env::vars().find(|(_, value)| plain(value)).expect("cargo sets some")
+}
+
 /// The error of an attempt that failed.
 pub(crate) fn failure(report: &AttemptReport) -> &ErrorInfo {
     match &report.outcome {
