@@ -1,20 +1,19 @@
 //! Any bytes as a sequence of host calls, made by a guest (`tests/guests/fuzz`). Whatever the calls are, the attempt ends with an outcome that the contract has, and
 //! the books balance: nothing is open or staged that is not on record, and no limit was passed.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use anacostia::base::{AttemptId, Digest, RunId, SystemClock};
+use anacostia::base::{Digest, RunId, SystemClock};
 use anacostia::manifest::Limits;
-use anacostia::model::{AccessKind, Facts, Fence, Outcome};
+use anacostia::model::{AccessKind, Facts, Outcome};
 use anacostia::resource::Resource;
 use anacostia::sandbox::{AttemptOrder, AttemptReport, MAX_DENIALS, Sandbox, SandboxConfig, Services, Stop};
 use anacostia::store::logs::LogBook;
 
-use super::fakes::{FakeResource, FakeStore, artifact};
+use super::fakes::{self, FakeResource, FakeStore, artifact};
 
 /// How the host may end a guest that makes any calls: by a limit, or because WASI's own rules were broken.
 const CODES: [&str; 7] =
@@ -44,36 +43,15 @@ fn machine(component: &Path) -> &'static Machine {
     })
 }
 
-fn order(component: Digest, store: &FakeStore) -> AttemptOrder {
-    AttemptOrder {
-        pipeline: "fuzz".to_owned(),
-        run_id: store.run,
-        run_number: 7,
-        inputs: store.inputs.clone().into(),
-        trigger: "a test".to_owned(),
-        action: "calls".to_owned(),
-        number: 1,
-        fence: Fence { attempt_id: AttemptId::new(), epoch: 1, token: 1 },
-        component,
-        params: "{}".to_owned(),
-        reads: vec!["raw".to_owned()],
-        writes: vec!["out".to_owned()],
-        ancestors: Vec::new(),
-        args: Vec::new(),
-        stdin: None,
-        env: BTreeMap::new(),
-        secrets: BTreeMap::new(),
-        http: Vec::new(),
-        header_secrets: Vec::new(),
-        limits: Limits {
-            cpu: Duration::from_secs(20),
-            wall: Duration::from_mins(1),
-            output_bytes: 1 << 20,
-            log_bytes: 1 << 20,
-            handles: 8,
-            metric_names: 16,
-            ..Limits::default()
-        },
+fn limits() -> Limits {
+    Limits {
+        cpu: Duration::from_secs(20),
+        wall: Duration::from_mins(1),
+        output_bytes: 1 << 20,
+        log_bytes: 1 << 20,
+        handles: 8,
+        metric_names: 16,
+        ..Limits::default()
     }
 }
 
@@ -99,8 +77,8 @@ pub(crate) fn run(component: &Path, data: &[u8]) -> AttemptReport {
         clock: Arc::new(SystemClock),
         progress: Arc::new(|_, _| ()),
     };
-    let order = order(machine.component, &store);
-    let limits = order.limits.clone();
+    let limits = limits();
+    let order = AttemptOrder { limits: limits.clone(), ..fakes::order(&store, machine.component) };
     let (_never, stop) = tokio::sync::watch::channel(Stop::No);
     let report = machine.runtime.block_on(machine.sandbox.run(order, &services, stop));
     check(&report, &limits);

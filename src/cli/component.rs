@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde_json::json;
 
 use super::show::{Cell, Column, Table, styles};
 use super::{End, Failure, out};
 use crate::base::ByteSize;
-use crate::manifest::{ComponentError, ComponentInfo, Grant, Need, Origin, inspect, origin, read_component};
+use crate::manifest::{ComponentError, ComponentInfo, Grant, Need, Origin, World, inspect, origin, read_component};
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -41,7 +40,7 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
         let needs: serde_json::Map<_, _> = about.needs().map(|(name, need)| (name.to_owned(), json!(need))).collect();
         out::json(&json!({
             "component": about,
-            "kind": Kind::of(&about),
+            "kind": about.world(),
             "action": why_not.is_none(),
             "command": about.is_command(),
             "hooks": about.has_hooks(),
@@ -57,38 +56,13 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-/// The world that a component was made for, as far as its exports tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Kind {
-    /// Of the contract with guests.
-    Action,
-    /// The same with hooks.
-    ActionWithHooks,
-    /// A program: `wasi:cli/command`.
-    Command,
-    /// Another.
-    Unknown,
-}
-
-impl Kind {
-    fn of(about: &ComponentInfo) -> Self {
-        let exports = |interface: &str| about.exports.iter().any(|name| name.split('@').next() == Some(interface));
-        match () {
-            () if exports("anacostia:pipeline/action") && about.has_hooks() => Self::ActionWithHooks,
-            () if exports("anacostia:pipeline/action") => Self::Action,
-            () if about.is_command() || exports("wasi:cli/run") => Self::Command,
-            () => Self::Unknown,
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Action => "Anacostia action",
-            Self::ActionWithHooks => "Anacostia action with hooks",
-            Self::Command => "WASI command (wasi:cli/command)",
-            Self::Unknown => "a component of another world",
-        }
+/// A world, for people.
+fn words(world: World) -> &'static str {
+    match world {
+        World::Action => "Anacostia action",
+        World::ActionWithHooks => "Anacostia action with hooks",
+        World::Command => "WASI command (wasi:cli/command)",
+        World::Unknown => "a component of another world",
     }
 }
 
@@ -132,7 +106,7 @@ fn action_name(file: &Path) -> String {
 fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> String {
     let mut table = Table::new(&[("", Column::Word), ("", Column::Prose)]);
     let mut fact = |name: &str, value: Cell| table.row(vec![Cell::new(name).style(styles::FAINT), value]);
-    let kind = Kind::of(about).words();
+    let kind = words(about.world());
     match about.not_an_action() {
         None => fact("kind", Cell::new(kind).style(styles::GOOD)),
         Some(why) => fact("kind", Cell::new(format!("{kind}: no action, it {why}")).style(styles::BAD)),
@@ -167,7 +141,7 @@ fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> 
 mod tests {
     use std::path::Path;
 
-    use super::{ComponentInfo, Kind, action_name, manifest_lines, render};
+    use super::{ComponentInfo, action_name, manifest_lines, render};
     use crate::base::Digest;
     use crate::manifest::Origin;
 
@@ -207,15 +181,6 @@ mod tests {
     #[test]
     fn what_is_no_action_says_why() {
         insta::assert_snapshot!(drawn(&component(&["wasi:cli/stdout@0.2.6"], &["acme:tools/thing@1.0.0"])));
-    }
-
-    #[test]
-    fn the_world_is_told_by_the_exports() {
-        let kind = |exports: &[&str]| Kind::of(&component(&[], exports));
-        assert_eq!(kind(&["anacostia:pipeline/action@0.1.0"]), Kind::Action);
-        assert_eq!(kind(&["anacostia:pipeline/hooks@0.1.0", "anacostia:pipeline/action@0.1.0"]), Kind::ActionWithHooks);
-        assert_eq!(kind(&["wasi:cli/run@0.2.6"]), Kind::Command);
-        assert_eq!(kind(&["wasi:http/incoming-handler@0.2.6"]), Kind::Unknown);
     }
 
     #[test]

@@ -56,6 +56,21 @@ pub struct ComponentInfo {
     pub tools: Vec<String>,
 }
 
+/// The world that a component was made for, as far as its exports tell. Whether this host serves that version of it is another question: see
+/// [`ComponentInfo::not_an_action`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum World {
+    /// Of the contract with guests.
+    Action,
+    /// The same with hooks.
+    ActionWithHooks,
+    /// A program: `wasi:cli/command`.
+    Command,
+    /// Another.
+    Unknown,
+}
+
 /// What an import asks of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -171,23 +186,33 @@ impl ComponentInfo {
                 escape(version.as_bytes())
             ));
         }
-        if self.version_of(ACTION).is_some() {
-            return None;
+        match (self.world(), self.run_versions().next()) {
+            (World::Action | World::ActionWithHooks, _) => None,
+            (World::Command, _) if self.is_command() => None,
+            (World::Command, Some(version)) => {
+                let version = escape(version.as_bytes());
+                Some(format!("is a command of WASI {version}; this host serves WASI 0.2: build for wasm32-wasip2"))
+            }
+            _ => Some(format!("exports neither `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0` nor `{RUN}@0.2.0`")),
         }
-        if self.is_command() {
-            return None;
-        }
-        if let Some(version) = self.run_versions().next() {
-            let version = escape(version.as_bytes());
-            return Some(format!("is a command of WASI {version}; this host serves WASI 0.2: build for wasm32-wasip2"));
-        }
-        Some(format!("exports neither `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0` nor `{RUN}@0.2.0`"))
     }
 
-    /// Whether it is a command: a program that knows files and an exit code, and nothing of the contract.
+    /// The world that it was made for.
+    #[must_use]
+    pub fn world(&self) -> World {
+        if self.version_of(ACTION).is_some() {
+            if self.version_of(HOOKS).is_some_and(served) { World::ActionWithHooks } else { World::Action }
+        } else if self.run_versions().next().is_some() {
+            World::Command
+        } else {
+            World::Unknown
+        }
+    }
+
+    /// Whether it is a command that can be run: a program that knows files and an exit code, and nothing of the contract.
     #[must_use]
     pub fn is_command(&self) -> bool {
-        self.version_of(ACTION).is_none() && self.run_versions().any(|version| is_patch_of(version, WASI_VERSION))
+        self.world() == World::Command && self.run_versions().any(|version| is_patch_of(version, WASI_VERSION))
     }
 
     fn run_versions(&self) -> impl Iterator<Item = &str> {
@@ -198,7 +223,7 @@ impl ComponentInfo {
     /// Whether it has hooks: functions that are called around each attempt.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
-        !self.is_command() && self.version_of(HOOKS).is_some_and(served)
+        self.world() == World::ActionWithHooks
     }
 
     /// The version in which it exports an interface of the contract: one that is served, if there are several.
@@ -416,10 +441,35 @@ pub(super) fn refusal(import: &str, why: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ComponentError, Grant, Need, inspect, need};
+    use std::fmt::Display;
+
+    use super::{ComponentError, ComponentInfo, Grant, Need, World, inspect, need};
 
     fn component(text: &str) -> Vec<u8> {
         wat::parse_str(text).unwrap()
+    }
+
+    /// What is seen of a component with these exports.
+    fn exporting(names: &[impl Display]) -> ComponentInfo {
+        let exports: Vec<_> = names.iter().map(|name| format!("(export \"{name}\" (instance $i))")).collect();
+        inspect(&component(&format!("(component (instance $i) {})", exports.concat()))).unwrap()
+    }
+
+    #[test]
+    fn the_world_is_told_by_the_exports() {
+        let world = |exports: &[&str]| exporting(exports).world();
+        assert_eq!(world(&["anacostia:pipeline/action@0.1.0"]), World::Action);
+        assert_eq!(
+            world(&["anacostia:pipeline/hooks@0.1.0", "anacostia:pipeline/action@0.1.0"]),
+            World::ActionWithHooks
+        );
+        assert_eq!(world(&["anacostia:pipeline/hooks@0.1.0"]), World::Unknown);
+        assert_eq!(world(&["anacostia:pipeline/action@0.1.0", "wasi:cli/run@0.2.6"]), World::Action);
+        assert_eq!(world(&["wasi:cli/run@0.2.6"]), World::Command);
+        assert_eq!(world(&["wasi:http/incoming-handler@0.2.6"]), World::Unknown);
+        // Of a version that this host does not serve, too.
+        assert_eq!(world(&["anacostia:pipeline/action@0.9.0"]), World::Action);
+        assert_eq!(world(&["wasi:cli/run@0.3.0"]), World::Command);
     }
 
     #[test]
@@ -458,9 +508,7 @@ mod tests {
     #[test]
     fn hooks_are_recognised_and_their_version_is_looked_at() {
         let exporting = |names: &[&str]| {
-            let exports = names.iter().map(|name| format!("(export \"anacostia:pipeline/{name}\" (instance $i))"));
-            let exports = exports.collect::<Vec<_>>().concat();
-            inspect(&component(&format!("(component (instance $i) {exports})"))).unwrap()
+            exporting(&names.iter().map(|name| format!("anacostia:pipeline/{name}")).collect::<Vec<_>>())
         };
         let info = exporting(&["action@0.1.0"]);
         assert!(!info.has_hooks() && info.not_an_action().is_none());
@@ -474,11 +522,6 @@ mod tests {
 
     #[test]
     fn a_command_is_an_action_unless_it_exports_one_or_is_of_another_time() {
-        let exporting = |names: &[&str]| {
-            let exports = names.iter().map(|name| format!("(export \"{name}\" (instance $i))"));
-            let exports = exports.collect::<Vec<_>>().concat();
-            inspect(&component(&format!("(component (instance $i) {exports})"))).unwrap()
-        };
         let info = exporting(&["wasi:cli/run@0.2.3"]);
         assert!(info.is_command() && info.not_an_action().is_none() && !info.has_hooks());
         let info = exporting(&["wasi:cli/run@0.2.3", "anacostia:pipeline/action@0.1.0"]);

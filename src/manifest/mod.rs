@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use component::{ComponentError, ComponentInfo, Grant, Need, inspect, inspect_file, need, read_component};
+pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
 pub use expand::Env;
 pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};

@@ -1,7 +1,7 @@
 //! Calling a command: a program that knows nothing of pipelines, and says with its exit code how it went.
 //!
-//! Before it starts its files are laid out (see `host::files`). When it exits with 0, what it has written is complete. Any other code fails the attempt, with the
-//! end of what it said on standard error, which is where programs say why; nothing of it is published. Code 75 is `EX_TEMPFAIL` of old: trying again may help.
+//! Before it starts its files are laid out (see `host::files`). When it exits with 0, what it has written is complete. Any other code fails the attempt, with its
+//! last words (see `words`), because a program says why on standard error; nothing of it is published. Code 75 is `EX_TEMPFAIL` of old: trying again may help.
 //!
 //! How it exits makes no difference: by returning from `run`, which knows success and failure only (0 and 1), or by `wasi:cli/exit`. Most programs lose their
 //! code on the way, because a C library calls the function that knows success and failure only.
@@ -14,7 +14,7 @@ use wasmtime_wasi::p2::bindings::exports::wasi::cli::run::GuestIndices;
 use super::bindings::anacostia::pipeline::types;
 use super::host::GuestState;
 use super::host::access::CallError;
-use super::outcome::Ended;
+use super::outcome::{self, Ended};
 
 /// The code of a program that says that trying again may help.
 const EX_TEMPFAIL: i32 = 75;
@@ -55,11 +55,10 @@ fn refused(error: CallError, state: &GuestState) -> Ended<types::Outcome> {
 
 /// The error of a program that exited with a code.
 fn failed(code: i32, state: &GuestState) -> types::Error {
-    let said = state.stderr.tail();
-    let message = match said.as_str() {
-        "" => format!("it exited with code {code}, and said nothing on standard error"),
-        said => format!("it exited with code {code}; the end of what it said on standard error:\n{said}"),
-    };
+    // What no newline ends was said too.
+    state.stderr.finish();
+    let said = outcome::said_last(&state.log).unwrap_or_else(|| ", and said nothing on standard error".to_owned());
+    let message = format!("it exited with code {code}{said}");
     // A limit that was reached is why, more often than not: the record names it.
     let code_of_error = if state.gate.reached().is_some() { "limit" } else { "exit_code" };
     types::Error { code: code_of_error.to_owned(), message, retryable: code == EX_TEMPFAIL }

@@ -123,11 +123,6 @@ impl AttemptLog {
         self.state().words.clear();
     }
 
-    /// A text without secrets.
-    pub(super) fn mask(&self, text: &str) -> String {
-        self.masker.mask_cut(text, MAX_LOG_MESSAGE_BYTES)
-    }
-
     /// Bytes that were counted.
     pub(super) fn counted(&self) -> u64 {
         self.state().counted

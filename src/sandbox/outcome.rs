@@ -10,6 +10,7 @@ use crate::model::{ErrorInfo, Outcome};
 use super::bindings::anacostia::pipeline::types;
 use super::halt::Halt;
 use super::host::GuestState;
+use super::logs::AttemptLog;
 use super::mask::Masker;
 use super::{attempt, engine, limits};
 
@@ -84,7 +85,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
         ErrorInfo::permanent("payload_limit", message)
     } else {
-        let trap = trap(why, state.log.last_words());
+        let trap = trap(why, said_last(&state.log));
         match state.gate.reached() {
             Some(reached) => ErrorInfo {
                 message: format!("{}\nIt then stopped: {}", reached.message, trap.message),
@@ -102,9 +103,13 @@ fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
     state.started && !too_much && !why.is::<WasmBacktrace>() && !why.is::<I32Exit>()
 }
 
-/// A trap, and what the guest said last: with many languages that is where the reason is.
-fn trap(why: &wasmtime::Error, words: Option<String>) -> ErrorInfo {
-    let said = words.map(|words| format!(". It said last:\n{words}"));
+/// What the guest said last, to go on from how it ended: with many languages that is where the reason is.
+pub(super) fn said_last(log: &AttemptLog) -> Option<String> {
+    log.last_words().map(|words| format!(". It said last:\n{words}"))
+}
+
+/// A trap, and what the guest said last.
+fn trap(why: &wasmtime::Error, said: Option<String>) -> ErrorInfo {
     if let Some(I32Exit(status)) = why.downcast_ref::<I32Exit>() {
         let said = said.unwrap_or_default();
         return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning{said}"));

@@ -25,9 +25,9 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anacostia::base::{AttemptId, Digest, RunId, SystemClock};
+use anacostia::base::{Digest, RunId, SystemClock};
 use anacostia::manifest::Limits;
-use anacostia::model::{ErrorInfo, Facts, Fence, LogLine, LogPosition, Outcome};
+use anacostia::model::{ErrorInfo, Facts, LogLine, LogPosition, Outcome};
 use anacostia::resource::Resource;
 use anacostia::sandbox::{AttemptOrder, AttemptReport, Progress, Sandbox, SandboxConfig, Services, Stop};
 use anacostia::store::logs::LogBook;
@@ -96,26 +96,9 @@ impl Bench {
     /// An order for the component, with `raw` to read and `out` to write.
     pub(crate) fn order(&self, component: Digest, params: &Value) -> AttemptOrder {
         AttemptOrder {
-            pipeline: "penguins".to_owned(),
-            run_id: self.store.run,
-            run_number: 7,
-            inputs: self.store.inputs.clone().into(),
-            trigger: "1 new artifact in raw".to_owned(),
-            action: "train".to_owned(),
-            number: 1,
-            fence: Fence { attempt_id: AttemptId::new(), epoch: 1, token: 1 },
-            component,
             params: params.to_string(),
-            reads: vec!["raw".to_owned()],
-            writes: vec!["out".to_owned()],
-            ancestors: Vec::new(),
-            args: Vec::new(),
-            stdin: None,
-            env: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            http: Vec::new(),
-            header_secrets: Vec::new(),
             limits: Limits { wall: Duration::from_mins(2), ..Limits::default() },
+            ..fakes::order(&self.store, component)
         }
     }
 
@@ -166,6 +149,14 @@ impl Bench {
 pub(crate) fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
     let start = LogPosition::default();
     bench.services.logs.read(order.fence.attempt_id, start, None, None, 1000).unwrap().items
+}
+
+/// A variable of this process, for a secret, and its value, which can stand in any text. No other test looks at it.
+pub(crate) fn variable() -> (String, String) {
+    let plain = |value: &str| {
+        (9..500).contains(&value.len()) && value.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
+    };
+    std::env::vars().find(|(_, value)| plain(value)).expect("cargo sets some")
 }
 
 /// The error of an attempt that failed.

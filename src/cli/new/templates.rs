@@ -86,6 +86,7 @@ const RUST: Kit = Kit {
         file("actions/support/src/hooks.rs", ours!("guest-examples/rust/support/src/hooks.rs")),
         file("actions/support/src/log.rs", ours!("guest-examples/rust/support/src/log.rs")),
         file("scripts/build-rust-guest", ours!("scripts/build-rust-guest")),
+        GUEST_COMMON,
     ],
 };
 

@@ -12,11 +12,11 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::hashing::Hashed;
-use super::index::{Change, Entry};
+use super::index::{Change, Entry, Finder};
 use super::moves::{Moves, in_order};
 use super::observer::{End, Observer, SMALL};
 use super::odd::{Here, Odd, shown, what_lies};
-use super::stamp::{Ident, Stamp, ctime_ns, now_ns};
+use super::stamp::{Ident, Inode, Stamp, ctime_ns, now_ns};
 use super::tree::Root;
 use super::whole::{Settled, Sight, look};
 
@@ -39,7 +39,7 @@ struct Sorted {
     files: Vec<Seen>,
     /// Inodes that may be on record at other paths, too: hard links (a write to one raises no events at the others), and files
     /// that have moved on from where they are on record, faster than events tell.
-    linked: HashSet<(u32, u64)>,
+    linked: BTreeSet<Inode>,
 }
 
 /// A file that is not as it is on record.
@@ -122,15 +122,15 @@ impl Observer {
             self.sort_one(root, path, &mut sorted).await?;
         }
         // Each file that is found elsewhere than on record may have taken the place of another: a chain of renames is followed to its end.
-        let mut looked_at = todo;
+        let (mut looked_at, mut finder) = (todo, Finder::default());
         while !sorted.linked.is_empty() {
             let linked = std::mem::take(&mut sorted.linked);
-            let others = self.index.files_beneath("").filter(|(_, entry)| linked.contains(&entry.ident().place()));
-            let others: Vec<_> =
-                others.map(|(path, _)| OsString::from(path)).filter(|path| !looked_at.contains(path)).collect();
-            for path in others {
-                self.sort_one(root, &path, &mut sorted).await?;
-                looked_at.insert(path);
+            for path in finder.find(&self.index, &linked) {
+                let path = OsString::from(String::from(path));
+                if !looked_at.contains(&path) {
+                    self.sort_one(root, &path, &mut sorted).await?;
+                    looked_at.insert(path);
+                }
             }
         }
         // Oldest first: that is the order in which they came, as far as anyone can tell.
@@ -204,7 +204,7 @@ impl Observer {
     fn find_moves(&mut self, root: &Root, sorted: &mut Sorted) -> (Moves<Box<str>, Entry>, Vec<Seen>) {
         let files = std::mem::take(&mut sorted.files);
         // Where files lay that do not lie there any more, by what they are.
-        let mut left: HashMap<(u32, u64), Box<str>> = HashMap::new();
+        let mut left: HashMap<Inode, Box<str>> = HashMap::new();
         for path in sorted.gone.keys().chain(files.iter().map(|seen| &seen.path)) {
             if let Some(entry) = self.index.file(path) {
                 left.insert(entry.ident().place(), path.clone());

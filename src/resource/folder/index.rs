@@ -5,10 +5,10 @@
 //! go ask for everything beneath a path. Which inodes are on record is only counted, by a hash of 32 bits: that says of most new files
 //! at once that they were not here before, and the few others are worth a look through all of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use super::stamp::{Ident, Stamp};
+use super::stamp::{Ident, Inode, Stamp};
 use crate::base::Digest;
 use crate::model::{ArtifactState, KnownPath, Observation};
 
@@ -132,12 +132,12 @@ impl Index {
     }
 
     /// Whether a file with this inode may be on record. If not, none is.
-    pub(super) fn may_hold(&self, place: (u32, u64)) -> bool {
+    pub(super) fn may_hold(&self, place: Inode) -> bool {
         self.places.contains_key(&hash(place))
     }
 
     /// Whether several files with this inode may be on record. If not, at most one is.
-    pub(super) fn may_hold_more(&self, place: (u32, u64)) -> bool {
+    pub(super) fn may_hold_more(&self, place: Inode) -> bool {
         self.places.get(&hash(place)).is_some_and(|count| *count > 1)
     }
 
@@ -234,8 +234,40 @@ impl Index {
     }
 }
 
+/// Finds files on record by their inodes, for as long as the index stays as it is.
+///
+/// Who asks is mostly done with one answer, which a walk through the index gives for nothing. Who goes on to ask follows a chain, and each link of it would be
+/// such a walk: from the second time on there is a list, in the order of inodes. It is not kept, because it is about as large as the index.
+#[derive(Debug, Default)]
+pub(super) struct Finder {
+    asked: bool,
+    by_place: Option<Vec<(Inode, Box<str>)>>,
+}
+
+impl Finder {
+    /// The paths of the files with these inodes.
+    pub(super) fn find(&mut self, index: &Index, places: &BTreeSet<Inode>) -> Vec<Box<str>> {
+        let files = || index.files_beneath("").map(|(path, entry)| (entry.ident().place(), path));
+        if !std::mem::replace(&mut self.asked, true) {
+            return files().filter(|(place, _)| places.contains(place)).map(|(_, path)| path.into()).collect();
+        }
+        let by_place = self.by_place.get_or_insert_with(|| {
+            let mut list: Vec<_> = files().map(|(place, path)| (place, path.into())).collect();
+            list.sort_unstable();
+            list
+        });
+        places.iter().flat_map(|place| at(by_place, place)).map(|(_, path)| path.clone()).collect()
+    }
+}
+
+/// The part of a list in order that has this key.
+fn at<'a, K: Ord, V>(list: &'a [(K, V)], key: &K) -> &'a [(K, V)] {
+    let (from, to) = (list.partition_point(|(k, _)| k < key), list.partition_point(|(k, _)| k <= key));
+    list.get(from..to).unwrap_or_default()
+}
+
 /// Multiplication by an odd number spreads inodes that follow one another.
-fn hash((dev, ino): (u32, u64)) -> u32 {
+fn hash((dev, ino): Inode) -> u32 {
     ((ino ^ u64::from(dev).rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
@@ -256,7 +288,7 @@ fn beneath<'a, V>(tree: &'a BTreeMap<Box<str>, V>, folder: &str) -> impl Iterato
 #[cfg(test)]
 mod tests {
     use super::super::stamp::{Ident, Stamp};
-    use super::{Change, Entry, Index};
+    use super::{Change, Entry, Finder, Index};
     use crate::base::Digest;
 
     fn entry(ino: u64, racy: bool) -> Entry {
@@ -309,5 +341,21 @@ mod tests {
         index.apply(Change::Gone("b".into()));
         index.apply(Change::Gone("d".into()));
         assert_eq!(held(&index), [false, false, true]);
+    }
+
+    #[test]
+    fn a_finder_finds_the_same_however_often_it_is_asked() {
+        let mut index = Index::default();
+        for (path, ino) in [("a", 3), ("b", 1), ("c", 3), ("d", 2), ("e", 9)] {
+            index.apply(Change::File(path.into(), entry(ino, false)));
+        }
+        let mut finder = Finder::default();
+        for _ in 0..3 {
+            for (inos, paths) in [(vec![3, 1], "abc"), (vec![2], "d"), (vec![4, 10], ""), (vec![0, 9], "e")] {
+                let mut found = finder.find(&index, &inos.into_iter().map(|ino| (7, ino)).collect());
+                found.sort();
+                assert_eq!(found.concat(), paths);
+            }
+        }
     }
 }

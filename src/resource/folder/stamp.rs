@@ -15,6 +15,9 @@ const TICK_NS: i64 = 20_000_000;
 /// The same for a file system that keeps whole seconds (FAT: two).
 const SECONDS_NS: i64 = 2_100_000_000;
 
+/// An inode: its device and its number.
+pub(super) type Inode = (u32, u64);
+
 /// Which file, and in which state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ident {
@@ -35,7 +38,7 @@ impl Ident {
     }
 
     /// The inode.
-    pub(super) fn place(&self) -> (u32, u64) {
+    pub(super) fn place(&self) -> Inode {
         (self.dev, self.ino)
     }
 
@@ -58,7 +61,7 @@ impl Ident {
 
 /// The device and inode of a file: what stays as it is written and moved.
 #[expect(clippy::cast_possible_truncation, reason = "the kernel hands out 32 bits")]
-pub(super) fn place(stat: &Stat) -> (u32, u64) {
+pub(super) fn place(stat: &Stat) -> Inode {
     (stat.st_dev as u32, stat.st_ino)
 }
 

@@ -5,7 +5,6 @@
 //! A denied socket or name lookup is noted. A denied file can not be, but for a command: without a preopened folder a guest's own C library says that
 //! the file does not exist, and the host is never asked.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::bytes::Bytes;
@@ -17,7 +16,6 @@ use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, 
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult, TcpSocket, UdpSocket};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
-use crate::base::bounds::cut;
 use crate::model::{LogLevel, LogStream};
 use crate::sandbox::halt::Halt;
 use crate::sandbox::logs::AttemptLog;
@@ -28,10 +26,6 @@ use super::GuestState;
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 /// Most bytes that one call writes to standard output.
 const MAX_WRITE_BYTES: usize = 64 << 10;
-
-/// Most lines of standard error that are kept for the error of a command that fails, and the longest of them.
-const MAX_LAST_LINES: usize = 8;
-const MAX_LAST_BYTES: usize = 400;
 
 /// Links WASI, with sockets that do not even exist.
 pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -108,14 +102,12 @@ pub(in crate::sandbox) struct OutputLines {
     log: Arc<AttemptLog>,
     stream: LogStream,
     line: Mutex<Vec<u8>>,
-    /// The last lines of standard error.
-    last: Mutex<VecDeque<String>>,
 }
 
 impl OutputLines {
     /// Lines for `log`.
     pub(in crate::sandbox) fn new(log: &Arc<AttemptLog>, stream: LogStream) -> Arc<Self> {
-        Arc::new(Self { log: Arc::clone(log), stream, line: Mutex::default(), last: Mutex::default() })
+        Arc::new(Self { log: Arc::clone(log), stream, line: Mutex::default() })
     }
 
     /// The guest is gone: what it has not ended with a newline is a line too.
@@ -124,13 +116,6 @@ impl OutputLines {
         if !line.is_empty() {
             let _ = self.say(&line);
         }
-    }
-
-    /// The last lines that were said, the one that was not ended too. Kept of standard error only.
-    pub(in crate::sandbox) fn tail(&self) -> String {
-        self.finish();
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 
     fn take(&self, bytes: &[u8]) -> Result<(), Halt> {
@@ -148,17 +133,7 @@ impl OutputLines {
     }
 
     fn say(&self, line: &[u8]) -> Result<(), Halt> {
-        let line = String::from_utf8_lossy(line);
-        if self.stream == LogStream::Stderr {
-            // Masked before it is cut: half a secret is not recognised.
-            let line = cut(&self.log.mask(&line), MAX_LAST_BYTES).into_owned();
-            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            if last.len() >= MAX_LAST_LINES {
-                last.pop_front();
-            }
-            last.push_back(line);
-        }
-        self.log.say(LogLevel::Info, self.stream, &line, &[])
+        self.log.say(LogLevel::Info, self.stream, &String::from_utf8_lossy(line), &[])
     }
 }
 

@@ -182,6 +182,7 @@ static void obey(char *step) {
     else if (strcmp(verb, "stdin") == 0) copy_to(0, 1);
     else if (strcmp(verb, "env") == 0) printf("env: %s\n", getenv(path) ? getenv(path) : "(none)");
     else if (strcmp(verb, "err") == 0) fprintf(stderr, "%s\n", path);
+    else if (strcmp(verb, "mutter") == 0) fprintf(stderr, "%s", path);
     else if (strcmp(verb, "exit") == 0) { fflush(NULL); _Exit(atoi(path)); }
     else if (strcmp(verb, "abort") == 0) abort();
     else printf("%s: unknown\n", verb);

@@ -7,7 +7,7 @@ use anacostia::sandbox::{AttemptOrder, AttemptReport};
 use serde_json::json;
 
 use super::fakes::artifact;
-use super::{Bench, failure, guests, lines};
+use super::{Bench, failure, guests, lines, variable};
 
 /// Runs the program, and returns what it said on standard output besides how it was called.
 async fn run(bench: &Bench, steps: &[&str]) -> (AttemptReport, Vec<String>) {
@@ -301,13 +301,31 @@ async fn the_exit_code_is_the_outcome() {
     let (report, _) = run(&bench, &["write|/out/out/a.txt|x", "err|no such column: age", "exit|3"]).await;
     let error = failure(&report);
     assert_eq!((error.code.as_str(), error.retryable), ("exit_code", false));
-    assert_eq!(error.message, "it exited with code 1; the end of what it said on standard error:\nno such column: age");
+    assert_eq!(error.message, "it exited with code 1. It said last:\n    no such column: age");
     assert!(report.staged.is_empty() && bench.out.staged.lock().unwrap().is_empty());
     let (report, _) = run(&bench, &["write|/out/out/a.txt|x", "exit|0"]).await;
     assert_eq!(report.outcome, Outcome::Done(None));
     assert_eq!(report.staged.len(), 1);
     let (report, _) = run(&bench, &["abort"]).await;
     assert_eq!(failure(&report).code, "trap");
+}
+
+#[tokio::test]
+async fn what_it_said_last_is_told_without_secrets() {
+    let bench = Bench::new();
+    let (name, value) = variable();
+    for shown in [value.as_str(), "•••"] {
+        let steps = [&format!("err|the key is {value}"), "mutter|and that is all", "exit|3"];
+        let (report, _) = run_with(&bench, &steps, |order| {
+            if shown != value {
+                order.secrets.insert("KEY".to_owned(), name.clone());
+            }
+        })
+        .await;
+        // What no newline ends was said, too.
+        let said = format!("It said last:\n    the key is {shown}\n    and that is all");
+        assert!(failure(&report).message.ends_with(&said), "{}", failure(&report).message);
+    }
 }
 
 /// A command that calls `wasi:cli/exit` itself, with this code.

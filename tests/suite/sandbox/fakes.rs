@@ -1,10 +1,11 @@
-//! A store and resources in memory, so that these tests are about the sandbox alone.
+//! A store and resources in memory, so that these tests are about the sandbox alone, and an order for an attempt on them. The fuzzer has them too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use anacostia::manifest::Limits;
 use anacostia::model::{
     Artifact, ArtifactState, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord,
     Observation, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
@@ -12,6 +13,7 @@ use anacostia::model::{
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
 };
+use anacostia::sandbox::AttemptOrder;
 use anacostia::store::{
     self, ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore,
     NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery,
@@ -68,6 +70,32 @@ pub fn run(number: u64, state: RunState) -> Run {
         started_at: None,
         ended_at: None,
         reason: None,
+    }
+}
+
+/// An order for an attempt of the store's run, with `raw` to read and `out` to write.
+pub fn order(store: &FakeStore, component: Digest) -> AttemptOrder {
+    AttemptOrder {
+        pipeline: "penguins".to_owned(),
+        run_id: store.run,
+        run_number: 7,
+        inputs: store.inputs.clone().into(),
+        trigger: "1 new artifact in raw".to_owned(),
+        action: "train".to_owned(),
+        number: 1,
+        fence: Fence { attempt_id: AttemptId::new(), epoch: 1, token: 1 },
+        component,
+        params: "{}".to_owned(),
+        reads: vec!["raw".to_owned()],
+        writes: vec!["out".to_owned()],
+        ancestors: Vec::new(),
+        args: Vec::new(),
+        stdin: None,
+        env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        http: Vec::new(),
+        header_secrets: Vec::new(),
+        limits: Limits::default(),
     }
 }
 

@@ -3,13 +3,12 @@
 use anacostia::model::{LogLevel, LogStream, Outcome};
 use serde_json::json;
 
-use super::{Bench, failure, guests, lines};
+use super::{Bench, failure, guests, lines, variable};
 
 #[tokio::test]
 async fn lines_are_numbered_split_escaped_and_masked() {
     let bench = Bench::new();
-    // The variable is this process's own, and no other test looks at it.
-    let (name, value) = std::env::vars().find(|(_, value)| value.len() > 8 && value.is_ascii()).unwrap();
+    let (name, value) = variable();
     let steps = json!({ "steps": [
         { "do": "log", "message": "one\ntwo \u{1b}[2J", "level": "warn" },
         { "do": "log", "message": format!("it is {value}.") },
@@ -138,9 +137,7 @@ async fn standard_output_and_error_are_in_the_log() {
 #[tokio::test]
 async fn a_trap_is_told_with_the_last_words_on_standard_error_and_without_secrets() {
     let bench = Bench::new();
-    // A variable of this process, as above.
-    let plain = |value: &str| (9..500).contains(&value.len()) && value.chars().all(|c| c.is_alphanumeric() || c == '/');
-    let (name, value) = std::env::vars().find(|(_, value)| plain(value)).unwrap();
+    let (name, value) = variable();
     let trap = PRINTS
         .replace("(i32.const 32) \"oops\\0a\"", &format!("(i32.const 32) \"it is {value}\\0anow\""))
         .replace("(i32.const 32) (i32.const 5)", &format!("(i32.const 32) (i32.const {})", value.len() + 10))

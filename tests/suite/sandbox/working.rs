@@ -6,7 +6,7 @@ use anacostia::base::Digest;
 use anacostia::model::{AccessKind, Outcome};
 use serde_json::json;
 
-use super::{Bench, done, failure, guests};
+use super::{Bench, done, failure, guests, variable};
 
 #[tokio::test]
 async fn a_copy_is_staged_with_its_lineage() {
@@ -96,8 +96,7 @@ async fn lists_ranges_tags_and_earlier_runs() {
 #[tokio::test]
 async fn secrets_are_given_and_masked() {
     let bench = Bench::new();
-    // The variable is this process's own, and no other test looks at it.
-    let (name, value) = std::env::vars().find(|(_, value)| value.len() > 8 && value.is_ascii()).unwrap();
+    let (name, value) = variable();
     let steps = json!([
         { "do": "progress", "fraction": 7.0, "message": format!("with {value}") },
         { "do": "tags", "entries": { "seen": format!("x{value}x") } },
