@@ -220,6 +220,13 @@ impl ComponentInfo {
         exports.filter(|(interface, _)| *interface == RUN).map(|(_, version)| version)
     }
 
+    /// Whether it imports all of its world, whatever it uses: the tools for these languages put an interpreter in, which may call anything.
+    #[must_use]
+    pub fn imports_whole_world(&self) -> bool {
+        let mut tools = self.tools.iter().filter_map(|tool| tool.split(' ').next());
+        tools.any(|tool| matches!(tool, "componentize-py" | "ComponentizeJS"))
+    }
+
     /// Whether it has hooks: functions that are called around each attempt.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
@@ -492,6 +499,17 @@ mod tests {
         assert_eq!(info.not_an_action(), None);
         bytes.truncate(bytes.len() - 3);
         assert!(matches!(inspect(&bytes), Err(ComponentError::Truncated(_))));
+    }
+
+    #[test]
+    fn what_an_interpreter_imports_says_nothing_of_what_is_used() {
+        let made_by = |tool: &str| {
+            let text = format!(r#"(component (core module (@producers (processed-by "{tool}" "0.23.0"))))"#);
+            inspect(&component(&text)).unwrap()
+        };
+        assert!(made_by("componentize-py").imports_whole_world());
+        assert!(made_by("ComponentizeJS").imports_whole_world());
+        assert!(!made_by("wit-bindgen-c").imports_whole_world());
     }
 
     #[test]

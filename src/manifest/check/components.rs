@@ -95,6 +95,8 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
         }
         let problem = match need {
             Need::Refused(why) => Problem::new(component::refusal(import, &why)),
+            // What it does call is refused then, one by one.
+            Need::Grant(Grant::Resources) if info.imports_whole_world() => continue,
             Need::Grant(Grant::Resources) if action.reads.is_empty() && action.writes.is_empty() => {
                 Problem::new(component::refusal(import, &format!("`{}` is granted no resource", action.name.value)))
                     .help(format!("add\n{}", Grant::Resources.lines(&action.name.value, example(draft, action))))
