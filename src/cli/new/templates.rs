@@ -95,7 +95,7 @@ const PYTHON: Kit = Kit {
     script: "build-python-guest",
     source: "actions/summary/app.py",
     helpers: &["actions/anacostia_guest.py"],
-    needs: "It needs Python 3.10 or newer.",
+    needs: "It needs Python 3.10 or newer, or Debian 12 or newer to fetch it from.",
     files: &[
         file("actions/summary/app.py", template!("python/app.py")),
         file("actions/anacostia_guest.py", ours!("guest-examples/python/anacostia_guest.py")),
@@ -137,7 +137,7 @@ const C: Kit = Kit {
     script: "build-c-guest",
     source: "actions/summary/summary.c",
     helpers: &["actions/anacostia_guest.c", "actions/anacostia_guest.h"],
-    needs: "It needs Python 3.10 or newer, which it fetches a compiler with, and Rust for the tools that make the bindings.",
+    needs: "It needs Python 3.10 or newer, which it fetches a compiler with, or Debian 12 or newer to fetch that from; and Rust for the tools that make the bindings.",
     files: &[
         file("actions/summary/summary.c", template!("c/summary.c")),
         file("actions/anacostia_guest.c", ours!("guest-examples/c/anacostia_guest.c")),
@@ -152,7 +152,7 @@ const GO: Kit = Kit {
     script: "build-go-guest",
     source: "actions/summary/summary.go",
     helpers: &["actions/guest"],
-    needs: "It needs Python 3.10 or newer, which it fetches Go with, and Rust for the tools that make the bindings.",
+    needs: "It needs Python 3.10 or newer, which it fetches Go with, or Debian 12 or newer to fetch that from; and Rust for the tools that make the bindings.",
     files: &[
         file("actions/summary/summary.go", template!("go/summary.go")),
         file("actions/guest/data.go", ours!("guest-examples/go/guest/data.go")),

@@ -1,0 +1,102 @@
+//! The scripts that build guests, where there is no Python that will do: what they take instead, and what they say where there is nothing to take.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// What the scripts fetch Debian's Python with.
+const DEBIAN: [&str; 2] = ["apt-get", "dpkg-deb"];
+
+/// A folder with all that is in `PATH`, but without any Python, and without the `missing`.
+fn programs_without(missing: &[&str]) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let path = std::env::var_os("PATH").unwrap();
+    for program in std::env::split_paths(&path).filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
+        let name = program.file_name().into_string().unwrap();
+        if !name.starts_with("python") && !missing.contains(&name.as_str()) {
+            // Of several with the same name, the first is the one that `PATH` means.
+            let _ = symlink(program.path(), folder.path().join(name));
+        }
+    }
+    folder
+}
+
+/// Puts a Python that is too old into a folder of programs.
+fn add_old_python(programs: &Path) {
+    let script =
+        r#"printf '#!/bin/sh\n[ "$1" != --version ] || echo Python 3.9.2\nexit 1\n' >python3 && chmod +x python3"#;
+    // By another process: while another test starts one, this one might have the file open for writing longer than it knows.
+    assert!(Command::new("sh").args(["-c", script]).current_dir(programs).status().unwrap().success());
+}
+
+/// Calls a script of the checkout where these are all programs.
+fn call(script: &str, argument: &str, programs: &Path, cache: &Path) -> Output {
+    Command::new(Path::new(ROOT).join(script))
+        .arg(argument)
+        .env("PATH", programs)
+        .env("XDG_CACHE_HOME", cache)
+        .output()
+        .unwrap()
+}
+
+/// What an earlier run of this test fetched is as good, if the scripts fetched it that fetch now.
+fn cache_of_these_scripts() -> PathBuf {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-python");
+    let fetched_by = cache.join("guest-common.sh");
+    let now = fs::read(Path::new(ROOT).join("scripts/guest-common.sh")).unwrap();
+    if fs::read(&fetched_by).ok().as_ref() != Some(&now) {
+        let _ = fs::remove_dir_all(&cache);
+        fs::create_dir_all(&cache).unwrap();
+        fs::write(fetched_by, now).unwrap();
+    }
+    cache
+}
+
+#[test]
+fn debians_python_builds_a_guest_where_that_in_use_is_too_old() {
+    let programs = programs_without(&[]);
+    if DEBIAN.iter().any(|program| !programs.path().join(program).exists()) {
+        assert!(std::env::var_os("CI").is_none(), "this is not Debian, whose packages this test needs");
+        eprintln!("NOT RUN: Debian's Python is fetched with {}, which are not here", DEBIAN.join(" and "));
+        return;
+    }
+    add_old_python(programs.path());
+    let cache = cache_of_these_scripts();
+    let wasm = cache.join("metric.wasm");
+
+    let built = call("guest-examples/python/metric/build.sh", wasm.to_str().unwrap(), programs.path(), &cache);
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    assert_eq!(fs::read(&wasm).unwrap()[..8], *b"\0asm\x0d\0\x01\0", "a component");
+
+    let asked = cache.join("where.py");
+    fs::write(&asked, "import sys, sysconfig; print(sys.prefix, sysconfig.get_config_var('WHEEL_PKG_DIR'), sep='\\n')")
+        .unwrap();
+    let answer = call("scripts/python", asked.to_str().unwrap(), programs.path(), &cache);
+    let places = String::from_utf8(answer.stdout).unwrap();
+    assert_eq!(places.lines().count(), 2, "itself and its pip: {places}");
+    assert!(places.lines().all(|place| place.starts_with(cache.to_str().unwrap())), "{places}");
+}
+
+#[test]
+fn without_python_and_debian_the_scripts_say_what_to_install() {
+    let programs = programs_without(&DEBIAN);
+    let cache = tempfile::tempdir().unwrap();
+    let said = || {
+        let wasm = cache.path().join("metric.wasm");
+        let output =
+            call("guest-examples/python/metric/build.sh", wasm.to_str().unwrap(), programs.path(), cache.path());
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let help = "install Python 3.10 or newer from https://www.python.org or with your system's packages";
+    assert_eq!(said(), format!("build-python-guest: python3 is not in PATH: {help}\n"));
+
+    add_old_python(programs.path());
+    let old = programs.path().join("python3");
+    assert_eq!(said(), format!("build-python-guest: {} is Python 3.9.2, which is too old: {help}\n", old.display()));
+}
