@@ -164,7 +164,9 @@ impl Gate {
     /// Notes that a call was denied, and what the guest is told.
     pub(in crate::sandbox) fn deny(&mut self, call: &str, target: &str, message: String) -> ErrorInfo {
         if self.denials.len() < MAX_DENIALS {
+            // Cut twice: what is escaped is longer.
             let target = escape(cut(target, MAX_TARGET_BYTES).as_bytes());
+            let target = cut(&target, MAX_TARGET_BYTES).into_owned();
             self.denials.push(Denial { call: call.to_owned(), target, message: message.clone() });
         }
         ErrorInfo::permanent("denied", message)
@@ -328,6 +330,18 @@ mod tests {
         assert_eq!(gate.denials().len(), 1);
         gate.renew(None);
         assert!(gate.may_write("resources.create", "models").is_ok());
+    }
+
+    #[test]
+    fn what_was_denied_is_kept_up_to_a_bound_however_it_is_spelt() {
+        let mut gate = gate();
+        for target in ["\u{1}".repeat(500), "ä\u{202e}".repeat(500), "x".repeat(500)] {
+            gate.deny("call", &target, String::new());
+        }
+        for denial in gate.denials() {
+            let length = denial.target.len();
+            assert!((MAX_TARGET_BYTES - 3..=MAX_TARGET_BYTES).contains(&length), "{length}: {}", denial.target);
+        }
     }
 
     #[test]
