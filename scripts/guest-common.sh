@@ -179,31 +179,37 @@ make_debian_python() {
     find "$1/usr/lib" -name '_sysconfigdata*.py' -type f -exec sed -i "s|/usr/share/python-wheels|$1&|" {} +
 }
 
+# The packages of Python, and the libraries among what they need. Their names carry versions (python3.11), so they are asked for, not known.
+download_debian_python() {
+    local packages libraries
+    packages=$(apt_cache depends --important --recurse python3-venv | grep -E '^(lib)?python3') || return 1
+    # shellcheck disable=SC2086 # one word for each package
+    libraries=$(apt_cache depends --important $packages | sed -n 's/.*Depends: \(lib[^ ]*\)$/\1/p' | sort -u | not_installed) || return 1
+    rm -rf "$scratch/debian" && mkdir "$scratch/debian" # what came down before the lists were renewed
+    # shellcheck disable=SC2086
+    (cd "$scratch/debian" && within 600 apt-get ${apt_options[@]+"${apt_options[@]}"} -q download $(printf '%s\n' $packages $libraries | sort -u))
+}
+
+# --- Debian's packages, for who is not root -------------------------------------------------------------------------------------
+
+# apt with package lists of our own: the system's may be absent or out of date, and only root may update those.
 own_apt_lists() {
     mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/archives/partial"
     apt_options=(-o "Dir::State::Lists=$scratch/apt/lists" -o "Dir::Cache=$scratch/apt")
     within 300 apt-get "${apt_options[@]}" -q update
 }
 
-# The packages of Python, and the libraries among what they need. Their names carry versions (python3.11), so they are asked for, not known.
-download_debian_python() {
-    local packages libraries
-    packages=$(apt_depends --recurse python3-venv | grep -E '^(lib)?python3') || return 1
-    # shellcheck disable=SC2086 # one word for each package
-    libraries=$(apt_depends $packages | sed -n 's/.*Depends: \(lib[^ ]*\)$/\1/p' | sort -u | not_installed) || return 1
-    rm -rf "$scratch/debian" && mkdir "$scratch/debian" # what came down before the lists were renewed
-    # shellcheck disable=SC2086
-    (cd "$scratch/debian" && within 600 apt-get ${apt_options[@]+"${apt_options[@]}"} -q download $(printf '%s\n' $packages $libraries | sort -u))
-}
+apt_cache() { apt-cache ${apt_options[@]+"${apt_options[@]}"} "$@" 2>/dev/null; }
 
-apt_depends() { apt-cache ${apt_options[@]+"${apt_options[@]}"} depends --important "$@"; }
-
+# Of the packages on standard input, those that the system does not have.
 not_installed() {
     local package
     while IFS= read -r package; do
         dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || printf '%s\n' "$package"
     done
 }
+
+# --- Tools of npm ---------------------------------------------------------------------------------------------------------------
 
 # node_tools DATE PACKAGE@VERSION…: set $node_home to a folder whose node_modules has these packages of npm, and of what they need the versions
 # of DATE: so a build of next year has the tools of today.
