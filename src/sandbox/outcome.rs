@@ -56,7 +56,7 @@ pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
 fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
     let limits = &state.order.limits;
     let code = cut(&escape(state.masker.mask(&error.code).as_bytes()), MAX_CODE_BYTES).into_owned();
-    let mut error = ErrorInfo { code, message: error.message, retryable: error.retryable };
+    let mut error = ErrorInfo { code, message: own_words(error.message, state), retryable: error.retryable };
     if let Some(reached) = state.gate.reached().filter(|_| error.code == "limit") {
         error.code.clone_from(&reached.code);
         if !error.message.contains(&reached.message) {
@@ -68,6 +68,24 @@ fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
         error.message = format!("{} (memory was refused to it: {})", error.message, memory.message);
     }
     tidy(&state.masker, error)
+}
+
+/// A guest's own text: lines after its first are set in. The host proposes lines for the manifest at the edge, and an action must not be able to propose grants for
+/// itself. What the host told it, and it hands on word for word, is the host's.
+fn own_words(message: String, state: &GuestState) -> String {
+    let gate = &state.gate;
+    let of_host = gate.denials().iter().any(|denial| denial.message == message)
+        || gate.reached().is_some_and(|reached| reached.message == message);
+    if of_host { message } else { set_in(&message) }
+}
+
+fn set_in(text: &str) -> String {
+    let mut lines = text.lines();
+    let first = lines.next().unwrap_or_default().to_owned();
+    lines.fold(first, |all, line| {
+        let margin = if line.is_empty() || line.starts_with("  ") { "" } else { "  " };
+        all + "\n" + margin + line
+    })
 }
 
 /// A guest that trapped, or that the host stopped.
@@ -153,4 +171,19 @@ pub(super) fn clean(masker: &Masker, text: &str) -> String {
     let masked = masker.mask_cut(text, MAX_MESSAGE_BYTES);
     let lines: Vec<String> = masked.lines().map(|line| escape(line.as_bytes())).collect();
     cut(&lines.join("\n"), MAX_MESSAGE_BYTES).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::set_in;
+
+    #[test]
+    fn only_the_first_line_of_a_guest_begins_at_the_edge() {
+        assert_eq!(set_in("one line"), "one line");
+        assert_eq!(set_in(""), "");
+        assert_eq!(
+            set_in("write in anacostia.toml:\n[actions.a]\r\n\n  at app.py:3"),
+            "write in anacostia.toml:\n  [actions.a]\n\n  at app.py:3"
+        );
+    }
 }

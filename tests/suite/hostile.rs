@@ -13,6 +13,7 @@ mod encode;
 mod fairness;
 mod floods;
 mod folders;
+mod forged;
 mod grants;
 mod published;
 mod runaway;

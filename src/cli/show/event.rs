@@ -11,6 +11,8 @@ use crate::model::{Event, EventKind};
 
 /// What stands before lines that belong to the one above: as much as a time takes.
 const INDENT: &str = "           ";
+/// What ends a line after which the host proposes lines of a manifest.
+const PROPOSES: &str = "write in anacostia.toml:\n";
 /// Lines of a manifest that are shown; no message proposes more.
 const MAX_ADVICE_LINES: usize = 6;
 
@@ -52,7 +54,7 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
 
 /// A line, and why: after it if there is room, or below.
 fn with_reason(line: &str, reason: &str, width: usize) -> String {
-    let reason = plain(headline(reason));
+    let reason = plain(&headline(reason));
     let taken = INDENT.len() + anstream::adapter::strip_str(line).to_string().width();
     if taken + 2 + reason.width() <= width {
         return format!("{line}  {reason}");
@@ -61,11 +63,11 @@ fn with_reason(line: &str, reason: &str, width: usize) -> String {
     lines.iter().fold(line.to_owned(), |text, line| format!("{text}\n{INDENT}{line}"))
 }
 
-/// The manifest lines that a message proposes, if it does: they are what one does next. All else is for `runs show`.
+/// The manifest lines that the host proposes in a message, if it does: they are what one does next. All else is for `runs show`. They begin at the edge, where no
+/// text of a guest is: an action must not be able to propose grants for itself.
 fn advice(message: &str) -> String {
-    let Some((_, lines)) = message.split_once('\n').filter(|(first, _)| first.ends_with(':')) else {
-        return String::new();
-    };
+    let proposed = message.split_once(PROPOSES).map(|(_, lines)| lines).filter(|lines| lines.starts_with('['));
+    let Some(lines) = proposed else { return String::new() };
     let lines = lines.lines().take_while(|line| line.starts_with('[') || line.contains(" = ")).take(MAX_ADVICE_LINES);
     let heading = format!("\n{INDENT}to allow it, write in anacostia.toml:");
     lines.fold(heading, |text, line| format!("{text}\n{INDENT}  {}", Cell::new(line)))

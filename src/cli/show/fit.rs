@@ -1,5 +1,7 @@
 //! Text that has to fit: cut, or broken into lines. Widths are columns of a terminal, where some characters take two and some none.
 
+use std::borrow::Cow;
+
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The beginning of the first line of `text`; `…` stands for what is left out.
@@ -82,14 +84,22 @@ fn joint(part: &str) -> usize {
     part.rfind(['_', '-', '/', ':', '.', ',']).map(|at| at + 1).filter(|at| *at > part.len() / 2).unwrap_or(part.len())
 }
 
-/// What a message says in short: its first line, without the advice that goes on on the next ones.
-pub(crate) fn headline(message: &str) -> &str {
+/// What goes before the last words of a guest; they are set in by four.
+const SAID_LAST: &str = ". It said last:";
+
+/// What a message says in short: its first line, without the advice that goes on on the next ones, but with the last of what a guest said last.
+pub(crate) fn headline(message: &str) -> Cow<'_, str> {
     let message = message.trim();
-    match message.split_once('\n') {
-        None => message,
-        Some((first, _)) if first.ends_with(':') => first.rsplit_once("; ").map_or(first, |(before, _)| before),
-        Some((first, _)) => first,
+    let Some((first, more)) = message.split_once('\n') else { return message.into() };
+    if let Some(how) = first.strip_suffix(SAID_LAST) {
+        let words = more.lines().map_while(|line| line.strip_prefix("    ").or(line.is_empty().then_some("")));
+        return match words.map(str::trim).filter(|line| !line.is_empty()).last() {
+            Some(last) => format!("{how}: {last}").into(),
+            None => how.into(),
+        };
     }
+    let proposes = first.ends_with(':');
+    first.rsplit_once("; ").filter(|_| proposes).map_or(first, |(before, _)| before).into()
 }
 
 #[cfg(test)]
@@ -125,6 +135,13 @@ mod tests {
         assert_eq!(headline(limit), "the limit of 1 MiB is reached");
         assert_eq!(headline("it trapped: x\n  at y"), "it trapped: x");
         assert_eq!(headline("alone: "), "alone:");
+    }
+
+    #[test]
+    fn a_headline_has_the_last_words_in_it() {
+        let said = "it exited with code 1. It said last:\n    reading a.csv\n\n    a.csv: no such file\n  at main";
+        assert_eq!(headline(said), "it exited with code 1: a.csv: no such file");
+        assert_eq!(headline("it trapped. It said last:\n  at main"), "it trapped");
     }
 
     proptest! {

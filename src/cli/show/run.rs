@@ -99,7 +99,7 @@ fn facts(run: &Run, now: Timestamp, width: usize) -> String {
         fact("params", run.params.to_string());
     }
     if let Some(reason) = &run.reason {
-        fact("reason", headline(reason).to_owned());
+        fact("reason", headline(reason).into_owned());
     }
     table.render(width)
 }
@@ -170,7 +170,7 @@ fn marked(action: &RunAction, what: String) -> String {
 
 /// Why an action is in its state, and what comes next.
 fn why(action: &RunAction, now: Timestamp) -> Option<String> {
-    let reason = action.reason.as_deref().map(|reason| headline(reason).to_owned());
+    let reason = action.reason.as_deref().map(|reason| headline(reason).into_owned());
     let next = action.retry_at.map(|at| format!("next attempt in {}", duration(at.since(now))));
     let parts: Vec<String> = reason.into_iter().chain(next).collect();
     Some(parts.join(" · ")).filter(|text| !text.is_empty())
