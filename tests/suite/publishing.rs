@@ -208,3 +208,53 @@ fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
     assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
 }
+
+/// Names that a watched resource does not look at are no less published, and a later host that does not find them by looking does not take them for gone.
+#[test]
+fn what_is_published_under_a_name_that_does_not_count_stays_published() {
+    let manifest = r#"
+manifest_version = 1
+[pipeline]
+name = "names"
+join = "any"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.out]
+kind = "folder"
+path = "out"
+watch = true
+exclude = ["old/**"]
+[actions.write]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+params = { steps = [
+    { do = "write", to = "out", path = "plain", text = "1", overwrite = true },
+    { do = "write", to = "out", path = "left.tmp", text = "2", overwrite = true },
+    { do = "write", to = "out", path = "old/model", text = "3", overwrite = true },
+] }
+[actions.look]
+component = "worker.wasm"
+after = ["out", "write"]
+reads = ["out"]
+params = { steps = [] }
+"#;
+    let mut app = TestApp::new(manifest).with_guest("worker");
+    app.start();
+    app.drop_file("raw/a.txt", b"a");
+    app.wait_for_runs(1);
+    app.restart();
+    // What a run begins with has been looked at.
+    app.drop_file("raw/b.txt", b"b");
+    app.wait_for_runs(2);
+    let written = app.get_all("/api/v1/artifacts?resource=out");
+    assert_eq!(written.len(), 3, "the same bytes make no new version: {written:#?}");
+    for artifact in written {
+        assert_eq!(artifact["state"], "published", "{artifact:#}");
+        let content = format!("/api/v1/artifacts/{}/content", artifact["id"].as_str().unwrap());
+        assert_eq!(app.try_get(&content).unwrap().0, 200, "{artifact:#}");
+    }
+}

@@ -40,6 +40,11 @@ impl Names {
             && !self.exclude.is_match_candidate(&candidate)
     }
 
+    /// Whether a file at this path, relative to the resource, counts.
+    pub(super) fn counts(&self, path: &OsStr) -> bool {
+        self.reaches(path) && self.takes(path)
+    }
+
     /// Whether every folder above this path is looked into, and the path itself is not temporary.
     pub(super) fn reaches(&self, path: &OsStr) -> bool {
         let bytes = path.as_bytes();
@@ -79,7 +84,7 @@ mod tests {
     }
 
     fn counts(names: &Names, path: &str) -> bool {
-        names.reaches(OsStr::new(path)) && names.takes(OsStr::new(path))
+        names.counts(OsStr::new(path))
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::waiting::Waiting;
 use super::watches::Watches;
 use crate::base::{fault, memory};
 use crate::manifest::FolderSpec;
-use crate::model::KnownPath;
+use crate::model::{ArtifactState, KnownPath};
 use crate::resource::{ObservationSink, Status};
 
 /// Most changes that are told at once.
@@ -96,10 +96,12 @@ impl Observer {
     pub(super) fn new(
         spec: &FolderSpec,
         names: Arc<Names>,
-        known: Vec<KnownPath>,
+        mut known: Vec<KnownPath>,
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
     ) -> Self {
+        // What an action wrote under a name that does not count here is not looked at, and so never missed. But nobody is to claim what does not count any more.
+        known.retain(|known| known.state == ArtifactState::New || names.counts(OsStr::new(&known.path)));
         Self {
             dirty: Arc::new(Dirty::new(spec.path.clone(), Arc::clone(&names))),
             folder: spec.path.clone(),
