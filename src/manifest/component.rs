@@ -220,11 +220,12 @@ impl ComponentInfo {
         exports.filter(|(interface, _)| *interface == RUN).map(|(_, version)| version)
     }
 
-    /// Whether it imports all of its world, whatever it uses: the tools for these languages put an interpreter in, which may call anything.
+    /// Whether it imports all of its world, whatever it uses: an interpreter is in it, which may call anything. componentize-py leaves the name of what it stores the
+    /// interpreter's memory with, `ComponentizeJS` its own.
     #[must_use]
     pub fn imports_whole_world(&self) -> bool {
         let mut tools = self.tools.iter().filter_map(|tool| tool.split(' ').next());
-        tools.any(|tool| matches!(tool, "componentize-py" | "ComponentizeJS"))
+        tools.any(|tool| matches!(tool, "component-init-transform" | "ComponentizeJS"))
     }
 
     /// Whether it has hooks: functions that are called around each attempt.
@@ -507,7 +508,7 @@ mod tests {
             let text = format!(r#"(component (core module (@producers (processed-by "{tool}" "0.23.0"))))"#);
             inspect(&component(&text)).unwrap()
         };
-        assert!(made_by("componentize-py").imports_whole_world());
+        assert!(made_by("component-init-transform").imports_whole_world());
         assert!(made_by("ComponentizeJS").imports_whole_world());
         assert!(!made_by("wit-bindgen-c").imports_whole_world());
     }

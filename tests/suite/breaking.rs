@@ -1,4 +1,4 @@
-//! How an action in C or Go breaks: what its own runtime says of it must arrive, with the place in the source. And what the helpers of the two get right.
+//! How an action in C, Go or JavaScript breaks: what its own runtime says of it must arrive, with the place in the source. And what the helpers of the two get right.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::app::TestApp;
 
-/// The guest `breaks_c` or `breaks_go`, once for each of these params.
+/// The guest `breaks_c`, `breaks_go` or `breaks_javascript`, once for each of these params.
 fn broken(name: &str, params: &[&str], limits: &str) -> (TestApp, Vec<Value>) {
     let mut manifest = String::from(
         "manifest_version = 1\n[pipeline]\nname = \"breaking\"\n[resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n",
@@ -111,4 +111,16 @@ fn go_says_what_panicked_and_where() {
 fn go_reads_far_more_than_it_has_memory() {
     let (_app, actions) = broken("breaks_go", &[r#"how = "memory""#], "limits = { memory = \"32MiB\" }");
     assert_eq!(actions[0]["reason"], "6000000 lines", "{:#}", actions[0]);
+}
+
+/// What a browser or Node.js has, and an action has not.
+#[test]
+fn javascript_says_what_it_has_not() {
+    let (_app, actions) = broken("breaks_javascript", &[r#"how = "fetch""#, r#"how = "async""#], "");
+    let (code, message) = error(&actions[0]);
+    assert_eq!(code, "failed");
+    let said = "Error: an action in JavaScript has no fetch: requests need wasi:http, which build-js-guest does not bring along\n  at app.js:";
+    assert!(message.starts_with(said), "{message}");
+    let said = "TypeError: run is async, and an action must not be: it is over when it returns";
+    assert_eq!(error(&actions[1]), ("failed".to_owned(), said.to_owned()));
 }

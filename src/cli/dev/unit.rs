@@ -55,7 +55,9 @@ pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -
             continue;
         }
         let roots = action.build.as_ref().map_or_else(|| vec![action.component.clone()], |build| build.watch.clone());
-        let known = before.iter().find(|unit| unit.component == action.component);
+        // Several may share a component; the one with the same command is the same unit.
+        let of_component = || before.iter().filter(|unit| unit.component == action.component);
+        let known = of_component().find(|unit| command(unit) == own).or_else(|| of_component().next());
         // Before it is asked what is up to date: what is saved in between is built once too often then, and not never.
         let (seen, failed) = match known {
             Some(unit) if unit.roots == roots => (unit.seen.clone(), unit.failed.clone()),

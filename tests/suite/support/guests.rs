@@ -16,6 +16,7 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     let script = match name {
         "breaks_c" => "scripts/build-c-guest",
         "breaks_go" => "scripts/build-go-guest",
+        "breaks_javascript" => "scripts/build-js-guest",
         _ => "scripts/build-rust-guest",
     };
     component(&format!("tests/guests/{name}"), script)
