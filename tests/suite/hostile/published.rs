@@ -162,8 +162,8 @@ async fn what_is_counted_never_gets_past_its_limit() {
         assert!(past <= 0, "{key}: {past}");
         assert_eq!(row(&format!("`{key}`"))[5], "nothing", "{key}");
     }
-    // That the two that count things never get past is what their guests see: the one after the last is refused.
-    for key in ["handles", "metric_names"] {
+    // That those that count things never get past is what their guests see: the one after the last is refused. Bodies are `sandbox::outbound`'s.
+    for key in ["handles", "metric_names", "http_requests", "http_body"] {
         assert_eq!(row(&format!("`{key}`"))[5], "nothing", "{key}");
     }
 }

@@ -229,6 +229,7 @@ async fn bodies_beyond_the_limit_are_cut_off_in_both_directions() {
             "{said}"
         );
         assert!(request.bytes_sent <= most && request.bytes_received <= most, "{request:?}");
+        assert!(server.bytes() as u64 <= most, "the server received {} bytes", server.bytes());
     }
     let exactly = json!({ "asks": [{ "host": at, "path": "/up", "method": "PUT", "body_bytes": most }] });
     let Tried { answers, .. } = try_with(&bench, &[&at], exactly, |limits| limits.http_body_bytes = most).await;
@@ -271,6 +272,26 @@ async fn a_server_that_is_slow_or_broken_ends_in_a_typed_error() {
     let limits = |limits: &mut Limits| limits.http_wait = Duration::from_secs(1);
     let Tried { report, .. } = try_with(&bench, &[&at], patient, limits).await;
     assert_eq!(only(&report).error.as_deref().unwrap(), "the server did not answer within 1s (`http_wait`)");
+}
+
+/// Printed with `-- --nocapture`; `docs/SANDBOX.md` has the figures.
+#[tokio::test]
+async fn a_request_gets_past_its_wait_by_a_timer() {
+    let (bench, server) = (Bench::new(), Upstream::plain());
+    let (at, wait) = (server.authority(), Duration::from_millis(100));
+    for path in ["/silent", "/stalls"] {
+        let mut times = Vec::new();
+        for _ in 0..10 {
+            let ask = json!({ "asks": [{ "host": at, "path": path }] });
+            let Tried { report, .. } = try_with(&bench, &[&at], ask, |limits| limits.http_wait = wait).await;
+            let request = only(&report);
+            assert!(request.error.as_deref().is_some_and(|said| said.contains("`http_wait`")), "{request:?}");
+            let past = Duration::from_micros(request.duration_us).checked_sub(wait);
+            times.push(past.unwrap_or_else(|| panic!("given up before its time: {request:?}")));
+        }
+        times.sort_unstable();
+        println!("http_wait, {path}: median {:?}, most {:?} past", times[5], times[9]);
+    }
 }
 
 #[tokio::test]
