@@ -27,19 +27,19 @@ pub(crate) struct Workshop {
 impl Workshop {
     pub(crate) fn new() -> Result<Self> {
         let workshop = Self { folder: tempfile::Builder::new().prefix("anacostia-bench-").tempdir()? };
-        workshop.build("bench")?;
+        workshop.build("bench", "build-rust-guest")?;
         Ok(workshop)
     }
 
-    /// Builds one of the guests for tests.
-    pub(crate) fn build(&self, name: &str) -> Result<PathBuf> {
+    /// Builds one of the guests for tests, by this script.
+    pub(crate) fn build(&self, name: &str, script: &str) -> Result<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let file = self.folder.path().join(name).with_extension("wasm");
-        let built = Command::new(root.join("scripts/build-rust-guest"))
+        let built = Command::new(root.join("scripts").join(script))
             .arg(root.join("tests/guests").join(name))
             .arg(&file)
             .status()
-            .context("scripts/build-rust-guest does not start")?;
+            .with_context(|| format!("scripts/{script} does not start"))?;
         ensure!(built.success(), "building the guest {name} failed");
         Ok(file)
     }

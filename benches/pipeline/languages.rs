@@ -44,7 +44,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
         components.push((language, component));
     }
     for (language, script, goal) in INTERPRETED {
-        let component = no_op(bench, language, script)?;
+        let component = bench.workshop.build(&format!("noop_{language}"), script)?;
         let run = runs(bench, &pipeline(bench, &[(language, &component)])?)?;
         let row = Row::new(format!("{language}: a run of an action that does nothing"), Figure::Seconds(run));
         rows.push(row.goal(Figure::Seconds(goal)));
@@ -60,23 +60,9 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
 fn metric(bench: &Bench, language: &str) -> Result<PathBuf> {
     let component = bench.workshop.path(&format!("{language}.wasm"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples").join(language).join("metric/build.sh");
-    build(Command::new(script).arg(&component))?;
+    let built = Command::new(&script).arg(&component).status().with_context(|| script.display().to_string())?;
+    ensure!(built.success(), "{} failed", script.display());
     Ok(component)
-}
-
-/// An action that does nothing.
-fn no_op(bench: &Bench, language: &str, script: &str) -> Result<PathBuf> {
-    let component = bench.workshop.path(&format!("noop_{language}.wasm"));
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = root.join("tests/guests").join(format!("noop_{language}"));
-    build(Command::new(root.join("scripts").join(script)).arg(folder).arg(&component))?;
-    Ok(component)
-}
-
-fn build(script: &mut Command) -> Result<()> {
-    let built = script.status().with_context(|| format!("{script:?}"))?;
-    ensure!(built.success(), "{script:?} failed");
-    Ok(())
 }
 
 /// A pipeline with an action for each of these components, none of them after another.

@@ -1,7 +1,7 @@
 //! The allocator of the process.
 //!
 //! `mimalloc`, for Rust and for SQLite alike: records are many small allocations, made by one thread and freed by another, which the C library's allocator
-//! serves a quarter slower here. It keeps what was freed for a second, and then until it is asked for memory again; a host that has nothing to do
+//! serves more slowly. It keeps what was freed for a second, and then until it is asked for memory again; a host that has nothing to do
 //! does not ask. Hence [`give_back`].
 
 #[global_allocator]

@@ -50,7 +50,11 @@ fn digest(number: u8) -> String {
 }
 
 fn app(command: &str, keys: &str) -> TestApp {
-    let app = TestApp::new(&manifest(command, keys));
+    app_of(&manifest(command, keys))
+}
+
+fn app_of(manifest: &str) -> TestApp {
+    let app = TestApp::new(manifest);
     fs::create_dir(app.path("src")).unwrap();
     fs::write(app.path("src/a.wasm"), variant(0)).unwrap();
     app
@@ -243,6 +247,19 @@ fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
     edited("echo x", "echo y");
     assert_eq!(session.next("building")["action"], "work", "another command is another build");
     session.next("reloaded");
+}
+
+#[test]
+fn an_action_that_only_shares_a_component_asks_for_no_build() {
+    let twin =
+        "[actions.twin]\ncomponent = \"work.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\nparams = { steps = [] }\n";
+    let text = manifest(BUILD, READ).replace("[actions.work]", &format!("{twin}[actions.work]"));
+    let app = app_of(&text);
+    let (mut session, _) = ready(&app);
+    assert_eq!(builds(&app), 1);
+    app.drop_file("anacostia.toml", text.replace("max_concurrent_runs = 2", "max_concurrent_runs = 3").as_bytes());
+    session.next("reloaded");
+    assert_eq!(builds(&app), 1, "nothing of what is built has changed");
 }
 
 #[test]
