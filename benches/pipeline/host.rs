@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// How long to wait for anything.
-const DEADLINE: Duration = Duration::from_mins(5);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
 /// The binary that is measured.
 pub(crate) const ANACOSTIA: &str = env!("CARGO_BIN_EXE_anacostia");
@@ -165,6 +165,18 @@ impl Pipeline {
         Ok(Instant::now())
     }
 
+    /// Waits until `count` artifacts belong to runs that have ended, however many runs that takes.
+    pub(crate) fn wait_for_worked_on(&self, count: usize, deadline: Duration) -> Result<Instant> {
+        let deadline = Instant::now() + deadline;
+        let db = self.database()?;
+        let mut look = db.prepare("SELECT count(*) FROM artifacts WHERE resource = 'raw' AND state = 'old'")?;
+        while look.query_row([], |row| row.get::<_, usize>(0))? < count {
+            ensure!(Instant::now() < deadline, "the runs over {count} files did not end in time");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(Instant::now())
+    }
+
     /// The texts that guests have logged, in order.
     pub(crate) fn logged(&self) -> Result<Vec<String>> {
         let mut segments: Vec<PathBuf> =
@@ -262,6 +274,13 @@ impl Host {
             Ok(line.split_whitespace().nth(1).context("no value")?.parse::<f64>()? / 1024.0)
         };
         Ok((find("Rss:")?, find("Pss:")?))
+    }
+
+    /// The most resident memory that it has had so far, in MiB.
+    pub(crate) fn peak_memory(&self) -> Result<f64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = text.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in status")?;
+        Ok(line.split_whitespace().nth(1).context("no value")?.parse::<f64>()? / 1024.0)
     }
 
     /// The body of the answer to a GET, which must succeed.

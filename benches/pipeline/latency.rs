@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Bench;
-use crate::host::{Host, Pipeline, small};
+use crate::host::{DEADLINE, Host, Pipeline, small};
 use crate::table::{Figure, Row, quantile};
 
 /// Files that are dropped before those that count: code and caches are warm then.
@@ -31,11 +31,7 @@ fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
 
 /// Waits until what was there from the beginning has been worked on, in however many runs.
 fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
-    let db = pipeline.database()?;
-    let mut done = db.prepare("SELECT count(*) FROM artifacts WHERE state = 'old'")?;
-    while done.query_row([], |row| row.get::<_, usize>(0))? < known {
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    pipeline.wait_for_worked_on(known, DEADLINE)?;
     // The ends of those runs are on the way.
     std::thread::sleep(Duration::from_millis(200));
     host.forget_runs();

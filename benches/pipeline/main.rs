@@ -14,6 +14,7 @@ mod idle;
 mod kernels;
 mod languages;
 mod latency;
+mod million;
 mod pages;
 mod start;
 mod submit;
@@ -50,7 +51,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 15] = [
+const SUBJECTS: [(&str, Subject); 16] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -61,6 +62,7 @@ const SUBJECTS: [(&str, Subject); 15] = [
     ("idle-10000", idle::ten_thousand_known),
     ("idle-100000", idle::hundred_thousand_known),
     ("start", start::cached),
+    ("million", million::files),
     ("bytes", bytes::read),
     ("languages", languages::all),
     ("page", pages::runs),

@@ -1,4 +1,4 @@
-//! A long history: 100,000 runs on record.
+//! A long history: 1,000,000 runs on record.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::host::{Host, Pipeline, agent};
 use crate::latency;
 use crate::table::{Figure, Row, quantile};
 
-const RUNS: u64 = 100_000;
+const RUNS: u64 = 1_000_000;
 
 /// One run on record, copied until there are [`RUNS`]: with its input, action, attempt and events. Ids are made up.
 const COPIES: &str = "
@@ -20,12 +20,12 @@ const COPIES: &str = "
     INSERT INTO run_actions SELECT n, name, position, state, reason, attempts, tries, crashes, retry_at, skipped_rest FROM n, run_actions WHERE run = 1;
     INSERT INTO attempts SELECT 10000000 + n, randomblob(16), n, action, number, state, started_at, ended_at, component, grants, error, message,
         skip, usage, log_from_segment, log_from_offset, log_to_segment, log_to_offset, epoch, token FROM n, attempts WHERE run = 1;
-    INSERT INTO artifacts SELECT 10200000 + n, randomblob(16), resource, 'gone' || n, version, digest, size, state, reason,
-        (SELECT id FROM runs WHERE number = n), produced_by, created_at, 10200000 + n, 10200000 + n, stamp FROM n, artifacts WHERE seq = (SELECT min(seq) FROM artifacts);
+    INSERT INTO artifacts SELECT 20000000 + n, randomblob(16), resource, 'gone' || n, version, digest, size, state, reason,
+        (SELECT id FROM runs WHERE number = n), produced_by, created_at, 20000000 + n, 20000000 + n, stamp FROM n, artifacts WHERE seq = (SELECT min(seq) FROM artifacts);
     INSERT INTO claims SELECT a.id, r.number FROM runs r JOIN artifacts a ON a.run_id = r.id WHERE r.number > 1;
     INSERT INTO events SELECT 10000000 + n * 8 + e.seq % 8, epoch, time, kind, v, (SELECT id FROM runs WHERE number = n), action, attempt, artifact_id, data
         FROM n, events e WHERE e.run_id IS NOT NULL;
-    UPDATE meta SET run = ?1, seq = 20000000, event = 20000000;
+    UPDATE meta SET run = ?1, seq = 40000000, event = 40000000;
 ";
 
 fn with_history(bench: &Bench) -> Result<(Pipeline, Host)> {
@@ -60,7 +60,7 @@ pub(crate) fn runs(bench: &Bench) -> Result<Vec<Row>> {
     let agent = agent();
     let middle = format!("/api/v1/runs?limit=50&state=succeeded&cursor={}", RUNS / 2);
     for (name, path) in [
-        ("page of 50 runs, 100,000 recorded", "/api/v1/runs?limit=50"),
+        ("page of 50 runs, 1,000,000 recorded", "/api/v1/runs?limit=50"),
         ("… from the middle, filtered by state", middle.as_str()),
         ("… the home page", "/"),
     ] {
@@ -74,7 +74,7 @@ pub(crate) fn runs(bench: &Bench) -> Result<Vec<Row>> {
 /// Whether a long history makes new runs slower.
 pub(crate) fn latency(bench: &Bench) -> Result<Vec<Row>> {
     let (pipeline, host) = with_history(bench)?;
-    latency::rows(bench, &pipeline, host, "100,000 runs recorded")
+    latency::rows(bench, &pipeline, host, "1,000,000 runs recorded")
 }
 
 fn spans(bench: &Bench, mut work: impl FnMut() -> Result<()>) -> Result<Vec<f64>> {
