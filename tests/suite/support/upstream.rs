@@ -83,7 +83,7 @@ impl Upstream {
         self.seen.heads.lock().unwrap().clone()
     }
 
-    /// Bytes of bodies that came.
+    /// Bytes of bodies that came, without the lines around the chunks.
     pub(crate) fn bytes(&self) -> usize {
         self.seen.bytes.load(SeqCst)
     }
@@ -130,31 +130,36 @@ fn serve(stream: impl Read + Write, seen: &Seen) -> std::io::Result<()> {
     wait_for_close(&mut stream)
 }
 
-/// Reads a body of a known length, or in chunks.
+/// Reads a body of a known length, or in chunks, and counts its bytes. What HTTP puts around chunks does not count.
 fn take_body(stream: &mut BufReader<impl Read + Write>, length: Option<u64>, seen: &Seen) -> std::io::Result<()> {
-    let mut left = length.unwrap_or(0);
+    if let Some(length) = length {
+        return take_bytes(stream, length, seen);
+    }
     loop {
-        if length.is_none() && left == 0 {
-            let mut line = String::new();
-            stream.read_line(&mut line)?;
-            left = u64::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
-            if left == 0 {
-                stream.read_line(&mut line)?;
-                return Ok(());
-            }
-            left += 2;
-        }
-        if left == 0 {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let chunk = u64::from_str_radix(line.trim(), 16).map_err(std::io::Error::other)?;
+        take_bytes(stream, chunk, seen)?;
+        stream.read_line(&mut line)?;
+        if chunk == 0 {
             return Ok(());
         }
-        let mut buffer = vec![0; usize::try_from(left.min(64 << 10)).unwrap()];
-        let read = stream.read(&mut buffer)?;
+    }
+}
+
+/// Reads and counts `left` bytes of a body.
+fn take_bytes(stream: &mut impl Read, mut left: u64, seen: &Seen) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    while left > 0 {
+        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = stream.read(&mut buffer[..most])?;
         if read == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         left -= read as u64;
         seen.bytes.fetch_add(read, SeqCst);
     }
+    Ok(())
 }
 
 fn answer(stream: &mut BufReader<impl Read + Write>, path: &str, head: &str) -> std::io::Result<()> {
