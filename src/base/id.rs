@@ -67,3 +67,8 @@ id!(
     /// Names an artifact: one version of one path in one resource.
     ArtifactId
 );
+id!(
+    /// Names one write to the metadata store. The caller makes it before the first try and keeps it for every repeat, so that the
+    /// store can tell a repeat whose first answer was lost from a new write.
+    WriteId
+);

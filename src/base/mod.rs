@@ -19,7 +19,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Hasher};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
 pub use escape::escape;
-pub use id::{ArtifactId, AttemptId, IdError, RunId};
+pub use id::{ArtifactId, AttemptId, IdError, RunId, WriteId};
 pub use name::{NameError, check_name};
 pub use size::{ByteSize, SizeError};
 pub use span::{SpanError, TimeSpan};

@@ -61,10 +61,12 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
 
     /// Reconciles the resource with what is on record, then watches it until `stop`. Everything seen goes to `sink`, whose bound is the back-pressure; what the sink
     /// has not taken is seen again, at the latest at the next start. Trouble that passes (folder removed, no permission) goes to the sink as a
-    /// [`Status`] and is waited out; an error is returned only when watching makes no sense any more.
+    /// [`Status`] and is waited out; an error is returned only when watching makes no sense any more. `cursor` is the last that this resource handed
+    /// to the sink, for kinds that poll: what is on record includes everything up to it.
     async fn watch(
         self: Arc<Self>,
         known: Vec<KnownPath>,
+        cursor: Option<String>,
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
     ) -> Result<()>;
@@ -119,8 +121,9 @@ pub trait Writer: Send {
 /// Takes what a resource sees.
 #[async_trait]
 pub trait ObservationSink: Send + Sync {
-    /// Takes a batch, in order. When this returns `true` the batch is on record; when `false` the host is stopping, and the watch ends.
-    async fn observed(&self, batch: Vec<Observation>) -> bool;
+    /// Takes a batch, in order, and where the resource goes on after it (`None` for kinds that need no cursor, or if it has not moved). When this
+    /// returns `true`, both are on record, in one transaction; when `false` the host is stopping, and the watch ends.
+    async fn observed(&self, batch: Vec<Observation>, cursor: Option<String>) -> bool;
     /// How the watch is doing changed.
     fn status(&self, status: Status);
 }

@@ -241,6 +241,7 @@ async fn watch_resource(
     stop: &CancellationToken,
 ) -> Result<JoinHandle<()>, StartError> {
     let known = shared.store.known(&name).await?;
+    let cursor = shared.store.cursor(&name).await?;
     let unknown = || ResourceError::Unusable { resource: name.clone(), why: "it is not in the manifest".to_owned() };
     let resource: Arc<dyn Resource> = definition.services.resources.get(&name).cloned().ok_or_else(unknown)?;
     let recorder = Recorder {
@@ -251,7 +252,7 @@ async fn watch_resource(
     };
     let stop = stop.clone();
     Ok(tokio::spawn(async move {
-        if let Err(error) = resource.watch(known, Arc::new(recorder), stop).await {
+        if let Err(error) = resource.watch(known, cursor, Arc::new(recorder), stop).await {
             tracing::error!("{error}; it is not watched any more");
         }
     }))

@@ -11,6 +11,7 @@ use super::shared::{Shared, persist};
 use crate::base::fault;
 use crate::model::Observation;
 use crate::resource::{ObservationSink, Status};
+use crate::store::Batch;
 
 /// How the watched resources are doing.
 #[derive(Debug, Clone, Default)]
@@ -72,8 +73,9 @@ pub(super) struct Recorder {
 
 #[async_trait]
 impl ObservationSink for Recorder {
-    async fn observed(&self, batch: Vec<Observation>) -> bool {
+    async fn observed(&self, seen: Vec<Observation>, cursor: Option<String>) -> bool {
         fault::point("record.observed");
+        let batch = Batch { cursor, ..Batch::new(seen) };
         let write = || self.shared.store.record(&self.resource, batch.clone(), self.shared.clock.now());
         match persist(&self.shared, write).await {
             Ok(recorded) => {

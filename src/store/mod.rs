@@ -24,8 +24,8 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Observation, Page,
-    ParamRecord, Pending, Run, RunDetail, RunTag, StagedFile, Tick,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
+    Pending, Run, RunDetail, RunTag, StagedFile, Tick,
 };
 
 pub use error::StoreError;
@@ -34,7 +34,7 @@ pub use query::{
     TickQuery,
 };
 pub use write::{
-    ActionChange, AttemptEnd, Claim, CreatedRun, Durability, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun,
+    ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Durability, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun,
     Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
 };
 
@@ -71,7 +71,10 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     /// no run had claimed it. `Gone` makes an unclaimed version `deleted`. Nothing of this touches a claim. While an output is committed and not marked as
     /// published, what shows the state before it (nothing there, or what it replaces) is left out: it was seen too late. A rename of what is not
     /// on record is left out too: the next scan finds it.
-    async fn record(&self, resource: &str, seen: Vec<Observation>, now: Timestamp) -> Result<Recorded>;
+    async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded>;
+
+    /// The cursor of a resource: that of the last [`Batch`] which had one. `None` if no batch had.
+    async fn cursor(&self, resource: &str) -> Result<Option<String>>;
 
     /// The newest version at every path of a resource that is still there, `ignored` ones too: what the resource is reconciled with.
     async fn known(&self, resource: &str) -> Result<Vec<KnownPath>>;
@@ -181,7 +184,7 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     /// Tags of runs, newest first.
     async fn tags(&self, query: FactQuery, page: PageRequest) -> Result<Page<RunTag>>;
 
-    // ── triggers, events, cursors ───────────────────────────────────────────────────────────────────────────────────
+    // ── triggers, events ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Records an evaluation of a trigger that did not fire (one that did is recorded by `create_run`). One
     /// that says what the one before of that resource said is left out. At most [`MAX_TICKS`] are kept.
@@ -198,12 +201,6 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     /// Drops events but for the newest `keep`.
     async fn prune_events(&self, keep: u64) -> Result<u64>;
-
-    /// A resource's cursor (for those that are polled), as it was last set.
-    async fn cursor_get(&self, resource: &str) -> Result<Option<String>>;
-
-    /// Sets a resource's cursor.
-    async fn cursor_set(&self, resource: &str, cursor: &str, now: Timestamp) -> Result<()>;
 
     /// Where an attempt's log begins and ends; `None` if there is no such attempt.
     async fn log_bounds(&self, attempt: AttemptId) -> Result<Option<(LogPosition, Option<LogPosition>)>>;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Access, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition, Pending,
-    RunAction, RunDetail, RunState, StagedFile, Tick, Usage,
+    Access, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition, Observation,
+    Pending, RunAction, RunDetail, RunState, StagedFile, Tick, Usage,
 };
 
 /// Most ticks that are kept; older ones are dropped.
@@ -46,6 +46,25 @@ pub struct Revision {
     pub components: Vec<(String, Digest)>,
     /// When it was first registered.
     pub registered_at: Timestamp,
+}
+
+/// What a resource saw, to be recorded as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Names the batch. The same in every repeat.
+    pub id: WriteId,
+    /// The observations, in order.
+    pub seen: Vec<Observation>,
+    /// Where the resource goes on after this batch, for kinds that poll; `None` leaves the cursor as it is.
+    pub cursor: Option<String>,
+}
+
+impl Batch {
+    /// A batch with a new id, without a cursor.
+    #[must_use]
+    pub fn new(seen: Vec<Observation>) -> Self {
+        Self { id: WriteId::new(), seen, cursor: None }
+    }
 }
 
 /// What came of recording.

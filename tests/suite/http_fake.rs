@@ -7,13 +7,13 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Observation,
-    Page, ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
+    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
 };
 use anacostia::store::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision,
-    NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
-    StoreError, TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore,
+    NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery,
+    StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -188,7 +188,7 @@ impl MetadataStore for FakeStore {
     async fn set_paused(&self, _: bool, _: Timestamp) -> Stored<()> {
         not_here()
     }
-    async fn record(&self, _: &str, _: Vec<Observation>, _: Timestamp) -> Stored<Recorded> {
+    async fn record(&self, _: &str, _: Batch, _: Timestamp) -> Stored<Recorded> {
         not_here()
     }
     async fn known(&self, _: &str) -> Stored<Vec<KnownPath>> {
@@ -239,10 +239,7 @@ impl MetadataStore for FakeStore {
     async fn prune_events(&self, _: u64) -> Stored<u64> {
         not_here()
     }
-    async fn cursor_get(&self, _: &str) -> Stored<Option<String>> {
-        not_here()
-    }
-    async fn cursor_set(&self, _: &str, _: &str, _: Timestamp) -> Stored<()> {
+    async fn cursor(&self, _: &str) -> Stored<Option<String>> {
         not_here()
     }
     async fn log_bounds(&self, _: AttemptId) -> Stored<Option<(LogPosition, Option<LogPosition>)>> {

@@ -8,8 +8,8 @@ use anacostia::model::{
     Observation, RunAction, RunState, Tick, TickOutcome,
 };
 use anacostia::store::{
-    AttemptEnd, Claim, Durability, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep, logs::LogBook,
-    sqlite::SqliteStore,
+    AttemptEnd, Batch, Claim, Durability, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep,
+    logs::LogBook, sqlite::SqliteStore,
 };
 use serde_json::Value;
 
@@ -78,7 +78,7 @@ impl Scene {
             size: 5,
             stamp: "s".into(),
         };
-        store.record("raw", vec![seen("a.csv"), seen("b.csv")], now()).await.unwrap();
+        store.record("raw", Batch::new(vec![seen("a.csv"), seen("b.csv")]), now()).await.unwrap();
         let tick = Tick {
             seq: 0,
             resource: "raw".into(),

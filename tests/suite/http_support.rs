@@ -105,6 +105,7 @@ impl Resource for FakeResource {
     async fn watch(
         self: Arc<Self>,
         _: Vec<KnownPath>,
+        _cursor: Option<String>,
         _: Arc<dyn ObservationSink>,
         _: CancellationToken,
     ) -> Result<(), ResourceError> {

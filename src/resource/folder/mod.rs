@@ -134,6 +134,7 @@ impl Resource for Folder {
     async fn watch(
         self: Arc<Self>,
         known: Vec<KnownPath>,
+        _: Option<String>,
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
     ) -> Result<()> {

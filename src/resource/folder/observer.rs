@@ -345,7 +345,7 @@ impl Observer {
             let told = batch.iter().map(Change::observation).collect();
             let taken = tokio::select! {
                 biased;
-                taken = self.sink.observed(told) => taken,
+                taken = self.sink.observed(told, None) => taken,
                 () = self.stop.cancelled() => false,
             };
             if !taken {

@@ -25,7 +25,7 @@ struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>);
 
 #[async_trait]
 impl ObservationSink for Sink {
-    async fn observed(&self, batch: Vec<Observation>) -> bool {
+    async fn observed(&self, batch: Vec<Observation>, _: Option<String>) -> bool {
         self.0.lock().unwrap().0.extend(batch);
         true
     }

@@ -5,6 +5,7 @@ use super::fixtures::*;
 use crate::model::ArtifactState::{Current, Deleted, Ignored, New, Old, Superseded};
 use crate::model::EventKind::{ArtifactDeleted, ArtifactIgnored, ArtifactRecorded, ArtifactSuperseded};
 use crate::model::{ArtifactState, Observation, RunState};
+use crate::store::Batch;
 
 pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
     let store = world.store().as_ref();
@@ -19,7 +20,7 @@ pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
     assert_eq!(versions(store, "a.csv").await, [(1, New, true)]);
     assert_eq!(store.known("raw").await.unwrap()[0].stamp, "touched", "the stamp is taken over");
     assert!(kinds_after(store, before).await.is_empty());
-    let other = store.record("other", vec![present("a.csv", "A")], at(1)).await.unwrap();
+    let other = store.record("other", Batch::new(vec![present("a.csv", "A")]), at(1)).await.unwrap();
     assert_eq!(other.new, 1, "resources do not know of each other");
 }
 
@@ -100,13 +101,13 @@ pub(super) async fn ignored_things_are_known_and_never_wait(world: &mut World) {
 pub(super) async fn pending_counts_what_is_new(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.pending("raw").await.unwrap().count, 0);
-    store.record("raw", vec![present("a", "12345"), present("b", "123")], at(1)).await.unwrap();
-    let recorded = store.record("raw", vec![present("c", "1")], at(2)).await.unwrap();
+    store.record("raw", Batch::new(vec![present("a", "12345"), present("b", "123")]), at(1)).await.unwrap();
+    let recorded = store.record("raw", Batch::new(vec![present("c", "1")]), at(2)).await.unwrap();
     assert_eq!(recorded.pending, store.pending("raw").await.unwrap());
     let pending = recorded.pending;
     assert_eq!((pending.count, pending.bytes), (3, 9));
     assert_eq!((pending.oldest_at, pending.newest_at), (Some(at(1)), Some(at(2))));
-    store.record("raw", vec![gone("a"), present("b", "1234")], at(3)).await.unwrap();
+    store.record("raw", Batch::new(vec![gone("a"), present("b", "1234")]), at(3)).await.unwrap();
     let pending = store.pending("raw").await.unwrap();
     assert_eq!((pending.count, pending.bytes), (2, 5));
     assert_eq!((pending.oldest_at, pending.newest_at), (Some(at(2)), Some(at(3))));
@@ -120,4 +121,37 @@ pub(super) async fn a_deleted_path_that_comes_back_is_news(world: &mut World) {
     assert_eq!(record(store, vec![gone("a"), present("a", "A")]).await.new, 1);
     let states: Vec<ArtifactState> = versions(store, "a").await.iter().map(|it| it.1).collect();
     assert_eq!(states, [Current, New]);
+}
+
+/// Observations that undo each other: recorded twice, they would make versions that never were.
+pub(super) async fn a_batch_is_recorded_once(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "A")]).await;
+    let batch = Batch::new(vec![renamed("a", "b"), present("a", "B"), present("c", "1"), present("c", "2")]);
+    let before = newest(store).await;
+    let first = store.record("raw", batch.clone(), at(11)).await.unwrap();
+    let (told, lying) = (kinds_after(store, before).await, store.known("raw").await.unwrap());
+    assert_eq!((first.new, first.pending.count, lying.len()), (3, 3, 3));
+    assert_eq!(store.record("raw", batch.clone(), at(12)).await.unwrap(), first);
+    assert_eq!(kinds_after(store, before).await, told);
+    assert_eq!(store.known("raw").await.unwrap(), lying);
+    assert_eq!(versions(store, "c").await, [(1, Superseded, false), (2, New, true)]);
+    let elsewhere = store.record("other", batch, at(13)).await.unwrap();
+    assert_eq!(elsewhere.new, 3, "another resource has batches of its own");
+}
+
+pub(super) async fn a_cursor_is_that_of_the_last_batch_that_had_one(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(store.cursor("raw").await.unwrap(), None);
+    let batch = |seen, cursor: Option<&str>| Batch { cursor: cursor.map(str::to_owned), ..Batch::new(seen) };
+    let first = batch(vec![present("a", "A")], Some("one"));
+    store.record("raw", first.clone(), at(1)).await.unwrap();
+    store.record("raw", first, at(1)).await.unwrap();
+    store.record("raw", batch(Vec::new(), Some("two")), at(2)).await.unwrap();
+    store.record("raw", batch(vec![present("b", "B")], None), at(3)).await.unwrap();
+    store.record("other", batch(Vec::new(), Some("other")), at(4)).await.unwrap();
+    world.restart().await;
+    let store = world.store().as_ref();
+    assert_eq!(store.cursor("raw").await.unwrap().as_deref(), Some("two"));
+    assert_eq!(store.known("raw").await.unwrap().len(), 2);
 }

@@ -8,8 +8,8 @@ use crate::model::{
     RunState, StagedFile, Usage,
 };
 use crate::store::{
-    ActionChange, ArtifactQuery, AttemptEnd, Claim, CreatedRun, Intent, MetadataStore, NewAttempt, NewRevision, NewRun,
-    PageRequest, Recorded, RunChange, RunStep,
+    ActionChange, ArtifactQuery, AttemptEnd, Batch, Claim, CreatedRun, Intent, MetadataStore, NewAttempt, NewRevision,
+    NewRun, PageRequest, Recorded, RunChange, RunStep,
 };
 
 /// A moment.
@@ -44,7 +44,7 @@ pub(super) fn ignored(path: &str, reason: &str) -> Observation {
 }
 
 pub(super) async fn record(store: &dyn MetadataStore, seen: Vec<Observation>) -> Recorded {
-    store.record("raw", seen, at(10)).await.unwrap()
+    store.record("raw", Batch::new(seen), at(10)).await.unwrap()
 }
 
 /// All versions at a path of `raw`, oldest first: version and state.

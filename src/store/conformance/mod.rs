@@ -93,7 +93,9 @@ suite! {
         renames_keep_id_claim_and_version,
         ignored_things_are_known_and_never_wait,
         pending_counts_what_is_new,
-        a_deleted_path_that_comes_back_is_news;
+        a_deleted_path_that_comes_back_is_news,
+        a_batch_is_recorded_once,
+        a_cursor_is_that_of_the_last_batch_that_had_one;
     claims:
         a_claim_takes_the_oldest_and_at_most_what_it_says,
         too_few_make_no_run_and_leave_no_trace,

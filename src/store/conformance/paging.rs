@@ -7,7 +7,7 @@ use super::fixtures::*;
 use crate::base::RunId;
 use crate::model::{ArtifactState, AttemptState, Entry, Facts, Metric, RunState, Tick, TickOutcome};
 use crate::store::{
-    ArtifactQuery, FactQuery, MetadataStore, NewRun, PageRequest, RunQuery, RunStep, StoreError, TickQuery,
+    ArtifactQuery, Batch, FactQuery, MetadataStore, NewRun, PageRequest, RunQuery, RunStep, StoreError, TickQuery,
 };
 
 /// Goes through all pages of a list, two items each, and checks that it is the list in one page.
@@ -40,7 +40,7 @@ async fn fill(store: &dyn MetadataStore) -> Vec<RunId> {
     for n in 0..6u32 {
         let files = vec![present("same", &n.to_string()), present(&format!("f{n}"), "x"), ignored("pipe", "FIFO")];
         record(store, files).await;
-        store.record("other", vec![present("same", &n.to_string())], at(11)).await.unwrap();
+        store.record("other", Batch::new(vec![present("same", &n.to_string())]), at(11)).await.unwrap();
         let tick = Tick {
             seq: 0,
             resource: "raw".to_owned(),

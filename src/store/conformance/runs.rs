@@ -160,9 +160,6 @@ pub(super) async fn configuration_survives_a_restart(world: &mut World) {
     store.register_revision(revision(), at(2)).await.unwrap();
     store.set_paused(true, at(3)).await.unwrap();
     store.set_paused(true, at(4)).await.unwrap();
-    assert_eq!(store.cursor_get("raw").await.unwrap(), None);
-    store.cursor_set("raw", "one", at(5)).await.unwrap();
-    store.cursor_set("raw", "two", at(6)).await.unwrap();
     let first = create(store, new_run()).await.detail.run.id;
     let (epoch, seen) = (store.epoch(), newest(store).await);
     let before = events(store).await;
@@ -176,7 +173,6 @@ pub(super) async fn configuration_survives_a_restart(world: &mut World) {
     assert_eq!(found.registered_at, at(1));
     assert_eq!(store.revision(Digest::of(b"another")).await.unwrap(), None);
     assert!(store.paused().await.unwrap());
-    assert_eq!(store.cursor_get("raw").await.unwrap().as_deref(), Some("two"));
     assert_eq!(kinds_after(store, seen).await, [EventKind::HostStarted]);
     assert_eq!(*store.newest_event().borrow(), seen + 1);
     let runs = store.runs(RunQuery::default(), all()).await.unwrap().items;

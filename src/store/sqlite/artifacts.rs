@@ -131,8 +131,8 @@ pub(super) fn end(tx: &mut Tx<'_>, seq: u64, state: ArtifactState) -> Work<()> {
 /// How much more (or less) waits in a resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Change {
-    count: i64,
-    bytes: i64,
+    pub(super) count: i64,
+    pub(super) bytes: i64,
 }
 
 impl Change {

@@ -10,7 +10,8 @@ use crate::store::{Result, StoreError};
 /// `anac` in ASCII: how a database is known as ours.
 pub(super) const APPLICATION_ID: i32 = 0x616e_6163;
 /// From nothing to version 1, from 1 to 2, and so on.
-pub(super) const SCRIPTS: &[&str] = &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+pub(super) const SCRIPTS: &[&str] =
+    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
 
 /// How a database stands to this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,14 +50,14 @@ use self::sql::Work;
 use self::steps::Step;
 use self::writer::{Call, Job, Tx};
 use super::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore, NewRevision,
-    NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt,
-    StoreError, TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore,
+    NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery,
+    StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Observation, Page,
-    ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
+    Pending, Run, RunDetail, RunTag, Tick,
 };
 
 pub use lock::{Holder, read_holder};
@@ -180,9 +180,14 @@ impl MetadataStore for SqliteStore {
         self.write(steps::PAUSE, move |tx| settings::set_paused(tx, paused, now)).await
     }
 
-    async fn record(&self, resource: &str, seen: Vec<Observation>, now: Timestamp) -> Result<Recorded> {
+    async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded> {
         let resource = resource.to_owned();
-        self.write(steps::RECORD, move |tx| record::record(tx, &resource, &seen, now)).await
+        self.write(steps::RECORD, move |tx| record::record(tx, &resource, &batch, now)).await
+    }
+
+    async fn cursor(&self, resource: &str) -> Result<Option<String>> {
+        let resource = resource.to_owned();
+        self.read("read a resource's cursor", move |db| settings::cursor(db, &resource)).await
     }
 
     async fn known(&self, resource: &str) -> Result<Vec<KnownPath>> {
@@ -337,16 +342,6 @@ impl MetadataStore for SqliteStore {
                 return Ok(dropped);
             }
         }
-    }
-
-    async fn cursor_get(&self, resource: &str) -> Result<Option<String>> {
-        let resource = resource.to_owned();
-        self.read("read a resource's cursor", move |db| settings::cursor(db, &resource)).await
-    }
-
-    async fn cursor_set(&self, resource: &str, cursor: &str, now: Timestamp) -> Result<()> {
-        let (resource, cursor) = (resource.to_owned(), cursor.to_owned());
-        self.write(steps::CURSOR, move |tx| settings::set_cursor(tx, &resource, &cursor, now)).await
     }
 
     async fn log_bounds(&self, attempt: AttemptId) -> Result<Option<(LogPosition, Option<LogPosition>)>> {

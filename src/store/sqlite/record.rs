@@ -1,18 +1,23 @@
 //! What resources see becomes what is on record.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 
-use super::artifacts::{self, Change, Lying, NewVersion, change_waiting, end, highest_version, lying, pending};
+use super::artifacts::{self, Change, Lying, NewVersion, end, highest_version, lying, pending};
 use super::events::{NewEvent, emit};
+use super::settings;
 use super::sql::{Work, execute, prepare};
 use super::writer::Tx;
-use crate::base::{ArtifactId, Digest, Timestamp};
+use crate::base::{ArtifactId, Digest, Timestamp, WriteId};
 use crate::model::{ArtifactState, EventKind, Observation};
-use crate::store::Recorded;
+use crate::store::{Batch, Recorded};
 
-/// Records what a resource saw, in order.
-pub(super) fn record(tx: &mut Tx<'_>, resource: &str, seen: &[Observation], now: Timestamp) -> Work<Recorded> {
+/// Records what a resource saw, in order. The second time, only the first answer is given.
+pub(super) fn record(tx: &mut Tx<'_>, resource: &str, batch: &Batch, now: Timestamp) -> Work<Recorded> {
+    let Batch { id, seen, cursor } = batch;
+    if let Some(new) = recorded_before(tx, resource, *id)? {
+        return Ok(Recorded { new, pending: pending(tx.db, resource)? });
+    }
     let mut recorder = Recorder { tx, resource, now, new: 0, change: Change::default() };
     for observation in seen {
         match observation {
@@ -23,8 +28,20 @@ pub(super) fn record(tx: &mut Tx<'_>, resource: &str, seen: &[Observation], now:
         }
     }
     let Recorder { new, change, .. } = recorder;
-    change_waiting(tx, resource, change)?;
+    let sql = "INSERT INTO waiting (resource, count, bytes, batch, batch_new) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (resource) DO UPDATE SET count = count + excluded.count, bytes = bytes + excluded.bytes,
+        batch = excluded.batch, batch_new = excluded.batch_new";
+    execute(tx.db, sql, params![resource, change.count, change.bytes, id, new])?;
+    if let Some(cursor) = cursor {
+        settings::set_cursor(tx, resource, cursor, now)?;
+    }
     Ok(Recorded { new, pending: pending(tx.db, resource)? })
+}
+
+/// How many artifacts this batch made `new`, if it is the last that was recorded of the resource.
+fn recorded_before(tx: &Tx<'_>, resource: &str, id: WriteId) -> Work<Option<u64>> {
+    let sql = "SELECT batch_new FROM waiting WHERE resource = ?1 AND batch = ?2";
+    Ok(prepare(tx.db, sql)?.query_row(params![resource, id], |row| row.get(0)).optional()?)
 }
 
 /// A version at `path` is replaced by another: it is `superseded` if nobody had claimed it. Used by publishing, too.

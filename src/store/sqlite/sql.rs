@@ -3,7 +3,7 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode};
 
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RequestOutcome, RunState, TickOutcome,
 };
@@ -97,7 +97,7 @@ macro_rules! blob {
         }
     )+};
 }
-blob!(RunId, AttemptId, ArtifactId, Digest);
+blob!(RunId, AttemptId, ArtifactId, WriteId, Digest);
 
 /// Values that stand in a column as their public word.
 macro_rules! word {

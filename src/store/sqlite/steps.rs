@@ -44,5 +44,4 @@ steps! {
     FACTS = "facts", "record metrics, params and tags";
     TICK = "tick", "record a tick";
     PRUNE = "prune", "drop old events";
-    CURSOR = "cursor", "set a resource's cursor";
 }

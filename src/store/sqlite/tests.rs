@@ -14,7 +14,7 @@ use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{Place, World, conformance};
-use crate::store::{Durability, MetadataStore, RunStep, StoreError};
+use crate::store::{Batch, Durability, MetadataStore, RunStep, StoreError};
 
 struct Folder(tempfile::TempDir);
 
@@ -113,7 +113,7 @@ fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
 }
 
 async fn at_work(store: &SqliteStore) -> u64 {
-    store.write(steps::CURSOR, |tx: &mut Tx<'_>| Ok(tx.at.at_work())).await.unwrap()
+    store.write(steps::PAUSE, |tx: &mut Tx<'_>| Ok(tx.at.at_work())).await.unwrap()
 }
 
 /// While attempts are at work the writer waits for company, so their number must be right: whatever they end as, and only once.
@@ -146,14 +146,14 @@ async fn the_writer_knows_how_many_attempts_are_at_work() {
 async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let folder = Folder::new();
     let store = folder.host();
-    store.record("raw", files(10, 0), now()).await.unwrap();
+    store.record("raw", Batch::new(files(10, 0)), now()).await.unwrap();
     let most = |pages: u32| {
         let store = Arc::clone(&store);
         async move {
             let set = move |tx: &mut Tx<'_>| {
                 Ok(tx.db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get::<_, u32>(0))?)
             };
-            store.write(steps::CURSOR, set).await.unwrap()
+            store.write(steps::PAUSE, set).await.unwrap()
         }
     };
     let pages = most(1).await;
@@ -162,7 +162,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let tasks: Vec<_> = (0..8)
         .map(|n| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.record("raw", files(2_000, 10_000 * (n + 1)), now()).await })
+            tokio::spawn(async move { store.record("raw", Batch::new(files(2_000, 10_000 * (n + 1))), now()).await })
         })
         .collect();
     for task in tasks {
@@ -173,7 +173,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     assert_eq!(store.events(0, None, 1_000).await.unwrap(), before, "nothing is half done");
     assert_eq!(store.pending("raw").await.unwrap().count, 10);
     most(1_000_000).await;
-    let recorded = store.record("raw", files(2_000, 10_000), now()).await.unwrap();
+    let recorded = store.record("raw", Batch::new(files(2_000, 10_000)), now()).await.unwrap();
     assert_eq!((recorded.new, recorded.pending.count), (2_000, 2_010));
     let after = store.events(before.len() as u64, None, 1).await.unwrap();
     assert_eq!(after[0].seq, before.len() as u64 + 1, "no number is missing");
@@ -201,7 +201,7 @@ async fn what_was_answered_is_there_after_a_death() {
     let (folder, copy) = (Folder::new(), Folder::new());
     let store = folder.host();
     for n in 0..20 {
-        store.record("raw", files(10, 10 * n), now()).await.unwrap();
+        store.record("raw", Batch::new(files(10, 10 * n)), now()).await.unwrap();
     }
     for entry in std::fs::read_dir(folder.0.path()).unwrap() {
         let name = entry.unwrap().file_name();
@@ -226,10 +226,10 @@ async fn reading_beside_a_host_sees_what_it_commits_and_can_not_write() {
     assert!(matches!(missing, StoreError::Unavailable { .. }), "{missing}");
     let store = folder.host();
     let beside = SqliteStore::open_read_only(&folder.database()).unwrap();
-    store.record("raw", files(3, 0), now()).await.unwrap();
+    store.record("raw", Batch::new(files(3, 0)), now()).await.unwrap();
     assert_eq!(beside.pending("raw").await.unwrap().count, 3);
     assert_eq!(beside.epoch(), store.epoch());
-    let error = beside.record("raw", files(1, 9), now()).await.unwrap_err();
+    let error = beside.record("raw", Batch::new(files(1, 9)), now()).await.unwrap_err();
     assert!(matches!(&error, StoreError::Conflict(text) if text.contains("reading only")), "{error}");
     drop(store);
     assert_eq!(beside.pending("raw").await.unwrap().count, 3);
@@ -277,6 +277,6 @@ async fn full_durability_syncs_every_commit() {
     for (durability, expected) in [(Durability::Normal, 1), (Durability::Full, 2)] {
         let store = SqliteStore::open(&folder.database(), durability, now()).unwrap();
         let set = |tx: &mut Tx<'_>| Ok(tx.db.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?);
-        assert_eq!(store.write(steps::CURSOR, set).await.unwrap(), expected);
+        assert_eq!(store.write(steps::PAUSE, set).await.unwrap(), expected);
     }
 }

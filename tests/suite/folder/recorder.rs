@@ -167,7 +167,7 @@ impl Recorder {
 
 #[async_trait]
 impl ObservationSink for Recorder {
-    async fn observed(&self, batch: Vec<Observation>) -> bool {
+    async fn observed(&self, batch: Vec<Observation>, _: Option<String>) -> bool {
         let _open = self.open.acquire().await.unwrap();
         let mut records = self.records.lock().unwrap();
         assert!(!batch.is_empty() && batch.len() <= 1_000, "a batch of {}", batch.len());
@@ -254,7 +254,7 @@ impl Watched {
         self.stop = CancellationToken::new();
         let (folder, recorder, stop) = (Arc::clone(&self.folder), Arc::clone(&self.recorder), self.stop.clone());
         let known = recorder.known();
-        self.task = Some(tokio::spawn(async move { folder.watch(known, recorder, stop).await.unwrap() }));
+        self.task = Some(tokio::spawn(async move { folder.watch(known, None, recorder, stop).await.unwrap() }));
     }
 
     pub(crate) fn is_watched(&self) -> bool {

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::manifest::Limits;
 use anacostia::model::{
-    Artifact, ArtifactState, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord,
-    Observation, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
+    Artifact, ArtifactState, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
 };
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
@@ -174,7 +174,7 @@ not_called! {
     revision(digest: Digest) -> Option<Revision>;
     paused() -> bool;
     set_paused(paused: bool, now: Timestamp) -> ();
-    record(resource: &str, seen: Vec<Observation>, now: Timestamp) -> Recorded;
+    record(resource: &str, batch: store::Batch, now: Timestamp) -> Recorded;
     known(resource: &str) -> Vec<KnownPath>;
     pending(resource: &str) -> Pending;
     artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
@@ -200,8 +200,7 @@ not_called! {
     events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
     oldest_event() -> u64;
     prune_events(keep: u64) -> u64;
-    cursor_get(resource: &str) -> Option<String>;
-    cursor_set(resource: &str, cursor: &str, now: Timestamp) -> ();
+    cursor(resource: &str) -> Option<String>;
     log_bounds(attempt: AttemptId) -> Option<(LogPosition, Option<LogPosition>)>;
 }
 
@@ -263,6 +262,7 @@ impl Resource for FakeResource {
     async fn watch(
         self: Arc<Self>,
         _known: Vec<KnownPath>,
+        _cursor: Option<String>,
         _sink: Arc<dyn ObservationSink>,
         _stop: CancellationToken,
     ) -> resource::Result<()> {
