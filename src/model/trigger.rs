@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::words;
 use crate::base::{RunId, Timestamp};
 
-/// What waits in a watched resource: the `new` artifacts.
+/// The `new` artifacts of a watched resource, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// How many.
@@ -16,6 +16,10 @@ pub struct Pending {
     pub oldest_at: Option<Timestamp>,
     /// When the newest was recorded.
     pub newest_at: Option<Timestamp>,
+    /// The newest event when this was counted. Every change of the count comes with an event, so of two counts the one
+    /// with the greater number is the later one.
+    #[serde(skip)]
+    pub as_of: u64,
 }
 
 words! {

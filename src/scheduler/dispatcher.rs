@@ -3,7 +3,7 @@
 //! One task that owns what it knows and is told the rest in messages. It never polls: it wakes for a message, for the time at which a
 //! trigger could become ready, or for the end of a run.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::abandon::abandon;
-use super::core::{Fire, Plan, Situation, plan};
+use super::core::{Fire, Plan, Situation, Waiting, plan};
 use super::definition::Definition;
 use super::driver::Driver;
 use super::host::StartError;
@@ -93,7 +93,7 @@ pub(super) struct Dispatcher {
     /// Whether to end once nothing is left to do.
     pub(super) draining: bool,
     /// What waits in each watched resource.
-    pub(super) pending: BTreeMap<String, Pending>,
+    pub(super) pending: Waiting,
     /// Runs that wait for a slot, oldest first.
     pub(super) waiting: VecDeque<UnfinishedRun>,
 }
@@ -187,7 +187,7 @@ impl Dispatcher {
     async fn take(&mut self, message: Message, work: &mut AtWork) -> Result<(), StoreError> {
         match message {
             Message::Waiting { resource, pending } => {
-                self.pending.insert(resource, pending);
+                self.pending.note(&resource, pending);
             }
             Message::TakeUp(run) if work.runs.contains_key(&run) => work.again.push(run),
             Message::TakeUp(run) => self.take_up(run).await?,
@@ -347,15 +347,21 @@ impl Dispatcher {
     /// Sets the driver of a run that was just created to work. Returns the run as it was created.
     fn set_off(&mut self, (driver, run, pending): Opened, work: &mut AtWork) -> Run {
         fault::point("run.created");
-        self.pending.extend(pending);
+        self.note(pending);
         work.spawn(run.id, driver, Vec::new());
         run
     }
 
+    fn note(&mut self, pending: Vec<(String, Pending)>) {
+        pending.into_iter().for_each(|(resource, pending)| self.pending.note(&resource, pending));
+    }
+
     /// Asks the store what waits.
     async fn refresh(&mut self) -> Result<(), StoreError> {
-        for (resource, pending) in &mut self.pending {
-            *pending = persist(&self.shared, || self.shared.store.pending(resource)).await?;
+        let resources: Vec<String> = self.pending.resources().cloned().collect();
+        for resource in resources {
+            let pending = persist(&self.shared, || self.shared.store.pending(&resource)).await?;
+            self.pending.note(&resource, pending);
         }
         Ok(())
     }
@@ -402,6 +408,7 @@ impl Dispatcher {
                 resource: resource.name.clone(),
                 at_most: resource.trigger.max_artifacts,
                 at_least: 0,
+                min_bytes: 0,
             })
             .collect();
         let fire = Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() };
@@ -412,7 +419,7 @@ impl Dispatcher {
             return Ok(self.set_off(opened, work));
         }
         let created = self.create(run).await?.ok_or_else(refused)?;
-        self.pending.extend(created.pending);
+        self.note(created.pending);
         let started = created.detail.run.clone();
         self.waiting.push_back(UnfinishedRun { detail: created.detail, attempts: Vec::new() });
         Ok(started)

@@ -1,6 +1,6 @@
 //! A host at work: starts the parts in order, recovers what the last host left, and stops them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::View;
+use super::core::Waiting;
 use super::definition::Definition;
 use super::dispatcher::{Dispatcher, MESSAGES, Message, Tally};
 use super::library::Library;
@@ -139,9 +140,9 @@ impl Host {
             .collect();
         let statuses = StatusBoard::new(watched.iter().cloned());
         let (to_dispatcher, messages) = mpsc::channel(MESSAGES);
-        let mut pending = BTreeMap::new();
+        let mut pending = Waiting::default();
         for name in &watched {
-            pending.insert(name.clone(), parts.store.pending(name).await?);
+            pending.note(name, parts.store.pending(name).await?);
         }
         let in_force = library.in_force();
         let reloader = Reloader::new(library.binder(), in_force.clone(), to_dispatcher.clone());

@@ -96,8 +96,8 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     // ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Creates a run and claims its inputs: for each [`Claim`] the oldest `new` artifacts of that resource, at most as many as it says;
-    /// they become `current`. Returns `None`, and does nothing, when a claim finds fewer than its `at_least` (what waited was replaced or
-    /// deleted meanwhile). The fired ticks are recorded with it, and its first step is taken, as by [`MetadataStore::advance`]. A run whose
+    /// they become `current`. Returns `None`, and does nothing, when a claim finds fewer than its `at_least`, or fewer bytes than its
+    /// `min_bytes` (what waited was replaced or deleted meanwhile). The fired ticks are recorded with it, and its first step is taken, as by [`MetadataStore::advance`]. A run whose
     /// id exists is [`StoreError::Conflict`].
     async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>>;
 

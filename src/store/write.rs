@@ -85,6 +85,8 @@ pub struct Claim {
     pub at_most: Option<u64>,
     /// With fewer there is no run.
     pub at_least: u64,
+    /// When the artifacts that wait in the resource have fewer bytes in all, there is no run.
+    pub min_bytes: u64,
 }
 
 /// A run to create.

@@ -92,7 +92,7 @@ impl Scene {
             trigger: "raw: 2 new artifacts".into(),
             params: serde_json::json!({ "seed": 7 }),
             revision,
-            claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1 }],
+            claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1, min_bytes: 0 }],
             actions: vec![action("left"), action("right")],
             ticks: vec![tick],
             step: RunStep::default(),

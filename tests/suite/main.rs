@@ -50,3 +50,4 @@ mod sandbox;
 mod schema;
 mod simplest;
 mod support;
+mod triggers;

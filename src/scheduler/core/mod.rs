@@ -8,6 +8,8 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod trigger;
+mod waiting;
 
 pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
 pub use trigger::{Fire, Plan, Situation, plan};
+pub use waiting::Waiting;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::waiting::Waiting;
 use crate::base::{TimeSpan, Timestamp};
 use crate::manifest::{Join, Pipeline, Trigger};
 use crate::model::{Pending, Tick, TickOutcome};
@@ -11,7 +12,7 @@ use crate::store::Claim;
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
     /// What waits in each watched resource.
-    pub pending: &'a BTreeMap<String, Pending>,
+    pub pending: &'a Waiting,
     /// Watched resources that are not known to be as they are on record, with the reason: what waits there may have been replaced.
     pub unseen: &'a BTreeMap<String, String>,
     /// How many runs are at work.
@@ -80,18 +81,11 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
 }
 
 /// Takes off what a run claims. `false` if what is left can not be known without asking: its bytes, or the age of its oldest.
-fn take(pipeline: &Pipeline, claims: &[Claim], left: &mut BTreeMap<String, Pending>) -> bool {
+fn take(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
     claims.iter().all(|claim| {
         let trigger = pipeline.resource(&claim.resource).map(|resource| &resource.trigger);
-        let Some(waits) = left.get_mut(&claim.resource) else { return false };
         let is_plain = trigger.is_some_and(|trigger| trigger.min_bytes == 0 && trigger.max_wait.is_none());
-        match claim.at_most {
-            Some(most) if is_plain && waits.count > most => {
-                waits.count -= most;
-                true
-            }
-            _ => false,
-        }
+        is_plain && claim.at_most.is_some_and(|most| left.claim(&claim.resource, most))
     })
 }
 
@@ -107,9 +101,12 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
         .iter()
         .filter(|resource| resource.watch)
         .map(|resource| {
-            let pending = situation.pending.get(&resource.name).copied().unwrap_or_default();
+            let pending = situation.pending.of(&resource.name);
             let look = match situation.unseen.get(&resource.name) {
-                Some(why) => Look { ready: false, waiting: pending.count > 0, reason: why.clone(), until: None },
+                Some(why) => {
+                    let (reason, waiting) = (why.clone(), pending.count > 0);
+                    Look { ready: false, overdue: false, waiting, reason, until: None }
+                }
                 None => look(&resource.trigger, pending, situation),
             };
             (resource.name.as_str(), look)
@@ -150,10 +147,11 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
 fn fire(pipeline: &Pipeline, ready: &[&(&str, Look)], now: Timestamp) -> Fire {
     let claims = ready
         .iter()
-        .map(|(name, _)| Claim {
-            resource: (*name).to_owned(),
-            at_most: pipeline.resource(name).and_then(|resource| resource.trigger.max_artifacts),
-            at_least: 1,
+        .map(|(name, look)| {
+            let trigger = pipeline.resource(name).map(|resource| resource.trigger.clone()).unwrap_or_default();
+            // What waited may have been replaced since it was counted. After `max_wait`, any number will do.
+            let (at_least, min_bytes) = if look.overdue { (1, 0) } else { (trigger.min_artifacts, trigger.min_bytes) };
+            Claim { resource: (*name).to_owned(), at_most: trigger.max_artifacts, at_least, min_bytes }
         })
         .collect();
     let ticks = ready.iter().map(|(name, look)| tick(name, TickOutcome::Fired, look.reason.clone(), now)).collect();
@@ -169,6 +167,8 @@ fn tick(resource: &str, outcome: TickOutcome, reason: String, time: Timestamp) -
 #[derive(Debug, PartialEq)]
 struct Look {
     ready: bool,
+    /// Whether it is ready because the oldest artifact has waited for `max_wait`, however few there are.
+    overdue: bool,
     /// Whether anything waits at all.
     waiting: bool,
     reason: String,
@@ -176,16 +176,17 @@ struct Look {
 }
 
 fn look(trigger: &Trigger, pending: Pending, situation: Situation<'_>) -> Look {
-    let not_ready = |reason: String, until: Option<Timestamp>| Look { ready: false, waiting: true, reason, until };
+    let not_ready =
+        |reason: String, until: Option<Timestamp>| Look { ready: false, overdue: false, waiting: true, reason, until };
     let (Some(oldest), Some(newest)) = (pending.oldest_at, pending.newest_at) else {
-        return Look { ready: false, waiting: false, reason: "nothing new".to_owned(), until: None };
+        return Look { ready: false, overdue: false, waiting: false, reason: "nothing new".to_owned(), until: None };
     };
     let patience_ends = trigger.max_wait.map(|wait| oldest.after(wait));
     if let (Some(end), Some(wait)) = (patience_ends, trigger.max_wait)
         && situation.now >= end
     {
         let reason = format!("{}, the oldest of which has waited for {}", artifacts(pending.count), TimeSpan(wait));
-        return Look { ready: true, waiting: true, reason, until: None };
+        return Look { ready: true, overdue: true, waiting: true, reason, until: None };
     }
     if pending.count < trigger.min_artifacts {
         return not_ready(format!("{} of {} artifacts", pending.count, trigger.min_artifacts), patience_ends);
@@ -199,7 +200,7 @@ fn look(trigger: &Trigger, pending: Pending, situation: Situation<'_>) -> Look {
         let span = TimeSpan(trigger.quiet_for);
         return not_ready(format!("{}, waits for {span} without a new one", artifacts(pending.count)), Some(until));
     }
-    Look { ready: true, waiting: true, reason: artifacts(pending.count), until: None }
+    Look { ready: true, overdue: false, waiting: true, reason: artifacts(pending.count), until: None }
 }
 
 fn artifacts(count: u64) -> String {
@@ -221,11 +222,11 @@ mod tests {
     }
 
     fn waiting(count: u64, bytes: u64, oldest: i64, newest: i64) -> Pending {
-        Pending { count, bytes, oldest_at: Some(at(oldest)), newest_at: Some(at(newest)) }
+        Pending { count, bytes, oldest_at: Some(at(oldest)), newest_at: Some(at(newest)), as_of: 0 }
     }
 
     fn seen(trigger: &Trigger, pending: Pending, now: i64) -> (bool, String, Option<Timestamp>) {
-        let (pending_by_name, unseen) = (BTreeMap::new(), BTreeMap::new());
+        let (pending_by_name, unseen) = (Waiting::default(), BTreeMap::new());
         let situation = Situation {
             pending: &pending_by_name,
             unseen: &unseen,
@@ -268,16 +269,21 @@ mod tests {
         assert_eq!(seen(&trigger, waiting(1, 0, 0, 4), 9), (true, "1 new artifact".into(), None));
     }
 
-    /// How many runs are decided on together, and why each.
-    fn together(trigger: &str, waits: Pending, runs: usize) -> Vec<String> {
+    /// A pipeline that watches `raw` with this trigger.
+    fn watching(trigger: &str) -> Pipeline {
         let manifest = format!(
             "manifest_version = 1\n[pipeline]\nname = \"p\"\nmax_concurrent_runs = 5\n\
              [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\ntrigger = {trigger}\n\
              [actions.act]\ncomponent = \"a.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n"
         );
         let folder = Path::new("/nowhere");
-        let pipeline = parse_pinned(&manifest, folder, &folder.join("anacostia.toml"), &|_| None).unwrap();
-        let (pending, unseen) = (BTreeMap::from([("raw".to_owned(), waits)]), BTreeMap::new());
+        parse_pinned(&manifest, folder, &folder.join("anacostia.toml"), &|_| None).unwrap()
+    }
+
+    /// What is decided at second 100.
+    fn decided(trigger: &str, waits: Pending, runs: usize) -> Vec<Fire> {
+        let (mut pending, unseen) = (Waiting::default(), BTreeMap::new());
+        pending.note("raw", waits);
         let situation = Situation {
             pending: &pending,
             unseen: &unseen,
@@ -287,10 +293,26 @@ mod tests {
             draining: false,
             now: at(100),
         };
-        match plan(&pipeline, situation) {
-            Plan::Fire(fires) => fires.into_iter().map(|fire| fire.trigger).collect(),
+        match plan(&watching(trigger), situation) {
+            Plan::Fire(fires) => fires,
             Plan::Wait { .. } => Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_run_claims_what_its_trigger_asks_for_or_does_not_start() {
+        let claim = |trigger: &str, waits| {
+            let claim = decided(trigger, waits, 0)[0].claims[0].clone();
+            (claim.at_least, claim.min_bytes)
+        };
+        let trigger = "{ min_artifacts = 3, min_bytes = \"10B\", max_wait = \"60s\" }";
+        assert_eq!(claim(trigger, waiting(3, 10, 90, 90)), (3, 10));
+        assert_eq!(claim(trigger, waiting(1, 1, 0, 0)), (1, 0), "the oldest has waited for long enough");
+    }
+
+    /// How many runs are decided on together, and why each.
+    fn together(trigger: &str, waits: Pending, runs: usize) -> Vec<String> {
+        decided(trigger, waits, runs).into_iter().map(|fire| fire.trigger).collect()
     }
 
     #[test]

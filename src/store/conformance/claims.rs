@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::World;
 use super::fixtures::*;
-use crate::model::{ArtifactState, RunState, Tick, TickOutcome};
+use crate::model::{ArtifactState, Observation, RunState, Tick, TickOutcome};
 use crate::store::{Claim, MetadataStore, NewRun, RunQuery, StoreError, TickQuery};
 
 pub(super) async fn a_claim_takes_the_oldest_and_at_most_what_it_says(world: &mut World) {
@@ -39,18 +39,35 @@ pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {
         reason: "2 new artifacts".to_owned(),
         run_id: None,
     };
-    let other = Claim { resource: "labels".to_owned(), at_most: None, at_least: 1 };
-    let too_few = [vec![claim(None, 3)], vec![claim(Some(1), 2)], vec![claim(None, 1), other]];
+    let pending = store.pending("raw").await.unwrap();
+    let other = Claim { resource: "labels".to_owned(), at_most: None, at_least: 1, min_bytes: 0 };
+    let too_light = Claim { min_bytes: pending.bytes + 1, ..claim(None, 1) };
+    let too_few = [vec![claim(None, 3)], vec![claim(Some(1), 2)], vec![claim(None, 1), other], vec![too_light]];
     for claims in too_few {
         let run = NewRun { claims, ticks: vec![tick.clone()], ..new_run() };
         let id = run.id;
         assert_eq!(store.create_run(run, at(20)).await.unwrap(), None);
         assert_eq!(store.run(id).await.unwrap(), None);
     }
-    assert_eq!(store.pending("raw").await.unwrap().count, 2);
+    assert_eq!(store.pending("raw").await.unwrap(), pending);
     assert!(kinds_after(store, before).await.is_empty());
     assert!(store.ticks(TickQuery::default(), all()).await.unwrap().items.is_empty());
     assert_eq!(create(store, new_run()).await.detail.run.number, 1, "no number was used up");
+}
+
+pub(super) async fn every_change_of_what_waits_has_a_later_number(world: &mut World) {
+    let store = world.store().as_ref();
+    store.register_revision(revision(), at(0)).await.unwrap();
+    let empty = store.pending("raw").await.unwrap();
+    let two = record(store, vec![present("a", "A"), present("b", "B")]).await.pending;
+    assert_eq!(two, store.pending("raw").await.unwrap(), "nothing has happened since");
+    let created = store.create_run(NewRun { claims: vec![claim(Some(1), 1)], ..new_run() }, at(20)).await.unwrap();
+    let one = created.unwrap().pending[0].1;
+    let gone = record(store, vec![Observation::Gone { path: "b".to_owned() }]).await.pending;
+    assert_eq!([empty.count, two.count, one.count, gone.count], [0, 2, 1, 0]);
+    assert!(empty.as_of < two.as_of && two.as_of < one.as_of && one.as_of < gone.as_of);
+    while store.prune_events(0).await.unwrap() > 0 {}
+    assert_eq!(store.pending("raw").await.unwrap().as_of, gone.as_of, "dropped events count too");
 }
 
 pub(super) async fn concurrent_runs_claim_each_artifact_once(world: &mut World) {
@@ -91,7 +108,7 @@ pub(super) async fn concurrent_runs_claim_each_artifact_once(world: &mut World) 
     assert_eq!(claimed.len(), files);
     let numbers: BTreeSet<u64> = runs.iter().map(|(number, _)| *number).collect();
     assert_eq!(numbers, (1..=runs.len() as u64).collect(), "numbers are dense");
-    assert_eq!(store.pending("raw").await.unwrap(), crate::model::Pending::default());
+    assert_eq!(store.pending("raw").await.unwrap().count, 0);
 }
 
 async fn all_runs(store: &dyn MetadataStore) -> Vec<(u64, crate::base::RunId)> {

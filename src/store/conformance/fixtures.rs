@@ -74,7 +74,7 @@ pub(super) fn action(name: &str) -> RunAction {
 }
 
 pub(super) fn claim(at_most: Option<u64>, at_least: u64) -> Claim {
-    Claim { resource: "raw".to_owned(), at_most, at_least }
+    Claim { resource: "raw".to_owned(), at_most, at_least, min_bytes: 0 }
 }
 
 /// A run of `first` and `second` that claims all that waits in `raw`.

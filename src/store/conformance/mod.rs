@@ -99,6 +99,7 @@ suite! {
     claims:
         a_claim_takes_the_oldest_and_at_most_what_it_says,
         too_few_make_no_run_and_leave_no_trace,
+        every_change_of_what_waits_has_a_later_number,
         concurrent_runs_claim_each_artifact_once,
         claims_follow_the_run;
     runs:

@@ -3,9 +3,9 @@
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 
-use super::page;
 use super::sql::{Json, Work, execute, prepare};
 use super::writer::Tx;
+use super::{events, page};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{Artifact, ArtifactState, KnownPath, Page, Pending};
 use crate::store::{ArtifactQuery, PageRequest};
@@ -164,13 +164,14 @@ pub(super) fn pending(db: &Connection, resource: &str) -> Work<Pending> {
     let counted = prepare(db, "SELECT count, bytes FROM waiting WHERE resource = ?1")?
         .query_row([resource], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    let Some((count @ 1.., bytes)) = counted else { return Ok(Pending::default()) };
+    let as_of = events::newest(db)?;
+    let Some((count @ 1.., bytes)) = counted else { return Ok(Pending { as_of, ..Pending::default() }) };
     let first = "SELECT created_at FROM artifacts INDEXED BY artifacts_waiting
         WHERE resource = ?1 AND state = 'new' ORDER BY seq LIMIT 1";
     let last = "SELECT created_at FROM artifacts INDEXED BY artifacts_waiting
         WHERE resource = ?1 AND state = 'new' ORDER BY seq DESC LIMIT 1";
     let at = |sql| prepare(db, sql)?.query_row([resource], |row| row.get(0)).optional();
-    Ok(Pending { count, bytes, oldest_at: at(first)?, newest_at: at(last)? })
+    Ok(Pending { count, bytes, oldest_at: at(first)?, newest_at: at(last)?, as_of })
 }
 
 /// What lies in a resource, by path.

@@ -111,6 +111,17 @@ pub(super) fn oldest(db: &Connection) -> Work<u64> {
     }
 }
 
+/// The number of the newest event, also when it is not kept any more.
+pub(super) fn newest(db: &Connection) -> Work<u64> {
+    let kept = prepare(db, "SELECT seq FROM events WHERE seq > 0 ORDER BY seq DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    match kept {
+        Some(seq) => Ok(seq),
+        None => Ok(prepare(db, "SELECT event FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?),
+    }
+}
+
 /// Drops events but for the newest `keep`, at most a batch of them; says how many.
 pub(super) fn prune(tx: &mut Tx<'_>, keep: u64) -> Work<u64> {
     let first = oldest(tx.db)?;

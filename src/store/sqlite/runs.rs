@@ -121,8 +121,8 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         if new.claims.iter().take(index).any(|other| other.resource == claim.resource) {
             return Err(Fail::invalid(format!("a run can not claim from `{}` twice", claim.resource)));
         }
-        let waiting = pending(tx.db, &claim.resource)?.count;
-        if waiting.min(claim.at_most.unwrap_or(u64::MAX)) < claim.at_least {
+        let Pending { count, bytes, .. } = pending(tx.db, &claim.resource)?;
+        if count.min(claim.at_most.unwrap_or(u64::MAX)) < claim.at_least || bytes < claim.min_bytes {
             return Ok(None);
         }
     }
