@@ -130,7 +130,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// Where a pipeline's log segments lie.
 pub(crate) fn log_folder(pipeline: &Pipeline) -> std::path::PathBuf {
-    pipeline.state_folder().join("logs")
+    pipeline.state.join("logs")
 }
 
 /// The id of a run.

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::records::log_folder;
-use crate::manifest::{Pipeline, ResourceKind, StoreSpec};
+use crate::manifest::Pipeline;
 
 /// Most files and folders that a path of `build.watch` may hold.
 const MAX_SOURCES: usize = 100_000;
@@ -19,8 +19,8 @@ const PRODUCTS: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", ".
 pub(crate) struct Products {
     /// Components that are built.
     components: Vec<PathBuf>,
-    /// The store's file; those beside it that begin with its name are the store's, too.
-    store: PathBuf,
+    /// The files of the store; those beside one that begin with its name are the store's, too.
+    store: Vec<PathBuf>,
     /// Folders of the host and of resources.
     folders: Vec<PathBuf>,
 }
@@ -29,16 +29,12 @@ impl Products {
     /// What the builds and runs of a pipeline write.
     pub(crate) fn of(pipeline: &Pipeline) -> Self {
         let built = pipeline.actions.iter().filter(|action| action.build.is_some());
-        let StoreSpec::Sqlite { path: store, .. } = &pipeline.store;
-        let resources = pipeline.resources.iter().map(|resource| {
-            let ResourceKind::Folder(folder) = &resource.kind;
-            folder.path.clone()
-        });
-        let state = [pipeline.state_folder().join("components"), log_folder(pipeline)];
+        let resources = pipeline.resources.iter().flat_map(|resource| resource.local_paths());
+        let state = [pipeline.state.join("components"), log_folder(pipeline)];
         Self {
             components: built.map(|action| action.component.clone()).collect(),
-            store: store.clone(),
-            folders: state.into_iter().chain(resources).collect(),
+            store: pipeline.store.local_paths().into_iter().map(Path::to_owned).collect(),
+            folders: state.into_iter().chain(resources.map(Path::to_owned)).collect(),
         }
     }
 
@@ -55,10 +51,12 @@ impl Products {
     }
 
     fn is_store(&self, path: &Path) -> bool {
-        let begins = |file: &std::ffi::OsStr| {
-            self.store.file_name().is_some_and(|store| file.as_encoded_bytes().starts_with(store.as_encoded_bytes()))
-        };
-        path.parent() == self.store.parent() && path.file_name().is_some_and(begins)
+        self.store.iter().any(|store| {
+            let begins = |file: &std::ffi::OsStr| {
+                store.file_name().is_some_and(|store| file.as_encoded_bytes().starts_with(store.as_encoded_bytes()))
+            };
+            path.parent() == store.parent() && path.file_name().is_some_and(begins)
+        })
     }
 }
 
@@ -140,8 +138,11 @@ mod tests {
             fs::create_dir_all(at(path).parent().unwrap()).unwrap();
             fs::write(at(path), "").unwrap();
         }
-        let products =
-            Products { components: vec![at("a/a.wasm")], store: at("db"), folders: vec![at("a/raw"), at("elsewhere")] };
+        let products = Products {
+            components: vec![at("a/a.wasm")],
+            store: vec![at("db")],
+            folders: vec![at("a/raw"), at("elsewhere")],
+        };
         let found = |root: &Path| {
             let mut files = BTreeSet::new();
             let mut visit = |found: &super::Found<'_>| {

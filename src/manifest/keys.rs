@@ -34,7 +34,7 @@ pub(super) static ROOT: Keys = Keys {
 
 pub(super) static PIPELINE: Keys = Keys {
     home: "[pipeline]",
-    known: &["name", "join", "max_concurrent_runs", "params"],
+    known: &["name", "join", "max_concurrent_runs", "state", "params"],
     later: &[],
     meant: &[
         ("title", "name"),

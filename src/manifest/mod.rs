@@ -15,6 +15,7 @@ mod known;
 mod listen;
 mod origin;
 mod pipeline;
+mod place;
 mod problem;
 mod read;
 mod schema;
@@ -224,7 +225,7 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
 /// A draft that nobody complained about is a pipeline.
 fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
     let top = draft.top;
-    let path = check::paths::absolute(folder, &top.store.value);
+    let (store, state) = (top.store_spec(folder), top.state_folder(folder));
     Pipeline {
         name: top.name,
         folder: folder.to_owned(),
@@ -236,7 +237,9 @@ fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
         listen: top.listen,
         insecure: top.insecure,
         token: top.token,
-        store: StoreSpec::Sqlite { path, full_durability: top.full_durability },
+        store,
+        durability: top.durability,
+        state,
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
     }

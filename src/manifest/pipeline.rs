@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Endpoint};
+use crate::model::Durability;
 
 /// What a manifest means.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +33,12 @@ pub struct Pipeline {
     pub insecure: bool,
     /// `server.token_sha256`: digest of the bearer token that is asked for; needed off loopback.
     pub token: Option<Digest>,
-    /// `metadata_store`.
+    /// `metadata_store`, but for `durability`.
     pub store: StoreSpec,
+    /// `metadata_store.durability`: for the store and for what is published to local resources alike.
+    pub durability: Durability,
+    /// `pipeline.state`, absolute: the folder in which the host keeps logs and components.
+    pub state: PathBuf,
     /// `resources`, in the order of the file.
     pub resources: Vec<ResourceSpec>,
     /// `actions`, in the order of the file.
@@ -41,14 +46,6 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// The folder of the pipeline's own state (store, logs, pinned components): that of the metadata store's file.
-    #[must_use]
-    pub fn state_folder(&self) -> PathBuf {
-        match &self.store {
-            StoreSpec::Sqlite { path, .. } => path.parent().map_or_else(|| self.folder.clone(), PathBuf::from),
-        }
-    }
-
     /// The resource of this name.
     #[must_use]
     pub fn resource(&self, name: &str) -> Option<&ResourceSpec> {
@@ -80,9 +77,34 @@ pub enum StoreSpec {
     Sqlite {
         /// The file, absolute.
         path: PathBuf,
-        /// Whether commits are synced (`durability = "full"`).
-        full_durability: bool,
     },
+}
+
+impl StoreSpec {
+    /// `metadata_store.kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Sqlite { .. } => "sqlite",
+        }
+    }
+
+    /// Where it is, for people. Without passwords.
+    #[must_use]
+    pub fn location(&self) -> String {
+        match self {
+            Self::Sqlite { path } => path.display().to_string(),
+        }
+    }
+
+    /// The files on this machine in which it lies, absolute. Files beside one of them whose names begin with its name are the store's too. Empty for a store
+    /// that lies elsewhere.
+    #[must_use]
+    pub fn local_paths(&self) -> Vec<&Path> {
+        match self {
+            Self::Sqlite { path } => vec![path],
+        }
+    }
 }
 
 /// An input or output.
@@ -96,6 +118,63 @@ pub struct ResourceSpec {
     pub watch: bool,
     /// When it triggers; meaningful if it is watched.
     pub trigger: Trigger,
+}
+
+impl ResourceSpec {
+    /// `kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match &self.kind {
+            ResourceKind::Folder(_) => "folder",
+        }
+    }
+
+    /// Where it is, for people. Without passwords.
+    #[must_use]
+    pub fn location(&self) -> String {
+        match &self.kind {
+            ResourceKind::Folder(folder) => folder.path.display().to_string(),
+        }
+    }
+
+    /// The key of its table in the manifest that says where it is.
+    #[must_use]
+    pub fn location_key(&self) -> &'static str {
+        match &self.kind {
+            ResourceKind::Folder(_) => "path",
+        }
+    }
+
+    /// The folders on this machine in which its data lies, absolute. Empty for a resource that lies elsewhere.
+    #[must_use]
+    pub fn local_paths(&self) -> Vec<&Path> {
+        match &self.kind {
+            ResourceKind::Folder(folder) => vec![&folder.path],
+        }
+    }
+
+    /// The globs of paths that count; empty: all.
+    #[must_use]
+    pub fn include(&self) -> &[String] {
+        match &self.kind {
+            ResourceKind::Folder(folder) => &folder.include,
+        }
+    }
+
+    /// The globs of paths that do not count.
+    #[must_use]
+    pub fn exclude(&self) -> &[String] {
+        match &self.kind {
+            ResourceKind::Folder(folder) => &folder.exclude,
+        }
+    }
+
+    /// Puts in the absolute path, for a kind that lies on this machine.
+    pub(super) fn set_local_path(&mut self, path: PathBuf) {
+        match &mut self.kind {
+            ResourceKind::Folder(folder) => folder.path = path,
+        }
+    }
 }
 
 /// What a resource is.

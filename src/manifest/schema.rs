@@ -78,6 +78,12 @@ fn pipeline() -> Fields {
         ),
         ("max_concurrent_runs", integer("How many runs are at work at once.", settings::CONCURRENT_RUNS, Some(1))),
         (
+            "state",
+            text(
+                "The folder in which the host keeps logs and components. If not given: the folder of the metadata store's file, or `state` if the store is on another machine.",
+            ),
+        ),
+        (
             "params",
             params("For every action. An action's own and a run's own come over them; `${…}` is not expanded here."),
         ),
@@ -108,13 +114,7 @@ fn server() -> Fields {
 fn store() -> Fields {
     vec![
         ("kind", choice("What the store is.", &settings::STORE_KINDS)),
-        (
-            "path",
-            with_default(
-                text("The database. Logs and kept components lie in the same folder."),
-                settings::DEFAULT_STORE,
-            ),
-        ),
+        ("path", with_default(text("The file of the database."), settings::DEFAULT_STORE)),
         (
             "durability",
             choice(

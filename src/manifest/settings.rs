@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::pipeline::{Join, RunWhen};
+use crate::model::Durability;
 
 const DAY: Duration = Duration::from_hours(24);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -19,6 +20,9 @@ pub(super) const JOIN: [(&str, Join); 2] = [("all", Join::All), ("any", Join::An
 /// `pipeline.max_concurrent_runs`.
 pub(super) const CONCURRENT_RUNS: RangeInclusive<u64> = 1..=1_000;
 
+/// `pipeline.state` if nothing is said, and the store lies on another machine.
+pub(super) const DEFAULT_STATE: &str = "state";
+
 /// `server.listen` if nothing is said.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 
@@ -26,8 +30,8 @@ pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 pub(super) const STORE_KINDS: [(&str, ()); 1] = [("sqlite", ())];
 /// Where the metadata store lies if nothing is said.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
-/// `metadata_store.durability`, and whether commits are synced.
-pub(super) const DURABILITY: [(&str, bool); 2] = [("normal", false), ("full", true)];
+/// `metadata_store.durability`.
+pub(super) const DURABILITY: [(&str, Durability); 2] = [("normal", Durability::Normal), ("full", Durability::Full)];
 
 /// `kind` of a resource.
 pub(super) const RESOURCE_KINDS: [(&str, ()); 1] = [("folder", ())];

@@ -6,6 +6,7 @@
 mod action;
 mod artifact;
 mod attempt;
+mod durability;
 mod error;
 mod event;
 mod fact;
@@ -19,6 +20,7 @@ mod trigger;
 pub use action::{ActionState, NOT_TRIGGERED, RunAction};
 pub use artifact::{Artifact, ArtifactState, Observation};
 pub use attempt::{Access, AccessKind, Attempt, AttemptState, Denial, Fence, Outcome, Usage};
+pub use durability::Durability;
 pub use error::ErrorInfo;
 pub use event::{Event, EventKind};
 pub use fact::{ArtifactTag, Entry, Facts, Metric, MetricRecord, ParamRecord, RunTag};

@@ -9,6 +9,7 @@
 
 mod error;
 pub mod folder;
+mod open;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::base::{ArtifactId, AttemptId, Digest};
 use crate::model::{KnownPath, Observation, StagedFile};
 
 pub use error::ResourceError;
+pub use open::open;
 
 /// The result of a resource's method.
 pub type Result<T> = std::result::Result<T, ResourceError>;

@@ -11,10 +11,9 @@ use serde_json::json;
 use super::core::Rule;
 use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, SecretSource, StoreSpec};
+use crate::manifest::{ActionSpec, HeaderSecretSpec, Join, Limits, Pipeline, SecretSource};
 use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
-use crate::resource::folder::Folder;
-use crate::resource::{Resource, ResourceError};
+use crate::resource::{self, Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, HeaderSecret, Services};
 
 /// A manifest in force. Cheap to clone.
@@ -190,16 +189,15 @@ pub(super) fn resources(
     pipeline: &Pipeline,
     reuse: Option<(&Pipeline, &Resources)>,
 ) -> Result<Resources, ResourceError> {
-    let StoreSpec::Sqlite { full_durability, .. } = pipeline.store;
     let mut all = BTreeMap::new();
     for spec in &pipeline.resources {
         let same = reuse.and_then(|(other, made)| {
             let unchanged = other.resource(&spec.name).is_some_and(|resource| resource.kind == spec.kind);
             made.get(&spec.name).filter(|_| unchanged)
         });
-        let resource = match (same, &spec.kind) {
-            (Some(same), _) => Arc::clone(same),
-            (None, ResourceKind::Folder(folder)) => Arc::new(Folder::new(&spec.name, folder, full_durability)?),
+        let resource = match same {
+            Some(same) => Arc::clone(same),
+            None => resource::open(spec, pipeline.durability)?,
         };
         all.insert(spec.name.clone(), resource);
     }

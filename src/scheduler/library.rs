@@ -56,7 +56,7 @@ impl Binder {
             clock: Arc::clone(&parts.clock),
             progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
         };
-        let shelf = ComponentShelf(parts.pipeline.state_folder().join("components"));
+        let shelf = ComponentShelf(parts.pipeline.state.join("components"));
         Ok(Self { shelf, sandbox: Arc::clone(&parts.sandbox), services })
     }
 

@@ -62,7 +62,8 @@ fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
     let mut keys: Vec<String> = [
         ("`pipeline.name`", now.name != next.name),
         ("`server`", server(now) != server(next)),
-        ("`metadata_store`", now.store != next.store),
+        ("`pipeline.state`", now.state != next.state),
+        ("`metadata_store`", (&now.store, now.durability) != (&next.store, next.durability)),
     ]
     .into_iter()
     .filter(|(_, differs)| *differs)
@@ -130,6 +131,7 @@ mod tests {
         assert_eq!(after(&[("[resources.raw]", "[server]\nlisten = \"127.0.0.1:1\"\n[resources.raw]")]), ["`server`"]);
         let store = "[metadata_store]\nkind = \"sqlite\"\ndurability = \"full\"\n[resources.raw]";
         assert_eq!(after(&[("[resources.raw]", store)]), ["`metadata_store`"]);
+        assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nstate = \"kept\"")]), ["`pipeline.state`"]);
         assert_eq!(after(&[("path = \"raw\"", "path = \"other\"")]), ["`resources.raw`"]);
         let more = "[resources.new]\nkind = \"folder\"\npath = \"new\"\n[resources.raw]";
         assert_eq!(

@@ -9,12 +9,14 @@
 //! `execute(sql)` (it would fit one kind of store only).
 //!
 //! What a method has returned survives the death of the process. Whether it survives a power cut is the store's setting of
-//! durability: see DESIGN section 8, and [`Durability`].
+//! durability: see [`Durability`](crate::model::Durability).
 
 #[cfg(test)]
 mod conformance;
 mod error;
+mod lease;
 pub mod logs;
+mod open;
 mod query;
 pub mod sqlite;
 mod write;
@@ -29,13 +31,15 @@ use crate::model::{
 };
 
 pub use error::StoreError;
+pub use lease::{Holder, HostLease};
+pub use open::{HostStore, holder, open, open_read_only};
 pub use query::{
     ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery,
     TickQuery,
 };
 pub use write::{
-    ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Durability, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun,
-    Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
+    ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun, Recorded,
+    Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
 };
 
 /// The result of a store's method.

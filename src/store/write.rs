@@ -13,17 +13,6 @@ use crate::model::{
 /// Most ticks that are kept; older ones are dropped.
 pub const MAX_TICKS: u64 = 100_000;
 
-/// What a commit survives besides the death of the process, which every commit survives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Durability {
-    /// A power cut leaves the store consistent; the last moments may be forgotten.
-    #[default]
-    Normal,
-    /// A power cut loses nothing that was committed.
-    Full,
-}
-
 /// A manifest to put on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRevision {

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use anacostia::base::{AttemptId, Digest, RunId, Timestamp};
 use anacostia::model::{
-    Access, AccessKind, ActionState, Entry, Facts, Fence, LogLevel, LogLine, LogPosition, LogStream, Metric,
-    Observation, RunAction, RunState, Tick, TickOutcome,
+    Access, AccessKind, ActionState, Durability, Entry, Facts, Fence, LogLevel, LogLine, LogPosition, LogStream,
+    Metric, Observation, RunAction, RunState, Tick, TickOutcome,
 };
 use anacostia::store::{
-    AttemptEnd, Batch, Claim, Durability, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep,
-    logs::LogBook, sqlite::SqliteStore,
+    AttemptEnd, Batch, Claim, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep, logs::LogBook,
+    sqlite::SqliteStore,
 };
 use serde_json::Value;
 

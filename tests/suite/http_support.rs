@@ -9,7 +9,7 @@ use std::time::Duration;
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
-use anacostia::model::{Artifact, ArtifactState, KnownPath, Run, RunDetail, RunState, StagedFile};
+use anacostia::model::{Artifact, ArtifactState, Durability, KnownPath, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Writer};
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, InForce, View};
@@ -211,7 +211,9 @@ fn a_pipeline() -> Pipeline {
         listen: "127.0.0.1:0".parse().unwrap(),
         insecure: false,
         token: None,
-        store: StoreSpec::Sqlite { path: "/pipes/penguins/state/metadata.db".into(), full_durability: false },
+        store: StoreSpec::Sqlite { path: "/pipes/penguins/state/metadata.db".into() },
+        durability: Durability::Normal,
+        state: "/pipes/penguins/state".into(),
         resources: vec![folder("raw", true), folder("models", false)],
         actions: vec![an_action()],
     }

@@ -12,6 +12,7 @@ use anacostia::manifest::{
     Components, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource, inspect, load,
     parse_pinned,
 };
+use anacostia::model::Durability;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -179,6 +180,7 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
     let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind;
     assert_eq!(models.path, house.path().join("data/models"));
+    assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
 }
 
 #[test]
@@ -188,7 +190,24 @@ fn a_folder_stands_for_the_manifest_in_it() {
     fs::write(house.path().join("anacostia.toml"), text).unwrap();
     let pipeline = load(house.path(), &variables, LoadOptions::default()).unwrap();
     assert_eq!(pipeline.file, house.path().join("anacostia.toml"));
-    assert_eq!(pipeline.state_folder(), house.path().join("state"));
+    assert_eq!(pipeline.state, house.path().join("state"));
+}
+
+/// So that a manifest that was written before there was the key finds its logs and components where they are.
+#[test]
+fn the_state_lies_beside_the_database_unless_the_manifest_says_where() {
+    let house = house();
+    for (keys, expected) in [
+        ("", "state"),
+        ("metadata_store.path = \"db/runs.db\"", "db"),
+        ("metadata_store.path = \"runs.db\"", ""),
+        ("metadata_store.path = \"db/runs.db\"\npipeline.state = \"./kept/\"", "kept"),
+    ] {
+        let text =
+            format!("manifest_version = 1\npipeline.name = \"p\"\n{keys}\n[actions.a]\ncomponent = \"plain.wasm\"");
+        let pipeline = load_text(&house, "anacostia.toml", text.as_bytes(), LoadOptions::default()).unwrap();
+        assert_eq!(pipeline.state, house.path().join(expected), "{keys}");
+    }
 }
 
 #[test]

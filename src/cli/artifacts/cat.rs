@@ -1,15 +1,14 @@
 //! `anacostia artifacts cat`: the bytes of the recorded version, or an error; never those of another.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use super::find::{ArtifactRef, find};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::{End, Failure, out, show};
-use crate::manifest::ResourceKind;
 use crate::model::Artifact;
-use crate::resource::folder::Folder;
-use crate::resource::{Content, Resource as _, ResourceError};
+use crate::resource::{self, Content, Resource, ResourceError};
 
 /// Bytes that are read and written at once.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -25,10 +24,10 @@ pub(crate) struct Args {
 pub(crate) fn cat(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let artifact = find(&records, &args.artifact)?;
-    let (folder, content) = lies_at(&records, &artifact)?;
+    let (resource, content) = lies_at(&records, &artifact)?;
     let name = show::plain(&format!("{}/{}", artifact.resource, artifact.path));
     let failed = |error: ResourceError| Failure::work(format!("failed to read `{name}`: {error}"));
-    let mut reader = records.wait(folder.open(&content)).map_err(failed)?;
+    let mut reader = records.wait(resource.open(&content)).map_err(failed)?;
     let mut stream = std::io::stdout().lock();
     let person = out::person_reads();
     let mut at = 0;
@@ -50,7 +49,7 @@ pub(crate) fn cat(args: &Args) -> Result<End, Failure> {
 }
 
 /// Where the bytes of this version lie, if they still do.
-fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Folder, Content), Failure> {
+fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>, Content), Failure> {
     let Artifact { resource, path, version, digest, size, stamp, .. } = artifact;
     let name = show::plain(&format!("{resource}/{path}"));
     let Some(digest) = *digest else {
@@ -64,9 +63,8 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Folder, Content), 
     let Some(spec) = records.pipeline.resource(resource) else {
         return Err(Failure::usage(format!("the manifest has no resource `{resource}` any more")));
     };
-    let ResourceKind::Folder(folder) = &spec.kind;
-    let folder = Folder::new(resource, folder, false).map_err(|error| Failure::Work(error.into()))?;
-    Ok((folder, Content { path: path.clone(), size: *size, digest, stamp: stamp.clone() }))
+    let resource = resource::open(spec, records.pipeline.durability).map_err(|error| Failure::Work(error.into()))?;
+    Ok((resource, Content { path: path.clone(), size: *size, digest, stamp: stamp.clone() }))
 }
 
 /// Whether nothing in the bytes acts on a terminal. A character that is cut by the end of a chunk is none that acts.

@@ -8,20 +8,25 @@ use anyhow::Context as _;
 use crate::base::Clock as _;
 use crate::base::SystemClock;
 use crate::cli::Failure;
-use crate::cli::open::{self, Store};
+use crate::cli::open;
 use crate::cli::records::log_folder;
 use crate::manifest::Pipeline;
 use crate::sandbox::{Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
 use crate::store::logs::LogBook;
+use crate::store::{HostLease, HostStore};
 
 /// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox. Nothing is at work yet.
-pub(crate) fn open(pipeline: Pipeline) -> Result<(Parts, Store), Failure> {
-    let state = pipeline.state_folder();
-    fs::create_dir_all(&state).with_context(|| format!("failed to make the folder {}", state.display()))?;
-    let store = open::for_writing(&pipeline, SystemClock.now())?;
+pub(crate) fn open(pipeline: Pipeline) -> Result<(Parts, Arc<dyn HostLease>), Failure> {
+    let state = &pipeline.state;
+    fs::create_dir_all(state).with_context(|| format!("failed to make the folder {}", state.display()))?;
+    for path in pipeline.store.local_paths() {
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder).with_context(|| format!("failed to make the folder {}", folder.display()))?;
+    }
+    let HostStore { store, lease } = open::for_writing(&pipeline, SystemClock.now())?;
     let logs = Arc::new(LogBook::open(&log_folder(&pipeline))?);
     let sandbox = Arc::new(Sandbox::new(SandboxConfig { compiler: this_program(), ..SandboxConfig::default() })?);
-    let parts = Parts { pipeline, store: store.clone(), logs, sandbox, clock: Arc::new(SystemClock) };
-    Ok((parts, store))
+    let parts = Parts { pipeline, store, logs, sandbox, clock: Arc::new(SystemClock) };
+    Ok((parts, lease))
 }

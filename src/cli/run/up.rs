@@ -1,6 +1,7 @@
 //! A host that is up: its parts, opened and started in the order that the module above argues, and ended in good order.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::json;
@@ -13,7 +14,6 @@ use crate::cli::progress::Progress;
 use crate::cli::{Failure, out, show};
 use crate::manifest::Pipeline;
 use crate::scheduler::{Host, Options, Tally};
-use crate::store::MetadataStore as _;
 
 /// How a host is started.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,8 @@ pub(crate) struct Up {
 impl Up {
     /// Starts a host, and says where it is.
     pub(crate) async fn start(pipeline: Pipeline, how: Start, recorder: PrometheusHandle) -> Result<Self, Failure> {
-        let (parts, store) = parts::open(pipeline)?;
+        let (parts, lease) = parts::open(pipeline)?;
+        let store = Arc::clone(&parts.store);
         let seen = *parts.store.newest_event().borrow();
         let (listener, address) = serve::bind(parts.pipeline.listen).await?;
         // A component that was never run here is compiled first, which may take a while.
@@ -44,7 +45,7 @@ impl Up {
         drop(wait);
         let host = host?;
         let server = serve::serve(listener, host.view(), recorder)?;
-        store.set_listen(&address.to_string())?;
+        lease.announce(&address.to_string()).await?;
         announce(how.json, &host.view().pipeline(), address)?;
         if store.paused().await? {
             let resume = format!("resume it with `curl -X POST http://{address}/api/v1/pipeline/resume`");

@@ -14,7 +14,6 @@ use crate::cli::{End, Failure, open, out};
 use crate::http::bodies::RunBody;
 use crate::manifest::Pipeline;
 use crate::model::Run;
-use crate::store::MetadataStore as _;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -75,7 +74,7 @@ fn through_the_host(address: Option<&str>, id: RunId, what: What) -> Result<Valu
 fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) -> Result<Value, Failure> {
     let now = SystemClock.now();
     let run: Option<Run> = records::runtime()?.block_on(async {
-        let store = open::for_writing(pipeline, now)?;
+        let store = open::for_writing(pipeline, now)?.store;
         match what {
             What::Cancel => store.request_cancel(id, now).await,
             What::Retry => store.request_retry(id, now).await,

@@ -1,7 +1,7 @@
 //! What a host says when it is up.
 
 use super::{Cell, styles};
-use crate::manifest::{Pipeline, ResourceKind};
+use crate::manifest::Pipeline;
 
 /// The first thing that one sees of a running pipeline: where it is, what it waits for, how to leave.
 pub(crate) fn banner(pipeline: &Pipeline, url: &str) -> String {
@@ -13,10 +13,9 @@ pub(crate) fn banner(pipeline: &Pipeline, url: &str) -> String {
         Cell::new(url).style(styles::BUSY),
     );
     for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
-        let ResourceKind::Folder(folder) = &resource.kind;
-        text.push_str(&line("watch", &format!("{} in {}", resource.name, folder.path.display())));
+        text.push_str(&line("watch", &format!("{} in {}", resource.name, resource.location())));
     }
-    text.push_str(&line("state", &pipeline.state_folder().display().to_string()));
+    text.push_str(&line("state", &pipeline.state.display().to_string()));
     text.push_str(&line("stop ", "Ctrl-C; what is at work is finished, or taken up at the next start"));
     text.push('\n');
     text

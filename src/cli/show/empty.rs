@@ -1,7 +1,10 @@
 //! What is said where there is nothing to show: why, and what one does next.
 
+use std::path::Path;
+
+use super::pipeline::short;
 use super::plain;
-use crate::manifest::{Pipeline, ResourceKind};
+use crate::manifest::Pipeline;
 
 /// Nothing has started a run yet. `host` is whether one is at work, `path` the PATH that leads to the pipeline.
 pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &str) -> String {
@@ -11,9 +14,8 @@ pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &st
         steps.push(format!("start the pipeline with `anacostia run{path}`"));
     }
     if let Some(resource) = pipeline.resources.iter().find(|resource| resource.watch) {
-        let ResourceKind::Folder(folder) = &resource.kind;
-        let folder = folder.path.strip_prefix(&pipeline.folder).unwrap_or(&folder.path);
-        steps.push(format!("put a file into {}, which `{}` watches", folder.display(), resource.name));
+        let place = short(Path::new(&resource.location()), pipeline);
+        steps.push(format!("put a file into {place}, which `{}` watches", resource.name));
     }
     let then = if steps.is_empty() { String::new() } else { format!(": {}", steps.join(", and ")) };
     format!("no {what} yet{}\n", plain(&then))

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Cell, Column, Table, plural, styles};
 use crate::base::TimeSpan;
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, Pipeline, ResourceKind, ResourceSpec, RunWhen, StoreSpec, Trigger};
+use crate::manifest::{ActionSpec, Pipeline, ResourceSpec, RunWhen, Trigger};
 
 /// Its nodes, in the order in which they work, for a terminal with `width` columns.
 pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
@@ -24,7 +24,7 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
 }
 
 /// A path as it is shown: from the manifest's folder where it lies in it.
-fn short(path: &Path, pipeline: &Pipeline) -> String {
+pub(super) fn short(path: &Path, pipeline: &Pipeline) -> String {
     path.strip_prefix(&pipeline.folder).unwrap_or(path).display().to_string()
 }
 
@@ -35,18 +35,16 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
         ("PLACE", Column::Path),
         ("STARTS A RUN", Column::Prose),
     ]);
-    let StoreSpec::Sqlite { path, .. } = &pipeline.store;
     table.row(vec![
         Cell::new("(metadata store)").style(styles::FAINT),
-        Cell::new("sqlite"),
-        Cell::new(short(path, pipeline)),
+        Cell::new(pipeline.store.kind()),
+        Cell::new(short(Path::new(&pipeline.store.location()), pipeline)),
     ]);
     for resource in &pipeline.resources {
-        let ResourceKind::Folder(folder) = &resource.kind;
         table.row(vec![
             Cell::new(&resource.name).style(styles::STRONG),
-            Cell::new("folder"),
-            Cell::new(short(&folder.path, pipeline)),
+            Cell::new(resource.kind()),
+            Cell::new(short(Path::new(&resource.location()), pipeline)),
             Cell::new(trigger(resource)),
         ]);
     }
@@ -119,6 +117,7 @@ pub(crate) mod tests {
     use crate::manifest::{
         ActionSpec, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen, StoreSpec, Trigger,
     };
+    use crate::model::Durability;
 
     fn resource(name: &str, watch: bool, trigger: Trigger) -> ResourceSpec {
         let folder = FolderSpec {
@@ -173,7 +172,9 @@ pub(crate) mod tests {
             listen: "127.0.0.1:8000".parse().unwrap(),
             insecure: false,
             token: None,
-            store: StoreSpec::Sqlite { path: PathBuf::from("/pipeline/state/metadata.db"), full_durability: false },
+            store: StoreSpec::Sqlite { path: PathBuf::from("/pipeline/state/metadata.db") },
+            durability: Durability::Normal,
+            state: PathBuf::from("/pipeline/state"),
             resources: vec![
                 resource("raw", true, patient),
                 resource("labels", true, Trigger::default()),

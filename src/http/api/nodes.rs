@@ -15,8 +15,8 @@ use crate::base::{Digest, Endpoint, RunId};
 use crate::http::App;
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
-use crate::manifest::{ActionSpec, ComponentInfo, ResourceKind, ResourceSpec, RunWhen, StoreSpec};
-use crate::model::{Pending, RunDetail};
+use crate::manifest::{ActionSpec, ComponentInfo, ResourceSpec, RunWhen};
+use crate::model::{Durability, Pending, RunDetail};
 use crate::resource::Status;
 use crate::scheduler::View;
 use crate::store::{PageRequest, RunQuery};
@@ -54,7 +54,7 @@ pub(super) struct NodeBody {
 #[derive(Debug, Serialize)]
 struct StoreBody {
     kind: &'static str,
-    durability: &'static str,
+    durability: Durability,
     epoch: u64,
     newest_event: u64,
     oldest_event: u64,
@@ -225,11 +225,11 @@ fn store_head() -> NodeHead {
 }
 
 async fn store_node(view: &View) -> Result<NodeBody> {
-    let StoreSpec::Sqlite { full_durability, .. } = view.pipeline().store;
+    let pipeline = view.pipeline();
     let newest_event = *view.store.newest_event().borrow();
     let store = StoreBody {
-        kind: "sqlite",
-        durability: if full_durability { "full" } else { "normal" },
+        kind: pipeline.store.kind(),
+        durability: pipeline.durability,
         epoch: view.store.epoch(),
         newest_event,
         oldest_event: view.store.oldest_event().await?,
@@ -249,7 +249,6 @@ fn resource_head(live: &Live, resource: &ResourceSpec) -> NodeHead {
 }
 
 async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Result<NodeBody> {
-    let ResourceKind::Folder(folder) = &resource.kind;
     let pending = if resource.watch { Some(view.store.pending(&resource.name).await?) } else { None };
     let trigger = &resource.trigger;
     let pipeline = view.pipeline();
@@ -258,10 +257,10 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
         actions.filter(|action| uses(action).contains(&resource.name)).map(|action| action.name.clone()).collect()
     };
     let body = ResourceBody {
-        kind: "folder",
-        path: view.written(&["resources", &resource.name, "path"]),
-        include: folder.include.clone(),
-        exclude: folder.exclude.clone(),
+        kind: resource.kind(),
+        path: view.written(&["resources", &resource.name, resource.location_key()]),
+        include: resource.include().to_vec(),
+        exclude: resource.exclude().to_vec(),
         watch: resource.watch,
         trigger: resource.watch.then(|| TriggerBody {
             min_artifacts: trigger.min_artifacts,

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::super::pipeline::ResourceKind;
+use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::Draft;
 use super::super::tree::{At, Reader};
@@ -14,17 +14,11 @@ const MAX_LINKS: usize = 40;
 /// How a SQLite database begins.
 const SQLITE_HEADER: &[u8] = b"SQLite format 3\0";
 
-/// A path of a manifest as an absolute one. `..` stays: what it means is up to the disk.
-pub(in super::super) fn absolute(folder: &Path, text: &str) -> PathBuf {
-    folder.join(text).components().collect()
-}
-
 /// Fills in the absolute paths of a draft.
 pub(in super::super) fn fill_in(folder: &Path, draft: &mut Draft) {
     for resource in &mut draft.resources {
         if let (Some(spec), Some(path)) = (&mut resource.spec, &resource.path) {
-            let ResourceKind::Folder(spec) = &mut spec.kind;
-            spec.path = absolute(folder, &path.value);
+            spec.set_local_path(absolute(folder, &path.value));
         }
     }
     for action in &mut draft.actions {
@@ -153,21 +147,41 @@ fn starts_like_a_database(path: &Path) -> std::io::Result<bool> {
     Ok(start.is_empty() || start == SQLITE_HEADER)
 }
 
-/// The pipeline's state lies outside of its data, and its data outside of its state.
+/// A folder in which the pipeline keeps something of its own.
+struct Own<'d> {
+    path: PathBuf,
+    text: &'d At<String>,
+    /// What lies there.
+    what: &'static str,
+}
+
+/// The pipeline's own state lies outside of its data, and its data outside of its state.
 fn state(reader: &mut Reader<'_>, folder: &Path, draft: &Draft, claims: &[Claim<'_>]) {
     let text = &draft.top.store;
-    let path = absolute(folder, &text.value);
-    if path.is_dir() || text.value.ends_with('/') {
-        return;
+    let store = absolute(folder, &text.value);
+    if !store.is_dir()
+        && !text.value.ends_with('/')
+        && let Some(path) = store.parent().map(Path::to_owned)
+    {
+        if path.exists() && !path.is_dir() {
+            let message = format!("the folder of the metadata store {} is a file", quoted(&text.value));
+            reader.complain(Problem::new(message).at(&text.span, "here"));
+        }
+        state_apart(reader, folder, &Own { path, text, what: "the metadata store" }, claims);
     }
-    let Some(state) = path.parent().and_then(real) else { return };
-    if path.parent().is_some_and(|parent| parent.exists() && !parent.is_dir()) {
-        reader.complain(
-            Problem::new(format!("the folder of the metadata store {} is a file", quoted(&text.value)))
-                .at(&text.span, "here"),
-        );
+    if let Some(text) = &draft.top.state {
+        let path = absolute(folder, &text.value);
+        if path.exists() && !path.is_dir() {
+            let message = format!("the state folder {} is a file", quoted(&text.value));
+            reader.complain(Problem::new(message).at(&text.span, "here"));
+        }
+        state_apart(reader, folder, &Own { path, text, what: "the state folder" }, claims);
     }
-    // Where the manifest itself lies, data may lie beside the store.
+}
+
+fn state_apart(reader: &mut Reader<'_>, folder: &Path, own: &Own<'_>, claims: &[Claim<'_>]) {
+    let Some(state) = real(&own.path) else { return };
+    // Where the manifest itself lies, data may lie beside the state.
     let shared = real(folder).is_some_and(|folder| folder.starts_with(&state));
     for claim in claims {
         let inside = state.starts_with(&claim.real);
@@ -180,8 +194,8 @@ fn state(reader: &mut Reader<'_>, folder: &Path, draft: &Draft, claims: &[Claim<
             format!("the resource `{}` lies inside the folder of the pipeline's own state", claim.name)
         };
         let mut problem = Problem::new(message).at(&claim.text.span, format!("`{}`", claim.name));
-        if !text.span.is_empty() {
-            problem = problem.at(&text.span, "the metadata store");
+        if !own.text.span.is_empty() {
+            problem = problem.at(&own.text.span, own.what);
         }
         reader.complain(problem.help("keep them apart, such as the state in `state/` and the data in `data/`"));
     }

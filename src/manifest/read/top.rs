@@ -1,17 +1,20 @@
 //! `manifest_version`, `[pipeline]`, `[server]` and `[metadata_store]`.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use toml::de::DeValue;
 
 use super::super::keys;
 use super::super::listen::{check_listen, parse_listen};
-use super::super::pipeline::Join;
+use super::super::pipeline::{Join, StoreSpec};
+use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
-use super::super::settings::{self, DEFAULT_STORE, MANIFEST_VERSION};
+use super::super::settings::{self, DEFAULT_STATE, DEFAULT_STORE, MANIFEST_VERSION};
 use super::super::tree::{At, Reader, Table};
 use super::params;
 use crate::base::{Digest, check_name};
+use crate::model::Durability;
 
 /// What stands above resources and actions, defaults filled in.
 pub(in super::super) struct Top {
@@ -26,7 +29,27 @@ pub(in super::super) struct Top {
     pub(in super::super) store: At<String>,
     /// Whether that is where it lies: nothing that could say otherwise has a fault.
     pub(in super::super) store_is_known: bool,
-    pub(in super::super) full_durability: bool,
+    pub(in super::super) durability: Durability,
+    /// `pipeline.state` as it was written.
+    pub(in super::super) state: Option<At<String>>,
+}
+
+impl Top {
+    /// Which store is meant; relative paths start at `folder`.
+    pub(in super::super) fn store_spec(&self, folder: &Path) -> StoreSpec {
+        StoreSpec::Sqlite { path: absolute(folder, &self.store.value) }
+    }
+
+    /// Where logs and components are kept. If the manifest does not say: beside the store's file, or in [`DEFAULT_STATE`] for a store that
+    /// lies elsewhere. With the default of `metadata_store.path` that is the same folder.
+    pub(in super::super) fn state_folder(&self, folder: &Path) -> PathBuf {
+        if let Some(state) = &self.state {
+            return absolute(folder, &state.value);
+        }
+        let store = self.store_spec(folder);
+        let beside = store.local_paths().first().and_then(|file| file.parent());
+        beside.map_or_else(|| absolute(folder, DEFAULT_STATE), Path::to_owned)
+    }
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
@@ -41,7 +64,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         token: None,
         store: At { value: DEFAULT_STORE.to_owned(), span: 0..0 },
         store_is_known: false,
-        full_durability: false,
+        durability: Durability::default(),
+        state: None,
     };
     pipeline(reader, root, &mut top);
     server(reader, root, &mut top);
@@ -87,6 +111,8 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Some(runs) = reader.integer(&table, "max_concurrent_runs", settings::CONCURRENT_RUNS, 1) {
         top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
     }
+    let state = reader.string(&table, "state", "\"state\"");
+    top.state = super::path(reader, state);
     top.params = params::read(reader, &table);
 }
 
@@ -152,6 +178,7 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
         Some(path) => (top.store, top.store_is_known) = (path, true),
         None => top.store_is_known = table.get("path").is_none() && !reader.is_meant(&table, "path"),
     }
-    top.full_durability =
-        reader.choice(&table, "durability", &settings::DURABILITY, &[]).is_some_and(|full| full.value);
+    if let Some(durability) = reader.choice(&table, "durability", &settings::DURABILITY, &[]) {
+        top.durability = durability.value;
+    }
 }

@@ -10,35 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::Timestamp;
-use crate::store::{Result, StoreError};
+use crate::store::{Holder, Result, StoreError};
 
 /// How often a lock that is held is tried again, and after what time: [`read_holder`] takes it for a moment.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
-
-/// Who has a store open for writing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The process id.
-    pub pid: u32,
-    /// When it opened the store.
-    pub started_at: Timestamp,
-    /// The address at which it serves HTTP, once it does.
-    pub listen: Option<String>,
-}
-
-impl std::fmt::Display for Holder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "process {} since {}", self.pid, self.started_at)?;
-        match &self.listen {
-            Some(listen) => write!(f, " (listening on {listen})"),
-            None => Ok(()),
-        }
-    }
-}
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
@@ -82,8 +59,8 @@ impl HostLock {
         Ok(Self { file: Mutex::new((file, holder)) })
     }
 
-    /// Says where the host serves HTTP.
-    pub(super) fn set_listen(&self, listen: &str) -> std::io::Result<()> {
+    /// Records where the host serves HTTP.
+    pub(super) fn announce(&self, listen: &str) -> std::io::Result<()> {
         let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, holder) = &mut *guard;
         holder.listen = Some(listen.to_owned());
@@ -141,7 +118,7 @@ mod tests {
         let path = folder.path().join("metadata.db");
         assert_eq!(read_holder(&path).unwrap(), None);
         let lock = HostLock::take(&path, Timestamp::from_micros(1)).unwrap();
-        lock.set_listen("127.0.0.1:8000").unwrap();
+        lock.announce("127.0.0.1:8000").unwrap();
         let holder = read_holder(&path).unwrap().unwrap();
         assert_eq!((holder.pid, holder.listen.as_deref()), (std::process::id(), Some("127.0.0.1:8000")));
         let Err(StoreError::InUse { holder, .. }) = HostLock::take(&path, Timestamp::from_micros(2)) else {

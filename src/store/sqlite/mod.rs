@@ -7,8 +7,8 @@
 //! What a method has returned survives the death of the process (the kernel has it). With [`Durability::Full`] every commit is
 //! synced, and survives a power cut; with [`Durability::Normal`] only checkpoints and the epoch are.
 //!
-//! [`Durability::Full`]: crate::store::Durability::Full
-//! [`Durability::Normal`]: crate::store::Durability::Normal
+//! [`Durability::Full`]: crate::model::Durability::Full
+//! [`Durability::Normal`]: crate::model::Durability::Normal
 
 mod advance;
 mod artifacts;
@@ -50,9 +50,9 @@ use self::sql::Work;
 use self::steps::Step;
 use self::writer::{Call, Job, Tx};
 use super::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore,
-    NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep, SnapshotQuery,
-    StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, HostLease, Intent, LineageEdge,
+    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep,
+    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
@@ -60,7 +60,7 @@ use crate::model::{
     Pending, Run, RunDetail, RunTag, Tick,
 };
 
-pub use lock::{Holder, read_holder};
+pub use lock::read_holder;
 pub use steps::FAULT_POINTS;
 
 /// A store in a SQLite database. Dropped, it works off what waits, and closes the file.
@@ -89,18 +89,6 @@ impl std::fmt::Debug for Writing {
 }
 
 impl SqliteStore {
-    /// Says in the lock file at which address this host serves HTTP, for [`read_holder`]. Nothing if it was opened for reading only.
-    ///
-    /// # Errors
-    /// When the lock file can not be written.
-    pub fn set_listen(&self, listen: &str) -> Result<()> {
-        let Some(writing) = &self.writing else { return Ok(()) };
-        writing.lock.set_listen(listen).map_err(|error| StoreError::Unavailable {
-            doing: "note the address in the lock file".to_owned(),
-            why: error.to_string(),
-        })
-    }
-
     async fn write<T: Send + 'static>(
         &self,
         step: Step,
@@ -134,6 +122,17 @@ impl SqliteStore {
         };
         self.reads.push(read).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+#[async_trait]
+impl HostLease for SqliteStore {
+    async fn announce(&self, address: &str) -> Result<()> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        writing.lock.announce(address).map_err(|error| StoreError::Unavailable {
+            doing: "note the address in the lock file".to_owned(),
+            why: error.to_string(),
+        })
     }
 }
 

@@ -17,8 +17,8 @@ use super::sql::{Work, execute, from_sqlite};
 use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
 use crate::base::Timestamp;
-use crate::model::EventKind;
-use crate::store::{Durability, Result, StoreError};
+use crate::model::{Durability, EventKind};
+use crate::store::{Result, StoreError};
 
 /// Statements that a connection keeps prepared: all that there are.
 const STATEMENTS: usize = 256;

@@ -11,10 +11,10 @@ use super::sql::{Fail, execute};
 use super::writer::{Call, Counters, Job, Tx, Writer};
 use super::{FAULT_POINTS, SqliteStore, read_holder, steps};
 use crate::base::{Digest, Timestamp};
-use crate::model::{AttemptState, Observation};
+use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{Place, World, conformance};
-use crate::store::{Batch, Durability, MetadataStore, RunStep, StoreError};
+use crate::store::{Batch, HostLease as _, MetadataStore, RunStep, StoreError};
 
 struct Folder(tempfile::TempDir);
 
@@ -183,7 +183,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
 async fn a_second_host_is_refused_with_the_name_of_the_first() {
     let folder = Folder::new();
     let store = folder.host();
-    store.set_listen("127.0.0.1:8123").unwrap();
+    store.announce("127.0.0.1:8123").await.unwrap();
     let Err(StoreError::InUse { store: which, holder }) = open(&folder.database()) else { panic!("two hosts") };
     assert!(which.ends_with("metadata.db"));
     assert!(holder.contains(&format!("process {}", std::process::id())) && holder.contains(":8123"), "{holder}");

@@ -8,7 +8,7 @@ use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
 use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
-use crate::manifest::{ResourceKind, ResourceSpec, Trigger};
+use crate::manifest::{ResourceSpec, Trigger};
 use crate::model::{Pending, Run, RunState, TickOutcome};
 use crate::resource::Status;
 use crate::scheduler::View;
@@ -139,7 +139,7 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         Some(Status::Scanning(why)) => ("scanning", "wait", Some(why)),
         Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),
     };
-    let path = view.written(&["resources", &resource.name, "path"]);
+    let path = view.written(&["resources", &resource.name, resource.location_key()]);
     Ok(ResourceRow {
         name: resource.name.clone(),
         place: place(view, resource, path.as_deref()),
@@ -164,11 +164,10 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
 
 /// Where to put files. A path with a `${…}` in it is shown as it is written.
 fn place(view: &View, resource: &ResourceSpec, written: Option<&str>) -> String {
-    let ResourceKind::Folder(folder) = &resource.kind;
     match written {
         Some(written) if written.contains('$') => written.to_owned(),
         Some(written) => view.pipeline().folder.join(written).display().to_string(),
-        None => folder.path.display().to_string(),
+        None => resource.location(),
     }
 }
 
