@@ -1,7 +1,8 @@
 //! Fault points: named places at which a test makes the process die as if by `kill -9`.
 //!
 //! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes `publish.renamed`. The points are in
-//! debug builds only; in a release build [`point`] is nothing.
+//! debug builds only; in a release build [`point`] is nothing. `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of
+//! each of these writes after it is committed, as a connection to a server does.
 
 /// A place at which the process may be made to die.
 #[inline]
@@ -12,10 +13,24 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
+/// Whether a test wants the answer of this write to be lost: once for each name in `ANACOSTIA_LOSE_ANSWERS`, separated by commas. `false` in a
+/// release build.
+#[must_use]
+pub fn loses_answer(write: &str) -> bool {
+    #[cfg(debug_assertions)]
+    return armed::loses_answer(write);
+    #[cfg(not(debug_assertions))]
+    {
+        let _ = write;
+        false
+    }
+}
+
 #[cfg(debug_assertions)]
 mod armed {
-    use std::sync::OnceLock;
+    use std::collections::BTreeSet;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::{Mutex, OnceLock, PoisonError};
 
     struct Fault {
         name: String,
@@ -31,6 +46,15 @@ mod armed {
                 Some(Fault { name: name.to_owned(), left: AtomicU64::new(count.parse().unwrap_or(1)) })
             })
             .as_ref()
+    }
+
+    pub(super) fn loses_answer(write: &str) -> bool {
+        static TO_LOSE: OnceLock<Mutex<BTreeSet<String>>> = OnceLock::new();
+        let to_lose = TO_LOSE.get_or_init(|| {
+            let names = std::env::var("ANACOSTIA_LOSE_ANSWERS").unwrap_or_default();
+            Mutex::new(names.split(',').map(str::to_owned).collect())
+        });
+        to_lose.lock().unwrap_or_else(PoisonError::into_inner).remove(write)
     }
 
     pub(super) fn pass(name: &str) {

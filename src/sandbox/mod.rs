@@ -48,7 +48,7 @@ use crate::base::{AttemptId, Clock, Digest};
 use crate::manifest::Grant;
 use crate::model::{ErrorInfo, Outcome};
 use crate::resource::Resource;
-use crate::store::MetadataStore;
+use crate::store::GuestRecords;
 use crate::store::logs::LogBook;
 
 use attempt::Attempt;
@@ -110,7 +110,7 @@ fn default_cache_folder() -> PathBuf {
 #[derive(Clone)]
 pub struct Services {
     /// What is on record.
-    pub store: Arc<dyn MetadataStore>,
+    pub store: Arc<dyn GuestRecords>,
     /// Where data lies, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
     /// Log lines.

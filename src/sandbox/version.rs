@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::base::{Digest, escape};
 use crate::model::Artifact;
 use crate::resource::{Content, Reader, Resource, ResourceError};
-use crate::store::MetadataStore;
+use crate::store::GuestRecords;
 
 /// How long to wait for an output to become visible, in all. It takes milliseconds, or else someone has to do something first.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -21,7 +21,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(10);
 /// # Errors
 /// Those of [`Resource::open`], and [`ResourceError::Unavailable`] if it is still being published, or if that can not be told.
 pub async fn open_version(
-    store: &dyn MetadataStore,
+    store: &dyn GuestRecords,
     resource: &dyn Resource,
     artifact: &Artifact,
     digest: Digest,

@@ -2,6 +2,7 @@
 
 use super::executor::crashed_end;
 use super::shared::{Shared, persist};
+use crate::base::WriteId;
 use crate::model::{ActionState, RunAction, RunState};
 use crate::store::{ActionChange, RunChange, RunStep, StoreError, UnfinishedRun};
 
@@ -13,11 +14,9 @@ pub(super) async fn abandon(shared: &Shared, run: &UnfinishedRun) -> Result<bool
         return Ok(false);
     }
     for attempt in &run.attempts {
-        let close = || {
-            let end = crashed_end(shared.logs.end());
-            shared.store.finish_attempt(attempt.fence, end, RunStep::default(), shared.clock.now())
-        };
-        persist(shared, close).await?;
+        let end = crashed_end(shared.logs.end());
+        let now = shared.clock.now();
+        persist(shared, || shared.store.finish_attempt(attempt.fence, end.clone(), RunStep::default(), now)).await?;
     }
     let open = run.detail.actions.iter().filter(|action| !action.state.ended());
     let actions = open.map(|action| ActionChange {
@@ -27,7 +26,8 @@ pub(super) async fn abandon(shared: &Shared, run: &UnfinishedRun) -> Result<bool
     let reason = "cancelled on request; its manifest could not be used any more".to_owned();
     let end = RunChange { state: RunState::Cancelled, reason: Some(reason) };
     let step = RunStep { actions: actions.collect(), starts: Vec::new(), run: Some(end) };
-    persist(shared, || shared.store.advance(run.detail.run.id, step.clone(), shared.clock.now())).await?;
+    let id = WriteId::new();
+    persist(shared, || shared.store.advance(run.detail.run.id, id, step.clone(), shared.clock.now())).await?;
     // Nobody may be waiting for it.
     let _ = shared.ends.send(run.detail.run.id);
     Ok(true)

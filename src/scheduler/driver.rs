@@ -13,7 +13,7 @@ use super::core::{Event, Start};
 use super::executor::{Close, crashed_end, discard, execute, make_visible};
 use super::shared::{Phase, persist};
 use super::stepper::Stepper;
-use crate::base::fault;
+use crate::base::{WriteId, fault};
 use crate::model::{Artifact, Fence, Outcome, Run, RunState};
 use crate::sandbox::Stop;
 use crate::store::{RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
@@ -229,7 +229,10 @@ impl Driver {
         let shared = &self.stepper.shared;
         let now = shared.clock.now();
         match &closing {
-            None => persist(shared, || shared.store.advance(self.run.id, step.clone(), now)).await,
+            None => {
+                let id = WriteId::new();
+                persist(shared, || shared.store.advance(self.run.id, id, step.clone(), now)).await
+            }
             Some((fence, Close::Finish(end))) => {
                 persist(shared, || shared.store.finish_attempt(*fence, (**end).clone(), step.clone(), now)).await
             }

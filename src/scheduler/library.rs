@@ -16,7 +16,7 @@ use super::shared::{ProgressBoard, stopping};
 use crate::base::Digest;
 use crate::manifest::{ComponentError, ComponentInfo, Pipeline, inspect, inspect_known};
 use crate::sandbox::{Sandbox, Services};
-use crate::store::{NewRevision, StoreError};
+use crate::store::{MetadataStore, NewRevision, StoreError};
 
 /// The definitions that runs are bound to.
 pub(super) struct Library {
@@ -37,6 +37,7 @@ pub(super) struct Bound {
 pub(super) struct Binder {
     shelf: ComponentShelf,
     sandbox: Arc<Sandbox>,
+    store: Arc<dyn MetadataStore>,
     services: Services,
 }
 
@@ -50,14 +51,14 @@ impl Binder {
     fn new(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
         let board = progress.clone();
         let services = Services {
-            store: Arc::clone(&parts.store),
+            store: parts.store.clone(),
             resources: Arc::new(resources(&parts.pipeline, None)?),
             logs: Arc::clone(&parts.logs),
             clock: Arc::clone(&parts.clock),
             progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
         };
         let shelf = ComponentShelf(parts.pipeline.state.join("components"));
-        Ok(Self { shelf, sandbox: Arc::clone(&parts.sandbox), services })
+        Ok(Self { shelf, sandbox: Arc::clone(&parts.sandbox), store: Arc::clone(&parts.store), services })
     }
 
     /// Binds a manifest, whose resources are those that this was made for, to its components, and puts it on record.
@@ -75,7 +76,7 @@ impl Binder {
         self.shelf.load(&self.sandbox, &components).await?;
         let revision = new_revision(&pipeline, &components);
         let digest = revision.digest;
-        self.services.store.register_revision(revision, self.services.clock.now()).await?;
+        self.store.register_revision(revision, self.services.clock.now()).await?;
         let definition = Definition::new(Arc::new(pipeline), components, digest, self.services.clone());
         Ok(Bound { definition, components: infos })
     }
@@ -155,7 +156,7 @@ impl Library {
     async fn restore(&self, revision: Digest) -> Result<Definition, StartError> {
         let services = &self.current.services;
         let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
-        let record = services.store.revision(revision).await?.ok_or_else(missing)?;
+        let record = self.binder.store.revision(revision).await?.ok_or_else(missing)?;
         let file = &self.current.pipeline.file;
         let pipeline = crate::manifest::parse_pinned(&record.manifest, &self.current.pipeline.folder, file, &|name| {
             std::env::var(name).ok()

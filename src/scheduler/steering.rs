@@ -10,11 +10,11 @@ use super::control::Control;
 use super::dispatcher::Message;
 use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
-use crate::base::{AttemptId, RunId};
+use crate::base::{AttemptId, RunId, WriteId};
 use crate::model::Run;
 use crate::resource::Status;
 use crate::sandbox::Progress;
-use crate::store::StoreError;
+use crate::store::{StoreError, repeat_briefly};
 
 /// Steers a running pipeline.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Steering {
 impl Control for Steering {
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError> {
         self.to_the_end(move |this: Self| async move {
-            let cancelled = this.shared.store.request_cancel(run, this.shared.clock.now()).await?;
+            let cancelled = repeat_briefly(|| this.shared.store.request_cancel(run, this.shared.clock.now())).await?;
             if cancelled.as_ref().is_some_and(|run| !run.state.ended()) {
                 this.tell(Message::Cancel(run)).await?;
             }
@@ -58,7 +58,8 @@ impl Control for Steering {
 
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError> {
         self.to_the_end(move |this: Self| async move {
-            let retried = this.shared.store.request_retry(run, this.shared.clock.now()).await?;
+            let id = WriteId::new();
+            let retried = repeat_briefly(|| this.shared.store.request_retry(run, id, this.shared.clock.now())).await?;
             if retried.is_some() {
                 this.tell(Message::TakeUp(run)).await?;
             }
@@ -75,7 +76,7 @@ impl Control for Steering {
 
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
         self.to_the_end(move |this: Self| async move {
-            this.shared.store.set_paused(paused, this.shared.clock.now()).await?;
+            repeat_briefly(|| this.shared.store.set_paused(paused, this.shared.clock.now())).await?;
             this.tell(Message::Paused(paused)).await
         })
         .await

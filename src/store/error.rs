@@ -33,7 +33,8 @@ pub enum StoreError {
         /// Who has it, for people: process id, and since when.
         holder: String,
     },
-    /// The store does not work at the moment: disk full, I/O error, connection lost. Nothing has happened.
+    /// The store does not work at the moment: disk full, I/O error, connection lost. A write may have happened or not: the caller repeats it
+    /// with the same ids.
     #[error("the metadata store failed to {doing}: {why}")]
     Unavailable {
         /// What it was to do.

@@ -1,15 +1,33 @@
 //! Floor 4: what is on record.
 //!
-//! [`MetadataStore`] speaks the words of the domain. Each of its methods is **one transaction**: it happens as a whole, with
-//! its events in it, or not at all. There is no `begin` and no `commit` in the trait, because a store without interactive
-//! transactions (Redis: one Lua script a method) must be able to be one. The caller says what time it is, and makes the ids;
-//! the store makes whatever must be dense or growing (sequence, run numbers, versions, fencing tokens).
+//! [`MetadataStore`] is a trait in the words of the domain. Each method that writes is **one transaction**: all of it happens,
+//! with its events, or none of it. The trait has no `begin` and no `commit`, because a store without interactive transactions
+//! (Redis: one Lua script per method) must be able to implement it. The caller says what time it is and makes the ids of runs,
+//! attempts, artifacts and writes; the store makes what must be dense or growing (sequence, run numbers, versions, fencing
+//! tokens).
 //!
-//! Rejected: a generic key-value trait (every rule would live in the callers, and be checked outside of a transaction), and one
-//! `execute(sql)` (it would fit one kind of store only).
+//! # What a crash leaves
 //!
-//! What a method has returned survives the death of the process. Whether it survives a power cut is the store's setting of
-//! durability: see [`Durability`](crate::model::Durability).
+//! A method that has returned `Ok` survives the death of the process. A process that dies before a method returns finds, at the
+//! next start, either nothing of the write or all of it. Whether a write survives a power cut is the store's setting, see
+//! [`Durability`](crate::model::Durability). The docs of each writing method say what the next host does in either case.
+//!
+//! # A write may be repeated
+//!
+//! [`StoreError::Unavailable`] does not say whether the write happened: a server may commit and lose the connection before it
+//! answers. The caller then calls again with **the same arguments**, above all the same ids, and the store answers as it did the
+//! first time, without doing anything again. `now` may differ: the first one counts. Each method's docs name the id by which it
+//! recognises a repeat. A store has to recognise a repeat only until the next write about the same subject (the same run,
+//! attempt or resource), because a caller repeats a write before it goes on. Another write under an id that is on record is
+//! [`StoreError::Conflict`] or [`StoreError::Fenced`].
+//!
+//! The alternative, a log of all write ids with their answers, would be simpler to specify, and cost each transaction one more
+//! page. Most ids are in rows that the write needs anyway.
+//!
+//! # Rejected
+//!
+//! A generic key-value trait (all rules would be in the callers, and be checked outside of a transaction), and one
+//! `execute(sql)` (it fits only one kind of store).
 
 #[cfg(test)]
 mod conformance;
@@ -18,16 +36,17 @@ mod lease;
 pub mod logs;
 mod open;
 mod query;
+mod repeat;
 pub mod sqlite;
 mod write;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
-    Pending, Run, RunDetail, RunTag, StagedFile, Tick,
+    Pending, Run, RunDetail, RunTag, Tick,
 };
 
 pub use error::StoreError;
@@ -37,6 +56,7 @@ pub use query::{
     ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery,
     TickQuery,
 };
+pub use repeat::repeat_briefly;
 pub use write::{
     ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun, Recorded,
     Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
@@ -45,73 +65,120 @@ pub use write::{
 /// The result of a store's method.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// What is on record. See the module's docs for what holds for every method.
+/// The records that a guest can reach: all that the sandbox needs of a store, which may be far from the store one day.
 #[async_trait]
-pub trait MetadataStore: Send + Sync + std::fmt::Debug {
-    /// The epoch of this host: durably one more than any before it, raised when the store was opened.
+pub trait GuestRecords: Send + Sync + std::fmt::Debug {
+    /// One artifact, with the path at which it is now. `None` if there is none of this id.
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>>;
+
+    /// What a run sees in a resource, by path: the snapshot of its start, and what the given actions published there in that
+    /// run (the last version, where two wrote one path). Paths that were `ignored` or gone at the start are left out. The
+    /// answer is the same for every attempt: a version that was replaced, deleted or renamed since is still listed, under the
+    /// path and version number that it had. [`GuestRecords::artifact`] says where it is now.
+    async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>>;
+
+    /// What the given actions published to a resource in a run, by path. For the inputs of an action.
+    async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>>;
+
+    /// The outputs of intents whose attempt is still `publishing`, in any run.
+    async fn open_intents(&self) -> Result<Vec<PublishedOutput>>;
+
+    /// Runs, newest first.
+    async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>>;
+
+    /// Metrics, newest first.
+    async fn metrics(&self, query: FactQuery, page: PageRequest) -> Result<Page<MetricRecord>>;
+
+    /// Records metrics, params and tags of a running attempt.
+    ///
+    /// Crash before it commits: the facts are missing, and the attempt has crashed with the host. After: they are on record as
+    /// facts of an attempt that did not succeed. Repeat: recognised by `id`, if it is the last of the attempt; the facts are
+    /// not recorded again. Fenced.
+    async fn record_facts(&self, fence: Fence, id: WriteId, facts: Facts, now: Timestamp) -> Result<()>;
+}
+
+/// What is on record. The module's docs say what holds for all methods.
+#[async_trait]
+pub trait MetadataStore: GuestRecords {
+    /// The epoch of this host: one more than any before it. Raised durably when the store is opened.
     fn epoch(&self) -> u64;
 
-    /// The sequence of the newest committed event; changes wake whoever waits. Cheap.
+    /// The sequence of the newest committed event. A change wakes those who wait. Cheap.
     fn newest_event(&self) -> watch::Receiver<u64>;
 
-    // ── what is configured ──────────────────────────────────────────────────────────────────────────────────────────
+    // ── configuration ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Puts a manifest on record under its digest. The second time, nothing happens.
+    /// Puts a manifest on record under its digest.
+    ///
+    /// Crash before or after: the next host registers its own manifest again. Repeat: recognised by the digest.
     async fn register_revision(&self, revision: NewRevision, now: Timestamp) -> Result<()>;
 
-    /// A manifest on record; `None` if there is none of this digest.
+    /// A manifest on record. `None` if there is none of this digest.
     async fn revision(&self, digest: Digest) -> Result<Option<Revision>>;
 
-    /// Whether the pipeline is paused. Survives restarts.
+    /// Whether the pipeline is paused.
     async fn paused(&self) -> Result<bool>;
 
-    /// Pauses the pipeline, or lets it go on.
+    /// Pauses or resumes the pipeline.
+    ///
+    /// Crash before: the pipeline is as it was. After: the next host starts paused, or not. Repeat: setting what is set
+    /// changes nothing and makes no event.
     async fn set_paused(&self, paused: bool, now: Timestamp) -> Result<()>;
 
     // ── artifacts ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Records what a resource saw, in order, and says what was news and what waits there now. `Present` with the digest of the newest
-    /// version at that path, if that one is still there, is no news (its stamp is taken over). Otherwise it is the next version, `new`; the one before becomes `superseded` if
-    /// no run had claimed it. `Gone` makes an unclaimed version `deleted`. Nothing of this touches a claim. While an output is committed and not marked as
-    /// published, what shows the state before it (nothing there, or what it replaces) is left out: it was seen too late. A rename of what is not
-    /// on record is left out too: the next scan finds it.
+    /// Records what a resource saw, in order, and where its cursor is now. Returns how much of it was new, and what waits.
+    ///
+    /// `Present` with the digest of the newest version at the path, if that version is still there, is not new; only its stamp
+    /// is updated. Otherwise it becomes the next version, in state `new`, and the version before becomes `superseded` unless a
+    /// run has claimed it. `Gone` makes an unclaimed version `deleted`. No observation touches a claim. While an output is
+    /// committed and not yet published, observations of the state before it (nothing there, or the version that it replaces)
+    /// are dropped: they are older than the commit. A rename of a path that is not on record is dropped too; the next scan
+    /// finds the file.
+    ///
+    /// Crash before: the resource sees everything again when it is reconciled at the next start, from the cursor before. After:
+    /// the artifacts wait for a run. Repeat: recognised by [`Batch::id`], if it is the last of the resource.
     async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded>;
 
-    /// The cursor of a resource: that of the last [`Batch`] which had one. `None` if no batch had.
+    /// The cursor of a resource: that of the last [`Batch`] that had one. `None` if no batch had.
     async fn cursor(&self, resource: &str) -> Result<Option<String>>;
 
-    /// The newest version at every path of a resource that is still there, `ignored` ones too: what the resource is reconciled with.
+    /// The version that is present at each path of a resource, `ignored` ones included: what a resource is reconciled with.
     async fn known(&self, resource: &str) -> Result<Vec<KnownPath>>;
 
-    /// What waits in a resource. Cost does not grow with what is on record.
+    /// What waits in a resource. The cost does not grow with what is on record.
     async fn pending(&self, resource: &str) -> Result<Pending>;
-
-    /// One artifact.
-    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>>;
 
     /// Artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
-    /// What a run sees in a resource, by path: the snapshot of its start, plus what the given actions published there in that run (the last, where two wrote
-    /// a path). Paths that were `ignored` or gone at the start are not in it. The same on every attempt: what was replaced, deleted or renamed since is
-    /// still shown, under the path and version that it had (where it lies now is asked for by id, with [`MetadataStore::artifact`]).
-    async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>>;
-
     // ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Creates a run and claims its inputs: for each [`Claim`] the oldest `new` artifacts of that resource, at most as many as it says;
-    /// they become `current`. Returns `None`, and does nothing, when a claim finds fewer than its `at_least`, or fewer bytes than its
-    /// `min_bytes` (what waited was replaced or deleted meanwhile). The fired ticks are recorded with it, and its first step is taken, as by [`MetadataStore::advance`]. A run whose
-    /// id exists is [`StoreError::Conflict`].
+    /// Creates a run and claims its inputs: for each [`Claim`] the oldest `new` artifacts of that resource, at most as many as
+    /// it says. They become `current`. Records the ticks that fired, and takes the first step of the run like
+    /// [`MetadataStore::advance`]. Returns `None` and changes nothing if a claim finds fewer artifacts than its `at_least`,
+    /// or fewer bytes than its `min_bytes` (what waited was replaced or deleted meanwhile).
+    ///
+    /// Crash before: there is no run, and its inputs still wait. After: the next host gets the run from
+    /// [`MetadataStore::take_over`] with the attempts of its first step. Repeat: recognised by [`NewRun::id`]; a run of this id
+    /// with another content is a [`StoreError::Conflict`]. After `None` nothing is on record, so a repeat may create the run.
     async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>>;
 
-    /// Changes the state of a run and of its actions, and starts attempts, as the scheduler decided; for steps that no attempt's end causes.
-    /// [`StoreError::Conflict`] if the run has ended, or an action has an attempt at work already. A run that is `cancelling` stays so until the step that ends it.
-    async fn advance(&self, run: RunId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
+    /// Takes a step of a run that does not follow from the end of an attempt: changes the states of the run and its actions and
+    /// starts attempts, as the scheduler decided. [`StoreError::Conflict`] if the run has ended, or an action has an attempt at
+    /// work already. A run that is `cancelling` stays so until the step that ends it.
+    ///
+    /// Crash before: the next host decides the step anew. After: it finds the attempts that were started, and counts them as
+    /// crashed. Repeat: recognised by `id`, if it is the last such step of the run.
+    async fn advance(&self, run: RunId, id: WriteId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
 
-    /// Ends an attempt that publishes nothing, and takes the step that follows from it. Accesses, denials, requests, usage and artifact tags (only of a success) are
-    /// recorded with it; accesses and tags of what is not on record (a staged file that nobody publishes) are left out. Refused as
-    /// [`StoreError::Fenced`] if the token is old or the attempt has ended, as [`StoreError::Conflict`] if it is `publishing`.
+    /// Ends an attempt that publishes nothing, and takes the step that follows from it. Records accesses, denials, requests,
+    /// usage, and the artifact tags if it succeeded; leaves out accesses and tags of artifacts that are not on record (staged
+    /// files that are not published). [`StoreError::Fenced`] if the token is old or the attempt has ended otherwise,
+    /// [`StoreError::Conflict`] if it is `publishing`.
+    ///
+    /// Crash before: the next host finds the attempt unfinished, and counts it as crashed. After: it goes on from the step.
+    /// Repeat: recognised by the attempt with the same end on record.
     async fn finish_attempt(
         &self,
         fence: Fence,
@@ -120,30 +187,48 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;
 
-    /// The **commit point** of an attempt with outputs: the attempt becomes `publishing`; every staged file gets its record (the next version at
-    /// its path, `published`); accesses, usage and tags are recorded. After this the outputs exist, and recovery only rolls forward.
-    /// Before it, [`StoreError::PathTaken`] is the answer if a path is on record as present and `overwrite` is not set, and nothing has happened.
-    /// A staged file whose digest is that of the newest, present version at its path makes no new version.
+    /// The **commit point** of an attempt with outputs. The attempt becomes `publishing`; every staged file gets its record (the
+    /// next version at its path, in state `published`, or the present version if the digest is the same); accesses, usage and
+    /// tags are recorded. [`StoreError::PathTaken`], with no change, if a path is on record as present and `overwrite` is not
+    /// set.
+    ///
+    /// Crash before: the next host discards the staged files and counts the attempt as crashed. After: it makes the files
+    /// visible and calls [`MetadataStore::published`]; nothing takes the outputs back. Repeat: recognised by the attempt with
+    /// the same intent on record.
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()>;
 
-    /// Every staged file of the intent is visible: the attempt has succeeded; its outputs become `new` where the intent says so (not before: a run
-    /// could claim what can not be read yet); takes the step that follows. Idempotent for a token that has published already: nothing happens.
+    /// Records that every staged file of the intent is visible: the attempt has succeeded, and its outputs become `new` where the
+    /// intent says so (not earlier: a run could claim a file that cannot be read yet). Takes the step that follows.
+    ///
+    /// Crash before: the next host makes the files visible again, which changes nothing, and calls this. After: it goes on
+    /// from the step. Repeat: recognised by the attempt; a step that starts other attempts is a [`StoreError::Conflict`].
     async fn published(&self, fence: Fence, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
 
-    /// Records that someone wants the run to end: it becomes `cancelling`. Returns the run, unchanged if it has ended;
-    /// `None` if there is no such run. The scheduler does the rest, at the next start if no host is at work.
+    /// Records that someone wants the run to end: it becomes `cancelling`, and the scheduler ends it. Returns the run, unchanged
+    /// if it has ended; `None` if there is no such run.
+    ///
+    /// Crash before: the run goes on. After: the next host ends it. Repeat: a run that is `cancelling` is returned as it is.
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
-    /// Takes up a run that has failed or was cancelled: its failed, skipped and cancelled actions become `pending` with their tries and crashes at zero, and
-    /// the run `running`; its claims become `current` again. What was skipped because nothing had triggered it stays so. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or
+    /// Resumes a run that has failed or was cancelled: its failed, skipped and cancelled actions become `pending`, with no tries
+    /// and crashes counted, the run becomes `running`, its claims `current`. An action that was skipped because nothing had
+    /// triggered it stays so. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or
     /// has succeeded.
-    async fn request_retry(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
+    ///
+    /// Crash before: the run stays ended. After: the next host gets it from [`MetadataStore::take_over`]. Repeat: recognised by
+    /// `id`, if it is the last retry of the run; the run is returned as it is now.
+    async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>>;
 
-    /// Called once, when a host starts, before anything else is written: every unfinished attempt gets a token of this epoch, so that an older host is
-    /// refused; returns every run that has not ended, with its attempts that have not ended and their publishing intents.
+    /// Gives every unfinished attempt of an earlier epoch a token of this epoch, so that writes of the host before are refused.
+    /// Returns every run that has not ended, with its unfinished attempts and their publishing intents. A host calls it once,
+    /// when it starts, before any other write.
+    ///
+    /// Crash before or after: the next host has a higher epoch, and calls it again. Repeat: attempts with a token of this
+    /// epoch keep it.
     async fn take_over(&self, now: Timestamp) -> Result<Vec<UnfinishedRun>>;
 
-    /// A run that has not ended, as [`MetadataStore::take_over`] returns it, but without new tokens. `None` if there is no such run.
+    /// One run that has not ended, as [`MetadataStore::take_over`] returns it, without new tokens. `None` if there is no such
+    /// run.
     async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>>;
 
     /// One run with all that belongs to it.
@@ -152,35 +237,19 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
     /// The id of the run with this number.
     async fn run_by_number(&self, number: u64) -> Result<Option<RunId>>;
 
-    /// Runs, newest first.
-    async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>>;
-
     /// What every attempt of a run read and wrote, in the order of recording.
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>>;
 
-    /// Which attempts, of any run, read or wrote an artifact: newest first. Nothing, if there is no such artifact.
-    /// For people who ask once: the cost may grow with what is on record.
+    /// The attempts, of any run, that read or wrote an artifact: newest first. Empty if there is no such artifact.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
 
-    /// What every attempt of a run was refused, attempt by attempt, each in the order of the calls.
+    /// What the attempts of a run were refused, attempt by attempt, in the order of the calls.
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;
 
-    /// What every attempt of a run asked for over the network, attempt by attempt, each in the order of the calls.
+    /// The network requests of the attempts of a run, attempt by attempt, in the order of the calls.
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>>;
 
-    /// What the given actions published to a resource in a run, by path. For the inputs of an action.
-    async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>>;
-
-    /// The outputs of intents whose attempt is still `publishing`, in any run.
-    async fn open_intents(&self) -> Result<Vec<PublishedOutput>>;
-
     // ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Records metrics, params and tags of an attempt at work. Fenced.
-    async fn record_facts(&self, fence: Fence, facts: Facts, now: Timestamp) -> Result<()>;
-
-    /// Metrics, newest first.
-    async fn metrics(&self, query: FactQuery, page: PageRequest) -> Result<Page<MetricRecord>>;
 
     /// Params, newest first.
     async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>>;
@@ -190,25 +259,27 @@ pub trait MetadataStore: Send + Sync + std::fmt::Debug {
 
     // ── triggers, events ────────────────────────────────────────────────────────────────────────────────────────────
 
-    /// Records an evaluation of a trigger that did not fire (one that did is recorded by `create_run`). One
-    /// that says what the one before of that resource said is left out. At most [`MAX_TICKS`] are kept.
+    /// Records an evaluation of a trigger that did not fire ([`MetadataStore::create_run`] records those that did). The store
+    /// keeps at most [`MAX_TICKS`].
+    ///
+    /// Crash before or after: the next host evaluates its triggers anew. Repeat: a tick with the outcome and reason of the one
+    /// before it, of the same resource, is dropped.
     async fn record_tick(&self, tick: Tick) -> Result<()>;
 
     /// Ticks, newest first.
     async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>>;
 
-    /// Events after a sequence number, oldest first, at most `limit`; only those of a run if one is given.
+    /// At most `limit` events after a sequence number, oldest first; only those of a run if one is given.
     async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Result<Vec<Event>>;
 
-    /// The sequence of the oldest event that is still kept; one more than the newest if there is none.
+    /// The sequence of the oldest event that is kept; one more than the newest if there is none.
     async fn oldest_event(&self) -> Result<u64>;
 
-    /// Drops events but for the newest `keep`.
-    async fn prune_events(&self, keep: u64) -> Result<u64>;
+    /// Drops all events but the newest `keep`.
+    ///
+    /// Crash before or after: the next host prunes again. May be several transactions. Repeat: nothing is left to drop.
+    async fn prune_events(&self, keep: u64) -> Result<()>;
 
     /// Where an attempt's log begins and ends; `None` if there is no such attempt.
     async fn log_bounds(&self, attempt: AttemptId) -> Result<Option<(LogPosition, Option<LogPosition>)>>;
 }
-
-/// The staged files of an intent whose attempt has not ended, grouped for roll-forward.
-pub type StagedFiles = Vec<StagedFile>;

@@ -5,15 +5,15 @@
 
 use std::sync::Mutex;
 
-use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::model::{
     Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page,
     ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
 };
 use anacostia::store::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore,
-    NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery,
-    StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
+    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep,
+    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -98,6 +98,36 @@ fn page<T: Clone>(items: &[T], request: &PageRequest) -> Stored<Page<T>> {
 }
 
 #[async_trait]
+impl GuestRecords for FakeStore {
+    async fn artifact(&self, id: ArtifactId) -> Stored<Option<Artifact>> {
+        self.check()?;
+        Ok(self.artifacts.lock().unwrap().iter().find(|artifact| artifact.id == id).cloned())
+    }
+    async fn snapshot(&self, _: SnapshotQuery, _: PageRequest) -> Stored<Page<Artifact>> {
+        not_here()
+    }
+    async fn outputs(&self, _: RunId, _: &str, _: &[String]) -> Stored<Vec<Artifact>> {
+        not_here()
+    }
+    async fn open_intents(&self) -> Stored<Vec<PublishedOutput>> {
+        not_here()
+    }
+    async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
+        self.check()?;
+        let runs = self.runs.lock().unwrap();
+        let wanted = |run: &Run| query.states.is_empty() || query.states.contains(&run.state);
+        let found: Vec<Run> = runs.iter().rev().map(|detail| detail.run.clone()).filter(wanted).collect();
+        page(&found, &request)
+    }
+    async fn metrics(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<MetricRecord>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+    async fn record_facts(&self, _: Fence, _: WriteId, _: Facts, _: Timestamp) -> Stored<()> {
+        not_here()
+    }
+}
+
+#[async_trait]
 impl MetadataStore for FakeStore {
     fn epoch(&self) -> u64 {
         self.epoch
@@ -112,10 +142,6 @@ impl MetadataStore for FakeStore {
     async fn pending(&self, _resource: &str) -> Stored<Pending> {
         self.check()?;
         Ok(*self.pending.lock().unwrap())
-    }
-    async fn artifact(&self, id: ArtifactId) -> Stored<Option<Artifact>> {
-        self.check()?;
-        Ok(self.artifacts.lock().unwrap().iter().find(|artifact| artifact.id == id).cloned())
     }
     async fn artifacts(&self, query: ArtifactQuery, request: PageRequest) -> Stored<Page<Artifact>> {
         let all = self.artifacts.lock().unwrap().clone();
@@ -135,13 +161,6 @@ impl MetadataStore for FakeStore {
         let runs = self.runs.lock().unwrap();
         Ok(runs.iter().find(|detail| detail.run.number == number).map(|detail| detail.run.id))
     }
-    async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
-        self.check()?;
-        let runs = self.runs.lock().unwrap();
-        let wanted = |run: &Run| query.states.is_empty() || query.states.contains(&run.state);
-        let found: Vec<Run> = runs.iter().rev().map(|detail| detail.run.clone()).filter(wanted).collect();
-        page(&found, &request)
-    }
     async fn denials(&self, _run: RunId) -> Stored<Vec<(AttemptId, Denial)>> {
         Ok(Vec::new())
     }
@@ -153,9 +172,6 @@ impl MetadataStore for FakeStore {
         Ok(Vec::new())
     }
     async fn uses(&self, _artifact: ArtifactId, _page: PageRequest) -> Stored<Page<ArtifactUse>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
-    }
-    async fn metrics(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<MetricRecord>> {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn params(&self, _query: FactQuery, _page: PageRequest) -> Stored<Page<ParamRecord>> {
@@ -194,13 +210,10 @@ impl MetadataStore for FakeStore {
     async fn known(&self, _: &str) -> Stored<Vec<KnownPath>> {
         not_here()
     }
-    async fn snapshot(&self, _: SnapshotQuery, _: PageRequest) -> Stored<Page<Artifact>> {
-        not_here()
-    }
     async fn create_run(&self, _: NewRun, _: Timestamp) -> Stored<Option<CreatedRun>> {
         not_here()
     }
-    async fn advance(&self, _: RunId, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
+    async fn advance(&self, _: RunId, _: WriteId, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
         not_here()
     }
     async fn finish_attempt(&self, _: Fence, _: AttemptEnd, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
@@ -215,7 +228,7 @@ impl MetadataStore for FakeStore {
     async fn request_cancel(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
         not_here()
     }
-    async fn request_retry(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
+    async fn request_retry(&self, _: RunId, _: WriteId, _: Timestamp) -> Stored<Option<Run>> {
         not_here()
     }
     async fn take_over(&self, _: Timestamp) -> Stored<Vec<UnfinishedRun>> {
@@ -224,19 +237,10 @@ impl MetadataStore for FakeStore {
     async fn unfinished(&self, _: RunId) -> Stored<Option<UnfinishedRun>> {
         not_here()
     }
-    async fn outputs(&self, _: RunId, _: &str, _: &[String]) -> Stored<Vec<Artifact>> {
-        not_here()
-    }
-    async fn open_intents(&self) -> Stored<Vec<PublishedOutput>> {
-        not_here()
-    }
-    async fn record_facts(&self, _: Fence, _: Facts, _: Timestamp) -> Stored<()> {
-        not_here()
-    }
     async fn record_tick(&self, _: Tick) -> Stored<()> {
         not_here()
     }
-    async fn prune_events(&self, _: u64) -> Stored<u64> {
+    async fn prune_events(&self, _: u64) -> Stored<()> {
         not_here()
     }
     async fn cursor(&self, _: &str) -> Stored<Option<String>> {

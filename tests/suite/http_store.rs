@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use anacostia::base::{AttemptId, Digest, RunId, Timestamp};
+use anacostia::base::{AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::model::{
     Access, AccessKind, ActionState, Durability, Entry, Facts, Fence, LogLevel, LogLine, LogPosition, LogStream,
     Metric, Observation, RunAction, RunState, Tick, TickOutcome,
 };
 use anacostia::store::{
-    AttemptEnd, Batch, Claim, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep, logs::LogBook,
-    sqlite::SqliteStore,
+    AttemptEnd, Batch, Claim, GuestRecords, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep,
+    logs::LogBook, sqlite::SqliteStore,
 };
 use serde_json::Value;
 
@@ -99,7 +99,8 @@ impl Scene {
         };
         store.create_run(new, now()).await.unwrap().unwrap();
         let starts = vec![attempt("left", log_from), attempt("right", log_from)];
-        let started = store.advance(run, RunStep { starts, ..RunStep::default() }, now()).await.unwrap();
+        let started =
+            store.advance(run, WriteId::new(), RunStep { starts, ..RunStep::default() }, now()).await.unwrap();
         started.into_iter().map(|started| started.fence).collect()
     }
 
@@ -224,7 +225,7 @@ fn what_a_run_took_read_and_recorded_is_told() {
     let metric = Metric { name: "loss".into(), value: 0.25, step: Some(1) };
     let entry = |name: &str| Entry { name: name.into(), value: "x".into() };
     let facts = Facts { metrics: vec![metric], params: vec![entry("seed")], tags: vec![entry("stage")] };
-    scene.server.wait(scene.store.record_facts(scene.left, facts, now())).unwrap();
+    scene.server.wait(scene.store.record_facts(scene.left, WriteId::new(), facts, now())).unwrap();
     scene.end(scene.left, false);
     scene.end(scene.right, true);
     let get = |path: &str| scene.server.get(path).json();

@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use crate::base::{Clock as _, RunId, SystemClock};
+use crate::base::{Clock as _, RunId, SystemClock, WriteId};
 use crate::cli::load::PathArg;
 use crate::cli::records::{self, Records, RunRef};
 use crate::cli::remote::{self, Answer};
@@ -77,7 +77,7 @@ fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) 
         let store = open::for_writing(pipeline, now)?.store;
         match what {
             What::Cancel => store.request_cancel(id, now).await,
-            What::Retry => store.request_retry(id, now).await,
+            What::Retry => store.request_retry(id, WriteId::new(), now).await,
         }
         .map_err(Failure::from)
     })?;

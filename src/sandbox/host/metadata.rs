@@ -1,5 +1,6 @@
 //! `metadata`: facts about the work, and a look at those of earlier runs.
 
+use crate::base::WriteId;
 use crate::base::bounds::{
     MAX_ARTIFACT_TAG_BYTES, MAX_ENTRIES_PER_CALL, MAX_FACT_NAME_BYTES, MAX_FACT_VALUE_BYTES, MAX_METRICS_PER_CALL,
     MAX_PAGE,
@@ -7,7 +8,7 @@ use crate::base::bounds::{
 use crate::model::{self, Facts, MetricRecord, RunState};
 use crate::sandbox::bindings::anacostia::pipeline::metadata::{Entry, Host, Metric, PastMetric, PastRun};
 use crate::sandbox::limits;
-use crate::store::{FactQuery, PageRequest, RunQuery};
+use crate::store::{FactQuery, PageRequest, RunQuery, repeat_briefly};
 
 use super::GuestState;
 use super::access::CallError;
@@ -137,8 +138,8 @@ impl GuestState {
         }
         (self.work.facts, self.work.fact_bytes) = (count, bytes);
         let (cpu, store, now) = (self.cpu.clone(), self.services.store.clone(), self.services.clock.now());
-        let fence = self.order.fence;
-        Ok(cpu.host(store.record_facts(fence, facts, now)).await?)
+        let (fence, id) = (self.order.fence, WriteId::new());
+        Ok(cpu.host(repeat_briefly(|| store.record_facts(fence, id, facts.clone(), now))).await?)
     }
 
     async fn past_metrics(&mut self, name: String, limit: u32) -> Result<Vec<PastMetric>, CallError> {

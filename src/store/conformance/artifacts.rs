@@ -51,7 +51,7 @@ pub(super) async fn a_claim_is_never_touched(world: &mut World) {
     assert_eq!((recorded.new, recorded.pending.count), (1, 1));
     assert_eq!(versions(store, "a").await, [(1, Current, false), (2, New, true)]);
     assert_eq!(versions(store, "b").await, [(1, Current, false)]);
-    store.advance(run, run_becomes(RunState::Failed, Some("no")), at(60)).await.unwrap();
+    store.advance(run, WriteId::new(), run_becomes(RunState::Failed, Some("no")), at(60)).await.unwrap();
     assert_eq!(versions(store, "a").await, [(1, Old, false), (2, New, true)]);
     let claimed: Vec<_> = store.run(run).await.unwrap().unwrap().inputs.into_iter().map(|it| it.path).collect();
     assert_eq!(claimed, ["a", "b"]);

@@ -29,7 +29,7 @@ pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
         assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Succeeded), step.clone(), at(50)).await));
         assert!(is_fenced(&store.publish_intent(fence, intent(vec![staged("out", "x", "X", false)]), at(50)).await));
         assert!(is_fenced(&store.published(fence, step, at(50)).await));
-        assert!(is_fenced(&store.record_facts(fence, Facts::default(), at(50)).await));
+        assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(50)).await));
     }
     assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Running, "nothing of it has happened");
     store.finish_attempt(new, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
@@ -46,15 +46,15 @@ pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
     assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(41)).await));
     assert!(is_fenced(&store.publish_intent(fence, intent(Vec::new()), at(41)).await));
     assert!(is_fenced(&store.published(fence, RunStep::default(), at(41)).await));
-    assert!(is_fenced(&store.record_facts(fence, Facts::default(), at(41)).await));
+    assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(41)).await));
 }
 
 pub(super) async fn one_attempt_of_an_action_at_a_time(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
-    let second = store.advance(run, starts(vec![attempt("first", 2)]), at(40)).await;
+    let second = store.advance(run, WriteId::new(), starts(vec![attempt("first", 2)]), at(40)).await;
     assert!(matches!(second, Err(StoreError::Conflict(_))));
-    let unknown = store.advance(run, starts(vec![attempt("third", 1)]), at(40)).await;
+    let unknown = store.advance(run, WriteId::new(), starts(vec![attempt("third", 1)]), at(40)).await;
     assert!(matches!(unknown, Err(StoreError::Conflict(_))));
     let retry = starts(vec![attempt("first", 2)]);
     let next = store.finish_attempt(fence, end(AttemptState::Failed), retry, at(50)).await.unwrap();

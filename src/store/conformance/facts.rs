@@ -25,11 +25,11 @@ pub(super) async fn facts_are_listed_newest_first_and_say_whether_they_count(wor
             tags: vec![entry("team", &n.to_string())],
         };
         let before = newest(store).await;
-        store.record_facts(fence, facts, at(35)).await.unwrap();
+        store.record_facts(fence, WriteId::new(), facts, at(35)).await.unwrap();
         let told = store.events(before, None, 10).await.unwrap();
         assert_eq!((told.len(), told[0].kind, told[0].attempt), (1, EventKind::FactsRecorded, Some(fence.attempt_id)));
         assert_eq!(told[0].data, serde_json::json!({ "metrics": 3, "params": 1, "tags": 1 }));
-        store.record_facts(fence, Facts::default(), at(36)).await.unwrap();
+        store.record_facts(fence, WriteId::new(), Facts::default(), at(36)).await.unwrap();
         store.finish_attempt(fence, end(state), RunStep::default(), at(40)).await.unwrap();
         runs.push(run);
     }
@@ -70,7 +70,7 @@ pub(super) async fn the_last_value_counts(world: &mut World) {
             tags: vec![entry("team", value)],
             ..Facts::default()
         };
-        store.record_facts(fence, facts, at(35)).await.unwrap();
+        store.record_facts(fence, WriteId::new(), facts, at(35)).await.unwrap();
     }
     let query = FactQuery { run: Some(run), ..FactQuery::default() };
     let params = store.params(query.clone(), all()).await.unwrap().items;
@@ -86,10 +86,10 @@ pub(super) async fn facts_are_fenced_and_finite(world: &mut World) {
     let (_, fence) = started(store, new_run()).await;
     for value in [f64::NAN, f64::INFINITY] {
         let facts = Facts { metrics: vec![metric("ok", 1.0, 1), metric("bad", value, 1)], ..Facts::default() };
-        assert!(matches!(store.record_facts(fence, facts, at(35)).await, Err(StoreError::Invalid(_))));
+        assert!(matches!(store.record_facts(fence, WriteId::new(), facts, at(35)).await, Err(StoreError::Invalid(_))));
     }
     store.finish_attempt(fence, end(AttemptState::Succeeded), RunStep::default(), at(40)).await.unwrap();
     let late = Facts { metrics: vec![metric("late", 1.0, 1)], ..Facts::default() };
-    assert!(matches!(store.record_facts(fence, late, at(45)).await, Err(StoreError::Fenced { .. })));
+    assert!(matches!(store.record_facts(fence, WriteId::new(), late, at(45)).await, Err(StoreError::Fenced { .. })));
     assert!(store.metrics(FactQuery::default(), all()).await.unwrap().items.is_empty());
 }

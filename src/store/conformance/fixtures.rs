@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+pub(super) use crate::base::WriteId;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
     ActionState, Artifact, ArtifactState, AttemptState, Event, EventKind, Fence, LogPosition, Observation, RunAction,
@@ -126,7 +127,7 @@ pub(in crate::store) async fn started(store: &dyn MetadataStore, run: NewRun) ->
 }
 
 pub(super) async fn start(store: &dyn MetadataStore, run: RunId, action: &str, number: u32) -> Fence {
-    let started = store.advance(run, starts(vec![attempt(action, number)]), at(30)).await.unwrap();
+    let started = store.advance(run, WriteId::new(), starts(vec![attempt(action, number)]), at(30)).await.unwrap();
     assert_eq!(started.len(), 1);
     started[0].fence
 }

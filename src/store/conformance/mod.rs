@@ -10,8 +10,10 @@ mod claims;
 mod events;
 mod facts;
 pub(in crate::store) mod fixtures;
+mod lossy;
 mod paging;
 mod publish;
+mod repeats;
 mod runs;
 mod snapshots;
 mod ticks;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::MetadataStore;
+pub(crate) use lossy::LossyPlace;
 
 /// A place where a store is kept between two hosts.
 #[async_trait]
@@ -127,6 +130,10 @@ suite! {
         late_observations_do_not_undo_an_output,
         retrigger_makes_outputs_new_once_they_are_visible,
         unique_tags_move;
+    repeats:
+        a_repeat_gets_the_first_answer_and_changes_nothing,
+        a_repeat_is_recognised_after_someone_else_has_written,
+        an_older_host_gets_no_token_by_repeating;
     snapshots:
         a_snapshot_is_what_was_there_when_the_run_began,
         outputs_of_the_given_actions_are_seen,

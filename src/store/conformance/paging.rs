@@ -49,12 +49,13 @@ async fn fill(store: &dyn MetadataStore) -> Vec<RunId> {
             reason: "2 new artifacts".to_owned(),
             run_id: None,
         };
-        store.record_tick(Tick { resource: "other".to_owned(), reason: n.to_string(), ..tick.clone() }).await.unwrap();
+        let other = Tick { resource: "other".to_owned(), reason: n.to_string(), ..tick.clone() };
+        store.record_tick(Tick { outcome: TickOutcome::NotReady, ..other }).await.unwrap();
         let (run, fence) = started(store, NewRun { ticks: vec![tick], ..new_run() }).await;
         let entries = vec![Entry { name: "a".to_owned(), value: n.to_string() }];
         let metrics = ["loss", "accuracy"].map(|name| Metric { name: name.to_owned(), value: 1.0, step: None });
         let facts = Facts { metrics: metrics.to_vec(), params: entries.clone(), tags: entries };
-        store.record_facts(fence, facts, at(35)).await.unwrap();
+        store.record_facts(fence, WriteId::new(), facts, at(35)).await.unwrap();
         let (attempt, state) = match n % 2 {
             0 => (AttemptState::Failed, RunState::Failed),
             _ => (AttemptState::Succeeded, RunState::Succeeded),

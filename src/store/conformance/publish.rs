@@ -98,8 +98,9 @@ pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {
     assert!(matches!(early, Err(StoreError::Conflict(_))), "nothing was committed");
     publish(store, fence, vec![staged("models", "m", "M", false)]).await;
     let (before, was) = (newest(store).await, store.run(run).await.unwrap());
-    let step = RunStep { starts: vec![attempt("second", 1)], ..RunStep::default() };
-    assert!(store.published(fence, step, at(60)).await.unwrap().is_empty());
+    assert!(store.published(fence, RunStep::default(), at(60)).await.unwrap().is_empty());
+    let another = RunStep { starts: vec![attempt("second", 1)], ..RunStep::default() };
+    assert!(matches!(store.published(fence, another, at(60)).await, Err(StoreError::Conflict(_))));
     assert!(kinds_after(store, before).await.is_empty());
     assert_eq!(store.run(run).await.unwrap(), was);
 }
@@ -179,7 +180,7 @@ pub(super) async fn unique_tags_move(world: &mut World) {
         let tags = vec![tag("seen", false), tag("champion", true), tag("champion", true)];
         let facts =
             Facts { metrics: vec![Metric { name: "accuracy".to_owned(), value: 0.5, step: None }], ..Facts::default() };
-        store.record_facts(fence, facts, at(35)).await.unwrap();
+        store.record_facts(fence, WriteId::new(), facts, at(35)).await.unwrap();
         let ended = AttemptEnd { tags, ..end(AttemptState::Succeeded) };
         store.publish_intent(fence, Intent { end: ended, ..intent(vec![file]) }, at(40)).await.unwrap();
         let query = FactQuery { succeeded_only: true, ..FactQuery::default() };

@@ -23,7 +23,15 @@ pub(super) async fn a_run_is_created_once_with_all_that_belongs_to_it(world: &mu
     assert_eq!(store.run_by_number(2).await.unwrap(), None);
     assert_eq!(store.run_by_number(u64::MAX).await.unwrap(), None);
     assert_eq!(store.run(RunId::new()).await.unwrap(), None);
-    assert!(matches!(store.create_run(new, at(21)).await, Err(StoreError::Conflict(_))));
+    for another in [
+        NewRun { params: serde_json::json!({ "seed": 8 }), ..new.clone() },
+        NewRun { trigger: "another reason".to_owned(), ..new.clone() },
+        NewRun { actions: vec![action("zebra"), action("ant")], ..new.clone() },
+        NewRun { step: starts(vec![attempt("ant", 1)]), ..new },
+    ] {
+        let refused = store.create_run(another, at(21)).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+    }
     let unknown = NewRun { revision: Digest::of(b"another"), ..new_run() };
     assert!(matches!(store.create_run(unknown, at(21)).await, Err(StoreError::Invalid(_))));
     assert_eq!(create(store, new_run()).await.detail.run.number, 2);
@@ -41,7 +49,7 @@ pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) 
         starts: vec![attempt("first", 1)],
         run: None,
     };
-    let started = store.advance(run, step, at(30)).await.unwrap();
+    let started = store.advance(run, WriteId::new(), step, at(30)).await.unwrap();
     assert_eq!(kinds_after(store, before).await, [Action, Action, State, AttemptStarted]);
     let detail = store.run(run).await.unwrap().unwrap();
     assert_eq!((detail.run.state, detail.run.started_at), (RunState::Running, Some(at(30))));
@@ -68,8 +76,8 @@ pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) 
     let unknown =
         RunStep { actions: vec![becomes("third", ActionState::Pending, ActionState::Ready)], ..RunStep::default() };
     let other = create(store, new_run()).await.detail.run.id;
-    assert!(matches!(store.advance(other, unknown, at(50)).await, Err(StoreError::Conflict(_))));
-    let nobody = store.advance(RunId::new(), RunStep::default(), at(50)).await;
+    assert!(matches!(store.advance(other, WriteId::new(), unknown, at(50)).await, Err(StoreError::Conflict(_))));
+    let nobody = store.advance(RunId::new(), WriteId::new(), RunStep::default(), at(50)).await;
     assert!(matches!(nobody, Err(StoreError::Conflict(_))));
 }
 
@@ -96,11 +104,11 @@ pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
 pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
     let store = world.store().as_ref();
     let run = create(store, new_run()).await.detail.run.id;
-    store.advance(run, run_becomes(RunState::Succeeded, None), at(30)).await.unwrap();
+    store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(30)).await.unwrap();
     for step in [run_becomes(RunState::Running, None), starts(vec![attempt("first", 1)])] {
-        assert!(matches!(store.advance(run, step, at(40)).await, Err(StoreError::Conflict(_))));
+        assert!(matches!(store.advance(run, WriteId::new(), step, at(40)).await, Err(StoreError::Conflict(_))));
     }
-    assert!(store.advance(run, RunStep::default(), at(40)).await.unwrap().is_empty());
+    assert!(store.advance(run, WriteId::new(), RunStep::default(), at(40)).await.unwrap().is_empty());
     assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
 }
 
@@ -112,7 +120,7 @@ pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
     assert_eq!(cancelled.state, RunState::Cancelling);
     let before = newest(store).await;
     store.request_cancel(run, at(41)).await.unwrap();
-    store.advance(run, run_becomes(RunState::Running, None), at(42)).await.unwrap();
+    store.advance(run, WriteId::new(), run_becomes(RunState::Running, None), at(42)).await.unwrap();
     assert!(kinds_after(store, before).await.is_empty(), "asking twice, or a step decided before, changes nothing");
     let step = run_becomes(RunState::Cancelled, Some("asked for"));
     store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(43)).await.unwrap();
@@ -122,11 +130,14 @@ pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
 
 pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     let store = world.store().as_ref();
-    assert_eq!(store.request_retry(RunId::new(), at(1)).await.unwrap(), None);
+    assert_eq!(store.request_retry(RunId::new(), WriteId::new(), at(1)).await.unwrap(), None);
     let aside = RunAction { state: ActionState::Skipped, reason: Some("not_triggered".to_owned()), ..action("aside") };
     let actions = [["ok", "bad", "after", "stopped"].map(action).to_vec(), vec![aside.clone()]].concat();
     let run = create(store, NewRun { actions, ..new_run() }).await.detail.run.id;
-    assert!(matches!(store.request_retry(run, at(2)).await, Err(StoreError::Conflict(_))), "it has not ended");
+    assert!(
+        matches!(store.request_retry(run, WriteId::new(), at(2)).await, Err(StoreError::Conflict(_))),
+        "it has not ended"
+    );
     let mut failed = becomes("bad", ActionState::Running, ActionState::Failed);
     failed.action = RunAction { attempts: 3, tries: 2, crashes: 1, reason: Some("no".to_owned()), ..failed.action };
     let step = RunStep {
@@ -138,9 +149,9 @@ pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
         ],
         ..run_becomes(RunState::Failed, Some("bad failed"))
     };
-    store.advance(run, step, at(30)).await.unwrap();
+    store.advance(run, WriteId::new(), step, at(30)).await.unwrap();
     let before = newest(store).await;
-    let again = store.request_retry(run, at(40)).await.unwrap().unwrap();
+    let again = store.request_retry(run, WriteId::new(), at(40)).await.unwrap().unwrap();
     assert_eq!((again.state, again.ended_at, again.reason), (RunState::Running, None, None));
     let detail = store.run(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
@@ -149,8 +160,11 @@ pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     let bad = &detail.actions[1];
     assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "attempts are history");
     assert_eq!(kinds_after(store, before).await, [Action, Action, Action, State]);
-    store.advance(run, run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
-    assert!(matches!(store.request_retry(run, at(60)).await, Err(StoreError::Conflict(_))), "it has succeeded");
+    store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
+    assert!(
+        matches!(store.request_retry(run, WriteId::new(), at(60)).await, Err(StoreError::Conflict(_))),
+        "it has succeeded"
+    );
 }
 
 pub(super) async fn configuration_survives_a_restart(world: &mut World) {

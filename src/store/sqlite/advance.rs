@@ -1,18 +1,60 @@
 //! A step of a run, as the scheduler decided it: the last part of several transactions, and a transaction of its own.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 
 use super::events::{NewEvent, emit};
 use super::runs::{self, set_state};
 use super::sql::{Fail, Work, execute, prepare};
 use super::writer::Tx;
-use crate::base::{RunId, Timestamp};
+use crate::base::{RunId, Timestamp, WriteId};
 use crate::model::{ActionState, AttemptState, EventKind, Fence, Run, RunAction, RunState, Usage};
-use crate::store::{ActionChange, NewAttempt, RunStep, StartedAttempt};
+use crate::store::{ActionChange, NewAttempt, RunStep, StartedAttempt, StoreError};
 
-/// Takes a step of a run.
-pub(super) fn advance(tx: &mut Tx<'_>, id: RunId, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
+/// Takes a step of a run that no attempt's end causes. The second time, only the first answer is given.
+pub(super) fn advance(
+    tx: &mut Tx<'_>,
+    run: RunId,
+    id: WriteId,
+    step: &RunStep,
+    now: Timestamp,
+) -> Work<Vec<StartedAttempt>> {
+    if let Some(number) = taken_before(tx, run, id)? {
+        return started_before(tx, number, step, tx.epoch);
+    }
+    let started = follow(tx, run, step, now)?;
+    execute(tx.db, "UPDATE runs SET step = ?2 WHERE id = ?1", params![run, id])?;
+    Ok(started)
+}
+
+/// The number of the run, if this step is the last that it took by itself.
+fn taken_before(tx: &Tx<'_>, run: RunId, id: WriteId) -> Work<Option<u64>> {
+    let sql = "SELECT number FROM runs WHERE id = ?1 AND step = ?2";
+    Ok(prepare(tx.db, sql)?.query_row(params![run, id], |row| row.get(0)).optional()?)
+}
+
+/// What a step started when a host of this epoch took it: the first answer once more.
+pub(super) fn started_before(tx: &Tx<'_>, run: u64, step: &RunStep, epoch: u64) -> Work<Vec<StartedAttempt>> {
+    step.starts.iter().map(|new| attempt_started_before(tx, run, new, epoch)).collect()
+}
+
+fn attempt_started_before(tx: &Tx<'_>, run: u64, new: &NewAttempt, epoch: u64) -> Work<StartedAttempt> {
+    let sql = "SELECT epoch, token FROM attempts WHERE id = ?1 AND run = ?2";
+    let found = prepare(tx.db, sql)?.query_row(params![new.id, run], |row| {
+        Ok(Fence { attempt_id: new.id, epoch: row.get(0)?, token: row.get(1)? })
+    });
+    match found.optional()? {
+        Some(fence) if fence.epoch == epoch => Ok(StartedAttempt { fence }),
+        // The token on record is another host's: whoever asks must not get it.
+        Some(_) => {
+            Err(Fail::Rule(StoreError::Fenced { attempt: new.id, why: "another host has taken it over".to_owned() }))
+        }
+        None => Err(Fail::conflict(format!("this step of run {run} is on record without attempt {}", new.id))),
+    }
+}
+
+/// Takes a step of a run, as a part of the write that causes it.
+pub(super) fn follow(tx: &mut Tx<'_>, id: RunId, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
     let Some(mut run) = runs::find(tx.db, id)? else {
         return Err(Fail::conflict(format!("run {id} is not on record")));
     };

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
 
+use super::advance;
 use super::artifacts::seq_of;
 use super::events::{NewEvent, emit};
 use super::page;
@@ -15,7 +16,8 @@ use crate::model::{
     Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, Page, Run, RunState, StagedFile,
 };
 use crate::store::{
-    ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, StoreError, UnfinishedAttempt, UnfinishedRun,
+    ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep, StartedAttempt, StoreError,
+    UnfinishedAttempt, UnfinishedRun,
 };
 
 /// What a write about an attempt needs to know of it.
@@ -30,7 +32,7 @@ pub(super) struct Fenced {
 }
 
 /// Checks a token: it must be the newest of its attempt. Whether the attempt has ended is for the caller to see.
-fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
+pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
     let refuse = |why: String| Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why }));
     let sql = "SELECT a.seq, a.run, r.id, a.action, a.state, a.epoch, a.token
         FROM attempts a CROSS JOIN runs r ON r.number = a.run WHERE a.id = ?1";
@@ -55,43 +57,60 @@ fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
 /// Checks a token of an attempt whose guest is at work.
 pub(super) fn at_work(db: &Connection, fence: Fence) -> Work<Fenced> {
     let attempt = check(db, fence)?;
-    match attempt.state {
-        AttemptState::Running => Ok(attempt),
-        AttemptState::Publishing => Err(Fail::conflict(format!(
-            "attempt {} has passed its commit point: it can only be published",
-            fence.attempt_id
-        ))),
-        state => {
-            Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why: format!("it has ended as {state}") }))
+    attempt.must_be_at_work()?;
+    Ok(attempt)
+}
+
+impl Fenced {
+    /// Refuses what only an attempt whose guest is at work may do.
+    pub(super) fn must_be_at_work(&self) -> Work<()> {
+        match self.state {
+            AttemptState::Running => Ok(()),
+            AttemptState::Publishing => Err(Fail::conflict(format!(
+                "attempt {} has passed its commit point: it can only be published",
+                self.id
+            ))),
+            _ => Err(self.has_ended()),
         }
+    }
+
+    /// Why nothing more can be written about the attempt.
+    pub(super) fn has_ended(&self) -> Fail {
+        Fail::Rule(StoreError::Fenced { attempt: self.id, why: format!("it has ended as {}", self.state) })
+    }
+
+    /// Whether exactly this end is on record already, with the attempt in the state `state`.
+    pub(super) fn ended_before(&self, db: &Connection, end: &AttemptEnd, state: AttemptState) -> Work<bool> {
+        let error = end.error.as_ref().map(serde_json::to_string).transpose()?;
+        let usage = serde_json::to_string(&end.usage)?;
+        let LogPosition { segment, offset } = end.log_to;
+        let sql =
+            "SELECT 1 FROM attempts WHERE seq = ?1 AND state = ?2 AND error IS ?3 AND message IS ?4 AND usage = ?5
+            AND log_to_segment IS ?6 AND log_to_offset IS ?7";
+        let mut statement = prepare(db, sql)?;
+        Ok(statement.exists(params![self.seq, state, error, end.message, usage, segment, offset])?)
     }
 }
 
-/// Checks a token of an attempt that publishes; `None` if it has published already.
-pub(super) fn publishing(db: &Connection, fence: Fence) -> Work<Option<Fenced>> {
-    let attempt = check(db, fence)?;
-    match attempt.state {
-        AttemptState::Publishing => Ok(Some(attempt)),
-        AttemptState::Succeeded => Ok(None),
-        AttemptState::Running => Err(Fail::conflict(format!(
-            "attempt {} has not passed its commit point: there is nothing to mark as published",
-            fence.attempt_id
-        ))),
-        state => {
-            Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why: format!("it has ended as {state}") }))
-        }
-    }
-}
-
-/// Ends an attempt that publishes nothing.
-pub(super) fn finish(tx: &mut Tx<'_>, fence: Fence, end: &AttemptEnd, now: Timestamp) -> Work<Fenced> {
+/// Ends an attempt that publishes nothing, and takes the step that follows. The second time, only the first answer is given.
+pub(super) fn finish(
+    tx: &mut Tx<'_>,
+    fence: Fence,
+    end: &AttemptEnd,
+    step: &RunStep,
+    now: Timestamp,
+) -> Work<Vec<StartedAttempt>> {
     if matches!(end.state, AttemptState::Running | AttemptState::Publishing) {
         return Err(Fail::invalid(format!("an attempt can not end as {}", end.state)));
     }
-    let attempt = at_work(tx.db, fence)?;
+    let attempt = check(tx.db, fence)?;
+    if attempt.state != AttemptState::Running && attempt.ended_before(tx.db, end, end.state)? {
+        return advance::started_before(tx, attempt.run, step, fence.epoch);
+    }
+    attempt.must_be_at_work()?;
     note_end(tx, &attempt, end, end.state, Some(now), |id| id)?;
     emit_ended(tx, &attempt, end.state, end.error.as_ref(), now)?;
-    Ok(attempt)
+    advance::follow(tx, attempt.run_id, step, now)
 }
 
 /// Tells that an attempt has ended.
@@ -269,7 +288,7 @@ pub(super) fn denials(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, Denia
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of this epoch.
+/// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of this epoch. The second time, they keep them.
 pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
     let mut numbers = Vec::new();
     for state in RunState::ALL.iter().filter(|state| !state.ended()) {
@@ -282,9 +301,11 @@ pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
     numbers.sort_unstable();
     let mut found = Vec::with_capacity(numbers.len());
     for number in numbers {
-        let mut statement =
-            prepare(tx.db, "SELECT seq FROM attempts INDEXED BY attempts_run WHERE run = ?1 AND ended_at IS NULL")?;
-        let attempts = statement.query_map([number], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
+        let mut statement = prepare(
+            tx.db,
+            "SELECT seq FROM attempts INDEXED BY attempts_run WHERE run = ?1 AND ended_at IS NULL AND epoch <> ?2",
+        )?;
+        let attempts = statement.query_map([number, tx.epoch], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
         for seq in attempts {
             tx.at.token += 1;
             let sql = "UPDATE attempts SET epoch = ?2, token = ?3 WHERE seq = ?1";

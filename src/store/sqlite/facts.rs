@@ -9,15 +9,19 @@ use super::events::{NewEvent, emit};
 use super::page;
 use super::sql::{Fail, Work, execute, prepare};
 use super::writer::Tx;
-use crate::base::Timestamp;
+use crate::base::{Timestamp, WriteId};
 use crate::model::{AttemptState, EventKind, Facts, Fence, MetricRecord, Page, ParamRecord, RunTag};
 use crate::store::{FactQuery, PageRequest};
 
-/// Records metrics, params and tags of an attempt at work.
-pub(super) fn record(tx: &mut Tx<'_>, fence: Fence, facts: &Facts, now: Timestamp) -> Work<()> {
+/// Records metrics, params and tags of an attempt at work. The second time, nothing happens.
+pub(super) fn record(tx: &mut Tx<'_>, fence: Fence, id: WriteId, facts: &Facts, now: Timestamp) -> Work<()> {
     let attempt = at_work(tx.db, fence)?;
     let Facts { metrics, params, tags } = facts;
     if metrics.is_empty() && params.is_empty() && tags.is_empty() {
+        return Ok(());
+    }
+    let sql = "UPDATE attempts SET facts = ?2 WHERE seq = ?1 AND facts IS NOT ?2";
+    if execute(tx.db, sql, params![attempt.seq, id])? == 0 {
         return Ok(());
     }
     insert(tx.db, &attempt, facts, now)?;

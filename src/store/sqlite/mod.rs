@@ -50,11 +50,11 @@ use self::sql::Work;
 use self::steps::Step;
 use self::writer::{Call, Job, Tx};
 use super::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, HostLease, Intent, LineageEdge,
+    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, HostLease, Intent, LineageEdge,
     MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep,
     SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
     Pending, Run, RunDetail, RunTag, Tick,
@@ -154,6 +154,38 @@ impl Drop for SqliteStore {
 }
 
 #[async_trait]
+impl GuestRecords for SqliteStore {
+    async fn open_intents(&self) -> Result<Vec<PublishedOutput>> {
+        self.read("read what is being published", attempts::open_intents).await
+    }
+
+    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>> {
+        self.read("read an artifact", move |db| artifacts::one(db, id)).await
+    }
+
+    async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>> {
+        self.read("read a snapshot", move |db| snapshot::snapshot(db, &query, &page)).await
+    }
+
+    async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>> {
+        let (resource, actions) = (resource.to_owned(), actions.to_owned());
+        self.read("read the outputs of actions", move |db| snapshot::outputs(db, run, &resource, &actions)).await
+    }
+
+    async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>> {
+        self.read("list runs", move |db| runs::list(db, &query, &page)).await
+    }
+
+    async fn metrics(&self, query: FactQuery, page: PageRequest) -> Result<Page<MetricRecord>> {
+        self.read("list metrics", move |db| facts::metrics(db, &query, &page)).await
+    }
+
+    async fn record_facts(&self, fence: Fence, id: WriteId, facts: Facts, now: Timestamp) -> Result<()> {
+        self.write(steps::FACTS, move |tx| facts::record(tx, fence, id, &facts, now)).await
+    }
+}
+
+#[async_trait]
 impl MetadataStore for SqliteStore {
     fn epoch(&self) -> u64 {
         self.epoch
@@ -199,25 +231,17 @@ impl MetadataStore for SqliteStore {
         self.read("read what waits in a resource", move |db| artifacts::pending(db, &resource)).await
     }
 
-    async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>> {
-        self.read("read an artifact", move |db| artifacts::one(db, id)).await
-    }
-
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>> {
         self.read("list artifacts", move |db| artifacts::list(db, &query, &page)).await
-    }
-
-    async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>> {
-        self.read("read a snapshot", move |db| snapshot::snapshot(db, &query, &page)).await
     }
 
     async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>> {
         self.write(steps::CLAIM, move |tx| runs::create(tx, run, now)).await
     }
 
-    async fn advance(&self, run: RunId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>> {
+    async fn advance(&self, run: RunId, id: WriteId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>> {
         let which = if step.starts.is_empty() { steps::ADVANCE } else { steps::START };
-        self.write(which, move |tx| advance::advance(tx, run, &step, now)).await
+        self.write(which, move |tx| advance::advance(tx, run, id, &step, now)).await
     }
 
     async fn finish_attempt(
@@ -227,11 +251,7 @@ impl MetadataStore for SqliteStore {
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
-        self.write(steps::FINISH, move |tx| {
-            let attempt = attempts::finish(tx, fence, &end, now)?;
-            advance::advance(tx, attempt.run_id, &step, now)
-        })
-        .await
+        self.write(steps::FINISH, move |tx| attempts::finish(tx, fence, &end, &step, now)).await
     }
 
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()> {
@@ -239,19 +259,15 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn published(&self, fence: Fence, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>> {
-        self.write(steps::PUBLISHED, move |tx| match publish::published(tx, fence, now)? {
-            Some(attempt) => advance::advance(tx, attempt.run_id, &step, now),
-            None => Ok(Vec::new()),
-        })
-        .await
+        self.write(steps::PUBLISHED, move |tx| publish::published(tx, fence, &step, now)).await
     }
 
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
         self.write(steps::CANCEL, move |tx| runs::request_cancel(tx, run, now)).await
     }
 
-    async fn request_retry(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
-        self.write(steps::RETRY, move |tx| runs::request_retry(tx, run, now)).await
+    async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>> {
+        self.write(steps::RETRY, move |tx| runs::request_retry(tx, run, id, now)).await
     }
 
     async fn take_over(&self, _now: Timestamp) -> Result<Vec<UnfinishedRun>> {
@@ -270,10 +286,6 @@ impl MetadataStore for SqliteStore {
         self.read("read a run", move |db| Ok(runs::by_number(db, number)?.map(|run| run.id))).await
     }
 
-    async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>> {
-        self.read("list runs", move |db| runs::list(db, &query, &page)).await
-    }
-
     async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>> {
         self.read("read the lineage of a run", move |db| attempts::lineage(db, run)).await
     }
@@ -288,23 +300,6 @@ impl MetadataStore for SqliteStore {
 
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>> {
         self.read("read what a run asked for over the network", move |db| requests::of_run(db, run)).await
-    }
-
-    async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>> {
-        let (resource, actions) = (resource.to_owned(), actions.to_owned());
-        self.read("read the outputs of actions", move |db| snapshot::outputs(db, run, &resource, &actions)).await
-    }
-
-    async fn open_intents(&self) -> Result<Vec<PublishedOutput>> {
-        self.read("read what is being published", attempts::open_intents).await
-    }
-
-    async fn record_facts(&self, fence: Fence, facts: Facts, now: Timestamp) -> Result<()> {
-        self.write(steps::FACTS, move |tx| facts::record(tx, fence, &facts, now)).await
-    }
-
-    async fn metrics(&self, query: FactQuery, page: PageRequest) -> Result<Page<MetricRecord>> {
-        self.read("list metrics", move |db| facts::metrics(db, &query, &page)).await
     }
 
     async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>> {
@@ -331,16 +326,10 @@ impl MetadataStore for SqliteStore {
         self.read("read the oldest event", events::oldest).await
     }
 
-    async fn prune_events(&self, keep: u64) -> Result<u64> {
+    async fn prune_events(&self, keep: u64) -> Result<()> {
         // In batches, so that nobody waits long for the writer.
-        let mut dropped = 0;
-        loop {
-            let batch = self.write(steps::PRUNE, move |tx| events::prune(tx, keep)).await?;
-            dropped += batch;
-            if batch < events::prune_batch() {
-                return Ok(dropped);
-            }
-        }
+        while self.write(steps::PRUNE, move |tx| events::prune(tx, keep)).await? >= events::prune_batch() {}
+        Ok(())
     }
 
     async fn log_bounds(&self, attempt: AttemptId) -> Result<Option<(LogPosition, Option<LogPosition>)>> {

@@ -5,22 +5,27 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, params};
 use serde_json::json;
 
+use super::advance;
 use super::artifacts::{self, Change, NewVersion, change_waiting, lying};
 use super::attempts::{self, Fenced};
 use super::events::{NewEvent, emit};
 use super::record;
-use super::sql::{Fail, Work, execute, prepare};
+use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, Digest, Timestamp};
 use crate::model::{ArtifactState, AttemptState, EventKind, Fence, StagedFile};
-use crate::store::{Intent, StoreError};
+use crate::store::{Intent, RunStep, StartedAttempt, StoreError};
 
-/// Commits the outputs of an attempt: from here on they exist.
+/// Commits the outputs of an attempt: from here on they exist. The second time, nothing happens.
 pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timestamp) -> Work<()> {
     if intent.end.state != AttemptState::Succeeded {
         return Err(Fail::invalid(format!("an attempt that ends as {} publishes nothing", intent.end.state)));
     }
-    let attempt = attempts::at_work(tx.db, fence)?;
+    let attempt = attempts::check(tx.db, fence)?;
+    if attempt.state == AttemptState::Publishing && committed_before(tx.db, &attempt, intent)? {
+        return Ok(());
+    }
+    attempt.must_be_at_work()?;
     let mut became = HashMap::with_capacity(intent.files.len());
     let mut waiting: BTreeMap<&str, Change> = BTreeMap::new();
     for (position, file) in intent.files.iter().enumerate() {
@@ -39,6 +44,15 @@ pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timest
     }
     let event = NewEvent::of(EventKind::AttemptPublishing, json!({ "outputs": intent.files.len() }));
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
+}
+
+/// Whether exactly this intent is on record already.
+fn committed_before(db: &Connection, attempt: &Fenced, intent: &Intent) -> Work<bool> {
+    let sql = "SELECT file FROM intents WHERE attempt = ?1 ORDER BY position";
+    let mut statement = prepare(db, sql)?;
+    let files = statement.query_map([attempt.seq], |row| Ok(row.get::<_, Json<StagedFile>>(0)?.0))?;
+    let files: Vec<StagedFile> = files.collect::<Result<_, _>>()?;
+    Ok(files == intent.files && attempt.ended_before(db, &intent.end, AttemptState::Publishing)?)
 }
 
 /// One output: the next version at its path, or the one that is there, if it is the same. Returns the artifact that it became.
@@ -93,9 +107,21 @@ fn output(
     Ok(id)
 }
 
-/// Every file of the intent is visible: the attempt has succeeded. `None` if that was on record already.
-pub(super) fn published(tx: &mut Tx<'_>, fence: Fence, now: Timestamp) -> Work<Option<Fenced>> {
-    let Some(attempt) = attempts::publishing(tx.db, fence)? else { return Ok(None) };
+/// Every file of the intent is visible: the attempt has succeeded, and the step that follows is taken. The second time, only the first answer is
+/// given.
+pub(super) fn published(tx: &mut Tx<'_>, fence: Fence, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
+    let attempt = attempts::check(tx.db, fence)?;
+    match attempt.state {
+        AttemptState::Publishing => {}
+        AttemptState::Succeeded => return advance::started_before(tx, attempt.run, step, fence.epoch),
+        AttemptState::Running => {
+            return Err(Fail::conflict(format!(
+                "attempt {} has not passed its commit point: there is nothing to mark as published",
+                attempt.id
+            )));
+        }
+        _ => return Err(attempt.has_ended()),
+    }
     for output in retriggering(tx.db, attempt.seq)? {
         retrigger(tx, &output, now)?;
     }
@@ -103,7 +129,7 @@ pub(super) fn published(tx: &mut Tx<'_>, fence: Fence, now: Timestamp) -> Work<O
     let state = AttemptState::Succeeded;
     execute(tx.db, "UPDATE attempts SET state = ?2, ended_at = ?3 WHERE seq = ?1", params![attempt.seq, state, now])?;
     attempts::emit_ended(tx, &attempt, state, None, now)?;
-    Ok(Some(attempt))
+    advance::follow(tx, attempt.run_id, step, now)
 }
 
 /// An output that is to be `new` in its resource.

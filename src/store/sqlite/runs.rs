@@ -10,7 +10,7 @@ use super::sql::{Fail, Json, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
 use super::{advance, attempts};
-use crate::base::{RunId, Timestamp};
+use crate::base::{RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
 
@@ -109,10 +109,10 @@ pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> 
     Ok(page::cut(numbered, limit))
 }
 
-/// Creates a run and claims its inputs; `None` if a claim finds too few.
+/// Creates a run and claims its inputs; `None` if a claim finds too few. The second time, only the first answer is given.
 pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Option<CreatedRun>> {
-    if find(tx.db, new.id)?.is_some() {
-        return Err(Fail::conflict(format!("run {} exists already", new.id)));
+    if let Some(run) = find(tx.db, new.id)? {
+        return created_before(tx, run, new).map(Some);
     }
     if !prepare(tx.db, "SELECT 1 FROM revisions WHERE digest = ?1")?.exists([new.revision])? {
         return Err(Fail::invalid(format!("manifest {} is not on record; register it before its runs", new.revision)));
@@ -149,10 +149,32 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         ticks::record(tx, &tick)?;
     }
     let started = advance::take(tx, &mut run.clone(), &new.step, now)?;
-    let waits = new.claims.iter().map(|claim| Ok((claim.resource.clone(), pending(tx.db, &claim.resource)?)));
-    let pending: Vec<(String, Pending)> = waits.collect::<Work<_>>()?;
+    let pending = left_waiting(tx.db, &new.claims)?;
     let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
     Ok(Some(CreatedRun { detail, started, pending }))
+}
+
+/// The answer to the creation of a run that exists: the first one, if the run is the one that is asked for.
+fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
+    let sql = "SELECT 1 FROM runs WHERE number = ?1 AND cause = ?2 AND params = ?3 AND revision = ?4";
+    let values = params![run.number, new.trigger, new.params.to_string(), new.revision];
+    let on_record = actions(tx.db, run.number)?;
+    let same_actions = on_record.iter().map(|action| &action.name).eq(new.actions.iter().map(|action| &action.name));
+    if !same_actions || !prepare(tx.db, sql)?.exists(values)? {
+        return Err(Fail::conflict(format!("run {} exists already, and is another one", new.id)));
+    }
+    let started = advance::started_before(tx, run.number, &new.step, tx.epoch)?;
+    let inputs = claimed(tx.db, run.id)?;
+    let pending = left_waiting(tx.db, &new.claims)?;
+    // As it was before its first step.
+    let run = Run { state: RunState::Queued, started_at: None, ended_at: None, reason: None, ..run };
+    let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
+    Ok(CreatedRun { detail, started, pending })
+}
+
+/// What waits in each resource that is claimed from.
+fn left_waiting(db: &Connection, claims: &[Claim]) -> Work<Vec<(String, Pending)>> {
+    claims.iter().map(|claim| Ok((claim.resource.clone(), pending(db, &claim.resource)?))).collect()
 }
 
 fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
@@ -238,9 +260,12 @@ pub(super) fn request_cancel(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work
     Ok(Some(run))
 }
 
-/// Takes up a run that has failed or was cancelled.
-pub(super) fn request_retry(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work<Option<Run>> {
+/// Takes up a run that has failed or was cancelled. The second time, the run is only returned.
+pub(super) fn request_retry(tx: &mut Tx<'_>, id: RunId, write: WriteId, now: Timestamp) -> Work<Option<Run>> {
     let Some(mut run) = find(tx.db, id)? else { return Ok(None) };
+    if prepare(tx.db, "SELECT 1 FROM runs WHERE id = ?1 AND retry = ?2")?.exists(params![id, write])? {
+        return Ok(Some(run));
+    }
     match run.state {
         RunState::Failed | RunState::Cancelled => {}
         RunState::Succeeded => {
@@ -265,5 +290,6 @@ pub(super) fn request_retry(tx: &mut Tx<'_>, id: RunId, now: Timestamp) -> Work<
     let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'current' WHERE run_id = ?1 AND state = 'old'";
     execute(tx.db, sql, [id])?;
     set_state(tx, &mut run, RunState::Running, None, now)?;
+    execute(tx.db, "UPDATE runs SET retry = ?2 WHERE id = ?1", params![id, write])?;
     Ok(Some(run))
 }

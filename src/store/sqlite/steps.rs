@@ -12,6 +12,8 @@ pub(super) struct Step {
     pub(super) in_transaction: &'static str,
     /// The point after it.
     pub(super) committed: &'static str,
+    /// Its name, for [`crate::base::fault::loses_answer`].
+    pub(super) name: &'static str,
 }
 
 macro_rules! steps {
@@ -20,6 +22,7 @@ macro_rules! steps {
             doing: $doing,
             in_transaction: concat!($word, ".in_transaction"),
             committed: concat!($word, ".committed"),
+            name: $word,
         };)+
 
         /// Every point of [`crate::base::fault`] in the SQLite store, for a crash test to go through.

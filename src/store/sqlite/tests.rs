@@ -13,7 +13,7 @@ use super::{FAULT_POINTS, SqliteStore, read_holder, steps};
 use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
-use crate::store::conformance::{Place, World, conformance};
+use crate::store::conformance::{LossyPlace, Place, World, conformance};
 use crate::store::{Batch, HostLease as _, MetadataStore, RunStep, StoreError};
 
 struct Folder(tempfile::TempDir);
@@ -55,6 +55,16 @@ mod suite {
     use super::conformance;
 
     conformance!(super::super::world);
+}
+
+async fn lossy_world() -> World {
+    World::new(Box::new(LossyPlace(Folder::new()))).await
+}
+
+mod suite_with_lost_answers {
+    use super::conformance;
+
+    conformance!(super::super::lossy_world);
 }
 
 fn files(count: usize, from: usize) -> Vec<Observation> {
@@ -125,7 +135,8 @@ async fn the_writer_knows_how_many_attempts_are_at_work() {
     let (_, failed) = started(&*store, new_run()).await;
     assert_eq!(at_work(&store).await, 2);
     store.finish_attempt(failed, end(AttemptState::Failed), RunStep::default(), now()).await.unwrap();
-    assert!(store.finish_attempt(failed, end(AttemptState::Failed), RunStep::default(), now()).await.is_err());
+    store.finish_attempt(failed, end(AttemptState::Failed), RunStep::default(), now()).await.unwrap();
+    assert!(store.finish_attempt(failed, end(AttemptState::Crashed), RunStep::default(), now()).await.is_err());
     assert_eq!(at_work(&store).await, 1);
     store.publish_intent(published, intent(Vec::new()), now()).await.unwrap();
     assert_eq!(at_work(&store).await, 1, "it has yet to say that it has published");

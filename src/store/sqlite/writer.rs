@@ -112,6 +112,10 @@ impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
         let answer = match (self.result, failed) {
             (Some(Err(own)), _) => Err(own),
             (_, Some(why)) => Err(StoreError::Unavailable { doing: self.step.doing.to_owned(), why: why.to_string() }),
+            (Some(Ok(_)), None) if fault::loses_answer(self.step.name) => Err(StoreError::Unavailable {
+                doing: self.step.doing.to_owned(),
+                why: "the answer was lost".to_owned(),
+            }),
             (Some(result), None) => result,
             (None, None) => {
                 Err(StoreError::Unavailable { doing: self.step.doing.to_owned(), why: "it was not tried".to_owned() })

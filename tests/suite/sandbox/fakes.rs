@@ -4,23 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
+use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::manifest::Limits;
 use anacostia::model::{
-    Artifact, ArtifactState, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, StagedFile, Tick,
+    Artifact, ArtifactState, Facts, Fence, KnownPath, MetricRecord, Page, Run, RunState, StagedFile,
 };
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
 };
 use anacostia::sandbox::AttemptOrder;
 use anacostia::store::{
-    self, ArtifactQuery, ArtifactUse, AttemptEnd, CreatedRun, FactQuery, Intent, LineageEdge, MetadataStore,
-    NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep, SnapshotQuery,
-    StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    self, FactQuery, GuestRecords, PageRequest, PublishedOutput, RunQuery, SnapshotQuery, StoreError,
 };
 use async_trait::async_trait;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A store that knows one run.
@@ -103,105 +99,56 @@ fn page<T>(items: Vec<T>) -> store::Result<Page<T>> {
     Ok(Page { items, next_cursor: None })
 }
 
-/// Methods that the sandbox has no business to call.
-macro_rules! not_called {
-    ($($name:ident($($arg:ident: $type:ty),*) -> $answer:ty;)+) => {
-        #[async_trait]
-        impl MetadataStore for FakeStore {
-            fn epoch(&self) -> u64 { 1 }
-            fn newest_event(&self) -> watch::Receiver<u64> { unimplemented!() }
-            $(async fn $name(&self, $($arg: $type),*) -> store::Result<$answer> {
-                $(let _ = $arg;)*
-                unimplemented!(stringify!($name))
-            })+
+#[async_trait]
+impl GuestRecords for FakeStore {
+    async fn artifact(&self, id: ArtifactId) -> store::Result<Option<Artifact>> {
+        Ok(self.inputs.iter().chain(&self.others).find(|artifact| artifact.id == id).cloned())
+    }
 
-            async fn artifact(&self, id: ArtifactId) -> store::Result<Option<Artifact>> {
-                Ok(self.inputs.iter().chain(&self.others).find(|artifact| artifact.id == id).cloned())
-            }
+    async fn snapshot(&self, query: SnapshotQuery, request: PageRequest) -> store::Result<Page<Artifact>> {
+        let mut items: Vec<Artifact> = self
+            .inputs
+            .iter()
+            .chain(&self.others)
+            .filter(|a| a.resource == query.resource)
+            .filter(|a| query.prefix.as_ref().is_none_or(|prefix| a.path.starts_with(prefix)))
+            .filter(|a| query.after.as_ref().is_none_or(|after| a.path > *after))
+            .filter(|a| query.path.as_ref().is_none_or(|path| a.path == *path))
+            .cloned()
+            .collect();
+        items.sort_by(|a, b| a.path.cmp(&b.path));
+        items.truncate(request.limit as usize);
+        page(items)
+    }
 
-            async fn snapshot(&self, query: SnapshotQuery, request: PageRequest) -> store::Result<Page<Artifact>> {
-                let mut items: Vec<Artifact> = self
-                    .inputs
-                    .iter()
-                    .chain(&self.others)
-                    .filter(|a| a.resource == query.resource)
-                    .filter(|a| query.prefix.as_ref().is_none_or(|prefix| a.path.starts_with(prefix)))
-                    .filter(|a| query.after.as_ref().is_none_or(|after| a.path > *after))
-                    .filter(|a| query.path.as_ref().is_none_or(|path| a.path == *path))
-                    .cloned()
-                    .collect();
-                items.sort_by(|a, b| a.path.cmp(&b.path));
-                items.truncate(request.limit as usize);
-                page(items)
-            }
+    async fn runs(&self, _query: RunQuery, _request: PageRequest) -> store::Result<Page<Run>> {
+        page(self.runs.clone())
+    }
 
-            async fn run(&self, id: RunId) -> store::Result<Option<RunDetail>> {
-                let inputs = self.inputs.clone();
-                let detail = RunDetail { run: run(7, RunState::Running), inputs, actions: vec![], attempts: vec![] };
-                Ok((id == self.run).then_some(detail))
-            }
+    async fn outputs(&self, _run: RunId, _resource: &str, _actions: &[String]) -> store::Result<Vec<Artifact>> {
+        Ok(Vec::new())
+    }
 
-            async fn runs(&self, _query: RunQuery, _request: PageRequest) -> store::Result<Page<Run>> {
-                page(self.runs.clone())
-            }
+    async fn open_intents(&self) -> store::Result<Vec<PublishedOutput>> {
+        Ok(Vec::new())
+    }
 
-            async fn outputs(&self, _run: RunId, _resource: &str, _actions: &[String]) -> store::Result<Vec<Artifact>> {
-                Ok(Vec::new())
-            }
-
-            async fn record_facts(&self, fence: Fence, facts: Facts, _now: Timestamp) -> store::Result<()> {
-                if self.fenced.load(SeqCst) {
-                    return Err(StoreError::Fenced { attempt: fence.attempt_id, why: "it has token 2".to_owned() });
-                }
-                let mut kept = self.facts.lock().unwrap();
-                kept.metrics.extend(facts.metrics);
-                kept.params.extend(facts.params);
-                kept.tags.extend(facts.tags);
-                Ok(())
-            }
-
-            async fn metrics(&self, query: FactQuery, request: PageRequest) -> store::Result<Page<MetricRecord>> {
-                assert!(query.succeeded_only && query.before_run.is_some());
-                let found = self.metrics.iter().filter(|m| query.name.as_ref().is_none_or(|name| m.name == *name));
-                page(found.take(request.limit as usize).cloned().collect())
-            }
+    async fn record_facts(&self, fence: Fence, _id: WriteId, facts: Facts, _now: Timestamp) -> store::Result<()> {
+        if self.fenced.load(SeqCst) {
+            return Err(StoreError::Fenced { attempt: fence.attempt_id, why: "it has token 2".to_owned() });
         }
-    };
-}
+        let mut kept = self.facts.lock().unwrap();
+        kept.metrics.extend(facts.metrics);
+        kept.params.extend(facts.params);
+        kept.tags.extend(facts.tags);
+        Ok(())
+    }
 
-not_called! {
-    register_revision(revision: NewRevision, now: Timestamp) -> ();
-    revision(digest: Digest) -> Option<Revision>;
-    paused() -> bool;
-    set_paused(paused: bool, now: Timestamp) -> ();
-    record(resource: &str, batch: store::Batch, now: Timestamp) -> Recorded;
-    known(resource: &str) -> Vec<KnownPath>;
-    pending(resource: &str) -> Pending;
-    artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
-    create_run(run: NewRun, now: Timestamp) -> Option<CreatedRun>;
-    advance(run: RunId, step: RunStep, now: Timestamp) -> Vec<StartedAttempt>;
-    finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep, now: Timestamp) -> Vec<StartedAttempt>;
-    publish_intent(fence: Fence, intent: Intent, now: Timestamp) -> ();
-    published(fence: Fence, step: RunStep, now: Timestamp) -> Vec<StartedAttempt>;
-    request_cancel(run: RunId, now: Timestamp) -> Option<Run>;
-    request_retry(run: RunId, now: Timestamp) -> Option<Run>;
-    take_over(now: Timestamp) -> Vec<UnfinishedRun>;
-    unfinished(run: RunId) -> Option<UnfinishedRun>;
-    run_by_number(number: u64) -> Option<RunId>;
-    lineage(run: RunId) -> Vec<LineageEdge>;
-    uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
-    denials(run: RunId) -> Vec<(AttemptId, Denial)>;
-    requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;
-    open_intents() -> Vec<PublishedOutput>;
-    params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
-    tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;
-    record_tick(tick: Tick) -> ();
-    ticks(query: TickQuery, page: PageRequest) -> Page<Tick>;
-    events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
-    oldest_event() -> u64;
-    prune_events(keep: u64) -> u64;
-    cursor(resource: &str) -> Option<String>;
-    log_bounds(attempt: AttemptId) -> Option<(LogPosition, Option<LogPosition>)>;
+    async fn metrics(&self, query: FactQuery, request: PageRequest) -> store::Result<Page<MetricRecord>> {
+        assert!(query.succeeded_only && query.before_run.is_some());
+        let found = self.metrics.iter().filter(|m| query.name.as_ref().is_none_or(|name| m.name == *name));
+        page(found.take(request.limit as usize).cloned().collect())
+    }
 }
 
 type Files = Mutex<BTreeMap<String, Arc<Vec<u8>>>>;

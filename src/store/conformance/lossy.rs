@@ -1,0 +1,132 @@
+//! A store that loses the first answer of every write, as a connection to a server may.
+//!
+//! Each write is done, its answer is dropped as if by [`StoreError::Unavailable`], and it is repeated as a caller does: with the same
+//! ids, at a later time. The suite over such a store must find what it finds over one that loses nothing.
+//!
+//! [`StoreError::Unavailable`]: crate::store::StoreError::Unavailable
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::Place;
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use crate::model::{
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
+    Pending, Run, RunDetail, RunTag, Tick,
+};
+use crate::store::{
+    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
+    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep,
+    SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
+};
+
+/// A place whose stores lose answers.
+pub(crate) struct LossyPlace<P>(pub(crate) P);
+
+#[async_trait]
+impl<P: Place> Place for LossyPlace<P> {
+    async fn open(&self) -> Arc<dyn MetadataStore> {
+        Arc::new(Lossy(self.0.open().await))
+    }
+}
+
+/// A store that loses answers.
+#[derive(Debug)]
+struct Lossy(Arc<dyn MetadataStore>);
+
+/// The moment of the repeat.
+trait Later {
+    fn later(&self) -> Self;
+}
+
+impl Later for Timestamp {
+    fn later(&self) -> Self {
+        self.after(Duration::from_secs(1))
+    }
+}
+
+macro_rules! lossy {
+    (
+        $trait:ident { $($sync:item)* }
+        read { $($read:ident($($arg:ident: $type:ty),*) -> $answer:ty;)* }
+        write { $($write:ident($($given:ident: $kind:ty),*; $($now:ident)?) -> $wrote:ty;)* }
+    ) => {
+        #[async_trait]
+        impl $trait for Lossy {
+            $($sync)*
+            $(async fn $read(&self, $($arg: $type),*) -> Result<$answer> {
+                self.0.$read($($arg),*).await
+            })*
+            $(async fn $write(&self, $($given: $kind,)* $($now: Timestamp)?) -> Result<$wrote> {
+                // A refusal is an answer too, but changes nothing: losing it would show nothing.
+                self.0.$write($($given.clone(),)* $($now)?).await?;
+                self.0.$write($($given,)* $($now.later())?).await
+            })*
+        }
+    };
+}
+
+lossy! {
+    GuestRecords {}
+    read {
+        artifact(id: ArtifactId) -> Option<Artifact>;
+        snapshot(query: SnapshotQuery, page: PageRequest) -> Page<Artifact>;
+        outputs(run: RunId, resource: &str, actions: &[String]) -> Vec<Artifact>;
+        open_intents() -> Vec<PublishedOutput>;
+        runs(query: RunQuery, page: PageRequest) -> Page<Run>;
+        metrics(query: FactQuery, page: PageRequest) -> Page<MetricRecord>;
+    }
+    write {
+        record_facts(fence: Fence, id: WriteId, facts: Facts; now) -> ();
+    }
+}
+
+lossy! {
+    MetadataStore {
+        fn epoch(&self) -> u64 {
+            self.0.epoch()
+        }
+        fn newest_event(&self) -> watch::Receiver<u64> {
+            self.0.newest_event()
+        }
+    }
+    read {
+        revision(digest: Digest) -> Option<Revision>;
+        paused() -> bool;
+        cursor(resource: &str) -> Option<String>;
+        known(resource: &str) -> Vec<KnownPath>;
+        pending(resource: &str) -> Pending;
+        artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
+        unfinished(run: RunId) -> Option<UnfinishedRun>;
+        run(id: RunId) -> Option<RunDetail>;
+        run_by_number(number: u64) -> Option<RunId>;
+        lineage(run: RunId) -> Vec<LineageEdge>;
+        uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
+        denials(run: RunId) -> Vec<(AttemptId, Denial)>;
+        requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;
+        params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
+        tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;
+        ticks(query: TickQuery, page: PageRequest) -> Page<Tick>;
+        events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
+        oldest_event() -> u64;
+        log_bounds(attempt: AttemptId) -> Option<(LogPosition, Option<LogPosition>)>;
+    }
+    write {
+        register_revision(revision: NewRevision; now) -> ();
+        set_paused(paused: bool; now) -> ();
+        record(resource: &str, batch: Batch; now) -> Recorded;
+        create_run(run: NewRun; now) -> Option<CreatedRun>;
+        advance(run: RunId, id: WriteId, step: RunStep; now) -> Vec<StartedAttempt>;
+        finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep; now) -> Vec<StartedAttempt>;
+        publish_intent(fence: Fence, intent: Intent; now) -> ();
+        published(fence: Fence, step: RunStep; now) -> Vec<StartedAttempt>;
+        request_cancel(run: RunId; now) -> Option<Run>;
+        request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
+        take_over(; now) -> Vec<UnfinishedRun>;
+        record_tick(tick: Tick;) -> ();
+        prune_events(keep: u64;) -> ();
+    }
+}
