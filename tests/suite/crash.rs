@@ -1,7 +1,10 @@
 //! `kill -9`, many times, while files arrive and a chain of three actions works on them. What is left at the end is checked by code that
 //! reads the disk and the database on its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+#[path = "crash_shapes.rs"]
+mod shapes;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -160,35 +163,25 @@ fn nothing_is_lost_or_done_twice_through_sixty_kills() {
     fs::create_dir(app.path("raw")).unwrap();
     let mut rng = fastrand::Rng::with_seed(SEED);
     let arrivals = Arrivals::into_folder(app.path("raw"));
-    let mut died_at = BTreeMap::new();
+    const { assert!(KILLS / 2 >= POINTS.len() as u64, "not every point is aimed at") };
     for kill in 0..KILLS {
         if kill.is_multiple_of(2) {
-            app.unset_env("ANACOSTIA_FAULT");
             app.start();
             std::thread::sleep(Duration::from_millis(rng.u64(0..300)));
             app.kill();
         } else {
             let point = POINTS[usize::try_from(kill / 2).unwrap() % POINTS.len()];
-            app.set_env("ANACOSTIA_FAULT", &format!("{point}:{}", rng.u32(1..5)));
-            if app.try_start().is_ok() {
-                let status = app.wait_for_end();
-                assert!(status.to_string().contains("signal: 9"), "at {point} the host ended with {status}");
-            }
-            *died_at.entry(point).or_insert(0) += 1;
+            app.die_at(&format!("{point}:{}", rng.u32(1..5)));
         }
         // What was killed three times in a row at one attempt has failed as `crash_loop`, and rightly so; here everything is to end well.
         if kill % 10 == 9 {
-            app.unset_env("ANACOSTIA_FAULT");
             app.start();
             let arrived = arrivals.count();
             wait_until("arrivals while nothing kills", || arrivals.count() > arrived + 5);
             app.kill();
         }
     }
-    assert_eq!(died_at.len(), POINTS.len().min(usize::try_from(KILLS / 2).unwrap()), "not every point was aimed at");
-
     let arrived = arrivals.end();
-    app.unset_env("ANACOSTIA_FAULT");
     app.start();
     let retried = settle(&app, arrived);
     app.signal(rustix::process::Signal::TERM);

@@ -363,12 +363,9 @@ fn when_the_host_dies_in_a_hook_the_next_attempt_calls_them_all_anew() {
     let text = manifest(&[("works", "", r#"{ do = "copy", from = "raw", to = "out" }"#, "")]);
     let mut app = TestApp::new(&text).with_guest("hooked");
     // `before-run`, then `on-success`, when the work is done and nothing is committed.
-    app.set_env("ANACOSTIA_FAULT", "attempt.before_hook:2");
-    app.start();
     app.drop_file("raw/a.csv", b"1");
-    app.wait_for_end();
+    app.die_at("attempt.before_hook:2");
     assert!(!app.path("out/a.csv").exists());
-    app.unset_env("ANACOSTIA_FAULT");
     app.start();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     let states: Vec<Value> = attempts(&app, "works").iter().map(|attempt| attempt["state"].clone()).collect();

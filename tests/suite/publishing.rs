@@ -37,12 +37,8 @@ params = {{ steps = [{{ do = "copy", from = "raw", to = "out" }}] }}
 /// A pipeline whose host has died with the output `a.txt` committed and not visible. No host.
 fn committed(manifest: &str) -> TestApp {
     let mut app = TestApp::new(manifest).with_guest("worker");
-    app.set_env("ANACOSTIA_FAULT", "publish.begin:1");
     app.drop_file("raw/a.txt", b"content");
-    if app.try_start().is_ok() {
-        app.wait_for_end();
-    }
-    app.unset_env("ANACOSTIA_FAULT");
+    app.die_at("publish.begin:1");
     assert!(!app.path("out/a.txt").exists());
     app
 }
@@ -89,12 +85,8 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
 fn what_is_staged_is_kept_until_its_publishing_is_on_record() {
     for point in ["publish.visible", "published.in_transaction", "published.committed"] {
         let mut app = TestApp::new(&manifest("")).with_guest("worker");
-        app.set_env("ANACOSTIA_FAULT", &format!("{point}:1"));
         app.drop_file("raw/a.txt", b"content");
-        if app.try_start().is_ok() {
-            app.wait_for_end();
-        }
-        app.unset_env("ANACOSTIA_FAULT");
+        app.die_at(&format!("{point}:1"));
         assert_eq!(staged(&app), 1, "{point}");
         // Taken away between the two: what was published and then removed is not missed.
         fs::remove_file(app.path("out/a.txt")).unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
 
 use serde_json::Value;
 
@@ -56,7 +57,8 @@ fn a_run_goes_on_from_every_step() {
         let survived = app.try_start().is_ok() && {
             // Either the fault point ends it, or the run ends first because it has no such step.
             crate::support::wait::wait_for("the run or the host to end", || {
-                if app.has_ended() {
+                if let Some(status) = app.has_ended() {
+                    assert_eq!(status.signal(), Some(9), "step {steps}: the host ended with {status}");
                     return Some(false);
                 }
                 let (_, runs) = app.try_get("/api/v1/runs").ok()?;

@@ -187,16 +187,22 @@ fn branches_run_side_by_side_and_a_cancel_stops_them() {
 
 #[test]
 fn arrivals_during_a_run_wait_and_are_taken_together() {
-    let app = start(&manifest(&action("slow", &["raw"], r#"{ do = "sleep", ms = 600 }"#, "")));
+    // A run is at work until it is cancelled, however slow the machine is.
+    let app = start(&manifest(&action("slow", &["raw"], r#"{ do = "await_cancel" }"#, "")));
     app.drop_file("raw/0.csv", b"0");
-    wait_until("the first run", || !app.get_all("/api/v1/runs").is_empty());
+    wait_for_log(&app, 1, "awaiting cancel");
     for number in 1..6 {
         app.drop_file(&format!("raw/{number}.csv"), number.to_string().as_bytes());
     }
-    wait_until("the last file to be worked on", || app.get_all("/api/v1/artifacts?resource=raw&state=old").len() == 6);
+    wait_until("the last file to be on record", || app.get_all("/api/v1/artifacts?resource=raw&state=new").len() == 5);
+    wait_until("the tick that holds the run", || {
+        app.get("/api/v1/triggers").to_string().contains("but 1 of 1 runs at work")
+    });
+    assert_eq!(app.get_all("/api/v1/runs").len(), 1);
+    app.post("/api/v1/runs/1/cancel");
+    wait_for_log(&app, 2, "awaiting cancel");
     assert_eq!(app.get_all("/api/v1/runs").len(), 2);
     assert_eq!(run(&app, 2)["inputs"].as_array().unwrap().len(), 5);
-    assert!(app.get("/api/v1/triggers").to_string().contains("but 1 of 1 runs at work"));
 }
 
 #[test]

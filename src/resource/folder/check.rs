@@ -139,6 +139,8 @@ impl Observer {
     }
 
     async fn sort_one(&mut self, root: &Root, path: &OsStr, sorted: &mut Sorted) -> Result<(), End> {
+        #[cfg(test)]
+        self.dirty.looked_at(path);
         if self.hashing.touch(path) {
             return Ok(());
         }

@@ -59,6 +59,9 @@ pub(super) struct Dirty {
     names: Arc<Names>,
     #[cfg(test)]
     gate: Mutex<()>,
+    /// How often the observer has looked at a path.
+    #[cfg(test)]
+    looks: Mutex<HashMap<OsString, usize>>,
 }
 
 #[derive(Debug, Default)]
@@ -82,6 +85,8 @@ impl Dirty {
             names,
             #[cfg(test)]
             gate: Mutex::default(),
+            #[cfg(test)]
+            looks: Mutex::default(),
         }
     }
 
@@ -157,6 +162,18 @@ impl Dirty {
             fn drop(&mut self) {}
         }
         Stalled(self.gate.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes that the observer looks at a path.
+    #[cfg(test)]
+    pub(super) fn looked_at(&self, path: &OsStr) {
+        *self.looks.lock().unwrap_or_else(PoisonError::into_inner).entry(path.to_owned()).or_insert(0) += 1;
+    }
+
+    /// How often the observer has looked at a path.
+    #[cfg(test)]
+    pub(super) fn looks_at(&self, path: &OsStr) -> usize {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied().unwrap_or(0)
     }
 
     /// Returns whether the observer is to be woken.

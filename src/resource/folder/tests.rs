@@ -98,9 +98,11 @@ async fn a_file_that_is_far_ahead_of_the_events_of_its_renames_is_not_gone() {
         std::fs::rename(&pair[0], &pair[1]).unwrap();
     }
     for (cookie, pair) in paths.windows(2).take(3).enumerate() {
-        // For longer than the observer waits without a reason: it must take it for gone, unless it knows better.
+        // A second look at where it is on record comes after the wait for a file that is on its way: the observer must take it for gone
+        // then, unless it knows better.
+        let before = dirty.looks_at(OsStr::new("0"));
         renamed(&dirty, &pair[0], &pair[1], cookie);
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        sink.until("it is looked at again", |_, _| dirty.looks_at(OsStr::new("0")) >= before + 2).await;
     }
     drop(stalled);
     sink.until("the rename is seen", |seen, _| {
@@ -129,9 +131,10 @@ async fn what_lies_where_a_file_has_left_is_told_after_the_file_has() {
     std::fs::rename(&paths[0], &paths[1]).unwrap();
     std::fs::rename(&paths[1], &paths[2]).unwrap();
     std::os::unix::fs::symlink("2", &paths[0]).unwrap();
+    // The observer looks at the link, and again, while it does not know where the file is.
+    let before = dirty.looks_at(OsStr::new("0"));
     renamed(&dirty, &paths[0], &paths[1], 0);
-    // Long enough for the observer to look at the link while it does not know where the file is.
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    sink.until("it is looked at again", |_, _| dirty.looks_at(OsStr::new("0")) >= before + 2).await;
     drop(stalled);
     let is = |kind: fn(&Observation) -> bool| move |seen: &[Observation]| seen.iter().position(kind);
     let left = is(|seen| matches!(seen, Observation::Renamed { from, to, .. } if (&**from, &**to) == ("0", "2")));

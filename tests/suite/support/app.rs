@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::BufReader;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
@@ -147,6 +148,18 @@ impl TestApp {
         self.try_start_with(&[])
     }
 
+    /// Starts the host with a fault point armed, as `POINT:COUNT`, and waits until it has died there. Hosts after it have no fault.
+    #[track_caller]
+    pub(crate) fn die_at(&mut self, fault: &str) {
+        self.set_env("ANACOSTIA_FAULT", fault);
+        let status = match self.try_start() {
+            Ok(()) => self.wait_for_end(),
+            Err(status) => status,
+        };
+        self.unset_env("ANACOSTIA_FAULT");
+        assert_eq!(status.signal(), Some(9), "with {fault} the host ended with {status}");
+    }
+
     #[track_caller]
     fn try_start_with(&mut self, args: &[&str]) -> Result<(), ExitStatus> {
         assert!(self.host.is_none(), "one host at a time");
@@ -204,13 +217,11 @@ impl TestApp {
         wait_for("the host to end", || host.child.try_wait().unwrap())
     }
 
-    /// Whether the host has ended by itself; it is reaped then.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        let ended = self.host.as_mut().is_none_or(|host| host.child.try_wait().unwrap().is_some());
-        if ended {
-            self.host = None;
-        }
-        ended
+    /// How the host has ended, if it has, by itself; it is reaped then.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        let status = self.host.as_mut().expect("a host").child.try_wait().unwrap()?;
+        self.host = None;
+        Some(status)
     }
 
     /// Asks the host to end, waits until it has, and starts another.
