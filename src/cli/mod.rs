@@ -23,9 +23,11 @@ mod runs;
 mod schema;
 mod show;
 mod sources;
+mod writer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -75,6 +77,9 @@ enum Verb {
     },
 }
 
+/// How long the end of the process waits for a reader that reads nothing.
+const READER_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How a verb that did what it was asked for ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -107,11 +112,13 @@ pub fn main() -> ExitCode {
         Verb::Component(verb) => component::component(verb),
         Verb::Compile { out } => return compiler_main(&out),
     };
-    match end {
-        Ok(End::Well) => ExitCode::SUCCESS,
-        Ok(End::WorkFailed) => ExitCode::from(1),
-        Err(failure) => failure.report(),
-    }
+    let (code, patience) = match end {
+        Ok(End::Well) => (ExitCode::SUCCESS, READER_PATIENCE),
+        Ok(End::WorkFailed) => (ExitCode::from(1), READER_PATIENCE),
+        Err(failure) => (failure.report(), READER_PATIENCE / 10),
+    };
+    out::finish(patience);
+    code
 }
 
 #[cfg(test)]

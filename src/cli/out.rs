@@ -1,49 +1,90 @@
 //! The two streams. Both take text with colours, and drop the colours where they are not wanted.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 
 use serde::Serialize;
 
-use super::failure::Failure;
-use super::progress::around;
+use super::writer::{self, Stream};
+
+pub(super) use super::writer::{Moving, finish, moving_says, show_moving};
 
 /// How wide text is drawn where there is no terminal.
 const DEFAULT_WIDTH: usize = 100;
 
+/// In a host from now on: text is queued for threads that write, no caller waits for a reader, and lines that nobody reads in
+/// time are dropped and counted. With `json`, standard output is for programs.
+pub(crate) fn never_wait(json: bool) {
+    writer::never_wait(json);
+}
+
 /// Writes a result to standard output.
-pub(crate) fn result(text: &str) -> Result<(), Failure> {
-    around(|| {
-        let mut stream = anstream::stdout().lock();
-        stream.write_all(text.as_bytes())?;
-        stream.flush()
-    })?;
-    Ok(())
+pub(crate) fn result(text: &str) -> io::Result<()> {
+    writer::write(Stream::Out, painted(text, &io::stdout()))
 }
 
 /// Writes a result for programs to standard output: one line of JSON.
-pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    json_lines(std::slice::from_ref(value))
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
+    writer::write(Stream::Out, json_lines(std::slice::from_ref(value))?)
 }
 
-/// Writes results for programs to standard output, at once: a line of JSON for each.
-pub(crate) fn json_lines<T: Serialize>(values: &[T]) -> Result<(), Failure> {
-    let mut text = String::new();
-    for value in values {
-        text += &serde_json::to_string(value).map_err(anyhow::Error::from)?;
-        text.push('\n');
-    }
-    // Not through the stream that takes colours out: it would take the same bytes out of the data.
-    around(|| {
-        let mut stream = io::stdout().lock();
-        stream.write_all(text.as_bytes())?;
-        stream.flush()
-    })?;
-    Ok(())
+/// Writes what a host reports to standard output, as soon as there is room for it. Safe to drop: then it is not written.
+///
+/// # Errors
+/// When nobody will ever read it.
+pub(crate) async fn report(text: &str) -> io::Result<()> {
+    writer::write_when_there_is_room(Stream::Out, painted(text, &io::stdout())).await
+}
+
+/// The same for programs: a line of JSON for each value.
+pub(crate) async fn report_json<T: Serialize>(values: &[T]) -> io::Result<()> {
+    writer::write_when_there_is_room(Stream::Out, json_lines(values)?).await
+}
+
+/// Counts lines of a report that are lost as dropped.
+pub(crate) fn count_lost_report(lines: u64) {
+    writer::count_lost(Stream::Out, lines);
+}
+
+/// How much of the report was written so far: this does not grow while its reader reads nothing.
+pub(crate) fn reported_bytes() -> u64 {
+    writer::written(Stream::Out)
 }
 
 /// Writes to standard error, where people look while they wait. Nothing can be done where that fails.
 pub(crate) fn error(text: &str) {
-    let _ = around(|| anstream::stderr().lock().write_all(text.as_bytes()));
+    let _ = writer::write(Stream::Err, painted(text, &io::stderr()));
+}
+
+/// What goes to standard error as it is.
+pub(crate) struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = writer::write(Stream::Err, bytes.to_vec());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Without colours where they are not wanted.
+fn painted(text: &str, stream: &impl anstream::stream::RawStream) -> Vec<u8> {
+    match anstream::AutoStream::choice(stream) {
+        anstream::ColorChoice::Never => anstream::adapter::strip_bytes(text.as_bytes()).into_vec(),
+        _ => text.as_bytes().to_vec(),
+    }
+}
+
+/// Data keeps every byte: what looks like a colour in it is not taken out.
+fn json_lines<T: Serialize>(values: &[T]) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    for value in values {
+        serde_json::to_writer(&mut text, value)?;
+        text.push(b'\n');
+    }
+    Ok(text)
 }
 
 /// Whether a person looks at standard output.

@@ -49,5 +49,6 @@ mod runs;
 mod sandbox;
 mod schema;
 mod simplest;
+mod streams;
 mod support;
 mod triggers;

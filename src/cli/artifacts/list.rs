@@ -84,7 +84,7 @@ fn is_asked_for(artifact: &Artifact, query: &ArtifactQuery) -> bool {
 fn show_all(inputs: &[Artifact], outputs: &[&Artifact], of_run: bool, limit: u32) -> Result<(), Failure> {
     let (now, width) = (SystemClock.now(), out::result_width());
     if !of_run {
-        return out::result(&show::artifact_list(inputs, now, width));
+        return out::result(&show::artifact_list(inputs, now, width)).map_err(Failure::from);
     }
     let limit = limit as usize;
     let inputs = inputs.iter().map(|input| ("input", input));

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 pub(crate) fn dev(args: &Args) -> Result<End, Failure> {
     let pipeline = load_unbuilt(&args.path)?;
     let listen: Listen = args.listen;
-    blocking_on(develop(Wish { path: args.path.clone(), listen, json: args.json }, pipeline))
+    blocking_on(args.json, develop(Wish { path: args.path.clone(), listen, json: args.json }, pipeline))
 }
 
 async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {

@@ -41,7 +41,7 @@ impl News {
     /// Tells it: to people on standard error, to programs on standard output.
     pub(super) fn tell(&self, json: bool) -> Result<(), Failure> {
         if json {
-            return out::json(self);
+            return out::json(self).map_err(Failure::from);
         }
         if let Some(line) = self.line() {
             let time: String = SystemClock.now().to_string().chars().skip(11).take(8).collect();

@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args) -> Result<End, Failure> {
         build::warn(&pipeline, "`--build` builds it");
     }
     let pipeline = listening(pipeline, args.listen)?;
-    blocking_on(host(args, pipeline))
+    blocking_on(args.json, host(args, pipeline))
 }
 
 /// The pipeline, with the address at which it is to be served, if that may be.
@@ -66,12 +66,13 @@ pub(crate) fn listening(mut pipeline: Pipeline, listen: Listen) -> Result<Pipeli
     Ok(pipeline)
 }
 
-/// Does the work of a host in a runtime made for it.
-pub(crate) fn blocking_on(work: impl Future<Output = Result<End, Failure>>) -> Result<End, Failure> {
+/// Does the work of a host in a runtime made for it. With `json`, what it reports is for programs.
+pub(crate) fn blocking_on(json: bool, work: impl Future<Output = Result<End, Failure>>) -> Result<End, Failure> {
+    out::never_wait(json);
     report::start_logging()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("anacostia-host").build()?;
     let end = runtime.block_on(work);
-    // Whoever asked twice does not wait for what blocks; after a good end there is nothing left to wait for.
+    // Do not wait for blocking tasks: after a second signal the user wants out, and after a good end there are none.
     runtime.shutdown_background();
     end
 }

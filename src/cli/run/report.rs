@@ -1,7 +1,6 @@
 //! What a running host tells: its log on standard error, and what happens to runs on standard output.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
 use crate::base::{RunId, Timestamp};
-use crate::cli::progress::around;
 use crate::cli::{Failure, out, show};
 use crate::model::{Event, EventKind, RunState};
 use crate::store::MetadataStore;
@@ -19,6 +17,8 @@ use crate::store::MetadataStore;
 const BATCH: u32 = 500;
 /// From one look at the store to the next, at least. What happens alone is told at once; a burst is told in batches, instead of a look for each commit.
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long the end of the host waits for a reader of the report that reads nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Runs whose start is remembered, to say how long they took; the store knows those of others.
 const MAX_REMEMBERED: usize = 10_000;
 
@@ -30,28 +30,16 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
         })?,
         Err(_) => LevelFilter::INFO,
     };
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // Fails only if there is a subscriber already, which then does.
     let _ = tracing_subscriber::fmt()
-        .with_writer(|| Aside)
+        .with_writer(|| out::Log)
         .with_max_level(level)
-        .with_ansi(colours)
+        .with_ansi(out::colours_wanted())
         .with_target(false)
         .try_init();
+    // The default hook writes to standard error itself, and waits for whoever reads it.
+    std::panic::set_hook(Box::new(|panic| tracing::error!("a fault in Anacostia, please report it: {panic}")));
     Ok(())
-}
-
-/// Standard error, around whatever line moves there.
-struct Aside;
-
-impl io::Write for Aside {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        around(|| io::stderr().lock().write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
-    }
 }
 
 /// Tells of events after the one with the sequence number `after`, until closed.
@@ -69,10 +57,18 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Tells of what is there, then ends.
-    pub(crate) async fn close(self) {
+    /// Tells of what is there, then ends. Gives up on a reader that reads nothing for a while.
+    pub(crate) async fn close(mut self) {
         self.stop.cancel();
-        let _ = self.task.await;
+        let mut before = out::reported_bytes();
+        while tokio::time::timeout(PATIENCE, &mut self.task).await.is_err() {
+            let now = out::reported_bytes();
+            if now == before {
+                self.task.abort();
+                return;
+            }
+            before = now;
+        }
     }
 }
 
@@ -83,8 +79,15 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
         newest.mark_unchanged();
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
-            after = events.last().map_or(after, |last| last.seq);
-            let told = if json { out::json_lines(&events) } else { out::result(&lines(&events, &mut starts).await) };
+            let (Some(first), Some(last)) = (events.first(), events.last()) else { break };
+            // The store keeps the newest events only. A reader that falls so far behind has missed the others.
+            out::count_lost_report(first.seq.saturating_sub(after + 1));
+            after = last.seq;
+            let told = if json {
+                out::report_json(&events).await
+            } else {
+                out::report(&lines(&events, &mut starts).await).await
+            };
             if told.is_err() {
                 // Nobody listens any more.
                 return;
@@ -96,12 +99,12 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
         if last_round {
             return;
         }
-        let calm = async {
+        let quiet = async {
             tokio::time::sleep(PAUSE).await;
             newest.changed().await
         };
         tokio::select! {
-            changed = calm => if changed.is_err() { return },
+            changed = quiet => if changed.is_err() { return },
             () = stop.cancelled() => {}
         }
     }

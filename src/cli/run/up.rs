@@ -1,5 +1,6 @@
 //! A host that is up: its parts, opened and started in the order that the module above argues, and ended in good order.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -69,17 +70,21 @@ impl Up {
         if let Some(stop) = asked {
             out::error(&format!("{stop}: finishing what is at work; ask again to stop at once\n"));
         }
-        let tally = tokio::select! {
-            tally = self.host.stop() => tally?,
-            stop = stops.next() => return Err(at_once(stop)),
+        let Self { host, server, reporter } = self;
+        let end = async {
+            let tally = host.stop().await?;
+            server.close().await;
+            reporter.close().await;
+            Ok(tally)
         };
-        self.server.close().await;
-        self.reporter.close().await;
-        Ok(tally)
+        tokio::select! {
+            tally = end => tally,
+            stop = stops.next() => Err(at_once(stop)),
+        }
     }
 }
 
-fn announce(json: bool, pipeline: &Pipeline, address: SocketAddr) -> Result<(), Failure> {
+fn announce(json: bool, pipeline: &Pipeline, address: SocketAddr) -> io::Result<()> {
     let url = format!("http://{address}");
     if json {
         return out::json(&json!({"type": "ready", "pipeline": pipeline.name, "url": url, "pid": std::process::id()}));

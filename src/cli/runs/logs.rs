@@ -76,7 +76,7 @@ fn check_action(action: Option<&str>, detail: &RunDetail) -> Result<(), Failure>
     Err(Failure::usage(format!("run #{} has no action `{action}`; it has {}", detail.run.number, known.join(", "))))
 }
 
-fn print(args: &Args, line: LogLine, said_by: &Speaker, width: usize) -> Result<(), Failure> {
+fn print(args: &Args, line: LogLine, said_by: &Speaker, width: usize) -> std::io::Result<()> {
     if args.json {
         out::json(&LineBody::new(line, &said_by.action))
     } else {

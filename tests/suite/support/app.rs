@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 
+use anacostia::store::sqlite::read_holder;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::Value;
@@ -189,6 +190,30 @@ impl TestApp {
                 panic!("the host said nothing for {DEADLINE:?}")
             }
         }
+    }
+
+    /// Starts the host with these streams, and waits until it serves. Nothing is read of what it writes.
+    #[track_caller]
+    pub(crate) fn start_with_streams(&mut self, args: &[&str], stdout: Stdio, stderr: Stdio) {
+        assert!(self.host.is_none(), "one host at a time");
+        let mut child = anacostia()
+            .args(["run", "--listen", "127.0.0.1:0"])
+            .args(args)
+            .arg(&self.folder)
+            .envs(self.env.clone())
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let store = self.path("state/metadata.db");
+        let address = wait_for("the host to serve", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the host ended with {status} instead of starting");
+            }
+            read_holder(&store).ok().flatten()?.listen
+        });
+        self.host = Some(Host { child, url: format!("http://{address}") });
     }
 
     /// Kills the host as `kill -9` does, and reaps it.

@@ -1,0 +1,114 @@
+//! Standard output and standard error of a host that fail, or that nobody reads: the work goes on.
+
+use std::fs::{self, File};
+use std::io::{PipeReader, PipeWriter, Write as _, pipe};
+use std::process::Stdio;
+
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::Signal;
+
+use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
+
+fn app(steps: &str) -> TestApp {
+    let manifest = format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "streams"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[actions.work]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+params = {{ steps = [{steps}] }}
+"#
+    );
+    let app = TestApp::new(&manifest).with_guest("worker");
+    fs::create_dir(app.path("raw")).unwrap();
+    app
+}
+
+/// A pipe that takes no byte more.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = pipe().unwrap();
+    let flags = fcntl_getfl(&writer).unwrap();
+    fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    while writer.write(b"\n").is_ok() {}
+    fcntl_setfl(&writer, flags).unwrap();
+    (reader, writer)
+}
+
+fn status(app: &TestApp) -> String {
+    app.get("/api/v1/nodes/raw")["state"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Makes the threads of the host write to the log and to the report, and sees that all of them live on.
+#[track_caller]
+fn works(app: &TestApp) {
+    for round in 1..=2 {
+        // The watch logs that it has lost the folder, and that it is back.
+        fs::rename(app.path("raw"), app.path("away")).unwrap();
+        wait_until("the folder to be missed", || status(app) == "unreachable");
+        fs::rename(app.path("away"), app.path("raw")).unwrap();
+        wait_until("the folder to be watched again", || status(app) == "watching");
+        app.drop_file(&format!("raw/{round}"), &[round]);
+        assert_eq!(app.wait_for_runs(usize::from(round))[0]["state"], "succeeded");
+    }
+    assert_eq!(app.try_get("/readyz").unwrap().0, 200);
+}
+
+#[track_caller]
+fn ends_well(app: &mut TestApp) {
+    app.signal(Signal::TERM);
+    assert!(app.wait_for_end().success(), "the host did not stop in good order");
+}
+
+#[test]
+fn a_full_disk_under_the_log_ends_nothing() {
+    let mut app = app(r#"{ do = "done" }"#);
+    let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
+    app.start_with_streams(&["--json"], full(), full());
+    works(&app);
+    ends_well(&mut app);
+}
+
+#[test]
+fn readers_that_are_gone_end_nothing() {
+    let mut app = app(r#"{ do = "done" }"#);
+    let gone = || Stdio::from(pipe().unwrap().1);
+    app.start_with_streams(&[], gone(), gone());
+    works(&app);
+    ends_well(&mut app);
+}
+
+#[test]
+fn readers_that_read_nothing_stop_nothing() {
+    let mut app = app(r#"{ do = "done" }"#);
+    let (_out, stdout) = full_pipe();
+    let (_err, stderr) = full_pipe();
+    app.start_with_streams(&[], stdout.into(), stderr.into());
+    works(&app);
+    ends_well(&mut app);
+}
+
+#[test]
+fn a_second_signal_ends_a_host_that_nobody_reads_at_once() {
+    let mut app = app(r#"{ do = "await_cancel", deaf = true }"#);
+    let (_out, stdout) = full_pipe();
+    let (_err, stderr) = full_pipe();
+    app.start_with_streams(&["--json"], stdout.into(), stderr.into());
+    app.drop_file("raw/1", b"1");
+    wait_until("the attempt to be at work", || {
+        app.get("/api/v1/runs")["items"][0]["state"] == "running"
+            && app.get("/api/v1/runs/1/logs").to_string().contains("awaiting cancel")
+    });
+    app.signal(Signal::TERM);
+    wait_until("the host to be stopping", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 503));
+    app.signal(Signal::TERM);
+    assert!(!app.wait_for_end().success(), "a host that is stopped at once has not ended well");
+}
