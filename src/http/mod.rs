@@ -23,17 +23,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::Uri;
-use axum::middleware::from_fn_with_state;
+use axum::http::{HeaderValue, Uri, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::Timestamp;
+use crate::base::{Digest, Timestamp};
 use crate::scheduler::View;
 use problem::{Problem, nearest, shown};
 
-pub use server::serve;
+pub use server::{serve, serve_routers};
 
 /// Most clients that follow the event stream at once.
 pub const MAX_EVENT_CLIENTS: usize = 64;
@@ -88,6 +89,18 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
         .merge(options.pages)
         .fallback(unknown_route)
         .layer(from_fn_with_state(guard, guard::guard))
+}
+
+/// What answers on a server bound to `bound` while the host starts: `/healthz` as ever, everything else with 503. Each
+/// answer ends its connection, so that the next request meets the router of the host.
+pub fn starting_router(options: &ServeOptions, bound: SocketAddr, token: Option<Digest>) -> Router {
+    let guard = guard::Guard { hosts: hosts::AllowedHosts::new(bound, &options.hosts), token };
+    api::starting_routes().layer(from_fn_with_state(guard, guard::guard)).layer(map_response(
+        |mut response: Response| async move {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            response
+        },
+    ))
 }
 
 async fn unknown_route(uri: Uri) -> Problem {

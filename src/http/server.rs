@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -45,10 +45,16 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let router = router(view, options, listener.local_addr()?, stop.clone());
+    serve_routers(listener, watch::Sender::new(router).subscribe(), stop).await;
+    Ok(())
+}
+
+/// The same with a router that may change: a connection keeps the one that it began with.
+pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Router>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     while let Some((stream, place)) = next(&listener, &places, &stop).await {
-        connections.spawn(connection(stream, router.clone(), stop.clone(), place));
+        connections.spawn(connection(stream, routers.borrow().clone(), stop.clone(), place));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -56,7 +62,6 @@ pub async fn serve(
     if tokio::time::timeout(STOP_GRACE, all_end).await.is_err() {
         connections.shutdown().await;
     }
-    Ok(())
 }
 
 /// The next connection, once there is a place for it; `None` when the server stops.

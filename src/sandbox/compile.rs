@@ -7,6 +7,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc;
@@ -159,6 +160,7 @@ fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> 
     // CPU seconds of all its threads: twice the time of the wall is more than any compilation that ends in time needs on two cores.
     let seconds = bounds.wall.as_secs().max(1).saturating_mul(2);
     let mut child = Command::new(program)
+        .arg0("anacostia")
         .arg(COMPILE_VERB)
         .arg(out)
         // It reads what a stranger wrote: of the host's environment, secrets in it, it needs nothing.
@@ -226,7 +228,11 @@ fn write_new(out: &Path, code: &[u8]) -> io::Result<()> {
 }
 
 /// The program that is running, for [`super::SandboxConfig::compiler`].
+///
+/// On Linux by a name that leads to this very program even after its file was replaced, as an upgrade does: another
+/// version's code could not be loaded.
 #[must_use]
 pub fn this_program() -> Option<PathBuf> {
-    std::env::current_exe().ok()
+    let myself = Path::new("/proc/self/exe");
+    if myself.exists() { Some(myself.to_owned()) } else { std::env::current_exe().ok() }
 }

@@ -1,6 +1,7 @@
 //! `anacostia dev` on pipelines whose builds copy a component, so that a build takes no time and a test says when it fails.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use anacostia::base::Digest;
@@ -248,6 +249,41 @@ fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
     session.next("reloaded");
     // One at the start, and this one. What an edit before had asked for would have been built by now.
     assert_eq!(fs::read_to_string(app.path("builds")).unwrap(), "x\ny\n", "the manifest is no source");
+}
+
+#[test]
+fn a_save_leaves_the_locks_on_the_store_as_they_are() {
+    let app = app(BUILD, READ);
+    let (mut session, url) = ready(&app);
+    let text = fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    app.drop_file("anacostia.toml", text.replace("max_concurrent_runs = 2", "max_concurrent_runs = 3").as_bytes());
+    session.next("reloaded");
+    // Without the host's locks, whoever closes the database as the last one removes its log.
+    let log = fs::metadata(app.path("state/metadata.db-wal")).unwrap();
+    let other = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
+    other.query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, u64>(0)).unwrap();
+    other.close().unwrap();
+    let now = fs::metadata(app.path("state/metadata.db-wal")).expect("the log was removed under the host");
+    assert_eq!(log.ino(), now.ino());
+    app.drop_file("raw/1", b"1");
+    run(&url, 1, "it has ended", has_state("succeeded"));
+}
+
+#[test]
+fn a_host_whose_program_was_replaced_compiles_with_its_own() {
+    let app = app(BUILD, READ);
+    let cache = tempfile::tempdir().unwrap();
+    let program = app.path("program");
+    fs::copy(env!("CARGO_BIN_EXE_anacostia"), &program).unwrap();
+    let mut session = DevSession::start_program(&program, app.folder(), cache.path());
+    let url = session.next("ready")["url"].as_str().unwrap().to_owned();
+    fs::remove_file(&program).unwrap();
+    fs::write(&program, "#!/bin/sh\necho 'another version' >&2\nexit 1\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(app.path("src/a.wasm"), variant(1)).unwrap();
+    assert_eq!(session.next("swapped")["digest"], digest(1));
+    app.drop_file("raw/1", b"1");
+    run(&url, 1, "it has ended", has_state("succeeded"));
 }
 
 #[test]

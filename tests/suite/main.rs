@@ -48,6 +48,7 @@ mod restart;
 mod runs;
 mod sandbox;
 mod schema;
+mod signals;
 mod simplest;
 mod streams;
 mod support;

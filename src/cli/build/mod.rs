@@ -5,8 +5,10 @@ mod output;
 mod stale;
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Pid;
 use serde::Serialize;
 
 use super::load::{PathArg, load, load_unbuilt};
@@ -34,7 +36,7 @@ pub(crate) struct Args {
 
 pub(crate) fn build(args: &Args) -> Result<End, Failure> {
     let pipeline = load_unbuilt(&args.path)?;
-    let done = build_all(&pipeline, args.force)?;
+    let done = build_all(&pipeline, args.force, None)?;
     if args.json {
         out::json(&done)?;
     } else if done.is_empty() {
@@ -91,10 +93,28 @@ impl State {
     }
 }
 
-/// Builds what is out of date, for whoever needs all of it.
+/// Builds what is out of date, for a caller that needs all of it. [`end_all`] on another thread ends it.
 pub(crate) fn build_needed(pipeline: &Pipeline) -> Result<(), Failure> {
-    refuse_failed(&build_all(pipeline, false)?)
+    refuse_failed(&build_all(pipeline, false, Some(&AT_WORK))?)
 }
+
+/// Ends what [`build_needed`] builds at the moment, with all that it started, and lets it begin nothing more.
+pub(crate) fn end_all() {
+    let mut at_work = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
+    at_work.is_ending = true;
+    if let Some(group) = at_work.group {
+        end(group, true);
+    }
+}
+
+/// The build at work, for another thread to end it.
+struct AtWork {
+    /// Its process group.
+    group: Option<Pid>,
+    is_ending: bool,
+}
+
+static AT_WORK: Mutex<AtWork> = Mutex::new(AtWork { group: None, is_ending: false });
 
 fn refuse_failed(done: &[Done]) -> Result<(), Failure> {
     let failed: Vec<&str> =
@@ -110,8 +130,8 @@ fn refuse_failed(done: &[Done]) -> Result<(), Failure> {
 }
 
 /// Builds what is out of date, one after the other: builds use all cores themselves, and share caches that one at a time may change. One that fails
-/// does not keep the others from being built.
-fn build_all(pipeline: &Pipeline, force: bool) -> Result<Vec<Done>, Failure> {
+/// does not keep the others from being built. With `at_work` each is in a process group of its own, which is told there.
+fn build_all(pipeline: &Pipeline, force: bool, at_work: Option<&Mutex<AtWork>>) -> Result<Vec<Done>, Failure> {
     let products = Products::of(pipeline);
     let all: Vec<(&ActionSpec, &Build)> =
         pipeline.actions.iter().filter_map(|action| Some((action, action.build.as_ref()?))).collect();
@@ -128,7 +148,7 @@ fn build_all(pipeline: &Pipeline, force: bool) -> Result<Vec<Done>, Failure> {
         if let Some(why) = why {
             built.push(same);
             let progress = Progress::start(&format!("[{}/{}] building {} ({why})", at + 1, all.len(), action.name));
-            made.build(job(pipeline, action, build), why, &progress);
+            made.build(job(pipeline, action, build), why, &progress, at_work);
         }
         done.push(made);
     }
@@ -167,10 +187,10 @@ impl Done {
         }
     }
 
-    fn build(&mut self, job: Job, why: String, progress: &Progress) {
+    fn build(&mut self, job: Job, why: String, progress: &Progress, at_work: Option<&Mutex<AtWork>>) {
         let component = job.component.clone();
         (self.built, self.reason) = (true, Some(why));
-        match job.start(false).and_then(|running| running.finish(progress)) {
+        match build_one(job, progress, at_work) {
             Ok(took) => {
                 let now = identity(&component);
                 let same = now.map(|(_, digest)| digest) == self.digest;
@@ -190,6 +210,24 @@ impl Done {
             }
         }
     }
+}
+
+fn build_one(job: Job, progress: &Progress, at_work: Option<&Mutex<AtWork>>) -> Result<Duration, BuildError> {
+    let Some(at_work) = at_work else { return job.start(false)?.finish(progress) };
+    let lock = || at_work.lock().unwrap_or_else(PoisonError::into_inner);
+    let running = {
+        let mut at_work = lock();
+        if at_work.is_ending {
+            let why = std::io::ErrorKind::Interrupted.into();
+            return Err(BuildError::Start { action: job.action, command: job.command, why });
+        }
+        let running = job.start(true)?;
+        at_work.group = Some(running.pid());
+        running
+    };
+    let result = running.finish(progress);
+    lock().group = None;
+    result
 }
 
 /// What was done, for a terminal with `width` columns.
@@ -237,7 +275,7 @@ mod tests {
     }
 
     fn first(pipeline: &Pipeline) -> (Option<String>, State) {
-        let done = build_all(pipeline, false).unwrap().remove(0);
+        let done = build_all(pipeline, false, None).unwrap().remove(0);
         (done.reason, done.state)
     }
 
@@ -267,7 +305,7 @@ mod tests {
         let error = |command: &str| {
             let pipeline = pipeline(folder.path(), command);
             assert!(format!("{:?}", build_needed(&pipeline).unwrap_err()).contains("1 build failed: report"));
-            build_all(&pipeline, false).unwrap().remove(0).error.unwrap()
+            build_all(&pipeline, false, None).unwrap().remove(0).error.unwrap()
         };
         assert_eq!(
             error("echo no >&2; exit 3"),
@@ -285,7 +323,7 @@ mod tests {
         other.component = folder.path().join("b.wasm");
         other.build = Some(Build { command: "echo x > b.wasm".to_owned(), watch: Vec::new() });
         pipeline.actions.push(other);
-        let states: Vec<State> = build_all(&pipeline, false).unwrap().iter().map(|done| done.state).collect();
+        let states: Vec<State> = build_all(&pipeline, false, None).unwrap().iter().map(|done| done.state).collect();
         assert_eq!(states, [State::Failed, State::Changed]);
     }
 

@@ -14,7 +14,7 @@ mod unit;
 mod watcher;
 
 use super::load::{PathArg, load_unbuilt};
-use super::run::{Listen, Start, Stop, Stops, Up, blocking_on, count_metrics, listen_address};
+use super::run::{HostHandle, Listen, Start, Stop, Stops, blocking_on, count_metrics, listen_address};
 use super::show::{Cell, styles};
 use super::{End, Failure, out};
 use crate::manifest::Pipeline;
@@ -44,9 +44,9 @@ async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {
     let recorder = count_metrics()?;
     let how = Start { once: false, json: wish.json };
     let mut session = Session::new(wish, pipeline)?;
-    let mut up: Option<Up> = None;
+    let mut handle: Option<HostHandle> = None;
     let asked: Result<Option<Stop>, Failure> = loop {
-        let host = up.as_ref().map(|up| &up.host);
+        let host = handle.as_ref().map(|handle| &handle.host);
         let start = tokio::select! {
             start = session.round(host) => start,
             stop = stops.next() => break Ok(Some(stop)),
@@ -55,8 +55,9 @@ async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {
         match start {
             Ok(None) => {}
             Ok(Some(pipeline)) => {
-                match Up::start(pipeline, how, recorder.clone()).await {
-                    Ok(started) => up = Some(started),
+                match HostHandle::start(pipeline, how, recorder.clone(), &mut stops).await {
+                    Ok(Some(started)) => handle = Some(started),
+                    Ok(None) => break Ok(None),
                     Err(failure) => break Err(failure),
                 }
                 if !how.json {
@@ -70,7 +71,7 @@ async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {
         tokio::select! {
             () = session.watcher.changed() => {}
             stop = stops.next() => break Ok(Some(stop)),
-            () = ended(up.as_ref().map(|up| &up.host)) => break Ok(None),
+            () = ended(handle.as_ref().map(|handle| &handle.host)) => break Ok(None),
         }
     };
     session.builder.stop().await;
@@ -78,8 +79,8 @@ async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {
         Ok(asked) => (asked, None),
         Err(failure) => (None, Some(failure)),
     };
-    if let Some(up) = up {
-        up.end(asked, &mut stops).await?;
+    if let Some(handle) = handle {
+        handle.end(asked, &mut stops).await?;
     }
     failure.map_or(Ok(End::Well), Err)
 }

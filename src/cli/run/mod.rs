@@ -1,14 +1,17 @@
 //! `anacostia run`: everything put together.
 //!
-//! The order matters. The manifest is checked and the components are built before anything is opened; the store is opened (and so
-//! locked against a second host) before the address is bound; the address is bound before anything starts, so that a host which can not be
-//! reached does no work either; and the ready line comes when a request would be answered.
+//! The order matters. The manifest is checked and the components are built before anything is opened. The store is opened,
+//! and so locked against a second host, before the address is bound. The address is bound before anything starts, so that
+//! a host which can not be reached does no work either; from then on `/healthz` answers, and everything else with 503. The
+//! ready line comes when every request is answered.
+//!
+//! A signal ends each of these steps at once: nothing is at work yet, and an unfinished start leaves nothing behind.
 
+mod handle;
 mod parts;
 mod report;
 mod serve;
 mod stop;
-mod up;
 
 use std::net::SocketAddr;
 
@@ -17,9 +20,9 @@ use super::{End, Failure, build, out, show};
 use crate::manifest::{Pipeline, check_listen, parse_listen};
 use crate::scheduler::{StartError, Tally};
 
+pub(crate) use handle::{HostHandle, Start};
 pub(crate) use serve::count_metrics;
 pub(crate) use stop::{Stop, Stops};
-pub(crate) use up::{Start, Up};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -48,14 +51,28 @@ pub(crate) type Listen = Option<SocketAddr>;
 
 pub(crate) fn run(args: &Args) -> Result<End, Failure> {
     if args.build {
-        build::build_needed(&load_unbuilt(&args.path)?)?;
+        let unbuilt = load_unbuilt(&args.path)?;
+        return blocking_on(args.json, build_and_host(args, unbuilt));
     }
     let pipeline = load(&args.path)?;
-    if !args.build {
-        build::warn(&pipeline, "`--build` builds it");
-    }
+    build::warn(&pipeline, "`--build` builds it");
     let pipeline = listening(pipeline, args.listen)?;
-    blocking_on(args.json, host(args, pipeline))
+    blocking_on(args.json, async { host(args, pipeline, &mut Stops::listen()?).await })
+}
+
+async fn build_and_host(args: &Args, unbuilt: Pipeline) -> Result<End, Failure> {
+    let mut stops = Stops::listen()?;
+    let mut builds = tokio::task::spawn_blocking(move || build::build_needed(&unbuilt));
+    tokio::select! {
+        built = &mut builds => built.map_err(std::io::Error::other)??,
+        stop = stops.next() => {
+            out::error(&format!("{stop} while it built\n"));
+            build::end_all();
+            return Ok(before_any_work(args));
+        }
+    }
+    let pipeline = listening(load(&args.path)?, args.listen)?;
+    host(args, pipeline, &mut stops).await
 }
 
 /// The pipeline, with the address at which it is to be served, if that may be.
@@ -67,7 +84,7 @@ pub(crate) fn listening(mut pipeline: Pipeline, listen: Listen) -> Result<Pipeli
 }
 
 /// Does the work of a host in a runtime made for it. With `json`, what it reports is for programs.
-pub(crate) fn blocking_on(json: bool, work: impl Future<Output = Result<End, Failure>>) -> Result<End, Failure> {
+pub(crate) fn blocking_on<T>(json: bool, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     out::never_wait(json);
     report::start_logging()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("anacostia-host").build()?;
@@ -77,15 +94,21 @@ pub(crate) fn blocking_on(json: bool, work: impl Future<Output = Result<End, Fai
     end
 }
 
-async fn host(args: &Args, pipeline: Pipeline) -> Result<End, Failure> {
-    let mut stops = Stops::listen()?;
+async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End, Failure> {
     let how = Start { once: args.once, json: args.json };
-    let up = Up::start(pipeline, how, count_metrics()?).await?;
-    let tally = up.until_ended(&mut stops).await?;
+    let Some(handle) = HostHandle::start(pipeline, how, count_metrics()?, stops).await? else {
+        return Ok(before_any_work(args));
+    };
+    let tally = handle.until_ended(stops).await?;
     if args.once && !args.json {
         out::result(&told(tally))?;
     }
     Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
+}
+
+/// How it ends when it was asked to before anything was at work: with `--once`, what it was started for is not done.
+fn before_any_work(args: &Args) -> End {
+    if args.once { End::WorkFailed } else { End::Well }
 }
 
 /// How many runs ended how.

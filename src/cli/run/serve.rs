@@ -2,11 +2,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::base::Digest;
 use crate::cli::Failure;
 use crate::http::{self, ServeOptions};
 use crate::scheduler::View;
@@ -45,27 +48,34 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 /// Answers requests in the background.
 #[derive(Debug)]
 pub(crate) struct Server {
+    bound: SocketAddr,
+    routers: watch::Sender<Router>,
     stop: CancellationToken,
-    task: JoinHandle<std::io::Result<()>>,
-}
-
-/// Begins to answer.
-pub(crate) fn serve(listener: TcpListener, view: View, recorder: PrometheusHandle) -> Result<Server, Failure> {
-    let stop = CancellationToken::new();
-    let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
-    let options = ServeOptions { recorder: Some(recorder), pages, ..ServeOptions::default() };
-    let task = tokio::spawn(http::serve(listener, view, options, stop.clone()));
-    Ok(Server { stop, task })
+    task: JoinHandle<()>,
 }
 
 impl Server {
+    /// Begins to answer: that the process lives, and that the host is starting. `token` is what it asks for.
+    pub(crate) fn start(listener: TcpListener, token: Option<Digest>) -> Result<Self, Failure> {
+        let (bound, stop) = (listener.local_addr()?, CancellationToken::new());
+        let (routers, router) = watch::channel(http::starting_router(&ServeOptions::default(), bound, token));
+        let task = tokio::spawn(http::serve_routers(listener, router, stop.clone()));
+        Ok(Self { bound, routers, stop, task })
+    }
+
+    /// Answers for this host from now on.
+    pub(crate) fn serve(&self, view: View, recorder: PrometheusHandle) -> Result<(), Failure> {
+        let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
+        let options = ServeOptions { recorder: Some(recorder), pages, ..ServeOptions::default() };
+        let _starting = self.routers.send_replace(http::router(view, options, self.bound, self.stop.clone()));
+        Ok(())
+    }
+
     /// Lets requests at work end.
     pub(crate) async fn close(self) {
         self.stop.cancel();
-        match self.task.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!("serving HTTP ended: {error}"),
-            Err(error) => tracing::error!("serving HTTP broke off: {error}"),
+        if let Err(error) = self.task.await {
+            tracing::error!("serving HTTP broke off: {error}");
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Stop {
     Interrupt,
     /// A supervisor.
     Terminate,
+    /// The terminal was closed.
+    HangUp,
 }
 
 impl fmt::Display for Stop {
@@ -20,27 +22,51 @@ impl fmt::Display for Stop {
         f.write_str(match self {
             Self::Interrupt => "interrupted",
             Self::Terminate => "asked to terminate",
+            Self::HangUp => "the terminal was closed",
         })
     }
 }
 
-/// Listens for them. From its making on, none of them kills the process.
+/// Listens for the signals. From its making on, none of them kills the process.
 #[derive(Debug)]
 pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
+    /// `None` where SIGHUP is ignored, as under `nohup`; and after the first one, because a terminal that is closed sends it
+    /// more than once, and a second request for an end is one to end at once.
+    hang_up: Option<Signal>,
 }
 
 impl Stops {
     pub(crate) fn listen() -> Result<Self, Failure> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hang_up = if hang_up_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hang_up })
     }
 
     /// Waits for the next one. Safe to drop: a signal that came is not lost.
     pub(crate) async fn next(&mut self) -> Stop {
+        let hang_up = async {
+            match &mut self.hang_up {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => Stop::Interrupt,
             _ = self.terminate.recv() => Stop::Terminate,
+            _ = hang_up => {
+                self.hang_up = None;
+                Stop::HangUp
+            }
         }
     }
+}
+
+/// Whether whoever started this process has it ignore SIGHUP.
+fn hang_up_is_ignored() -> bool {
+    // SAFETY: all bytes zero are a value of it.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is set, and what is set at the moment is written to a place that is ours.
+    let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }

@@ -71,6 +71,11 @@ pub(super) fn routes() -> Router<App> {
         .route("/metrics", get(operations::metrics))
 }
 
+/// All routes while the host starts.
+pub(super) fn starting_routes() -> Router {
+    Router::new().route("/healthz", get(operations::health)).fallback(operations::starting)
+}
+
 /// A list as every route returns it.
 #[derive(Debug, Serialize)]
 pub(crate) struct List<T> {

@@ -38,6 +38,11 @@ pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<Statu
     if reasons.is_empty() { Ok(Json(StatusBody { status: "ready" })) } else { Err(Problem::not_ready(reasons)) }
 }
 
+/// Any route while the host starts. The first start of a pipeline compiles its components, which can take minutes.
+pub(super) async fn starting() -> Problem {
+    Problem::not_ready(vec!["starting: the components are compiled or loaded".to_owned()])
+}
+
 /// `GET /metrics`: figures in the text format of Prometheus. Gauges and totals that the store knows are read at the
 /// scrape; what only passes by (ended runs, attempts, requests) is counted through the `metrics` facade since the start.
 pub(super) async fn metrics(State(app): State<App>, uri: Uri) -> Result<Response> {

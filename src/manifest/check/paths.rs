@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::super::place::absolute;
@@ -140,11 +141,23 @@ fn store(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<String
 
 /// Whether a file begins as SQLite's do. An empty one is a database without tables.
 ///
-/// Only for a file that this process has not opened as a database: closing it here would give up the locks that are held on it.
+/// A file that this process has open is not looked at: it is the store of the host, which checked it. To open and close it
+/// here would give up all locks of the process on it (POSIX), and another program might then remove the write-ahead log.
 fn starts_like_a_database(path: &Path) -> std::io::Result<bool> {
+    if is_open_here(path)? {
+        return Ok(true);
+    }
     let mut start = Vec::new();
     std::fs::File::open(path)?.take(SQLITE_HEADER.len() as u64).read_to_end(&mut start)?;
     Ok(start.is_empty() || start == SQLITE_HEADER)
+}
+
+/// Whether this process has a file open; also said of every file where the system does not tell.
+fn is_open_here(path: &Path) -> std::io::Result<bool> {
+    let wanted = std::fs::metadata(path)?;
+    let Ok(open) = std::fs::read_dir("/dev/fd") else { return Ok(true) };
+    let mut open = open.filter_map(|entry| std::fs::metadata(entry.ok()?.path()).ok());
+    Ok(open.any(|file| (file.dev(), file.ino()) == (wanted.dev(), wanted.ino())))
 }
 
 /// A folder in which the pipeline keeps something of its own.
@@ -250,6 +263,10 @@ mod tests {
         let file = folder.path().join("file");
         rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
         assert!(starts_like_a_database(&file).unwrap());
+        let _open = std::fs::File::open(&file).unwrap();
+        std::fs::write(&file, "no database").unwrap();
+        assert!(starts_like_a_database(&file).unwrap(), "what is open here is not opened again");
+        let file = folder.path().join("other");
         for (bytes, expected) in [("", true), ("SQLite", false), ("manifest_version = 1", false)] {
             std::fs::write(&file, bytes).unwrap();
             assert_eq!(starts_like_a_database(&file).unwrap(), expected, "{bytes}");

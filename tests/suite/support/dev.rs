@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,8 +28,19 @@ pub(crate) struct DevSession {
 impl DevSession {
     /// Starts a session on the pipeline in `folder`; it may be far from ready.
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_command(anacostia(), folder)
+    }
+
+    /// The same with another program, which keeps compiled code in `cache`.
+    pub(crate) fn start_program(program: &Path, folder: &Path, cache: &Path) -> Self {
+        let mut command = Command::new(program);
+        command.env("XDG_CACHE_HOME", cache);
+        Self::start_command(command, folder)
+    }
+
+    fn start_command(mut command: Command, folder: &Path) -> Self {
         let log = folder.join(".dev.log");
-        let mut child = anacostia()
+        let mut child = command
             .args(["dev", "--json", "--listen", "127.0.0.1:0"])
             .arg(folder)
             .stdin(Stdio::null())

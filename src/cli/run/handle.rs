@@ -1,4 +1,4 @@
-//! A host that is up: its parts, opened and started in the order that the module above argues, and ended in good order.
+//! A host that is running: started and ended in the order that the module above argues.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,31 +21,49 @@ use crate::scheduler::{Host, Options, Tally};
 pub(crate) struct Start {
     /// End once nothing is left to do.
     pub(crate) once: bool,
-    /// Tell what happens as JSON lines.
+    /// Report what happens as JSON lines.
     pub(crate) json: bool,
 }
 
-/// A host that is up.
-pub(crate) struct Up {
+/// A host that is running, with what serves and reports it.
+pub(crate) struct HostHandle {
     /// The host itself.
     pub(crate) host: Host,
     server: Server,
     reporter: Reporter,
 }
 
-impl Up {
-    /// Starts a host, and says where it is.
-    pub(crate) async fn start(pipeline: Pipeline, how: Start, recorder: PrometheusHandle) -> Result<Self, Failure> {
-        let (parts, lease) = parts::open(pipeline)?;
+impl HostHandle {
+    /// Starts a host, and says where it is. `None` if someone asked for its end first: nothing that it did not finish is lost.
+    pub(crate) async fn start(
+        pipeline: Pipeline,
+        how: Start,
+        recorder: PrometheusHandle,
+        stops: &mut Stops,
+    ) -> Result<Option<Self>, Failure> {
+        tokio::select! {
+            started = Self::start_undisturbed(pipeline, how, recorder) => started.map(Some),
+            stop = stops.next() => {
+                out::error(&format!("{stop} while it started\n"));
+                Ok(None)
+            }
+        }
+    }
+
+    async fn start_undisturbed(pipeline: Pipeline, how: Start, recorder: PrometheusHandle) -> Result<Self, Failure> {
+        // Opening a store recovers what a crash left in its log, which can take seconds.
+        let (parts, lease) =
+            tokio::task::spawn_blocking(|| parts::open(pipeline)).await.map_err(io::Error::other)??;
         let store = Arc::clone(&parts.store);
         let seen = *parts.store.newest_event().borrow();
         let (listener, address) = serve::bind(parts.pipeline.listen).await?;
+        let server = Server::start(listener, parts.pipeline.token)?;
         // A component that was never run here is compiled first, which may take a while.
         let wait = Progress::wait("preparing the components");
         let host = Host::start(parts, Options { drain: how.once, ..Options::default() }).await;
         drop(wait);
         let host = host?;
-        let server = serve::serve(listener, host.view(), recorder)?;
+        server.serve(host.view(), recorder)?;
         lease.announce(&address.to_string()).await?;
         announce(how.json, &host.view().pipeline(), address)?;
         if store.paused().await? {
@@ -92,7 +110,7 @@ fn announce(json: bool, pipeline: &Pipeline, address: SocketAddr) -> io::Result<
     out::result(&show::banner(pipeline, &url))
 }
 
-/// What is cut short now is taken up at the next start, as after a crash.
+/// The next start resumes what is cut short now, as after a crash.
 fn at_once(stop: Stop) -> Failure {
     Failure::work(format!("{stop} again: stopped at once; what was at work is taken up at the next start"))
 }
