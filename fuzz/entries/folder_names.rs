@@ -64,7 +64,7 @@ async fn write(folder: &Folder, path: &str, content: &[u8]) -> bool {
     writer.write(content).await.unwrap();
     let staged = writer.finish().await.unwrap();
     // A path that another one stands in the way of can not be published, and is given up as the host does when it starts.
-    let published = folder.publish(attempt, &staged).await;
+    let published = folder.publish(attempt, std::slice::from_ref(&staged)).await;
     if published.is_ok() {
         let content =
             Content { path: path.to_owned(), size: staged.size, digest: staged.digest, stamp: staged.stamp.clone() };

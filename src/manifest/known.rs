@@ -5,36 +5,28 @@
 //! tick of the file system's clock, a change can not be told from the one before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::component::{ComponentError, ComponentInfo, inspect_file};
+use crate::base::filestamp::{FileStamp, now_ns};
 
 /// Files that are known at once; then all are forgotten.
 const MAX_KNOWN: usize = 1_000;
 /// How long ago the last change of a file must be, for the file to be known by its times.
 const SETTLED: Duration = Duration::from_secs(2);
 
-static KNOWN: Mutex<BTreeMap<PathBuf, (Identity, ComponentInfo)>> = Mutex::new(BTreeMap::new());
+static KNOWN: Mutex<BTreeMap<PathBuf, (FileStamp, ComponentInfo)>> = Mutex::new(BTreeMap::new());
 
-/// What a file is: device, inode, size, and the times of the last change of its content and of itself, in seconds and nanoseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Identity([u64; 3], [i64; 4]);
+/// Whether a file was last changed long enough ago to be known by its times.
+fn is_settled(file: FileStamp) -> bool {
+    let age_ns = now_ns().saturating_sub(file.ctime_ns);
+    u64::try_from(age_ns).is_ok_and(|age| Duration::from_nanos(age) >= SETTLED)
+}
 
-impl Identity {
-    fn of(file: &Metadata) -> Self {
-        let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
-        Self([file.dev(), file.ino(), file.size()], times)
-    }
-
-    fn is_settled(&self) -> bool {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let changed = self.1[0].max(self.1[2]);
-        u64::try_from(changed).is_ok_and(|changed| now.as_secs() >= changed.saturating_add(SETTLED.as_secs()))
-    }
+fn stamp_of(path: &Path) -> std::io::Result<FileStamp> {
+    Ok(FileStamp::of_metadata(&std::fs::metadata(path)?))
 }
 
 /// Looks at the component in a file, unless it is known.
@@ -42,12 +34,12 @@ impl Identity {
 /// # Errors
 /// As [`inspect_file`].
 pub fn inspect_known(path: &Path) -> Result<ComponentInfo, ComponentError> {
-    let before = Identity::of(&std::fs::metadata(path)?);
-    if let Some((_, info)) = known().get(path).filter(|(identity, _)| *identity == before) {
+    let before = stamp_of(path)?;
+    if let Some((_, info)) = known().get(path).filter(|(stamp, _)| *stamp == before) {
         return Ok(info.clone());
     }
     let info = inspect_file(path)?;
-    if before.is_settled() && Identity::of(&std::fs::metadata(path)?) == before {
+    if is_settled(before) && stamp_of(path)? == before {
         let mut known = known();
         if known.len() >= MAX_KNOWN {
             known.clear();
@@ -76,13 +68,14 @@ pub(super) fn inspect_all<'p>(paths: &BTreeSet<&'p Path>) -> BTreeMap<&'p Path, 
     seen.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn known() -> MutexGuard<'static, BTreeMap<PathBuf, (Identity, ComponentInfo)>> {
+fn known() -> MutexGuard<'static, BTreeMap<PathBuf, (FileStamp, ComponentInfo)>> {
     KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use std::fs::{self, File, FileTimes};
+    use std::time::SystemTime;
 
     use super::*;
 
@@ -106,8 +99,7 @@ mod tests {
         assert_ne!(first.digest, second.digest);
 
         // A file that did not change lately is known, until it is another one.
-        let identity = Identity::of(&fs::metadata(&path).unwrap());
-        known().insert(path.clone(), (identity, first.clone()));
+        known().insert(path.clone(), (stamp_of(&path).unwrap(), first.clone()));
         assert_eq!(inspect_known(&path).unwrap(), first);
         fs::write(folder.path().join("b.wasm"), &other).unwrap();
         fs::rename(folder.path().join("b.wasm"), &path).unwrap();

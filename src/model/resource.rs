@@ -40,4 +40,7 @@ pub struct StagedFile {
     pub stamp: String,
     /// Whether it may replace what lies at its path.
     pub overwrite: bool,
+    /// What the resource knows the content by that it replaces, as it was right before the commit point; `None` if nothing lay there.
+    #[serde(default)]
+    pub replaces: Option<String>,
 }

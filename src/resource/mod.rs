@@ -92,9 +92,18 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         Err(ResourceError::Unavailable { resource: self.name().to_owned(), doing, why })
     }
 
-    /// Makes one committed file visible, whole. Idempotent: called again, also by another process, after it has been done, it does nothing. What someone else put at
-    /// the path since the commit is moved aside, not lost. [`ResourceError::Unavailable`] as long as what was staged can not be reached: it is never taken for done then.
-    async fn publish(&self, attempt: AttemptId, file: &StagedFile) -> Result<()>;
+    /// Called right before the commit point: sets [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can tell what they
+    /// are meant to replace from what someone puts there later. A resource that replaces nothing need not do anything.
+    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
+        let _ = files;
+        Ok(())
+    }
+
+    /// Makes the committed files of one attempt visible, each whole. Returns for each file, in the same order, the stamp that it has now, if
+    /// it differs from [`StagedFile::stamp`]. Idempotent: called again, also by another process, it does what is left to do.
+    /// What someone else put at a path since the commit is moved aside, not lost. [`ResourceError::Unavailable`] as long as
+    /// what was staged can not be reached: it is never taken for done then, and some of the files may be visible.
+    async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
 
     /// Removes all that is staged but for the files of the given attempts. Called when a host starts, and with what is unfinished then.
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64>;

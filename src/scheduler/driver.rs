@@ -178,7 +178,7 @@ impl Driver {
     ) -> Result<(), StoreError> {
         let kept = match &close {
             Close::Left => return self.leave(fence),
-            Close::Published(kept) => kept.clone(),
+            Close::Published(visible) => visible.resources.clone(),
             Close::Finish(_) => Vec::new(),
         };
         metrics::counter!("anacostia_attempts_ended_total", "outcome" => word(&outcome)).increment(1);
@@ -236,7 +236,11 @@ impl Driver {
             Some((fence, Close::Finish(end))) => {
                 persist(shared, || shared.store.finish_attempt(*fence, (**end).clone(), step.clone(), now)).await
             }
-            Some((fence, _)) => persist(shared, || shared.store.published(*fence, step.clone(), now)).await,
+            Some((fence, Close::Published(visible))) => {
+                persist(shared, || shared.store.published(*fence, visible.stamps.clone(), step.clone(), now)).await
+            }
+            // `record_end` keeps these away.
+            Some((_, Close::Left)) => Ok(Vec::new()),
         }
     }
 

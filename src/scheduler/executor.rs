@@ -9,7 +9,7 @@ use super::definition::Definition;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist};
 use crate::base::{AttemptId, fault};
 use crate::model::{AttemptState, ErrorInfo, Fence, Outcome, StagedFile};
-use crate::resource::Resource;
+use crate::resource::{Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, StopSignal};
 use crate::store::{AttemptEnd, Intent, StoreError};
 
@@ -18,12 +18,21 @@ use crate::store::{AttemptEnd, Intent, StoreError};
 pub(super) enum Close {
     /// It has published nothing: this is its end.
     Finish(Box<AttemptEnd>),
-    /// Its outputs are visible, in these resources. What they keep of the attempt is [`discard`]ed once that is on record, not before:
-    /// it is how publishing that has to be done again knows how far it was.
-    Published(Vec<Arc<dyn Resource>>),
+    /// Its outputs are visible.
+    Published(Visible),
     /// It is not ours to close: another host has taken over, the store is at odds with us, or this host stops before the outputs could be made visible.
     /// Recovery does it.
     Left,
+}
+
+/// The outputs of an attempt that are visible.
+#[derive(Debug)]
+pub(super) struct Visible {
+    /// The resources that they are in. What those keep of the attempt is [`discard`]ed once its end is on record, not before: it is how
+    /// publishing that has to be done again knows how far it was.
+    pub(super) resources: Vec<Arc<dyn Resource>>,
+    /// The stamp of each file of the intent, in its order, where it is another one than that of the staged file.
+    pub(super) stamps: Vec<Option<String>>,
 }
 
 /// Runs an attempt. Never fails: what goes wrong is in the outcome.
@@ -41,6 +50,14 @@ pub(super) async fn execute(
         let close = Close::Finish(Box::new(end_of(&report)));
         return (report.outcome, close);
     }
+    let mut report = report;
+    if let Err(error) = note_replaced(definition, &mut report.staged).await {
+        let error = if error.retryable() { ErrorInfo::retryable } else { ErrorInfo::permanent }(
+            error.code(),
+            error.to_string(),
+        );
+        return refused(definition, fence, report, error).await;
+    }
     let intent = Intent {
         end: end_of(&report),
         skip: matches!(report.outcome, Outcome::Skip(_)),
@@ -52,7 +69,9 @@ pub(super) async fn execute(
             let close = make_visible(shared, definition, fence.attempt_id, &report.staged).await;
             (report.outcome, close)
         }
-        Err(error @ StoreError::PathTaken { .. }) => refused(definition, fence, report, &error).await,
+        Err(error @ StoreError::PathTaken { .. }) => {
+            refused(definition, fence, report, ErrorInfo::permanent("already-exists", error.to_string())).await
+        }
         // Whether it is committed is not known here, so what is staged stays.
         Err(error) => {
             tracing::error!(attempt = %fence.attempt_id, "failed to commit the outputs of an attempt: {error}");
@@ -61,10 +80,19 @@ pub(super) async fn execute(
     }
 }
 
-/// A path of the outputs is taken, so that none is committed: the attempt has failed, and nothing of it is left.
-async fn refused(definition: &Definition, fence: Fence, report: AttemptReport, error: &StoreError) -> (Outcome, Close) {
+/// Has the resources note what the outputs are meant to replace.
+async fn note_replaced(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
+    for file in files.iter_mut().filter(|file| file.overwrite) {
+        if let Some(resource) = definition.services.resources.get(&file.resource) {
+            resource.note_replaced(std::slice::from_mut(file)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The outputs can not be committed: the attempt has failed, and nothing of it is left.
+async fn refused(definition: &Definition, fence: Fence, report: AttemptReport, error: ErrorInfo) -> (Outcome, Close) {
     discard(&touched(definition, &report.staged), fence.attempt_id).await;
-    let error = ErrorInfo::permanent("already-exists", error.to_string());
     let outcome = Outcome::Failed(error);
     let report = AttemptReport { outcome: outcome.clone(), ..report };
     (outcome, Close::Finish(Box::new(end_of(&report))))
@@ -79,22 +107,34 @@ pub(super) async fn make_visible(
 ) -> Close {
     let mut phase = shared.phase.clone();
     fault::point("publish.begin");
-    for file in files {
-        let Some(resource) = definition.services.resources.get(&file.resource) else {
-            tracing::error!("{} is not in the manifest any more; `{}` stays staged there", file.resource, file.path);
-            return Close::Left;
-        };
-        while let Err(error) = resource.publish(attempt, file).await {
-            tracing::error!("{error}; it is tried again every second");
+    let mut stamps = vec![None; files.len()];
+    let resources = touched(definition, files);
+    for resource in &resources {
+        let (places, of_resource): (Vec<usize>, Vec<StagedFile>) =
+            files.iter().cloned().enumerate().filter(|(_, file)| file.resource == resource.name()).unzip();
+        let visible = loop {
+            match resource.publish(attempt, &of_resource).await {
+                Ok(visible) => break visible,
+                Err(error) => tracing::error!("{error}; it is tried again every second"),
+            }
             if *phase.borrow() == Phase::HandingBack {
                 return Close::Left;
             }
             let _ = tokio::time::timeout(TRY_AGAIN, phase.wait_for(|phase| *phase == Phase::HandingBack)).await;
+        };
+        for (place, stamp) in places.into_iter().zip(visible) {
+            if let Some(slot) = stamps.get_mut(place) {
+                *slot = stamp;
+            }
         }
-        fault::point("publish.file");
+        fault::point("publish.resource");
+    }
+    if let Some(file) = files.iter().find(|file| !definition.services.resources.contains_key(&file.resource)) {
+        tracing::error!("{} is not in the manifest any more; `{}` stays staged there", file.resource, file.path);
+        return Close::Left;
     }
     fault::point("publish.visible");
-    Close::Published(touched(definition, files))
+    Close::Published(Visible { resources, stamps })
 }
 
 /// Removes what resources keep of an attempt that needs it no more.

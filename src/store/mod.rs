@@ -202,7 +202,16 @@ pub trait MetadataStore: GuestRecords {
     ///
     /// Crash before: the next host makes the files visible again, which changes nothing, and calls this. After: it goes on
     /// from the step. Repeat: recognised by the attempt; a step that starts other attempts is a [`StoreError::Conflict`].
-    async fn published(&self, fence: Fence, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
+    ///
+    /// `stamps`: the stamp of each file of the intent, in its order, now that it is visible. Where it is absent, the stamp of the
+    /// staged file stays.
+    async fn published(
+        &self,
+        fence: Fence,
+        stamps: Vec<Option<String>>,
+        step: RunStep,
+        now: Timestamp,
+    ) -> Result<Vec<StartedAttempt>>;
 
     /// Records that someone wants the run to end: it becomes `cancelling`, and the scheduler ends it. Returns the run, unchanged
     /// if it has ended; `None` if there is no such run.

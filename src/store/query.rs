@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AttemptId, RunId};
+use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{AccessKind, Artifact, ArtifactState, RunState, StagedFile};
 
 /// Which page of a list.
@@ -51,6 +51,8 @@ pub struct SnapshotQuery {
     pub after: Option<String>,
     /// Only this path.
     pub path: Option<String>,
+    /// Only this artifact, at whatever path it lay when the run was created.
+    pub artifact: Option<ArtifactId>,
 }
 
 /// Which facts. Everything absent: all.

@@ -41,7 +41,7 @@ const POINTS: &[&str] = &[
     "publish.begin",
     "publish.before_rename",
     "publish.renamed",
-    "publish.file",
+    "publish.resource",
     "publish.visible",
     "published.in_transaction",
     "published.committed",

@@ -222,7 +222,13 @@ impl MetadataStore for FakeStore {
     async fn publish_intent(&self, _: Fence, _: Intent, _: Timestamp) -> Stored<()> {
         not_here()
     }
-    async fn published(&self, _: Fence, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
+    async fn published(
+        &self,
+        _: Fence,
+        _: Vec<Option<String>>,
+        _: RunStep,
+        _: Timestamp,
+    ) -> Stored<Vec<StartedAttempt>> {
         not_here()
     }
     async fn request_cancel(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {

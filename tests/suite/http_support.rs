@@ -123,8 +123,8 @@ impl Resource for FakeResource {
     async fn create(&self, _: AttemptId, _: ArtifactId, path: &str, _: bool) -> Result<Box<dyn Writer>, ResourceError> {
         Err(changed(path))
     }
-    async fn publish(&self, _: AttemptId, _: &StagedFile) -> Result<(), ResourceError> {
-        Ok(())
+    async fn publish(&self, _: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>, ResourceError> {
+        Ok(vec![None; files.len()])
     }
     async fn sweep(&self, _: &[AttemptId]) -> Result<u64, ResourceError> {
         Ok(0)

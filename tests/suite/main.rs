@@ -44,6 +44,7 @@ mod programs;
 mod publishing;
 mod python;
 mod readme;
+mod renaming;
 mod restart;
 mod runs;
 mod sandbox;

@@ -279,3 +279,30 @@ params = { steps = [] }
         assert_eq!(app.try_get(&content).unwrap().0, 200, "{artifact:#}");
     }
 }
+
+#[test]
+fn a_file_that_someone_puts_in_the_place_of_one_to_be_overwritten_is_moved_aside() {
+    let manifest = manifest("").replace("to = \"out\" }] }", "to = \"out\", overwrite = true }] }");
+    for before in [None, Some(&b"before"[..])] {
+        let mut app = TestApp::new(&manifest).with_guest("worker");
+        if let Some(before) = before {
+            app.drop_file("out/a.txt", before);
+        }
+        app.set_env("ANACOSTIA_FAULT", "publish.begin:1");
+        app.drop_file("raw/a.txt", b"content");
+        if app.try_start().is_ok() {
+            app.wait_for_end();
+        }
+        app.unset_env("ANACOSTIA_FAULT");
+        assert_eq!(staged(&app), 1, "the host died after the commit point");
+        fs::write(app.path("out/a.txt"), b"by a user").unwrap();
+        app.start();
+        assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+        assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+        let kept = fs::read_dir(app.path("out")).unwrap().map(|entry| entry.unwrap().path());
+        let kept: Vec<_> = kept.filter(|path| path.to_str().unwrap().ends_with('~')).collect();
+        assert_eq!(kept.len(), 1, "{kept:?}");
+        assert_eq!(fs::read(&kept[0]).unwrap(), b"by a user");
+        assert!(app.said().contains("a file that someone put where an output goes was moved aside"));
+    }
+}

@@ -1,12 +1,12 @@
 //! What lies in the sources of a build, so that two moments can be compared.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::base::Digest;
+use crate::base::filestamp::FileStamp;
 use crate::cli::sources::{Products, walk};
 
 /// A file beyond this is told by size and time alone: it is data, and nobody wants to wait for its digest at each save.
@@ -25,12 +25,9 @@ pub(super) struct Print {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct File {
-    stamp: Stamp,
+    stamp: FileStamp,
     digest: Digest,
 }
-
-/// Device, inode, size, seconds, nanoseconds: another one means that the file was written or replaced, with the same bytes maybe.
-type Stamp = (u64, u64, u64, i64, i64);
 
 impl Print {
     /// Looks at what lies at and below `roots`. What `before` knows already is not read again. `enter` is told of each folder before it is read.
@@ -59,7 +56,7 @@ impl Print {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let stamp = stamp(&about);
+        let stamp = FileStamp::of_metadata(&about);
         let known = before.files.get(path).filter(|file| file.stamp == stamp);
         let digest = match known {
             Some(file) => file.digest,
@@ -98,10 +95,6 @@ impl Print {
         let written = self.files.iter().filter(|(path, file)| before.files.get(*path) != Some(*file));
         written.map(|(path, _)| path.clone()).collect()
     }
-}
-
-fn stamp(about: &Metadata) -> Stamp {
-    (about.dev(), about.ino(), about.size(), about.mtime(), about.mtime_nsec())
 }
 
 #[cfg(test)]

@@ -16,9 +16,10 @@ use super::index::{Change, Entry, Finder};
 use super::moves::{Moves, in_order};
 use super::observer::{End, Observer, SMALL};
 use super::odd::{Here, Odd, shown, what_lies};
-use super::stamp::{Ident, Inode, Stamp, ctime_ns, now_ns};
+use super::stamp::Stamp;
 use super::tree::Root;
 use super::whole::{Settled, Sight, look};
+use crate::base::filestamp::{FileStamp, Inode, now_ns};
 
 /// How old an empty file must be: between being made and counting as open for writing there is a moment in which a file
 /// is empty and nobody's.
@@ -46,7 +47,7 @@ struct Sorted {
 #[derive(Debug)]
 struct Seen {
     path: Box<str>,
-    ident: Ident,
+    file: FileStamp,
     /// Empty, and just made.
     young: bool,
 }
@@ -66,7 +67,12 @@ impl Observer {
             if self.odd(&key).is_some() {
                 self.push(Change::OddGone(key)).await?;
             }
-            self.push(Change::Moved(from, to, entry)).await?;
+            let hash = entry.stamp().racy && entry.file().size > SMALL as u64;
+            self.push(Change::Moved(from, to.clone(), entry)).await?;
+            if hash {
+                let room = self.hashing.push(OsStr::new(&*to), self.settled(OsStr::new(&*to)));
+                self.or_scan(room);
+            }
         }
         let unsure = sorted.passing || self.dirty.rings();
         let mut held = HashSet::new();
@@ -107,9 +113,9 @@ impl Observer {
             return Ok(());
         }
         let stat = root.stat(&path).ok();
-        let same = |ident: Ident| stat.as_ref().is_some_and(|stat| Ident::of(stat) == ident);
+        let same = |file: FileStamp| stat.as_ref().is_some_and(|stat| FileStamp::of(stat) == file);
         match (path.to_str(), sight) {
-            (Some(_), Sight::Whole(whole)) if !same(whole.stamp.ident) => self.dirty.put_back([path.clone()]),
+            (Some(_), Sight::Whole(whole)) if !same(whole.stamp.file) => self.dirty.put_back([path.clone()]),
             (Some(text), sight) => self.conclude(root, text, sight).await?,
             (None, _) => {}
         }
@@ -134,7 +140,7 @@ impl Observer {
             }
         }
         // Oldest first: that is the order in which they came, as far as anyone can tell.
-        sorted.files.sort_by(|a, b| (a.ident.mtime_ns, &a.path).cmp(&(b.ident.mtime_ns, &b.path)));
+        sorted.files.sort_by(|a, b| (a.file.mtime_ns, &a.path).cmp(&(b.file.mtime_ns, &b.path)));
         Ok(sorted)
     }
 
@@ -157,11 +163,11 @@ impl Observer {
         };
         let waited = self.waiting.has(path);
         self.waiting.done(path);
-        match path.to_str().and_then(|text| Some((text, self.index.file(text)?.ident().place()))) {
-            Some((text, place)) => {
-                if self.index.may_hold_more(place) {
+        match path.to_str().and_then(|text| Some((text, self.index.file(text)?.file().inode()))) {
+            Some((text, inode)) => {
+                if self.index.may_hold_more(inode) {
                     // It may have been written to under this name before it went.
-                    sorted.linked.insert(place);
+                    sorted.linked.insert(inode);
                 }
                 sorted.gone.insert(text.into(), waited);
             }
@@ -177,18 +183,18 @@ impl Observer {
     }
 
     fn sort_file(&mut self, path: &OsStr, text: Box<str>, stat: &Stat, sorted: &mut Sorted) {
-        let ident = Ident::of(stat);
-        if self.index.file(&text).is_some_and(|entry| entry.vouches_for(ident)) {
+        let file = FileStamp::of(stat);
+        if self.index.file(&text).is_some_and(|entry| entry.vouches_for(file)) {
             self.waiting.done(path);
             return;
         }
-        let came = self.index.file(&text).is_none_or(|entry| entry.ident().place() != ident.place());
-        if stat.st_nlink > 1 || came && self.index.may_hold(ident.place()) {
-            sorted.linked.insert(ident.place());
+        let came = self.index.file(&text).is_none_or(|entry| entry.file().inode() != file.inode());
+        if stat.st_nlink > 1 || came && self.index.may_hold(file.inode()) {
+            sorted.linked.insert(file.inode());
         }
-        let age = now_ns().saturating_sub(ctime_ns(stat));
-        let young = ident.size == 0 && (0..YOUNG_NS).contains(&age);
-        sorted.files.push(Seen { path: text, ident, young });
+        let age = now_ns().saturating_sub(file.ctime_ns);
+        let young = file.size == 0 && (0..YOUNG_NS).contains(&age);
+        sorted.files.push(Seen { path: text, file, young });
     }
 
     /// What is no file there, or was on record as such, if that is news.
@@ -209,21 +215,21 @@ impl Observer {
         let mut left: HashMap<Inode, Box<str>> = HashMap::new();
         for path in sorted.gone.keys().chain(files.iter().map(|seen| &seen.path)) {
             if let Some(entry) = self.index.file(path) {
-                left.insert(entry.ident().place(), path.clone());
+                left.insert(entry.file().inode(), path.clone());
             }
         }
         for seen in &files {
             // Still there, if perhaps written to.
-            if left.get(&seen.ident.place()).is_some_and(|from| *from == seen.path) {
-                left.remove(&seen.ident.place());
+            if left.get(&seen.file.inode()).is_some_and(|from| *from == seen.path) {
+                left.remove(&seen.file.inode());
             }
         }
         let (mut moves, mut rest) = (Vec::new(), Vec::new());
         for seen in files {
-            let from = left.get(&seen.ident.place()).cloned();
+            let from = left.get(&seen.file.inode()).cloned();
             match from.and_then(|from| Some((self.moved(root, &from, &seen)?, from))) {
                 Some((entry, from)) => {
-                    left.remove(&seen.ident.place());
+                    left.remove(&seen.file.inode());
                     moves.push((from, seen, entry));
                 }
                 None => rest.push(seen),
@@ -245,11 +251,16 @@ impl Observer {
     /// The record of a file that has moved from `from`, if it holds what it held there.
     fn moved(&mut self, root: &Root, from: &str, seen: &Seen) -> Option<Entry> {
         let entry = *self.index.file(from)?;
-        if entry.vouches_for(seen.ident) {
-            return Some(Entry::new(entry.digest, Stamp { ident: seen.ident, racy: false }));
+        if entry.vouches_for(seen.file) {
+            return Some(Entry::new(entry.digest, Stamp { file: seen.file, racy: false }));
         }
-        if entry.ident().size != seen.ident.size {
+        if entry.file().size != seen.file.size {
             return None;
+        }
+        if seen.file.size > SMALL as u64 && entry.file().is_alike(&seen.file) {
+            // Hashing it here would hold up all other files. It keeps its id and its claim at once; its new stamp is marked as one that
+            // vouches for nothing, so that readers hash it, and so does `check` once the rename is on record.
+            return Some(Entry::new(entry.digest, Stamp { file: seen.file, racy: true }));
         }
         let settled = self.settled(OsStr::new(&*seen.path));
         match look(root, OsStr::new(&*seen.path), settled, &mut self.buffer, &self.stop) {
@@ -266,7 +277,7 @@ impl Observer {
             return Ok(());
         }
         let settled = self.settled(path);
-        if seen.ident.size > SMALL as u64 {
+        if seen.file.size > SMALL as u64 {
             let room = self.hashing.push(path, settled);
             self.or_scan(room);
             return Ok(());
@@ -349,6 +360,6 @@ impl Observer {
 
 impl Seen {
     fn again(&self) -> Self {
-        Self { path: self.path.clone(), ident: self.ident, young: self.young }
+        Self { path: self.path.clone(), file: self.file, young: self.young }
     }
 }

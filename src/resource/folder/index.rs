@@ -1,15 +1,16 @@
 //! What the store has of the folder, as far as the observer needs it.
 //!
 //! A copy of the newest state at each path, changed only after the sink has taken the change, so that what was not recorded is found
-//! again. It is what costs memory with many files: 64 bytes each and the path, in trees, because folders that come and
+//! again. It is what costs memory with many files: 72 bytes each and the path, in trees, because folders that come and
 //! go ask for everything beneath a path. Which inodes are on record is only counted, by a hash of 32 bits: that says of most new files
 //! at once that they were not here before, and the few others are worth a look through all of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
 
-use super::stamp::{Ident, Inode, Stamp};
+use super::stamp::Stamp;
 use crate::base::Digest;
+use crate::base::filestamp::{FileStamp, Inode};
 use crate::model::{ArtifactState, KnownPath, Observation};
 
 /// A file that is on record.
@@ -19,6 +20,7 @@ pub(super) struct Entry {
     ino: u64,
     size: u64,
     mtime_ns: i64,
+    ctime_ns: i64,
     dev: u32,
     /// The scan that has last seen it, and in the lowest bit whether the stamp is racy.
     mark: u32,
@@ -26,22 +28,23 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn new(digest: Digest, stamp: Stamp) -> Self {
-        let Ident { dev, ino, size, mtime_ns } = stamp.ident;
-        Self { digest, ino, size, mtime_ns, dev, mark: u32::from(stamp.racy) }
+        let FileStamp { dev, ino, size, mtime_ns, ctime_ns } = stamp.file;
+        Self { digest, ino, size, mtime_ns, ctime_ns, dev, mark: u32::from(stamp.racy) }
     }
 
-    pub(super) fn ident(&self) -> Ident {
-        Ident { dev: self.dev, ino: self.ino, size: self.size, mtime_ns: self.mtime_ns }
+    pub(super) fn file(&self) -> FileStamp {
+        let Self { dev, ino, size, mtime_ns, ctime_ns, .. } = *self;
+        FileStamp { dev, ino, size, mtime_ns, ctime_ns }
     }
 
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp { ident: self.ident(), racy: self.mark & 1 == 1 }
+        Stamp { file: self.file(), racy: self.mark & 1 == 1 }
     }
 
     /// Whether a file that looks like this is known to hold the content on record.
-    pub(super) fn vouches_for(&self, ident: Ident) -> bool {
+    pub(super) fn vouches_for(&self, file: FileStamp) -> bool {
         let stamp = self.stamp();
-        stamp.ident == ident && !stamp.racy
+        stamp.file == file && !stamp.racy
     }
 
     fn see(&mut self, scan: u32) {
@@ -158,11 +161,11 @@ impl Index {
     }
 
     /// A scan has met a file. Returns whether it is as it is on record.
-    pub(super) fn see_file(&mut self, path: &str, ident: Ident) -> bool {
+    pub(super) fn see_file(&mut self, path: &str, file: FileStamp) -> bool {
         let scan = self.scan;
         self.files.get_mut(path).is_some_and(|entry| {
             entry.see(scan);
-            entry.vouches_for(ident)
+            entry.vouches_for(file)
         })
     }
 
@@ -217,12 +220,12 @@ impl Index {
     }
 
     fn count(&mut self, entry: Entry) {
-        let count = self.places.entry(hash(entry.ident().place())).or_default();
+        let count = self.places.entry(hash(entry.file().inode())).or_default();
         *count = count.saturating_add(1);
     }
 
     fn discount(&mut self, entry: Entry) {
-        let key = hash(entry.ident().place());
+        let key = hash(entry.file().inode());
         match self.places.get_mut(&key) {
             Some(1) => {
                 self.places.remove(&key);
@@ -247,7 +250,7 @@ pub(super) struct Finder {
 impl Finder {
     /// The paths of the files with these inodes.
     pub(super) fn find(&mut self, index: &Index, places: &BTreeSet<Inode>) -> Vec<Box<str>> {
-        let files = || index.files_beneath("").map(|(path, entry)| (entry.ident().place(), path));
+        let files = || index.files_beneath("").map(|(path, entry)| (entry.file().inode(), path));
         if !std::mem::replace(&mut self.asked, true) {
             return files().filter(|(place, _)| places.contains(place)).map(|(_, path)| path.into()).collect();
         }
@@ -273,7 +276,8 @@ fn hash((dev, ino): Inode) -> u32 {
 
 fn known_file(known: &KnownPath) -> Option<(Box<str>, Entry)> {
     // Never equal to what `fstat` says: sizes of files are below 2^63.
-    let unknown = Stamp { ident: Ident { dev: 0, ino: 0, size: u64::MAX, mtime_ns: 0 }, racy: true };
+    let unknown = FileStamp { dev: 0, ino: 0, size: u64::MAX, mtime_ns: 0, ctime_ns: 0 };
+    let unknown = Stamp { file: unknown, racy: true };
     let digest = known.digest.filter(|_| known.state != ArtifactState::Ignored)?;
     Some((known.path.as_str().into(), Entry::new(digest, known.stamp.parse().unwrap_or(unknown))))
 }
@@ -287,18 +291,19 @@ fn beneath<'a, V>(tree: &'a BTreeMap<Box<str>, V>, folder: &str) -> impl Iterato
 
 #[cfg(test)]
 mod tests {
-    use super::super::stamp::{Ident, Stamp};
-    use super::{Change, Entry, Finder, Index};
+    use super::super::stamp::Stamp;
+    use super::{Change, Entry, FileStamp, Finder, Index};
     use crate::base::Digest;
 
     fn entry(ino: u64, racy: bool) -> Entry {
-        Entry::new(Digest::of(b""), Stamp { ident: Ident { dev: 7, ino, size: 1, mtime_ns: 9 }, racy })
+        let file = FileStamp { dev: 7, ino, size: 1, mtime_ns: 9, ctime_ns: 9 };
+        Entry::new(Digest::of(b""), Stamp { file, racy })
     }
 
     #[test]
     fn an_entry_is_small() {
-        assert_eq!(size_of::<Entry>(), 64);
-        assert!(size_of::<Box<str>>() + size_of::<Entry>() <= 80);
+        assert_eq!(size_of::<Entry>(), 72);
+        assert!(size_of::<Box<str>>() + size_of::<Entry>() <= 88);
     }
 
     #[test]
@@ -319,9 +324,9 @@ mod tests {
         index.apply(Change::File("a".into(), entry(1, true)));
         index.apply(Change::File("b".into(), entry(2, false)));
         index.begin_scan();
-        assert!(index.see_file("b", entry(2, false).ident()));
+        assert!(index.see_file("b", entry(2, false).file()));
         assert_eq!(index.unseen_files("").collect::<Vec<_>>(), ["a"]);
-        assert!(!index.see_file("a", entry(1, true).ident()), "a racy stamp vouches for nothing");
+        assert!(!index.see_file("a", entry(1, true).file()), "a racy stamp vouches for nothing");
         assert_eq!(index.unseen_files("").count(), 0);
         assert_eq!(index.file("a").map(Entry::stamp), Some(entry(1, true).stamp()));
     }

@@ -70,6 +70,8 @@ pub struct Folder {
     names: Arc<Names>,
     /// Whether what is published is synced.
     sync: bool,
+    /// What was published here last with `overwrite`; see [`publish::OwnOutputs`].
+    own_outputs: publish::OwnOutputs,
 }
 
 impl Folder {
@@ -82,7 +84,13 @@ impl Folder {
             resource: name.to_owned(),
             why: format!("a glob of `include` or `exclude` can not be read: {error}"),
         })?;
-        Ok(Self { name: name.to_owned(), spec: spec.clone(), names: Arc::new(names), sync })
+        Ok(Self {
+            name: name.to_owned(),
+            spec: spec.clone(),
+            names: Arc::new(names),
+            sync,
+            own_outputs: publish::OwnOutputs::default(),
+        })
     }
 
     fn open_root(&self) -> std::io::Result<Dir> {
@@ -176,8 +184,12 @@ impl Resource for Folder {
         stage::create(self, attempt, artifact, path, overwrite)
     }
 
-    async fn publish(&self, attempt: AttemptId, file: &StagedFile) -> Result<()> {
-        publish::publish(self, attempt, file)
+    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
+        publish::note_replaced(self, files)
+    }
+
+    async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+        files.iter().map(|file| publish::publish(self, attempt, file)).collect()
     }
 
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {

@@ -24,6 +24,7 @@ use super::scan::Scan;
 use super::tree::Root;
 use super::waiting::Waiting;
 use super::watches::Watches;
+use crate::base::filestamp::Inode;
 use crate::base::{fault, memory};
 use crate::manifest::FolderSpec;
 use crate::model::{ArtifactState, KnownPath};
@@ -154,17 +155,17 @@ impl Observer {
     }
 
     async fn observe(&mut self) -> Result<Infallible, End> {
-        let place = {
+        let inode = {
             // Before anything is taken from `dirty`, and not held on to: see `reach`.
             let root = Root::open(&self.folder)?;
             self.dirty.clear();
-            root.place()
+            root.inode()
         };
         let mut watches = self.watches();
-        self.scan(&self.reach(place)?, &mut watches, false).await?;
+        self.scan(&self.reach(inode)?, &mut watches, false).await?;
         let mut hashed = None;
         loop {
-            let root = self.reach(place)?;
+            let root = self.reach(inode)?;
             if let Some(hashed) = hashed {
                 self.hashed(&root, hashed).await?;
             }
@@ -195,9 +196,9 @@ impl Observer {
     /// Opens the folder, if it is the one that is watched.
     ///
     /// It is never open while the observer waits: the kernel tells of the removal of a folder only once nobody has it open.
-    fn reach(&self, place: (u32, u64)) -> Result<Arc<Root>, End> {
+    fn reach(&self, inode: Inode) -> Result<Arc<Root>, End> {
         let root = Root::open(&self.folder)?;
-        if root.place() == place {
+        if root.inode() == inode {
             Ok(Arc::new(root))
         } else {
             Err(End::Lost("another folder lies there now".to_owned()))

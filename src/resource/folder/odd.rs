@@ -12,9 +12,10 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::names::Names;
-use super::stamp::{Ident, Stamp};
+use super::stamp::Stamp;
 use super::tree::Root;
 use crate::base::escape;
+use crate::base::filestamp::{FileStamp, inode};
 use crate::resource::{ResourceError, check_path};
 
 /// What lies at a path.
@@ -42,13 +43,13 @@ pub(super) struct Odd {
 
 impl Odd {
     fn new(kind: char, stat: &Stat, reason: impl Into<String>) -> Self {
-        let stamp = Stamp { ident: Ident::of(stat), racy: false };
+        let stamp = Stamp { file: FileStamp::of(stat), racy: false };
         Self { stamp: format!("{kind}{stamp}").into(), reason: reason.into() }
     }
 
     /// What is there and can not be read. No size and time in the stamp: as long as it can not be read they are no news.
     pub(super) fn unreadable(stat: &Stat, errno: Errno) -> Self {
-        let (dev, ino) = super::stamp::place(stat);
+        let (dev, ino) = inode(stat);
         let code = errno.raw_os_error();
         let why = io::Error::from(errno);
         Self { stamp: format!("e{code}:{dev}:{ino}").into(), reason: format!("it can not be read: {why}") }

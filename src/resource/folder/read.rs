@@ -1,8 +1,9 @@
 //! Reading a version, and noticing when it is not that version any more.
 //!
-//! What is read comes from one descriptor, opened once. A chunk counts only if the file's identity, size and times are the
-//! same after it as they were when the content was known to be the recorded one. Rejected: to hold a read lease for as
-//! long as the file is open, which would stop whoever wants to write to it.
+//! A reader reads from one descriptor, opened once. It compares the file's [`FileStamp`] with the one that the file had when its content
+//! was known to be the recorded one: when it opens the file, and after each chunk. If only the change time differs, the file may have
+//! been renamed, or written to with its modification time set back, so the reader hashes the content again. Rejected: to hold a read
+//! lease for as long as the file is open, which would stop whoever wants to write to it.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use std::os::fd::AsFd as _;
 use super::Folder;
 use super::errors::About;
 use super::lease::{Lease, Refusal};
-use super::stamp::{Ident, Stamp, ctime_ns, now_ns};
+use super::stamp::Stamp;
+use crate::base::filestamp::{FileStamp, now_ns};
 use crate::base::{Digest, Hasher, bounds};
 use crate::resource::{Content, Reader, Result, check_path};
 
@@ -59,8 +61,8 @@ struct FileReader {
     digest: Digest,
     size: u64,
     file: File,
-    /// What it was like when its content was known to be the recorded one: identity, and the time that nobody can set.
-    as_it_was: Option<(Ident, i64)>,
+    /// What it was like when its content was known to be the recorded one.
+    as_it_was: Option<FileStamp>,
     /// The content, if it was read at once.
     memory: Option<Vec<u8>>,
 }
@@ -77,18 +79,18 @@ impl FileReader {
     /// Makes sure that this is the recorded version.
     async fn begin(&mut self, recorded: Option<Stamp>) -> Result<()> {
         let stat = self.stat()?;
-        let ident = Ident::of(&stat);
+        let file = FileStamp::of(&stat);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(self.about().changed("it is no file any more"));
         }
-        if ident.size != self.size {
-            return Err(self.about().changed(format!("it has {} bytes, not {}", ident.size, self.size)));
+        if file.size != self.size {
+            return Err(self.about().changed(format!("it has {} bytes, not {}", file.size, self.size)));
         }
-        self.as_it_was = Some((ident, ctime_ns(&stat)));
-        if recorded == Some(Stamp { ident, racy: false }) {
+        self.as_it_was = Some(file);
+        if recorded == Some(Stamp { file, racy: false }) {
             return Ok(());
         }
-        let wait = ident.racy_for(now_ns());
+        let wait = file.racy_for(now_ns());
         if wait.is_zero() || self.size > IN_MEMORY {
             // Until the clock has moved on, a change could leave the times as they are.
             if wait > Duration::ZERO {
@@ -112,7 +114,7 @@ impl FileReader {
             Err(Refusal::Busy) => return Err(about.changed("someone has it open for writing")),
             Err(Refusal::Unsupported) => None,
         };
-        let before = self.stat()?;
+        let before = FileStamp::of(&self.stat()?);
         let (mut hasher, mut buffer, mut at) = (Hasher::default(), Vec::new(), 0);
         while at < self.size {
             buffer.clear();
@@ -124,29 +126,28 @@ impl FileReader {
             at += buffer.len() as u64;
             tokio::task::yield_now().await;
         }
-        let after = self.stat()?;
+        let after = FileStamp::of(&self.stat()?);
         if hasher.finish() != self.digest {
             return Err(about.changed("its content is another one"));
         }
-        if Ident::of(&before) != Ident::of(&after) || !lease.as_ref().is_none_or(Lease::holds) {
+        if before != after || !lease.as_ref().is_none_or(Lease::holds) {
             return Err(about.changed("someone writes to it"));
         }
         drop(lease);
-        self.as_it_was = Some((Ident::of(&after), ctime_ns(&after)));
+        self.as_it_was = Some(after);
         Ok(())
     }
 
     /// Whether it is still as it was.
     async fn check(&mut self) -> Result<()> {
-        let Some((ident, ctime)) = self.as_it_was else { return Ok(()) };
-        let stat = self.stat()?;
-        let now = Ident::of(&stat);
-        if now != ident {
-            let why = if now.size == ident.size { "it was written to" } else { "its size is another one" };
+        let Some(before) = self.as_it_was else { return Ok(()) };
+        let now = FileStamp::of(&self.stat()?);
+        if !now.is_alike(&before) {
+            let why = if now.size == before.size { "it was written to" } else { "its size is another one" };
             return Err(self.about().changed(why));
         }
-        // Renamed, linked, given to someone; or written to and its time set back. The content tells.
-        if ctime_ns(&stat) == ctime { Ok(()) } else { self.verify().await }
+        // Renamed, linked, given to someone; or written to and its modification time set back. The content tells.
+        if now == before { Ok(()) } else { self.verify().await }
     }
 
     fn pread(&self, offset: u64, length: usize) -> Result<Vec<u8>> {

@@ -13,9 +13,9 @@ use rustix::io::Errno;
 use super::index::Index;
 use super::names::Names;
 use super::odd::{readable_name, shown};
-use super::stamp::{Ident, place};
 use super::tree::Root;
 use super::watches::Watches;
+use crate::base::filestamp::{FileStamp, inode};
 
 /// A look through a folder.
 pub(super) struct Scan<'a> {
@@ -74,7 +74,7 @@ impl Scan<'_> {
         let mut listing = self.root.open_folder(folder)?;
         let stat = listing.stat()?;
         // Before it is listed, so that what comes after the listing raises an event.
-        self.watches.watch(folder, place(&stat), self.told);
+        self.watches.watch(folder, inode(&stat), self.told);
         if self.index.odd(&shown(folder)).is_some() {
             // It could not be read before.
             self.todo.insert(folder.to_owned());
@@ -122,7 +122,7 @@ impl Scan<'_> {
 
     fn meet_file(&mut self, path: &OsStr, stat: &Stat) {
         match path.to_str() {
-            Some(text) if self.index.see_file(text, Ident::of(stat)) => {}
+            Some(text) if self.index.see_file(text, FileStamp::of(stat)) => {}
             _ => self.meet_odd(path),
         }
     }

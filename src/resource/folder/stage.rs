@@ -17,7 +17,8 @@ use rustix::fs::{Timespec, Timestamps};
 use super::Folder;
 use super::errors::About;
 use super::names::OWN;
-use super::stamp::{Ident, Stamp};
+use super::stamp::Stamp;
+use crate::base::filestamp::FileStamp;
 use crate::base::{ArtifactId, AttemptId, Hasher, fault};
 use crate::model::StagedFile;
 use crate::resource::{Result, Writer, check_path};
@@ -136,7 +137,8 @@ impl FileWriter {
     /// Sets the time of the file, and says what it is known by.
     ///
     /// A file system takes the time from a clock that ticks every few milliseconds; two writes within a tick leave the same. A time of full
-    /// precision is one that no later write can leave, so that this stamp can be relied on from the start.
+    /// precision is one that no later write can leave, so that this stamp can be relied on from the start. The rename that publishes the
+    /// file changes its change time: `publish` answers with the stamp that it has then.
     fn stamp(&self) -> io::Result<Stamp> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let now = Timespec {
@@ -146,7 +148,7 @@ impl FileWriter {
         rustix::fs::futimens(&self.file, &Timestamps { last_access: now, last_modification: now })?;
         let stat = rustix::fs::fstat(&self.file)?;
         let precise = stat.st_mtime == now.tv_sec && i64::try_from(stat.st_mtime_nsec) == Ok(now.tv_nsec);
-        Ok(Stamp { ident: Ident::of(&stat), racy: !precise })
+        Ok(Stamp { file: FileStamp::of(&stat), racy: !precise })
     }
 }
 
@@ -189,6 +191,7 @@ impl Writer for FileWriter {
             staged: self.staged.path.clone(),
             stamp: stamp.to_string(),
             overwrite: self.overwrite,
+            replaces: None,
         })
     }
 }

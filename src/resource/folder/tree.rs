@@ -12,13 +12,13 @@ use std::path::Path;
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-use super::stamp::place;
+use crate::base::filestamp::{Inode, inode};
 
 /// The folder, open.
 #[derive(Debug)]
 pub(super) struct Root {
     folder: OwnedFd,
-    place: (u32, u64),
+    inode: Inode,
 }
 
 impl Root {
@@ -26,20 +26,20 @@ impl Root {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        let place = place(&rustix::fs::fstat(&folder)?);
-        let root = Self { folder, place };
+        let inode = inode(&rustix::fs::fstat(&folder)?);
+        let root = Self { folder, inode };
         root.check_access()?;
         Ok(root)
     }
 
     /// Its device and inode.
-    pub(super) fn place(&self) -> (u32, u64) {
-        self.place
+    pub(super) fn inode(&self) -> Inode {
+        self.inode
     }
 
     /// Whether this is still what lies at `path`, and can be listed and entered.
     pub(super) fn check(&self, path: &Path) -> io::Result<()> {
-        if place(&rustix::fs::stat(path)?) != self.place {
+        if inode(&rustix::fs::stat(path)?) != self.inode {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another folder lies there now"));
         }
         self.check_access()

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
-use super::whole::Moment;
+use crate::base::filestamp::FileStamp;
 
 /// Most files that wait; beyond it the next scan finds them.
 const MAX_WAITING: usize = 16_384;
@@ -27,7 +27,7 @@ struct Wait {
     /// How long it waited for this.
     span: Duration,
     /// What it was like when it began to stand still.
-    like: Option<Moment>,
+    like: Option<FileStamp>,
     /// Someone has it open: nobody knows for how long.
     busy: bool,
 }
@@ -44,7 +44,7 @@ impl Waiting {
     }
 
     /// Waits until a file has stood still for `settle`.
-    pub(super) fn settle(&mut self, path: &OsStr, like: Moment, settle: Duration, now: Instant) -> bool {
+    pub(super) fn settle(&mut self, path: &OsStr, like: FileStamp, settle: Duration, now: Instant) -> bool {
         // It has not stood still so far: someone writes to it.
         let busy = self.files.get(path).is_some_and(|wait| wait.like.is_some_and(|before| before != like));
         self.put(path, Wait { due: now + settle, span: FIRST, like: Some(like), busy })
@@ -56,7 +56,7 @@ impl Waiting {
     }
 
     /// What a file was like when it began to stand still, if it has done so for long enough.
-    pub(super) fn settled(&self, path: &OsStr, now: Instant) -> Option<Moment> {
+    pub(super) fn settled(&self, path: &OsStr, now: Instant) -> Option<FileStamp> {
         self.files.get(path).filter(|wait| wait.due <= now).and_then(|wait| wait.like)
     }
 

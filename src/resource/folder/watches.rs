@@ -14,6 +14,7 @@ use std::sync::Arc;
 use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
 use super::dirty::Dirty;
+use crate::base::filestamp::Inode;
 
 /// The watches of one folder. Dropped, they end.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub(super) struct Watches {
     watcher: Option<RecommendedWatcher>,
     root: PathBuf,
     /// The folders that are watched, and the inode that each had.
-    folders: BTreeMap<OsString, (u32, u64)>,
+    folders: BTreeMap<OsString, Inode>,
     /// Why some folder is not watched.
     limited: Option<String>,
 }
@@ -40,15 +41,15 @@ impl Watches {
 
     /// Watches a folder (the empty path: the resource itself), once more if an event has told of it, for then
     /// the watch may be gone. What fails shows in [`Watches::limited`].
-    pub(super) fn watch(&mut self, folder: &OsStr, place: (u32, u64), told: bool) {
-        if !told && self.folders.get(folder) == Some(&place) {
+    pub(super) fn watch(&mut self, folder: &OsStr, inode: Inode, told: bool) {
+        if !told && self.folders.get(folder) == Some(&inode) {
             return;
         }
         let Some(watcher) = &mut self.watcher else { return };
         let path = if folder.is_empty() { self.root.clone() } else { self.root.join(folder) };
         match watcher.watch(&path, RecursiveMode::NonRecursive) {
             Ok(()) => {
-                self.folders.insert(folder.to_owned(), place);
+                self.folders.insert(folder.to_owned(), inode);
             }
             Err(error) => {
                 self.folders.remove(folder);

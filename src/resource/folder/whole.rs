@@ -9,8 +9,9 @@ use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::{Lease, Refusal};
-use super::stamp::{Ident, Stamp, ctime_ns, now_ns};
+use super::stamp::Stamp;
 use super::tree::Root;
+use crate::base::filestamp::{FileStamp, now_ns};
 use crate::base::{Digest, Hasher, fault};
 
 /// What came of looking at a file.
@@ -21,7 +22,7 @@ pub(super) enum Sight {
     /// Someone has it open for writing, or it changed meanwhile. It will raise an event when that ends.
     Busy,
     /// The system does not tell whether someone writes. What it was like; to be looked at again when that has stood still.
-    Unleased(Moment),
+    Unleased(FileStamp),
     /// It is gone, or is no file any more.
     Gone,
     /// It can not be read.
@@ -35,19 +36,11 @@ pub(super) struct Whole {
     pub(super) digest: Digest,
 }
 
-/// What a file is like at a moment: this changes whenever something is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment {
-    pub(super) ident: Ident,
-    pub(super) ctime_ns: i64,
-}
-
-impl Moment {
-    fn of(file: &OwnedFd) -> Result<Option<Self>, Errno> {
-        let stat = rustix::fs::fstat(file)?;
-        let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-        Ok(regular.then(|| Self { ident: Ident::of(&stat), ctime_ns: ctime_ns(&stat) }))
-    }
+/// What an open file is like now; `None` if it is not a regular file.
+fn stamp_of(file: &OwnedFd) -> Result<Option<FileStamp>, Errno> {
+    let stat = rustix::fs::fstat(file)?;
+    let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    Ok(regular.then(|| FileStamp::of(&stat)))
 }
 
 /// When a file is taken to be whole where leases are refused.
@@ -56,14 +49,14 @@ pub(super) struct Settled {
     /// When nothing has changed for this long, by the file's own times.
     pub(super) span: Duration,
     /// Or when it is like this: it has been seen to stand still (its times may be those of another clock).
-    pub(super) like: Option<Moment>,
+    pub(super) like: Option<FileStamp>,
 }
 
 impl Settled {
-    fn holds(&self, moment: Moment) -> bool {
-        let newest = moment.ctime_ns.max(moment.ident.mtime_ns);
+    fn holds(&self, file: FileStamp) -> bool {
+        let newest = file.ctime_ns.max(file.mtime_ns);
         let age = u64::try_from(now_ns().saturating_sub(newest)).map_or(Duration::ZERO, Duration::from_nanos);
-        age >= self.span || self.like == Some(moment)
+        age >= self.span || self.like == Some(file)
     }
 }
 
@@ -94,7 +87,7 @@ fn hash(
     buffer: &mut [u8],
     stop: &CancellationToken,
 ) -> Result<Sight, Errno> {
-    let Some(before) = Moment::of(file)? else { return Ok(Sight::Gone) };
+    let Some(before) = stamp_of(file)? else { return Ok(Sight::Gone) };
     if lease.is_none() && !settled.holds(before) {
         return Ok(Sight::Unleased(before));
     }
@@ -103,11 +96,11 @@ fn hash(
     fault::point("observe.hashed");
     // The order matters: what the clock says now is not before any change that the lease has held off.
     let now = now_ns();
-    let after = Moment::of(file)?;
-    if after.map(|moment| moment.ident) != Some(before.ident) || !lease.is_none_or(Lease::holds) {
+    let after = stamp_of(file)?;
+    if after != Some(before) || !lease.is_none_or(Lease::holds) {
         return Ok(Sight::Busy);
     }
-    let stamp = Stamp { ident: before.ident, racy: before.ident.racy_at(now) };
+    let stamp = Stamp { file: before, racy: before.racy_at(now) };
     Ok(Sight::Whole(Whole { stamp, digest }))
 }
 

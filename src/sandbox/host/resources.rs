@@ -246,7 +246,7 @@ impl GuestState {
     fn snapshot_of(&self, resource: String) -> SnapshotQuery {
         let order = &self.order;
         let (run, actions) = (order.run_id, order.ancestors.clone());
-        SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None }
+        SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None, artifact: None }
     }
 
     /// The inputs of this action in a resource, in the order of their paths and versions.
@@ -289,7 +289,9 @@ impl GuestState {
         }
         let artifact = self.services.store.artifact(id).await?.ok_or_else(unknown)?;
         self.gate.may_read(call, &artifact.resource)?;
-        let seen = self.at_path(&artifact.resource, &artifact.path).await?.is_some_and(|found| found.id == id)
+        let query = SnapshotQuery { artifact: Some(id), ..self.snapshot_of(artifact.resource.clone()) };
+        let page = self.services.store.snapshot(query, PageRequest { cursor: None, limit: 1 }).await?;
+        let seen = !page.items.is_empty()
             || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
         if !seen {
             return Err(unknown());

@@ -28,7 +28,7 @@ pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
         let step = run_becomes(RunState::Succeeded, None);
         assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Succeeded), step.clone(), at(50)).await));
         assert!(is_fenced(&store.publish_intent(fence, intent(vec![staged("out", "x", "X", false)]), at(50)).await));
-        assert!(is_fenced(&store.published(fence, step, at(50)).await));
+        assert!(is_fenced(&store.published(fence, Vec::new(), step, at(50)).await));
         assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(50)).await));
     }
     assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Running, "nothing of it has happened");
@@ -45,7 +45,7 @@ pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
     store.finish_attempt(fence, end(AttemptState::TimedOut), RunStep::default(), at(40)).await.unwrap();
     assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(41)).await));
     assert!(is_fenced(&store.publish_intent(fence, intent(Vec::new()), at(41)).await));
-    assert!(is_fenced(&store.published(fence, RunStep::default(), at(41)).await));
+    assert!(is_fenced(&store.published(fence, Vec::new(), RunStep::default(), at(41)).await));
     assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(41)).await));
 }
 

@@ -156,6 +156,7 @@ pub(super) fn staged(resource: &str, path: &str, content: &str, overwrite: bool)
         staged: format!("staging/{path}"),
         stamp: format!("stamp of {content}"),
         overwrite,
+        replaces: None,
     }
 }
 
@@ -166,7 +167,7 @@ pub(in crate::store) fn intent(files: Vec<StagedFile>) -> Intent {
 /// Publishes through both steps.
 pub(super) async fn publish(store: &dyn MetadataStore, fence: Fence, files: Vec<StagedFile>) {
     store.publish_intent(fence, intent(files), at(40)).await.unwrap();
-    store.published(fence, RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
 }
 
 /// What happened after an event, by kind.

@@ -28,7 +28,7 @@ pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
 
     let before = newest(store).await;
     let step = RunStep { starts: vec![attempt_of("second")], ..RunStep::default() };
-    assert_eq!(store.published(fence, step, at(50)).await.unwrap().len(), 1);
+    assert_eq!(store.published(fence, Vec::new(), step, at(50)).await.unwrap().len(), 1);
     assert_eq!(kinds_after(store, before).await[0], EventKind::AttemptEnded);
     let attempt = store.run(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.ended_at), (AttemptState::Succeeded, Some(at(50))));
@@ -81,7 +81,7 @@ pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
     let unfinished = store.unfinished(run).await.unwrap().unwrap();
     assert_eq!(unfinished.attempts[0].artifacts, [first.artifact_id], "that is what it became");
     assert_eq!(unfinished.attempts[0].files.as_deref(), Some(&[second.clone()][..]), "it is still made visible");
-    store.published(fence, RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
     let there = artifacts_at(store, "models", "m").await;
     assert_eq!(there.len(), 1);
     assert_eq!((there[0].stamp.as_str(), there[0].tags.as_slice()), ("another file", &["best".to_owned()][..]));
@@ -94,13 +94,13 @@ pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
 pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
-    let early = store.published(fence, RunStep::default(), at(35)).await;
+    let early = store.published(fence, Vec::new(), RunStep::default(), at(35)).await;
     assert!(matches!(early, Err(StoreError::Conflict(_))), "nothing was committed");
     publish(store, fence, vec![staged("models", "m", "M", false)]).await;
     let (before, was) = (newest(store).await, store.run(run).await.unwrap());
-    assert!(store.published(fence, RunStep::default(), at(60)).await.unwrap().is_empty());
+    assert!(store.published(fence, Vec::new(), RunStep::default(), at(60)).await.unwrap().is_empty());
     let another = RunStep { starts: vec![attempt("second", 1)], ..RunStep::default() };
-    assert!(matches!(store.published(fence, another, at(60)).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.published(fence, Vec::new(), another, at(60)).await, Err(StoreError::Conflict(_))));
     assert!(kinds_after(store, before).await.is_empty());
     assert_eq!(store.run(run).await.unwrap(), was);
 }
@@ -119,9 +119,9 @@ pub(super) async fn recovery_finds_what_was_committed(world: &mut World) {
     assert_eq!(attempt.files.as_deref(), Some(files.as_slice()), "in the order of the intent");
     assert_eq!(attempt.artifacts, files.iter().map(|it| it.artifact_id).collect::<Vec<_>>());
     assert_eq!((attempt.skip, attempt.message.as_deref()), (true, Some("did it")));
-    assert!(matches!(store.published(fence, RunStep::default(), at(60)).await, Err(StoreError::Fenced { .. })));
+    assert!(matches!(store.published(fence, Vec::new(), RunStep::default(), at(60)).await, Err(StoreError::Fenced { .. })));
     let step = run_becomes(RunState::Succeeded, None);
-    store.published(attempt.fence, step, at(60)).await.unwrap();
+    store.published(attempt.fence, Vec::new(), step, at(60)).await.unwrap();
     assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
     assert!(store.take_over(at(70)).await.unwrap().is_empty());
 }
@@ -140,7 +140,7 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     assert_eq!(versions(store, "fresh").await, [(1, Published, true)]);
     // What someone else wrote is news all the same.
     assert_eq!(record(store, vec![present("fresh", "theirs")]).await.new, 1);
-    store.published(fence, RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
     let seen = vec![present("out", "after")];
     assert_eq!(record(store, seen).await.new, 0, "an own output is no news");
     record(store, vec![gone("out")]).await;
@@ -158,7 +158,7 @@ pub(super) async fn retrigger_makes_outputs_new_once_they_are_visible(world: &mu
     store.publish_intent(fence, with, at(40)).await.unwrap();
     assert!(create(store, new_run()).await.detail.inputs.is_empty(), "it can not be read yet");
     let before = newest(store).await;
-    store.published(fence, RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
     assert_eq!(kinds_after(store, before).await, [EventKind::ArtifactRecorded, EventKind::AttemptEnded]);
     let pending = store.pending("raw").await.unwrap();
     assert_eq!((pending.count, pending.bytes), (1, 4));
@@ -186,7 +186,7 @@ pub(super) async fn unique_tags_move(world: &mut World) {
         let query = FactQuery { succeeded_only: true, ..FactQuery::default() };
         let counted = store.metrics(query.clone(), all()).await.unwrap().items.len();
         assert_eq!(counted, n, "it has not succeeded yet");
-        store.published(fence, RunStep::default(), at(50)).await.unwrap();
+        store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
         assert_eq!(store.metrics(query, all()).await.unwrap().items.len(), n + 1);
         ids.push(id);
     }

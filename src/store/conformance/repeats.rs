@@ -62,7 +62,7 @@ pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &m
     let outputs = intent(vec![staged("models", "m", "M", false)]);
     twice!(store.publish_intent(fence, outputs, at(7)));
     let step = RunStep { starts: vec![attempt("second", 1)], ..RunStep::default() };
-    let second = twice!(store.published(fence, step, at(8)))[0].fence;
+    let second = twice!(store.published(fence, Vec::new(), step, at(8)))[0].fence;
     let step = RunStep { starts: vec![attempt("second", 2)], ..RunStep::default() };
     let third = twice!(store.finish_attempt(second, end(AttemptState::Failed), step, at(9)))[0].fence;
     twice!(store.request_cancel(run, at(10)));

@@ -13,6 +13,7 @@ fn of(run: RunId, actions: &[&str]) -> SnapshotQuery {
         prefix: None,
         after: None,
         path: None,
+        artifact: None,
     }
 }
 
@@ -66,7 +67,16 @@ pub(super) async fn a_snapshot_is_what_was_there_when_the_run_began(world: &mut 
     assert_eq!(seen(store, &of(run, &[]), 2).await, then);
     let after: Vec<_> = store.snapshot(of(run, &[]), all()).await.unwrap().items.iter().map(|it| it.id).collect();
     assert_eq!(after, ids.iter().map(|it| it.id).collect::<Vec<_>>());
+    for id in &after {
+        let one = SnapshotQuery { artifact: Some(*id), ..of(run, &[]) };
+        let found: Vec<_> = store.snapshot(one, all()).await.unwrap().items.iter().map(|it| it.id).collect();
+        assert_eq!(found, [*id], "by its id, wherever it lies now");
+    }
     let next = create(store, new_run()).await.detail.run.id;
+    let since = store.snapshot(of(next, &[]), all()).await.unwrap().items;
+    let new = since.iter().find(|it| it.path == "new").map(|it| it.id);
+    let one = SnapshotQuery { artifact: new, ..of(run, &[]) };
+    assert!(new.is_some() && seen(store, &one, 10).await.is_empty(), "what came later is not seen by its id either");
     let now = expect(&[("a", 2), ("b", 4), ("c", 2), ("d", 2), ("f", 2), ("new", 1)]);
     assert_eq!(seen(store, &of(next, &[]), 2).await, now);
     assert!(seen(store, &of(RunId::new(), &[]), 2).await.is_empty());

@@ -258,8 +258,14 @@ impl MetadataStore for SqliteStore {
         self.write(steps::INTENT, move |tx| publish::intent(tx, fence, &intent, now)).await
     }
 
-    async fn published(&self, fence: Fence, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>> {
-        self.write(steps::PUBLISHED, move |tx| publish::published(tx, fence, &step, now)).await
+    async fn published(
+        &self,
+        fence: Fence,
+        stamps: Vec<Option<String>>,
+        step: RunStep,
+        now: Timestamp,
+    ) -> Result<Vec<StartedAttempt>> {
+        self.write(steps::PUBLISHED, move |tx| publish::published(tx, fence, &stamps, &step, now)).await
     }
 
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {

@@ -109,7 +109,13 @@ fn output(
 
 /// Every file of the intent is visible: the attempt has succeeded, and the step that follows is taken. The second time, only the first answer is
 /// given.
-pub(super) fn published(tx: &mut Tx<'_>, fence: Fence, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
+pub(super) fn published(
+    tx: &mut Tx<'_>,
+    fence: Fence,
+    stamps: &[Option<String>],
+    step: &RunStep,
+    now: Timestamp,
+) -> Work<Vec<StartedAttempt>> {
     let attempt = attempts::check(tx.db, fence)?;
     match attempt.state {
         AttemptState::Publishing => {}
@@ -121,6 +127,11 @@ pub(super) fn published(tx: &mut Tx<'_>, fence: Fence, step: &RunStep, now: Time
             )));
         }
         _ => return Err(attempt.has_ended()),
+    }
+    let sql = "UPDATE artifacts SET stamp = ?3
+        WHERE id = (SELECT became FROM intents WHERE attempt = ?1 AND position = ?2) AND ended IS NULL";
+    for (position, stamp) in stamps.iter().enumerate().filter_map(|(at, stamp)| Some((at, stamp.as_ref()?))) {
+        execute(tx.db, sql, params![attempt.seq, position, stamp])?;
     }
     for output in retriggering(tx.db, attempt.seq)? {
         retrigger(tx, &output, now)?;

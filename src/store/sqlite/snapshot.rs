@@ -13,7 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
 use super::page;
 use super::sql::{Work, prepare};
-use crate::base::RunId;
+use crate::base::{ArtifactId, RunId};
 use crate::model::{Artifact, Page};
 use crate::store::{PageRequest, SnapshotQuery};
 
@@ -82,17 +82,38 @@ pub(super) fn snapshot(db: &Connection, query: &SnapshotQuery, request: &PageReq
         None => None,
         Some(cursor) => Some(cursor.strip_prefix('/').ok_or_else(|| page::refuse(cursor))?),
     };
-    let range = Range::of(query, cursor);
+    let mut range = Range::of(query, cursor);
+    if let Some(id) = query.artifact {
+        let Some(path) = path_then(db, &query.resource, at, id)? else {
+            return Ok(Page { items: Vec::new(), next_cursor: None });
+        };
+        range.narrow(path.clone(), just_after(&path));
+    }
     let limit = page::limit(request);
     let mut seen = BTreeMap::new();
     for found in [still_there, ended_since, renamed_since] {
         seen.extend(found(db, &query.resource, at, &range, limit + 1)?.into_iter().map(|it| (it.path.clone(), it)));
     }
     seen.extend(newest_outputs(db, run, &query.resource, &query.actions, &range, limit + 1)?);
+    if let Some(id) = query.artifact {
+        seen.retain(|_, it| it.id == id);
+    }
     let more = seen.len() > limit;
     let items: Vec<Artifact> = seen.into_values().take(limit).collect();
     let next_cursor = if more { items.last().map(|last| format!("/{}", last.path)) } else { None };
     Ok(Page { items, next_cursor })
+}
+
+/// The path at which an artifact lay at the sequence `at`; `None` if it was not there yet. The cost grows with how many were renamed since.
+fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<Option<String>> {
+    let sql = "SELECT path FROM artifacts WHERE id = ?1 AND resource = ?2 AND placed <= ?3";
+    let path = prepare(db, sql)?.query_row(params![id, resource, at], |row| row.get(0)).optional()?;
+    if path.is_some() {
+        return Ok(path);
+    }
+    let sql = "SELECT p.path FROM old_places p CROSS JOIN artifacts a ON a.seq = p.artifact
+         WHERE p.resource = ?2 AND p.ended > ?3 AND p.placed <= ?3 AND a.id = ?1";
+    Ok(prepare(db, sql)?.query_row(params![id, resource, at], |row| row.get(0)).optional()?)
 }
 
 /// What the given actions published to a resource in a run, by path; where two wrote a path, what was written last.

@@ -140,8 +140,8 @@ async fn the_writer_knows_how_many_attempts_are_at_work() {
     assert_eq!(at_work(&store).await, 1);
     store.publish_intent(published, intent(Vec::new()), now()).await.unwrap();
     assert_eq!(at_work(&store).await, 1, "it has yet to say that it has published");
-    store.published(published, RunStep::default(), now()).await.unwrap();
-    store.published(published, RunStep::default(), now()).await.unwrap();
+    store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
+    store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
     assert_eq!(at_work(&store).await, 0);
     let (_, left) = started(&*store, new_run()).await;
     drop(store);

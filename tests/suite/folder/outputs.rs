@@ -51,8 +51,8 @@ async fn a_staged_file_is_seen_by_no_one_until_it_is_published_and_then_whole() 
     assert_eq!(staged.size, 21);
     assert!(!folder.path().join("deep").exists());
 
-    folder.publish(attempt, &staged).await.unwrap();
-    folder.publish(attempt, &staged).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     let expected = BTreeMap::from([("deep/er/model.bin".to_owned(), b"some bytes of a model".to_vec())]);
     assert_eq!(files(folder.path()), expected);
 
@@ -81,7 +81,7 @@ async fn the_stamp_of_a_staged_file_holds_after_publishing_and_not_after_a_rewri
         let attempt = AttemptId::new();
         let path = format!("model-{round}");
         let staged = stage(&folder, attempt, &path, b"12345678", false).await;
-        folder.publish(attempt, &staged).await.unwrap();
+        folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
         let Artifacts { path, size, digest, stamp } = artifact(&staged);
         let content = Content { path, size, digest, stamp };
         assert!(folder.open(&content).await.is_ok());
@@ -100,13 +100,13 @@ async fn publishing_goes_on_where_a_death_has_left_it() {
     std::fs::create_dir(folder.path().join("a")).unwrap();
     std::fs::hard_link(folder.path().join(&staged.staged), folder.path().join("a/model")).unwrap();
     let again = Folder::new("models", &spec(&parent.path().join("out")), false).unwrap();
-    again.publish(attempt, &staged).await.unwrap();
+    again.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     assert_eq!(files(folder.path()), BTreeMap::from([("a/model".to_owned(), b"bytes".to_vec())]));
     // Replaced by someone after it was published and before that was on record: not ours to undo.
     std::fs::write(folder.path().join("a/model"), b"theirs").unwrap();
-    again.publish(attempt, &staged).await.unwrap();
+    again.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     std::fs::remove_file(folder.path().join("a/model")).unwrap();
-    again.publish(attempt, &staged).await.unwrap();
+    again.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     assert!(files(folder.path()).is_empty());
 }
 
@@ -118,12 +118,12 @@ async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
         stage(&folder, attempt, "done", b"done", false).await,
         stage(&folder, attempt, "waits", b"waits", false).await,
     ];
-    folder.publish(attempt, &done).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&done)).await.unwrap();
     let elsewhere = parent.path().join("elsewhere");
     std::fs::rename(folder.path(), &elsewhere).unwrap();
     // Away, and then an empty one in its place, as where a disk is to be mounted.
     for _ in 0..2 {
-        let error = folder.publish(attempt, &waits).await.unwrap_err();
+        let error = folder.publish(attempt, std::slice::from_ref(&waits)).await.unwrap_err();
         assert!(error.retryable(), "{error}");
         if folder.path().exists() {
             assert!(error.to_string().contains("mount or put back"), "{error}");
@@ -135,16 +135,16 @@ async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
     std::fs::remove_dir(folder.path()).unwrap();
     std::fs::rename(&elsewhere, folder.path()).unwrap();
     for file in [&done, &waits, &done, &waits] {
-        folder.publish(attempt, file).await.unwrap();
+        folder.publish(attempt, std::slice::from_ref(file)).await.unwrap();
     }
     let visible = [("done", b"done".to_vec()), ("waits", b"waits".to_vec())];
     assert_eq!(files(folder.path()), visible.map(|(path, bytes)| (path.to_owned(), bytes)).into());
     // Nothing is kept of the attempt any more: what lies there as it was staged was published all the same.
     folder.discard(attempt).await.unwrap();
-    folder.publish(attempt, &done).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&done)).await.unwrap();
     std::fs::write(folder.path().join("waits2"), b"waits").unwrap();
     std::fs::rename(folder.path().join("waits2"), folder.path().join("waits")).unwrap();
-    assert!(folder.publish(attempt, &waits).await.unwrap_err().retryable());
+    assert!(folder.publish(attempt, std::slice::from_ref(&waits)).await.unwrap_err().retryable());
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn a_file_that_came_in_between_is_moved_aside_and_kept() {
     for path in ["model", name.as_str()] {
         let staged = stage(&folder, attempt, path, b"ours", false).await;
         std::fs::write(folder.path().join(path), b"theirs").unwrap();
-        folder.publish(attempt, &staged).await.unwrap();
+        folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
         assert_eq!(std::fs::read(folder.path().join(path)).unwrap(), b"ours");
     }
     let kept: Vec<_> = files(folder.path()).into_iter().filter(|(path, _)| path.ends_with('~')).collect();
@@ -168,11 +168,11 @@ async fn an_existing_path_is_refused_unless_it_is_to_be_overwritten() {
     let (_parent, folder) = output();
     let attempt = AttemptId::new();
     let first = stage(&folder, attempt, "model", b"1", false).await;
-    folder.publish(attempt, &first).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&first)).await.unwrap();
     let refused = folder.create(attempt, ArtifactId::new(), "model", false).await.err().unwrap();
     assert_eq!(refused.code(), "already-exists");
     let second = stage(&folder, attempt, "model", b"2", true).await;
-    folder.publish(attempt, &second).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&second)).await.unwrap();
     assert_eq!(files(folder.path()), BTreeMap::from([("model".to_owned(), b"2".to_vec())]));
 }
 
@@ -210,11 +210,11 @@ async fn a_link_that_is_slipped_in_before_publishing_does_not_lead_it_out() {
     std::fs::create_dir(&outside).unwrap();
     let staged = stage(&folder, attempt, "sub/model", b"bytes", false).await;
     std::os::unix::fs::symlink(&outside, folder.path().join("sub")).unwrap();
-    let error = folder.publish(attempt, &staged).await.unwrap_err();
+    let error = folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap_err();
     assert!(error.retryable(), "{error}");
     assert!(files(&outside).is_empty());
     std::fs::remove_file(folder.path().join("sub")).unwrap();
-    folder.publish(attempt, &staged).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
 }
 
 #[tokio::test]
@@ -223,14 +223,14 @@ async fn a_path_that_is_blocked_can_be_published_once_it_is_free() {
     let attempt = AttemptId::new();
     let staged = stage(&folder, attempt, "a/b", b"bytes", false).await;
     std::fs::write(folder.path().join("a"), b"in the way").unwrap();
-    let error = folder.publish(attempt, &staged).await.unwrap_err();
+    let error = folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap_err();
     assert!(error.retryable() && error.to_string().contains("move it away"), "{error}");
     std::fs::remove_file(folder.path().join("a")).unwrap();
     std::fs::create_dir_all(folder.path().join("a/b/c")).unwrap();
-    let error = folder.publish(attempt, &staged).await.unwrap_err();
+    let error = folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap_err();
     assert!(error.retryable() && error.to_string().contains("move it away"), "{error}");
     std::fs::remove_dir_all(folder.path().join("a/b")).unwrap();
-    folder.publish(attempt, &staged).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     assert_eq!(files(folder.path()), BTreeMap::from([("a/b".to_owned(), b"bytes".to_vec())]));
 }
 
@@ -253,7 +253,7 @@ async fn what_is_not_finished_swept_or_discarded_leaves_nothing() {
     stage(&folder, swept, "d", b"d", false).await;
     let staged = stage(&folder, kept, "e", b"e", false).await;
     assert_eq!(folder.sweep(&[kept]).await.unwrap(), 2);
-    folder.publish(kept, &staged).await.unwrap();
+    folder.publish(kept, std::slice::from_ref(&staged)).await.unwrap();
     assert_eq!(files(folder.path()), BTreeMap::from([("e".to_owned(), b"e".to_vec())]));
 }
 
@@ -264,7 +264,7 @@ async fn staging_in_a_watched_folder_is_not_seen_and_publishing_is_seen_once() {
     let staged = stage(&watched.folder, attempt, "sub/model", b"bytes", false).await;
     watched.caught_up().await;
     let told = watched.recorder.read(|records| records.told.len());
-    watched.folder.publish(attempt, &staged).await.unwrap();
+    watched.folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     watched.seen("sub/model", b"bytes").await;
     watched.caught_up().await;
     watched.recorder.read(|records| {
@@ -274,4 +274,78 @@ async fn staging_in_a_watched_folder_is_not_seen_and_publishing_is_seen_once() {
     });
     let inode = std::fs::metadata(watched.path.join("sub/model")).unwrap().ino();
     assert!(staged.stamp.split(':').nth(1) == Some(&inode.to_string()), "{} and {inode}", staged.stamp);
+}
+
+#[tokio::test]
+async fn with_overwrite_only_what_lay_there_at_the_commit_point_is_replaced() {
+    let (parent, folder) = output();
+    let displaced = |folder: &Folder| -> Vec<Vec<u8>> {
+        files(folder.path()).into_iter().filter(|(path, _)| path.ends_with('~')).map(|(_, bytes)| bytes).collect()
+    };
+    std::fs::create_dir(folder.path()).unwrap();
+    for (path, before) in [("was.there", Some(&b"before"[..])), ("is.new", None)] {
+        let target = folder.path().join(path);
+        before.inspect(|bytes| std::fs::write(&target, bytes).unwrap());
+        // Nobody comes in between, whatever is done to it besides.
+        let attempt = AttemptId::new();
+        let mut file = [stage(&folder, attempt, path, b"first", true).await];
+        folder.note_replaced(&mut file).await.unwrap();
+        std::fs::hard_link(&target, parent.path().join(path)).ok();
+        folder.publish(attempt, &file).await.unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"first");
+        assert!(displaced(&folder).is_empty());
+        // Two attempts that replace the same: the later one wins, and nothing is moved aside.
+        let attempts = [AttemptId::new(), AttemptId::new()];
+        let mut both =
+            [stage(&folder, attempts[0], path, b"A", true).await, stage(&folder, attempts[1], path, b"B", true).await];
+        folder.note_replaced(&mut both).await.unwrap();
+        folder.publish(attempts[0], &both[..1]).await.unwrap();
+        folder.publish(attempts[1], &both[1..]).await.unwrap();
+        assert_eq!(std::fs::read(&target).unwrap(), b"B");
+        assert!(displaced(&folder).is_empty());
+        // Someone does, also while the host is down.
+        for (again, theirs) in [(false, b"theirs 1"), (true, b"theirs 2")] {
+            let attempt = AttemptId::new();
+            let mut file = [stage(&folder, attempt, path, b"ours", true).await];
+            folder.note_replaced(&mut file).await.unwrap();
+            std::fs::write(&target, theirs).unwrap();
+            let later = Folder::new("models", &spec(folder.path()), false).unwrap();
+            if again { &later } else { &folder }.publish(attempt, &file).await.unwrap();
+            assert_eq!(std::fs::read(&target).unwrap(), b"ours");
+            let kept = displaced(&folder);
+            assert!(kept.iter().any(|bytes| bytes == theirs), "{kept:?}");
+        }
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.to_str().unwrap().ends_with('~') {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn publishing_answers_with_the_stamps_that_its_files_are_known_by_then() {
+    let (parent, folder) = output();
+    let attempt = AttemptId::new();
+    let large = vec![b'x'; 600_000];
+    let staged =
+        [stage(&folder, attempt, "a", b"small", false).await, stage(&folder, attempt, "b", &large, false).await];
+    let first = folder.publish(attempt, &staged).await.unwrap();
+    let again = Folder::new("models", &spec(&parent.path().join("out")), false).unwrap();
+    assert_eq!(again.publish(attempt, &staged).await.unwrap(), first, "also after a death");
+    for (file, stamp) in staged.iter().zip(first) {
+        let ctime = {
+            let about = std::fs::metadata(folder.path().join(&file.path)).unwrap();
+            about.ctime() * 1_000_000_000 + about.ctime_nsec()
+        };
+        let stamp = stamp.unwrap();
+        assert!(stamp.ends_with(&format!(":{ctime}")), "{stamp} and {ctime}");
+        let content = Content { path: file.path.clone(), size: file.size, digest: file.digest, stamp };
+        assert!(folder.open(&content).await.is_ok());
+    }
+    // Written to before it was asked: the stamp of that is not one of the output.
+    std::fs::write(folder.path().join("a"), b"other").unwrap();
+    let last = folder.publish(attempt, &staged).await.unwrap();
+    assert!(last[0].is_none() && last[1].is_some(), "{last:?}");
 }

@@ -6,7 +6,7 @@ use std::io::{Seek as _, Write as _};
 use anacostia::base::Digest;
 use anacostia::resource::{Content, Reader, Resource as _, ResourceError};
 
-use super::recorder::Watched;
+use super::recorder::{Watched, age, rewrite_with_old_time};
 
 async fn all(reader: &mut dyn Reader) -> Result<Vec<u8>, ResourceError> {
     let mut bytes = Vec::new();
@@ -147,4 +147,40 @@ async fn no_path_leaves_the_folder() {
         let content = Content { path: path.to_owned(), size: 6, digest: Digest::of(b"secret"), stamp: String::new() };
         assert_eq!(code(&watched, &content).await, expected, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_bytes_of_the_same_size_and_time_are_not_read_as_the_recorded_version() {
+    let watched = Watched::new().await;
+    for size in [100, 600_000] {
+        let (name, old, new) = (format!("file-{size}"), vec![b'a'; size], vec![b'b'; size]);
+        watched.write(&name, &old);
+        age(&watched.path.join(&name));
+        watched.seen(&name, &old).await;
+        watched.caught_up().await;
+        let content = watched.content(&name);
+        let mut reader = open(&watched, &content).await.unwrap();
+        assert_eq!(reader.read(0, 10).await.unwrap(), &old[..10]);
+        rewrite_with_old_time(&watched.path.join(&name), &new);
+        assert_eq!(reader.read(0, 10).await.unwrap_err().code(), "changed", "in the middle of reading");
+        assert_eq!(code(&watched, &content).await, "changed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rename_a_link_and_a_chmod_change_nothing_of_what_is_read() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let watched = Watched::new().await;
+    let bytes = vec![b'a'; 600_000];
+    watched.put("a", &bytes).await;
+    let content = watched.content("a");
+    let mut reader = open(&watched, &content).await.unwrap();
+    let outside = watched.beside();
+    std::fs::hard_link(watched.path.join("a"), outside.path().join("link")).unwrap();
+    assert_eq!(all(&mut *reader).await.unwrap(), bytes);
+    std::fs::set_permissions(watched.path.join("a"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(code(&watched, &content).await, "ok");
+    std::fs::rename(watched.path.join("a"), watched.path.join("b")).unwrap();
+    assert_eq!(all(&mut *reader).await.unwrap(), bytes, "what is open is read on");
+    assert_eq!(code(&watched, &content).await, "not-found");
 }

@@ -148,6 +148,14 @@ impl Recorder {
         self.records.lock().unwrap().refuse = refuse;
     }
 
+    /// Takes the change time out of every stamp, as it was before stamps had one.
+    pub(crate) fn forget_change_times(&self) {
+        for head in self.records.lock().unwrap().heads.values_mut() {
+            let parts: Vec<&str> = head.stamp.trim_end_matches('~').split(':').take(4).collect();
+            head.stamp = parts.join(":");
+        }
+    }
+
     /// What a store would know.
     pub(crate) fn known(&self) -> Vec<KnownPath> {
         self.read(|records| {
@@ -198,6 +206,21 @@ pub(crate) struct Watched {
     pub(crate) recorder: Arc<Recorder>,
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
+}
+
+/// Replaces the content of a file in place, by content of the same size, and sets the modification time back: as `cp -p` over a file.
+pub(crate) fn rewrite_with_old_time(path: &Path, bytes: &[u8]) {
+    let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+    let before = file.metadata().unwrap();
+    assert_eq!(before.len(), bytes.len() as u64);
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    file.set_modified(before.modified().unwrap()).unwrap();
+}
+
+/// Sets the modification time of a file to an hour ago, so that it is no young file by that time.
+pub(crate) fn age(path: &Path) {
+    let file = std::fs::File::open(path).unwrap();
+    file.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).unwrap();
 }
 
 pub(crate) fn spec(path: &Path) -> FolderSpec {

@@ -208,7 +208,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();
         writer.write(&vec![2; 900 << 10]).await.unwrap();
         let staged = writer.finish().await.unwrap();
-        watched.folder.publish(attempt, &staged).await.unwrap();
+        watched.folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
         assert_eq!(std::fs::metadata(watched.path.join("small")).unwrap().len(), 900 << 10);
     });
     let unmounted = std::process::Command::new("umount").arg(parent.path()).status().unwrap();

@@ -8,7 +8,7 @@ use anacostia::base::Digest;
 use anacostia::model::Observation;
 use anacostia::resource::Status;
 
-use super::recorder::Watched;
+use super::recorder::{Watched, age, rewrite_with_old_time};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_written_in_pieces_for_two_seconds_is_seen_once_and_whole() {
@@ -376,4 +376,103 @@ async fn a_write_under_a_name_that_does_not_count_is_found_by_the_next_scan() {
     std::fs::hard_link(watched.path.join("a"), watched.path.join(".d/a")).unwrap();
     watched.write(".d/a", b"changed");
     watched.seen("a", b"changed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_bytes_of_the_same_size_and_time_are_a_new_version() {
+    let mut watched = Watched::new().await;
+    for (size, at) in [(100, "small"), (600_000, "large")] {
+        let contents = [b'a', b'b', b'c'].map(|byte| vec![byte; size]);
+        watched.write(at, &contents[0]);
+        age(&watched.path.join(at));
+        watched.seen(at, &contents[0]).await;
+        watched.caught_up().await;
+        rewrite_with_old_time(&watched.path.join(at), &contents[1]);
+        watched.seen(at, &contents[1]).await;
+        assert_eq!(watched.head(at).version, 2);
+        // While nobody watches.
+        watched.caught_up().await;
+        watched.stop().await;
+        rewrite_with_old_time(&watched.path.join(at), &contents[2]);
+        watched.start().await;
+        watched.seen(at, &contents[2]).await;
+        assert_eq!(watched.head(at).version, 3);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changes_about_a_file_and_not_in_it_is_no_new_version() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut watched = Watched::new().await;
+    for (size, at) in [(100, "small"), (600_000, "large")] {
+        let bytes = vec![b'a'; size];
+        watched.put(at, &bytes).await;
+        let (path, to, outside) = (watched.path.join(at), format!("{at}.moved"), watched.beside());
+        let before = watched.head(at);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::hard_link(&path, outside.path().join("link")).unwrap();
+        watched.caught_up().await;
+        assert_eq!((watched.head(at).id, watched.head(at).version), (before.id, 1));
+        std::fs::rename(&path, watched.path.join(&to)).unwrap();
+        watched.seen(&to, &bytes).await;
+        assert_eq!(watched.head(&to).id, before.id, "{at}");
+        watched.stop().await;
+        let last = format!("{at}.last");
+        std::fs::rename(watched.path.join(&to), watched.path.join(&last)).unwrap();
+        watched.start().await;
+        watched.seen(&last, &bytes).await;
+        assert_eq!(watched.head(&last).id, before.id, "renamed while nobody watched");
+        // What it is known by in the end is what it is like: it can be relied on, and is hashed no more.
+        let size = u64::try_from(size).unwrap();
+        let is_known = |records: &super::recorder::Records| {
+            let ctime = std::fs::metadata(watched.path.join(&last)).map(|file| {
+                use std::os::unix::fs::MetadataExt as _;
+                file.ctime() * 1_000_000_000 + file.ctime_nsec()
+            });
+            let stamp = &records.heads[&last].stamp;
+            size < 300_000 || ctime.is_ok_and(|ctime| stamp.ends_with(&format!(":{ctime}")))
+        };
+        watched.recorder.until("its stamp is that of the file", is_known).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_file_that_is_rewritten_and_renamed_at_once_is_hashed_after_all() {
+    let watched = Watched::new().await;
+    let (old, new) = (vec![b'a'; 600_000], vec![b'b'; 600_000]);
+    watched.write("a", &old);
+    age(&watched.path.join("a"));
+    watched.seen("a", &old).await;
+    watched.caught_up().await;
+    let held = watched.recorder.hold().await;
+    rewrite_with_old_time(&watched.path.join("a"), &new);
+    std::fs::rename(watched.path.join("a"), watched.path.join("b")).unwrap();
+    drop(held);
+    watched.seen("b", &new).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_versions() {
+    let mut watched = Watched::new().await;
+    watched.put("small", b"small").await;
+    watched.put("large", vec![b'a'; 600_000]).await;
+    watched.put("moved", b"moved").await;
+    watched.put("changed", b"before").await;
+    watched.caught_up().await;
+    watched.stop().await;
+    watched.recorder.forget_change_times();
+    let before = ["small", "large", "moved"].map(|path| watched.head(path).id);
+    std::fs::rename(watched.path.join("moved"), watched.path.join("elsewhere")).unwrap();
+    rewrite_with_old_time(&watched.path.join("changed"), b"after!");
+    watched.start().await;
+    watched.seen("changed", b"after!").await;
+    assert_eq!(["small", "large", "elsewhere"].map(|path| watched.head(path).id), before);
+    // Known with their change times now, and old enough to be relied on: another start has nothing to tell.
+    watched.caught_up().await;
+    watched.stop().await;
+    watched.start().await;
+    watched.stop().await;
+    let told = watched.recorder.read(|records| records.told.len());
+    watched.start().await;
+    assert_eq!(watched.recorder.read(|records| records.told.len()), told);
 }

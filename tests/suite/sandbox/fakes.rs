@@ -114,6 +114,7 @@ impl GuestRecords for FakeStore {
             .filter(|a| query.prefix.as_ref().is_none_or(|prefix| a.path.starts_with(prefix)))
             .filter(|a| query.after.as_ref().is_none_or(|after| a.path > *after))
             .filter(|a| query.path.as_ref().is_none_or(|path| a.path == *path))
+            .filter(|a| query.artifact.is_none_or(|id| a.id == id))
             .cloned()
             .collect();
         items.sort_by(|a, b| a.path.cmp(&b.path));

@@ -196,7 +196,8 @@ impl ReadRange {
     }
 }
 
-/// List `from` page by page, and log each artifact as `listed PATH`. With `expect`, fail when the paths are others.
+/// List `from` page by page, and log each artifact as `listed PATH`. With `expect`, fail when the paths are others. With
+/// `open_after_ms`, wait so long, open each by its id, and log what it holds as `opened PATH CONTENT`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct List {
@@ -204,11 +205,13 @@ pub struct List {
     prefix: Option<String>,
     page: Option<u32>,
     expect: Option<Vec<String>>,
+    open_after_ms: Option<u64>,
 }
 
 impl List {
     pub fn perform(&self) -> Result<()> {
         let mut paths: Vec<String> = Vec::new();
+        let mut ids: Vec<String> = Vec::new();
         loop {
             let filter = Filter { prefix: self.prefix.clone(), after: paths.last().cloned(), limit: self.page };
             let page = resources::list(&self.from, &filter)?;
@@ -216,7 +219,15 @@ impl List {
                 break;
             }
             page.iter().for_each(|artifact| say("listed", artifact));
+            ids.extend(page.iter().map(|artifact| artifact.id.clone()));
             paths.extend(page.into_iter().map(|artifact| artifact.path));
+        }
+        if let Some(pause) = self.open_after_ms {
+            sleep_ms(pause);
+            for (id, path) in ids.iter().zip(&paths) {
+                let bytes = resources::open(id)?.read(0, CHUNK_BYTES)?;
+                log::info(&format!("opened {path} {}", String::from_utf8_lossy(&bytes)), &[]);
+            }
         }
         match &self.expect {
             Some(expected) if *expected != paths => {

@@ -1,0 +1,138 @@
+//! Inputs that are renamed after they were recorded: a run reads them where they are now. The real binary and real guests.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
+
+const HEAD: &str = r#"
+manifest_version = 1
+[pipeline]
+name = "renaming"
+max_concurrent_runs = 4
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+trigger = { max_artifacts = 1 }
+[resources.out]
+kind = "folder"
+path = "out"
+"#;
+
+/// Writes files as fast as it can, and renames each right after it was closed.
+fn write_and_rename(raw: &Path, count: usize) {
+    for number in 0..count {
+        let (first, last) = (raw.join(format!("upload-{number}")), raw.join(format!("final-{number}")));
+        fs::write(&first, number.to_string()).unwrap();
+        fs::rename(first, last).unwrap();
+    }
+}
+
+fn assert_all_succeeded(runs: &[Value]) {
+    let failed: Vec<_> = runs.iter().filter(|run| run["state"] != "succeeded").collect();
+    assert!(failed.is_empty(), "{} of {} failed, the first: {:#}", failed.len(), runs.len(), failed[0]);
+}
+
+/// Waits until a run has logged `text`.
+fn wait_for_log(app: &TestApp, run: u64, text: &str) {
+    wait_until(text, || {
+        app.try_get(&format!("/api/v1/runs/{run}/logs")).is_ok_and(|(_, body)| body.to_string().contains(text))
+    });
+}
+
+#[test]
+fn files_that_are_renamed_right_after_they_are_closed_are_read_all_the_same() {
+    let copy = r#"
+[actions.copy]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+params = { steps = [{ do = "copy", from = "raw", to = "out" }] }
+[actions.print]
+component = "command.wasm"
+after = ["raw"]
+reads = ["raw"]
+args = ["stdin"]
+stdin = "raw"
+"#;
+    let mut app = TestApp::new(&format!("{HEAD}{copy}")).with_guest("worker").with_guest("command");
+    fs::create_dir(app.path("raw")).unwrap();
+    app.start();
+    write_and_rename(&app.path("raw"), 150);
+    assert_all_succeeded(&app.wait_for_runs(150));
+    let mut seen: Vec<u32> = fs::read_dir(app.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .map(|path| fs::read_to_string(path).unwrap().parse().unwrap())
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..150).collect::<Vec<_>>(), "each file was read once, with its own bytes");
+}
+
+#[test]
+fn a_folder_that_is_renamed_under_a_run_is_read_under_the_paths_that_the_run_knows() {
+    let actions = r#"
+[actions.wait]
+component = "worker.wasm"
+after = ["raw"]
+params = { steps = [{ do = "log", message = "begun" }, { do = "sleep", ms = 1500 }] }
+[actions.copy]
+component = "worker.wasm"
+after = ["wait"]
+reads = ["raw"]
+writes = ["out"]
+params = { steps = [{ do = "copy", from = "raw", to = "out" }, { do = "read_range", from = "raw", path = "sub/b", length = 12, expect = "content of b" }] }
+[actions.print]
+component = "command.wasm"
+after = ["wait"]
+reads = ["raw"]
+args = ["cat|/in/raw/sub/a"]
+"#;
+    // One run takes both.
+    let head = HEAD.replace("trigger = { max_artifacts = 1 }\n", "");
+    let mut app = TestApp::new(&format!("{head}{actions}")).with_guest("worker").with_guest("command");
+    for name in ["b", "a"] {
+        app.drop_file(&format!("raw/sub/{name}"), format!("content of {name}\n").as_bytes());
+    }
+    app.start();
+    wait_for_log(&app, 1, "begun");
+    fs::rename(app.path("raw/sub"), app.path("raw/other")).unwrap();
+    let runs = app.wait_for_runs(1);
+    assert_all_succeeded(&runs);
+    for name in ["a", "b"] {
+        assert_eq!(fs::read_to_string(app.path(&format!("out/sub/{name}"))).unwrap(), format!("content of {name}\n"));
+    }
+    wait_for_log(&app, 1, "content of a");
+}
+
+#[test]
+fn what_a_run_has_listed_it_can_open_after_a_rename() {
+    let actions = r#"
+[actions.look]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+params = { steps = [{ do = "list", from = "raw", open_after_ms = 1500 }] }
+"#;
+    let mut app =
+        TestApp::new(&format!("{HEAD}{actions}").replace("max_concurrent_runs = 4", "max_concurrent_runs = 1"))
+            .with_guest("worker");
+    for name in ["a", "b"] {
+        app.drop_file(&format!("raw/{name}"), name.as_bytes());
+    }
+    app.start();
+    wait_for_log(&app, 1, "listed b");
+    for name in ["a", "b"] {
+        fs::rename(app.path(&format!("raw/{name}")), app.path(&format!("raw/{name}.moved"))).unwrap();
+    }
+    // One of them is claimed by the first run, and the other by nobody yet.
+    assert_all_succeeded(&app.wait_for_runs(2));
+    wait_for_log(&app, 1, "opened a a");
+    wait_for_log(&app, 1, "opened b b");
+}
