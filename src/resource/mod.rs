@@ -73,6 +73,17 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         stop: CancellationToken,
     ) -> Result<()>;
 
+    /// Claims the right to write here, for as long as the resource lives. `holder` names whoever writes to people; another claim of the same
+    /// holder is the same claim. Called before anything is written or swept. Reading and watching need no claim. A resource to which
+    /// several may write at once has nothing to do.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unusable`] if another holder has claimed it, with that one's name.
+    async fn claim_writing(&self, holder: &str) -> Result<()> {
+        let _ = holder;
+        Ok(())
+    }
+
     /// Opens a version for reading. [`ResourceError::Changed`] if it is no longer what was recorded.
     async fn open(&self, content: &Content) -> Result<Box<dyn Reader>>;
 

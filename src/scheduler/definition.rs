@@ -68,6 +68,11 @@ impl Definition {
             .collect()
     }
 
+    /// The resources that its actions write to.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Arc<dyn Resource>> {
+        written(&self.pipeline, &self.services.resources)
+    }
+
     /// Whether a run at work is bound to it. Who asks holds one itself.
     pub(super) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.components) > 1
@@ -183,6 +188,22 @@ fn limits(limits: &Limits) -> serde_json::Value {
 
 /// Resources, by name.
 pub(super) type Resources = BTreeMap<String, Arc<dyn Resource>>;
+
+/// The resources that the actions of a pipeline write to.
+fn written<'a>(pipeline: &'a Pipeline, resources: &'a Resources) -> impl Iterator<Item = &'a Arc<dyn Resource>> {
+    let is_written = |name: &String| pipeline.actions.iter().any(|action| action.writes.contains(name));
+    resources.iter().filter(move |(name, _)| is_written(name)).map(|(_, resource)| resource)
+}
+
+/// Claims the right to write where the actions of a pipeline write.
+pub(super) async fn claim_written(pipeline: &Pipeline, resources: &Resources) -> Result<(), ResourceError> {
+    let (name, file, process) = (&pipeline.name, pipeline.file.display(), std::process::id());
+    let holder = format!("pipeline `{name}` ({file}, process {process})");
+    for resource in written(pipeline, resources) {
+        resource.claim_writing(&holder).await?;
+    }
+    Ok(())
+}
 
 /// The resources of a pipeline. Those in `reuse` with the same spec are taken over.
 pub(super) fn resources(

@@ -120,10 +120,10 @@ impl Host {
         let mut library = Library::open(&parts, &progress).await?;
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
-        let mut resources = definition.services.resources.values().cloned().collect::<Vec<_>>();
+        let mut resources = definition.written().cloned().collect::<Vec<_>>();
         for run in &unfinished {
             if let Some(definition) = library.get(run.detail.run.revision).await {
-                resources.extend(definition.services.resources.values().cloned());
+                resources.extend(definition.written().cloned());
             }
         }
         sweep(&resources, &unfinished).await?;
@@ -223,7 +223,8 @@ impl Host {
     }
 }
 
-/// Removes what dead attempts have staged; what was committed is kept, to be made visible.
+/// Removes what dead attempts have staged where this pipeline writes; what was committed is kept, to be made visible. What lies
+/// elsewhere is another pipeline's, whose attempts may be at work.
 async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
     let committed = unfinished.iter().flat_map(|run| &run.attempts).filter(|attempt| attempt.files.is_some());
     let keep: Vec<_> = committed.map(|attempt| attempt.fence.attempt_id).collect();

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::control::InForce;
-use super::definition::{Definition, resources};
+use super::definition::{Definition, claim_written, resources};
 use super::host::{Parts, StartError};
 use super::shared::{ProgressBoard, stopping};
 use crate::base::Digest;
@@ -63,6 +63,7 @@ impl Binder {
 
     /// Binds a manifest, whose resources are those that this was made for, to its components, and puts it on record.
     pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<Bound, StartError> {
+        claim_written(&pipeline, &self.services.resources).await?;
         let shelf = self.shelf.clone();
         let files: Vec<_> =
             pipeline.actions.iter().map(|action| (action.name.clone(), action.component.clone())).collect();
@@ -166,6 +167,7 @@ impl Library {
         self.binder.shelf.load(&self.binder.sandbox, &components).await?;
         let known = (&*self.current.pipeline, &*services.resources);
         let resources = Arc::new(resources(&pipeline, Some(known))?);
+        claim_written(&pipeline, &resources).await?;
         let services = Services { resources, ..services.clone() };
         Ok(Definition::new(Arc::new(pipeline), components, revision, services))
     }

@@ -306,3 +306,45 @@ fn a_file_that_someone_puts_in_the_place_of_one_to_be_overwritten_is_moved_aside
         assert!(app.said().contains("a file that someone put where an output goes was moved aside"));
     }
 }
+
+#[test]
+fn a_second_pipeline_that_writes_to_a_folder_is_refused_and_a_reader_is_not() {
+    let mut first = TestApp::new(&manifest("")).with_guest("worker");
+    first.drop_file("out/old.txt", b"old");
+    first.start();
+    let out = first.path("out");
+    let with_out = |text: String| {
+        let text = text.replace("name = \"publishing\"", "name = \"second\"");
+        TestApp::new(&text.replace("path = \"out\"", &format!("path = {:?}", out.to_str().unwrap())))
+            .with_guest("worker")
+    };
+    let mut second = with_out(manifest(""));
+    let status = second.try_start().unwrap_err();
+    assert_eq!(status.code(), Some(1));
+    let (file, out) = (first.path("anacostia.toml"), out.display().to_string());
+    let holder = format!("pipeline `publishing` ({}, process {})", file.display(), first.pid());
+    assert!(
+        second
+            .said()
+            .contains(&format!("out can not be used: {holder} writes to the folder {out} already; stop that host")),
+        "{}",
+        second.said()
+    );
+    // A reader sweeps nothing that the writer has staged.
+    let staging = first.path("out/.anacostia/staging/0199aaaa-0000-7000-8000-000000000001");
+    fs::create_dir_all(&staging).unwrap();
+    let reads =
+        manifest("").replace("path = \"out\"", "path = \"out\"\nwatch = true").replace("writes = [\"out\"]\n", "");
+    let reads = reads
+        .replace("reads = [\"raw\"]", "reads = [\"raw\", \"out\"]")
+        .replace("after = [\"raw\"]", "after = [\"raw\", \"out\"]");
+    let mut reader =
+        with_out(reads.replace("{ do = \"copy\", from = \"raw\", to = \"out\" }", "{ do = \"read\", from = \"out\" }"));
+    reader.drop_file("raw/a.txt", b"a");
+    reader.start();
+    assert_eq!(reader.wait_for_runs(1)[0]["state"], "succeeded");
+    assert!(staging.exists());
+    // The lock goes with its process, however that ends.
+    first.kill();
+    second.start();
+}

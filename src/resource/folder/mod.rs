@@ -8,7 +8,7 @@
 //! | `index`, `stamp`, `odd`, `moves`, `names` | what is on record; what a file is known by; what can be no artifact; renames; names that count |
 //! | `tree` | looking without leaving the folder |
 //! | `read` | versions, chunk by chunk |
-//! | `stage`, `publish` | outputs |
+//! | `stage`, `publish`, `write_lock` | outputs |
 //!
 //! Linux only: inotify, read leases, `openat2` (5.6 and later) and `renameat2`.
 
@@ -34,9 +34,10 @@ mod tree;
 mod waiting;
 mod watches;
 mod whole;
+mod write_lock;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use cap_std::ambient_authority;
@@ -46,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 use self::errors::About;
 use self::names::Names;
 use self::observer::Observer;
+use self::write_lock::{Refusal, WriteLock};
 use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::FolderSpec;
 use crate::model::{KnownPath, StagedFile};
@@ -72,6 +74,16 @@ pub struct Folder {
     sync: bool,
     /// What was published here last with `overwrite`; see [`publish::OwnOutputs`].
     own_outputs: publish::OwnOutputs,
+    /// Who writes here, and the lock that says so, once it is taken.
+    writing: Mutex<Option<Writing>>,
+}
+
+/// A claim to write.
+#[derive(Debug)]
+struct Writing {
+    holder: String,
+    /// Absent as long as there is no folder to take it in.
+    lock: Option<Arc<WriteLock>>,
 }
 
 impl Folder {
@@ -90,6 +102,7 @@ impl Folder {
             names: Arc::new(names),
             sync,
             own_outputs: publish::OwnOutputs::default(),
+            writing: Mutex::default(),
         })
     }
 
@@ -120,6 +133,26 @@ impl Folder {
         std::fs::create_dir_all(&self.spec.path)
             .and_then(|()| self.open_root())
             .map_err(|error| about.unavailable("make the folder for", error))
+    }
+
+    /// Sees to it that the lock of whoever claimed to write is held, now that the folder is there.
+    fn hold_lock(&self, root: &Dir, about: About<'_>) -> Result<()> {
+        let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Writing { holder, lock: lock @ None }) = writing.as_mut() else { return Ok(()) };
+        match write_lock::take(root, holder) {
+            Ok(taken) => {
+                *lock = Some(taken);
+                Ok(())
+            }
+            Err(Refusal::HeldBy(other)) => Err(ResourceError::Unusable {
+                resource: self.name.clone(),
+                why: format!(
+                    "{other} writes to the folder {} already; stop that host, or give each pipeline an output folder of its own",
+                    self.spec.path.display()
+                ),
+            }),
+            Err(Refusal::Failed(error)) => Err(about.unavailable("lock the folder for", error)),
+        }
     }
 
     /// The folder's path.
@@ -161,6 +194,22 @@ impl Resource for Folder {
             })
             .map_err(|error| unusable(format!("no thread can be started to watch it: {error}")))?;
         end.await.map_err(|_| unusable("its watch has failed, which is a bug: see the message above".to_owned()))
+    }
+
+    async fn claim_writing(&self, holder: &str) -> Result<()> {
+        {
+            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            if writing.as_ref().is_none_or(|writing| writing.holder != holder) {
+                *writing = Some(Writing { holder: holder.to_owned(), lock: None });
+            }
+        }
+        let about = About { resource: &self.name, path: "." };
+        let Ok(root) = self.open_root() else { return Ok(()) };
+        match self.hold_lock(&root, about) {
+            // A folder that can not be written to is reported when something is to be written.
+            Err(ResourceError::Unavailable { .. }) | Ok(()) => Ok(()),
+            Err(held) => Err(held),
+        }
     }
 
     async fn open(&self, content: &Content) -> Result<Box<dyn Reader>> {

@@ -67,6 +67,7 @@ pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) ->
     let failed = |error: io::Error| about.unavailable("publish", error);
     // Not made if it is missing: what was staged lies in the one that is to come back.
     let root = folder.root(about)?;
+    folder.hold_lock(&root, about)?;
     let Some(staged) = Place::find(&root, &file.staged).map_err(failed)? else {
         return already_published(&root, attempt, file).map_err(failed);
     };

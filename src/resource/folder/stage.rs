@@ -45,6 +45,7 @@ pub(super) fn create(
         return Err(about.invalid(format!("`{OWN}` is where the host keeps what is not published yet")));
     }
     let root = folder.root_made(about)?;
+    folder.hold_lock(&root, about)?;
     check_place(&root, about, overwrite)?;
     let staged = format!("{}/{artifact}", staging_of(attempt));
     let file = create_file(&root, &staged).map_err(|error| about.unavailable("stage", error))?;

@@ -349,3 +349,44 @@ async fn publishing_answers_with_the_stamps_that_its_files_are_known_by_then() {
     let last = folder.publish(attempt, &staged).await.unwrap();
     assert!(last[0].is_none() && last[1].is_some(), "{last:?}");
 }
+
+#[tokio::test]
+async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
+    let (parent, first) = output();
+    let path = parent.path().join("out");
+    let folder = |name: &str| Folder::new(name, &spec(&path), false).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    // Left behind by a process that was killed.
+    std::fs::create_dir(path.join(".anacostia")).unwrap();
+    std::fs::write(path.join(".anacostia/lock"), "pipeline `dead`").unwrap();
+    first.claim_writing("pipeline `a`").await.unwrap();
+    first.claim_writing("pipeline `a`").await.unwrap();
+    let same = folder("same");
+    same.claim_writing("pipeline `a`").await.unwrap();
+    let other = folder("other");
+    let refused = other.claim_writing("pipeline `b`").await.unwrap_err().to_string();
+    let expected = format!(
+        "other can not be used: pipeline `a` writes to the folder {} already; stop that host, or give each pipeline an output folder of its own",
+        path.display()
+    );
+    assert_eq!(refused, expected);
+    // It shares what it writes, and takes what is left when the last one goes.
+    drop(first);
+    assert!(other.claim_writing("pipeline `b`").await.is_err());
+    drop(same);
+    assert!(!path.join(".anacostia").exists());
+    other.claim_writing("pipeline `b`").await.unwrap();
+    assert_eq!(std::fs::read_to_string(path.join(".anacostia/lock")).unwrap(), "pipeline `b`");
+}
+
+#[tokio::test]
+async fn a_folder_that_is_made_later_is_locked_then() {
+    let (parent, first) = output();
+    let other = Folder::new("other", &spec(&parent.path().join("out")), false).unwrap();
+    first.claim_writing("pipeline `a`").await.unwrap();
+    other.claim_writing("pipeline `b`").await.unwrap();
+    let attempt = AttemptId::new();
+    stage(&first, attempt, "a", b"a", false).await;
+    let refused = other.create(attempt, ArtifactId::new(), "b", false).await.err().unwrap();
+    assert!(refused.to_string().contains("pipeline `a` writes to the folder"), "{refused}");
+}

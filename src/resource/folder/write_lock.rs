@@ -1,0 +1,128 @@
+//! One pipeline writes to a folder.
+//!
+//! Two hosts that stage files in the same folder would sweep away each other's: a host that starts removes what it takes for the remains of
+//! a dead one. So whoever writes holds a lock on `.anacostia/lock` (`flock`, which the kernel releases when the process ends,
+//! however it ends), and the file says who that is. Readers and watchers need no lock. Where the file system has no locks, there is none,
+//! with a warning.
+//!
+//! Several [`super::Folder`]s of one process may stand for the same folder: revisions of a manifest. They share the lock, which belongs to
+//! the holder and not to the value.
+
+use std::collections::HashMap;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use cap_std::fs::{Dir, File, OpenOptions};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::names::OWN;
+use crate::base::escape;
+use crate::base::filestamp::{Inode, inode};
+
+/// The lock's file, in the folder.
+const FILE: &str = ".anacostia/lock";
+/// Most bytes of a holder that are read.
+const MAX_HOLDER_BYTES: u64 = 2_000;
+/// How often to try again when the file goes away between its opening and its locking.
+const TRIES: usize = 16;
+
+/// The locks that this process holds, by the inode of the folder.
+static HELD: Mutex<Option<HashMap<Inode, Weak<WriteLock>>>> = Mutex::new(None);
+
+/// The right to write to a folder, until dropped.
+#[derive(Debug)]
+pub(super) struct WriteLock {
+    holder: String,
+    root: Dir,
+    /// Open for as long as the lock is held.
+    _file: File,
+}
+
+/// Why there is no lock.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// This holder has it.
+    HeldBy(String),
+    /// It could not be found out.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Errno> for Refusal {
+    fn from(errno: Errno) -> Self {
+        Self::Failed(errno.into())
+    }
+}
+
+/// Takes the lock of a folder for `holder`, words that name it to people.
+pub(super) fn take(root: &Dir, holder: &str) -> Result<Arc<WriteLock>, Refusal> {
+    let key = inode(&rustix::fs::fstat(root.as_fd())?);
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    let held = held.get_or_insert_default();
+    if let Some(lock) = held.get(&key).and_then(Weak::upgrade) {
+        return if lock.holder == holder { Ok(lock) } else { Err(Refusal::HeldBy(lock.holder.clone())) };
+    }
+    let file = lock_file(root, holder)?;
+    let lock = Arc::new(WriteLock { holder: holder.to_owned(), root: root.try_clone()?, _file: file });
+    held.retain(|_, lock| lock.strong_count() > 0);
+    held.insert(key, Arc::downgrade(&lock));
+    Ok(lock)
+}
+
+fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    for _ in 0..TRIES {
+        root.create_dir_all(OWN)?;
+        let mut file = match root.open_with(FILE, &options) {
+            // The last holder has just removed the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            result => result?,
+        };
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(Refusal::HeldBy(read_holder(&file))),
+            Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                tracing::warn!(
+                    "the file system has no locks: see to it that no other pipeline writes to the folder of {FILE}"
+                );
+                return Ok(file);
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        // A holder removes the file before it lets go of the lock: what was locked may be a file that nobody else will open.
+        let ours = inode(&rustix::fs::fstat(&file)?);
+        let there = rustix::fs::statat(root, FILE, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok();
+        if there.as_ref().map(inode) != Some(ours) {
+            continue;
+        }
+        file.set_len(0)?;
+        file.write_all(holder.as_bytes())?;
+        return Ok(file);
+    }
+    Err(Refusal::Failed(io::Error::new(io::ErrorKind::ResourceBusy, "its lock is taken and given up all the time")))
+}
+
+fn read_holder(file: &File) -> String {
+    let mut text = Vec::new();
+    match file.take(MAX_HOLDER_BYTES).read_to_end(&mut text) {
+        Ok(0) | Err(_) => "another pipeline".to_owned(),
+        Ok(_) => escape(&text),
+    }
+}
+
+impl Drop for WriteLock {
+    fn drop(&mut self) {
+        // What fails here is left behind and does no harm: a lock that nobody holds is free.
+        let _ = self.root.remove_file(FILE);
+        let _ = self.root.remove_dir(Path::new(OWN));
+    }
+}
