@@ -3,6 +3,8 @@
 //! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes `publish.renamed`. The points are in
 //! debug builds only; in a release build [`point`] is nothing. `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of
 //! each of these writes after it is committed, as a connection to a server does.
+//!
+//! At a [`panic_point`] it is not the process that dies but the thread or task that panics, as a bug would make it.
 
 /// A place at which the process may be made to die.
 #[inline]
@@ -24,6 +26,15 @@ pub fn loses_answer(write: &str) -> bool {
         let _ = write;
         false
     }
+}
+
+/// A place at which whoever passes may be made to panic.
+#[inline]
+pub fn panic_point(name: &str) {
+    #[cfg(debug_assertions)]
+    armed::pass_or_panic(name);
+    #[cfg(not(debug_assertions))]
+    let _ = name;
 }
 
 #[cfg(debug_assertions)]
@@ -57,11 +68,19 @@ mod armed {
         to_lose.lock().unwrap_or_else(PoisonError::into_inner).remove(write)
     }
 
+    fn strikes(name: &str) -> bool {
+        fault().is_some_and(|fault| fault.name == name && fault.left.fetch_sub(1, Ordering::SeqCst) == 1)
+    }
+
+    #[expect(clippy::panic, reason = "that is what it is for")]
+    pub(super) fn pass_or_panic(name: &str) {
+        if strikes(name) {
+            panic!("made to panic at {name} by a test");
+        }
+    }
+
     pub(super) fn pass(name: &str) {
-        if let Some(fault) = fault()
-            && fault.name == name
-            && fault.left.fetch_sub(1, Ordering::SeqCst) == 1
-        {
+        if strikes(name) {
             // Not abort: nothing must get a chance to run, not even a signal handler.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             loop {

@@ -1,4 +1,4 @@
-//! Steering a host that is at work, over HTTP.
+//! Asking a host that is at work, over HTTP.
 
 use std::time::Duration;
 
@@ -21,28 +21,49 @@ pub(crate) enum Answer {
     Refused(String),
 }
 
-/// Asks the host at `address` to do something with a run (`cancel`, `retry`).
-pub(crate) fn ask(address: &str, run: RunId, what: &str) -> Result<Answer, Failure> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .http_status_as_error(false)
-        .proxy(None)
-        .build()
-        .into();
-    let mut request = agent.post(format!("http://{address}/api/v1/runs/{run}/{what}"));
+/// What the host at `address` answers to a `GET` below `/api/v1/`.
+pub(crate) fn get(address: &str, path: &str) -> Result<Value, Failure> {
+    let mut request = agent().get(format!("http://{address}/api/v1/{path}"));
     if let Ok(token) = std::env::var("ANACOSTIA_TOKEN") {
         request = request.header("authorization", format!("Bearer {token}"));
     }
-    let mut response = request
-        .send_empty()
+    match read(address, request.call())? {
+        Ok(value) => Ok(value),
+        Err(why) => Err(Failure::work(format!("the host at {address} refused to answer: {why}"))),
+    }
+}
+
+/// Asks the host at `address` to do something with a run (`cancel`, `retry`).
+pub(crate) fn ask(address: &str, run: RunId, what: &str) -> Result<Answer, Failure> {
+    let mut request = agent().post(format!("http://{address}/api/v1/runs/{run}/{what}"));
+    if let Ok(token) = std::env::var("ANACOSTIA_TOKEN") {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    Ok(match read(address, request.send_empty())? {
+        Ok(run) => Answer::Run(run),
+        Err(why) => Answer::Refused(why),
+    })
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).proxy(None);
+    config.build().into()
+}
+
+/// The body of an answer, or why the host refused.
+fn read(
+    address: &str,
+    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<Result<Value, String>, Failure> {
+    let mut response = response
         .map_err(|error| Failure::work(format!("the host at {address} did not answer: {error}; is it stopping?")))?;
     let status = response.status();
     let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string().unwrap_or_default();
     let value: Value = serde_json::from_str(&body).unwrap_or_default();
     if status.is_success() {
-        return Ok(Answer::Run(value));
+        return Ok(Ok(value));
     }
     let detail = ["detail", "title"].iter().find_map(|key| value.get(key).and_then(Value::as_str));
     let hint = if status == 401 { "; put the token into ANACOSTIA_TOKEN" } else { "" };
-    Ok(Answer::Refused(format!("{}{hint}", detail.unwrap_or(status.as_str()))))
+    Ok(Err(format!("{}{hint}", detail.unwrap_or(status.as_str()))))
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{ArtifactId, AttemptId, Digest};
+use crate::base::{ArtifactId, AttemptId, Digest, Timestamp};
 use crate::model::{KnownPath, Observation, StagedFile};
 
 pub use error::ResourceError;
@@ -25,18 +25,32 @@ pub use open::open;
 /// The result of a resource's method.
 pub type Result<T> = std::result::Result<T, ResourceError>;
 
-/// What a kind of resource can do. A manifest that asks for more is refused.
+/// What a kind of resource can do. A pipeline that asks for more is refused when it starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own, and all combinations make sense")]
 pub struct Capabilities {
     /// It can be watched.
     pub watch: bool,
-    /// It can refuse to replace what exists.
-    pub conditional_create: bool,
-    /// It can read from the middle.
+    /// Actions can write to it.
+    pub write: bool,
+    /// It can read from the middle. Where it can not, ranges of content are answered with the whole.
     pub ranges: bool,
-    /// It can tell a rename from a delete and a create.
-    pub rename: bool,
+}
+
+impl Capabilities {
+    /// Refuses a use that a resource has no capability for: `watched` by the pipeline, `written` by its actions.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unusable`], with the lines of the manifest to change.
+    pub fn check(self, resource: &str, watched: bool, written: bool) -> Result<()> {
+        let why = if watched && !self.watch {
+            format!("resources of its kind can not be watched; take `watch` out of [resources.{resource}]")
+        } else if written && !self.write {
+            format!("resources of its kind can not be written to; take `{resource}` out of the `writes` of actions")
+        } else {
+            return Ok(());
+        };
+        Err(ResourceError::Unusable { resource: resource.to_owned(), why })
+    }
 }
 
 /// What is read: a version at a path.
@@ -63,7 +77,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
 
     /// Reconciles the resource with what is on record, then watches it until `stop`. Everything seen goes to `sink`, whose bound is the back-pressure; what the sink
     /// has not taken is seen again, at the latest at the next start. Trouble that passes (folder removed, no permission) goes to the sink as a
-    /// [`Status`] and is waited out; an error is returned only when watching makes no sense any more. `cursor` is the last that this resource handed
+    /// [`Status`] and is waited out. It ends without an error only after `stop`; an error says that it has ended for good and that someone has to
+    /// start it again, if that makes sense. `cursor` is the last that this resource handed
     /// to the sink, for kinds that poll: what is on record includes everything up to it.
     async fn watch(
         self: Arc<Self>,
@@ -144,10 +159,33 @@ pub trait Writer: Send {
 #[async_trait]
 pub trait ObservationSink: Send + Sync {
     /// Takes a batch, in order, and where the resource goes on after it (`None` for kinds that need no cursor, or if it has not moved). When this
-    /// returns `true`, both are on record, in one transaction; when `false` the host is stopping, and the watch ends.
+    /// returns `true`, both are on record, in one transaction; when `false` nothing more can be
+    /// recorded, and the watch ends: with an error, unless it was told to stop.
     async fn observed(&self, batch: Vec<Observation>, cursor: Option<String>) -> bool;
     /// How the watch is doing changed.
     fn status(&self, status: Status);
+    /// What can not be recorded yet changed. Told before the status that the first reconciliation is done, and then once a second at most.
+    fn waiting(&self, waiting: Waiting);
+}
+
+/// What a watch has found and can not record yet. Empty if there is nothing like that.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many paths.
+    pub count: u64,
+    /// The first of them, in the order of their paths; at most 100.
+    pub paths: Vec<WaitingPath>,
+}
+
+/// Something that can not be recorded yet.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct WaitingPath {
+    /// Where, escaped.
+    pub path: String,
+    /// Why not, for people: a fragment that goes on after "is".
+    pub reason: String,
+    /// Since when, as far as the watch knows.
+    pub since: Timestamp,
 }
 
 /// How a watch is doing.
@@ -185,4 +223,23 @@ pub fn check_path(path: &str) -> Result<()> {
     };
     let path = crate::base::escape(crate::base::bounds::cut(path, 200).as_bytes());
     Err(ResourceError::InvalidPath { path, why: wrong })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Capabilities;
+
+    #[test]
+    fn a_use_without_the_capability_is_refused_with_the_line_to_change() {
+        let none = Capabilities { watch: false, write: false, ranges: false };
+        let told = |watched, written| none.check("raw", watched, written).map_err(|error| error.to_string());
+        assert_eq!(told(false, false), Ok(()));
+        let watch =
+            "raw can not be used: resources of its kind can not be watched; take `watch` out of [resources.raw]";
+        assert_eq!(told(true, true), Err(watch.to_owned()));
+        let write = "raw can not be used: resources of its kind can not be written to; take `raw` out of the `writes` of actions";
+        assert_eq!(told(false, true), Err(write.to_owned()));
+        let all = Capabilities { watch: true, write: true, ranges: true };
+        assert!(all.check("raw", true, true).is_ok());
+    }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 use crate::base::{AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
 use crate::model::Run;
-use crate::resource::{Resource, Status};
+use crate::resource::{Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogBook};
 
@@ -29,6 +29,8 @@ pub trait Control: Send + Sync {
     fn ended_runs(&self) -> broadcast::Receiver<RunId>;
     /// How the watched resources are doing, by name.
     fn watches(&self) -> BTreeMap<String, Status>;
+    /// What watched resources have found and can not record yet, by name; those without anything like that are absent.
+    fn waiting(&self) -> BTreeMap<String, Waiting>;
     /// How far attempts at work say they are.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
     /// Whether the host takes part in everything: the store answers, all watches have reconciled. The reasons why not, if not.

@@ -195,8 +195,14 @@ fn written<'a>(pipeline: &'a Pipeline, resources: &'a Resources) -> impl Iterato
     resources.iter().filter(move |(name, _)| is_written(name)).map(|(_, resource)| resource)
 }
 
-/// Claims the right to write where the actions of a pipeline write.
+/// Sees to it that the resources of a pipeline can do what it asks of them, and claims the right to write where its actions write.
 pub(super) async fn claim_written(pipeline: &Pipeline, resources: &Resources) -> Result<(), ResourceError> {
+    for spec in &pipeline.resources {
+        let written = pipeline.actions.iter().any(|action| action.writes.contains(&spec.name));
+        if let Some(resource) = resources.get(&spec.name) {
+            resource.capabilities().check(&spec.name, spec.watch, written)?;
+        }
+    }
     let (name, file, process) = (&pipeline.name, pipeline.file.display(), std::process::id());
     let holder = format!("pipeline `{name}` ({file}, process {process})");
     for resource in written(pipeline, resources) {

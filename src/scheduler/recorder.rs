@@ -10,13 +10,15 @@ use super::dispatcher::Message;
 use super::shared::{Shared, persist};
 use crate::base::fault;
 use crate::model::Observation;
-use crate::resource::{ObservationSink, Status};
+use crate::resource::{ObservationSink, Status, Waiting};
 use crate::store::Batch;
 
 /// How the watched resources are doing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StatusBoard {
     board: Arc<Mutex<BTreeMap<String, Option<Status>>>>,
+    /// What can not be recorded yet.
+    waiting: Arc<Mutex<BTreeMap<String, Waiting>>>,
     changed: Arc<Notify>,
 }
 
@@ -24,12 +26,26 @@ impl StatusBoard {
     /// A board on which none of these resources has been heard of yet.
     pub(super) fn new(resources: impl IntoIterator<Item = String>) -> Self {
         let board = resources.into_iter().map(|name| (name, None)).collect();
-        Self { board: Arc::new(Mutex::new(board)), changed: Arc::default() }
+        Self { board: Arc::new(Mutex::new(board)), waiting: Arc::default(), changed: Arc::default() }
     }
 
     fn set(&self, resource: &str, status: Status) {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), Some(status));
         self.changed.notify_one();
+    }
+
+    fn set_waiting(&self, resource: &str, waiting: Waiting) {
+        let mut board = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.count == 0 {
+            board.remove(resource);
+        } else {
+            board.insert(resource.to_owned(), waiting);
+        }
+    }
+
+    /// What can not be recorded yet, in the resources where there is something like that.
+    pub(super) fn waiting(&self) -> BTreeMap<String, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Wakes when a status has changed. For one waiter.
@@ -88,6 +104,10 @@ impl ObservationSink for Recorder {
                 false
             }
         }
+    }
+
+    fn waiting(&self, waiting: Waiting) {
+        self.statuses.set_waiting(&self.resource, waiting);
     }
 
     fn status(&self, status: Status) {

@@ -12,7 +12,7 @@ use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::{AttemptId, RunId, WriteId};
 use crate::model::Run;
-use crate::resource::Status;
+use crate::resource::{Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{StoreError, repeat_briefly};
 
@@ -88,6 +88,10 @@ impl Control for Steering {
 
     fn watches(&self) -> BTreeMap<String, Status> {
         self.statuses.known()
+    }
+
+    fn waiting(&self) -> BTreeMap<String, Waiting> {
+        self.statuses.waiting()
     }
 
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {

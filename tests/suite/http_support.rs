@@ -10,7 +10,9 @@ use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
 use anacostia::model::{Artifact, ArtifactState, Durability, KnownPath, Run, RunDetail, RunState, StagedFile};
-use anacostia::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Writer};
+use anacostia::resource::{
+    Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
+};
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, InForce, View};
 use anacostia::store::{MetadataStore, StoreError, logs::LogBook};
@@ -74,6 +76,9 @@ impl Control for FakeControl {
     fn watches(&self) -> BTreeMap<String, Status> {
         BTreeMap::from([("raw".to_owned(), Status::Watching)])
     }
+    fn waiting(&self) -> BTreeMap<String, Waiting> {
+        BTreeMap::new()
+    }
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {
         BTreeMap::new()
     }
@@ -100,7 +105,7 @@ impl Resource for FakeResource {
         "raw"
     }
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, conditional_create: true, ranges: true, rename: true }
+        Capabilities { watch: true, write: true, ranges: true }
     }
     async fn watch(
         self: Arc<Self>,

@@ -397,3 +397,57 @@ fn a_run_whose_manifest_can_not_be_used_any_more_waits_or_is_cancelled() {
     wait_until("its end", || run(&app, 1)["state"] == "cancelled");
     assert_eq!(states(&run(&app, 1))[0].1, "cancelled");
 }
+
+#[test]
+fn what_is_still_being_written_is_shown_and_is_not_called_nothing_new() {
+    let text = manifest(&action("copy", &["raw"], r#"{ do = "copy", from = "raw", to = "out" }"#, ""));
+    let mut app = TestApp::new(&text).with_guest("worker");
+    fs::create_dir(app.path("raw")).unwrap();
+    let open = fs::File::create(app.path("raw/x.csv")).unwrap();
+    let what = format!("raw/x.csv is still open for writing by process {} (", std::process::id());
+    let once = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    let said = String::from_utf8(once.stdout).unwrap();
+    let last = said.lines().last().unwrap();
+    assert!(once.status.success() && last.starts_with(&format!("0 runs: 1 file waits: {what}")), "{said}");
+
+    let none = app.cli(&["artifacts", "list", "--waiting", "PATH"]);
+    let error = String::from_utf8(none.stderr).unwrap();
+    assert!(
+        error.contains("no host is at work, and only a host knows what waits: start one with `anacostia run"),
+        "{error}"
+    );
+    app.start();
+    wait_until("it is shown", || app.get("/api/v1/nodes/raw")["resource"]["waiting"]["count"] == 1);
+    let item = app.get("/api/v1/nodes/raw")["resource"]["waiting"]["items"][0].clone();
+    assert_eq!(item["path"], "x.csv");
+    let listed = String::from_utf8(app.cli(&["artifacts", "list", "--waiting", "PATH"]).stdout).unwrap();
+    assert!(listed.starts_with(&what), "{listed}");
+    let page = app.cli_json(&["artifacts", "list", "--waiting", "--json", "PATH"]);
+    assert_eq!(page["count"], 1);
+    assert_eq!(page["items"][0]["resource"], "raw");
+    assert_eq!(page["items"][0]["reason"], item["reason"]);
+    drop(open);
+    app.wait_for_runs(1);
+    wait_until("nothing waits", || app.get("/api/v1/nodes/raw")["resource"]["waiting"].is_null());
+    let none = app.cli(&["artifacts", "list", "--waiting", "PATH"]);
+    assert_eq!(String::from_utf8(none.stderr).unwrap(), "Nothing waits: all that was found is on record.\n");
+}
+
+#[test]
+fn a_hash_job_and_a_watch_that_panic_are_noticed() {
+    let text = manifest(&action("copy", &["raw"], r#"{ do = "copy", from = "raw", to = "out" }"#, ""));
+    let mut app = TestApp::new(&text).with_guest("worker");
+    app.set_env("ANACOSTIA_FAULT", "hash.panic:1");
+    app.start();
+    app.drop_file("raw/large", &vec![b'x'; 600_000]);
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert!(app.said().contains("hashing a file failed, which is a bug: it is tried again"));
+    app.signal(rustix::process::Signal::TERM);
+    assert!(app.wait_for_end().success());
+
+    app.set_env("ANACOSTIA_FAULT", "observe.panic:1");
+    app.start();
+    wait_until("the end of the watch is told", || {
+        app.said().contains("raw can not be used: its watch has failed, which is a bug: see the message above")
+    });
+}

@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// Only with this tag
     #[arg(long)]
     tag: Option<String>,
+    /// What was found and can not be recorded yet, such as files that are still open for writing: a running host is asked
+    #[arg(long, conflicts_with_all = ["state", "at", "run", "tag", "cursor"])]
+    waiting: bool,
     /// At most this many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
@@ -39,6 +42,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn list(args: Args) -> Result<End, Failure> {
+    if args.waiting {
+        return super::waiting::list(&args.manifest, args.resource.as_deref(), args.json);
+    }
     let records = Records::open(&args.manifest)?;
     let query = ArtifactQuery {
         resource: args.resource,

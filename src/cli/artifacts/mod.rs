@@ -4,6 +4,7 @@ mod cat;
 mod find;
 mod list;
 mod show;
+mod waiting;
 
 use super::{End, Failure};
 

@@ -13,12 +13,17 @@ mod report;
 mod serve;
 mod stop;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::load::{PathArg, load, load_unbuilt};
 use super::{End, Failure, build, out, show};
 use crate::manifest::{Pipeline, check_listen, parse_listen};
+use crate::resource::Waiting;
 use crate::scheduler::{StartError, Tally};
+
+/// Most paths of a message.
+const MAX_NAMED: usize = 3;
 
 pub(crate) use handle::{HostHandle, Start};
 pub(crate) use serve::count_metrics;
@@ -99,9 +104,10 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
     let Some(handle) = HostHandle::start(pipeline, how, count_metrics()?, stops).await? else {
         return Ok(before_any_work(args));
     };
+    let control = handle.host.view().control;
     let tally = handle.until_ended(stops).await?;
     if args.once && !args.json {
-        out::result(&told(tally))?;
+        out::result(&told(tally, &unrecorded(&control.waiting())))?;
     }
     Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
 }
@@ -111,15 +117,35 @@ fn before_any_work(args: &Args) -> End {
     if args.once { End::WorkFailed } else { End::Well }
 }
 
-/// How many runs ended how.
-fn told(tally: Tally) -> String {
+/// What is there and could not be recorded, so that it led to no run: a line, or nothing.
+fn unrecorded(waiting: &BTreeMap<String, Waiting>) -> String {
+    let count: u64 = waiting.values().map(|waiting| waiting.count).sum();
+    if count == 0 {
+        return String::new();
+    }
+    let all = waiting.iter().flat_map(|(name, waiting)| waiting.paths.iter().map(move |path| (name, path)));
+    let mut named: Vec<String> =
+        all.take(MAX_NAMED).map(|(name, path)| format!("{name}/{} is {}", path.path, path.reason)).collect();
+    let more = count.saturating_sub(named.len() as u64);
+    if more > 0 {
+        named.push(format!("and {more} more: `anacostia artifacts list --waiting` beside a running host shows them"));
+    }
+    format!("{} {}: {}\n", show::plural(count, "file"), if count == 1 { "waits" } else { "wait" }, named.join("; "))
+}
+
+/// How many runs ended how, and what waits.
+fn told(tally: Tally, unrecorded: &str) -> String {
     let Tally { succeeded, failed, cancelled, stuck } = tally;
     let all = [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (stuck, "could not go on")];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     match parts.as_slice() {
-        [] => "0 runs: nothing was new\n".to_owned(),
-        parts => format!("{}: {}\n", show::plural(succeeded + failed + cancelled + stuck, "run"), parts.join(", ")),
+        [] if unrecorded.is_empty() => "0 runs: nothing was new\n".to_owned(),
+        [] => format!("0 runs: {unrecorded}"),
+        parts => {
+            let runs = show::plural(succeeded + failed + cancelled + stuck, "run");
+            format!("{runs}: {}\n{unrecorded}", parts.join(", "))
+        }
     }
 }
 
@@ -135,14 +161,45 @@ impl From<StartError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::told;
+    use std::collections::BTreeMap;
+
+    use super::{told, unrecorded};
+    use crate::base::Timestamp;
+    use crate::resource::{Waiting, WaitingPath};
     use crate::scheduler::Tally;
+
+    #[test]
+    fn what_waits_is_named_and_is_not_nothing_new() {
+        let path = |name: &str| WaitingPath {
+            path: name.to_owned(),
+            reason: "still open for writing by process 7 (cp)".to_owned(),
+            since: Timestamp::from_micros(0),
+        };
+        let waiting = |count, names: &[&str]| {
+            BTreeMap::from([(
+                "raw".to_owned(),
+                Waiting { count, paths: names.iter().map(|name| path(name)).collect() },
+            )])
+        };
+        assert_eq!(unrecorded(&BTreeMap::new()), "");
+        let one = unrecorded(&waiting(1, &["x.csv"]));
+        assert_eq!(one, "1 file waits: raw/x.csv is still open for writing by process 7 (cp)\n");
+        assert_eq!(told(Tally::default(), &one), format!("0 runs: {one}"));
+        let two = Tally { succeeded: 2, ..Tally::default() };
+        assert_eq!(told(two, &one), format!("2 runs: 2 succeeded\n{one}"));
+        assert_eq!(
+            unrecorded(&waiting(5, &["a", "b", "c", "d", "e"])),
+            "5 files wait: raw/a is still open for writing by process 7 (cp); raw/b is still open for writing by process 7 (cp); \
+             raw/c is still open for writing by process 7 (cp); and 2 more: `anacostia artifacts list --waiting` beside a running \
+             host shows them\n"
+        );
+    }
 
     #[test]
     fn a_tally_names_what_there_was() {
         let tally = Tally { succeeded: 49, failed: 1, ..Tally::default() };
-        assert_eq!(told(tally), "50 runs: 49 succeeded, 1 failed\n");
-        assert_eq!(told(Tally { cancelled: 1, ..Tally::default() }), "1 run: 1 cancelled\n");
-        assert_eq!(told(Tally::default()), "0 runs: nothing was new\n");
+        assert_eq!(told(tally, ""), "50 runs: 49 succeeded, 1 failed\n");
+        assert_eq!(told(Tally { cancelled: 1, ..Tally::default() }, ""), "1 run: 1 cancelled\n");
+        assert_eq!(told(Tally::default(), ""), "0 runs: nothing was new\n");
     }
 }

@@ -17,7 +17,7 @@ use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
 use crate::manifest::{ActionSpec, ComponentInfo, ResourceSpec, RunWhen};
 use crate::model::{Durability, Pending, RunDetail};
-use crate::resource::Status;
+use crate::resource::{Status, Waiting, WaitingPath};
 use crate::scheduler::View;
 use crate::store::{PageRequest, RunQuery};
 
@@ -70,10 +70,21 @@ struct ResourceBody {
     watch: bool,
     /// Absent if it is not watched.
     trigger: Option<TriggerBody>,
-    /// What waits; absent if it is not watched.
+    /// What waits for a run; absent if it is not watched.
     pending: Option<Pending>,
+    /// What was found and can not be recorded yet; absent if there is nothing like that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<WaitingBody>,
     read_by: Vec<String>,
     written_by: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct WaitingBody {
+    /// How many there are.
+    count: u64,
+    /// The first of them, at most 100.
+    items: Vec<WaitingPath>,
 }
 
 #[derive(Debug, Serialize)]
@@ -198,6 +209,7 @@ pub(super) async fn heads(view: &View) -> Result<Vec<NodeHead>> {
 /// What nodes are doing at the moment.
 struct Live {
     watches: BTreeMap<String, Status>,
+    waiting: BTreeMap<String, Waiting>,
     newest: Option<RunDetail>,
 }
 
@@ -209,7 +221,7 @@ impl Live {
             Some(run) => view.store.run(run.id).await?,
             None => None,
         };
-        Ok(Self { watches: view.control.watches(), newest })
+        Ok(Self { watches: view.control.watches(), waiting: view.control.waiting(), newest })
     }
 }
 
@@ -270,6 +282,10 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
             max_wait_ms: trigger.max_wait.map(millis),
         }),
         pending,
+        waiting: live
+            .waiting
+            .get(&resource.name)
+            .map(|waiting| WaitingBody { count: waiting.count, items: waiting.paths.clone() }),
         read_by: users(|action| &action.reads),
         written_by: users(|action| &action.writes),
     };

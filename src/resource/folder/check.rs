@@ -12,6 +12,7 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 
 use super::hashing::Hashed;
+use super::held::Why;
 use super::index::{Change, Entry, Finder};
 use super::moves::{Moves, in_order};
 use super::observer::{End, Observer, SMALL};
@@ -63,6 +64,7 @@ impl Observer {
         let (moves, rest) = self.find_moves(root, &mut sorted);
         for (from, to, entry) in moves {
             self.waiting.done(OsStr::new(&*to));
+            self.held.remove(OsStr::new(&*to));
             let key = shown(OsStr::new(&*to));
             if self.odd(&key).is_some() {
                 self.push(Change::OddGone(key)).await?;
@@ -163,6 +165,9 @@ impl Observer {
         };
         let waited = self.waiting.has(path);
         self.waiting.done(path);
+        if !matches!(here, Here::Folder) {
+            self.held.remove(path);
+        }
         match path.to_str().and_then(|text| Some((text, self.index.file(text)?.file().inode()))) {
             Some((text, inode)) => {
                 if self.index.may_hold_more(inode) {
@@ -186,6 +191,7 @@ impl Observer {
         let file = FileStamp::of(stat);
         if self.index.file(&text).is_some_and(|entry| entry.vouches_for(file)) {
             self.waiting.done(path);
+            self.held.remove(path);
             return;
         }
         let came = self.index.file(&text).is_none_or(|entry| entry.file().inode() != file.inode());
@@ -292,10 +298,18 @@ impl Observer {
         let room = match sight {
             Sight::Whole(whole) => {
                 self.waiting.done(path);
+                self.held.remove(path);
                 return self.found(text, Entry::new(whole.digest, whole.stamp)).await;
             }
-            Sight::Busy | Sight::Gone => self.waiting.busy(path, now),
-            Sight::Unleased(like) => self.waiting.settle(path, like, self.settle, now),
+            Sight::Busy => {
+                self.held.put(path, Why::Open);
+                self.waiting.busy(path, now)
+            }
+            Sight::Gone => self.waiting.busy(path, now),
+            Sight::Unleased(like) => {
+                self.held.put(path, Why::Moving(self.settle));
+                self.waiting.settle(path, like, self.settle, now)
+            }
             Sight::Failed(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {
                 tracing::warn!(path = %shown(path), "too little memory or too many open files to look at a file");
                 self.waiting.busy(path, now)
@@ -325,6 +339,7 @@ impl Observer {
             return Ok(());
         };
         self.waiting.done(path);
+        self.held.remove(path);
         // What was there may be about to be told as moved.
         self.flush().await?;
         if self.index.file(text).is_some() {

@@ -5,13 +5,16 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::odd::shown;
 use super::tree::Root;
 use super::whole::{Settled, Sight, look};
+use crate::base::fault;
 
 /// Most files that are hashed at once.
 const AT_ONCE: usize = 2;
@@ -64,14 +67,22 @@ impl Hashing {
         true
     }
 
-    /// Sets idle hands to work.
+    /// Starts queued jobs while there are free workers.
     pub(super) fn pump(&mut self, root: &Arc<Root>, stop: &CancellationToken) {
         while self.tasks.len() < AT_ONCE
             && let Some((path, settled)) = self.queue.pop_front()
         {
             let (root, stop) = (Arc::clone(root), stop.clone());
             self.tasks.spawn_blocking(move || {
-                let sight = look(&root, &path, settled, &mut vec![0; PIECE], &stop);
+                let job = || {
+                    fault::panic_point("hash.panic");
+                    look(&root, &path, settled, &mut vec![0; PIECE], &stop)
+                };
+                // A panic must not take the path with it: nobody would look at that file again. Nothing that the job had is used afterwards.
+                let sight = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+                    tracing::error!(path = %shown(&path), "hashing a file failed, which is a bug: it is tried again");
+                    Sight::Busy
+                });
                 (path, sight)
             });
         }
@@ -85,7 +96,7 @@ impl Hashing {
                     let touched = self.paths.remove(&path).unwrap_or(true);
                     return Hashed { path, sight, touched };
                 }
-                // It can only have panicked, which is reported where it happens; the next scan finds the file.
+                // A job catches its own panics, and is cancelled only with the whole set.
                 Some(Err(_)) => {}
                 None => std::future::pending().await,
             }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `observer`, `check` | what is different from the record, told in order |
 //! | `dirty`, `watches`, `scan`, `waiting` | where to look: events, the whole folder, after a while |
+//! | `held` | what can not be recorded yet, for people |
 //! | `whole`, `lease`, `hashing` | a file's content, whole or not at all |
 //! | `index`, `stamp`, `odd`, `moves`, `names` | what is on record; what a file is known by; what can be no artifact; renames; names that count |
 //! | `tree` | looking without leaving the folder |
@@ -17,6 +18,7 @@ mod dirty;
 mod errors;
 mod fates;
 mod hashing;
+mod held;
 mod index;
 mod lease;
 mod moves;
@@ -46,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::errors::About;
 use self::names::Names;
-use self::observer::Observer;
+use self::observer::{Observer, SinkRefused};
 use self::write_lock::{Refusal, WriteLock};
 use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::FolderSpec;
@@ -72,7 +74,7 @@ pub struct Folder {
     names: Arc<Names>,
     /// Whether what is published is synced.
     sync: bool,
-    /// What was published here last with `overwrite`; see [`publish::OwnOutputs`].
+    /// What was published here last; see [`publish::OwnOutputs`].
     own_outputs: publish::OwnOutputs,
     /// Who writes here, and the lock that says so, once it is taken.
     writing: Mutex<Option<Writing>>,
@@ -169,7 +171,7 @@ impl Resource for Folder {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, conditional_create: true, ranges: true, rename: true }
+        Capabilities { watch: true, write: true, ranges: true }
     }
 
     async fn watch(
@@ -189,11 +191,15 @@ impl Resource for Folder {
         std::thread::Builder::new()
             .name(format!("watch-{}", self.name))
             .spawn(move || {
-                runtime.block_on(observer.run());
-                let _ = ended.send(());
+                let _ = ended.send(runtime.block_on(observer.run()));
             })
             .map_err(|error| unusable(format!("no thread can be started to watch it: {error}")))?;
-        end.await.map_err(|_| unusable("its watch has failed, which is a bug: see the message above".to_owned()))
+        match end.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(SinkRefused)) => Err(unusable("what is seen there can not be recorded".to_owned())),
+            // Its thread is gone, and what it was to send with it.
+            Err(_) => Err(unusable("its watch has failed, which is a bug: see the message above".to_owned())),
+        }
     }
 
     async fn claim_writing(&self, holder: &str) -> Result<()> {

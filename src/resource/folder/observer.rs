@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::dirty::{Dirty, Lost, Taken};
 use super::hashing::{Hashed, Hashing};
+use super::held::{Held, Why};
 use super::index::{Change, Index};
 use super::names::Names;
 use super::odd::shown;
@@ -48,9 +49,15 @@ pub(super) const SMALL: usize = 256 << 10;
 pub(super) enum End {
     /// It is not wanted any more.
     Stopped,
+    /// The sink takes nothing any more.
+    Refused,
     /// The folder can not be reached, for this reason.
     Lost(String),
 }
+
+/// The sink takes nothing any more, and nobody has asked the observer to stop.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SinkRefused;
 
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
@@ -80,6 +87,7 @@ pub(super) struct Observer {
     pub(super) dirty: Arc<Dirty>,
     pub(super) waiting: Waiting,
     pub(super) hashing: Hashing,
+    pub(super) held: Held,
     pub(super) stop: CancellationToken,
     pub(super) buffer: Vec<u8>,
     /// A scan is due at this moment.
@@ -112,6 +120,7 @@ impl Observer {
             index: Index::new(known),
             waiting: Waiting::default(),
             hashing: Hashing::default(),
+            held: Held::default(),
             stop,
             buffer: vec![0; SMALL],
             scan_at: Instant::now(),
@@ -123,19 +132,21 @@ impl Observer {
         }
     }
 
-    /// Observes until it is stopped. To be run on a thread that it may block.
-    pub(super) async fn run(mut self) {
+    /// Observes until it is stopped, or the sink takes nothing any more: then it says so. To be run on a thread that it may block.
+    pub(super) async fn run(mut self) -> Result<(), SinkRefused> {
+        fault::panic_point("observe.panic");
         // Only now: a folder that is removed later is not ours to make again.
         if let Err(error) = std::fs::create_dir_all(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "the watched folder could not be made");
         }
         loop {
             match self.session().await {
-                End::Stopped => return,
+                End::Stopped => return Ok(()),
+                End::Refused => return Err(SinkRefused),
                 End::Lost(why) => self.tell(Status::Unreachable(why)),
             }
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(RETRY) => {}
             }
         }
@@ -187,8 +198,9 @@ impl Observer {
                 self.scan(&root, &mut watches, false).await?;
             }
             self.hashing.pump(&root, &self.stop);
+            self.tell_if_through(&root);
+            self.tell_waiting(&root, false);
             drop(root);
-            self.tell_if_through();
             hashed = self.wait(next).await?;
         }
     }
@@ -250,13 +262,21 @@ impl Observer {
     }
 
     /// Tells that the last scan is through, once what it found is: large files are still being hashed then, and others must stand still first.
-    fn tell_if_through(&mut self) {
+    fn tell_if_through(&mut self, root: &Root) {
         let Some((_, unsure)) = &mut self.through else { return };
         unsure.retain(|path| self.hashing.has(path) || self.waiting.ends(path));
         if unsure.is_empty()
             && let Some((status, _)) = self.through.take()
         {
+            // First, so that whoever waits for the status knows all of it.
+            self.tell_waiting(root, true);
             self.tell(status);
+        }
+    }
+
+    fn tell_waiting(&mut self, root: &Root, all: bool) {
+        if let Some(waiting) = self.held.news(root, all) {
+            self.sink.waiting(waiting);
         }
     }
 
@@ -282,6 +302,7 @@ impl Observer {
                 self.look_through(root, &path, watches, &mut todo, true).await?;
             } else {
                 self.add_beneath(&path, &mut todo).await?;
+                self.held.looked_through(root, &path);
                 watches.forget(&path);
             }
             todo.insert(path);
@@ -299,6 +320,10 @@ impl Observer {
     ) -> Result<(), End> {
         let mut scan = Scan { root, names: &self.names, index: &mut self.index, watches, todo, told };
         let found = scan.run(start)?;
+        self.held.looked_through(root, start);
+        for folder in &found.unsearchable {
+            self.held.put(folder, Why::Unsearchable);
+        }
         for path in found.odd_gone {
             self.push(Change::OddGone(path)).await?;
         }
@@ -347,10 +372,10 @@ impl Observer {
             let taken = tokio::select! {
                 biased;
                 taken = self.sink.observed(told, None) => taken,
-                () = self.stop.cancelled() => false,
+                () = self.stop.cancelled() => return Err(End::Stopped),
             };
             if !taken {
-                return Err(End::Stopped);
+                return Err(if self.stop.is_cancelled() { End::Stopped } else { End::Refused });
             }
             fault::point("observe.told");
             for change in batch {

@@ -28,8 +28,8 @@ const MAX_DISPLACED: usize = 16;
 /// Most outputs that [`OwnOutputs`] knows at once; then all are forgotten.
 const MAX_OWN: usize = 10_000;
 
-/// What this process published last at paths that may be overwritten. Two attempts that overwrite the same path at the same time replace
-/// each other's output: that is not a file that someone else put there. After a restart it is taken for one, and moved aside.
+/// What this process published last, by path. Two attempts that write the same path at the same time replace each other's output: that
+/// is not a file that someone else put there. After a restart it is taken for one, and moved aside.
 #[derive(Debug, Default)]
 pub(super) struct OwnOutputs(Mutex<HashMap<String, FileStamp>>);
 
@@ -80,7 +80,7 @@ pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) ->
     }
     fault::point("publish.done");
     let now = target.stat().map_err(failed)?.map(|stat| FileStamp::of(&stat));
-    if let Some(now) = now.filter(|_| file.overwrite) {
+    if let Some(now) = now {
         folder.own_outputs.put(&file.path, now);
     }
     Ok(now.and_then(|now| visible_stamp(file, now)))

@@ -34,17 +34,27 @@ pub(super) struct Scan<'a> {
 pub(super) struct Found {
     /// What was no file and is not there any more, by escaped path.
     pub(super) odd_gone: Vec<Box<str>>,
+    /// Folders that may be listed and not searched: what lies in them is neither there nor gone.
+    pub(super) unsearchable: Vec<OsString>,
 }
+
+/// What is in a folder can not be looked at, though it could be listed.
+#[derive(Debug)]
+struct Unsearchable;
 
 impl Scan<'_> {
     /// Looks through a folder and all in it; the empty path is the resource. What is on record and was not met goes to `todo` too.
     pub(super) fn run(&mut self, start: &OsStr) -> Result<Found, Errno> {
         self.index.begin_scan();
         let mut folders = vec![start.to_owned()];
-        let mut unreadable = Vec::new();
+        let (mut unreadable, mut unsearchable) = (Vec::new(), Vec::new());
         while let Some(folder) = folders.pop() {
             match self.list(&folder, &mut folders) {
-                Ok(()) => {}
+                Ok(Ok(())) => {}
+                Ok(Err(Unsearchable)) => {
+                    unsearchable.push(folder.clone());
+                    unreadable.push(folder);
+                }
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !folder.is_empty() => {}
                 Err(errno) if folder.is_empty() => return Err(errno),
                 Err(_) => {
@@ -67,10 +77,10 @@ impl Scan<'_> {
         let odd_hidden =
             |path: &str| escaped.iter().any(|f| path.strip_prefix(&**f).is_some_and(|rest| rest.starts_with('/')));
         let odd_gone = self.index.unseen_odd(&shown(start)).filter(|path| !odd_hidden(path)).map(Box::from).collect();
-        Ok(Found { odd_gone })
+        Ok(Found { odd_gone, unsearchable })
     }
 
-    fn list(&mut self, folder: &OsStr, folders: &mut Vec<OsString>) -> Result<(), Errno> {
+    fn list(&mut self, folder: &OsStr, folders: &mut Vec<OsString>) -> Result<Result<(), Unsearchable>, Errno> {
         let mut listing = self.root.open_folder(folder)?;
         let stat = listing.stat()?;
         // Before it is listed, so that what comes after the listing raises an event.
@@ -92,28 +102,45 @@ impl Scan<'_> {
             }
             path.truncate(stem);
             path.extend_from_slice(name);
-            self.meet(&listing, OsStr::from_bytes(name), entry.file_type(), OsStr::from_bytes(&path), folders);
+            let met =
+                self.meet(&listing, OsStr::from_bytes(name), entry.file_type(), OsStr::from_bytes(&path), folders);
+            if met.is_err() {
+                return Ok(met);
+            }
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
-    fn meet(&mut self, listing: &Dir, name: &OsStr, kind: FileType, path: &OsStr, folders: &mut Vec<OsString>) {
+    fn meet(
+        &mut self,
+        listing: &Dir,
+        name: &OsStr,
+        kind: FileType,
+        path: &OsStr,
+        folders: &mut Vec<OsString>,
+    ) -> Result<(), Unsearchable> {
         let is_folder = kind == FileType::Directory;
         // A file system that does not say the kind in its listing leaves it to `stat`.
         let counts = if is_folder { self.names.enters(path) } else { self.names.takes(path) };
         if !counts && kind != FileType::Unknown {
-            return;
+            return Ok(());
         }
+        let stat = match stat_in(listing, name) {
+            Err(Errno::ACCESS) => return Err(Unsearchable),
+            stat => stat,
+        };
         if is_folder {
-            return self.meet_folder(path, folders);
+            self.meet_folder(path, folders);
+            return Ok(());
         }
-        let Ok(stat) = stat_in(listing, name) else { return };
+        let Ok(stat) = stat else { return Ok(()) };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory if self.names.enters(path) => self.meet_folder(path, folders),
             FileType::RegularFile if self.names.takes(path) => self.meet_file(path, &stat),
             FileType::Directory | FileType::RegularFile => {}
             _ => self.meet_odd(path),
         }
+        Ok(())
     }
 
     fn meet_folder(&mut self, path: &OsStr, folders: &mut Vec<OsString>) {

@@ -18,7 +18,7 @@ use super::tree::Root;
 use super::watches::Watches;
 use crate::manifest::FolderSpec;
 use crate::model::Observation;
-use crate::resource::{ObservationSink, Status};
+use crate::resource::{ObservationSink, Status, Waiting};
 
 #[derive(Debug, Default)]
 struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>);
@@ -29,6 +29,8 @@ impl ObservationSink for Sink {
         self.0.lock().unwrap().0.extend(batch);
         true
     }
+
+    fn waiting(&self, _: Waiting) {}
 
     fn status(&self, status: Status) {
         self.0.lock().unwrap().1.push(status);
@@ -72,7 +74,7 @@ async fn watch(spec: &FolderSpec) -> Watch {
     let observer = Observer::new(spec, names, Vec::new(), told, stop.clone());
     let dirty = Arc::clone(&observer.dirty);
     let runtime = tokio::runtime::Handle::current();
-    let thread = std::thread::spawn(move || runtime.block_on(observer.run()));
+    let thread = std::thread::spawn(move || runtime.block_on(observer.run()).unwrap());
     sink.until("it is watched", |_, statuses| statuses.last() == Some(&Status::Watching)).await;
     Watch { sink, dirty, stop, thread }
 }

@@ -17,6 +17,8 @@ use crate::ui::{Pages, text};
 
 /// Runs in the table.
 const RUNS: u32 = 25;
+/// Paths of a resource that can not be recorded yet.
+const UNRECORDED: usize = 5;
 
 #[derive(Debug, Serialize)]
 struct Home {
@@ -58,6 +60,9 @@ struct ResourceRow {
     /// `nothing`, `3 artifacts, 4 KiB`.
     waiting: String,
     waits: bool,
+    /// What can not be recorded yet, a line each, and how many more there are.
+    unrecorded: Vec<String>,
+    more_unrecorded: u64,
     oldest: Option<(String, String)>,
     /// What came of the trigger's last evaluation.
     tick: Option<String>,
@@ -140,6 +145,9 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),
     };
     let path = view.written(&["resources", &resource.name, resource.location_key()]);
+    let unrecorded = view.control.waiting().remove(&resource.name).unwrap_or_default();
+    let lines: Vec<String> =
+        unrecorded.paths.iter().take(UNRECORDED).map(|it| format!("{} is {}", it.path, it.reason)).collect();
     Ok(ResourceRow {
         name: resource.name.clone(),
         place: place(view, resource, path.as_deref()),
@@ -149,6 +157,8 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
         reason,
         waiting: waiting(pending),
         waits: pending.count > 0,
+        more_unrecorded: unrecorded.count.saturating_sub(lines.len() as u64),
+        unrecorded: lines,
         oldest: pending.oldest_at.map(moment),
         tick: ticks.items.into_iter().next().map(|tick| {
             let outcome = match tick.outcome {

@@ -9,7 +9,7 @@ use anacostia::base::Digest;
 use anacostia::manifest::FolderSpec;
 use anacostia::model::{ArtifactState, KnownPath, Observation};
 use anacostia::resource::folder::Folder;
-use anacostia::resource::{Content, ObservationSink, Resource, Status};
+use anacostia::resource::{Content, ObservationSink, Resource, ResourceError, Status, Waiting};
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub(crate) struct Records {
     /// Everything that was told, in order.
     pub(crate) told: Vec<Observation>,
     pub(crate) statuses: Vec<Status>,
+    /// What can not be recorded yet, as it was told last.
+    pub(crate) waiting: Waiting,
     /// Versions made so far.
     pub(crate) versions: usize,
     /// Batches told so far.
@@ -191,6 +193,11 @@ impl ObservationSink for Recorder {
         true
     }
 
+    fn waiting(&self, waiting: Waiting) {
+        self.records.lock().unwrap().waiting = waiting;
+        self.changed.notify_waiters();
+    }
+
     fn status(&self, status: Status) {
         self.records.lock().unwrap().statuses.push(status);
         self.changed.notify_waiters();
@@ -205,7 +212,7 @@ pub(crate) struct Watched {
     pub(crate) folder: Arc<Folder>,
     pub(crate) recorder: Arc<Recorder>,
     stop: CancellationToken,
-    task: Option<JoinHandle<()>>,
+    task: Option<JoinHandle<Result<(), ResourceError>>>,
 }
 
 /// Replaces the content of a file in place, by content of the same size, and sets the modification time back: as `cp -p` over a file.
@@ -277,7 +284,7 @@ impl Watched {
         self.stop = CancellationToken::new();
         let (folder, recorder, stop) = (Arc::clone(&self.folder), Arc::clone(&self.recorder), self.stop.clone());
         let known = recorder.known();
-        self.task = Some(tokio::spawn(async move { folder.watch(known, None, recorder, stop).await.unwrap() }));
+        self.task = Some(tokio::spawn(async move { folder.watch(known, None, recorder, stop).await }));
     }
 
     pub(crate) fn is_watched(&self) -> bool {
@@ -287,7 +294,7 @@ impl Watched {
     /// Stops, and waits until it has.
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
-        self.ended().await;
+        self.ended().await.unwrap();
     }
 
     /// A folder beside it, for what is moved in and out.
@@ -295,9 +302,9 @@ impl Watched {
         tempfile::tempdir_in(self.parent.as_ref().unwrap()).unwrap()
     }
 
-    /// Waits until the watch has ended.
-    pub(crate) async fn ended(&mut self) {
-        tokio::time::timeout(DEADLINE, self.task.take().unwrap()).await.expect("the watch did not end").unwrap();
+    /// Waits until the watch has ended, and says how.
+    pub(crate) async fn ended(&mut self) -> Result<(), ResourceError> {
+        tokio::time::timeout(DEADLINE, self.task.take().unwrap()).await.expect("the watch did not end").unwrap()
     }
 
     pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use anacostia::base::Digest;
 use anacostia::model::Observation;
-use anacostia::resource::Status;
+use anacostia::resource::{Status, Waiting};
 
+use super::in_child;
 use super::recorder::{Watched, age, rewrite_with_old_time};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +332,8 @@ async fn what_the_sink_did_not_take_is_told_again() {
     let mut watched = Watched::new().await;
     watched.recorder.refuse(true);
     watched.write("a", b"a");
-    watched.ended().await;
+    let ended = watched.ended().await.unwrap_err().to_string();
+    assert_eq!(ended, "raw can not be used: what is seen there can not be recorded");
     assert!(watched.recorder.read(|records| records.told.is_empty()));
     watched.recorder.refuse(false);
     watched.start().await;
@@ -475,4 +477,66 @@ async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_version
     let told = watched.recorder.read(|records| records.told.len());
     watched.start().await;
     assert_eq!(watched.recorder.read(|records| records.told.len()), told);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_its_writer_is_told_with_who_that_is() {
+    let mut watched = Watched::unwatched(|_| {});
+    let path = watched.path.join("slow.csv");
+    // A process of its own: a test may be one of many in this one.
+    let script = format!("exec 3> '{}'; echo open; read line", path.display());
+    let mut writer = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(writer.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
+    watched.start().await;
+    // Told before it is said that all is watched, however short it has waited.
+    let waiting = watched.recorder.read(|records| records.waiting.clone());
+    let shown: Vec<_> = waiting.paths.iter().map(|path| (path.path.as_str(), path.reason.as_str())).collect();
+    let reason = format!("still open for writing by process {} (sh)", writer.id());
+    assert_eq!((waiting.count, shown), (1, vec![("slow.csv", reason.as_str())]));
+    // One that comes later is told, too, and what is closed is not any more.
+    let late = std::fs::File::create(watched.path.join("late.csv")).unwrap();
+    let names = |waiting: &Waiting| waiting.paths.iter().map(|path| path.path.clone()).collect::<Vec<_>>();
+    watched.recorder.until("the second is told", |records| names(&records.waiting) == ["late.csv", "slow.csv"]).await;
+    drop(writer.stdin.take());
+    writer.wait().unwrap();
+    watched.seen("slow.csv", b"").await;
+    watched.recorder.until("the first is not", |records| names(&records.waiting) == ["late.csv"]).await;
+    std::fs::remove_file(watched.path.join("late.csv")).unwrap();
+    drop(late);
+    watched.recorder.until("nothing waits", |records| records.waiting == Waiting::default()).await;
+}
+
+#[test]
+fn a_folder_that_may_be_listed_and_not_searched_is_told() {
+    let name = "folder::watching::a_folder_that_may_be_listed_and_not_searched_is_told";
+    // Root may search all there is; without capabilities it is an owner like any other.
+    if !in_child(&["setpriv", "--bounding-set=-all", "--inh-caps=-all"], name) {
+        return;
+    }
+    use std::os::unix::fs::PermissionsExt as _;
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+        let watched = Watched::new().await;
+        std::fs::create_dir(watched.path.join("sub")).unwrap();
+        watched.put("sub/a", b"a").await;
+        let mode =
+            |mode| std::fs::set_permissions(watched.path.join("sub"), std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o600);
+        watched.recorder.until("it is told", |records| records.waiting.count == 1).await;
+        let told = watched.recorder.read(|records| records.waiting.paths[0].clone());
+        assert_eq!(told.path, "sub");
+        assert_eq!(
+            told.reason,
+            "a folder that this user may list and not search: give it the `x` permission (`chmod u+x`)"
+        );
+        assert!(watched.head("sub/a").present, "what is in it is not gone");
+        mode(0o700);
+        watched.recorder.until("nothing waits", |records| records.waiting == Waiting::default()).await;
+        watched.put("sub/b", b"b").await;
+        assert_eq!(watched.head("sub/a").version, 1);
+    });
 }

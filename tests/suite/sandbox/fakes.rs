@@ -204,7 +204,7 @@ impl Resource for FakeResource {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: false, conditional_create: true, ranges: true, rename: false }
+        Capabilities { watch: false, write: true, ranges: true }
     }
 
     async fn watch(

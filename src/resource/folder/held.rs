@@ -1,0 +1,159 @@
+//! What can not be recorded yet, for people: files that someone has open for writing, files that must stand still first, and folders that may be
+//! listed and not searched.
+//!
+//! A file is open for a moment whenever it is written, so that only what has waited for [`SHOWN_AFTER`] is told; at the end of a scan all of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD};
+
+use super::odd::shown;
+use super::tree::Root;
+use crate::base::filestamp::{FileStamp, Inode, inode};
+use crate::base::{Clock as _, SystemClock, Timestamp, escape};
+use crate::resource::{Waiting, WaitingPath};
+
+/// Most paths that are kept; what has no room is not told of.
+const MAX_HELD: usize = 10_000;
+/// Most paths that are told one by one.
+const MAX_TOLD: usize = 100;
+/// For how long something waits before it is told.
+const SHOWN_AFTER: Duration = Duration::from_secs(1);
+/// How often what is to be told is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why something can not be recorded yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Someone has the file open for writing.
+    Open,
+    /// The file system does not tell who writes: the file must stand still for this long.
+    Moving(Duration),
+    /// The folder may be listed, and what is in it can not be looked at.
+    Unsearchable,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Since {
+    why: Why,
+    begun: Instant,
+    at: Timestamp,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    paths: BTreeMap<OsString, Since>,
+    /// What was told last.
+    told: Vec<(OsString, Why)>,
+    looked_at: Option<Instant>,
+}
+
+impl Held {
+    /// Something waits. When it began to stays as it is.
+    pub(super) fn put(&mut self, path: &OsStr, why: Why) {
+        if let Some(known) = self.paths.get_mut(path) {
+            known.why = why;
+        } else if self.paths.len() < MAX_HELD {
+            let since = Since { why, begun: Instant::now(), at: SystemClock.now() };
+            self.paths.insert(path.to_owned(), since);
+        }
+    }
+
+    /// It does not wait any more.
+    pub(super) fn remove(&mut self, path: &OsStr) {
+        if !self.paths.is_empty() {
+            self.paths.remove(path);
+        }
+    }
+
+    /// A folder (the empty path: all) was looked through: what is not there any more, and what is found again if it still is, is dropped.
+    pub(super) fn looked_through(&mut self, root: &Root, folder: &OsStr) {
+        let is_beneath = |path: &OsStr| {
+            let rest = path.as_bytes().strip_prefix(folder.as_bytes());
+            folder.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        };
+        self.paths.retain(|path, since| !is_beneath(path) || since.why != Why::Unsearchable && root.stat(path).is_ok());
+    }
+
+    /// What is to be told, if it is other than what was told last. With `all`, also what has only begun to wait.
+    pub(super) fn news(&mut self, root: &Root, all: bool) -> Option<Waiting> {
+        let now = Instant::now();
+        let is_due = self.looked_at.is_none_or(|at| now >= at + LOOK_EVERY);
+        if !all && (!is_due || self.paths.is_empty() && self.told.is_empty()) {
+            return None;
+        }
+        self.looked_at = Some(now);
+        let is_shown = |since: &Since| all || since.why == Why::Unsearchable || now >= since.begun + SHOWN_AFTER;
+        let shown_paths = self.paths.iter().filter(|(_, since)| is_shown(since));
+        let listed: Vec<(OsString, Why)> = shown_paths.clone().map(|(path, since)| (path.clone(), since.why)).collect();
+        if listed == self.told {
+            return None;
+        }
+        let first: Vec<(&OsString, &Since)> = shown_paths.take(MAX_TOLD).collect();
+        let open = first.iter().filter(|(_, since)| since.why == Why::Open);
+        let inodes = open.filter_map(|(path, _)| Some((inode(&root.stat(path).ok()?), (*path).clone())));
+        let writers = writers(&inodes.collect());
+        let paths = first
+            .into_iter()
+            .map(|(path, since)| WaitingPath {
+                path: shown(path).into(),
+                reason: reason(since.why, writers.get(path).map(String::as_str)),
+                since: since.at,
+            })
+            .collect();
+        let count = listed.len() as u64;
+        self.told = listed;
+        Some(Waiting { count, paths })
+    }
+}
+
+fn reason(why: Why, writer: Option<&str>) -> String {
+    match why {
+        Why::Open => format!("still open for writing by {}", writer.unwrap_or("another process")),
+        Why::Moving(settle) => {
+            format!("still changing: it counts when it has stood still for {}", crate::base::TimeSpan(settle))
+        }
+        Why::Unsearchable => {
+            "a folder that this user may list and not search: give it the `x` permission (`chmod u+x`)".to_owned()
+        }
+    }
+}
+
+/// Which process has each of these files open for writing, as far as this user may see: `process 4711 (python3)`.
+fn writers(files: &HashMap<Inode, OsString>) -> HashMap<OsString, String> {
+    let mut found = HashMap::new();
+    if files.is_empty() {
+        return found;
+    }
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    for process in processes {
+        let name = process.file_name();
+        let Some(id) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let open = std::fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
+        for descriptor in open {
+            let Ok(stat) = rustix::fs::statat(CWD, descriptor.path(), AtFlags::empty()) else { continue };
+            let Some(path) = files.get(&FileStamp::of(&stat).inode()) else { continue };
+            if writes(&process.path(), &descriptor.file_name()) {
+                let command = std::fs::read(process.path().join("comm")).unwrap_or_default();
+                found.insert(path.clone(), format!("process {id} ({})", escape(command.trim_ascii_end())));
+            }
+        }
+        if found.len() == files.len() {
+            break;
+        }
+    }
+    found
+}
+
+/// Whether a descriptor of a process is open for writing.
+fn writes(process: &Path, descriptor: &OsStr) -> bool {
+    let about = std::fs::read_to_string(process.join("fdinfo").join(descriptor)).unwrap_or_default();
+    let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|flags| i32::from_str_radix(flags.trim(), 8).ok());
+    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
