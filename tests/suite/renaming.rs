@@ -81,6 +81,7 @@ fn a_folder_that_is_renamed_under_a_run_is_read_under_the_paths_that_the_run_kno
 [actions.wait]
 component = "worker.wasm"
 after = ["raw"]
+reads = ["raw"]
 params = { steps = [{ do = "log", message = "begun" }, { do = "sleep", ms = 1500 }] }
 [actions.copy]
 component = "worker.wasm"
