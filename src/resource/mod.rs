@@ -66,7 +66,7 @@ pub struct Content {
     pub stamp: String,
 }
 
-/// Where data lies. Methods may block for as long as the disk does; none blocks for a network without being cancellable by drop.
+/// Where data lies. No method blocks the thread that polls it for longer than a local call takes whose answer is in memory.
 #[async_trait]
 pub trait Resource: Send + Sync + std::fmt::Debug {
     /// Its name in the manifest.

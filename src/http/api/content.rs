@@ -176,12 +176,9 @@ async fn open(
     digest: Digest,
     (from, to): (u64, u64),
 ) -> Result<Body> {
-    let (store, artifact) = (Arc::clone(&app.view.store), artifact.clone());
-    let first = aside(async move {
-        let reader = open_version(&*store, &*resource, &artifact, digest).await?;
-        Piece { reader, at: from, to }.next().await
-    });
-    let Some((chunk, piece)) = first.await?? else { return Ok(Body::empty()) };
+    let reader = open_version(&*app.view.store, &*resource, artifact, digest).await?;
+    let first = Piece { reader, at: from, to }.next().await?;
+    let Some((chunk, piece)) = first else { return Ok(Body::empty()) };
     let start = (Some(chunk), Some(piece));
     let chunks = stream::try_unfold(start, |(ready, piece)| async move {
         if let Some(chunk) = ready {
@@ -189,7 +186,7 @@ async fn open(
             return if chunk.is_empty() { Err(short()) } else { Ok(Some((chunk, (None, piece)))) };
         }
         let Some(piece) = piece else { return Ok(None) };
-        match aside(piece.next()).await.map_err(|problem| io::Error::other(format!("{problem:?}")))? {
+        match piece.next().await {
             Ok(None) => Ok(None),
             Ok(Some((chunk, _))) if chunk.is_empty() => Err(short()),
             Ok(Some((chunk, piece))) => Ok(Some((chunk, (None, Some(piece))))),
@@ -204,14 +201,6 @@ async fn open(
 
 fn short() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the content is shorter than what was recorded")
-}
-
-/// Runs what may block for as long as the disk does where it holds up nobody else.
-async fn aside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T> {
-    let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || runtime.block_on(work))
-        .await
-        .map_err(|error| Problem::internal(format!("reading content: {error}")))
 }
 
 #[cfg(test)]

@@ -10,9 +10,11 @@
 //! | `tree` | looking without leaving the folder |
 //! | `read` | versions, chunk by chunk |
 //! | `stage`, `publish`, `write_lock` | outputs |
+//! | `blocking` | where calls that may block run |
 //!
 //! Linux only: inotify, read leases, `openat2` (5.6 and later) and `renameat2`.
 
+mod blocking;
 mod check;
 mod dirty;
 mod errors;
@@ -46,6 +48,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 use tokio_util::sync::CancellationToken;
 
+use self::blocking::{Locality, aside};
 use self::errors::About;
 use self::names::Names;
 use self::observer::{Observer, SinkRefused};
@@ -66,18 +69,22 @@ pub const FAULT_POINTS: &[&str] = &[
     "publish.done",
 ];
 
-/// A folder of files; see the module.
-#[derive(Debug)]
+/// Files that are published one after the other without making way for others.
+const MANY_FILES: usize = 16;
+
+/// A folder of files; see the module. Clones are the same folder.
+#[derive(Debug, Clone)]
 pub struct Folder {
-    name: String,
-    spec: FolderSpec,
+    name: Arc<str>,
+    spec: Arc<FolderSpec>,
     names: Arc<Names>,
     /// Whether what is published is synced.
     sync: bool,
     /// What was published here last; see [`publish::OwnOutputs`].
-    own_outputs: publish::OwnOutputs,
+    own_outputs: Arc<publish::OwnOutputs>,
     /// Who writes here, and the lock that says so, once it is taken.
-    writing: Mutex<Option<Writing>>,
+    writing: Arc<Mutex<Option<Writing>>>,
+    locality: Arc<Locality>,
 }
 
 /// A claim to write.
@@ -99,17 +106,32 @@ impl Folder {
             why: format!("a glob of `include` or `exclude` can not be read: {error}"),
         })?;
         Ok(Self {
-            name: name.to_owned(),
-            spec: spec.clone(),
+            name: name.into(),
+            spec: Arc::new(spec.clone()),
             names: Arc::new(names),
             sync,
-            own_outputs: publish::OwnOutputs::default(),
-            writing: Mutex::default(),
+            own_outputs: Arc::default(),
+            writing: Arc::default(),
+            locality: Arc::default(),
         })
     }
 
     fn open_root(&self) -> std::io::Result<Dir> {
-        Dir::open_ambient_dir(&self.spec.path, ambient_authority())
+        Dir::open_ambient_dir(&self.spec.path, ambient_authority()).inspect(|root| self.locality.note(root))
+    }
+
+    /// Does something in the folder: here if it takes no longer than handing it over, otherwise where it holds up nobody. `long`: it takes
+    /// long on a local disk, too.
+    async fn work<T: Send + 'static>(
+        &self,
+        long: bool,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if !long && self.locality.is_local() {
+            return work(self);
+        }
+        let folder = self.clone();
+        aside(&self.name, move || work(&folder)).await
     }
 
     /// The folder, to look for something in it.
@@ -147,7 +169,7 @@ impl Folder {
                 Ok(())
             }
             Err(Refusal::HeldBy(other)) => Err(ResourceError::Unusable {
-                resource: self.name.clone(),
+                resource: self.name.to_string(),
                 why: format!(
                     "{other} writes to the folder {} already; stop that host, or give each pipeline an output folder of its own",
                     self.spec.path.display()
@@ -181,7 +203,7 @@ impl Resource for Folder {
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
     ) -> Result<()> {
-        let unusable = |why: String| ResourceError::Unusable { resource: self.name.clone(), why };
+        let unusable = |why: String| ResourceError::Unusable { resource: self.name.to_string(), why };
         // Dropped with this future, so that the thread ends with it.
         let stop = stop.child_token();
         let _guard = stop.clone().drop_guard();
@@ -209,13 +231,16 @@ impl Resource for Folder {
                 *writing = Some(Writing { holder: holder.to_owned(), lock: None });
             }
         }
-        let about = About { resource: &self.name, path: "." };
-        let Ok(root) = self.open_root() else { return Ok(()) };
-        match self.hold_lock(&root, about) {
-            // A folder that can not be written to is reported when something is to be written.
-            Err(ResourceError::Unavailable { .. }) | Ok(()) => Ok(()),
-            Err(held) => Err(held),
-        }
+        let take = |folder: &Self| {
+            let about = About { resource: &folder.name, path: "." };
+            let Ok(root) = folder.open_root() else { return Ok(()) };
+            match folder.hold_lock(&root, about) {
+                // A folder that can not be written to is reported when something is to be written.
+                Err(ResourceError::Unavailable { .. }) | Ok(()) => Ok(()),
+                Err(held) => Err(held),
+            }
+        };
+        self.work(false, take).await
     }
 
     async fn open(&self, content: &Content) -> Result<Box<dyn Reader>> {
@@ -236,22 +261,36 @@ impl Resource for Folder {
         path: &str,
         overwrite: bool,
     ) -> Result<Box<dyn Writer>> {
-        stage::create(self, attempt, artifact, path, overwrite)
+        let path = path.to_owned();
+        self.work(false, move |folder| stage::create(folder, attempt, artifact, &path, overwrite)).await
     }
 
     async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
-        publish::note_replaced(self, files)
+        let mut noted = files.to_vec();
+        let noted = self.work(false, move |folder| publish::note_replaced(folder, &mut noted).map(|()| noted)).await?;
+        for (file, noted) in files.iter_mut().zip(noted) {
+            file.replaces = noted.replaces;
+        }
+        Ok(())
     }
 
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
-        files.iter().map(|file| publish::publish(self, attempt, file)).collect()
+        let long = self.sync || files.len() > MANY_FILES;
+        let files = files.to_vec();
+        let publish = move |folder: &Self| files.iter().map(|file| publish::publish(folder, attempt, file)).collect();
+        self.work(long, publish).await
     }
 
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {
-        stage::sweep(self, keep)
+        let keep = keep.to_vec();
+        self.work(true, move |folder| stage::sweep(folder, &keep)).await
     }
 
     async fn discard(&self, attempt: AttemptId) -> Result<()> {
-        stage::discard(self, attempt)
+        // Mostly nothing is left but an empty folder.
+        if self.locality.is_local() && stage::discard_empty(self, attempt)? {
+            return Ok(());
+        }
+        self.work(true, move |folder| stage::discard(folder, attempt)).await
     }
 }

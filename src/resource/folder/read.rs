@@ -5,6 +5,7 @@
 //! been renamed, or written to with its modification time set back, so the reader hashes the content again. Rejected: to hold a read
 //! lease for as long as the file is open, which would stop whoever wants to write to it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use rustix::io::Errno;
 use std::os::fd::AsFd as _;
 
 use super::Folder;
+use super::blocking::{aside, is_cached};
 use super::errors::About;
 use super::lease::{Lease, Refusal};
 use super::stamp::Stamp;
@@ -27,7 +29,17 @@ use crate::resource::{Content, Reader, Result, check_path};
 const IN_MEMORY: u64 = 256 << 10;
 const PIECE: usize = 1 << 20;
 
+/// Opens a version; see [`crate::resource::Resource::open`].
 pub(super) async fn open(folder: &Folder, content: &Content) -> Result<Box<dyn Reader>> {
+    let wanted = content.clone();
+    let version = folder.work(false, move |folder| open_file(folder, wanted)).await?;
+    let local = folder.locality.is_local();
+    let mut reader = FileReader { version: Arc::new(version), local, as_it_was: None, memory: None };
+    reader.begin(content.stamp.parse().ok()).await?;
+    Ok(Box::new(reader))
+}
+
+fn open_file(folder: &Folder, content: Content) -> Result<Version> {
     check_path(&content.path)?;
     let about = About { resource: &folder.name, path: &content.path };
     let mut options = OpenOptions::new();
@@ -42,32 +54,20 @@ pub(super) async fn open(folder: &Folder, content: &Content) -> Result<Box<dyn R
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(about.changed("a link lies there now")),
         Err(error) => return Err(about.unavailable("open", error)),
     };
-    let mut reader = FileReader {
-        resource: folder.name.clone(),
-        path: content.path.clone(),
-        digest: content.digest,
-        size: content.size,
-        file,
-        as_it_was: None,
-        memory: None,
-    };
-    reader.begin(content.stamp.parse().ok()).await?;
-    Ok(Box::new(reader))
+    let Content { path, size, digest, .. } = content;
+    Ok(Version { resource: folder.name.to_string(), path, digest, size, file })
 }
 
-struct FileReader {
+/// An open file, and what it is to hold.
+struct Version {
     resource: String,
     path: String,
     digest: Digest,
     size: u64,
     file: File,
-    /// What it was like when its content was known to be the recorded one.
-    as_it_was: Option<FileStamp>,
-    /// The content, if it was read at once.
-    memory: Option<Vec<u8>>,
 }
 
-impl FileReader {
+impl Version {
     fn about(&self) -> About<'_> {
         About { resource: &self.resource, path: &self.path }
     }
@@ -76,8 +76,8 @@ impl FileReader {
         rustix::fs::fstat(&self.file).map_err(|errno| self.about().unavailable("look at", errno))
     }
 
-    /// Makes sure that this is the recorded version.
-    async fn begin(&mut self, recorded: Option<Stamp>) -> Result<()> {
+    /// What it is like, if it can be the recorded version.
+    fn look(&self) -> Result<FileStamp> {
         let stat = self.stat()?;
         let file = FileStamp::of(&stat);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -86,28 +86,11 @@ impl FileReader {
         if file.size != self.size {
             return Err(self.about().changed(format!("it has {} bytes, not {}", file.size, self.size)));
         }
-        self.as_it_was = Some(file);
-        if recorded == Some(Stamp { file, racy: false }) {
-            return Ok(());
-        }
-        let wait = file.racy_for(now_ns());
-        if wait.is_zero() || self.size > IN_MEMORY {
-            // Until the clock has moved on, a change could leave the times as they are.
-            if wait > Duration::ZERO {
-                tokio::time::sleep(wait).await;
-            }
-            return self.verify().await;
-        }
-        let bytes = self.pread(0, usize::try_from(self.size).unwrap_or(usize::MAX))?;
-        if Digest::of(&bytes) != self.digest {
-            return Err(self.about().changed("its content is another one"));
-        }
-        self.memory = Some(bytes);
-        Ok(())
+        Ok(file)
     }
 
-    /// Hashes the file, and notes what it is like if it is the recorded version. Makes way for others between pieces: guests share a thread.
-    async fn verify(&mut self) -> Result<()> {
+    /// Hashes the file. Returns what it is like, if it is the recorded version.
+    fn verify(&self) -> Result<FileStamp> {
         let about = self.about();
         let lease = match Lease::take(self.file.as_fd()) {
             Ok(lease) => Some(lease),
@@ -124,7 +107,6 @@ impl FileReader {
             }
             hasher.update(&buffer);
             at += buffer.len() as u64;
-            tokio::task::yield_now().await;
         }
         let after = FileStamp::of(&self.stat()?);
         if hasher.finish() != self.digest {
@@ -133,21 +115,22 @@ impl FileReader {
         if before != after || !lease.as_ref().is_none_or(Lease::holds) {
             return Err(about.changed("someone writes to it"));
         }
-        drop(lease);
-        self.as_it_was = Some(after);
-        Ok(())
+        Ok(after)
     }
 
-    /// Whether it is still as it was.
-    async fn check(&mut self) -> Result<()> {
-        let Some(before) = self.as_it_was else { return Ok(()) };
-        let now = FileStamp::of(&self.stat()?);
-        if !now.is_alike(&before) {
-            let why = if now.size == before.size { "it was written to" } else { "its size is another one" };
-            return Err(self.about().changed(why));
+    /// The whole content, if it is the recorded one.
+    fn whole(&self) -> Result<Vec<u8>> {
+        let bytes = self.pread(0, usize::try_from(self.size).unwrap_or(usize::MAX))?;
+        if Digest::of(&bytes) == self.digest {
+            Ok(bytes)
+        } else {
+            Err(self.about().changed("its content is another one"))
         }
-        // Renamed, linked, given to someone; or written to and its modification time set back. The content tells.
-        if now == before { Ok(()) } else { self.verify().await }
+    }
+
+    /// Bytes, and what the file is like after they were read: whatever happened before shows then, too.
+    fn chunk(&self, offset: u64, length: usize) -> Result<(Vec<u8>, FileStamp)> {
+        Ok((self.pread(offset, length)?, FileStamp::of(&self.stat()?)))
     }
 
     fn pread(&self, offset: u64, length: usize) -> Result<Vec<u8>> {
@@ -174,23 +157,89 @@ impl FileReader {
     }
 }
 
+struct FileReader {
+    version: Arc<Version>,
+    /// On a local file system: what the page cache holds is read at once.
+    local: bool,
+    /// What it was like when its content was known to be the recorded one.
+    as_it_was: Option<FileStamp>,
+    /// The content, if it was read at once.
+    memory: Option<Vec<u8>>,
+}
+
+impl FileReader {
+    /// Does something with the file: here if `quick`, otherwise where it holds up nobody. Guests share a thread.
+    async fn work<T: Send + 'static>(
+        &self,
+        quick: bool,
+        work: impl FnOnce(&Version) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        if self.local && quick {
+            return work(&self.version);
+        }
+        let version = Arc::clone(&self.version);
+        aside(&self.version.resource, move || work(&version)).await
+    }
+
+    /// Makes sure that this is the recorded version.
+    async fn begin(&mut self, recorded: Option<Stamp>) -> Result<()> {
+        let file = self.work(true, Version::look).await?;
+        self.as_it_was = Some(file);
+        if recorded == Some(Stamp { file, racy: false }) {
+            return Ok(());
+        }
+        let (wait, size) = (file.racy_for(now_ns()), self.version.size);
+        if wait.is_zero() || size > IN_MEMORY {
+            // Until the clock has moved on, a change could leave the times as they are.
+            if wait > Duration::ZERO {
+                tokio::time::sleep(wait).await;
+            }
+            return self.verify().await;
+        }
+        let length = usize::try_from(size).unwrap_or(usize::MAX);
+        let cached = self.local && is_cached(&self.version.file, 0, length);
+        self.memory = Some(self.work(cached, Version::whole).await?);
+        Ok(())
+    }
+
+    async fn verify(&mut self) -> Result<()> {
+        let size = self.version.size;
+        let length = usize::try_from(size).unwrap_or(usize::MAX);
+        let quick = self.local && size <= IN_MEMORY && is_cached(&self.version.file, 0, length);
+        self.as_it_was = Some(self.work(quick, Version::verify).await?);
+        Ok(())
+    }
+
+    /// Whether it is still as it was, now that it is like `now`.
+    async fn check(&mut self, now: FileStamp) -> Result<()> {
+        let Some(before) = self.as_it_was else { return Ok(()) };
+        if !now.is_alike(&before) {
+            let why = if now.size == before.size { "it was written to" } else { "its size is another one" };
+            return Err(self.version.about().changed(why));
+        }
+        // Renamed, linked, given to someone; or written to and its modification time set back. The content tells.
+        if now == before { Ok(()) } else { self.verify().await }
+    }
+}
+
 #[async_trait]
 impl Reader for FileReader {
     async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>> {
-        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.version.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = length.min(bounds::MAX_CHUNK_BYTES).min(left);
         if self.memory.is_some() {
-            self.check().await?;
+            let now = self.work(true, |version| Ok(FileStamp::of(&version.stat()?))).await?;
+            self.check(now).await?;
         }
         if let Some(memory) = &self.memory {
             let start = usize::try_from(offset).unwrap_or(usize::MAX).min(memory.len());
             return Ok(memory.get(start..start + length).unwrap_or_default().to_vec());
         }
-        // Looked at after the read only: whatever happened before it shows then, too.
-        let bytes = self.pread(offset, length)?;
-        self.check().await?;
+        let cached = self.local && is_cached(&self.version.file, offset, length);
+        let (bytes, now) = self.work(cached, move |version| version.chunk(offset, length)).await?;
+        self.check(now).await?;
         if bytes.len() < length {
-            return Err(self.about().changed("it is shorter than it was"));
+            return Err(self.version.about().changed("it is shorter than it was"));
         }
         Ok(bytes)
     }

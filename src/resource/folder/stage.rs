@@ -15,13 +15,14 @@ use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::{Timespec, Timestamps};
 
 use super::Folder;
+use super::blocking::aside;
 use super::errors::About;
 use super::names::OWN;
 use super::stamp::Stamp;
 use crate::base::filestamp::FileStamp;
 use crate::base::{ArtifactId, AttemptId, Hasher, fault};
 use crate::model::StagedFile;
-use crate::resource::{Result, Writer, check_path};
+use crate::resource::{ResourceError, Result, Writer, check_path};
 
 /// Where staged files lie, in the folder.
 const STAGING: &str = ".anacostia/staging";
@@ -49,17 +50,21 @@ pub(super) fn create(
     check_place(&root, about, overwrite)?;
     let staged = format!("{}/{artifact}", staging_of(attempt));
     let file = create_file(&root, &staged).map_err(|error| about.unavailable("stage", error))?;
-    Ok(Box::new(FileWriter {
-        resource: folder.name.clone(),
+    let draft = Draft {
+        resource: folder.name.to_string(),
         path: path.to_owned(),
         artifact,
         overwrite,
         sync: folder.sync,
         hasher: Hasher::default(),
         size: 0,
-        broken: false,
         file,
         staged: Staged { root, path: staged, keep: false },
+    };
+    Ok(Box::new(FileWriter {
+        resource: folder.name.to_string(),
+        draft: Some(draft),
+        local: folder.locality.is_local(),
     }))
 }
 
@@ -116,7 +121,8 @@ fn remove_parent(root: &Dir, staged: &str) {
     }
 }
 
-struct FileWriter {
+/// A file that is being written.
+struct Draft {
     resource: String,
     path: String,
     artifact: ArtifactId,
@@ -124,13 +130,11 @@ struct FileWriter {
     sync: bool,
     hasher: Hasher,
     size: u64,
-    /// A write has failed: what is there is not what was to be written.
-    broken: bool,
     file: File,
     staged: Staged,
 }
 
-impl FileWriter {
+impl Draft {
     fn about(&self) -> About<'_> {
         About { resource: &self.resource, path: &self.path }
     }
@@ -153,15 +157,10 @@ impl FileWriter {
     }
 }
 
-#[async_trait]
-impl Writer for FileWriter {
-    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if self.broken {
-            return Err(self.about().unavailable("write", io::Error::other("an earlier write to it has failed")));
-        }
+impl Draft {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         fault::point("stage.write");
         if let Err(error) = self.file.write_all(bytes) {
-            self.broken = true;
             // The space is needed now, not when the guest lets go of it.
             let _ = self.file.set_len(0);
             return Err(self.about().unavailable("write", error));
@@ -171,10 +170,7 @@ impl Writer for FileWriter {
         Ok(())
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<StagedFile> {
-        if self.broken {
-            return Err(self.about().unavailable("finish", io::Error::other("a write to it has failed")));
-        }
+    fn finish(mut self) -> Result<StagedFile> {
         let stamp = self.stamp().map_err(|error| self.about().unavailable("finish", error))?;
         if self.sync {
             self.file.sync_all().map_err(|error| self.about().unavailable("sync", error))?;
@@ -194,6 +190,45 @@ impl Writer for FileWriter {
             overwrite: self.overwrite,
             replaces: None,
         })
+    }
+}
+
+struct FileWriter {
+    resource: String,
+    /// Absent once a write has failed, or was given up half-way: what is there is not what was to be written.
+    draft: Option<Draft>,
+    /// Writing goes to the page cache of this machine.
+    local: bool,
+}
+
+impl FileWriter {
+    fn take(&mut self) -> Result<Draft> {
+        self.draft.take().ok_or_else(|| ResourceError::Unavailable {
+            resource: self.resource.clone(),
+            doing: "go on with a file".to_owned(),
+            why: "an earlier write to it has failed".to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl Writer for FileWriter {
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let mut draft = self.take()?;
+        let draft = if self.local {
+            draft.write(bytes)?;
+            draft
+        } else {
+            let bytes = bytes.to_vec();
+            aside(&self.resource, move || draft.write(&bytes).map(|()| draft)).await?
+        };
+        self.draft = Some(draft);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<StagedFile> {
+        let draft = self.take()?;
+        if self.local && !draft.sync { draft.finish() } else { aside(&self.resource, move || draft.finish()).await }
     }
 }
 
@@ -233,6 +268,17 @@ pub(super) fn sweep(folder: &Folder, keep: &[AttemptId]) -> Result<u64> {
     let _ = root.remove_dir(STAGING);
     let _ = root.remove_dir(OWN);
     Ok(removed)
+}
+
+/// Removes the folder of an attempt if there is nothing in it. Returns whether there is none any more.
+pub(super) fn discard_empty(folder: &Folder, attempt: AttemptId) -> Result<bool> {
+    let path = staging_of(attempt);
+    let about = About { resource: &folder.name, path: &path };
+    let Some(root) = folder.root_if_there(about)? else { return Ok(true) };
+    match root.remove_dir(&path) {
+        Ok(()) => Ok(true),
+        Err(error) => Ok(error.kind() == io::ErrorKind::NotFound),
+    }
 }
 
 /// Removes what one attempt has staged.
