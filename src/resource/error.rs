@@ -3,8 +3,8 @@
 /// Why a resource refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
-    /// A path that can not be. (`invalid`)
-    #[error("`{path}` is no path in a resource: {why}")]
+    /// A path that no resource accepts. (`invalid`)
+    #[error("`{path}` is not a valid path in a resource: {why}")]
     InvalidPath {
         /// The path, escaped.
         path: String,

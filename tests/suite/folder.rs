@@ -8,12 +8,12 @@
     reason = "a test may fail; the setting for tests does not reach their helpers"
 )]
 
-mod odd;
 mod outputs;
 mod random;
 mod reading;
 pub(crate) mod recorder;
 mod trouble;
+mod unsupported;
 mod watching;
 
 /// What the test `name` does in a process of its own has this in its environment.

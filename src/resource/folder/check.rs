@@ -1,7 +1,7 @@
-//! What has happened at some paths: the one place that decides what is told.
+//! Decides what to report about a set of paths.
 //!
-//! It compares what lies there with what is on record, and nothing else: that an event came, and which, plays no part. So what is told is
-//! right after any sequence of events, lost ones included, and telling it twice is impossible.
+//! It compares what is there with what is on record, and nothing else: which events came plays no part. So the report is right after any
+//! sequence of events, also if some were lost, and nothing is reported twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -16,16 +16,16 @@ use super::held::Why;
 use super::index::{Change, Entry, Finder};
 use super::moves::{Moves, in_order};
 use super::observer::{End, Observer, SMALL};
-use super::odd::{Here, Odd, shown, what_lies};
+use super::stable_read::{ReadOutcome, Settled, read_stable};
 use super::stamp::Stamp;
 use super::tree::Root;
-use super::whole::{Settled, Sight, look};
+use super::unsupported::{Here, Unsupported, shown, what_lies};
 use crate::base::filestamp::{FileStamp, Inode, now_ns};
 
-/// How old an empty file must be: between being made and counting as open for writing there is a moment in which a file
-/// is empty and nobody's.
+/// How old an empty file must be. Between the creation of a file and the moment from which it counts as open for writing, it is empty
+/// and seems to have no writer.
 const YOUNG: Duration = Duration::from_millis(100);
-/// How long a file may take to show up where it was renamed to.
+/// How long a renamed file may take to appear at its new path.
 const PASSING: Duration = Duration::from_millis(50);
 const YOUNG_NS: i64 = 100_000_000;
 
@@ -37,7 +37,7 @@ struct Sorted {
     /// Something was there that was not on record, and is not there either: it may have moved on.
     passing: bool,
     /// What can be no artifact, and is news.
-    odd: Vec<Change>,
+    unsupported: Vec<Change>,
     files: Vec<Seen>,
     /// Inodes that may be on record at other paths, too: hard links (a write to one raises no events at the others), and files
     /// that have moved on from where they are on record, faster than events tell.
@@ -66,8 +66,8 @@ impl Observer {
             self.waiting.done(OsStr::new(&*to));
             self.held.remove(OsStr::new(&*to));
             let key = shown(OsStr::new(&*to));
-            if self.odd(&key).is_some() {
-                self.push(Change::OddGone(key)).await?;
+            if self.unsupported(&key).is_some() {
+                self.push(Change::UnsupportedGone(key)).await?;
             }
             let hash = entry.stamp().racy && entry.file().size > SMALL as u64;
             self.push(Change::Moved(from, to.clone(), entry)).await?;
@@ -88,10 +88,10 @@ impl Observer {
                 self.push(Change::Gone(path)).await?;
             }
         }
-        // After what lay there before has left: else its leaving would be taken for theirs.
-        for odd in sorted.odd {
-            if !matches!(&odd, Change::Odd(path, ..) if held.contains(path)) {
-                self.push(odd).await?;
+        // After the report that the file which was there has left: otherwise that would be taken for theirs.
+        for unsupported in sorted.unsupported {
+            if !matches!(&unsupported, Change::Unsupported(path, ..) if held.contains(path)) {
+                self.push(unsupported).await?;
             }
         }
         for seen in rest {
@@ -106,19 +106,19 @@ impl Observer {
         end.is_some_and(|end| root.stat(&end).is_err_and(|errno| errno == Errno::NOENT) || self.dirty.rings())
     }
 
-    /// What came of hashing a large file.
-    pub(super) async fn hashed(&mut self, root: &Arc<Root>, hashed: Hashed) -> Result<(), End> {
-        let Hashed { path, sight, touched } = hashed;
+    /// Handles the result of a hash job.
+    pub(super) async fn on_hashed(&mut self, root: &Arc<Root>, hashed: Hashed) -> Result<(), End> {
+        let Hashed { path, outcome, touched } = hashed;
         if touched {
-            // What came of it may be true no more.
+            // The result may be outdated.
             self.dirty.put_back([path]);
             return Ok(());
         }
         let stat = root.stat(&path).ok();
         let same = |file: FileStamp| stat.as_ref().is_some_and(|stat| FileStamp::of(stat) == file);
-        match (path.to_str(), sight) {
-            (Some(_), Sight::Whole(whole)) if !same(whole.stamp.file) => self.dirty.put_back([path.clone()]),
-            (Some(text), sight) => self.conclude(root, text, sight).await?,
+        match (path.to_str(), outcome) {
+            (Some(_), ReadOutcome::Stable(whole)) if !same(whole.stamp.file) => self.dirty.put_back([path.clone()]),
+            (Some(text), outcome) => self.conclude(root, text, outcome).await?,
             (None, _) => {}
         }
         self.flush().await
@@ -178,10 +178,10 @@ impl Observer {
             }
             None => sorted.passing |= matches!(here, Here::Nothing),
         }
-        match self.odd_change(path, here) {
-            Some(gone @ Change::OddGone(_)) => self.push(gone).await,
-            odd => {
-                sorted.odd.extend(odd);
+        match self.unsupported_change(path, here) {
+            Some(gone @ Change::UnsupportedGone(_)) => self.push(gone).await,
+            unsupported => {
+                sorted.unsupported.extend(unsupported);
                 Ok(())
             }
         }
@@ -203,18 +203,18 @@ impl Observer {
         sorted.files.push(Seen { path: text, file, young });
     }
 
-    /// What is no file there, or was on record as such, if that is news.
-    fn odd_change(&self, path: &OsStr, here: Here) -> Option<Change> {
+    /// The change that reports something unsupported at a path, or its end; `None` if that is on record already.
+    fn unsupported_change(&self, path: &OsStr, here: Here) -> Option<Change> {
         let key = shown(path);
-        let known = self.odd(&key);
+        let known = self.unsupported(&key);
         match here {
-            Here::Odd(odd) if known == Some(&*odd.stamp) => None,
-            Here::Odd(Odd { stamp, reason }) => Some(Change::Odd(key, stamp, reason)),
-            _ => known.is_some().then_some(Change::OddGone(key)),
+            Here::Unsupported(unsupported) if known == Some(&*unsupported.stamp) => None,
+            Here::Unsupported(Unsupported { stamp, reason }) => Some(Change::Unsupported(key, stamp, reason)),
+            _ => known.is_some().then_some(Change::UnsupportedGone(key)),
         }
     }
 
-    /// Which of the files are old ones that have moved here; and the rest.
+    /// Splits the files into known ones that were renamed, and the rest.
     fn find_moves(&mut self, root: &Root, sorted: &mut Sorted) -> (Moves<Box<str>, Entry>, Vec<Seen>) {
         let files = std::mem::take(&mut sorted.files);
         // Where files lay that do not lie there any more, by what they are.
@@ -245,7 +245,7 @@ impl Observer {
             moves.iter().map(|(_, seen, _)| (seen.path.clone(), seen.again())).collect();
         let moves = moves.into_iter().map(|(from, seen, entry)| (from, seen.path, entry)).collect();
         let (ordered, circle) = in_order::<Box<str>, Entry>(moves);
-        // Changing places can not be told as renames, one after another: each is a new version at its path.
+        // Files that changed places cannot be reported as a sequence of renames: each becomes a new version at its path.
         let mut ends = ends;
         rest.extend(circle.into_iter().filter_map(|(_, to, _)| ends.remove(&to)));
         for (from, _, _) in &ordered {
@@ -254,7 +254,7 @@ impl Observer {
         (ordered, rest)
     }
 
-    /// The record of a file that has moved from `from`, if it holds what it held there.
+    /// The new entry of a file that was renamed from `from`, if its content is the same.
     fn moved(&mut self, root: &Root, from: &str, seen: &Seen) -> Option<Entry> {
         let entry = *self.index.file(from)?;
         if entry.vouches_for(seen.file) {
@@ -269,8 +269,8 @@ impl Observer {
             return Some(Entry::new(entry.digest, Stamp { file: seen.file, racy: true }));
         }
         let settled = self.settled(OsStr::new(&*seen.path));
-        match look(root, OsStr::new(&*seen.path), settled, &mut self.buffer, &self.stop) {
-            Sight::Whole(whole) if whole.digest == entry.digest => Some(Entry::new(whole.digest, whole.stamp)),
+        match read_stable(root, OsStr::new(&*seen.path), settled, &mut self.buffer, &self.stop) {
+            ReadOutcome::Stable(whole) if whole.digest == entry.digest => Some(Entry::new(whole.digest, whole.stamp)),
             _ => None,
         }
     }
@@ -288,33 +288,33 @@ impl Observer {
             self.or_scan(room);
             return Ok(());
         }
-        let sight = look(root, path, settled, &mut self.buffer, &self.stop);
-        self.conclude(root, &seen.path, sight).await
+        let outcome = read_stable(root, path, settled, &mut self.buffer, &self.stop);
+        self.conclude(root, &seen.path, outcome).await
     }
 
-    /// Tells what a look at a file has shown.
-    async fn conclude(&mut self, root: &Root, text: &str, sight: Sight) -> Result<(), End> {
+    /// Reports the result of reading a file.
+    async fn conclude(&mut self, root: &Root, text: &str, outcome: ReadOutcome) -> Result<(), End> {
         let (path, now) = (OsStr::new(text), Instant::now());
-        let room = match sight {
-            Sight::Whole(whole) => {
+        let room = match outcome {
+            ReadOutcome::Stable(whole) => {
                 self.waiting.done(path);
                 self.held.remove(path);
                 return self.found(text, Entry::new(whole.digest, whole.stamp)).await;
             }
-            Sight::Busy => {
+            ReadOutcome::Busy => {
                 self.held.put(path, Why::Open);
                 self.waiting.busy(path, now)
             }
-            Sight::Gone => self.waiting.busy(path, now),
-            Sight::Unleased(like) => {
+            ReadOutcome::Gone => self.waiting.busy(path, now),
+            ReadOutcome::Unleased(like) => {
                 self.held.put(path, Why::Moving(self.settle));
                 self.waiting.settle(path, like, self.settle, now)
             }
-            Sight::Failed(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {
+            ReadOutcome::Failed(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {
                 tracing::warn!(path = %shown(path), "too little memory or too many open files to look at a file");
                 self.waiting.busy(path, now)
             }
-            Sight::Failed(errno) => return self.unreadable(root, text, errno).await,
+            ReadOutcome::Failed(errno) => return self.unreadable(root, text, errno).await,
         };
         self.or_scan(room);
         Ok(())
@@ -322,8 +322,8 @@ impl Observer {
 
     async fn found(&mut self, path: &str, entry: Entry) -> Result<(), End> {
         let key = shown(OsStr::new(path));
-        if self.odd(&key).is_some() {
-            self.push(Change::OddGone(key)).await?;
+        if self.unsupported(&key).is_some() {
+            self.push(Change::UnsupportedGone(key)).await?;
         }
         let known = self.index.file(path);
         if known.is_some_and(|known| known.digest == entry.digest && known.stamp() == entry.stamp()) {
@@ -345,13 +345,13 @@ impl Observer {
         if self.index.file(text).is_some() {
             self.push(Change::Gone(text.into())).await?;
         }
-        match self.odd_change(path, Here::Odd(Odd::unreadable(&stat, errno))) {
+        match self.unsupported_change(path, Here::Unsupported(Unsupported::unreadable(&stat, errno))) {
             Some(change) => self.push(change).await,
             None => Ok(()),
         }
     }
 
-    /// What could not even be looked at is looked at again.
+    /// Checks a path again later, if `stat` failed.
     fn unclear(&mut self, path: &OsStr, errno: Errno) {
         // Without access to a folder above it, nothing is known of it; the folder itself is reported.
         if errno != Errno::ACCESS {
@@ -365,7 +365,7 @@ impl Observer {
         Settled { span: self.settle, like: self.waiting.settled(path, Instant::now()) }
     }
 
-    /// What had no room in a queue is found by a scan.
+    /// Has a scan find what had no room in a queue.
     fn or_scan(&mut self, room: bool) {
         if !room {
             self.scan_soon();

@@ -1,8 +1,8 @@
-//! What the events of the folder say is to be looked at.
+//! The paths that events ask to check.
 //!
-//! The handler runs on the thread that empties the kernel's queue, so it must be quick and never wait for the observer: it puts
-//! paths into a bounded set, and that is all. An event is a hint where to look, not a fact; what is true is on the disk by then. When the
-//! set is full, or the kernel's queue was, the whole folder is looked through.
+//! The handler runs on the thread that empties the kernel's queue, so it must be quick and never wait for the observer: it only puts
+//! paths into a bounded set. An event is a hint where to look; the truth is on the disk. When the set is full, or the kernel's queue
+//! overflowed, the observer scans the whole folder.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event};
 
-use super::fates::Fates;
 use super::names::Names;
+use super::rename_trail::RenameTrail;
 
 /// Most paths that wait to be looked at.
 pub(super) const MAX_DIRTY: usize = 8_192;
@@ -72,7 +72,7 @@ struct State {
     next: Option<Instant>,
     /// The first half of a rename: its cookie and path.
     moved: Option<(usize, OsString)>,
-    fates: Fates,
+    rename_trail: RenameTrail,
     lost: Option<Lost>,
 }
 
@@ -139,9 +139,9 @@ impl Dirty {
         !state.now.is_empty() || state.lost.is_some()
     }
 
-    /// Where what lay at a path must be, as far as events tell: see [`Fates::end`].
+    /// Where the file that was at a path must be now: see [`RenameTrail::end`].
     pub(super) fn end_of(&self, path: &OsStr, now: Instant) -> Option<OsString> {
-        self.lock().fates.end(path, now).map(OsStr::to_owned)
+        self.lock().rename_trail.end(path, now).map(OsStr::to_owned)
     }
 
     /// Forgets everything: the whole folder is about to be looked through.
@@ -203,7 +203,7 @@ impl Dirty {
         let now = Instant::now();
         match about {
             About::Removed => {
-                state.fates.removed(path, now);
+                state.rename_trail.removed(path, now);
                 counts && state.mark(path.to_owned())
             }
             About::Now => counts && state.mark(path.to_owned()),
@@ -212,7 +212,7 @@ impl Dirty {
                 state.moved = Some((cookie, path.to_owned()));
                 state.now.remove(path);
                 state.later.remove(path);
-                state.fates.left(path, now);
+                state.rename_trail.left(path, now);
                 counts && state.mark_later(path, now + HALF_RENAME)
             }
             // A folder that has moved says so itself once more; whoever lost and got it has said so before.
@@ -220,8 +220,8 @@ impl Dirty {
             About::MovedTo(cookie) => {
                 let from = state.moved.take_if(|(of, _)| Some(*of) == cookie);
                 match &from {
-                    Some((_, from)) => state.fates.went(from, path, now),
-                    None => state.fates.came(path),
+                    Some((_, from)) => state.rename_trail.went(from, path, now),
+                    None => state.rename_trail.came(path),
                 }
                 let from = from.filter(|(_, from)| state.later.contains_key(from));
                 // Both at once, so that the observer sees the rename and not its halves.

@@ -1,7 +1,6 @@
-//! Hashing of large files, beside the observer, so that small ones do not wait for them.
+//! Hashes large files on other threads, so that small ones do not wait for them.
 //!
-//! A path is hashed by one task at a time, and what is seen of it meanwhile is looked at afterwards: so what is told of a path
-//! is in order.
+//! At most one task hashes a path at a time, and events about the path are handled after it: so reports about a path are in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -11,9 +10,9 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::odd::shown;
+use super::stable_read::{ReadOutcome, Settled, read_stable};
 use super::tree::Root;
-use super::whole::{Settled, Sight, look};
+use super::unsupported::shown;
 use crate::base::fault;
 
 /// Most files that are hashed at once.
@@ -27,7 +26,7 @@ const PIECE: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Hashed {
     pub(super) path: OsString,
-    pub(super) sight: Sight,
+    pub(super) outcome: ReadOutcome,
     /// Something has happened to it since.
     pub(super) touched: bool,
 }
@@ -35,7 +34,7 @@ pub(super) struct Hashed {
 /// The large files that are being hashed.
 #[derive(Debug, Default)]
 pub(super) struct Hashing {
-    tasks: JoinSet<(OsString, Sight)>,
+    tasks: JoinSet<(OsString, ReadOutcome)>,
     queue: VecDeque<(OsString, Settled)>,
     /// What is in `tasks` or `queue`, and whether something has happened to it since.
     paths: HashMap<OsString, bool>,
@@ -76,14 +75,14 @@ impl Hashing {
             self.tasks.spawn_blocking(move || {
                 let job = || {
                     fault::panic_point("hash.panic");
-                    look(&root, &path, settled, &mut vec![0; PIECE], &stop)
+                    read_stable(&root, &path, settled, &mut vec![0; PIECE], &stop)
                 };
                 // A panic must not take the path with it: nobody would look at that file again. Nothing that the job had is used afterwards.
-                let sight = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
+                let outcome = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
                     tracing::error!(path = %shown(&path), "hashing a file failed, which is a bug: it is tried again");
-                    Sight::Busy
+                    ReadOutcome::Busy
                 });
-                (path, sight)
+                (path, outcome)
             });
         }
     }
@@ -92,9 +91,9 @@ impl Hashing {
     pub(super) async fn next(&mut self) -> Hashed {
         loop {
             match self.tasks.join_next().await {
-                Some(Ok((path, sight))) => {
+                Some(Ok((path, outcome))) => {
                     let touched = self.paths.remove(&path).unwrap_or(true);
-                    return Hashed { path, sight, touched };
+                    return Hashed { path, outcome, touched };
                 }
                 // A job catches its own panics, and is cancelled only with the whole set.
                 Some(Err(_)) => {}

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD};
 
-use super::odd::shown;
 use super::tree::Root;
+use super::unsupported::shown;
 use crate::base::filestamp::{FileStamp, Inode, inode};
 use crate::base::{Clock as _, SystemClock, Timestamp, escape};
 use crate::resource::{Waiting, WaitingPath};

@@ -58,8 +58,8 @@ impl Entry {
 
 /// Something on record that is no file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OddEntry {
-    /// What kind it is, and its identity: see [`super::odd`].
+pub(super) struct UnsupportedEntry {
+    /// What kind it is, and its identity: see [`super::unsupported`].
     pub(super) stamp: Box<str>,
     seen: u32,
 }
@@ -74,9 +74,9 @@ pub(super) enum Change {
     /// A file has moved from the first path to the second.
     Moved(Box<str>, Box<str>, Entry),
     /// Something that is no file lies at a path (escaped): stamp and reason.
-    Odd(Box<str>, Box<str>, String),
+    Unsupported(Box<str>, Box<str>, String),
     /// Something that is no file lies there no more.
-    OddGone(Box<str>),
+    UnsupportedGone(Box<str>),
 }
 
 impl Change {
@@ -89,11 +89,11 @@ impl Change {
                 size: entry.size,
                 stamp: entry.stamp().to_string(),
             },
-            Self::Gone(path) | Self::OddGone(path) => Observation::Gone { path: path.to_string() },
+            Self::Gone(path) | Self::UnsupportedGone(path) => Observation::Gone { path: path.to_string() },
             Self::Moved(from, to, entry) => {
                 Observation::Renamed { from: from.to_string(), to: to.to_string(), stamp: entry.stamp().to_string() }
             }
-            Self::Odd(path, stamp, reason) => {
+            Self::Unsupported(path, stamp, reason) => {
                 Observation::Ignored { path: path.to_string(), reason: reason.clone(), stamp: stamp.to_string() }
             }
         }
@@ -105,7 +105,7 @@ impl Change {
 pub(super) struct Index {
     files: BTreeMap<Box<str>, Entry>,
     /// By escaped path.
-    odd: BTreeMap<Box<str>, OddEntry>,
+    unsupported: BTreeMap<Box<str>, UnsupportedEntry>,
     /// How many files have an inode with this hash.
     places: HashMap<u32, u8>,
     scan: u32,
@@ -116,9 +116,11 @@ impl Index {
     pub(super) fn new(known: Vec<KnownPath>) -> Self {
         // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
         let files: BTreeMap<_, _> = known.iter().filter_map(known_file).collect();
-        let odd = known.into_iter().filter(|known| known.state == ArtifactState::Ignored);
-        let odd = odd.map(|known| (known.path.into(), OddEntry { stamp: known.stamp.into(), seen: 0 })).collect();
-        let mut index = Self { odd, ..Self::default() };
+        let unsupported = known.into_iter().filter(|known| known.state == ArtifactState::Ignored);
+        let unsupported = unsupported
+            .map(|known| (known.path.into(), UnsupportedEntry { stamp: known.stamp.into(), seen: 0 }))
+            .collect();
+        let mut index = Self { unsupported, ..Self::default() };
         for entry in files.values() {
             index.count(*entry);
         }
@@ -130,8 +132,8 @@ impl Index {
         self.files.get(path)
     }
 
-    pub(super) fn odd(&self, escaped: &str) -> Option<&OddEntry> {
-        self.odd.get(escaped)
+    pub(super) fn unsupported(&self, escaped: &str) -> Option<&UnsupportedEntry> {
+        self.unsupported.get(escaped)
     }
 
     /// Whether a file with this inode may be on record. If not, none is.
@@ -150,8 +152,8 @@ impl Index {
     }
 
     /// What is no file beneath a folder, by escaped paths.
-    pub(super) fn odd_beneath(&self, folder: &str) -> impl Iterator<Item = &str> {
-        beneath(&self.odd, folder).map(|(path, _)| path)
+    pub(super) fn unsupported_beneath(&self, folder: &str) -> impl Iterator<Item = &str> {
+        beneath(&self.unsupported, folder).map(|(path, _)| path)
     }
 
     /// Begins a scan: nothing has been seen yet.
@@ -170,9 +172,9 @@ impl Index {
     }
 
     /// A scan has met something that is no file.
-    pub(super) fn see_odd(&mut self, escaped: &str) {
+    pub(super) fn see_unsupported(&mut self, escaped: &str) {
         let scan = self.scan;
-        if let Some(entry) = self.odd.get_mut(escaped) {
+        if let Some(entry) = self.unsupported.get_mut(escaped) {
             entry.seen = scan;
         }
     }
@@ -183,8 +185,8 @@ impl Index {
     }
 
     /// The rest beneath a folder that the scan has not met, by escaped paths.
-    pub(super) fn unseen_odd(&self, folder: &str) -> impl Iterator<Item = &str> {
-        beneath(&self.odd, folder).filter(|(_, entry)| entry.seen != self.scan).map(|(path, _)| path)
+    pub(super) fn unseen_unsupported(&self, folder: &str) -> impl Iterator<Item = &str> {
+        beneath(&self.unsupported, folder).filter(|(_, entry)| entry.seen != self.scan).map(|(path, _)| path)
     }
 
     /// Keeps a change that is on record now.
@@ -196,11 +198,11 @@ impl Index {
                 self.remove(&from);
                 self.put(to, entry);
             }
-            Change::Odd(path, stamp, _) => {
-                self.odd.insert(path, OddEntry { stamp, seen: self.scan });
+            Change::Unsupported(path, stamp, _) => {
+                self.unsupported.insert(path, UnsupportedEntry { stamp, seen: self.scan });
             }
-            Change::OddGone(path) => {
-                self.odd.remove(&path);
+            Change::UnsupportedGone(path) => {
+                self.unsupported.remove(&path);
             }
         }
     }
@@ -269,7 +271,7 @@ fn at<'a, K: Ord, V>(list: &'a [(K, V)], key: &K) -> &'a [(K, V)] {
     list.get(from..to).unwrap_or_default()
 }
 
-/// Multiplication by an odd number spreads inodes that follow one another.
+/// Multiplication by an unsupported number spreads inodes that follow one another.
 fn hash((dev, ino): Inode) -> u32 {
     ((ino ^ u64::from(dev).rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }

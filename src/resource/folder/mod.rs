@@ -5,8 +5,8 @@
 //! | `observer`, `check` | what is different from the record, told in order |
 //! | `dirty`, `watches`, `scan`, `waiting` | where to look: events, the whole folder, after a while |
 //! | `held` | what can not be recorded yet, for people |
-//! | `whole`, `lease`, `hashing` | a file's content, whole or not at all |
-//! | `index`, `stamp`, `odd`, `moves`, `names` | what is on record; what a file is known by; what can be no artifact; renames; names that count |
+//! | `stable_read`, `lease`, `hashing` | a file's content, whole or not at all |
+//! | `index`, `stamp`, `unsupported`, `moves`, `names` | what is on record; what a file is known by; what can be no artifact; renames; names that count |
 //! | `tree` | looking without leaving the folder |
 //! | `read` | versions, chunk by chunk |
 //! | `stage`, `publish`, `write_lock` | outputs |
@@ -18,7 +18,6 @@ mod blocking;
 mod check;
 mod dirty;
 mod errors;
-mod fates;
 mod hashing;
 mod held;
 mod index;
@@ -26,18 +25,19 @@ mod lease;
 mod moves;
 mod names;
 mod observer;
-mod odd;
 mod publish;
 mod read;
+mod rename_trail;
 mod scan;
+mod stable_read;
 mod stage;
 mod stamp;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unsupported;
 mod waiting;
 mod watches;
-mod whole;
 mod write_lock;
 
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The order in which renames are told.
+//! The order in which renames are reported.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -7,7 +7,7 @@ use std::hash::Hash;
 pub(super) type Moves<P, T> = Vec<(P, P, T)>;
 
 /// Puts moves into an order in which each goes to a path that is no longer the start of another, so that they can be applied
-/// one by one: `x.1` to `x.2`, then `x` to `x.1`. What goes round in a circle has no such order, and is returned apart.
+/// one by one: `x.1` to `x.2`, then `x` to `x.1`. Renames that form a circle have no such order, and are returned separately.
 pub(super) fn in_order<P: Eq + Hash + Clone, T>(moves: Moves<P, T>) -> (Moves<P, T>, Moves<P, T>) {
     let mut starts: HashSet<P> = moves.iter().map(|(from, _, _)| from.clone()).collect();
     let (mut ordered, mut rest) = (Vec::with_capacity(moves.len()), moves);

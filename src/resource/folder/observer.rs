@@ -1,6 +1,6 @@
 //! The observer: one thread for each watched folder, which knows what is on record and tells what is different.
 //!
-//! Events, scans and waits all come down to paths to look at; [`super::check`] looks, and tells. It is a thread of its own, not a task,
+//! Events, scans and waits all yield paths to check; [`super::check`] compares each with the record, and reports the difference. It is a thread of its own, not a task,
 //! because it does nothing but blocking calls, and because a wake-up less is a good part of the time from a closed file to
 //! its record. Rejected: to trust events (they are lost, late and about names), and a task on the runtime with
 //! `spawn_blocking` for each look (two more wake-ups a file).
@@ -20,9 +20,9 @@ use super::hashing::{Hashed, Hashing};
 use super::held::{Held, Why};
 use super::index::{Change, Index};
 use super::names::Names;
-use super::odd::shown;
 use super::scan::Scan;
 use super::tree::Root;
+use super::unsupported::shown;
 use super::waiting::Waiting;
 use super::watches::Watches;
 use crate::base::filestamp::Inode;
@@ -37,7 +37,7 @@ const MAX_BATCH: usize = 1_000;
 const RETRY: Duration = Duration::from_millis(250);
 /// How often the folder is looked at itself (not into): when something above it is moved, or mounted, no event tells.
 const PULSE: Duration = Duration::from_secs(1);
-/// How soon what had no room in a queue is looked for.
+/// How soon a scan follows if a queue had no room.
 const SOON: Duration = Duration::from_secs(1);
 /// Where not every folder can be watched, a scan takes at most one part in this many of the time.
 const SCAN_SHARE: u32 = 20;
@@ -93,7 +93,7 @@ pub(super) struct Observer {
     /// A scan is due at this moment.
     scan_at: Instant,
     batch: Vec<Change>,
-    /// The paths of `OddGone` in `batch`: a path and a folder above it may both tell of it.
+    /// The paths of `UnsupportedGone` in `batch`: a path and a folder above it may both tell of it.
     leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
     status: Option<Status>,
@@ -109,7 +109,8 @@ impl Observer {
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
     ) -> Self {
-        // What an action wrote under a name that does not count here is not looked at, and so never missed. But nobody is to claim what does not count any more.
+        // Outputs whose names do not count here are never scanned, so they are dropped from the index. Those that are still unclaimed stay:
+        // they have to be reported as gone, so that no run claims them.
         known.retain(|known| known.state == ArtifactState::New || names.counts(OsStr::new(&known.path)));
         Self {
             dirty: Arc::new(Dirty::new(spec.path.clone(), Arc::clone(&names))),
@@ -178,7 +179,7 @@ impl Observer {
         loop {
             let root = self.reach(inode)?;
             if let Some(hashed) = hashed {
-                self.hashed(&root, hashed).await?;
+                self.on_hashed(&root, hashed).await?;
             }
             let taken = self.dirty.take(Instant::now());
             let next = taken.next;
@@ -324,8 +325,8 @@ impl Observer {
         for folder in &found.unsearchable {
             self.held.put(folder, Why::Unsearchable);
         }
-        for path in found.odd_gone {
-            self.push(Change::OddGone(path)).await?;
+        for path in found.unsupported_gone {
+            self.push(Change::UnsupportedGone(path)).await?;
         }
         Ok(())
     }
@@ -335,16 +336,16 @@ impl Observer {
         if let Some(text) = path.to_str() {
             todo.extend(self.index.files_beneath(text).map(|(path, _)| OsString::from(path)));
         }
-        let odd: Vec<Box<str>> = self.index.odd_beneath(&shown(path)).map(Box::from).collect();
-        for path in odd {
-            self.push(Change::OddGone(path)).await?;
+        let unsupported: Vec<Box<str>> = self.index.unsupported_beneath(&shown(path)).map(Box::from).collect();
+        for path in unsupported {
+            self.push(Change::UnsupportedGone(path)).await?;
         }
         Ok(())
     }
 
     /// What is on record as no file at a path (escaped), and not about to be told as gone: its stamp.
-    pub(super) fn odd(&self, path: &str) -> Option<&str> {
-        self.index.odd(path).filter(|_| !self.leaving.contains(path)).map(|entry| &*entry.stamp)
+    pub(super) fn unsupported(&self, path: &str) -> Option<&str> {
+        self.index.unsupported(path).filter(|_| !self.leaving.contains(path)).map(|entry| &*entry.stamp)
     }
 
     /// What had no room in a queue is found by a scan, soon.
@@ -354,7 +355,7 @@ impl Observer {
 
     /// Has a change told, with others.
     pub(super) async fn push(&mut self, change: Change) -> Result<(), End> {
-        if let Change::OddGone(path) = &change
+        if let Change::UnsupportedGone(path) = &change
             && !self.leaving.insert(path.clone())
         {
             return Ok(());

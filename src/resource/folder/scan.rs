@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use super::index::Index;
 use super::names::Names;
-use super::odd::{readable_name, shown};
 use super::tree::Root;
+use super::unsupported::{readable_name, shown};
 use super::watches::Watches;
 use crate::base::filestamp::{FileStamp, inode};
 
@@ -33,7 +33,7 @@ pub(super) struct Scan<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// What was no file and is not there any more, by escaped path.
-    pub(super) odd_gone: Vec<Box<str>>,
+    pub(super) unsupported_gone: Vec<Box<str>>,
     /// Folders that may be listed and not searched: what lies in them is neither there nor gone.
     pub(super) unsearchable: Vec<OsString>,
 }
@@ -58,7 +58,7 @@ impl Scan<'_> {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if !folder.is_empty() => {}
                 Err(errno) if folder.is_empty() => return Err(errno),
                 Err(_) => {
-                    self.index.see_odd(&shown(&folder));
+                    self.index.see_unsupported(&shown(&folder));
                     self.todo.insert(folder.clone());
                     unreadable.push(folder);
                 }
@@ -74,10 +74,15 @@ impl Scan<'_> {
         let gone = self.index.unseen_files(start_text).filter(|path| !hidden(path.as_bytes()));
         self.todo.extend(gone.map(OsString::from));
         let escaped: Vec<_> = unreadable.iter().map(|folder| shown(folder)).collect();
-        let odd_hidden =
+        let unsupported_hidden =
             |path: &str| escaped.iter().any(|f| path.strip_prefix(&**f).is_some_and(|rest| rest.starts_with('/')));
-        let odd_gone = self.index.unseen_odd(&shown(start)).filter(|path| !odd_hidden(path)).map(Box::from).collect();
-        Ok(Found { odd_gone, unsearchable })
+        let unsupported_gone = self
+            .index
+            .unseen_unsupported(&shown(start))
+            .filter(|path| !unsupported_hidden(path))
+            .map(Box::from)
+            .collect();
+        Ok(Found { unsupported_gone, unsearchable })
     }
 
     fn list(&mut self, folder: &OsStr, folders: &mut Vec<OsString>) -> Result<Result<(), Unsearchable>, Errno> {
@@ -85,7 +90,7 @@ impl Scan<'_> {
         let stat = listing.stat()?;
         // Before it is listed, so that what comes after the listing raises an event.
         self.watches.watch(folder, inode(&stat), self.told);
-        if self.index.odd(&shown(folder)).is_some() {
+        if self.index.unsupported(&shown(folder)).is_some() {
             // It could not be read before.
             self.todo.insert(folder.to_owned());
         }
@@ -138,25 +143,25 @@ impl Scan<'_> {
             FileType::Directory if self.names.enters(path) => self.meet_folder(path, folders),
             FileType::RegularFile if self.names.takes(path) => self.meet_file(path, &stat),
             FileType::Directory | FileType::RegularFile => {}
-            _ => self.meet_odd(path),
+            _ => self.meet_other(path),
         }
         Ok(())
     }
 
     fn meet_folder(&mut self, path: &OsStr, folders: &mut Vec<OsString>) {
-        if readable_name(path).is_ok() { folders.push(path.to_owned()) } else { self.meet_odd(path) }
+        if readable_name(path).is_ok() { folders.push(path.to_owned()) } else { self.meet_other(path) }
     }
 
     fn meet_file(&mut self, path: &OsStr, stat: &Stat) {
         match path.to_str() {
             Some(text) if self.index.see_file(text, FileStamp::of(stat)) => {}
-            _ => self.meet_odd(path),
+            _ => self.meet_other(path),
         }
     }
 
     /// Something that is not as it is on record, or that only a closer look can tell.
-    fn meet_odd(&mut self, path: &OsStr) {
-        self.index.see_odd(&shown(path));
+    fn meet_other(&mut self, path: &OsStr) {
+        self.index.see_unsupported(&shown(path));
         self.todo.insert(OsString::from_vec(path.as_bytes().to_vec()));
     }
 }

@@ -1,4 +1,4 @@
-//! Files that are to be looked at again after a while, because no event is sure to tell when.
+//! Files to check again after a while, because no event is certain to announce the right moment.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -26,14 +26,14 @@ struct Wait {
     due: Instant,
     /// How long it waited for this.
     span: Duration,
-    /// What it was like when it began to stand still.
+    /// Its stamp when it stopped changing.
     like: Option<FileStamp>,
-    /// Someone has it open: nobody knows for how long.
+    /// It waits for its writer, and nobody knows how long that takes.
     busy: bool,
 }
 
 impl Waiting {
-    /// Waits for a file that is open: twice as long each time. Returns `false` if it is not waited for any more.
+    /// Waits for a file that is open for writing: twice as long each time. Returns `false` if there is no room.
     pub(super) fn busy(&mut self, path: &OsStr, now: Instant) -> bool {
         let span = self.files.get(path).map_or(FIRST, |wait| wait.span * 2);
         if span > LAST {

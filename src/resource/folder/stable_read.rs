@@ -1,4 +1,4 @@
-//! Hashing a file whole, or not at all.
+//! Hashes a file as a whole, or not at all: never while someone writes to it.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,24 +14,24 @@ use super::tree::Root;
 use crate::base::filestamp::{FileStamp, now_ns};
 use crate::base::{Digest, Hasher, fault};
 
-/// What came of looking at a file.
+/// The result of reading a file.
 #[derive(Debug)]
-pub(super) enum Sight {
+pub(super) enum ReadOutcome {
     /// Nobody had it open for writing while it was hashed.
-    Whole(Whole),
-    /// Someone has it open for writing, or it changed meanwhile. It will raise an event when that ends.
+    Stable(StableContent),
+    /// Someone has it open for writing, or it changed while it was read. An event follows when the writer closes it.
     Busy,
-    /// The system does not tell whether someone writes. What it was like; to be looked at again when that has stood still.
+    /// The file system grants no leases, so that writers cannot be detected. Holds the stamp of the file; it is read once that stays the same.
     Unleased(FileStamp),
-    /// It is gone, or is no file any more.
+    /// It is gone, or is not a regular file any more.
     Gone,
-    /// It can not be read.
+    /// This user cannot read it.
     Failed(Errno),
 }
 
 /// A file's content.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Whole {
+pub(super) struct StableContent {
     pub(super) stamp: Stamp,
     pub(super) digest: Digest,
 }
@@ -43,12 +43,12 @@ fn stamp_of(file: &OwnedFd) -> Result<Option<FileStamp>, Errno> {
     Ok(regular.then(|| FileStamp::of(&stat)))
 }
 
-/// When a file is taken to be whole where leases are refused.
+/// When a file counts as complete on file systems without leases.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settled {
-    /// When nothing has changed for this long, by the file's own times.
+    /// If it has not changed for this long, by its own times.
     pub(super) span: Duration,
-    /// Or when it is like this: it has been seen to stand still (its times may be those of another clock).
+    /// Or if it still has this stamp: the observer saw it unchanged for that long (its times may come from another machine's clock).
     pub(super) like: Option<FileStamp>,
 }
 
@@ -60,23 +60,29 @@ impl Settled {
     }
 }
 
-/// Looks at the file at `path`. Blocks for as long as hashing takes, or until `stop`; a piece is as large as `buffer`.
-pub(super) fn look(root: &Root, path: &OsStr, settled: Settled, buffer: &mut [u8], stop: &CancellationToken) -> Sight {
+/// Hashes the file at `path`, in pieces as large as `buffer`. Blocks until it is done, or until `stop`.
+pub(super) fn read_stable(
+    root: &Root,
+    path: &OsStr,
+    settled: Settled,
+    buffer: &mut [u8],
+    stop: &CancellationToken,
+) -> ReadOutcome {
     let file = match root.open_file(path) {
         Ok(file) => file,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Sight::Gone,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return ReadOutcome::Gone,
         // Someone holds a write lease.
-        Err(Errno::AGAIN) => return Sight::Busy,
-        Err(errno) => return Sight::Failed(errno),
+        Err(Errno::AGAIN) => return ReadOutcome::Busy,
+        Err(errno) => return ReadOutcome::Failed(errno),
     };
     let lease = match Lease::take(file.as_fd()) {
         Ok(lease) => Some(lease),
-        Err(Refusal::Busy) => return Sight::Busy,
+        Err(Refusal::Busy) => return ReadOutcome::Busy,
         Err(Refusal::Unsupported) => None,
     };
     match hash(&file, lease.as_ref(), settled, buffer, stop) {
-        Ok(sight) => sight,
-        Err(errno) => Sight::Failed(errno),
+        Ok(outcome) => outcome,
+        Err(errno) => ReadOutcome::Failed(errno),
     }
 }
 
@@ -86,25 +92,25 @@ fn hash(
     settled: Settled,
     buffer: &mut [u8],
     stop: &CancellationToken,
-) -> Result<Sight, Errno> {
-    let Some(before) = stamp_of(file)? else { return Ok(Sight::Gone) };
+) -> Result<ReadOutcome, Errno> {
+    let Some(before) = stamp_of(file)? else { return Ok(ReadOutcome::Gone) };
     if lease.is_none() && !settled.holds(before) {
-        return Ok(Sight::Unleased(before));
+        return Ok(ReadOutcome::Unleased(before));
     }
     let undisturbed = || lease.is_none_or(Lease::holds) && !stop.is_cancelled();
-    let Some(digest) = digest(file, buffer, undisturbed)? else { return Ok(Sight::Busy) };
+    let Some(digest) = digest(file, buffer, undisturbed)? else { return Ok(ReadOutcome::Busy) };
     fault::point("observe.hashed");
-    // The order matters: what the clock says now is not before any change that the lease has held off.
+    // The clock is read before the second `stat`, while the lease still keeps writers out.
     let now = now_ns();
     let after = stamp_of(file)?;
     if after != Some(before) || !lease.is_none_or(Lease::holds) {
-        return Ok(Sight::Busy);
+        return Ok(ReadOutcome::Busy);
     }
     let stamp = Stamp { file: before, racy: before.racy_at(now) };
-    Ok(Sight::Whole(Whole { stamp, digest }))
+    Ok(ReadOutcome::Stable(StableContent { stamp, digest }))
 }
 
-/// The digest of what a file holds; `None` as soon as it is disturbed.
+/// The digest of a file's content; `None` as soon as it is disturbed.
 pub(super) fn digest(
     file: &OwnedFd,
     buffer: &mut [u8],

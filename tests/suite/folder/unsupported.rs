@@ -42,7 +42,7 @@ async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_odd_is_told_twice() {
+async fn nothing_unsupported_is_told_twice() {
     let mut watched = Watched::new().await;
     symlink("/etc/passwd", watched.path.join("outside")).unwrap();
     std::fs::write(watched.path.join(OsStr::from_bytes(b"bad-\xff")), b"x").unwrap();

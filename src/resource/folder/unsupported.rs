@@ -1,7 +1,7 @@
-//! What lies at a path, and why some of it can be no artifact.
+//! Tells what is at a path, and why some of it cannot become an artifact.
 //!
-//! A link never counts, wherever it leads: what it leads to inside the folder counts under its own path already, changes of it
-//! raise no events at the link, and one content under two paths would be claimed twice. So every link is ignored, visibly.
+//! A symbolic link never counts, wherever it leads. Its target inside the folder counts under its own path already, a change of the target
+//! raises no event at the link, and the same content at two paths would be claimed twice. So every link is recorded as `ignored`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -18,7 +18,7 @@ use crate::base::escape;
 use crate::base::filestamp::{FileStamp, inode};
 use crate::resource::{ResourceError, check_path};
 
-/// What lies at a path.
+/// What is at a path.
 #[derive(Debug)]
 pub(super) enum Here {
     /// Nothing that counts.
@@ -27,27 +27,27 @@ pub(super) enum Here {
     File(Box<str>, Stat),
     /// A folder that can be looked into.
     Folder,
-    /// What can be no artifact.
-    Odd(Odd),
+    /// Something that cannot become an artifact.
+    Unsupported(Unsupported),
     /// It could not be found out.
     Unclear(Errno),
 }
 
-/// What can be no artifact.
+/// Something that cannot become an artifact.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Odd {
+pub(super) struct Unsupported {
     /// A letter for the kind, then the identity: news if it differs from what is on record.
     pub(super) stamp: Box<str>,
     pub(super) reason: String,
 }
 
-impl Odd {
+impl Unsupported {
     fn new(kind: char, stat: &Stat, reason: impl Into<String>) -> Self {
         let stamp = Stamp { file: FileStamp::of(stat), racy: false };
         Self { stamp: format!("{kind}{stamp}").into(), reason: reason.into() }
     }
 
-    /// What is there and can not be read. No size and time in the stamp: as long as it can not be read they are no news.
+    /// Something that this user cannot read. Its stamp has no size and times, because changes to them are not news as long as it cannot be read.
     pub(super) fn unreadable(stat: &Stat, errno: Errno) -> Self {
         let (dev, ino) = inode(stat);
         let code = errno.raw_os_error();
@@ -71,24 +71,26 @@ pub(super) fn what_lies(root: &Root, folder: &Path, names: &Names, path: &OsStr)
     }
     let text = match readable_name(path) {
         Ok(text) => text,
-        Err(reason) if is_folder => return Here::Odd(Odd::new('n', &stat, format!("{reason}; nothing in it counts"))),
-        Err(reason) => return Here::Odd(Odd::new('n', &stat, reason)),
+        Err(reason) if is_folder => {
+            return Here::Unsupported(Unsupported::new('n', &stat, format!("{reason}; nothing in it counts")));
+        }
+        Err(reason) => return Here::Unsupported(Unsupported::new('n', &stat, reason)),
     };
     match kind {
         FileType::RegularFile => Here::File(text.into(), stat),
         FileType::Directory => match root.open_folder(path) {
             Ok(_) => Here::Folder,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Here::Nothing,
-            Err(errno) => Here::Odd(Odd::unreadable(&stat, errno)),
+            Err(errno) => Here::Unsupported(Unsupported::unreadable(&stat, errno)),
         },
-        FileType::Symlink => Here::Odd(link(root, folder, path, &stat)),
-        FileType::Fifo => Here::Odd(Odd::new('f', &stat, "it is a FIFO, not a file")),
-        FileType::Socket => Here::Odd(Odd::new('s', &stat, "it is a socket, not a file")),
-        _ => Here::Odd(Odd::new('d', &stat, "it is a device, not a file")),
+        FileType::Symlink => Here::Unsupported(link(root, folder, path, &stat)),
+        FileType::Fifo => Here::Unsupported(Unsupported::new('f', &stat, "it is a FIFO, not a file")),
+        FileType::Socket => Here::Unsupported(Unsupported::new('s', &stat, "it is a socket, not a file")),
+        _ => Here::Unsupported(Unsupported::new('d', &stat, "it is a device, not a file")),
     }
 }
 
-/// The path as text, if it can be that of an artifact; otherwise what is wrong with it.
+/// The path as text, if an artifact can have it; otherwise what is wrong with it.
 pub(super) fn readable_name(path: &OsStr) -> Result<&str, String> {
     let text = path.to_str().ok_or("its name is not UTF-8")?;
     match check_path(text) {
@@ -98,13 +100,13 @@ pub(super) fn readable_name(path: &OsStr) -> Result<&str, String> {
     }
 }
 
-fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Odd {
+fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Unsupported {
     let target = rustix::fs::readlinkat(root, path, Vec::new()).unwrap_or_default();
     let target = escape(target.as_bytes());
     let target = crate::base::bounds::cut(&target, 300);
-    let nowhere = || Odd::new('0', stat, format!("it is a link to `{target}`, where nothing is"));
-    let inside = || Odd::new('i', stat, format!("it is a link to `{target}`, which counts under its own path"));
-    let outside = || Odd::new('o', stat, format!("it is a link to `{target}`, which is outside of the folder"));
+    let nowhere = || Unsupported::new('0', stat, format!("it is a link to `{target}`, where nothing is"));
+    let inside = || Unsupported::new('i', stat, format!("it is a link to `{target}`, which counts under its own path"));
+    let outside = || Unsupported::new('o', stat, format!("it is a link to `{target}`, which is outside of the folder"));
     match root.follow(path) {
         Ok(()) => inside(),
         Err(Errno::NOENT | Errno::NOTDIR) => nowhere(),
@@ -114,12 +116,12 @@ fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Odd {
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => nowhere(),
             _ => outside(),
         },
-        Err(Errno::LOOP) => Odd::new('l', stat, format!("it is a link to `{target}`, which leads in a circle")),
-        Err(errno) => Odd::new('x', stat, format!("it is a link to `{target}`: {}", io::Error::from(errno))),
+        Err(Errno::LOOP) => Unsupported::new('l', stat, format!("it is a link to `{target}`, which leads in a circle")),
+        Err(errno) => Unsupported::new('x', stat, format!("it is a link to `{target}`: {}", io::Error::from(errno))),
     }
 }
 
-/// A path as it is shown and recorded for what is no artifact.
+/// The escaped path, under which something unsupported is shown and recorded.
 pub(super) fn shown(path: &OsStr) -> Box<str> {
     escape(path.as_bytes()).into()
 }
