@@ -88,7 +88,7 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         stop: CancellationToken,
     ) -> Result<()>;
 
-    /// Claims the right to write here, for as long as the resource lives. `holder` names whoever writes to people; another claim of the same
+    /// Claims the right to write here, until [`Resource::release_writing`] or the end of the process. `holder` names whoever writes to people; another claim of the same
     /// holder is the same claim. Called before anything is written or swept. Reading and watching need no claim. A resource to which
     /// several may write at once has nothing to do.
     ///
@@ -98,6 +98,9 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         let _ = holder;
         Ok(())
     }
+
+    /// Gives up the right to write, when the host stops.
+    async fn release_writing(&self) {}
 
     /// Opens a version for reading. [`ResourceError::Changed`] if it is no longer what was recorded.
     async fn open(&self, content: &Content) -> Result<Box<dyn Reader>>;

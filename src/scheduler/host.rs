@@ -219,6 +219,9 @@ impl Host {
             // A watcher that panicked has said so on stderr; there is nothing left for it to do.
             let _ = watcher.await;
         }
+        for resource in self.view.resources.values() {
+            resource.release_writing().await;
+        }
         tally.unwrap_or_else(|error| Err(StoreError::Conflict(format!("the dispatcher ended abruptly: {error}"))))
     }
 }

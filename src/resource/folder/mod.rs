@@ -234,6 +234,11 @@ impl Resource for Folder {
         let take = |folder: &Self| {
             let about = About { resource: &folder.name, path: "." };
             let Ok(root) = folder.open_root() else { return Ok(()) };
+            // Nothing is staged in an empty folder, and it may be the place of a disk that is not mounted yet: nothing is put into it before
+            // something is to be written.
+            if root.entries().is_ok_and(|mut entries| entries.next().is_none()) {
+                return Ok(());
+            }
             match folder.hold_lock(&root, about) {
                 // A folder that can not be written to is reported when something is to be written.
                 Err(ResourceError::Unavailable { .. }) | Ok(()) => Ok(()),
@@ -241,6 +246,15 @@ impl Resource for Folder {
             }
         };
         self.work(false, take).await
+    }
+
+    async fn release_writing(&self) {
+        let release = |folder: &Self| {
+            *folder.writing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            Ok(())
+        };
+        // It cannot fail.
+        let _ = self.work(false, release).await;
     }
 
     async fn open(&self, content: &Content) -> Result<Box<dyn Reader>> {

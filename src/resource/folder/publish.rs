@@ -67,10 +67,11 @@ pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) ->
     let failed = |error: io::Error| about.unavailable("publish", error);
     // Not made if it is missing: what was staged lies in the one that is to come back.
     let root = folder.root(about)?;
-    folder.hold_lock(&root, about)?;
     let Some(staged) = Place::find(&root, &file.staged).map_err(failed)? else {
         return already_published(&root, attempt, file).map_err(failed);
     };
+    // Only now: a folder without it may be the place of a disk that is not mounted yet, and nothing is put into that.
+    folder.hold_lock(&root, about)?;
     let target = Place::make(&root, &file.path).map_err(failed)?;
     fault::point("publish.before_rename");
     put(&staged, &target, file, &folder.own_outputs).map_err(failed)?;

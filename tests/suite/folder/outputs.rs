@@ -356,6 +356,10 @@ async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
     let path = parent.path().join("out");
     let folder = |name: &str| Folder::new(name, &spec(&path), false).unwrap();
     std::fs::create_dir(&path).unwrap();
+    // Empty, it may be the place of a disk that is not mounted yet: nothing is put into it.
+    first.claim_writing("pipeline `a`").await.unwrap();
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+    first.release_writing().await;
     // Left behind by a process that was killed.
     std::fs::create_dir(path.join(".anacostia")).unwrap();
     std::fs::write(path.join(".anacostia/lock"), "pipeline `dead`").unwrap();
@@ -373,8 +377,9 @@ async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
     // It shares what it writes, and takes what is left when the last one goes.
     drop(first);
     assert!(other.claim_writing("pipeline `b`").await.is_err());
-    drop(same);
+    same.release_writing().await;
     assert!(!path.join(".anacostia").exists());
+    std::fs::write(path.join("old"), "").unwrap();
     other.claim_writing("pipeline `b`").await.unwrap();
     assert_eq!(std::fs::read_to_string(path.join(".anacostia/lock")).unwrap(), "pipeline `b`");
 }
