@@ -65,7 +65,8 @@ impl Attempt {
         let (state, outputs) = self.state(&secrets, &headers);
         let watch = Watch::new(self.order.limits.wall, self.stop.clone(), self.gone.clone());
         let calls = Calls { attempt: &self, secrets: &secrets, outputs: &outputs, watch };
-        let (state, outcome) = calls.make(state).await;
+        // On the heap: it holds all that a call of a guest needs.
+        let (state, outcome) = Box::pin(calls.make(state)).await;
         fault::point("attempt.guest_done");
         report(state, outcome, began).await
     }

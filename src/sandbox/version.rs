@@ -50,14 +50,12 @@ pub async fn open_version(
             why,
         };
         // Only now, when something is wrong: most versions are opened without asking the store.
-        let publishing = match artifact.produced_by {
-            None => false,
+        let mut publishing = false;
+        if artifact.produced_by.is_some() {
             // The cost of this grows with what there is to be published.
-            Some(_) => {
-                let open = store.open_intents().await.map_err(|error| unavailable(error.to_string()))?;
-                open.iter().any(|output| output.file.artifact_id == artifact.id)
-            }
-        };
+            let open = store.open_intents().await.map_err(|error| unavailable(error.to_string()))?;
+            publishing = open.iter().any(|output| output.file.artifact_id == artifact.id);
+        }
         let now = store.artifact(artifact.id).await.map_err(|error| unavailable(error.to_string()))?;
         let Some(now) = now.filter(|now| now.present) else { return Err(failed) };
         let recorded = (&now.path, &now.stamp) != (&tried.path, &tried.stamp);

@@ -44,8 +44,7 @@ impl Locality {
         if self.0.load(Relaxed) == 0
             && let Ok(about) = rustix::fs::fstatfs(root)
         {
-            // Some of the numbers do not fit into 31 bits, and are negative on 32-bit machines.
-            let remote = REMOTE.contains(&(i64::from(about.f_type) & 0xffff_ffff));
+            let remote = REMOTE.contains(&(about.f_type & 0xffff_ffff));
             self.0.store(if remote { ELSEWHERE } else { LOCAL }, Relaxed);
         }
     }

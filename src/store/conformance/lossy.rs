@@ -122,7 +122,7 @@ lossy! {
         advance(run: RunId, id: WriteId, step: RunStep; now) -> Vec<StartedAttempt>;
         finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep; now) -> Vec<StartedAttempt>;
         publish_intent(fence: Fence, intent: Intent; now) -> ();
-        published(fence: Fence, step: RunStep; now) -> Vec<StartedAttempt>;
+        published(fence: Fence, stamps: Vec<Option<String>>, step: RunStep; now) -> Vec<StartedAttempt>;
         request_cancel(run: RunId; now) -> Option<Run>;
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;

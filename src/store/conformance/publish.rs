@@ -119,7 +119,10 @@ pub(super) async fn recovery_finds_what_was_committed(world: &mut World) {
     assert_eq!(attempt.files.as_deref(), Some(files.as_slice()), "in the order of the intent");
     assert_eq!(attempt.artifacts, files.iter().map(|it| it.artifact_id).collect::<Vec<_>>());
     assert_eq!((attempt.skip, attempt.message.as_deref()), (true, Some("did it")));
-    assert!(matches!(store.published(fence, Vec::new(), RunStep::default(), at(60)).await, Err(StoreError::Fenced { .. })));
+    assert!(matches!(
+        store.published(fence, Vec::new(), RunStep::default(), at(60)).await,
+        Err(StoreError::Fenced { .. })
+    ));
     let step = run_becomes(RunState::Succeeded, None);
     store.published(attempt.fence, Vec::new(), step, at(60)).await.unwrap();
     assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
