@@ -251,7 +251,7 @@ impl Resource for FakeResource {
         Ok(Box::new(FakeReader { bytes, resource, path, changed, _open: Open::count(&self.open) }))
     }
 
-    async fn publish(&self, _attempt: AttemptId, _file: &StagedFile) -> resource::Result<()> {
+    async fn publish(&self, _attempt: AttemptId, _files: &[StagedFile]) -> resource::Result<Vec<Option<String>>> {
         unimplemented!()
     }
 
@@ -313,6 +313,7 @@ impl Writer for FakeWriter {
             staged: self.artifact.to_string(),
             stamp: String::new(),
             overwrite: self.overwrite,
+            replaces: None,
         };
         self.staged.lock().unwrap().insert(self.artifact.to_string(), Arc::new(self.bytes));
         Ok(staged)
