@@ -22,12 +22,12 @@ use crate::manifest::{Pipeline, check_listen, parse_listen};
 use crate::resource::Waiting;
 use crate::scheduler::{StartError, Tally};
 
-/// Most paths of a message.
-const MAX_NAMED: usize = 3;
-
 pub(crate) use handle::{HostHandle, Start};
 pub(crate) use serve::count_metrics;
 pub(crate) use stop::{Stop, Stops};
+
+/// Most paths of a message.
+const MAX_NAMED: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
