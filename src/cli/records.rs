@@ -103,7 +103,16 @@ impl Records {
 
     /// What a run has made.
     pub(crate) fn made(&self, run: RunId) -> Result<Made, Failure> {
-        let mut made = Made::of(self.ask(self.store.lineage(run))?);
+        let (mut edges, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = self.ask(self.store.lineage(run, PageRequest { cursor, limit: MAX_PAGE }))?;
+            edges.extend(page.items);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut made = Made::of(edges);
         let query = FactQuery { run: Some(run), ..FactQuery::default() };
         let mut cursor = None;
         loop {

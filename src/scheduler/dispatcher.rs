@@ -390,9 +390,9 @@ impl Dispatcher {
         params: serde_json::Value,
         work: &mut AtWork,
     ) -> Result<Run, StoreError> {
-        if let Some(known) = self.shared.store.run(id).await? {
-            return if known.run.params == params {
-                Ok(known.run)
+        if let Some(known) = self.shared.store.run_summary(id).await? {
+            return if known.params == params {
+                Ok(known)
             } else {
                 Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
             };

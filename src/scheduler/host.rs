@@ -20,11 +20,13 @@ use super::retention::keep_events_bounded;
 use super::shared::{ENDS, Phase, ProgressBoard, Shared};
 use super::steering::Steering;
 use crate::base::Clock;
+use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
+use crate::model::KnownPath;
 use crate::resource::{Resource, ResourceError};
 use crate::sandbox::Sandbox;
 use crate::store::logs::LogBook;
-use crate::store::{MetadataStore, StoreError, UnfinishedRun};
+use crate::store::{MetadataStore, PageRequest, StoreError, UnfinishedRun};
 
 /// Why a host could not start.
 #[derive(Debug, thiserror::Error)]
@@ -237,6 +239,19 @@ async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) ->
     Ok(())
 }
 
+/// What is present in a resource, page by page: nobody records anything there before it is watched.
+async fn known(shared: &Shared, resource: &str) -> Result<Vec<KnownPath>, StoreError> {
+    let (mut known, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = shared.store.known(resource, PageRequest { cursor, limit: MAX_PAGE }).await?;
+        known.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(known);
+        }
+    }
+}
+
 async fn watch_resource(
     shared: &Arc<Shared>,
     definition: &Definition,
@@ -245,7 +260,7 @@ async fn watch_resource(
     statuses: &StatusBoard,
     stop: &CancellationToken,
 ) -> Result<JoinHandle<()>, StartError> {
-    let known = shared.store.known(&name).await?;
+    let known = known(shared, &name).await?;
     let cursor = shared.store.cursor(&name).await?;
     let unknown = || ResourceError::Unusable { resource: name.clone(), why: "it is not in the manifest".to_owned() };
     let resource: Arc<dyn Resource> = definition.services.resources.get(&name).cloned().ok_or_else(unknown)?;

@@ -46,7 +46,7 @@ use tokio::sync::watch;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
-    Pending, Run, RunDetail, RunTag, Tick,
+    Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 
 pub use error::StoreError;
@@ -143,8 +143,9 @@ pub trait MetadataStore: GuestRecords {
     /// The cursor of a resource: that of the last [`Batch`] that had one. `None` if no batch had.
     async fn cursor(&self, resource: &str) -> Result<Option<String>>;
 
-    /// The version that is present at each path of a resource, `ignored` ones included: what a resource is reconciled with.
-    async fn known(&self, resource: &str) -> Result<Vec<KnownPath>>;
+    /// The version that is present at each path of a resource, by path, `ignored` ones included: what a resource is reconciled
+    /// with. Its only writer must not record anything between the pages.
+    async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>>;
 
     /// What waits in a resource. The cost does not grow with what is on record.
     async fn pending(&self, resource: &str) -> Result<Pending>;
@@ -240,14 +241,23 @@ pub trait MetadataStore: GuestRecords {
     /// run.
     async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>>;
 
-    /// One run with all that belongs to it.
+    /// One run with all that belongs to it. The cost grows with its inputs, of which there may be very many.
     async fn run(&self, id: RunId) -> Result<Option<RunDetail>>;
+
+    /// One run with its actions and attempts; `inputs` is empty. They are listed by [`MetadataStore::artifacts`], in pages.
+    async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>>;
+
+    /// One run alone: its state and times.
+    async fn run_summary(&self, id: RunId) -> Result<Option<Run>>;
+
+    /// How many runs are in a state. The cost may grow with that number, so ask only for states that runs leave.
+    async fn count_runs(&self, state: RunState) -> Result<u64>;
 
     /// The id of the run with this number.
     async fn run_by_number(&self, number: u64) -> Result<Option<RunId>>;
 
     /// What every attempt of a run read and wrote, in the order of recording.
-    async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>>;
+    async fn lineage(&self, run: RunId, page: PageRequest) -> Result<Page<LineageEdge>>;
 
     /// The attempts, of any run, that read or wrote an artifact: newest first. Empty if there is no such artifact.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;

@@ -19,6 +19,8 @@ pub struct PageRequest {
 pub struct RunQuery {
     /// Only those in one of these states; empty: in any.
     pub states: Vec<RunState>,
+    /// Only runs before this one (by number), for a guest that looks back.
+    pub before_run: Option<u64>,
 }
 
 /// Which artifacts. Everything absent: all.

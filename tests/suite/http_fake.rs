@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::model::{
     Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunTag, Tick,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -157,6 +157,15 @@ impl MetadataStore for FakeStore {
         self.check()?;
         Ok(self.runs.lock().unwrap().iter().find(|detail| detail.run.id == id).cloned())
     }
+    async fn run_progress(&self, id: RunId) -> Stored<Option<RunDetail>> {
+        Ok(self.run(id).await?.map(|detail| RunDetail { inputs: Vec::new(), ..detail }))
+    }
+    async fn run_summary(&self, id: RunId) -> Stored<Option<Run>> {
+        Ok(self.run(id).await?.map(|detail| detail.run))
+    }
+    async fn count_runs(&self, state: RunState) -> Stored<u64> {
+        Ok(self.runs.lock().unwrap().iter().filter(|detail| detail.run.state == state).count() as u64)
+    }
     async fn run_by_number(&self, number: u64) -> Stored<Option<RunId>> {
         let runs = self.runs.lock().unwrap();
         Ok(runs.iter().find(|detail| detail.run.number == number).map(|detail| detail.run.id))
@@ -168,8 +177,8 @@ impl MetadataStore for FakeStore {
         Ok(Vec::new())
     }
 
-    async fn lineage(&self, _run: RunId) -> Stored<Vec<LineageEdge>> {
-        Ok(Vec::new())
+    async fn lineage(&self, _run: RunId, _page: PageRequest) -> Stored<Page<LineageEdge>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn uses(&self, _artifact: ArtifactId, _page: PageRequest) -> Stored<Page<ArtifactUse>> {
         Ok(Page { items: Vec::new(), next_cursor: None })
@@ -207,7 +216,7 @@ impl MetadataStore for FakeStore {
     async fn record(&self, _: &str, _: Batch, _: Timestamp) -> Stored<Recorded> {
         not_here()
     }
-    async fn known(&self, _: &str) -> Stored<Vec<KnownPath>> {
+    async fn known(&self, _: &str, _: PageRequest) -> Stored<Page<KnownPath>> {
         not_here()
     }
     async fn create_run(&self, _: NewRun, _: Timestamp) -> Stored<Option<CreatedRun>> {

@@ -32,7 +32,7 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     }
     let uses = records.ask(records.store.uses(artifact.id, PageRequest { cursor: None, limit: MAX_USES }))?;
     let claimed_by = match artifact.run_id {
-        Some(id) => records.ask(records.store.run(id))?.map(|detail| detail.run.number),
+        Some(id) => records.ask(records.store.run_summary(id))?.map(|run| run.number),
         None => None,
     };
     let about =

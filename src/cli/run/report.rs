@@ -142,7 +142,7 @@ impl Starts {
         let started = match self.known.remove(&run) {
             Some(started) => started,
             // It started under an earlier host, or had ended before.
-            None => self.store.run(run).await.ok()??.run.started_at?,
+            None => self.store.run_summary(run).await.ok()??.started_at?,
         };
         Some(event.time.since(started))
     }

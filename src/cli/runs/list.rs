@@ -29,7 +29,7 @@ pub(crate) struct Args {
 pub(crate) fn list(args: Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let page = PageRequest { cursor: args.cursor, limit: args.limit };
-    let query = RunQuery { states: args.state };
+    let query = RunQuery { states: args.state, before_run: None };
     let page = records.ask(records.store.runs(query.clone(), page))?;
     if args.json {
         out::json(&List::<RunBody>::from(page))?;

@@ -57,7 +57,7 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
             break;
         }
         std::thread::sleep(LOOK_EVERY);
-        detail = records.ask(records.store.run(detail.run.id))?.unwrap_or(detail);
+        detail = records.ask(records.store.run_progress(detail.run.id))?.unwrap_or(detail);
     }
     if printed == 0 && !args.json {
         let what = args.action.as_deref().map_or("its actions have".to_owned(), |action| format!("`{action}` has"));

@@ -42,12 +42,12 @@ pub(super) async fn start(
         .parse()
         .map_err(|_| Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id))))?;
     let StartBody { params } = read(&headers, body).await?;
-    let existed = app.view.store.run(id).await?.is_some();
+    let existed = app.view.store.run_summary(id).await?.is_some();
     let waiting = Waiting::begin(&app, &query)?;
     let mut run = app.view.control.start(id, params.into()).await?;
     if let Some(waiting) = waiting.filter(|_| !run.state.ended()) {
         waiting.until_ended(&app, id).await?;
-        run = app.view.store.run(id).await?.map_or(run, |detail| detail.run);
+        run = app.view.store.run_summary(id).await?.unwrap_or(run);
     }
     let run = Json(RunBody::from(run));
     Ok(if existed {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::List;
-use super::runs::find_detail;
+use super::runs::find_progress;
 use crate::base::{AttemptId, Timestamp};
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
@@ -54,7 +54,7 @@ impl LineBody {
 pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<LineBody>>> {
     let query = Query::parse(&uri, &["action", "attempt", "limit", "cursor"])?;
     let limit = query.limit()?;
-    let detail = find_detail(&app.view, &id).await?;
+    let detail = find_progress(&app.view, &id).await?;
     let wanted = Wanted::new(&query, &detail.attempts)?;
     let cursor = match query.text("cursor") {
         Some(text) => LogCursor::parse(text, detail.attempts.len())

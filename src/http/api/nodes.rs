@@ -218,7 +218,7 @@ impl Live {
         let first = PageRequest { cursor: None, limit: 1 };
         let page = view.store.runs(RunQuery::default(), first).await?;
         let newest = match page.items.first() {
-            Some(run) => view.store.run(run.id).await?,
+            Some(run) => view.store.run_progress(run.id).await?,
             None => None,
         };
         Ok(Self { watches: view.control.watches(), waiting: view.control.waiting(), newest })

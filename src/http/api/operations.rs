@@ -8,7 +8,6 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::base::bounds::MAX_PAGE;
 use crate::base::{Clock as _, SystemClock, Timestamp};
 use crate::http::problem::{Problem, Result};
 use crate::http::query::Query;
@@ -83,10 +82,8 @@ async fn store_figures(app: &App, text: &mut Figures) -> Result<()> {
     text.one("anacostia_runs_created_total", "counter", "Runs that were ever created.", created);
     text.head("anacostia_runs_unfinished", "gauge", "Runs that have not ended, by state.");
     for state in [RunState::Queued, RunState::Running, RunState::Cancelling] {
-        // A run is created when there is a slot for it, and there are no more slots than items on a page.
-        let page = PageRequest { cursor: None, limit: MAX_PAGE };
-        let runs = store.runs(RunQuery { states: vec![state] }, page).await?;
-        text.line("anacostia_runs_unfinished", &[("state", state.as_str())], runs.items.len());
+        let count = store.count_runs(state).await?;
+        text.line("anacostia_runs_unfinished", &[("state", state.as_str())], count);
     }
     Ok(())
 }

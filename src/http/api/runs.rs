@@ -111,7 +111,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<R
     let query = Query::parse(&uri, &["state", "limit", "cursor"])?;
     let words: Vec<&'static str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
     let states = query.words("state", &words)?;
-    let page = app.view.store.runs(RunQuery { states }, query.page()?).await?;
+    let page = app.view.store.runs(RunQuery { states, before_run: None }, query.page()?).await?;
     Ok(Json(page.into()))
 }
 
@@ -133,6 +133,12 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
 pub(super) async fn find_detail(view: &View, text: &str) -> Result<RunDetail> {
     let id = find_run(view, text).await?;
     view.store.run(id).await?.ok_or_else(|| no_run(id))
+}
+
+/// The run that `text` names, without its inputs.
+pub(super) async fn find_progress(view: &View, text: &str) -> Result<RunDetail> {
+    let id = find_run(view, text).await?;
+    view.store.run_progress(id).await?.ok_or_else(|| no_run(id))
 }
 
 /// That there is no such run.
@@ -205,9 +211,10 @@ pub(super) async fn events(State(app): State<App>, Segment(id): Segment, uri: Ur
     let limit = query.limit()?;
     let after = query.value::<u64>("cursor")?.unwrap_or(0);
     // The state first: an event that comes after it is not lost, because the run then counts as going on.
-    let detail = find_detail(&app.view, &id).await?;
-    let events = app.view.store.events(after, Some(detail.run.id), limit).await?;
-    let more = events.len() >= limit as usize || !detail.run.state.ended();
+    let id = find_run(&app.view, &id).await?;
+    let run = app.view.store.run_summary(id).await?.ok_or_else(|| no_run(id))?;
+    let events = app.view.store.events(after, Some(id), limit).await?;
+    let more = events.len() >= limit as usize || !run.state.ended();
     let last = events.last().map_or(after, |event| event.seq);
     Ok(Json(List { items: events, next_cursor: more.then(|| last.to_string()) }))
 }
@@ -236,17 +243,13 @@ impl From<LineageEdge> for EdgeBody {
     }
 }
 
-/// `GET /api/v1/runs/{id}/lineage`. Edges are only ever added at the end, so that a place in them is a cursor.
+/// `GET /api/v1/runs/{id}/lineage`, in the order of recording.
 pub(super) async fn lineage(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<EdgeBody>>> {
     let query = Query::parse(&uri, &["limit", "cursor"])?;
-    let (limit, from) = (query.limit()? as usize, query.value::<usize>("cursor")?.unwrap_or(0));
     let run = find_run(&app.view, &id).await?;
-    let edges = app.view.store.lineage(run).await?;
-    if edges.is_empty() && app.view.store.run(run).await?.is_none() {
+    let page = app.view.store.lineage(run, query.page()?).await?;
+    if page.items.is_empty() && app.view.store.run_summary(run).await?.is_none() {
         return Err(no_run(run));
     }
-    let next = from.saturating_add(limit);
-    let next_cursor = (next < edges.len()).then(|| next.to_string());
-    let items = edges.into_iter().skip(from).take(limit).map(EdgeBody::from).collect();
-    Ok(Json(List { items, next_cursor }))
+    Ok(Json(List { items: page.items.into_iter().map(EdgeBody::from).collect(), next_cursor: page.next_cursor }))
 }

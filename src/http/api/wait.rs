@@ -49,7 +49,7 @@ impl Waiting {
                 Ok(_) => {}
                 // Its end may be among those that were missed.
                 Err(RecvError::Lagged(_)) => {
-                    if app.view.store.run(run).await?.is_none_or(|detail| detail.run.state.ended()) {
+                    if app.view.store.run_summary(run).await?.is_none_or(|run| run.state.ended()) {
                         return Ok(());
                     }
                 }

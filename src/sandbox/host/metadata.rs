@@ -19,8 +19,6 @@ const MAX_FACTS: u64 = 1_000_000;
 const MAX_FACT_BYTES: u64 = 64 << 20;
 /// Most tags that an attempt puts on artifacts.
 const MAX_ARTIFACT_TAGS: usize = 10_000;
-/// Most pages of runs that are looked through for those that are earlier than this one.
-const MAX_PAGES: usize = 100;
 
 impl Host for GuestState {
     async fn log_metrics(&mut self, metrics: Vec<Metric>) -> Result<(), CallError> {
@@ -155,16 +153,14 @@ impl GuestState {
     }
 
     async fn past_runs(&mut self, limit: usize) -> Result<Vec<PastRun>, CallError> {
-        let query = RunQuery { states: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled] };
+        let states = vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled];
+        let query = RunQuery { states, before_run: Some(self.order.run_number) };
         let mut found = Vec::new();
         let mut cursor = None;
-        for _ in 0..MAX_PAGES {
-            if found.len() >= limit {
-                break;
-            }
-            let page = self.services.store.runs(query.clone(), PageRequest { cursor, limit: MAX_PAGE }).await?;
-            let earlier = page.items.iter().filter(|run| run.number < self.order.run_number).map(past_run);
-            found.extend(earlier.take(limit - found.len()));
+        while found.len() < limit {
+            let left = u32::try_from(limit - found.len()).unwrap_or(MAX_PAGE);
+            let page = self.services.store.runs(query.clone(), PageRequest { cursor, limit: left }).await?;
+            found.extend(page.items.iter().map(past_run));
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;

@@ -147,7 +147,7 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     let requests: Vec<_> = ended.requests.iter().map(|request| (attempt.id, request.clone())).collect();
     assert_eq!(store.requests(run).await.unwrap(), requests);
     assert_eq!(store.requests(RunId::new()).await.unwrap(), []);
-    let edges = store.lineage(run).await.unwrap();
+    let edges = store.lineage(run, all()).await.unwrap().items;
     assert_eq!(edges.len(), 1, "what is not on record is left out");
     assert_eq!((edges[0].attempt_id, edges[0].kind, edges[0].bytes), (attempt.id, AccessKind::Read, 7));
     assert_eq!((edges[0].artifact.id, edges[0].action.as_str()), (input, "first"));

@@ -15,7 +15,7 @@ use super::Place;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
-    Pending, Run, RunDetail, RunTag, Tick,
+    Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -97,13 +97,16 @@ lossy! {
         revision(digest: Digest) -> Option<Revision>;
         paused() -> bool;
         cursor(resource: &str) -> Option<String>;
-        known(resource: &str) -> Vec<KnownPath>;
+        known(resource: &str, page: PageRequest) -> Page<KnownPath>;
         pending(resource: &str) -> Pending;
         artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
         unfinished(run: RunId) -> Option<UnfinishedRun>;
         run(id: RunId) -> Option<RunDetail>;
+        run_progress(id: RunId) -> Option<RunDetail>;
+        run_summary(id: RunId) -> Option<Run>;
+        count_runs(state: RunState) -> u64;
         run_by_number(number: u64) -> Option<RunId>;
-        lineage(run: RunId) -> Vec<LineageEdge>;
+        lineage(run: RunId, page: PageRequest) -> Page<LineageEdge>;
         uses(artifact: ArtifactId, page: PageRequest) -> Page<ArtifactUse>;
         denials(run: RunId) -> Vec<(AttemptId, Denial)>;
         requests(run: RunId) -> Vec<(AttemptId, HttpRequest)>;

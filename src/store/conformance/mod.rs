@@ -151,6 +151,7 @@ suite! {
         pruning_keeps_the_newest;
     paging:
         pages_of_every_list_are_complete_and_newest_first,
+        pages_by_path_and_oldest_first_are_complete,
         items_that_come_meanwhile_move_nothing,
         foreign_cursors_are_refused;
 }

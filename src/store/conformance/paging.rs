@@ -5,9 +5,12 @@ use std::sync::Arc;
 use super::World;
 use super::fixtures::*;
 use crate::base::RunId;
-use crate::model::{ArtifactState, AttemptState, Entry, Facts, Metric, RunState, Tick, TickOutcome};
+use crate::model::{
+    Access, AccessKind, Artifact, ArtifactState, AttemptState, Entry, Facts, Metric, RunState, Tick, TickOutcome,
+};
 use crate::store::{
-    ArtifactQuery, Batch, FactQuery, MetadataStore, NewRun, PageRequest, RunQuery, RunStep, StoreError, TickQuery,
+    ArtifactQuery, AttemptEnd, Batch, FactQuery, MetadataStore, NewRun, PageRequest, RunQuery, RunStep, StoreError,
+    TickQuery,
 };
 
 /// Goes through all pages of a list, two items each, and checks that it is the list in one page.
@@ -71,10 +74,15 @@ pub(super) async fn pages_of_every_list_are_complete_and_newest_first(world: &mu
     let runs = fill(store).await;
     let found = check_pages!(store, runs, RunQuery::default(), 6);
     assert_eq!(found.iter().map(|run| run.id).collect::<Vec<_>>(), runs.iter().rev().copied().collect::<Vec<_>>());
-    let states = |states: &[RunState]| RunQuery { states: states.to_vec() };
+    let states = |states: &[RunState]| RunQuery { states: states.to_vec(), before_run: None };
     check_pages!(store, runs, states(&[RunState::Failed]), 3);
     check_pages!(store, runs, states(&[RunState::Failed, RunState::Succeeded, RunState::Failed]), 6);
     check_pages!(store, runs, states(&[RunState::Queued]), 0);
+    let fifth = RunQuery { before_run: Some(5), ..states(&[RunState::Failed, RunState::Succeeded]) };
+    check_pages!(store, runs, fifth.clone(), 4);
+    check_pages!(store, runs, RunQuery { states: Vec::new(), ..fifth }, 4);
+    assert_eq!(store.count_runs(RunState::Failed).await.unwrap(), 3);
+    assert_eq!(store.count_runs(RunState::Queued).await.unwrap(), 0);
 
     let any = ArtifactQuery::default();
     let raw = ArtifactQuery { resource: Some("raw".to_owned()), ..any.clone() };
@@ -156,4 +164,37 @@ pub(super) async fn foreign_cursors_are_refused(world: &mut World) {
         let page = store.runs(RunQuery::default(), PageRequest { cursor: None, limit }).await.unwrap();
         assert_eq!(page.items.len(), if limit == 0 { 1 } else { 7 }, "a limit is moved into its bounds");
     }
+}
+
+pub(super) async fn pages_by_path_and_oldest_first_are_complete(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, (0..5).map(|n| present(&format!("f{n}"), "x")).collect()).await;
+    let (mut known, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.known("raw", PageRequest { cursor, limit: 2 }).await.unwrap();
+        known.extend(page.items.into_iter().map(|it| it.path));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(known, ["f0", "f1", "f2", "f3", "f4"]);
+
+    let inputs = store.artifacts(ArtifactQuery::default(), all()).await.unwrap().items;
+    let (run, fence) = started(store, new_run()).await;
+    let read = |it: &Artifact| Access { artifact_id: it.id, kind: AccessKind::Read, bytes: 1, calls: 1 };
+    let ended = AttemptEnd { accesses: inputs.iter().map(read).collect(), ..end(AttemptState::Succeeded) };
+    store.finish_attempt(fence, ended, RunStep::default(), at(40)).await.unwrap();
+    let (mut edges, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.lineage(run, PageRequest { cursor, limit: 2 }).await.unwrap();
+        edges.extend(page.items.into_iter().map(|it| it.artifact.id));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(edges, inputs.iter().map(|it| it.id).collect::<Vec<_>>());
+    let foreign = PageRequest { cursor: Some("x".to_owned()), limit: 2 };
+    assert!(matches!(store.lineage(run, foreign).await, Err(StoreError::Invalid(_))));
 }

@@ -88,7 +88,7 @@ pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
     assert_eq!(store.artifact(second.artifact_id).await.unwrap(), None);
     let outputs = store.outputs(run, "models", &["first".to_owned()]).await.unwrap();
     assert_eq!(outputs[0].id, first.artifact_id, "it is an output of this run, too");
-    assert_eq!(store.lineage(run).await.unwrap()[0].artifact.id, first.artifact_id);
+    assert_eq!(store.lineage(run, all()).await.unwrap().items[0].artifact.id, first.artifact_id);
 }
 
 pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {

@@ -174,12 +174,15 @@ pub(super) fn pending(db: &Connection, resource: &str) -> Work<Pending> {
     Ok(Pending { count, bytes, oldest_at: at(first)?, newest_at: at(last)?, as_of })
 }
 
-/// What lies in a resource, by path.
-pub(super) fn known(db: &Connection, resource: &str) -> Work<Vec<KnownPath>> {
+/// What is present in a resource, by path. The cursor is the last path of the page before.
+pub(super) fn known(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<KnownPath>> {
+    let limit = page::limit(request);
+    // No path is empty.
+    let after = request.cursor.as_deref().unwrap_or_default();
     let sql = "SELECT path, digest, size, state, stamp FROM artifacts INDEXED BY artifacts_present
-        WHERE resource = ?1 AND ended IS NULL ORDER BY path";
+        WHERE resource = ?1 AND ended IS NULL AND path > ?2 ORDER BY path LIMIT ?3";
     let mut statement = prepare(db, sql)?;
-    let rows = statement.query_map([resource], |row| {
+    let rows = statement.query_map(params![resource, after, limit + 1], |row| {
         Ok(KnownPath {
             path: row.get(0)?,
             digest: row.get(1)?,
@@ -188,7 +191,11 @@ pub(super) fn known(db: &Connection, resource: &str) -> Work<Vec<KnownPath>> {
             stamp: row.get(4)?,
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut items: Vec<KnownPath> = rows.collect::<Result<_, _>>()?;
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next_cursor = if more { items.last().map(|last| last.path.clone()) } else { None };
+    Ok(Page { items, next_cursor })
 }
 
 /// One artifact.

@@ -228,36 +228,37 @@ pub(super) fn log_bounds(db: &Connection, id: AttemptId) -> Work<Option<(LogPosi
 }
 
 /// What every attempt of a run read and wrote, in the order of recording.
-pub(super) fn lineage(db: &Connection, run: RunId) -> Work<Vec<LineageEdge>> {
+pub(super) fn lineage(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<LineageEdge>> {
     use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
-    let Some(run) = runs::find(db, run)? else { return Ok(Vec::new()) };
+    let (after, limit) = (page::after(request)?, page::limit(request));
+    let Some(run) = runs::find(db, run)? else { return Ok(Page { items: Vec::new(), next_cursor: None }) };
     let sql = concat!(
         "SELECT ",
         artifact_columns!(),
-        ", t.id, t.action, x.kind, x.bytes FROM accesses x INDEXED BY accesses_run
+        ", t.id, t.action, x.kind, x.bytes, x.seq FROM accesses x INDEXED BY accesses_run
          CROSS JOIN artifacts a ON a.seq = x.artifact CROSS JOIN attempts t ON t.seq = x.attempt
-         WHERE x.run = ?1 ORDER BY x.seq"
+         WHERE x.run = ?1 AND x.seq > ?2 ORDER BY x.seq LIMIT ?3"
     );
     let mut statement = prepare(db, sql)?;
-    let rows = statement.query_map([run.number], |row| {
-        Ok(LineageEdge {
+    let rows = statement.query_map(params![run.number, after, limit + 1], |row| {
+        let edge = LineageEdge {
             attempt_id: row.get(SEQ_COLUMN + 1)?,
             action: row.get(SEQ_COLUMN + 2)?,
             kind: row.get(SEQ_COLUMN + 3)?,
             bytes: row.get(SEQ_COLUMN + 4)?,
             artifact: artifact(row)?,
-        })
+        };
+        Ok((row.get(SEQ_COLUMN + 5)?, edge))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
-/// Which attempts read or wrote an artifact, newest first. There is no index by artifact, which every attempt would pay for: accesses are walked
-/// from the newest on, which a person who asks once does not notice.
+/// Which attempts read or wrote an artifact, newest first.
 pub(super) fn uses(db: &Connection, id: ArtifactId, request: &PageRequest) -> Work<Page<ArtifactUse>> {
     let before = page::before(request)?;
     let limit = page::limit(request);
     let sql = "SELECT x.seq, r.id, r.number, t.id, t.action, t.number, x.kind, x.bytes
-        FROM artifacts a CROSS JOIN accesses x ON x.artifact = a.seq
+        FROM artifacts a CROSS JOIN accesses x INDEXED BY accesses_artifact ON x.artifact = a.seq
         CROSS JOIN attempts t ON t.seq = x.attempt CROSS JOIN runs r ON r.number = x.run
         WHERE a.id = ?1 AND x.seq < ?2 ORDER BY x.seq DESC LIMIT ?3";
     let mut statement = prepare(db, sql)?;

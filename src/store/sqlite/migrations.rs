@@ -10,8 +10,12 @@ use crate::store::{Result, StoreError};
 /// `anac` in ASCII: how a database is known as ours.
 pub(super) const APPLICATION_ID: i32 = 0x616e_6163;
 /// From nothing to version 1, from 1 to 2, and so on.
-pub(super) const SCRIPTS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"), include_str!("migrations/0003.sql")];
+pub(super) const SCRIPTS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
+];
 
 /// How a database stands to this program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +99,29 @@ mod tests {
             assert_eq!(look(&db).unwrap(), Standing::Ours(SCRIPTS.len()));
             assert_eq!(schema(&db), schema(&fresh));
         }
+    }
+
+    /// A database of the version before the ids of writes, with a row in each table that was changed since.
+    #[test]
+    fn what_is_on_record_survives_a_migration() {
+        let db = Connection::open_in_memory().unwrap();
+        migrate_to(&db, 2).unwrap();
+        db.execute_batch(
+            "INSERT INTO waiting VALUES ('raw', 3, 30);
+             INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at)
+                VALUES (1, x'01', 'running', 'a file', '{}', x'02', 7, 8);
+             INSERT INTO attempts (id, run, action, number, state, started_at, component, grants, skip, usage,
+                log_from_segment, log_from_offset, epoch, token)
+                VALUES (x'03', 1, 'train', 1, 'running', 9, x'04', '{}', 0, '{}', 1, 100, 1, 1);
+             INSERT INTO accesses (run, attempt, artifact, kind, bytes, calls) VALUES (1, 1, 5, 'read', 6, 1);",
+        )
+        .unwrap();
+        migrate(&db).unwrap();
+        let one = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(one("SELECT count FROM waiting WHERE resource = 'raw' AND batch IS NULL AND batch_new = 0"), 3);
+        assert_eq!(one("SELECT snapshot FROM runs WHERE id = x'01' AND step IS NULL AND retry IS NULL"), 7);
+        assert_eq!(one("SELECT log_from_offset FROM attempts WHERE id = x'03' AND facts IS NULL"), 100);
+        assert_eq!(one("SELECT bytes FROM accesses INDEXED BY accesses_artifact WHERE artifact = 5"), 6);
     }
 
     #[test]

@@ -57,7 +57,7 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
-    Pending, Run, RunDetail, RunTag, Tick,
+    Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 
 pub use lock::read_holder;
@@ -221,9 +221,9 @@ impl MetadataStore for SqliteStore {
         self.read("read a resource's cursor", move |db| settings::cursor(db, &resource)).await
     }
 
-    async fn known(&self, resource: &str) -> Result<Vec<KnownPath>> {
+    async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>> {
         let resource = resource.to_owned();
-        self.read("read what lies in a resource", move |db| artifacts::known(db, &resource)).await
+        self.read("read what is in a resource", move |db| artifacts::known(db, &resource, &page)).await
     }
 
     async fn pending(&self, resource: &str) -> Result<Pending> {
@@ -288,12 +288,24 @@ impl MetadataStore for SqliteStore {
         self.read("read a run", move |db| runs::detail(db, id)).await
     }
 
+    async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>> {
+        self.read("read a run", move |db| runs::progress(db, id)).await
+    }
+
+    async fn run_summary(&self, id: RunId) -> Result<Option<Run>> {
+        self.read("read a run", move |db| runs::find(db, id)).await
+    }
+
+    async fn count_runs(&self, state: RunState) -> Result<u64> {
+        self.read("count runs", move |db| runs::count(db, state)).await
+    }
+
     async fn run_by_number(&self, number: u64) -> Result<Option<RunId>> {
         self.read("read a run", move |db| Ok(runs::by_number(db, number)?.map(|run| run.id))).await
     }
 
-    async fn lineage(&self, run: RunId) -> Result<Vec<LineageEdge>> {
-        self.read("read the lineage of a run", move |db| attempts::lineage(db, run)).await
+    async fn lineage(&self, run: RunId, page: PageRequest) -> Result<Page<LineageEdge>> {
+        self.read("read the lineage of a run", move |db| attempts::lineage(db, run, &page)).await
     }
 
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>> {

@@ -1,4 +1,4 @@
-//! Pages of lists: newest first, by a growing number. A cursor is the number of the last item of the page before, so a page costs
+//! Pages of lists, newest first unless said otherwise, by a growing number. A cursor is the number of the last item of the page before, so a page costs
 //! the same wherever it is, and items that come meanwhile move nothing.
 
 use super::sql::{Fail, Work};
@@ -20,7 +20,15 @@ pub(super) fn before(request: &PageRequest) -> Work<i64> {
     }
 }
 
-/// A cursor that is none of ours.
+/// The number above which the page begins, of a list that is oldest first.
+pub(super) fn after(request: &PageRequest) -> Work<i64> {
+    match &request.cursor {
+        None => Ok(0),
+        Some(cursor) => cursor.parse().ok().filter(|it| *it > 0).ok_or_else(|| refuse(cursor)),
+    }
+}
+
+/// A cursor that this store did not make.
 pub(super) fn refuse(cursor: &str) -> Fail {
     let shown = escape(cut_text(cursor, 100).as_bytes());
     Fail::invalid(format!("`{shown}` is no cursor of this list; take `next_cursor` of the page before"))

@@ -50,8 +50,21 @@ pub(super) fn by_number(db: &Connection, number: u64) -> Work<Option<Run>> {
 
 /// One run with all that belongs to it.
 pub(super) fn detail(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
+    let Some(mut detail) = progress(db, id)? else { return Ok(None) };
+    detail.inputs = claimed(db, id)?;
+    Ok(Some(detail))
+}
+
+/// How many runs are in a state.
+pub(super) fn count(db: &Connection, state: RunState) -> Work<u64> {
+    let sql = "SELECT count(*) FROM runs INDEXED BY runs_state WHERE state = ?1";
+    Ok(prepare(db, sql)?.query_row([state], |row| row.get(0))?)
+}
+
+/// One run with its actions and attempts, without its inputs.
+pub(super) fn progress(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
     let Some(run) = find(db, id)? else { return Ok(None) };
-    let inputs = claimed(db, id)?;
+    let inputs = Vec::new();
     let actions = actions(db, run.number)?;
     let attempts = attempts::of_run(db, &run)?;
     Ok(Some(RunDetail { run, inputs, actions, attempts }))
@@ -83,7 +96,8 @@ fn actions(db: &Connection, number: u64) -> Work<Vec<RunAction>> {
 
 /// Runs, newest first.
 pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> Work<Page<Run>> {
-    let before = page::before(request)?;
+    let earlier = query.before_run.map_or(i64::MAX, |run| i64::try_from(run).unwrap_or(i64::MAX));
+    let before = page::before(request)?.min(earlier);
     let limit = page::limit(request);
     let mut found: Vec<Run> = Vec::new();
     if query.states.is_empty() {
