@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::app::TestApp;
 use crate::support::wait::wait_until;
+
+/// A file is renamed when so many more were written.
+const RENAMED_AFTER: usize = 4;
 
 const HEAD: &str = r#"
 manifest_version = 1
@@ -23,12 +27,19 @@ kind = "folder"
 path = "out"
 "#;
 
-/// Writes files as fast as it can, and renames each right after it was closed.
+/// Writes files, and renames each a few files after it was closed, so that some are renamed before they are recorded, some between
+/// their record and their reading, and some while they are read.
 fn write_and_rename(raw: &Path, count: usize) {
-    for number in 0..count {
-        let (first, last) = (raw.join(format!("upload-{number}")), raw.join(format!("final-{number}")));
-        fs::write(&first, number.to_string()).unwrap();
-        fs::rename(first, last).unwrap();
+    let at = |word: &str, number: usize| raw.join(format!("{word}-{number}"));
+    for number in 0..count + RENAMED_AFTER {
+        if number < count {
+            fs::write(at("upload", number), number.to_string()).unwrap();
+        }
+        if let Some(number) = number.checked_sub(RENAMED_AFTER) {
+            fs::rename(at("upload", number), at("final", number)).unwrap();
+        }
+        // The pace of the arrivals: nothing waits for it.
+        std::thread::sleep(Duration::from_millis(3));
     }
 }
 
