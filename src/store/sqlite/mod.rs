@@ -34,6 +34,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod wal;
 mod writer;
 
 use std::path::PathBuf;

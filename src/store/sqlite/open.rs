@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -14,12 +15,15 @@ use super::migrations::{self, SCRIPTS, Standing};
 use super::queue::Queue;
 use super::readers::{self, READERS, Read};
 use super::sql::{Work, execute, from_sqlite};
+use super::wal;
 use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
 use crate::base::Timestamp;
 use crate::model::{Durability, EventKind};
 use crate::store::{Result, StoreError};
 
+/// How long a connection waits for another program that has the database locked. This process needs no such wait: it has one writer.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared: all that there are.
 const STATEMENTS: usize = 256;
 
@@ -45,13 +49,13 @@ impl SqliteStore {
             Durability::Normal => "PRAGMA synchronous = NORMAL;",
             Durability::Full => "PRAGMA synchronous = FULL;",
         };
-        // A checkpoint syncs: with 32 MiB between two it is rare. Without `temp_store`, each savepoint makes and removes a file.
-        pragmas(
-            &db,
-            &format!(
-                "{synchronous} PRAGMA wal_autocheckpoint = 8192; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"
-            ),
-        )?;
+        let wal = format!(
+            "PRAGMA wal_autocheckpoint = {}; PRAGMA journal_size_limit = {};",
+            wal::CHECKPOINT_PAGES,
+            wal::KEPT_BYTES
+        );
+        // Without `temp_store`, each savepoint makes and removes a file.
+        pragmas(&db, &format!("{synchronous} {wal} PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"))?;
         let (newest, told) = watch::channel(counters.event);
         let jobs = Arc::new(Queue::new(writer::MAX_WAITING));
         let work = Writer { db, counters, epoch, queue: Arc::clone(&jobs), newest };
@@ -118,8 +122,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     // changes, which cost a sixth of the writer's time.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(|error| name(from_sqlite(&error, "open"), path))?;
-    // For who looks into the file with a tool of his own; we are the only ones who write.
-    db.busy_timeout(std::time::Duration::from_secs(5)).map_err(|error| from_sqlite(&error, "open"))?;
+    db.busy_timeout(BUSY_TIMEOUT).map_err(|error| from_sqlite(&error, "open"))?;
     Ok(db)
 }
 

@@ -64,17 +64,30 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for items, and takes at most `most` of them. Nothing only when the queue is closed and empty.
+    /// Waits for items, and takes at most `most` of them. Empty only when the queue is closed and has no more items.
     pub(super) fn take(&self, most: usize) -> Vec<T> {
-        let mut waiting = self.lock();
-        while waiting.items.is_empty() && !waiting.closed {
-            waiting = self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        // A wait without end is never over, so there are always items or the end.
+        self.take_within(most, None).unwrap_or_default()
+    }
+
+    /// Like [`Queue::take`], but gives up after a span of time: `None`.
+    pub(super) fn take_within(&self, most: usize, within: Option<Duration>) -> Option<Vec<T>> {
+        let idle = |waiting: &mut Waiting<T>| waiting.items.is_empty() && !waiting.closed;
+        let waiting = self.lock();
+        let mut waiting = match within {
+            None => self.filled.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner),
+            Some(within) => {
+                self.filled.wait_timeout_while(waiting, within, idle).unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        if idle(&mut waiting) {
+            return None;
         }
         let count = waiting.items.len().min(most);
         let taken = waiting.items.drain(..count).collect();
         drop(waiting);
         self.room.add_permits(count);
-        taken
+        Some(taken)
     }
 
     /// Adds what comes within a span of time to items that were taken, until there are `enough`. Only for a queue with one worker: the

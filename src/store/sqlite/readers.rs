@@ -28,7 +28,7 @@ pub(super) fn read<T: Send + 'static>(
     let (reply, answer) = oneshot::channel();
     let read = Box::new(move |db: &Connection| {
         let result = in_transaction(db, work).map_err(|fail| fail.into_store(doing));
-        // A caller who has gone away does not want to know.
+        // The caller may have dropped the receiver; then nobody needs the answer.
         let _ = reply.send(result);
     });
     (read, answer)

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::queue::Queue;
 use super::sql::{Fail, execute};
 use super::writer::{Call, Counters, Job, Tx, Writer};
-use super::{FAULT_POINTS, SqliteStore, read_holder, steps};
+use super::{FAULT_POINTS, SqliteStore, read_holder, steps, wal};
 use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
@@ -188,6 +188,30 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     assert_eq!((recorded.new, recorded.pending.count), (2_000, 2_010));
     let after = store.events(before.len() as u64, None, 1).await.unwrap();
     assert_eq!(after[0].seq, before.len() as u64 + 1, "no number is missing");
+}
+
+/// Another program that stays in a read transaction keeps SQLite from beginning the log anew.
+#[tokio::test]
+async fn the_write_ahead_log_is_given_back_once_a_foreign_reader_has_gone() {
+    let folder = Folder::new();
+    let store = folder.host();
+    let foreign = Connection::open(folder.database()).unwrap();
+    foreign.execute_batch("BEGIN; SELECT count(*) FROM runs").unwrap();
+    for _ in 0..20 {
+        let sql = "INSERT INTO revisions (digest, manifest, components, registered_at)
+            VALUES (randomblob(32), printf('%.*c', 4000000, 'x'), '[]', 1)";
+        store.write(steps::REVISION, move |tx: &mut Tx<'_>| Ok(execute(tx.db, sql, [])?)).await.unwrap();
+    }
+    let log = folder.0.path().join("metadata.db-wal");
+    let length = || std::fs::metadata(&log).unwrap().len();
+    assert!(length() > wal::KEPT_BYTES, "{}", length());
+    foreign.execute_batch("ROLLBACK").unwrap();
+    // No write follows: an idle host gives it back, too.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while length() > wal::KEPT_BYTES {
+        assert!(std::time::Instant::now() < deadline, "the log still has {} bytes", length());
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! The one thread that writes.
 //!
-//! It takes all jobs that wait into one transaction, each in a savepoint of its own, commits, and then answers them all (group
-//! commit): under load a commit is shared. While several attempts are at work, whose ends are jobs, it waits a moment for company: a commit for each
-//! would cost more than the moment, and so would waking a thread for each answer. Else nobody waits. One job's failure rolls back its own work
-//! only. SQLite takes one writer at a time anyway; several threads would wait for each other in its busy handler, by sleeping.
+//! The thread takes all waiting jobs into one transaction, each in its own savepoint, commits, and then answers them all (group
+//! commit): under load, jobs share a commit. While several attempts are running, the thread waits a moment for more jobs, because
+//! each attempt submits one when it ends: a commit for each, and a thread woken for each answer, would cost more than the wait. With
+//! fewer attempts no job waits. If a job fails, only its own work is rolled back. SQLite has one writer at a time anyway; several
+//! writing threads would wait for each other in its busy handler, by sleeping.
 //!
 //! The counters (sequence, event, run number, token) are kept here. They are put back when the work that
 //! moved them is rolled back: that is what makes `seq` of events dense.
@@ -17,15 +18,16 @@ use tokio::sync::{oneshot, watch};
 use super::queue::Queue;
 use super::sql::{self, Work, execute};
 use super::steps::Step;
+use super::wal;
 use crate::base::fault;
 use crate::store::{Result, StoreError};
 
 /// Most jobs of one transaction. More would make the first wait long for the last.
 const MAX_BATCH: usize = 128;
-/// Attempts at work from which on a job waits for others.
-const COMPANY: u64 = 4;
-/// For how long, at most. A transaction takes about as long.
-const COMPANY_WAIT: Duration = Duration::from_micros(100);
+/// How many running attempts make a job wait for others to share its commit.
+const GROUP_COMMIT_MIN: u64 = 4;
+/// The longest such wait. A transaction takes about as long.
+const GROUP_COMMIT_WAIT: Duration = Duration::from_micros(100);
 /// Most jobs that wait; then callers wait.
 pub(super) const MAX_WAITING: usize = 1024;
 
@@ -45,7 +47,7 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Attempts that have not ended: each will come with a job.
+    /// Running attempts. Each will submit a job when it ends.
     pub(super) fn at_work(self) -> u64 {
         self.token.saturating_sub(self.ended)
     }
@@ -121,7 +123,7 @@ impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
                 Err(StoreError::Unavailable { doing: self.step.doing.to_owned(), why: "it was not tried".to_owned() })
             }
         };
-        // A caller who has gone away does not want to know.
+        // The caller may have dropped the receiver; then nobody needs the answer.
         let _ = self.reply.send(answer);
     }
 }
@@ -155,14 +157,17 @@ impl Writer {
         let queue = Arc::clone(&self.queue);
         let gone = Gone(Arc::clone(&queue));
         loop {
-            let mut batch = queue.take(MAX_BATCH);
+            let Some(mut batch) = queue.take_within(MAX_BATCH, wal::patience(&self.db)) else {
+                wal::give_back(&self.db);
+                continue;
+            };
             if batch.is_empty() {
                 break;
             }
             let at_work = self.counters.at_work();
-            if at_work >= COMPANY {
+            if at_work >= GROUP_COMMIT_MIN {
                 let enough = usize::try_from(at_work).unwrap_or(MAX_BATCH).min(MAX_BATCH);
-                queue.top_up(&mut batch, enough, COMPANY_WAIT);
+                queue.top_up(&mut batch, enough, GROUP_COMMIT_WAIT);
             }
             self.work_off(batch);
         }
