@@ -1,16 +1,84 @@
-//! The scripts that build guests, where there is no Python that will do: what they take instead, and what they say where there is nothing to take.
+//! Python in an action: what can be imported while it runs. And the scripts that build guests, where
+//! there is no Python that will do: what they take instead, and what they say where there is nothing
+//! to take.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::support::app::TestApp;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// What the scripts fetch Debian's Python with.
 const DEBIAN: [&str; 2] = ["apt-get", "dpkg-deb"];
+
+/// The functions of `tests/guests/late_python`, and what each returns. All of them import while the
+/// action runs.
+const LATE: [(&str, &str); 11] = [
+    ("encodings", "97 codecs"),
+    ("datetime", "dates"),
+    ("zoneinfo", "'No time zone found with key Nowhere/Atall'"),
+    ("decimal", "decimals"),
+    ("csv", "rows"),
+    ("json", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+    ("statistics", "statistics"),
+    ("zipfile", "archives"),
+    ("sqlite3", "a database in memory"),
+    (
+        "everything", // that is absent
+        "ensurepip, fcntl, grp, idlelib, mmap, msvcrt, nt, pwd, pydoc_data, readline, resource, syslog, termios, tkinter, turtle, \
+         turtledemo, winreg, winsound",
+    ),
+    ("packages", "packages"),
+];
+
+/// Functions that import what is not there, and how the error of the attempt begins.
+const ABSENT: [(&str, &str); 2] = [
+    ("no_ssl", "ModuleNotFoundError: No module named '_ssl' (it is not part of this interpreter)\n  at "),
+    (
+        "no_package",
+        "ModuleNotFoundError: No module named 'numpy' (it is neither in the folder of the action nor named in \
+         requirements.txt)\n  at app.py:",
+    ),
+];
+
+#[test]
+fn python_imports_at_any_time_and_says_why_a_module_is_absent() {
+    let mut manifest = String::from(
+        "manifest_version = 1\n[pipeline]\nname = \"late\"\n\
+         [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n",
+    );
+    for (name, _) in LATE.iter().chain(&ABSENT) {
+        manifest.push_str(&format!(
+            "[actions.{name}]\ncomponent = \"late_python.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\nparams = {{ do = \"{name}\" }}\n"
+        ));
+    }
+    let mut app = TestApp::new(&manifest).with_guest("late_python");
+    app.drop_file("raw/a", b"");
+    // It compiles the component, which takes longer than a test waits for a host.
+    app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    app.start();
+
+    let run = app.get("/api/v1/runs/1");
+    let actions = run["actions"].as_array().unwrap();
+    let of = |name: &str| actions.iter().find(|action| action["name"] == name).unwrap();
+    for (name, result) in LATE {
+        let action = of(name);
+        assert_eq!((&action["state"], &action["reason"]), (&json!("succeeded"), &json!(result)), "{action:#}");
+        let attempt = &action["attempts"][0];
+        assert_eq!(attempt["denials"], json!([]), "it looks for no files: {attempt:#}");
+    }
+    for (name, begins) in ABSENT {
+        let error: &Value = &of(name)["attempts"][0]["error"];
+        assert_eq!(error["code"], "failed", "{error:#}");
+        assert!(error["message"].as_str().unwrap().starts_with(begins), "{error:#}");
+    }
+}
 
 /// A folder with all that is in `PATH`, but without any Python, and without the `missing`.
 fn programs_without(missing: &[&str]) -> TempDir {

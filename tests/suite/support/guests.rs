@@ -17,6 +17,7 @@ pub(crate) fn guest(name: &str) -> PathBuf {
         "breaks_c" => "scripts/build-c-guest",
         "breaks_go" => "scripts/build-go-guest",
         "breaks_javascript" => "scripts/build-js-guest",
+        "late_python" => "scripts/build-python-guest",
         _ => "scripts/build-rust-guest",
     };
     component(&format!("tests/guests/{name}"), script)

@@ -1,0 +1,3 @@
+"""A module of the action that nothing imports while the action is built."""
+
+ANSWER = 42
