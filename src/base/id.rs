@@ -32,6 +32,12 @@ macro_rules! id {
                 self.0.as_bytes()
             }
 
+            /// Whether it is a UUID of version 7, as every id that the host makes.
+            #[must_use]
+            pub fn is_version_7(&self) -> bool {
+                self.0.get_version_num() == 7
+            }
+
             /// From the 16 bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {

@@ -59,10 +59,11 @@ pub struct LoadOptions {
 /// Whether the components are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Components {
-    /// They must be there, be actions, and be granted what they import; and secrets must be set. For whoever is about to run.
+    /// They must be there, be actions, and be granted what they import; and secrets must be set. For whoever is about to run: sources of
+    /// builds need not be there.
     #[default]
     Check,
-    /// They are not touched, and secrets need not be set. For whoever is about to build.
+    /// They are not touched, and secrets need not be set, but the sources of builds must be there. For whoever is about to build.
     Skip,
 }
 
@@ -75,8 +76,9 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
     parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
         check::paths::fill_in(&folder, draft);
         check::paths::check(reader, &folder, &file, draft);
-        if options.components == Components::Check {
-            check::components::check(reader, draft);
+        match options.components {
+            Components::Check => check::components::check(reader, draft),
+            Components::Skip => check::paths::check_sources(reader, &folder, draft),
         }
     })
     .map(|draft| finish(draft, &folder, &file, &text))

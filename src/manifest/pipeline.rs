@@ -205,7 +205,7 @@ pub struct FolderSpec {
 pub struct Trigger {
     /// At least this many artifacts (default 1).
     pub min_artifacts: u64,
-    /// A run takes at most this many, oldest first (default: all).
+    /// A run takes at most this many, oldest first (default: 10,000, or `min_artifacts` if that is more; `None`: all).
     pub max_artifacts: Option<u64>,
     /// At least this many bytes (default 0).
     pub min_bytes: u64,
@@ -217,7 +217,8 @@ pub struct Trigger {
 
 impl Default for Trigger {
     fn default() -> Self {
-        Self { min_artifacts: 1, max_artifacts: None, min_bytes: 0, quiet_for: Duration::ZERO, max_wait: None }
+        let max_artifacts = Some(super::settings::DEFAULT_MAX_ARTIFACTS);
+        Self { min_artifacts: 1, max_artifacts, min_bytes: 0, quiet_for: Duration::ZERO, max_wait: None }
     }
 }
 

@@ -159,10 +159,7 @@ fn trigger() -> Fields {
     let usual = Trigger::default();
     vec![
         ("min_artifacts", integer("New artifacts that are needed.", settings::ARTIFACTS, Some(usual.min_artifacts))),
-        (
-            "max_artifacts",
-            integer("Most that one run takes, oldest first; all if not given.", settings::ARTIFACTS, None),
-        ),
+        ("max_artifacts", integer("Most that one run takes, oldest first.", settings::ARTIFACTS, usual.max_artifacts)),
         ("min_bytes", size("Bytes that are needed, besides.", &settings::MIN_BYTES, usual.min_bytes)),
         ("quiet_for", span("And nothing new for this long.", &settings::QUIET_FOR, Some(usual.quiet_for))),
         (

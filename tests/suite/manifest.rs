@@ -211,6 +211,23 @@ fn the_state_lies_beside_the_database_unless_the_manifest_says_where() {
 }
 
 #[test]
+fn whoever_builds_needs_the_sources_and_whoever_runs_does_not() {
+    let house = house();
+    let text = r#"manifest_version = 1
+        pipeline.name = "p"
+        [actions.a]
+        component = "plain.wasm"
+        build = { command = "make", watch = ["scr"] }"#;
+    assert!(load_text(&house, "m.toml", text.as_bytes(), LoadOptions::default()).is_ok());
+    let skip = LoadOptions { components: Components::Skip };
+    let problems = load_text(&house, "m.toml", text.as_bytes(), skip).unwrap_err();
+    assert_eq!(
+        problems.list().iter().map(|problem| problem.message()).collect::<Vec<_>>(),
+        ["there is no file or folder `scr`"]
+    );
+}
+
+#[test]
 fn whoever_builds_needs_no_components_and_no_secrets() {
     let house = house();
     let text = r#"manifest_version = 1

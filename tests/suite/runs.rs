@@ -328,6 +328,38 @@ fn a_run_by_hand_is_answered_with_its_result() {
     }
 }
 
+/// What the host says to the start of a run by hand with this body: status and body.
+fn put(app: &TestApp, id: &str, body: &str) -> (u16, Value) {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+    let url = format!("{}/api/v1/runs/{id}", app.url());
+    let mut answer = agent.put(url).content_type("application/json").send(body).unwrap();
+    (answer.status().as_u16(), serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap())
+}
+
+#[test]
+fn numbers_in_params_come_back_as_they_are_or_are_refused() {
+    let app = start(&manifest(&action("done", &["raw"], r#"{ do = "done" }"#, "")));
+    let mut rng = fastrand::Rng::with_seed(1_500);
+    let doubles = std::iter::repeat_with(|| f64::from_bits(rng.u64(..))).filter(|double| double.is_finite());
+    let doubles: Vec<f64> = doubles.take(1_500).collect();
+    let id = anacostia::base::RunId::new().to_string();
+    let text = doubles.iter().map(|double| format!("{double:e}")).collect::<Vec<_>>().join(",");
+    let (status, body) = put(&app, &id, &format!("{{\"params\":{{\"all\":[{text}]}}}}"));
+    assert_eq!(status, 201, "{body}");
+    for shown in [app.get(&format!("/api/v1/runs/{id}")), app.cli_json(&["runs", "show", &id, "PATH", "--json"])] {
+        let back = shown["params"]["all"].as_array().unwrap().iter().map(|double| double.as_f64().unwrap());
+        let changed = back.zip(&doubles).filter(|(back, sent)| back.to_bits() != sent.to_bits()).count();
+        assert_eq!(changed, 0, "of 1,500");
+    }
+    let id = anacostia::base::RunId::new().to_string();
+    let (status, body) = put(&app, &id, "{\"params\":{\"seed\":123456789012345678901234567890}}");
+    let said = "the body is not usable: 123456789012345678901234567890 does not fit into 64 bits: write it as a string";
+    assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
+    let (status, body) = put(&app, "f81d4fae-7dec-4d0f-a765-00a0c91e6bf6", "{}");
+    let said = "`f81d4fae-7dec-4d0f-a765-00a0c91e6bf6` is no id for a run: make a UUID of version 7";
+    assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
+}
+
 #[test]
 fn a_run_takes_from_its_start_to_its_end_also_after_a_restart() {
     let steps = r#"{ do = "sleep", ms = 300 }, { do = "fail", attempts = 1, message = "not yet" }"#;

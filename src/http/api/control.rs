@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runs::{RunBody, no_run};
 use super::wait::Waiting;
-use crate::base::RunId;
+use crate::base::{RunId, first_large_integer};
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment, find_run};
 use crate::http::{App, MAX_BODY_BYTES};
@@ -38,9 +38,9 @@ pub(super) async fn start(
     body: Body,
 ) -> Result<Response> {
     let query = Query::parse(&uri, &["wait"])?;
-    let id: RunId = id
-        .parse()
-        .map_err(|_| Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id))))?;
+    let id: RunId = id.parse().ok().filter(RunId::is_version_7).ok_or_else(|| {
+        Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id)))
+    })?;
     let StartBody { params } = read(&headers, body).await?;
     let existed = app.view.store.run_summary(id).await?.is_some();
     let waiting = Waiting::begin(&app, &query)?;
@@ -69,7 +69,13 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<StartBody> {
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::not_json());
     }
-    serde_json::from_slice(&bytes).map_err(|error| Problem::bad_request(format!("the body is not usable: {error}")))
+    let unusable = |why: &dyn std::fmt::Display| Problem::bad_request(format!("the body is not usable: {why}"));
+    let text = std::str::from_utf8(&bytes).map_err(|why| unusable(&why))?;
+    let body = serde_json::from_str(text).map_err(|why| unusable(&why))?;
+    match first_large_integer(text) {
+        None => Ok(body),
+        Some(number) => Err(unusable(&format!("{number} does not fit into 64 bits: write it as a string"))),
+    }
 }
 
 /// `POST /api/v1/runs/{id}/cancel`

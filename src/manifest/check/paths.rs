@@ -54,6 +54,10 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     apart(reader, &claims);
     store(reader, &absolute(folder, &draft.top.store.value), manifest, &draft.top.store);
     state(reader, folder, draft, &claims);
+}
+
+/// Looks for the sources of builds. Whoever only runs the components needs none.
+pub(in super::super) fn check_sources(reader: &mut Reader<'_>, folder: &Path, draft: &Draft) {
     for action in &draft.actions {
         for source in &action.sources {
             if !absolute(folder, &source.value).exists() {

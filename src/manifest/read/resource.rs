@@ -1,6 +1,6 @@
 //! `[resources.NAME]`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::keys;
@@ -21,9 +21,10 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         reader.missing(table, "kind", "`kind = \"folder\"`");
     }
     let path = reader.required_string(table, "path", "\"data/raw\"");
+    let folder = path.as_ref().and_then(|path| Some(Path::new(&path.value).file_name()?.to_str()?.to_owned()));
     let path = super::path(reader, path);
-    let include = globs(reader, table, "include");
-    let exclude = globs(reader, table, "exclude");
+    let include = globs(reader, table, "include", folder.as_deref());
+    let exclude = globs(reader, table, "exclude", folder.as_deref());
     let settle = reader.duration(table, "settle", settings::SETTLE, "2s");
     let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
@@ -84,34 +85,57 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
         );
     }
     trigger.min_artifacts = min.map_or(trigger.min_artifacts, |min| min.value);
-    trigger.max_artifacts = max.map(|max| max.value);
+    // Who asks for more than the default at least gets it.
+    let most = settings::DEFAULT_MAX_ARTIFACTS.max(trigger.min_artifacts);
+    trigger.max_artifacts = Some(max.map_or(most, |max| max.value));
     trigger.min_bytes = bytes.map_or(0, |bytes| bytes.value);
     trigger.quiet_for = quiet.map_or(Duration::ZERO, |quiet| quiet.value);
     trigger.max_wait = wait.map(|wait| wait.value);
     trigger
 }
 
-/// Globs of paths inside the resource.
-fn globs(reader: &mut Reader<'_>, table: &Table<'_>, key: &str) -> Vec<String> {
+/// Globs of paths inside the resource, whose folder has this name.
+fn globs(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, folder: Option<&str>) -> Vec<String> {
     let items = reader.strings(table, key, "[\"*.csv\"]");
     refuse_twice(reader, key, &items);
     for item in &items {
-        let wrong = if item.value.is_empty() {
-            Some("it is empty".to_owned())
-        } else if item.value.starts_with('/') {
-            Some("paths in a resource never start with `/`".to_owned())
-        } else if item.value.split('/').any(|part| part == ".." || part == ".") {
-            Some("paths in a resource have no `.` or `..` in them".to_owned())
-        } else {
-            globset::Glob::new(&item.value).err().map(|error| error.kind().to_string())
-        };
-        if let Some(wrong) = wrong {
+        if let Some((wrong, help)) = matches_nothing(&item.value, folder) {
             reader.complain(
                 Problem::new(format!("{} matches no path: {wrong}", quoted(&item.value)))
                     .at(&item.span, "this glob")
-                    .help("such as `*.csv`, `2026-*/**` or `*.{jpg,png}`"),
+                    .help(help.unwrap_or_else(|| "such as `*.csv`, `2026-*/**` or `*.{jpg,png}`".to_owned())),
             );
         }
     }
     items.into_iter().map(|item| item.value).collect()
+}
+
+/// Why a glob matches no path in a resource whose folder has this name, and what to write instead, if that can be told.
+fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(String, Option<String>)> {
+    if glob.is_empty() {
+        return Some(("it is empty".to_owned(), None));
+    }
+    if glob.trim() != glob {
+        let help = format!("write {}", quoted(glob.trim()));
+        return Some(("it begins or ends with a space".to_owned(), Some(help)));
+    }
+    if glob.starts_with('/') {
+        return Some(("paths in a resource never start with `/`".to_owned(), None));
+    }
+    if glob.split('/').any(|part| part == ".." || part == ".") {
+        return Some(("paths in a resource have no `.` or `..` in them".to_owned(), None));
+    }
+    if glob.starts_with('!') {
+        let help = "put what is not to count into `exclude`, without the `!`".to_owned();
+        return Some(("a `!` does not turn a glob around here".to_owned(), Some(help)));
+    }
+    if let Some(inner) = glob.strip_suffix('/') {
+        let help = format!("write `{inner}/**` for all that is in the folder");
+        return Some(("it ends with `/`, and a path never does".to_owned(), Some(help)));
+    }
+    if let Some(inner) = folder.and_then(|folder| glob.strip_prefix(folder)?.strip_prefix('/')) {
+        let help = format!("write {}; for a folder of that name inside, `*/{inner}`", quoted(inner));
+        return Some(("paths begin inside the resource, after the name of its folder".to_owned(), Some(help)));
+    }
+    globset::Glob::new(glob).err().map(|error| (error.kind().to_string(), None))
 }

@@ -62,10 +62,22 @@ fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
     set.build()
 }
 
-/// Names that programs give to what is not finished: `.*`, `*.tmp`, `*.part`, `*~`.
+/// Ends of names that editors, browsers and uploaders give to files that are not finished, in lower case.
+const TEMPORARY_ENDS: [&[u8]; 10] =
+    [b".tmp", b".part", b".partial", b".filepart", b".crdownload", b".download", b".aria2", b".!qb", b".swp", b"~"];
+
+/// Whether the last part of a path is a temporary name, in any case of letters: hidden (`.x`), a lock of an office program (`~$x`), an
+/// autosave of Emacs (`#x#`), or one that ends as in [`TEMPORARY_ENDS`].
 fn last_part_is_temporary(path: &[u8]) -> bool {
     let part = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    part.starts_with(b".") || part.ends_with(b".tmp") || part.ends_with(b".part") || part.ends_with(b"~")
+    let ends_with = |end: &[u8]| {
+        part.len()
+            .checked_sub(end.len())
+            .and_then(|at| part.get(at..))
+            .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    };
+    let autosave = part.len() > 1 && part.starts_with(b"#") && part.ends_with(b"#");
+    part.starts_with(b".") || part.starts_with(b"~$") || autosave || TEMPORARY_ENDS.iter().any(|end| ends_with(end))
 }
 
 #[cfg(test)]
@@ -90,12 +102,18 @@ mod tests {
     #[test]
     fn temporary_names_do_not_count_anywhere_in_a_path() {
         let all = names(&[], &[]);
-        for good in ["a", "a/b.csv", "tmp", "a.tmp.csv", "part"] {
+        for good in ["a", "a/b.csv", "tmp", "a.tmp.csv", "part", "#", "#1", "a#", "~a", "a.download.csv", "swp"] {
             assert!(counts(&all, good), "{good}");
         }
         for bad in [".a", "a.tmp", "a.part", "a~", ".git/a", "a.tmp/b", "a/.b/c/d", ".anacostia/staging/x/y"] {
             assert!(!counts(&all, bad), "{bad}");
         }
+        let more =
+            ["a.partial", "a.filepart", "a.crdownload", "a.download", "a.aria2", "a.!qB", "a.swp", "~$a.xlsx", "#a#"];
+        for bad in more.iter().flat_map(|bad| [(*bad).to_owned(), bad.to_uppercase(), format!("sub/{bad}")]) {
+            assert!(!counts(&all, &bad), "{bad}");
+        }
+        assert!(!counts(&all, "A.TMP") && !counts(&all, "a.Part"));
     }
 
     #[test]

@@ -83,6 +83,13 @@ impl GuestState {
                     "the metric `{name}` is {value}: only finite numbers are kept"
                 )));
             }
+            if let Some(step) = metric.step.filter(|step| i64::try_from(*step).is_err()) {
+                let name = crate::base::escape(metric.name.as_bytes());
+                return Err(CallError::invalid(format!(
+                    "the metric `{name}` has the step {step}: at most {} is kept",
+                    i64::MAX
+                )));
+            }
         }
         let metrics: Vec<model::Metric> = metrics
             .into_iter()

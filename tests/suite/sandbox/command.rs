@@ -409,6 +409,7 @@ async fn lines_of_metrics_become_metrics() {
         r#"append|/out/metrics.jsonl|{"name": "loss", "value": 0.25, "step": 2, "time": 9}"#.to_owned(),
         "append|/out/metrics.jsonl|nonsense\n\n{\"name\": \"\", \"value\": 1}\n{\"name\": \"loss\", \"value\": NaN}\n"
             .to_owned(),
+        r#"append|/out/metrics.jsonl|{"name": "loss", "value": 1, "step": 9223372036854775808}"#.to_owned(),
         r#"keep|/out/metrics.jsonl|{"name": "accuracy", "value": 1}"#.to_owned(),
     ];
     let order = bench.command(&steps.each_ref().map(String::as_str)).await;
@@ -424,7 +425,7 @@ async fn lines_of_metrics_become_metrics() {
     assert_eq!(metrics, [("loss", 0.5, Some(1)), ("loss", 0.25, Some(2)), ("accuracy", 1.0, None)]);
     let host = said_on(&bench, &order, LogStream::Host);
     let numbers: Vec<&str> = host.iter().filter_map(|line| line.split(" is no metric: ").next()).collect();
-    assert_eq!(numbers, [3, 5, 6].map(|n| format!("/out/metrics.jsonl: line {n}")), "{host:?}");
+    assert_eq!(numbers, [3, 5, 6, 7].map(|n| format!("/out/metrics.jsonl: line {n}")), "{host:?}");
     // The bounds are those of `log-metrics`.
     let many: Vec<String> = (0..10).map(|n| format!("{{\"name\": \"m{n}\", \"value\": 1}}\n")).collect();
     let step = format!("write|/out/metrics.jsonl|{}", many.concat());

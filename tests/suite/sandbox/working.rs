@@ -6,7 +6,7 @@ use anacostia::base::Digest;
 use anacostia::model::{AccessKind, Outcome};
 use serde_json::json;
 
-use super::{Bench, done, failure, guests, variable};
+use super::{Bench, done, failure, guests, lines, variable};
 
 #[tokio::test]
 async fn a_copy_is_staged_with_its_lineage() {
@@ -91,6 +91,18 @@ async fn lists_ranges_tags_and_earlier_runs() {
     let facts = bench.store.facts.lock().unwrap().clone();
     assert_eq!((facts.metrics.len(), facts.metrics[1].step), (2, Some(2)));
     assert_eq!((facts.params[0].value.as_str(), facts.tags[0].value.as_str()), ("3", "fine"));
+}
+
+#[tokio::test]
+async fn a_step_that_no_store_can_hold_is_refused() {
+    let bench = Bench::new();
+    let step = |first: u64| json!({ "do": "metrics", "name": "loss", "values": [0.5], "first_step": first });
+    let steps = json!([{ "do": "expect", "code": "invalid", "step": step(1 << 63) }, step((1 << 63) - 1)]);
+    let order = bench.order(bench.guest("worker").await, &json!({ "steps": steps }));
+    done(&bench.run(order.clone()).await);
+    let said =
+        "expected invalid: the metric `loss` has the step 9223372036854775808: at most 9223372036854775807 is kept";
+    assert_eq!(lines(&bench, &order)[0].text, said);
 }
 
 #[tokio::test]

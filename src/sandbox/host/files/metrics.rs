@@ -4,9 +4,10 @@
 //! in them. A line that says nothing is told in the log, with its number, and harms nothing else.
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::base::bounds::cut;
-use crate::base::escape;
+use crate::base::{escape, is_large_integer};
 use crate::model::Facts;
 use crate::sandbox::bindings::anacostia::pipeline::metadata::Metric;
 use crate::sandbox::host::GuestState;
@@ -34,9 +35,10 @@ pub(super) struct MetricLines {
 }
 
 #[derive(Deserialize)]
-struct Line {
+struct Line<'a> {
     name: String,
-    value: f64,
+    #[serde(borrow)]
+    value: &'a RawValue,
     step: Option<u64>,
 }
 
@@ -97,6 +99,11 @@ impl MetricLines {
 fn read(line: &[u8]) -> Result<Metric, String> {
     let Line { name, value, step } = serde_json::from_slice(line)
         .map_err(|why| format!("it is not like {{\"name\": \"loss\", \"value\": 0.5, \"step\": 3}}: {why}"))?;
+    let text = value.get();
+    if is_large_integer(text) {
+        return Err(format!("its value {text} does not fit into 64 bits: write it with a fraction or an exponent"));
+    }
+    let value = text.parse().map_err(|_| format!("its value {text} is not a number"))?;
     Ok(Metric { name, value, step })
 }
 
@@ -187,5 +194,24 @@ mod tests {
         assert_eq!(told[0], format!("1 it is longer than {MAX_LINE_BYTES} bytes"));
         assert!(told[1].starts_with("2 it is not like") && told[2].starts_with("3 it is not like"), "{told:?}");
         assert_eq!(told[3], "4 a=1 at None");
+    }
+
+    #[test]
+    fn an_integer_that_only_a_float_could_hold_is_refused() {
+        let of = |value: &str| read(format!("{{\"name\":\"a\",\"value\":{value}}}").as_bytes());
+        let why = of("123456789012345678901234567890").unwrap_err();
+        let said = "its value 123456789012345678901234567890 does not fit into 64 bits: write it with a fraction or an exponent";
+        assert_eq!(why, said);
+        assert_eq!(of("\"0.5\"").unwrap_err(), "its value \"0.5\" is not a number");
+        assert_eq!(of("-7").unwrap().value.to_bits(), (-7.0_f64).to_bits());
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config::with_cases(1_500))]
+        #[test]
+        fn every_double_is_read_as_it_is(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+            let line = serde_json::json!({ "name": "a", "value": value }).to_string();
+            proptest::prop_assert_eq!(read(line.as_bytes()).unwrap().value.to_bits(), value.to_bits());
+        }
     }
 }

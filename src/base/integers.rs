@@ -1,0 +1,64 @@
+//! Integers in JSON that only a float could hold: parsers turn them into another number in silence.
+
+/// Whether a token of JSON is an integer that fits neither `i64` nor `u64`.
+#[must_use]
+pub fn is_large_integer(token: &str) -> bool {
+    let digits = token.strip_prefix('-').unwrap_or(token);
+    !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && token.parse::<i64>().is_err()
+        && token.parse::<u64>().is_err()
+}
+
+/// The first integer in a text of JSON that fits neither `i64` nor `u64`. Strings are passed over.
+#[must_use]
+pub fn first_large_integer(json: &str) -> Option<&str> {
+    let mut rest = json;
+    while let Some(at) = rest.find(|char: char| char == '"' || char == '-' || char.is_ascii_digit()) {
+        rest = rest.get(at..)?;
+        if let Some(inner) = rest.strip_prefix('"') {
+            rest = after_string(inner);
+            continue;
+        }
+        let end = rest.find(|char: char| !(char.is_ascii_alphanumeric() || "+-.".contains(char))).unwrap_or(rest.len());
+        let (token, after) = rest.split_at(end);
+        if is_large_integer(token) {
+            return Some(token);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// What follows a string, of which this is what follows its opening quote.
+fn after_string(text: &str) -> &str {
+    let mut escaped = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => return text.get(at + 1..).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    ""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_large_integer;
+
+    #[test]
+    fn only_integers_that_no_integer_type_holds_are_found() {
+        for good in [
+            "{}",
+            "{\"a\":18446744073709551615,\"b\":-9223372036854775808}",
+            "{\"a\":1e300,\"b\":123456789012345678901234567890.5}",
+            "{\"a\":\"123456789012345678901234567890\",\"\\\"99999999999999999999\":0}",
+        ] {
+            assert_eq!(first_large_integer(good), None, "{good}");
+        }
+        assert_eq!(first_large_integer("{\"a\":[1,18446744073709551616]}"), Some("18446744073709551616"));
+        assert_eq!(first_large_integer("[\"x\",-9223372036854775809]"), Some("-9223372036854775809"));
+    }
+}
