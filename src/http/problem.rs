@@ -199,7 +199,9 @@ impl From<ResourceError> for Problem {
         let detail = error.to_string();
         match error {
             ResourceError::NotFound { .. } | ResourceError::Changed { .. } => Self::gone(detail),
-            ResourceError::Unavailable { .. } | ResourceError::Unusable { .. } => Self::unavailable(detail),
+            ResourceError::Unavailable { .. } | ResourceError::Full { .. } | ResourceError::Unusable { .. } => {
+                Self::unavailable(detail)
+            }
             ResourceError::InvalidPath { .. } | ResourceError::AlreadyExists { .. } => Self::internal(detail),
         }
     }

@@ -37,7 +37,7 @@ pub enum ResourceError {
         /// The path.
         path: String,
     },
-    /// It does not answer at the moment: no permission, disk full, I/O error. (`unavailable`)
+    /// It does not answer at the moment: no permission, I/O error. (`unavailable`)
     #[error("{resource} failed to {doing}: {why}")]
     Unavailable {
         /// The resource.
@@ -45,6 +45,16 @@ pub enum ResourceError {
         /// What it was to do, and on what.
         doing: String,
         /// What the system said.
+        why: String,
+    },
+    /// The disk, or the quota of the host's user, is full. (`disk-full`)
+    #[error("{resource} failed to {doing}: {why}")]
+    Full {
+        /// The resource.
+        resource: String,
+        /// What it was to do, and on what.
+        doing: String,
+        /// What is full.
         why: String,
     },
     /// It can never work as it is configured.
@@ -66,6 +76,7 @@ impl ResourceError {
             Self::NotFound { .. } => "not-found",
             Self::Changed { .. } => "changed",
             Self::AlreadyExists { .. } => "already-exists",
+            Self::Full { .. } => "disk-full",
             Self::Unavailable { .. } | Self::Unusable { .. } => "unavailable",
         }
     }
@@ -73,6 +84,6 @@ impl ResourceError {
     /// Whether trying again may help.
     #[must_use]
     pub fn retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
     }
 }

@@ -114,12 +114,9 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         overwrite: bool,
     ) -> Result<Box<dyn Writer>>;
 
-    /// Opens a staged file that is finished and not published, for who wrote it. [`ResourceError::Unavailable`] where what is staged can not be read.
-    async fn open_staged(&self, file: &StagedFile) -> Result<Box<dyn Reader>> {
-        let doing = format!("read back `{}`", crate::base::escape(file.path.as_bytes()));
-        let why = "what is staged there can not be read before it is published".to_owned();
-        Err(ResourceError::Unavailable { resource: self.name().to_owned(), doing, why })
-    }
+    /// Takes a file back that was finished and is not published: its writer can read it, change it and finish it again, or remove it by dropping
+    /// the new [`Writer`]. On an error the file stays finished.
+    async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>>;
 
     /// Called right before the commit point: sets [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can tell what they
     /// are meant to replace from what someone puts there later. A resource that replaces nothing need not do anything.
@@ -149,12 +146,22 @@ pub trait Reader: Send {
     async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>>;
 }
 
-/// Writes one staged file. Dropped without `finish`, it leaves nothing.
+/// Writes one staged file, at any place. Dropped without `finish`, it leaves nothing.
+///
+/// Programs patch headers, truncate, and read back what they wrote. A service that takes a body from front to back only, such as an S3 bucket, can
+/// not do that: its kind keeps the file in a local spool, and uploads it in `finish`.
 #[async_trait]
 pub trait Writer: Send {
-    /// Appends.
+    /// Appends. Fails like [`Self::write_at`].
     async fn write(&mut self, bytes: &[u8]) -> Result<()>;
-    /// The file is complete.
+    /// Writes at `offset` bytes from the start. What lies between the end of the file and `offset` becomes zeros. After an error the file is lost:
+    /// every later call fails.
+    async fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()>;
+    /// Cuts the file to `size` bytes, or adds zeros at its end. Fails like [`Self::write_at`].
+    async fn set_size(&mut self, size: u64) -> Result<()>;
+    /// Up to `length` bytes from `offset`: fewer only at the end, or if `length` is more than [`crate::base::bounds::MAX_CHUNK_BYTES`].
+    async fn read_at(&mut self, offset: u64, length: usize) -> Result<Vec<u8>>;
+    /// The file is complete. The digest costs nothing more if it was written from front to back; otherwise the file is read once.
     async fn finish(self: Box<Self>) -> Result<StagedFile>;
 }
 

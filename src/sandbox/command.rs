@@ -60,6 +60,6 @@ fn failed(code: i32, state: &GuestState) -> types::Error {
     let said = outcome::said_last(&state.log).unwrap_or_else(|| ", and said nothing on standard error".to_owned());
     let message = format!("it exited with code {code}{said}");
     // A limit that was reached is why, more often than not: the record names it.
-    let code_of_error = if state.gate.reached().is_some() { "limit" } else { "exit_code" };
+    let code_of_error = if state.gate.reached().is_some() { "limit" } else { outcome::EXIT_CODE };
     types::Error { code: code_of_error.to_owned(), message, retryable: code == EX_TEMPFAIL }
 }

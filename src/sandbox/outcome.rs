@@ -16,6 +16,8 @@ use super::{attempt, engine, limits};
 
 /// Longest line of the place of a trap that is kept, in bytes.
 const MAX_FRAME_BYTES: usize = 160;
+/// The code of a command that exits with a code of its own.
+pub(super) const EXIT_CODE: &str = "exit_code";
 /// Longest code of an error that is kept, in bytes.
 const MAX_CODE_BYTES: usize = 60;
 
@@ -54,20 +56,42 @@ pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
 
 /// An error that the guest returned.
 fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
-    let limits = &state.order.limits;
+    let gate = &state.gate;
     let code = cut(&escape(state.masker.mask(&error.code).as_bytes()), MAX_CODE_BYTES).into_owned();
     let mut error = ErrorInfo { code, message: own_words(error.message, state), retryable: error.retryable };
-    if let Some(reached) = state.gate.reached().filter(|_| error.code == "limit") {
+    let mut reasons = String::new();
+    if let Some(reached) = gate.reached().filter(|_| error.code == "limit") {
         error.code.clone_from(&reached.code);
         if !error.message.contains(&reached.message) {
-            error.message = format!("{}: {}", error.message, reached.message);
+            reasons = format!(": {}", reached.message);
         }
+    } else if let Some(refused) = gate.refused() {
+        if refused.retryable && error.code == EXIT_CODE {
+            error.code.clone_from(&refused.code);
+        }
+        error.retryable |= refused.retryable;
+        reasons = refusal(&error.message, refused);
     }
     if state.memory.refused() {
-        let memory = limits::memory(&state.order.action, limits);
-        error.message = format!("{} (memory was refused to it: {})", error.message, memory.message);
+        let memory = limits::memory(&state.order.action, &state.order.limits);
+        reasons = format!("{reasons} (memory was refused to it: {})", memory.message);
     }
-    tidy(&state.masker, error)
+    ErrorInfo { message: with_reasons(&state.masker, &error.message, &reasons), ..error }
+}
+
+/// Why the host refused a call, as far as the guest does not say so itself.
+fn refusal(said: &str, refused: &ErrorInfo) -> String {
+    if said.contains(&refused.message) {
+        return String::new();
+    }
+    format!("\nThe host had refused a call: {}", refused.message)
+}
+
+/// What the guest says, and what the host adds. If there is no room for both, it is the guest's text that is cut.
+fn with_reasons(masker: &Masker, said: &str, reasons: &str) -> String {
+    let reasons = if reasons.is_empty() { String::new() } else { clean(masker, reasons) };
+    let room = MAX_MESSAGE_BYTES.saturating_sub(reasons.len());
+    cut(&clean(masker, said), room).into_owned() + &reasons
 }
 
 /// A guest's own text: lines after its first are set in. The host proposes lines for the manifest at the edge, and an action must not be able to propose grants for
@@ -109,7 +133,11 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
                 message: format!("{}\nIt then stopped: {}", reached.message, trap.message),
                 ..reached.clone()
             },
-            None => trap,
+            None => {
+                let Some(refused) = state.gate.refused() else { return tidy(&state.masker, trap) };
+                let message = with_reasons(&state.masker, &trap.message, &refusal(&trap.message, refused));
+                return ErrorInfo { message, retryable: trap.retryable || refused.retryable, ..trap };
+            }
         }
     };
     tidy(&state.masker, error)

@@ -128,6 +128,9 @@ impl Resource for FakeResource {
     async fn create(&self, _: AttemptId, _: ArtifactId, path: &str, _: bool) -> Result<Box<dyn Writer>, ResourceError> {
         Err(changed(path))
     }
+    async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>, ResourceError> {
+        Err(changed(&finished.path))
+    }
     async fn publish(&self, _: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>, ResourceError> {
         Ok(vec![None; files.len()])
     }

@@ -98,6 +98,42 @@ fn sqlite_answers_a_query_over_files() {
 }
 
 #[test]
+fn sqlite_makes_a_database_and_the_next_action_opens_it() {
+    let sql = "create table t(a integer primary key, b text); insert into t(b) select hex(randomblob(200)) from generate_series(1, 2000); \
+        create index i on t(b); update t set b = 'x' || b; delete from t where a > 1500; vacuum;";
+    let mut app = pipeline(
+        "programs",
+        "sqlite3",
+        &format!(
+            r#"args = ["-bail", "/out/out/a.db", "{sql}", ".save /out/out/copy.db", ".open /out/out/copy.db",
+    "insert into t(b) values ('one more')"]
+[actions.reads]
+component = "program.wasm"
+after = ["work"]
+reads = ["out"]
+args = ["-bail", "-readonly", "/in/out/a.db", "pragma integrity_check", "select count(*) from t"]
+[actions.reads_immutable]
+component = "program.wasm"
+after = ["work"]
+reads = ["out"]
+args = ["-bail", "file:/in/out/copy.db?immutable=1", "pragma integrity_check", "select count(*) from t"]"#
+        ),
+    );
+    app.drop_file("raw/go", b"x");
+    let action = worked(&mut app);
+    assert_eq!(action["state"], "succeeded", "{action:#}\n{:#?}", log(&app));
+    let run = app.get("/api/v1/runs/1");
+    assert_eq!(run["state"], "succeeded", "{run:#}\n{:#?}", log(&app));
+    let mut said: Vec<String> = log(&app).into_iter().filter(|line| line.starts_with("stdout")).collect();
+    said.sort();
+    assert_eq!(said, ["stdout 1500", "stdout 1501", "stdout ok", "stdout ok"]);
+    let mut published: Vec<_> = fs::read_dir(app.path("out")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    published.retain(|name| name != ".anacostia");
+    published.sort();
+    assert_eq!(published, ["a.db", "copy.db"], "no journal is left");
+}
+
+#[test]
 fn sqlite_fails_with_its_own_words() {
     let mut app = pipeline("programs", "sqlite3", r#"args = ["-bail", ":memory:", "select * from nowhere"]"#);
     app.drop_file("raw/a.csv", b"x");

@@ -19,8 +19,12 @@ impl About<'_> {
 
     /// The system refused, for now.
     pub(super) fn unavailable(self, doing: &str, error: impl Into<io::Error>) -> ResourceError {
-        let doing = format!("{doing} `{}`", self.shown());
-        ResourceError::Unavailable { resource: self.resource.to_owned(), doing, why: explain(&error.into()) }
+        let (resource, doing, error) = (self.resource.to_owned(), format!("{doing} `{}`", self.shown()), error.into());
+        let why = explain(&error);
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ResourceError::Full { resource, doing, why },
+            _ => ResourceError::Unavailable { resource, doing, why },
+        }
     }
 
     pub(super) fn not_found(self) -> ResourceError {

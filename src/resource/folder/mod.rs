@@ -261,11 +261,9 @@ impl Resource for Folder {
         read::open(self, content).await
     }
 
-    async fn open_staged(&self, file: &StagedFile) -> Result<Box<dyn Reader>> {
-        let StagedFile { size, digest, stamp, .. } = file;
-        // It has its stamp already, and keeps it when it is published.
-        read::open(self, &Content { path: file.staged.clone(), size: *size, digest: *digest, stamp: stamp.clone() })
-            .await
+    async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>> {
+        let finished = finished.clone();
+        self.work(false, move |folder| stage::reopen(folder, &finished)).await
     }
 
     async fn create(

@@ -6,12 +6,12 @@
 //!
 //! The folder of an attempt outlives its files: it is removed when their publishing is on record, and until then it says that what was staged was staged here.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt as _};
+use cap_std::fs::{Dir, File, FileExt as _, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::{Timespec, Timestamps};
 
 use super::Folder;
@@ -20,9 +20,12 @@ use super::errors::About;
 use super::names::OWN;
 use super::stamp::Stamp;
 use crate::base::filestamp::FileStamp;
-use crate::base::{ArtifactId, AttemptId, Hasher, fault};
+use crate::base::{ArtifactId, AttemptId, Digest, Hasher, bounds, fault};
 use crate::model::StagedFile;
 use crate::resource::{ResourceError, Result, Writer, check_path};
+
+/// How much of a file is hashed at a time, in bytes.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Where staged files lie, in the folder.
 const STAGING: &str = ".anacostia/staging";
@@ -56,16 +59,41 @@ pub(super) fn create(
         artifact,
         overwrite,
         sync: folder.sync,
-        hasher: Hasher::default(),
+        hasher: Some(Hasher::default()),
+        finished: None,
         size: 0,
         file,
         staged: Staged { root, path: staged, keep: false },
     };
-    Ok(Box::new(FileWriter {
+    Ok(writer(folder, draft))
+}
+
+/// Takes a finished staged file back, to be read and changed. If it can not be opened, it stays
+/// finished.
+pub(super) fn reopen(folder: &Folder, finished: &StagedFile) -> Result<Box<dyn Writer>> {
+    let about = About { resource: &folder.name, path: &finished.path };
+    let root = folder.root(about)?;
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW);
+    let file = root.open_with(&finished.staged, &options).map_err(|error| about.unavailable("reopen", error))?;
+    let draft = Draft {
         resource: folder.name.to_string(),
-        draft: Some(draft),
-        local: folder.locality.is_local(),
-    }))
+        path: finished.path.clone(),
+        artifact: finished.artifact_id,
+        overwrite: finished.overwrite,
+        sync: folder.sync,
+        hasher: None,
+        finished: Some(finished.clone()),
+        size: finished.size,
+        file,
+        staged: Staged { root, path: finished.staged.clone(), keep: false },
+    };
+    Ok(writer(folder, draft))
+}
+
+fn writer(folder: &Folder, draft: Draft) -> Box<dyn Writer> {
+    let (resource, local) = (folder.name.to_string(), folder.locality.is_local());
+    Box::new(FileWriter { resource, draft: Some(draft), local })
 }
 
 /// Whether a file can come to lie at a path, as far as can be told now.
@@ -85,7 +113,7 @@ fn check_place(root: &Dir, about: About<'_>, overwrite: bool) -> Result<()> {
 fn create_file(root: &Dir, path: &str) -> io::Result<File> {
     let folder = Path::new(path).parent().unwrap_or(Path::new(""));
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.read(true).write(true).create_new(true);
     // The folder of an attempt goes when its last file is dropped: that may be just now.
     for _ in 0..8 {
         root.create_dir_all(folder)?;
@@ -128,7 +156,11 @@ struct Draft {
     artifact: ArtifactId,
     overwrite: bool,
     sync: bool,
-    hasher: Hasher,
+    /// Has taken every byte so far. `None` once the file was written elsewhere than at its end: then
+    /// it is hashed when it is finished.
+    hasher: Option<Hasher>,
+    /// What it was finished as before it was reopened, until it is changed.
+    finished: Option<StagedFile>,
     size: u64,
     file: File,
     staged: Staged,
@@ -158,19 +190,76 @@ impl Draft {
 }
 
 impl Draft {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        fault::point("stage.write");
-        if let Err(error) = self.file.write_all(bytes) {
-            // The space is needed now, not when the guest lets go of it.
-            let _ = self.file.set_len(0);
-            return Err(self.about().unavailable("write", error));
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
         }
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
+        fault::point("stage.write");
+        self.finished = None;
+        if let Err(error) = self.file.write_all_at(bytes, offset) {
+            return Err(self.failed("write", error));
+        }
+        match &mut self.hasher {
+            Some(hasher) if offset == self.size => hasher.update(bytes),
+            _ => self.hasher = None,
+        }
+        self.size = self.size.max(offset.saturating_add(bytes.len() as u64));
         Ok(())
     }
 
+    fn set_size(&mut self, size: u64) -> Result<()> {
+        if size == self.size {
+            return Ok(());
+        }
+        self.finished = None;
+        if let Err(error) = self.file.set_len(size) {
+            return Err(self.failed("resize", error));
+        }
+        self.hasher = (size == 0).then(Hasher::default);
+        self.size = size;
+        Ok(())
+    }
+
+    /// A change of the file has failed halfway.
+    fn failed(&self, doing: &str, error: io::Error) -> ResourceError {
+        // If the disk is full, others need the space now, and not only when the guest closes the file.
+        let _ = self.file.set_len(0);
+        self.about().unavailable(doing, error)
+    }
+
+    /// Up to `length` bytes from `offset`: fewer only at the end.
+    fn piece(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut bytes = vec![0; length.min(left)];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    /// The digest of what the file holds.
+    fn hash(&self) -> io::Result<Digest> {
+        let (mut hasher, mut at) = (Hasher::default(), 0);
+        while at < self.size {
+            let piece = self.piece(at, PIECE_BYTES)?;
+            hasher.update(&piece);
+            at = at.saturating_add(piece.len() as u64);
+        }
+        Ok(hasher.finish())
+    }
+
+    /// Whether finishing it takes long: the disk must answer, or the file must be read.
+    fn is_slow_to_finish(&self) -> bool {
+        self.finished.is_none() && (self.sync || self.hasher.is_none())
+    }
+
     fn finish(mut self) -> Result<StagedFile> {
+        if let Some(finished) = self.finished.take() {
+            self.staged.keep = true;
+            return Ok(finished);
+        }
+        let digest = match self.hasher.take() {
+            Some(hasher) => hasher.finish(),
+            None => self.hash().map_err(|error| self.about().unavailable("hash", error))?,
+        };
         let stamp = self.stamp().map_err(|error| self.about().unavailable("finish", error))?;
         if self.sync {
             self.file.sync_all().map_err(|error| self.about().unavailable("sync", error))?;
@@ -183,7 +272,7 @@ impl Draft {
             artifact_id: self.artifact,
             resource: self.resource.clone(),
             path: self.path.clone(),
-            digest: std::mem::take(&mut self.hasher).finish(),
+            digest,
             size: self.size,
             staged: self.staged.path.clone(),
             stamp: stamp.to_string(),
@@ -214,21 +303,54 @@ impl FileWriter {
 #[async_trait]
 impl Writer for FileWriter {
     async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let end = self.draft.as_ref().map_or(0, |draft| draft.size);
+        self.write_at(end, bytes).await
+    }
+
+    async fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         let mut draft = self.take()?;
         let draft = if self.local {
-            draft.write(bytes)?;
+            draft.write_at(offset, bytes)?;
             draft
         } else {
             let bytes = bytes.to_vec();
-            aside(&self.resource, move || draft.write(&bytes).map(|()| draft)).await?
+            aside(&self.resource, move || draft.write_at(offset, &bytes).map(|()| draft)).await?
         };
         self.draft = Some(draft);
         Ok(())
     }
 
+    async fn set_size(&mut self, size: u64) -> Result<()> {
+        let mut draft = self.take()?;
+        let draft = if self.local {
+            draft.set_size(size)?;
+            draft
+        } else {
+            aside(&self.resource, move || draft.set_size(size).map(|()| draft)).await?
+        };
+        self.draft = Some(draft);
+        Ok(())
+    }
+
+    async fn read_at(&mut self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let draft = self.take()?;
+        let length = length.min(bounds::MAX_CHUNK_BYTES);
+        let read = move || {
+            let read = draft.piece(offset, length).map_err(|error| draft.about().unavailable("read", error));
+            Ok((draft, read))
+        };
+        let (draft, read) = if self.local { read()? } else { aside(&self.resource, read).await? };
+        self.draft = Some(draft);
+        read
+    }
+
     async fn finish(mut self: Box<Self>) -> Result<StagedFile> {
         let draft = self.take()?;
-        if self.local && !draft.sync { draft.finish() } else { aside(&self.resource, move || draft.finish()).await }
+        if self.local && !draft.is_slow_to_finish() {
+            draft.finish()
+        } else {
+            aside(&self.resource, move || draft.finish()).await
+        }
     }
 }
 

@@ -97,12 +97,15 @@ pub(in crate::sandbox) struct Gate {
     calls: u64,
     bytes_read: u64,
     bytes_written: u64,
+    /// Bytes that the files of the attempt have now, holes in them included.
+    bytes_staged: u64,
     open_handles: u32,
     held: Held,
     accesses: BTreeMap<(ArtifactId, bool), (u64, u64)>,
     denials: Vec<Denial>,
     changed: Option<ErrorInfo>,
     reached: Option<ErrorInfo>,
+    refused: Option<ErrorInfo>,
 }
 
 impl Gate {
@@ -117,12 +120,14 @@ impl Gate {
             calls: 0,
             bytes_read: 0,
             bytes_written: 0,
+            bytes_staged: 0,
             open_handles: 0,
             held: Held::none(Handles::of_process()),
             accesses: BTreeMap::new(),
             denials: Vec::new(),
             changed: None,
             reached: None,
+            refused: None,
         }
     }
 
@@ -130,7 +135,7 @@ impl Gate {
     pub(in crate::sandbox) fn renew(&mut self, read_only: Option<&'static str>) {
         self.open_handles = 0;
         self.held = Held::none(Handles::of_process());
-        self.reached = None;
+        (self.reached, self.refused) = (None, None);
         self.read_only = read_only;
     }
 
@@ -190,14 +195,24 @@ impl Gate {
         self.held.give_back();
     }
 
-    /// Bytes are about to be written.
-    pub(super) fn take_output(&mut self, bytes: usize) -> Result<(), CallError> {
-        let written = self.bytes_written.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        if written > self.limits.output_bytes {
+    /// The files that the attempt has staged are about to grow by so many bytes.
+    pub(super) fn grow_output(&mut self, bytes: u64) -> Result<(), CallError> {
+        let staged = self.bytes_staged.saturating_add(bytes);
+        if staged > self.limits.output_bytes {
             return Err(self.limit_reached(limits::output(&self.action, &self.limits)));
         }
-        self.bytes_written = written;
+        self.bytes_staged = staged;
         Ok(())
+    }
+
+    /// So many bytes that were staged are gone: a file was cut or removed.
+    pub(super) fn shrink_output(&mut self, bytes: u64) {
+        self.bytes_staged = self.bytes_staged.saturating_sub(bytes);
+    }
+
+    /// Bytes were written.
+    pub(super) fn note_output(&mut self, bytes: u64) {
+        self.bytes_written = self.bytes_written.saturating_add(bytes);
     }
 
     /// `names` names of metrics are in use.
@@ -232,7 +247,20 @@ impl Gate {
         if matches!(why, ResourceError::Changed { .. }) && self.changed.is_none() {
             self.changed = Some(error.clone());
         }
+        if matches!(why, ResourceError::Full { .. }) {
+            self.note_refusal(&error);
+        }
         CallError::Refused(error)
+    }
+
+    /// A call was refused for a reason that the guest may not hand on, because what it sees is a number, or because it gives up: the record names it.
+    pub(super) fn note_refusal(&mut self, error: &ErrorInfo) {
+        self.refused = Some(error.clone());
+    }
+
+    /// The last reason of [`Self::note_refusal`].
+    pub(in crate::sandbox) fn refused(&self) -> Option<&ErrorInfo> {
+        self.refused.as_ref()
     }
 
     /// The first change of an input that was seen.
@@ -357,9 +385,13 @@ mod tests {
     fn output_is_counted_before_it_is_written() {
         let mut gate = gate();
         gate.limits.output_bytes = 10;
-        assert!(gate.take_output(10).is_ok());
-        assert!(message(gate.take_output(1).unwrap_err()).starts_with("output_limit: the limit of 10 B of output"));
-        assert_eq!(gate.counts().2, 10);
+        assert!(gate.grow_output(10).is_ok());
+        for more in [1, u64::MAX] {
+            let refused = message(gate.grow_output(more).unwrap_err());
+            assert!(refused.starts_with("output_limit: the limit of 10 B of output"), "{refused}");
+        }
+        gate.shrink_output(4);
+        assert!(gate.grow_output(5).is_err() && gate.grow_output(4).is_ok());
         assert_eq!(gate.reached().unwrap().code, "output_limit");
     }
 }

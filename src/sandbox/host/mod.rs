@@ -4,6 +4,7 @@ pub(super) mod access;
 mod drafts;
 pub(super) mod files;
 pub(super) mod http;
+mod lines;
 mod log;
 mod metadata;
 pub(super) mod resources;

@@ -7,7 +7,7 @@ use wasmtime::component::Resource as Handle;
 use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
 use crate::base::{ArtifactId, escape};
 use crate::model::{Artifact, StagedFile};
-use crate::resource::{Reader, Resource, Writer, check_path};
+use crate::resource::{Reader, Resource, ResourceError, Writer, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
 use crate::sandbox::cpu::CpuMeter;
@@ -34,8 +34,11 @@ pub struct WriterEntry {
     id: ArtifactId,
     resource: String,
     path: String,
+    /// Bytes that were written, those that were overwritten since included.
     bytes: u64,
     calls: u64,
+    /// Bytes that the file has now: what it counts against the limit of output.
+    size: u64,
     /// Absent once it is finished, or has failed.
     stage: Option<Box<dyn Writer>>,
     finished: bool,
@@ -66,9 +69,29 @@ impl ReaderEntry {
 }
 
 impl WriterEntry {
-    /// Bytes that it has taken, and in how many calls.
-    pub(super) fn taken(&self) -> (u64, u64) {
-        (self.bytes, self.calls)
+    /// Goes on with a file that was finished.
+    pub(super) fn reopened(file: &StagedFile, calls: u64, stage: Box<dyn Writer>) -> Self {
+        let (resource, path) = (file.resource.clone(), file.path.clone());
+        Self {
+            id: file.artifact_id,
+            resource,
+            path,
+            bytes: 0,
+            calls,
+            size: file.size,
+            stage: Some(stage),
+            finished: false,
+        }
+    }
+
+    /// Bytes that the file has now.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// How often it was written to.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls
     }
 
     /// The resource and the path that it was begun for.
@@ -78,24 +101,73 @@ impl WriterEntry {
 
     /// Appends, within the limit of output.
     pub(super) async fn write(&mut self, cpu: &CpuMeter, gate: &mut Gate, bytes: &[u8]) -> Result<(), CallError> {
+        self.write_at(cpu, gate, self.size, bytes).await
+    }
+
+    /// Writes at `offset`, within the limit of output: it counts what the file grows by.
+    pub(super) async fn write_at(
+        &mut self,
+        cpu: &CpuMeter,
+        gate: &mut Gate,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), CallError> {
         let stage = self.stage.as_mut().ok_or_else(closed)?;
-        gate.take_output(bytes.len())?;
-        if let Err(why) = cpu.host(stage.write(bytes)).await {
-            // Part of the bytes may be written: what is finished after this would have a hole.
-            self.stage = None;
-            return Err(gate.resource_failed(&why));
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let end = if length == 0 { self.size } else { self.size.max(offset.saturating_add(length)) };
+        gate.grow_output(end - self.size)?;
+        if let Err(why) = cpu.host(stage.write_at(offset, bytes)).await {
+            return Err(self.failed(gate, end, &why));
         }
-        self.bytes = self.bytes.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.size = end;
+        self.bytes = self.bytes.saturating_add(length);
         self.calls += 1;
+        gate.note_output(length);
         Ok(())
+    }
+
+    /// Cuts the file, or adds zeros at its end, within the limit of output.
+    pub(super) async fn set_size(&mut self, cpu: &CpuMeter, gate: &mut Gate, size: u64) -> Result<(), CallError> {
+        let stage = self.stage.as_mut().ok_or_else(closed)?;
+        gate.grow_output(size.saturating_sub(self.size))?;
+        if let Err(why) = cpu.host(stage.set_size(size)).await {
+            return Err(self.failed(gate, size.max(self.size), &why));
+        }
+        gate.shrink_output(self.size.saturating_sub(size));
+        self.size = size;
+        Ok(())
+    }
+
+    /// Reads back what was written: up to `length` bytes, fewer only at the end.
+    pub(super) async fn read_at(
+        &mut self,
+        cpu: &CpuMeter,
+        gate: &mut Gate,
+        offset: u64,
+        length: usize,
+    ) -> Result<Vec<u8>, CallError> {
+        let stage = self.stage.as_mut().ok_or_else(closed)?;
+        cpu.host(stage.read_at(offset, length)).await.map_err(|why| gate.resource_failed(&why))
     }
 
     /// The file is complete. Whether it counts as written is up to the caller.
     pub(super) async fn finish(&mut self, cpu: &CpuMeter, gate: &mut Gate) -> Result<StagedFile, CallError> {
         let stage = self.stage.take().ok_or_else(closed)?;
-        let staged = cpu.host(stage.finish()).await.map_err(|why| gate.resource_failed(&why))?;
-        self.finished = true;
-        Ok(staged)
+        match cpu.host(stage.finish()).await {
+            Ok(staged) => {
+                self.finished = true;
+                Ok(staged)
+            }
+            Err(why) => Err(self.failed(gate, self.size, &why)),
+        }
+    }
+
+    /// Part of a change may have been made: what would be finished after this is not what was written. The stage goes, and gives back the `counted`
+    /// bytes.
+    fn failed(&mut self, gate: &mut Gate, counted: u64, why: &ResourceError) -> CallError {
+        (self.stage, self.size) = (None, 0);
+        gate.shrink_output(counted);
+        gate.resource_failed(why)
     }
 }
 
@@ -394,7 +466,7 @@ impl GuestState {
             self.gate.resource_failed(&why)
         })?;
         self.work.paths.insert((resource.clone(), path.clone()));
-        Ok(WriterEntry { id, resource, path, bytes: 0, calls: 0, stage: Some(stage), finished: false })
+        Ok(WriterEntry { id, resource, path, bytes: 0, calls: 0, size: 0, stage: Some(stage), finished: false })
     }
 }
 

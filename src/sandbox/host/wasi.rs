@@ -6,6 +6,7 @@
 //! the file does not exist, and the host is never asked.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio_util::bytes::Bytes;
 use wasmtime::StoreContextMut;
@@ -21,6 +22,7 @@ use crate::sandbox::halt::Halt;
 use crate::sandbox::logs::AttemptLog;
 
 use super::GuestState;
+use super::lines::Lines;
 
 /// Most random bytes of one call.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
@@ -101,35 +103,27 @@ pub(in crate::sandbox) fn context<'a>(
 pub(in crate::sandbox) struct OutputLines {
     log: Arc<AttemptLog>,
     stream: LogStream,
-    line: Mutex<Vec<u8>>,
+    began: Instant,
+    lines: Mutex<Lines>,
 }
 
 impl OutputLines {
     /// Lines for `log`.
     pub(in crate::sandbox) fn new(log: &Arc<AttemptLog>, stream: LogStream) -> Arc<Self> {
-        Arc::new(Self { log: Arc::clone(log), stream, line: Mutex::default() })
+        let lines = Mutex::new(Lines::new(log.line_window()));
+        Arc::new(Self { log: Arc::clone(log), stream, began: Instant::now(), lines })
     }
 
     /// The guest is gone: what it has not ended with a newline is a line too.
     pub(in crate::sandbox) fn finish(&self) {
-        let line = std::mem::take(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner));
-        if !line.is_empty() {
+        if let Some(line) = self.lines.lock().unwrap_or_else(PoisonError::into_inner).finish() {
             let _ = self.say(&line);
         }
     }
 
     fn take(&self, bytes: &[u8]) -> Result<(), Halt> {
-        let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let text = part.strip_suffix(b"\n").unwrap_or(part);
-            let room = self.log.line_window().saturating_sub(line.len());
-            line.extend_from_slice(text.get(..room).unwrap_or(text));
-            if text.len() < part.len() {
-                self.say(&line)?;
-                line.clear();
-            }
-        }
-        Ok(())
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.take(bytes, self.began.elapsed(), |line| self.say(line))
     }
 
     fn say(&self, line: &[u8]) -> Result<(), Halt> {

@@ -9,7 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include <wasi/api.h>
 
 enum { MAX_WORDS = 4 };
 
@@ -133,12 +135,56 @@ static void open_many(void) {
     printf("open_many: %d%s%s\n", count, count < most ? ", then " : "", count < most ? error_name() : "");
 }
 
-static void write_elsewhere(void) {
-    int file = open(words[1], O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (file < 0 || !write_all(file, "0123456789", 10)) { say(false); return; }
-    lseek(file, atoi(words[2]), SEEK_SET);
-    say(write_all(file, "x", 1));
+// Writes words[3] at the place words[2] of a file that is there.
+static void patch(void) {
+    int file = open(words[1], O_RDWR);
+    bool good = file >= 0 && lseek(file, strtoll(words[2], NULL, 10), SEEK_SET) >= 0;
+    say(good && write_all(file, words[3], strlen(words[3])));
+    if (file >= 0) close(file);
+}
+
+// As writers of archives do: a header whose numbers are known at the end only, read back through the same handle and through another.
+static void archive(void) {
+    char bytes[64] = {0}, again[64] = {0};
+    int file = open(words[1], O_RDWR | O_CREAT | O_TRUNC, 0666);
+    bool good = file >= 0 && write_all(file, "size=????;", 10) && write_all(file, words[2], strlen(words[2]));
+    char header[16];
+    snprintf(header, sizeof header, "%04zu", strlen(words[2]));
+    good = good && pwrite(file, header, 4, 5) == 4 && lseek(file, 0, SEEK_END) == (off_t)(10 + strlen(words[2]));
+    good = good && pread(file, bytes, 63, 0) > 0;
+    int other = open(words[1], O_RDONLY);
+    good = good && other >= 0 && read(other, again, 63) > 0 && strcmp(bytes, again) == 0;
+    if (other >= 0) close(other);
+    if (!say(good)) return;
+    printf("archive: %s\n", bytes);
     close(file);
+}
+
+// Overwrites the same words[3] bytes words[2] times.
+static void churn(void) {
+    size_t length = strtoull(words[3], NULL, 10);
+    char *bytes = calloc(1, length);
+    int file = open(words[1], O_RDWR | O_CREAT, 0666);
+    bool good = file >= 0;
+    for (int round = atoi(words[2]); good && round > 0; round--) good = pwrite(file, bytes, length, 0) == (ssize_t)length;
+    say(good);
+    free(bytes);
+    if (file >= 0) close(file);
+}
+
+// Asks for a size that no signed number of the C library can be.
+static void huge(void) {
+    int file = open(words[1], O_RDWR | O_CREAT, 0666);
+    errno = __wasi_fd_filestat_set_size(file, strtoull(words[2], NULL, 10));
+    say(errno == 0);
+    close(file);
+}
+
+static void local_time(void) {
+    time_t zero = 0;
+    char text[32];
+    strftime(text, sizeof text, "%F %H:%M", localtime(&zero));
+    printf("time: %s, TZ=%s\n", text, getenv("TZ") ? getenv("TZ") : "(none)");
 }
 
 static void rename_open(void) {
@@ -162,14 +208,19 @@ static void obey(char *step) {
     else if (strcmp(verb, "create") == 0) write_file(O_WRONLY | O_CREAT | O_EXCL);
     else if (strcmp(verb, "overwrite") == 0) write_file(O_WRONLY);
     else if (strcmp(verb, "fill") == 0) fill();
-    else if (strcmp(verb, "elsewhere") == 0) write_elsewhere();
+    else if (strcmp(verb, "patch") == 0) patch();
+    else if (strcmp(verb, "archive") == 0) archive();
+    else if (strcmp(verb, "churn") == 0) churn();
+    else if (strcmp(verb, "huge") == 0) huge();
+    else if (strcmp(verb, "time") == 0) local_time();
+    else if (strcmp(verb, "raw") == 0) { printf("%s", path); }
     else if (strcmp(verb, "rename") == 0) say(rename(path, words[2]) == 0);
     else if (strcmp(verb, "rename_open") == 0) rename_open();
     else if (strcmp(verb, "unlink") == 0) say(unlink(path) == 0);
     else if (strcmp(verb, "mkdir") == 0) say(mkdir(path, 0777) == 0);
     else if (strcmp(verb, "rmdir") == 0) say(rmdir(path) == 0);
     else if (strcmp(verb, "symlink") == 0) say(symlink(path, words[2]) == 0);
-    else if (strcmp(verb, "truncate") == 0) say(truncate(path, atoi(words[2])) == 0);
+    else if (strcmp(verb, "truncate") == 0) say(truncate(path, strtoll(words[2], NULL, 10)) == 0);
     else if (strcmp(verb, "open_many") == 0) open_many();
     else if (strcmp(verb, "keep") == 0) say(write_all(open(path, O_WRONLY | O_CREAT | O_TRUNC, 0666), words[2], strlen(words[2])));
     else if (strcmp(verb, "long") == 0) {

@@ -235,6 +235,46 @@ async fn a_path_that_is_blocked_can_be_published_once_it_is_free() {
 }
 
 #[tokio::test]
+async fn a_staged_file_is_written_at_any_place_and_taken_back() {
+    let (_parent, folder) = output();
+    let attempt = AttemptId::new();
+    let mut writer = folder.create(attempt, ArtifactId::new(), "a.zip", false).await.unwrap();
+    let mut expected = vec![7; 3 << 20];
+    writer.write(&expected).await.unwrap();
+    writer.write_at(5, b"patched").await.unwrap();
+    expected[5..12].copy_from_slice(b"patched");
+    writer.write_at(4 << 20, b"behind a hole").await.unwrap();
+    expected.resize(4 << 20, 0);
+    expected.extend_from_slice(b"behind a hole");
+    assert_eq!(writer.read_at(4 << 20, 100).await.unwrap(), b"behind a hole");
+    assert!(writer.read_at(u64::MAX, 100).await.unwrap().is_empty());
+    let first = writer.finish().await.unwrap();
+    assert_eq!((first.size, first.digest), (expected.len() as u64, Digest::of(&expected)));
+
+    // Taken back and not changed, it is what it was.
+    assert_eq!(folder.reopen(&first).await.unwrap().finish().await.unwrap(), first);
+    let mut writer = folder.reopen(&first).await.unwrap();
+    writer.set_size(8).await.unwrap();
+    writer.set_size(10).await.unwrap();
+    writer.write(b"!").await.unwrap();
+    let second = writer.finish().await.unwrap();
+    assert_eq!((second.artifact_id, second.digest), (first.artifact_id, Digest::of(b"\x07\x07\x07\x07\x07pat\0\0!")));
+    // Cut to nothing, it is as if it was begun anew.
+    let mut writer = folder.reopen(&second).await.unwrap();
+    writer.set_size(0).await.unwrap();
+    writer.write(b"new").await.unwrap();
+    let third = writer.finish().await.unwrap();
+    assert_eq!(third.digest, Digest::of(b"new"));
+    folder.publish(attempt, &third).await.unwrap();
+    assert_eq!(files(folder.path()), BTreeMap::from([("a.zip".to_owned(), b"new".to_vec())]));
+
+    let gone = stage(&folder, attempt, "gone", b"bytes", false).await;
+    drop(folder.reopen(&gone).await.unwrap());
+    assert_eq!(files(folder.path()).len(), 1, "dropped, it is removed");
+    assert!(folder.reopen(&gone).await.is_err());
+}
+
+#[tokio::test]
 async fn what_is_not_finished_swept_or_discarded_leaves_nothing() {
     let (_parent, folder) = output();
     let [dropped, discarded, swept, kept] = [(); 4].map(|()| AttemptId::new());

@@ -200,7 +200,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
                 break error;
             }
         };
-        assert!(matches!(error, ResourceError::Unavailable { .. }), "{error:?}");
+        assert!(matches!(error, ResourceError::Full { .. }), "{error:?}");
         assert!(error.to_string().contains("the disk is full"), "{error}");
         assert!(writer.write(b"more").await.is_err(), "what has failed can not go on");
         assert!(writer.finish().await.is_err(), "or be finished");

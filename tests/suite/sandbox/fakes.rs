@@ -165,6 +165,8 @@ pub struct FakeResource {
     pub discarded: AtomicBool,
     /// Readers and writers that are open.
     pub open: Arc<AtomicUsize>,
+    /// Files longer than this do not fit on its disk.
+    pub full_at: AtomicUsize,
 }
 
 /// Counts for as long as it lives.
@@ -193,6 +195,7 @@ impl FakeResource {
             changed: Arc::default(),
             discarded: AtomicBool::new(false),
             open: Arc::default(),
+            full_at: AtomicUsize::new(usize::MAX),
         })
     }
 }
@@ -242,13 +245,23 @@ impl Resource for FakeResource {
         }
         let (resource, path) = (self.name.clone(), path.to_owned());
         let (bytes, staged) = (Vec::new(), Arc::clone(&self.staged));
-        Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes, staged, _open: Open::count(&self.open) }))
+        let full_at = self.full_at.load(SeqCst);
+        let _open = Open::count(&self.open);
+        Ok(Box::new(FakeWriter { artifact, resource, path, overwrite, bytes, staged, full_at, _open }))
     }
 
-    async fn open_staged(&self, file: &StagedFile) -> resource::Result<Box<dyn Reader>> {
-        let bytes = self.staged.lock().unwrap()[&file.staged].clone();
-        let (resource, path, changed) = (self.name.clone(), file.path.clone(), Arc::default());
-        Ok(Box::new(FakeReader { bytes, resource, path, changed, _open: Open::count(&self.open) }))
+    async fn reopen(&self, finished: &StagedFile) -> resource::Result<Box<dyn Writer>> {
+        let bytes = self.staged.lock().unwrap().remove(&finished.staged).unwrap();
+        Ok(Box::new(FakeWriter {
+            artifact: finished.artifact_id,
+            resource: self.name.clone(),
+            path: finished.path.clone(),
+            overwrite: finished.overwrite,
+            bytes: bytes.to_vec(),
+            staged: Arc::clone(&self.staged),
+            full_at: self.full_at.load(SeqCst),
+            _open: Open::count(&self.open),
+        }))
     }
 
     async fn publish(&self, _attempt: AttemptId, _files: &[StagedFile]) -> resource::Result<Vec<Option<String>>> {
@@ -293,14 +306,36 @@ struct FakeWriter {
     overwrite: bool,
     bytes: Vec<u8>,
     staged: Arc<Files>,
+    full_at: usize,
     _open: Open,
 }
 
 #[async_trait]
 impl Writer for FakeWriter {
     async fn write(&mut self, bytes: &[u8]) -> resource::Result<()> {
-        self.bytes.extend_from_slice(bytes);
+        self.write_at(self.bytes.len() as u64, bytes).await
+    }
+
+    async fn write_at(&mut self, offset: u64, bytes: &[u8]) -> resource::Result<()> {
+        let start = usize::try_from(offset).unwrap();
+        let end = start + bytes.len();
+        if end > self.full_at {
+            let (resource, doing) = (self.resource.clone(), format!("write `{}`", self.path));
+            return Err(ResourceError::Full { resource, doing, why: "the disk is full: make room on it".to_owned() });
+        }
+        self.bytes.resize(self.bytes.len().max(end), 0);
+        self.bytes[start..end].copy_from_slice(bytes);
         Ok(())
+    }
+
+    async fn set_size(&mut self, size: u64) -> resource::Result<()> {
+        self.bytes.resize(usize::try_from(size).unwrap(), 0);
+        Ok(())
+    }
+
+    async fn read_at(&mut self, offset: u64, length: usize) -> resource::Result<Vec<u8>> {
+        let from = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        Ok(self.bytes[from..self.bytes.len().min(from.saturating_add(length))].to_vec())
     }
 
     async fn finish(self: Box<Self>) -> resource::Result<StagedFile> {

@@ -165,7 +165,7 @@ impl HostDescriptor for GuestState {
             return Err(self.nothing(&place));
         }
         let below = self.changeable(&place)?;
-        self.remove_output(below)
+        self.remove_output(below).await
     }
 
     async fn rename_at(&mut self, from: Descriptor, old: String, to: Descriptor, new: String) -> Result<()> {

@@ -68,6 +68,9 @@ impl GuestState {
         match error {
             CallError::Refused(error) => {
                 let code = number_of(&error.code);
+                if code != ErrorCode::NoEntry {
+                    self.gate.note_refusal(&error);
+                }
                 // A denial is told when the attempt ends, and that nothing is there is what programs ask for.
                 if !matches!(code, ErrorCode::Access | ErrorCode::NoEntry) {
                     self.tell(place, &error.message);
@@ -91,7 +94,9 @@ impl GuestState {
     /// Notes that something at a path was denied.
     pub(super) fn deny_file(&mut self, place: &str, message: String) -> ErrorInfo {
         let target = self.masker.mask(&format!("/{place}")).into_owned();
-        self.gate.deny(CALL, &target, message)
+        let denied = self.gate.deny(CALL, &target, message);
+        self.gate.note_refusal(&denied);
+        denied
     }
 
     /// Nothing lies at a path. If the reason is a grant that is missing, that is noted: the program will only say that there is no such file.
@@ -102,20 +107,22 @@ impl GuestState {
             && self.files.noted.insert(format!("{half}/{resource}"))
         {
             let may = if half == "in" { Self::may_read } else { Self::may_write };
-            let _ = may(self, CALL, resource);
+            if let Err(CallError::Refused(denied)) = may(self, CALL, resource) {
+                self.gate.note_refusal(&denied);
+            }
         }
         ErrorCode::NoEntry.into()
     }
 }
 
-/// The number of WASI that says most nearly what a code of the contract says. Both limits are numbers that programs take for a full disk or quota.
+/// The number of WASI that says most nearly what a code of the contract says. Programs take `InsufficientSpace` for a full disk.
 fn number_of(code: &str) -> ErrorCode {
     match code {
         "denied" => ErrorCode::Access,
         "not-found" => ErrorCode::NoEntry,
         "already-exists" => ErrorCode::Exist,
         "invalid" => ErrorCode::Invalid,
-        "output_limit" | "outputs_limit" => ErrorCode::InsufficientSpace,
+        "output_limit" | "outputs_limit" | "disk-full" => ErrorCode::InsufficientSpace,
         "handles_limit" | "metric_names_limit" | "facts_limit" => ErrorCode::Quota,
         _ => ErrorCode::Io,
     }

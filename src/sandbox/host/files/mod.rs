@@ -8,9 +8,8 @@
 //! host as WASI's preopened folders. They know no limit of bytes, and nobody is asked when a file is opened: what was read would be guessed from what lay there, a
 //! program that fills the disk would be stopped by the disk, and every input would have to be copied or linked into a folder first.
 //!
-//! What follows from writing to a stage, which grows at its end only: a file in `/out` is written from front to back (anything else is refused as
-//! `invalid-seek`), and what the resource holds already does not show in `/out`, where a file with the name of an existing one replaces it. A file that was
-//! closed can be read again, renamed, removed, replaced and appended to (then it is staged anew, and counts again as output).
+//! A file in `/out` is read and written at any place, cut, renamed, removed and opened again until the program ends. What the resource holds already does
+//! not show in `/out`, where a file with the name of an existing one replaces it. The limit of output counts the bytes that the files have, holes included.
 //!
 //! WASI's errors are numbers. What the numbers mean here is said once each in the log of the attempt, in the words that `resources` would use.
 //!
@@ -31,7 +30,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::model::Artifact;
-use crate::resource::Reader;
 use crate::sandbox::bindings::wasi::wasi::filesystem::{preopens, types};
 use crate::sandbox::bindings::wasi::wasi::io::streams as io_streams;
 
@@ -65,8 +63,6 @@ pub(in crate::sandbox) struct Files {
     /// What is open, by the number that descriptors and streams know it by.
     open: BTreeMap<u64, Open>,
     newest: u64,
-    /// Files that were begun in `/out`.
-    begun: usize,
     streams: streams::Streams,
     /// What standard input reads.
     stdin: Option<u64>,
@@ -81,9 +77,7 @@ pub(in crate::sandbox) struct Files {
 enum Open {
     /// In `/in`.
     Input(Box<ReaderEntry>),
-    /// In `/out`, finished, and read again.
-    Staged(Box<dyn Reader>),
-    /// In `/out`, being written: a key of `items`.
+    /// In `/out`: a key of `items`.
     Output(u64),
     /// `/out/metrics.jsonl`.
     Metrics,

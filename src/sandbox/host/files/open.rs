@@ -64,12 +64,12 @@ impl GuestState {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) => (error, format!("in/{}/{}", reader.artifact().resource, reader.artifact().path)),
             },
-            Some(Open::Staged(reader)) => match self.cpu.host(reader.read(offset, length)).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(why) => (self.gate.resource_failed(&why), "out".to_owned()),
-            },
-            Some(Open::Output(_) | Open::Metrics) => {
-                self.tell("out", "what is open for writing can not be read; it can once it is closed");
+            Some(Open::Output(item)) => {
+                let item = *item;
+                return self.read_output(item, offset, length).await;
+            }
+            Some(Open::Metrics) => {
+                self.tell(&format!("out/{METRICS}"), "can not be read: its lines are recorded, and not kept as a file");
                 return Err(ErrorCode::Unsupported.into());
             }
             None => return Err(ErrorCode::BadDescriptor.into()),
@@ -89,7 +89,7 @@ impl GuestState {
                 let kept = self.write_metrics(bytes).await;
                 kept.map_err(|error| self.refuse(&format!("out/{METRICS}"), error))
             }
-            Some(Open::Input(_) | Open::Staged(_)) | None => Err(ErrorCode::BadDescriptor.into()),
+            Some(Open::Input(_)) | None => Err(ErrorCode::BadDescriptor.into()),
         }
     }
 
@@ -129,8 +129,7 @@ impl GuestState {
                 let artifact = artifact.clone();
                 self.open_input(place, artifact).await?
             }
-            Seen::Output(_) if writes => self.open_output(place.strip_prefix("out/").unwrap_or(place), begin).await?,
-            Seen::Output(item) => self.read_output(place.strip_prefix("out/").unwrap_or(place), item).await?,
+            Seen::Output(_) => self.open_output(place.strip_prefix("out/").unwrap_or(place), begin).await?,
             _ => self.open_metrics()?,
         };
         Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.keep(opened)), counted: true, flags })
@@ -177,7 +176,7 @@ impl GuestState {
                 let ended = self.end_metrics().await;
                 ended.map_err(|error| self.refuse(&format!("out/{METRICS}"), error))
             }
-            Some(Open::Input(_) | Open::Staged(_)) | None => Ok(()),
+            Some(Open::Input(_)) | None => Ok(()),
         };
         match closed {
             Err(FileError::Trap(why)) => Err(why),
@@ -204,9 +203,6 @@ impl GuestState {
             Some(Open::Output(item)) => {
                 let (size, now) = (self.files.output_size(*item), self.services.clock.now());
                 Ok(stat(DescriptorType::RegularFile, size, Some(now)))
-            }
-            Some(Open::Staged(_)) if matches!(self.files.look(place), Seen::Nothing) => {
-                Err(ErrorCode::BadDescriptor.into())
             }
             _ => self.about(place),
         }

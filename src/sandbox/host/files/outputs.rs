@@ -1,11 +1,11 @@
 //! `/out`: what the action makes, staged.
 //!
-//! A file is finished when it is closed, so that what is open is bounded by the limit of handles and not by how many files a program makes. It gets its name at
-//! the end: until then renaming it changes one entry here, and the stage knows nothing of it.
+//! A file is finished when its last handle is closed, so that what is open is bounded by the limit of handles and not by how many files a program makes.
+//! Opened again, it is taken back from the stage. It gets its name at the end: until then renaming it changes one entry here, and the stage knows nothing of it.
 
 use crate::base::escape;
 use crate::model::{ErrorInfo, StagedFile};
-use crate::resource::{Reader, check_path};
+use crate::resource::check_path;
 use crate::sandbox::bindings::wasi::wasi::filesystem::types::ErrorCode;
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
@@ -13,16 +13,18 @@ use crate::sandbox::host::resources::{MAX_OUTPUTS, WriterEntry};
 use crate::sandbox::limits;
 
 use super::tree::Found;
-use super::{CALL, FileError, MAX_MOVE_BYTES, Open};
+use super::{CALL, FileError, Open};
 
-/// Most files that one attempt begins: those that it removes again are kept until it ends.
-const MAX_BEGUN: usize = 2 * MAX_OUTPUTS;
+/// Most files and empty folders that lie in `/out` at once.
+const MAX_ENTRIES: usize = 2 * MAX_OUTPUTS;
 
 /// A file in `/out`.
 pub(super) struct Item {
     /// Its path below `/out`: the resource, and the path there. `None` once it is removed, or replaced by another.
     place: Option<String>,
     content: Content,
+    /// How many handles of the program are open on it.
+    handles: usize,
     /// Whether it may replace what lies in the resource.
     overwrite: bool,
     /// Why what it holds is not what the program wrote.
@@ -30,7 +32,8 @@ pub(super) struct Item {
 }
 
 enum Content {
-    Writing(WriterEntry),
+    /// It has open handles.
+    Open(WriterEntry),
     Finished {
         file: StagedFile,
         calls: u64,
@@ -39,7 +42,7 @@ enum Content {
     Lost,
 }
 
-/// How a file in `/out` is opened for writing.
+/// How a file in `/out` is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
     /// With nothing in it.
@@ -60,7 +63,7 @@ impl Item {
     /// Bytes that it has.
     pub(super) fn size(&self) -> u64 {
         match &self.content {
-            Content::Writing(writer) => writer.taken().0,
+            Content::Open(writer) => writer.size(),
             Content::Finished { file, .. } => file.size,
             Content::Lost => 0,
         }
@@ -68,185 +71,155 @@ impl Item {
 }
 
 impl GuestState {
-    /// Opens a file below `/out` for writing.
+    /// Opens a file below `/out`, or begins it.
     pub(super) async fn open_output(&mut self, place: &str, begin: Begin) -> Result<Open, FileError> {
-        let old = match self.files.outputs.find(place) {
-            Found::File(item) => Some(*item),
-            _ => None,
+        let number = match self.files.outputs.find(place) {
+            Found::File(item) => *item,
+            _ => return self.begin_output(place, begin != Begin::New).await.map(Open::Output),
         };
-        if let Some(old) = old {
-            if matches!(self.files.items.get(&old), Some(Item { content: Content::Writing(_), .. })) {
-                self.tell(&format!("out/{place}"), "is open for writing already");
-                return Err(ErrorCode::Busy.into());
+        match self.files.items.get(&number) {
+            Some(Item { content: Content::Lost, overwrite, .. }) if begin == Begin::Empty => {
+                let overwrite = *overwrite;
+                self.forget(number).await;
+                return self.begin_output(place, overwrite).await.map(Open::Output);
             }
-            return self.replace_output(old, place, begin).await.map(Open::Output);
+            Some(Item { content: Content::Open(_) | Content::Finished { .. }, .. }) => {}
+            _ => return Err(ErrorCode::Io.into()),
         }
-        self.begin_output(place, begin != Begin::New).await.map(Open::Output)
+        self.open_again(number).await.map_err(|error| self.refuse(&format!("out/{place}"), error))?;
+        if begin == Begin::Empty
+            && let Err(error) = self.resize_output(number, 0).await
+        {
+            self.gate.close_handle();
+            self.close_output(number).await?;
+            return Err(error);
+        }
+        if let Some(item) = self.files.items.get_mut(&number).filter(|_| begin == Begin::Empty) {
+            item.broken = None;
+        }
+        Ok(Open::Output(number))
     }
 
-    /// Begins a file in the place of one that is finished, with what that one holds or without. If it can not be begun, all stays as it was.
-    async fn replace_output(&mut self, old: u64, place: &str, begin: Begin) -> Result<u64, FileError> {
-        let Some(item) = self.files.items.remove(&old) else { return Err(ErrorCode::Io.into()) };
-        self.work.paths.remove(&split(place));
-        let held = match &item.content {
-            Content::Finished { file, .. } => Some(file.clone()),
-            Content::Writing(_) | Content::Lost => None,
+    /// Opens one more handle on a file that is open or finished. If it can not be opened, all stays as it was.
+    async fn open_again(&mut self, number: u64) -> Result<(), CallError> {
+        self.gate.open_handle()?;
+        let finished = match self.files.items.get(&number).map(|item| &item.content) {
+            Some(Content::Finished { file, calls }) => Some((file.clone(), *calls)),
+            _ => None,
         };
-        let begun = match self.begin_output(place, item.overwrite).await {
-            // A stage that is finished takes nothing: what it has is staged once more.
-            Ok(fresh) if begin == Begin::Kept => self.copy_staged(held, place, fresh).await.map(|()| fresh),
-            begun => begun,
-        };
-        if begun.is_err() {
-            self.files.items.insert(old, item);
-            self.files.outputs.put(place, old);
-            self.work.paths.insert(split(place));
+        let reopened = match finished {
+            Some((file, calls)) => {
+                self.take_back(&file, calls).await.inspect_err(|_| self.gate.close_handle()).map(Some)
+            }
+            None => Ok(None),
+        }?;
+        if let Some(item) = self.files.items.get_mut(&number) {
+            item.handles += 1;
+            if let Some(writer) = reopened {
+                item.content = Content::Open(writer);
+            }
         }
-        begun
+        Ok(())
+    }
+
+    /// A finished file, to be read and changed. Dropped, it removes the file.
+    async fn take_back(&mut self, file: &StagedFile, calls: u64) -> Result<WriterEntry, CallError> {
+        let Some(resource) = self.services.resources.get(&file.resource).cloned() else {
+            return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", file.resource)));
+        };
+        let cpu = self.cpu.clone();
+        let stage = cpu.host(resource.reopen(file)).await.map_err(|why| self.gate.resource_failed(&why))?;
+        Ok(WriterEntry::reopened(file, calls, stage))
     }
 
     /// Begins a file below `/out`, where there is none.
     async fn begin_output(&mut self, place: &str, overwrite: bool) -> Result<u64, FileError> {
         let (resource, path) = split(place);
-        let begun = match self.check_begun() {
+        let begun = match self.check_entries() {
             Ok(()) => self.writer_at(CALL, resource, path, overwrite).await,
             Err(error) => Err(error),
         };
         let writer = begun.map_err(|error| self.refuse(&format!("out/{place}"), error))?;
-        let number = self.files.number();
-        let content = Content::Writing(writer);
-        self.files.items.insert(number, Item { place: Some(place.to_owned()), content, overwrite, broken: None });
-        self.files.outputs.put(place, number);
+        let (number, place, content) = (self.files.number(), place.to_owned(), Content::Open(writer));
+        self.files.outputs.put(&place, number);
+        self.files.items.insert(number, Item { place: Some(place), content, handles: 1, overwrite, broken: None });
         Ok(number)
     }
 
-    fn check_begun(&mut self) -> Result<(), CallError> {
-        if self.files.begun >= MAX_BEGUN || self.files.outputs.len() >= MAX_BEGUN {
-            let error = limits::fixed("outputs_limit", "100,000 files begun in one attempt");
+    fn check_entries(&mut self) -> Result<(), CallError> {
+        if self.files.items.len() >= MAX_ENTRIES || self.files.outputs.len() >= MAX_ENTRIES {
+            let error = limits::fixed("outputs_limit", "100,000 files and folders in `/out`");
             return Err(self.gate.limit_reached(error));
         }
-        self.files.begun += 1;
         Ok(())
     }
 
-    /// Writes to `fresh` what a finished file holds; takes `fresh` away again if that fails.
-    async fn copy_staged(&mut self, held: Option<StagedFile>, place: &str, fresh: u64) -> Result<(), FileError> {
-        let copied = match held {
-            Some(file) => self.copy_bytes(&file, fresh).await,
-            None => Err(CallError::refused("unavailable", "what it held could not be finished")),
+    /// Reads from a file below `/out`.
+    pub(super) async fn read_output(&mut self, number: u64, offset: u64, length: usize) -> Result<Vec<u8>, FileError> {
+        let Some(Item { content: Content::Open(writer), place, .. }) = self.files.items.get_mut(&number) else {
+            return Err(ErrorCode::BadDescriptor.into());
         };
-        copied.map_err(|error| {
-            self.files.items.remove(&fresh);
-            self.gate.close_handle();
-            self.refuse(&format!("out/{place}"), error)
-        })
+        let place = shown(place.as_deref());
+        let read = writer.read_at(&self.cpu, &mut self.gate, offset, length).await;
+        read.map_err(|error| self.refuse(&place, error))
     }
 
-    async fn copy_bytes(&mut self, file: &StagedFile, fresh: u64) -> Result<(), CallError> {
-        let (cpu, mut offset) = (self.cpu.clone(), 0);
-        let mut reader = self.reader_of_staged(file).await?;
-        while offset < file.size {
-            let read = cpu.host(reader.read(offset, MAX_MOVE_BYTES)).await;
-            let bytes = read.map_err(|why| self.gate.resource_failed(&why))?;
-            offset = offset.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-            if let Some(Item { content: Content::Writing(writer), .. }) = self.files.items.get_mut(&fresh) {
-                writer.write(&cpu, &mut self.gate, &bytes).await?;
-            }
-            // A large file must not hold up the guests that share the thread.
-            tokio::task::yield_now().await;
-        }
-        Ok(())
-    }
-
-    async fn reader_of_staged(&mut self, file: &StagedFile) -> Result<Box<dyn Reader>, CallError> {
-        let Some(resource) = self.services.resources.get(&file.resource).cloned() else {
-            return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", file.resource)));
-        };
-        let cpu = self.cpu.clone();
-        cpu.host(resource.open_staged(file)).await.map_err(|why| self.gate.resource_failed(&why))
-    }
-
-    /// Opens a file below `/out` for reading.
-    pub(super) async fn read_output(&mut self, place: &str, item: u64) -> Result<Open, FileError> {
-        let file = match self.files.items.get(&item).map(|item| &item.content) {
-            Some(Content::Finished { file, .. }) => file.clone(),
-            Some(Content::Writing(_)) => {
-                self.tell(&format!("out/{place}"), "is being written: it can be read once it is closed");
-                return Err(ErrorCode::Busy.into());
-            }
-            _ => return Err(ErrorCode::Io.into()),
-        };
-        let opened = match self.gate.open_handle() {
-            Ok(()) => self.reader_of_staged(&file).await.inspect_err(|_| self.gate.close_handle()),
-            Err(error) => Err(error),
-        };
-        opened.map(Open::Staged).map_err(|error| self.refuse(&format!("out/{place}"), error))
-    }
-
-    /// Writes to a file below `/out`: at `offset`, which must be its end, or at its end.
+    /// Writes to a file below `/out`: at `offset`, or at its end.
     pub(super) async fn write_output(
         &mut self,
         number: u64,
         offset: Option<u64>,
         bytes: &[u8],
     ) -> Result<(), FileError> {
-        let Some(item) = self.files.items.get_mut(&number) else { return Err(ErrorCode::BadDescriptor.into()) };
-        let place = format!("out/{}", item.place.as_deref().unwrap_or("(removed)"));
-        let Content::Writing(writer) = &mut item.content else { return Err(ErrorCode::BadDescriptor.into()) };
-        let end = writer.taken().0;
-        if offset.is_some_and(|offset| offset != end) {
-            let words = format!(
-                "files in `/out` are written from front to back; this one ends at byte {end}, and a write began elsewhere"
-            );
-            item.broken.get_or_insert_with(|| lost(&place, &words));
-            self.tell(&place, &words);
-            return Err(ErrorCode::InvalidSeek.into());
-        }
-        match writer.write(&self.cpu, &mut self.gate, bytes).await {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                if let CallError::Refused(error) = &error {
-                    item.broken.get_or_insert_with(|| error.clone());
-                }
-                Err(self.refuse(&place, error))
+        let Some(Item { content: Content::Open(writer), .. }) = self.files.items.get_mut(&number) else {
+            return Err(ErrorCode::BadDescriptor.into());
+        };
+        let offset = offset.unwrap_or(writer.size());
+        let written = writer.write_at(&self.cpu, &mut self.gate, offset, bytes).await;
+        written.map_err(|error| self.not_written(number, error))
+    }
+
+    /// Cuts a file below `/out`, or adds zeros at its end.
+    pub(super) async fn resize_output(&mut self, number: u64, size: u64) -> Result<(), FileError> {
+        let Some(Item { content: Content::Open(writer), .. }) = self.files.items.get_mut(&number) else {
+            return Err(ErrorCode::BadDescriptor.into());
+        };
+        let resized = writer.set_size(&self.cpu, &mut self.gate, size).await;
+        resized.map_err(|error| self.not_written(number, error))
+    }
+
+    /// A change of a file was refused or has failed. A program that does not look at its errors must not publish what is left.
+    fn not_written(&mut self, number: u64, error: CallError) -> FileError {
+        let mut place = shown(None);
+        if let Some(item) = self.files.items.get_mut(&number) {
+            place = shown(item.place.as_deref());
+            if let CallError::Refused(error) = &error {
+                item.broken.get_or_insert_with(|| error.clone());
             }
         }
+        self.refuse(&place, error)
     }
 
-    /// Makes a file below `/out` as long as it is already, or empty. No other length can be had.
-    pub(super) async fn resize_output(&mut self, number: u64, size: u64) -> Result<(), FileError> {
-        let Some(item) = self.files.items.get_mut(&number) else { return Err(ErrorCode::BadDescriptor.into()) };
-        if item.size() == size {
-            return Ok(());
-        }
-        let place = item.place.clone().unwrap_or_default();
-        if size != 0 || item.place.is_none() {
-            self.tell(&format!("out/{place}"), "files in `/out` can be cut to nothing, and to no other length");
-            return Err(ErrorCode::Unsupported.into());
-        }
-        let overwrite = item.overwrite;
-        self.forget(number);
-        // It is the same handle of the program.
-        self.gate.close_handle();
-        let begun = self.begin_output(&place, overwrite).await;
-        let fresh = begun.inspect_err(|_| drop(self.gate.open_handle()))?;
-        // Whoever has it open goes on with the empty one, under the number that they know.
-        if let Some(item) = self.files.items.remove(&fresh) {
-            self.files.items.insert(number, item);
-            self.files.outputs.put(&place, number);
-        }
-        Ok(())
-    }
-
-    /// The program has closed a file below `/out`.
+    /// The program has closed a handle of a file below `/out`. With the last one it is finished, or gone if it has no name any more.
     pub(super) async fn close_output(&mut self, number: u64) -> Result<(), FileError> {
         let Some(item) = self.files.items.get_mut(&number) else { return Ok(()) };
-        let Some(place) = item.place.clone() else {
-            self.files.items.remove(&number);
+        item.handles = item.handles.saturating_sub(1);
+        if item.handles > 0 {
             return Ok(());
-        };
-        let Content::Writing(writer) = &mut item.content else { return Ok(()) };
-        let calls = writer.taken().1;
+        }
+        if item.place.is_none() {
+            let gone = self.files.items.remove(&number);
+            self.gate.shrink_output(gone.map_or(0, |item| item.size()));
+            return Ok(());
+        }
+        self.finish_output(number).await
+    }
+
+    /// A file below `/out` that has a name is complete.
+    async fn finish_output(&mut self, number: u64) -> Result<(), FileError> {
+        let Some(item) = self.files.items.get_mut(&number) else { return Ok(()) };
+        let (Some(place), Content::Open(writer)) = (item.place.clone(), &mut item.content) else { return Ok(()) };
+        let calls = writer.calls();
         match writer.finish(&self.cpu, &mut self.gate).await {
             Ok(file) => {
                 let (resource, path) = split(&place);
@@ -256,11 +229,8 @@ impl GuestState {
             }
             Err(error) => {
                 item.content = Content::Lost;
-                if let CallError::Refused(error) = &error {
-                    item.broken.get_or_insert_with(|| error.clone());
-                }
-                match self.refuse(&format!("out/{place}"), error) {
-                    // Nobody asks whether closing went well; it is asked for when the program ends.
+                match self.not_written(number, error) {
+                    // Programs do not look at how closing went. What is lost fails the attempt when the program ends.
                     FileError::Code(_) => Ok(()),
                     trap @ FileError::Trap(_) => Err(trap),
                 }
@@ -268,23 +238,35 @@ impl GuestState {
         }
     }
 
-    /// Takes the name of a file away. What it holds goes when it is closed, or with the attempt.
-    fn forget(&mut self, number: u64) {
+    /// Takes the name of a file away. What it holds goes at once, or when its last handle is closed.
+    async fn forget(&mut self, number: u64) {
         let Some(item) = self.files.items.get_mut(&number) else { return };
         let Some(place) = item.place.take() else { return };
-        if !matches!(item.content, Content::Writing(_)) {
-            self.files.items.remove(&number);
-        }
+        let finished = match &item.content {
+            Content::Open(_) => None,
+            Content::Finished { file, calls } => Some((file.clone(), *calls)),
+            Content::Lost => {
+                self.files.items.remove(&number);
+                None
+            }
+        };
         self.files.outputs.take(&place);
         self.work.paths.remove(&split(&place));
+        if let Some((file, calls)) = finished
+            // What can not be removed now is removed with the attempt, and counts until then.
+            && self.take_back(&file, calls).await.is_ok()
+        {
+            self.files.items.remove(&number);
+            self.gate.shrink_output(file.size);
+        }
     }
 
     /// Removes a file below `/out`.
-    pub(super) fn remove_output(&mut self, place: &str) -> Result<(), FileError> {
+    pub(super) async fn remove_output(&mut self, place: &str) -> Result<(), FileError> {
         match self.files.outputs.find(place) {
             Found::File(item) => {
                 let item = *item;
-                self.forget(item);
+                self.forget(item).await;
                 Ok(())
             }
             Found::Folder => Err(ErrorCode::IsDirectory.into()),
@@ -304,7 +286,7 @@ impl GuestState {
         let checked = self
             .known(CALL, &resource, Self::may_write)
             .and_then(|_| check_path(&path).map_err(|why| self.gate.resource_failed(&why)))
-            .and_then(|()| self.check_begun());
+            .and_then(|()| self.check_entries());
         checked.map_err(|error| self.refuse(&format!("out/{place}"), error))?;
         self.files.outputs.make_folder(place);
         Ok(())
@@ -349,7 +331,7 @@ impl GuestState {
         };
         self.check_place(&from, &to).await.map_err(|error| self.refuse(&format!("out/{new}"), error))?;
         if let Some(replaced) = replaced {
-            self.forget(replaced);
+            self.forget(replaced).await;
         }
         self.files.outputs.take(old);
         self.files.outputs.put(new, number);
@@ -382,14 +364,14 @@ impl GuestState {
     pub(super) async fn settle_outputs(&mut self) -> Result<(), CallError> {
         let numbers: Vec<u64> = self.files.items.keys().copied().collect();
         for number in numbers {
-            if let Err(FileError::Trap(why)) = self.close_output(number).await {
+            if let Err(FileError::Trap(why)) = self.finish_output(number).await {
                 return Err(CallError::Broken(why));
             }
         }
         for item in std::mem::take(&mut self.files.items).into_values() {
             let Some(place) = item.place else { continue };
             if let Some(error) = item.broken {
-                let message = format!("`/out/{}` is not whole: {}", escape(place.as_bytes()), error.message);
+                let message = format!("`/out/{}` is not complete: {}", escape(place.as_bytes()), error.message);
                 return Err(CallError::Refused(ErrorInfo { message, ..error }));
             }
             if let Content::Finished { file, calls } = item.content {
@@ -401,6 +383,7 @@ impl GuestState {
     }
 }
 
-fn lost(place: &str, words: &str) -> ErrorInfo {
-    ErrorInfo::permanent("failed", format!("`/{}`: {words}", escape(place.as_bytes())))
+/// Where a file lies, for messages.
+fn shown(place: Option<&str>) -> String {
+    format!("out/{}", place.unwrap_or("(removed)"))
 }

@@ -1,0 +1,154 @@
+//! Lines of what a program writes to a terminal.
+//!
+//! A progress bar draws itself again and again over the same line: it writes `\r`, which moves the cursor to the line's start, and no `\n` until it
+//! is done. A log is no terminal, so a line is what stands after the last `\r`. Drawings before that one are dropped, but for one every ten seconds: a
+//! bar that runs for an hour shows in the log how far it is, and does not fill it.
+
+use std::time::Duration;
+
+/// How often a line that is drawn over is kept.
+const REDRAW_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What tells a terminal to clear the rest of a line, or all of it. Bars write it after `\r`, or before.
+const CLEAR: [&[u8]; 3] = [b"\x1b[2K", b"\x1b[0K", b"\x1b[K"];
+
+/// Makes lines of bytes, however they are cut.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Most bytes of a line that are kept; the rest is dropped.
+    window: usize,
+    line: Vec<u8>,
+    /// The last byte was `\r`: what follows is drawn over the line, unless it is `\n`.
+    returned: bool,
+    /// Whether something was drawn over in this line.
+    redrawn: bool,
+    /// When a line that was drawn over was kept last.
+    kept_at: Duration,
+}
+
+impl Lines {
+    /// No line yet.
+    pub(super) fn new(window: usize) -> Self {
+        Self { window, line: Vec::new(), returned: false, redrawn: false, kept_at: Duration::ZERO }
+    }
+
+    /// Takes bytes that are written at `now`, the time since the program started, and hands lines that are complete to `say`.
+    pub(super) fn take<E>(
+        &mut self,
+        bytes: &[u8],
+        now: Duration,
+        mut say: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let text = part.strip_suffix(b"\n").or_else(|| part.strip_suffix(b"\r")).unwrap_or(part);
+            if self.returned && !text.is_empty() {
+                self.draw_over(now, &mut say)?;
+            }
+            let room = self.window.saturating_sub(self.line.len());
+            self.line.extend_from_slice(text.get(..room).unwrap_or(text));
+            match part.last() {
+                Some(b'\n') => {
+                    let line = self.end_line();
+                    say(&line)?;
+                }
+                Some(b'\r') => self.returned = true,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What was written after the last newline, if something was.
+    pub(super) fn finish(&mut self) -> Option<Vec<u8>> {
+        let line = self.end_line();
+        (!line.is_empty()).then_some(line)
+    }
+
+    fn draw_over<E>(&mut self, now: Duration, say: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let due = now.saturating_sub(self.kept_at) >= REDRAW_INTERVAL;
+        let line = self.end_line();
+        self.redrawn = true;
+        if due && !line.is_empty() {
+            self.kept_at = now;
+            say(&line)?;
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> Vec<u8> {
+        let mut line = std::mem::take(&mut self.line);
+        if std::mem::take(&mut self.redrawn) {
+            line = without_clears(&line);
+            // A short drawing is filled up with spaces, to cover a long one.
+            line.truncate(line.trim_ascii_end().len());
+        }
+        self.returned = false;
+        line
+    }
+}
+
+fn without_clears(line: &[u8]) -> Vec<u8> {
+    let (mut kept, mut rest) = (Vec::with_capacity(line.len()), line);
+    while let Some((first, after)) = rest.split_first() {
+        match CLEAR.iter().find_map(|clear| rest.strip_prefix(*clear)) {
+            Some(after_clear) => rest = after_clear,
+            None => {
+                kept.push(*first);
+                rest = after;
+            }
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The lines that come of writing these parts, each so many seconds after the start.
+    fn lines(parts: &[(u64, &str)]) -> Vec<String> {
+        let (mut lines, mut said) = (Lines::new(40), Vec::new());
+        for (at, part) in parts {
+            let taken = lines.take(part.as_bytes(), Duration::from_secs(*at), |line| {
+                said.push(String::from_utf8_lossy(line).into_owned());
+                Ok::<(), ()>(())
+            });
+            assert!(taken.is_ok());
+        }
+        said.extend(lines.finish().map(|line| String::from_utf8_lossy(&line).into_owned()));
+        said
+    }
+
+    #[test]
+    fn a_bar_ends_as_its_last_state() {
+        // As tqdm, pip and cargo write it.
+        assert_eq!(
+            lines(&[(0, "\r  0%|    |"), (1, "\r 50%|##  |"), (2, "\r100%|####|\nafter\n")]),
+            ["100%|####|", "after"]
+        );
+        assert_eq!(lines(&[(0, "10%\r\x1b[K20%\r\x1b[2Kdone    \n")]), ["done"]);
+        assert_eq!(lines(&[(0, "Building 1/3\rBuilding 3/3\r            \rFinished")]), ["Finished"]);
+        assert_eq!(lines(&[(0, "50%\r100%\r")]), ["100%"], "a cursor at the start of a line hides nothing");
+    }
+
+    #[test]
+    fn lines_of_windows_are_lines() {
+        assert_eq!(lines(&[(0, "one\r\n\r\ntwo\r"), (0, "\nthree \n")]), ["one", "", "two", "three "]);
+        assert_eq!(lines(&[(0, "one\r\r\n")]), ["one"]);
+    }
+
+    #[test]
+    fn a_long_bar_shows_now_and_then() {
+        let drawings: Vec<(u64, String)> = (0..=35).map(|second| (second, format!("\rat {second}"))).collect();
+        let parts: Vec<(u64, &str)> = drawings.iter().map(|(at, text)| (*at, text.as_str())).collect();
+        assert_eq!(lines(&parts), ["at 9", "at 19", "at 29", "at 35"]);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_line_is_bounded() {
+        let long = "x".repeat(100);
+        assert_eq!(lines(&[(0, &long), (0, &long), (0, "\n")]), ["x".repeat(40)]);
+        let bars = format!("\r{long}").repeat(10_000);
+        assert_eq!(lines(&[(0, &bars)]), ["x".repeat(40)]);
+    }
+}
