@@ -19,6 +19,10 @@ use crate::store::StoreError;
 /// Longest target of a denial that is kept, in bytes.
 const MAX_TARGET_BYTES: usize = 200;
 
+/// Most artifacts that one attempt reads: each is a row of its record, and all are recorded in one transaction. Those that were opened before the bound was
+/// reached, and are read after it, come on top; their number is bounded by that of handles.
+const MAX_READS: usize = 100_000;
+
 /// How a host function ends if not well.
 #[derive(Debug)]
 pub(crate) enum CallError {
@@ -102,6 +106,8 @@ pub(in crate::sandbox) struct Gate {
     open_handles: u32,
     held: Held,
     accesses: BTreeMap<(ArtifactId, bool), (u64, u64)>,
+    /// How many of these are reads.
+    reads_noted: usize,
     denials: Vec<Denial>,
     changed: Option<ErrorInfo>,
     reached: Option<ErrorInfo>,
@@ -124,6 +130,7 @@ impl Gate {
             open_handles: 0,
             held: Held::none(Handles::of_process()),
             accesses: BTreeMap::new(),
+            reads_noted: 0,
             denials: Vec::new(),
             changed: None,
             reached: None,
@@ -175,6 +182,14 @@ impl Gate {
             self.denials.push(Denial { call: call.to_owned(), target, message: message.clone() });
         }
         ErrorInfo::permanent("denied", message)
+    }
+
+    /// An artifact is about to be opened for reading. Only the number of different ones is bounded.
+    pub(super) fn check_reads(&mut self, artifact: ArtifactId) -> Result<(), CallError> {
+        if self.reads_noted < MAX_READS || self.accesses.contains_key(&(artifact, false)) {
+            return Ok(());
+        }
+        Err(self.limit_reached(limits::fixed("reads_limit", "100,000 artifacts read in one attempt")))
     }
 
     /// A reader or writer is opened.
@@ -297,9 +312,11 @@ impl Gate {
     }
 
     fn note(&mut self, artifact: ArtifactId, wrote: bool, bytes: u64, calls: u64) {
+        let known = self.accesses.len();
         let (all_bytes, all_calls) = self.accesses.entry((artifact, wrote)).or_default();
         *all_bytes = all_bytes.saturating_add(bytes);
         *all_calls += calls;
+        self.reads_noted += usize::from(!wrote && self.accesses.len() > known);
     }
 
     fn deny_resource(&mut self, call: &str, resource: &str, verb: &str, key: &str, granted: &[String]) -> CallError {
@@ -379,6 +396,24 @@ mod tests {
             assert!(gate.may_write("resources.create", "models").is_err());
         }
         assert_eq!(gate.denials().len(), MAX_DENIALS);
+    }
+
+    #[test]
+    fn what_is_read_is_bounded_in_number_and_not_in_calls() {
+        let mut gate = gate();
+        let first = ArtifactId::new();
+        gate.note_read(first, 1);
+        for _ in 1..MAX_READS {
+            gate.note_read(ArtifactId::new(), 1);
+        }
+        assert!(gate.check_reads(first).is_ok());
+        let refused = message(gate.check_reads(ArtifactId::new()).unwrap_err());
+        assert!(
+            refused.starts_with("reads_limit: the bound of 100,000 artifacts read in one attempt is reached"),
+            "{refused}"
+        );
+        gate.note_written(first, 1, 1);
+        assert_eq!((gate.reads_noted, gate.accesses.len()), (MAX_READS, MAX_READS + 1));
     }
 
     #[test]

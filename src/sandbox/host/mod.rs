@@ -4,6 +4,7 @@ pub(super) mod access;
 mod drafts;
 pub(super) mod files;
 pub(super) mod http;
+mod inputs;
 mod lines;
 mod log;
 mod metadata;
@@ -60,8 +61,10 @@ pub(super) struct GuestState {
 /// What a guest has done that is not on record yet, and what it was shown.
 #[derive(Default)]
 pub(super) struct Work {
-    /// What may be read, as far as it was looked up.
+    /// What may be read, as far as it was looked up: some of it, so that it need not be looked up again.
     visible: BTreeMap<ArtifactId, Artifact>,
+    /// The inputs that were asked for last.
+    inputs: Option<inputs::Inputs>,
     /// Where in the order each claimed input stands, once one was asked for by id: looking through all for each would take a time that grows with the square.
     claimed: Option<HashMap<ArtifactId, usize>>,
     /// Paths that are being written or are finished, by resource.

@@ -17,9 +17,13 @@ use crate::store::{PageRequest, SnapshotQuery};
 
 use super::GuestState;
 use super::access::{CallError, Gate};
+use super::inputs::{Inputs, MAX_LIST};
 
 /// Most artifacts that one attempt writes: they are kept in memory until it ends, and published in one transaction.
 pub(super) const MAX_OUTPUTS: usize = 50_000;
+
+/// Most artifacts whose records are kept because they were opened by id.
+const MAX_VISIBLE: usize = 10_000;
 
 /// An open reader.
 #[expect(unreachable_pub, reason = "the generated bindings name it in public")]
@@ -176,7 +180,36 @@ impl Host for GuestState {
         self.gate.enter();
         self.known("resources.inputs", &resource, Self::may_read)?;
         let cpu = self.cpu.clone();
-        cpu.host(self.inputs_in(&resource, record)).await
+        cpu.host(async {
+            let inputs = self.inputs_in(&resource).await?;
+            if inputs.len() <= MAX_LIST {
+                return Ok(inputs.iter().map(record).collect());
+            }
+            let what = "100,000 artifacts in the list of `inputs`; `inputs-page` has no such bound, but";
+            Err(self.gate.limit_reached(limits::fixed("inputs_limit", what)))
+        })
+        .await
+    }
+
+    async fn inputs_page(
+        &mut self,
+        resource: String,
+        after: Option<String>,
+        limit: Option<u32>,
+    ) -> Result<Vec<types::Artifact>, CallError> {
+        self.gate.enter();
+        self.known("resources.inputs-page", &resource, Self::may_read)?;
+        let after = after.map(|after| artifact_id(&after)).transpose()?;
+        let limit = usize::try_from(limit.unwrap_or(MAX_PAGE).min(MAX_PAGE)).unwrap_or(usize::MAX);
+        let cpu = self.cpu.clone();
+        cpu.host(async {
+            let inputs = self.inputs_in(&resource).await?;
+            let page = inputs.page(after, limit).map(|page| page.into_iter().map(record).collect());
+            page.ok_or_else(|| {
+                CallError::refused("not-found", format!("`after` is no input of this action in {resource}"))
+            })
+        })
+        .await
     }
 
     async fn list(&mut self, resource: String, filter: Filter) -> Result<Vec<types::Artifact>, CallError> {
@@ -321,18 +354,16 @@ impl GuestState {
         SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None, artifact: None }
     }
 
-    /// The inputs of this action in a resource, in the order of their paths and versions.
-    pub(super) async fn inputs_in<T>(
-        &mut self,
-        resource: &str,
-        shown: fn(&Artifact) -> T,
-    ) -> Result<Vec<T>, CallError> {
-        let claimed = Arc::clone(&self.order.inputs);
-        let made = self.made_by_ancestors(resource).await?;
-        let mut all: Vec<&Artifact> = claimed.iter().filter(|a| a.resource == resource).chain(&made).collect();
-        all.sort_by(|a, b| a.path.cmp(&b.path).then(a.version.cmp(&b.version)));
-        all.dedup_by(|a, b| a.id == b.id);
-        Ok(all.into_iter().map(shown).collect())
+    /// The inputs of this action in a resource. They are the same throughout the attempt, and those that were asked for last are kept.
+    pub(super) async fn inputs_in(&mut self, resource: &str) -> Result<&mut Inputs, CallError> {
+        let inputs = match self.work.inputs.take().filter(|inputs| inputs.resource() == resource) {
+            Some(inputs) => inputs,
+            None => {
+                let made = self.made_by_ancestors(resource).await?;
+                Inputs::new(resource, Arc::clone(&self.order.inputs), made)
+            }
+        };
+        Ok(self.work.inputs.insert(inputs))
     }
 
     async fn at_path(&mut self, resource: &str, path: &str) -> Result<Option<Artifact>, CallError> {
@@ -345,12 +376,7 @@ impl GuestState {
     async fn visible(&mut self, call: &str, id: &str) -> Result<Artifact, CallError> {
         let unknown =
             || CallError::refused("not-found", "this run sees no such artifact; `inputs` and `list` say what it sees");
-        let Ok(id) = id.parse::<ArtifactId>() else {
-            return Err(CallError::invalid(format!(
-                "`{}` is no id of an artifact",
-                escape(crate::base::bounds::cut(id, 100).as_bytes())
-            )));
-        };
+        let id = artifact_id(id)?;
         if let Some(artifact) = self.work.visible.get(&id) {
             return Ok(artifact.clone());
         }
@@ -367,6 +393,9 @@ impl GuestState {
             || self.made_by_ancestors(&artifact.resource).await?.iter().any(|output| output.id == id);
         if !seen {
             return Err(unknown());
+        }
+        if self.work.visible.len() >= MAX_VISIBLE {
+            self.work.visible.clear();
         }
         self.work.visible.insert(id, artifact.clone());
         Ok(artifact)
@@ -410,6 +439,7 @@ impl GuestState {
             let message = format!("`{}` in {} is ignored, and can not be read", place.0, place.1);
             return Err(CallError::refused("not-found", message));
         };
+        self.gate.check_reads(artifact.id)?;
         self.gate.open_handle()?;
         let store = self.services.store.clone();
         match open_version(&*store, &*resource, &artifact, digest).await {
@@ -482,6 +512,13 @@ fn record(artifact: &Artifact) -> types::Artifact {
         created_at: artifact.created_at.to_string(),
         tags: artifact.tags.clone(),
     }
+}
+
+fn artifact_id(text: &str) -> Result<ArtifactId, CallError> {
+    text.parse().map_err(|_| {
+        let text = escape(crate::base::bounds::cut(text, 100).as_bytes());
+        CallError::invalid(format!("`{text}` is no id of an artifact"))
+    })
 }
 
 fn chunk(bytes: usize) -> Result<usize, CallError> {

@@ -50,6 +50,16 @@ pub fn in_world(module: &str, world: Option<(&str, &str)>) -> Vec<u8> {
     ComponentEncoder::default().module(&module).and_then(|mut encoder| encoder.encode()).expect("it is a component")
 }
 
+/// [`text`] with another text of the contract.
+pub fn of_contract(module: &str, contract: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("pipeline.wit", contract).expect("the contract parses");
+    let world = resolve.select_world(&[package], Some("guest")).expect("it has a world");
+    let mut module = wat::parse_str(module).expect("the module is well-formed");
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("the module fits the world");
+    ComponentEncoder::default().module(&module).and_then(|mut encoder| encoder.encode()).expect("it is a component")
+}
+
 /// [`text`] around the body of `run`. Memory is zero, so returning 0 is `ok(done(none))`.
 pub fn body(body: &str) -> Vec<u8> {
     text(&format!(

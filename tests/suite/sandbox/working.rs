@@ -6,6 +6,7 @@ use anacostia::base::Digest;
 use anacostia::model::{AccessKind, Outcome};
 use serde_json::json;
 
+use super::fakes::artifact;
 use super::{Bench, done, failure, guests, lines, variable};
 
 #[tokio::test]
@@ -24,6 +25,51 @@ async fn a_copy_is_staged_with_its_lineage() {
     assert_eq!((report.usage.bytes_read, report.usage.bytes_written), (12, 13));
     assert!(report.usage.peak_memory_bytes > 0 && report.usage.cpu_time_us > 0 && report.usage.host_calls > 5);
     assert!(!bench.out.discarded.load(SeqCst));
+}
+
+#[tokio::test]
+async fn pages_of_inputs_are_the_list_of_inputs() {
+    let bench = Bench::new();
+    let mut texts = Vec::new();
+    for page in [json!(null), json!(7), json!(1000)] {
+        let step = json!({ "do": "summarise", "from": "raw", "to": "out", "path": "table.txt", "page": page });
+        let mut order = bench.order(bench.guest("worker").await, &json!({ "steps": [step] }));
+        let many = (0..30).map(|n| artifact("raw", &format!("{:02}.txt", n * 7 % 30), format!("{n}").as_bytes()));
+        // A version of a path that is there already, another resource, and what is claimed twice.
+        let twice = bench.store.inputs.iter().cloned();
+        order.inputs = twice.clone().chain(many).chain([artifact("other", "x", b"x")]).collect();
+        let report = bench.run(order).await;
+        assert_eq!(done(&report), "1 steps");
+        texts.push(String::from_utf8(bench.out.staged.lock().unwrap()[&report.staged[0].staged].to_vec()).unwrap());
+    }
+    assert_eq!(texts[0].lines().count(), 31);
+    assert!(texts[0].lines().is_sorted() && texts.iter().all(|text| *text == texts[0]), "{texts:#?}");
+}
+
+/// A component that was built against the contract as it was before `inputs-page`, and knows nothing of it.
+#[tokio::test]
+async fn components_of_an_older_contract_run() {
+    let contract = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/wit/pipeline.wit")).unwrap();
+    let line = contract.lines().find(|line| line.trim_start().starts_with("inputs-page: func")).unwrap();
+    let older = contract.replace(line, "");
+    let module = r#"(module
+        (import "anacostia:pipeline/resources@0.1.0" "inputs" (func $inputs (param i32 i32 i32)))
+        (memory (export "memory") 2)
+        (data (i32.const 64) "raw")
+        (global $free (mut i32) (i32.const 65536))
+        (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+            (global.get $free)
+            (global.set $free (i32.and (i32.add (i32.add (global.get $free) (local.get 3)) (i32.const 15)) (i32.const -8))))
+        (func (export "anacostia:pipeline/action@0.1.0#run") (result i32)
+            (call $inputs (i32.const 64) (i32.const 3) (i32.const 128))
+            ;; One input, or a trap.
+            (if (i32.ne (i32.load8_u (i32.const 128)) (i32.const 0)) (then unreachable))
+            (if (i32.ne (i32.load (i32.const 136)) (i32.const 1)) (then unreachable))
+            i32.const 0))"#;
+    let bench = Bench::new();
+    let component = guests::of_contract(module, &older);
+    let report = bench.run(bench.order(bench.load(&component).await, &json!({}))).await;
+    assert_eq!(report.outcome, Outcome::Done(None));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ impl GuestState {
     /// Shows the inputs in one resource: of several versions at a path the newest, as it would lie there.
     pub(super) async fn show_inputs(&mut self, resource: &str) -> Result<(), CallError> {
         let cpu = self.cpu.clone();
-        let inputs = cpu.host(self.inputs_in(resource, Artifact::clone)).await?;
+        let inputs: Vec<Artifact> = cpu.host(self.inputs_in(resource)).await?.iter().cloned().collect();
         self.files.inputs.make_folder(resource);
         for artifact in inputs {
             let place = format!("{resource}/{}", artifact.path);

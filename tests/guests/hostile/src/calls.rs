@@ -57,7 +57,12 @@ pub fn make(call: &Call) -> Result<String> {
 
 fn inputs(call: &Call, seen: &mut Seen) -> Result<()> {
     seen.refused("inputs, not granted", "denied", resources::inputs(&call.other))?;
-    seen.allowed("inputs, granted", resources::inputs(&call.from)).map(drop)
+    let all = seen.allowed("inputs, granted", resources::inputs(&call.from))?;
+    seen.refused("inputs-page, not granted", "denied", resources::inputs_page(&call.other, None, None))?;
+    seen.refused("inputs-page after what is no input", "not-found", resources::inputs_page(&call.from, Some(&call.artifact), None))?;
+    seen.refused("inputs-page after what is no id", "invalid", resources::inputs_page(&call.from, Some("../x"), None))?;
+    let page = seen.allowed("inputs-page, granted", resources::inputs_page(&call.from, None, Some(u32::MAX)))?;
+    seen.holds("a page has what the list has", page.iter().map(|a| &a.id).eq(all.iter().map(|a| &a.id)))
 }
 
 fn list(call: &Call, seen: &mut Seen) -> Result<()> {

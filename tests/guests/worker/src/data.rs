@@ -57,12 +57,27 @@ pub struct Summarise {
     path: String,
     #[serde(default)]
     overwrite: bool,
+    /// How many inputs to ask for at a time; all if absent.
+    page: Option<u32>,
 }
 
 impl Summarise {
+    fn inputs(&self) -> Result<Vec<Artifact>> {
+        let Some(limit) = self.page else { return resources::inputs(&self.from) };
+        let mut all: Vec<Artifact> = Vec::new();
+        loop {
+            let page = resources::inputs_page(&self.from, all.last().map(|last| last.id.as_str()), Some(limit))?;
+            let is_last = page.len() < limit as usize;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
     pub fn perform(&self) -> Result<()> {
         let writer = resources::create(&self.to, &fill(&self.path), CreateOptions { overwrite: self.overwrite })?;
-        for input in resources::inputs(&self.from)? {
+        for input in self.inputs()? {
             writer.write(format!("{} {} {} {}\n", input.path, input.version, input.digest, input.size).as_bytes())?;
         }
         say("summarised", &writer.finish()?);
