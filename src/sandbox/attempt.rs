@@ -22,6 +22,7 @@ use super::host::http::{HeaderValues, Http, Outbound, Requests};
 use super::host::wasi::{self, OutputLines};
 use super::host::{GuestState, Work};
 use super::limiter::MemoryMeter;
+use super::limits;
 use super::logs::AttemptLog;
 use super::mask::Masker;
 use super::order::{AttemptOrder, AttemptReport, StopSignal};
@@ -29,8 +30,6 @@ use super::progress::ProgressTap;
 use super::ready::ReadyComponent;
 use super::watch::Watch;
 
-/// Most bytes that a guest hands over in one call: enough for a chunk, and for a thousand params of the longest kind.
-pub(super) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
 /// Handles of WASI (streams, pollables) that a guest may have besides its readers and writers.
 const WASI_HANDLES: usize = 1_000;
 
@@ -133,7 +132,7 @@ impl Attempt {
         let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(MAX_PAYLOAD_BYTES);
+        store.set_hostcall_fuel(limits::MAX_PAYLOAD_BYTES);
         store.set_max_component_handles(handles(&self.order));
         store.set_epoch_deadline(1);
         // Every tick a guest makes way for the others of its thread, and for whoever wants to stop it.

@@ -1,10 +1,14 @@
-//! Calling a command: a program that knows nothing of pipelines, and says with its exit code how it went.
+//! Calling a command: a program that knows nothing of pipelines, and says with its exit code how it
+//! went.
 //!
-//! Before it starts its files are laid out (see `host::files`). When it exits with 0, what it has written is complete. Any other code fails the attempt, with its
-//! last words (see `words`), because a program says why on standard error; nothing of it is published. Code 75 is `EX_TEMPFAIL` of old: trying again may help.
+//! Before it starts its files are laid out (see `host::files`). When it exits with 0, what it has
+//! written is complete. Any other code fails the attempt, with its last words (see `words`),
+//! because a program says why on standard error; nothing of it is published. Code 75 is
+//! `EX_TEMPFAIL` of old: trying again may help.
 //!
-//! How it exits makes no difference: by returning from `run`, which knows success and failure only (0 and 1), or by `wasi:cli/exit`. Most programs lose their
-//! code on the way, because a C library calls the function that knows success and failure only.
+//! How it exits makes no difference: by returning from `run`, which knows success and failure only
+//! (0 and 1), or by `wasi:cli/exit`. Most programs lose their code on the way, because a C library
+//! calls the function that knows success and failure only.
 
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
@@ -12,9 +16,10 @@ use wasmtime_wasi::I32Exit;
 use wasmtime_wasi::p2::bindings::exports::wasi::cli::run::GuestIndices;
 
 use super::bindings::anacostia::pipeline::types;
+use super::ended::Ended;
 use super::host::GuestState;
 use super::host::access::CallError;
-use super::outcome::{self, Ended};
+use super::outcome;
 
 /// The code of a program that says that trying again may help.
 const EX_TEMPFAIL: i32 = 75;

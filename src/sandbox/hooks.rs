@@ -1,12 +1,15 @@
-//! The calls of one attempt: `run`, and around it the hooks of a component that has them. `wit/pipeline.wit` says what hooks are promised; this is
-//! where it is kept.
+//! The calls of one attempt: `run`, and around it the hooks of a component that has them.
+//! `wit/pipeline.wit` says what hooks are promised; this is where it is kept.
 //!
-//! Each call gets a fresh store and a fresh instance, one after another. What the attempt has used, seen and staged is handed from store to store, so
-//! that limits, usage and lineage are sums without anyone adding them up.
+//! Each call gets a fresh store and a fresh instance, one after another. What the attempt has used,
+//! seen and staged is handed from store to store, so that limits, usage and lineage are sums
+//! without anyone adding them up.
 //!
-//! Hooks are called before the commit point, within the attempt. Rejected: calling `on-success` and `after-run` once the outputs are visible. The
-//! attempt's record is closed by then, so that what they read, used and logged would be on record nowhere, or in a second record beside the first; and a
-//! host that dies between the two would have to choose between forgetting them and calling them with nothing of the attempt left.
+//! Hooks are called before the commit point, within the attempt. Rejected: calling `on-success` and
+//! `after-run` once the outputs are visible. The attempt's record is closed by then, so that what
+//! they read, used and logged would be on record nowhere, or in a second record beside the first;
+//! and a host that dies between the two would have to choose between forgetting them and calling
+//! them with nothing of the attempt left.
 
 use std::sync::Arc;
 
@@ -15,47 +18,12 @@ use wasmtime::Store;
 use crate::model::{ErrorInfo, LogLevel, Outcome};
 
 use super::attempt::Attempt;
-use super::bindings::anacostia::pipeline::types;
 use super::halt::Halt;
+use super::hook::Hook;
 use super::host::GuestState;
 use super::host::wasi::OutputLines;
 use super::watch::{Cause, Ending, Slices, Watch};
 use super::{limits, outcome};
-
-/// A hook, and what it is told.
-pub(super) enum Hook {
-    BeforeRun,
-    OnSuccess(types::Outcome),
-    OnFailure(types::Error),
-    AfterRun,
-}
-
-impl Hook {
-    /// As the contract calls it.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::BeforeRun => "before-run",
-            Self::OnSuccess(_) => "on-success",
-            Self::OnFailure(_) => "on-failure",
-            Self::AfterRun => "after-run",
-        }
-    }
-
-    /// The one that is told of an outcome, if one is.
-    fn about(outcome: &Outcome) -> Option<Self> {
-        match outcome {
-            Outcome::Done(message) => Some(Self::OnSuccess(types::Outcome::Done(message.clone()))),
-            Outcome::Skip(reason) => Some(Self::OnSuccess(types::Outcome::Skip(reason.clone()))),
-            Outcome::Failed(ErrorInfo { code, message, retryable })
-            | Outcome::TimedOut(ErrorInfo { code, message, retryable }) => Some(Self::OnFailure(types::Error {
-                code: code.clone(),
-                message: message.clone(),
-                retryable: *retryable,
-            })),
-            Outcome::Cancelled | Outcome::HandedBack | Outcome::Crashed => None,
-        }
-    }
-}
 
 /// Makes the calls of one attempt.
 pub(super) struct Calls<'a> {

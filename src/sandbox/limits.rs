@@ -6,6 +6,10 @@ use crate::base::{ByteSize, TimeSpan};
 use crate::manifest::Limits;
 use crate::model::ErrorInfo;
 
+/// Most bytes that a guest hands over in one call: enough for a chunk, and for a thousand params of
+/// the longest kind.
+pub(super) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
+
 /// `memory_limit`.
 pub(super) fn memory(action: &str, limits: &Limits) -> ErrorInfo {
     reached(
@@ -13,7 +17,7 @@ pub(super) fn memory(action: &str, limits: &Limits) -> ErrorInfo {
         &format!("{} of memory", size(limits.memory_bytes)),
         action,
         "memory",
-        &double(limits.memory_bytes),
+        &suggested_value(limits.memory_bytes),
     )
 }
 
@@ -36,13 +40,19 @@ pub(super) fn output(action: &str, limits: &Limits) -> ErrorInfo {
         &format!("{} of output", size(limits.output_bytes)),
         action,
         "output",
-        &double(limits.output_bytes),
+        &suggested_value(limits.output_bytes),
     )
 }
 
 /// `log_limit`.
 pub(super) fn log(action: &str, limits: &Limits) -> ErrorInfo {
-    reached("log_limit", &format!("{} of log lines", size(limits.log_bytes)), action, "log", &double(limits.log_bytes))
+    reached(
+        "log_limit",
+        &format!("{} of log lines", size(limits.log_bytes)),
+        action,
+        "log",
+        &suggested_value(limits.log_bytes),
+    )
 }
 
 /// `handles_limit`.
@@ -66,7 +76,7 @@ pub(super) fn metric_names(action: &str, limits: &Limits) -> ErrorInfo {
 /// `http_body_limit`; `place` says which body.
 pub(super) fn http_body(action: &str, limits: &Limits, place: &str) -> ErrorInfo {
     let most = limits.http_body_bytes;
-    reached("http_body_limit", &format!("{} {place}", size(most)), action, "http_body", &double(most))
+    reached("http_body_limit", &format!("{} {place}", size(most)), action, "http_body", &suggested_value(most))
 }
 
 /// `http_requests_limit`.
@@ -102,8 +112,8 @@ fn size(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
-/// Twice as much, as the manifest takes it.
-fn double(bytes: u64) -> String {
+/// Twice `bytes`, formatted for the manifest.
+fn suggested_value(bytes: u64) -> String {
     format!("\"{}\"", ByteSize(bytes.saturating_mul(2)).to_string().replace(' ', ""))
 }
 

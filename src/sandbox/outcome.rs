@@ -8,11 +8,12 @@ use crate::base::{ByteSize, escape};
 use crate::model::{ErrorInfo, Outcome};
 
 use super::bindings::anacostia::pipeline::types;
+use super::ended::Ended;
 use super::halt::Halt;
 use super::host::GuestState;
 use super::logs::AttemptLog;
 use super::mask::Masker;
-use super::{attempt, engine, limits};
+use super::{engine, limits};
 
 /// Longest line of the place of a trap that is kept, in bytes.
 const MAX_FRAME_BYTES: usize = 160;
@@ -23,9 +24,6 @@ const MAX_CODE_BYTES: usize = 60;
 
 /// What wasmtime says of a call that carries too much; the type of that error is its own.
 const PAYLOAD_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
-
-/// How a call of the guest itself ended: with a value, with an error of its own, or with a trap.
-pub(super) type Ended<T> = wasmtime::Result<Result<T, types::Error>>;
 
 /// The outcome of a guest that came to an end by itself, by a trap or by a halt.
 pub(super) fn of(ended: Ended<types::Outcome>, state: &GuestState) -> Outcome {
@@ -46,7 +44,8 @@ pub(super) fn value<T>(ended: Ended<T>, state: &GuestState) -> Result<T, ErrorIn
     }
 }
 
-/// The outcome, unless an input was seen to have changed: whatever the guest makes of it, it has seen something that is not on record.
+/// The outcome, unless an input was seen to have changed: whatever the guest makes of it, it has
+/// seen something that is not on record.
 pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
     match state.gate.changed() {
         Some(changed) => Outcome::Failed(tidy(&state.masker, changed.clone())),
@@ -87,15 +86,17 @@ fn refusal(said: &str, refused: &ErrorInfo) -> String {
     format!("\nThe host had refused a call: {}", refused.message)
 }
 
-/// What the guest says, and what the host adds. If there is no room for both, it is the guest's text that is cut.
+/// What the guest says, and what the host adds. If there is no room for both, it is the guest's
+/// text that is cut.
 fn with_reasons(masker: &Masker, said: &str, reasons: &str) -> String {
     let reasons = if reasons.is_empty() { String::new() } else { clean(masker, reasons) };
     let room = MAX_MESSAGE_BYTES.saturating_sub(reasons.len());
     cut(&clean(masker, said), room).into_owned() + &reasons
 }
 
-/// A guest's own text: lines after its first are set in. The host proposes lines for the manifest at the edge, and an action must not be able to propose grants for
-/// itself. What the host told it, and it hands on word for word, is the host's.
+/// A guest's own text: lines after its first are set in. The host proposes lines for the manifest
+/// at the edge, and an action must not be able to propose grants for itself. What the host told it,
+/// and it hands on word for word, is the host's.
 fn own_words(message: String, state: &GuestState) -> String {
     let gate = &state.gate;
     let of_host = gate.denials().iter().any(|denial| denial.message == message)
@@ -123,7 +124,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
     } else if returned_nonsense(why, state) {
         ErrorInfo::permanent("trap", format!("what it returned can not be read: {}", why.root_cause()))
     } else if why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED) {
-        let most = ByteSize(attempt::MAX_PAYLOAD_BYTES as u64);
+        let most = ByteSize(limits::MAX_PAYLOAD_BYTES as u64);
         let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
         ErrorInfo::permanent("payload_limit", message)
     } else {
@@ -143,13 +144,15 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
     tidy(&state.masker, error)
 }
 
-/// Whether it came to its end, but with a value that is none: a text outside of its memory, a case that there is not. Nothing trapped, so there is no place.
+/// Whether it came to its end, but with a value that is none: a text outside of its memory, a case
+/// that there is not. Nothing trapped, so there is no place.
 fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
     let too_much = why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED);
     state.started && !too_much && !why.is::<WasmBacktrace>() && !why.is::<I32Exit>()
 }
 
-/// What the guest said last, to go on from how it ended: with many languages that is where the reason is.
+/// What the guest said last, to go on from how it ended: with many languages that is where the
+/// reason is.
 pub(super) fn said_last(log: &AttemptLog) -> Option<String> {
     log.last_words().map(|words| format!(". It said last:\n{words}"))
 }
@@ -194,7 +197,8 @@ fn tidy(masker: &Masker, error: ErrorInfo) -> ErrorInfo {
     ErrorInfo { message: clean(masker, &error.message), ..error }
 }
 
-/// What is shown of a guest's text: without secrets, cut, and with nothing in it that acts but newlines.
+/// What is shown of a guest's text: without secrets, cut, and with nothing in it that acts but
+/// newlines.
 pub(super) fn clean(masker: &Masker, text: &str) -> String {
     let masked = masker.mask_cut(text, MAX_MESSAGE_BYTES);
     let lines: Vec<String> = masked.lines().map(|line| escape(line.as_bytes())).collect();

@@ -14,9 +14,9 @@ use crate::base::fault;
 use super::bindings::anacostia::pipeline::types;
 use super::bindings::exports::anacostia::pipeline::{action, hooks};
 use super::command;
-use super::hooks::Hook;
+use super::ended::Ended;
+use super::hook::Hook;
 use super::host::{GuestState, http};
-use super::outcome::Ended;
 
 /// The export that actions are found by. Later patches of the same minor version are found by this name too.
 const ACTION: &str = "anacostia:pipeline/action@0.1.0";

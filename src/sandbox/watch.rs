@@ -11,11 +11,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::cpu::CpuMeter;
+use super::ended::Ended;
 use super::engine::Ticker;
 use super::host::GuestState;
 use super::logs::AttemptLog;
 use super::order::{CANCEL_GRACE, Stop, StopSignal};
-use super::outcome::Ended;
 use super::progress::ProgressTap;
 
 /// How a call ended.

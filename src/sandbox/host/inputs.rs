@@ -8,7 +8,8 @@ use crate::model::Artifact;
 /// Most inputs that are handed over in one list.
 pub(super) const MAX_LIST: usize = 100_000;
 
-/// The inputs of one resource, sorted by path and version. Those that the run claimed are not copied.
+/// The inputs of one resource, sorted by path and version. Those that the run claimed are not
+/// copied.
 pub(super) struct Inputs {
     resource: String,
     claimed: Arc<[Artifact]>,

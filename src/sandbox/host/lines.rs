@@ -1,15 +1,17 @@
 //! Lines of what a program writes to a terminal.
 //!
-//! A progress bar draws itself again and again over the same line: it writes `\r`, which moves the cursor to the line's start, and no `\n` until it
-//! is done. A log is no terminal, so a line is what stands after the last `\r`. Drawings before that one are dropped, but for one every ten seconds: a
-//! bar that runs for an hour shows in the log how far it is, and does not fill it.
+//! A progress bar draws itself again and again over the same line: it writes `\r`, which moves the
+//! cursor to the line's start, and no `\n` until it is done. A log is no terminal, so a line is
+//! what stands after the last `\r`. Drawings before that one are dropped, but for one every ten
+//! seconds: a bar that runs for an hour shows in the log how far it is, and does not fill it.
 
 use std::time::Duration;
 
 /// How often a line that is drawn over is kept.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What tells a terminal to clear the rest of a line, or all of it. Bars write it after `\r`, or before.
+/// What tells a terminal to clear the rest of a line, or all of it. Bars write it after `\r`, or
+/// before.
 const CLEAR: [&[u8]; 3] = [b"\x1b[2K", b"\x1b[0K", b"\x1b[K"];
 
 /// Makes lines of bytes, however they are cut.
@@ -32,7 +34,8 @@ impl Lines {
         Self { window, line: Vec::new(), returned: false, redrawn: false, kept_at: Duration::ZERO }
     }
 
-    /// Takes bytes that are written at `now`, the time since the program started, and hands lines that are complete to `say`.
+    /// Takes bytes that are written at `now`, the time since the program started, and hands lines
+    /// that are complete to `say`.
     pub(super) fn take<E>(
         &mut self,
         bytes: &[u8],

@@ -1,7 +1,6 @@
 //! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through the [gate](access).
 
 pub(super) mod access;
-mod drafts;
 pub(super) mod files;
 pub(super) mod http;
 mod inputs;
@@ -11,6 +10,7 @@ mod metadata;
 pub(super) mod resources;
 mod run_context;
 pub(super) mod wasi;
+mod wasi_drafts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -121,5 +121,5 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> 
     GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
     wasi::link(linker).map_err(failed)?;
     files::link(linker).map_err(failed)?;
-    drafts::link(linker).map_err(failed)
+    wasi_drafts::link(linker).map_err(failed)
 }

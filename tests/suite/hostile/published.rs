@@ -84,7 +84,7 @@ fn the_page_says_what_the_fixed_bounds_are() {
     let number = |file, name| count(constant(file, name));
     let compile = CompileBounds::default();
     for (label, value) in [
-        ("what one call hands over", size("sandbox/attempt.rs", "MAX_PAYLOAD_BYTES")),
+        ("what one call hands over", size("sandbox/limits.rs", "MAX_PAYLOAD_BYTES")),
         ("one read or write", size("base/bounds.rs", "MAX_CHUNK_BYTES")),
         ("stack of the guest", size("sandbox/engine.rs", "MAX_WASM_STACK_BYTES")),
         ("stack of guest and host functions", size("sandbox/engine.rs", "STACK_BYTES")),
@@ -94,6 +94,8 @@ fn the_page_says_what_the_fixed_bounds_are() {
         ("handles of WASI", number("sandbox/attempt.rs", "WASI_HANDLES")),
         ("random bytes in one call", size("sandbox/host/wasi.rs", "MAX_RANDOM_BYTES")),
         ("artifacts of an attempt", number("sandbox/host/resources.rs", "MAX_OUTPUTS")),
+        ("artifacts that an attempt reads", number("sandbox/host/access.rs", "MAX_READS")),
+        ("inputs in one list", number("sandbox/host/inputs.rs", "MAX_LIST")),
         ("metrics, params and tags of an attempt", number("sandbox/host/metadata.rs", "MAX_FACTS")),
         ("bytes of them", size("sandbox/host/metadata.rs", "MAX_FACT_BYTES")),
         ("tags on artifacts", number("sandbox/host/metadata.rs", "MAX_ARTIFACT_TAGS")),

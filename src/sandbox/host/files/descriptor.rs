@@ -1,7 +1,7 @@
 //! `wasi:filesystem` itself: what a program calls on a file or folder that it has open.
 //!
-//! There are no links, so that the flag that follows them means nothing. Times can be set by whoever may write, and are not kept: a version has the time at
-//! which it is recorded.
+//! There are no links, so that the flag that follows them means nothing. Times can be set by
+//! whoever may write, and are not kept: a version has the time at which it is recorded.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -46,17 +46,17 @@ impl preopens::Host for GuestState {
 
 impl HostDescriptor for GuestState {
     async fn read_via_stream(&mut self, descriptor: Descriptor, offset: u64) -> Result<Handle<DynInputStream>> {
-        let file = self.file(&descriptor)?;
+        let file = self.handle_of(&descriptor)?;
         self.stream_from(file, offset)
     }
 
     async fn write_via_stream(&mut self, descriptor: Descriptor, offset: u64) -> Result<Handle<DynOutputStream>> {
-        let file = self.file_to_write(&descriptor)?;
+        let file = self.writable_handle_of(&descriptor)?;
         self.stream_to(file, Some(offset))
     }
 
     async fn append_via_stream(&mut self, descriptor: Descriptor) -> Result<Handle<DynOutputStream>> {
-        let file = self.file_to_write(&descriptor)?;
+        let file = self.writable_handle_of(&descriptor)?;
         self.stream_to(file, None)
     }
 
@@ -84,7 +84,7 @@ impl HostDescriptor for GuestState {
 
     async fn set_size(&mut self, descriptor: Descriptor, size: u64) -> Result<()> {
         self.gate.enter();
-        let file = self.file_to_write(&descriptor)?;
+        let file = self.writable_handle_of(&descriptor)?;
         match self.files.open.get(&file) {
             Some(Open::Output(item)) => {
                 let item = *item;
@@ -116,7 +116,7 @@ impl HostDescriptor for GuestState {
     }
 
     async fn read(&mut self, descriptor: Descriptor, length: u64, offset: u64) -> Result<(Vec<u8>, bool)> {
-        let file = self.file(&descriptor)?;
+        let file = self.handle_of(&descriptor)?;
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(MAX_MOVE_BYTES);
         let bytes = self.read_open(file, offset, length).await?;
         let at_end = bytes.is_empty() && length > 0;
@@ -124,7 +124,7 @@ impl HostDescriptor for GuestState {
     }
 
     async fn write(&mut self, descriptor: Descriptor, bytes: Vec<u8>, offset: u64) -> Result<u64> {
-        let file = self.file_to_write(&descriptor)?;
+        let file = self.writable_handle_of(&descriptor)?;
         self.write_open(file, Some(offset), &bytes).await?;
         Ok(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
     }

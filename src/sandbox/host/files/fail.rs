@@ -71,7 +71,8 @@ impl GuestState {
                 if code != ErrorCode::NoEntry {
                     self.gate.note_refusal(&error);
                 }
-                // A denial is told when the attempt ends, and that nothing is there is what programs ask for.
+                // A denial is told when the attempt ends, and that nothing is there is what
+                // programs ask for.
                 if !matches!(code, ErrorCode::Access | ErrorCode::NoEntry) {
                     self.tell(place, &error.message);
                 }
@@ -99,7 +100,8 @@ impl GuestState {
         denied
     }
 
-    /// Nothing lies at a path. If the reason is a grant that is missing, that is noted: the program will only say that there is no such file.
+    /// Nothing lies at a path. If the reason is a grant that is missing, that is noted: the program
+    /// will only say that there is no such file.
     pub(super) fn nothing(&mut self, place: &str) -> FileError {
         let mut parts = place.splitn(3, '/');
         if let (Some(half @ ("in" | "out")), Some(resource)) = (parts.next(), parts.next())
@@ -115,7 +117,8 @@ impl GuestState {
     }
 }
 
-/// The number of WASI that says most nearly what a code of the contract says. Programs take `InsufficientSpace` for a full disk.
+/// The number of WASI that says most nearly what a code of the contract says. Programs take
+/// `InsufficientSpace` for a full disk.
 fn number_of(code: &str) -> ErrorCode {
     match code {
         "denied" => ErrorCode::Access,

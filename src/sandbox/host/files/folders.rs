@@ -1,4 +1,5 @@
-//! Listing a folder: one name after the other, looked up when it is asked for, so that a list that nobody reads to its end costs nothing.
+//! Listing a folder: one name after the other, looked up when it is asked for, so that a list that
+//! nobody reads to its end costs nothing.
 
 use wasmtime::component::Resource as Handle;
 

@@ -14,7 +14,8 @@ use super::{FileError, Open};
 const MAX_NAMED: usize = 5;
 
 impl GuestState {
-    /// Shows the inputs in one resource: of several versions at a path the newest, as it would lie there.
+    /// Shows the inputs in one resource: of several versions at a path the newest, as it would lie
+    /// there.
     pub(super) async fn show_inputs(&mut self, resource: &str) -> Result<(), CallError> {
         let cpu = self.cpu.clone();
         let inputs: Vec<Artifact> = cpu.host(self.inputs_in(resource)).await?.iter().cloned().collect();

@@ -1,7 +1,8 @@
 //! `/out/metrics.jsonl`: a file of which nothing is kept but what its lines say.
 //!
-//! A line is `{"name": "loss", "value": 0.5, "step": 3}`, where `step` may be left out and other keys are let be: many tools write such lines, with a time
-//! in them. A line that says nothing is told in the log, with its number, and harms nothing else.
+//! A line is `{"name": "loss", "value": 0.5, "step": 3}`, where `step` may be left out and other
+//! keys are let be: many tools write such lines, with a time in them. A line that says nothing is
+//! told in the log, with its number, and harms nothing else.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -43,17 +43,17 @@ impl GuestState {
     }
 
     /// The open file of a descriptor.
-    pub(super) fn file(&self, descriptor: &Descriptor) -> Result<u64> {
+    pub(super) fn handle_of(&self, descriptor: &Descriptor) -> Result<u64> {
         self.table.get(descriptor)?.file.ok_or_else(|| ErrorCode::IsDirectory.into())
     }
 
     /// The open file of a descriptor that may be written through.
-    pub(super) fn file_to_write(&self, descriptor: &Descriptor) -> Result<u64> {
+    pub(super) fn writable_handle_of(&self, descriptor: &Descriptor) -> Result<u64> {
         let entry = self.table.get(descriptor)?;
         if !entry.flags.contains(DescriptorFlags::WRITE) {
             return Err(ErrorCode::BadDescriptor.into());
         }
-        self.file(descriptor)
+        self.handle_of(descriptor)
     }
 
     /// Reads from an open file.
@@ -197,7 +197,8 @@ impl GuestState {
         Ok(stat(DescriptorType::RegularFile, size, at.or_else(|| Some(self.services.clock.now()))))
     }
 
-    /// What is known of something that is open: an output by itself, because its name may be another by now.
+    /// What is known of something that is open: an output by itself, because its name may be
+    /// another by now.
     pub(super) fn about_open(&mut self, place: &str, file: Option<u64>) -> Result<DescriptorStat> {
         match file.and_then(|file| self.files.open.get(&file)) {
             Some(Open::Output(item)) => {

@@ -1,7 +1,9 @@
 //! `/out`: what the action makes, staged.
 //!
-//! A file is finished when its last handle is closed, so that what is open is bounded by the limit of handles and not by how many files a program makes.
-//! Opened again, it is taken back from the stage. It gets its name at the end: until then renaming it changes one entry here, and the stage knows nothing of it.
+//! A file is finished when its last handle is closed, so that what is open is bounded by the limit
+//! of handles and not by how many files a program makes. Opened again, it is taken back from the
+//! stage. It gets its name at the end: until then renaming it changes one entry here, and the stage
+//! knows nothing of it.
 
 use crate::base::escape;
 use crate::model::{ErrorInfo, StagedFile};
@@ -20,7 +22,8 @@ const MAX_ENTRIES: usize = 2 * MAX_OUTPUTS;
 
 /// A file in `/out`.
 pub(super) struct Item {
-    /// Its path below `/out`: the resource, and the path there. `None` once it is removed, or replaced by another.
+    /// Its path below `/out`: the resource, and the path there. `None` once it is removed, or
+    /// replaced by another.
     place: Option<String>,
     content: Content,
     /// How many handles of the program are open on it.
@@ -100,7 +103,8 @@ impl GuestState {
         Ok(Open::Output(number))
     }
 
-    /// Opens one more handle on a file that is open or finished. If it can not be opened, all stays as it was.
+    /// Opens one more handle on a file that is open or finished. If it can not be opened, all stays
+    /// as it was.
     async fn open_again(&mut self, number: u64) -> Result<(), CallError> {
         self.gate.open_handle()?;
         let finished = match self.files.items.get(&number).map(|item| &item.content) {
@@ -188,7 +192,8 @@ impl GuestState {
         resized.map_err(|error| self.not_written(number, error))
     }
 
-    /// A change of a file was refused or has failed. A program that does not look at its errors must not publish what is left.
+    /// A change of a file was refused or has failed. A program that does not look at its errors
+    /// must not publish what is left.
     fn not_written(&mut self, number: u64, error: CallError) -> FileError {
         let mut place = shown(None);
         if let Some(item) = self.files.items.get_mut(&number) {
@@ -200,7 +205,8 @@ impl GuestState {
         self.refuse(&place, error)
     }
 
-    /// The program has closed a handle of a file below `/out`. With the last one it is finished, or gone if it has no name any more.
+    /// The program has closed a handle of a file below `/out`. With the last one it is finished, or
+    /// gone if it has no name any more.
     pub(super) async fn close_output(&mut self, number: u64) -> Result<(), FileError> {
         let Some(item) = self.files.items.get_mut(&number) else { return Ok(()) };
         item.handles = item.handles.saturating_sub(1);
@@ -230,7 +236,8 @@ impl GuestState {
             Err(error) => {
                 item.content = Content::Lost;
                 match self.not_written(number, error) {
-                    // Programs do not look at how closing went. What is lost fails the attempt when the program ends.
+                    // Programs do not look at how closing went. What is lost fails the attempt when
+                    // the program ends.
                     FileError::Code(_) => Ok(()),
                     trap @ FileError::Trap(_) => Err(trap),
                 }
@@ -238,7 +245,8 @@ impl GuestState {
         }
     }
 
-    /// Takes the name of a file away. What it holds goes at once, or when its last handle is closed.
+    /// Takes the name of a file away. What it holds goes at once, or when its last handle is
+    /// closed.
     async fn forget(&mut self, number: u64) {
         let Some(item) = self.files.items.get_mut(&number) else { return };
         let Some(place) = item.place.take() else { return };
@@ -347,7 +355,8 @@ impl GuestState {
         Ok(())
     }
 
-    /// Whether a file that has one name can have another. The resource is asked as it always is: by beginning a file there, which leaves nothing when it is dropped.
+    /// Whether a file that has one name can have another. The resource is asked as it always is: by
+    /// beginning a file there, which leaves nothing when it is dropped.
     async fn check_place(&mut self, from: &(String, String), to: &(String, String)) -> Result<(), CallError> {
         let had = [from, to].map(|key| self.work.paths.remove(key));
         let asked = self.writer_at(CALL, to.0.clone(), to.1.clone(), true).await.map(|_| self.gate.close_handle());

@@ -1,7 +1,8 @@
 //! `wasi:io/streams`: those of files are answered here, all others by wasmtime.
 //!
-//! wasmtime's streams are objects that know nothing of the store, and whose work must be done aside. A stream of a file is a number: what it is asked for is
-//! done by the functions that the file's descriptor calls, with all that they may use and count.
+//! wasmtime's streams are objects that know nothing of the store, and whose work must be done
+//! aside. A stream of a file is a number: what it is asked for is done by the functions that the
+//! file's descriptor calls, with all that they may use and count.
 
 use std::collections::BTreeMap;
 

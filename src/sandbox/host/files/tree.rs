@@ -1,17 +1,21 @@
-//! The folders that a command sees: files that have paths, and the folders that these paths imply. No disk is looked at.
+//! The folders that a command sees: files that have paths, and the folders that these paths imply.
+//! No disk is looked at.
 //!
-//! A tree is one ordered map. A file stands under its path, a folder that may be empty under its path and a `/`; all other folders are the
-//! prefixes of what is below them. So looking something up and finding the next name in a folder cost one search each, however much there is.
+//! A tree is one ordered map. A file stands under its path, a folder that may be empty under its
+//! path and a `/`; all other folders are the prefixes of what is below them. So looking something
+//! up and finding the next name in a folder cost one search each, however much there is.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Included, Unbounded};
 
 use crate::base::bounds::MAX_PATH_BYTES;
 
-/// Longest path that is looked at: one in a resource, with its resource and the way to it, and twice that for parts such as `.`.
+/// Longest path that is looked at: one in a resource, with its resource and the way to it, and
+/// twice that for parts such as `.`.
 const MAX_GUEST_PATH_BYTES: usize = 4 * MAX_PATH_BYTES;
 
-/// Files by path, and the folders above them. Paths have no `/` at their ends; the empty one is the tree itself.
+/// Files by path, and the folders above them. Paths have no `/` at their ends; the empty one is the
+/// tree itself.
 #[derive(Debug)]
 pub(super) struct Tree<T> {
     /// A file, or `None` under a path that ends with `/`.
@@ -134,8 +138,9 @@ pub(super) enum Astray {
     Outside,
 }
 
-/// Where a path leads that starts in a folder. `.`, `..` and doubled `/` are resolved as they stand: there are no links, so that a name means the same
-/// wherever it is looked at. The flag says whether it must be a folder, because it ends with `/`.
+/// Where a path leads that starts in a folder. `.`, `..` and doubled `/` are resolved as they
+/// stand: there are no links, so that a name means the same wherever it is looked at. The flag says
+/// whether it must be a folder, because it ends with `/`.
 pub(super) fn resolve(folder: &str, path: &str) -> Result<(String, bool), Astray> {
     if path.len() > MAX_GUEST_PATH_BYTES {
         return Err(Astray::TooLong);
