@@ -17,6 +17,7 @@ mod hostile;
 mod loading;
 mod logging;
 mod outbound;
+mod outputs;
 mod stopping;
 mod working;
 

@@ -93,6 +93,11 @@ impl WriterEntry {
         self.size
     }
 
+    /// Whether it takes nothing any more.
+    pub(super) fn is_lost(&self) -> bool {
+        self.stage.is_none()
+    }
+
     /// How often it was written to.
     pub(super) fn calls(&self) -> u64 {
         self.calls

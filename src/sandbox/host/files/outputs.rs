@@ -45,6 +45,17 @@ enum Content {
     Lost,
 }
 
+impl Content {
+    /// Whether nothing can be done with it any more.
+    fn is_lost(&self) -> bool {
+        match self {
+            Self::Open(writer) => writer.is_lost(),
+            Self::Finished { .. } => false,
+            Self::Lost => true,
+        }
+    }
+}
+
 /// How a file in `/out` is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
@@ -194,12 +205,16 @@ impl GuestState {
 
     /// A change of a file was refused or has failed. A program that does not look at its errors
     /// must not publish what is left.
-    fn not_written(&mut self, number: u64, error: CallError) -> FileError {
+    fn not_written(&mut self, number: u64, mut error: CallError) -> FileError {
         let mut place = shown(None);
         if let Some(item) = self.files.items.get_mut(&number) {
             place = shown(item.place.as_deref());
-            if let CallError::Refused(error) = &error {
-                item.broken.get_or_insert_with(|| error.clone());
+            if let CallError::Refused(error) = &mut error {
+                let first = item.broken.get_or_insert_with(|| error.clone());
+                // Of a file that is lost, the reason is why it was lost.
+                if item.content.is_lost() {
+                    error.clone_from(first);
+                }
             }
         }
         self.refuse(&place, error)
