@@ -38,12 +38,12 @@ impl Calls<'_> {
     /// Makes them all, from the state of an attempt that begins.
     pub(super) async fn make(mut self, state: GuestState) -> (GuestState, Outcome) {
         if !self.attempt.component.has_hooks() {
-            return self.run(state).await;
+            return Box::pin(self.run(state)).await;
         }
         let (state, failed) = self.before_run(state).await;
         let (state, outcome) = match failed {
             Some(outcome) => (state, outcome),
-            None => self.run(self.renewed(state, None)).await,
+            None => Box::pin(self.run(self.renewed(state, None))).await,
         };
         self.conclude(state, outcome).await
     }

@@ -129,16 +129,14 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         ErrorInfo::permanent("payload_limit", message)
     } else {
         let trap = trap(why, said_last(&state.log));
-        match state.gate.reached() {
-            Some(reached) => ErrorInfo {
-                message: format!("{}\nIt then stopped: {}", reached.message, trap.message),
-                ..reached.clone()
-            },
-            None => {
-                let Some(refused) = state.gate.refused() else { return tidy(&state.masker, trap) };
-                let message = with_reasons(&state.masker, &trap.message, &refusal(&trap.message, refused));
-                return ErrorInfo { message, retryable: trap.retryable || refused.retryable, ..trap };
-            }
+        if let Some(reached) = state.gate.reached() {
+            let message = format!("{}\nIt then stopped: {}", reached.message, trap.message);
+            ErrorInfo { message, ..reached.clone() }
+        } else if let Some(refused) = state.gate.refused() {
+            let message = with_reasons(&state.masker, &trap.message, &refusal(&trap.message, refused));
+            return ErrorInfo { message, retryable: trap.retryable || refused.retryable, ..trap };
+        } else {
+            trap
         }
     };
     tidy(&state.masker, error)

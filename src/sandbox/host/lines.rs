@@ -93,12 +93,11 @@ impl Lines {
 fn without_clears(line: &[u8]) -> Vec<u8> {
     let (mut kept, mut rest) = (Vec::with_capacity(line.len()), line);
     while let Some((first, after)) = rest.split_first() {
-        match CLEAR.iter().find_map(|clear| rest.strip_prefix(*clear)) {
-            Some(after_clear) => rest = after_clear,
-            None => {
-                kept.push(*first);
-                rest = after;
-            }
+        if let Some(after_clear) = CLEAR.iter().find_map(|clear| rest.strip_prefix(*clear)) {
+            rest = after_clear;
+        } else {
+            kept.push(*first);
+            rest = after;
         }
     }
     kept

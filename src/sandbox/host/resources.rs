@@ -361,12 +361,12 @@ impl GuestState {
 
     /// The inputs of this action in a resource. They are the same throughout the attempt, and those that were asked for last are kept.
     pub(super) async fn inputs_in(&mut self, resource: &str) -> Result<&mut Inputs, CallError> {
-        let inputs = match self.work.inputs.take().filter(|inputs| inputs.resource() == resource) {
-            Some(inputs) => inputs,
-            None => {
-                let made = self.made_by_ancestors(resource).await?;
-                Inputs::new(resource, Arc::clone(&self.order.inputs), made)
-            }
+        let kept = self.work.inputs.take().filter(|inputs| inputs.resource() == resource);
+        let inputs = if let Some(inputs) = kept {
+            inputs
+        } else {
+            let made = self.made_by_ancestors(resource).await?;
+            Inputs::new(resource, Arc::clone(&self.order.inputs), made)
         };
         Ok(self.work.inputs.insert(inputs))
     }

@@ -265,7 +265,7 @@ async fn a_staged_file_is_written_at_any_place_and_taken_back() {
     writer.write(b"new").await.unwrap();
     let third = writer.finish().await.unwrap();
     assert_eq!(third.digest, Digest::of(b"new"));
-    folder.publish(attempt, &third).await.unwrap();
+    folder.publish(attempt, std::slice::from_ref(&third)).await.unwrap();
     assert_eq!(files(folder.path()), BTreeMap::from([("a.zip".to_owned(), b"new".to_vec())]));
 
     let gone = stage(&folder, attempt, "gone", b"bytes", false).await;
