@@ -11,6 +11,7 @@ mod check;
 mod component;
 mod dev;
 mod failure;
+mod gc;
 mod load;
 mod new;
 mod open;
@@ -64,6 +65,8 @@ enum Verb {
     /// Look at artifacts, and get their bytes
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
+    /// Give back disk space that nothing needs any more
+    Gc(gc::Args),
     /// Print the JSON Schema of `anacostia.toml`, for editors
     Schema(schema::Args),
     /// Look at components
@@ -108,6 +111,7 @@ pub fn main() -> ExitCode {
         Verb::Dev(args) => dev::dev(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
+        Verb::Gc(args) => gc::gc(&args),
         Verb::Schema(args) => schema::schema(&args),
         Verb::Component(verb) => component::component(verb),
         Verb::Compile { out } => return compiler_main(&out),

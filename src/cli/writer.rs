@@ -10,6 +10,7 @@
 //! around it would overwrite each other. Rejected: `tracing-appender`, which serves the log alone, reports what it dropped to
 //! nobody, and ends its thread at the first write that fails.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::os::fd::AsFd;
@@ -179,7 +180,8 @@ fn size(bytes: &[u8]) -> u32 {
 }
 
 fn lines(bytes: &[u8]) -> u64 {
-    let ends = bytes.iter().filter(|byte| **byte == b'\n').count();
+    // Ends of lines, as pieces between them less one.
+    let ends = bytes.split(|byte| *byte == b'\n').count() - 1;
     u64::try_from(ends).unwrap_or(u64::MAX).max(1)
 }
 
@@ -272,9 +274,10 @@ impl Thread {
     fn work(mut self, messages: &Receiver<Message>) {
         loop {
             let moves = self.is_drawn || self.writer.moving().is_some();
-            let message = match moves {
-                true => messages.recv_timeout(TICK),
-                false => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            let message = if moves {
+                messages.recv_timeout(TICK)
+            } else {
+                messages.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             let line = self.line();
             if self.is_drawn && (message.is_ok() || line.is_none()) {
@@ -397,10 +400,10 @@ impl Sink {
         }
         let mut text = String::new();
         if self.unread > 0 {
-            text += &format!("{} dropped because nobody read them\n", were(self.unread));
+            let _ = writeln!(text, "{} dropped because nobody read them", were(self.unread));
         }
         if let Some((count, why)) = failed {
-            text += &format!("{} dropped because they could not be written: {why}\n", were(*count));
+            let _ = writeln!(text, "{} dropped because they could not be written: {why}", were(*count));
         }
         text
     }
@@ -457,7 +460,7 @@ mod tests {
         writer.send(Stream::Out, b"the end\n".to_vec(), None, Some(sender));
         let mut text = String::new();
         while !text.ends_with("the end\n") {
-            let mut buffer = [0; 64 << 10];
+            let mut buffer = [0; 8 << 10];
             let count = reader.read(&mut buffer).unwrap();
             text += std::str::from_utf8(&buffer[..count]).unwrap();
         }

@@ -9,6 +9,7 @@ use std::hash::Hash;
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -16,6 +17,11 @@ use wasmtime::component::Component;
 use crate::base::{ArtifactId, Digest, Hasher};
 
 use super::SandboxError;
+
+/// Most bytes of compiled code that a user's cache keeps: that of a hundred components with an interpreter in each.
+pub const MAX_COMPILED_BYTES: u64 = 4 << 30;
+/// What was written so long ago, and never got its final name, is what an interrupted compilation has left.
+const STALE_AFTER: Duration = Duration::from_hours(1);
 
 /// The folder.
 #[derive(Debug, Clone)]
@@ -47,6 +53,8 @@ impl Cache {
         if found.uid() != rustix::process::geteuid().as_raw() {
             return Err(unusable("it belongs to someone else".to_owned()));
         }
+        rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+            .map_err(|why| unusable(why.to_string()))?;
         if found.mode() & 0o077 != 0 {
             rustix::fs::chmod(folder, rustix::fs::Mode::RWXU).map_err(|why| unusable(why.to_string()))?;
         }
@@ -56,11 +64,20 @@ impl Cache {
         Ok(Self { folder: folder.to_owned(), settings })
     }
 
+    /// Where it is.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The code of a component, if it is here and whole.
     pub(super) fn load(&self, component: Digest, engine: &Engine) -> Option<Component> {
         let file = self.file(component);
         match try_load(&file, engine) {
-            Ok(found) => Some(found),
+            Ok(found) => {
+                // The time of the last use decides what is kept. Without it, the code goes sooner.
+                let _ = File::options().append(true).open(&file).and_then(|file| file.set_modified(SystemTime::now()));
+                Some(found)
+            }
             Err(why) => {
                 if why.kind() != io::ErrorKind::NotFound {
                     tracing::warn!("{} is not used, and compiled again: {why}", file.display());
@@ -98,6 +115,66 @@ impl Cache {
     }
 }
 
+/// What was removed from the cache, or would be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// How many files.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// Removes the code that was used longest ago until [`MAX_COMPILED_BYTES`] are left, and what interrupted compilations have left
+/// behind. Safe while hosts use the folder: code that is loaded stays loaded, and is compiled again when it is needed next.
+/// With `dry_run`, only says what it would remove. A folder that is not there is empty.
+///
+/// # Errors
+/// When the folder can not be read. A file that can not be removed stays.
+pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> io::Result<Trimmed> {
+    trim(folder, MAX_COMPILED_BYTES, SystemTime::now(), dry_run)
+}
+
+fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Result<Trimmed> {
+    let mut trimmed = Trimmed::default();
+    let mut remove = |file: &Path, bytes: u64| {
+        if dry_run || fs::remove_file(file).is_ok() {
+            trimmed.files += 1;
+            trimmed.bytes += bytes;
+        }
+    };
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(trimmed),
+        Err(why) => return Err(why),
+    };
+    let mut code = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let (path, Ok(about)) = (entry.path(), entry.metadata()) else { continue };
+        let used_at = about.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        let is_stale = now.duration_since(used_at).is_ok_and(|age| age > STALE_AFTER);
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("cwasm") => code.push((used_at, about.len(), path)),
+            Some("tmp") if is_stale => remove(&path, about.len()),
+            Some("sum") if is_stale && !path.with_extension("cwasm").exists() => remove(&path, about.len()),
+            _ => {}
+        }
+    }
+    code.sort();
+    let mut left: u64 = code.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, bytes, path) in code {
+        if left <= max_bytes {
+            break;
+        }
+        left -= bytes;
+        remove(&path, bytes);
+        if !dry_run {
+            let _ = fs::remove_file(sum_of(&path));
+        }
+    }
+    Ok(trimmed)
+}
+
 /// Checks and maps one file of the cache.
 fn try_load(file: &Path, engine: &Engine) -> io::Result<Component> {
     let mut code =
@@ -129,5 +206,51 @@ fn digest_of(file: &mut File) -> io::Result<Digest> {
             return Ok(hasher.finish());
         }
         hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+
+    use super::{STALE_AFTER, Trimmed, trim};
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first_and_what_is_stale_always() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let put = |name: &str, age: Duration| {
+            fs::write(folder.path().join(name), [0; 10]).unwrap();
+            File::options().append(true).open(folder.path().join(name)).unwrap().set_modified(now - age).unwrap();
+        };
+        let (fresh, old) = (Duration::ZERO, STALE_AFTER * 2);
+        for (name, age) in [
+            ("a.cwasm", old),
+            ("a.sum", old),
+            ("b.cwasm", STALE_AFTER * 3),
+            ("b.sum", old),
+            ("c.cwasm", fresh),
+            ("c.sum", old),
+            ("being-written.tmp", fresh),
+            ("left.tmp", old),
+            ("orphan.sum", old),
+            ("other", old),
+        ] {
+            put(name, age);
+        }
+        let removed = Trimmed { files: 3, bytes: 30 };
+        assert_eq!(trim(folder.path(), 20, now, true).unwrap(), removed);
+        assert_eq!(trim(folder.path(), 20, now, false).unwrap(), removed);
+        let left = || {
+            let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(left(), ["a.cwasm", "a.sum", "being-written.tmp", "c.cwasm", "c.sum", "other"]);
+        assert_eq!(trim(folder.path(), 20, now, false).unwrap(), Trimmed::default());
+        trim(folder.path(), 0, now, false).unwrap();
+        assert_eq!(left(), ["being-written.tmp", "other"]);
+        assert_eq!(trim(&folder.path().join("nowhere"), 0, now, false).unwrap(), Trimmed::default());
     }
 }

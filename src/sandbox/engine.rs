@@ -10,6 +10,7 @@ use wasmtime::{
 };
 
 use super::SandboxError;
+use crate::base::ByteSize;
 
 /// How long a guest runs before it makes way for the others of its thread.
 pub(super) const TICK: Duration = Duration::from_millis(2);
@@ -22,6 +23,8 @@ const STACK_BYTES: usize = 2 << 20;
 /// Address space of a memory, and of the guard after it: with these, most accesses need no bounds check.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
+/// With less, not even two guests at once find a place for their memories beside all else.
+const MIN_ADDRESS_SPACE_BYTES: u64 = 3 * MEMORY_RESERVATION_BYTES;
 /// Core instances and tables in one component: Python needs about 14, JavaScript several.
 const MAX_CORE_INSTANCES: u32 = 60;
 /// Memories in one component.
@@ -44,10 +47,21 @@ pub(super) fn running(max_instances: u32) -> Result<Engine, SandboxError> {
     match Engine::new(&pooled) {
         Ok(engine) => Ok(engine),
         Err(why) => {
+            if let Some(limit) = address_space_limit().filter(|limit| *limit < MIN_ADDRESS_SPACE_BYTES) {
+                return Err(SandboxError::Engine(format!(
+                    "the address space of the process is limited to {} (`ulimit -v`), and guests need {}; raise the limit, or lift it",
+                    ByteSize(limit),
+                    ByteSize(MIN_ADDRESS_SPACE_BYTES)
+                )));
+            }
             tracing::warn!("guests run without a pool of memories, and start more slowly: {why:#}");
             compiling()
         }
     }
+}
+
+fn address_space_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::As).current
 }
 
 /// An engine whose code the engine that guests run on takes, but that keeps nothing ready for guests.

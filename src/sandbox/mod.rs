@@ -61,6 +61,7 @@ use host::GuestState;
 use host::http::Outbound;
 use ready::ReadyComponent;
 
+pub use cache::{MAX_COMPILED_BYTES, Trimmed, trim_compiled_code};
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
 pub use error::SandboxError;
 pub use order::{
@@ -76,6 +77,8 @@ const MAX_LOADS: usize = 2;
 pub struct SandboxConfig {
     /// Where compiled code is kept. Made if need be; closed to other users.
     pub cache_folder: PathBuf,
+    /// Where compiled code is kept if `cache_folder` can not be used, such as in a home that can not be written.
+    pub fallback_cache_folder: Option<PathBuf>,
     /// Threads that guests run on; at least 1.
     pub executors: usize,
     /// Guests at once, 1 to 1,000; others wait.
@@ -91,6 +94,7 @@ impl Default for SandboxConfig {
     fn default() -> Self {
         Self {
             cache_folder: default_cache_folder(),
+            fallback_cache_folder: None,
             executors: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
             max_instances: 64,
             compiler: None,
@@ -100,12 +104,34 @@ impl Default for SandboxConfig {
 }
 
 /// `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/…`; without a home, a folder of this user under the folder for temporary files.
-fn default_cache_folder() -> PathBuf {
+pub fn default_cache_folder() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let user = rustix::process::geteuid().as_raw();
     let cache = cache.unwrap_or_else(|| std::env::temp_dir().join(format!("cache-{user}")));
     cache.join("anacostia").join("compiled")
+}
+
+/// The cache, which also loses what nobody has used for long.
+fn open_cache(config: &SandboxConfig, engine: &Engine) -> Result<Cache, SandboxError> {
+    let cache = match (Cache::open(&config.cache_folder, engine), &config.fallback_cache_folder) {
+        (Err(why), Some(fallback)) => {
+            tracing::warn!("{why}; compiled code is kept in {} instead", fallback.display());
+            Cache::open(fallback, engine)?
+        }
+        (opened, _) => opened?,
+    };
+    let folder = cache.folder().to_owned();
+    // Looking at many files takes a while, and nobody waits for it.
+    let trim = move || {
+        if let Err(why) = trim_compiled_code(&folder, false) {
+            tracing::warn!("the folder of compiled code {} can not be trimmed: {why}", folder.display());
+        }
+    };
+    if let Err(why) = std::thread::Builder::new().name("trim".to_owned()).spawn(trim) {
+        tracing::warn!("the folder of compiled code is not trimmed: {why}");
+    }
+    Ok(cache)
 }
 
 /// What host functions work on.
@@ -164,7 +190,7 @@ impl Sandbox {
         let ticker = Ticker::start(engine.clone())
             .map_err(|why| SandboxError::Engine(format!("the thread that ticks can not be started: {why}")))?;
         let shared = Shared {
-            cache: Cache::open(&config.cache_folder, &engine)?,
+            cache: open_cache(&config, &engine)?,
             engine,
             ticker: Arc::new(ticker),
             linker,

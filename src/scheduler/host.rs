@@ -13,6 +13,7 @@ use super::control::View;
 use super::core::Waiting;
 use super::definition::Definition;
 use super::dispatcher::{Dispatcher, MESSAGES, Message, Tally};
+use super::kept::remove_unneeded_components;
 use super::library::Library;
 use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
@@ -133,6 +134,7 @@ impl Host {
             tracing::warn!("run #{} was not finished when the last host ended: it goes on", run.detail.run.number);
         }
 
+        forget_unneeded_components(&parts, &definition).await;
         let watched: Vec<String> = parts
             .pipeline
             .resources
@@ -225,6 +227,19 @@ impl Host {
             resource.release_writing().await;
         }
         tally.unwrap_or_else(|error| Err(StoreError::Conflict(format!("the dispatcher ended abruptly: {error}"))))
+    }
+}
+
+/// Removes kept components that no run needs any more. Before anything is at work: a run is bound to components at any time.
+async fn forget_unneeded_components(parts: &Parts, definition: &Definition) {
+    let in_force = definition.components.values().copied().collect();
+    let folder = parts.pipeline.state.join("components");
+    match remove_unneeded_components(parts.store.as_ref(), &folder, &in_force, false).await {
+        Ok(removed) if removed.files > 0 => {
+            tracing::info!("removed {} components that no run needs any more", removed.files);
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!("{error}; components that no run needs are removed later"),
     }
 }
 

@@ -255,9 +255,17 @@ fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
 fn a_save_leaves_the_locks_on_the_store_as_they_are() {
     let app = app(BUILD, READ);
     let (mut session, url) = ready(&app);
+    let store = fs::metadata(app.path("state/metadata.db")).unwrap().ino();
+    let locks = || {
+        let all = fs::read_to_string("/proc/locks").unwrap();
+        all.lines().filter(|line| line.contains(&format!(":{store} "))).count()
+    };
+    wait_until("the host to have its locks", || locks() > 0);
+    let before = locks();
     let text = fs::read_to_string(app.path("anacostia.toml")).unwrap();
     app.drop_file("anacostia.toml", text.replace("max_concurrent_runs = 2", "max_concurrent_runs = 3").as_bytes());
     session.next("reloaded");
+    assert_eq!(locks(), before);
     // Without the host's locks, whoever closes the database as the last one removes its log.
     let log = fs::metadata(app.path("state/metadata.db-wal")).unwrap();
     let other = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();

@@ -51,6 +51,7 @@ mod sandbox;
 mod schema;
 mod signals;
 mod simplest;
+mod space;
 mod streams;
 mod support;
 mod triggers;

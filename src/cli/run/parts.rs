@@ -26,7 +26,12 @@ pub(crate) fn open(pipeline: Pipeline) -> Result<(Parts, Arc<dyn HostLease>), Fa
     }
     let HostStore { store, lease } = open::for_writing(&pipeline, SystemClock.now())?;
     let logs = Arc::new(LogBook::open(&log_folder(&pipeline))?);
-    let sandbox = Arc::new(Sandbox::new(SandboxConfig { compiler: this_program(), ..SandboxConfig::default() })?);
+    let sandbox = SandboxConfig {
+        fallback_cache_folder: Some(state.join("compiled")),
+        compiler: this_program(),
+        ..SandboxConfig::default()
+    };
+    let sandbox = Arc::new(Sandbox::new(sandbox)?);
     let parts = Parts { pipeline, store, logs, sandbox, clock: Arc::new(SystemClock) };
     Ok((parts, lease))
 }

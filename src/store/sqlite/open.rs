@@ -1,5 +1,7 @@
 //! Opening a store: for a host (or a verb that writes while there is none), or beside a host for reading.
 
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -70,7 +72,7 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Unavailable`] if there is no such file; [`StoreError::Corrupt`] if it is no store, or of another version.
     pub fn open_read_only(path: &Path) -> Result<Arc<Self>> {
-        let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let db = connect_to_read(path)?;
         match migrations::look(&db).map_err(|error| name(error, path))? {
             Standing::Ours(version) if version == SCRIPTS.len() => {}
             Standing::Ours(version) => {
@@ -104,7 +106,7 @@ impl SqliteStore {
         let reads: Arc<Queue<Read>> = Arc::new(Queue::new(readers::MAX_WAITING));
         let mut store = Self { path: path.to_owned(), epoch, newest, reads, readers: Mutex::new(Vec::new()), writing };
         for _ in 0..READERS {
-            let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            let db = connect_to_read(path)?;
             pragmas(&db, "PRAGMA query_only = ON; PRAGMA cache_size = -2048;")?;
             let reads = Arc::clone(&store.reads);
             let thread = spawn("store-read", move || readers::run(&db, &reads))?;
@@ -112,6 +114,32 @@ impl SqliteStore {
         }
         Ok(Arc::new(store))
     }
+}
+
+/// A connection that reads, also where this user may not write.
+///
+/// SQLite makes files beside a database to read it. Where it may not, and nobody has the database open (there is no log), it is
+/// told that nothing changes. A host of another user that starts meanwhile may be read wrongly; verbs that read are short.
+fn connect_to_read(path: &Path) -> Result<Connection> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let may_write = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok();
+    if may_write || Path::new(&log).exists() || !path.exists() {
+        return connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY);
+    }
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            byte if byte.is_ascii_alphanumeric() => uri.push(char::from(*byte)),
+            byte => {
+                let _ = write!(uri, "%{byte:02X}");
+            }
+        }
+    }
+    uri += "?immutable=1";
+    connect(Path::new(&uri), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {

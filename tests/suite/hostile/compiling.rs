@@ -47,6 +47,7 @@ pub(super) fn endless() -> Vec<u8> {
 fn sandbox(cache: &Path, wall: Duration, memory: ByteSize) -> Sandbox {
     Sandbox::new(SandboxConfig {
         cache_folder: cache.to_owned(),
+        fallback_cache_folder: None,
         executors: 1,
         max_instances: 4,
         compiler: Some(env!("CARGO_BIN_EXE_anacostia").into()),

@@ -14,6 +14,7 @@ use super::{Bench, failure, guests};
 fn sandbox(cache: &Path, compiler: Option<&Path>) -> Sandbox {
     Sandbox::new(SandboxConfig {
         cache_folder: cache.to_owned(),
+        fallback_cache_folder: None,
         executors: 1,
         max_instances: 4,
         compiler: compiler.map(Path::to_owned),
