@@ -83,6 +83,7 @@ async fn serve(folder: &Path, tell: std::sync::mpsc::Sender<SocketAddr>) -> std:
     let parts = Parts {
         pipeline,
         store: store.clone(),
+        lease: store.clone(),
         logs: Arc::new(LogBook::open(&folder.join("logs")).unwrap()),
         sandbox: Arc::new(Sandbox::new(config).unwrap()),
         clock: Arc::new(SystemClock),

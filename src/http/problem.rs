@@ -188,7 +188,9 @@ impl From<StoreError> for Problem {
                 Self::conflict(detail)
             }
             StoreError::Invalid(_) => Self::bad_request(detail),
-            StoreError::Unavailable { .. } | StoreError::InUse { .. } => Self::unavailable(detail),
+            StoreError::Unavailable { .. } | StoreError::InUse { .. } | StoreError::Lost { .. } => {
+                Self::unavailable(detail)
+            }
             StoreError::Corrupt(_) => Self::internal(detail),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
@@ -27,7 +27,7 @@ use crate::model::KnownPath;
 use crate::resource::{Resource, ResourceError};
 use crate::sandbox::Sandbox;
 use crate::store::logs::LogBook;
-use crate::store::{MetadataStore, PageRequest, StoreError, UnfinishedRun};
+use crate::store::{HostLease, MetadataStore, PageRequest, StoreError, UnfinishedRun};
 
 /// Why a host could not start.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,8 @@ pub struct Parts {
     pub pipeline: Pipeline,
     /// Where records go. This host must be the only one that writes to it.
     pub store: Arc<dyn MetadataStore>,
+    /// The right to be that one. When it is lost, the host ends.
+    pub lease: Arc<dyn HostLease>,
     /// Where log lines go.
     pub logs: Arc<LogBook>,
     /// Where components run.
@@ -99,6 +101,7 @@ pub struct Host {
     dispatcher: JoinHandle<Result<Tally, StoreError>>,
     watchers: Vec<JoinHandle<()>>,
     ended: CancellationToken,
+    lost: Arc<OnceLock<String>>,
     grace: Duration,
 }
 
@@ -166,21 +169,24 @@ impl Host {
             watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching).await?);
         }
         tokio::spawn(keep_events_bounded(Arc::clone(&shared)));
+        let logs = parts.logs;
         let steering = Steering { shared, dispatcher: to_dispatcher, statuses, progress };
         let view = View {
             in_force,
             store: parts.store,
-            logs: parts.logs,
+            logs: Arc::clone(&logs),
             resources: Arc::clone(&definition.services.resources),
             control: Arc::new(steering),
         };
         let ended = CancellationToken::new();
+        let lost = Arc::default();
+        tokio::spawn(end_when_lost(parts.lease, logs, ended.clone(), Arc::clone(&lost)));
         let told = ended.clone().drop_guard();
         let dispatcher = tokio::spawn(async move {
             let _told = told;
             dispatcher.work().await
         });
-        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, ended, grace: options.grace })
+        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, ended, lost, grace: options.grace })
     }
 
     /// What floors above look at and steer by.
@@ -208,6 +214,9 @@ impl Host {
     /// # Errors
     /// When the store refused something on the way, now or before.
     pub async fn stop(self) -> Result<Tally, StoreError> {
+        if let Some(what) = self.lost.get() {
+            return Err(StoreError::Lost { what: what.clone() });
+        }
         self.watching.cancel();
         self.phase.send_replace(Phase::Finishing);
         let phase = self.phase.clone();
@@ -241,6 +250,23 @@ async fn forget_unneeded_components(parts: &Parts, definition: &Definition) {
         Ok(_) => {}
         Err(error) => tracing::warn!("{error}; components that no run needs are removed later"),
     }
+}
+
+/// Ends the host when what it writes its records to is lost.
+async fn end_when_lost(
+    lease: Arc<dyn HostLease>,
+    logs: Arc<LogBook>,
+    ended: CancellationToken,
+    lost: Arc<OnceLock<String>>,
+) {
+    let what = tokio::select! {
+        what = lease.lost() => what,
+        what = logs.lost() => what,
+        () = ended.cancelled() => return,
+    };
+    // Set once, here.
+    let _ = lost.set(what);
+    ended.cancel();
 }
 
 /// Removes what dead attempts have staged where this pipeline writes; what was committed is kept, to be made visible. What lies

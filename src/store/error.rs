@@ -33,6 +33,15 @@ pub enum StoreError {
         /// Who has it, for people: process id, and since when.
         holder: String,
     },
+    /// What this host writes to is not where it was opened any more. Whoever gets this stops at once, and closes nothing.
+    #[error(
+        "{what} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or start \
+         `anacostia run` again, which begins with empty records if there are none"
+    )]
+    Lost {
+        /// What was lost, and how.
+        what: String,
+    },
     /// The store does not work at the moment: disk full, I/O error, connection lost. A write may have happened or not: the caller repeats it
     /// with the same ids.
     #[error("the metadata store failed to {doing}: {why}")]

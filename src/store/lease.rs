@@ -35,4 +35,8 @@ pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When it can not be recorded.
     async fn announce(&self, address: &str) -> Result<()>;
+
+    /// Waits until the right is lost, and says what was lost, and how: the files of the store were removed or replaced, or another host has taken it
+    /// over. Answers within seconds of that. From then on nothing that this host does is sure to be kept, so it stops.
+    async fn lost(&self) -> String;
 }

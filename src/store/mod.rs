@@ -35,6 +35,7 @@ mod error;
 mod lease;
 pub mod logs;
 mod open;
+mod presence;
 mod query;
 mod repeat;
 pub mod sqlite;

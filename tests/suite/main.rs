@@ -35,6 +35,7 @@ mod http_support;
 mod inspect;
 mod languages;
 mod limits;
+mod lost;
 mod manifest;
 mod new;
 mod outbound;

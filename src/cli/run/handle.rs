@@ -52,8 +52,8 @@ impl HostHandle {
 
     async fn start_undisturbed(pipeline: Pipeline, how: Start, recorder: PrometheusHandle) -> Result<Self, Failure> {
         // Opening a store recovers what a crash left in its log, which can take seconds.
-        let (parts, lease) =
-            tokio::task::spawn_blocking(|| parts::open(pipeline)).await.map_err(io::Error::other)??;
+        let parts = tokio::task::spawn_blocking(|| parts::open(pipeline)).await.map_err(io::Error::other)??;
+        let lease = Arc::clone(&parts.lease);
         let store = Arc::clone(&parts.store);
         let seen = *parts.store.newest_event().borrow();
         let (listener, address) = serve::bind(parts.pipeline.listen).await?;

@@ -13,11 +13,11 @@ use crate::cli::records::log_folder;
 use crate::manifest::Pipeline;
 use crate::sandbox::{Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
+use crate::store::HostStore;
 use crate::store::logs::LogBook;
-use crate::store::{HostLease, HostStore};
 
 /// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox. Nothing is at work yet.
-pub(crate) fn open(pipeline: Pipeline) -> Result<(Parts, Arc<dyn HostLease>), Failure> {
+pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
     let state = &pipeline.state;
     fs::create_dir_all(state).with_context(|| format!("failed to make the folder {}", state.display()))?;
     for path in pipeline.store.local_paths() {
@@ -32,6 +32,5 @@ pub(crate) fn open(pipeline: Pipeline) -> Result<(Parts, Arc<dyn HostLease>), Fa
         ..SandboxConfig::default()
     };
     let sandbox = Arc::new(Sandbox::new(sandbox)?);
-    let parts = Parts { pipeline, store, logs, sandbox, clock: Arc::new(SystemClock) };
-    Ok((parts, lease))
+    Ok(Parts { pipeline, store, lease, logs, sandbox, clock: Arc::new(SystemClock) })
 }

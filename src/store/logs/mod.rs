@@ -22,6 +22,7 @@ use crate::base::{AttemptId, escape};
 use crate::model::{LogLine, LogPosition, Page};
 
 use self::segment::{cut_at_last_line, find_segments, path_of};
+use super::presence::{LOOK_EVERY, identity, lost};
 use super::{Result, StoreError};
 
 /// A segment that has this many bytes gets no more lines.
@@ -81,6 +82,23 @@ impl LogBook {
         let segment = find_segments(&self.folder).ok()?.last().copied()?;
         let offset = std::fs::metadata(path_of(&self.folder, segment)).ok()?.len();
         Some(LogPosition { segment, offset })
+    }
+
+    /// Waits until the segment that is written is not where it was opened any more, and says what became of it.
+    pub async fn lost(&self) -> String {
+        let Some(writer) = &self.writer else { return std::future::pending().await };
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let segment = {
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.file.metadata().map(|about| (path_of(&self.folder, writer.end.segment), identity(&about)))
+            };
+            if let Some(what) = segment.ok().and_then(|(path, before)| lost(&path, before)) {
+                return what;
+            }
+        }
     }
 
     /// Appends lines (one write), and returns how many bytes they took. On an error none of them is there.

@@ -50,6 +50,7 @@ use self::readers::Read;
 use self::sql::Work;
 use self::steps::Step;
 use self::writer::{Call, Job, Tx};
+use super::presence::{LOOK_EVERY, Presence};
 use super::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, HostLease, Intent, LineageEdge,
     MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep,
@@ -81,6 +82,8 @@ struct Writing {
     jobs: Arc<Queue<Box<dyn Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     lock: lock::HostLock,
+    /// Of the lock's file and the database's.
+    presence: Presence,
 }
 
 impl std::fmt::Debug for Writing {
@@ -135,10 +138,27 @@ impl HostLease for SqliteStore {
             why: error.to_string(),
         })
     }
+
+    async fn lost(&self) -> String {
+        let Some(writing) = &self.writing else { return std::future::pending().await };
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Some(what) = writing.presence.lost() {
+                return what;
+            }
+        }
+    }
 }
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
+        // The last connection to close removes the log by its path: it would be that of whoever came in our place. The threads go with the
+        // process.
+        if self.writing.as_ref().is_some_and(|writing| writing.presence.lost().is_some()) {
+            return;
+        }
         // Readers first: the last connection to close, which tidies up the log, must be the one that may write.
         self.reads.close();
         for reader in self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {

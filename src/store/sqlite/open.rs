@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
 use crate::base::Timestamp;
 use crate::model::{Durability, EventKind};
+use crate::store::presence::Presence;
 use crate::store::{Result, StoreError};
 
 /// How long a connection waits for another program that has the database locked. This process needs no such wait: it has one writer.
@@ -62,7 +63,8 @@ impl SqliteStore {
         let jobs = Arc::new(Queue::new(writer::MAX_WAITING));
         let work = Writer { db, counters, epoch, queue: Arc::clone(&jobs), newest };
         let thread = spawn("store-write", move || work.run())?;
-        let writing = Writing { jobs, thread: Mutex::new(Some(thread)), lock };
+        let presence = presence(path)?;
+        let writing = Writing { jobs, thread: Mutex::new(Some(thread)), lock, presence };
         Self::with_readers(path, epoch, told, Some(writing))
     }
 
@@ -140,6 +142,19 @@ fn connect_to_read(path: &Path) -> Result<Connection> {
     }
     uri += "?immutable=1";
     connect(Path::new(&uri), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+}
+
+/// Takes down which files the store has, once all of them are there.
+fn presence(path: &Path) -> Result<Presence> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    Presence::of([".lock", "", "-wal", "-shm"].map(beside)).map_err(|error| StoreError::Unavailable {
+        doing: format!("look at {}", path.display()),
+        why: error.to_string(),
+    })
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {

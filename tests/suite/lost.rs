@@ -1,0 +1,86 @@
+//! A host whose records are taken away while it is at work. The real binary, real files.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
+
+const MANIFEST: &str = r#"
+manifest_version = 1
+[pipeline]
+name = "lost"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[actions.work]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+params = { steps = [] }
+"#;
+
+/// A host at work, with one run on record.
+fn at_work(manifest: &str) -> TestApp {
+    let mut app = TestApp::new(manifest).with_guest("worker");
+    app.start();
+    app.drop_file("raw/a.txt", b"content");
+    app.wait_for_runs(1);
+    app
+}
+
+/// Takes something away from a running host; it must end by itself with exit code 1, and say that something in `path` was lost.
+#[track_caller]
+fn ends_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce()) {
+    take();
+    assert_eq!(app.wait_for_end().code(), Some(1));
+    let said = app.said();
+    let expected = format!(
+        " {how} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or \
+         start `anacostia run` again, which begins with empty records if there are none"
+    );
+    let told = said.lines().any(|line| line.contains(&expected) && line.contains(path.to_str().unwrap()));
+    assert!(told, "{}{expected}\n── not in ──\n{said}", path.display());
+}
+
+#[test]
+fn a_host_whose_state_is_removed_stops_and_says_so() {
+    let mut app = at_work(MANIFEST);
+    let state = app.path("state");
+    ends_when(&mut app, &state, "was removed or moved", || fs::remove_dir_all(&state).unwrap());
+    // The next one begins anew, and takes what lies there as new.
+    app.start();
+    assert_eq!(app.wait_for_runs(1).len(), 1);
+}
+
+#[test]
+fn a_host_whose_state_is_moved_away_harms_neither_that_nor_what_comes_in_its_place() {
+    let mut app = at_work(MANIFEST);
+    let [state, away] = ["state", "away"].map(|name| app.path(name));
+    // As after restoring a copy under a running host: other files under the same names.
+    ends_when(&mut app, &state, "was replaced by another file", || {
+        let copied = Command::new("cp").arg("-R").args([&state, &away]).status().unwrap();
+        assert!(copied.success());
+        rustix::fs::renameat_with(rustix::fs::CWD, &state, rustix::fs::CWD, &away, rustix::fs::RenameFlags::EXCHANGE)
+            .unwrap();
+    });
+    for file in ["metadata.db", "metadata.db-wal"] {
+        assert!(state.join(file).exists(), "the host that stopped has removed {file}");
+    }
+    app.start();
+    assert_eq!(app.wait_for_runs(1).len(), 1, "what the copy has on record goes on");
+}
+
+#[test]
+fn a_host_whose_log_is_removed_stops_although_its_database_lies_elsewhere() {
+    let manifest = MANIFEST.replace("name = \"lost\"", "name = \"lost\"\nstate = \"kept\"");
+    let mut app = at_work(&manifest);
+    assert!(app.path("state/metadata.db").exists());
+    let kept = app.path("kept");
+    wait_until("the log to be there", || kept.join("logs/00000001.jsonl").exists());
+    ends_when(&mut app, &kept.join("logs/00000001.jsonl"), "was removed or moved", || {
+        fs::remove_dir_all(&kept).unwrap()
+    });
+}
