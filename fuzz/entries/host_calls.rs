@@ -11,7 +11,7 @@ use anacostia::manifest::Limits;
 use anacostia::model::{AccessKind, Facts, Outcome};
 use anacostia::resource::Resource;
 use anacostia::sandbox::{AttemptOrder, AttemptReport, MAX_DENIALS, Sandbox, SandboxConfig, Services, Stop};
-use anacostia::store::logs::LogBook;
+use anacostia::store::logs::{self, LogStore};
 
 use super::fakes::{self, FakeResource, FakeStore, artifact};
 
@@ -24,7 +24,7 @@ struct Machine {
     runtime: tokio::runtime::Runtime,
     sandbox: Sandbox,
     component: Digest,
-    logs: Arc<LogBook>,
+    logs: Arc<dyn LogStore>,
 }
 
 fn machine(component: &Path) -> &'static Machine {
@@ -36,7 +36,7 @@ fn machine(component: &Path) -> &'static Machine {
         let sandbox = Sandbox::new(config).unwrap();
         let digest = Digest::of(&std::fs::read(component).unwrap());
         runtime.block_on(sandbox.load(digest, component)).unwrap();
-        let logs = Arc::new(LogBook::open(&folder.join("logs")).unwrap());
+        let logs = logs::open(&folder).unwrap();
         // The code is mapped, the log is open: neither needs its name any more.
         let _ = std::fs::remove_dir_all(folder);
         Machine { runtime, sandbox, component: digest, logs }

@@ -15,7 +15,7 @@ use anacostia::manifest::{self, LoadOptions};
 use anacostia::model::Durability;
 use anacostia::sandbox::{Sandbox, SandboxConfig};
 use anacostia::scheduler::{Host, Options, Parts};
-use anacostia::store::logs::LogBook;
+use anacostia::store::logs;
 use anacostia::store::sqlite::SqliteStore;
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +84,7 @@ async fn serve(folder: &Path, tell: std::sync::mpsc::Sender<SocketAddr>) -> std:
         pipeline,
         store: store.clone(),
         lease: store.clone(),
-        logs: Arc::new(LogBook::open(&folder.join("logs")).unwrap()),
+        logs: logs::open(folder).unwrap(),
         sandbox: Arc::new(Sandbox::new(config).unwrap()),
         clock: Arc::new(SystemClock),
     };

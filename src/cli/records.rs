@@ -11,7 +11,7 @@ use crate::base::RunId;
 use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
 use crate::model::RunDetail;
-use crate::store::logs::LogBook;
+use crate::store::logs::{self, LogStore};
 use crate::store::{FactQuery, MetadataStore, PageRequest, RunQuery, StoreError};
 
 /// Which run: its number, its id, or `latest`.
@@ -66,8 +66,8 @@ impl Records {
     }
 
     /// The log lines of the pipeline.
-    pub(crate) fn logs(&self) -> Result<LogBook, Failure> {
-        Ok(LogBook::open_read_only(&log_folder(&self.pipeline))?)
+    pub(crate) fn logs(&self) -> Result<Arc<dyn LogStore>, Failure> {
+        Ok(logs::open_read_only(&self.pipeline.state)?)
     }
 
     /// Waits for an answer of the store.
@@ -135,11 +135,6 @@ impl Records {
 /// The runtime of a verb that waits for one thing at a time.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from)
-}
-
-/// Where a pipeline's log segments lie.
-pub(crate) fn log_folder(pipeline: &Pipeline) -> std::path::PathBuf {
-    pipeline.state.join("logs")
 }
 
 /// The id of a run.

@@ -6,7 +6,6 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::records::log_folder;
 use crate::manifest::Pipeline;
 
 /// Most files and folders that a path of `build.watch` may hold.
@@ -30,7 +29,7 @@ impl Products {
     pub(crate) fn of(pipeline: &Pipeline) -> Self {
         let built = pipeline.actions.iter().filter(|action| action.build.is_some());
         let resources = pipeline.resources.iter().flat_map(|resource| resource.local_paths());
-        let state = [pipeline.state.join("components"), log_folder(pipeline)];
+        let state = [pipeline.state.join("components"), pipeline.state.join("logs")];
         Self {
             components: built.map(|action| action.component.clone()).collect(),
             store: pipeline.store.local_paths().into_iter().map(Path::to_owned).collect(),

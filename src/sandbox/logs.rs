@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::base::bounds::{MAX_LOG_FIELDS, MAX_LOG_MESSAGE_BYTES, cut};
 use crate::base::{AttemptId, Clock, escape};
 use crate::model::{LogLevel, LogLine, LogPosition, LogStream};
-use crate::store::logs::LogBook;
+use crate::store::logs::LogStore;
 
 use super::halt::Halt;
 use super::mask::Masker;
@@ -26,7 +26,7 @@ const MAX_GATHERED_BYTES: u64 = 256 << 10;
 /// The log of one attempt. Shared by its host functions, its standard output and who polls it.
 pub(super) struct AttemptLog {
     attempt: AttemptId,
-    book: Arc<LogBook>,
+    store: Arc<dyn LogStore>,
     clock: Arc<dyn Clock>,
     masker: Arc<Masker>,
     limit: u64,
@@ -47,12 +47,12 @@ impl AttemptLog {
     /// An empty log that takes `limit` bytes.
     pub(super) fn new(
         attempt: AttemptId,
-        book: Arc<LogBook>,
+        store: Arc<dyn LogStore>,
         clock: Arc<dyn Clock>,
         masker: Arc<Masker>,
         limit: u64,
     ) -> Self {
-        Self { attempt, book, clock, masker, limit, state: Mutex::default() }
+        Self { attempt, store, clock, masker, limit, state: Mutex::default() }
     }
 
     /// What the guest says: `text` becomes as many lines as it has, without secrets and control characters.
@@ -133,9 +133,9 @@ impl AttemptLog {
         MAX_LOG_MESSAGE_BYTES + 1 + self.masker.longest()
     }
 
-    /// Where the book ends now.
+    /// Where the log ends now.
     pub(super) fn end(&self) -> LogPosition {
-        self.book.end()
+        self.store.end()
     }
 
     fn field(&self, name: &str, value: &str) -> (String, String) {
@@ -165,7 +165,7 @@ impl AttemptLog {
         if state.lines.is_empty() {
             return;
         }
-        if let Err(why) = self.book.append(&state.lines)
+        if let Err(why) = self.store.append(&state.lines)
             && state.halt.is_none()
         {
             state.halt = Some(Halt::LogUnwritable(why.to_string()));

@@ -51,7 +51,7 @@ use crate::manifest::Grant;
 use crate::model::{ErrorInfo, Outcome};
 use crate::resource::Resource;
 use crate::store::GuestRecords;
-use crate::store::logs::LogBook;
+use crate::store::logs::LogStore;
 
 use attempt::Attempt;
 use cache::Cache;
@@ -142,7 +142,7 @@ pub struct Services {
     /// Where data lies, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
     /// Log lines.
-    pub logs: Arc<LogBook>,
+    pub logs: Arc<dyn LogStore>,
     /// Time for records.
     pub clock: Arc<dyn Clock>,
     /// Told how far attempts say they are, at most ten times a second each. Must not block.

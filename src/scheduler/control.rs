@@ -11,7 +11,7 @@ use crate::manifest::{ComponentInfo, Pipeline};
 use crate::model::Run;
 use crate::resource::{Resource, Status, Waiting};
 use crate::sandbox::Progress;
-use crate::store::{MetadataStore, StoreError, logs::LogBook};
+use crate::store::{MetadataStore, StoreError, logs::LogStore};
 
 /// What steers a running pipeline. The HTTP floor is given one; tests give it another.
 #[async_trait]
@@ -54,7 +54,7 @@ pub struct View {
     /// What is on record.
     pub store: Arc<dyn MetadataStore>,
     /// Log lines.
-    pub logs: Arc<LogBook>,
+    pub logs: Arc<dyn LogStore>,
     /// Where data lies, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
     /// Steers.

@@ -26,7 +26,7 @@ use crate::manifest::Pipeline;
 use crate::model::KnownPath;
 use crate::resource::{Resource, ResourceError};
 use crate::sandbox::Sandbox;
-use crate::store::logs::LogBook;
+use crate::store::logs::LogStore;
 use crate::store::{HostLease, MetadataStore, PageRequest, StoreError, UnfinishedRun};
 
 /// Why a host could not start.
@@ -68,7 +68,7 @@ pub struct Parts {
     /// The right to be that one. When it is lost, the host ends.
     pub lease: Arc<dyn HostLease>,
     /// Where log lines go.
-    pub logs: Arc<LogBook>,
+    pub logs: Arc<dyn LogStore>,
     /// Where components run.
     pub sandbox: Arc<Sandbox>,
     /// What time it is.
@@ -255,7 +255,7 @@ async fn forget_unneeded_components(parts: &Parts, definition: &Definition) {
 /// Ends the host when what it writes its records to is lost.
 async fn end_when_lost(
     lease: Arc<dyn HostLease>,
-    logs: Arc<LogBook>,
+    logs: Arc<dyn LogStore>,
     ended: CancellationToken,
     lost: Arc<OnceLock<String>>,
 ) {

@@ -1,8 +1,7 @@
 //! The definitions that runs are bound to: the one in force, and those of runs that began under another.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
@@ -16,6 +15,7 @@ use super::shared::{ProgressBoard, stopping};
 use crate::base::Digest;
 use crate::manifest::{ComponentError, ComponentInfo, Pipeline, inspect, inspect_known};
 use crate::sandbox::{Sandbox, Services};
+use crate::store::components::{self, ComponentStore};
 use crate::store::{MetadataStore, NewRevision, StoreError};
 
 /// The definitions that runs are bound to.
@@ -35,7 +35,7 @@ pub(super) struct Bound {
 /// Binds manifests to their components. Cheap to clone, and apart from the library, because compiling takes long and runs start meanwhile.
 #[derive(Clone)]
 pub(super) struct Binder {
-    shelf: ComponentShelf,
+    kept: Arc<dyn ComponentStore>,
     sandbox: Arc<Sandbox>,
     store: Arc<dyn MetadataStore>,
     services: Services,
@@ -57,24 +57,41 @@ impl Binder {
             clock: Arc::clone(&parts.clock),
             progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
         };
-        let shelf = ComponentShelf(parts.pipeline.state.join("components"));
-        Ok(Self { shelf, sandbox: Arc::clone(&parts.sandbox), store: Arc::clone(&parts.store), services })
+        let kept = components::open(&parts.pipeline.state);
+        Ok(Self { kept, sandbox: Arc::clone(&parts.sandbox), store: Arc::clone(&parts.store), services })
+    }
+
+    /// Puts kept components into the sandbox, several at a time.
+    async fn load(&self, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
+        let loads = components.iter().map(|(action, digest)| async move {
+            let failed = |why| StartError::Component { action: action.clone(), why };
+            let (kept, digest) = (Arc::clone(&self.kept), *digest);
+            // It may have to be fetched.
+            let file = tokio::task::spawn_blocking(move || kept.get(digest)).await;
+            let file = file.map_err(std::io::Error::other).flatten().map_err(|error| failed(error.to_string()))?;
+            self.sandbox.load(digest, &file).await.map_err(|error| failed(error.to_string()))
+        });
+        try_join_all(loads).await.map(drop)
     }
 
     /// Binds a manifest, whose resources are those that this was made for, to its components, and puts it on record.
     pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<Bound, StartError> {
         claim_written(&pipeline, &self.services.resources).await?;
-        let shelf = self.shelf.clone();
+        let components = Arc::clone(&self.kept);
         let files: Vec<_> =
             pipeline.actions.iter().map(|action| (action.name.clone(), action.component.clone())).collect();
         // Megabytes to hash and to sync: not on a thread that others wait for.
-        let keep =
-            move || files.into_iter().map(|(action, file)| Ok((action.clone(), shelf.keep(&action, &file)?))).collect();
+        let keep_all = move || {
+            files
+                .into_iter()
+                .map(|(action, file)| Ok((action.clone(), keep(components.as_ref(), &action, &file)?)))
+                .collect()
+        };
         let kept: Result<BTreeMap<String, ComponentInfo>, StartError> =
-            tokio::task::spawn_blocking(keep).await.unwrap_or_else(|_| Err(stopping().into()));
+            tokio::task::spawn_blocking(keep_all).await.unwrap_or_else(|_| Err(stopping().into()));
         let infos = kept?;
         let components = infos.iter().map(|(action, info)| (action.clone(), info.digest)).collect();
-        self.shelf.load(&self.sandbox, &components).await?;
+        self.load(&components).await?;
         let revision = new_revision(&pipeline, &components);
         let digest = revision.digest;
         self.store.register_revision(revision, self.services.clock.now()).await?;
@@ -105,7 +122,7 @@ impl Library {
     /// Puts another definition in force, for runs that are created from now on.
     pub(super) async fn replace(&mut self, bound: Bound) -> Result<(), StartError> {
         // Its components were loaded when it was bound; the end of a run may have dropped one since.
-        self.binder.shelf.load(&self.binder.sandbox, &bound.definition.components).await?;
+        self.binder.load(&bound.definition.components).await?;
         let in_force = bound.in_force();
         let before = std::mem::replace(&mut self.current, bound.definition);
         self.others.insert(before.revision, before);
@@ -164,7 +181,7 @@ impl Library {
         })
         .map_err(|problems| StartError::Manifest(problems.to_string()))?;
         let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
-        self.binder.shelf.load(&self.binder.sandbox, &components).await?;
+        self.binder.load(&components).await?;
         let known = (&*self.current.pipeline, &*services.resources);
         let resources = Arc::new(resources(&pipeline, Some(known))?);
         claim_written(&pipeline, &resources).await?;
@@ -173,54 +190,20 @@ impl Library {
     }
 }
 
-/// Where the components that runs are bound to are kept.
-#[derive(Debug, Clone)]
-struct ComponentShelf(PathBuf);
-
-impl ComponentShelf {
-    fn place(&self, digest: Digest) -> PathBuf {
-        self.0.join(format!("{}.wasm", digest.hex()))
+/// Keeps a copy of the component in `file`, and returns what is known of it.
+fn keep(components: &dyn ComponentStore, action: &str, file: &Path) -> Result<ComponentInfo, StartError> {
+    let failed = |why| StartError::Keep { file: file.to_owned(), why };
+    let no_component =
+        |error: ComponentError| StartError::Component { action: action.to_owned(), why: error.to_string() };
+    let info = inspect_known(file).map_err(no_component)?;
+    if components.has(info.digest, info.size) {
+        return Ok(info);
     }
-
-    /// Keeps a copy of the component in `file`, and returns what is known of it.
-    fn keep(&self, action: &str, file: &Path) -> Result<ComponentInfo, StartError> {
-        let failed = |why| StartError::Keep { file: file.to_owned(), why };
-        let no_component =
-            |error: ComponentError| StartError::Component { action: action.to_owned(), why: error.to_string() };
-        let info = inspect_known(file).map_err(no_component)?;
-        if self.has(&info) {
-            return Ok(info);
-        }
-        let bytes = std::fs::read(file).map_err(failed)?;
-        // Once more: what is kept is what was read.
-        let info = inspect(&bytes).map_err(no_component)?;
-        self.put(info.digest, &bytes).map_err(failed)?;
-        Ok(info)
-    }
-
-    /// Whether a component is kept. A power cut can leave a file of its name without what was written to it.
-    fn has(&self, component: &ComponentInfo) -> bool {
-        std::fs::metadata(self.place(component.digest)).is_ok_and(|kept| kept.len() == component.size)
-    }
-
-    fn put(&self, digest: Digest, bytes: &[u8]) -> std::io::Result<()> {
-        let place = self.place(digest);
-        std::fs::create_dir_all(&self.0)?;
-        let half = self.0.join(format!("{}.{}.tmp", digest.hex(), std::process::id()));
-        let mut file = std::fs::File::create(&half)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&half, &place)
-    }
-
-    /// Puts kept components into the sandbox, several at a time.
-    async fn load(&self, sandbox: &Sandbox, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
-        let loads = components.iter().map(|(action, digest)| async move {
-            let failed = |why| StartError::Component { action: action.clone(), why };
-            sandbox.load(*digest, &self.place(*digest)).await.map_err(|error| failed(error.to_string()))
-        });
-        try_join_all(loads).await.map(drop)
-    }
+    let bytes = std::fs::read(file).map_err(failed)?;
+    // Once more: what is kept is what was read.
+    let info = inspect(&bytes).map_err(no_component)?;
+    components.put(info.digest, &bytes).map_err(failed)?;
+    Ok(info)
 }
 
 /// The record of a manifest with its components. Its digest is over both: a rebuilt component is another revision.

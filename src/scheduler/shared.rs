@@ -8,7 +8,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 use crate::base::{AttemptId, Clock, RunId};
 use crate::sandbox::{Progress, Sandbox};
-use crate::store::logs::LogBook;
+use crate::store::logs::LogStore;
 use crate::store::{MetadataStore, StoreError};
 
 /// How long to wait before something that failed for the moment is tried again.
@@ -31,7 +31,7 @@ pub(super) enum Phase {
 pub(super) struct Shared {
     pub(super) store: Arc<dyn MetadataStore>,
     pub(super) sandbox: Arc<Sandbox>,
-    pub(super) logs: Arc<LogBook>,
+    pub(super) logs: Arc<dyn LogStore>,
     pub(super) clock: Arc<dyn Clock>,
     /// One permit for each attempt at work.
     pub(super) slots: Arc<Semaphore>,

@@ -29,6 +29,7 @@
 //! A generic key-value trait (all rules would be in the callers, and be checked outside of a transaction), and one
 //! `execute(sql)` (it fits only one kind of store).
 
+pub mod components;
 #[cfg(test)]
 mod conformance;
 mod error;

@@ -201,3 +201,40 @@ fn the_readme_starts_with_the_two_commands() {
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
     assert!(ci.lines().any(|line| line == format!("step {}", commands[1])), ".ci/run calls the test command");
 }
+
+/// The types of each kind of store, resource, log and component store, and the files below `src/` that may name them: the kind itself, what reads it
+/// from a manifest, and the factory. Everything else works with every kind.
+const KINDS: &[(&str, &[&str])] = &[
+    ("StoreSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/top.rs", "store/open.rs"]),
+    ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
+    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/open.rs"]),
+    ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/folder/"]),
+    ("folder::Folder", &["resource/open.rs"]),
+    ("SegmentLog", &["store/logs/"]),
+    ("ComponentFolder", &["store/components.rs"]),
+];
+
+#[test]
+fn only_factories_name_a_kind_of_store_or_resource() {
+    let mut wrong = Vec::new();
+    for path in files(&root().join("src"), &is_rust) {
+        let inside = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        // What a test makes for itself may be of any kind.
+        let text = text.split("#[cfg(test)]").next().unwrap();
+        if inside.ends_with("/tests.rs") {
+            continue;
+        }
+        let words = words(text);
+        for (kind, allowed) in KINDS {
+            if allowed.iter().any(|allowed| inside.starts_with(allowed)) {
+                continue;
+            }
+            let parts: Vec<&str> = kind.split("::").flat_map(|part| [part, ":", ":"]).collect();
+            let parts = &parts[..parts.len() - 2];
+            let named = words.windows(parts.len()).find(|seen| seen.iter().map(|word| &word.text).eq(parts));
+            wrong.extend(named.map(|word| format!("src/{inside}:{}: `{kind}`", word[0].line)));
+        }
+    }
+    assert!(wrong.is_empty(), "a kind is named outside of its module and factory:\n{}", wrong.join("\n"));
+}

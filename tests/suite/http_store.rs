@@ -9,7 +9,8 @@ use anacostia::model::{
 };
 use anacostia::store::{
     AttemptEnd, Batch, Claim, GuestRecords, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep,
-    logs::LogBook, sqlite::SqliteStore,
+    logs::{self, LogStore},
+    sqlite::SqliteStore,
 };
 use serde_json::Value;
 
@@ -19,7 +20,7 @@ use crate::http_support::Server;
 struct Scene {
     server: Server,
     store: Arc<SqliteStore>,
-    logs: Arc<LogBook>,
+    logs: Arc<dyn LogStore>,
     run: RunId,
     left: Fence,
     right: Fence,
@@ -59,7 +60,7 @@ impl Scene {
     fn set() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("metadata.db"), Durability::Normal, now()).unwrap();
-        let logs = Arc::new(LogBook::open(&folder.path().join("logs")).unwrap());
+        let logs = logs::open(folder.path()).unwrap();
         let server = Server::over(store.clone(), logs.clone());
         let run = RunId::new();
         let fences = server.wait(Self::begin(&store, run, logs.end()));

@@ -15,7 +15,10 @@ use anacostia::resource::{
 };
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, InForce, View};
-use anacostia::store::{MetadataStore, StoreError, logs::LogBook};
+use anacostia::store::{
+    MetadataStore, StoreError,
+    logs::{self, LogStore},
+};
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
@@ -269,19 +272,19 @@ impl Server {
     pub(crate) fn with(token: Option<&str>, options: ServeOptions) -> Self {
         let store = Arc::new(FakeStore::default());
         let folder = tempfile::tempdir().unwrap();
-        let logs = Arc::new(LogBook::open(folder.path()).unwrap());
+        let logs = logs::open(folder.path()).unwrap();
         Self::build(store.clone(), store, logs, token, options)
     }
 
     /// Over a store and logs of the test's own.
-    pub(crate) fn over(store: Arc<dyn MetadataStore>, logs: Arc<LogBook>) -> Self {
+    pub(crate) fn over(store: Arc<dyn MetadataStore>, logs: Arc<dyn LogStore>) -> Self {
         Self::build(Arc::default(), store, logs, None, ServeOptions::default())
     }
 
     fn build(
         fake: Arc<FakeStore>,
         store: Arc<dyn MetadataStore>,
-        logs: Arc<LogBook>,
+        logs: Arc<dyn LogStore>,
         token: Option<&str>,
         mut options: ServeOptions,
     ) -> Self {

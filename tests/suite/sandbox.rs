@@ -31,7 +31,7 @@ use anacostia::manifest::Limits;
 use anacostia::model::{ErrorInfo, Facts, LogLine, LogPosition, Outcome};
 use anacostia::resource::Resource;
 use anacostia::sandbox::{AttemptOrder, AttemptReport, Progress, Sandbox, SandboxConfig, Services, Stop};
-use anacostia::store::logs::LogBook;
+use anacostia::store::logs;
 use fakes::{FakeResource, FakeStore, artifact};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -86,7 +86,7 @@ impl Bench {
         let services = Services {
             store: store.clone(),
             resources: Arc::new(BTreeMap::from(resources)),
-            logs: Arc::new(LogBook::open(&folder.path().join("logs")).unwrap()),
+            logs: logs::open(folder.path()).unwrap(),
             clock: Arc::new(SystemClock),
             progress: Arc::new(move |_, progress| sink.lock().unwrap().push(progress)),
         };

@@ -9,12 +9,10 @@ use crate::base::Clock as _;
 use crate::base::SystemClock;
 use crate::cli::Failure;
 use crate::cli::open;
-use crate::cli::records::log_folder;
 use crate::manifest::Pipeline;
 use crate::sandbox::{Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
-use crate::store::HostStore;
-use crate::store::logs::LogBook;
+use crate::store::{HostStore, logs};
 
 /// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox. Nothing is at work yet.
 pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
@@ -25,7 +23,7 @@ pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
         fs::create_dir_all(folder).with_context(|| format!("failed to make the folder {}", folder.display()))?;
     }
     let HostStore { store, lease } = open::for_writing(&pipeline, SystemClock.now())?;
-    let logs = Arc::new(LogBook::open(&log_folder(&pipeline))?);
+    let logs = logs::open(state)?;
     let sandbox = SandboxConfig {
         fallback_cache_folder: Some(state.join("compiled")),
         compiler: this_program(),

@@ -13,7 +13,7 @@ use crate::cli::records::{Records, RunRef};
 use crate::cli::{End, Failure, out, show};
 use crate::http::bodies::LineBody;
 use crate::model::{Attempt, LogLine, LogPosition, RunDetail};
-use crate::store::logs::LogBook;
+use crate::store::logs::LogStore;
 
 /// Lines at hand for each attempt.
 const PAGE: u32 = 500;
@@ -41,14 +41,14 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let mut detail = records.run(args.run)?;
     check_action(args.action.as_deref(), &detail)?;
-    let book = records.logs()?;
+    let logs = records.logs()?;
     let mut merge = Merge::default();
     let mut printed = 0_u64;
     loop {
         // Read before the lines are: what an ended run logged is there by then, so nothing is missed.
         let ended = detail.run.state.ended();
         merge.meet(&detail, args.action.as_deref());
-        while let Some((line, said_by)) = merge.next(&book)? {
+        while let Some((line, said_by)) = merge.next(logs.as_ref())? {
             print(args, line, &said_by, merge.width)?;
             printed += 1;
         }
@@ -128,9 +128,9 @@ impl Merge {
     }
 
     /// The oldest line that is there and was not given yet.
-    fn next(&mut self, book: &LogBook) -> Result<Option<(LogLine, Arc<Speaker>)>, Failure> {
+    fn next(&mut self, logs: &dyn LogStore) -> Result<Option<(LogLine, Arc<Speaker>)>, Failure> {
         for source in &mut self.sources {
-            source.fill(book)?;
+            source.fill(logs)?;
         }
         let oldest = self
             .sources
@@ -159,11 +159,11 @@ impl Source {
         }
     }
 
-    fn fill(&mut self, book: &LogBook) -> Result<(), Failure> {
+    fn fill(&mut self, logs: &dyn LogStore) -> Result<(), Failure> {
         if !self.at_hand.is_empty() || self.read_all || self.dry {
             return Ok(());
         }
-        let page = book.read(self.attempt, self.from, self.to, self.cursor.as_deref(), PAGE)?;
+        let page = logs.read(self.attempt, self.from, self.to, self.cursor.as_deref(), PAGE)?;
         self.dry = page.items.is_empty();
         self.read_all = page.next_cursor.is_none();
         self.cursor = page.next_cursor.or(self.cursor.take());

@@ -19,7 +19,7 @@ use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment};
 use crate::model::{Attempt, LogLevel, LogLine, LogStream};
-use crate::store::logs::LogBook;
+use crate::store::logs::LogStore;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct LineBody {
@@ -133,7 +133,7 @@ impl std::fmt::Display for LogCursor {
 }
 
 struct Reading {
-    logs: Arc<LogBook>,
+    logs: Arc<dyn LogStore>,
     attempts: Vec<Attempt>,
     wanted: Wanted,
     limit: u32,

@@ -1,256 +1,72 @@
-//! Log lines: append-only segments of JSON lines.
+//! Log lines of attempts.
 //!
-//! Segments are `00000001.jsonl` and so on, rolled at 64 MiB. Lines of all attempts stand in them in the order in which they
-//! came; an attempt's record says where its lines begin and end, and that is the index: reading goes through the bytes between, and
-//! leaves out other attempts' lines by their first 90 bytes, without parsing them. A page's cursor is the position at which reading
-//! stopped, also where it found nothing, so that all pages of an attempt together go through its bytes once, however many
-//! lines of others stand between, and a call goes through 64 MiB at most. Rejected: a file per attempt (a million runs, a million files), rows (they
-//! would go through the database's log twice), and a finer index (measured by what it saves, one pass at memory speed, it is not worth being kept whole).
-//!
-//! What [`LogBook::append`] has returned survives the death of the process. A line is whole or not there: a reader takes no line without its end,
-//! and whoever opens the segments for writing cuts what a death left of one.
+//! They are apart from the metadata store, because there are many more bytes of them than of everything else, nobody asks for them by anything but
+//! their attempt, and none is worth a transaction. The record of an attempt says between which positions of the log its lines lie.
 
 mod segment;
+mod segments;
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
 
-use crate::base::bounds::{MAX_PAGE, cut};
-use crate::base::{AttemptId, escape};
+use async_trait::async_trait;
+
+use super::Result;
+use crate::base::AttemptId;
 use crate::model::{LogLine, LogPosition, Page};
 
-use self::segment::{cut_at_last_line, find_segments, path_of};
-use super::presence::{LOOK_EVERY, identity, lost};
-use super::{Result, StoreError};
+use segments::SegmentLog;
 
-/// A segment that has this many bytes gets no more lines.
-const SEGMENT_BYTES: u64 = 64 << 20;
-/// Most bytes that one call of [`LogBook::read`] goes through.
-const MAX_SCAN_BYTES: u64 = 64 << 20;
-/// Most bytes of a line that is taken. Longer ones are none of ours.
-const MAX_LINE_BYTES: u64 = 8 << 20;
+/// Where log lines are kept. Methods that are not `async` may block for as long as a disk does: they are called by threads that
+/// may wait. A kind on another machine answers them from a bounded spool on this one.
+#[async_trait]
+pub trait LogStore: Send + Sync + std::fmt::Debug {
+    /// Where the next line goes. Opened for reading only: the end of what is there. Positions grow; only the store that made one knows what it means.
+    fn end(&self) -> LogPosition;
 
-/// The log segments of a pipeline.
-#[derive(Debug)]
-pub struct LogBook {
-    folder: PathBuf,
-    /// Absent if it was opened for reading only.
-    writer: Option<Mutex<Writer>>,
-    segment_bytes: u64,
-}
-
-/// The segment that is written.
-#[derive(Debug)]
-struct Writer {
-    file: File,
-    end: LogPosition,
-}
-
-impl LogBook {
-    /// Opens the segments in `folder` for appending; makes the folder if need be; cuts the last segment at its last whole line.
-    pub fn open(folder: &Path) -> Result<Self> {
-        Self::open_with(folder, SEGMENT_BYTES)
-    }
-
-    fn open_with(folder: &Path, segment_bytes: u64) -> Result<Self> {
-        let failed = |error| unavailable("open the log in", folder, &error);
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        let segment = find_segments(folder).map_err(failed)?.last().copied().unwrap_or(1);
-        let mut file = open_segment(folder, segment).map_err(failed)?;
-        let offset = cut_at_last_line(&mut file).map_err(failed)?;
-        let writer = Writer { file, end: LogPosition { segment, offset } };
-        Ok(Self { folder: folder.to_owned(), writer: Some(Mutex::new(writer)), segment_bytes })
-    }
-
-    /// Opens the segments for reading only, beside a host that writes them.
-    pub fn open_read_only(folder: &Path) -> Result<Self> {
-        std::fs::read_dir(folder).map_err(|error| unavailable("open the log in", folder, &error))?;
-        Ok(Self { folder: folder.to_owned(), writer: None, segment_bytes: SEGMENT_BYTES })
-    }
-
-    /// Where the next line goes. Opened for reading only: the end of what is there.
-    pub fn end(&self) -> LogPosition {
-        match &self.writer {
-            Some(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).end,
-            None => self.end_of_files().unwrap_or_default(),
-        }
-    }
-
-    fn end_of_files(&self) -> Option<LogPosition> {
-        let segment = find_segments(&self.folder).ok()?.last().copied()?;
-        let offset = std::fs::metadata(path_of(&self.folder, segment)).ok()?.len();
-        Some(LogPosition { segment, offset })
-    }
-
-    /// Waits until the segment that is written is not where it was opened any more, and says what became of it.
-    pub async fn lost(&self) -> String {
-        let Some(writer) = &self.writer else { return std::future::pending().await };
-        let mut ticks = tokio::time::interval(LOOK_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            let segment = {
-                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-                writer.file.metadata().map(|about| (path_of(&self.folder, writer.end.segment), identity(&about)))
-            };
-            if let Some(what) = segment.ok().and_then(|(path, before)| lost(&path, before)) {
-                return what;
-            }
-        }
-    }
-
-    /// Appends lines (one write), and returns how many bytes they took. On an error none of them is there.
-    pub fn append(&self, lines: &[LogLine]) -> Result<u64> {
-        let Some(writer) = &self.writer else {
-            return Err(StoreError::Conflict(format!("the log in {} is open for reading only", self.folder.display())));
-        };
-        let mut bytes = Vec::with_capacity(lines.len() * 256);
-        for line in lines {
-            serde_json::to_writer(&mut bytes, line)
-                .map_err(|error| StoreError::Invalid(format!("a log line can not be written as JSON: {error}")))?;
-            bytes.push(b'\n');
-        }
-        let failed = |error| unavailable("write the log in", &self.folder, &error);
-        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.end.offset >= self.segment_bytes {
-            writer.roll(&self.folder).map_err(failed)?;
-        }
-        writer.append(&bytes).map_err(failed)?;
-        Ok(bytes.len() as u64)
-    }
+    /// Appends lines, all or none, and returns how many bytes they took. Lines whose append has returned survive the death of the process.
+    ///
+    /// # Errors
+    /// When they could not be written (none of them is there), or the log was opened for reading only.
+    fn append(&self, lines: &[LogLine]) -> Result<u64>;
 
     /// Lines of `attempt` between two positions, oldest first; `cursor` is `next_cursor` of the page before. With `to` absent, up to the end.
-    /// `next_cursor` is absent only when `to` is given and reached; else it is where to look for more. A page may be empty and have a
-    /// `next_cursor`: many lines of others stand there.
-    pub fn read(
+    /// `next_cursor` is absent only when `to` is given and reached; else it says where to look for more. A page may be empty and have a
+    /// `next_cursor`: then many lines of other attempts lie there.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
+    fn read(
         &self,
         attempt: AttemptId,
         from: LogPosition,
         to: Option<LogPosition>,
         cursor: Option<&str>,
         limit: u32,
-    ) -> Result<Page<LogLine>> {
-        let failed = |error| unavailable("read the log in", &self.folder, &error);
-        let at = cursor.map(parse_cursor).transpose()?.unwrap_or(from).max(from);
-        let mut scan = Scan {
-            attempt: format!(",\"attempt\":\"{attempt}\""),
-            to: to.unwrap_or(LogPosition { segment: u64::MAX, offset: u64::MAX }),
-            at,
-            left: MAX_SCAN_BYTES,
-            limit: limit.clamp(1, MAX_PAGE) as usize,
-            lines: Vec::new(),
-        };
-        let segments = find_segments(&self.folder).map_err(failed)?;
-        for segment in segments.into_iter().filter(|segment| *segment >= at.segment) {
-            if scan.is_done() || segment > scan.to.segment {
-                break;
-            }
-            if segment > scan.at.segment {
-                scan.at = LogPosition { segment, offset: 0 };
-            }
-            match File::open(path_of(&self.folder, segment)) {
-                Ok(file) => scan.segment(file).map_err(failed)?,
-                // Removed since the folder was listed: what stood there is gone.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        // `to` may lie behind the end: a power cut takes the last lines, and there will be no others.
-        let reached = scan.at >= scan.to || (!scan.is_done() && to.is_some());
-        let next_cursor = (!reached).then(|| format!("{}-{}", scan.at.segment, scan.at.offset));
-        Ok(Page { items: scan.lines, next_cursor })
-    }
+    ) -> Result<Page<LogLine>>;
+
+    /// Waits until what is appended would not be found again (removed or replaced by someone), and says what was lost, and how.
+    async fn lost(&self) -> String;
 }
 
-fn open_segment(folder: &Path, segment: u64) -> std::io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path_of(folder, segment))
+/// Opens the log of the pipeline whose state lies in the folder `state`, for appending; makes it if there is none.
+///
+/// # Errors
+/// When it can not be read or written.
+pub fn open(state: &Path) -> Result<Arc<dyn LogStore>> {
+    Ok(Arc::new(SegmentLog::open(&state.join(FOLDER))?))
 }
 
-fn unavailable(doing: &str, folder: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Unavailable { doing: format!("{doing} {}", folder.display()), why: error.to_string() }
+/// Opens the log of the pipeline whose state lies in the folder `state`, for reading beside a host that appends to it.
+///
+/// # Errors
+/// When there is none, or it can not be read.
+pub fn open_read_only(state: &Path) -> Result<Arc<dyn LogStore>> {
+    Ok(Arc::new(SegmentLog::open_read_only(&state.join(FOLDER))?))
 }
 
-fn parse_cursor(cursor: &str) -> Result<LogPosition> {
-    let parts =
-        cursor.split_once('-').and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
-    let (segment, offset) = parts.ok_or_else(|| {
-        let shown = escape(cut(cursor, 100).as_bytes());
-        StoreError::Invalid(format!("`{shown}` is no cursor of a log; take `next_cursor` of the page before"))
-    })?;
-    Ok(LogPosition { segment, offset })
-}
-
-impl Writer {
-    /// Begins the next segment.
-    fn roll(&mut self, folder: &Path) -> std::io::Result<()> {
-        let segment = self.end.segment + 1;
-        self.file = open_segment(folder, segment)?;
-        self.end = LogPosition { segment, offset: 0 };
-        Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        // To where we know the end is, not to where the last write stopped: a half line of a write that failed is overwritten.
-        self.file.seek(SeekFrom::Start(self.end.offset))?;
-        if let Err(error) = self.file.write_all(bytes) {
-            // If that fails as well, the next write or the next start does it.
-            let _ = self.file.set_len(self.end.offset);
-            return Err(error);
-        }
-        self.end.offset += bytes.len() as u64;
-        Ok(())
-    }
-}
-
-/// A pass through the segments.
-struct Scan {
-    /// What stands behind the time of every line of the attempt.
-    attempt: String,
-    to: LogPosition,
-    at: LogPosition,
-    /// Bytes that may still be gone through.
-    left: u64,
-    limit: usize,
-    lines: Vec<LogLine>,
-}
-
-impl Scan {
-    fn is_done(&self) -> bool {
-        self.at >= self.to || self.lines.len() == self.limit || self.left == 0
-    }
-
-    /// Goes through one segment, from where the pass is.
-    fn segment(&mut self, mut file: File) -> std::io::Result<()> {
-        file.seek(SeekFrom::Start(self.at.offset))?;
-        let mut reader = BufReader::with_capacity(256 << 10, file);
-        let mut line = Vec::with_capacity(1024);
-        while !self.is_done() {
-            line.clear();
-            let taken = std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)? as u64;
-            if line.last() != Some(&b'\n') && taken < MAX_LINE_BYTES {
-                // The end, or a line that is being written.
-                return Ok(());
-            }
-            self.at.offset += taken;
-            self.left = self.left.saturating_sub(taken);
-            if self.is_of_attempt(&line)
-                && let Ok(parsed) = serde_json::from_slice(&line)
-            {
-                self.lines.push(parsed);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether a line is one of the attempt, without parsing it: `{"t":"…","attempt":"…"` is how all of them begin.
-    fn is_of_attempt(&self, line: &[u8]) -> bool {
-        let Some(rest) = line.strip_prefix(b"{\"t\":\"") else { return false };
-        let Some(end) = rest.iter().take(64).position(|byte| *byte == b'"') else { return false };
-        rest.get(end + 1..).is_some_and(|rest| rest.starts_with(self.attempt.as_bytes()))
-    }
-}
+/// The folder of the segments in the state folder.
+const FOLDER: &str = "logs";
 
 #[cfg(test)]
 mod tests;

@@ -2,8 +2,9 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::LogBook;
+use super::LogStore as _;
 use super::segment::{find_segments, path_of};
+use super::segments::SegmentLog;
 use crate::base::{AttemptId, Timestamp};
 use crate::model::{LogLevel, LogLine, LogPosition, LogStream};
 use crate::store::StoreError;
@@ -22,7 +23,7 @@ fn line(attempt: AttemptId, n: u64, text: &str) -> LogLine {
 
 /// All lines of an attempt, page by page, and how many pages it took.
 fn read_all(
-    book: &LogBook,
+    book: &SegmentLog,
     attempt: AttemptId,
     from: LogPosition,
     to: Option<LogPosition>,
@@ -45,7 +46,7 @@ fn read_all(
 #[test]
 fn lines_of_one_attempt_come_back_in_pages_across_segments() {
     let folder = tempfile::tempdir().unwrap();
-    let book = LogBook::open_with(&folder.path().join("logs"), 2_000).unwrap();
+    let book = SegmentLog::open_with(&folder.path().join("logs"), 2_000).unwrap();
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
     book.append(&[line(theirs, 1, "before")]).unwrap();
     let from = book.end();
@@ -65,7 +66,7 @@ fn lines_of_one_attempt_come_back_in_pages_across_segments() {
     assert_eq!(read_all(&book, ours, from, None, 7).0, (1..=51).collect::<Vec<_>>());
     let first = book.read(ours, from, Some(to), None, 1).unwrap().items.remove(0);
     assert_eq!(first, line(ours, 1, "a \"quoted\" line\u{1b}"));
-    let beside = LogBook::open_read_only(&folder.path().join("logs")).unwrap();
+    let beside = SegmentLog::open_read_only(&folder.path().join("logs")).unwrap();
     assert_eq!(read_all(&beside, ours, from, Some(to), 7).0, expected);
     assert_eq!(beside.end(), book.end());
     assert!(matches!(beside.append(&[line(ours, 1, "x")]), Err(StoreError::Conflict(_))));
@@ -74,7 +75,7 @@ fn lines_of_one_attempt_come_back_in_pages_across_segments() {
 #[test]
 fn a_cursor_at_the_end_finds_what_comes_later() {
     let folder = tempfile::tempdir().unwrap();
-    let book = LogBook::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path()).unwrap();
     let attempt = AttemptId::new();
     let from = book.end();
     let empty = book.read(attempt, from, None, None, 10).unwrap();
@@ -96,30 +97,30 @@ fn a_cursor_at_the_end_finds_what_comes_later() {
 fn opening_cuts_half_a_line_and_later_lines_are_whole() {
     let folder = tempfile::tempdir().unwrap();
     let attempt = AttemptId::new();
-    let book = LogBook::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path()).unwrap();
     book.append(&[line(attempt, 1, "whole")]).unwrap();
     let end = book.end();
     drop(book);
     for left in ["{\"t\":\"20", &"x".repeat(200_000)] {
         let mut file = std::fs::File::options().append(true).open(path_of(folder.path(), 1)).unwrap();
         file.write_all(left.as_bytes()).unwrap();
-        let beside = LogBook::open_read_only(folder.path()).unwrap();
+        let beside = SegmentLog::open_read_only(folder.path()).unwrap();
         assert_eq!(read_all(&beside, attempt, LogPosition::default(), None, 10).0, [1], "half a line is no line");
-        let book = LogBook::open(folder.path()).unwrap();
+        let book = SegmentLog::open(folder.path()).unwrap();
         assert_eq!(book.end(), end);
     }
-    let book = LogBook::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path()).unwrap();
     book.append(&[line(attempt, 2, "next")]).unwrap();
     assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(book.end()), 10).0, [1, 2]);
     std::fs::write(path_of(folder.path(), 2), "no line feed at all").unwrap();
-    let book = LogBook::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path()).unwrap();
     assert_eq!(book.end(), LogPosition { segment: 2, offset: 0 });
 }
 
 #[test]
 fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    let book = LogBook::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path()).unwrap();
     let attempt = AttemptId::new();
     book.append(&[line(attempt, 1, "kept")]).unwrap();
     let lost = LogPosition { segment: 1, offset: book.end().offset + 1_000 };
@@ -129,7 +130,7 @@ fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
 #[test]
 fn readers_beside_a_writer_see_whole_lines_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let book = Arc::new(LogBook::open_with(folder.path(), 50_000).unwrap());
+    let book = Arc::new(SegmentLog::open_with(folder.path(), 50_000).unwrap());
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
     let stop = Arc::new(AtomicBool::new(false));
     let flood = {
@@ -148,7 +149,7 @@ fn readers_beside_a_writer_see_whole_lines_in_order() {
             }
         })
     };
-    let beside = LogBook::open_read_only(folder.path()).unwrap();
+    let beside = SegmentLog::open_read_only(folder.path()).unwrap();
     let (mut seen, mut cursor) = (Vec::new(), None);
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while seen.len() < 500 && std::time::Instant::now() < deadline {

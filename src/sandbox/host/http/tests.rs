@@ -15,7 +15,7 @@ use crate::base::SystemClock;
 use crate::manifest::Limits;
 use crate::model::{HttpRequest, RequestOutcome};
 use crate::sandbox::order::tests::order;
-use crate::store::logs::LogBook;
+use crate::store::logs;
 
 /// Each look-up gets the next answer; each connection, wherever it should go, goes to one server on loopback.
 struct Scripted {
@@ -61,7 +61,7 @@ impl Bench {
         order.http = http.iter().map(|host| host.parse().unwrap()).collect();
         order.limits = Limits { http_wait: std::time::Duration::from_secs(30), ..Limits::default() };
         let masker = Arc::new(Masker::new(["hunter2"].into_iter()));
-        let book = Arc::new(LogBook::open(folder.path()).unwrap());
+        let book = logs::open(folder.path()).unwrap();
         let clock = Arc::new(SystemClock);
         let log = Arc::new(AttemptLog::new(order.fence.attempt_id, book, clock, Arc::clone(&masker), 1 << 20));
         let outbound = Arc::new(Outbound::over(Arc::clone(&network) as Arc<dyn Network>));

@@ -1,0 +1,251 @@
+//! Log lines: append-only segments of JSON lines.
+//!
+//! Segments are `00000001.jsonl` and so on, rolled at 64 MiB. Lines of all attempts stand in them in the order in which they
+//! came; an attempt's record says where its lines begin and end, and that is the index: reading goes through the bytes between, and
+//! leaves out other attempts' lines by their first 90 bytes, without parsing them. A page's cursor is the position at which reading
+//! stopped, also where it found nothing, so that all pages of an attempt together go through its bytes once, however many
+//! lines of others stand between, and a call goes through 64 MiB at most. Rejected: a file per attempt (a million runs, a million files), rows (they
+//! would go through the database's log twice), and a finer index (measured by what it saves, one pass at memory speed, it is not worth being kept whole).
+//!
+//! What [`LogStore::append`] has returned survives the death of the process. A line is whole or not there: a reader takes no line without its end,
+//! and whoever opens the segments for writing cuts what a death left of one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::base::bounds::{MAX_PAGE, cut};
+use crate::base::{AttemptId, escape};
+use crate::model::{LogLine, LogPosition, Page};
+
+use super::LogStore;
+use super::segment::{cut_at_last_line, find_segments, path_of};
+use crate::store::presence::{LOOK_EVERY, identity, lost};
+use crate::store::{Result, StoreError};
+
+/// A segment that has this many bytes gets no more lines.
+const SEGMENT_BYTES: u64 = 64 << 20;
+/// Most bytes that one call of [`LogStore::read`] goes through.
+const MAX_SCAN_BYTES: u64 = 64 << 20;
+/// Most bytes of a line that is taken. Longer ones are none of ours.
+const MAX_LINE_BYTES: u64 = 8 << 20;
+
+/// The log segments of a pipeline.
+#[derive(Debug)]
+pub(super) struct SegmentLog {
+    folder: PathBuf,
+    /// Absent if it was opened for reading only.
+    writer: Option<Mutex<Writer>>,
+    segment_bytes: u64,
+}
+
+/// The segment that is written.
+#[derive(Debug)]
+struct Writer {
+    file: File,
+    end: LogPosition,
+}
+
+impl SegmentLog {
+    /// Opens the segments in `folder` for appending; makes the folder if need be; cuts the last segment at its last whole line.
+    pub(super) fn open(folder: &Path) -> Result<Self> {
+        Self::open_with(folder, SEGMENT_BYTES)
+    }
+
+    pub(super) fn open_with(folder: &Path, segment_bytes: u64) -> Result<Self> {
+        let failed = |error| unavailable("open the log in", folder, &error);
+        std::fs::create_dir_all(folder).map_err(failed)?;
+        let segment = find_segments(folder).map_err(failed)?.last().copied().unwrap_or(1);
+        let mut file = open_segment(folder, segment).map_err(failed)?;
+        let offset = cut_at_last_line(&mut file).map_err(failed)?;
+        let writer = Writer { file, end: LogPosition { segment, offset } };
+        Ok(Self { folder: folder.to_owned(), writer: Some(Mutex::new(writer)), segment_bytes })
+    }
+
+    /// Opens the segments for reading only, beside a host that writes them.
+    pub(super) fn open_read_only(folder: &Path) -> Result<Self> {
+        std::fs::read_dir(folder).map_err(|error| unavailable("open the log in", folder, &error))?;
+        Ok(Self { folder: folder.to_owned(), writer: None, segment_bytes: SEGMENT_BYTES })
+    }
+
+    fn end_of_files(&self) -> Option<LogPosition> {
+        let segment = find_segments(&self.folder).ok()?.last().copied()?;
+        let offset = std::fs::metadata(path_of(&self.folder, segment)).ok()?.len();
+        Some(LogPosition { segment, offset })
+    }
+}
+
+#[async_trait]
+impl LogStore for SegmentLog {
+    fn end(&self) -> LogPosition {
+        match &self.writer {
+            Some(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).end,
+            None => self.end_of_files().unwrap_or_default(),
+        }
+    }
+
+    fn append(&self, lines: &[LogLine]) -> Result<u64> {
+        let Some(writer) = &self.writer else {
+            return Err(StoreError::Conflict(format!("the log in {} is open for reading only", self.folder.display())));
+        };
+        let mut bytes = Vec::with_capacity(lines.len() * 256);
+        for line in lines {
+            serde_json::to_writer(&mut bytes, line)
+                .map_err(|error| StoreError::Invalid(format!("a log line can not be written as JSON: {error}")))?;
+            bytes.push(b'\n');
+        }
+        let failed = |error| unavailable("write the log in", &self.folder, &error);
+        let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.end.offset >= self.segment_bytes {
+            writer.roll(&self.folder).map_err(failed)?;
+        }
+        writer.append(&bytes).map_err(failed)?;
+        Ok(bytes.len() as u64)
+    }
+
+    fn read(
+        &self,
+        attempt: AttemptId,
+        from: LogPosition,
+        to: Option<LogPosition>,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<LogLine>> {
+        let failed = |error| unavailable("read the log in", &self.folder, &error);
+        let at = cursor.map(parse_cursor).transpose()?.unwrap_or(from).max(from);
+        let mut scan = Scan {
+            attempt: format!(",\"attempt\":\"{attempt}\""),
+            to: to.unwrap_or(LogPosition { segment: u64::MAX, offset: u64::MAX }),
+            at,
+            left: MAX_SCAN_BYTES,
+            limit: limit.clamp(1, MAX_PAGE) as usize,
+            lines: Vec::new(),
+        };
+        let segments = find_segments(&self.folder).map_err(failed)?;
+        for segment in segments.into_iter().filter(|segment| *segment >= at.segment) {
+            if scan.is_done() || segment > scan.to.segment {
+                break;
+            }
+            if segment > scan.at.segment {
+                scan.at = LogPosition { segment, offset: 0 };
+            }
+            match File::open(path_of(&self.folder, segment)) {
+                Ok(file) => scan.segment(file).map_err(failed)?,
+                // Removed since the folder was listed: what stood there is gone.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        // `to` may lie behind the end: a power cut takes the last lines, and there will be no others.
+        let reached = scan.at >= scan.to || (!scan.is_done() && to.is_some());
+        let next_cursor = (!reached).then(|| format!("{}-{}", scan.at.segment, scan.at.offset));
+        Ok(Page { items: scan.lines, next_cursor })
+    }
+
+    async fn lost(&self) -> String {
+        let Some(writer) = &self.writer else { return std::future::pending().await };
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let segment = {
+                let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+                writer.file.metadata().map(|about| (path_of(&self.folder, writer.end.segment), identity(&about)))
+            };
+            if let Some(what) = segment.ok().and_then(|(path, before)| lost(&path, before)) {
+                return what;
+            }
+        }
+    }
+}
+
+fn open_segment(folder: &Path, segment: u64) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path_of(folder, segment))
+}
+
+fn unavailable(doing: &str, folder: &Path, error: &std::io::Error) -> StoreError {
+    StoreError::Unavailable { doing: format!("{doing} {}", folder.display()), why: error.to_string() }
+}
+
+fn parse_cursor(cursor: &str) -> Result<LogPosition> {
+    let parts =
+        cursor.split_once('-').and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
+    let (segment, offset) = parts.ok_or_else(|| {
+        let shown = escape(cut(cursor, 100).as_bytes());
+        StoreError::Invalid(format!("`{shown}` is no cursor of a log; take `next_cursor` of the page before"))
+    })?;
+    Ok(LogPosition { segment, offset })
+}
+
+impl Writer {
+    /// Begins the next segment.
+    fn roll(&mut self, folder: &Path) -> std::io::Result<()> {
+        let segment = self.end.segment + 1;
+        self.file = open_segment(folder, segment)?;
+        self.end = LogPosition { segment, offset: 0 };
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        // To where we know the end is, not to where the last write stopped: a half line of a write that failed is overwritten.
+        self.file.seek(SeekFrom::Start(self.end.offset))?;
+        if let Err(error) = self.file.write_all(bytes) {
+            // If that fails as well, the next write or the next start does it.
+            let _ = self.file.set_len(self.end.offset);
+            return Err(error);
+        }
+        self.end.offset += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+/// A pass through the segments.
+struct Scan {
+    /// What stands behind the time of every line of the attempt.
+    attempt: String,
+    to: LogPosition,
+    at: LogPosition,
+    /// Bytes that may still be gone through.
+    left: u64,
+    limit: usize,
+    lines: Vec<LogLine>,
+}
+
+impl Scan {
+    fn is_done(&self) -> bool {
+        self.at >= self.to || self.lines.len() == self.limit || self.left == 0
+    }
+
+    /// Goes through one segment, from where the pass is.
+    fn segment(&mut self, mut file: File) -> std::io::Result<()> {
+        file.seek(SeekFrom::Start(self.at.offset))?;
+        let mut reader = BufReader::with_capacity(256 << 10, file);
+        let mut line = Vec::with_capacity(1024);
+        while !self.is_done() {
+            line.clear();
+            let taken = std::io::Read::take(&mut reader, MAX_LINE_BYTES).read_until(b'\n', &mut line)? as u64;
+            if line.last() != Some(&b'\n') && taken < MAX_LINE_BYTES {
+                // The end, or a line that is being written.
+                return Ok(());
+            }
+            self.at.offset += taken;
+            self.left = self.left.saturating_sub(taken);
+            if self.is_of_attempt(&line)
+                && let Ok(parsed) = serde_json::from_slice(&line)
+            {
+                self.lines.push(parsed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a line is one of the attempt, without parsing it: `{"t":"…","attempt":"…"` is how all of them begin.
+    fn is_of_attempt(&self, line: &[u8]) -> bool {
+        let Some(rest) = line.strip_prefix(b"{\"t\":\"") else { return false };
+        let Some(end) = rest.iter().take(64).position(|byte| *byte == b'"') else { return false };
+        rest.get(end + 1..).is_some_and(|rest| rest.starts_with(self.attempt.as_bytes()))
+    }
+}
