@@ -85,7 +85,7 @@ async fn serve(folder: &Path, tell: std::sync::mpsc::Sender<SocketAddr>) -> std:
         store: store.clone(),
         lease: store.clone(),
         logs: logs::open(folder).unwrap(),
-        sandbox: Arc::new(Sandbox::new(config).unwrap()),
+        executor: Arc::new(Sandbox::new(config).unwrap()),
         clock: Arc::new(SystemClock),
     };
     let host = Host::start(parts, Options::default()).await.unwrap();

@@ -1,8 +1,12 @@
-//! Time on record. Order never comes from here: it is the store's sequence.
+//! Time. Order never comes from here: it is the store's sequence.
+//!
+//! [`Timestamp`] is for records, and follows the machine's clock, which people and NTP set. [`Moment`] is for waiting: it
+//! passes evenly, and means nothing to another process.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, SystemTime};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +18,7 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// From microseconds since the epoch.
     #[must_use]
-    pub fn from_micros(micros: i64) -> Self {
+    pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
@@ -66,10 +70,61 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A moment of a clock that nobody can set: microseconds since this process first looked at it. Never recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(i64);
+
+impl Moment {
+    /// From microseconds since the process first looked; negative for what was before.
+    #[must_use]
+    pub const fn from_micros(micros: i64) -> Self {
+        Self(micros)
+    }
+
+    /// The moment `span` later; at the end of time, the end of time.
+    #[must_use]
+    pub fn after(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// The moment `span` earlier.
+    #[must_use]
+    pub fn before(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero when it is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+/// Now, on both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// For records.
+    pub time: Timestamp,
+    /// For waiting.
+    pub moment: Moment,
+}
+
 /// Where the time comes from. Tests have their own.
 pub trait Clock: Send + Sync + fmt::Debug {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Now, on the clock that nobody can set.
+    fn moment(&self) -> Moment {
+        static START: OnceLock<Instant> = OnceLock::new();
+        let elapsed = START.get_or_init(Instant::now).elapsed();
+        Moment(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Now, on both clocks.
+    fn both(&self) -> Now {
+        Now { time: self.now(), moment: self.moment() }
+    }
 }
 
 /// The machine's clock.

@@ -1,12 +1,15 @@
-//! Fault points: named places at which a test makes the process die as if by `kill -9`.
+//! Fault points: named places at which a test makes the process die as if by `kill -9`, or makes a task panic.
 //!
-//! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes `publish.renamed`. The points are in
-//! debug builds only; in a release build [`point`] is nothing. `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of
-//! each of these writes after it is committed, as a connection to a server does.
+//! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes `publish.renamed`.
+//! `ANACOSTIA_FAULT=panic:publish.renamed:3` makes whatever passes it for the third time panic; with `3+` instead of `3`,
+//! whatever passes it from then on. The points are in debug builds only; in a release build [`point`] does nothing.
+//!
+//! `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of each of these writes after it is committed,
+//! as a connection to a server does.
 //!
 //! At a [`panic_point`] it is not the process that dies but the thread or task that panics, as a bug would make it.
 
-/// A place at which the process may be made to die.
+/// A place at which the process may be made to die, or a task to panic.
 #[inline]
 pub fn point(name: &str) {
     #[cfg(debug_assertions)]
@@ -45,7 +48,18 @@ mod armed {
 
     struct Fault {
         name: String,
+        /// Whether it panics, and does not kill the process.
+        panics: bool,
+        /// Whether it goes on after the first time.
+        repeats: bool,
         left: AtomicU64,
+    }
+
+    impl Fault {
+        fn is_due(&self) -> bool {
+            let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+            left == Ok(1) || (left.is_err() && self.repeats)
+        }
     }
 
     fn fault() -> Option<&'static Fault> {
@@ -53,8 +67,11 @@ mod armed {
         FAULT
             .get_or_init(|| {
                 let text = std::env::var("ANACOSTIA_FAULT").ok()?;
-                let (name, count) = text.rsplit_once(':').unwrap_or((&text, "1"));
-                Some(Fault { name: name.to_owned(), left: AtomicU64::new(count.parse().unwrap_or(1)) })
+                let (panics, point) = text.strip_prefix("panic:").map_or((false, &*text), |point| (true, point));
+                let (name, count) = point.rsplit_once(':').unwrap_or((point, "1"));
+                let (repeats, count) = count.strip_suffix('+').map_or((false, count), |count| (true, count));
+                let left = AtomicU64::new(count.parse().unwrap_or(1));
+                Some(Fault { name: name.to_owned(), panics, repeats, left })
             })
             .as_ref()
     }
@@ -68,16 +85,20 @@ mod armed {
         to_lose.lock().unwrap_or_else(PoisonError::into_inner).remove(write)
     }
 
-    fn strikes(name: &str) -> bool {
-        fault().is_some_and(|fault| fault.name == name && fault.left.fetch_sub(1, Ordering::SeqCst) == 1)
+    fn struck(name: &str) -> Option<&'static Fault> {
+        fault().filter(|fault| fault.name == name && fault.is_due())
     }
 
     pub(super) fn pass_or_panic(name: &str) {
-        assert!(!strikes(name), "made to panic at {name} by a test");
+        assert!(struck(name).is_none(), "made to panic at {name} by a test");
     }
 
+    #[expect(clippy::panic, clippy::manual_assert, reason = "it is what the test asks for")]
     pub(super) fn pass(name: &str) {
-        if strikes(name) {
+        if let Some(fault) = struck(name) {
+            if fault.panics {
+                panic!("fault point {name}");
+            }
             // Not abort: nothing must get a chance to run, not even a signal handler.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             loop {

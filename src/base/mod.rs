@@ -17,7 +17,7 @@ mod name;
 mod size;
 mod span;
 
-pub use clock::{Clock, SystemClock, Timestamp};
+pub use clock::{Clock, Moment, Now, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Hasher};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
 pub use escape::escape;

@@ -34,13 +34,16 @@ words! {
     }
 }
 
-/// One evaluation of a resource's trigger. An evaluation with the same outcome and reason as the one before is not recorded again.
+/// One evaluation of a trigger. An evaluation with the same outcome and reason as the one before is not recorded again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// Orders and pages; 0 until the store has given it one.
     pub seq: u64,
-    /// The resource whose trigger it was.
-    pub resource: String,
+    /// The trigger's name. The trigger of a watched resource has the resource's name.
+    pub trigger: String,
+    /// The resource whose artifacts it waits for, if it waits for artifacts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// When.
     pub time: Timestamp,
     /// What came of it.

@@ -140,8 +140,8 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// A guest begins a slice.
-    pub(super) fn enter(&self) {
+    /// A guest begins a slice, which ends when the guard is dropped: also when the guest's code panics in the host.
+    pub(super) fn enter(&self) -> Slice<'_> {
         self.shared.running.fetch_add(1, SeqCst);
         // The ticking thread says that it sleeps before it looks at `running` for the last time: one of the two sees the other.
         if self.shared.asleep.load(SeqCst)
@@ -149,16 +149,21 @@ impl Ticker {
         {
             thread.thread().unpark();
         }
-    }
-
-    /// It ends it.
-    pub(super) fn leave(&self) {
-        self.shared.running.fetch_sub(1, SeqCst);
+        Slice(&self.shared)
     }
 
     #[cfg(test)]
     fn sleeps(&self) -> bool {
         self.shared.asleep.load(SeqCst)
+    }
+}
+
+/// A guest is on a CPU for as long as this lives.
+pub(super) struct Slice<'t>(&'t Shared);
+
+impl Drop for Slice<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, SeqCst);
     }
 }
 
@@ -218,9 +223,16 @@ mod tests {
             }
         };
         wait_until(true);
-        ticker.enter();
+        let slice = ticker.enter();
         wait_until(false);
-        ticker.leave();
+        drop(slice);
         wait_until(true);
+        let slice = || {
+            let _slice = ticker.enter();
+            panic!("a host function fails");
+        };
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(slice)).is_err());
+        wait_until(true);
+        assert_eq!(ticker.shared.running.load(SeqCst), 0, "the slice has ended all the same");
     }
 }

@@ -41,6 +41,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use async_trait::async_trait;
 use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
@@ -350,5 +351,37 @@ impl Shared {
             return Err(failed(why));
         }
         self.cache.keep(&scratch, digest, &self.engine).map_err(|why| failed(why.to_string()))
+    }
+}
+
+/// Runs attempts. The scheduler knows this much of it, so that attempts can run elsewhere than in this process.
+#[async_trait]
+pub trait Executor: Send + Sync {
+    /// Makes the component in `file` ready to run, compiling it if need be. Does nothing if it is ready already.
+    ///
+    /// # Errors
+    /// When the file can not be read, is not the component of this digest, or can not be run.
+    async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError>;
+
+    /// Drops a component. Attempts that are at work with it go on.
+    fn forget(&self, digest: Digest);
+
+    /// Runs one attempt, as soon as there is a slot. Never fails: what goes wrong is in the report. Unless that is `Done`
+    /// or `Skip`, nothing is staged any more when this returns. Dropped, it stops the guest and discards what is staged.
+    async fn run(&self, order: AttemptOrder, services: &Services, stop: StopSignal) -> AttemptReport;
+}
+
+#[async_trait]
+impl Executor for Sandbox {
+    async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
+        Sandbox::load(self, digest, file).await
+    }
+
+    fn forget(&self, digest: Digest) {
+        Sandbox::forget(self, digest);
+    }
+
+    async fn run(&self, order: AttemptOrder, services: &Services, stop: StopSignal) -> AttemptReport {
+        Sandbox::run(self, order, services, stop).await
     }
 }

@@ -12,8 +12,8 @@ use crate::model::{
     Access, Artifact, ArtifactTag, Denial, Fence, HttpRequest, LogPosition, Outcome, StagedFile, Usage,
 };
 
-/// All that an executor needs to run an attempt: one value that can be serialised, so that executors can be on other machines one day.
-/// Secrets are named here, never carried.
+/// All that an executor needs to run an attempt: one value that can be sent as JSON and is the same when it is read back,
+/// so that executors can be on other machines one day. Secrets are named here, never carried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptOrder {
     /// The pipeline's name.
@@ -31,6 +31,7 @@ pub struct AttemptOrder {
     /// The right to write about the attempt.
     pub fence: Fence,
     /// What the run claimed, in all resources, as it was when the run was taken up.
+    #[serde(with = "stamped")]
     pub inputs: Arc<[Artifact]>,
     /// The component; it is in the sandbox by then.
     pub component: Digest,
@@ -58,6 +59,36 @@ pub struct AttemptOrder {
     pub header_secrets: Vec<HeaderSecret>,
     /// Its limits.
     pub limits: Limits,
+}
+
+/// Artifacts with their stamps, which an executor needs to know the content again, and which the HTTP API does not show.
+mod stamped {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::Artifact;
+
+    #[derive(Serialize)]
+    struct Borrowed<'a> {
+        artifact: &'a Artifact,
+        stamp: &'a str,
+    }
+
+    #[derive(Deserialize)]
+    struct Owned {
+        artifact: Artifact,
+        stamp: String,
+    }
+
+    pub(super) fn serialize<S: Serializer>(inputs: &[Artifact], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(inputs.iter().map(|artifact| Borrowed { artifact, stamp: &artifact.stamp }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[Artifact]>, D::Error> {
+        let inputs = Vec::<Owned>::deserialize(deserializer)?;
+        Ok(inputs.into_iter().map(|Owned { artifact, stamp }| Artifact { stamp, ..artifact }).collect())
+    }
 }
 
 /// What comes out of an attempt. The staged files are complete and not visible; whoever gets this publishes or discards them.
@@ -131,7 +162,48 @@ pub struct Progress {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::base::AttemptId;
+    use crate::base::{ArtifactId, AttemptId, Timestamp};
+    use crate::model::ArtifactState;
+
+    #[test]
+    fn an_order_is_the_same_when_it_is_read_back() {
+        let input = Artifact {
+            id: ArtifactId::new(),
+            resource: "raw".to_owned(),
+            path: "a.csv".to_owned(),
+            version: 2,
+            digest: Some(Digest::of(b"a")),
+            size: 1,
+            state: ArtifactState::Current,
+            reason: None,
+            run_id: Some(RunId::new()),
+            produced_by: None,
+            created_at: Timestamp::from_micros(1),
+            tags: vec!["gold".to_owned()],
+            present: true,
+            stamp: "2049:17:1".to_owned(),
+        };
+        let secret = HeaderSecret {
+            name: "token".to_owned(),
+            variable: "TOKEN".to_owned(),
+            header: "authorization".to_owned(),
+            endpoint: "example.org".parse().unwrap(),
+            prefix: "Bearer ".to_owned(),
+        };
+        let order = AttemptOrder {
+            inputs: vec![input].into(),
+            reads: vec!["raw".to_owned()],
+            stdin: Some("raw/*.csv".to_owned()),
+            env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
+            http: vec![secret.endpoint.clone()],
+            header_secrets: vec![secret],
+            ..order()
+        };
+        let sent = serde_json::to_string(&order).unwrap();
+        assert_eq!(serde_json::from_str::<AttemptOrder>(&sent).unwrap(), order);
+        let shown = serde_json::to_string(&order.inputs[0]).unwrap();
+        assert!(!shown.contains("2049:17:1"), "people are shown no stamp: {shown}");
+    }
 
     /// An order with nothing granted.
     pub(in crate::sandbox) fn order() -> AttemptOrder {

@@ -124,11 +124,11 @@ impl Slices {
     }
 
     fn slice<T>(&self, call: Pin<&mut impl Future<Output = Ended<T>>>, context: &mut Context<'_>) -> Poll<Ended<T>> {
-        self.ticker.enter();
+        let slice = self.ticker.enter();
         self.cpu.begin();
         let answer = call.poll(context);
         self.cpu.end();
-        self.ticker.leave();
+        drop(slice);
         self.log.flush();
         self.progress.flush();
         match self.log.halt() {

@@ -1,34 +1,80 @@
-//! Ends a run that nobody can drive: the manifest that it began under can not be used any more, and someone has cancelled it.
+//! Ends a run that nobody can drive.
 
-use super::executor::crashed_end;
+use std::sync::Arc;
+
+use super::definition::Definition;
+use super::executor::{Close, HOST_FAILED, crashed_end, make_visible};
 use super::shared::{Shared, persist};
 use crate::base::WriteId;
 use crate::model::{ActionState, RunAction, RunState};
 use crate::store::{ActionChange, RunChange, RunStep, StoreError, UnfinishedRun};
 
-/// Ends `run` as cancelled, and says whether it could: it must have been asked for, and no attempt may have passed its commit point, because
-/// only the run's own manifest says where its outputs go.
-pub(super) async fn abandon(shared: &Shared, run: &UnfinishedRun) -> Result<bool, StoreError> {
-    let publishing = run.attempts.iter().any(|attempt| attempt.files.is_some());
-    if run.detail.run.state != RunState::Cancelling || publishing {
-        return Ok(false);
+/// Why a run is given up.
+pub(super) enum GiveUp {
+    /// The manifest that it began under can not be used any more. It is ended if someone has cancelled it.
+    Cancelled,
+    /// Its driver fails again and again, for this reason. With the definition that it is bound to, if there is one.
+    Failed(String, Option<Definition>),
+}
+
+/// Ends `run`, and says whether it could. What an attempt has committed is made visible first, which takes the run's own
+/// definition: only that says where the outputs go.
+pub(super) async fn abandon(shared: Arc<Shared>, run: UnfinishedRun, how: GiveUp) -> Result<bool, StoreError> {
+    let is_cancelled = run.detail.run.state == RunState::Cancelling;
+    let (state, reason, definition) = match how {
+        GiveUp::Cancelled if is_cancelled => {
+            (RunState::Cancelled, "cancelled on request; its manifest could not be used any more".to_owned(), None)
+        }
+        GiveUp::Cancelled => return Ok(false),
+        GiveUp::Failed(_, definition) if is_cancelled => {
+            (RunState::Cancelled, "cancelled on request".to_owned(), definition)
+        }
+        GiveUp::Failed(why, definition) => (RunState::Failed, why, definition),
+    };
+    let committed = run.attempts.iter().filter_map(|attempt| Some((attempt, attempt.files.as_ref()?)));
+    let mut published = Vec::new();
+    for (attempt, files) in committed {
+        let (Some(definition), id) = (&definition, attempt.fence.attempt_id) else { return Ok(false) };
+        if files.is_empty() {
+            return Ok(false);
+        }
+        let Close::Published(visible) = make_visible(&shared, definition, id, files).await else { return Ok(false) };
+        published.push((attempt.action.as_str(), attempt.fence, visible.stamps));
     }
     for attempt in &run.attempts {
-        let end = crashed_end(shared.logs.end());
-        let now = shared.clock.now();
-        persist(shared, || shared.store.finish_attempt(attempt.fence, end.clone(), RunStep::default(), now)).await?;
+        let (fence, now) = (attempt.fence, shared.clock.now());
+        let stamps = published.iter().find(|(_, of, _)| *of == fence).map(|(_, _, stamps)| stamps);
+        let end = crashed_end(HOST_FAILED, shared.logs.end());
+        let close = || async {
+            if let Some(stamps) = stamps {
+                return shared.store.published(fence, stamps.clone(), RunStep::default(), now).await;
+            }
+            shared.store.finish_attempt(fence, end.clone(), RunStep::default(), now).await
+        };
+        persist(&shared, close).await?;
     }
-    let open = run.detail.actions.iter().filter(|action| !action.state.ended());
-    let actions = open.map(|action| ActionChange {
-        before: action.state,
-        action: RunAction { state: ActionState::Cancelled, retry_at: None, ..action.clone() },
-    });
-    let reason = "cancelled on request; its manifest could not be used any more".to_owned();
-    let end = RunChange { state: RunState::Cancelled, reason: Some(reason) };
-    let step = RunStep { actions: actions.collect(), starts: Vec::new(), run: Some(end) };
-    let id = WriteId::new();
-    persist(shared, || shared.store.advance(run.detail.run.id, id, step.clone(), shared.clock.now())).await?;
-    // Nobody may be waiting for it.
+    let published: Vec<&str> = published.iter().map(|(action, ..)| *action).collect();
+    let step = last_step(&run, state, &reason, &published);
+    let (id, now) = (WriteId::new(), shared.clock.now());
+    persist(&shared, || shared.store.advance(run.detail.run.id, id, step.clone(), now)).await?;
+    // There may be no subscriber.
     let _ = shared.ends.send(run.detail.run.id);
     Ok(true)
+}
+
+/// The step that ends a run with all its actions. Those that had published have succeeded, others that had begun fail with
+/// the run, and the rest is skipped.
+fn last_step(run: &UnfinishedRun, state: RunState, reason: &str, published: &[&str]) -> RunStep {
+    let open = run.detail.actions.iter().filter(|action| !action.state.ended());
+    let actions = open.map(|action| {
+        let (state, reason) = match (state, action.state) {
+            _ if published.contains(&action.name.as_str()) => (ActionState::Succeeded, action.reason.clone()),
+            (RunState::Cancelled, _) => (ActionState::Cancelled, action.reason.clone()),
+            (_, ActionState::Pending) => (ActionState::Skipped, Some(reason.to_owned())),
+            _ => (ActionState::Failed, Some(reason.to_owned())),
+        };
+        ActionChange { before: action.state, action: RunAction { state, reason, retry_at: None, ..action.clone() } }
+    });
+    let end = RunChange { state, reason: Some(reason.to_owned()) };
+    RunStep { actions: actions.collect(), starts: Vec::new(), run: Some(end) }
 }

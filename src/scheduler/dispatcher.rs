@@ -3,81 +3,39 @@
 //! One task that owns what it knows and is told the rest in messages. It never polls: it wakes for a message, for the time at which a
 //! trigger could become ready, or for the end of a run.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::abandon::abandon;
+use super::abandon::{GiveUp, abandon};
+use super::at_work::{AtWork, DriverEnd, DriverError, Tally};
 use super::core::{Fire, Plan, Situation, Waiting, plan};
 use super::definition::Definition;
 use super::driver::Driver;
-use super::host::StartError;
-use super::library::{Bound, Library};
+use super::error::StartError;
+use super::library::Library;
+use super::messages::{MESSAGES, Message};
 use super::recorder::StatusBoard;
-use super::shared::{Phase, Shared, persist, stopping};
+use super::shared::{Phase, Shared, TRY_AGAIN, persist, read_on, stopping};
 use super::stepper::Stepper;
-use crate::base::{RunId, Timestamp, fault};
-use crate::model::{Pending, Run, RunDetail, RunState, Tick, TickOutcome};
-use crate::store::{Claim, CreatedRun, NewRun, RunStep, StoreError, UnfinishedAttempt, UnfinishedRun};
+use crate::base::{Digest, Moment, RunId, fault};
+use crate::model::{Pending, Run, RunDetail, RunState, Tick};
+use crate::store::{Claim, CreatedRun, NewRun, RunStep, StoreError, UnfinishedRun};
 
 /// From one tick to the next that did not fire, at least: while runs follow each other fast, each would be held for a moment, and say so.
 const HELD_PAUSE: Duration = Duration::from_millis(250);
-/// Most messages that wait for the dispatcher; senders wait beyond that.
-pub(super) const MESSAGES: usize = 1_024;
-
 /// Most runs that wait for a slot: beyond it none is started by hand.
 const MAX_WAITING: usize = 10_000;
 
-/// What the dispatcher is told.
-pub(super) enum Message {
-    /// What waits in a resource changed.
-    Waiting {
-        /// The resource.
-        resource: String,
-        /// What waits there.
-        pending: Pending,
-    },
-    /// A run on record is to be taken up: someone retried it.
-    TakeUp(RunId),
-    /// A run is to end.
-    Cancel(RunId),
-    /// Someone starts a run by hand.
-    Start {
-        /// Its id.
-        run: RunId,
-        /// Its params.
-        params: serde_json::Value,
-        /// Where the answer goes.
-        answer: oneshot::Sender<Result<Run, StoreError>>,
-    },
-    /// The pipeline is paused, or goes on.
-    Paused(bool),
-    /// Another manifest, or other components, are to come into force.
-    Reload {
-        /// What is to come into force.
-        bound: Box<Bound>,
-        /// Where the answer goes.
-        answer: oneshot::Sender<Result<(), StartError>>,
-    },
-}
-
-/// How many runs have ended how, since the host started.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Runs that succeeded.
-    pub succeeded: u64,
-    /// Runs that failed.
-    pub failed: u64,
-    /// Runs that were cancelled.
-    pub cancelled: u64,
-    /// Runs that could not be taken up, because the manifest that they began under can not be used any more.
-    pub stuck: u64,
-}
+/// How often the driver of a run may fail in a row. After that the run is given up: the next attempt would fail as well.
+const MAX_DRIVER_FAILURES: u32 = 3;
+/// Under this name `/readyz` tells that no run can be created.
+const NEW_RUNS: &str = "new runs";
 
 /// A run that was created: its driver, the run as it was created, and what waits after it.
 type Opened = (Driver, Run, Vec<(String, Pending)>);
@@ -95,36 +53,21 @@ pub(super) struct Dispatcher {
     /// What waits in each watched resource.
     pub(super) pending: Waiting,
     /// Runs that wait for a slot, oldest first.
-    pub(super) waiting: VecDeque<UnfinishedRun>,
+    pub(super) waiting: VecDeque<QueuedRun>,
+    /// Messages that arrived while the store was waited for, oldest first; at most [`MESSAGES`].
+    pub(super) deferred: VecDeque<Message>,
 }
 
-/// What the dispatcher has at work.
-#[derive(Default)]
-struct AtWork {
-    /// Cancels, by run.
-    runs: HashMap<RunId, watch::Sender<bool>>,
-    drivers: JoinSet<(RunId, Result<RunState, StoreError>)>,
-    /// Runs that someone retried while their driver was still putting its last step on record.
-    again: Vec<RunId>,
-    tally: Tally,
-    /// The last tick of each resource: the same one twice says nothing.
-    last_ticks: HashMap<String, (TickOutcome, String)>,
-    /// When the last tick was recorded.
-    ticked: Option<Instant>,
+/// A run that waits for a slot.
+pub(super) struct QueuedRun {
+    run: UnfinishedRun,
+    /// Its definition, if it had to be restored: as long as it is held here, the library keeps it.
+    definition: Option<Definition>,
 }
 
-impl AtWork {
-    /// Sets a driver to work.
-    fn spawn(&mut self, run: RunId, driver: Driver, unfinished: Vec<UnfinishedAttempt>) {
-        let (cancel, cancelled) = watch::channel(false);
-        self.runs.insert(run, cancel);
-        self.drivers.spawn(async move { (run, driver.drive(unfinished, cancelled).await) });
-    }
-
-    /// Whether a tick says something else than the one before it.
-    fn is_news(&self, tick: &Tick) -> bool {
-        let before = self.last_ticks.get(&tick.resource);
-        before.is_none_or(|(outcome, reason)| (*outcome, reason) != (tick.outcome, &tick.reason))
+impl From<UnfinishedRun> for QueuedRun {
+    fn from(run: UnfinishedRun) -> Self {
+        Self { run, definition: None }
     }
 }
 
@@ -132,29 +75,36 @@ impl Dispatcher {
     /// Works until the host stops, or until nothing is left to do if it drains. Returns once every driver has ended.
     ///
     /// # Errors
-    /// When the store refuses, so that nothing more can be done.
+    /// When the store refuses what concerns all runs, or another host has taken over. Trouble with one run is not an error.
     pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
         let mut work = AtWork::default();
         let mut phase = self.shared.phase.clone();
         while *phase.borrow() == Phase::Running {
             // The order matters: what a resource has sent before it said that it is through is in the queue by now.
             let reconciled = self.statuses.not_ready().is_empty();
-            while let Ok(message) = self.messages.try_recv() {
+            while let Some(message) = self.deferred.pop_front().or_else(|| self.messages.try_recv().ok()) {
                 self.take(message, &mut work).await?;
             }
             // All that have ended: the runs that take their slots are created side by side.
-            while let Some(ended) = work.drivers.try_join_next() {
-                self.ended(ended, &mut work).await?;
+            while let Some(end) = work.drivers.try_join_next_with_id() {
+                self.ended(end, &mut work).await?;
             }
             self.start_waiting(&mut work).await?;
             let until = self.look(&mut work).await?;
-            if self.draining && reconciled && work.runs.is_empty() && self.waiting.is_empty() {
+            if self.draining && reconciled && work.is_idle() && self.waiting.is_empty() && self.deferred.is_empty() {
                 break;
+            }
+            if !self.deferred.is_empty() {
+                continue;
             }
             tokio::select! {
                 Some(message) = self.messages.recv() => self.take(message, &mut work).await?,
-                Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
-                () = sleep_until(until, self.shared.clock.now()) => {}
+                Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
+                Some(Ok(run)) = work.pausing.join_next() => self.take_up(run, &mut work).await?,
+                Some(Ok((revision, definition))) = work.restoring.join_next() => {
+                    self.restored(revision, definition, &mut work).await?;
+                }
+                () = sleep_until(until, self.shared.clock.moment()) => {}
                 () = self.statuses.changed() => {}
                 _ = phase.changed() => {}
             }
@@ -165,57 +115,96 @@ impl Dispatcher {
     /// Nothing new starts; a run at work may still be cancelled.
     async fn wind_up(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
         while !work.drivers.is_empty() {
+            let message = self.deferred.pop_front();
+            let messages = &mut self.messages;
+            let next = async { if message.is_some() { message } else { messages.recv().await } };
             tokio::select! {
-                Some(ended) = work.drivers.join_next() => self.ended(ended, &mut work).await?,
-                Some(message) = self.messages.recv() => match message {
-                    Message::Cancel(run) => {
-                        if let Some(cancel) = work.runs.get(&run) {
-                            cancel.send_replace(true);
-                        }
-                    }
-                    // Who asked may be gone.
+                biased;
+                Some(message) = next => match message {
+                    Message::Cancel(run) => drop(work.cancel(run)),
+                    // The receiver may be gone.
                     Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
                     Message::Reload { answer, .. } => drop(answer.send(Err(stopping().into()))),
                     // What is on record is seen by the next host.
                     Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
                 },
+                Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
             }
         }
         Ok(work.tally)
     }
 
+    /// Waits for the store (or a compiler), and takes cancels meanwhile. Other messages are kept for later.
+    async fn meanwhile<T>(&mut self, work: &AtWork, waits: impl Future<Output = T>) -> T {
+        let mut waits = pin!(waits);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut waits => return done,
+                Some(message) = self.messages.recv(), if self.deferred.len() < MESSAGES => match message {
+                    Message::Cancel(run) if work.cancel(run) => {}
+                    message => self.deferred.push_back(message),
+                },
+            }
+        }
+    }
+
     async fn take(&mut self, message: Message, work: &mut AtWork) -> Result<(), StoreError> {
         match message {
             Message::Waiting { resource, pending } => {
-                self.pending.note(&resource, pending);
+                self.pending.note(&resource, pending, self.shared.clock.both());
             }
             Message::TakeUp(run) if work.runs.contains_key(&run) => work.again.push(run),
-            Message::TakeUp(run) => self.take_up(run).await?,
+            Message::TakeUp(run) => self.take_up(run, work).await?,
             Message::Cancel(run) => {
-                if let Some(cancel) = work.runs.get(&run) {
-                    cancel.send_replace(true);
-                } else {
+                if !work.cancel(run) {
                     // It has no driver yet. It gets one at once, whose first step is to end it: that needs no slot.
-                    self.waiting.retain(|waiting| waiting.detail.run.id != run);
-                    if let Some(unfinished) = persist(&self.shared, || self.shared.store.unfinished(run)).await? {
-                        self.drive(unfinished, work).await?;
+                    self.waiting.retain(|waiting| waiting.run.detail.run.id != run);
+                    for runs in work.restored_for.values_mut() {
+                        runs.retain(|waiting| waiting.detail.run.id != run);
+                    }
+                    if let Some(unfinished) = self.unfinished(run, work).await? {
+                        self.drive(unfinished.into(), work).await?;
                     }
                 }
             }
+            // Whoever asked has been told that the run was not started.
+            Message::Start { answer, .. } if answer.is_closed() => {}
             Message::Start { run, params, answer } => {
-                // Who asked may be gone; the run is there all the same.
                 let _ = answer.send(self.start_by_hand(run, params, work).await);
             }
             Message::Paused(paused) => self.paused = paused,
-            Message::Reload { bound, answer } => drop(answer.send(self.library.replace(*bound).await)),
+            Message::Reload { bound, answer } => {
+                // The end of a run may have dropped a component since the manifest was bound.
+                let components = self.library.load(&bound);
+                let loaded = self.meanwhile(work, components).await;
+                drop(answer.send(loaded.map(|()| self.library.replace(*bound))));
+            }
         }
         Ok(())
     }
 
+    /// A run on record, if it has not ended. A run whose record makes no sense is left alone.
+    async fn unfinished(&mut self, run: RunId, work: &AtWork) -> Result<Option<UnfinishedRun>, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let read = read_on(&shared, || shared.store.unfinished(run));
+        match self.meanwhile(work, read).await {
+            Err(error @ (StoreError::Corrupt(_) | StoreError::Conflict(_))) => {
+                tracing::error!("run {run} can not be read, and is left as it is: {error}");
+                Ok(None)
+            }
+            answer => answer,
+        }
+    }
+
     /// Puts a run on record into the queue, if it has not ended.
-    async fn take_up(&mut self, run: RunId) -> Result<(), StoreError> {
-        if let Some(unfinished) = persist(&self.shared, || self.shared.store.unfinished(run)).await? {
-            self.waiting.push_back(unfinished);
+    async fn take_up(&mut self, run: RunId, work: &mut AtWork) -> Result<(), StoreError> {
+        let is_queued = self.waiting.iter().any(|waiting| waiting.run.detail.run.id == run);
+        if is_queued || work.runs.contains_key(&run) {
+            return Ok(());
+        }
+        if let Some(unfinished) = self.unfinished(run, work).await? {
+            self.waiting.push_back(unfinished.into());
         }
         Ok(())
     }
@@ -233,39 +222,118 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn drive(&mut self, unfinished: UnfinishedRun, work: &mut AtWork) -> Result<(), StoreError> {
-        let id = unfinished.detail.run.id;
-        let Some(definition) = self.library.get(unfinished.detail.run.revision).await else {
-            if !abandon(&self.shared, &unfinished).await? {
-                tracing::error!("run #{} waits for the next start, or to be cancelled", unfinished.detail.run.number);
-                work.tally.stuck += 1;
+    /// Sets a driver to work at a run. Where its definition has to be restored, which may mean compiling, that is done
+    /// beside the dispatcher, and the run waits without a slot.
+    async fn drive(&mut self, queued: QueuedRun, work: &mut AtWork) -> Result<(), StoreError> {
+        let QueuedRun { run: unfinished, definition } = queued;
+        let run = &unfinished.detail.run;
+        if work.failures.get(&run.id).is_some_and(|failures| *failures >= MAX_DRIVER_FAILURES) {
+            let why = format!("the host failed to drive it {MAX_DRIVER_FAILURES} times; see the host's log");
+            let definition = definition.or_else(|| self.library.get(run.revision));
+            return self.give_up(unfinished, GiveUp::Failed(why, definition), work).await;
+        }
+        let revision = run.revision;
+        let Some(definition) = definition.or_else(|| self.library.get(revision)) else {
+            let is_restored_already = work.restored_for.contains_key(&revision);
+            work.restored_for.entry(revision).or_default().push(unfinished);
+            if !is_restored_already {
+                let restored = self.library.restore(revision);
+                work.restoring.spawn(async move {
+                    // On a task of its own, whose panic is an answer too.
+                    let restored = tokio::spawn(restored).await;
+                    (
+                        revision,
+                        restored
+                            .unwrap_or_else(|_| Err(StoreError::Corrupt("restoring it panicked".to_owned()).into())),
+                    )
+                });
             }
             return Ok(());
         };
+        let id = run.id;
         let RunDetail { run, inputs, actions, .. } = unfinished.detail;
         let stepper = Stepper::new(Arc::clone(&self.shared), definition, run.state, actions);
         work.spawn(id, Driver::new(stepper, run, inputs), unfinished.attempts);
         Ok(())
     }
 
-    async fn ended(
+    /// A definition has been restored, or can not be: the runs that wait for it go on, or are given up.
+    async fn restored(
         &mut self,
-        ended: Result<(RunId, Result<RunState, StoreError>), tokio::task::JoinError>,
+        revision: Digest,
+        definition: Result<Definition, StartError>,
         work: &mut AtWork,
     ) -> Result<(), StoreError> {
-        let (run, state) = match ended {
-            Ok(ended) => ended,
-            Err(error) => {
-                return Err(StoreError::Conflict(format!("the driver of a run ended abruptly: {error}")));
+        let runs = work.restored_for.remove(&revision).unwrap_or_default();
+        match definition {
+            Ok(definition) => {
+                self.library.keep(definition.clone());
+                for run in runs.into_iter().rev() {
+                    let is_cancelled = run.detail.run.state == RunState::Cancelling;
+                    let run = QueuedRun { run, definition: Some(definition.clone()) };
+                    if is_cancelled {
+                        // Ending it needs no slot.
+                        self.drive(run, work).await?;
+                    } else {
+                        self.waiting.push_front(run);
+                    }
+                }
             }
-        };
-        work.runs.remove(&run);
+            Err(error) => {
+                tracing::error!("the manifest {revision}, which a run began under, can not be used any more: {error}");
+                for run in runs {
+                    self.give_up(run, GiveUp::Cancelled, work).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends a run that nobody can drive. If that can not be done either, it stays as it is on record.
+    async fn give_up(&mut self, run: UnfinishedRun, how: GiveUp, work: &mut AtWork) -> Result<(), StoreError> {
+        let number = run.detail.run.number;
+        work.failures.remove(&run.detail.run.id);
+        let has_failed = matches!(how, GiveUp::Failed(..)).then_some(run.detail.run.state) == Some(RunState::Running);
+        // On a task of its own: a panic there says no more than that it could not be done.
+        let ending = tokio::spawn(abandon(Arc::clone(&self.shared), run, how));
+        match self.meanwhile(work, ending).await.unwrap_or(Ok(false)) {
+            Ok(true) => work.tally.failed += u64::from(has_failed),
+            Ok(false) => {
+                tracing::error!("run #{number} waits for the next start, or to be cancelled");
+                work.tally.stuck += 1;
+            }
+            Err(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. })) => return Err(error),
+            Err(error) => {
+                tracing::error!("run #{number} is left as it is: {error}");
+                work.tally.stuck += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self, end: DriverEnd, work: &mut AtWork) -> Result<(), StoreError> {
+        let Some((run, state)) = work.strike_off(end) else { return Ok(()) };
         self.library.tidy();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
             // Its outputs may be inputs, and no watcher tells of them.
-            self.refresh().await?;
+            self.refresh(work).await?;
         }
-        let state = state?;
+        let state = match state {
+            Ok(state) => state,
+            // Another host has taken over, or this one is stopping and the store does not work.
+            Err(DriverError::Refused(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. }))) => {
+                return Err(error);
+            }
+            Err(DriverError::Refused(error)) => {
+                work.driver_failed(run, &error.to_string());
+                return Ok(());
+            }
+            Err(DriverError::Panicked(why)) => {
+                work.driver_failed(run, &why);
+                return Ok(());
+            }
+        };
+        work.failures.remove(&run);
         if state.ended() {
             metrics::counter!("anacostia_runs_ended_total", "state" => state.as_str()).increment(1);
         }
@@ -277,13 +345,13 @@ impl Dispatcher {
         }
         if work.again.contains(&run) {
             work.again.retain(|again| *again != run);
-            self.take_up(run).await?;
+            self.take_up(run, work).await?;
         }
         Ok(())
     }
 
     /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
-    async fn look(&mut self, work: &mut AtWork) -> Result<Option<Timestamp>, StoreError> {
+    async fn look(&mut self, work: &mut AtWork) -> Result<Option<Moment>, StoreError> {
         let (mut fresh, mut lost) = (false, false);
         loop {
             let unseen = self.statuses.unseen();
@@ -294,22 +362,23 @@ impl Dispatcher {
                 queued: self.waiting.len(),
                 paused: self.paused,
                 draining: self.draining,
-                now: self.shared.clock.now(),
+                now: self.shared.clock.both(),
             };
             match plan(&self.library.current().pipeline, situation) {
-                Plan::Fire(fires) => {
-                    // Some of what waited was gone, and was looked up anew: another look at once, but not one after the other for ever.
-                    if !self.fire(fires, work).await? && std::mem::replace(&mut lost, true) {
-                        return Ok(Some(self.shared.clock.now().after(HELD_PAUSE)));
-                    }
-                }
+                Plan::Fire(fires) => match self.fire(fires, work).await? {
+                    Fired::All => {}
+                    // Some of what waited was gone, and was counted again: look again at once, but not for ever.
+                    Fired::Some if !std::mem::replace(&mut lost, true) => {}
+                    Fired::Some => return Ok(Some(self.shared.clock.moment().after(HELD_PAUSE))),
+                    Fired::Refused => return Ok(Some(self.shared.clock.moment().after(TRY_AGAIN))),
+                },
                 Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
-                    let again = (!ticks.is_empty()).then(|| situation.now.after(HELD_PAUSE));
+                    let again = (!ticks.is_empty()).then(|| situation.now.moment.after(HELD_PAUSE));
                     return Ok(until.into_iter().chain(again).min());
                 }
                 // What a resource told may be older than what a run has claimed since: look before telling people.
                 Plan::Wait { ticks, .. } if !fresh && ticks.iter().any(|tick| work.is_news(tick)) => {
-                    self.refresh().await?;
+                    self.refresh(work).await?;
                     fresh = true;
                 }
                 Plan::Wait { ticks, until } => {
@@ -320,28 +389,37 @@ impl Dispatcher {
         }
     }
 
-    /// Creates runs, side by side, so that they share commits. `false` when some of what waited is gone; then all that waits has been looked up anew. Attempts
-    /// begin while others of the runs are still being created: what the store refuses ends the host, and recovery closes them.
-    async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<bool, StoreError> {
+    /// Creates runs, side by side, so that they share commits. Attempts begin while others of the runs are still being
+    /// created. If some of what waited is gone, or the store refuses a run, all that waits is counted again.
+    async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<Fired, StoreError> {
         work.ticked = Some(Instant::now());
         for tick in fires.iter().flat_map(|fire| &fire.ticks) {
-            work.last_ticks.remove(&tick.resource);
+            work.last_ticks.remove(&tick.trigger);
         }
-        let definition = self.library.current();
+        let definition = self.library.current().clone();
+        let (shared, definition) = (Arc::clone(&self.shared), &definition);
         let runs = fires.into_iter().map(|fire| new_run(definition, RunId::new(), serde_json::json!({}), fire));
-        let opened = join_all(runs.map(|run| self.open(run))).await;
-        let mut all = true;
-        for opened in opened {
-            let Some(opened) = opened? else {
-                all = false;
-                continue;
-            };
-            self.set_off(opened, work);
+        let opens = join_all(runs.map(|run| open(&shared, definition, run, Patience::Endless)));
+        let mut fired = Fired::All;
+        for opened in self.meanwhile(work, opens).await {
+            match opened {
+                Ok(Some(opened)) => drop(self.set_off(opened, work)),
+                Ok(None) if fired == Fired::All => fired = Fired::Some,
+                Ok(None) => {}
+                Err(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. })) => return Err(error),
+                Err(error) => {
+                    tracing::error!("no run can be created: {error}; it is tried again every second");
+                    self.shared.health.trouble(NEW_RUNS, error.to_string());
+                    fired = Fired::Refused;
+                }
+            }
         }
-        if !all {
-            self.refresh().await?;
+        if fired == Fired::All {
+            self.shared.health.mended(NEW_RUNS);
+        } else {
+            self.refresh(work).await?;
         }
-        Ok(all)
+        Ok(fired)
     }
 
     /// Sets the driver of a run that was just created to work. Returns the run as it was created.
@@ -353,45 +431,37 @@ impl Dispatcher {
     }
 
     fn note(&mut self, pending: Vec<(String, Pending)>) {
-        pending.into_iter().for_each(|(resource, pending)| self.pending.note(&resource, pending));
+        let now = self.shared.clock.both();
+        for (resource, pending) in pending {
+            self.pending.note(&resource, pending, now);
+        }
     }
 
     /// Asks the store what waits.
-    async fn refresh(&mut self) -> Result<(), StoreError> {
+    async fn refresh(&mut self, work: &AtWork) -> Result<(), StoreError> {
         let resources: Vec<String> = self.pending.resources().cloned().collect();
         for resource in resources {
-            let pending = persist(&self.shared, || self.shared.store.pending(&resource)).await?;
-            self.pending.note(&resource, pending);
+            let shared = Arc::clone(&self.shared);
+            let read = read_on(&shared, || shared.store.pending(&resource));
+            let pending = self.meanwhile(work, read).await?;
+            self.pending.note(&resource, pending, self.shared.clock.both());
         }
         Ok(())
     }
 
-    /// Creates a run with its first step: what can start at once is on record with it. `None` when what waited is gone.
-    async fn open(&self, mut run: NewRun) -> Result<Option<Opened>, StoreError> {
-        let definition = self.library.current();
-        let actions = run.actions.clone();
-        let mut stepper = Stepper::new(Arc::clone(&self.shared), definition.clone(), RunState::Queued, actions);
-        let (starts, step) = stepper.decide();
-        run.step = step;
-        let Some(created) = self.create(run).await? else { return Ok(None) };
-        let RunDetail { run, inputs, .. } = created.detail;
-        let mut driver = Driver::new(stepper, run.clone(), inputs);
-        driver.begin(starts, created.started);
-        Ok(Some((driver, run, created.pending)))
-    }
-
-    async fn create(&self, run: NewRun) -> Result<Option<CreatedRun>, StoreError> {
-        persist(&self.shared, || self.shared.store.create_run(run.clone(), self.shared.clock.now())).await
-    }
-
+    /// Starts a run by hand. If the store does not work, nothing waits for it: the answer says so, and the same request
+    /// can be sent again.
     async fn start_by_hand(
         &mut self,
         id: RunId,
         params: serde_json::Value,
         work: &mut AtWork,
     ) -> Result<Run, StoreError> {
-        if let Some(known) = self.shared.store.run_summary(id).await? {
+        let shared = Arc::clone(&self.shared);
+        if let Some(known) = self.meanwhile(work, shared.store.run_summary(id)).await? {
             return if known.params == params {
+                // The answer to its creation may have been lost; then it is on record, and has no driver.
+                self.take_up(id, work).await?;
                 Ok(known)
             } else {
                 Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
@@ -402,41 +472,95 @@ impl Dispatcher {
                 "{MAX_WAITING} runs wait for a slot; ask again when some have ended"
             )));
         }
-        let watched = self.library.current().pipeline.resources.iter().filter(|resource| resource.watch);
-        let claims: Vec<Claim> = watched
-            .map(|resource| Claim {
-                resource: resource.name.clone(),
-                at_most: resource.trigger.max_artifacts,
-                at_least: 0,
-                min_bytes: 0,
-            })
-            .collect();
-        let fire = Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() };
-        let run = new_run(self.library.current(), id, params, fire);
+        let definition = self.library.current().clone();
+        let run = new_run(&definition, id, params, by_hand(&definition));
         let refused = || StoreError::Conflict("the run could not be created".to_owned());
         if self.waiting.is_empty() && self.has_slot(work) {
-            let opened = self.open(run).await?.ok_or_else(refused)?;
+            let opening = open(&shared, &definition, run, Patience::None);
+            let opened = self.meanwhile(work, opening).await?.ok_or_else(refused)?;
             return Ok(self.set_off(opened, work));
         }
-        let created = self.create(run).await?.ok_or_else(refused)?;
+        let creating = create(&shared, run, Patience::None);
+        let created = self.meanwhile(work, creating).await?.ok_or_else(refused)?;
         self.note(created.pending);
         let started = created.detail.run.clone();
-        self.waiting.push_back(UnfinishedRun { detail: created.detail, attempts: Vec::new() });
+        self.waiting.push_back(UnfinishedRun { detail: created.detail, attempts: Vec::new() }.into());
         Ok(started)
     }
 
-    async fn record_ticks(&self, ticks: Vec<Tick>, work: &mut AtWork) -> Result<(), StoreError> {
+    async fn record_ticks(&mut self, ticks: Vec<Tick>, work: &mut AtWork) -> Result<(), StoreError> {
         for tick in ticks {
             if !work.is_news(&tick) {
                 continue;
             }
             let said = (tick.outcome, tick.reason.clone());
-            persist(&self.shared, || self.shared.store.record_tick(tick.clone())).await?;
+            let shared = Arc::clone(&self.shared);
+            let record = persist(&shared, || shared.store.record_tick(tick.clone()));
+            self.meanwhile(work, record).await?;
             work.ticked = Some(Instant::now());
-            work.last_ticks.insert(tick.resource, said);
+            work.last_ticks.insert(tick.trigger, said);
         }
         Ok(())
     }
+}
+
+/// What came of creating the runs that were planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fired {
+    /// All were created.
+    All,
+    /// For some, what waited is gone.
+    Some,
+    /// The store refused some.
+    Refused,
+}
+
+/// How long to wait for a store that does not work at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    /// For as long as it takes.
+    Endless,
+    /// Not at all: somebody waits for the answer.
+    None,
+}
+
+/// Creates a run with its first step: what can start at once is on record with it. `None` when what waited is gone.
+async fn open(
+    shared: &Arc<Shared>,
+    definition: &Definition,
+    mut run: NewRun,
+    patience: Patience,
+) -> Result<Option<Opened>, StoreError> {
+    let actions = run.actions.clone();
+    let mut stepper = Stepper::new(Arc::clone(shared), definition.clone(), RunState::Queued, actions);
+    let (starts, step) = stepper.decide();
+    run.step = step;
+    let Some(created) = create(shared, run, patience).await? else { return Ok(None) };
+    let RunDetail { run, inputs, .. } = created.detail;
+    let mut driver = Driver::new(stepper, run.clone(), inputs);
+    driver.begin(starts, created.started);
+    Ok(Some((driver, run, created.pending)))
+}
+
+async fn create(shared: &Shared, run: NewRun, patience: Patience) -> Result<Option<CreatedRun>, StoreError> {
+    match patience {
+        Patience::Endless => persist(shared, || shared.store.create_run(run.clone(), shared.clock.now())).await,
+        Patience::None => shared.store.create_run(run, shared.clock.now()).await,
+    }
+}
+
+/// What a run that is started by hand takes: whatever is new, also nothing.
+fn by_hand(definition: &Definition) -> Fire {
+    let watched = definition.pipeline.resources.iter().filter(|resource| resource.watch);
+    let claims = watched
+        .map(|resource| Claim {
+            resource: resource.name.clone(),
+            at_most: resource.trigger.max_artifacts,
+            at_least: 0,
+            min_bytes: 0,
+        })
+        .collect();
+    Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() }
 }
 
 /// A run of this definition, without a first step.
@@ -455,7 +579,7 @@ fn new_run(definition: &Definition, id: RunId, params: serde_json::Value, fire: 
 }
 
 /// Sleeps until a moment of the clock; for ever if there is none.
-async fn sleep_until(until: Option<Timestamp>, now: Timestamp) {
+async fn sleep_until(until: Option<Moment>, now: Moment) {
     match until {
         Some(until) => tokio::time::sleep(until.since(now)).await,
         None => std::future::pending().await,

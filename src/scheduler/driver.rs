@@ -2,24 +2,26 @@
 //!
 //! A step is written before it is acted on. So whatever dies, and whenever, the record says at least as much as has happened, and a driver
 //! that begins from the record ([`Driver::drive`] with what was unfinished) goes on where the last one stopped.
+//!
+//! Attempts are tasks of the driver: with it they end. A task that panics has ended too; its attempt is looked up on record
+//! and closed as one that a dead host left.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::task::{Id, JoinError, JoinSet};
 
 use super::core::{Event, Start};
-use super::executor::{Close, crashed_end, discard, execute, make_visible};
-use super::shared::{Phase, persist};
+use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible};
+use super::shared::{Phase, persist, read_on};
 use super::stepper::Stepper;
+use super::supervise::panic_text;
 use crate::base::{WriteId, fault};
 use crate::model::{Artifact, Fence, Outcome, Run, RunState};
 use crate::sandbox::Stop;
 use crate::store::{RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
-
-/// Most ends of attempts that wait for their driver: more attempts than slots are never at work.
-const ENDS: usize = 64;
 
 /// Drives one run.
 pub(super) struct Driver {
@@ -28,9 +30,15 @@ pub(super) struct Driver {
     /// What the run claimed.
     inputs: Arc<[Artifact]>,
     /// Attempts at work, by the place of their action.
-    at_work: BTreeMap<usize, watch::Sender<Stop>>,
-    ends: mpsc::Receiver<Ended>,
-    ended: mpsc::Sender<Ended>,
+    at_work: BTreeMap<usize, AtWork>,
+    attempts: JoinSet<Ended>,
+}
+
+/// An attempt at work.
+struct AtWork {
+    fence: Fence,
+    stop: watch::Sender<Stop>,
+    task: Id,
 }
 
 /// The end of an attempt.
@@ -45,6 +53,7 @@ struct Ended {
 /// Something a driver waits for.
 enum Next {
     Ended(Box<Ended>),
+    Panicked(JoinError),
     Cancel,
     RetryDue(usize),
     Permit(OwnedSemaphorePermit),
@@ -55,8 +64,7 @@ enum Next {
 impl Driver {
     /// A driver for a run as it is on record, whose steps `stepper` decides.
     pub(super) fn new(stepper: Stepper, run: Run, inputs: Vec<Artifact>) -> Self {
-        let (ended, ends) = mpsc::channel(ENDS);
-        Self { stepper, run, inputs: inputs.into(), at_work: BTreeMap::new(), ends, ended }
+        Self { stepper, run, inputs: inputs.into(), at_work: BTreeMap::new(), attempts: JoinSet::new() }
     }
 
     /// Drives the run until it has ended or the host stops. `unfinished`: attempts that a dead host left. `cancel` turns true when the run is to end.
@@ -67,15 +75,29 @@ impl Driver {
     pub(super) async fn drive(
         mut self,
         unfinished: Vec<UnfinishedAttempt>,
+        cancel: watch::Receiver<bool>,
+    ) -> Result<RunState, StoreError> {
+        let state = self.drive_to_the_end(unfinished, cancel).await;
+        if state.is_err() {
+            // The next driver of the run begins from the record, so nothing may write to it for this one any more.
+            self.attempts.shutdown().await;
+        }
+        state
+    }
+
+    async fn drive_to_the_end(
+        &mut self,
+        unfinished: Vec<UnfinishedAttempt>,
         mut cancel: watch::Receiver<bool>,
     ) -> Result<RunState, StoreError> {
+        fault::point("driver.begin");
         for attempt in unfinished {
             if let Some(why) = self.not_ours(&attempt) {
                 // An error would end the host, at every start anew, for the sake of one run.
                 tracing::error!("run #{} is left as it is: {why}", self.run.number);
                 return Ok(self.stepper.core.state());
             }
-            self.take_over(attempt).await?;
+            self.take_over(attempt, HOST_DIED).await?;
         }
         self.step(None).await?;
         let mut phase = self.stepper.shared.phase.clone();
@@ -85,6 +107,7 @@ impl Driver {
             }
             match self.next(&mut cancel, &mut phase).await {
                 Next::Ended(end) => self.close(*end).await?,
+                Next::Panicked(error) => self.recover(error).await?,
                 Next::Cancel => {
                     self.stepper.core.apply(Event::CancelRequested);
                     self.tell(Stop::Cancel);
@@ -114,12 +137,15 @@ impl Driver {
         let running = *phase.borrow() == Phase::Running;
         let cancelling = self.stepper.core.state() == RunState::Cancelling;
         let retry = self.stepper.core.next_retry().filter(|_| running);
-        let now = self.stepper.shared.clock.now();
+        let now = self.stepper.shared.clock.moment();
         let retry_in = retry.map_or(Duration::MAX, |(due, _)| due.since(now));
         let slots = Arc::clone(&self.stepper.shared.slots);
         tokio::select! {
             biased;
-            Some(end) = self.ends.recv() => Next::Ended(Box::new(end)),
+            Some(end) = self.attempts.join_next() => match end {
+                Ok(end) => Next::Ended(Box::new(end)),
+                Err(error) => Next::Panicked(error),
+            },
             Ok(_) = cancel.wait_for(|cancel| *cancel), if !cancelling => Next::Cancel,
             Ok(()) = phase.changed() => match *phase.borrow() {
                 Phase::HandingBack => Next::HandBack,
@@ -137,6 +163,11 @@ impl Driver {
         if self.stepper.definition.graph.place(action).is_none() {
             return Some(format!("attempt {id} is of `{action}`, which its manifest does not have"));
         }
+        if files.as_ref().is_some_and(Vec::is_empty) {
+            return Some(format!(
+                "attempt {id} has passed its commit point, and nothing is on record of what it publishes"
+            ));
+        }
         let resources = &self.stepper.definition.services.resources;
         let missing = files.iter().flatten().find(|file| !resources.contains_key(&file.resource))?;
         Some(format!(
@@ -146,10 +177,10 @@ impl Driver {
     }
 
     /// An attempt that a dead host left: rolled forward if it had passed its commit point, crashed otherwise.
-    async fn take_over(&mut self, attempt: UnfinishedAttempt) -> Result<(), StoreError> {
+    async fn take_over(&mut self, attempt: UnfinishedAttempt, why: &str) -> Result<(), StoreError> {
         let Some(action) = self.stepper.definition.graph.place(&attempt.action) else { return Ok(()) };
         let (outcome, close) = match attempt.files {
-            None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(self.stepper.shared.logs.end())))),
+            None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(why, self.stepper.shared.logs.end())))),
             Some(files) => {
                 let id = attempt.fence.attempt_id;
                 let close = make_visible(&self.stepper.shared, &self.stepper.definition, id, &files).await;
@@ -161,6 +192,33 @@ impl Driver {
         };
         fault::point("recover.attempt");
         self.record_end(action, attempt.fence, outcome, close).await
+    }
+
+    /// The task of an attempt panicked. How far the attempt was is on record.
+    async fn recover(&mut self, error: JoinError) -> Result<(), StoreError> {
+        let Some((action, fence)) =
+            self.at_work.iter().find(|(_, it)| it.task == error.id()).map(|(action, it)| (*action, it.fence))
+        else {
+            return Ok(());
+        };
+        self.at_work.remove(&action);
+        let shared = Arc::clone(&self.stepper.shared);
+        shared.progress.clear(fence.attempt_id);
+        tracing::error!(attempt = %fence.attempt_id, "the task of an attempt has ended: {}", panic_text(error));
+        let run = self.run.id;
+        let unfinished = read_on(&shared, || shared.store.unfinished(run)).await?;
+        let attempts = unfinished.into_iter().flat_map(|run| run.attempts);
+        let Some(attempt) = attempts.into_iter().find(|it| it.fence == fence) else {
+            return Err(StoreError::Conflict(format!(
+                "attempt {} has ended on record, and not here",
+                fence.attempt_id
+            )));
+        };
+        let staged: Vec<_> =
+            if attempt.files.is_none() { self.stepper.definition.written().cloned().collect() } else { Vec::new() };
+        self.take_over(attempt, HOST_FAILED).await?;
+        discard(&staged, fence.attempt_id).await;
+        Ok(())
     }
 
     async fn close(&mut self, end: Ended) -> Result<(), StoreError> {
@@ -185,7 +243,7 @@ impl Driver {
         self.stepper.core.apply(Event::Ended {
             action,
             outcome,
-            now: self.stepper.shared.clock.now(),
+            now: self.stepper.shared.clock.both(),
             jitter: fastrand::f64(),
         });
         self.step(Some((fence, close))).await?;
@@ -193,13 +251,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Whoever recovers the attempt decides what follows from it. Unless this host stops anyway it ends with an error: its run would
-    /// never end, and hold its slot, with nobody told.
+    /// Whoever recovers the attempt decides what follows from it: the next host, or, unless this one stops anyway, the
+    /// next driver of the run, which begins from the record.
     fn leave(&self, fence: Fence) -> Result<(), StoreError> {
         if *self.stepper.shared.phase.borrow() == Phase::HandingBack {
             return Ok(());
         }
-        let why = "could be neither committed nor given up: the next start takes it over";
+        let why = "could be neither committed nor given up";
         Err(StoreError::Conflict(format!("attempt {} of run #{} {why}", fence.attempt_id, self.run.number)))
     }
 
@@ -252,21 +310,19 @@ impl Driver {
             return;
         };
         let (stop, signal) = watch::channel(Stop::No);
-        self.at_work.insert(start.action, stop);
-        let (shared, definition, ended) =
-            (Arc::clone(&self.stepper.shared), self.stepper.definition.clone(), self.ended.clone());
+        let (shared, definition) = (Arc::clone(&self.stepper.shared), self.stepper.definition.clone());
         let retrigger = self.stepper.definition.retrigger(start.action);
-        tokio::spawn(async move {
+        let fence = started.fence;
+        let task = self.attempts.spawn(async move {
             let (outcome, close) = execute(&shared, &definition, order, retrigger, signal).await;
-            let end = Ended { action: start.action, fence: started.fence, outcome, close, permit };
-            // Nobody listens only when the driver has failed, and then recovery closes the attempt.
-            let _ = ended.send(end).await;
+            Ended { action: start.action, fence, outcome, close, permit }
         });
+        self.at_work.insert(start.action, AtWork { fence, stop, task: task.id() });
     }
 
     fn tell(&self, stop: Stop) {
         for attempt in self.at_work.values() {
-            attempt.send_replace(stop);
+            attempt.stop.send_replace(stop);
         }
     }
 }

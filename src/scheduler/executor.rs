@@ -44,7 +44,8 @@ pub(super) async fn execute(
     stop: StopSignal,
 ) -> (Outcome, Close) {
     let fence = order.fence;
-    let report = shared.sandbox.run(order, &definition.services, stop).await;
+    fault::point("attempt.begin");
+    let report = shared.executor.run(order, &definition.services, stop).await;
     shared.progress.clear(fence.attempt_id);
     if report.staged.is_empty() {
         let close = Close::Finish(Box::new(end_of(&report)));
@@ -167,7 +168,7 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
                 ErrorInfo::retryable("handed_back", "the host was stopped; the run goes on when it starts again");
             (AttemptState::Cancelled, Some(error), None)
         }
-        Outcome::Crashed => (AttemptState::Crashed, Some(crashed()), None),
+        Outcome::Crashed => (AttemptState::Crashed, Some(ErrorInfo::retryable("crashed", HOST_FAILED)), None),
     };
     AttemptEnd {
         state,
@@ -182,16 +183,17 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
     }
 }
 
-/// The error of an attempt that the host died under.
-fn crashed() -> ErrorInfo {
-    ErrorInfo::retryable("crashed", "the host died while this attempt was at work; it uses up no retry")
-}
+/// Why an attempt crashed: the process is another one by now.
+pub(super) const HOST_DIED: &str = "the host died while this attempt was at work; it uses up no retry";
+/// Why an attempt crashed: the host still lives.
+pub(super) const HOST_FAILED: &str =
+    "the host failed while this attempt was at work, see the host's log; it uses up no retry";
 
-/// The end of an attempt that the host died under, as far as it is known.
-pub(super) fn crashed_end(log_to: crate::model::LogPosition) -> AttemptEnd {
+/// The end of an attempt that crashed, as far as it is known.
+pub(super) fn crashed_end(why: &str, log_to: crate::model::LogPosition) -> AttemptEnd {
     AttemptEnd {
         state: AttemptState::Crashed,
-        error: Some(crashed()),
+        error: Some(ErrorInfo::retryable("crashed", why)),
         message: None,
         usage: crate::model::Usage::default(),
         accesses: Vec::new(),

@@ -1,7 +1,6 @@
 //! A host at work: starts the parts in order, recovers what the last host left, and stops them.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,71 +8,30 @@ use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::at_work::Tally;
 use super::control::View;
+use super::control_impl::HostControl;
 use super::core::Waiting;
 use super::definition::Definition;
-use super::dispatcher::{Dispatcher, MESSAGES, Message, Tally};
+use super::dispatcher::Dispatcher;
+use super::error::StartError;
+use super::health::Health;
 use super::kept::remove_unneeded_components;
 use super::library::Library;
+use super::messages::{MESSAGES, Message};
+use super::parts::Parts;
 use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
-use super::retention::keep_events_bounded;
+use super::retention::prune_events;
 use super::shared::{ENDS, Phase, ProgressBoard, Shared};
-use super::steering::Steering;
-use crate::base::Clock;
+use super::supervise::supervise;
+use crate::base::Digest;
 use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
 use crate::model::KnownPath;
-use crate::resource::{Resource, ResourceError};
-use crate::sandbox::Sandbox;
+use crate::resource::{ObservationSink, Resource, ResourceError, Status};
 use crate::store::logs::LogStore;
-use crate::store::{HostLease, MetadataStore, PageRequest, StoreError, UnfinishedRun};
-
-/// Why a host could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The metadata store refused or failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A resource can not be used.
-    #[error(transparent)]
-    Resource(#[from] ResourceError),
-    /// A component can not be run.
-    #[error("the component of {action} can not be used: {why}")]
-    Component {
-        /// The action.
-        action: String,
-        /// Why.
-        why: String,
-    },
-    /// The manifest of an unfinished run can not be read any more, as drawn for people.
-    #[error("{0}")]
-    Manifest(String),
-    /// A component could not be copied to where runs are bound to it.
-    #[error("failed to keep a copy of {}: {why}", file.display())]
-    Keep {
-        /// The component's file.
-        file: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
-}
-
-/// What a host is made of.
-pub struct Parts {
-    /// The manifest.
-    pub pipeline: Pipeline,
-    /// Where records go. This host must be the only one that writes to it.
-    pub store: Arc<dyn MetadataStore>,
-    /// The right to be that one. When it is lost, the host ends.
-    pub lease: Arc<dyn HostLease>,
-    /// Where log lines go.
-    pub logs: Arc<dyn LogStore>,
-    /// Where components run.
-    pub sandbox: Arc<Sandbox>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-}
+use crate::store::{HostLease, PageRequest, StoreError, UnfinishedRun};
 
 /// How a host works.
 #[derive(Debug, Clone, Copy)]
@@ -115,20 +73,21 @@ impl Host {
         let progress = ProgressBoard::default();
         let shared = Arc::new(Shared {
             store: Arc::clone(&parts.store),
-            sandbox: Arc::clone(&parts.sandbox),
+            executor: Arc::clone(&parts.executor),
             logs: Arc::clone(&parts.logs),
             clock: Arc::clone(&parts.clock),
             slots: Arc::new(Semaphore::new(options.slots.max(1))),
             phase: phases,
             progress: progress.clone(),
             ends: broadcast::Sender::new(ENDS),
+            health: Health::default(),
         });
         let mut library = Library::open(&parts, &progress).await?;
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
         let mut resources = definition.written().cloned().collect::<Vec<_>>();
         for run in &unfinished {
-            if let Some(definition) = library.get(run.detail.run.revision).await {
+            if let Some(definition) = at_start(&mut library, run.detail.run.revision).await {
                 resources.extend(definition.written().cloned());
             }
         }
@@ -149,10 +108,10 @@ impl Host {
         let (to_dispatcher, messages) = mpsc::channel(MESSAGES);
         let mut pending = Waiting::default();
         for name in &watched {
-            pending.note(name, parts.store.pending(name).await?);
+            pending.note(name, parts.store.pending(name).await?, parts.clock.both());
         }
         let in_force = library.in_force();
-        let reloader = Reloader::new(library.binder(), in_force.clone(), to_dispatcher.clone());
+        let reloader = Reloader::new(library.builder(), in_force.clone(), to_dispatcher.clone());
         let dispatcher = Dispatcher {
             shared: Arc::clone(&shared),
             library,
@@ -161,22 +120,23 @@ impl Host {
             paused: parts.store.paused().await?,
             draining: options.drain,
             pending,
-            waiting: VecDeque::from(unfinished),
+            waiting: unfinished.into_iter().map(Into::into).collect(),
+            deferred: VecDeque::new(),
         };
         let watching = CancellationToken::new();
         let mut watchers = Vec::new();
         for name in watched {
-            watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching).await?);
+            watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching)?);
         }
-        tokio::spawn(keep_events_bounded(Arc::clone(&shared)));
+        tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
         let logs = parts.logs;
-        let steering = Steering { shared, dispatcher: to_dispatcher, statuses, progress };
+        let control = HostControl { shared, dispatcher: to_dispatcher, statuses, progress };
         let view = View {
             in_force,
             store: parts.store,
             logs: Arc::clone(&logs),
             resources: Arc::clone(&definition.services.resources),
-            control: Arc::new(steering),
+            control: Arc::new(control),
         };
         let ended = CancellationToken::new();
         let lost = Arc::default();
@@ -229,7 +189,7 @@ impl Host {
         patience.abort();
         self.phase.send_replace(Phase::HandingBack);
         for watcher in self.watchers {
-            // A watcher that panicked has said so on stderr; there is nothing left for it to do.
+            // It ends with `watching`, and whatever it began before has been waited for.
             let _ = watcher.await;
         }
         for resource in self.view.resources.values() {
@@ -280,7 +240,7 @@ async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) ->
     Ok(())
 }
 
-/// What is present in a resource, page by page: nobody records anything there before it is watched.
+/// What is present in a resource, page by page: nobody records anything there while it is not watched.
 async fn known(shared: &Shared, resource: &str) -> Result<Vec<KnownPath>, StoreError> {
     let (mut known, mut cursor) = (Vec::new(), None);
     loop {
@@ -293,7 +253,19 @@ async fn known(shared: &Shared, resource: &str) -> Result<Vec<KnownPath>, StoreE
     }
 }
 
-async fn watch_resource(
+/// The definition of a run that goes on. What can not be restored now is tried again when the run gets its turn.
+async fn at_start(library: &mut Library, revision: Digest) -> Option<Definition> {
+    if let Some(known) = library.get(revision) {
+        return Some(known);
+    }
+    let definition = library.restore(revision).await.ok()?;
+    library.keep(definition.clone());
+    Some(definition)
+}
+
+/// Watches a resource until `stop`. A watch that ends before is begun again; until it has reconciled, the resource counts
+/// as unreachable, so no run starts on what is on record of it, and `/readyz` says why.
+fn watch_resource(
     shared: &Arc<Shared>,
     definition: &Definition,
     name: String,
@@ -301,20 +273,29 @@ async fn watch_resource(
     statuses: &StatusBoard,
     stop: &CancellationToken,
 ) -> Result<JoinHandle<()>, StartError> {
-    let known = known(shared, &name).await?;
-    let cursor = shared.store.cursor(&name).await?;
     let unknown = || ResourceError::Unusable { resource: name.clone(), why: "it is not in the manifest".to_owned() };
     let resource: Arc<dyn Resource> = definition.services.resources.get(&name).cloned().ok_or_else(unknown)?;
-    let recorder = Recorder {
-        shared: Arc::clone(shared),
-        resource: name.clone(),
-        dispatcher: dispatcher.clone(),
-        statuses: statuses.clone(),
-    };
+    let (shared, dispatcher, statuses) = (Arc::clone(shared), dispatcher.clone(), statuses.clone());
     let stop = stop.clone();
     Ok(tokio::spawn(async move {
-        if let Err(error) = resource.watch(known, cursor, Arc::new(recorder), stop).await {
-            tracing::error!("{error}; it is not watched any more");
-        }
+        let begin = || {
+            let recorder = Recorder::new(&shared, &name, &dispatcher, &statuses);
+            let (resource, shared, stop) = (Arc::clone(&resource), Arc::clone(&shared), stop.clone());
+            async move {
+                let recorder = Arc::new(recorder);
+                let known = known(&shared, resource.name()).await.map_err(|error| error.to_string())?;
+                let cursor = shared.store.cursor(resource.name()).await.map_err(|error| error.to_string())?;
+                let watched =
+                    resource.watch(known, cursor, Arc::clone(&recorder) as Arc<dyn ObservationSink>, stop).await;
+                match (watched, recorder.refusal()) {
+                    (Err(error), _) => Err(error.to_string()),
+                    (Ok(()), Some(why)) => Err(format!("what was seen could not be recorded: {why}")),
+                    (Ok(()), None) => Ok(()),
+                }
+            }
+        };
+        let ended =
+            |why| statuses.set(&name, Status::Unreachable(format!("its watch has ended, and starts again: {why}")));
+        supervise(&format!("the watch of {name}"), stop.clone(), begin, ended).await;
     }))
 }

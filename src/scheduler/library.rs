@@ -10,11 +10,12 @@ use tokio::sync::watch;
 
 use super::control::InForce;
 use super::definition::{Definition, claim_written, resources};
-use super::host::{Parts, StartError};
+use super::error::StartError;
+use super::parts::Parts;
 use super::shared::{ProgressBoard, stopping};
 use crate::base::Digest;
 use crate::manifest::{ComponentError, ComponentInfo, Pipeline, inspect, inspect_known};
-use crate::sandbox::{Sandbox, Services};
+use crate::sandbox::{Executor, Services};
 use crate::store::components::{self, ComponentStore};
 use crate::store::{MetadataStore, NewRevision, StoreError};
 
@@ -22,32 +23,32 @@ use crate::store::{MetadataStore, NewRevision, StoreError};
 pub(super) struct Library {
     current: Definition,
     others: HashMap<Digest, Definition>,
-    binder: Binder,
+    builder: RevisionBuilder,
     in_force: watch::Sender<InForce>,
 }
 
 /// A manifest that can come into force: its components are kept and loaded, and it is on record.
-pub(super) struct Bound {
+pub(super) struct PinnedRevision {
     definition: Definition,
     components: BTreeMap<String, ComponentInfo>,
 }
 
 /// Binds manifests to their components. Cheap to clone, and apart from the library, because compiling takes long and runs start meanwhile.
 #[derive(Clone)]
-pub(super) struct Binder {
+pub(super) struct RevisionBuilder {
     kept: Arc<dyn ComponentStore>,
-    sandbox: Arc<Sandbox>,
+    executor: Arc<dyn Executor>,
     store: Arc<dyn MetadataStore>,
     services: Services,
 }
 
-impl Bound {
+impl PinnedRevision {
     fn in_force(&self) -> InForce {
         InForce { pipeline: Arc::clone(&self.definition.pipeline), components: Arc::new(self.components.clone()) }
     }
 }
 
-impl Binder {
+impl RevisionBuilder {
     fn new(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
         let board = progress.clone();
         let services = Services {
@@ -58,10 +59,11 @@ impl Binder {
             progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
         };
         let kept = components::open(&parts.pipeline.state);
-        Ok(Self { kept, sandbox: Arc::clone(&parts.sandbox), store: Arc::clone(&parts.store), services })
+        let (executor, store) = (Arc::clone(&parts.executor), Arc::clone(&parts.store));
+        Ok(Self { kept, executor, store, services })
     }
 
-    /// Puts kept components into the sandbox, several at a time.
+    /// Makes kept components ready to run, several at a time.
     async fn load(&self, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
         let loads = components.iter().map(|(action, digest)| async move {
             let failed = |why| StartError::Component { action: action.clone(), why };
@@ -69,13 +71,13 @@ impl Binder {
             // It may have to be fetched.
             let file = tokio::task::spawn_blocking(move || kept.get(digest)).await;
             let file = file.map_err(std::io::Error::other).flatten().map_err(|error| failed(error.to_string()))?;
-            self.sandbox.load(digest, &file).await.map_err(|error| failed(error.to_string()))
+            self.executor.load(digest, &file).await.map_err(|error| failed(error.to_string()))
         });
         try_join_all(loads).await.map(drop)
     }
 
     /// Binds a manifest, whose resources are those that this was made for, to its components, and puts it on record.
-    pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<Bound, StartError> {
+    pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<PinnedRevision, StartError> {
         claim_written(&pipeline, &self.services.resources).await?;
         let components = Arc::clone(&self.kept);
         let files: Vec<_> =
@@ -96,17 +98,17 @@ impl Binder {
         let digest = revision.digest;
         self.store.register_revision(revision, self.services.clock.now()).await?;
         let definition = Definition::new(Arc::new(pipeline), components, digest, self.services.clone());
-        Ok(Bound { definition, components: infos })
+        Ok(PinnedRevision { definition, components: infos })
     }
 }
 
 impl Library {
     /// Binds the manifest to its components, and puts it on record.
     pub(super) async fn open(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
-        let binder = Binder::new(parts, progress)?;
-        let bound = binder.bind(parts.pipeline.clone()).await?;
+        let builder = RevisionBuilder::new(parts, progress)?;
+        let bound = builder.bind(parts.pipeline.clone()).await?;
         let in_force = watch::Sender::new(bound.in_force());
-        Ok(Self { current: bound.definition, others: HashMap::new(), binder, in_force })
+        Ok(Self { current: bound.definition, others: HashMap::new(), builder, in_force })
     }
 
     /// What is in force, now and later.
@@ -115,21 +117,24 @@ impl Library {
     }
 
     /// What binds a further manifest of this pipeline.
-    pub(super) fn binder(&self) -> Binder {
-        self.binder.clone()
+    pub(super) fn builder(&self) -> RevisionBuilder {
+        self.builder.clone()
     }
 
-    /// Puts another definition in force, for runs that are created from now on.
-    pub(super) async fn replace(&mut self, bound: Bound) -> Result<(), StartError> {
-        // Its components were loaded when it was bound; the end of a run may have dropped one since.
-        self.binder.load(&bound.definition.components).await?;
+    /// Loads the components of what was bound, in case one was dropped since.
+    pub(super) fn load(&self, bound: &PinnedRevision) -> impl Future<Output = Result<(), StartError>> + use<> {
+        let (builder, components) = (self.builder.clone(), Arc::clone(&bound.definition.components));
+        async move { builder.load(&components).await }
+    }
+
+    /// Puts another definition in force, for runs that are created from now on. Its components are loaded.
+    pub(super) fn replace(&mut self, bound: PinnedRevision) {
         let in_force = bound.in_force();
         let before = std::mem::replace(&mut self.current, bound.definition);
         self.others.insert(before.revision, before);
         self.others.remove(&self.current.revision);
         self.in_force.send_replace(in_force);
         self.tidy();
-        Ok(())
     }
 
     /// Lets go of definitions that no run at work is bound to, and of components that nobody needs then: who rebuilds all day must not fill
@@ -140,7 +145,7 @@ impl Library {
         for digest in unused.iter().flat_map(|definition| definition.components.values()) {
             let mut kept = self.others.values().chain([&self.current]);
             if !kept.any(|definition| definition.components.values().any(|other| other == digest)) {
-                self.binder.sandbox.forget(*digest);
+                self.builder.executor.forget(*digest);
             }
         }
     }
@@ -150,39 +155,42 @@ impl Library {
         &self.current
     }
 
-    /// The one of this revision. `None`, with a word in the log, if it can not be used any more.
-    pub(super) async fn get(&mut self, revision: Digest) -> Option<Definition> {
+    /// The one of this revision, if it is at hand.
+    pub(super) fn get(&self, revision: Digest) -> Option<Definition> {
         if revision == self.current.revision {
             return Some(self.current.clone());
         }
-        if let Some(known) = self.others.get(&revision) {
-            return Some(known.clone());
-        }
-        match self.restore(revision).await {
-            Ok(definition) => {
-                self.others.insert(revision, definition.clone());
-                Some(definition)
-            }
-            Err(error) => {
-                tracing::error!("the manifest {revision}, which a run began under, can not be used any more: {error}");
-                None
-            }
+        self.others.get(&revision).cloned()
+    }
+
+    /// Has a definition at hand, for as long as a run is bound to it.
+    pub(super) fn keep(&mut self, definition: Definition) {
+        if definition.revision != self.current.revision {
+            self.others.insert(definition.revision, definition);
         }
     }
 
-    /// A definition on record.
-    async fn restore(&self, revision: Digest) -> Result<Definition, StartError> {
-        let services = &self.current.services;
+    /// Reads a definition from the record and loads its components, which may mean compiling them. Borrows nothing, so
+    /// that runs start meanwhile.
+    pub(super) fn restore(&self, revision: Digest) -> impl Future<Output = Result<Definition, StartError>> + use<> {
+        let (builder, current) = (self.builder.clone(), self.current.clone());
+        async move { builder.restore(revision, &current).await }
+    }
+}
+
+impl RevisionBuilder {
+    /// A definition on record. `current` is the one in force, whose resources are shared where they are the same.
+    async fn restore(&self, revision: Digest, current: &Definition) -> Result<Definition, StartError> {
+        let services = &current.services;
         let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
-        let record = self.binder.store.revision(revision).await?.ok_or_else(missing)?;
-        let file = &self.current.pipeline.file;
-        let pipeline = crate::manifest::parse_pinned(&record.manifest, &self.current.pipeline.folder, file, &|name| {
-            std::env::var(name).ok()
-        })
-        .map_err(|problems| StartError::Manifest(problems.to_string()))?;
+        let record = self.store.revision(revision).await?.ok_or_else(missing)?;
+        let (folder, file) = (&current.pipeline.folder, &current.pipeline.file);
+        let variable = |name: &str| std::env::var(name).ok();
+        let pipeline = crate::manifest::parse_pinned(&record.manifest, folder, file, &variable)
+            .map_err(|problems| StartError::Manifest(problems.to_string()))?;
         let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
-        self.binder.load(&components).await?;
-        let known = (&*self.current.pipeline, &*services.resources);
+        self.load(&components).await?;
+        let known = (&*current.pipeline, &*services.resources);
         let resources = Arc::new(resources(&pipeline, Some(known))?);
         claim_written(&pipeline, &resources).await?;
         let services = Services { resources, ..services.clone() };

@@ -9,24 +9,32 @@
 //! and a queue table that executors poll (milliseconds of latency, and work when there is none).
 
 mod abandon;
+mod at_work;
 mod control;
+mod control_impl;
 pub mod core;
 mod definition;
 mod dispatcher;
 mod driver;
+mod error;
 mod executor;
+mod health;
 mod host;
 mod kept;
 mod library;
+mod messages;
+mod parts;
 mod recorder;
 mod reload;
 mod retention;
 mod shared;
-mod steering;
 mod stepper;
+mod supervise;
 
+pub use at_work::Tally;
 pub use control::{Control, InForce, View};
-pub use dispatcher::Tally;
-pub use host::{Host, Options, Parts, StartError};
+pub use error::StartError;
+pub use host::{Host, Options};
 pub use kept::remove_unneeded_components;
+pub use parts::Parts;
 pub use reload::ReloadError;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{Notify, mpsc};
 
-use super::dispatcher::Message;
+use super::messages::Message;
 use super::shared::{Shared, persist};
 use crate::base::fault;
 use crate::model::Observation;
@@ -29,7 +29,7 @@ impl StatusBoard {
         Self { board: Arc::new(Mutex::new(board)), waiting: Arc::default(), changed: Arc::default() }
     }
 
-    fn set(&self, resource: &str, status: Status) {
+    pub(super) fn set(&self, resource: &str, status: Status) {
         self.board.lock().unwrap_or_else(PoisonError::into_inner).insert(resource.to_owned(), Some(status));
         self.changed.notify_one();
     }
@@ -81,10 +81,34 @@ impl StatusBoard {
 
 /// Puts on record what one watched resource sees.
 pub(super) struct Recorder {
-    pub(super) shared: Arc<Shared>,
-    pub(super) resource: String,
-    pub(super) dispatcher: mpsc::Sender<Message>,
-    pub(super) statuses: StatusBoard,
+    shared: Arc<Shared>,
+    resource: String,
+    dispatcher: mpsc::Sender<Message>,
+    statuses: StatusBoard,
+    /// Why the store refused a batch, which ended the watch.
+    refusal: Mutex<Option<String>>,
+}
+
+impl Recorder {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        resource: &str,
+        dispatcher: &mpsc::Sender<Message>,
+        statuses: &StatusBoard,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            resource: resource.to_owned(),
+            dispatcher: dispatcher.clone(),
+            statuses: statuses.clone(),
+            refusal: Mutex::default(),
+        }
+    }
+
+    /// Why the store refused what was seen, if it did.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[async_trait]
@@ -100,7 +124,7 @@ impl ObservationSink for Recorder {
                 self.dispatcher.send(message).await.is_ok()
             }
             Err(error) => {
-                tracing::error!(resource = %self.resource, "failed to record what was seen: {error}");
+                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
                 false
             }
         }

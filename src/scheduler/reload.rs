@@ -10,9 +10,9 @@
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::control::InForce;
-use super::dispatcher::Message;
-use super::host::StartError;
-use super::library::Binder;
+use super::error::StartError;
+use super::library::RevisionBuilder;
+use super::messages::Message;
 use super::shared::stopping;
 use crate::manifest::{Pipeline, ResourceSpec, Trigger};
 
@@ -33,14 +33,18 @@ pub enum ReloadError {
 /// Reloads.
 #[derive(Clone)]
 pub(super) struct Reloader {
-    binder: Binder,
+    builder: RevisionBuilder,
     in_force: watch::Receiver<InForce>,
     dispatcher: mpsc::Sender<Message>,
 }
 
 impl Reloader {
-    pub(super) fn new(binder: Binder, in_force: watch::Receiver<InForce>, dispatcher: mpsc::Sender<Message>) -> Self {
-        Self { binder, in_force, dispatcher }
+    pub(super) fn new(
+        builder: RevisionBuilder,
+        in_force: watch::Receiver<InForce>,
+        dispatcher: mpsc::Sender<Message>,
+    ) -> Self {
+        Self { builder, in_force, dispatcher }
     }
 
     /// See [`super::Host::reload`].
@@ -49,7 +53,7 @@ impl Reloader {
         if !keys.is_empty() {
             return Err(ReloadError::NeedsRestart { keys });
         }
-        let bound = Box::new(self.binder.bind(pipeline).await?);
+        let bound = Box::new(self.builder.bind(pipeline).await?);
         let (answer, answered) = oneshot::channel();
         self.dispatcher.send(Message::Reload { bound, answer }).await.map_err(|_| StartError::from(stopping()))?;
         Ok(answered.await.unwrap_or_else(|_| Err(stopping().into()))?)

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast, watch};
 
+use super::health::Health;
 use crate::base::{AttemptId, Clock, RunId};
-use crate::sandbox::{Progress, Sandbox};
+use crate::sandbox::{Executor, Progress};
 use crate::store::logs::LogStore;
 use crate::store::{MetadataStore, StoreError};
 
@@ -30,7 +31,7 @@ pub(super) enum Phase {
 /// What the dispatcher, the drivers and the executors have in common.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn MetadataStore>,
-    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) executor: Arc<dyn Executor>,
     pub(super) logs: Arc<dyn LogStore>,
     pub(super) clock: Arc<dyn Clock>,
     /// One permit for each attempt at work.
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) progress: ProgressBoard,
     /// The runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
+    /// What keeps the host from its work.
+    pub(super) health: Health,
 }
 
 /// How far attempts at work say they are.
@@ -60,12 +63,13 @@ impl ProgressBoard {
     }
 }
 
-/// The host takes no wishes any more.
+/// The host takes no requests any more.
 pub(super) fn stopping() -> StoreError {
     StoreError::Conflict("the host is stopping; ask again when it has started".to_owned())
 }
 
-/// Does `write` until the store takes it or refuses it: a full disk must not lose what has happened.
+/// Repeats `write` until the store takes or refuses it: a full disk must not lose what has happened. While the store fails,
+/// [`Health`] says so.
 ///
 /// # Errors
 /// What the store refused. [`StoreError::Unavailable`] only once the host hands back.
@@ -73,17 +77,43 @@ pub(super) async fn persist<T, F>(shared: &Shared, mut write: impl FnMut() -> F)
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let mut phase = shared.phase.clone();
     loop {
         match write().await {
             Err(error @ StoreError::Unavailable { .. }) => {
-                if *phase.borrow() == Phase::HandingBack {
-                    return Err(error);
-                }
-                tracing::error!("{error}; it is tried again every second");
-                let _ = tokio::time::timeout(TRY_AGAIN, phase.wait_for(|phase| *phase == Phase::HandingBack)).await;
+                shared.health.write_failed(shared.clock.now(), &error.to_string());
+                pause(shared, error).await?;
             }
+            answer => {
+                shared.health.write_answered();
+                return answer;
+            }
+        }
+    }
+}
+
+/// The same for reading, which says nothing of whether the store takes writes.
+///
+/// # Errors
+/// What the store refused. [`StoreError::Unavailable`] only once the host hands back.
+pub(super) async fn read_on<T, F>(shared: &Shared, mut read: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    loop {
+        match read().await {
+            Err(error @ StoreError::Unavailable { .. }) => pause(shared, error).await?,
             answer => return answer,
         }
     }
+}
+
+/// Waits before something that failed with `error` is tried again; not once the host hands back.
+async fn pause(shared: &Shared, error: StoreError) -> Result<(), StoreError> {
+    let mut phase = shared.phase.clone();
+    if *phase.borrow() == Phase::HandingBack {
+        return Err(error);
+    }
+    tracing::error!("{error}; it is tried again every second");
+    let _ = tokio::time::timeout(TRY_AGAIN, phase.wait_for(|phase| *phase == Phase::HandingBack)).await;
+    Ok(())
 }

@@ -23,7 +23,13 @@ pub(super) struct Stepper {
 impl Stepper {
     /// For a run in this state, with its actions so.
     pub(super) fn new(shared: Arc<Shared>, definition: Definition, state: RunState, actions: Vec<RunAction>) -> Self {
-        let core = RunCore::new(Arc::clone(&definition.graph), Arc::clone(&definition.rules), state, actions);
+        let core = RunCore::new(
+            Arc::clone(&definition.graph),
+            Arc::clone(&definition.rules),
+            state,
+            actions,
+            shared.clock.both(),
+        );
         Self { shared, definition, core, permits: Vec::new() }
     }
 

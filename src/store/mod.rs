@@ -105,6 +105,9 @@ pub trait MetadataStore: GuestRecords {
     /// The epoch of this host: one more than any before it. Raised durably when the store is opened.
     fn epoch(&self) -> u64;
 
+    /// Whether the store takes records now: an error or a long wait is what a write would meet. Writes nothing.
+    async fn probe(&self) -> Result<()>;
+
     /// The sequence of the newest committed event. A change wakes those who wait. Cheap.
     fn newest_event(&self) -> watch::Receiver<u64>;
 
@@ -284,7 +287,7 @@ pub trait MetadataStore: GuestRecords {
     /// keeps at most [`MAX_TICKS`].
     ///
     /// Crash before or after: the next host evaluates its triggers anew. Repeat: a tick with the outcome and reason of the one
-    /// before it, of the same resource, is dropped.
+    /// before it, of the same trigger, is dropped.
     async fn record_tick(&self, tick: Tick) -> Result<()>;
 
     /// Ticks, newest first.

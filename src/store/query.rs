@@ -73,8 +73,8 @@ pub struct FactQuery {
 /// Which ticks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TickQuery {
-    /// Only of this resource.
-    pub resource: Option<String>,
+    /// Only of the trigger of this name.
+    pub trigger: Option<String>,
 }
 
 /// One edge of lineage: an attempt used an artifact.

@@ -132,6 +132,9 @@ impl MetadataStore for FakeStore {
     fn epoch(&self) -> u64 {
         self.epoch
     }
+    async fn probe(&self) -> Stored<()> {
+        self.check()
+    }
     fn newest_event(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
     }

@@ -82,7 +82,8 @@ impl Scene {
         store.record("raw", Batch::new(vec![seen("a.csv"), seen("b.csv")]), now()).await.unwrap();
         let tick = Tick {
             seq: 0,
-            resource: "raw".into(),
+            trigger: "raw".into(),
+            resource: Some("raw".into()),
             time: now(),
             outcome: TickOutcome::Fired,
             reason: "2 new artifacts".into(),

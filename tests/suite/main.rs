@@ -19,6 +19,7 @@ mod cli_and_http;
 mod command;
 mod crash;
 mod dev;
+mod faults;
 mod folder;
 mod fuzz;
 mod hooks;

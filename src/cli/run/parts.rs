@@ -30,5 +30,5 @@ pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
         ..SandboxConfig::default()
     };
     let sandbox = Arc::new(Sandbox::new(sandbox)?);
-    Ok(Parts { pipeline, store, lease, logs, sandbox, clock: Arc::new(SystemClock) })
+    Ok(Parts { pipeline, store, lease, logs, executor: sandbox, clock: Arc::new(SystemClock) })
 }

@@ -38,7 +38,8 @@ pub(super) async fn tags(State(app): State<App>, uri: Uri) -> Result<Json<List<R
 
 /// `GET /api/v1/triggers`
 pub(super) async fn triggers(State(app): State<App>, uri: Uri) -> Result<Json<List<Tick>>> {
-    let query = Query::parse(&uri, &["resource", "limit", "cursor"])?;
-    let filter = TickQuery { resource: query.owned("resource") };
+    let query = Query::parse(&uri, &["trigger", "resource", "limit", "cursor"])?;
+    // The trigger of a resource has its name.
+    let filter = TickQuery { trigger: query.owned("trigger").or_else(|| query.owned("resource")) };
     Ok(Json(app.view.store.ticks(filter, query.page()?).await?.into()))
 }

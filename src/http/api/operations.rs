@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz` and `/metrics`: for whatever keeps the process alive and watches it.
 
 use std::fmt::{Display, Write as _};
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -8,13 +9,16 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::base::{Clock as _, SystemClock, Timestamp};
+use crate::base::{Clock as _, SystemClock, TimeSpan, Timestamp};
 use crate::http::problem::{Problem, Result};
 use crate::http::query::Query;
 use crate::http::{App, MAX_EVENT_CLIENTS};
 use crate::model::RunState;
 use crate::resource::Status;
 use crate::store::{PageRequest, RunQuery};
+
+/// How long `/readyz` waits for the store.
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize)]
 pub(super) struct StatusBody {
@@ -31,15 +35,23 @@ pub(super) async fn health(uri: Uri) -> Result<Json<StatusBody>> {
 pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<StatusBody>> {
     Query::parse(&uri, &[])?;
     let mut reasons = app.view.control.not_ready();
-    if let Err(error) = app.view.store.paused().await {
-        reasons.push(error.to_string());
-    }
+    reasons.extend(store_trouble(&app).await);
     if reasons.is_empty() { Ok(Json(StatusBody { status: "ready" })) } else { Err(Problem::not_ready(reasons)) }
 }
 
 /// Any route while the host starts. The first start of a pipeline compiles its components, which can take minutes.
 pub(super) async fn starting() -> Problem {
     Problem::not_ready(vec!["starting: the components are compiled or loaded".to_owned()])
+}
+
+/// Why the store takes no records, if it does not: asked for at each look, because an idle host writes nothing that would fail.
+async fn store_trouble(app: &App) -> Option<String> {
+    let why = match tokio::time::timeout(STORE_ANSWERS_WITHIN, app.view.store.probe()).await {
+        Ok(Ok(())) => return None,
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("the metadata store has not answered for {}", TimeSpan(STORE_ANSWERS_WITHIN)),
+    };
+    Some(format!("nothing can be recorded: {why}"))
 }
 
 /// `GET /metrics`: figures in the text format of Prometheus. Gauges and totals that the store knows are read at the

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::Timestamp;
+use crate::base::{Moment, Now};
 use crate::graph::Graph;
 use crate::manifest::{Backoff, Retry, RunWhen};
 use crate::model::{ActionState, Outcome, RunAction, RunState};
 use crate::store::{ActionChange, RunChange};
 
-/// So many attempts in a row that crashed with the host fail an action: it may be what kills the host.
+/// After this many attempts in a row that crashed with the host, the action fails: it may be what kills the host.
 pub const CRASH_LOOP: u32 = 3;
 
 /// How one action is to be treated.
@@ -31,7 +31,7 @@ pub enum Event {
         /// How.
         outcome: Outcome,
         /// When.
-        now: Timestamp,
+        now: Now,
         /// From 0 to 1, random: spreads the waiting time before a retry.
         jitter: f64,
     },
@@ -60,6 +60,8 @@ pub struct RunCore {
     rules: Arc<[Rule]>,
     state: RunState,
     actions: Vec<RunAction>,
+    /// By place, when the next try of an action that is `retrying` is due. Its `retry_at` is for people, and for the next host.
+    due: Vec<Option<Moment>>,
     recorded: Recorded,
 }
 
@@ -71,12 +73,18 @@ struct Recorded {
 }
 
 impl RunCore {
-    /// A run as it is on record. `actions` are in the order of the graph's places, and so are `rules`.
+    /// A run as it is on record. `actions` are in the order of the graph's places, and so are `rules`. A retry is due at
+    /// the time on record, but never later than its longest backoff from now: the clock may have been set back since.
     #[must_use]
-    pub fn new(graph: Arc<Graph>, rules: Arc<[Rule]>, state: RunState, actions: Vec<RunAction>) -> Self {
+    pub fn new(graph: Arc<Graph>, rules: Arc<[Rule]>, state: RunState, actions: Vec<RunAction>, now: Now) -> Self {
         let recorded = Recorded { state, actions: actions.clone() };
-        let mut core = Self { graph, rules, state, actions, recorded };
-        core.settle();
+        let due = actions.iter().enumerate().map(|(place, action)| {
+            let longest = rules.get(place).copied().unwrap_or_default().retry.backoff.max;
+            action.retry_at.map(|at| now.moment.after(at.since(now.time).min(longest)))
+        });
+        let due = due.collect();
+        let mut core = Self { graph, rules, state, actions, due, recorded };
+        core.apply_graph_rules();
         core
     }
 
@@ -108,7 +116,7 @@ impl RunCore {
                 }
             }
         }
-        self.settle();
+        self.apply_graph_rules();
     }
 
     /// How many actions could start now.
@@ -119,9 +127,9 @@ impl RunCore {
 
     /// The next time at which a retry is due, and of which action.
     #[must_use]
-    pub fn next_retry(&self) -> Option<(Timestamp, usize)> {
-        let due = |(place, action): (usize, &RunAction)| Some((action.retry_at?, place));
-        self.actions.iter().enumerate().filter_map(due).min()
+    pub fn next_retry(&self) -> Option<(Moment, usize)> {
+        let retrying = self.actions.iter().zip(&self.due).enumerate();
+        retrying.filter_map(|(place, (action, due))| action.retry_at.and(*due).map(|due| (due, place))).min()
     }
 
     /// Starts at most `most` of the actions that are ready, the first in the order of the graph first.
@@ -154,7 +162,7 @@ impl RunCore {
         (actions, run)
     }
 
-    fn ended(&mut self, place: usize, outcome: Outcome, now: Timestamp, jitter: f64) {
+    fn ended(&mut self, place: usize, outcome: Outcome, now: Now, jitter: f64) {
         let rule = self.rules.get(place).copied().unwrap_or_default();
         let cancelling = self.state == RunState::Cancelling;
         let Some(action) = self.actions.get_mut(place).filter(|a| a.state == ActionState::Running) else { return };
@@ -175,7 +183,11 @@ impl RunCore {
                 action.tries += 1;
                 let again = error.retryable && action.tries < rule.retry.max_attempts && !cancelling;
                 action.state = if again { ActionState::Retrying } else { ActionState::Failed };
-                action.retry_at = again.then(|| now.after(wait(rule.retry.backoff, action.tries, jitter)));
+                let wait = again.then(|| wait(rule.retry.backoff, action.tries, jitter));
+                action.retry_at = wait.map(|wait| now.time.after(wait));
+                if let Some(due) = self.due.get_mut(place) {
+                    *due = wait.map(|wait| now.moment.after(wait));
+                }
                 action.reason = Some(error.message);
             }
             Outcome::Cancelled => action.state = ActionState::Cancelled,
@@ -185,7 +197,7 @@ impl RunCore {
                 if action.crashes >= CRASH_LOOP {
                     action.state = ActionState::Failed;
                     action.reason = Some(format!(
-                        "crash_loop: the host died under {CRASH_LOOP} attempts in a row; look at the host's log, then retry the run"
+                        "crash_loop: the host died or failed during {CRASH_LOOP} attempts in a row; see the host's log, then retry the run"
                     ));
                 } else {
                     action.state = ActionState::Ready;
@@ -194,8 +206,9 @@ impl RunCore {
         }
     }
 
-    /// Follows what is decided by the graph alone, until nothing more does. One pass suffices: the order puts each action after those before it.
-    fn settle(&mut self) {
+    /// Moves actions to the states that follow from the graph alone. One pass is enough: in the order of the graph, each
+    /// action comes after those it depends on.
+    fn apply_graph_rules(&mut self) {
         let graph = Arc::clone(&self.graph);
         for place in graph.order() {
             let Some(state) = self.actions.get(*place).map(|action| action.state) else { continue };
@@ -255,7 +268,7 @@ impl RunCore {
         let ended = before.iter().all(|(_, action)| action.state.ended());
         match rule.run_when {
             RunWhen::AllSucceeded => {
-                if let Some(reason) = before.iter().find_map(|(_, action)| hinders(action)) {
+                if let Some(reason) = before.iter().find_map(|(_, action)| blocked_by(action)) {
                     return Some((ActionState::Skipped, Some(reason)));
                 }
                 ended.then_some((ActionState::Ready, None))
@@ -282,7 +295,7 @@ impl RunCore {
 }
 
 /// Why an action keeps those after it from running, if it does.
-fn hinders(before: &RunAction) -> Option<String> {
+fn blocked_by(before: &RunAction) -> Option<String> {
     match before.state {
         ActionState::Failed => Some(format!("{} failed", before.name)),
         ActionState::Skipped => Some(format!("{} was skipped", before.name)),
@@ -306,16 +319,21 @@ fn wait(backoff: Backoff, tries: u32, jitter: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Timestamp;
     use crate::model::{ErrorInfo, NOT_TRIGGERED};
+
+    fn now(time_s: i64, moment_s: i64) -> Now {
+        Now { time: Timestamp::from_micros(time_s * 1_000_000), moment: Moment::from_micros(moment_s * 1_000_000) }
+    }
 
     fn core(names: &[&str], before: Vec<Vec<usize>>, rules: Vec<Rule>) -> RunCore {
         let graph = Graph::from_edges(names.iter().map(ToString::to_string).collect(), before);
         let actions = names.iter().map(|name| RunAction::pending(name)).collect();
-        RunCore::new(Arc::new(graph), rules.into(), RunState::Queued, actions)
+        RunCore::new(Arc::new(graph), rules.into(), RunState::Queued, actions, now(0, 0))
     }
 
     fn end(core: &mut RunCore, action: usize, outcome: Outcome) {
-        core.apply(Event::Ended { action, outcome, now: Timestamp::from_micros(0), jitter: 1.0 });
+        core.apply(Event::Ended { action, outcome, now: now(0, 0), jitter: 1.0 });
     }
 
     fn states(core: &RunCore) -> Vec<&'static str> {
@@ -391,7 +409,7 @@ mod tests {
         for seconds in [1, 2, 3] {
             run.start(1);
             end(&mut run, 0, failure(true));
-            assert_eq!(run.next_retry(), Some((Timestamp::from_micros(seconds * 1_000_000), 0)));
+            assert_eq!(run.next_retry(), Some((now(0, seconds).moment, 0)));
             run.apply(Event::BackoffOver { action: 0 });
         }
         run.start(1);
@@ -402,6 +420,24 @@ mod tests {
         run.start(1);
         end(&mut run, 0, failure(false));
         assert_eq!(run.state(), RunState::Failed);
+    }
+
+    #[test]
+    fn a_retry_is_due_after_its_backoff_wherever_the_clock_is_set() {
+        let retry =
+            Retry { max_attempts: 4, backoff: Backoff { first: Duration::from_secs(2), max: Duration::from_secs(3) } };
+        let mut run = core(&["a"], vec![vec![]], vec![Rule { retry, ..Rule::default() }]);
+        run.start(1);
+        run.apply(Event::Ended { action: 0, outcome: failure(true), now: now(10_000, 50), jitter: 1.0 });
+        assert_eq!(run.next_retry(), Some((now(0, 52).moment, 0)));
+        assert_eq!(run.actions()[0].retry_at, Some(now(10_002, 0).time), "for people");
+        let restarted = |at: Now| {
+            let (graph, rules, actions) = (Arc::clone(&run.graph), Arc::clone(&run.rules), run.actions().to_vec());
+            RunCore::new(graph, rules, RunState::Running, actions, at).next_retry()
+        };
+        assert_eq!(restarted(now(10_001, 7)), Some((now(0, 8).moment, 0)));
+        assert_eq!(restarted(now(6_400, 7)), Some((now(0, 10).moment, 0)), "an hour back: not longer than the backoff");
+        assert_eq!(restarted(now(20_000, 7)), Some((now(0, 7).moment, 0)));
     }
 
     #[test]
@@ -442,6 +478,7 @@ mod tests {
             rules,
             RunState::Queued,
             vec![RunAction::pending("a"), skipped, RunAction::pending("c")],
+            now(0, 0),
         );
         run.start(9);
         end(&mut run, 0, Outcome::Done(None));

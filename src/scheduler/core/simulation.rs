@@ -6,17 +6,19 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::{CRASH_LOOP, Event, Rule, RunCore};
-use crate::base::Timestamp;
+use crate::base::{Moment, Now, Timestamp};
 use crate::graph::Graph;
 use crate::manifest::{Backoff, Retry, RunWhen};
 use crate::model::{ActionState, ErrorInfo, Outcome, RunAction, RunState};
+
+const START: Now = Now { time: Timestamp::from_micros(0), moment: Moment::from_micros(0) };
 
 struct World {
     rng: Rng,
     core: RunCore,
     graph: Arc<Graph>,
     rules: Arc<[Rule]>,
-    now: Timestamp,
+    now: Now,
     running: Vec<usize>,
     succeeded: Vec<bool>,
     failures: Vec<u32>,
@@ -48,13 +50,13 @@ impl World {
             .collect();
         let graph = Arc::new(Graph::from_edges(names, before));
         let actions = (0..count).map(|place| RunAction::pending(&format!("a{place}"))).collect();
-        let core = RunCore::new(Arc::clone(&graph), Arc::clone(&rules), RunState::Queued, actions);
+        let core = RunCore::new(Arc::clone(&graph), Arc::clone(&rules), RunState::Queued, actions, START);
         Self {
             rng,
             core,
             graph,
             rules,
-            now: Timestamp::from_micros(0),
+            now: START,
             running: Vec::new(),
             succeeded: vec![false; count],
             failures: vec![0; count],
@@ -136,8 +138,10 @@ impl World {
     fn let_time_pass(&mut self) {
         if let Some((due, action)) = self.core.next_retry() {
             assert_eq!(self.core.actions()[action].state, ActionState::Retrying);
-            assert!(due.since(self.now) <= Duration::from_secs(4), "the wait is longer than its bound");
-            self.now = due;
+            assert!(due.since(self.now.moment) <= Duration::from_secs(4), "the wait is longer than its bound");
+            self.now.moment = due;
+            // The clock on the wall may be set meanwhile.
+            self.now.time = Timestamp::from_micros(self.rng.i64(0..1_000_000_000));
             self.core.apply(Event::BackoffOver { action });
         }
     }
@@ -150,7 +154,8 @@ impl World {
             }
         }
         let actions = self.core.actions().to_vec();
-        self.core = RunCore::new(Arc::clone(&self.graph), Arc::clone(&self.rules), self.core.state(), actions);
+        self.core =
+            RunCore::new(Arc::clone(&self.graph), Arc::clone(&self.rules), self.core.state(), actions, self.now);
         for action in std::mem::take(&mut self.running) {
             self.crashes[action] += 1;
             self.core.apply(Event::Ended { action, outcome: Outcome::Crashed, now: self.now, jitter: 0.0 });

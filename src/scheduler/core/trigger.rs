@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::waiting::Waiting;
-use crate::base::{TimeSpan, Timestamp};
+use super::waiting::{Waiting, Waits};
+use crate::base::{Moment, Now, TimeSpan, Timestamp};
 use crate::manifest::{Join, Pipeline, Trigger};
-use crate::model::{Pending, Tick, TickOutcome};
+use crate::model::{Tick, TickOutcome};
 use crate::store::Claim;
 
 /// What is known at the moment of a decision.
@@ -24,7 +24,7 @@ pub struct Situation<'a> {
     /// Whether what is there is all that will come (`run --once`): then nothing waits for quiet.
     pub draining: bool,
     /// The time.
-    pub now: Timestamp,
+    pub now: Now,
 }
 
 /// Most runs that are decided on together.
@@ -37,10 +37,10 @@ pub enum Plan {
     Fire(Vec<Fire>),
     /// Wait.
     Wait {
-        /// One tick for each resource in which something waits, with the reason.
+        /// One tick for each trigger for which something waits, with the reason.
         ticks: Vec<Tick>,
         /// When time alone could change the answer.
-        until: Option<Timestamp>,
+        until: Option<Moment>,
     },
 }
 
@@ -49,7 +49,7 @@ pub enum Plan {
 pub struct Fire {
     /// What it takes.
     pub claims: Vec<Claim>,
-    /// Why, for each resource.
+    /// Why, for each trigger.
     pub ticks: Vec<Tick>,
     /// Why, in words, for the run.
     pub trigger: String,
@@ -91,76 +91,125 @@ fn take(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
 
 enum Decision {
     Fire(Fire),
-    Wait { ticks: Vec<Tick>, until: Option<Timestamp> },
+    Wait { ticks: Vec<Tick>, until: Option<Moment> },
+}
+
+/// A trigger of a pipeline.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Named<'p> {
+    /// Under this name its ticks are recorded.
+    name: &'p str,
+    /// What it waits for.
+    condition: Condition<'p>,
+}
+
+/// What a trigger waits for. A new kind of trigger is a variant here, with its look and its claim.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Condition<'p> {
+    /// Enough new artifacts in a resource, which the run claims.
+    Artifacts {
+        /// The resource.
+        resource: &'p str,
+        /// How many are enough.
+        needs: &'p Trigger,
+    },
+}
+
+/// The triggers of a pipeline. That of a watched resource has the resource's name.
+fn triggers(pipeline: &Pipeline) -> impl Iterator<Item = Named<'_>> {
+    let watched = pipeline.resources.iter().filter(|resource| resource.watch);
+    watched.map(|resource| Named {
+        name: &resource.name,
+        condition: Condition::Artifacts { resource: &resource.name, needs: &resource.trigger },
+    })
+}
+
+impl Condition<'_> {
+    /// Whether it holds.
+    fn look(self, situation: Situation<'_>) -> Look {
+        match self {
+            Condition::Artifacts { resource, needs } => {
+                let waits = situation.pending.of(resource);
+                match situation.unseen.get(resource) {
+                    Some(why) => {
+                        let (reason, waiting) = (why.clone(), waits.is_some_and(|waits| waits.pending.count > 0));
+                        Look { ready: false, overdue: false, waiting, reason, until: None }
+                    }
+                    None => look(needs, waits, situation),
+                }
+            }
+        }
+    }
 }
 
 /// Decides whether one run starts now.
 fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
-    let looks: Vec<(&str, Look)> = pipeline
-        .resources
-        .iter()
-        .filter(|resource| resource.watch)
-        .map(|resource| {
-            let pending = situation.pending.of(&resource.name);
-            let look = match situation.unseen.get(&resource.name) {
-                Some(why) => {
-                    let (reason, waiting) = (why.clone(), pending.count > 0);
-                    Look { ready: false, overdue: false, waiting, reason, until: None }
-                }
-                None => look(&resource.trigger, pending, situation),
-            };
-            (resource.name.as_str(), look)
-        })
-        .collect();
-    let ready: Vec<&(&str, Look)> = looks.iter().filter(|(_, look)| look.ready).collect();
+    let looks: Vec<(Named<'_>, Look)> =
+        triggers(pipeline).map(|trigger| (trigger, trigger.condition.look(situation))).collect();
+    let ready: Vec<&(Named<'_>, Look)> = looks.iter().filter(|(_, look)| look.ready).collect();
     let joined = match pipeline.join {
         Join::All => !looks.is_empty() && ready.len() == looks.len(),
         Join::Any => !ready.is_empty(),
     };
-    let hold = if situation.paused {
-        Some("the pipeline is paused".to_owned())
-    } else if situation.runs + situation.queued >= pipeline.max_concurrent_runs as usize {
-        let queued = if situation.queued == 0 { String::new() } else { format!(", {} waiting", situation.queued) };
-        Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
-    } else {
-        None
-    };
+    let hold = hold(pipeline, situation);
+    let now = situation.now.time;
     if joined && hold.is_none() {
-        return Decision::Fire(fire(pipeline, &ready, situation.now));
+        return Decision::Fire(fire(&ready, now));
     }
-    let waits_for = looks.iter().filter(|(_, look)| !look.ready).map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let not_ready = looks.iter().filter(|(_, look)| !look.ready);
+    let waits_for = not_ready.map(|(trigger, _)| trigger.name).collect::<Vec<_>>().join(", ");
     let hold = hold.unwrap_or_else(|| format!("waits for {waits_for}"));
     let ticks = looks
         .iter()
         .filter(|(_, look)| look.waiting)
-        .map(|(name, look)| {
+        .map(|(trigger, look)| {
             if look.ready {
-                tick(name, TickOutcome::Held, format!("{}, but {hold}", look.reason), situation.now)
+                tick(trigger, TickOutcome::Held, format!("{}, but {hold}", look.reason), now)
             } else {
-                tick(name, TickOutcome::NotReady, look.reason.clone(), situation.now)
+                tick(trigger, TickOutcome::NotReady, look.reason.clone(), now)
             }
         })
         .collect();
     Decision::Wait { ticks, until: looks.iter().filter_map(|(_, look)| look.until).min() }
 }
 
-fn fire(pipeline: &Pipeline, ready: &[&(&str, Look)], now: Timestamp) -> Fire {
-    let claims = ready
-        .iter()
-        .map(|(name, look)| {
-            let trigger = pipeline.resource(name).map(|resource| resource.trigger.clone()).unwrap_or_default();
-            // What waited may have been replaced since it was counted. After `max_wait`, any number will do.
-            let (at_least, min_bytes) = if look.overdue { (1, 0) } else { (trigger.min_artifacts, trigger.min_bytes) };
-            Claim { resource: (*name).to_owned(), at_most: trigger.max_artifacts, at_least, min_bytes }
-        })
-        .collect();
-    let ticks = ready.iter().map(|(name, look)| tick(name, TickOutcome::Fired, look.reason.clone(), now)).collect();
-    let trigger = ready.iter().map(|(name, look)| format!("{name}: {}", look.reason)).collect::<Vec<_>>().join("; ");
-    Fire { claims, ticks, trigger }
+/// Why no run may start, whatever the triggers say.
+fn hold(pipeline: &Pipeline, situation: Situation<'_>) -> Option<String> {
+    if situation.paused {
+        return Some("the pipeline is paused".to_owned());
+    }
+    if situation.runs + situation.queued < pipeline.max_concurrent_runs as usize {
+        return None;
+    }
+    let queued = if situation.queued == 0 { String::new() } else { format!(", {} waiting", situation.queued) };
+    Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
 }
 
-fn tick(resource: &str, outcome: TickOutcome, reason: String, time: Timestamp) -> Tick {
-    Tick { seq: 0, resource: resource.to_owned(), time, outcome, reason, run_id: None }
+fn fire(ready: &[&(Named<'_>, Look)], now: Timestamp) -> Fire {
+    let claims = ready
+        .iter()
+        .map(|(trigger, look)| match trigger.condition {
+            Condition::Artifacts { resource, needs } => claim(resource, needs, look),
+        })
+        .collect();
+    let ticks =
+        ready.iter().map(|(trigger, look)| tick(trigger, TickOutcome::Fired, look.reason.clone(), now)).collect();
+    let reasons = ready.iter().map(|(trigger, look)| format!("{}: {}", trigger.name, look.reason));
+    Fire { claims, ticks, trigger: reasons.collect::<Vec<_>>().join("; ") }
+}
+
+/// What a run takes from a resource that made it start.
+fn claim(resource: &str, needs: &Trigger, look: &Look) -> Claim {
+    // What waited may have been replaced since it was counted. After `max_wait`, any number will do.
+    let (at_least, min_bytes) = if look.overdue { (1, 0) } else { (needs.min_artifacts, needs.min_bytes) };
+    Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes }
+}
+
+fn tick(trigger: &Named<'_>, outcome: TickOutcome, reason: String, time: Timestamp) -> Tick {
+    let resource = match trigger.condition {
+        Condition::Artifacts { resource, .. } => Some(resource.to_owned()),
+    };
+    Tick { seq: 0, trigger: trigger.name.to_owned(), resource, time, outcome, reason, run_id: None }
 }
 
 /// What one look at one resource tells.
@@ -172,18 +221,19 @@ struct Look {
     /// Whether anything waits at all.
     waiting: bool,
     reason: String,
-    until: Option<Timestamp>,
+    until: Option<Moment>,
 }
 
-fn look(trigger: &Trigger, pending: Pending, situation: Situation<'_>) -> Look {
+fn look(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Look {
     let not_ready =
-        |reason: String, until: Option<Timestamp>| Look { ready: false, overdue: false, waiting: true, reason, until };
-    let (Some(oldest), Some(newest)) = (pending.oldest_at, pending.newest_at) else {
+        |reason: String, until: Option<Moment>| Look { ready: false, overdue: false, waiting: true, reason, until };
+    let now = situation.now.moment;
+    let Some(Waits { pending, oldest, newest, .. }) = waits.filter(|waits| waits.pending.count > 0) else {
         return Look { ready: false, overdue: false, waiting: false, reason: "nothing new".to_owned(), until: None };
     };
     let patience_ends = trigger.max_wait.map(|wait| oldest.after(wait));
     if let (Some(end), Some(wait)) = (patience_ends, trigger.max_wait)
-        && situation.now >= end
+        && now >= end
     {
         let reason = format!("{}, the oldest of which has waited for {}", artifacts(pending.count), TimeSpan(wait));
         return Look { ready: true, overdue: true, waiting: true, reason, until: None };
@@ -195,7 +245,7 @@ fn look(trigger: &Trigger, pending: Pending, situation: Situation<'_>) -> Look {
         return not_ready(format!("{} of {} bytes", pending.bytes, trigger.min_bytes), patience_ends);
     }
     let quiet_at = newest.after(trigger.quiet_for);
-    if situation.now < quiet_at && !situation.draining {
+    if now < quiet_at && !situation.draining {
         let until = patience_ends.map_or(quiet_at, |end| end.min(quiet_at));
         let span = TimeSpan(trigger.quiet_for);
         return not_ready(format!("{}, waits for {span} without a new one", artifacts(pending.count)), Some(until));
@@ -214,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::manifest::parse_pinned;
+    use crate::model::Pending;
 
     const SECOND: i64 = 1_000_000;
 
@@ -221,22 +272,32 @@ mod tests {
         Timestamp::from_micros(seconds * SECOND)
     }
 
+    fn moment(seconds: i64) -> Moment {
+        Moment::from_micros(seconds * SECOND)
+    }
+
+    /// A time of both clocks, which run alike here.
+    fn now(seconds: i64) -> Now {
+        Now { time: at(seconds), moment: moment(seconds) }
+    }
+
     fn waiting(count: u64, bytes: u64, oldest: i64, newest: i64) -> Pending {
         Pending { count, bytes, oldest_at: Some(at(oldest)), newest_at: Some(at(newest)), as_of: 0 }
     }
 
-    fn seen(trigger: &Trigger, pending: Pending, now: i64) -> (bool, String, Option<Timestamp>) {
-        let (pending_by_name, unseen) = (Waiting::default(), BTreeMap::new());
+    fn seen(trigger: &Trigger, pending: Pending, seconds: i64) -> (bool, String, Option<Moment>) {
+        let (mut waiting, unseen) = (Waiting::default(), BTreeMap::new());
+        waiting.note("raw", pending, now(seconds));
         let situation = Situation {
-            pending: &pending_by_name,
+            pending: &waiting,
             unseen: &unseen,
             runs: 0,
             queued: 0,
             paused: false,
             draining: false,
-            now: at(now),
+            now: now(seconds),
         };
-        let look = look(trigger, pending, situation);
+        let look = look(trigger, waiting.of("raw"), situation);
         (look.ready, look.reason, look.until)
     }
 
@@ -262,8 +323,8 @@ mod tests {
             ..Trigger::default()
         };
         let reason = "2 new artifacts, waits for 5s without a new one".to_owned();
-        assert_eq!(seen(&trigger, waiting(2, 0, 0, 4), 6), (false, reason.clone(), Some(at(9))));
-        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 11), (false, reason, Some(at(12))));
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 4), 6), (false, reason.clone(), Some(moment(9))));
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 11), (false, reason, Some(moment(12))));
         let reason = "2 new artifacts, the oldest of which has waited for 12s".to_owned();
         assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 12), (true, reason, None));
         assert_eq!(seen(&trigger, waiting(1, 0, 0, 4), 9), (true, "1 new artifact".into(), None));
@@ -283,7 +344,7 @@ mod tests {
     /// What is decided at second 100.
     fn decided(trigger: &str, waits: Pending, runs: usize) -> Vec<Fire> {
         let (mut pending, unseen) = (Waiting::default(), BTreeMap::new());
-        pending.note("raw", waits);
+        pending.note("raw", waits, now(100));
         let situation = Situation {
             pending: &pending,
             unseen: &unseen,
@@ -291,7 +352,7 @@ mod tests {
             queued: 0,
             paused: false,
             draining: false,
-            now: at(100),
+            now: now(100),
         };
         match plan(&watching(trigger), situation) {
             Plan::Fire(fires) => fires,

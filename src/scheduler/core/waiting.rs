@@ -3,31 +3,69 @@
 //! It is a copy of counts that the store keeps, and copies arrive out of order: a resource's recorder tells what waited
 //! when its batch was recorded, and a run may have claimed some of it before that message is read. So each count says
 //! as of which event it was taken, and an older one never replaces a newer one.
+//!
+//! Counts carry the times at which artifacts were recorded. How long artifacts have waited is measured from the moments
+//! at which the scheduler heard of them, so that a clock that is set back or forward changes nothing. Only of what the
+//! last host recorded the time on record is all there is; a time in the future counts as now.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use crate::base::{Moment, Now, Timestamp};
 use crate::model::Pending;
 
 /// What waits in each watched resource, as far as the scheduler has heard.
 #[derive(Debug, Clone, Default)]
-pub struct Waiting(BTreeMap<String, Pending>);
+pub struct Waiting(BTreeMap<String, Waits>);
+
+/// What waits in one resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waits {
+    /// The count.
+    pub(super) pending: Pending,
+    /// When the oldest artifact was recorded; if there is none, when this was heard.
+    pub(super) oldest: Moment,
+    /// When the newest artifact was recorded; if there is none, when this was heard.
+    pub(super) newest: Moment,
+    /// When this was heard.
+    heard: Moment,
+}
+
+impl Waits {
+    /// What is heard first of a resource.
+    fn first(pending: Pending, now: Now) -> Self {
+        let moment = |at: Option<Timestamp>| now.moment.before(at.map_or(Duration::ZERO, |at| now.time.since(at)));
+        Self { pending, oldest: moment(pending.oldest_at), newest: moment(pending.newest_at), heard: now.moment }
+    }
+
+    /// What is heard next.
+    fn next(&self, pending: Pending, now: Now) -> Self {
+        let next = Self::first(pending, now);
+        let is_same_newest = pending.newest_at == self.pending.newest_at && pending.newest_at.is_some();
+        let is_same_oldest = pending.oldest_at == self.pending.oldest_at && pending.oldest_at.is_some();
+        // A newest that was not there before was recorded since. What was recorded before and is the oldest now, because
+        // older ones were claimed, is not older than these.
+        let newest = if is_same_newest { self.newest } else { next.newest.max(self.heard) };
+        let oldest = if is_same_oldest { self.oldest } else { next.oldest.max(self.oldest) };
+        Self { oldest: oldest.min(newest), newest, ..next }
+    }
+}
 
 impl Waiting {
     /// Takes note of a count, unless a later one is known already.
-    pub fn note(&mut self, resource: &str, pending: Pending) {
+    pub fn note(&mut self, resource: &str, pending: Pending, now: Now) {
         match self.0.get_mut(resource) {
-            Some(known) if known.as_of > pending.as_of => {}
-            Some(known) => *known = pending,
+            Some(known) if known.pending.as_of > pending.as_of => {}
+            Some(known) => *known = known.next(pending, now),
             None => {
-                self.0.insert(resource.to_owned(), pending);
+                self.0.insert(resource.to_owned(), Waits::first(pending, now));
             }
         }
     }
 
-    /// What waits in a resource; nothing, if nobody has said so.
-    #[must_use]
-    pub fn of(&self, resource: &str) -> Pending {
-        self.0.get(resource).copied().unwrap_or_default()
+    /// What waits in a resource; `None` if nothing was heard of it.
+    pub(super) fn of(&self, resource: &str) -> Option<Waits> {
+        self.0.get(resource).copied()
     }
 
     /// The resources of which something was heard.
@@ -38,8 +76,8 @@ impl Waiting {
     /// Takes off `count` artifacts that a planned run will claim. `false` if not more than these wait.
     pub(super) fn claim(&mut self, resource: &str, count: u64) -> bool {
         match self.0.get_mut(resource) {
-            Some(known) if known.count > count => {
-                known.count -= count;
+            Some(known) if known.pending.count > count => {
+                known.pending.count -= count;
                 true
             }
             _ => false,
@@ -55,12 +93,17 @@ mod tests {
     use fastrand::Rng;
 
     use super::Waiting;
-    use crate::base::Timestamp;
+    use crate::base::{Moment, Now, Timestamp};
     use crate::manifest::{Pipeline, parse_pinned};
     use crate::model::Pending;
     use crate::scheduler::core::{Plan, Situation, plan};
 
     const MIN: u64 = 10;
+    const NOW: Now = now(1, 1);
+
+    const fn now(time_s: i64, moment_s: i64) -> Now {
+        Now { time: Timestamp::from_micros(time_s * 1_000_000), moment: Moment::from_micros(moment_s * 1_000_000) }
+    }
 
     fn pipeline() -> Pipeline {
         let manifest = format!(
@@ -103,7 +146,7 @@ mod tests {
             for _ in 0..400 {
                 match rng.u8(0..10) {
                     0..6 => messages.push_back(store.change(1)),
-                    6..8 => drop(messages.pop_front().map(|pending| waiting.note("raw", pending))),
+                    6..8 => drop(messages.pop_front().map(|pending| waiting.note("raw", pending, NOW))),
                     _ => {
                         let situation = Situation {
                             pending: &waiting,
@@ -112,20 +155,65 @@ mod tests {
                             queued: 0,
                             paused: false,
                             draining: false,
-                            now: Timestamp::from_micros(1),
+                            now: NOW,
                         };
                         let Plan::Fire(fires) = plan(&pipeline, situation) else { continue };
                         for claim in fires.iter().flat_map(|fire| &fire.claims) {
                             assert_eq!(claim.at_least, MIN, "seed {seed}: the store may create a run with fewer");
                             assert!(store.count >= MIN, "seed {seed}: a run was planned of {} artifacts", store.count);
                             let claimed = i64::try_from(MIN).unwrap();
-                            waiting.note("raw", store.change(-claimed));
+                            waiting.note("raw", store.change(-claimed), NOW);
                         }
                     }
                 }
             }
-            messages.drain(..).for_each(|pending| waiting.note("raw", pending));
-            assert_eq!(waiting.of("raw").count, store.count, "seed {seed}: what waits is not known");
+            messages.drain(..).for_each(|pending| waiting.note("raw", pending, NOW));
+            assert_eq!(
+                waiting.of("raw").map_or(0, |waits| waits.pending.count),
+                store.count,
+                "seed {seed}: what waits is not known"
+            );
         }
+    }
+
+    fn counted(oldest_s: i64, newest_s: i64, as_of: u64) -> Pending {
+        let at = |seconds: i64| Some(Timestamp::from_micros(seconds * 1_000_000));
+        Pending { count: 2, bytes: 2, oldest_at: at(oldest_s), newest_at: at(newest_s), as_of }
+    }
+
+    /// The moments of the oldest and the newest, in seconds.
+    fn moments(waiting: &Waiting) -> (i64, i64) {
+        let waits = waiting.of("raw").unwrap();
+        let seconds = |moment: Moment| {
+            let since = i64::try_from(moment.since(Moment::from_micros(0)).as_secs()).unwrap();
+            let before = i64::try_from(Moment::from_micros(0).since(moment).as_secs()).unwrap();
+            since - before
+        };
+        (seconds(waits.oldest), seconds(waits.newest))
+    }
+
+    #[test]
+    fn what_waits_grows_old_as_time_passes_and_not_as_the_clock_is_set() {
+        let mut waiting = Waiting::default();
+        waiting.note("raw", counted(9_990, 10_000, 1), now(10_000, 100));
+        assert_eq!(moments(&waiting), (90, 100), "what the last host recorded is as old as the record says");
+        // An hour back: what is recorded now bears an earlier time than what was there.
+        waiting.note("raw", counted(9_990, 6_410, 2), now(6_410, 110));
+        assert_eq!(moments(&waiting), (90, 110));
+        // The older ones are claimed, and the clock is put right again.
+        waiting.note("raw", counted(6_410, 6_410, 3), now(10_020, 120));
+        assert_eq!(moments(&waiting), (90, 110), "not older than what was there before");
+        waiting.note("raw", counted(6_410, 10_030, 4), now(10_030, 130));
+        assert_eq!(moments(&waiting), (90, 130));
+        waiting.note("raw", Pending { as_of: 5, ..Pending::default() }, now(10_040, 140));
+        waiting.note("raw", counted(20_000, 20_000, 6), now(20_000, 150));
+        assert_eq!(moments(&waiting), (150, 150));
+    }
+
+    #[test]
+    fn a_time_on_record_that_is_to_come_counts_as_now() {
+        let mut waiting = Waiting::default();
+        waiting.note("raw", counted(13_600, 13_600, 1), now(10_000, 100));
+        assert_eq!(moments(&waiting), (100, 100), "the clock was set back before this host started");
     }
 }

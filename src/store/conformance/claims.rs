@@ -33,7 +33,8 @@ pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {
     let before = newest(store).await;
     let tick = Tick {
         seq: 0,
-        resource: "raw".to_owned(),
+        trigger: "raw".to_owned(),
+        resource: Some("raw".to_owned()),
         time: at(5),
         outcome: TickOutcome::Fired,
         reason: "2 new artifacts".to_owned(),

@@ -94,6 +94,7 @@ lossy! {
         }
     }
     read {
+        probe() -> ();
         revision(digest: Digest) -> Option<Revision>;
         paused() -> bool;
         cursor(resource: &str) -> Option<String>;

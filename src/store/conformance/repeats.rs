@@ -80,7 +80,8 @@ pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &m
     assert_eq!(taken[0].attempts[0].fence, fourth, "it is of this epoch already");
     let tick = crate::model::Tick {
         seq: 0,
-        resource: "raw".to_owned(),
+        trigger: "raw".to_owned(),
+        resource: Some("raw".to_owned()),
         time: at(16),
         outcome: TickOutcome::NotReady,
         reason: "1 of 5".to_owned(),

@@ -7,11 +7,12 @@ use crate::model::{Tick, TickOutcome};
 use crate::store::{MetadataStore, NewRun, TickQuery};
 
 fn tick(resource: &str, outcome: TickOutcome, reason: &str) -> Tick {
-    Tick { seq: 0, resource: resource.to_owned(), time: at(5), outcome, reason: reason.to_owned(), run_id: None }
+    let (trigger, resource) = (resource.to_owned(), Some(resource.to_owned()));
+    Tick { seq: 0, trigger, resource, time: at(5), outcome, reason: reason.to_owned(), run_id: None }
 }
 
 async fn reasons(store: &dyn MetadataStore, resource: Option<&str>) -> Vec<String> {
-    let query = TickQuery { resource: resource.map(str::to_owned) };
+    let query = TickQuery { trigger: resource.map(str::to_owned) };
     store.ticks(query, all()).await.unwrap().items.into_iter().map(|it| it.reason).collect()
 }
 
@@ -45,7 +46,7 @@ pub(super) async fn every_fired_tick_is_recorded(world: &mut World) {
         let created = create(store, NewRun { ticks, ..new_run() }).await;
         runs.push(Some(created.detail.run.id));
     }
-    let ticks = store.ticks(TickQuery { resource: Some("raw".to_owned()) }, all()).await.unwrap().items;
+    let ticks = store.ticks(TickQuery { trigger: Some("raw".to_owned()) }, all()).await.unwrap().items;
     runs.reverse();
     assert_eq!(ticks.iter().map(|it| it.run_id).collect::<Vec<_>>(), runs);
     assert!(ticks.iter().all(|it| it.outcome == TickOutcome::Fired));

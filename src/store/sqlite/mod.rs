@@ -212,6 +212,10 @@ impl MetadataStore for SqliteStore {
         self.epoch
     }
 
+    async fn probe(&self) -> Result<()> {
+        self.write(steps::PROBE, |_| Ok(())).await
+    }
+
     fn newest_event(&self) -> watch::Receiver<u64> {
         self.newest.clone()
     }

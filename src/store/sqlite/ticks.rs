@@ -15,29 +15,31 @@ const PRUNE_BATCH: u64 = 1_000;
 fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
     Ok(Tick {
         seq: row.get(0)?,
-        resource: row.get(1)?,
-        time: row.get(2)?,
-        outcome: row.get(3)?,
-        reason: row.get(4)?,
-        run_id: row.get(5)?,
+        trigger: row.get(1)?,
+        resource: row.get(2)?,
+        time: row.get(3)?,
+        outcome: row.get(4)?,
+        reason: row.get(5)?,
+        run_id: row.get(6)?,
     })
 }
 
 /// Records an evaluation, unless it says what the one before said. One that fired is always news: it is about another run.
 pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
     if tick.outcome != TickOutcome::Fired {
-        let sql =
-            "SELECT outcome, reason FROM ticks INDEXED BY ticks_resource WHERE resource = ?1 ORDER BY seq DESC LIMIT 1";
+        let sql = "SELECT outcome, reason FROM ticks INDEXED BY ticks_trigger WHERE trigger_name = ?1 ORDER BY seq DESC LIMIT 1";
         let last = prepare(tx.db, sql)?
-            .query_row([&tick.resource], |row| Ok((row.get::<_, TickOutcome>(0)?, row.get::<_, String>(1)?)))
+            .query_row([&tick.trigger], |row| Ok((row.get::<_, TickOutcome>(0)?, row.get::<_, String>(1)?)))
             .optional()?;
         if last.is_some_and(|(outcome, reason)| outcome == tick.outcome && reason == tick.reason) {
             return Ok(());
         }
     }
     // The newest is never dropped, so the next number is one more than it, and what is kept is dense.
-    let sql = "INSERT INTO ticks (resource, time, outcome, reason, run_id) VALUES (?1, ?2, ?3, ?4, ?5)";
-    execute(tx.db, sql, params![tick.resource, tick.time, tick.outcome, tick.reason, tick.run_id])?;
+    let sql =
+        "INSERT INTO ticks (trigger_name, resource, time, outcome, reason, run_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let Tick { trigger, resource, time, outcome, reason, run_id, .. } = tick;
+    execute(tx.db, sql, params![trigger, resource, time, outcome, reason, run_id])?;
     let newest = u64::try_from(tx.db.last_insert_rowid()).unwrap_or(0);
     prune(tx, newest, MAX_TICKS)
 }
@@ -54,15 +56,17 @@ fn prune(tx: &mut Tx<'_>, newest: u64, most: u64) -> Work<()> {
 pub(super) fn list(db: &Connection, query: &TickQuery, request: &PageRequest) -> Work<Page<Tick>> {
     let before = page::before(request)?;
     let limit = page::limit(request);
-    let columns = "SELECT seq, resource, time, outcome, reason, run_id FROM ticks";
-    let sql = match query.resource {
+    let columns = "SELECT seq, trigger_name, resource, time, outcome, reason, run_id FROM ticks";
+    let sql = match query.trigger {
         None => format!("{columns} WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT ?2"),
         Some(_) => {
-            format!("{columns} INDEXED BY ticks_resource WHERE resource = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2")
+            format!(
+                "{columns} INDEXED BY ticks_trigger WHERE trigger_name = ?3 AND seq < ?1 ORDER BY seq DESC LIMIT ?2"
+            )
         }
     };
     let mut statement = prepare(db, &sql)?;
-    let rows = statement.query_map(params![before, limit + 1, query.resource], |row| Ok((row.get(0)?, tick(row)?)))?;
+    let rows = statement.query_map(params![before, limit + 1, query.trigger], |row| Ok((row.get(0)?, tick(row)?)))?;
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
@@ -82,7 +86,7 @@ mod tests {
         let mut tx = Tx { db: &db, at: &mut Counters::default(), epoch: 1 };
         let mut largest = 0;
         for number in 1..=5 * PRUNE_BATCH {
-            let sql = "INSERT INTO ticks (resource, time, outcome, reason) VALUES ('a', 1, 'held', 'paused')";
+            let sql = "INSERT INTO ticks (trigger_name, time, outcome, reason) VALUES ('a', 1, 'held', 'paused')";
             db.prepare_cached(sql).unwrap().execute([]).unwrap();
             prune(&mut tx, number, most).unwrap();
             if number % 500 == 0 {

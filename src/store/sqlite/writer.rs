@@ -113,7 +113,13 @@ impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
     fn answer(self: Box<Self>, failed: Option<&StoreError>) {
         let answer = match (self.result, failed) {
             (Some(Err(own)), _) => Err(own),
-            (_, Some(why)) => Err(StoreError::Unavailable { doing: self.step.doing.to_owned(), why: why.to_string() }),
+            (_, Some(failed)) => {
+                let why = match failed {
+                    StoreError::Unavailable { why, .. } => why.clone(),
+                    other => other.to_string(),
+                };
+                Err(StoreError::Unavailable { doing: self.step.doing.to_owned(), why })
+            }
             (Some(Ok(_)), None) if fault::loses_answer(self.step.name) => Err(StoreError::Unavailable {
                 doing: self.step.doing.to_owned(),
                 why: "the answer was lost".to_owned(),

@@ -136,7 +136,7 @@ fn moment(moment: Timestamp) -> (String, String) {
 
 async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRow> {
     let pending = view.store.pending(&resource.name).await?;
-    let query = TickQuery { resource: Some(resource.name.clone()) };
+    let query = TickQuery { trigger: Some(resource.name.clone()) };
     let ticks = view.store.ticks(query, PageRequest { cursor: None, limit: 1 }).await?;
     let (state, icon, reason) = match view.control.watches().remove(&resource.name) {
         None => ("starting", "wait", None),

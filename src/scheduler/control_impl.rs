@@ -1,13 +1,16 @@
-//! Steers a running pipeline: what is asked for is put on record first, and the dispatcher is told then.
+//! Control of a running pipeline: a request is put on record first, then the dispatcher is told.
+//!
+//! Whoever asks gets an answer within [`ANSWER_WITHIN`], also while the store does not work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::control::Control;
-use super::dispatcher::Message;
+use super::messages::Message;
 use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::{AttemptId, RunId, WriteId};
@@ -16,35 +19,48 @@ use crate::resource::{Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{StoreError, repeat_briefly};
 
-/// Steers a running pipeline.
+/// How long a request may wait for the store. SQLite itself waits up to 5 s for another program's lock.
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
+
+/// Controls a running pipeline.
 #[derive(Clone)]
-pub(super) struct Steering {
+pub(super) struct HostControl {
     pub(super) shared: Arc<Shared>,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) statuses: StatusBoard,
     pub(super) progress: ProgressBoard,
 }
 
-impl Steering {
+impl HostControl {
     async fn tell(&self, message: Message) -> Result<(), StoreError> {
         self.dispatcher.send(message).await.map_err(|_| stopping())
     }
 
-    /// Does `work` to its end, also when whoever asked goes away half-way: what is on record and not told would wait for the next start.
+    /// Does `work` to its end, also when the caller goes away or is answered before: a request that is on record and that
+    /// the dispatcher does not know of would wait for the next start.
     async fn to_the_end<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        match tokio::spawn(work(self.clone())).await {
-            Ok(answer) => answer,
-            Err(_) => Err(stopping()),
+        match tokio::time::timeout(ANSWER_WITHIN, tokio::spawn(work(self.clone()))).await {
+            Ok(Ok(answer)) => answer,
+            // It panicked, or the runtime is shutting down.
+            Ok(Err(_)) => Err(stopping()),
+            Err(_) => Err(self.no_answer("record the request")),
         }
+    }
+
+    /// The error for a request that was not answered in time, with the reason if there is one.
+    fn no_answer(&self, doing: &str) -> StoreError {
+        let reasons = self.shared.health.not_ready();
+        let why = if reasons.is_empty() { "it does not answer".to_owned() } else { reasons.join("; ") };
+        StoreError::Unavailable { doing: doing.to_owned(), why }
     }
 }
 
 #[async_trait]
-impl Control for Steering {
+impl Control for HostControl {
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError> {
         self.to_the_end(move |this: Self| async move {
             let cancelled = repeat_briefly(|| this.shared.store.request_cancel(run, this.shared.clock.now())).await?;
@@ -70,8 +86,14 @@ impl Control for Steering {
 
     async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.tell(Message::Start { run, params, answer }).await?;
-        answered.await.unwrap_or_else(|_| Err(stopping()))
+        let asked = async {
+            self.tell(Message::Start { run, params, answer }).await?;
+            answered.await.unwrap_or_else(|_| Err(stopping()))
+        };
+        match tokio::time::timeout(ANSWER_WITHIN, asked).await {
+            Ok(started) => started,
+            Err(_) => Err(self.no_answer("start a run")),
+        }
     }
 
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
@@ -100,6 +122,7 @@ impl Control for Steering {
 
     fn not_ready(&self) -> Vec<String> {
         let mut reasons = self.statuses.not_ready();
+        reasons.extend(self.shared.health.not_ready());
         if *self.shared.phase.borrow() != Phase::Running {
             reasons.push("the host is stopping".to_owned());
         }

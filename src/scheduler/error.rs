@@ -1,0 +1,36 @@
+//! Why a host could not start.
+
+use std::path::PathBuf;
+
+use crate::resource::ResourceError;
+use crate::store::StoreError;
+
+/// Why a host could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The metadata store refused or failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A resource can not be used.
+    #[error(transparent)]
+    Resource(#[from] ResourceError),
+    /// A component can not be run.
+    #[error("the component of {action} can not be used: {why}")]
+    Component {
+        /// The action.
+        action: String,
+        /// Why.
+        why: String,
+    },
+    /// The manifest of an unfinished run can not be read any more, as drawn for people.
+    #[error("{0}")]
+    Manifest(String),
+    /// A component could not be copied to where runs are bound to it.
+    #[error("failed to keep a copy of {}: {why}", file.display())]
+    Keep {
+        /// The component's file.
+        file: PathBuf,
+        /// Why.
+        why: std::io::Error,
+    },
+}

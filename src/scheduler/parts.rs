@@ -1,0 +1,25 @@
+//! What a host is made of.
+
+use std::sync::Arc;
+
+use crate::base::Clock;
+use crate::manifest::Pipeline;
+use crate::sandbox::Executor;
+use crate::store::logs::LogStore;
+use crate::store::{HostLease, MetadataStore};
+
+/// What a host is made of.
+pub struct Parts {
+    /// The manifest.
+    pub pipeline: Pipeline,
+    /// Where records go. This host must be the only one that writes to it.
+    pub store: Arc<dyn MetadataStore>,
+    /// The right to be that one. When it is lost, the host ends.
+    pub lease: Arc<dyn HostLease>,
+    /// Where log lines go.
+    pub logs: Arc<dyn LogStore>,
+    /// Where components run.
+    pub executor: Arc<dyn Executor>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+}

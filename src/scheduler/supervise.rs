@@ -1,0 +1,103 @@
+//! Tasks that are to go on for as long as the host does.
+//!
+//! A task that ends without being asked to is started again, after a pause that doubles each time, and whoever needs to
+//! know is told why it ended. What becomes of every other task and thread of the scheduler is said where it is spawned.
+
+use std::time::Duration;
+
+use tokio::task::JoinError;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::base::TimeSpan;
+
+/// The pause before a task is started again for the first time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest pause. A task that worked for longer than this begins with the first pause again.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// Runs what `begin` makes, again and again, until `stop`. `ended` is told why each has ended, unless `stop` was asked for.
+pub(super) async fn supervise<F>(
+    name: &str,
+    stop: CancellationToken,
+    begin: impl FnMut() -> F,
+    ended: impl FnMut(String),
+) where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    keep_going(name, stop, FIRST_PAUSE, begin, ended).await;
+}
+
+async fn keep_going<F>(
+    name: &str,
+    stop: CancellationToken,
+    first_pause: Duration,
+    mut begin: impl FnMut() -> F,
+    mut ended: impl FnMut(String),
+) where
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let mut pause = first_pause;
+    loop {
+        let began = Instant::now();
+        let why = match tokio::spawn(begin()).await {
+            _ if stop.is_cancelled() => return,
+            Ok(Ok(())) => "it ended without being asked to".to_owned(),
+            Ok(Err(why)) => why,
+            Err(error) => panic_text(error),
+        };
+        if began.elapsed() > LONGEST_PAUSE {
+            pause = first_pause;
+        }
+        tracing::error!("{name} has ended: {why}; it starts again in {}", TimeSpan(pause));
+        ended(why);
+        if tokio::time::timeout(pause, stop.cancelled()).await.is_ok() {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// What a task that panicked said.
+pub(super) fn panic_text(error: JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else { return "it was aborted".to_owned() };
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("it panicked, which is a fault in Anacostia: {}", text.as_deref().unwrap_or("no reason was given"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use tokio_util::sync::CancellationToken;
+
+    use super::keep_going;
+
+    #[tokio::test]
+    async fn a_task_that_ends_is_started_again_and_the_reason_is_told() {
+        let (starts, stop) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
+        let reasons = Mutex::new(Vec::new());
+        let begin = || {
+            let (number, stop) = (starts.fetch_add(1, Ordering::SeqCst), stop.clone());
+            async move {
+                match number {
+                    0 => panic!("no luck"),
+                    1 => Err("refused".to_owned()),
+                    2 => Ok(()),
+                    _ => {
+                        stop.cancel();
+                        Ok(())
+                    }
+                }
+            }
+        };
+        keep_going("a task", stop.clone(), Duration::from_millis(1), begin, |why| reasons.lock().unwrap().push(why))
+            .await;
+        let panicked = "it panicked, which is a fault in Anacostia: no luck";
+        assert_eq!(*reasons.lock().unwrap(), [panicked, "refused", "it ended without being asked to"]);
+        assert_eq!(starts.load(Ordering::SeqCst), 4);
+    }
+}

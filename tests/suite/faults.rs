@@ -1,0 +1,199 @@
+//! What goes wrong inside the host, and stays where it went wrong: a task that panics, a record that can not be written,
+//! a component that takes long.
+
+use std::fs;
+use std::io::Write as _;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::app::TestApp;
+use crate::support::wait::{wait_for, wait_until};
+
+const MANIFEST: &str = r#"
+manifest_version = 1
+[pipeline]
+name = "faults"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.out]
+kind = "folder"
+path = "out"
+[actions.copy]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["out"]
+params = { steps = [{ do = "copy", from = "raw", to = "out" }] }
+"#;
+
+/// A host with this fault.
+fn with_fault(fault: &str) -> TestApp {
+    let mut app = TestApp::new(MANIFEST).with_guest("worker");
+    app.set_env("ANACOSTIA_FAULT", fault);
+    app.start();
+    app
+}
+
+fn attempts(app: &TestApp, run: u64) -> Vec<Value> {
+    app.get(&format!("/api/v1/runs/{run}"))["actions"][0]["attempts"].as_array().unwrap().clone()
+}
+
+fn states(attempts: &[Value]) -> Vec<&str> {
+    attempts.iter().map(|attempt| attempt["state"].as_str().unwrap()).collect()
+}
+
+/// Why the host is not ready; nothing when it is.
+fn not_ready(app: &TestApp) -> Vec<String> {
+    let (status, body) = app.try_get("/readyz").unwrap();
+    assert_eq!(status == 200, body["reasons"].is_null(), "{body}");
+    let reasons = body["reasons"].as_array().cloned().unwrap_or_default();
+    reasons.iter().map(|reason| reason.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn an_attempt_whose_task_panics_has_crashed_and_its_run_goes_on() {
+    let app = with_fault("panic:attempt.begin:1");
+    app.drop_file("raw/a.txt", b"content");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    let attempts = attempts(&app, 1);
+    assert_eq!(states(&attempts), ["crashed", "succeeded"]);
+    let why = "the host failed while this attempt was at work, see the host's log; it uses up no retry";
+    assert_eq!(attempts[0]["error"]["message"], why);
+    assert!(app.said().contains("it panicked, which is a fault in Anacostia: fault point attempt.begin"));
+    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+}
+
+#[test]
+fn outputs_that_were_committed_before_a_panic_are_made_visible() {
+    let app = with_fault("panic:publish.begin:1");
+    app.drop_file("raw/a.txt", b"content");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert_eq!(states(&attempts(&app, 1)), ["succeeded"]);
+    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+}
+
+#[test]
+fn a_driver_that_panics_is_replaced_and_the_host_goes_on() {
+    let app = with_fault("panic:driver.begin:1");
+    app.drop_file("raw/a.txt", b"content");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    app.drop_file("raw/b.txt", b"content");
+    assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
+    assert!(not_ready(&app).is_empty());
+}
+
+#[test]
+fn a_run_that_no_driver_survives_has_failed_with_the_reason_and_the_host_goes_on() {
+    let mut app = with_fault("panic:driver.begin:1+");
+    app.drop_file("raw/a.txt", b"content");
+    let runs = app.wait_for_runs(1);
+    let why = "the host failed to drive it 3 times; see the host's log";
+    assert_eq!((&runs[0]["state"], &runs[0]["reason"]), (&"failed".into(), &why.into()));
+    assert!(not_ready(&app).is_empty());
+    app.signal(Signal::TERM);
+    assert!(app.wait_for_end().success(), "one run's trouble is no trouble of the host");
+    app.unset_env("ANACOSTIA_FAULT");
+    app.start();
+    assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+}
+
+#[test]
+fn a_watch_that_ends_is_begun_again_and_the_host_is_not_ready_meanwhile() {
+    let app = with_fault("panic:record.observed:1");
+    app.drop_file("raw/a.txt", b"content");
+    let why = "raw can not be reached: its watch has ended, and starts again: ";
+    wait_until("the host not to be ready", || not_ready(&app).iter().any(|reason| reason.starts_with(why)));
+    let node = app.get("/api/v1/nodes/raw");
+    assert!(node["reason"].is_null() || node["state"] == "unreachable", "{node:#}");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "what was not recorded is seen again");
+    wait_until("the host to be ready", || not_ready(&app).is_empty());
+}
+
+/// Another program holds the lock on the database, for longer than SQLite waits for it.
+#[test]
+fn a_host_that_can_record_nothing_says_so_and_answers_and_goes_on_by_itself() {
+    let mut app = TestApp::new(MANIFEST).with_guest("worker");
+    app.start();
+    app.drop_file("raw/a.txt", b"content");
+    app.wait_for_runs(1);
+    let foreign = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
+    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    wait_until("an idle host not to be ready", || !not_ready(&app).is_empty());
+    let run = "/api/v1/runs/01996f4e-7c1b-7000-8000-000000000001";
+    let (status, body, retry_after) = put(&app, run);
+    assert_eq!((status, retry_after.as_deref()), (503, Some("1")), "{body}");
+    assert!(body["detail"].as_str().unwrap().starts_with("the metadata store failed to "), "{body}");
+    assert_eq!(app.post("/api/v1/pipeline/pause").0, 503);
+    app.drop_file("raw/b.txt", b"content");
+    let locked = wait_for("the reason", || {
+        let reasons = not_ready(&app).join("; ");
+        (reasons.contains("nothing can be recorded since ") && reasons.contains("database is locked"))
+            .then_some(reasons)
+    });
+    assert_eq!(app.try_get("/healthz").unwrap().0, 200, "{locked}");
+
+    foreign.execute_batch("COMMIT").unwrap();
+    wait_until("the host to be ready", || not_ready(&app).is_empty());
+    assert_eq!(app.post("/api/v1/pipeline/resume").0, 200);
+    assert!(matches!(put(&app, run).0, 200 | 201));
+    wait_until("the file to be claimed", || {
+        app.get_all("/api/v1/artifacts?resource=raw").iter().filter(|it| it["state"] == "old").count() == 2
+    });
+    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
+}
+
+/// Status, body and `Retry-After` of a PUT.
+fn put(app: &TestApp, path: &str) -> (u16, Value, Option<String>) {
+    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30)));
+    let agent: ureq::Agent = config.http_status_as_error(false).proxy(None).build().into();
+    let mut response = agent.put(format!("{}{path}", app.url())).send_empty().unwrap();
+    let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+    let body = response.body_mut().read_to_string().unwrap();
+    (response.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null), retry_after)
+}
+
+/// A run that began with another component is retried, and that component takes as long to read as the test wants.
+#[test]
+fn runs_start_while_the_component_of_an_old_run_is_compiled() {
+    let manifest = MANIFEST.replace(r#"{ do = "copy", "#, r#"{ do = "fail", attempts = 1 }, { do = "copy", "#);
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    let cache = app.path("cache").to_str().unwrap().to_owned();
+    app.set_env("XDG_CACHE_HOME", &cache);
+    let component = app.path("worker.wasm");
+    let newer = fs::read(&component).unwrap();
+    // A custom section makes it another component that does the same.
+    let older = [&newer[..], &[0, 5, 4, b'o', b'l', b'd', b'!']].concat();
+    fs::write(&component, &older).unwrap();
+    app.start();
+    app.drop_file("raw/a.txt", b"content");
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "failed", "{runs:#?}");
+    let digest = attempts(&app, 1)[0]["component_digest"].as_str().unwrap().replace("sha256:", "");
+    app.signal(Signal::TERM);
+    assert!(app.wait_for_end().success());
+
+    fs::write(&component, &newer).unwrap();
+    fs::write(app.path("anacostia.toml"), MANIFEST).unwrap();
+    fs::remove_dir_all(&cache).unwrap();
+    let kept = app.path(&format!("state/components/{digest}.wasm"));
+    fs::remove_file(&kept).unwrap();
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(rustix::fs::CWD, &kept, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    app.start();
+    assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
+    app.drop_file("raw/b.txt", b"content");
+    wait_until("another run to end", || {
+        app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
+    });
+    assert_eq!(app.get("/api/v1/runs/1")["state"], "running", "its component is not there yet");
+
+    fs::OpenOptions::new().write(true).open(&kept).unwrap().write_all(&older).unwrap();
+    assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
+    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+}
