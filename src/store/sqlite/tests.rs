@@ -87,7 +87,7 @@ fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
     let ticks = |db: &Connection| db.query_row("SELECT count(*) FROM ticks", [], |row| row.get::<_, i64>(0)).unwrap();
     let queue: Arc<Queue<Box<dyn Job>>> = Arc::new(Queue::new(10));
     let (newest, told) = tokio::sync::watch::channel(1);
-    let insert = "INSERT INTO ticks (resource, time, outcome, reason) VALUES ('a', 1, 'held', 'x')";
+    let insert = "INSERT INTO ticks (trigger_name, time, outcome, reason) VALUES ('a', 1, 'held', 'x')";
     let (first, first_answer) = Call::new(steps::TICK, move |tx: &mut Tx<'_>| {
         tx.at.event += 1;
         Ok(execute(tx.db, insert, [])?)
