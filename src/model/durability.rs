@@ -12,6 +12,7 @@ words! {
     }
 }
 
+#[expect(clippy::derivable_impls, reason = "`words!` has no place for `#[default]`")]
 impl Default for Durability {
     fn default() -> Self {
         Self::Normal

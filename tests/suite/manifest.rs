@@ -222,7 +222,7 @@ fn whoever_builds_needs_the_sources_and_whoever_runs_does_not() {
     let skip = LoadOptions { components: Components::Skip };
     let problems = load_text(&house, "m.toml", text.as_bytes(), skip).unwrap_err();
     assert_eq!(
-        problems.list().iter().map(|problem| problem.message()).collect::<Vec<_>>(),
+        problems.list().iter().map(anacostia::manifest::Problem::message).collect::<Vec<_>>(),
         ["there is no file or folder `scr`"]
     );
 }

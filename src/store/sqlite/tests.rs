@@ -207,7 +207,7 @@ async fn the_write_ahead_log_is_given_back_once_a_foreign_reader_has_gone() {
     assert!(length() > wal::KEPT_BYTES, "{}", length());
     foreign.execute_batch("ROLLBACK").unwrap();
     // No write follows: an idle host gives it back, too.
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while length() > wal::KEPT_BYTES {
         assert!(std::time::Instant::now() < deadline, "the log still has {} bytes", length());
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;

@@ -513,12 +513,12 @@ async fn what_waits_for_its_writer_is_told_with_who_that_is() {
 
 #[test]
 fn a_folder_that_may_be_listed_and_not_searched_is_told() {
+    use std::os::unix::fs::PermissionsExt as _;
     let name = "folder::watching::a_folder_that_may_be_listed_and_not_searched_is_told";
     // Root may search all there is; without capabilities it is an owner like any other.
     if !in_child(&["setpriv", "--bounding-set=-all", "--inh-caps=-all"], name) {
         return;
     }
-    use std::os::unix::fs::PermissionsExt as _;
     tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
         let watched = Watched::new().await;
         std::fs::create_dir(watched.path.join("sub")).unwrap();
