@@ -85,17 +85,7 @@ impl Host {
         let mut library = Library::open(&parts, &progress).await?;
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
-        let mut resources = definition.written().cloned().collect::<Vec<_>>();
-        for run in &unfinished {
-            if let Some(definition) = at_start(&mut library, run.detail.run.revision).await {
-                resources.extend(definition.written().cloned());
-            }
-        }
-        sweep(&resources, &unfinished).await?;
-        for run in &unfinished {
-            tracing::warn!("run #{} was not finished when the last host ended: it goes on", run.detail.run.number);
-        }
-
+        sweep_staged(&mut library, &unfinished).await?;
         forget_unneeded_components(&parts, &definition).await;
         let watched: Vec<String> = parts
             .pipeline
@@ -227,6 +217,22 @@ async fn end_when_lost(
     // Set once, here.
     let _ = lost.set(what);
     ended.cancel();
+}
+
+/// Removes what no unfinished attempt has staged, in every resource that the manifest in force or an unfinished run
+/// writes.
+async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
+    let mut resources = library.current().written().cloned().collect::<Vec<_>>();
+    for run in unfinished {
+        if let Some(definition) = at_start(library, run.detail.run.revision).await {
+            resources.extend(definition.written().cloned());
+        }
+    }
+    sweep(&resources, unfinished).await?;
+    for run in unfinished {
+        tracing::warn!("run #{} was not finished when the last host ended: it goes on", run.detail.run.number);
+    }
+    Ok(())
 }
 
 /// Removes what dead attempts have staged where this pipeline writes; what was committed is kept, to be made visible. What lies

@@ -81,6 +81,6 @@ fn a_host_whose_log_is_removed_stops_although_its_database_lies_elsewhere() {
     let kept = app.path("kept");
     wait_until("the log to be there", || kept.join("logs/00000001.jsonl").exists());
     ends_when(&mut app, &kept.join("logs/00000001.jsonl"), "was removed or moved", || {
-        fs::remove_dir_all(&kept).unwrap()
+        fs::remove_dir_all(&kept).unwrap();
     });
 }
