@@ -119,7 +119,12 @@ fn a_command_that_fails_publishes_nothing() {
     assert_eq!(run["state"], "failed", "{run:#}");
     let error = &run["actions"][0]["attempts"][0]["error"];
     assert_eq!(error["code"], "exit_code", "{run:#}");
-    assert!(error["message"].as_str().unwrap().ends_with("disk of cheese"), "{error}");
+    assert_eq!(
+        error["message"],
+        "it exited with code 1. It said last:\n    disk of cheese\nThe host had refused a call: `first` may not change what \
+         lies in `/in`: those are its inputs; to let it make new versions in `/out/raw`, write in anacostia.toml:\n\
+         [actions.first]\nwrites = [\"out\", \"raw\"]"
+    );
     let published: Vec<_> = fs::read_dir(app.path("out")).map_or(Vec::new(), |out| {
         out.map(|entry| entry.unwrap().file_name()).filter(|name| name != ".anacostia").collect()
     });
