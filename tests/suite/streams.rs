@@ -50,6 +50,8 @@ fn status(app: &TestApp) -> String {
 /// Makes the threads of the host write to the log and to the report, and sees that all of them live on.
 #[track_caller]
 fn works(app: &TestApp) {
+    // A folder that is moved away before the first look at it is not missed.
+    wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
     for round in 1..=2 {
         // The watch logs that it has lost the folder, and that it is back.
         fs::rename(app.path("raw"), app.path("away")).unwrap();
