@@ -53,11 +53,30 @@ pub struct LogLine {
     pub fields: Vec<(String, String)>,
 }
 
-/// A place in the log segments.
+/// A place in a log. Only the log store that made it knows what its two numbers mean; for everybody
+/// else it is a value that grows with the log. The default is before everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct LogPosition {
-    /// The segment's number, from 1; 0 is before everything.
-    pub segment: u64,
-    /// The byte in it.
-    pub offset: u64,
+pub struct LogPosition(u64, u64);
+
+impl LogPosition {
+    /// The position of these numbers; the first counts more.
+    #[must_use]
+    pub fn from_parts(parts: (u64, u64)) -> Self {
+        Self(parts.0, parts.1)
+    }
+
+    /// Its numbers: for the log store that made it, and for a store that keeps it.
+    #[must_use]
+    pub fn parts(self) -> (u64, u64) {
+        (self.0, self.1)
+    }
+}
+
+/// The part of a log in which the lines of an attempt lie, among those of others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRange {
+    /// Where the log ended before the attempt started.
+    pub from: LogPosition,
+    /// Where it ended when the attempt had; `None` while it is at work.
+    pub to: Option<LogPosition>,
 }

@@ -24,7 +24,7 @@ pub use durability::Durability;
 pub use error::ErrorInfo;
 pub use event::{Event, EventKind};
 pub use fact::{ArtifactTag, Entry, Facts, Metric, MetricRecord, ParamRecord, RunTag};
-pub use log::{LogLevel, LogLine, LogPosition, LogStream};
+pub use log::{LogLevel, LogLine, LogPosition, LogRange, LogStream};
 pub use page::Page;
 pub use request::{HttpRequest, RequestOutcome};
 pub use resource::{KnownPath, StagedFile};

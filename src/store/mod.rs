@@ -47,7 +47,7 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord,
     Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 
@@ -304,6 +304,6 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before or after: the next host prunes again. May be several transactions. Repeat: nothing is left to drop.
     async fn prune_events(&self, keep: u64) -> Result<()>;
 
-    /// Where an attempt's log begins and ends; `None` if there is no such attempt.
-    async fn log_bounds(&self, attempt: AttemptId) -> Result<Option<(LogPosition, Option<LogPosition>)>>;
+    /// Where the log lines of every attempt of a run that has not ended lie, in no order: the log store must keep them.
+    async fn unfinished_logs(&self) -> Result<Vec<LogRange>>;
 }

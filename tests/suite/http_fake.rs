@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page,
+    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
     ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use anacostia::store::{
@@ -264,7 +264,7 @@ impl MetadataStore for FakeStore {
     async fn cursor(&self, _: &str) -> Stored<Option<String>> {
         not_here()
     }
-    async fn log_bounds(&self, _: AttemptId) -> Stored<Option<(LogPosition, Option<LogPosition>)>> {
+    async fn unfinished_logs(&self) -> Stored<Vec<LogRange>> {
         not_here()
     }
 }

@@ -5,7 +5,7 @@ use super::fixtures::*;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{
     Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, HttpRequest,
-    LogPosition, RequestOutcome, RunState,
+    LogPosition, LogRange, RequestOutcome, RunState,
 };
 use crate::store::{AttemptEnd, NewRun, PageRequest, RunStep, StoreError};
 
@@ -103,6 +103,29 @@ pub(super) async fn taking_over_gives_new_tokens_to_what_is_unfinished(world: &m
     assert_eq!(store.unfinished(RunId::new()).await.unwrap(), None);
 }
 
+pub(super) async fn the_logs_of_unfinished_runs_are_known(world: &mut World) {
+    let store = world.store().as_ref();
+    assert_eq!(store.unfinished_logs().await.unwrap(), []);
+    let (run, fence) = started(store, new_run()).await;
+    create(store, new_run()).await;
+    let from = attempt("first", 1).log_from;
+    let at_work = LogRange { from, to: None };
+    assert_eq!(store.unfinished_logs().await.unwrap(), [at_work], "a queued run has said nothing yet");
+    let ended = end(AttemptState::Failed);
+    let over = LogRange { from, to: Some(ended.log_to) };
+    store.finish_attempt(fence, ended, RunStep::default(), at(50)).await.unwrap();
+    assert_eq!(store.unfinished_logs().await.unwrap(), [over], "the run goes on");
+    let fence = start(store, run, "first", 2).await;
+    assert_eq!(store.unfinished_logs().await.unwrap().len(), 2);
+    store.request_cancel(run, at(60)).await.unwrap();
+    assert_eq!(store.unfinished_logs().await.unwrap().len(), 2);
+    let step = run_becomes(RunState::Cancelled, None);
+    store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(70)).await.unwrap();
+    assert_eq!(store.unfinished_logs().await.unwrap(), []);
+    store.request_retry(run, WriteId::new(), at(80)).await.unwrap();
+    assert_eq!(store.unfinished_logs().await.unwrap().len(), 2, "it has been taken up again");
+}
+
 fn request(method: &str, status: Option<u16>, error: Option<&str>) -> HttpRequest {
     HttpRequest {
         method: method.to_owned(),
@@ -138,10 +161,8 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     let attempt = store.run(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.started_at, attempt.ended_at), (AttemptState::Failed, at(30), Some(at(50))));
     assert_eq!((&attempt.error, &attempt.message, attempt.usage), (&ended.error, &ended.message, ended.usage));
-    assert_eq!((attempt.log_from, attempt.log_to), (LogPosition { segment: 1, offset: 100 }, Some(ended.log_to)));
+    assert_eq!((attempt.log_from, attempt.log_to), (LogPosition::from_parts((1, 100)), Some(ended.log_to)));
     assert_eq!(attempt.grants, serde_json::json!({ "reads": ["raw"] }));
-    assert_eq!(store.log_bounds(attempt.id).await.unwrap(), Some((attempt.log_from, attempt.log_to)));
-    assert_eq!(store.log_bounds(AttemptId::new()).await.unwrap(), None);
     assert_eq!(store.denials(run).await.unwrap(), [(attempt.id, ended.denials[0].clone())]);
     assert_eq!(store.denials(RunId::new()).await.unwrap(), []);
     let requests: Vec<_> = ended.requests.iter().map(|request| (attempt.id, request.clone())).collect();

@@ -104,7 +104,7 @@ pub(super) fn attempt(action: &str, number: u32) -> NewAttempt {
         number,
         component_digest: Digest::of(b"component"),
         grants: Arc::new(serde_json::json!({ "reads": ["raw"] })),
-        log_from: LogPosition { segment: 1, offset: 100 },
+        log_from: LogPosition::from_parts((1, 100)),
     }
 }
 
@@ -142,7 +142,7 @@ pub(in crate::store) fn end(state: AttemptState) -> AttemptEnd {
         denials: Vec::new(),
         requests: Vec::new(),
         tags: Vec::new(),
-        log_to: LogPosition { segment: 1, offset: 200 },
+        log_to: LogPosition::from_parts((1, 200)),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::Place;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord,
     Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use crate::store::{
@@ -116,7 +116,7 @@ lossy! {
         ticks(query: TickQuery, page: PageRequest) -> Page<Tick>;
         events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
         oldest_event() -> u64;
-        log_bounds(attempt: AttemptId) -> Option<(LogPosition, Option<LogPosition>)>;
+        unfinished_logs() -> Vec<LogRange>;
     }
     write {
         register_revision(revision: NewRevision; now) -> ();

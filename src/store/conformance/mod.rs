@@ -120,6 +120,7 @@ suite! {
         a_failed_step_leaves_nothing,
         taking_over_gives_new_tokens_to_what_is_unfinished,
         what_the_host_saw_is_on_record,
+        the_logs_of_unfinished_runs_are_known,
         an_artifact_knows_who_used_it;
     publish:
         outputs_exist_from_the_commit_point_on,

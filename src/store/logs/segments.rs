@@ -42,11 +42,33 @@ pub(super) struct SegmentLog {
     segment_bytes: u64,
 }
 
+/// A place in the segments: what a [`LogPosition`] of this log means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    /// The segment's number, from 1; 0 is before everything.
+    segment: u64,
+    /// The byte in it.
+    offset: u64,
+}
+
+impl From<LogPosition> for Place {
+    fn from(position: LogPosition) -> Self {
+        let (segment, offset) = position.parts();
+        Self { segment, offset }
+    }
+}
+
+impl From<Place> for LogPosition {
+    fn from(place: Place) -> Self {
+        Self::from_parts((place.segment, place.offset))
+    }
+}
+
 /// The segment that is written.
 #[derive(Debug)]
 struct Writer {
     file: File,
-    end: LogPosition,
+    end: Place,
 }
 
 impl SegmentLog {
@@ -61,7 +83,7 @@ impl SegmentLog {
         let segment = find_segments(folder).map_err(failed)?.last().copied().unwrap_or(1);
         let mut file = open_segment(folder, segment).map_err(failed)?;
         let offset = cut_at_last_line(&mut file).map_err(failed)?;
-        let writer = Writer { file, end: LogPosition { segment, offset } };
+        let writer = Writer { file, end: Place { segment, offset } };
         Ok(Self { folder: folder.to_owned(), writer: Some(Mutex::new(writer)), segment_bytes })
     }
 
@@ -71,10 +93,10 @@ impl SegmentLog {
         Ok(Self { folder: folder.to_owned(), writer: None, segment_bytes: SEGMENT_BYTES })
     }
 
-    fn end_of_files(&self) -> Option<LogPosition> {
+    fn end_of_files(&self) -> Option<Place> {
         let segment = find_segments(&self.folder).ok()?.last().copied()?;
         let offset = std::fs::metadata(path_of(&self.folder, segment)).ok()?.len();
-        Some(LogPosition { segment, offset })
+        Some(Place { segment, offset })
     }
 }
 
@@ -82,8 +104,8 @@ impl SegmentLog {
 impl LogStore for SegmentLog {
     fn end(&self) -> LogPosition {
         match &self.writer {
-            Some(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).end,
-            None => self.end_of_files().unwrap_or_default(),
+            Some(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).end.into(),
+            None => self.end_of_files().unwrap_or_default().into(),
         }
     }
 
@@ -115,10 +137,11 @@ impl LogStore for SegmentLog {
         limit: u32,
     ) -> Result<Page<LogLine>> {
         let failed = |error| unavailable("read the log in", &self.folder, &error);
+        let from = Place::from(from);
         let at = cursor.map(parse_cursor).transpose()?.unwrap_or(from).max(from);
         let mut scan = Scan {
             attempt: format!(",\"attempt\":\"{attempt}\""),
-            to: to.unwrap_or(LogPosition { segment: u64::MAX, offset: u64::MAX }),
+            to: to.map_or(Place { segment: u64::MAX, offset: u64::MAX }, Place::from),
             at,
             left: MAX_SCAN_BYTES,
             limit: limit.clamp(1, MAX_PAGE) as usize,
@@ -130,7 +153,7 @@ impl LogStore for SegmentLog {
                 break;
             }
             if segment > scan.at.segment {
-                scan.at = LogPosition { segment, offset: 0 };
+                scan.at = Place { segment, offset: 0 };
             }
             match File::open(path_of(&self.folder, segment)) {
                 Ok(file) => scan.segment(file).map_err(failed)?,
@@ -170,14 +193,14 @@ fn unavailable(doing: &str, folder: &Path, error: &std::io::Error) -> StoreError
     StoreError::Unavailable { doing: format!("{doing} {}", folder.display()), why: error.to_string() }
 }
 
-fn parse_cursor(cursor: &str) -> Result<LogPosition> {
+fn parse_cursor(cursor: &str) -> Result<Place> {
     let parts =
         cursor.split_once('-').and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
     let (segment, offset) = parts.ok_or_else(|| {
         let shown = escape(cut(cursor, 100).as_bytes());
         StoreError::Invalid(format!("`{shown}` is no cursor of a log; take `next_cursor` of the page before"))
     })?;
-    Ok(LogPosition { segment, offset })
+    Ok(Place { segment, offset })
 }
 
 impl Writer {
@@ -185,7 +208,7 @@ impl Writer {
     fn roll(&mut self, folder: &Path) -> std::io::Result<()> {
         let segment = self.end.segment + 1;
         self.file = open_segment(folder, segment)?;
-        self.end = LogPosition { segment, offset: 0 };
+        self.end = Place { segment, offset: 0 };
         Ok(())
     }
 
@@ -206,8 +229,8 @@ impl Writer {
 struct Scan {
     /// What stands behind the time of every line of the attempt.
     attempt: String,
-    to: LogPosition,
-    at: LogPosition,
+    to: Place,
+    at: Place,
     /// Bytes that may still be gone through.
     left: u64,
     limit: usize,

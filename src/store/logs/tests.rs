@@ -114,7 +114,7 @@ fn opening_cuts_half_a_line_and_later_lines_are_whole() {
     assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(book.end()), 10).0, [1, 2]);
     std::fs::write(path_of(folder.path(), 2), "no line feed at all").unwrap();
     let book = SegmentLog::open(folder.path()).unwrap();
-    assert_eq!(book.end(), LogPosition { segment: 2, offset: 0 });
+    assert_eq!(book.end(), LogPosition::from_parts((2, 0)));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
     let book = SegmentLog::open(folder.path()).unwrap();
     let attempt = AttemptId::new();
     book.append(&[line(attempt, 1, "kept")]).unwrap();
-    let lost = LogPosition { segment: 1, offset: book.end().offset + 1_000 };
+    let lost = LogPosition::from_parts((1, book.end().parts().1 + 1_000));
     assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(lost), 10), (vec![1], 1));
 }
 

@@ -123,6 +123,7 @@ fn start(tx: &mut Tx<'_>, run: &mut Run, new: &NewAttempt, now: Timestamp) -> Wo
         log_from_segment, log_from_offset, epoch, token) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0, ?9, ?10, ?11, ?12, ?13)";
     let usage = serde_json::to_string(&Usage::default())?;
     let (state, grants) = (AttemptState::Running, new.grants.to_string());
+    let (log_from_segment, log_from_offset) = new.log_from.parts();
     execute(
         tx.db,
         sql,
@@ -136,8 +137,8 @@ fn start(tx: &mut Tx<'_>, run: &mut Run, new: &NewAttempt, now: Timestamp) -> Wo
             new.component_digest,
             grants,
             usage,
-            new.log_from.segment,
-            new.log_from.offset,
+            log_from_segment,
+            log_from_offset,
             fence.epoch,
             fence.token
         ],

@@ -13,7 +13,7 @@ use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 use crate::model::{
-    Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, Page, Run, RunState, StagedFile,
+    Attempt, AttemptState, Denial, ErrorInfo, EventKind, Fence, LogPosition, LogRange, Page, Run, RunState, StagedFile,
 };
 use crate::store::{
     ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep, StartedAttempt, StoreError,
@@ -83,12 +83,12 @@ impl Fenced {
     pub(super) fn ended_before(&self, db: &Connection, end: &AttemptEnd, state: AttemptState) -> Work<bool> {
         let error = end.error.as_ref().map(serde_json::to_string).transpose()?;
         let usage = serde_json::to_string(&end.usage)?;
-        let LogPosition { segment, offset } = end.log_to;
+        let (log_to_segment, log_to_offset) = end.log_to.parts();
         let sql =
             "SELECT 1 FROM attempts WHERE seq = ?1 AND state = ?2 AND error IS ?3 AND message IS ?4 AND usage = ?5
             AND log_to_segment IS ?6 AND log_to_offset IS ?7";
         let mut statement = prepare(db, sql)?;
-        Ok(statement.exists(params![self.seq, state, error, end.message, usage, segment, offset])?)
+        Ok(statement.exists(params![self.seq, state, error, end.message, usage, log_to_segment, log_to_offset])?)
     }
 }
 
@@ -140,8 +140,12 @@ pub(super) fn note_end(
         log_to_segment = ?7, log_to_offset = ?8 WHERE seq = ?1";
     let error = end.error.as_ref().map(serde_json::to_string).transpose()?;
     let usage = serde_json::to_string(&end.usage)?;
-    let LogPosition { segment, offset } = end.log_to;
-    execute(tx.db, sql, params![attempt.seq, state, ended_at, error, end.message, usage, segment, offset])?;
+    let (log_to_segment, log_to_offset) = end.log_to.parts();
+    execute(
+        tx.db,
+        sql,
+        params![attempt.seq, state, ended_at, error, end.message, usage, log_to_segment, log_to_offset],
+    )?;
     let sql = "INSERT INTO accesses (run, attempt, artifact, kind, bytes, calls) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     for access in &end.accesses {
         if let Some(seq) = seq_of(tx.db, became(access.artifact_id))? {
@@ -188,10 +192,6 @@ pub(super) fn of_run(db: &Connection, run: &Run) -> Work<Vec<Attempt>> {
 
 fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {
     let id = row.get(1)?;
-    let log_to = match row.get(14)? {
-        Some(segment) => Some(LogPosition { segment, offset: row.get(15)? }),
-        None => None,
-    };
     Ok(Attempt {
         id,
         run_id,
@@ -205,26 +205,34 @@ fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {
         error: row.get::<_, Option<Json<ErrorInfo>>>(9)?.map(|error| error.0),
         message: row.get(10)?,
         usage: row.get::<_, Json<_>>(11)?.0,
-        log_from: LogPosition { segment: row.get(12)?, offset: row.get(13)? },
-        log_to,
+        log_from: LogPosition::from_parts((row.get(12)?, row.get(13)?)),
+        log_to: log_to(row, 14)?,
         fence: Some(Fence { attempt_id: id, epoch: row.get(16)?, token: row.get(17)? }),
     })
 }
 
-/// Where an attempt's log begins and ends.
-pub(super) fn log_bounds(db: &Connection, id: AttemptId) -> Work<Option<(LogPosition, Option<LogPosition>)>> {
-    let sql =
-        "SELECT log_from_segment, log_from_offset, log_to_segment, log_to_offset, state FROM attempts WHERE id = ?1";
-    let found = prepare(db, sql)?.query_row([id], |row| {
-        let from = LogPosition { segment: row.get(0)?, offset: row.get(1)? };
-        let to: Option<u64> = row.get(2)?;
-        let to = match to {
-            Some(segment) => Some(LogPosition { segment, offset: row.get(3)? }),
-            None => None,
-        };
-        Ok((from, to))
-    });
-    Ok(found.optional()?)
+/// The end of an attempt's log, from two columns that are both null while it is at work.
+fn log_to(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<LogPosition>> {
+    let parts: (Option<u64>, Option<u64>) = (row.get(first)?, row.get(first + 1)?);
+    Ok(parts.0.zip(parts.1).map(LogPosition::from_parts))
+}
+
+/// Where the log lines of every attempt of a run that has not ended lie.
+pub(super) fn unfinished_logs(db: &Connection) -> Work<Vec<LogRange>> {
+    let mut found = Vec::new();
+    for state in RunState::ALL.iter().filter(|state| !state.ended()) {
+        let sql = "SELECT a.log_from_segment, a.log_from_offset, a.log_to_segment, a.log_to_offset
+            FROM runs r INDEXED BY runs_state CROSS JOIN attempts a INDEXED BY attempts_run ON a.run = r.number
+            WHERE r.state = ?1";
+        let mut statement = prepare(db, sql)?;
+        let rows = statement.query_map([state], |row| {
+            Ok(LogRange { from: LogPosition::from_parts((row.get(0)?, row.get(1)?)), to: log_to(row, 2)? })
+        })?;
+        for range in rows {
+            found.push(range?);
+        }
+    }
+    Ok(found)
 }
 
 /// What every attempt of a run read and wrote, in the order of recording.

@@ -58,7 +58,7 @@ use super::{
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogPosition, MetricRecord, Page, ParamRecord,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord,
     Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 
@@ -375,7 +375,7 @@ impl MetadataStore for SqliteStore {
         Ok(())
     }
 
-    async fn log_bounds(&self, attempt: AttemptId) -> Result<Option<(LogPosition, Option<LogPosition>)>> {
-        self.read("read an attempt's log bounds", move |db| attempts::log_bounds(db, attempt)).await
+    async fn unfinished_logs(&self) -> Result<Vec<LogRange>> {
+        self.read("read which logs are needed", attempts::unfinished_logs).await
     }
 }
