@@ -15,8 +15,8 @@ use anacostia::manifest::{self, LoadOptions};
 use anacostia::model::Durability;
 use anacostia::sandbox::{Sandbox, SandboxConfig};
 use anacostia::scheduler::{Host, Options, Parts};
-use anacostia::store::logs;
 use anacostia::store::sqlite::SqliteStore;
+use anacostia::store::{components, logs};
 use tokio_util::sync::CancellationToken;
 
 /// How long an answer may take. Nothing here is slow; who gets here is stuck.
@@ -84,7 +84,9 @@ async fn serve(folder: &Path, tell: std::sync::mpsc::Sender<SocketAddr>) -> std:
         pipeline,
         store: store.clone(),
         lease: store.clone(),
-        logs: logs::open(folder).unwrap(),
+        logs: logs::open(folder, u64::MAX).unwrap(),
+        components: components::open(&folder.join("state")),
+        compiled: Vec::new(),
         executor: Arc::new(Sandbox::new(config).unwrap()),
         clock: Arc::new(SystemClock),
     };

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::load::PathArg;
 use super::records::{self, Records};
 use super::{End, Failure, build, open, out, show};
-use crate::base::{ByteSize, Clock as _, Digest, SystemClock};
-use crate::sandbox::{Trimmed, default_cache_folder, trim_compiled_code};
-use crate::scheduler::remove_unneeded_components;
+use crate::base::{ByteSize, Clock as _, Digest, Freed, SystemClock};
+use crate::scheduler::{GivenBack, Space};
+use crate::store::{HostStore, components, logs};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -28,33 +28,33 @@ pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
     let pipeline = Records::open(&args.path)?.pipeline;
     let used = pipeline.actions.iter().filter_map(|action| Some(build::identity(&action.component)?.1));
     let in_force: BTreeSet<Digest> = used.collect();
-    let folder = pipeline.state.join("components");
-    let components = records::runtime()?.block_on(async {
+    let given_back = records::runtime()?.block_on(async {
         // A host binds runs to components at any time: it must not be at work, and none may start meanwhile.
-        let host = open::for_writing(&pipeline, SystemClock.now())?;
-        let removed = remove_unneeded_components(host.store.as_ref(), &folder, &in_force, args.dry_run).await;
-        removed.map_err(Failure::from)
+        let HostStore { store, lease: _lease } = open::for_writing(&pipeline, SystemClock.now())?;
+        let space = Space {
+            store,
+            components: components::open(&pipeline.state),
+            logs: logs::open(&pipeline.state, pipeline.max_log_bytes)?,
+            compiled: open::compiled_code(&pipeline).into(),
+        };
+        Ok::<_, Failure>(space.give_back(&in_force, args.dry_run).await)
     })?;
-    let failed = |why: std::io::Error| Failure::work(format!("the folder of compiled code can not be read: {why}"));
-    let mut compiled = trim_compiled_code(&default_cache_folder(), args.dry_run).map_err(failed)?;
-    let here = trim_compiled_code(&pipeline.state.join("compiled"), args.dry_run).map_err(failed)?;
-    compiled.files += here.files;
-    compiled.bytes += here.bytes;
+    let GivenBack { components, logs, compiled_code } = given_back;
+    let (components, logs, compiled) = (components?, logs?, compiled_code?);
     if args.json {
-        out::json(&json!({"dry_run": args.dry_run, "components": body(components), "compiled_code": body(compiled)}))?;
+        let body = |freed: Freed| json!({"files": freed.files, "bytes": freed.bytes});
+        let (components, logs, compiled) = (body(components), body(logs), body(compiled));
+        let dry_run = args.dry_run;
+        out::json(&json!({"dry_run": dry_run, "components": components, "logs": logs, "compiled_code": compiled}))?;
     } else {
-        out::result(&told(args.dry_run, components, compiled))?;
+        out::result(&told(args.dry_run, components, logs, compiled))?;
     }
     Ok(End::Well)
 }
 
-fn body(trimmed: Trimmed) -> serde_json::Value {
-    json!({"files": trimmed.files, "bytes": trimmed.bytes})
-}
-
-fn told(dry_run: bool, components: Trimmed, compiled: Trimmed) -> String {
+fn told(dry_run: bool, components: Freed, logs: Freed, compiled: Freed) -> String {
     let done = if dry_run { "Would remove" } else { "Removed" };
-    let part =
-        |trimmed: Trimmed, one: &str| format!("{} ({})", show::plural(trimmed.files, one), ByteSize(trimmed.bytes));
-    format!("{done} {} and {} of compiled code.\n", part(components, "kept component"), part(compiled, "file"))
+    let part = |freed: Freed, one: &str| format!("{} ({})", show::plural(freed.files, one), ByteSize(freed.bytes));
+    let (components, logs) = (part(components, "kept component"), part(logs, "log segment"));
+    format!("{done} {components}, {logs} and {} of compiled code.\n", part(compiled, "file"))
 }

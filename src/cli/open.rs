@@ -1,10 +1,12 @@
 //! The store of a pipeline, and who has it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::Failure;
 use crate::base::Timestamp;
 use crate::manifest::Pipeline;
+use crate::sandbox::default_cache_folder;
 use crate::store::{self, Holder, HostStore, MetadataStore};
 
 /// Opens the store for a host, or to put a wish on record. Fails, with the name of the holder, if a host has it.
@@ -21,6 +23,11 @@ pub(crate) fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn Met
             pipeline.store.location()
         ))
     })
+}
+
+/// The folders of compiled code: the user's, and the one that takes its place if that can not be written.
+pub(crate) fn compiled_code(pipeline: &Pipeline) -> [PathBuf; 2] {
+    [default_cache_folder(), pipeline.state.join("compiled")]
 }
 
 /// The host that has the store, if there is one.

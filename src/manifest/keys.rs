@@ -34,13 +34,16 @@ pub(super) static ROOT: Keys = Keys {
 
 pub(super) static PIPELINE: Keys = Keys {
     home: "[pipeline]",
-    known: &["name", "join", "max_concurrent_runs", "state", "params"],
+    known: &["name", "join", "max_concurrent_runs", "state", "logs", "params"],
     later: &[],
     meant: &[
         ("title", "name"),
         ("id", "name"),
         ("concurrency", "max_concurrent_runs"),
         ("max_runs", "max_concurrent_runs"),
+        ("log", "logs"),
+        ("max_logs", "logs"),
+        ("log_retention", "logs"),
     ],
 };
 

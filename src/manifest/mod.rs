@@ -242,6 +242,7 @@ fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
         store,
         durability: top.durability,
         state,
+        max_log_bytes: top.max_log_bytes,
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
     }

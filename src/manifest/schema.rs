@@ -84,6 +84,14 @@ fn pipeline() -> Fields {
             ),
         ),
         (
+            "logs",
+            size(
+                "Log lines that are kept. Beyond that, those of runs that have ended are removed, oldest first.",
+                &settings::LOGS,
+                settings::DEFAULT_LOGS,
+            ),
+        ),
+        (
             "params",
             params("For every action. An action's own and a run's own come over them; `${…}` is not expanded here."),
         ),

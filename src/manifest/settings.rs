@@ -23,6 +23,11 @@ pub(super) const CONCURRENT_RUNS: RangeInclusive<u64> = 1..=1_000;
 /// `pipeline.state` if nothing is said, and the store lies on another machine.
 pub(super) const DEFAULT_STATE: &str = "state";
 
+/// `pipeline.logs`: at least what 16 of the smallest segments take.
+pub(super) const LOGS: RangeInclusive<u64> = 1 << 20..=1 << 50;
+/// `pipeline.logs` if nothing is said.
+pub(super) const DEFAULT_LOGS: u64 = 1 << 30;
+
 /// `server.listen` if nothing is said.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 

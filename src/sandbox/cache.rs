@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::base::{ArtifactId, Digest, Hasher};
+use crate::base::{ArtifactId, Digest, Freed, Hasher};
 
 use super::SandboxError;
 
@@ -64,11 +64,6 @@ impl Cache {
         Ok(Self { folder: folder.to_owned(), settings })
     }
 
-    /// Where it is.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// The code of a component, if it is here and whole.
     pub(super) fn load(&self, component: Digest, engine: &Engine) -> Option<Component> {
         let file = self.file(component);
@@ -115,36 +110,26 @@ impl Cache {
     }
 }
 
-/// What was removed from the cache, or would be.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Trimmed {
-    /// How many files.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-}
-
 /// Removes the code that was used longest ago until [`MAX_COMPILED_BYTES`] are left, and what interrupted compilations have left
 /// behind. Safe while hosts use the folder: code that is loaded stays loaded, and is compiled again when it is needed next.
 /// With `dry_run`, only says what it would remove. A folder that is not there is empty.
 ///
 /// # Errors
 /// When the folder can not be read. A file that can not be removed stays.
-pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> io::Result<Trimmed> {
+pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> io::Result<Freed> {
     trim(folder, MAX_COMPILED_BYTES, SystemTime::now(), dry_run)
 }
 
-fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Result<Trimmed> {
-    let mut trimmed = Trimmed::default();
+fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Result<Freed> {
+    let mut freed = Freed::default();
     let mut remove = |file: &Path, bytes: u64| {
         if dry_run || fs::remove_file(file).is_ok() {
-            trimmed.files += 1;
-            trimmed.bytes += bytes;
+            freed.add(bytes);
         }
     };
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(trimmed),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(freed),
         Err(why) => return Err(why),
     };
     let mut code = Vec::new();
@@ -172,7 +157,7 @@ fn trim(folder: &Path, max_bytes: u64, now: SystemTime, dry_run: bool) -> io::Re
             let _ = fs::remove_file(sum_of(&path));
         }
     }
-    Ok(trimmed)
+    Ok(freed)
 }
 
 /// Checks and maps one file of the cache.
@@ -214,7 +199,8 @@ mod tests {
     use std::fs::{self, File};
     use std::time::{Duration, SystemTime};
 
-    use super::{STALE_AFTER, Trimmed, trim};
+    use super::{STALE_AFTER, trim};
+    use crate::base::Freed;
 
     #[test]
     fn what_was_used_longest_ago_goes_first_and_what_is_stale_always() {
@@ -239,7 +225,7 @@ mod tests {
         ] {
             put(name, age);
         }
-        let removed = Trimmed { files: 3, bytes: 30 };
+        let removed = Freed { files: 3, bytes: 30 };
         assert_eq!(trim(folder.path(), 20, now, true).unwrap(), removed);
         assert_eq!(trim(folder.path(), 20, now, false).unwrap(), removed);
         let left = || {
@@ -248,9 +234,9 @@ mod tests {
             names
         };
         assert_eq!(left(), ["a.cwasm", "a.sum", "being-written.tmp", "c.cwasm", "c.sum", "other"]);
-        assert_eq!(trim(folder.path(), 20, now, false).unwrap(), Trimmed::default());
+        assert_eq!(trim(folder.path(), 20, now, false).unwrap(), Freed::default());
         trim(folder.path(), 0, now, false).unwrap();
         assert_eq!(left(), ["being-written.tmp", "other"]);
-        assert_eq!(trim(&folder.path().join("nowhere"), 0, now, false).unwrap(), Trimmed::default());
+        assert_eq!(trim(&folder.path().join("nowhere"), 0, now, false).unwrap(), Freed::default());
     }
 }

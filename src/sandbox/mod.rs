@@ -62,7 +62,7 @@ use host::GuestState;
 use host::http::Outbound;
 use ready::ReadyComponent;
 
-pub use cache::{MAX_COMPILED_BYTES, Trimmed, trim_compiled_code};
+pub use cache::{MAX_COMPILED_BYTES, trim_compiled_code};
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
 pub use error::SandboxError;
 pub use order::{
@@ -113,26 +113,14 @@ pub fn default_cache_folder() -> PathBuf {
     cache.join("anacostia").join("compiled")
 }
 
-/// The cache, which also loses what nobody has used for long.
 fn open_cache(config: &SandboxConfig, engine: &Engine) -> Result<Cache, SandboxError> {
-    let cache = match (Cache::open(&config.cache_folder, engine), &config.fallback_cache_folder) {
+    match (Cache::open(&config.cache_folder, engine), &config.fallback_cache_folder) {
         (Err(why), Some(fallback)) => {
             tracing::warn!("{why}; compiled code is kept in {} instead", fallback.display());
-            Cache::open(fallback, engine)?
+            Cache::open(fallback, engine)
         }
-        (opened, _) => opened?,
-    };
-    let folder = cache.folder().to_owned();
-    // Looking at many files takes a while, and nobody waits for it.
-    let trim = move || {
-        if let Err(why) = trim_compiled_code(&folder, false) {
-            tracing::warn!("the folder of compiled code {} can not be trimmed: {why}", folder.display());
-        }
-    };
-    if let Err(why) = std::thread::Builder::new().name("trim".to_owned()).spawn(trim) {
-        tracing::warn!("the folder of compiled code is not trimmed: {why}");
+        (opened, _) => opened,
     }
-    Ok(cache)
 }
 
 /// What host functions work on.

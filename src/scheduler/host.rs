@@ -16,7 +16,6 @@ use super::definition::Definition;
 use super::dispatcher::Dispatcher;
 use super::error::StartError;
 use super::health::Health;
-use super::kept::remove_unneeded_components;
 use super::library::Library;
 use super::messages::{MESSAGES, Message};
 use super::parts::Parts;
@@ -24,7 +23,9 @@ use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
 use super::retention::prune_events;
 use super::shared::{ENDS, Phase, ProgressBoard, Shared};
+use super::space::Space;
 use super::supervise::supervise;
+use super::tidy::{Tidier, keep_tidy};
 use crate::base::Digest;
 use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
@@ -58,6 +59,7 @@ pub struct Host {
     watching: CancellationToken,
     dispatcher: JoinHandle<Result<Tally, StoreError>>,
     watchers: Vec<JoinHandle<()>>,
+    tidying: JoinHandle<()>,
     ended: CancellationToken,
     lost: Arc<OnceLock<String>>,
     grace: Duration,
@@ -86,7 +88,6 @@ impl Host {
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
         sweep_staged(&mut library, &unfinished).await?;
-        forget_unneeded_components(&parts, &definition).await;
         let watched: Vec<String> = parts
             .pipeline
             .resources
@@ -101,7 +102,8 @@ impl Host {
             pending.note(name, parts.store.pending(name).await?, parts.clock.both());
         }
         let in_force = library.in_force();
-        let reloader = Reloader::new(library.builder(), in_force.clone(), to_dispatcher.clone());
+        let binding = Arc::default();
+        let reloader = Reloader::new(library.builder(), in_force.clone(), to_dispatcher.clone(), Arc::clone(&binding));
         let dispatcher = Dispatcher {
             shared: Arc::clone(&shared),
             library,
@@ -119,6 +121,8 @@ impl Host {
             watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching)?);
         }
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
+        let tidier = Tidier { space: Space::of(&parts), in_force: in_force.clone(), binding };
+        let tidying = tokio::spawn(keep_tidy(tidier, Arc::clone(&shared), watching.clone()));
         let logs = parts.logs;
         let control = HostControl { shared, dispatcher: to_dispatcher, statuses, progress };
         let view = View {
@@ -136,7 +140,7 @@ impl Host {
             let _told = told;
             dispatcher.work().await
         });
-        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, ended, lost, grace: options.grace })
+        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, tidying, ended, lost, grace: options.grace })
     }
 
     /// What floors above look at and steer by.
@@ -178,27 +182,14 @@ impl Host {
         let tally = self.dispatcher.await;
         patience.abort();
         self.phase.send_replace(Phase::HandingBack);
-        for watcher in self.watchers {
+        for task in self.watchers.into_iter().chain([self.tidying]) {
             // It ends with `watching`, and whatever it began before has been waited for.
-            let _ = watcher.await;
+            let _ = task.await;
         }
         for resource in self.view.resources.values() {
             resource.release_writing().await;
         }
         tally.unwrap_or_else(|error| Err(StoreError::Conflict(format!("the dispatcher ended abruptly: {error}"))))
-    }
-}
-
-/// Removes kept components that no run needs any more. Before anything is at work: a run is bound to components at any time.
-async fn forget_unneeded_components(parts: &Parts, definition: &Definition) {
-    let in_force = definition.components.values().copied().collect();
-    let folder = parts.pipeline.state.join("components");
-    match remove_unneeded_components(parts.store.as_ref(), &folder, &in_force, false).await {
-        Ok(removed) if removed.files > 0 => {
-            tracing::info!("removed {} components that no run needs any more", removed.files);
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!("{error}; components that no run needs are removed later"),
     }
 }
 

@@ -16,7 +16,7 @@ use super::shared::{ProgressBoard, stopping};
 use crate::base::Digest;
 use crate::manifest::{ComponentError, ComponentInfo, Pipeline, inspect, inspect_known};
 use crate::sandbox::{Executor, Services};
-use crate::store::components::{self, ComponentStore};
+use crate::store::components::ComponentStore;
 use crate::store::{MetadataStore, NewRevision, StoreError};
 
 /// The definitions that runs are bound to.
@@ -58,7 +58,7 @@ impl RevisionBuilder {
             clock: Arc::clone(&parts.clock),
             progress: Arc::new(move |attempt, progress| board.set(attempt, progress)),
         };
-        let kept = components::open(&parts.pipeline.state);
+        let kept = Arc::clone(&parts.components);
         let (executor, store) = (Arc::clone(&parts.executor), Arc::clone(&parts.store));
         Ok(Self { kept, executor, store, services })
     }

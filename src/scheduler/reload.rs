@@ -7,7 +7,9 @@
 //! these is refused, with its name. Rejected: stopping and starting the watchers of resources that changed. Artifacts on record belong to a resource by its
 //! name; a restart, which reconciles them, is the one place that decides what a changed folder means.
 
-use tokio::sync::{mpsc, oneshot, watch};
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::control::InForce;
 use super::error::StartError;
@@ -36,6 +38,8 @@ pub(super) struct Reloader {
     builder: RevisionBuilder,
     in_force: watch::Receiver<InForce>,
     dispatcher: mpsc::Sender<Message>,
+    /// Held until the manifest is in force, so that nobody takes its components for unneeded meanwhile.
+    binding: Arc<Mutex<()>>,
 }
 
 impl Reloader {
@@ -43,8 +47,9 @@ impl Reloader {
         builder: RevisionBuilder,
         in_force: watch::Receiver<InForce>,
         dispatcher: mpsc::Sender<Message>,
+        binding: Arc<Mutex<()>>,
     ) -> Self {
-        Self { builder, in_force, dispatcher }
+        Self { builder, in_force, dispatcher, binding }
     }
 
     /// See [`super::Host::reload`].
@@ -53,6 +58,7 @@ impl Reloader {
         if !keys.is_empty() {
             return Err(ReloadError::NeedsRestart { keys });
         }
+        let _binding = self.binding.lock().await;
         let bound = Box::new(self.builder.bind(pipeline).await?);
         let (answer, answered) = oneshot::channel();
         self.dispatcher.send(Message::Reload { bound, answer }).await.map_err(|_| StartError::from(stopping()))?;
@@ -67,6 +73,7 @@ fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
         ("`pipeline.name`", now.name != next.name),
         ("`server`", server(now) != server(next)),
         ("`pipeline.state`", now.state != next.state),
+        ("`pipeline.logs`", now.max_log_bytes != next.max_log_bytes),
         ("`metadata_store`", (&now.store, now.durability) != (&next.store, next.durability)),
     ]
     .into_iter()
@@ -136,6 +143,7 @@ mod tests {
         let store = "[metadata_store]\nkind = \"sqlite\"\ndurability = \"full\"\n[resources.raw]";
         assert_eq!(after(&[("[resources.raw]", store)]), ["`metadata_store`"]);
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nstate = \"kept\"")]), ["`pipeline.state`"]);
+        assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nlogs = \"2GiB\"")]), ["`pipeline.logs`"]);
         assert_eq!(after(&[("path = \"raw\"", "path = \"other\"")]), ["`resources.raw`"]);
         let more = "[resources.new]\nkind = \"folder\"\npath = \"new\"\n[resources.raw]";
         assert_eq!(

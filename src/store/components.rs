@@ -3,12 +3,25 @@
 //! A run goes on with the components that it began with, also when their files were built anew or removed meanwhile. So each component that comes into
 //! force is copied here first, under its digest.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::base::Digest;
+use crate::base::{Digest, Freed};
+
+/// Copies that are older than this and have no final name are what a death left behind.
+const STALE_AFTER: Duration = Duration::from_hours(1);
+
+/// A component that is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptComponent {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
 
 /// Where components are kept, each under its digest. Methods may block for as long as a disk, or a copy over the network, does.
 pub trait ComponentStore: Send + Sync + std::fmt::Debug {
@@ -28,17 +41,24 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// When it can not be fetched.
     fn get(&self, digest: Digest) -> io::Result<PathBuf>;
 
-    /// The digests of all components that are kept, in no order.
+    /// All components that are kept, in no order.
     ///
     /// # Errors
     /// When they can not be listed.
-    fn list(&self) -> io::Result<Vec<Digest>>;
+    fn list(&self) -> io::Result<Vec<KeptComponent>>;
 
     /// Removes a component. One that is not there is no error.
     ///
     /// # Errors
     /// When it can not be removed.
     fn remove(&self, digest: Digest) -> io::Result<()>;
+
+    /// Removes what calls of [`ComponentStore::put`] have left behind whose process died. With `dry_run`, only says what it
+    /// would remove. What can not be removed stays.
+    ///
+    /// # Errors
+    /// When the components can not be looked at.
+    fn remove_unfinished(&self, dry_run: bool) -> io::Result<Freed>;
 }
 
 /// Opens the components of the pipeline whose state lies in the folder `state`. Nothing is made or looked at yet.
@@ -56,12 +76,22 @@ impl ComponentFolder {
         self.0.join(format!("{}.wasm", digest.hex()))
     }
 
-    fn digests(&self) -> io::Result<Vec<Digest>> {
+    /// The files whose names end in `suffix`, with what stands before it. A folder that is not there is empty.
+    fn files(&self, suffix: &str) -> io::Result<Vec<(String, PathBuf, Metadata)>> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
         let mut found = Vec::new();
-        for entry in fs::read_dir(&self.0)? {
-            let name = entry?.file_name();
-            let hex = name.to_str().and_then(|name| name.strip_suffix(".wasm"));
-            found.extend(hex.and_then(|hex| format!("sha256:{hex}").parse::<Digest>().ok()));
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(stem) = name.to_str().and_then(|name| name.strip_suffix(suffix)) else { continue };
+            match entry.metadata() {
+                // Removed since the folder was listed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                about => found.push((stem.to_owned(), entry.path(), about?)),
+            }
         }
         Ok(found)
     }
@@ -85,11 +115,12 @@ impl ComponentStore for ComponentFolder {
         Ok(self.place(digest))
     }
 
-    fn list(&self) -> io::Result<Vec<Digest>> {
-        match self.digests() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            listed => listed,
-        }
+    fn list(&self) -> io::Result<Vec<KeptComponent>> {
+        let kept = self.files(".wasm")?.into_iter().filter_map(|(hex, _, about)| {
+            let digest = format!("sha256:{hex}").parse().ok()?;
+            Some(KeptComponent { digest, bytes: about.len() })
+        });
+        Ok(kept.collect())
     }
 
     fn remove(&self, digest: Digest) -> io::Result<()> {
@@ -98,12 +129,25 @@ impl ComponentStore for ComponentFolder {
             removed => removed,
         }
     }
+
+    fn remove_unfinished(&self, dry_run: bool) -> io::Result<Freed> {
+        let mut freed = Freed::default();
+        for (_, file, about) in self.files(".tmp")? {
+            let age = about.modified().ok().and_then(|then| SystemTime::now().duration_since(then).ok());
+            if age.is_some_and(|age| age > STALE_AFTER) && (dry_run || fs::remove_file(&file).is_ok()) {
+                freed.add(about.len());
+            }
+        }
+        Ok(freed)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::open;
-    use crate::base::Digest;
+    use std::time::SystemTime;
+
+    use super::{KeptComponent, STALE_AFTER, open};
+    use crate::base::{Digest, Freed};
 
     #[test]
     fn what_is_kept_is_found_by_its_digest_until_it_is_removed() {
@@ -115,9 +159,27 @@ mod tests {
         assert!(components.has(one, 3) && !components.has(one, 4) && !components.has(other, 3));
         assert_eq!(std::fs::read(components.get(one).unwrap()).unwrap(), b"one");
         std::fs::write(state.path().join("components/notes.txt"), "").unwrap();
-        assert_eq!(components.list().unwrap(), [one]);
+        assert_eq!(components.list().unwrap(), [KeptComponent { digest: one, bytes: 3 }]);
         components.remove(one).unwrap();
         components.remove(one).unwrap();
         assert_eq!(components.list().unwrap(), []);
+    }
+
+    #[test]
+    fn what_a_death_left_of_a_copy_goes_and_a_copy_at_work_stays() {
+        let state = tempfile::tempdir().unwrap();
+        let components = open(state.path());
+        assert_eq!(components.remove_unfinished(false).unwrap(), Freed::default(), "there is no folder yet");
+        components.put(Digest::of(b"whole"), b"whole").unwrap();
+        let [old, young] = ["old.1.tmp", "young.2.tmp"].map(|name| state.path().join("components").join(name));
+        std::fs::write(&young, "half").unwrap();
+        std::fs::write(&old, "half of it").unwrap();
+        let long_ago = SystemTime::now() - STALE_AFTER * 2;
+        std::fs::File::options().append(true).open(&old).unwrap().set_modified(long_ago).unwrap();
+        let left = Freed { files: 1, bytes: 10 };
+        assert_eq!(components.remove_unfinished(true).unwrap(), left);
+        assert_eq!(components.remove_unfinished(false).unwrap(), left);
+        assert!(!old.exists() && young.exists());
+        assert_eq!(components.list().unwrap().len(), 1);
     }
 }

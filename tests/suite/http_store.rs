@@ -58,9 +58,14 @@ fn attempt(action: &str, log_from: LogPosition) -> NewAttempt {
 
 impl Scene {
     fn set() -> Self {
+        Self::with_logs(u64::MAX)
+    }
+
+    /// The same, whose log is kept at about so many bytes.
+    fn with_logs(max_log_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("metadata.db"), Durability::Normal, now()).unwrap();
-        let logs = logs::open(folder.path()).unwrap();
+        let logs = logs::open(folder.path(), max_log_bytes).unwrap();
         let server = Server::over(store.clone(), logs.clone());
         let run = RunId::new();
         let fences = server.wait(Self::begin(&store, run, logs.end()));
@@ -219,6 +224,38 @@ fn the_log_of_one_action_or_attempt_is_found_alone() {
     scene.server.get("/api/v1/runs/1/logs?attempt=x").problem(400, "bad-parameter");
     scene.server.get("/api/v1/runs/1/logs?cursor=9,1@2").problem(400, "bad-parameter");
     scene.server.get("/api/v1/runs/1/logs?cursor=2,0@x").problem(400, "bad-request");
+}
+
+#[test]
+fn a_log_that_was_removed_is_gone_and_one_that_was_cut_says_so() {
+    let mut scene = Scene::with_logs(1);
+    let (left, right) = (scene.left, scene.right);
+    for (who, name) in [(left, "left"), (right, "right")] {
+        for number in 0..400 {
+            scene.log(who, &format!("{name} {number} {}", "x".repeat(1_000)));
+        }
+    }
+    scene.end(left, false);
+    scene.end(right, true);
+    let (whole, _) = scene.rest("limit=1000", None);
+    assert_eq!(whole.len(), 800);
+    let needed = scene.server.wait(scene.store.unfinished_logs()).unwrap();
+    assert_eq!(needed, [], "the run has ended");
+    scene.logs.trim(&needed, false).unwrap();
+
+    let answer = scene.server.get("/api/v1/runs/1/logs?action=left");
+    let problem = answer.problem(410, "gone");
+    assert_eq!(
+        problem["detail"],
+        "the log lines that were asked for have been removed to make room for newer ones: `[pipeline] logs` in the manifest \
+         says how many bytes are kept"
+    );
+    let page = scene.server.get("/api/v1/runs/1/logs?limit=1000").json();
+    let kept = texts(&page);
+    assert!((1..400).contains(&kept.len()) && of(&kept, "right") == kept, "{} lines", kept.len());
+    assert!(kept.last().unwrap().starts_with("right 399 "), "the newest are kept");
+    assert_eq!(page["removed"], serde_json::json!([left.attempt_id, right.attempt_id]));
+    assert_eq!(page["next_cursor"], Value::Null);
 }
 
 #[test]

@@ -225,6 +225,7 @@ fn a_pipeline() -> Pipeline {
         store: StoreSpec::Sqlite { path: "/pipes/penguins/state/metadata.db".into() },
         durability: Durability::Normal,
         state: "/pipes/penguins/state".into(),
+        max_log_bytes: 1 << 30,
         resources: vec![folder("raw", true), folder("models", false)],
         actions: vec![an_action()],
     }
@@ -272,7 +273,7 @@ impl Server {
     pub(crate) fn with(token: Option<&str>, options: ServeOptions) -> Self {
         let store = Arc::new(FakeStore::default());
         let folder = tempfile::tempdir().unwrap();
-        let logs = logs::open(folder.path()).unwrap();
+        let logs = logs::open(folder.path(), u64::MAX).unwrap();
         Self::build(store.clone(), store, logs, token, options)
     }
 

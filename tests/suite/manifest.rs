@@ -180,6 +180,7 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
     let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind;
     assert_eq!(models.path, house.path().join("data/models"));
+    assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
 }
 
@@ -191,6 +192,7 @@ fn a_folder_stands_for_the_manifest_in_it() {
     let pipeline = load(house.path(), &variables, LoadOptions::default()).unwrap();
     assert_eq!(pipeline.file, house.path().join("anacostia.toml"));
     assert_eq!(pipeline.state, house.path().join("state"));
+    assert_eq!(pipeline.max_log_bytes, 1 << 30);
 }
 
 /// So that a manifest that was written before there was the key finds its logs and components where they are.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, RunId, SystemClock};
 use anacostia::manifest::Limits;
-use anacostia::model::{ErrorInfo, Facts, LogLine, LogPosition, Outcome};
+use anacostia::model::{ErrorInfo, Facts, LogLine, LogPosition, LogRange, Outcome};
 use anacostia::resource::Resource;
 use anacostia::sandbox::{AttemptOrder, AttemptReport, Progress, Sandbox, SandboxConfig, Services, Stop};
 use anacostia::store::logs;
@@ -86,7 +86,7 @@ impl Bench {
         let services = Services {
             store: store.clone(),
             resources: Arc::new(BTreeMap::from(resources)),
-            logs: logs::open(folder.path()).unwrap(),
+            logs: logs::open(folder.path(), u64::MAX).unwrap(),
             clock: Arc::new(SystemClock),
             progress: Arc::new(move |_, progress| sink.lock().unwrap().push(progress)),
         };
@@ -148,8 +148,8 @@ impl Bench {
 
 /// The lines of an attempt, stream and text.
 pub(crate) fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
-    let start = LogPosition::default();
-    bench.services.logs.read(order.fence.attempt_id, start, None, None, 1000).unwrap().items
+    let range = LogRange { from: LogPosition::default(), to: None };
+    bench.services.logs.read(order.fence.attempt_id, range, None, 1000).unwrap().items
 }
 
 /// A variable of this process, for a secret, and its value, which can stand in any text. Cargo sets it, to the same on every machine.

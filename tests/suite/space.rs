@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::support::app::{TestApp, anacostia};
 use crate::support::guests::guest;
+use crate::support::wait::wait_until;
 
 fn app(steps: &str) -> TestApp {
     let manifest = format!(
@@ -89,8 +90,8 @@ fn components_go_when_no_run_can_need_them_any_more() {
     stop(&mut app);
     fs::write(app.path("worker.wasm"), variant(2)).unwrap();
     app.start();
-    assert_eq!(kept(&app), names(&[1, 2]));
     stop(&mut app);
+    assert_eq!(kept(&app), names(&[1, 2]));
 
     fs::write(app.path("worker.wasm"), variant(3)).unwrap();
     let size = variant(2).len();
@@ -104,6 +105,42 @@ fn components_go_when_no_run_can_need_them_any_more() {
         "{text}"
     );
     assert_eq!(kept(&app), names(&[1]));
+}
+
+/// The bytes of the log on disk.
+fn log_bytes(app: &TestApp) -> u64 {
+    let segments = fs::read_dir(app.path("state/logs")).unwrap();
+    // One may be removed while they are counted.
+    segments.filter_map(|segment| segment.unwrap().metadata().ok()).map(|about| about.len()).sum()
+}
+
+#[test]
+fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
+    let text = "x".repeat(2_000);
+    let mut app = app(&format!(r#"{{ do = "log", message = "{text}", times = 200 }}"#));
+    let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    fs::write(app.path("anacostia.toml"), manifest.replace("[pipeline]", "[pipeline]\nlogs = \"1MiB\"")).unwrap();
+    app.start();
+    for number in 0..8_u8 {
+        app.drop_file(&format!("raw/{number}"), &[number]);
+        app.wait_for_runs(usize::from(number) + 1);
+    }
+    // Each run logs more than 400 KB, and the log is looked at when a segment of 64 KiB is full.
+    wait_until("the log to shrink", || log_bytes(&app) <= (1 << 20) + (64 << 10));
+    assert_eq!(app.cli(&["runs", "logs", "8", "PATH"]).stdout.split(|byte| *byte == b'\n').count(), 201);
+    let gone = app.cli(&["runs", "logs", "1", "PATH"]);
+    assert_eq!((gone.status.code(), &*gone.stdout), (Some(1), &b""[..]));
+    assert_eq!(
+        String::from_utf8(gone.stderr).unwrap(),
+        "error: run #1: log lines of work have been removed to make room for newer ones; `[pipeline] logs` in the manifest \
+         says how many bytes are kept\n"
+    );
+    // What the page links to.
+    assert_eq!(app.try_get("/api/v1/runs/1/logs").unwrap().0, 410);
+    stop(&mut app);
+    app.cli_json(&["gc", "--json", "PATH"]);
+    assert!(log_bytes(&app) <= 1 << 20, "the last segment has grown since it was looked at: {}", log_bytes(&app));
+    assert_eq!(app.cli(&["runs", "logs", "8", "PATH"]).status.code(), Some(0));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::cli::open;
 use crate::manifest::Pipeline;
 use crate::sandbox::{Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
-use crate::store::{HostStore, logs};
+use crate::store::{HostStore, components, logs};
 
 /// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox. Nothing is at work yet.
 pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
@@ -23,12 +23,16 @@ pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
         fs::create_dir_all(folder).with_context(|| format!("failed to make the folder {}", folder.display()))?;
     }
     let HostStore { store, lease } = open::for_writing(&pipeline, SystemClock.now())?;
-    let logs = logs::open(state)?;
+    let logs = logs::open(state, pipeline.max_log_bytes)?;
+    let components = components::open(state);
+    let [cache_folder, fallback] = open::compiled_code(&pipeline);
+    let compiled = vec![cache_folder.clone(), fallback.clone()];
     let sandbox = SandboxConfig {
-        fallback_cache_folder: Some(state.join("compiled")),
+        cache_folder,
+        fallback_cache_folder: Some(fallback),
         compiler: this_program(),
         ..SandboxConfig::default()
     };
-    let sandbox = Arc::new(Sandbox::new(sandbox)?);
-    Ok(Parts { pipeline, store, lease, logs, executor: sandbox, clock: Arc::new(SystemClock) })
+    let executor = Arc::new(Sandbox::new(sandbox)?);
+    Ok(Parts { pipeline, store, lease, logs, components, compiled, executor, clock: Arc::new(SystemClock) })
 }

@@ -9,14 +9,16 @@ use std::time::Duration;
 
 use crate::base::AttemptId;
 use crate::cli::load::PathArg;
-use crate::cli::records::{Records, RunRef};
+use crate::cli::records::{Records, RunRef, no_such_run};
 use crate::cli::{End, Failure, out, show};
 use crate::http::bodies::LineBody;
-use crate::model::{Attempt, LogLine, LogPosition, RunDetail};
+use crate::model::{Attempt, LogLine, LogRange, RunDetail};
 use crate::store::logs::LogStore;
 
 /// Lines at hand for each attempt.
 const PAGE: u32 = 500;
+/// Attempts that are named in a message.
+const MAX_NAMES: usize = 5;
 /// How often a follower looks for news. Another process writes them, so there is nothing to wait on.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -39,7 +41,8 @@ pub(crate) struct Args {
 
 pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
-    let mut detail = records.run(args.run)?;
+    let run = records.resolve(args.run)?;
+    let mut detail = records.ask(records.store.run_progress(run))?.ok_or_else(|| no_such_run(args.run))?;
     check_action(args.action.as_deref(), &detail)?;
     let logs = records.logs()?;
     let mut merge = Merge::default();
@@ -59,7 +62,14 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
         std::thread::sleep(LOOK_EVERY);
         detail = records.ask(records.store.run_progress(detail.run.id))?.unwrap_or(detail);
     }
-    if printed == 0 && !args.json {
+    if let Some(what) = merge.removed() {
+        let key = "`[pipeline] logs` in the manifest says how many bytes are kept";
+        let told = format!("run #{}: {what}; {key}", detail.run.number);
+        if printed == 0 {
+            return Err(Failure::work(told));
+        }
+        out::error(&format!("{told}\n"));
+    } else if printed == 0 && !args.json {
         let what = args.action.as_deref().map_or("its actions have".to_owned(), |action| format!("`{action}` has"));
         let yet = if detail.run.state.ended() { "" } else { " yet; `--follow` waits for lines" };
         out::error(&format!("run #{}: {what} logged nothing{yet}\n", detail.run.number));
@@ -104,13 +114,14 @@ struct Speaker {
 struct Source {
     attempt: AttemptId,
     who: Arc<Speaker>,
-    from: LogPosition,
-    to: Option<LogPosition>,
+    range: LogRange,
     cursor: Option<String>,
     /// Everything is read.
     read_all: bool,
     /// There was nothing more when it was last looked at; there may be in the next round.
     dry: bool,
+    /// Some of its lines have been removed.
+    removed: bool,
     at_hand: VecDeque<LogLine>,
 }
 
@@ -119,12 +130,24 @@ impl Merge {
     fn meet(&mut self, detail: &RunDetail, action: Option<&str>) {
         for attempt in detail.attempts.iter().filter(|attempt| action.is_none_or(|name| attempt.action == name)) {
             if let Some(known) = self.sources.iter_mut().find(|known| known.attempt == attempt.id) {
-                (known.to, known.dry) = (attempt.log_to, false);
+                (known.range.to, known.dry) = (attempt.log_to, false);
             } else {
                 self.sources.push(Source::of(attempt));
             }
         }
         self.width = self.sources.iter().map(|source| source.who.shown.chars().count()).max().unwrap_or(0);
+    }
+
+    /// That lines have been removed, and whose; `None` if none have.
+    fn removed(&self) -> Option<String> {
+        let mut whose: Vec<&str> =
+            self.sources.iter().filter(|source| source.removed).map(|source| source.who.shown.as_str()).collect();
+        let more = whose.len().saturating_sub(MAX_NAMES);
+        whose.truncate(MAX_NAMES);
+        let others =
+            if more > 0 { format!(" and {}", show::plural(more as u64, "other attempt")) } else { String::new() };
+        let names = Some(whose.join(", ")).filter(|names| !names.is_empty())?;
+        Some(format!("log lines of {names}{others} have been removed to make room for newer ones"))
     }
 
     /// The oldest line that is there and was not given yet.
@@ -150,11 +173,11 @@ impl Source {
         Self {
             attempt: attempt.id,
             who: Arc::new(Speaker { action: attempt.action.clone(), shown }),
-            from: attempt.log_from,
-            to: attempt.log_to,
+            range: LogRange { from: attempt.log_from, to: attempt.log_to },
             cursor: None,
             read_all: false,
             dry: false,
+            removed: false,
             at_hand: VecDeque::new(),
         }
     }
@@ -163,7 +186,8 @@ impl Source {
         if !self.at_hand.is_empty() || self.read_all || self.dry {
             return Ok(());
         }
-        let page = logs.read(self.attempt, self.from, self.to, self.cursor.as_deref(), PAGE)?;
+        let page = logs.read(self.attempt, self.range, self.cursor.as_deref(), PAGE)?;
+        self.removed |= page.removed;
         self.dry = page.items.is_empty();
         self.read_all = page.next_cursor.is_none();
         self.cursor = page.next_cursor.or(self.cursor.take());

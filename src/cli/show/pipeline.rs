@@ -175,6 +175,7 @@ pub(crate) mod tests {
             store: StoreSpec::Sqlite { path: PathBuf::from("/pipeline/state/metadata.db") },
             durability: Durability::Normal,
             state: PathBuf::from("/pipeline/state"),
+            max_log_bytes: 1 << 30,
             resources: vec![
                 resource("raw", true, patient),
                 resource("labels", true, Trigger::default()),

@@ -3,6 +3,9 @@
 //! Attempts at work at the same time each have a place of their own in the cursor: one that writes slowly must neither
 //! hold back the others, nor be left behind by them. So the cursor says how many of the run's attempts have been begun
 //! (their order never changes), and for each of those that may have more where to go on: `3,1@…,2@…`.
+//!
+//! Lines of runs that have ended are removed when the log has reached its bound. A page says which attempts that concerns. Where
+//! nothing that was asked for is left, the answer is 410.
 
 use std::sync::Arc;
 
@@ -12,13 +15,12 @@ use axum::http::Uri;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::List;
 use super::runs::find_progress;
 use crate::base::{AttemptId, Timestamp};
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment};
-use crate::model::{Attempt, LogLevel, LogLine, LogStream};
+use crate::model::{Attempt, LogLevel, LogLine, LogRange, LogStream};
 use crate::store::logs::LogStore;
 
 #[derive(Debug, Serialize)]
@@ -50,8 +52,18 @@ impl LineBody {
     }
 }
 
+/// A page of the log of a run.
+#[derive(Debug, Serialize)]
+pub(super) struct LogBody {
+    items: Vec<LineBody>,
+    next_cursor: Option<String>,
+    /// The attempts of whose lines here some have been removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    removed: Vec<AttemptId>,
+}
+
 /// `GET /api/v1/runs/{id}/logs`
-pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<LineBody>>> {
+pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<LogBody>> {
     let query = Query::parse(&uri, &["action", "attempt", "limit", "cursor"])?;
     let limit = query.limit()?;
     let detail = find_progress(&app.view, &id).await?;
@@ -64,11 +76,25 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     let (ended, attempts) = (detail.run.state.ended(), detail.attempts.len());
     let reading = Reading { logs: app.view.logs, attempts: detail.attempts, wanted, limit };
     // The log is a file.
-    let (items, cursor) = tokio::task::spawn_blocking(move || reading.page(cursor))
-        .await
-        .map_err(|error| Problem::internal(format!("reading the log: {error}")))??;
-    let more = cursor.has_more(attempts) || !ended;
-    Ok(Json(List { items, next_cursor: more.then(|| cursor.to_string()) }))
+    let RunPage { lines: items, after, removed } =
+        tokio::task::spawn_blocking(move || reading.page(cursor))
+            .await
+            .map_err(|error| Problem::internal(format!("reading the log: {error}")))??;
+    let more = after.has_more(attempts) || !ended;
+    if items.is_empty() && !more && !removed.is_empty() {
+        return Err(Problem::gone(
+            "the log lines that were asked for have been removed to make room for newer ones: `[pipeline] logs` in the \
+             manifest says how many bytes are kept",
+        ));
+    }
+    Ok(Json(LogBody { items, next_cursor: more.then(|| after.to_string()), removed }))
+}
+
+/// Lines of several attempts, where to go on, and the attempts of whose lines some have been removed.
+struct RunPage {
+    lines: Vec<LineBody>,
+    after: LogCursor,
+    removed: Vec<AttemptId>,
 }
 
 /// Which attempts are asked for.
@@ -141,8 +167,8 @@ struct Reading {
 
 impl Reading {
     /// Up to `limit` lines from the cursor on, and the cursor after them.
-    fn page(&self, cursor: LogCursor) -> Result<(Vec<LineBody>, LogCursor)> {
-        let mut lines = Vec::new();
+    fn page(&self, cursor: LogCursor) -> Result<RunPage> {
+        let (mut lines, mut removed) = (Vec::new(), Vec::new());
         let mut after = LogCursor { begun: cursor.begun, ..LogCursor::default() };
         let mut left = self.limit;
         let continued = cursor.open.into_iter().map(|(place, inner)| (place, Some(inner)));
@@ -157,10 +183,12 @@ impl Reading {
             }
             after.begun = after.begun.max(place + 1);
             let Some(attempt) = attempt else { continue };
-            let (found, next) = self.read(attempt, inner.as_deref(), left)?;
-            left = left.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
-            lines.extend(found);
-            if let Some(next) = next {
+            let range = LogRange { from: attempt.log_from, to: attempt.log_to };
+            let found = self.logs.read(attempt.id, range, inner.as_deref(), left)?;
+            left = left.saturating_sub(u32::try_from(found.items.len()).unwrap_or(u32::MAX));
+            lines.extend(found.items.into_iter().map(|line| LineBody::new(line, &attempt.action)));
+            removed.extend(found.removed.then_some(attempt.id));
+            if let Some(next) = found.next_cursor {
                 after.open.push((place, next));
                 if attempt.log_to.is_some() {
                     // So much of others' lines stood between that reading has stopped: enough work for one request.
@@ -168,13 +196,7 @@ impl Reading {
                 }
             }
         }
-        Ok((lines, after))
-    }
-
-    fn read(&self, attempt: &Attempt, cursor: Option<&str>, limit: u32) -> Result<(Vec<LineBody>, Option<String>)> {
-        let page = self.logs.read(attempt.id, attempt.log_from, attempt.log_to, cursor, limit)?;
-        let lines = page.items.into_iter().map(|line| LineBody::new(line, &attempt.action)).collect();
-        Ok((lines, page.next_cursor))
+        Ok(RunPage { lines, after, removed })
     }
 }
 

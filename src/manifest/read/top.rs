@@ -32,6 +32,7 @@ pub(in super::super) struct Top {
     pub(in super::super) durability: Durability,
     /// `pipeline.state` as it was written.
     pub(in super::super) state: Option<At<String>>,
+    pub(in super::super) max_log_bytes: u64,
 }
 
 impl Top {
@@ -66,6 +67,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         store_is_known: false,
         durability: Durability::default(),
         state: None,
+        max_log_bytes: settings::DEFAULT_LOGS,
     };
     pipeline(reader, root, &mut top);
     server(reader, root, &mut top);
@@ -113,6 +115,9 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     }
     let state = reader.string(&table, "state", "\"state\"");
     top.state = super::path(reader, state);
+    if let Some(logs) = reader.size(&table, "logs", settings::LOGS, "1GiB") {
+        top.max_log_bytes = logs.value;
+    }
     top.params = params::read(reader, &table);
 }
 

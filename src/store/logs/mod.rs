@@ -10,12 +10,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use super::Result;
-use crate::base::AttemptId;
-use crate::model::{LogLine, LogPosition, Page};
+use crate::base::{AttemptId, Freed};
+use crate::model::{LogLine, LogPosition, LogRange};
 
 use segments::SegmentLog;
+
+/// A page of the log of an attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogPage {
+    /// The lines, oldest first.
+    pub items: Vec<LogLine>,
+    /// Where to go on; see [`LogStore::read`].
+    pub next_cursor: Option<String>,
+    /// Whether lines that belong before or between these have been removed by [`LogStore::trim`]. Also
+    /// true if only lines of other attempts may have been removed there: which, nobody can tell any more.
+    pub removed: bool,
+}
 
 /// Where log lines are kept. Methods that are not `async` may block for as long as a disk does: they are called by threads that
 /// may wait. A kind on another machine answers them from a bounded spool on this one.
@@ -30,31 +43,36 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// When they could not be written (none of them is there), or the log was opened for reading only.
     fn append(&self, lines: &[LogLine]) -> Result<u64>;
 
-    /// Lines of `attempt` between two positions, oldest first; `cursor` is `next_cursor` of the page before. With `to` absent, up to the end.
-    /// `next_cursor` is absent only when `to` is given and reached; else it says where to look for more. A page may be empty and have a
-    /// `next_cursor`: then many lines of other attempts lie there.
+    /// Lines of `attempt` in a range, oldest first; `cursor` is `next_cursor` of the page before. Without an end the
+    /// range goes up to the end of the log. `next_cursor` is absent only when the end of the range is reached; else it
+    /// says where to look for more. A page may be empty and have a `next_cursor`: then many lines of other attempts
+    /// lie there.
     ///
     /// # Errors
     /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
-    fn read(
-        &self,
-        attempt: AttemptId,
-        from: LogPosition,
-        to: Option<LogPosition>,
-        cursor: Option<&str>,
-        limit: u32,
-    ) -> Result<Page<LogLine>>;
+    fn read(&self, attempt: AttemptId, range: LogRange, cursor: Option<&str>, limit: u32) -> Result<LogPage>;
+
+    /// Removes the oldest lines until the log has no more bytes than it may have, but none in the ranges that are
+    /// `needed`, and not the newest. With `dry_run`, only says what it would remove.
+    ///
+    /// # Errors
+    /// When the log can not be looked at, or was opened for reading only. What can not be removed stays.
+    fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed>;
+
+    /// Changes whenever there is something new that [`LogStore::trim`] could remove.
+    fn grown(&self) -> watch::Receiver<u64>;
 
     /// Waits until what is appended would not be found again (removed or replaced by someone), and says what was lost, and how.
     async fn lost(&self) -> String;
 }
 
 /// Opens the log of the pipeline whose state lies in the folder `state`, for appending; makes it if there is none.
+/// [`LogStore::trim`] keeps it at about `max_bytes`.
 ///
 /// # Errors
 /// When it can not be read or written.
-pub fn open(state: &Path) -> Result<Arc<dyn LogStore>> {
-    Ok(Arc::new(SegmentLog::open(&state.join(FOLDER))?))
+pub fn open(state: &Path, max_bytes: u64) -> Result<Arc<dyn LogStore>> {
+    Ok(Arc::new(SegmentLog::open(&state.join(FOLDER), max_bytes)?))
 }
 
 /// Opens the log of the pipeline whose state lies in the folder `state`, for reading beside a host that appends to it.

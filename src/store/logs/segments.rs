@@ -1,6 +1,6 @@
 //! Log lines: append-only segments of JSON lines.
 //!
-//! Segments are `00000001.jsonl` and so on, rolled at 64 MiB. Lines of all attempts stand in them in the order in which they
+//! Segments are `00000001.jsonl` and so on, rolled at 64 MiB, or earlier where the log may have only few of these. Lines of all attempts stand in them in the order in which they
 //! came; an attempt's record says where its lines begin and end, and that is the index: reading goes through the bytes between, and
 //! leaves out other attempts' lines by their first 90 bytes, without parsing them. A page's cursor is the position at which reading
 //! stopped, also where it found nothing, so that all pages of an attempt together go through its bytes once, however many
@@ -9,25 +9,33 @@
 //!
 //! What [`LogStore::append`] has returned survives the death of the process. A line is whole or not there: a reader takes no line without its end,
 //! and whoever opens the segments for writing cuts what a death left of one.
+//!
+//! The bound of the log is kept by removing whole segments, oldest first. A position whose segment is not there, while a later one
+//! is, lies in what was removed: so nothing has to be written down about it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use tokio::sync::watch;
 
 use crate::base::bounds::{MAX_PAGE, cut};
-use crate::base::{AttemptId, escape};
-use crate::model::{LogLine, LogPosition, Page};
+use crate::base::{AttemptId, Freed, escape};
+use crate::model::{LogLine, LogPosition, LogRange};
 
-use super::LogStore;
 use super::segment::{cut_at_last_line, find_segments, path_of};
+use super::{LogPage, LogStore};
 use crate::store::presence::{LOOK_EVERY, identity, lost};
 use crate::store::{Result, StoreError};
 
-/// A segment that has this many bytes gets no more lines.
-const SEGMENT_BYTES: u64 = 64 << 20;
+/// A segment that has this many bytes gets no more lines, unless the bound of the log asks for smaller ones.
+const MAX_SEGMENT_BYTES: u64 = 64 << 20;
+/// The smallest that segments get.
+const MIN_SEGMENT_BYTES: u64 = 64 << 10;
+/// Into so many segments the bound of the log is divided: what is removed at once is one of them.
+const SEGMENTS: u64 = 16;
 /// Most bytes that one call of [`LogStore::read`] goes through.
 const MAX_SCAN_BYTES: u64 = 64 << 20;
 /// Most bytes of a line that is taken. Longer ones are none of ours.
@@ -40,6 +48,9 @@ pub(super) struct SegmentLog {
     /// Absent if it was opened for reading only.
     writer: Option<Mutex<Writer>>,
     segment_bytes: u64,
+    max_bytes: u64,
+    /// How many segments were sealed since the log was opened.
+    sealed: watch::Sender<u64>,
 }
 
 /// A place in the segments: what a [`LogPosition`] of this log means.
@@ -73,24 +84,48 @@ struct Writer {
 
 impl SegmentLog {
     /// Opens the segments in `folder` for appending; makes the folder if need be; cuts the last segment at its last whole line.
-    pub(super) fn open(folder: &Path) -> Result<Self> {
-        Self::open_with(folder, SEGMENT_BYTES)
+    pub(super) fn open(folder: &Path, max_bytes: u64) -> Result<Self> {
+        let segment_bytes = (max_bytes / SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
+        Self::open_with(folder, max_bytes, segment_bytes)
     }
 
-    pub(super) fn open_with(folder: &Path, segment_bytes: u64) -> Result<Self> {
+    pub(super) fn open_with(folder: &Path, max_bytes: u64, segment_bytes: u64) -> Result<Self> {
         let failed = |error| unavailable("open the log in", folder, &error);
         std::fs::create_dir_all(folder).map_err(failed)?;
         let segment = find_segments(folder).map_err(failed)?.last().copied().unwrap_or(1);
         let mut file = open_segment(folder, segment).map_err(failed)?;
         let offset = cut_at_last_line(&mut file).map_err(failed)?;
-        let writer = Writer { file, end: Place { segment, offset } };
-        Ok(Self { folder: folder.to_owned(), writer: Some(Mutex::new(writer)), segment_bytes })
+        let writer = Some(Mutex::new(Writer { file, end: Place { segment, offset } }));
+        let log = Self { folder: folder.to_owned(), writer, segment_bytes, max_bytes, sealed: watch::Sender::new(0) };
+        if let Some(mut writer) = log.writer() {
+            log.seal_if_full(&mut writer).map_err(failed)?;
+        }
+        Ok(log)
     }
 
     /// Opens the segments for reading only, beside a host that writes them.
     pub(super) fn open_read_only(folder: &Path) -> Result<Self> {
         std::fs::read_dir(folder).map_err(|error| unavailable("open the log in", folder, &error))?;
-        Ok(Self { folder: folder.to_owned(), writer: None, segment_bytes: SEGMENT_BYTES })
+        let (segment_bytes, max_bytes) = (MAX_SEGMENT_BYTES, u64::MAX);
+        Ok(Self { folder: folder.to_owned(), writer: None, segment_bytes, max_bytes, sealed: watch::Sender::new(0) })
+    }
+
+    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        Some(self.writer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What opened the log for reading only, and was to write.
+    fn is_read_only(&self) -> StoreError {
+        StoreError::Conflict(format!("the log in {} is open for reading only", self.folder.display()))
+    }
+
+    /// Begins the next segment if this one is full.
+    fn seal_if_full(&self, writer: &mut Writer) -> std::io::Result<()> {
+        if writer.end.offset >= self.segment_bytes {
+            writer.roll(&self.folder)?;
+            self.sealed.send_modify(|sealed| *sealed += 1);
+        }
+        Ok(())
     }
 
     fn end_of_files(&self) -> Option<Place> {
@@ -103,16 +138,14 @@ impl SegmentLog {
 #[async_trait]
 impl LogStore for SegmentLog {
     fn end(&self) -> LogPosition {
-        match &self.writer {
-            Some(writer) => writer.lock().unwrap_or_else(PoisonError::into_inner).end.into(),
+        match self.writer() {
+            Some(writer) => writer.end.into(),
             None => self.end_of_files().unwrap_or_default().into(),
         }
     }
 
     fn append(&self, lines: &[LogLine]) -> Result<u64> {
-        let Some(writer) = &self.writer else {
-            return Err(StoreError::Conflict(format!("the log in {} is open for reading only", self.folder.display())));
-        };
+        let Some(writer) = &self.writer else { return Err(self.is_read_only()) };
         let mut bytes = Vec::with_capacity(lines.len() * 256);
         for line in lines {
             serde_json::to_writer(&mut bytes, line)
@@ -121,23 +154,17 @@ impl LogStore for SegmentLog {
         }
         let failed = |error| unavailable("write the log in", &self.folder, &error);
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
-        if writer.end.offset >= self.segment_bytes {
-            writer.roll(&self.folder).map_err(failed)?;
-        }
+        self.seal_if_full(&mut writer).map_err(failed)?;
         writer.append(&bytes).map_err(failed)?;
+        // At once, so that a position is in the segment in which the next line will be. The lines are written: if the
+        // next segment can not be made now, the next call makes it.
+        let _ = self.seal_if_full(&mut writer);
         Ok(bytes.len() as u64)
     }
 
-    fn read(
-        &self,
-        attempt: AttemptId,
-        from: LogPosition,
-        to: Option<LogPosition>,
-        cursor: Option<&str>,
-        limit: u32,
-    ) -> Result<Page<LogLine>> {
+    fn read(&self, attempt: AttemptId, range: LogRange, cursor: Option<&str>, limit: u32) -> Result<LogPage> {
         let failed = |error| unavailable("read the log in", &self.folder, &error);
-        let from = Place::from(from);
+        let (from, to) = (Place::from(range.from), range.to);
         let at = cursor.map(parse_cursor).transpose()?.unwrap_or(from).max(from);
         let mut scan = Scan {
             attempt: format!(",\"attempt\":\"{attempt}\""),
@@ -146,10 +173,17 @@ impl LogStore for SegmentLog {
             left: MAX_SCAN_BYTES,
             limit: limit.clamp(1, MAX_PAGE) as usize,
             lines: Vec::new(),
+            removed: false,
         };
+        let mut expected = at.segment.max(1);
         let segments = find_segments(&self.folder).map_err(failed)?;
         for segment in segments.into_iter().filter(|segment| *segment >= at.segment) {
-            if scan.is_done() || segment > scan.to.segment {
+            if scan.is_done() {
+                break;
+            }
+            scan.removed |= segment > expected;
+            expected = segment + 1;
+            if segment > scan.to.segment {
                 break;
             }
             if segment > scan.at.segment {
@@ -157,15 +191,49 @@ impl LogStore for SegmentLog {
             }
             match File::open(path_of(&self.folder, segment)) {
                 Ok(file) => scan.segment(file).map_err(failed)?,
-                // Removed since the folder was listed: what stood there is gone.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                // Since the folder was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => scan.removed = true,
                 Err(error) => return Err(failed(error)),
             }
         }
         // `to` may lie behind the end: a power cut takes the last lines, and there will be no others.
         let reached = scan.at >= scan.to || (!scan.is_done() && to.is_some());
         let next_cursor = (!reached).then(|| format!("{}-{}", scan.at.segment, scan.at.offset));
-        Ok(Page { items: scan.lines, next_cursor })
+        Ok(LogPage { items: scan.lines, next_cursor, removed: scan.removed })
+    }
+
+    fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed> {
+        let failed = |error| unavailable("look at the log in", &self.folder, &error);
+        let Some(newest) = self.writer().map(|writer| writer.end.segment) else { return Err(self.is_read_only()) };
+        let is_needed = |segment: u64| {
+            needed.iter().any(|range| {
+                let to = range.to.map_or(u64::MAX, |to| Place::from(to).segment);
+                (Place::from(range.from).segment..=to).contains(&segment)
+            })
+        };
+        let mut sizes = Vec::new();
+        for segment in find_segments(&self.folder).map_err(failed)? {
+            let file = path_of(&self.folder, segment);
+            let bytes = std::fs::metadata(&file).map_err(failed)?.len();
+            sizes.push((segment, file, bytes));
+        }
+        let mut left: u64 = sizes.iter().map(|(_, _, bytes)| bytes).sum();
+        let mut freed = Freed::default();
+        // Neither the newest nor the one before it: an attempt whose start is being recorded may begin in them.
+        for (_, file, bytes) in sizes.iter().filter(|(segment, ..)| segment + 1 < newest && !is_needed(*segment)) {
+            if left <= self.max_bytes {
+                break;
+            }
+            if dry_run || std::fs::remove_file(file).is_ok() {
+                left -= bytes;
+                freed.add(*bytes);
+            }
+        }
+        Ok(freed)
+    }
+
+    fn grown(&self) -> watch::Receiver<u64> {
+        self.sealed.subscribe()
     }
 
     async fn lost(&self) -> String {
@@ -235,6 +303,8 @@ struct Scan {
     left: u64,
     limit: usize,
     lines: Vec<LogLine>,
+    /// Whether segments that belong to the pass are not there any more.
+    removed: bool,
 }
 
 impl Scan {

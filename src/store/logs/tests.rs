@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::LogStore as _;
 use super::segment::{find_segments, path_of};
 use super::segments::SegmentLog;
-use crate::base::{AttemptId, Timestamp};
-use crate::model::{LogLevel, LogLine, LogPosition, LogStream};
+use crate::base::{AttemptId, Freed, Timestamp};
+use crate::model::{LogLevel, LogLine, LogPosition, LogRange, LogStream};
 use crate::store::StoreError;
 
 fn line(attempt: AttemptId, n: u64, text: &str) -> LogLine {
@@ -31,7 +31,7 @@ fn read_all(
 ) -> (Vec<u64>, usize) {
     let (mut numbers, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
     loop {
-        let page = book.read(attempt, from, to, cursor.as_deref(), limit).unwrap();
+        let page = book.read(attempt, LogRange { from, to }, cursor.as_deref(), limit).unwrap();
         pages += 1;
         let empty = page.items.is_empty();
         numbers.extend(page.items.iter().map(|line| line.n));
@@ -46,7 +46,7 @@ fn read_all(
 #[test]
 fn lines_of_one_attempt_come_back_in_pages_across_segments() {
     let folder = tempfile::tempdir().unwrap();
-    let book = SegmentLog::open_with(&folder.path().join("logs"), 2_000).unwrap();
+    let book = SegmentLog::open_with(&folder.path().join("logs"), u64::MAX, 2_000).unwrap();
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
     book.append(&[line(theirs, 1, "before")]).unwrap();
     let from = book.end();
@@ -64,7 +64,7 @@ fn lines_of_one_attempt_come_back_in_pages_across_segments() {
         assert_eq!(read_all(&book, ours, from, Some(to), limit).0, expected, "pages of {limit}");
     }
     assert_eq!(read_all(&book, ours, from, None, 7).0, (1..=51).collect::<Vec<_>>());
-    let first = book.read(ours, from, Some(to), None, 1).unwrap().items.remove(0);
+    let first = book.read(ours, LogRange { from, to: Some(to) }, None, 1).unwrap().items.remove(0);
     assert_eq!(first, line(ours, 1, "a \"quoted\" line\u{1b}"));
     let beside = SegmentLog::open_read_only(&folder.path().join("logs")).unwrap();
     assert_eq!(read_all(&beside, ours, from, Some(to), 7).0, expected);
@@ -75,21 +75,22 @@ fn lines_of_one_attempt_come_back_in_pages_across_segments() {
 #[test]
 fn a_cursor_at_the_end_finds_what_comes_later() {
     let folder = tempfile::tempdir().unwrap();
-    let book = SegmentLog::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     let attempt = AttemptId::new();
     let from = book.end();
-    let empty = book.read(attempt, from, None, None, 10).unwrap();
+    let open = LogRange { from, to: None };
+    let empty = book.read(attempt, open, None, 10).unwrap();
     assert_eq!(empty.items, []);
     book.append(&[line(attempt, 1, "one")]).unwrap();
-    let page = book.read(attempt, from, None, empty.next_cursor.as_deref(), 10).unwrap();
+    let page = book.read(attempt, open, empty.next_cursor.as_deref(), 10).unwrap();
     assert_eq!(page.items.len(), 1);
     book.append(&[line(AttemptId::new(), 1, "a sibling"), line(attempt, 2, "two")]).unwrap();
-    let page = book.read(attempt, from, None, page.next_cursor.as_deref(), 10).unwrap();
+    let page = book.read(attempt, open, page.next_cursor.as_deref(), 10).unwrap();
     assert_eq!(page.items.iter().map(|line| line.n).collect::<Vec<_>>(), [2]);
-    let page = book.read(attempt, from, Some(book.end()), page.next_cursor.as_deref(), 10).unwrap();
+    let page = book.read(attempt, LogRange { from, to: Some(book.end()) }, page.next_cursor.as_deref(), 10).unwrap();
     assert_eq!((page.items.len(), page.next_cursor), (0, None));
     for bad in ["", "1", "x-1", "1-x", "1-2-3"] {
-        assert!(matches!(book.read(attempt, from, None, Some(bad), 10), Err(StoreError::Invalid(_))), "{bad}");
+        assert!(matches!(book.read(attempt, open, Some(bad), 10), Err(StoreError::Invalid(_))), "{bad}");
     }
 }
 
@@ -97,7 +98,7 @@ fn a_cursor_at_the_end_finds_what_comes_later() {
 fn opening_cuts_half_a_line_and_later_lines_are_whole() {
     let folder = tempfile::tempdir().unwrap();
     let attempt = AttemptId::new();
-    let book = SegmentLog::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     book.append(&[line(attempt, 1, "whole")]).unwrap();
     let end = book.end();
     drop(book);
@@ -106,21 +107,21 @@ fn opening_cuts_half_a_line_and_later_lines_are_whole() {
         file.write_all(left.as_bytes()).unwrap();
         let beside = SegmentLog::open_read_only(folder.path()).unwrap();
         assert_eq!(read_all(&beside, attempt, LogPosition::default(), None, 10).0, [1], "half a line is no line");
-        let book = SegmentLog::open(folder.path()).unwrap();
+        let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
         assert_eq!(book.end(), end);
     }
-    let book = SegmentLog::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     book.append(&[line(attempt, 2, "next")]).unwrap();
     assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(book.end()), 10).0, [1, 2]);
     std::fs::write(path_of(folder.path(), 2), "no line feed at all").unwrap();
-    let book = SegmentLog::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     assert_eq!(book.end(), LogPosition::from_parts((2, 0)));
 }
 
 #[test]
 fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
     let folder = tempfile::tempdir().unwrap();
-    let book = SegmentLog::open(folder.path()).unwrap();
+    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     let attempt = AttemptId::new();
     book.append(&[line(attempt, 1, "kept")]).unwrap();
     let lost = LogPosition::from_parts((1, book.end().parts().1 + 1_000));
@@ -130,7 +131,7 @@ fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
 #[test]
 fn readers_beside_a_writer_see_whole_lines_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let book = Arc::new(SegmentLog::open_with(folder.path(), 50_000).unwrap());
+    let book = Arc::new(SegmentLog::open_with(folder.path(), u64::MAX, 50_000).unwrap());
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
     let stop = Arc::new(AtomicBool::new(false));
     let flood = {
@@ -151,9 +152,10 @@ fn readers_beside_a_writer_see_whole_lines_in_order() {
     };
     let beside = SegmentLog::open_read_only(folder.path()).unwrap();
     let (mut seen, mut cursor) = (Vec::new(), None);
+    let everything = LogRange { from: LogPosition::default(), to: None };
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while seen.len() < 500 && std::time::Instant::now() < deadline {
-        let page = beside.read(ours, LogPosition::default(), None, cursor.as_deref(), 16).unwrap();
+        let page = beside.read(ours, everything, cursor.as_deref(), 16).unwrap();
         seen.extend(page.items.iter().map(|line| line.n));
         cursor = page.next_cursor;
     }
@@ -161,4 +163,101 @@ fn readers_beside_a_writer_see_whole_lines_in_order() {
     writer.join().unwrap();
     flood.join().unwrap();
     assert_eq!(seen, (1..=500).collect::<Vec<_>>());
+}
+
+/// A log of an attempt after the other, each of which fills two segments and a half, and where their lines are.
+fn ten_attempts(folder: &std::path::Path, max_bytes: u64) -> (SegmentLog, Vec<(AttemptId, LogRange)>) {
+    let book = SegmentLog::open_with(folder, max_bytes, 2_000).unwrap();
+    let attempts = (0..10).map(|_| {
+        let (attempt, from) = (AttemptId::new(), book.end());
+        let bytes: u64 = (1..=20).map(|n| book.append(&[line(attempt, n, &"x".repeat(100))]).unwrap()).sum();
+        assert!((4_000..6_000).contains(&bytes), "{bytes}");
+        (attempt, LogRange { from, to: Some(book.end()) })
+    });
+    let attempts = attempts.collect();
+    (book, attempts)
+}
+
+/// How many lines of an attempt are left, and whether the log says that some are not.
+fn left(book: &SegmentLog, (attempt, range): &(AttemptId, LogRange)) -> (usize, bool) {
+    let (mut lines, mut removed, mut cursor) = (0, false, None::<String>);
+    loop {
+        let page = book.read(*attempt, *range, cursor.as_deref(), 7).unwrap();
+        lines += page.items.len();
+        removed |= page.removed;
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return (lines, removed);
+        }
+    }
+}
+
+fn bytes_in(folder: &std::path::Path) -> u64 {
+    find_segments(folder).unwrap().iter().map(|it| std::fs::metadata(path_of(folder, *it)).unwrap().len()).sum()
+}
+
+#[test]
+fn beyond_the_bound_the_oldest_segments_go_and_reading_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (book, attempts) = ten_attempts(folder.path(), 20_000);
+    let before = bytes_in(folder.path());
+    assert!(before > 40_000, "{before}");
+    let all: Vec<_> = attempts.iter().map(|attempt| left(&book, attempt)).collect();
+    assert_eq!(all, [(20, false); 10]);
+    let dry = book.trim(&[], true).unwrap();
+    assert_eq!(bytes_in(folder.path()), before, "nothing was removed");
+    let freed = book.trim(&[], false).unwrap();
+    assert_eq!(freed, dry);
+    let after = bytes_in(folder.path());
+    assert_eq!(before - after, freed.bytes);
+    assert!((17_500..=20_000).contains(&after), "{after}");
+    let kept: Vec<_> = attempts.iter().map(|attempt| left(&book, attempt)).collect();
+    assert_eq!((kept[0], kept[1]), ((0, true), (0, true)));
+    assert_eq!((kept[8], kept[9]), ((20, false), (20, false)));
+    let cut = kept.iter().find(|(lines, _)| (1..20).contains(lines));
+    assert!(cut.is_none_or(|(_, removed)| *removed), "{kept:?}");
+    assert!(kept.iter().all(|(lines, removed)| *removed == (*lines < 20)), "{kept:?}");
+    assert_eq!(book.trim(&[], false).unwrap(), Freed::default(), "it is within the bound");
+    drop(book);
+    let beside = SegmentLog::open_read_only(folder.path()).unwrap();
+    assert_eq!(left(&beside, &attempts[0]), (0, true));
+    assert!(matches!(beside.trim(&[], false), Err(StoreError::Conflict(_))));
+    let book = SegmentLog::open_with(folder.path(), 20_000, 2_000).unwrap();
+    assert_eq!(book.end(), attempts[9].1.to.unwrap(), "the next host goes on where the last one was");
+}
+
+#[test]
+fn what_runs_at_work_have_logged_stays_whatever_the_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let (book, attempts) = ten_attempts(folder.path(), 1);
+    let (third, sixth) = (attempts[2].1, LogRange { to: None, ..attempts[5].1 });
+    book.trim(&[third, sixth], false).unwrap();
+    let kept: Vec<_> = attempts.iter().map(|attempt| left(&book, attempt)).collect();
+    for number in [2, 5, 6, 7, 8, 9] {
+        assert_eq!(kept[number], (20, false), "{number}: {kept:?}");
+    }
+    for number in [0, 1, 3, 4] {
+        assert!(kept[number].0 < 20 && kept[number].1, "{number}: {kept:?}");
+    }
+    assert!(book.read(attempts[4].0, attempts[4].1, None, 1).unwrap().removed, "there is a gap");
+    book.trim(&[], false).unwrap();
+    assert_eq!(find_segments(folder.path()).unwrap().len(), 2, "the newest and the one before it");
+}
+
+#[test]
+fn whoever_trims_hears_of_each_segment_that_is_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let book = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
+    let mut grown = book.grown();
+    let attempt = AttemptId::new();
+    book.append(&[line(attempt, 1, "short")]).unwrap();
+    assert!(!grown.has_changed().unwrap());
+    book.append(&[line(attempt, 2, &"long".repeat(500))]).unwrap();
+    assert!(grown.has_changed().unwrap());
+    grown.borrow_and_update();
+    assert_eq!(book.end(), LogPosition::from_parts((2, 0)));
+    drop(book);
+    std::fs::write(path_of(folder.path(), 2), "x".repeat(1_999) + "\n").unwrap();
+    let book = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
+    assert_eq!(book.end(), LogPosition::from_parts((3, 0)), "a host that died before it began the next one");
 }

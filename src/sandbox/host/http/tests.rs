@@ -61,7 +61,7 @@ impl Bench {
         order.http = http.iter().map(|host| host.parse().unwrap()).collect();
         order.limits = Limits { http_wait: std::time::Duration::from_secs(30), ..Limits::default() };
         let masker = Arc::new(Masker::new(["hunter2"].into_iter()));
-        let book = logs::open(folder.path()).unwrap();
+        let book = logs::open(folder.path(), u64::MAX).unwrap();
         let clock = Arc::new(SystemClock);
         let log = Arc::new(AttemptLog::new(order.fence.attempt_id, book, clock, Arc::clone(&masker), 1 << 20));
         let outbound = Arc::new(Outbound::over(Arc::clone(&network) as Arc<dyn Network>));

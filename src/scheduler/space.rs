@@ -1,0 +1,142 @@
+//! Disk space that is given back: log lines and compiled code beyond their bounds, and kept components that no run can
+//! need any more.
+//!
+//! A run is bound to the components that it began with, which are kept for it. A run that succeeded never runs again.
+//! Every other run may go on or be retried, for as long as it is on record.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::parts::Parts;
+use crate::base::bounds::MAX_PAGE;
+use crate::base::{Digest, Freed};
+use crate::model::RunState;
+use crate::sandbox::trim_compiled_code;
+use crate::store::components::ComponentStore;
+use crate::store::logs::LogStore;
+use crate::store::{MetadataStore, PageRequest, Result, RunQuery, StoreError};
+
+/// The states of runs that may go on or be retried.
+const MAY_RUN_AGAIN: [RunState; 5] =
+    [RunState::Queued, RunState::Running, RunState::Cancelling, RunState::Failed, RunState::Cancelled];
+
+/// What takes disk space for a pipeline, beside its data and records.
+#[derive(Clone)]
+pub struct Space {
+    /// What is on record: it says what is needed.
+    pub store: Arc<dyn MetadataStore>,
+    /// Components that runs are bound to.
+    pub components: Arc<dyn ComponentStore>,
+    /// Log lines.
+    pub logs: Arc<dyn LogStore>,
+    /// The folders in which compiled code may lie. Other pipelines of the user may use them too.
+    pub compiled: Vec<PathBuf>,
+}
+
+/// What was given back, or would be. Each part is tried, whatever becomes of the others.
+#[derive(Debug)]
+pub struct GivenBack {
+    /// Kept components.
+    pub components: Result<Freed>,
+    /// Segments of the log.
+    pub logs: Result<Freed>,
+    /// Compiled code.
+    pub compiled_code: Result<Freed>,
+}
+
+impl Space {
+    /// That of a host.
+    pub(super) fn of(parts: &Parts) -> Self {
+        Self {
+            store: Arc::clone(&parts.store),
+            components: Arc::clone(&parts.components),
+            logs: Arc::clone(&parts.logs),
+            compiled: parts.compiled.clone(),
+        }
+    }
+
+    /// Gives back what nothing needs any more. No manifest may come into force meanwhile, and `in_force` are the
+    /// components of the one that is. With `dry_run`, only says what it would remove. What can not be removed stays.
+    pub async fn give_back(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> GivenBack {
+        GivenBack {
+            components: self.remove_components(in_force, dry_run).await,
+            logs: self.trim_logs(dry_run).await,
+            compiled_code: self.trim_compiled_code(dry_run).await,
+        }
+    }
+
+    /// Removes the oldest log lines beyond the bound, but none of runs that have not ended.
+    ///
+    /// # Errors
+    /// When the store or the log can not be read.
+    pub async fn trim_logs(&self, dry_run: bool) -> Result<Freed> {
+        let needed = self.store.unfinished_logs().await?;
+        let logs = Arc::clone(&self.logs);
+        blocking(move || logs.trim(&needed, dry_run)).await?
+    }
+
+    async fn trim_compiled_code(&self, dry_run: bool) -> Result<Freed> {
+        let folders = self.compiled.clone();
+        let trim = move || {
+            folders.iter().try_fold(Freed::default(), |mut freed, folder| {
+                freed += trim_compiled_code(folder, dry_run)?;
+                Ok(freed)
+            })
+        };
+        blocking(trim).await?.map_err(|why: io::Error| unavailable("look at compiled code", &why))
+    }
+
+    async fn remove_components(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> Result<Freed> {
+        let failed = |why: io::Error| unavailable("look at the kept components", &why);
+        let components = Arc::clone(&self.components);
+        let mut unneeded = blocking(move || components.list()).await?.map_err(failed)?;
+        unneeded.retain(|kept| !in_force.contains(&kept.digest));
+        if !unneeded.is_empty() {
+            let needed = self.needed_by_runs().await?;
+            unneeded.retain(|kept| !needed.contains(&kept.digest));
+        }
+        let components = Arc::clone(&self.components);
+        let remove = move || {
+            let mut freed = components.remove_unfinished(dry_run)?;
+            for kept in unneeded {
+                if dry_run || components.remove(kept.digest).is_ok() {
+                    freed.add(kept.bytes);
+                }
+            }
+            Ok(freed)
+        };
+        blocking(remove).await?.map_err(failed)
+    }
+
+    /// The components of all runs that may run again.
+    async fn needed_by_runs(&self) -> Result<BTreeSet<Digest>> {
+        let mut revisions = BTreeSet::new();
+        let query = RunQuery { states: MAY_RUN_AGAIN.to_vec(), ..RunQuery::default() };
+        let mut cursor = None;
+        loop {
+            let page = self.store.runs(query.clone(), PageRequest { cursor, limit: MAX_PAGE }).await?;
+            revisions.extend(page.items.iter().map(|run| run.revision));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let mut needed = BTreeSet::new();
+        for revision in revisions {
+            let record = self.store.revision(revision).await?;
+            needed.extend(record.into_iter().flat_map(|it| it.components).map(|(_, digest)| digest));
+        }
+        Ok(needed)
+    }
+}
+
+/// Does what waits for a disk, on a thread that nobody else waits for.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|why| unavailable("give back disk space", &io::Error::other(why)))
+}
+
+fn unavailable(doing: &str, why: &io::Error) -> StoreError {
+    StoreError::Unavailable { doing: doing.to_owned(), why: why.to_string() }
+}

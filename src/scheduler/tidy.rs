@@ -1,0 +1,167 @@
+//! When a host gives back disk space: at its start, every hour, and after many runs; log lines also whenever a segment
+//! of the log is full. See [`Space`] for what.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Mutex, broadcast, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::control::InForce;
+use super::shared::{Phase, Shared};
+use super::space::{GivenBack, Space};
+use super::supervise::supervise;
+use crate::base::{ByteSize, Freed, RunId};
+use crate::store;
+
+/// From one time to the next.
+const EVERY: Duration = Duration::from_hours(1);
+/// So many runs that ended are a reason too: each may have been the last that needed a component.
+const AFTER_RUNS: u64 = 10_000;
+
+/// Gives back disk space.
+#[derive(Clone)]
+pub(super) struct Tidier {
+    pub(super) space: Space,
+    pub(super) in_force: watch::Receiver<InForce>,
+    /// Held while a manifest comes into force: its components are neither in force nor needed by a run before that.
+    pub(super) binding: Arc<Mutex<()>>,
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Everything,
+    Logs,
+}
+
+/// Gives back disk space until `stop`. While this does not work, the disk fills and nothing else suffers, so it does not make
+/// the host unready.
+pub(super) async fn keep_tidy(tidier: Tidier, shared: Arc<Shared>, stop: CancellationToken) {
+    let begin = || {
+        let tidier = tidier.clone();
+        let (ends, grown, phase) = (shared.ends.subscribe(), tidier.space.logs.grown(), shared.phase.clone());
+        let mut moments = Moments::new(ends, grown, phase, EVERY, AFTER_RUNS);
+        async move {
+            let mut due = Due::Everything;
+            loop {
+                tidier.tidy(due).await;
+                match moments.next().await {
+                    Some(next) => due = next,
+                    None => return Ok(()),
+                }
+            }
+        }
+    };
+    supervise("giving back disk space", stop, begin, |_| {}).await;
+}
+
+impl Tidier {
+    async fn tidy(&self, due: Due) {
+        if due == Due::Logs {
+            return told("log segments", self.space.trim_logs(false).await);
+        }
+        let _binding = self.binding.lock().await;
+        let in_force = self.in_force.borrow().components.values().map(|component| component.digest).collect();
+        let GivenBack { components, logs, compiled_code } = self.space.give_back(&in_force, false).await;
+        told("components that no run needs any more", components);
+        told("log segments", logs);
+        told("files of compiled code", compiled_code);
+    }
+}
+
+fn told(what: &str, freed: store::Result<Freed>) {
+    match freed {
+        Ok(Freed { files: 0, .. }) => {}
+        Ok(Freed { files, bytes }) => tracing::info!("removed {files} {what} ({})", ByteSize(bytes)),
+        Err(error) => tracing::warn!("{error}; {what} are removed later"),
+    }
+}
+
+/// The moments at which there is something to do.
+struct Moments {
+    ends: broadcast::Receiver<RunId>,
+    grown: watch::Receiver<u64>,
+    phase: watch::Receiver<Phase>,
+    every: Duration,
+    after_runs: u64,
+    /// When everything is due, whatever happens until then.
+    at: Instant,
+    /// Runs that have ended since everything was done.
+    ended: u64,
+}
+
+impl Moments {
+    /// Everything is done, and due again after `every`, or so many runs.
+    fn new(
+        ends: broadcast::Receiver<RunId>,
+        grown: watch::Receiver<u64>,
+        phase: watch::Receiver<Phase>,
+        every: Duration,
+        after_runs: u64,
+    ) -> Self {
+        Self { ends, grown, phase, every, after_runs, at: Instant::now() + every, ended: 0 }
+    }
+
+    /// Waits for the next one; `None` once the host stops.
+    async fn next(&mut self) -> Option<Due> {
+        while self.ended < self.after_runs {
+            tokio::select! {
+                biased;
+                _ = self.phase.wait_for(|phase| *phase != Phase::Running) => return None,
+                Ok(()) = self.grown.changed() => return Some(Due::Logs),
+                end = self.ends.recv() => self.ended += match end {
+                    Ok(_) => 1,
+                    Err(RecvError::Lagged(missed)) => missed,
+                    Err(RecvError::Closed) => return None,
+                },
+                () = tokio::time::sleep_until(self.at) => break,
+            }
+        }
+        (self.at, self.ended) = (Instant::now() + self.every, 0);
+        Some(Due::Everything)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::{broadcast, watch};
+
+    use super::{Due, Moments};
+    use crate::base::RunId;
+    use crate::scheduler::shared::Phase;
+
+    #[tokio::test]
+    async fn it_is_due_after_a_while_after_many_runs_and_when_the_log_has_grown() {
+        let (ends, grown, phase) =
+            (broadcast::Sender::new(2), watch::Sender::new(0), watch::Sender::new(Phase::Running));
+        let moments =
+            |every, after_runs| Moments::new(ends.subscribe(), grown.subscribe(), phase.subscribe(), every, after_runs);
+        let (soon, never) = (Duration::from_millis(1), Duration::from_hours(24));
+
+        let mut often = moments(soon, u64::MAX);
+        assert_eq!([often.next().await, often.next().await], [Some(Due::Everything); 2]);
+
+        let mut counting = moments(never, 3);
+        let run_ends = || assert!(ends.send(RunId::new()).is_ok());
+        run_ends();
+        grown.send_modify(|sealed| *sealed += 1);
+        assert_eq!(counting.next().await, Some(Due::Logs));
+        // Five in all, of which the channel has the last two: those that were missed count as well.
+        for _ in 0..4 {
+            run_ends();
+        }
+        assert_eq!(counting.next().await, Some(Due::Everything));
+        let early = tokio::time::timeout(Duration::ZERO, counting.next()).await;
+        assert!(early.is_err(), "{early:?}");
+        run_ends();
+        assert_eq!(counting.next().await, Some(Due::Everything));
+
+        phase.send_replace(Phase::Finishing);
+        assert_eq!(counting.next().await, None);
+    }
+}
