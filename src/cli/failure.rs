@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::out;
 use super::show::{Cell, plain, styles};
 use crate::manifest::Problems;
+use crate::store::StoreError;
 
 /// Why a verb failed.
 #[derive(Debug)]
@@ -60,10 +61,12 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-impl From<crate::store::StoreError> for Failure {
-    fn from(error: crate::store::StoreError) -> Self {
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
         match error {
-            crate::store::StoreError::InUse { .. } | crate::store::StoreError::Invalid(_) => Self::Usage(error.into()),
+            StoreError::InUse { .. } | StoreError::StateInUse { .. } | StoreError::Invalid(_) => {
+                Self::Usage(error.into())
+            }
             _ => Self::Work(error.into()),
         }
     }

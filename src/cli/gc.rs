@@ -30,7 +30,7 @@ pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
     let in_force: BTreeSet<Digest> = used.collect();
     let given_back = records::runtime()?.block_on(async {
         // A host binds runs to components at any time: it must not be at work, and none may start meanwhile.
-        let HostStore { store, lease: _lease } = open::for_writing(&pipeline, SystemClock.now())?;
+        let HostStore { store, lease: _lease } = open::for_host(&pipeline, SystemClock.now())?;
         let space = Space {
             store,
             components: components::open(&pipeline.state),

@@ -9,7 +9,12 @@ use crate::manifest::Pipeline;
 use crate::sandbox::default_cache_folder;
 use crate::store::{self, Holder, HostStore, MetadataStore};
 
-/// Opens the store for a host, or to put a wish on record. Fails, with the name of the holder, if a host has it.
+/// Opens the store and the state folder for a host. Fails, with the name of the holder, if another one has either.
+pub(crate) fn for_host(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
+    Ok(store::open_host(&pipeline.store, &pipeline.state, pipeline.durability, now)?)
+}
+
+/// Opens the store to put a wish on record. Fails, with the name of the holder, if a host has it.
 pub(crate) fn for_writing(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
     Ok(store::open(&pipeline.store, pipeline.durability, now)?)
 }

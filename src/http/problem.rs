@@ -188,9 +188,10 @@ impl From<StoreError> for Problem {
                 Self::conflict(detail)
             }
             StoreError::Invalid(_) => Self::bad_request(detail),
-            StoreError::Unavailable { .. } | StoreError::InUse { .. } | StoreError::Lost { .. } => {
-                Self::unavailable(detail)
-            }
+            StoreError::Unavailable { .. }
+            | StoreError::InUse { .. }
+            | StoreError::StateInUse { .. }
+            | StoreError::Lost { .. } => Self::unavailable(detail),
             StoreError::Corrupt(_) => Self::internal(detail),
         }
     }

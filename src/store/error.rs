@@ -33,6 +33,17 @@ pub enum StoreError {
         /// Who has it, for people: process id, and since when.
         holder: String,
     },
+    /// Another host, with another store, has its logs and components in the same folder.
+    #[error(
+        "the state folder {folder} is in use by {holder}, with another metadata store; two pipelines can not keep their logs and components in \
+         one folder: give this one a folder of its own with `state` in `[pipeline]`, or stop that host"
+    )]
+    StateInUse {
+        /// The folder.
+        folder: String,
+        /// Who has it, for people.
+        holder: String,
+    },
     /// What this host writes to is not where it was opened any more. Whoever gets this stops at once, and closes nothing.
     #[error(
         "{what} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or start \

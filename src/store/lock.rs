@@ -1,17 +1,17 @@
-//! One host per store: a lock on a file next to the database.
+//! One host at a time: a lock on a file beside what it writes.
 //!
 //! The lock is the kernel's (`flock`), so it ends with the process, however that ends; what the file says (JSON: who holds it) is
-//! only for people, and for the command line, which finds the host's address there. The database's own locks would
+//! only for people, and for the command line, which finds the host's address there. A database's own locks would
 //! not do: they are taken for a transaction, and name nobody.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use super::{Holder, Result, StoreError};
 use crate::base::Timestamp;
-use crate::store::{Holder, Result, StoreError};
 
 /// How often a lock that is held is tried again, and after what time: [`read_holder`] takes it for a moment.
 const TRIES: u32 = 10;
@@ -23,21 +23,15 @@ pub(super) struct HostLock {
     file: Mutex<(File, Holder)>,
 }
 
-/// Where the lock of the store at `path` is.
-fn lock_path(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    name.into()
-}
-
 impl HostLock {
-    /// Takes the lock of the store at `path`. [`StoreError::InUse`] if someone has it.
-    pub(super) fn take(path: &Path, now: Timestamp) -> Result<Self> {
+    /// Takes the lock in `file`, which is made if there is none. If someone has it, the error is what `in_use` makes of the
+    /// holder, in words.
+    pub(super) fn take(file: &Path, now: Timestamp, in_use: impl FnOnce(String) -> StoreError) -> Result<Self> {
         let failed = |error: std::io::Error| StoreError::Unavailable {
-            doing: format!("lock {}", lock_path(path).display()),
+            doing: format!("lock {}", file.display()),
             why: error.to_string(),
         };
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(lock_path(path));
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(file);
         let mut file = options.map_err(failed)?;
         let mut tries_left = TRIES;
         loop {
@@ -49,7 +43,7 @@ impl HostLock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let holder = parse(&mut file).map_or_else(|| "another process".to_owned(), |it| it.to_string());
-                    return Err(StoreError::InUse { store: path.display().to_string(), holder });
+                    return Err(in_use(holder));
                 }
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
@@ -68,16 +62,16 @@ impl HostLock {
     }
 }
 
-/// Who has the store at `path` open for writing; `None` if nobody has.
+/// Who has the lock in `file`; `None` if nobody has.
 ///
 /// # Errors
-/// When the lock file is there and can not be looked at.
-pub fn read_holder(path: &Path) -> Result<Option<Holder>> {
+/// When the file is there and can not be looked at.
+pub(super) fn read_holder(file: &Path) -> Result<Option<Holder>> {
     let failed = |error: std::io::Error| StoreError::Unavailable {
-        doing: format!("look at {}", lock_path(path).display()),
+        doing: format!("look at {}", file.display()),
         why: error.to_string(),
     };
-    let mut file = match File::open(lock_path(path)) {
+    let mut file = match File::open(file) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
@@ -108,26 +102,28 @@ fn write(file: &mut File, holder: &Holder) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HostLock, lock_path, read_holder};
+    use super::{HostLock, read_holder};
     use crate::base::Timestamp;
     use crate::store::StoreError;
 
     #[test]
     fn the_second_is_refused_with_the_name_of_the_first_and_the_third_finds_it_free() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("metadata.db");
+        let path = folder.path().join("metadata.db.lock");
         assert_eq!(read_holder(&path).unwrap(), None);
-        let lock = HostLock::take(&path, Timestamp::from_micros(1)).unwrap();
+        let take = |micros| {
+            let in_use = |holder| StoreError::InUse { store: "the store".to_owned(), holder };
+            HostLock::take(&path, Timestamp::from_micros(micros), in_use)
+        };
+        let lock = take(1).unwrap();
         lock.announce("127.0.0.1:8000").unwrap();
         let holder = read_holder(&path).unwrap().unwrap();
         assert_eq!((holder.pid, holder.listen.as_deref()), (std::process::id(), Some("127.0.0.1:8000")));
-        let Err(StoreError::InUse { holder, .. }) = HostLock::take(&path, Timestamp::from_micros(2)) else {
-            panic!("taken twice")
-        };
+        let Err(StoreError::InUse { holder, .. }) = take(2) else { panic!("taken twice") };
         assert!(holder.contains(&std::process::id().to_string()) && holder.contains("127.0.0.1:8000"), "{holder}");
         drop(lock);
         assert_eq!(read_holder(&path).unwrap(), None);
-        assert!(lock_path(&path).exists(), "the file stays: removing it would let two hold two locks");
-        HostLock::take(&path, Timestamp::from_micros(3)).unwrap();
+        assert!(path.exists(), "the file stays: removing it would let two hold two locks");
+        take(3).unwrap();
     }
 }

@@ -34,6 +34,7 @@ pub mod components;
 mod conformance;
 mod error;
 mod lease;
+mod lock;
 pub mod logs;
 mod open;
 mod presence;
@@ -47,13 +48,13 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord,
-    Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
+    Run, RunDetail, RunState, RunTag, Tick,
 };
 
 pub use error::StoreError;
 pub use lease::{Holder, HostLease};
-pub use open::{HostStore, holder, open, open_read_only};
+pub use open::{HostStore, holder, open, open_host, open_read_only};
 pub use query::{
     ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery,
     TickQuery,

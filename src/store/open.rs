@@ -1,9 +1,14 @@
 //! From a manifest's words to a store: the one place that knows every kind.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use async_trait::async_trait;
+
+use super::lock::HostLock;
+use super::logs;
 use super::sqlite::{SqliteStore, read_holder};
-use super::{Holder, HostLease, MetadataStore, Result};
+use super::{Holder, HostLease, MetadataStore, Result, StoreError};
 use crate::base::Timestamp;
 use crate::manifest::StoreSpec;
 use crate::model::Durability;
@@ -20,13 +25,53 @@ pub struct HostStore {
 /// Opens a store for writing, as its only host, and makes it if there is none. Raises the epoch. Blocks for some milliseconds.
 ///
 /// # Errors
-/// [`StoreError::InUse`](super::StoreError::InUse), with the name of the holder, if another host has it.
+/// [`StoreError::InUse`], with the name of the holder, if another host has it.
 pub fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<HostStore> {
     match spec {
         StoreSpec::Sqlite { path } => {
             let store = SqliteStore::open(path, durability, now)?;
             Ok(HostStore { lease: Arc::clone(&store) as _, store })
         }
+    }
+}
+
+/// Opens a store as [`open`] does, and takes the folder `state`, in which the host keeps logs and components, for this host
+/// alone. Makes the folder if there is none.
+///
+/// # Errors
+/// As [`open`]; [`StoreError::StateInUse`], with the name of the holder, if a host with another store has the folder.
+pub fn open_host(spec: &StoreSpec, state: &Path, durability: Durability, now: Timestamp) -> Result<HostStore> {
+    let HostStore { store, lease } = open(spec, durability, now)?;
+    let folder = state.join(logs::FOLDER);
+    std::fs::create_dir_all(&folder).map_err(|error| StoreError::Unavailable {
+        doing: format!("make the folder {}", folder.display()),
+        why: error.to_string(),
+    })?;
+    let in_use = |holder| StoreError::StateInUse { folder: state.display().to_string(), holder };
+    let lock = HostLock::take(&folder.join("host.lock"), now, in_use)?;
+    Ok(HostStore { store, lease: Arc::new(WithState { lease, lock }) })
+}
+
+/// The right to write a store, and to a state folder.
+#[derive(Debug)]
+struct WithState {
+    lease: Arc<dyn HostLease>,
+    lock: HostLock,
+}
+
+#[async_trait]
+impl HostLease for WithState {
+    async fn announce(&self, address: &str) -> Result<()> {
+        self.lease.announce(address).await?;
+        self.lock.announce(address).map_err(|error| StoreError::Unavailable {
+            doing: "note the address in the lock file of the state folder".to_owned(),
+            why: error.to_string(),
+        })
+    }
+
+    async fn lost(&self) -> String {
+        // Whoever removes the folder with the lock removes the log, whose loss is noticed by itself.
+        self.lease.lost().await
     }
 }
 

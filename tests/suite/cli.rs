@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Output, Stdio};
 
+use anacostia::store::sqlite::read_holder;
 use serde_json::Value;
 
 use crate::support::app::{TestApp, anacostia};
@@ -335,6 +336,34 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
     let (out, error) = ends_with(&second, 2);
     let address = app.url().trim_start_matches("http://");
     assert!(out.is_empty() && error.contains("is in use by process") && error.contains(address), "{error}");
+
+    // One that has records of its own, and keeps its logs and components in the same folder.
+    let neighbour = doing(r#"{ do = "log", message = "x" }"#);
+    let state = app.path("state");
+    let text = fs::read_to_string(neighbour.path("anacostia.toml")).unwrap();
+    let shared = text.replace("[pipeline]", &format!("[pipeline]\nstate = {state:?}"));
+    fs::write(neighbour.path("anacostia.toml"), shared).unwrap();
+    let holder = read_holder(&state.join("metadata.db")).unwrap().unwrap();
+    for args in [&["run", "PATH", "--once", "--listen", "127.0.0.1:0"][..], &["gc", "PATH"]] {
+        let refused = neighbour.cli(args);
+        let (out, error) = ends_with(&refused, 2);
+        assert_eq!(out, "");
+        assert_eq!(
+            error,
+            format!(
+                "error: the state folder {} is in use by process {} since {} (listening on {address}), with another metadata \
+                 store; two pipelines can not keep their logs and components in one folder: give this one a folder of its own \
+                 with `state` in `[pipeline]`, or stop that host\n",
+                state.display(),
+                app.pid(),
+                holder.started_at,
+            )
+        );
+    }
+    app.kill();
+    ends_with(&neighbour.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]), 0);
+    app.start();
+    let address = app.url().trim_start_matches("http://");
 
     let other = doing(r#"{ do = "log", message = "x" }"#);
     let taken = other.cli(&["run", "PATH", "--listen", address]);

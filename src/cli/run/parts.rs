@@ -17,12 +17,11 @@ use crate::store::{HostStore, components, logs};
 /// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox. Nothing is at work yet.
 pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
     let state = &pipeline.state;
-    fs::create_dir_all(state).with_context(|| format!("failed to make the folder {}", state.display()))?;
     for path in pipeline.store.local_paths() {
         let folder = path.parent().unwrap_or(path);
         fs::create_dir_all(folder).with_context(|| format!("failed to make the folder {}", folder.display()))?;
     }
-    let HostStore { store, lease } = open::for_writing(&pipeline, SystemClock.now())?;
+    let HostStore { store, lease } = open::for_host(&pipeline, SystemClock.now())?;
     let logs = logs::open(state, pipeline.max_log_bytes)?;
     let components = components::open(state);
     let [cache_folder, fallback] = open::compiled_code(&pipeline);

@@ -84,7 +84,7 @@ pub fn open_read_only(state: &Path) -> Result<Arc<dyn LogStore>> {
 }
 
 /// The folder of the segments in the state folder.
-const FOLDER: &str = "logs";
+pub(super) const FOLDER: &str = "logs";
 
 #[cfg(test)]
 mod tests;

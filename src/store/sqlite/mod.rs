@@ -1,7 +1,7 @@
 //! The SQLite store: the default one, embedded in the host.
 //!
 //! One file in WAL mode. One thread writes ([`writer`]: group commit), a few read ([`readers`]: snapshots), and one host has
-//! it at a time ([`lock`]). Every method of the trait is a function over one transaction in the module of its subject; this
+//! it at a time ([`HostLock`]). Every method of the trait is a function over one transaction in the module of its subject; this
 //! file only hands them to the threads.
 //!
 //! What a method has returned survives the death of the process (the kernel has it). With [`Durability::Full`] every commit is
@@ -15,7 +15,6 @@ mod artifacts;
 mod attempts;
 mod events;
 mod facts;
-mod lock;
 mod migrations;
 mod open;
 mod page;
@@ -50,6 +49,7 @@ use self::readers::Read;
 use self::sql::Work;
 use self::steps::Step;
 use self::writer::{Call, Job, Tx};
+use super::lock::HostLock;
 use super::presence::{LOOK_EVERY, Presence};
 use super::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, HostLease, Intent, LineageEdge,
@@ -58,11 +58,11 @@ use super::{
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord,
-    Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
+    Run, RunDetail, RunState, RunTag, Tick,
 };
 
-pub use lock::read_holder;
+pub use open::read_holder;
 pub use steps::FAULT_POINTS;
 
 /// A store in a SQLite database. Dropped, it works off what waits, and closes the file.
@@ -81,7 +81,7 @@ pub struct SqliteStore {
 struct Writing {
     jobs: Arc<Queue<Box<dyn Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    lock: lock::HostLock,
+    lock: HostLock,
     /// Of the lock's file and the database's.
     presence: Presence,
 }

@@ -12,7 +12,6 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::watch;
 
 use super::events::{NewEvent, emit};
-use super::lock::HostLock;
 use super::migrations::{self, SCRIPTS, Standing};
 use super::queue::Queue;
 use super::readers::{self, READERS, Read};
@@ -22,8 +21,9 @@ use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
 use crate::base::Timestamp;
 use crate::model::{Durability, EventKind};
+use crate::store::lock::{self, HostLock};
 use crate::store::presence::Presence;
-use crate::store::{Result, StoreError};
+use crate::store::{Holder, Result, StoreError};
 
 /// How long a connection waits for another program that has the database locked. This process needs no such wait: it has one writer.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +37,8 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is no store, or a newer one.
     pub fn open(path: &Path, durability: Durability, now: Timestamp) -> Result<Arc<Self>> {
-        let lock = HostLock::take(path, now)?;
+        let in_use = |holder| StoreError::InUse { store: path.display().to_string(), holder };
+        let lock = HostLock::take(&lock_path(path), now, in_use)?;
         let is_new = !path.exists();
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         migrations::look(&db).map_err(|error| name(error, path))?;
@@ -144,14 +145,28 @@ fn connect_to_read(path: &Path) -> Result<Connection> {
     connect(Path::new(&uri), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
+/// Who has the store at `path` open for writing; `None` if nobody has.
+///
+/// # Errors
+/// When its lock is there and can not be looked at.
+pub fn read_holder(path: &Path) -> Result<Option<Holder>> {
+    lock::read_holder(&lock_path(path))
+}
+
+/// Where the lock of the store at `path` is.
+fn lock_path(path: &Path) -> PathBuf {
+    beside(path, ".lock")
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    name.into()
+}
+
 /// Takes down which files the store has, once all of them are there.
 fn presence(path: &Path) -> Result<Presence> {
-    let beside = |end: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(end);
-        PathBuf::from(name)
-    };
-    Presence::of([".lock", "", "-wal", "-shm"].map(beside)).map_err(|error| StoreError::Unavailable {
+    Presence::of([".lock", "", "-wal", "-shm"].map(|end| beside(path, end))).map_err(|error| StoreError::Unavailable {
         doing: format!("look at {}", path.display()),
         why: error.to_string(),
     })
