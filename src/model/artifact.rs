@@ -67,8 +67,9 @@ pub enum Observation {
     Present {
         /// Where.
         path: String,
-        /// Of the content.
-        digest: Digest,
+        /// Of the content. Absent where reading is dear (a bucket): then the content is what its stamp says
+        /// it is, and the digest is recorded when an action first reads all of it; see [`super::Access::digest`].
+        digest: Option<Digest>,
         /// Bytes.
         size: u64,
         /// See [`Artifact::stamp`].

@@ -140,6 +140,9 @@ pub struct Access {
     pub bytes: u64,
     /// How many calls.
     pub calls: u64,
+    /// Of the content, if it was not on record and the attempt has read all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// A call that the grants did not allow.

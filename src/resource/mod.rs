@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{ArtifactId, AttemptId, Digest, Timestamp};
-use crate::model::{KnownPath, Observation, StagedFile};
+use crate::model::{KnownPath, Observation, Page, StagedFile};
 
 pub use error::ResourceError;
 pub use open::open;
@@ -60,8 +60,8 @@ pub struct Content {
     pub path: String,
     /// Bytes.
     pub size: u64,
-    /// Of the content.
-    pub digest: Digest,
+    /// Of the content, if it is on record.
+    pub digest: Option<Digest>,
     /// What the resource knows it by; see [`crate::model::Artifact::stamp`].
     pub stamp: String,
 }
@@ -79,10 +79,10 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// has not taken is seen again, at the latest at the next start. Trouble that passes (folder removed, no permission) goes to the sink as a
     /// [`Status`] and is waited out. It ends without an error only after `stop`; an error says that it has ended for good and that someone has to
     /// start it again, if that makes sense. `cursor` is the last that this resource handed
-    /// to the sink, for kinds that poll: what is on record includes everything up to it.
+    /// to the sink, for kinds that poll: what is on record includes everything up to it. `known` is read before anything is handed to the sink.
     async fn watch(
         self: Arc<Self>,
-        known: Vec<KnownPath>,
+        known: Arc<dyn KnownPaths>,
         cursor: Option<String>,
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
@@ -144,6 +144,12 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
 pub trait Reader: Send {
     /// Up to `length` bytes from `offset`: fewer only at the end.
     async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>>;
+
+    /// The digest of the content, if [`Content::digest`] was absent and all of the content has been read,
+    /// from front to back. A kind that always knows the digest need not do anything.
+    fn digest(&self) -> Option<Digest> {
+        None
+    }
 }
 
 /// Writes one staged file, at any place. Dropped without `finish`, it leaves nothing.
@@ -165,17 +171,42 @@ pub trait Writer: Send {
     async fn finish(self: Box<Self>) -> Result<StagedFile>;
 }
 
+/// What is on record of one resource: what its watch compares the resource with.
+#[async_trait]
+pub trait KnownPaths: Send + Sync {
+    /// A page of what is present, by path. `cursor` is that of the page before; `None` begins. At most [`crate::base::bounds::MAX_PAGE`] items.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unavailable`] if the records can not be read.
+    async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>>;
+}
+
 /// Takes what a resource sees.
 #[async_trait]
 pub trait ObservationSink: Send + Sync {
-    /// Takes a batch, in order, and where the resource goes on after it (`None` for kinds that need no cursor, or if it has not moved). When this
-    /// returns `true`, both are on record, in one transaction; when `false` nothing more can be
-    /// recorded, and the watch ends: with an error, unless it was told to stop.
-    async fn observed(&self, batch: Vec<Observation>, cursor: Option<String>) -> bool;
+    /// The newest event on record. A watch asks before it looks, and hands the answer to
+    /// [`ObservationSink::observed`]: what was published later may be missing in what it sees. Cheap.
+    fn as_of(&self) -> u64;
+    /// Records a batch, in order, and where the resource goes on after it (`None` for kinds that need no cursor, or if
+    /// it has not moved), in one transaction. `as_of` is from before the first look that the batch comes from.
+    async fn observed(&self, batch: Vec<Observation>, as_of: u64, cursor: Option<String>) -> RecordOutcome;
     /// How the watch is doing changed.
     fn status(&self, status: Status);
     /// What can not be recorded yet changed. Told before the status that the first reconciliation is done, and then once a second at most.
     fn waiting(&self, waiting: Waiting);
+}
+
+/// What came of handing over a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordOutcome {
+    /// It is on record, but for the observations with these indices: an output came to their path
+    /// after the look. The watch looks at these paths again, a moment later.
+    Recorded {
+        /// Indices in the batch.
+        outdated: Vec<usize>,
+    },
+    /// Nothing more can be recorded. The watch ends: with an error, unless it was told to stop.
+    Refused,
 }
 
 /// What a watch has found and can not record yet. Empty if there is nothing like that.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Digest, escape};
+use crate::base::escape;
 use crate::model::Artifact;
 use crate::resource::{Content, Reader, Resource, ResourceError};
 use crate::store::GuestRecords;
@@ -23,7 +23,7 @@ const RECORDING_WAIT: Duration = Duration::from_secs(5);
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Opens a version of an artifact for reading, with its digest: at the path where the artifact is on record now, which is another one than
+/// Opens a version of an artifact for reading: at the path where the artifact is on record now, which is another one than
 /// that of `artifact` if it was renamed since. Where nothing lies at that path, or something else, a version that is being published is waited
 /// for up to two seconds, and the record of a change to an observed one up to five seconds.
 ///
@@ -33,13 +33,12 @@ pub async fn open_version(
     store: &dyn GuestRecords,
     resource: &dyn Resource,
     artifact: &Artifact,
-    digest: Digest,
 ) -> Result<Box<dyn Reader>, ResourceError> {
     let mut tried = artifact.clone();
     let mut waits = Waits::default();
     loop {
-        let Artifact { path, size, stamp, .. } = &tried;
-        let content = Content { path: path.clone(), size: *size, digest, stamp: stamp.clone() };
+        let Artifact { path, size, digest, stamp, .. } = &tried;
+        let content = Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() };
         let failed = match resource.open(&content).await {
             Err(error @ (ResourceError::NotFound { .. } | ResourceError::Changed { .. })) => error,
             answer => return answer,

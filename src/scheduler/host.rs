@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +30,8 @@ use super::tidy::{Tidier, keep_tidy};
 use crate::base::Digest;
 use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
-use crate::model::KnownPath;
-use crate::resource::{ObservationSink, Resource, ResourceError, Status};
+use crate::model::{KnownPath, Page};
+use crate::resource::{KnownPaths, ObservationSink, Resource, ResourceError, Status};
 use crate::store::logs::LogStore;
 use crate::store::{HostLease, PageRequest, StoreError, UnfinishedRun};
 
@@ -237,16 +238,21 @@ async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) ->
     Ok(())
 }
 
-/// What is present in a resource, page by page: nobody records anything there while it is not watched.
-async fn known(shared: &Shared, resource: &str) -> Result<Vec<KnownPath>, StoreError> {
-    let (mut known, mut cursor) = (Vec::new(), None);
-    loop {
-        let page = shared.store.known(resource, PageRequest { cursor, limit: MAX_PAGE }).await?;
-        known.extend(page.items);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(known);
-        }
+/// What is on record of a resource, for its watch: nobody records anything there while it is not watched.
+struct Known {
+    shared: Arc<Shared>,
+    resource: String,
+}
+
+#[async_trait]
+impl KnownPaths for Known {
+    async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>, ResourceError> {
+        let page = self.shared.store.known(&self.resource, PageRequest { cursor, limit: MAX_PAGE }).await;
+        page.map_err(|error| ResourceError::Unavailable {
+            resource: self.resource.clone(),
+            doing: "read what is on record".to_owned(),
+            why: error.to_string(),
+        })
     }
 }
 
@@ -280,7 +286,7 @@ fn watch_resource(
             let (resource, shared, stop) = (Arc::clone(&resource), Arc::clone(&shared), stop.clone());
             async move {
                 let recorder = Arc::new(recorder);
-                let known = known(&shared, resource.name()).await.map_err(|error| error.to_string())?;
+                let known = Arc::new(Known { shared: Arc::clone(&shared), resource: resource.name().to_owned() });
                 let cursor = shared.store.cursor(resource.name()).await.map_err(|error| error.to_string())?;
                 let watched =
                     resource.watch(known, cursor, Arc::clone(&recorder) as Arc<dyn ObservationSink>, stop).await;

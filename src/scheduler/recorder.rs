@@ -10,7 +10,7 @@ use super::messages::Message;
 use super::shared::{Shared, persist};
 use crate::base::fault;
 use crate::model::Observation;
-use crate::resource::{ObservationSink, Status, Waiting};
+use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
 use crate::store::Batch;
 
 /// How the watched resources are doing.
@@ -113,19 +113,26 @@ impl Recorder {
 
 #[async_trait]
 impl ObservationSink for Recorder {
-    async fn observed(&self, seen: Vec<Observation>, cursor: Option<String>) -> bool {
+    fn as_of(&self) -> u64 {
+        *self.shared.store.newest_event().borrow()
+    }
+
+    async fn observed(&self, seen: Vec<Observation>, as_of: u64, cursor: Option<String>) -> RecordOutcome {
         fault::point("record.observed");
-        let batch = Batch { cursor, ..Batch::new(seen) };
+        let batch = Batch { cursor, ..Batch::new(seen, as_of) };
         let write = || self.shared.store.record(&self.resource, batch.clone(), self.shared.clock.now());
         match persist(&self.shared, write).await {
             Ok(recorded) => {
                 let resource = self.resource.clone();
                 let message = Message::Waiting { resource, pending: recorded.pending };
-                self.dispatcher.send(message).await.is_ok()
+                match self.dispatcher.send(message).await {
+                    Ok(()) => RecordOutcome::Recorded { outdated: recorded.outdated },
+                    Err(_) => RecordOutcome::Refused,
+                }
             }
             Err(error) => {
                 *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-                false
+                RecordOutcome::Refused
             }
         }
     }

@@ -136,11 +136,10 @@ pub trait MetadataStore: GuestRecords {
     /// Records what a resource saw, in order, and where its cursor is now. Returns how much of it was new, and what waits.
     ///
     /// `Present` with the digest of the newest version at the path, if that version is still there, is not new; only its stamp
-    /// is updated. Otherwise it becomes the next version, in state `new`, and the version before becomes `superseded` unless a
-    /// run has claimed it. `Gone` makes an unclaimed version `deleted`. No observation touches a claim. While an output is
-    /// committed and not yet published, observations of the state before it (nothing there, or the version that it replaces)
-    /// are dropped: they are older than the commit. A rename of a path that is not on record is dropped too; the next scan
-    /// finds the file.
+    /// is updated. Where one of the two has no digest, their stamps are compared. Otherwise it becomes the next version, in state `new`, and the version before becomes `superseded` unless a
+    /// run has claimed it. `Gone` makes an unclaimed version `deleted`. No observation touches a claim. An observation that contradicts an output which was published
+    /// after the event [`Batch::as_of`], or is committed and not yet published, is not recorded: it may be older than the output.
+    /// [`Recorded::outdated`] names it. A rename of a path that is not on record is dropped; the next scan finds the file.
     ///
     /// Crash before: the resource sees everything again when it is reconciled at the next start, from the cursor before. After:
     /// the artifacts wait for a run. Repeat: recognised by [`Batch::id`], if it is the last of the resource.

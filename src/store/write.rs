@@ -44,15 +44,18 @@ pub struct Batch {
     pub id: WriteId,
     /// The observations, in order.
     pub seen: Vec<Observation>,
+    /// The newest event that was on record before the resource looked: what was published later
+    /// may be missing in what it saw.
+    pub as_of: u64,
     /// Where the resource goes on after this batch, for kinds that poll; `None` leaves the cursor as it is.
     pub cursor: Option<String>,
 }
 
 impl Batch {
-    /// A batch with a new id, without a cursor.
+    /// A batch with a new id, without a cursor, of a look that began after the event `as_of`.
     #[must_use]
-    pub fn new(seen: Vec<Observation>) -> Self {
-        Self { id: WriteId::new(), seen, cursor: None }
+    pub fn new(seen: Vec<Observation>, as_of: u64) -> Self {
+        Self { id: WriteId::new(), seen, as_of, cursor: None }
     }
 }
 
@@ -61,6 +64,9 @@ impl Batch {
 pub struct Recorded {
     /// How many artifacts became `new`.
     pub new: u64,
+    /// Indices in [`Batch::seen`] of the observations that were not recorded, because an output was
+    /// published at their path after the look began. The resource looks there again.
+    pub outdated: Vec<usize>,
     /// What waits in the resource after it.
     pub pending: Pending,
 }

@@ -41,6 +41,15 @@ params = { steps = [
 ] }
 "#;
 
+/// What `copy` writes wakes this one.
+const FOLLOW: &str = r#"
+[actions.follow]
+component = "worker.wasm"
+after = ["models", "copy"]
+reads = ["models"]
+params = { steps = [{ do = "done" }] }
+"#;
+
 /// Works on the files of a folder until it is told to end, and knows what must lie there.
 struct Editor {
     stop: Arc<AtomicBool>,
@@ -110,7 +119,24 @@ fn replace(folder: &Path, path: String, content: String, there: &mut BTreeMap<St
 
 #[test]
 fn what_is_replaced_renamed_or_removed_is_right_after_many_kills() {
-    let mut app = TestApp::new(MANIFEST).with_guest("worker");
+    kill_and_check(MANIFEST);
+}
+
+/// The same, with outputs that wake `follow` in runs of their own.
+#[test]
+fn outputs_that_wake_actions_are_right_after_many_kills() {
+    let watched = format!("{MANIFEST}{FOLLOW}")
+        .replace("max_concurrent_runs = 1\n", "max_concurrent_runs = 1\njoin = \"any\"\n")
+        .replace("path = \"models\"\n", "path = \"models\"\nwatch = true\n")
+        .replace("writes = [\"models\"]\n", "writes = [\"models\"]\nretrigger = true\n");
+    let runs = kill_and_check(&watched);
+    let woken = |run: &&Value| run["inputs"].as_array().unwrap().iter().any(|input| input["resource"] == "models");
+    assert!(runs.iter().filter(woken).count() > 0, "no output woke a run");
+}
+
+/// Kills a host of this pipeline at each point and at random while files change, and checks what is left. Returns the runs.
+fn kill_and_check(manifest: &str) -> Vec<Value> {
+    let mut app = TestApp::new(manifest).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     let mut rng = fastrand::Rng::with_seed(SEED);
     let editor = Editor::at_work(app.path("raw"));
@@ -130,6 +156,7 @@ fn what_is_replaced_renamed_or_removed_is_right_after_many_kills() {
     assert!(app.wait_for_end().success());
     check_staging(&app);
     println!("{} kills, {changes} changes, {} runs", 2 * POINTS.len(), runs.len());
+    runs
 }
 
 /// Waits until all that lies there is on record and nothing is left to do. Runs that the kills ended as `crash_loop` are taken up again;

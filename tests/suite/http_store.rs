@@ -80,11 +80,11 @@ impl Scene {
         store.register_revision(new, now()).await.unwrap();
         let seen = |path: &str| Observation::Present {
             path: path.into(),
-            digest: Digest::of(path.as_bytes()),
+            digest: Some(Digest::of(path.as_bytes())),
             size: 5,
             stamp: "s".into(),
         };
-        store.record("raw", Batch::new(vec![seen("a.csv"), seen("b.csv")]), now()).await.unwrap();
+        store.record("raw", Batch::new(vec![seen("a.csv"), seen("b.csv")], u64::MAX), now()).await.unwrap();
         let tick = Tick {
             seq: 0,
             trigger: "raw".into(),
@@ -127,7 +127,7 @@ impl Scene {
 
     fn end(&self, who: Fence, last: bool) {
         let artifacts = self.server.wait(self.store.run(self.run)).unwrap().unwrap().inputs;
-        let access = Access { artifact_id: artifacts[0].id, kind: AccessKind::Read, bytes: 5, calls: 1 };
+        let access = Access { artifact_id: artifacts[0].id, kind: AccessKind::Read, bytes: 5, calls: 1, digest: None };
         let end = AttemptEnd {
             state: anacostia::model::AttemptState::Succeeded,
             error: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
-use anacostia::model::{Artifact, ArtifactState, Durability, KnownPath, Run, RunDetail, RunState, StagedFile};
+use anacostia::model::{Artifact, ArtifactState, Durability, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{
     Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
@@ -112,7 +112,7 @@ impl Resource for FakeResource {
     }
     async fn watch(
         self: Arc<Self>,
-        _: Vec<KnownPath>,
+        _: Arc<dyn anacostia::resource::KnownPaths>,
         _cursor: Option<String>,
         _: Arc<dyn ObservationSink>,
         _: CancellationToken,
@@ -123,7 +123,7 @@ impl Resource for FakeResource {
         let bytes = self.contents.lock().unwrap().get(&content.path).cloned();
         let bytes =
             bytes.ok_or_else(|| ResourceError::NotFound { resource: "raw".into(), path: content.path.clone() })?;
-        if Digest::of(&bytes) != content.digest {
+        if Some(Digest::of(&bytes)) != content.digest {
             return Err(changed(&content.path));
         }
         Ok(Box::new(FakeReader { bytes, changes_at: *self.changes_at.lock().unwrap() }))

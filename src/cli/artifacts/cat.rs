@@ -7,7 +7,7 @@ use super::find::{ArtifactRef, find};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::{End, Failure, out, show};
-use crate::model::Artifact;
+use crate::model::{Artifact, ArtifactState};
 use crate::resource::{self, Content, Resource, ResourceError};
 
 /// Bytes that are read and written at once.
@@ -52,10 +52,10 @@ pub(crate) fn cat(args: &Args) -> Result<End, Failure> {
 fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>, Content), Failure> {
     let Artifact { resource, path, version, digest, size, stamp, .. } = artifact;
     let name = show::plain(&format!("{resource}/{path}"));
-    let Some(digest) = *digest else {
+    if artifact.state == ArtifactState::Ignored {
         let why = artifact.reason.as_deref().unwrap_or("it was ignored");
         return Err(Failure::usage(format!("`{name}` has no content: {}", show::plain(why))));
-    };
+    }
     if !artifact.present {
         let why = "it was overwritten or deleted, and only its record is left";
         return Err(Failure::usage(format!("version {version} of `{name}` is gone: {why}")));
@@ -64,7 +64,7 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
         return Err(Failure::usage(format!("the manifest has no resource `{resource}` any more")));
     };
     let resource = resource::open(spec, records.pipeline.durability).map_err(|error| Failure::Work(error.into()))?;
-    Ok((resource, Content { path: path.clone(), size: *size, digest, stamp: stamp.clone() }))
+    Ok((resource, Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() }))
 }
 
 /// Whether nothing in the bytes acts on a terminal. A character that is cut by the end of a chunk is none that acts.

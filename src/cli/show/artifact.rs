@@ -51,7 +51,7 @@ fn cells(artifact: &Artifact, now: Timestamp) -> Vec<Cell> {
 }
 
 fn size(artifact: &Artifact) -> String {
-    artifact.digest.map(|_| ByteSize(artifact.size).to_string()).unwrap_or_default()
+    if artifact.state == ArtifactState::Ignored { String::new() } else { ByteSize(artifact.size).to_string() }
 }
 
 /// What the state alone does not say.
@@ -87,7 +87,7 @@ pub(crate) fn artifact_detail(about: &ArtifactAbout<'_>, path: &str, now: Timest
     if !about.uses.is_empty() {
         let _ = write!(text, "\n{}\n{}", Cell::new("Used by").style(styles::STRONG), uses(about, width));
     }
-    if artifact.digest.is_some() && artifact.present {
+    if artifact.state != ArtifactState::Ignored && artifact.present {
         let path = if path == "." { String::new() } else { format!(" {path}") };
         text.push_str(&next_steps(&[("get its bytes", format!("anacostia artifacts cat {}{path}", artifact.id))]));
     }

@@ -16,11 +16,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
 use super::artifacts::find;
-use crate::base::Digest;
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment};
-use crate::model::Artifact;
+use crate::model::{Artifact, ArtifactState};
 use crate::resource::{Reader, Resource, ResourceError};
 use crate::sandbox::open_version;
 
@@ -36,11 +35,12 @@ pub(super) async fn show(
 ) -> Result<Response> {
     Query::parse(&uri, &[])?;
     let artifact = find(&app.view, &id).await?;
-    let Some(digest) = artifact.digest else {
+    if artifact.state == ArtifactState::Ignored {
         let why = artifact.reason.as_deref().unwrap_or("it was ignored");
         return Err(Problem::not_found(format!("`{}` has no content: {why}", artifact.path)));
-    };
-    let etag = format!("\"{digest}\"");
+    }
+    // A version never changes, so its id serves as well.
+    let etag = artifact.digest.map_or_else(|| format!("\"{}\"", artifact.id), |digest| format!("\"{digest}\""));
     if matches(&headers, &header::IF_NONE_MATCH, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
@@ -51,7 +51,7 @@ pub(super) async fn show(
         Asked::Part(from, to) => (from, to),
         Asked::Nothing => return Err(Problem::range_not_satisfiable(artifact.size)),
     };
-    let body = open(&app, resource, &artifact, digest, (from, to)).await?;
+    let body = open(&app, resource, &artifact, (from, to)).await?;
     let mut response = Response::new(body);
     let length = to - from;
     describe(&mut response, &artifact, &etag, length);
@@ -169,14 +169,8 @@ impl Piece {
 }
 
 /// Opens the content and reads the first chunk, so that what is not there any more is seen while it can still be said.
-async fn open(
-    app: &App,
-    resource: Arc<dyn Resource>,
-    artifact: &Artifact,
-    digest: Digest,
-    (from, to): (u64, u64),
-) -> Result<Body> {
-    let reader = open_version(&*app.view.store, &*resource, artifact, digest).await?;
+async fn open(app: &App, resource: Arc<dyn Resource>, artifact: &Artifact, (from, to): (u64, u64)) -> Result<Body> {
+    let reader = open_version(&*app.view.store, &*resource, artifact).await?;
     let first = Piece { reader, at: from, to }.next().await?;
     let Some((chunk, piece)) = first else { return Ok(Body::empty()) };
     let start = (Some(chunk), Some(piece));

@@ -366,7 +366,7 @@ impl Observer {
     }
 
     /// Has a scan find what had no room in a queue.
-    fn or_scan(&mut self, room: bool) {
+    pub(super) fn or_scan(&mut self, room: bool) {
         if !room {
             self.scan_soon();
         }

@@ -6,12 +6,15 @@
 //! at once that they were not here before, and the few others are worth a look through all of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::ops::Bound;
 
+use super::names::Names;
 use super::stamp::Stamp;
 use crate::base::Digest;
 use crate::base::filestamp::{FileStamp, Inode};
 use crate::model::{ArtifactState, KnownPath, Observation};
+use crate::resource::{KnownPaths, Result};
 
 /// A file that is on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,12 +83,23 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// The paths that it tells of.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        let (first, second) = match self {
+            Self::Moved(from, to, _) => (from, Some(to)),
+            Self::File(path, _) | Self::Gone(path) | Self::Unsupported(path, ..) | Self::UnsupportedGone(path) => {
+                (path, None)
+            }
+        };
+        std::iter::once(&**first).chain(second.map(|path| &**path))
+    }
+
     /// As it is told.
     pub(super) fn observation(&self) -> Observation {
         match self {
             Self::File(path, entry) => Observation::Present {
                 path: path.to_string(),
-                digest: entry.digest,
+                digest: Some(entry.digest),
                 size: entry.size,
                 stamp: entry.stamp().to_string(),
             },
@@ -112,20 +126,35 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// From what the store knows. A stamp that is not ours counts as none: the file is looked at again.
-    pub(super) fn new(known: Vec<KnownPath>) -> Self {
-        // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
-        let files: BTreeMap<_, _> = known.iter().filter_map(known_file).collect();
-        let unsupported = known.into_iter().filter(|known| known.state == ArtifactState::Ignored);
-        let unsupported = unsupported
-            .map(|known| (known.path.into(), UnsupportedEntry { stamp: known.stamp.into(), seen: 0 }))
-            .collect();
-        let mut index = Self { unsupported, ..Self::default() };
-        for entry in files.values() {
-            index.count(*entry);
+    /// Reads what is on record. A stamp that is not ours counts as none: the file is looked at again.
+    ///
+    /// Outputs whose names do not count here are never scanned, so they are left out. Those that are
+    /// still unclaimed stay: they have to be reported as gone, so that no run claims them.
+    ///
+    /// # Errors
+    /// Those of [`KnownPaths::page`].
+    pub(super) async fn read(known: &dyn KnownPaths, names: &Names) -> Result<Self> {
+        let (mut index, mut files, mut cursor) = (Self::default(), Vec::new(), None);
+        loop {
+            let page = known.page(cursor).await?;
+            let counts = |known: &KnownPath| known.state == ArtifactState::New || names.counts(OsStr::new(&known.path));
+            for known in page.items.into_iter().filter(counts) {
+                if let Some(file) = known_file(&known) {
+                    index.count(file.1);
+                    files.push(file);
+                } else if known.state == ArtifactState::Ignored {
+                    let entry = UnsupportedEntry { stamp: known.stamp.into(), seen: 0 };
+                    index.unsupported.insert(known.path.into(), entry);
+                }
+            }
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
         }
-        index.files = files;
-        index
+        // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
+        index.files = files.into_iter().collect();
+        Ok(index)
     }
 
     pub(super) fn file(&self, path: &str) -> Option<&Entry> {

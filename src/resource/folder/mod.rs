@@ -50,13 +50,16 @@ use tokio_util::sync::CancellationToken;
 
 use self::blocking::{Locality, aside};
 use self::errors::About;
+use self::index::Index;
 use self::names::Names;
 use self::observer::{Observer, SinkRefused};
 use self::write_lock::{Refusal, WriteLock};
 use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::FolderSpec;
-use crate::model::{KnownPath, StagedFile};
-use crate::resource::{Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Result, Writer};
+use crate::model::StagedFile;
+use crate::resource::{
+    Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
+};
 
 /// The fault points inside the folder's steps; see [`crate::base::fault`].
 pub const FAULT_POINTS: &[&str] = &[
@@ -198,7 +201,7 @@ impl Resource for Folder {
 
     async fn watch(
         self: Arc<Self>,
-        known: Vec<KnownPath>,
+        known: Arc<dyn KnownPaths>,
         _: Option<String>,
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
@@ -207,7 +210,8 @@ impl Resource for Folder {
         // Dropped with this future, so that the thread ends with it.
         let stop = stop.child_token();
         let _guard = stop.clone().drop_guard();
-        let observer = Observer::new(&self.spec, Arc::clone(&self.names), known, sink, stop);
+        let index = Index::read(known.as_ref(), &self.names).await?;
+        let observer = Observer::new(&self.spec, Arc::clone(&self.names), index, sink, stop);
         let runtime = tokio::runtime::Handle::current();
         let (ended, end) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()

@@ -28,8 +28,7 @@ use super::watches::Watches;
 use crate::base::filestamp::Inode;
 use crate::base::{fault, memory};
 use crate::manifest::FolderSpec;
-use crate::model::{ArtifactState, KnownPath};
-use crate::resource::{ObservationSink, Status};
+use crate::resource::{ObservationSink, RecordOutcome, Status};
 
 /// Most changes that are told at once.
 const MAX_BATCH: usize = 1_000;
@@ -93,6 +92,8 @@ pub(super) struct Observer {
     /// A scan is due at this moment.
     scan_at: Instant,
     batch: Vec<Change>,
+    /// The newest event on record before anything in `batch` was looked at.
+    as_of: u64,
     /// The paths of `UnsupportedGone` in `batch`: a path and a folder above it may both tell of it.
     leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
@@ -105,20 +106,17 @@ impl Observer {
     pub(super) fn new(
         spec: &FolderSpec,
         names: Arc<Names>,
-        mut known: Vec<KnownPath>,
+        index: Index,
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
     ) -> Self {
-        // Outputs whose names do not count here are never scanned, so they are dropped from the index. Those that are still unclaimed stay:
-        // they have to be reported as gone, so that no run claims them.
-        known.retain(|known| known.state == ArtifactState::New || names.counts(OsStr::new(&known.path)));
         Self {
             dirty: Arc::new(Dirty::new(spec.path.clone(), Arc::clone(&names))),
             folder: spec.path.clone(),
             names,
             settle: spec.settle,
             rescan: spec.rescan.max(SOON),
-            index: Index::new(known),
+            index,
             waiting: Waiting::default(),
             hashing: Hashing::default(),
             held: Held::default(),
@@ -126,6 +124,7 @@ impl Observer {
             buffer: vec![0; SMALL],
             scan_at: Instant::now(),
             batch: Vec::new(),
+            as_of: 0,
             leaving: HashSet::new(),
             sink,
             status: None,
@@ -178,6 +177,7 @@ impl Observer {
         let mut hashed = None;
         loop {
             let root = self.reach(inode)?;
+            self.begin_look();
             if let Some(hashed) = hashed {
                 self.on_hashed(&root, hashed).await?;
             }
@@ -238,6 +238,7 @@ impl Observer {
     /// Looks through the whole folder; see [`Scan::told`].
     async fn scan(&mut self, root: &Arc<Root>, watches: &mut Watches, told: bool) -> Result<(), End> {
         let start = Instant::now();
+        self.begin_look();
         root.check(&self.folder)?;
         // First, because what is found may ask for the next scan soon.
         self.scan_at = start + self.rescan;
@@ -353,6 +354,13 @@ impl Observer {
         self.scan_at = self.scan_at.min(Instant::now() + SOON);
     }
 
+    /// Notes how far the records are, before anything is looked at.
+    fn begin_look(&mut self) {
+        if self.batch.is_empty() {
+            self.as_of = self.sink.as_of();
+        }
+    }
+
     /// Has a change told, with others.
     pub(super) async fn push(&mut self, change: Change) -> Result<(), End> {
         if let Change::UnsupportedGone(path) = &change
@@ -372,19 +380,31 @@ impl Observer {
             let told = batch.iter().map(Change::observation).collect();
             let taken = tokio::select! {
                 biased;
-                taken = self.sink.observed(told, None) => taken,
+                taken = self.sink.observed(told, self.as_of, None) => taken,
                 () = self.stop.cancelled() => return Err(End::Stopped),
             };
-            if !taken {
+            let RecordOutcome::Recorded { outdated } = taken else {
                 return Err(if self.stop.is_cancelled() { End::Stopped } else { End::Refused });
-            }
+            };
             fault::point("observe.told");
-            for change in batch {
-                self.index.apply(change);
+            for (at, change) in batch.into_iter().enumerate() {
+                if outdated.contains(&at) {
+                    self.look_again(&change);
+                } else {
+                    self.index.apply(change);
+                }
             }
         }
         self.leaving.clear();
         Ok(())
+    }
+
+    /// An output came to where a change was seen: the look says nothing about it, and another does.
+    fn look_again(&mut self, change: &Change) {
+        for path in change.paths() {
+            let room = self.waiting.publishing(OsStr::new(path), Instant::now());
+            self.or_scan(room);
+        }
     }
 
     fn tell(&mut self, status: Status) {

@@ -18,16 +18,20 @@ use super::tree::Root;
 use super::watches::Watches;
 use crate::manifest::FolderSpec;
 use crate::model::Observation;
-use crate::resource::{ObservationSink, Status, Waiting};
+use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
 
 #[derive(Debug, Default)]
 struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>);
 
 #[async_trait]
 impl ObservationSink for Sink {
-    async fn observed(&self, batch: Vec<Observation>, _: Option<String>) -> bool {
+    fn as_of(&self) -> u64 {
+        0
+    }
+
+    async fn observed(&self, batch: Vec<Observation>, _: u64, _: Option<String>) -> RecordOutcome {
         self.0.lock().unwrap().0.extend(batch);
-        true
+        RecordOutcome::Recorded { outdated: Vec::new() }
     }
 
     fn waiting(&self, _: Waiting) {}
@@ -71,7 +75,7 @@ async fn watch(spec: &FolderSpec) -> Watch {
     let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
     let names = Arc::new(Names::new(spec).unwrap());
     let told = Arc::clone(&sink);
-    let observer = Observer::new(spec, names, Vec::new(), told, stop.clone());
+    let observer = Observer::new(spec, names, Index::default(), told, stop.clone());
     let dirty = Arc::clone(&observer.dirty);
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::spawn(move || runtime.block_on(observer.run()).unwrap());
@@ -189,7 +193,7 @@ async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_s
         .0
         .iter()
         .map(|seen| match seen {
-            Observation::Present { path, digest, .. } => (path.clone(), digest.hex()),
+            Observation::Present { path, digest, .. } => (path.clone(), digest.unwrap().hex()),
             other => panic!("{other:?}"),
         })
         .collect();

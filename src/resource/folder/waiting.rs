@@ -13,6 +13,8 @@ const MAX_WAITING: usize = 16_384;
 const FIRST: Duration = Duration::from_millis(1);
 /// When it is still open after this long, closing it will tell, or a scan.
 const LAST: Duration = Duration::from_secs(8);
+/// The wait for an output that is being published.
+const PUBLISHING: Duration = Duration::from_secs(1);
 
 /// What waits.
 #[derive(Debug, Default)]
@@ -53,6 +55,11 @@ impl Waiting {
     /// Waits for this long.
     pub(super) fn for_span(&mut self, path: &OsStr, span: Duration, now: Instant) -> bool {
         self.put(path, Wait { due: now + span, span: FIRST, like: None, busy: false })
+    }
+
+    /// Waits for an output that is being published at a path, which nobody knows how long takes.
+    pub(super) fn publishing(&mut self, path: &OsStr, now: Instant) -> bool {
+        self.put(path, Wait { due: now + PUBLISHING, span: FIRST, like: None, busy: true })
     }
 
     /// What a file was like when it began to stand still, if it has done so for long enough.

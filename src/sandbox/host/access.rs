@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use wasmtime::component::ResourceTableError;
 
 use crate::base::bounds::cut;
-use crate::base::{ArtifactId, escape};
+use crate::base::{ArtifactId, Digest, escape};
 use crate::manifest::Limits;
 use crate::model::{Access, AccessKind, Denial, ErrorInfo};
 use crate::resource::ResourceError;
@@ -89,6 +89,14 @@ impl From<StoreError> for CallError {
     }
 }
 
+/// How an artifact was used so far.
+#[derive(Debug, Default)]
+struct Used {
+    bytes: u64,
+    calls: u64,
+    digest: Option<Digest>,
+}
+
 /// What one attempt may do, and what it did.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Gate {
@@ -105,7 +113,7 @@ pub(in crate::sandbox) struct Gate {
     bytes_staged: u64,
     open_handles: u32,
     held: Held,
-    accesses: BTreeMap<(ArtifactId, bool), (u64, u64)>,
+    accesses: BTreeMap<(ArtifactId, bool), Used>,
     /// How many of these are reads.
     reads_noted: usize,
     denials: Vec<Denial>,
@@ -244,16 +252,16 @@ impl Gate {
         CallError::Refused(error)
     }
 
-    /// Bytes of an artifact were read.
-    pub(super) fn note_read(&mut self, artifact: ArtifactId, bytes: usize) {
+    /// Bytes of an artifact were read. `digest` is that of all of it, if it is news.
+    pub(super) fn note_read(&mut self, artifact: ArtifactId, bytes: usize, digest: Option<Digest>) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes_read = self.bytes_read.saturating_add(bytes);
-        self.note(artifact, false, bytes, 1);
+        self.note(artifact, false, Used { bytes, calls: 1, digest });
     }
 
     /// An artifact was written, in `calls` calls.
     pub(super) fn note_written(&mut self, artifact: ArtifactId, bytes: u64, calls: u64) {
-        self.note(artifact, true, bytes, calls);
+        self.note(artifact, true, Used { bytes, calls, digest: None });
     }
 
     /// A resource refused or failed. What has changed under the attempt is remembered: it can not succeed any more.
@@ -298,9 +306,9 @@ impl Gate {
         let accesses = self
             .accesses
             .into_iter()
-            .map(|((artifact_id, wrote), (bytes, calls))| {
+            .map(|((artifact_id, wrote), Used { bytes, calls, digest })| {
                 let kind = if wrote { AccessKind::Wrote } else { AccessKind::Read };
-                Access { artifact_id, kind, bytes, calls }
+                Access { artifact_id, kind, bytes, calls, digest }
             })
             .collect();
         (accesses, self.denials)
@@ -311,11 +319,12 @@ impl Gate {
         &self.denials
     }
 
-    fn note(&mut self, artifact: ArtifactId, wrote: bool, bytes: u64, calls: u64) {
+    fn note(&mut self, artifact: ArtifactId, wrote: bool, more: Used) {
         let known = self.accesses.len();
-        let (all_bytes, all_calls) = self.accesses.entry((artifact, wrote)).or_default();
-        *all_bytes = all_bytes.saturating_add(bytes);
-        *all_calls += calls;
+        let used = self.accesses.entry((artifact, wrote)).or_default();
+        used.bytes = used.bytes.saturating_add(more.bytes);
+        used.calls += more.calls;
+        used.digest = used.digest.or(more.digest);
         self.reads_noted += usize::from(!wrote && self.accesses.len() > known);
     }
 
@@ -402,9 +411,9 @@ mod tests {
     fn what_is_read_is_bounded_in_number_and_not_in_calls() {
         let mut gate = gate();
         let first = ArtifactId::new();
-        gate.note_read(first, 1);
+        gate.note_read(first, 1, None);
         for _ in 1..MAX_READS {
-            gate.note_read(ArtifactId::new(), 1);
+            gate.note_read(ArtifactId::new(), 1, None);
         }
         assert!(gate.check_reads(first).is_ok());
         let refused = message(gate.check_reads(ArtifactId::new()).unwrap_err());

@@ -6,7 +6,7 @@ use wasmtime::component::Resource as Handle;
 
 use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
 use crate::base::{ArtifactId, escape};
-use crate::model::{Artifact, StagedFile};
+use crate::model::{Artifact, ArtifactState, StagedFile};
 use crate::resource::{Reader, Resource, ResourceError, Writer, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
@@ -64,7 +64,7 @@ impl ReaderEntry {
     ) -> Result<Vec<u8>, CallError> {
         match cpu.host(self.content.read(offset, length)).await {
             Ok(bytes) => {
-                gate.note_read(self.artifact.id, bytes.len());
+                gate.note_read(self.artifact.id, bytes.len(), self.content.digest());
                 Ok(bytes)
             }
             Err(why) => Err(gate.resource_failed(&why)),
@@ -440,14 +440,14 @@ impl GuestState {
         let Some(resource) = self.services.resources.get(&artifact.resource).cloned() else {
             return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", place.1)));
         };
-        let Some(digest) = artifact.digest else {
+        if artifact.state == ArtifactState::Ignored {
             let message = format!("`{}` in {} is ignored, and can not be read", place.0, place.1);
             return Err(CallError::refused("not-found", message));
-        };
+        }
         self.gate.check_reads(artifact.id)?;
         self.gate.open_handle()?;
         let store = self.services.store.clone();
-        match open_version(&*store, &*resource, &artifact, digest).await {
+        match open_version(&*store, &*resource, &artifact).await {
             Ok(content) => Ok(ReaderEntry { artifact, content }),
             Err(why) => {
                 self.gate.close_handle();

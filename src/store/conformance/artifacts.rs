@@ -2,10 +2,11 @@
 
 use super::World;
 use super::fixtures::*;
+use crate::base::Digest;
 use crate::model::ArtifactState::{Current, Deleted, Ignored, New, Old, Superseded};
 use crate::model::EventKind::{ArtifactDeleted, ArtifactIgnored, ArtifactRecorded, ArtifactSuperseded};
-use crate::model::{ArtifactState, Observation, RunState};
-use crate::store::Batch;
+use crate::model::{Access, AccessKind, ArtifactState, AttemptState, Observation, RunState};
+use crate::store::{AttemptEnd, Batch, RunStep};
 
 pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
     let store = world.store().as_ref();
@@ -20,7 +21,7 @@ pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
     assert_eq!(versions(store, "a.csv").await, [(1, New, true)]);
     assert_eq!(store.known("raw", all()).await.unwrap().items[0].stamp, "touched", "the stamp is taken over");
     assert!(kinds_after(store, before).await.is_empty());
-    let other = store.record("other", Batch::new(vec![present("a.csv", "A")]), at(1)).await.unwrap();
+    let other = store.record("other", Batch::new(vec![present("a.csv", "A")], u64::MAX), at(1)).await.unwrap();
     assert_eq!(other.new, 1, "resources do not know of each other");
 }
 
@@ -101,13 +102,13 @@ pub(super) async fn ignored_things_are_known_and_never_wait(world: &mut World) {
 pub(super) async fn pending_counts_what_is_new(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.pending("raw").await.unwrap().count, 0);
-    store.record("raw", Batch::new(vec![present("a", "12345"), present("b", "123")]), at(1)).await.unwrap();
-    let recorded = store.record("raw", Batch::new(vec![present("c", "1")]), at(2)).await.unwrap();
+    store.record("raw", Batch::new(vec![present("a", "12345"), present("b", "123")], u64::MAX), at(1)).await.unwrap();
+    let recorded = store.record("raw", Batch::new(vec![present("c", "1")], u64::MAX), at(2)).await.unwrap();
     assert_eq!(recorded.pending, store.pending("raw").await.unwrap());
     let pending = recorded.pending;
     assert_eq!((pending.count, pending.bytes), (3, 9));
     assert_eq!((pending.oldest_at, pending.newest_at), (Some(at(1)), Some(at(2))));
-    store.record("raw", Batch::new(vec![gone("a"), present("b", "1234")]), at(3)).await.unwrap();
+    store.record("raw", Batch::new(vec![gone("a"), present("b", "1234")], u64::MAX), at(3)).await.unwrap();
     let pending = store.pending("raw").await.unwrap();
     assert_eq!((pending.count, pending.bytes), (2, 5));
     assert_eq!((pending.oldest_at, pending.newest_at), (Some(at(2)), Some(at(3))));
@@ -127,7 +128,7 @@ pub(super) async fn a_deleted_path_that_comes_back_is_news(world: &mut World) {
 pub(super) async fn a_batch_is_recorded_once(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
-    let batch = Batch::new(vec![renamed("a", "b"), present("a", "B"), present("c", "1"), present("c", "2")]);
+    let batch = Batch::new(vec![renamed("a", "b"), present("a", "B"), present("c", "1"), present("c", "2")], u64::MAX);
     let before = newest(store).await;
     let first = store.record("raw", batch.clone(), at(11)).await.unwrap();
     let (told, lying) = (kinds_after(store, before).await, store.known("raw", all()).await.unwrap().items);
@@ -143,7 +144,7 @@ pub(super) async fn a_batch_is_recorded_once(world: &mut World) {
 pub(super) async fn a_cursor_is_that_of_the_last_batch_that_had_one(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.cursor("raw").await.unwrap(), None);
-    let batch = |seen, cursor: Option<&str>| Batch { cursor: cursor.map(str::to_owned), ..Batch::new(seen) };
+    let batch = |seen, cursor: Option<&str>| Batch { cursor: cursor.map(str::to_owned), ..Batch::new(seen, u64::MAX) };
     let first = batch(vec![present("a", "A")], Some("one"));
     store.record("raw", first.clone(), at(1)).await.unwrap();
     store.record("raw", first, at(1)).await.unwrap();
@@ -154,4 +155,27 @@ pub(super) async fn a_cursor_is_that_of_the_last_batch_that_had_one(world: &mut 
     let store = world.store().as_ref();
     assert_eq!(store.cursor("raw").await.unwrap().as_deref(), Some("two"));
     assert_eq!(store.known("raw", all()).await.unwrap().items.len(), 2);
+}
+
+/// A resource for which reading is dear tells stamps alone.
+pub(super) async fn without_a_digest_a_version_is_known_by_its_stamp(world: &mut World) {
+    let store = world.store().as_ref();
+    let seen = |stamp: &str, digest| {
+        vec![Observation::Present { path: "a".to_owned(), digest, size: 5, stamp: stamp.to_owned() }]
+    };
+    assert_eq!(record(store, seen("etag 1", None)).await.new, 1);
+    assert_eq!(record(store, seen("etag 1", None)).await.new, 0);
+    assert_eq!(record(store, seen("etag 2", None)).await.new, 1);
+    assert_eq!(versions(store, "a").await, [(1, Superseded, false), (2, New, true)]);
+    let (_, fence) = started(store, new_run()).await;
+    let second = artifacts_at(store, "raw", "a").await.remove(0);
+    assert_eq!((second.digest, second.size), (None, 5));
+    let digest = Digest::of(b"12345");
+    let access = Access { artifact_id: second.id, kind: AccessKind::Read, bytes: 5, calls: 1, digest: Some(digest) };
+    let ended = AttemptEnd { accesses: vec![access], ..end(AttemptState::Succeeded) };
+    store.finish_attempt(fence, ended, RunStep::default(), at(40)).await.unwrap();
+    assert_eq!(artifacts_at(store, "raw", "a").await[0].digest, Some(digest), "it was read");
+    assert_eq!(record(store, seen("etag 2", None)).await.new, 0, "the stamp is still the same");
+    assert_eq!(record(store, seen("etag 3", Some(digest))).await.new, 0, "the same bytes");
+    assert_eq!(record(store, seen("etag 4", None)).await.new, 1);
 }

@@ -149,8 +149,8 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     let ended = AttemptEnd {
         error: Some(ErrorInfo::retryable("unavailable", "the network is down")),
         accesses: vec![
-            Access { artifact_id: input, kind: AccessKind::Read, bytes: 7, calls: 2 },
-            Access { artifact_id: ArtifactId::new(), kind: AccessKind::Wrote, bytes: 9, calls: 1 },
+            Access { artifact_id: input, kind: AccessKind::Read, bytes: 7, calls: 2, digest: None },
+            Access { artifact_id: ArtifactId::new(), kind: AccessKind::Wrote, bytes: 9, calls: 1, digest: None },
         ],
         denials: vec![Denial { call: "resources.create".to_owned(), target: "x".to_owned(), message: "no".to_owned() }],
         requests: vec![request("GET", Some(200), None), request("POST", None, Some("the host is not granted"))],
@@ -184,7 +184,7 @@ pub(super) async fn an_artifact_knows_who_used_it(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A"), present("b", "B")]).await;
     let [a, b] = [artifacts_at(store, "raw", "a").await[0].id, artifacts_at(store, "raw", "b").await[0].id];
-    let read = |artifact_id, bytes| Access { artifact_id, kind: AccessKind::Read, bytes, calls: 1 };
+    let read = |artifact_id, bytes| Access { artifact_id, kind: AccessKind::Read, bytes, calls: 1, digest: None };
     let mut runs = Vec::new();
     for bytes in [5, 7] {
         let (run, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;

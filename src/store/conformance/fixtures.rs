@@ -26,7 +26,7 @@ pub(super) fn all() -> PageRequest {
 pub(super) fn present(path: &str, content: &str) -> Observation {
     Observation::Present {
         path: path.to_owned(),
-        digest: Digest::of(content.as_bytes()),
+        digest: Some(Digest::of(content.as_bytes())),
         size: content.len() as u64,
         stamp: format!("stamp of {content}"),
     }
@@ -45,7 +45,8 @@ pub(super) fn ignored(path: &str, reason: &str) -> Observation {
 }
 
 pub(super) async fn record(store: &dyn MetadataStore, seen: Vec<Observation>) -> Recorded {
-    store.record("raw", Batch::new(seen), at(10)).await.unwrap()
+    let as_of = *store.newest_event().borrow();
+    store.record("raw", Batch::new(seen, as_of), at(10)).await.unwrap()
 }
 
 /// All versions at a path of `raw`, oldest first: version and state.

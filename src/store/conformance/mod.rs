@@ -98,7 +98,8 @@ suite! {
         pending_counts_what_is_new,
         a_deleted_path_that_comes_back_is_news,
         a_batch_is_recorded_once,
-        a_cursor_is_that_of_the_last_batch_that_had_one;
+        a_cursor_is_that_of_the_last_batch_that_had_one,
+        without_a_digest_a_version_is_known_by_its_stamp;
     claims:
         a_claim_takes_the_oldest_and_at_most_what_it_says,
         too_few_make_no_run_and_leave_no_trace,
@@ -129,6 +130,7 @@ suite! {
         publishing_is_idempotent_and_fenced,
         recovery_finds_what_was_committed,
         late_observations_do_not_undo_an_output,
+        an_output_with_the_same_bytes_is_not_undone_either,
         retrigger_makes_outputs_new_once_they_are_visible,
         unique_tags_move;
     repeats:

@@ -43,7 +43,7 @@ async fn fill(store: &dyn MetadataStore) -> Vec<RunId> {
     for n in 0..6u32 {
         let files = vec![present("same", &n.to_string()), present(&format!("f{n}"), "x"), ignored("pipe", "FIFO")];
         record(store, files).await;
-        store.record("other", Batch::new(vec![present("same", &n.to_string())]), at(11)).await.unwrap();
+        store.record("other", Batch::new(vec![present("same", &n.to_string())], u64::MAX), at(11)).await.unwrap();
         let tick = Tick {
             seq: 0,
             trigger: "raw".to_owned(),
@@ -184,7 +184,7 @@ pub(super) async fn pages_by_path_and_oldest_first_are_complete(world: &mut Worl
 
     let inputs = store.artifacts(ArtifactQuery::default(), all()).await.unwrap().items;
     let (run, fence) = started(store, new_run()).await;
-    let read = |it: &Artifact| Access { artifact_id: it.id, kind: AccessKind::Read, bytes: 1, calls: 1 };
+    let read = |it: &Artifact| Access { artifact_id: it.id, kind: AccessKind::Read, bytes: 1, calls: 1, digest: None };
     let ended = AttemptEnd { accesses: inputs.iter().map(read).collect(), ..end(AttemptState::Succeeded) };
     store.finish_attempt(fence, ended, RunStep::default(), at(40)).await.unwrap();
     let (mut edges, mut cursor) = (Vec::new(), None);

@@ -3,8 +3,8 @@
 use super::World;
 use super::fixtures::*;
 use crate::model::ArtifactState::{Current, New, Published, Superseded};
-use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, EventKind, Facts, Metric, Observation, RunState};
-use crate::store::{AttemptEnd, FactQuery, Intent, NewRun, RunStep, StoreError};
+use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, EventKind, Facts, Metric, RunState};
+use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, RunStep, StoreError};
 
 pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
     let store = world.store().as_ref();
@@ -74,7 +74,7 @@ pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
     let (run, fence) = started(store, new_run()).await;
     let mut second = staged("models", "m", "same", true);
     second.stamp = "another file".to_owned();
-    let wrote = Access { artifact_id: second.artifact_id, kind: AccessKind::Wrote, bytes: 4, calls: 1 };
+    let wrote = Access { artifact_id: second.artifact_id, kind: AccessKind::Wrote, bytes: 4, calls: 1, digest: None };
     let tag = ArtifactTag { artifact_id: second.artifact_id, tag: "best".to_owned(), unique: true };
     let ended = AttemptEnd { accesses: vec![wrote], tags: vec![tag], ..end(AttemptState::Succeeded) };
     store.publish_intent(fence, Intent { end: ended, ..intent(vec![second.clone()]) }, at(40)).await.unwrap();
@@ -136,21 +136,40 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     let files = vec![staged("raw", "out", "after", true), staged("raw", "fresh", "F", false)];
     store.publish_intent(fence, intent(files), at(40)).await.unwrap();
     // A watcher that has looked before the files were made visible.
-    let late = vec![present("out", "before"), gone("fresh"), gone("out")];
-    let recorded = record(store, late).await;
-    assert_eq!(recorded.new, 0);
+    let before = *store.newest_event().borrow();
+    let late = || {
+        vec![present("out", "before"), gone("fresh"), present("other", "O2"), renamed("other", "fresh"), gone("out")]
+    };
+    let recorded = store.record("raw", Batch::new(late(), before), at(45)).await.unwrap();
+    assert_eq!((recorded.new, recorded.outdated), (1, vec![0, 1, 3, 4]));
     assert_eq!(versions(store, "out").await, [(1, Current, false), (2, Published, true)]);
     assert_eq!(versions(store, "fresh").await, [(1, Published, true)]);
-    // What someone else wrote is news all the same.
-    assert_eq!(record(store, vec![present("fresh", "theirs")]).await.new, 1);
+    let own = record(store, vec![present("out", "after")]).await;
+    assert_eq!((own.new, own.outdated), (0, Vec::new()), "the output itself, already visible");
     store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
-    let seen = vec![present("out", "after")];
-    assert_eq!(record(store, seen).await.new, 0, "an own output is no news");
-    record(store, vec![gone("out")]).await;
-    assert_eq!(versions(store, "out").await[1], (2, Published, false), "afterwards, gone is gone");
-    let back = vec![Observation::Gone { path: "other".to_owned() }];
-    record(store, back).await;
-    assert_eq!(versions(store, "other").await, [(1, Current, false)]);
+    // It looked before, and comes late: nobody knows whether the output lay there.
+    for seen in [gone("out"), present("out", "before"), ignored("out", "a socket")] {
+        let recorded = store.record("raw", Batch::new(vec![seen], before), at(55)).await.unwrap();
+        assert_eq!((recorded.new, recorded.outdated), (0, vec![0]));
+    }
+    assert_eq!(versions(store, "out").await, [(1, Current, false), (2, Published, true)]);
+    assert_eq!(versions(store, "fresh").await, [(1, Published, true)]);
+    // From a look that began after the outputs were published, all of it is news.
+    let recorded = record(store, vec![gone("out"), present("fresh", "theirs"), gone("other")]).await;
+    assert_eq!((recorded.new, recorded.outdated), (1, Vec::new()));
+    assert_eq!(versions(store, "out").await, [(1, Current, false), (2, Published, false)]);
+    assert_eq!(versions(store, "fresh").await, [(1, Published, false), (2, New, true)]);
+}
+
+pub(super) async fn an_output_with_the_same_bytes_is_not_undone_either(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("out", "same")]).await;
+    let (_, fence) = started(store, new_run()).await;
+    let before = *store.newest_event().borrow();
+    publish(store, fence, vec![staged("raw", "out", "same", true)]).await;
+    let late = store.record("raw", Batch::new(vec![gone("out")], before), at(55)).await.unwrap();
+    assert_eq!(late.outdated, [0]);
+    assert_eq!(versions(store, "out").await, [(1, Current, true)]);
 }
 
 pub(super) async fn retrigger_makes_outputs_new_once_they_are_visible(world: &mut World) {

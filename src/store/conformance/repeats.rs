@@ -39,7 +39,7 @@ pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &m
     let store = world.store().as_ref();
     twice!(store.register_revision(revision(), at(1)));
     twice!(store.set_paused(true, at(2)));
-    let batch = Batch::new(vec![present("a", "A"), renamed("a", "b"), present("a", "C")]);
+    let batch = Batch::new(vec![present("a", "A"), renamed("a", "b"), present("a", "C")], u64::MAX);
     twice!(store.record("raw", batch, at(3)));
     let first = attempt("first", 1);
     let step = RunStep { starts: vec![first], ..RunStep::default() };

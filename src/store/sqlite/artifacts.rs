@@ -59,14 +59,28 @@ pub(super) struct Lying {
     pub(super) size: u64,
     pub(super) state: ArtifactState,
     pub(super) reason: Option<String>,
-    pub(super) produced_by: Option<AttemptId>,
     pub(super) placed: u64,
     pub(super) stamp: String,
 }
 
+/// Stands in the column `visible` from the commit point of an output until it is published. It is
+/// more than any event has.
+pub(super) const NOT_VISIBLE: u64 = i64::MAX as u64;
+
+impl Lying {
+    /// Whether content with this digest and stamp is this version: by their digests, or by their
+    /// stamps where one has no digest.
+    pub(super) fn holds(&self, digest: Option<Digest>, stamp: &str) -> bool {
+        match (self.digest, digest) {
+            (Some(known), Some(seen)) => known == seen,
+            _ => self.state != ArtifactState::Ignored && self.stamp == stamp,
+        }
+    }
+}
+
 /// The version that lies at a path; `None` if nothing does.
 pub(super) fn lying(db: &Connection, resource: &str, path: &str) -> Work<Option<Lying>> {
-    let sql = "SELECT seq, id, version, digest, size, state, reason, produced_by, placed, stamp FROM artifacts
+    let sql = "SELECT seq, id, version, digest, size, state, reason, placed, stamp FROM artifacts
         INDEXED BY artifacts_present WHERE resource = ?1 AND path = ?2 AND ended IS NULL";
     let found = prepare(db, sql)?.query_row([resource, path], |row| {
         Ok(Lying {
@@ -77,9 +91,8 @@ pub(super) fn lying(db: &Connection, resource: &str, path: &str) -> Work<Option<
             size: row.get(4)?,
             state: row.get(5)?,
             reason: row.get(6)?,
-            produced_by: row.get(7)?,
-            placed: row.get(8)?,
-            stamp: row.get(9)?,
+            placed: row.get(7)?,
+            stamp: row.get(8)?,
         })
     });
     Ok(found.optional()?)
@@ -103,6 +116,8 @@ pub(super) struct NewVersion<'a> {
     pub(super) reason: Option<&'a str>,
     pub(super) produced_by: Option<AttemptId>,
     pub(super) stamp: &'a str,
+    /// The event by which it was visible at its path; [`NOT_VISIBLE`] for an output that is not. `None` if no attempt wrote it.
+    pub(super) visible: Option<u64>,
 }
 
 /// Puts the next version of a path on record. What lay there must have been ended before. Returns its sequence and version.
@@ -110,13 +125,13 @@ pub(super) fn insert(tx: &mut Tx<'_>, new: &NewVersion<'_>, now: Timestamp) -> W
     let version = highest_version(tx.db, new.resource, new.path)? + 1;
     let seq = tx.next_seq();
     let sql = "INSERT INTO artifacts
-        (seq, id, resource, path, version, digest, size, state, reason, produced_by, created_at, placed, stamp)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?1, ?12)";
-    let NewVersion { id, resource, path, digest, size, state, reason, produced_by, stamp } = new;
+        (seq, id, resource, path, version, digest, size, state, reason, produced_by, created_at, placed, stamp, visible)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?1, ?12, ?13)";
+    let NewVersion { id, resource, path, digest, size, state, reason, produced_by, stamp, visible } = new;
     execute(
         tx.db,
         sql,
-        params![seq, id, resource, path, version, digest, size, state, reason, produced_by, now, stamp],
+        params![seq, id, resource, path, version, digest, size, state, reason, produced_by, now, stamp, visible],
     )?;
     Ok((seq, version))
 }

@@ -150,6 +150,10 @@ pub(super) fn note_end(
     for access in &end.accesses {
         if let Some(seq) = seq_of(tx.db, became(access.artifact_id))? {
             execute(tx.db, sql, params![attempt.run, attempt.seq, seq, access.kind, access.bytes, access.calls])?;
+            if let Some(digest) = access.digest {
+                let sql = "UPDATE artifacts SET digest = ?2 WHERE seq = ?1 AND digest IS NULL";
+                execute(tx.db, sql, params![seq, digest])?;
+            }
         }
     }
     let sql = "INSERT INTO denials (attempt, call, target, message) VALUES (?1, ?2, ?3, ?4)";

@@ -16,6 +16,7 @@ pub(super) const SCRIPTS: &[&str] = &[
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
+    include_str!("migrations/0006.sql"),
 ];
 
 /// How a database stands to this program.
@@ -114,7 +115,10 @@ mod tests {
              INSERT INTO attempts (id, run, action, number, state, started_at, component, grants, skip, usage,
                 log_from_segment, log_from_offset, epoch, token)
                 VALUES (x'03', 1, 'train', 1, 'running', 9, x'04', '{}', 0, '{}', 1, 100, 1, 1);
-             INSERT INTO accesses (run, attempt, artifact, kind, bytes, calls) VALUES (1, 1, 5, 'read', 6, 1);",
+             INSERT INTO accesses (run, attempt, artifact, kind, bytes, calls) VALUES (1, 1, 5, 'read', 6, 1);
+             INSERT INTO artifacts (seq, id, resource, path, version, size, state, created_at, placed, stamp)
+                VALUES (5, x'05', 'raw', 'a', 1, 6, 'new', 1, 5, ''), (6, x'06', 'raw', 'b', 1, 6, 'published', 1, 6, '');
+             INSERT INTO intents VALUES (1, 0, '{}', x'06', 0);",
         )
         .unwrap();
         migrate(&db).unwrap();
@@ -122,6 +126,8 @@ mod tests {
         assert_eq!(one("SELECT count FROM waiting WHERE resource = 'raw' AND batch IS NULL AND batch_new = 0"), 3);
         assert_eq!(one("SELECT snapshot FROM runs WHERE id = x'01' AND step IS NULL AND retry IS NULL"), 7);
         assert_eq!(one("SELECT log_from_offset FROM attempts WHERE id = x'03' AND facts IS NULL"), 100);
+        assert_eq!(one("SELECT seq FROM artifacts WHERE visible = 9223372036854775807"), 6);
+        assert_eq!(one("SELECT seq FROM artifacts WHERE visible IS NULL"), 5);
         assert_eq!(one("SELECT bytes FROM accesses INDEXED BY accesses_artifact WHERE artifact = 5"), 6);
     }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::advance;
-use super::artifacts::{self, Change, NewVersion, change_waiting, lying};
+use super::artifacts::{self, Change, NOT_VISIBLE, NewVersion, change_waiting, lying};
 use super::attempts::{self, Fenced};
 use super::events::{NewEvent, emit};
 use super::record;
@@ -73,7 +73,8 @@ fn output(
     let (seq, id, is_new) = match there {
         Some(same) if same.digest == Some(file.digest) => {
             // The same bytes in another file: it is known by that one's stamp from now on.
-            execute(tx.db, "UPDATE artifacts SET stamp = ?2 WHERE seq = ?1", params![same.seq, file.stamp])?;
+            let sql = "UPDATE artifacts SET stamp = ?2, visible = ?3 WHERE seq = ?1";
+            execute(tx.db, sql, params![same.seq, file.stamp, NOT_VISIBLE])?;
             (same.seq, same.id, false)
         }
         there => {
@@ -90,6 +91,7 @@ fn output(
                 reason: None,
                 produced_by: Some(attempt.id),
                 stamp: &file.stamp,
+                visible: Some(NOT_VISIBLE),
             };
             let (seq, version) = artifacts::insert(tx, &new, now)?;
             let data = json!({
@@ -128,6 +130,10 @@ pub(super) fn published(
         }
         _ => return Err(attempt.has_ended()),
     }
+    // The next event belongs to this transaction: whoever looks after it sees the outputs.
+    let visible = tx.at.event + 1;
+    let sql = "UPDATE artifacts SET visible = ?2 WHERE id IN (SELECT became FROM intents WHERE attempt = ?1)";
+    execute(tx.db, sql, params![attempt.seq, visible])?;
     let sql = "UPDATE artifacts SET stamp = ?3
         WHERE id = (SELECT became FROM intents WHERE attempt = ?1 AND position = ?2) AND ended IS NULL";
     for (position, stamp) in stamps.iter().enumerate().filter_map(|(at, stamp)| Some((at, stamp.as_ref()?))) {

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 
-use super::artifacts::{self, Change, Lying, NewVersion, end, highest_version, lying, pending};
+use super::artifacts::{self, Change, Lying, NOT_VISIBLE, NewVersion, end, highest_version, lying, pending};
 use super::events::{NewEvent, emit};
 use super::settings;
 use super::sql::{Work, execute, prepare};
@@ -14,18 +14,19 @@ use crate::store::{Batch, Recorded};
 
 /// Records what a resource saw, in order. The second time, only the first answer is given.
 pub(super) fn record(tx: &mut Tx<'_>, resource: &str, batch: &Batch, now: Timestamp) -> Work<Recorded> {
-    let Batch { id, seen, cursor } = batch;
-    if let Some(new) = recorded_before(tx, resource, *id)? {
-        return Ok(Recorded { new, pending: pending(tx.db, resource)? });
-    }
-    let mut recorder = Recorder { tx, resource, now, new: 0, change: Change::default() };
-    for observation in seen {
-        match observation {
-            Observation::Present { path, digest, size, stamp } => recorder.present(path, *digest, *size, stamp)?,
-            Observation::Gone { path } => recorder.gone(path)?,
-            Observation::Renamed { from, to, stamp } => recorder.renamed(from, to, stamp)?,
-            Observation::Ignored { path, reason, stamp } => recorder.ignored(path, reason, stamp)?,
+    let Batch { id, seen, as_of, cursor } = batch;
+    let before = recorded_before(tx, resource, *id)?;
+    let mut recorder = Recorder { tx, resource, as_of: *as_of, now, new: 0, change: Change::default() };
+    let mut outdated = Vec::new();
+    for (at, observation) in seen.iter().enumerate() {
+        if recorder.is_outdated(observation)? {
+            outdated.push(at);
+        } else if before.is_none() {
+            recorder.record(observation)?;
         }
+    }
+    if let Some(new) = before {
+        return Ok(Recorded { new, outdated, pending: pending(tx.db, resource)? });
     }
     let Recorder { new, change, .. } = recorder;
     let sql = "INSERT INTO waiting (resource, count, bytes, batch, batch_new) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -35,7 +36,7 @@ pub(super) fn record(tx: &mut Tx<'_>, resource: &str, batch: &Batch, now: Timest
     if let Some(cursor) = cursor {
         settings::set_cursor(tx, resource, cursor, now)?;
     }
-    Ok(Recorded { new, pending: pending(tx.db, resource)? })
+    Ok(Recorded { new, outdated, pending: pending(tx.db, resource)? })
 }
 
 /// How many artifacts this batch made `new`, if it is the last that was recorded of the resource.
@@ -65,19 +66,47 @@ pub(super) fn replace(
 struct Recorder<'t, 'c, 'a> {
     tx: &'t mut Tx<'c>,
     resource: &'a str,
+    as_of: u64,
     now: Timestamp,
     new: u64,
     change: Change,
 }
 
 impl Recorder<'_, '_, '_> {
-    fn present(&mut self, path: &str, digest: Digest, size: u64, stamp: &str) -> Work<()> {
+    /// Whether an output came to a path of the observation after the look began. Recorded, the
+    /// observation would end the output's version, and the output would be recorded as someone else's.
+    fn is_outdated(&self, observation: &Observation) -> Work<bool> {
+        match observation {
+            // The same content is no contradiction: it is the output itself.
+            Observation::Present { path, digest, .. } => self.came_later(path, *digest),
+            Observation::Gone { path } | Observation::Ignored { path, .. } => self.came_later(path, None),
+            Observation::Renamed { from, to, .. } => Ok(self.came_later(from, None)? || self.came_later(to, None)?),
+        }
+    }
+
+    /// Whether an output with other content than was seen came to a path after the look began.
+    fn came_later(&self, path: &str, seen: Option<Digest>) -> Work<bool> {
+        let sql = "SELECT digest FROM artifacts INDEXED BY artifacts_present
+            WHERE resource = ?1 AND path = ?2 AND ended IS NULL AND visible > ?3";
+        let as_of = self.as_of.min(NOT_VISIBLE - 1);
+        let found = prepare(self.tx.db, sql)?.query_row(params![self.resource, path, as_of], |row| row.get(0));
+        let later: Option<Option<Digest>> = found.optional()?;
+        Ok(later.is_some_and(|digest| seen.is_none() || digest != seen))
+    }
+
+    fn record(&mut self, observation: &Observation) -> Work<()> {
+        match observation {
+            Observation::Present { path, digest, size, stamp } => self.present(path, *digest, *size, stamp),
+            Observation::Gone { path } => self.gone(path),
+            Observation::Renamed { from, to, stamp } => self.renamed(from, to, stamp),
+            Observation::Ignored { path, reason, stamp } => self.ignored(path, reason, stamp),
+        }
+    }
+
+    fn present(&mut self, path: &str, digest: Option<Digest>, size: u64, stamp: &str) -> Work<()> {
         if let Some(lying) = lying(self.tx.db, self.resource, path)? {
-            if lying.digest == Some(digest) {
+            if lying.holds(digest, stamp) {
                 return self.stamp(&lying, stamp);
-            }
-            if self.is_before_publishing(&lying, path, Some(digest))? {
-                return Ok(());
             }
             replace(self.tx, self.resource, path, &lying, &mut self.change, self.now)?;
         }
@@ -85,12 +114,13 @@ impl Recorder<'_, '_, '_> {
             id: ArtifactId::new(),
             resource: self.resource,
             path,
-            digest: Some(digest),
+            digest,
             size,
             state: ArtifactState::New,
             reason: None,
             produced_by: None,
             stamp,
+            visible: None,
         };
         let (_, version) = artifacts::insert(self.tx, &new, self.now)?;
         self.new += 1;
@@ -102,9 +132,6 @@ impl Recorder<'_, '_, '_> {
 
     fn gone(&mut self, path: &str) -> Work<()> {
         let Some(lying) = lying(self.tx.db, self.resource, path)? else { return Ok(()) };
-        if self.is_before_publishing(&lying, path, None)? {
-            return Ok(());
-        }
         if lying.state == ArtifactState::New {
             end(self.tx, lying.seq, ArtifactState::Deleted)?;
             self.change.less(lying.size);
@@ -141,9 +168,6 @@ impl Recorder<'_, '_, '_> {
             if lying.state == ArtifactState::Ignored && lying.reason.as_deref() == Some(reason) {
                 return self.stamp(&lying, stamp);
             }
-            if self.is_before_publishing(&lying, path, None)? {
-                return Ok(());
-            }
             replace(self.tx, self.resource, path, &lying, &mut self.change, self.now)?;
         }
         let new = NewVersion {
@@ -156,6 +180,7 @@ impl Recorder<'_, '_, '_> {
             reason: Some(reason),
             produced_by: None,
             stamp,
+            visible: None,
         };
         artifacts::insert(self.tx, &new, self.now)?;
         let data = json!({ "resource": self.resource, "path": path, "reason": reason });
@@ -168,23 +193,5 @@ impl Recorder<'_, '_, '_> {
             execute(self.tx.db, "UPDATE artifacts SET stamp = ?2 WHERE seq = ?1", params![lying.seq, stamp])?;
         }
         Ok(())
-    }
-
-    /// Whether an observation shows what was there before an output that is committed and may not be visible yet: that nothing lies
-    /// there, or what the output replaces. Taken for news, it would end the output's version, and the output, once visible,
-    /// would be news of its own.
-    fn is_before_publishing(&self, lying: &Lying, path: &str, digest: Option<Digest>) -> Work<bool> {
-        let Some(attempt) = lying.produced_by else { return Ok(false) };
-        let sql = "SELECT 1 FROM attempts WHERE id = ?1 AND state = 'publishing'";
-        if !prepare(self.tx.db, sql)?.exists([attempt])? {
-            return Ok(false);
-        }
-        let Some(digest) = digest else { return Ok(true) };
-        let sql = "SELECT digest FROM artifacts INDEXED BY artifacts_version
-            WHERE resource = ?1 AND path = ?2 AND version < ?3 ORDER BY version DESC LIMIT 1";
-        let mut statement = prepare(self.tx.db, sql)?;
-        let mut rows = statement.query(params![self.resource, path, lying.version])?;
-        let replaced: Option<Digest> = rows.next()?.map(|row| row.get(0)).transpose()?.flatten();
-        Ok(replaced == Some(digest))
     }
 }

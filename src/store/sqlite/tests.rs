@@ -70,7 +70,7 @@ mod suite_with_lost_answers {
 fn files(count: usize, from: usize) -> Vec<Observation> {
     let file = |n: usize| Observation::Present {
         path: format!("{n:06}"),
-        digest: Digest::of(&n.to_le_bytes()),
+        digest: Some(Digest::of(&n.to_le_bytes())),
         size: 1,
         stamp: "s".repeat(200),
     };
@@ -157,7 +157,7 @@ async fn the_writer_knows_how_many_attempts_are_at_work() {
 async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let folder = Folder::new();
     let store = folder.host();
-    store.record("raw", Batch::new(files(10, 0)), now()).await.unwrap();
+    store.record("raw", Batch::new(files(10, 0), u64::MAX), now()).await.unwrap();
     let most = |pages: u32| {
         let store = Arc::clone(&store);
         async move {
@@ -173,7 +173,9 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     let tasks: Vec<_> = (0..8)
         .map(|n| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { store.record("raw", Batch::new(files(2_000, 10_000 * (n + 1))), now()).await })
+            tokio::spawn(async move {
+                store.record("raw", Batch::new(files(2_000, 10_000 * (n + 1)), u64::MAX), now()).await
+            })
         })
         .collect();
     for task in tasks {
@@ -184,7 +186,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
     assert_eq!(store.events(0, None, 1_000).await.unwrap(), before, "nothing is half done");
     assert_eq!(store.pending("raw").await.unwrap().count, 10);
     most(1_000_000).await;
-    let recorded = store.record("raw", Batch::new(files(2_000, 10_000)), now()).await.unwrap();
+    let recorded = store.record("raw", Batch::new(files(2_000, 10_000), u64::MAX), now()).await.unwrap();
     assert_eq!((recorded.new, recorded.pending.count), (2_000, 2_010));
     let after = store.events(before.len() as u64, None, 1).await.unwrap();
     assert_eq!(after[0].seq, before.len() as u64 + 1, "no number is missing");
@@ -236,7 +238,7 @@ async fn what_was_answered_is_there_after_a_death() {
     let (folder, copy) = (Folder::new(), Folder::new());
     let store = folder.host();
     for n in 0..20 {
-        store.record("raw", Batch::new(files(10, 10 * n)), now()).await.unwrap();
+        store.record("raw", Batch::new(files(10, 10 * n), u64::MAX), now()).await.unwrap();
     }
     for entry in std::fs::read_dir(folder.0.path()).unwrap() {
         let name = entry.unwrap().file_name();
@@ -261,10 +263,10 @@ async fn reading_beside_a_host_sees_what_it_commits_and_can_not_write() {
     assert!(matches!(missing, StoreError::Unavailable { .. }), "{missing}");
     let store = folder.host();
     let beside = SqliteStore::open_read_only(&folder.database()).unwrap();
-    store.record("raw", Batch::new(files(3, 0)), now()).await.unwrap();
+    store.record("raw", Batch::new(files(3, 0), u64::MAX), now()).await.unwrap();
     assert_eq!(beside.pending("raw").await.unwrap().count, 3);
     assert_eq!(beside.epoch(), store.epoch());
-    let error = beside.record("raw", Batch::new(files(1, 9)), now()).await.unwrap_err();
+    let error = beside.record("raw", Batch::new(files(1, 9), u64::MAX), now()).await.unwrap_err();
     assert!(matches!(&error, StoreError::Conflict(text) if text.contains("reading only")), "{error}");
     drop(store);
     assert_eq!(beside.pending("raw").await.unwrap().count, 3);

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use anacostia::base::Digest;
 use anacostia::manifest::FolderSpec;
-use anacostia::model::{ArtifactState, KnownPath, Observation};
+use anacostia::model::{ArtifactState, KnownPath, Observation, Page};
 use anacostia::resource::folder::Folder;
-use anacostia::resource::{Content, ObservationSink, Resource, ResourceError, Status, Waiting};
+use anacostia::resource::{
+    Content, KnownPaths, ObservationSink, RecordOutcome, Resource, ResourceError, Status, Waiting,
+};
 use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,8 @@ pub(crate) struct Records {
     pub(crate) batches: usize,
     next_id: usize,
     refuse: bool,
+    /// How many of the next observations are answered as outdated.
+    pub(crate) outdate: usize,
 }
 
 impl Records {
@@ -84,7 +88,7 @@ impl Records {
     fn record(&mut self, observation: Observation) {
         self.told.push(observation.clone());
         match observation {
-            Observation::Present { path, digest, size, stamp } => self.put(path, Some(digest), size, stamp, None),
+            Observation::Present { path, digest, size, stamp } => self.put(path, digest, size, stamp, None),
             Observation::Ignored { path, reason, stamp } => self.put(path, None, 0, stamp, Some(reason)),
             Observation::Gone { path } => {
                 let head = self.heads.get_mut(&path).unwrap_or_else(|| panic!("`{path}` was never there"));
@@ -107,7 +111,7 @@ impl Records {
 /// The sink.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    records: Mutex<Records>,
+    pub(crate) records: Mutex<Records>,
     changed: tokio::sync::Notify,
     /// One permit: whoever takes it stops the sink.
     open: tokio::sync::Semaphore,
@@ -159,8 +163,8 @@ impl Recorder {
     }
 
     /// What a store would know.
-    pub(crate) fn known(&self) -> Vec<KnownPath> {
-        self.read(|records| {
+    pub(crate) fn known(&self) -> Known {
+        let known = self.read(|records| {
             let present = records.heads.iter().filter(|(_, head)| head.present);
             present
                 .map(|(path, head)| KnownPath {
@@ -171,26 +175,50 @@ impl Recorder {
                     stamp: head.stamp.clone(),
                 })
                 .collect()
-        })
+        });
+        Known(known)
+    }
+}
+
+/// What is on record, a page of three at a time.
+pub(crate) struct Known(Vec<KnownPath>);
+
+#[async_trait]
+impl KnownPaths for Known {
+    async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>, ResourceError> {
+        let rest: Vec<_> = self.0.iter().filter(|known| Some(&known.path) > cursor.as_ref()).cloned().collect();
+        let items = rest[..rest.len().min(3)].to_vec();
+        let next_cursor = items.last().filter(|_| rest.len() > 3).map(|known| known.path.clone());
+        Ok(Page { items, next_cursor })
     }
 }
 
 #[async_trait]
 impl ObservationSink for Recorder {
-    async fn observed(&self, batch: Vec<Observation>, _: Option<String>) -> bool {
+    fn as_of(&self) -> u64 {
+        0
+    }
+
+    async fn observed(&self, batch: Vec<Observation>, _: u64, _: Option<String>) -> RecordOutcome {
         let _open = self.open.acquire().await.unwrap();
         let mut records = self.records.lock().unwrap();
         assert!(!batch.is_empty() && batch.len() <= 1_000, "a batch of {}", batch.len());
         if records.refuse {
-            return false;
+            return RecordOutcome::Refused;
         }
         records.batches += 1;
-        for observation in batch {
-            records.record(observation);
+        let mut outdated = Vec::new();
+        for (at, observation) in batch.into_iter().enumerate() {
+            if records.outdate > 0 {
+                records.outdate -= 1;
+                outdated.push(at);
+            } else {
+                records.record(observation);
+            }
         }
         drop(records);
         self.changed.notify_waiters();
-        true
+        RecordOutcome::Recorded { outdated }
     }
 
     fn waiting(&self, waiting: Waiting) {
@@ -283,7 +311,7 @@ impl Watched {
         self.recorder.records.lock().unwrap().statuses.clear();
         self.stop = CancellationToken::new();
         let (folder, recorder, stop) = (Arc::clone(&self.folder), Arc::clone(&self.recorder), self.stop.clone());
-        let known = recorder.known();
+        let known = Arc::new(recorder.known());
         self.task = Some(tokio::spawn(async move { folder.watch(known, None, recorder, stop).await }));
     }
 
@@ -351,6 +379,6 @@ impl Watched {
     /// The version at a path, to read it.
     pub(crate) fn content(&self, path: &str) -> Content {
         let head = self.head(path);
-        Content { path: path.to_owned(), size: head.size, digest: head.digest.unwrap(), stamp: head.stamp }
+        Content { path: path.to_owned(), size: head.size, digest: head.digest, stamp: head.stamp }
     }
 }

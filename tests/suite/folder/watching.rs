@@ -540,3 +540,24 @@ fn a_folder_that_may_be_listed_and_not_searched_is_told() {
         assert_eq!(watched.head("sub/a").version, 1);
     });
 }
+
+/// An output came to the path after the look, says the store: the look is repeated, and what is told then counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_was_outdated_is_repeated() {
+    let watched = Watched::new().await;
+    watched.put("a", b"a").await;
+    watched.put("moves", b"m").await;
+    let outdate = |count| watched.recorder.records.lock().unwrap().outdate = count;
+    outdate(1);
+    watched.put("new", b"new").await;
+    outdate(1);
+    watched.put("a", b"changed").await;
+    outdate(1);
+    std::fs::rename(watched.path.join("moves"), watched.path.join("moved")).unwrap();
+    watched.seen("moved", b"m").await;
+    assert_eq!(watched.recorder.read(|records| records.versions), 4, "the rename is still one");
+    outdate(2);
+    std::fs::remove_file(watched.path.join("a")).unwrap();
+    watched.gone("a").await;
+    assert_eq!(watched.recorder.read(|records| records.outdate), 0);
+}

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::manifest::Limits;
-use anacostia::model::{
-    Artifact, ArtifactState, Facts, Fence, KnownPath, MetricRecord, Page, Run, RunState, StagedFile,
-};
+use anacostia::model::{Artifact, ArtifactState, Facts, Fence, MetricRecord, Page, Run, RunState, StagedFile};
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
 };
@@ -212,7 +210,7 @@ impl Resource for FakeResource {
 
     async fn watch(
         self: Arc<Self>,
-        _known: Vec<KnownPath>,
+        _known: Arc<dyn anacostia::resource::KnownPaths>,
         _cursor: Option<String>,
         _sink: Arc<dyn ObservationSink>,
         _stop: CancellationToken,
