@@ -79,8 +79,10 @@ impl Observer {
         let unsure = sorted.passing || self.dirty.rings();
         let mut held = HashSet::new();
         for (path, waited) in sorted.gone {
-            // If more is under way, it may be found where it went: then it was renamed, and keeps its version.
+            // If more is under way, it may be found where it went: then it was renamed, and keeps its version. Unless an event says that it
+            // was removed, the event of its rename, or of that of a folder above it, may not have been read yet.
             let path_os = OsStr::new(&*path);
+            let unsure = unsure || !self.dirty.was_removed(path_os);
             let wait = unsure && !waited || self.is_ahead(root, path_os);
             if wait && self.waiting.for_span(path_os, PASSING, Instant::now()) {
                 held.insert(shown(path_os));
@@ -149,7 +151,8 @@ impl Observer {
     async fn sort_one(&mut self, root: &Root, path: &OsStr, sorted: &mut Sorted) -> Result<(), End> {
         #[cfg(test)]
         self.dirty.looked_at(path);
-        if self.hashing.touch(path) {
+        // What has left while it is being hashed is looked at all the same: it may have been renamed.
+        if self.hashing.touch(path) && root.stat(path).is_ok() {
             return Ok(());
         }
         let here = match what_lies(root, &self.folder, &self.names, path) {

@@ -144,6 +144,11 @@ impl Dirty {
         self.lock().rename_trail.end(path, now).map(OsStr::to_owned)
     }
 
+    /// Whether an event has said that what lay at a path was removed.
+    pub(super) fn was_removed(&self, path: &OsStr) -> bool {
+        self.lock().rename_trail.was_removed(path)
+    }
+
     /// Forgets everything: the whole folder is about to be looked through.
     pub(super) fn clear(&self) {
         *self.lock() = State::default();

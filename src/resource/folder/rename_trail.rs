@@ -55,6 +55,11 @@ impl RenameTrail {
         self.put(path, Hop::Removed, now);
     }
 
+    /// Whether what lay there was removed, by the last event about it.
+    pub(super) fn was_removed(&self, path: &OsStr) -> bool {
+        matches!(self.paths.get(path), Some((Hop::Removed, _)))
+    }
+
     /// Where the file that was at `path` must be now. If it is not there, an event about that place has not been read yet.
     /// `None` if the events do not say that it is anywhere.
     pub(super) fn end<'a>(&'a self, path: &'a OsStr, now: Instant) -> Option<&'a OsStr> {
@@ -106,6 +111,7 @@ mod tests {
         assert_eq!(rename_trail.end(a, now + LATE), None);
         rename_trail.removed(c, now);
         assert_eq!(rename_trail.end(a, now), None);
+        assert_eq!([a, b, c].map(|path| rename_trail.was_removed(path)), [false, false, true]);
     }
 
     #[test]
