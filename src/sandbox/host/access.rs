@@ -90,7 +90,7 @@ impl From<StoreError> for CallError {
 }
 
 /// How an artifact was used so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 struct Used {
     bytes: u64,
     calls: u64,
