@@ -104,7 +104,8 @@ fn what_is_gone_is_gone_and_what_never_was_is_not_found() {
     let elsewhere = put(&server, "elsewhere", b"1", |artifact| artifact.resource = "former".into());
     server.get(&elsewhere).problem(410, "gone");
     let ignored = put(&server, "fifo", b"", |artifact| {
-        (artifact.digest, artifact.reason) = (None, Some("it is a FIFO".into()));
+        (artifact.state, artifact.digest) = (ArtifactState::Ignored, None);
+        artifact.reason = Some("it is a FIFO".into());
     });
     assert!(server.get(&ignored).problem(404, "not-found")["detail"].as_str().unwrap().contains("it is a FIFO"));
     server.get("/api/v1/artifacts/01890a5d-ac96-774b-bcce-b302099a8057/content").problem(404, "not-found");
