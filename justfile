@@ -5,7 +5,7 @@ _default:
 
 # Build and start the smallest example.
 demo:
-    cargo run --release -- run --build guest-examples/pipelines/simplest
+    cargo run -- run --build guest-examples/pipelines/simplest
 
 # All tests.
 test:

@@ -195,7 +195,7 @@ fn the_readme_starts_with_the_two_commands() {
         readme.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with("cargo ")).collect();
     assert_eq!(
         commands[..2],
-        ["cargo run --release -- run --build guest-examples/pipelines/simplest", "cargo test"],
+        ["cargo run -- run --build guest-examples/pipelines/simplest", "cargo test"],
         "the quick start"
     );
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
