@@ -6,6 +6,7 @@
 pub mod bounds;
 mod clock;
 mod digest;
+pub mod double;
 mod endpoint;
 mod escape;
 pub mod fault;

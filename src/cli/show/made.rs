@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Cell, Column, Table, styles};
-use crate::base::ByteSize;
+use crate::base::{ByteSize, double};
 use crate::model::{AccessKind, MetricRecord};
 use crate::store::LineageEdge;
 
@@ -80,7 +80,7 @@ impl Made {
         for metric in metrics.into_iter().take(MAX_SHOWN) {
             table.row(vec![
                 Cell::new(&metric.name),
-                Cell::new(metric.value.to_string()),
+                Cell::new(double::text(metric.value)),
                 Cell::new(metric.step.map(|step| format!("at step {step}")).unwrap_or_default()),
                 Cell::new(format!("by {}", metric.action)),
             ]);

@@ -77,12 +77,6 @@ impl GuestState {
         check_count("metrics", metrics.len(), MAX_METRICS_PER_CALL)?;
         for metric in &metrics {
             check_name("the name of a metric", &metric.name, MAX_FACT_NAME_BYTES)?;
-            if !metric.value.is_finite() {
-                let (name, value) = (crate::base::escape(metric.name.as_bytes()), metric.value);
-                return Err(CallError::invalid(format!(
-                    "the metric `{name}` is {value}: only finite numbers are kept"
-                )));
-            }
             if let Some(step) = metric.step.filter(|step| i64::try_from(*step).is_err()) {
                 let name = crate::base::escape(metric.name.as_bytes());
                 return Err(CallError::invalid(format!(

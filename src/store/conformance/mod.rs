@@ -144,7 +144,8 @@ suite! {
     facts:
         facts_are_listed_newest_first_and_say_whether_they_count,
         the_last_value_counts,
-        facts_are_fenced_and_finite;
+        metrics_come_back_bit_by_bit,
+        facts_are_fenced;
     ticks:
         the_same_evaluation_is_recorded_once,
         every_fired_tick_is_recorded;

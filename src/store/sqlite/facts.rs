@@ -7,7 +7,7 @@ use serde_json::json;
 use super::attempts::{Fenced, at_work};
 use super::events::{NewEvent, emit};
 use super::page;
-use super::sql::{Fail, Work, execute, prepare};
+use super::sql::{Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{Timestamp, WriteId};
 use crate::model::{AttemptState, EventKind, Facts, Fence, MetricRecord, Page, ParamRecord, RunTag};
@@ -33,13 +33,9 @@ pub(super) fn record(tx: &mut Tx<'_>, fence: Fence, id: WriteId, facts: &Facts, 
 fn insert(db: &Connection, attempt: &Fenced, facts: &Facts, now: Timestamp) -> Work<()> {
     let sql = "INSERT INTO metrics (run, attempt, name, value, step, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     for metric in &facts.metrics {
-        if !metric.value.is_finite() {
-            return Err(Fail::invalid(format!(
-                "metric `{}` is {}: only finite values are kept",
-                metric.name, metric.value
-            )));
-        }
-        execute(db, sql, params![attempt.run, attempt.seq, metric.name, metric.value, metric.step, now])?;
+        // SQLite has no NaN: it takes one for NULL.
+        let value = Some(metric.value).filter(|value| !value.is_nan());
+        execute(db, sql, params![attempt.run, attempt.seq, metric.name, value, metric.step, now])?;
     }
     // REPLACE takes a new number: a value that was set again is news.
     let sql = "INSERT OR REPLACE INTO params (run, attempt, name, value, recorded_at) VALUES (?1, ?2, ?3, ?4, ?5)";
@@ -126,7 +122,7 @@ pub(super) fn metrics(db: &Connection, query: &FactQuery, request: &PageRequest)
             attempt_id: row.get(4)?,
             succeeded: row.get::<_, AttemptState>(5)? == AttemptState::Succeeded,
             name: row.get(6)?,
-            value: row.get(7)?,
+            value: row.get::<_, Option<f64>>(7)?.unwrap_or(f64::NAN),
             step: row.get(8)?,
             recorded_at: row.get(9)?,
         })

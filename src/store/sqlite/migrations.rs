@@ -17,6 +17,7 @@ pub(super) const SCRIPTS: &[&str] = &[
     include_str!("migrations/0004.sql"),
     include_str!("migrations/0005.sql"),
     include_str!("migrations/0006.sql"),
+    include_str!("migrations/0007.sql"),
 ];
 
 /// How a database stands to this program.
@@ -118,7 +119,8 @@ mod tests {
              INSERT INTO accesses (run, attempt, artifact, kind, bytes, calls) VALUES (1, 1, 5, 'read', 6, 1);
              INSERT INTO artifacts (seq, id, resource, path, version, size, state, created_at, placed, stamp)
                 VALUES (5, x'05', 'raw', 'a', 1, 6, 'new', 1, 5, ''), (6, x'06', 'raw', 'b', 1, 6, 'published', 1, 6, '');
-             INSERT INTO intents VALUES (1, 0, '{}', x'06', 0);",
+             INSERT INTO intents VALUES (1, 0, '{}', x'06', 0);
+             INSERT INTO metrics VALUES (3, 1, 1, 'loss', 0.5, 2, 9);",
         )
         .unwrap();
         migrate(&db).unwrap();
@@ -128,6 +130,10 @@ mod tests {
         assert_eq!(one("SELECT log_from_offset FROM attempts WHERE id = x'03' AND facts IS NULL"), 100);
         assert_eq!(one("SELECT seq FROM artifacts WHERE visible = 9223372036854775807"), 6);
         assert_eq!(one("SELECT seq FROM artifacts WHERE visible IS NULL"), 5);
+        assert_eq!(
+            one("SELECT step FROM metrics INDEXED BY metrics_run_name WHERE run = 1 AND name = 'loss' AND value = 0.5"),
+            2
+        );
         assert_eq!(one("SELECT bytes FROM accesses INDEXED BY accesses_artifact WHERE artifact = 5"), 6);
     }
 

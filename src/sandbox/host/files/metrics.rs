@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::base::bounds::cut;
-use crate::base::{escape, is_large_integer};
+use crate::base::{double, escape, is_large_integer};
 use crate::model::Facts;
 use crate::sandbox::bindings::anacostia::pipeline::metadata::Metric;
 use crate::sandbox::host::GuestState;
@@ -97,10 +97,23 @@ impl MetricLines {
     }
 }
 
+/// Reads a line. Bare `NaN` and `Infinity` count, because Python writes them so.
 fn read(line: &[u8]) -> Result<Metric, String> {
-    let Line { name, value, step } = serde_json::from_slice(line)
-        .map_err(|why| format!("it is not like {{\"name\": \"loss\", \"value\": 0.5, \"step\": 3}}: {why}"))?;
+    let unlike = |why| format!("it is not like {{\"name\": \"loss\", \"value\": 0.5, \"step\": 3}}: {why}");
+    let failed = match serde_json::from_slice(line) {
+        Ok(line) => return metric(line),
+        Err(why) => why.to_string(),
+    };
+    let quoted = std::str::from_utf8(line).ok().and_then(double::quote_words);
+    quoted
+        .map_or(Err(unlike(failed)), |line| metric(serde_json::from_str(&line).map_err(|why| unlike(why.to_string()))?))
+}
+
+fn metric(Line { name, value, step }: Line<'_>) -> Result<Metric, String> {
     let text = value.get();
+    if let Some(value) = double::of_word(text.trim_matches('"')) {
+        return Ok(Metric { name, value, step });
+    }
     if is_large_integer(text) {
         return Err(format!("its value {text} does not fit into 64 bits: write it with a fraction or an exponent"));
     }
@@ -190,11 +203,20 @@ mod tests {
         let long = vec![b'x'; MAX_LINE_BYTES + 1];
         assert!(lines.take(&long).is_empty());
         assert!(lines.take(&long).is_empty());
-        let rest = b"\n{\"name\":\"a\",\"value\":NaN}\n\xff\xfe\n{\"name\":\"a\",\"value\":1}\n";
+        let rest = b"\n{\"name\":\"a\",\"value\":nan}\n\xff\xfe\n{\"name\":\"a\",\"value\":1}\n";
         let told = told(lines.take(rest));
         assert_eq!(told[0], format!("1 it is longer than {MAX_LINE_BYTES} bytes"));
         assert!(told[1].starts_with("2 it is not like") && told[2].starts_with("3 it is not like"), "{told:?}");
         assert_eq!(told[3], "4 a=1 at None");
+    }
+
+    #[test]
+    fn what_json_has_no_number_for_is_read_as_programs_write_it() {
+        let of = |value: &str| read(format!("{{\"name\":\"NaN\",\"value\":{value},\"step\":2}}").as_bytes()).unwrap();
+        assert!(of("NaN").value.is_nan() && of("\"NaN\"").value.is_nan());
+        assert_eq!(of("-Infinity").value.to_bits(), f64::NEG_INFINITY.to_bits());
+        let infinite = of("\"Infinity\"");
+        assert_eq!((infinite.name.as_str(), infinite.value, infinite.step), ("NaN", f64::INFINITY, Some(2)));
     }
 
     #[test]

@@ -1,0 +1,156 @@
+//! Doubles that JSON has no numbers for.
+//!
+//! A loss that diverges is NaN, and that is worth a record. JSON has no such numbers, so they are the
+//! strings `"NaN"`, `"Infinity"` and `"-Infinity"`, as in Protocol Buffers' JSON mapping and under
+//! Python's names for them.
+
+use std::fmt;
+
+use serde::de::{self, Visitor};
+use serde::{Deserializer, Serializer};
+
+/// The words, and what each stands for.
+const WORDS: [(&str, f64); 3] = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
+
+/// The word for a double that JSON has no number for; `None` for a finite one.
+#[must_use]
+pub fn word(value: f64) -> Option<&'static str> {
+    let same = |of: f64| of.is_nan() && value.is_nan() || of.total_cmp(&value).is_eq();
+    WORDS.into_iter().find(|(_, of)| same(*of)).map(|(word, _)| word)
+}
+
+/// What a word stands for.
+#[must_use]
+pub fn of_word(word: &str) -> Option<f64> {
+    WORDS.into_iter().find(|(text, _)| *text == word).map(|(_, of)| of)
+}
+
+/// The number as people read it: the shortest text that is read as the same number again, or the word.
+#[must_use]
+pub fn text(value: f64) -> String {
+    word(value).map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// JSON as Python and JavaScript programs write it, with the words in the place of numbers: with the
+/// words in quotes. `None` if there is none. What is in strings stays as it is.
+#[must_use]
+pub fn quote_words(json: &str) -> Option<String> {
+    let (mut quoted, mut rest) = (String::with_capacity(json.len() + 2), json);
+    let mut found = false;
+    while let Some(next) = rest.chars().next() {
+        let end = if next == '"' { end_of_string(rest) } else { next.len_utf8() };
+        match WORDS.iter().find(|(word, _)| rest.starts_with(word)) {
+            Some((word, _)) => {
+                found = true;
+                quoted.extend(["\"", word, "\""]);
+                rest = rest.get(word.len()..).unwrap_or_default();
+            }
+            None => {
+                quoted.push_str(rest.get(..end).unwrap_or(rest));
+                rest = rest.get(end..).unwrap_or_default();
+            }
+        }
+    }
+    found.then_some(quoted)
+}
+
+/// Where the string ends that `json` begins with.
+fn end_of_string(json: &str) -> usize {
+    let mut escaped = false;
+    for (at, byte) in json.bytes().enumerate().skip(1) {
+        match byte {
+            b'"' if !escaped => return at + 1,
+            b'\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    json.len()
+}
+
+/// For `#[serde(with = "…")]`: a number, or one of the words.
+///
+/// # Errors
+/// Those of the serializer.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    match word(*value) {
+        Some(word) => serializer.serialize_str(word),
+        None => serializer.serialize_f64(*value),
+    }
+}
+
+/// For `#[serde(with = "…")]`: a number, or one of the words.
+///
+/// # Errors
+/// If it is neither.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    struct Double;
+
+    #[expect(clippy::cast_precision_loss, reason = "as serde_json reads an integer into a double")]
+    impl Visitor<'_> for Double {
+        type Value = f64;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a number, \"NaN\", \"Infinity\" or \"-Infinity\"")
+        }
+
+        fn visit_f64<E>(self, value: f64) -> Result<f64, E> {
+            Ok(value)
+        }
+
+        fn visit_i64<E>(self, value: i64) -> Result<f64, E> {
+            Ok(value as f64)
+        }
+
+        fn visit_u64<E>(self, value: u64) -> Result<f64, E> {
+            Ok(value as f64)
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<f64, E> {
+            of_word(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+        }
+    }
+
+    deserializer.deserialize_any(Double)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{quote_words, text, word};
+
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    struct Value {
+        #[serde(with = "super")]
+        value: f64,
+    }
+
+    #[test]
+    fn what_json_has_no_number_for_is_a_word() {
+        for (value, json) in [
+            (f64::NAN, r#"{"value":"NaN"}"#),
+            (-f64::NAN, r#"{"value":"NaN"}"#),
+            (f64::INFINITY, r#"{"value":"Infinity"}"#),
+            (f64::NEG_INFINITY, r#"{"value":"-Infinity"}"#),
+            (0.1, r#"{"value":0.1}"#),
+            (-0.0, r#"{"value":-0.0}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&Value { value }).unwrap(), json);
+            let read = serde_json::from_str::<Value>(json).unwrap().value;
+            assert!(read.to_bits() == value.to_bits() || read.is_nan() && value.is_nan(), "{json}");
+        }
+        assert!((serde_json::from_str::<Value>(r#"{"value":7}"#).unwrap().value - 7.0).abs() < f64::EPSILON);
+        let error = serde_json::from_str::<Value>(r#"{"value":"nan"}"#).unwrap_err().to_string();
+        assert!(error.contains("expected a number, \"NaN\", \"Infinity\" or \"-Infinity\""), "{error}");
+        assert_eq!([text(1.5), text(f64::NEG_INFINITY)], ["1.5", "-Infinity"]);
+        assert_eq!(word(f64::MAX), None);
+    }
+
+    #[test]
+    fn words_are_quoted_outside_of_strings() {
+        let quoted = |json| quote_words(json).unwrap_or_default();
+        assert_eq!(quoted(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#), r#"{"a":"NaN","b":["-Infinity","Infinity"]}"#);
+        assert_eq!(quoted(r#"{"NaN \" NaN\\":NaN}"#), r#"{"NaN \" NaN\\":"NaN"}"#);
+        assert_eq!(quote_words(r#"{"a":"NaN","b":1}"#), None);
+        assert_eq!(quote_words("\"NaN"), None);
+    }
+}
