@@ -38,17 +38,14 @@ pub fn quote_words(json: &str) -> Option<String> {
     let (mut quoted, mut rest) = (String::with_capacity(json.len() + 2), json);
     let mut found = false;
     while let Some(next) = rest.chars().next() {
-        let end = if next == '"' { end_of_string(rest) } else { next.len_utf8() };
-        match WORDS.iter().find(|(word, _)| rest.starts_with(word)) {
-            Some((word, _)) => {
-                found = true;
-                quoted.extend(["\"", word, "\""]);
-                rest = rest.get(word.len()..).unwrap_or_default();
-            }
-            None => {
-                quoted.push_str(rest.get(..end).unwrap_or(rest));
-                rest = rest.get(end..).unwrap_or_default();
-            }
+        if let Some((word, _)) = WORDS.iter().find(|(word, _)| rest.starts_with(word)) {
+            found = true;
+            quoted.extend(["\"", word, "\""]);
+            rest = rest.get(word.len()..).unwrap_or_default();
+        } else {
+            let end = if next == '"' { end_of_string(rest) } else { next.len_utf8() };
+            quoted.push_str(rest.get(..end).unwrap_or(rest));
+            rest = rest.get(end..).unwrap_or_default();
         }
     }
     found.then_some(quoted)
@@ -71,7 +68,6 @@ fn end_of_string(json: &str) -> usize {
 ///
 /// # Errors
 /// Those of the serializer.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     match word(*value) {
         Some(word) => serializer.serialize_str(word),

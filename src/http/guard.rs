@@ -3,6 +3,8 @@
 //! One middleware over all routes, unknown ones and pages included, so that no route can be forgotten: size of the
 //! address, `Host`, for what changes something `Origin`, the bearer token; then the security headers.
 
+use std::net::SocketAddr;
+
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -11,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use super::hosts::{AllowedHosts, Authority};
 use super::problem::{self, Problem, Result, shown};
 use crate::base::Digest;
+use crate::manifest::Pipeline;
 
 /// Longest path and query together, in bytes.
 pub(super) const MAX_TARGET_BYTES: usize = 8 << 10;
@@ -21,9 +24,9 @@ const OPEN_PATH: &str = "/healthz";
 /// What is checked.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
-    pub(super) hosts: AllowedHosts,
+    hosts: AllowedHosts,
     /// Digest of the bearer token, if one is asked for.
-    pub(super) token: Option<Digest>,
+    token: Option<Digest>,
 }
 
 /// The middleware.
@@ -55,6 +58,11 @@ fn known(method: &Method) -> &'static str {
 }
 
 impl Guard {
+    /// The guard of a server that is bound to `bound`.
+    pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr) -> Self {
+        Self { hosts: AllowedHosts::new(bound, &pipeline.hosts), token: pipeline.token }
+    }
+
     fn check(&self, request: &Request) -> Result<()> {
         let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
         if target > MAX_TARGET_BYTES {
@@ -79,7 +87,7 @@ impl Guard {
                 Authority::parse(text).ok_or_else(|| Problem::bad_request(format!("`{}` is no host", shown(text))))?;
             if !self.hosts.allow(&asked) {
                 return Err(Problem::misdirected(format!(
-                    "`{}` is not a name of this server; reach it by the address that it is bound to",
+                    "`{}` is not a name of this server; reach it by the address that it is bound to, or add the name to `hosts` of `[server]`",
                     shown(text)
                 )));
             }

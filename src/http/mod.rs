@@ -30,7 +30,8 @@ use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandl
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Digest, Timestamp};
+use crate::base::Timestamp;
+use crate::manifest::Pipeline;
 use crate::scheduler::View;
 use problem::{Problem, nearest, shown};
 
@@ -44,9 +45,6 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 /// How to serve.
 #[derive(Debug, Clone, Default)]
 pub struct ServeOptions {
-    /// Names by which the server is reached besides the address that it is bound to, such as the name that a proxy passes
-    /// on: `name` (any port) or `name:port`.
-    pub hosts: Vec<String>,
     /// Routes beside those of the API, behind the same guards: the pages.
     pub pages: Router,
     /// What the parts of the host count through the `metrics` facade, for `/metrics`; see [`count_metrics`].
@@ -76,7 +74,7 @@ struct App {
 
 /// Everything that answers on a server bound to `bound`. Open event streams end with `stop`.
 pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: CancellationToken) -> Router {
-    let guard = guard::Guard { hosts: hosts::AllowedHosts::new(bound, &options.hosts), token: view.pipeline().token };
+    let guard = guard::Guard::new(&view.pipeline(), bound);
     let app = App {
         view,
         recorder: options.recorder,
@@ -93,8 +91,8 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
 
 /// What answers on a server bound to `bound` while the host starts: `/healthz` as ever, everything else with 503. Each
 /// answer ends its connection, so that the next request meets the router of the host.
-pub fn starting_router(options: &ServeOptions, bound: SocketAddr, token: Option<Digest>) -> Router {
-    let guard = guard::Guard { hosts: hosts::AllowedHosts::new(bound, &options.hosts), token };
+pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr) -> Router {
+    let guard = guard::Guard::new(pipeline, bound);
     api::starting_routes().layer(from_fn_with_state(guard, guard::guard)).layer(map_response(
         |mut response: Response| async move {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -49,10 +49,12 @@ pub(super) static PIPELINE: Keys = Keys {
 
 pub(super) static SERVER: Keys = Keys {
     home: "[server]",
-    known: &["listen", "insecure", "token_sha256"],
+    known: &["listen", "hosts", "insecure", "token_sha256"],
     later: &[],
     meant: &[
         ("host", "listen"),
+        ("allowed_hosts", "hosts"),
+        ("server_name", "hosts"),
         ("port", "listen"),
         ("bind", "listen"),
         ("address", "listen"),

@@ -237,6 +237,7 @@ fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
         max_concurrent_runs: top.max_concurrent_runs,
         params: top.params,
         listen: top.listen,
+        hosts: top.hosts,
         insecure: top.insecure,
         token: top.token,
         store,

@@ -29,6 +29,9 @@ pub struct Pipeline {
     pub params: serde_json::Map<String, serde_json::Value>,
     /// `server.listen`.
     pub listen: SocketAddr,
+    /// `server.hosts`: names by which the server is reached besides its address, each for any port or
+    /// with one. Lower case.
+    pub hosts: Vec<String>,
     /// `server.insecure`: plain HTTP off loopback is allowed.
     pub insecure: bool,
     /// `server.token_sha256`: digest of the bearer token that is asked for; needed off loopback.

@@ -107,6 +107,14 @@ fn server() -> Fields {
                 settings::DEFAULT_LISTEN,
             ),
         ),
+        (
+            "hosts",
+            strings(
+                "Names by which the server is reached besides its address, such as that of a proxy in front: for any port, or with one.",
+                None,
+                "ml.example.com",
+            ),
+        ),
         ("insecure", boolean("Whether plain HTTP off loopback is allowed, for a proxy in front that speaks TLS.")),
         (
             "token_sha256",

@@ -68,7 +68,7 @@ impl Reloader {
 
 /// What differs between two manifests of which one is in force, and can not be swapped.
 fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
-    let server = |it: &Pipeline| (it.listen, it.insecure, it.token);
+    let server = |it: &Pipeline| (it.listen, it.hosts.clone(), it.insecure, it.token);
     let mut keys: Vec<String> = [
         ("`pipeline.name`", now.name != next.name),
         ("`server`", server(now) != server(next)),

@@ -38,11 +38,17 @@ fn a_host_that_is_missing_twofold_or_contradicted_is_refused() {
 }
 
 #[test]
-fn extra_hosts_are_answered_for() {
-    let options = ServeOptions { hosts: vec!["ml.example".to_owned()], ..ServeOptions::default() };
-    let server = Server::with(None, options);
-    assert_eq!(status(&server, "GET", "/healthz", &["Host: ml.example"]), 200);
-    assert_eq!(status(&server, "GET", "/healthz", &["Host: other.example"]), 421);
+fn the_hosts_of_the_manifest_are_answered_for() {
+    let server = Server::start();
+    let known = ["ml.example.com", "ML.example.com:8443", "other.example.com:8443"];
+    assert_eq!(known.map(|host| server.send("GET", "/healthz", &[("host", host)], b"").status), [200; 3]);
+    for unknown in ["evil.example.com", "other.example.com", "other.example.com:8444"] {
+        let problem = server.send("GET", "/healthz", &[("host", unknown)], b"").problem(421, "unknown-host");
+        let said = format!(
+            "`{unknown}` is not a name of this server; reach it by the address that it is bound to, or add the name to `hosts` of `[server]`"
+        );
+        assert_eq!(problem["detail"], said);
+    }
 }
 
 #[test]

@@ -220,6 +220,7 @@ fn a_pipeline() -> Pipeline {
         max_concurrent_runs: 1,
         params: serde_json::Map::new(),
         listen: "127.0.0.1:0".parse().unwrap(),
+        hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
         insecure: false,
         token: None,
         store: StoreSpec::Sqlite { path: "/pipes/penguins/state/metadata.db".into() },

@@ -57,7 +57,7 @@ impl HostHandle {
         let store = Arc::clone(&parts.store);
         let seen = *parts.store.newest_event().borrow();
         let (listener, address) = serve::bind(parts.pipeline.listen).await?;
-        let server = Server::start(listener, parts.pipeline.token)?;
+        let server = Server::start(listener, &parts.pipeline)?;
         // A component that was never run here is compiled first, which may take a while.
         let wait = Progress::wait("preparing the components");
         let host = Host::start(parts, Options { drain: how.once, ..Options::default() }).await;

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::Digest;
 use crate::cli::Failure;
 use crate::http::{self, ServeOptions};
+use crate::manifest::Pipeline;
 use crate::scheduler::View;
 use crate::ui;
 
@@ -55,10 +55,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Begins to answer: that the process lives, and that the host is starting. `token` is what it asks for.
-    pub(crate) fn start(listener: TcpListener, token: Option<Digest>) -> Result<Self, Failure> {
+    /// Begins to answer: that the process lives, and that the host is starting.
+    pub(crate) fn start(listener: TcpListener, pipeline: &Pipeline) -> Result<Self, Failure> {
         let (bound, stop) = (listener.local_addr()?, CancellationToken::new());
-        let (routers, router) = watch::channel(http::starting_router(&ServeOptions::default(), bound, token));
+        let (routers, router) = watch::channel(http::starting_router(pipeline, bound));
         let task = tokio::spawn(http::serve_routers(listener, router, stop.clone()));
         Ok(Self { bound, routers, stop, task })
     }
@@ -66,7 +66,7 @@ impl Server {
     /// Answers for this host from now on.
     pub(crate) fn serve(&self, view: View, recorder: PrometheusHandle) -> Result<(), Failure> {
         let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
-        let options = ServeOptions { recorder: Some(recorder), pages, ..ServeOptions::default() };
+        let options = ServeOptions { recorder: Some(recorder), pages };
         let _starting = self.routers.send_replace(http::router(view, options, self.bound, self.stop.clone()));
         Ok(())
     }

@@ -170,6 +170,7 @@ pub(crate) mod tests {
             max_concurrent_runs: 1,
             params: serde_json::Map::new(),
             listen: "127.0.0.1:8000".parse().unwrap(),
+            hosts: Vec::new(),
             insecure: false,
             token: None,
             store: StoreSpec::Sqlite { path: PathBuf::from("/pipeline/state/metadata.db") },

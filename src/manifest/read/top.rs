@@ -13,7 +13,7 @@ use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, DEFAULT_STATE, DEFAULT_STORE, MANIFEST_VERSION};
 use super::super::tree::{At, Reader, Table};
 use super::params;
-use crate::base::{Digest, check_name};
+use crate::base::{Digest, Endpoint, Host, check_name};
 use crate::model::Durability;
 
 /// What stands above resources and actions, defaults filled in.
@@ -23,6 +23,7 @@ pub(in super::super) struct Top {
     pub(in super::super) max_concurrent_runs: u32,
     pub(in super::super) params: serde_json::Map<String, serde_json::Value>,
     pub(in super::super) listen: SocketAddr,
+    pub(in super::super) hosts: Vec<String>,
     pub(in super::super) insecure: bool,
     pub(in super::super) token: Option<Digest>,
     /// `metadata_store.path` as it was written.
@@ -61,6 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         max_concurrent_runs: 1,
         params: serde_json::Map::new(),
         listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
+        hosts: Vec::new(),
         insecure: false,
         token: None,
         store: At { value: DEFAULT_STORE.to_owned(), span: 0..0 },
@@ -123,6 +125,7 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
 
 fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let Some(table) = reader.table(root, "server", "[server]", &keys::SERVER, "`[server]`") else { return };
+    top.hosts = hosts(reader, &table);
     let insecure = reader.boolean(&table, "insecure");
     top.insecure = insecure.is_some_and(|insecure| insecure.value);
     let token = reader.string(&table, "token_sha256", "\"sha256:…\"");
@@ -140,6 +143,28 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Err(why) = check_listen(address, token.is_some(), top.insecure) {
         reader.complain(Problem::new(why.to_string()).at(&listen.span, "not loopback").help(why.advice(top.insecure)));
     }
+}
+
+/// Names by which the server is reached besides its address.
+fn hosts(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
+    let texts = reader.strings(table, "hosts", "[\"ml.example.com\"]");
+    let mut hosts = Vec::new();
+    for text in &texts {
+        let problem = match text.value.parse::<Endpoint>().map(|endpoint| endpoint.host) {
+            Ok(Host::Name(_)) => {
+                hosts.push(text.value.to_ascii_lowercase());
+                continue;
+            }
+            Ok(Host::Address(_)) => Problem::new(format!("{} is an address, not a name", quoted(&text.value)))
+                .at(&text.span, "here")
+                .help("the server answers for the address that it listens on; leave this out"),
+            Err(why) => Problem::new(format!("{} is no name of a host: {why}", quoted(&text.value)))
+                .at(&text.span, "here")
+                .help("write the name by which people reach the server: \"ml.example.com\" for any port, or \"ml.example.com:8443\""),
+        };
+        reader.complain(problem);
+    }
+    hosts
 }
 
 /// The digest of the bearer token. The text is not repeated in a message: someone may have put the token itself there.
