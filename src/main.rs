@@ -1,5 +1,15 @@
-//! The binary: everything is in the library.
+//! The binary: its allocator; everything else is in the library.
+//!
+//! `mimalloc`, for Rust and for SQLite alike: records are many small allocations, made by one thread and
+//! freed by another, which the C library's allocator serves more slowly.
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
+    anacostia::base::memory::set_give_back(|| {
+        // SAFETY: it may be called by any thread at any time.
+        unsafe { libmimalloc_sys::mi_collect(true) }
+    });
     anacostia::cli::main()
 }

@@ -1,16 +1,22 @@
-//! The allocator of the process.
+//! Memory that is free, and still the process's.
 //!
-//! `mimalloc`, for Rust and for SQLite alike: records are many small allocations, made by one thread and freed by another, which the C library's allocator
-//! serves more slowly. It keeps what was freed for a second, and then until it is asked for memory again; a host that has nothing to do
-//! does not ask. Hence [`give_back`].
+//! An allocator keeps what was freed, and gives it back to the system when it is asked for memory again,
+//! which an idle host does not do. The allocator is the binary's choice: it says here how to make it.
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use std::sync::OnceLock;
 
-/// Gives memory that is free back to the system: after work that needed far more than what follows. Takes up to some milliseconds.
+static GIVE_BACK: OnceLock<fn()> = OnceLock::new();
+
+/// Sets what [`give_back`] does. The first call counts.
+pub fn set_give_back(give_back: fn()) {
+    // Set already: the allocator is the same.
+    let _ = GIVE_BACK.set(give_back);
+}
+
+/// Gives free memory of the calling thread back to the system: after work that needed far more than
+/// what follows. Takes up to some milliseconds. Does nothing unless [`set_give_back`] was called.
 pub fn give_back() {
-    // SAFETY: it may be called by any thread at any time.
-    unsafe {
-        libmimalloc_sys::mi_collect(true);
+    if let Some(give_back) = GIVE_BACK.get() {
+        give_back();
     }
 }

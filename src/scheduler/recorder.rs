@@ -8,7 +8,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::messages::Message;
 use super::shared::{Shared, persist};
-use crate::base::fault;
+use crate::base::{fault, memory};
 use crate::model::Observation;
 use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
 use crate::store::Batch;
@@ -151,5 +151,7 @@ impl ObservationSink for Recorder {
             Status::Unreachable(why) => tracing::warn!("{} can not be reached: {why}", self.resource),
         }
         self.statuses.set(&self.resource, status);
+        // Called by the thread that watches. What the look through all of the resource took is needed no more.
+        memory::give_back();
     }
 }

@@ -25,8 +25,8 @@ use super::tree::Root;
 use super::unsupported::shown;
 use super::waiting::Waiting;
 use super::watches::Watches;
+use crate::base::fault;
 use crate::base::filestamp::Inode;
-use crate::base::{fault, memory};
 use crate::manifest::FolderSpec;
 use crate::resource::{ObservationSink, RecordOutcome, Status};
 
@@ -258,8 +258,6 @@ impl Observer {
             let unsure = self.hashing.paths().chain(self.waiting.ending()).cloned().collect();
             (limited.map_or(Status::Watching, Status::Scanning), unsure)
         });
-        // What a look through a large folder takes is needed no more.
-        memory::give_back();
         Ok(())
     }
 
