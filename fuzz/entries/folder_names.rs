@@ -36,6 +36,7 @@ pub(crate) fn run(data: &[u8]) {
         path: root.clone(),
         include: Vec::new(),
         exclude: Vec::new(),
+        ignore: FolderSpec::default_ignore(),
         settle: Duration::from_secs(1),
         rescan: Duration::from_hours(1),
     };

@@ -72,7 +72,7 @@ pub(super) static STORE: Keys = Keys {
 
 pub(super) static FOLDER: Keys = Keys {
     home: "[resources.NAME]",
-    known: &["kind", "path", "watch", "include", "exclude", "settle", "rescan", "trigger"],
+    known: &["kind", "path", "watch", "include", "exclude", "ignore", "settle", "rescan", "trigger"],
     later: &[],
     meant: &[
         ("type", "kind"),
@@ -84,7 +84,8 @@ pub(super) static FOLDER: Keys = Keys {
         ("pattern", "include"),
         ("patterns", "include"),
         ("files", "include"),
-        ("ignore", "exclude"),
+        ("ignored", "ignore"),
+        ("temporary", "ignore"),
         ("poll", "rescan"),
         ("interval", "rescan"),
         ("trigger_when", "trigger"),

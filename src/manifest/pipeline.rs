@@ -174,6 +174,14 @@ impl ResourceSpec {
         }
     }
 
+    /// The globs of names that are not looked at.
+    #[must_use]
+    pub fn ignore(&self) -> &[String] {
+        match &self.kind {
+            ResourceKind::Folder(folder) => &folder.ignore,
+        }
+    }
+
     /// Puts in the absolute path, for a kind that lies on this machine.
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
@@ -196,12 +204,22 @@ pub struct FolderSpec {
     pub path: PathBuf,
     /// Globs of paths that count; empty: all.
     pub include: Vec<String>,
-    /// Globs of paths that do not count, besides the temporary names.
+    /// Globs of paths that do not count, besides the names to ignore.
     pub exclude: Vec<String>,
+    /// Globs of names of files and folders that are not looked at, in any case of letters.
+    pub ignore: Vec<String>,
     /// How long size and time must stand still where the system can not tell whether a file is open for writing.
     pub settle: Duration,
     /// How often the whole folder is looked through, in case something was missed.
     pub rescan: Duration,
+}
+
+impl FolderSpec {
+    /// What is ignored unless the manifest says otherwise: the temporary names of editors, browsers and uploaders.
+    #[must_use]
+    pub fn default_ignore() -> Vec<String> {
+        super::settings::DEFAULT_IGNORE.map(str::to_owned).to_vec()
+    }
 }
 
 /// When a watched resource has what it needs: `min_artifacts` and `min_bytes` both reached, and nothing new for `quiet_for`; or the oldest has waited for

@@ -13,6 +13,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::keys::{self, Keys};
@@ -150,7 +151,18 @@ fn folder() -> Fields {
         ("path", text("The folder, from the manifest's folder on.")),
         ("watch", boolean("Whether it is watched, and starts runs.")),
         ("include", strings("Globs of the paths that count; all if there are none.", None, "*.csv")),
-        ("exclude", strings("Globs of paths that do not count, besides temporary names.", None, "draft-*")),
+        ("exclude", strings("Globs of paths that do not count, besides the names to `ignore`.", None, "draft-*")),
+        (
+            "ignore",
+            with_default(
+                strings(
+                    "Globs of names of files and folders that are not looked at, in any case of letters. They replace the default.",
+                    None,
+                    "*.tmp",
+                ),
+                settings::DEFAULT_IGNORE,
+            ),
+        ),
         (
             "settle",
             span(
@@ -313,7 +325,7 @@ fn set(schema: &mut Value, key: &str, value: Value) {
     }
 }
 
-fn with_default(mut schema: Value, default: &str) -> Value {
+fn with_default(mut schema: Value, default: impl Serialize) -> Value {
     set(&mut schema, "default", json!(default));
     schema
 }
@@ -357,7 +369,7 @@ fn integer(doc: &str, bounds: RangeInclusive<u64>, default: Option<u64>) -> Valu
 fn size(doc: &str, bounds: &RangeInclusive<u64>, default: u64) -> Value {
     let shown = |bytes: u64| ByteSize(bytes).to_string().replace(' ', "");
     let doc = format!("{doc} From {} to {}.", shown(*bounds.start()), shown(*bounds.end()));
-    with_default(form(&doc, SIZE, "64MiB"), &shown(default))
+    with_default(form(&doc, SIZE, "64MiB"), shown(default))
 }
 
 /// A span of time. Its bounds are for people, as those of [`size`].
@@ -365,7 +377,7 @@ fn span(doc: &str, bounds: &RangeInclusive<Duration>, default: Option<Duration>)
     let doc = format!("{doc} From {} to {}.", TimeSpan(*bounds.start()), TimeSpan(*bounds.end()));
     let schema = form(&doc, SPAN, "30s");
     match default {
-        Some(default) => with_default(schema, &TimeSpan(default).to_string()),
+        Some(default) => with_default(schema, TimeSpan(default).to_string()),
         None => schema,
     }
 }

@@ -139,6 +139,7 @@ fn nodes_show_the_manifest_unexpanded_and_only_names_of_environment() {
         nodes.json()["items"].as_array().unwrap().iter().map(|node| node["name"].as_str().unwrap().into()).collect();
     assert_eq!(names, ["metadata_store", "raw", "models", "train"]);
     let raw = server.get("/api/v1/nodes/raw").json();
+    assert_eq!(raw["resource"]["ignore"], serde_json::json!(anacostia::manifest::FolderSpec::default_ignore()));
     assert_eq!(raw["resource"]["path"], "${DATA}/raw");
     assert_eq!((&raw["type"], &raw["state"]), (&"resource".into(), &"watching".into()));
     let train = server.get("/api/v1/nodes/train").json();

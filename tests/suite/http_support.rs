@@ -205,6 +205,7 @@ fn a_pipeline() -> Pipeline {
             path: format!("/pipes/penguins/data/{name}").into(),
             include: vec![],
             exclude: vec![],
+            ignore: FolderSpec::default_ignore(),
             settle: Duration::from_secs(2),
             rescan: Duration::from_mins(1),
         }),

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
-    Components, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource, inspect, load,
-    parse_pinned,
+    Components, FolderSpec, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource,
+    inspect, load, parse_pinned,
 };
 use anacostia::model::Durability;
 use proptest::prelude::*;
@@ -156,6 +156,7 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(serde_json::Value::Object(pipeline.params.clone()), json, "params are not expanded");
     assert_eq!(folder.path, Path::new("/home/me/raw"));
     assert_eq!(folder.settle, Duration::from_millis(500));
+    assert_eq!(folder.ignore, ["*.bak", ".*"], "instead of the default");
     assert_eq!(raw.trigger.max_wait, Some(Duration::from_mins(1)));
     assert_eq!(raw.trigger.min_bytes, 1024);
     assert_eq!(train.build.as_ref().unwrap().command, "make $HOME ${x}");
@@ -180,6 +181,7 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
     let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind;
     assert_eq!(models.path, house.path().join("data/models"));
+    assert_eq!(models.ignore, FolderSpec::default_ignore());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
 }

@@ -19,6 +19,9 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
         count(pipeline.actions.len(), "action"),
     );
     let _ = write!(text, "\n{}", store_and_resources(pipeline, width));
+    if !pipeline.resources.is_empty() {
+        let _ = write!(text, "\n{}", ignored_names(pipeline, width));
+    }
     let _ = write!(text, "\n{}", actions(pipeline, width));
     text
 }
@@ -47,6 +50,23 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
             Cell::new(short(Path::new(&resource.location()), pipeline)),
             Cell::new(trigger(resource)),
         ]);
+    }
+    table.render(width)
+}
+
+/// The names that are not looked at, for resources with the same list in one line.
+fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
+    let mut lists: Vec<(&[String], Vec<&str>)> = Vec::new();
+    for resource in &pipeline.resources {
+        match lists.iter_mut().find(|(list, _)| *list == resource.ignore()) {
+            Some((_, names)) => names.push(&resource.name),
+            None => lists.push((resource.ignore(), vec![&resource.name])),
+        }
+    }
+    let mut table = Table::new(&[("RESOURCE", Column::Prose), ("IGNORES THE NAMES", Column::Prose)]);
+    for (list, names) in lists {
+        let list = if list.is_empty() { "none".to_owned() } else { list.join(" ") };
+        table.row(vec![Cell::new(names.join(", ")).style(styles::STRONG), Cell::new(list)]);
     }
     table.render(width)
 }
@@ -124,6 +144,7 @@ pub(crate) mod tests {
             path: PathBuf::from(format!("/pipeline/data/{name}")),
             include: vec![],
             exclude: vec![],
+            ignore: FolderSpec::default_ignore(),
             settle: Duration::from_secs(2),
             rescan: Duration::from_mins(1),
         };

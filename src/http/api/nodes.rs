@@ -67,6 +67,8 @@ struct ResourceBody {
     path: Option<String>,
     include: Vec<String>,
     exclude: Vec<String>,
+    /// The list in force: that of the manifest, or the default.
+    ignore: Vec<String>,
     watch: bool,
     /// Absent if it is not watched.
     trigger: Option<TriggerBody>,
@@ -273,6 +275,7 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
         path: view.written(&["resources", &resource.name, resource.location_key()]),
         include: resource.include().to_vec(),
         exclude: resource.exclude().to_vec(),
+        ignore: resource.ignore().to_vec(),
         watch: resource.watch,
         trigger: resource.watch.then(|| TriggerBody {
             min_artifacts: trigger.min_artifacts,

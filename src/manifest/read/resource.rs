@@ -25,6 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let path = super::path(reader, path);
     let include = globs(reader, table, "include", folder.as_deref());
     let exclude = globs(reader, table, "exclude", folder.as_deref());
+    let ignore = ignored_names(reader, table);
     let settle = reader.duration(table, "settle", settings::SETTLE, "2s");
     let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
@@ -40,6 +41,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         path: PathBuf::new(),
         include,
         exclude,
+        ignore,
         settle: settle.map_or(settings::DEFAULT_SETTLE, |span| span.value),
         rescan: rescan.map_or(settings::DEFAULT_RESCAN, |span| span.value),
     };
@@ -96,15 +98,41 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
 
 /// Globs of paths inside the resource, whose folder has this name.
 fn globs(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, folder: Option<&str>) -> Vec<String> {
-    let items = reader.strings(table, key, "[\"*.csv\"]");
+    let usual = "such as `*.csv`, `2026-*/**` or `*.{jpg,png}`";
+    checked_globs(reader, table, (key, "[\"*.csv\"]"), |glob| {
+        let (wrong, help) = matches_nothing(glob, folder)?;
+        Some((format!("path: {wrong}"), help.unwrap_or_else(|| usual.to_owned())))
+    })
+}
+
+/// Globs of names, wherever in the resource they stand.
+fn ignored_names(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
+    if table.get("ignore").is_none() {
+        return FolderSpec::default_ignore();
+    }
+    checked_globs(reader, table, ("ignore", "[\"*.tmp\"]"), |glob| {
+        let (wrong, help) = if glob.contains('/') {
+            ("it has a `/` in it, and a name never does".to_owned(), "put globs of paths into `exclude`")
+        } else {
+            (matches_nothing(glob, None)?.0, "such as `*.tmp`, `.*` or `*.{part,partial}`")
+        };
+        Some((format!("name: {wrong}"), help.to_owned()))
+    })
+}
+
+/// The globs at a key, which stands here with an example. `wrong` tells what one of them never matches, with the reason, and what helps.
+fn checked_globs(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    (key, example): (&str, &str),
+    wrong: impl Fn(&str) -> Option<(String, String)>,
+) -> Vec<String> {
+    let items = reader.strings(table, key, example);
     refuse_twice(reader, key, &items);
     for item in &items {
-        if let Some((wrong, help)) = matches_nothing(&item.value, folder) {
-            reader.complain(
-                Problem::new(format!("{} matches no path: {wrong}", quoted(&item.value)))
-                    .at(&item.span, "this glob")
-                    .help(help.unwrap_or_else(|| "such as `*.csv`, `2026-*/**` or `*.{jpg,png}`".to_owned())),
-            );
+        if let Some((never, help)) = wrong(&item.value) {
+            let problem = Problem::new(format!("{} matches no {never}", quoted(&item.value)));
+            reader.complain(problem.at(&item.span, "this glob").help(help));
         }
     }
     items.into_iter().map(|item| item.value).collect()

@@ -7,7 +7,7 @@ use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::manifest::FolderSpec;
 
-/// The resource's own folder inside the resource. As it begins with a dot it is never watched.
+/// The resource's own folder inside the resource. It is never watched, whatever the manifest has under `ignore`.
 pub(super) const OWN: &str = ".anacostia";
 
 /// Tells the names that count from those that do not.
@@ -16,23 +16,25 @@ pub(super) struct Names {
     /// `None`: all.
     include: Option<GlobSet>,
     exclude: GlobSet,
+    /// Names that are not looked at.
+    ignore: GlobSet,
 }
 
 impl Names {
     /// From the globs of the manifest. The error names the glob.
     pub(super) fn new(spec: &FolderSpec) -> Result<Self, globset::Error> {
-        let include = if spec.include.is_empty() { None } else { Some(globs(&spec.include)?) };
-        Ok(Self { include, exclude: globs(&spec.exclude)? })
+        let include = if spec.include.is_empty() { None } else { Some(globs(&spec.include, false)?) };
+        Ok(Self { include, exclude: globs(&spec.exclude, false)?, ignore: globs(&spec.ignore, true)? })
     }
 
     /// Whether a folder at this path, relative to the resource, is looked into. Its parents are not looked at.
     pub(super) fn enters(&self, path: &OsStr) -> bool {
-        !last_part_is_temporary(path.as_bytes()) && !self.exclude.is_match(path)
+        !self.ignores(path) && !self.exclude.is_match(path)
     }
 
     /// Whether a file at this path, relative to the resource, counts, given that its folder is looked into.
     pub(super) fn takes(&self, path: &OsStr) -> bool {
-        if last_part_is_temporary(path.as_bytes()) {
+        if self.ignores(path) {
             return false;
         }
         let candidate = Candidate::new(path);
@@ -45,39 +47,27 @@ impl Names {
         self.reaches(path) && self.takes(path)
     }
 
-    /// Whether every folder above this path is looked into, and the path itself is not temporary.
+    /// Whether every folder above this path is looked into, and the name of the path itself is not ignored.
     pub(super) fn reaches(&self, path: &OsStr) -> bool {
         let bytes = path.as_bytes();
         let mut folders = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-        !last_part_is_temporary(bytes)
-            && folders.all(|at| self.enters(OsStr::from_bytes(bytes.get(..at).unwrap_or_default())))
+        !self.ignores(path) && folders.all(|at| self.enters(OsStr::from_bytes(bytes.get(..at).unwrap_or_default())))
+    }
+
+    /// Whether the last part of a path is a name that is not looked at.
+    fn ignores(&self, path: &OsStr) -> bool {
+        let bytes = path.as_bytes();
+        let name = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        bytes == OWN.as_bytes() || self.ignore.is_match(OsStr::from_bytes(name))
     }
 }
 
-fn globs(patterns: &[String]) -> Result<GlobSet, globset::Error> {
+fn globs(patterns: &[String], any_case: bool) -> Result<GlobSet, globset::Error> {
     let mut set = GlobSetBuilder::new();
     for pattern in patterns {
-        set.add(GlobBuilder::new(pattern).literal_separator(true).build()?);
+        set.add(GlobBuilder::new(pattern).literal_separator(true).case_insensitive(any_case).build()?);
     }
     set.build()
-}
-
-/// Ends of names that editors, browsers and uploaders give to files that are not finished, in lower case.
-const TEMPORARY_ENDS: [&[u8]; 10] =
-    [b".tmp", b".part", b".partial", b".filepart", b".crdownload", b".download", b".aria2", b".!qb", b".swp", b"~"];
-
-/// Whether the last part of a path is a temporary name, in any case of letters: hidden (`.x`), a lock of an office program (`~$x`), an
-/// autosave of Emacs (`#x#`), or one that ends as in [`TEMPORARY_ENDS`].
-fn last_part_is_temporary(path: &[u8]) -> bool {
-    let part = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let ends_with = |end: &[u8]| {
-        part.len()
-            .checked_sub(end.len())
-            .and_then(|at| part.get(at..))
-            .is_some_and(|tail| tail.eq_ignore_ascii_case(end))
-    };
-    let autosave = part.len() > 1 && part.starts_with(b"#") && part.ends_with(b"#");
-    part.starts_with(b".") || part.starts_with(b"~$") || autosave || TEMPORARY_ENDS.iter().any(|end| ends_with(end))
 }
 
 #[cfg(test)]
@@ -88,11 +78,18 @@ mod tests {
     use super::Names;
     use crate::manifest::FolderSpec;
 
+    fn own(globs: &[&str]) -> Vec<String> {
+        globs.iter().map(|glob| (*glob).to_owned()).collect()
+    }
+
     fn names(include: &[&str], exclude: &[&str]) -> Names {
-        let own = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect();
+        ignoring(include, exclude, FolderSpec::default_ignore())
+    }
+
+    fn ignoring(include: &[&str], exclude: &[&str], ignore: Vec<String>) -> Names {
         let path = "/nowhere".into();
         let (settle, rescan) = (Duration::ZERO, Duration::ZERO);
-        Names::new(&FolderSpec { path, include: own(include), exclude: own(exclude), settle, rescan }).unwrap()
+        Names::new(&FolderSpec { path, include: own(include), exclude: own(exclude), ignore, settle, rescan }).unwrap()
     }
 
     fn counts(names: &Names, path: &str) -> bool {
@@ -114,6 +111,28 @@ mod tests {
             assert!(!counts(&all, &bad), "{bad}");
         }
         assert!(!counts(&all, "A.TMP") && !counts(&all, "a.Part"));
+    }
+
+    #[test]
+    fn a_list_of_names_to_ignore_replaces_the_default_and_never_uncovers_the_hosts_own_folder() {
+        let none = ignoring(&[], &["old"], vec![]);
+        for (path, expected) in [
+            (".a", true),
+            ("a.tmp", true),
+            ("sub/.b/c~", true),
+            ("sub/.anacostia/a", true),
+            ("old/a", false),
+            (".anacostia", false),
+            (".anacostia/staging/x/y", false),
+        ] {
+            assert_eq!(counts(&none, path), expected, "{path}");
+        }
+        let some = ignoring(&[], &[], own(&["*.{bak,old}", "_*"]));
+        for (path, expected) in
+            [("a.tmp", true), (".a", true), ("a.BAK", false), ("x/a.old", false), ("_x/a", false), ("x/a_", true)]
+        {
+            assert_eq!(counts(&some, path), expected, "{path}");
+        }
     }
 
     #[test]

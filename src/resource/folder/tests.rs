@@ -60,7 +60,8 @@ impl Sink {
 
 fn spec(path: &std::path::Path) -> FolderSpec {
     let (settle, rescan) = (Duration::from_secs(2), Duration::from_hours(1));
-    FolderSpec { path: path.to_owned(), include: Vec::new(), exclude: Vec::new(), settle, rescan }
+    let ignore = FolderSpec::default_ignore();
+    FolderSpec { path: path.to_owned(), include: Vec::new(), exclude: Vec::new(), ignore, settle, rescan }
 }
 
 /// An observer at work.

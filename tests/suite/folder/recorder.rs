@@ -263,6 +263,7 @@ pub(crate) fn spec(path: &Path) -> FolderSpec {
         path: path.to_owned(),
         include: Vec::new(),
         exclude: Vec::new(),
+        ignore: FolderSpec::default_ignore(),
         settle: Duration::from_millis(300),
         rescan: Duration::from_hours(1),
     }
