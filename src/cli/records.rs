@@ -10,7 +10,7 @@ use super::{open, out, show};
 use crate::base::RunId;
 use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
-use crate::model::RunDetail;
+use crate::model::{AccessKind, RunDetail};
 use crate::store::logs::{self, LogStore};
 use crate::store::{FactQuery, MetadataStore, PageRequest, RunQuery, StoreError};
 
@@ -106,7 +106,8 @@ impl Records {
         let (mut edges, mut cursor) = (Vec::new(), None);
         loop {
             let page = self.ask(self.store.lineage(run, PageRequest { cursor, limit: MAX_PAGE }))?;
-            edges.extend(page.items);
+            // A run may have read very much.
+            edges.extend(page.items.into_iter().filter(|edge| edge.kind == AccessKind::Wrote));
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;
@@ -125,10 +126,10 @@ impl Records {
         }
     }
 
-    /// A run with all that belongs to it.
+    /// A run with its actions and attempts.
     pub(crate) fn run(&self, run: RunRef) -> Result<RunDetail, Failure> {
         let id = self.resolve(run)?;
-        self.ask(self.store.run(id))?.ok_or_else(|| no_such_run(run))
+        self.ask(self.store.run_progress(id))?.ok_or_else(|| no_such_run(run))
     }
 }
 

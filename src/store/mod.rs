@@ -246,10 +246,13 @@ pub trait MetadataStore: GuestRecords {
     /// run.
     async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>>;
 
-    /// One run with all that belongs to it. The cost grows with its inputs, of which there may be very many.
-    async fn run(&self, id: RunId) -> Result<Option<RunDetail>>;
+    /// What a run claimed, in the order of recording. Empty if there is no such run.
+    async fn run_inputs(&self, run: RunId, page: PageRequest) -> Result<Page<Artifact>>;
 
-    /// One run with its actions and attempts; `inputs` is empty. They are listed by [`MetadataStore::artifacts`], in pages.
+    /// How many artifacts a run claimed.
+    async fn count_inputs(&self, run: RunId) -> Result<u64>;
+
+    /// One run with its actions and attempts; `inputs` is empty. They are listed by [`MetadataStore::run_inputs`], in pages.
     async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>>;
 
     /// One run alone: its state and times.

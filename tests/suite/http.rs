@@ -41,6 +41,7 @@ fn no_route_takes_a_parameter_that_it_does_not_know() {
         "/api/v1/nodes".to_owned(),
         "/api/v1/nodes/raw".to_owned(),
         format!("/api/v1/runs/{id}"),
+        format!("/api/v1/runs/{id}/inputs"),
         format!("/api/v1/runs/{id}/logs"),
         format!("/api/v1/runs/{id}/events"),
         format!("/api/v1/runs/{id}/lineage"),
@@ -94,6 +95,35 @@ fn a_run_has_the_members_of_the_contract() {
         *body.pointer_mut(id).unwrap() = "some id".into();
     }
     insta::assert_json_snapshot!("a_run", body);
+}
+
+#[test]
+fn the_inputs_of_a_run_are_told_a_page_at_a_time() {
+    let server = Server::start();
+    let run = a_run(1, RunState::Running);
+    let inputs: Vec<_> =
+        (0..10_000).map(|number| an_artifact(&format!("{number}.csv"), b"1", ArtifactState::Current)).collect();
+    let detail = RunDetail { run, inputs, actions: vec![], attempts: vec![] };
+    server.store.runs.lock().unwrap().push(detail);
+    let run = server.get("/api/v1/runs/1").json();
+    let mut paths: Vec<String> = Vec::new();
+    let mut take = |items: &serde_json::Value| {
+        let items = items.as_array().unwrap();
+        paths.extend(items.iter().map(|input| input["path"].as_str().unwrap().to_owned()));
+        items.len()
+    };
+    assert_eq!((take(&run["inputs"]), &run["inputs_count"]), (100, &10_000.into()));
+    let mut cursor = run["inputs_next_cursor"].as_str().map(str::to_owned);
+    while let Some(from) = cursor {
+        let page = server.get(&format!("/api/v1/runs/1/inputs?limit=1000&cursor={from}")).json();
+        assert!((1..=1_000).contains(&take(&page["items"])));
+        cursor = page["next_cursor"].as_str().map(str::to_owned);
+    }
+    let all: Vec<String> = (0..10_000).map(|number| format!("{number}.csv")).collect();
+    assert!(paths == all, "{} of them", paths.len());
+    server.get("/api/v1/runs/2/inputs").problem(404, "not-found");
+    server.get(&format!("/api/v1/runs/{}/inputs", RunId::new())).problem(404, "not-found");
+    server.get("/api/v1/runs/1/inputs?cursor=x").problem(400, "bad-request");
 }
 
 fn an_action() -> anacostia::model::RunAction {

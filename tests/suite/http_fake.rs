@@ -79,6 +79,12 @@ impl FakeStore {
         self.events.lock().unwrap().retain(|event| event.seq >= seq);
     }
 
+    /// A run with all that belongs to it.
+    pub(crate) fn run(&self, id: RunId) -> Stored<Option<RunDetail>> {
+        self.check()?;
+        Ok(self.runs.lock().unwrap().iter().find(|detail| detail.run.id == id).cloned())
+    }
+
     fn check(&self) -> Stored<()> {
         if *self.failing.lock().unwrap() {
             return Err(StoreError::Unavailable { doing: "read".into(), why: "the disk is gone".into() });
@@ -156,15 +162,17 @@ impl MetadataStore for FakeStore {
             .collect();
         page(&found, &request)
     }
-    async fn run(&self, id: RunId) -> Stored<Option<RunDetail>> {
-        self.check()?;
-        Ok(self.runs.lock().unwrap().iter().find(|detail| detail.run.id == id).cloned())
+    async fn run_inputs(&self, run: RunId, request: PageRequest) -> Stored<Page<Artifact>> {
+        page(&self.run(run)?.map(|detail| detail.inputs).unwrap_or_default(), &request)
+    }
+    async fn count_inputs(&self, run: RunId) -> Stored<u64> {
+        Ok(self.run(run)?.map_or(0, |detail| detail.inputs.len() as u64))
     }
     async fn run_progress(&self, id: RunId) -> Stored<Option<RunDetail>> {
-        Ok(self.run(id).await?.map(|detail| RunDetail { inputs: Vec::new(), ..detail }))
+        Ok(self.run(id)?.map(|detail| RunDetail { inputs: Vec::new(), ..detail }))
     }
     async fn run_summary(&self, id: RunId) -> Stored<Option<Run>> {
-        Ok(self.run(id).await?.map(|detail| detail.run))
+        Ok(self.run(id)?.map(|detail| detail.run))
     }
     async fn count_runs(&self, state: RunState) -> Stored<u64> {
         Ok(self.runs.lock().unwrap().iter().filter(|detail| detail.run.state == state).count() as u64)

@@ -8,7 +8,8 @@ use anacostia::model::{
     Metric, Observation, RunAction, RunState, Tick, TickOutcome,
 };
 use anacostia::store::{
-    AttemptEnd, Batch, Claim, GuestRecords, MetadataStore, NewAttempt, NewRevision, NewRun, RunChange, RunStep,
+    AttemptEnd, Batch, Claim, GuestRecords, MetadataStore, NewAttempt, NewRevision, NewRun, PageRequest, RunChange,
+    RunStep,
     logs::{self, LogStore},
     sqlite::SqliteStore,
 };
@@ -126,7 +127,8 @@ impl Scene {
     }
 
     fn end(&self, who: Fence, last: bool) {
-        let artifacts = self.server.wait(self.store.run(self.run)).unwrap().unwrap().inputs;
+        let page = PageRequest { cursor: None, limit: 1 };
+        let artifacts = self.server.wait(self.store.run_inputs(self.run, page)).unwrap().items;
         let access = Access { artifact_id: artifacts[0].id, kind: AccessKind::Read, bytes: 5, calls: 1, digest: None };
         let end = AttemptEnd {
             state: anacostia::model::AttemptState::Succeeded,

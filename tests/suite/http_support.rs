@@ -43,12 +43,12 @@ impl FakeControl {
 impl Control for FakeControl {
     async fn cancel(&self, run: RunId) -> Stored<Option<Run>> {
         self.note(format!("cancel {run}"));
-        let detail = self.store.run(run).await?;
+        let detail = self.store.run(run)?;
         Ok(detail.map(|detail| Run { state: RunState::Cancelling, ..detail.run }))
     }
     async fn retry(&self, run: RunId) -> Stored<Option<Run>> {
         self.note(format!("retry {run}"));
-        match self.store.run(run).await? {
+        match self.store.run(run)? {
             Some(detail) if detail.run.state == RunState::Succeeded => {
                 Err(StoreError::Conflict("run 1 has succeeded: there is nothing to retry".into()))
             }
@@ -57,7 +57,7 @@ impl Control for FakeControl {
     }
     async fn start(&self, id: RunId, params: serde_json::Value) -> Stored<Run> {
         self.note(format!("start {id} {params}"));
-        if let Some(detail) = self.store.run(id).await? {
+        if let Some(detail) = self.store.run(id)? {
             if detail.run.params == params {
                 return Ok(detail.run);
             }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::base::AttemptId;
 use crate::cli::load::PathArg;
-use crate::cli::records::{Records, RunRef, no_such_run};
+use crate::cli::records::{Records, RunRef};
 use crate::cli::{End, Failure, out, show};
 use crate::http::bodies::LineBody;
 use crate::model::{Attempt, LogLine, LogRange, RunDetail};
@@ -41,8 +41,7 @@ pub(crate) struct Args {
 
 pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
-    let run = records.resolve(args.run)?;
-    let mut detail = records.ask(records.store.run_progress(run))?.ok_or_else(|| no_such_run(args.run))?;
+    let mut detail = records.run(args.run)?;
     check_action(args.action.as_deref(), &detail)?;
     let logs = records.logs()?;
     let mut merge = Merge::default();

@@ -6,7 +6,7 @@ use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
 use crate::cli::records::{Records, RunRef};
 use crate::cli::{End, Failure, out, show};
-use crate::http::bodies::detail_body;
+use crate::http::bodies::{RunParts, detail_body};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -22,15 +22,20 @@ pub(crate) struct Args {
 pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let detail = records.run(args.run)?;
-    let denials = records.ask(records.store.denials(detail.run.id))?;
-    let requests = records.ask(records.store.requests(detail.run.id))?;
+    let parts = records.ask(RunParts::read(records.store.as_ref(), detail.run.id))?;
     if args.json {
         // How far an attempt says it is, only its host knows.
-        out::json(&detail_body(detail, denials, requests, &BTreeMap::new()))?;
+        out::json(&detail_body(detail, parts, &BTreeMap::new()))?;
     } else {
         let (path, width) = (args.path.shown(), out::result_width());
         let made = records.made(detail.run.id)?;
-        let seen = show::Seen { denials: &denials, requests: &requests, made: Some(&made) };
+        let seen = show::Seen {
+            inputs: &parts.inputs.items,
+            inputs_count: parts.inputs_count,
+            denials: &parts.denials,
+            requests: &parts.requests,
+            made: Some(&made),
+        };
         out::result(&show::run_detail(&detail, seen, &path, SystemClock.now(), width))?;
         records.warn_if_idle(!detail.run.state.ended(), &args.path)?;
     }

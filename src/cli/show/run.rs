@@ -45,9 +45,13 @@ fn took(started: Option<Timestamp>, ended: Option<Timestamp>, now: Timestamp) ->
     started.map(|started| duration(ended.unwrap_or(now).since(started))).unwrap_or_default()
 }
 
-/// What the host saw of the attempts of a run, besides their own records.
+/// What is on record of a run, besides its actions and attempts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen<'a> {
+    /// The first of what it claimed.
+    pub(crate) inputs: &'a [Artifact],
+    /// How many there are.
+    pub(crate) inputs_count: u64,
     /// What they were refused.
     pub(crate) denials: &'a [(AttemptId, Denial)],
     /// What they asked for over the network.
@@ -66,8 +70,9 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
         state_mark(run.state.as_str())
     );
     text.push_str(&facts(run, now, width));
-    if !detail.inputs.is_empty() {
-        let _ = write!(text, "\n{}\n{}", heading("Inputs"), inputs(&detail.inputs, width));
+    if !seen.inputs.is_empty() {
+        let all = format!("`anacostia artifacts list{} --run {}` lists them", beside(path), run.number);
+        let _ = write!(text, "\n{}\n{}", heading("Inputs"), inputs(seen.inputs, seen.inputs_count, &all, width));
     }
     let _ = write!(text, "\n{}\n{}", heading("Actions"), actions(detail, now, width));
     for attempt in detail.actions.iter().filter_map(|action| fatal(action, detail)) {
@@ -104,7 +109,8 @@ fn facts(run: &Run, now: Timestamp, width: usize) -> String {
     table.render(width)
 }
 
-fn inputs(inputs: &[Artifact], width: usize) -> String {
+/// The first inputs, and how many more there are: `all` says how to see them.
+fn inputs(inputs: &[Artifact], count: u64, all: &str, width: usize) -> String {
     let columns = [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Word)];
     let mut table = Table::new(&columns).indent(2);
     for artifact in inputs.iter().take(MAX_INPUTS) {
@@ -116,8 +122,9 @@ fn inputs(inputs: &[Artifact], width: usize) -> String {
         ]);
     }
     let mut text = table.render(width);
-    if let Some(more) = inputs.len().checked_sub(MAX_INPUTS).filter(|more| *more > 0) {
-        let _ = writeln!(text, "  {}", Cell::new(format!("… and {more} more")).style(styles::FAINT));
+    let more = count.saturating_sub(inputs.len().min(MAX_INPUTS) as u64);
+    if more > 0 {
+        let _ = writeln!(text, "  {}", Cell::new(format!("… and {more} more: {all}")).style(styles::FAINT));
     }
     text
 }
@@ -253,12 +260,14 @@ fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) ->
     text
 }
 
+/// A PATH as it stands in a command: `.` is left out.
+fn beside(path: &str) -> String {
+    if path == "." { String::new() } else { format!(" {path}") }
+}
+
 /// What one does next: in words, and the command.
 fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
-    let command = |verb: &str, rest: &str| {
-        let path = if path == "." { String::new() } else { format!(" {path}") };
-        format!("anacostia runs {verb} {}{path}{rest}", run.number)
-    };
+    let command = |verb: &str, rest: &str| format!("anacostia runs {verb} {}{}{rest}", run.number, beside(path));
     match run.state {
         RunState::Failed | RunState::Cancelled => {
             vec![("see what it said", command("logs", "")), ("take it up again", command("retry", ""))]
@@ -272,10 +281,17 @@ fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
 mod tests {
     use super::super::samples;
     use super::{MAX_ERROR_LINES, Seen, run_detail, run_list};
-    use crate::model::{ActionState, AttemptState, Denial, ErrorInfo, RunState};
+    use crate::base::Timestamp;
+    use crate::model::{ActionState, Artifact, AttemptState, Denial, ErrorInfo, RunDetail, RunState};
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
+    }
+
+    /// A run with two inputs, and `seen` besides.
+    fn shown(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Timestamp, width: usize) -> String {
+        let inputs = samples::inputs();
+        plain(&run_detail(detail, Seen { inputs: &inputs, inputs_count: 2, ..seen }, path, now, width))
     }
 
     #[test]
@@ -289,19 +305,19 @@ mod tests {
 
     #[test]
     fn a_failed_run_says_what_failed_and_what_to_do() {
-        let text = [120, 60]
-            .map(|width| run_detail(&samples::detail(), Seen::default(), "pipelines/a", samples::at(7_300), width));
-        insta::assert_snapshot!(plain(&text.join("\n────\n\n")));
+        let text =
+            [120, 60].map(|width| shown(&samples::detail(), Seen::default(), "pipelines/a", samples::at(7_300), width));
+        insta::assert_snapshot!(text.join("\n────\n\n"));
     }
 
     #[test]
     fn an_error_with_manifest_lines_or_a_stack_stands_by_itself() {
         let mut detail = samples::detail();
         detail.attempts[2].error = Some(ErrorInfo::permanent("memory_limit", samples::LIMIT));
-        insta::assert_snapshot!(plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 80)));
+        insta::assert_snapshot!(shown(&detail, Seen::default(), ".", samples::at(65), 80));
         let deep = format!("it trapped: x{}", "\n  at y".repeat(100));
         detail.attempts[2].error = Some(ErrorInfo::permanent("trap", deep));
-        let text = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 80));
+        let text = shown(&detail, Seen::default(), ".", samples::at(65), 80);
         assert_eq!(text.matches("  at y").count(), MAX_ERROR_LINES - 1);
         assert!(text.contains("  … and 77 more lines; `--json` has them all\n"), "{text}");
     }
@@ -313,12 +329,12 @@ mod tests {
             Denial { call: "resources.create".to_owned(), target: "models".to_owned(), message: message.to_owned() };
         let denials = vec![(samples::attempt_id(1), denial.clone()), (samples::attempt_id(1), denial)];
         let mut detail = samples::detail();
-        let text = plain(&run_detail(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80));
+        let text = shown(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80);
         let (_, from) = text.split_once("\nRefused\n").expect("what was refused is shown");
         let lines = "  [actions.train]\n  writes = [\"models\"]\n  (2 times)\n\nNext\n";
         assert!(from.starts_with("  `train` may not write `models`; ") && from.contains(lines), "{text}");
         detail.attempts[2].error = Some(ErrorInfo::permanent("denied", message));
-        let text = plain(&run_detail(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80));
+        let text = shown(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80);
         assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "not twice: {text}");
     }
 
@@ -333,7 +349,7 @@ mod tests {
         detail.actions[0].retry_at = Some(samples::at(8));
         detail.actions[1] = samples::action("train", ActionState::Running, 1, None);
         detail.actions[2] = samples::action("publish", ActionState::Pending, 0, None);
-        insta::assert_snapshot!(plain(&run_detail(&detail, Seen::default(), ".", samples::at(5), 100)));
+        insta::assert_snapshot!(shown(&detail, Seen::default(), ".", samples::at(5), 100));
     }
 
     #[test]
@@ -345,18 +361,26 @@ mod tests {
     #[test]
     fn an_action_that_said_skip_is_told_from_one_that_did_its_work() {
         let mut detail = samples::detail();
-        let before = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 100));
+        let before = shown(&detail, Seen::default(), ".", samples::at(65), 100);
         assert!(!before.contains("said skip"), "{before}");
         detail.actions[0].skipped_rest = true;
-        let text = plain(&run_detail(&detail, Seen::default(), ".", samples::at(65), 100));
+        let text = shown(&detail, Seen::default(), ".", samples::at(65), 100);
         assert!(text.contains("said skip"), "{text}");
     }
 
     #[test]
     fn many_inputs_are_counted() {
-        let mut detail = samples::detail();
-        detail.inputs = (0..25).map(|n| samples::artifact(&format!("{n}.csv"), 1, 1)).collect();
-        let text = run_detail(&detail, Seen::default(), ".", samples::at(65), 100);
-        assert!(text.contains("19.csv") && !text.contains("20.csv") && text.contains("… and 5 more"), "{text}");
+        let inputs: Vec<_> = (0..25).map(|n| samples::artifact(&format!("{n}.csv"), 1, 1)).collect();
+        let shown = |inputs: &[Artifact], inputs_count, path| {
+            let seen = Seen { inputs, inputs_count, ..Seen::default() };
+            plain(&run_detail(&samples::detail(), seen, path, samples::at(65), 100))
+        };
+        let text = shown(&inputs, 10_025, ".");
+        assert!(text.contains("19.csv") && !text.contains("20.csv"), "{text}");
+        assert!(text.contains("  … and 10005 more: `anacostia artifacts list --run 7` lists them\n"), "{text}");
+        assert!(
+            shown(&inputs, 25, "a/b").contains("… and 5 more: `anacostia artifacts list a/b --run 7` lists them\n")
+        );
+        assert!(!shown(&inputs[..20], 20, ".").contains(" more: "));
     }
 }

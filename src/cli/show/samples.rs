@@ -107,7 +107,7 @@ pub(crate) const LIMIT: &str = "the limit of 16 MiB of memory is reached; to rai
 pub(crate) fn detail() -> RunDetail {
     RunDetail {
         run: Run { params: json!({"seed": 7}), ..run(7, RunState::Failed) },
-        inputs: vec![artifact("a.csv", 1, 12_288), artifact("deep/down/b.csv", 12, 3)],
+        inputs: Vec::new(),
         actions: vec![
             action("prepare", ActionState::Succeeded, 2, None),
             action("train", ActionState::Failed, 1, Some("failed to reach the server")),
@@ -119,6 +119,11 @@ pub(crate) fn detail() -> RunDetail {
             attempt("train", 1, AttemptState::Failed),
         ],
     }
+}
+
+/// What a run claimed.
+pub(crate) fn inputs() -> [Artifact; 2] {
+    [artifact("a.csv", 1, 12_288), artifact("deep/down/b.csv", 12, 3)]
 }
 
 pub(crate) fn line(level: LogLevel, text: &str) -> LogLine {

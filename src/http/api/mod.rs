@@ -15,7 +15,7 @@ mod wait;
 pub(crate) mod bodies {
     pub(crate) use super::List;
     pub(crate) use super::logs::LineBody;
-    pub(crate) use super::runs::{RunBody, detail_body};
+    pub(crate) use super::runs::{RunBody, RunParts, detail_body};
 }
 
 use axum::Router;
@@ -55,6 +55,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
         .route("/api/v1/runs/{id}/cancel", post(control::cancel))
         .route("/api/v1/runs/{id}/retry", post(control::retry))
+        .route("/api/v1/runs/{id}/inputs", get(runs::inputs))
         .route("/api/v1/runs/{id}/logs", get(logs::list))
         .route("/api/v1/runs/{id}/events", get(runs::events))
         .route("/api/v1/runs/{id}/lineage", get(runs::lineage))

@@ -9,17 +9,17 @@ use serde::Serialize;
 
 use super::List;
 use super::wait::Waiting;
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, bounds::MAX_PAGE};
+use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, find_run};
 use crate::model::{
-    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Run, RunAction,
-    RunDetail, RunState, Usage,
+    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Page, Run,
+    RunAction, RunDetail, RunState, Usage,
 };
 use crate::sandbox::Progress;
 use crate::scheduler::View;
-use crate::store::{LineageEdge, RunQuery};
+use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery};
 
 /// A run in a list: what its own record has. Inputs and actions are at `/runs/{id}`.
 #[derive(Debug, Serialize)]
@@ -60,9 +60,12 @@ impl From<Run> for RunBody {
 pub(crate) struct RunDetailBody {
     #[serde(flatten)]
     run: RunBody,
-    /// What it claimed, but no more than the bound of a page; all are at `/artifacts?run=`.
+    /// The first of what it claimed, in the order of recording.
     inputs: Vec<Artifact>,
-    inputs_count: usize,
+    /// How many there are.
+    inputs_count: u64,
+    /// For `/runs/{id}/inputs?cursor=`, which has the rest; `null` if these are all.
+    inputs_next_cursor: Option<String>,
     actions: Vec<ActionBody>,
 }
 
@@ -119,20 +122,52 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<R
 pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunDetailBody>> {
     let query = Query::parse(&uri, &["wait"])?;
     let waiting = Waiting::begin(&app, &query)?;
-    let mut detail = find_detail(&app.view, &id).await?;
+    let mut detail = find_progress(&app.view, &id).await?;
     if let Some(waiting) = waiting.filter(|_| !detail.run.state.ended()) {
         waiting.until_ended(&app, detail.run.id).await?;
-        detail = find_detail(&app.view, &id).await?;
+        detail = find_progress(&app.view, &id).await?;
     }
-    let denials = app.view.store.denials(detail.run.id).await?;
-    let requests = app.view.store.requests(detail.run.id).await?;
-    Ok(Json(detail_body(detail, denials, requests, &app.view.control.progress())))
+    let parts = RunParts::read(app.view.store.as_ref(), detail.run.id).await?;
+    Ok(Json(detail_body(detail, parts, &app.view.control.progress())))
 }
 
-/// The run that `text` names.
-pub(super) async fn find_detail(view: &View, text: &str) -> Result<RunDetail> {
-    let id = find_run(view, text).await?;
-    view.store.run(id).await?.ok_or_else(|| no_run(id))
+/// `GET /api/v1/runs/{id}/inputs`, in the order of recording.
+pub(super) async fn inputs(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<Artifact>>> {
+    let query = Query::parse(&uri, &["limit", "cursor"])?;
+    let run = find_run(&app.view, &id).await?;
+    let page = app.view.store.run_inputs(run, query.page()?).await?;
+    if page.items.is_empty() && app.view.store.run_summary(run).await?.is_none() {
+        return Err(no_run(run));
+    }
+    Ok(Json(page.into()))
+}
+
+/// Most inputs of a run that are told with it.
+const INPUTS: u32 = 100;
+
+/// What belongs to a run, beside its actions and attempts.
+#[derive(Debug)]
+pub(crate) struct RunParts {
+    /// The first of what it claimed.
+    pub(crate) inputs: Page<Artifact>,
+    /// How many there are.
+    pub(crate) inputs_count: u64,
+    /// What its attempts were refused.
+    pub(crate) denials: Vec<(AttemptId, Denial)>,
+    /// What they asked for over the network.
+    pub(crate) requests: Vec<(AttemptId, HttpRequest)>,
+}
+
+impl RunParts {
+    /// Reads them.
+    pub(crate) async fn read(store: &dyn MetadataStore, run: RunId) -> crate::store::Result<Self> {
+        Ok(Self {
+            inputs: store.run_inputs(run, PageRequest { cursor: None, limit: INPUTS }).await?,
+            inputs_count: store.count_inputs(run).await?,
+            denials: store.denials(run).await?,
+            requests: store.requests(run).await?,
+        })
+    }
 }
 
 /// The run that `text` names, without its inputs.
@@ -149,13 +184,11 @@ pub(super) fn no_run(id: RunId) -> Problem {
 /// A run as the API tells of it. `progress` is what attempts at work say, where that is known.
 pub(crate) fn detail_body(
     detail: RunDetail,
-    denials: Vec<(AttemptId, Denial)>,
-    requests: Vec<(AttemptId, HttpRequest)>,
+    parts: RunParts,
     progress: &BTreeMap<AttemptId, Progress>,
 ) -> RunDetailBody {
-    let RunDetail { run, mut inputs, actions, attempts } = detail;
-    let inputs_count = inputs.len();
-    inputs.truncate(MAX_PAGE as usize);
+    let RunDetail { run, actions, attempts, .. } = detail;
+    let RunParts { inputs, inputs_count, denials, requests } = parts;
     let mut refused = by_attempt(denials);
     let mut asked = by_attempt(requests);
     let mut by_action: BTreeMap<String, Vec<AttemptBody>> = BTreeMap::new();
@@ -170,7 +203,8 @@ pub(crate) fn detail_body(
         let attempts = by_action.remove(&name).unwrap_or_default();
         ActionBody { name, state, reason, skip, retry_at, attempts }
     });
-    RunDetailBody { run: run.into(), inputs, inputs_count, actions: actions.collect() }
+    let Page { items: inputs, next_cursor: inputs_next_cursor } = inputs;
+    RunDetailBody { run: run.into(), inputs, inputs_count, inputs_next_cursor, actions: actions.collect() }
 }
 
 fn by_attempt<T>(items: Vec<(AttemptId, T)>) -> BTreeMap<AttemptId, Vec<T>> {

@@ -54,7 +54,7 @@ pub(super) async fn a_claim_is_never_touched(world: &mut World) {
     assert_eq!(versions(store, "b").await, [(1, Current, false)]);
     store.advance(run, WriteId::new(), run_becomes(RunState::Failed, Some("no")), at(60)).await.unwrap();
     assert_eq!(versions(store, "a").await, [(1, Old, false), (2, New, true)]);
-    let claimed: Vec<_> = store.run(run).await.unwrap().unwrap().inputs.into_iter().map(|it| it.path).collect();
+    let claimed: Vec<_> = inputs_of(store, run).await.into_iter().map(|it| it.path).collect();
     assert_eq!(claimed, ["a", "b"]);
 }
 
@@ -75,7 +75,7 @@ pub(super) async fn renames_keep_id_claim_and_version(world: &mut World) {
     // The path that it left begins where it stopped: no version number of a path is given twice.
     record(store, vec![present("a", "A")]).await;
     assert_eq!(versions(store, "a").await, [(2, New, true)]);
-    let inputs = store.run(run).await.unwrap().unwrap().inputs;
+    let inputs = inputs_of(store, run).await;
     assert_eq!(inputs[0].id, id, "the claim is found by id");
     assert!(store.pending("raw").await.unwrap().count == 1);
     record(store, vec![renamed("c", "c")]).await;

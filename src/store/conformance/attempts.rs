@@ -31,7 +31,11 @@ pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
         assert!(is_fenced(&store.published(fence, Vec::new(), step, at(50)).await));
         assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(50)).await));
     }
-    assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Running, "nothing of it has happened");
+    assert_eq!(
+        store.run_progress(run).await.unwrap().unwrap().run.state,
+        RunState::Running,
+        "nothing of it has happened"
+    );
     store.finish_attempt(new, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
 }
 
@@ -59,7 +63,7 @@ pub(super) async fn one_attempt_of_an_action_at_a_time(world: &mut World) {
     let retry = starts(vec![attempt("first", 2)]);
     let next = store.finish_attempt(fence, end(AttemptState::Failed), retry, at(50)).await.unwrap();
     assert_eq!(next.len(), 1);
-    let detail = store.run(run).await.unwrap().unwrap();
+    let detail = store.run_progress(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.attempts.iter().map(|it| (it.number, it.state)).collect();
     assert_eq!(states, [(1, AttemptState::Failed), (2, AttemptState::Running)]);
     assert_eq!(detail.actions[0].attempts, 2);
@@ -68,7 +72,7 @@ pub(super) async fn one_attempt_of_an_action_at_a_time(world: &mut World) {
 pub(super) async fn a_failed_step_leaves_nothing(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
-    let (before, was) = (newest(store).await, store.run(run).await.unwrap());
+    let (before, was) = (newest(store).await, store.run_progress(run).await.unwrap());
     let step = RunStep {
         actions: vec![becomes("first", ActionState::Running, ActionState::Succeeded)],
         starts: vec![attempt("second", 1), attempt("no such action", 1)],
@@ -76,7 +80,7 @@ pub(super) async fn a_failed_step_leaves_nothing(world: &mut World) {
     };
     let failed = store.finish_attempt(fence, end(AttemptState::Succeeded), step, at(50)).await;
     assert!(matches!(failed, Err(StoreError::Conflict(_))));
-    assert_eq!(store.run(run).await.unwrap(), was);
+    assert_eq!(store.run_progress(run).await.unwrap(), was);
     assert!(kinds_after(store, before).await.is_empty());
     store.finish_attempt(fence, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
 }
@@ -158,7 +162,7 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
         ..end(AttemptState::Failed)
     };
     store.finish_attempt(fence, ended.clone(), RunStep::default(), at(50)).await.unwrap();
-    let attempt = store.run(run).await.unwrap().unwrap().attempts.remove(0);
+    let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.started_at, attempt.ended_at), (AttemptState::Failed, at(30), Some(at(50))));
     assert_eq!((&attempt.error, &attempt.message, attempt.usage), (&ended.error, &ended.message, ended.usage));
     assert_eq!((attempt.log_from, attempt.log_to), (LogPosition::from_parts((1, 100)), Some(ended.log_to)));

@@ -63,6 +63,11 @@ pub(super) async fn artifacts_at(store: &dyn MetadataStore, resource: &str, path
     store.artifacts(query, all()).await.unwrap().items
 }
 
+/// What a run claimed.
+pub(super) async fn inputs_of(store: &dyn MetadataStore, run: RunId) -> Vec<Artifact> {
+    store.run_inputs(run, all()).await.unwrap().items
+}
+
 pub(super) fn revision() -> NewRevision {
     NewRevision {
         digest: Digest::of(b"manifest"),

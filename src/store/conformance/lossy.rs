@@ -102,7 +102,8 @@ lossy! {
         pending(resource: &str) -> Pending;
         artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
         unfinished(run: RunId) -> Option<UnfinishedRun>;
-        run(id: RunId) -> Option<RunDetail>;
+        run_inputs(run: RunId, page: PageRequest) -> Page<Artifact>;
+        count_inputs(run: RunId) -> u64;
         run_progress(id: RunId) -> Option<RunDetail>;
         run_summary(id: RunId) -> Option<Run>;
         count_runs(state: RunState) -> u64;

@@ -184,6 +184,20 @@ pub(super) async fn pages_by_path_and_oldest_first_are_complete(world: &mut Worl
 
     let inputs = store.artifacts(ArtifactQuery::default(), all()).await.unwrap().items;
     let (run, fence) = started(store, new_run()).await;
+    record(store, vec![present("of-nobody", "x")]).await;
+    let (mut claimed, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = store.run_inputs(run, PageRequest { cursor, limit: 2 }).await.unwrap();
+        assert!(page.items.len() <= 2);
+        claimed.extend(page.items.into_iter().map(|it| it.path));
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(claimed, ["f0", "f1", "f2", "f3", "f4"], "in the order of recording");
+    assert_eq!(store.count_inputs(run).await.unwrap(), 5);
+    assert_eq!(store.count_inputs(RunId::new()).await.unwrap(), 0);
     let read = |it: &Artifact| Access { artifact_id: it.id, kind: AccessKind::Read, bytes: 1, calls: 1, digest: None };
     let ended = AttemptEnd { accesses: inputs.iter().map(read).collect(), ..end(AttemptState::Succeeded) };
     store.finish_attempt(fence, ended, RunStep::default(), at(40)).await.unwrap();
@@ -198,5 +212,6 @@ pub(super) async fn pages_by_path_and_oldest_first_are_complete(world: &mut Worl
     }
     assert_eq!(edges, inputs.iter().map(|it| it.id).collect::<Vec<_>>());
     let foreign = PageRequest { cursor: Some("x".to_owned()), limit: 2 };
-    assert!(matches!(store.lineage(run, foreign).await, Err(StoreError::Invalid(_))));
+    assert!(matches!(store.lineage(run, foreign.clone()).await, Err(StoreError::Invalid(_))));
+    assert!(matches!(store.run_inputs(run, foreign).await, Err(StoreError::Invalid(_))));
 }

@@ -19,7 +19,7 @@ pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
     assert_eq!((output.digest, output.size, &output.stamp), (Some(file.digest), file.size, &file.stamp));
     let open = store.open_intents().await.unwrap();
     assert_eq!((open.len(), open[0].attempt_id, &open[0].file), (1, fence.attempt_id, &file));
-    let attempt = store.run(run).await.unwrap().unwrap().attempts.remove(0);
+    let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.ended_at), (AttemptState::Publishing, None));
     let finished = store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(45)).await;
     assert!(matches!(finished, Err(StoreError::Conflict(_))), "nothing stops it any more");
@@ -30,7 +30,7 @@ pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
     let step = RunStep { starts: vec![attempt_of("second")], ..RunStep::default() };
     assert_eq!(store.published(fence, Vec::new(), step, at(50)).await.unwrap().len(), 1);
     assert_eq!(kinds_after(store, before).await[0], EventKind::AttemptEnded);
-    let attempt = store.run(run).await.unwrap().unwrap().attempts.remove(0);
+    let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.ended_at), (AttemptState::Succeeded, Some(at(50))));
     assert_eq!(attempt.message.as_deref(), Some("did it"));
     assert!(store.open_intents().await.unwrap().is_empty());
@@ -48,13 +48,13 @@ pub(super) async fn a_taken_path_is_refused_and_nothing_has_happened(world: &mut
     let store = world.store().as_ref();
     record(store, vec![present("taken", "T"), present("free", "F"), gone("free")]).await;
     let (run, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
-    let (before, was) = (newest(store).await, store.run(run).await.unwrap());
+    let (before, was) = (newest(store).await, store.run_progress(run).await.unwrap());
     let files = vec![staged("raw", "new", "N", false), staged("raw", "taken", "X", false)];
     let Err(StoreError::PathTaken { resource, path }) = store.publish_intent(fence, intent(files), at(40)).await else {
         panic!("it was not refused")
     };
     assert_eq!((resource.as_str(), path.as_str()), ("raw", "taken"));
-    assert_eq!(store.run(run).await.unwrap(), was);
+    assert_eq!(store.run_progress(run).await.unwrap(), was);
     assert!(kinds_after(store, before).await.is_empty());
     assert!(artifacts_at(store, "raw", "new").await.is_empty());
     let failed = Intent { end: end(AttemptState::Failed), ..intent(Vec::new()) };
@@ -97,12 +97,12 @@ pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {
     let early = store.published(fence, Vec::new(), RunStep::default(), at(35)).await;
     assert!(matches!(early, Err(StoreError::Conflict(_))), "nothing was committed");
     publish(store, fence, vec![staged("models", "m", "M", false)]).await;
-    let (before, was) = (newest(store).await, store.run(run).await.unwrap());
+    let (before, was) = (newest(store).await, store.run_progress(run).await.unwrap());
     assert!(store.published(fence, Vec::new(), RunStep::default(), at(60)).await.unwrap().is_empty());
     let another = RunStep { starts: vec![attempt("second", 1)], ..RunStep::default() };
     assert!(matches!(store.published(fence, Vec::new(), another, at(60)).await, Err(StoreError::Conflict(_))));
     assert!(kinds_after(store, before).await.is_empty());
-    assert_eq!(store.run(run).await.unwrap(), was);
+    assert_eq!(store.run_progress(run).await.unwrap(), was);
 }
 
 pub(super) async fn recovery_finds_what_was_committed(world: &mut World) {
@@ -125,7 +125,7 @@ pub(super) async fn recovery_finds_what_was_committed(world: &mut World) {
     ));
     let step = run_becomes(RunState::Succeeded, None);
     store.published(attempt.fence, Vec::new(), step, at(60)).await.unwrap();
-    assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
+    assert_eq!(store.run_progress(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
     assert!(store.take_over(at(70)).await.unwrap().is_empty());
 }
 

@@ -11,7 +11,9 @@ async fn seen(store: &dyn MetadataStore) -> impl PartialEq + std::fmt::Debug + u
     let runs = store.runs(crate::store::RunQuery::default(), all()).await.unwrap().items;
     let mut details = Vec::new();
     for run in &runs {
-        details.push((store.run(run.id).await.unwrap(), store.lineage(run.id, all()).await.unwrap().items));
+        let progress = store.run_progress(run.id).await.unwrap();
+        let lineage = store.lineage(run.id, all()).await.unwrap().items;
+        details.push((progress, inputs_of(store, run.id).await, lineage));
     }
     let facts = FactQuery::default();
     let metrics = store.metrics(facts.clone(), all()).await.unwrap();
@@ -100,7 +102,7 @@ pub(super) async fn a_repeat_is_recognised_after_someone_else_has_written(world:
     // Someone retries the run before the driver repeats the step that ended it.
     store.request_retry(run, WriteId::new(), at(42)).await.unwrap();
     assert!(store.advance(run, id, step, at(43)).await.unwrap().is_empty());
-    let state = store.run(run).await.unwrap().unwrap().run.state;
+    let state = store.run_progress(run).await.unwrap().unwrap().run.state;
     assert_eq!(state, RunState::Running, "the retry stands");
 
     // Someone cancels a run before its creator has heard that it exists.

@@ -18,15 +18,16 @@ pub(super) async fn a_run_is_created_once_with_all_that_belongs_to_it(world: &mu
     assert_eq!((run.number, run.state, run.created_at), (1, RunState::Queued, at(20)));
     assert_eq!((run.started_at, run.ended_at, &run.params), (None, None, &new.params));
     assert_eq!(created.detail.actions, [action("zebra"), skipped, action("ant")], "in the order of the manifest");
-    assert_eq!(store.run(run.id).await.unwrap().unwrap(), created.detail);
     assert_eq!(store.run_summary(run.id).await.unwrap().as_ref(), Some(run));
     let progress = store.run_progress(run.id).await.unwrap().unwrap();
     assert_eq!(progress, RunDetail { inputs: Vec::new(), ..created.detail.clone() });
+    assert_eq!(inputs_of(store, run.id).await, created.detail.inputs);
+    assert_eq!(inputs_of(store, RunId::new()).await, []);
     assert_eq!(store.run_summary(RunId::new()).await.unwrap(), None);
     assert_eq!(store.run_by_number(1).await.unwrap(), Some(run.id));
     assert_eq!(store.run_by_number(2).await.unwrap(), None);
     assert_eq!(store.run_by_number(u64::MAX).await.unwrap(), None);
-    assert_eq!(store.run(RunId::new()).await.unwrap(), None);
+    assert_eq!(store.run_progress(RunId::new()).await.unwrap(), None);
     for another in [
         NewRun { params: serde_json::json!({ "seed": 8 }), ..new.clone() },
         NewRun { trigger: "another reason".to_owned(), ..new.clone() },
@@ -55,7 +56,7 @@ pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) 
     };
     let started = store.advance(run, WriteId::new(), step, at(30)).await.unwrap();
     assert_eq!(kinds_after(store, before).await, [Action, Action, State, AttemptStarted]);
-    let detail = store.run(run).await.unwrap().unwrap();
+    let detail = store.run_progress(run).await.unwrap().unwrap();
     assert_eq!((detail.run.state, detail.run.started_at), (RunState::Running, Some(at(30))));
     assert_eq!((detail.actions[0].state, detail.actions[0].attempts), (ActionState::Running, 1));
     assert_eq!(detail.attempts[0].fence, Some(started[0].fence));
@@ -70,7 +71,7 @@ pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) 
     };
     store.finish_attempt(started[0].fence, end(AttemptState::Failed), step, at(40)).await.unwrap();
     assert_eq!(kinds_after(store, before).await, [AttemptEnded, Action, Action, State]);
-    let detail = store.run(run).await.unwrap().unwrap();
+    let detail = store.run_progress(run).await.unwrap().unwrap();
     assert_eq!((detail.run.state, detail.run.ended_at), (RunState::Failed, Some(at(40))));
     assert_eq!(detail.run.reason.as_deref(), Some("first failed"));
     assert_eq!(detail.actions[1].state, ActionState::Skipped);
@@ -93,7 +94,7 @@ pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
     };
     let created = create(store, NewRun { step: step.clone(), ..new_run() }).await;
     assert_eq!((created.detail.run.state, created.started.len()), (RunState::Queued, 1));
-    let run = store.run(created.detail.run.id).await.unwrap().unwrap();
+    let run = store.run_progress(created.detail.run.id).await.unwrap().unwrap();
     assert_eq!((run.run.state, run.run.started_at), (RunState::Running, Some(at(20))));
     assert_eq!(run.actions[0].state, ActionState::Running);
     assert_eq!(run.attempts[0].fence, Some(created.started[0].fence));
@@ -102,7 +103,7 @@ pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
 
     let too_few = NewRun { claims: vec![claim(None, 1)], step, ..new_run() };
     assert!(store.create_run(too_few.clone(), at(40)).await.unwrap().is_none());
-    assert_eq!(store.run(too_few.id).await.unwrap(), None, "nothing is started for a run that is not there");
+    assert_eq!(store.run_progress(too_few.id).await.unwrap(), None, "nothing is started for a run that is not there");
 }
 
 pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
@@ -113,7 +114,7 @@ pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
         assert!(matches!(store.advance(run, WriteId::new(), step, at(40)).await, Err(StoreError::Conflict(_))));
     }
     assert!(store.advance(run, WriteId::new(), RunStep::default(), at(40)).await.unwrap().is_empty());
-    assert_eq!(store.run(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
+    assert_eq!(store.run_progress(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
 }
 
 pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
@@ -157,7 +158,7 @@ pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     let before = newest(store).await;
     let again = store.request_retry(run, WriteId::new(), at(40)).await.unwrap().unwrap();
     assert_eq!((again.state, again.ended_at, again.reason), (RunState::Running, None, None));
-    let detail = store.run(run).await.unwrap().unwrap();
+    let detail = store.run_progress(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
     assert_eq!(states[..4], [ActionState::Succeeded, ActionState::Pending, ActionState::Pending, ActionState::Pending]);
     assert_eq!(detail.actions[4], aside, "nothing has triggered it since");

@@ -309,8 +309,12 @@ impl MetadataStore for SqliteStore {
         self.read("read an unfinished run", move |db| attempts::unfinished(db, run)).await
     }
 
-    async fn run(&self, id: RunId) -> Result<Option<RunDetail>> {
-        self.read("read a run", move |db| runs::detail(db, id)).await
+    async fn run_inputs(&self, run: RunId, page: PageRequest) -> Result<Page<Artifact>> {
+        self.read("list the inputs of a run", move |db| runs::inputs(db, run, &page)).await
+    }
+
+    async fn count_inputs(&self, run: RunId) -> Result<u64> {
+        self.read("count the inputs of a run", move |db| runs::count_inputs(db, run)).await
     }
 
     async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>> {

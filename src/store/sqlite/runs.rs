@@ -55,6 +55,26 @@ pub(super) fn detail(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
     Ok(Some(detail))
 }
 
+/// What a run claimed, in the order of recording.
+pub(super) fn inputs(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<Artifact>> {
+    use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
+    let (after, limit) = (page::after(request)?, page::limit(request));
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        " FROM artifacts a INDEXED BY artifacts_run WHERE a.run_id = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3"
+    );
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map(params![run, after, limit + 1], |row| Ok((row.get(SEQ_COLUMN)?, artifact(row)?)))?;
+    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
+}
+
+/// How many artifacts a run claimed.
+pub(super) fn count_inputs(db: &Connection, run: RunId) -> Work<u64> {
+    let sql = "SELECT count(*) FROM artifacts INDEXED BY artifacts_run WHERE run_id = ?1";
+    Ok(prepare(db, sql)?.query_row([run], |row| row.get(0))?)
+}
+
 /// How many runs are in a state.
 pub(super) fn count(db: &Connection, state: RunState) -> Work<u64> {
     let sql = "SELECT count(*) FROM runs INDEXED BY runs_state WHERE state = ?1";
