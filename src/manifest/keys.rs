@@ -1,226 +1,458 @@
-//! The keys of a manifest: which are known, which come later, and what people may have meant.
+//! The keys of a manifest, one table for each section: a key, what others call it, and what may
+//! stand there. The reader finds unknown keys and guesses what they mean by these tables, and the
+//! JSON Schema is made of them.
 
-/// The keys of one table.
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value, json};
+
+use super::pipeline::{Backoff, Limits, Retry, Trigger};
+use super::schema::{
+    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
+    strings, text, variables, with_default, without_default,
+};
+use super::settings;
+
+/// The keys of one section.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// Where such a table stands, for "belongs to".
-    pub(super) home: &'static str,
-    /// The keys.
-    pub(super) known: &'static [&'static str],
+    /// Where such a section stands, for "belongs to".
+    home: &'static str,
     /// Keys that are promised, and not available in this version.
-    pub(super) later: &'static [&'static str],
-    /// What others call it, and what it is called here.
-    pub(super) meant: &'static [(&'static str, &'static str)],
+    later: &'static [&'static str],
+    /// A key, what others call it, and what may stand there: its kind, bounds, default and description.
+    rows: Vec<(&'static str, &'static [&'static str], Value)>,
 }
 
-pub(super) static ROOT: Keys = Keys {
-    home: "the top of the manifest",
-    known: &["manifest_version", "pipeline", "server", "metadata_store", "resources", "actions"],
-    later: &[],
-    meant: &[
-        ("version", "manifest_version"),
-        ("store", "metadata_store"),
-        ("metadata", "metadata_store"),
-        ("database", "metadata_store"),
-        ("inputs", "resources"),
-        ("outputs", "resources"),
-        ("nodes", "resources"),
-        ("steps", "actions"),
-        ("tasks", "actions"),
-        ("jobs", "actions"),
-        ("ops", "actions"),
-    ],
-};
+/// The keys of each kind of metadata store.
+pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
 
-pub(super) static PIPELINE: Keys = Keys {
+/// The keys of each kind of resource.
+pub(super) static RESOURCE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("folder", &FOLDER)];
+
+pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
+    let version: Value = settings::MANIFEST_VERSION.parse::<u64>().map_or(Value::Null, Value::from);
+    let nodes = |doc: &str, table: Value| {
+        json!({"type": "object", "description": doc, "propertyNames": {"pattern": NAME},
+            "maxProperties": settings::MAX_NODES, "additionalProperties": table})
+    };
+    let resource = object("An input or an output: where data lies.", &FOLDER, &["kind", "path"]);
+    let action = object("A job: one WASI component.", &ACTION, &["component"]);
+    Keys {
+        home: "the top of the manifest",
+        later: &[],
+        rows: vec![
+            (
+                "manifest_version",
+                &["version"],
+                json!({"type": "integer", "const": version, "description": "The version of the format."}),
+            ),
+            ("pipeline", &[], object("The pipeline as a whole.", &PIPELINE, &["name"])),
+            ("server", &[], object("The HTTP interface.", &SERVER, &[])),
+            (
+                "metadata_store",
+                &["store", "metadata", "database"],
+                object("Where every run is put on record.", &STORE, &[]),
+            ),
+            ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource)),
+            ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
+        ],
+    }
+});
+
+pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
     home: "[pipeline]",
-    known: &["name", "join", "max_concurrent_runs", "state", "logs", "params"],
     later: &[],
-    meant: &[
-        ("title", "name"),
-        ("id", "name"),
-        ("concurrency", "max_concurrent_runs"),
-        ("max_runs", "max_concurrent_runs"),
-        ("log", "logs"),
-        ("max_logs", "logs"),
-        ("log_retention", "logs"),
+    rows: vec![
+        (
+            "name",
+            &["title", "id"],
+            form("The name of the pipeline: a letter a-z, then a-z, 0-9, `_` or `-`.", NAME, "penguins"),
+        ),
+        (
+            "join",
+            &[],
+            choice("A run starts when `all` watched resources have what they need, or `any` of them.", &settings::JOIN),
+        ),
+        (
+            "max_concurrent_runs",
+            &["concurrency", "max_runs"],
+            integer("How many runs are at work at once.", settings::CONCURRENT_RUNS, Some(1)),
+        ),
+        (
+            "state",
+            &[],
+            text(
+                "The folder in which the host keeps logs and components. If not given: the folder of the metadata store's file, or `state` if the store is on another machine.",
+            ),
+        ),
+        (
+            "logs",
+            &["log", "max_logs", "log_retention"],
+            size(
+                "Log lines that are kept. Beyond that, those of runs that have ended are removed, oldest first.",
+                &settings::LOGS,
+                settings::DEFAULT_LOGS,
+            ),
+        ),
+        (
+            "params",
+            &[],
+            params("For every action. An action's own and a run's own come over them; `${…}` is not expanded here."),
+        ),
     ],
-};
+});
 
-pub(super) static SERVER: Keys = Keys {
+pub(super) static SERVER: LazyLock<Keys> = LazyLock::new(|| Keys {
     home: "[server]",
-    known: &["listen", "hosts", "insecure", "token_sha256"],
     later: &[],
-    meant: &[
-        ("host", "listen"),
-        ("allowed_hosts", "hosts"),
-        ("server_name", "hosts"),
-        ("port", "listen"),
-        ("bind", "listen"),
-        ("address", "listen"),
-        ("addr", "listen"),
-        ("token", "token_sha256"),
+    rows: vec![
+        (
+            "listen",
+            &["host", "port", "bind", "address", "addr"],
+            with_default(
+                text("The address for HTTP: an IP address or `localhost`, and a port. Off loopback a token is needed."),
+                settings::DEFAULT_LISTEN,
+            ),
+        ),
+        (
+            "hosts",
+            &["allowed_hosts", "server_name"],
+            strings(
+                "Names by which the server is reached besides its address, such as that of a proxy in front: for any port, or with one.",
+                None,
+                "ml.example.com",
+            ),
+        ),
+        ("insecure", &[], boolean("Whether plain HTTP off loopback is allowed, for a proxy in front that speaks TLS.")),
+        (
+            "token_sha256",
+            &["token"],
+            form(
+                "The digest of the bearer token that is asked for: `sha256:` and the output of `printf %s \"$TOKEN\" | sha256sum`.",
+                DIGEST,
+                "sha256:${TOKEN_SHA256}",
+            ),
+        ),
     ],
-};
+});
 
-pub(super) static STORE: Keys = Keys {
+pub(super) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
     home: "[metadata_store]",
-    known: &["kind", "path", "durability"],
     later: &["url"],
-    meant: &[("type", "kind"), ("file", "path"), ("database", "path")],
-};
-
-pub(super) static FOLDER: Keys = Keys {
-    home: "[resources.NAME]",
-    known: &["kind", "path", "watch", "include", "exclude", "ignore", "settle", "rescan", "trigger"],
-    later: &[],
-    meant: &[
-        ("type", "kind"),
-        ("folder", "path"),
-        ("dir", "path"),
-        ("directory", "path"),
-        ("watched", "watch"),
-        ("glob", "include"),
-        ("pattern", "include"),
-        ("patterns", "include"),
-        ("files", "include"),
-        ("ignored", "ignore"),
-        ("temporary", "ignore"),
-        ("poll", "rescan"),
-        ("interval", "rescan"),
-        ("trigger_when", "trigger"),
+    rows: vec![
+        ("kind", &["type"], choice("What the store is.", &STORE_KINDS)),
+        ("path", &["file", "database"], with_default(text("The file of the database."), settings::DEFAULT_STORE)),
+        (
+            "durability",
+            &[],
+            choice(
+                "`normal`: after a power cut the last moments may be forgotten, and run again. `full`: every commit is synced.",
+                &settings::DURABILITY,
+            ),
+        ),
     ],
-};
+});
 
-pub(super) static TRIGGER: Keys = Keys {
-    home: "`trigger` of a resource",
-    known: &["min_artifacts", "max_artifacts", "min_bytes", "quiet_for", "max_wait"],
-    later: &["every", "cron", "metric", "all", "any", "group_by"],
-    meant: &[
-        ("min", "min_artifacts"),
-        ("count", "min_artifacts"),
-        ("min_files", "min_artifacts"),
-        ("max", "max_artifacts"),
-        ("max_files", "max_artifacts"),
-        ("batch_size", "max_artifacts"),
-        ("debounce", "quiet_for"),
-        ("quiet", "quiet_for"),
-        ("timeout", "max_wait"),
-    ],
-};
+pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
+    // No default, although there is but one: it has to be said.
+    let kind = without_default(choice("What the resource is.", &RESOURCE_KINDS));
+    let trigger = object("When a watched resource starts a run. Needs `watch = true`.", &TRIGGER, &[]);
+    Keys {
+        home: "[resources.NAME]",
+        later: &[],
+        rows: vec![
+            ("kind", &["type"], kind),
+            ("path", &["folder", "dir", "directory"], text("The folder, from the manifest's folder on.")),
+            ("watch", &["watched"], boolean("Whether it is watched, and starts runs.")),
+            (
+                "include",
+                &["glob", "pattern", "patterns", "files"],
+                strings("Globs of the paths that count; all if there are none.", None, "*.csv"),
+            ),
+            (
+                "exclude",
+                &[],
+                strings("Globs of paths that do not count, besides the names to `ignore`.", None, "draft-*"),
+            ),
+            (
+                "ignore",
+                &["ignored", "temporary"],
+                with_default(
+                    strings(
+                        "Globs of names of files and folders that are not looked at, in any case of letters. They replace the default.",
+                        None,
+                        "*.tmp",
+                    ),
+                    settings::DEFAULT_IGNORE,
+                ),
+            ),
+            (
+                "settle",
+                &[],
+                span(
+                    "How long size and time must stand still where the system can not tell whether a file is open for writing.",
+                    &settings::SETTLE,
+                    Some(settings::DEFAULT_SETTLE),
+                ),
+            ),
+            (
+                "rescan",
+                &["poll", "interval"],
+                span(
+                    "How often the whole folder is looked through, in case something was missed.",
+                    &settings::RESCAN,
+                    Some(settings::DEFAULT_RESCAN),
+                ),
+            ),
+            ("trigger", &["trigger_when"], trigger),
+        ],
+    }
+});
 
-pub(super) static ACTION: Keys = Keys {
-    home: "[actions.NAME]",
-    known: &[
-        "component",
-        "digest",
-        "build",
-        "after",
-        "reads",
-        "writes",
-        "retrigger",
-        "params",
-        "args",
-        "stdin",
-        "env",
-        "secrets",
-        "http",
-        "limits",
-        "retry",
-        "run_when",
-    ],
-    later: &[],
-    meant: &[
-        ("wasm", "component"),
-        ("module", "component"),
-        ("file", "component"),
-        ("path", "component"),
-        ("image", "component"),
-        ("sha256", "digest"),
-        ("command", "build"),
-        ("depends_on", "after"),
-        ("needs", "after"),
-        ("requires", "after"),
-        ("upstream", "after"),
-        ("inputs", "reads"),
-        ("input", "reads"),
-        ("outputs", "writes"),
-        ("output", "writes"),
-        ("config", "params"),
-        ("argv", "args"),
-        ("arguments", "args"),
-        ("environment", "env"),
-        ("hosts", "http"),
-        ("allowed_hosts", "http"),
-        ("allowed_outbound_hosts", "http"),
-        ("network", "http"),
-        ("timeout", "limits"),
-        ("retries", "retry"),
-        ("when", "run_when"),
-    ],
-};
+pub(super) static TRIGGER: LazyLock<Keys> = LazyLock::new(|| {
+    let usual = Trigger::default();
+    Keys {
+        home: "`trigger` of a resource",
+        later: &["every", "cron", "metric", "all", "any", "group_by"],
+        rows: vec![
+            (
+                "min_artifacts",
+                &["min", "count", "min_files"],
+                integer("New artifacts that are needed.", settings::ARTIFACTS, Some(usual.min_artifacts)),
+            ),
+            (
+                "max_artifacts",
+                &["max", "max_files", "batch_size"],
+                integer("Most that one run takes, oldest first.", settings::ARTIFACTS, usual.max_artifacts),
+            ),
+            ("min_bytes", &[], size("Bytes that are needed, besides.", &settings::MIN_BYTES, usual.min_bytes)),
+            (
+                "quiet_for",
+                &["debounce", "quiet"],
+                span("And nothing new for this long.", &settings::QUIET_FOR, Some(usual.quiet_for)),
+            ),
+            (
+                "max_wait",
+                &["timeout"],
+                span(
+                    "Start all the same when the oldest artifact has waited for this long.",
+                    &settings::MAX_WAIT,
+                    None,
+                ),
+            ),
+        ],
+    }
+});
 
-pub(super) static SECRET: Keys = Keys {
+pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
+    let build = object("How the component is built.", &BUILD, &["command"]);
+    let limits = object("What an attempt may use. Going beyond ends it.", &LIMITS, &[]);
+    let retry = object("When a failed attempt is followed by another.", &RETRY, &[]);
+    Keys {
+        home: "[actions.NAME]",
+        later: &[],
+        rows: vec![
+            (
+                "component",
+                &["wasm", "module", "file", "path", "image"],
+                text("The `.wasm` file, from the manifest's folder on."),
+            ),
+            (
+                "digest",
+                &["sha256"],
+                form("What the digest of the component must be.", DIGEST, &format!("sha256:{}", "0".repeat(64))),
+            ),
+            ("build", &["command"], build),
+            (
+                "after",
+                &["depends_on", "needs", "requires", "upstream"],
+                strings("The nodes before it, resources and actions: the edges of the graph.", Some(NAME), "raw"),
+            ),
+            ("reads", &["inputs", "input"], strings("The resources that it may read.", Some(NAME), "raw")),
+            ("writes", &["outputs", "output"], strings("The resources that it may write.", Some(NAME), "models")),
+            ("retrigger", &[], boolean("Whether its outputs are new in watched resources, and start runs there.")),
+            ("params", &["config"], params("Its params, over those of the pipeline; `${…}` is not expanded here.")),
+            ("args", &["argv", "arguments"], arguments()),
+            (
+                "stdin",
+                &[],
+                form(
+                    "The input that a command's standard input reads: `RESOURCE`, or `RESOURCE/GLOB`; exactly one must match.",
+                    STDIN,
+                    "raw/*.csv",
+                ),
+            ),
+            ("env", &["environment"], variables("Its environment.", &json!({"type": "string"}))),
+            (
+                "secrets",
+                &[],
+                variables(
+                    "Its secrets, by the name that it sees. Each is a variable of the host's environment.",
+                    &json!({"anyOf": [form(SOURCE, ENV, "env:API_TOKEN"),
+                    object("A secret that the host puts into a header of requests to one host.", &SECRET, &["from", "header", "host"])]}),
+                ),
+            ),
+            (
+                "http",
+                &["hosts", "allowed_hosts", "allowed_outbound_hosts", "network"],
+                strings(
+                    "Hosts that it may send requests to, by name or by address, with a port unless it is 443.",
+                    Some(HOST),
+                    "api.example.com:443",
+                ),
+            ),
+            ("limits", &["timeout"], limits),
+            ("retry", &["retries"], retry),
+            ("run_when", &["when"], choice("When it runs, given how those before it ended.", &settings::RUN_WHEN)),
+        ],
+    }
+});
+
+pub(super) static SECRET: LazyLock<Keys> = LazyLock::new(|| Keys {
     home: "a secret of an action",
-    known: &["from", "header", "host", "prefix"],
     later: &[],
-    meant: &[
-        ("env", "from"),
-        ("value", "from"),
-        ("source", "from"),
-        ("name", "header"),
-        ("url", "host"),
-        ("scheme", "prefix"),
+    rows: vec![
+        ("from", &["env", "value", "source"], form(SOURCE, ENV, "env:API_TOKEN")),
+        ("header", &["name"], text("The header.")),
+        ("host", &["url"], form("The host, which `http` names too.", HOST, "api.example.com:443")),
+        ("prefix", &["scheme"], with_default(text("What stands before the value, such as `Bearer `."), "")),
     ],
-};
+});
 
-pub(super) static BUILD: Keys = Keys {
+pub(super) static BUILD: LazyLock<Keys> = LazyLock::new(|| Keys {
     home: "`build` of an action",
-    known: &["command", "watch"],
     later: &[],
-    meant: &[("cmd", "command"), ("run", "command"), ("script", "command"), ("sources", "watch")],
-};
-
-pub(super) static LIMITS: Keys = Keys {
-    home: "`limits` of an action",
-    known: &[
-        "memory",
-        "cpu",
-        "wall",
-        "output",
-        "log",
-        "handles",
-        "metric_names",
-        "http_body",
-        "http_requests",
-        "http_wait",
+    rows: vec![
+        ("command", &["cmd", "run", "script"], text("For `sh -c`, in the manifest's folder.")),
+        ("watch", &["sources"], strings("Sources whose change asks for a build.", None, "src")),
     ],
-    later: &[],
-    meant: &[("ram", "memory"), ("timeout", "wall"), ("time", "wall"), ("duration", "wall"), ("disk", "output")],
-};
+});
 
-pub(super) static RETRY: Keys = Keys {
-    home: "`retry` of an action",
-    known: &["max_attempts", "backoff", "max_backoff"],
-    later: &[],
-    meant: &[
-        ("attempts", "max_attempts"),
-        ("max_retries", "max_attempts"),
-        ("retries", "max_attempts"),
-        ("count", "max_attempts"),
-        ("delay", "backoff"),
-        ("max_delay", "max_backoff"),
-    ],
-};
+pub(super) static LIMITS: LazyLock<Keys> = LazyLock::new(|| {
+    let usual = Limits::default();
+    Keys {
+        home: "`limits` of an action",
+        later: &[],
+        rows: vec![
+            (
+                "memory",
+                &["ram"],
+                size("All linear memories and tables together.", &settings::MEMORY, usual.memory_bytes),
+            ),
+            ("cpu", &[], span("Time on a CPU inside the component.", &settings::TIME, Some(usual.cpu))),
+            (
+                "wall",
+                &["timeout", "time", "duration"],
+                span("Time from start to end.", &settings::TIME, Some(usual.wall)),
+            ),
+            ("output", &["disk"], size("Bytes written to resources.", &settings::OUTPUT, usual.output_bytes)),
+            ("log", &[], size("Bytes of log lines.", &settings::LOG, usual.log_bytes)),
+            (
+                "handles",
+                &[],
+                integer("Readers and writers open at once.", settings::HANDLES, Some(usual.handles.into())),
+            ),
+            (
+                "metric_names",
+                &[],
+                integer("Distinct names of metrics.", settings::METRIC_NAMES, Some(usual.metric_names.into())),
+            ),
+            (
+                "http_body",
+                &[],
+                size("The body of one request, and of one answer.", &settings::HTTP_BODY, usual.http_body_bytes),
+            ),
+            (
+                "http_requests",
+                &[],
+                integer("Requests over the network.", settings::HTTP_REQUESTS, Some(usual.http_requests.into())),
+            ),
+            (
+                "http_wait",
+                &[],
+                span(
+                    "The longest wait of a request: for the connection, for the answer, between two parts of its body.",
+                    &settings::HTTP_WAIT,
+                    Some(usual.http_wait),
+                ),
+            ),
+        ],
+    }
+});
 
-static ALL: [&Keys; 11] =
-    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY];
+pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
+    let usual = Retry::default();
+    let Backoff { first, max } = usual.backoff;
+    let tries = "Tries in all. Only errors that say that trying again may help are tried again.";
+    Keys {
+        home: "`retry` of an action",
+        later: &[],
+        rows: vec![
+            (
+                "max_attempts",
+                &["attempts", "max_retries", "retries", "count"],
+                integer(tries, settings::ATTEMPTS, Some(usual.max_attempts.into())),
+            ),
+            ("backoff", &["delay"], span("The first wait; doubled each time.", &settings::BACKOFF, Some(first))),
+            ("max_backoff", &["max_delay"], span("The longest wait.", &settings::BACKOFF, Some(max))),
+        ],
+    }
+});
+
+/// All sections.
+fn all() -> [&'static Keys; 11] {
+    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
+}
+
+/// The JSON Schema (draft 2020-12) of `anacostia.toml`.
+#[must_use]
+pub fn schema() -> Value {
+    let mut root = object("", &ROOT, &["manifest_version", "pipeline"]);
+    let about = [
+        ("$schema", "https://json-schema.org/draft/2020-12/schema"),
+        ("title", "anacostia.toml"),
+        ("description", "The manifest of an Anacostia pipeline."),
+    ];
+    for (key, text) in about {
+        set(&mut root, key, json!(text));
+    }
+    root
+}
+
+/// A table whose keys are these and no others, in this order.
+fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
+    let properties: Map<String, Value> =
+        keys.rows.iter().map(|(key, _, shape)| ((*key).to_owned(), shape.clone())).collect();
+    let mut table = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if !doc.is_empty() {
+        set(&mut table, "description", json!(doc));
+    }
+    if !required.is_empty() {
+        set(&mut table, "required", json!(required));
+    }
+    table
+}
 
 impl Keys {
+    fn known(&self) -> impl Iterator<Item = &'static str> {
+        self.rows.iter().map(|(key, ..)| *key)
+    }
+
+    /// Whether it is a key here.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.known().any(|known| known == key)
+    }
+
+    /// Whether it is a key here in a later version.
+    pub(super) fn promises(&self, key: &str) -> bool {
+        self.later.contains(&key)
+    }
+
     /// The known key that someone probably meant who wrote `key`.
     pub(super) fn meant_by(&self, key: &str) -> Option<&'static str> {
-        let known = self.meant.iter().find(|(theirs, _)| *theirs == key).map(|(_, ours)| *ours);
-        known.or_else(|| nearest(key, self.known.iter().copied()))
+        let known = self.rows.iter().find(|(_, theirs, _)| theirs.contains(&key)).map(|(ours, ..)| *ours);
+        known.or_else(|| nearest(key, self.known()))
     }
 
     /// What to say to someone who wrote `key` here.
@@ -228,10 +460,10 @@ impl Keys {
         if let Some(meant) = self.meant_by(key) {
             return format!("did you mean `{meant}`?");
         }
-        if let Some(other) = ALL.iter().find(|keys| keys.known.contains(&key)) {
+        if let Some(other) = all().iter().find(|keys| keys.knows(key)) {
             return format!("`{key}` belongs to {}", other.home);
         }
-        format!("the keys here are {}", super::problem::listed(self.known.iter().copied(), "and"))
+        format!("the keys here are {}", super::problem::listed(self.known(), "and"))
     }
 }
 
@@ -254,7 +486,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>)
 
 #[cfg(test)]
 mod tests {
-    use super::{ACTION, ALL, FOLDER, nearest};
+    use super::{ACTION, FOLDER, all, nearest};
 
     #[test]
     fn slips_are_recognised_and_strangers_are_not() {
@@ -275,11 +507,12 @@ mod tests {
     }
 
     #[test]
-    fn what_others_call_it_leads_to_known_keys() {
-        for keys in ALL {
-            for (theirs, ours) in keys.meant {
-                assert!(keys.known.contains(ours), "{ours} in {}", keys.home);
-                assert!(!keys.known.contains(theirs), "{theirs} in {}", keys.home);
+    fn each_word_of_a_section_stands_once_and_each_key_is_described() {
+        for keys in all() {
+            let mut seen = std::collections::BTreeSet::new();
+            for (key, theirs, shape) in &keys.rows {
+                assert!(theirs.iter().chain([key]).all(|word| seen.insert(*word)), "{key} in {}", keys.home);
+                assert!(shape["description"].as_str().is_some_and(|doc| !doc.is_empty()), "{key} in {}", keys.home);
             }
         }
     }

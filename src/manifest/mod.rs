@@ -29,6 +29,7 @@ use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
 pub use expand::Env;
+pub use keys::schema;
 pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
@@ -37,7 +38,6 @@ pub use pipeline::{
     Retry, RunWhen, SecretSource, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
-pub use schema::schema;
 
 use crate::base::{ByteSize, bounds};
 use read::Draft;

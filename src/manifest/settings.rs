@@ -31,15 +31,11 @@ pub(super) const DEFAULT_LOGS: u64 = 1 << 30;
 /// `server.listen` if nothing is said.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 
-/// `metadata_store.kind`.
-pub(super) const STORE_KINDS: [(&str, ()); 1] = [("sqlite", ())];
 /// Where the metadata store lies if nothing is said.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
 /// `metadata_store.durability`.
 pub(super) const DURABILITY: [(&str, Durability); 2] = [("normal", Durability::Normal), ("full", Durability::Full)];
 
-/// `kind` of a resource.
-pub(super) const RESOURCE_KINDS: [(&str, ()); 1] = [("folder", ())];
 /// `settle` of a folder.
 pub(super) const SETTLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 /// `settle` if nothing is said.

@@ -54,7 +54,7 @@ impl<'t> Table<'t> {
 
     /// Whether an unknown key may have been meant to be `key`: one that is like it, or one that is like none.
     pub(super) fn may_mean(&self, keys: &Keys, key: &str) -> bool {
-        let strange = |found: &&str| !keys.known.contains(found) && !keys.later.contains(found);
+        let strange = |found: &&str| !keys.knows(found) && !keys.promises(found);
         let mut strangers = self.entries.keys().map(|found| found.get_ref().as_ref()).filter(strange);
         strangers.any(|found| keys.meant_by(found).is_none_or(|meant| meant == key))
     }
@@ -170,10 +170,10 @@ impl<'a> Reader<'a> {
     /// Refuses keys that are not known, and those that come later. Comes before whatever may miss one of them.
     pub(super) fn check_keys(&mut self, table: &Table<'_>, keys: &Keys) {
         for (key, _) in table.in_order() {
-            if keys.known.contains(&key.value) {
+            if keys.knows(key.value) {
                 continue;
             }
-            let problem = if keys.later.contains(&key.value) {
+            let problem = if keys.promises(key.value) {
                 Problem::new(format!("{} in {} is not available in this version", quoted(key.value), table.name))
                     .at(&key.span, "comes later")
                     .help("remove it for now")

@@ -66,7 +66,7 @@ pub(super) struct ActionDraft {
 pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
     let root = Table::root(tree);
     reader.check_keys(&root, &keys::ROOT);
-    if root.in_order().iter().any(|(key, value)| !keys::ROOT.known.contains(&key.value) && value.get_ref().is_table()) {
+    if root.in_order().iter().any(|(key, value)| !keys::ROOT.knows(key.value) && value.get_ref().is_table()) {
         reader.mark_incomplete();
     }
     let top = top::read(reader, &root);

@@ -12,11 +12,13 @@ use super::{ResourceDraft, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
     let has_kind = table.get("kind").is_some();
-    if has_kind && reader.choice(table, "kind", &settings::RESOURCE_KINDS, &["s3", "http", "sql"]).is_none() {
+    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3", "http", "sql"]);
+    if has_kind && kind.is_none() {
         // Which keys it may have is not known then, and each complaint about one would be a guess.
         return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
     }
-    reader.check_keys(table, &keys::FOLDER);
+    let keys = kind.map_or(&keys::FOLDER, |kind| kind.value);
+    reader.check_keys(table, keys);
     if !has_kind {
         reader.missing(table, "kind", "`kind = \"folder\"`");
     }
@@ -32,7 +34,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let trigger = trigger(reader, table);
     let perhaps_watched = match table.get("watch") {
         Some(value) => !value.get_ref().is_bool(),
-        None => table.may_mean(&keys::FOLDER, "watch"),
+        None => table.may_mean(keys, "watch"),
     };
     if !watch && !perhaps_watched {
         unwatched(reader, table);
@@ -120,7 +122,8 @@ fn ignored_names(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
     })
 }
 
-/// The globs at a key, which stands here with an example. `wrong` tells what one of them never matches, with the reason, and what helps.
+/// The globs at `key`. `wrong` says of a glob that matches nothing what it never matches, with the
+/// reason, and what to write instead.
 fn checked_globs(
     reader: &mut Reader<'_>,
     table: &Table<'_>,

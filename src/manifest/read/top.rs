@@ -198,11 +198,11 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let Some(table) = reader.open_table("[metadata_store]", root.key_span("metadata_store"), value, example) else {
         return;
     };
-    let kind = reader.choice(&table, "kind", &settings::STORE_KINDS, &["postgres", "redis"]);
+    let kind = reader.choice(&table, "kind", &keys::STORE_KINDS, &["postgres", "redis"]);
     if kind.is_none() && table.get("kind").is_some() {
         return;
     }
-    reader.check_keys(&table, &keys::STORE);
+    reader.check_keys(&table, kind.map_or(&keys::STORE, |kind| kind.value));
     let path = reader.string(&table, "path", "\"state/metadata.db\"");
     match super::path(reader, path) {
         Some(path) => (top.store, top.store_is_known) = (path, true),
