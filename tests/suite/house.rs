@@ -205,7 +205,16 @@ fn the_readme_starts_with_the_two_commands() {
 /// The types of each kind of store, resource, log and component store, and the files below `src/` that may name them: the kind itself, what reads it
 /// from a manifest, and the factory. Everything else works with every kind.
 const KINDS: &[(&str, &[&str])] = &[
-    ("StoreSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/top.rs", "store/open.rs"]),
+    (
+        "StoreSpec",
+        &[
+            "manifest/mod.rs",
+            "manifest/pipeline.rs",
+            "manifest/read/top.rs",
+            "manifest/check/paths.rs",
+            "store/open.rs",
+        ],
+    ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
     ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/open.rs"]),
     ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/folder/"]),

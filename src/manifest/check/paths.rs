@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use super::super::pipeline::StoreSpec;
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::read::Draft;
@@ -52,7 +53,9 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
         }
     }
     apart(reader, &claims);
-    store(reader, &absolute(folder, &draft.top.store.value), manifest, &draft.top.store);
+    match draft.top.store_spec(folder) {
+        StoreSpec::Sqlite { path } => sqlite_file(reader, &path, manifest, &draft.top.store),
+    }
     state(reader, folder, draft, &claims);
 }
 
@@ -120,8 +123,8 @@ fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
     }
 }
 
-/// The metadata store is a database, or is still to be made.
-fn store(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<String>) {
+/// The file of a SQLite store is a database, or is still to be made.
+fn sqlite_file(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<String>) {
     let wrong = match std::fs::metadata(path) {
         _ if text.value.ends_with('/') => "is a folder, not a file".to_owned(),
         Ok(found) if found.is_dir() => "is a folder, not a file".to_owned(),
