@@ -13,7 +13,7 @@ use super::show::{Cell, Column, Table, next_steps, styles};
 use super::{End, Failure, out};
 use crate::base::check_name;
 use crate::manifest;
-use templates::{COMMON, Kit, kit};
+use templates::{COMMON, Kit, Lang, kit};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -23,22 +23,6 @@ pub(crate) struct Args {
     /// The language of its action
     #[arg(long, value_enum)]
     lang: Lang,
-}
-
-/// The languages that there are projects for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Lang {
-    #[value(alias = "rs")]
-    Rust,
-    #[value(alias = "py")]
-    Python,
-    #[value(alias = "js")]
-    Javascript,
-    #[value(alias = "ts")]
-    Typescript,
-    C,
-    #[value(alias = "golang")]
-    Go,
 }
 
 pub(crate) fn new(args: &Args) -> Result<End, Failure> {

@@ -3,7 +3,21 @@
 //! What a project shares with this repository (the WIT, the build scripts, the helpers of each language) is taken from there, so that it can not fall behind; only
 //! what is a project's own lies in `templates/`. Texts in `@…@` are filled in.
 
-use super::Lang;
+/// The languages that there are projects for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Lang {
+    #[value(alias = "rs")]
+    Rust,
+    #[value(alias = "py")]
+    Python,
+    #[value(alias = "js")]
+    Javascript,
+    #[value(alias = "ts")]
+    Typescript,
+    C,
+    #[value(alias = "golang")]
+    Go,
+}
 
 /// A file of a project.
 #[derive(Debug, Clone, Copy)]

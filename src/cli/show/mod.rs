@@ -10,9 +10,11 @@ mod event;
 mod fit;
 mod log;
 mod made;
+mod mark;
 mod pipeline;
 mod requests;
 mod run;
+mod steps;
 mod table;
 mod word;
 
@@ -22,10 +24,12 @@ pub(crate) use empty::nothing_yet;
 pub(crate) use event::event_line;
 pub(crate) use log::log_line;
 pub(crate) use made::Made;
+pub(crate) use mark::state_mark;
 pub(crate) use pipeline::pipeline_summary;
 pub(crate) use run::{Seen, run_detail, run_list};
+pub(crate) use steps::next_steps;
 pub(crate) use table::{Cell, Column, Table};
-pub(crate) use word::{ago, duration, next_steps, plain, plural, short_digest, state_mark, styles};
+pub(crate) use word::{ago, duration, plain, plural, short_digest, styles};
 
 #[cfg(test)]
 pub(crate) use pipeline::tests::sample as sample_pipeline;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Cell, Column, Table};
 use crate::base::{Digest, Timestamp, escape};
 
 /// The few looks that are used. Colour never says something that a word beside it does not say too.
@@ -37,36 +36,9 @@ pub(crate) fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// What one does next: words, and the command to copy. Nothing, if there is nothing to do.
-pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
-    if steps.is_empty() {
-        return String::new();
-    }
-    let mut table = Table::new(&[("", Column::Word), ("", Column::Word)]).indent(2);
-    for (what, command) in steps {
-        table.row(vec![Cell::new(what).style(styles::FAINT), Cell::new(command)]);
-    }
-    format!("\n{}\n{}", Cell::new("Next").style(styles::STRONG), table.render(usize::MAX))
-}
-
 /// Enough of a digest to know it again.
 pub(crate) fn short_digest(digest: Digest) -> String {
     digest.to_string().chars().take(19).collect()
-}
-
-/// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and artifacts.
-pub(crate) fn state_mark(state: &str) -> Cell {
-    let (icon, style) = match state {
-        "succeeded" | "cached" | "published" => ("✓", styles::GOOD),
-        "failed" | "timed_out" | "crashed" => ("✗", styles::BAD),
-        "running" | "publishing" | "current" => ("●", styles::BUSY),
-        "retrying" => ("↻", styles::WARN),
-        "awaiting_approval" => ("?", styles::WARN),
-        "cancelling" | "cancelled" => ("⊘", styles::WARN),
-        "skipped" | "ignored" | "superseded" | "deleted" => ("–", styles::FAINT),
-        _ => ("○", styles::PLAIN),
-    };
-    Cell::new(format!("{icon} {state}")).style(style)
 }
 
 /// How long ago, in the largest unit that says enough; a date when it is more than a month.

@@ -14,15 +14,11 @@ use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, R
 use notify::{ErrorKind, Event};
 
 use super::names::Names;
-use super::rename_trail::RenameTrail;
+use super::rename_trail::{HALF_RENAME, MAX_PATHS, RenameTrail};
 
-/// Most paths that wait to be looked at.
-pub(super) const MAX_DIRTY: usize = 8_192;
 /// How long a file that was made or written may take to be closed before it is looked at all the same: some of what is made (FIFO, hard
 /// link, link) is never closed.
 const UNCLOSED: Duration = Duration::from_millis(20);
-/// How long after the first half of a rename the second may come. They are made at once; this is for a busy machine.
-pub(super) const HALF_RENAME: Duration = Duration::from_millis(250);
 
 /// Why single events are not enough any more.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -259,7 +255,7 @@ impl State {
 
     fn mark(&mut self, path: OsString) -> bool {
         self.later.remove(&path);
-        if self.now.len() >= MAX_DIRTY {
+        if self.now.len() >= MAX_PATHS {
             return self.lose(Lost::Set);
         }
         self.now.insert(path);
@@ -271,7 +267,7 @@ impl State {
         if self.now.contains(path) || self.later.contains_key(path) {
             return false;
         }
-        if self.later.len() >= MAX_DIRTY {
+        if self.later.len() >= MAX_PATHS {
             return self.lose(Lost::Set);
         }
         self.later.insert(path.to_owned(), due);

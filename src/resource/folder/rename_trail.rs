@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
-use super::dirty::{HALF_RENAME, MAX_DIRTY};
-
+/// Most paths that are followed, and that wait to be looked at.
+pub(super) const MAX_PATHS: usize = 8_192;
+/// How long after the first half of a rename the second may come. They are made at once; this is for a busy machine.
+pub(super) const HALF_RENAME: Duration = Duration::from_millis(250);
 /// The longest wait for the next event about a file.
 const LATE: Duration = Duration::from_secs(5);
 
@@ -25,7 +27,7 @@ enum Hop {
     Removed,
 }
 
-/// See the module. Holds at most [`MAX_DIRTY`] paths; a file beyond that is not waited for.
+/// See the module. Holds at most [`MAX_PATHS`] paths; a file beyond that is not waited for.
 #[derive(Debug, Default)]
 pub(super) struct RenameTrail {
     paths: HashMap<OsString, (Hop, Instant)>,
@@ -82,7 +84,7 @@ impl RenameTrail {
             self.paths.retain(|_, (_, since)| now < *since + LATE);
             self.sweep_at = Some(now + LATE);
         }
-        if self.paths.len() < MAX_DIRTY || self.paths.contains_key(path) {
+        if self.paths.len() < MAX_PATHS || self.paths.contains_key(path) {
             self.paths.insert(path.to_owned(), (hop, now));
         }
     }

@@ -3,11 +3,9 @@
 //! They are apart from the metadata store, because there are many more bytes of them than of everything else, nobody asks for them by anything but
 //! their attempt, and none is worth a transaction. The record of an attempt says between which positions of the log its lines lie.
 
+mod open;
 mod segment;
 mod segments;
-
-use std::path::Path;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -16,7 +14,8 @@ use super::Result;
 use crate::base::{AttemptId, Freed};
 use crate::model::{LogLine, LogPosition, LogRange};
 
-use segments::SegmentLog;
+pub(super) use open::FOLDER;
+pub use open::{open, open_read_only};
 
 /// A page of the log of an attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,26 +64,6 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// Waits until what is appended would not be found again (removed or replaced by someone), and says what was lost, and how.
     async fn lost(&self) -> String;
 }
-
-/// Opens the log of the pipeline whose state lies in the folder `state`, for appending; makes it if there is none.
-/// [`LogStore::trim`] keeps it at about `max_bytes`.
-///
-/// # Errors
-/// When it can not be read or written.
-pub fn open(state: &Path, max_bytes: u64) -> Result<Arc<dyn LogStore>> {
-    Ok(Arc::new(SegmentLog::open(&state.join(FOLDER), max_bytes)?))
-}
-
-/// Opens the log of the pipeline whose state lies in the folder `state`, for reading beside a host that appends to it.
-///
-/// # Errors
-/// When there is none, or it can not be read.
-pub fn open_read_only(state: &Path) -> Result<Arc<dyn LogStore>> {
-    Ok(Arc::new(SegmentLog::open_read_only(&state.join(FOLDER))?))
-}
-
-/// The folder of the segments in the state folder.
-pub(super) const FOLDER: &str = "logs";
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -16,7 +15,7 @@ use super::migrations::{self, SCRIPTS, Standing};
 use super::queue::Queue;
 use super::readers::{self, READERS, Read};
 use super::sql::{Work, execute, from_sqlite};
-use super::wal;
+use super::wal::{self, BUSY_TIMEOUT};
 use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
 use crate::base::Timestamp;
@@ -25,8 +24,6 @@ use crate::store::lock::{self, HostLock};
 use crate::store::presence::Presence;
 use crate::store::{Holder, Result, StoreError};
 
-/// How long a connection waits for another program that has the database locked. This process needs no such wait: it has one writer.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Statements that a connection keeps prepared: all that there are.
 const STATEMENTS: usize = 256;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::open::BUSY_TIMEOUT;
-
+/// How long a connection waits for another program that has the database locked. This process needs no such wait: it has one writer.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// From how many pages on SQLite copies the log into the database. A checkpoint syncs: with 32 MiB between two it is rare.
 pub(super) const CHECKPOINT_PAGES: u32 = 8_192;
 /// How large the file may stay. Twice what a checkpoint needs, so that it is not cut and extended again all the time.

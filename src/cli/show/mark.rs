@@ -1,0 +1,18 @@
+//! How a state looks.
+
+use super::{Cell, styles};
+
+/// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and artifacts.
+pub(crate) fn state_mark(state: &str) -> Cell {
+    let (icon, style) = match state {
+        "succeeded" | "cached" | "published" => ("✓", styles::GOOD),
+        "failed" | "timed_out" | "crashed" => ("✗", styles::BAD),
+        "running" | "publishing" | "current" => ("●", styles::BUSY),
+        "retrying" => ("↻", styles::WARN),
+        "awaiting_approval" => ("?", styles::WARN),
+        "cancelling" | "cancelled" => ("⊘", styles::WARN),
+        "skipped" | "ignored" | "superseded" | "deleted" => ("–", styles::FAINT),
+        _ => ("○", styles::PLAIN),
+    };
+    Cell::new(format!("{icon} {state}")).style(style)
+}

@@ -1,0 +1,15 @@
+//! What one does next, at the end of an answer.
+
+use super::{Cell, Column, Table, styles};
+
+/// What one does next: words, and the command to copy. Nothing, if there is nothing to do.
+pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&[("", Column::Word), ("", Column::Word)]).indent(2);
+    for (what, command) in steps {
+        table.row(vec![Cell::new(what).style(styles::FAINT), Cell::new(command)]);
+    }
+    format!("\n{}\n{}", Cell::new("Next").style(styles::STRONG), table.render(usize::MAX))
+}
