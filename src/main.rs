@@ -7,9 +7,6 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> std::process::ExitCode {
-    anacostia::base::memory::set_give_back(|| {
-        // SAFETY: it may be called by any thread at any time.
-        unsafe { libmimalloc_sys::mi_collect(true) }
-    });
-    anacostia::cli::main()
+    // SAFETY: it may be called by any thread at any time.
+    anacostia::cli::main(|| unsafe { libmimalloc_sys::mi_collect(true) })
 }

@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
+use crate::base::memory;
 use crate::sandbox::{COMPILE_VERB, compiler_main};
 use failure::Failure;
 
@@ -92,9 +93,11 @@ enum End {
     WorkFailed,
 }
 
-/// Parses the arguments and does what they ask for.
+/// Parses the arguments and does what they ask for. `give_back` gives memory that is free back to the
+/// system; see [`memory::give_back`].
 #[must_use]
-pub fn main() -> ExitCode {
+pub fn main(give_back: fn()) -> ExitCode {
+    memory::set_give_back(give_back);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
+/// `trigger.max_artifacts` if nothing is said, and `min_artifacts` is not more: what one run can hold in memory, in the host and in a guest.
+pub(super) const DEFAULT_MAX_ARTIFACTS: u64 = 10_000;
+
 /// What a manifest means.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
@@ -240,7 +243,7 @@ pub struct Trigger {
 
 impl Default for Trigger {
     fn default() -> Self {
-        let max_artifacts = Some(super::settings::DEFAULT_MAX_ARTIFACTS);
+        let max_artifacts = Some(DEFAULT_MAX_ARTIFACTS);
         Self { min_artifacts: 1, max_artifacts, min_bytes: 0, quiet_for: Duration::ZERO, max_wait: None }
     }
 }

@@ -47,8 +47,6 @@ pub(super) const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
 
 /// `trigger.min_artifacts` and `trigger.max_artifacts`.
 pub(super) const ARTIFACTS: RangeInclusive<u64> = 1..=1_000_000_000;
-/// `trigger.max_artifacts` if nothing is said, and `min_artifacts` is not more: what one run can hold in memory, in the host and in a guest.
-pub(super) const DEFAULT_MAX_ARTIFACTS: u64 = 10_000;
 /// `trigger.min_bytes`.
 pub(super) const MIN_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 /// `trigger.quiet_for`.

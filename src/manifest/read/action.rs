@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use toml::Spanned;
-use toml::de::DeValue;
-
-use super::super::expand::is_variable;
 use super::super::keys;
 use super::super::pipeline::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
+use super::path::checked_path;
 use super::secrets::{self, Secrets};
+use super::variables::named_values;
 use super::{ActionDraft, command, http, inner, params, refuse_twice};
 use crate::base::{Digest, escape};
 
@@ -73,7 +71,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
 
 fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
     let text = reader.required_string(table, "component", "\"train.wasm\"")?;
-    let text = super::path(reader, Some(text))?;
+    let text = checked_path(reader, Some(text))?;
     if let Some((scheme, _)) = text.value.split_once("://") {
         reader.complain(
             Problem::new(format!(
@@ -114,34 +112,8 @@ fn build(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<Build>, Vec<At<S
     }
     let items = reader.strings(&table, "watch", "[\"src\"]");
     refuse_twice(reader, "watch", &items);
-    let sources = items.into_iter().filter_map(|item| super::path(reader, Some(item))).collect();
+    let sources = items.into_iter().filter_map(|item| checked_path(reader, Some(item))).collect();
     (command.map(|command| Build { command: command.value, watch: Vec::new() }), sources)
-}
-
-/// The values of a table whose keys name variables.
-pub(super) fn named_values<'t>(
-    reader: &mut Reader<'_>,
-    table: &Table<'t>,
-    key: &str,
-    example: &str,
-) -> Vec<(At<String>, &'t Spanned<DeValue<'t>>)> {
-    let Some(value) = table.get(key) else { return Vec::new() };
-    let name = format!("`{key}` of {}", table.name);
-    let Some(inside) = reader.open_table(name, table.key_span(key), value, &format!("`{key} = {example}`")) else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for (name, value) in inside.in_order() {
-        if !is_variable(name.value) {
-            reader.complain(
-                Problem::new(format!("{} is no name of an environment variable", quoted(name.value)))
-                    .at(&name.span, "here")
-                    .help("names are made of letters, digits and `_`, and do not start with a digit"),
-            );
-        }
-        found.push((At { value: name.value.to_owned(), span: name.span }, value));
-    }
-    found
 }
 
 fn env(reader: &mut Reader<'_>, table: &Table<'_>) -> BTreeMap<String, At<String>> {

@@ -7,9 +7,11 @@ mod action;
 mod command;
 mod http;
 mod params;
+mod path;
 mod resource;
 mod secrets;
 mod top;
+mod variables;
 
 use toml::de::DeTable;
 
@@ -157,24 +159,4 @@ fn refuse_twice(reader: &mut Reader<'_>, key: &str, items: &[At<String>]) {
             );
         }
     }
-}
-
-/// A path as written, unless nobody can mean it.
-fn path(reader: &mut Reader<'_>, text: Option<At<String>>) -> Option<At<String>> {
-    let text = text?;
-    if text.value.trim().is_empty() {
-        reader.complain(
-            Problem::new("this path is empty").at(&text.span, "here").help("paths start at the manifest's folder"),
-        );
-        return None;
-    }
-    if text.value == "~" || text.value.starts_with("~/") {
-        reader.complain(
-            Problem::new("`~` does not stand for your home folder here")
-                .at(&text.span, "here")
-                .help(format!("write `${{HOME}}{}`", quoted(text.value.trim_start_matches('~')).trim_matches('`'))),
-        );
-        return None;
-    }
-    Some(text)
 }

@@ -8,6 +8,7 @@ use super::super::pipeline::{FolderSpec, ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
+use super::path::checked_path;
 use super::{ResourceDraft, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
@@ -24,7 +25,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     }
     let path = reader.required_string(table, "path", "\"data/raw\"");
     let folder = path.as_ref().and_then(|path| Some(Path::new(&path.value).file_name()?.to_str()?.to_owned()));
-    let path = super::path(reader, path);
+    let path = checked_path(reader, path);
     let include = globs(reader, table, "include", folder.as_deref());
     let exclude = globs(reader, table, "exclude", folder.as_deref());
     let ignore = ignored_names(reader, table);
@@ -90,7 +91,7 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
     }
     trigger.min_artifacts = min.map_or(trigger.min_artifacts, |min| min.value);
     // Who asks for more than the default at least gets it.
-    let most = settings::DEFAULT_MAX_ARTIFACTS.max(trigger.min_artifacts);
+    let most = super::super::pipeline::DEFAULT_MAX_ARTIFACTS.max(trigger.min_artifacts);
     trigger.max_artifacts = Some(max.map_or(most, |max| max.value));
     trigger.min_bytes = bytes.map_or(0, |bytes| bytes.value);
     trigger.quiet_for = quiet.map_or(Duration::ZERO, |quiet| quiet.value);

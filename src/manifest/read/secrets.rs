@@ -12,7 +12,8 @@ use super::super::pipeline::{HeaderSecretSpec, SecretSource};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::{action::named_values, http};
+use super::http;
+use super::variables::named_values;
 use crate::base::Endpoint;
 
 const EXAMPLE: &str = "{ TOKEN = \"env:API_TOKEN\" }";

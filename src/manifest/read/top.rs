@@ -13,6 +13,7 @@ use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, DEFAULT_STATE, DEFAULT_STORE, MANIFEST_VERSION};
 use super::super::tree::{At, Reader, Table};
 use super::params;
+use super::path::checked_path;
 use crate::base::{Digest, Endpoint, Host, check_name};
 use crate::model::Durability;
 
@@ -116,7 +117,7 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
         top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
     }
     let state = reader.string(&table, "state", "\"state\"");
-    top.state = super::path(reader, state);
+    top.state = checked_path(reader, state);
     if let Some(logs) = reader.size(&table, "logs", settings::LOGS, "1GiB") {
         top.max_log_bytes = logs.value;
     }
@@ -204,7 +205,7 @@ fn store(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     }
     reader.check_keys(&table, kind.map_or(&keys::STORE, |kind| kind.value));
     let path = reader.string(&table, "path", "\"state/metadata.db\"");
-    match super::path(reader, path) {
+    match checked_path(reader, path) {
         Some(path) => (top.store, top.store_is_known) = (path, true),
         None => top.store_is_known = table.get("path").is_none() && !reader.is_meant(&table, "path"),
     }

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 
 use super::events::{NewEvent, emit};
-use super::runs::{self, set_state};
+use super::run_rows::{self, set_state};
 use super::sql::{Fail, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{RunId, Timestamp, WriteId};
@@ -55,7 +55,7 @@ fn attempt_started_before(tx: &Tx<'_>, run: u64, new: &NewAttempt, epoch: u64) -
 
 /// Takes a step of a run, as a part of the write that causes it.
 pub(super) fn follow(tx: &mut Tx<'_>, id: RunId, step: &RunStep, now: Timestamp) -> Work<Vec<StartedAttempt>> {
-    let Some(mut run) = runs::find(tx.db, id)? else {
+    let Some(mut run) = run_rows::find(tx.db, id)? else {
         return Err(Fail::conflict(format!("run {id} is not on record")));
     };
     let moves = !step.actions.is_empty() || !step.starts.is_empty() || step.run.is_some();

@@ -8,7 +8,7 @@ use super::artifacts::seq_of;
 use super::events::{NewEvent, emit};
 use super::page;
 use super::requests;
-use super::runs;
+use super::run_rows;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
@@ -17,7 +17,6 @@ use crate::model::{
 };
 use crate::store::{
     ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep, StartedAttempt, StoreError,
-    UnfinishedAttempt, UnfinishedRun,
 };
 
 /// What a write about an attempt needs to know of it.
@@ -243,7 +242,7 @@ pub(super) fn unfinished_logs(db: &Connection) -> Work<Vec<LogRange>> {
 pub(super) fn lineage(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<LineageEdge>> {
     use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
     let (after, limit) = (page::after(request)?, page::limit(request));
-    let Some(run) = runs::find(db, run)? else { return Ok(Page { items: Vec::new(), next_cursor: None }) };
+    let Some(run) = run_rows::find(db, run)? else { return Ok(Page { items: Vec::new(), next_cursor: None }) };
     let sql = concat!(
         "SELECT ",
         artifact_columns!(),
@@ -291,76 +290,13 @@ pub(super) fn uses(db: &Connection, id: ArtifactId, request: &PageRequest) -> Wo
 
 /// What every attempt of a run was refused.
 pub(super) fn denials(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, Denial)>> {
-    let Some(run) = runs::find(db, run)? else { return Ok(Vec::new()) };
+    let Some(run) = run_rows::find(db, run)? else { return Ok(Vec::new()) };
     let sql = "SELECT t.id, d.call, d.target, d.message FROM attempts t INDEXED BY attempts_run
         CROSS JOIN denials d INDEXED BY denials_attempt ON d.attempt = t.seq WHERE t.run = ?1";
     let mut statement = prepare(db, sql)?;
     let rows = statement.query_map([run.number], |row| {
         Ok((row.get(0)?, Denial { call: row.get(1)?, target: row.get(2)?, message: row.get(3)? }))
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}
-
-/// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of this epoch. The second time, they keep them.
-pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
-    let mut numbers = Vec::new();
-    for state in RunState::ALL.iter().filter(|state| !state.ended()) {
-        let sql = "SELECT number FROM runs INDEXED BY runs_state WHERE state = ?1";
-        let mut statement = prepare(tx.db, sql)?;
-        for number in statement.query_map([state], |row| row.get::<_, u64>(0))? {
-            numbers.push(number?);
-        }
-    }
-    numbers.sort_unstable();
-    let mut found = Vec::with_capacity(numbers.len());
-    for number in numbers {
-        let mut statement = prepare(
-            tx.db,
-            "SELECT seq FROM attempts INDEXED BY attempts_run WHERE run = ?1 AND ended_at IS NULL AND epoch <> ?2",
-        )?;
-        let attempts = statement.query_map([number, tx.epoch], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()?;
-        for seq in attempts {
-            tx.at.token += 1;
-            let sql = "UPDATE attempts SET epoch = ?2, token = ?3 WHERE seq = ?1";
-            execute(tx.db, sql, [seq, tx.epoch, tx.at.token])?;
-        }
-        if let Some(run) = runs::by_number(tx.db, number)? {
-            found.extend(unfinished(tx.db, run.id)?);
-        }
-    }
-    Ok(found)
-}
-
-/// A run that has not ended; `None` if there is none of this id.
-pub(super) fn unfinished(db: &Connection, id: RunId) -> Work<Option<UnfinishedRun>> {
-    let Some(detail) = runs::detail(db, id)?.filter(|detail| !detail.run.state.ended()) else { return Ok(None) };
-    let mut attempts = Vec::new();
-    for attempt in detail.attempts.iter().filter(|attempt| attempt.ended_at.is_none()) {
-        let Some(fence) = attempt.fence else { continue };
-        let publishing = attempt.state == AttemptState::Publishing;
-        let (files, artifacts) = intent(db, attempt.id)?.into_iter().unzip();
-        attempts.push(UnfinishedAttempt {
-            fence,
-            action: attempt.action.clone(),
-            files: publishing.then_some(files),
-            skip: publishing && said_skip(db, attempt.id)?,
-            message: attempt.message.clone(),
-            artifacts,
-        });
-    }
-    Ok(Some(UnfinishedRun { detail, attempts }))
-}
-
-fn said_skip(db: &Connection, attempt: AttemptId) -> Work<bool> {
-    Ok(prepare(db, "SELECT skip FROM attempts WHERE id = ?1")?.query_row([attempt], |row| row.get(0))?)
-}
-
-/// What an attempt has committed to publish, and the artifacts that it becomes.
-fn intent(db: &Connection, attempt: AttemptId) -> Work<Vec<(StagedFile, ArtifactId)>> {
-    let sql = "SELECT i.file, i.became FROM intents i
-        WHERE i.attempt = (SELECT seq FROM attempts WHERE id = ?1) ORDER BY i.position";
-    let mut statement = prepare(db, sql)?;
-    let rows = statement.query_map([attempt], |row| Ok((row.get::<_, Json<StagedFile>>(0)?.0, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 

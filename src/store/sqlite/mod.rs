@@ -25,6 +25,7 @@ mod queue;
 mod readers;
 mod record;
 mod requests;
+mod run_rows;
 mod runs;
 mod settings;
 mod snapshot;
@@ -33,6 +34,7 @@ mod steps;
 #[cfg(test)]
 mod tests;
 mod ticks;
+mod unfinished;
 mod wal;
 mod writer;
 
@@ -302,11 +304,11 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn take_over(&self, _now: Timestamp) -> Result<Vec<UnfinishedRun>> {
-        self.write(steps::TAKE_OVER, attempts::take_over).await
+        self.write(steps::TAKE_OVER, unfinished::take_over).await
     }
 
     async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>> {
-        self.read("read an unfinished run", move |db| attempts::unfinished(db, run)).await
+        self.read("read an unfinished run", move |db| unfinished::unfinished(db, run)).await
     }
 
     async fn run_inputs(&self, run: RunId, page: PageRequest) -> Result<Page<Artifact>> {
@@ -322,7 +324,7 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn run_summary(&self, id: RunId) -> Result<Option<Run>> {
-        self.read("read a run", move |db| runs::find(db, id)).await
+        self.read("read a run", move |db| run_rows::find(db, id)).await
     }
 
     async fn count_runs(&self, state: RunState) -> Result<u64> {
@@ -330,7 +332,7 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn run_by_number(&self, number: u64) -> Result<Option<RunId>> {
-        self.read("read a run", move |db| Ok(runs::by_number(db, number)?.map(|run| run.id))).await
+        self.read("read a run", move |db| Ok(run_rows::by_number(db, number)?.map(|run| run.id))).await
     }
 
     async fn lineage(&self, run: RunId, page: PageRequest) -> Result<Page<LineageEdge>> {

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::runs;
+use super::run_rows;
 use super::sql::{Work, execute, prepare};
 use crate::base::{AttemptId, RunId};
 use crate::model::HttpRequest;
@@ -23,7 +23,7 @@ pub(super) fn note(db: &Connection, attempt: u64, requests: &[HttpRequest]) -> W
 
 /// What every attempt of a run asked for.
 pub(super) fn of_run(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, HttpRequest)>> {
-    let Some(run) = runs::find(db, run)? else { return Ok(Vec::new()) };
+    let Some(run) = run_rows::find(db, run)? else { return Ok(Vec::new()) };
     let sql =
         "SELECT t.id, q.method, q.scheme, q.authority, q.path, q.outcome, q.status, q.bytes_sent, q.bytes_received,
         q.duration_us, q.error FROM attempts t INDEXED BY attempts_run

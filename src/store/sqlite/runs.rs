@@ -1,52 +1,19 @@
 //! Runs: created with their claims, looked at, and steered.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::artifacts::{Change, change_waiting, claimed, pending};
 use super::events::{NewEvent, emit};
 use super::page;
-use super::sql::{Fail, Json, Work, execute, prepare};
+use super::run_rows::{find, run, run_columns, set_state};
+use super::sql::{Fail, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
 use super::{advance, attempts};
 use crate::base::{RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
-
-macro_rules! run_columns {
-    () => {
-        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason FROM runs"
-    };
-}
-
-fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
-    Ok(Run {
-        number: row.get(0)?,
-        id: row.get(1)?,
-        state: row.get(2)?,
-        trigger: row.get(3)?,
-        params: row.get::<_, Json<serde_json::Value>>(4)?.0,
-        revision: row.get(5)?,
-        snapshot: row.get(6)?,
-        created_at: row.get(7)?,
-        started_at: row.get(8)?,
-        ended_at: row.get(9)?,
-        reason: row.get(10)?,
-    })
-}
-
-/// One run; `None` if there is no such run.
-pub(super) fn find(db: &Connection, id: RunId) -> Work<Option<Run>> {
-    Ok(prepare(db, concat!(run_columns!(), " WHERE id = ?1"))?.query_row([id], run).optional()?)
-}
-
-/// The run that an attempt's record names by number.
-pub(super) fn by_number(db: &Connection, number: u64) -> Work<Option<Run>> {
-    // A number that no column can hold is nobody's.
-    let Ok(number) = i64::try_from(number) else { return Ok(None) };
-    Ok(prepare(db, concat!(run_columns!(), " WHERE number = ?1"))?.query_row([number], run).optional()?)
-}
 
 /// One run with all that belongs to it.
 pub(super) fn detail(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
@@ -254,35 +221,6 @@ fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<Vec<Artifact>> {
         change_waiting(tx, &claim.resource, change)?;
     }
     Ok(inputs)
-}
-
-/// Sets the state of a run, with all that follows from it; `run` is changed with it. No event where nothing changes.
-pub(super) fn set_state(
-    tx: &mut Tx<'_>,
-    run: &mut Run,
-    state: RunState,
-    reason: Option<&str>,
-    now: Timestamp,
-) -> Work<()> {
-    if run.state == state && run.reason.as_deref() == reason {
-        return Ok(());
-    }
-    let retried = run.state.ended();
-    run.state = state;
-    run.reason = reason.map(str::to_owned);
-    run.ended_at = state.ended().then_some(now);
-    let sql = "UPDATE runs SET state = ?2, reason = ?3, ended_at = ?4 WHERE number = ?1";
-    execute(tx.db, sql, params![run.number, run.state, run.reason, run.ended_at])?;
-    if state.ended() {
-        let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'old' WHERE run_id = ?1 AND state = 'current'";
-        execute(tx.db, sql, [run.id])?;
-    }
-    let data = if retried {
-        json!({ "number": run.number, "state": run.state, "reason": run.reason, "retried": true })
-    } else {
-        json!({ "number": run.number, "state": run.state, "reason": run.reason })
-    };
-    emit(tx, now, NewEvent::of(EventKind::RunState, data).run(run.id))
 }
 
 /// Asks a run to end.
