@@ -10,6 +10,23 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
+/// `ignore` of a folder: names that editors, browsers and uploaders give to files that are not finished.
+pub(super) const DEFAULT_IGNORE: [&str; 13] = [
+    ".*",
+    "~$*",
+    "#*#",
+    "*~",
+    "*.tmp",
+    "*.part",
+    "*.partial",
+    "*.filepart",
+    "*.crdownload",
+    "*.download",
+    "*.aria2",
+    "*.!qB",
+    "*.swp",
+];
+
 /// `trigger.max_artifacts` if nothing is said, and `min_artifacts` is not more: what one run can hold in memory, in the host and in a guest.
 pub(super) const DEFAULT_MAX_ARTIFACTS: u64 = 10_000;
 
@@ -221,7 +238,7 @@ impl FolderSpec {
     /// What is ignored unless the manifest says otherwise: the temporary names of editors, browsers and uploaders.
     #[must_use]
     pub fn default_ignore() -> Vec<String> {
-        super::settings::DEFAULT_IGNORE.map(str::to_owned).to_vec()
+        DEFAULT_IGNORE.map(str::to_owned).to_vec()
     }
 }
 

@@ -54,23 +54,6 @@ pub(super) const QUIET_FOR: RangeInclusive<Duration> = Duration::ZERO..=Duration
 /// `trigger.max_wait`.
 pub(super) const MAX_WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(30 * 24);
 
-/// `ignore` of a folder: names that editors, browsers and uploaders give to files that are not finished.
-pub(super) const DEFAULT_IGNORE: [&str; 13] = [
-    ".*",
-    "~$*",
-    "#*#",
-    "*~",
-    "*.tmp",
-    "*.part",
-    "*.partial",
-    "*.filepart",
-    "*.crdownload",
-    "*.download",
-    "*.aria2",
-    "*.!qB",
-    "*.swp",
-];
-
 /// `run_when` of an action.
 pub(super) const RUN_WHEN: [(&str, RunWhen); 3] =
     [("all_succeeded", RunWhen::AllSucceeded), ("all_done", RunWhen::AllDone), ("any_failed", RunWhen::AnyFailed)];

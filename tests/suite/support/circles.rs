@@ -142,16 +142,16 @@ impl House {
         };
         let reached: BTreeMap<&Module, BTreeSet<Module>> =
             edges.keys().map(|module| (*module, reach(module))).collect();
-        let mut groups: BTreeMap<BTreeSet<&Module>, ()> = BTreeMap::new();
+        let mut groups: BTreeSet<BTreeSet<&Module>> = BTreeSet::new();
         for (module, reaches) in reached.iter().filter(|(module, reaches)| reaches.contains(**module)) {
             let back = |other: &&&Module| reaches.contains(**other) && reached[**other].contains(*module);
-            groups.insert(reached.keys().filter(back).copied().collect(), ());
+            groups.insert(reached.keys().filter(back).copied().collect());
         }
         let inside = |group: BTreeSet<&Module>| {
             let of_group = |module: &Module| edges[module].iter().filter(|it| group.contains(it)).cloned().collect();
             group.iter().map(|module| ((*module).clone(), of_group(module))).collect()
         };
-        groups.into_keys().map(inside).collect()
+        groups.into_iter().map(inside).collect()
     }
 }
 
@@ -191,7 +191,7 @@ fn without_tests(words: &[Word], module: &Module, only_tests: &mut BTreeSet<Modu
         if let Some(name) =
             text[at..].iter().take(6).position(|word| word == "mod").and_then(|mods| text.get(at + mods + 1))
         {
-            only_tests.insert([module.as_slice(), &[name.clone()]].concat());
+            only_tests.insert([module.as_slice(), std::slice::from_ref(name)].concat());
         }
         let mut depth = 0;
         while let Some(word) = text.get(at) {
