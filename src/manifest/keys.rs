@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value, json};
 
+use super::pipeline;
 use super::pipeline::{Backoff, Limits, Retry, Trigger};
 use super::schema::{
     DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
@@ -184,7 +185,7 @@ pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
                         None,
                         "*.tmp",
                     ),
-                    settings::DEFAULT_IGNORE,
+                    pipeline::DEFAULT_IGNORE,
                 ),
             ),
             (
