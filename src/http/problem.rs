@@ -156,10 +156,12 @@ impl Problem {
             .header(header::RETRY_AFTER, "1")
     }
 
-    /// A fault of the host. The request can do nothing about it.
-    pub(super) fn internal(detail: impl Into<String>) -> Self {
-        let detail = detail.into();
-        tracing::error!("failed to answer a request: {detail}");
+    /// A fault of the host. The request can do nothing about it. What happened may name files of the
+    /// host, so it goes to the host's log, under a number that the answer names.
+    pub(super) fn internal(what: impl std::fmt::Display) -> Self {
+        let number = format!("{:08x}", fastrand::u32(..));
+        tracing::error!("failed to answer a request (fault {number}): {what}");
+        let detail = format!("the host's log says what happened: look for `fault {number}`");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the host failed", detail)
     }
 }
@@ -229,7 +231,14 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{Problem, nearest};
+
+    #[test]
+    fn a_fault_of_the_host_is_in_its_log_and_not_in_the_answer() {
+        let Problem { detail, .. } = Problem::internal("/home/me/state/metadata.db is malformed");
+        let number = detail.strip_prefix("the host's log says what happened: look for `fault ").unwrap();
+        assert_eq!(number.trim_end_matches('`').len(), 8, "{detail}");
+    }
 
     #[test]
     fn a_slip_of_the_pen_is_seen_and_another_word_is_not() {
