@@ -210,19 +210,23 @@ impl Resource for Folder {
         // Dropped with this future, so that the thread ends with it.
         let stop = stop.child_token();
         let _guard = stop.clone().drop_guard();
-        let index = Index::read(known.as_ref(), &self.names).await?;
-        let observer = Observer::new(&self.spec, Arc::clone(&self.names), index, sink, stop);
+        let (spec, names) = (self.spec.clone(), Arc::clone(&self.names));
+        let observe = async move {
+            // On the thread of the watch, so that it gives back what the reading took.
+            let index = Index::read(known.as_ref(), &names).await?;
+            Ok(Observer::new(&spec, names, index, sink, stop).run().await)
+        };
         let runtime = tokio::runtime::Handle::current();
         let (ended, end) = tokio::sync::oneshot::channel();
         std::thread::Builder::new()
             .name(format!("watch-{}", self.name))
             .spawn(move || {
-                let _ = ended.send(runtime.block_on(observer.run()));
+                let _ = ended.send(runtime.block_on(observe));
             })
             .map_err(|error| unusable(format!("no thread can be started to watch it: {error}")))?;
         match end.await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(SinkRefused)) => Err(unusable("what is seen there can not be recorded".to_owned())),
+            Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("what is seen there can not be recorded".to_owned())),
+            Ok(Err(unread)) => Err(unread),
             // Its thread is gone, and what it was to send with it.
             Err(_) => Err(unusable("its watch has failed, which is a bug: see the message above".to_owned())),
         }
