@@ -135,6 +135,11 @@ mod tests {
     use crate::base::RunId;
     use crate::scheduler::shared::Phase;
 
+    /// The next moment; a test that waits in vain fails.
+    async fn next(moments: &mut Moments) -> Option<Due> {
+        tokio::time::timeout(Duration::from_mins(1), moments.next()).await.expect("nothing is due")
+    }
+
     #[tokio::test]
     async fn it_is_due_after_a_while_after_many_runs_and_when_the_log_has_grown() {
         let (ends, grown, phase) =
@@ -144,24 +149,24 @@ mod tests {
         let (soon, never) = (Duration::from_millis(1), Duration::from_hours(24));
 
         let mut often = moments(soon, u64::MAX);
-        assert_eq!([often.next().await, often.next().await], [Some(Due::Everything); 2]);
+        assert_eq!([next(&mut often).await, next(&mut often).await], [Some(Due::Everything); 2]);
 
         let mut counting = moments(never, 3);
         let run_ends = || assert!(ends.send(RunId::new()).is_ok());
         run_ends();
         grown.send_modify(|sealed| *sealed += 1);
-        assert_eq!(counting.next().await, Some(Due::Logs));
+        assert_eq!(next(&mut counting).await, Some(Due::Logs));
         // Five in all, of which the channel has the last two: those that were missed count as well.
         for _ in 0..4 {
             run_ends();
         }
-        assert_eq!(counting.next().await, Some(Due::Everything));
+        assert_eq!(next(&mut counting).await, Some(Due::Everything));
         let early = tokio::time::timeout(Duration::ZERO, counting.next()).await;
         assert!(early.is_err(), "{early:?}");
         run_ends();
-        assert_eq!(counting.next().await, Some(Due::Everything));
+        assert_eq!(next(&mut counting).await, Some(Due::Everything));
 
         phase.send_replace(Phase::Finishing);
-        assert_eq!(counting.next().await, None);
+        assert_eq!(next(&mut counting).await, None);
     }
 }
