@@ -1,10 +1,12 @@
-# What the scripts that build guests share. Sourced by them from the folder that they lie in, and by nothing else:
+# What the scripts that build guests share. Sourced by them from the folder that they lie in, and by
+# nothing else:
 #
 #   . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/guest-common.sh"
 #   guest_script "$@"
 #
-# Tools and built guests lie in $cache, ${XDG_CACHE_HOME:-~/.cache}/anacostia/guests, which may be removed at any time. Nothing is installed on
-# the system, and no root is needed. A copy of a script and of this file works in any folder, if the WIT lies in DIR/wit or in ../wit.
+# Tools and built guests lie in $cache, ${XDG_CACHE_HOME:-~/.cache}/anacostia/guests, which may be
+# removed at any time. Nothing is installed on the system, and no root is needed. A copy of a script
+# and of this file works in any folder, if the WIT lies in DIR/wit or in ../wit.
 # shellcheck shell=bash
 
 script=$(basename "$0")
@@ -27,10 +29,10 @@ within() {
     if command -v timeout >/dev/null; then timeout "$seconds" "$@"; else "$@"; fi
 }
 
-# --- Beginning ------------------------------------------------------------------------------------------------------------------
+# --- Beginning ------------------------------------------------------------------------------------
 
-# Set $folder (absolute), $out (absolute), $cache and $scratch from the script's two arguments. $scratch, and what else a script adds to
-# $to_remove, goes when the script ends.
+# Set $folder (absolute), $out (absolute), $cache and $scratch from the script's two arguments.
+# $scratch, and what else a script adds to $to_remove, goes when the script ends.
 guest_script() {
     [ $# -eq 2 ] || { say "usage: $script DIR OUT.wasm"; exit 2; }
     [ -d "$1" ] || die "$1 is no folder: the first argument is the folder of an action's sources"
@@ -60,7 +62,8 @@ find_wit() {
     die "there is no pipeline.wit in $folder/wit or in $scripts/../wit: it is the contract between the action and Anacostia"
 }
 
-# One build of a kind at a time: guests of a kind share tools, and a build that waits finds what the one before it built.
+# One build of a kind at a time: guests of a kind share tools, and a build that waits finds what the
+# one before it built.
 lock_cache() {
     exec 9>"$cache/lock${1:+-$1}"
     wait_for_lock 9
@@ -71,9 +74,10 @@ wait_for_lock() {
     flock -n "$1" || { say "waiting for another guest build to end" && flock "$1"; }
 }
 
-# `cargo run` and `cargo test` tell their children about the host's build: its flags, its jobserver, its target folder. None of that
-# is meant for a guest. What says where things are and how to reach the network stays, and so does RUSTUP_TOOLCHAIN: the guest is
-# built with the toolchain that was asked for.
+# `cargo run` and `cargo test` tell their children about the host's build: its flags, its jobserver,
+# its target folder. None of that is meant for a guest. What says where things are and how to reach
+# the network stays, and so does RUSTUP_TOOLCHAIN: the guest is built with the toolchain that was
+# asked for.
 forget_outer_build() {
     local name
     while IFS= read -r name; do
@@ -85,10 +89,11 @@ forget_outer_build() {
     done < <(compgen -e)
 }
 
-# --- Tools ----------------------------------------------------------------------------------------------------------------------
+# --- Tools ----------------------------------------------------------------------------------------
 
-# Make the folder $1 with the command that follows, which is given the folder as its last word, unless it is there and complete. A folder
-# that is complete has a file `.complete` in it: an installation that was killed is made anew. Builds of different kinds have tools in common, and
+# Make the folder $1 with the command that follows, which is given the folder as its last word,
+# unless it is there and complete. A folder that is complete has a file `.complete` in it: an
+# installation that was killed is made anew. Builds of different kinds have tools in common, and
 # wait here for each other.
 install_once() {
     local place=$1 what=$2
@@ -113,7 +118,8 @@ install_now() {
     : >"$place/.complete"
 }
 
-# python_tools PACKAGE==VERSION…: set $python_bin to the folder of programs of a virtual environment that has these packages of PyPI.
+# python_tools PACKAGE==VERSION…: set $python_bin to the folder of programs of a virtual environment
+# that has these packages of PyPI.
 python_tools() {
     find_python
     # An environment belongs to the Python that made it, and its programs hold its path.
@@ -146,7 +152,8 @@ find_python() {
     debian_python
 }
 
-# Whether the Python $1 is new enough and makes virtual environments, for which Debian has a package of its own; else set $why.
+# Whether the Python $1 is new enough and makes virtual environments, for which Debian has a package
+# of its own; else set $why.
 will_do() {
     why="$1 is $("$1" --version 2>&1), which is too old"
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || return 1
@@ -154,7 +161,8 @@ will_do() {
     "$1" -c 'import ensurepip, ssl' 2>/dev/null
 }
 
-# Debian's Python, for this release of Debian, unpacked into the cache. Of the libraries that it needs it brings those that the system has not.
+# Debian's Python, for this release of Debian, unpacked into the cache. Of the libraries that it
+# needs it brings those that the system has not.
 debian_python() {
     local root libraries
     root=$cache/debian-python/$({ cat /etc/os-release && uname -m; } | sha256 | cut -c 1-16)
@@ -170,16 +178,19 @@ debian_python() {
 
 make_debian_python() {
     local package
-    # The system's package lists may be absent, or name what Debian has replaced since, and only root may update those.
+    # The system's package lists may be absent, or name what Debian has replaced since, and only
+    # root may update those.
     download_debian_python >/dev/null 2>&1 || { own_apt_lists && download_debian_python; } || return 1
     for package in "$scratch"/debian/*.deb; do
         dpkg-deb -x "$package" "$1" || return 1
     done
-    # Its library it finds by itself, wherever it lies, but the pip of its virtual environments where Debian has it.
+    # Its library it finds by itself, wherever it lies, but the pip of its virtual environments
+    # where Debian has it.
     find "$1/usr/lib" -name '_sysconfigdata*.py' -type f -exec sed -i "s|/usr/share/python-wheels|$1&|" {} +
 }
 
-# The packages of Python, and the libraries among what they need. Their names carry versions (python3.11), so they are asked for, not known.
+# The packages of Python, and the libraries among what they need. Their names carry versions
+# (python3.11), so they are asked for, not known.
 download_debian_python() {
     local packages libraries
     packages=$(apt_cache depends --important --recurse python3-venv | grep -E '^(lib)?python3') || return 1
@@ -190,9 +201,10 @@ download_debian_python() {
     (cd "$scratch/debian" && within 600 apt-get ${apt_options[@]+"${apt_options[@]}"} -q download $(printf '%s\n' $packages $libraries | sort -u))
 }
 
-# --- Debian's packages, for who is not root -------------------------------------------------------------------------------------
+# --- Debian's packages, for who is not root -------------------------------------------------------
 
-# apt with package lists of our own: the system's may be absent or out of date, and only root may update those.
+# apt with package lists of our own: the system's may be absent or out of date, and only root may
+# update those.
 own_apt_lists() {
     mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/archives/partial"
     apt_options=(-o "Dir::State::Lists=$scratch/apt/lists" -o "Dir::Cache=$scratch/apt")
@@ -209,10 +221,11 @@ not_installed() {
     done
 }
 
-# --- Tools of npm ---------------------------------------------------------------------------------------------------------------
+# --- Tools of npm ---------------------------------------------------------------------------------
 
-# node_tools DATE PACKAGE@VERSION…: set $node_home to a folder whose node_modules has these packages of npm, and of what they need the versions
-# of DATE: so a build of next year has the tools of today.
+# node_tools DATE PACKAGE@VERSION…: set $node_home to a folder whose node_modules has these packages
+# of npm, and of what they need the versions of DATE: so a build of next year has the tools of
+# today.
 node_tools() {
     find_node
     local key
@@ -241,7 +254,8 @@ make_node_tools() {
     (cd "$place" && within 900 npm install --before "$date" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error "$@")
 }
 
-# cargo_tool CRATE VERSION [ARGUMENT…]: set $cargo_bin to the folder of the programs of this crate of crates.io; `cargo install` gets the arguments.
+# cargo_tool CRATE VERSION [ARGUMENT…]: set $cargo_bin to the folder of the programs of this crate
+# of crates.io; `cargo install` gets the arguments.
 cargo_tool() {
     require_cargo
     install_once "$cache/cargo/$1-$2" "$1 $2 from crates.io" make_cargo_tool "$@"
@@ -261,14 +275,16 @@ require_cargo() {
     forget_outer_build
 }
 
-# crate_source NAME VERSION SHA256: set $crate_source to a folder with what this crate of crates.io carries. The digest is that of the package.
+# crate_source NAME VERSION SHA256: set $crate_source to a folder with what this crate of crates.io
+# carries. The digest is that of the package.
 crate_source() {
     require_cargo
     install_once "$cache/source/$1-$2-$3" "the source of $1 $2 from crates.io" make_crate_source "$@"
     crate_source=$cache/source/$1-$2-$3
 }
 
-# Cargo downloads and checks it as a dependency of an empty package, whose Cargo.lock then has the digest.
+# Cargo downloads and checks it as a dependency of an empty package, whose Cargo.lock then has the
+# digest.
 make_crate_source() {
     local name=$1 version=$2 digest=$3 place=$4 project=$scratch/fetch manifest
     rm -rf "$project" && mkdir -p "$project"
@@ -285,18 +301,21 @@ make_crate_source() {
     cp -R "$(dirname "$manifest")/." "$place/"
 }
 
-# --- Components of core modules -------------------------------------------------------------------------------------------------
+# --- Components of core modules -------------------------------------------------------------------
 #
-# C and Go compilers make core modules, which speak WASI 0.1. Three things make an action of one: bindings in its language (wit-bindgen), the adapter
-# that translates WASI 0.1 to 0.2, and what puts both together. The last is wasm-component-ld, because every Rust has it, and who builds
-# Anacostia has Rust: wasm-tools would be five minutes of compiling, and jco would be 60 MB of npm for people who write C.
+# C and Go compilers make core modules, which speak WASI 0.1. Three things make an action of one:
+# bindings in its language (wit-bindgen), the adapter that translates WASI 0.1 to 0.2, and what puts
+# both together. The last is wasm-component-ld, because every Rust has it, and who builds Anacostia
+# has Rust: wasm-tools would be five minutes of compiling, and jco would be 60 MB of npm for people
+# who write C.
 
 readonly ZIG=ziglang==0.15.2
 readonly WIT_BINDGEN=0.63.0
 readonly ADAPTER=48.0.8 # that of Anacostia's wasmtime; older ones lack what Go's bindings ask for
 readonly ADAPTER_SHA256=d3a1674fffec103c1d4367d4417a3bd5423cde3cfd56ff3b326b5fc72c0a8ebd
 
-# Set $wit_bindgen to the program that makes bindings for C and Go. It runs for milliseconds: without optimisation it compiles in a third of the time.
+# Set $wit_bindgen to the program that makes bindings for C and Go. It runs for milliseconds:
+# without optimisation it compiles in a third of the time.
 wit_bindgen() {
     cargo_tool wit-bindgen-cli "$WIT_BINDGEN" --no-default-features --features c,go --config profile.release.opt-level=0
     wit_bindgen=$cargo_bin/wit-bindgen
@@ -309,8 +328,8 @@ zig_cc() {
     ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
 }
 
-# Take the debug information out of a core module, most of which is of the C library. The names of functions stay, for the stack of an error: Zig's linker
-# takes away both or none.
+# Take the debug information out of a core module, most of which is of the C library. The names of
+# functions stay, for the stack of an error: Zig's linker takes away both or none.
 drop_debug_information() {
     "$python_bin/python" - "$1" <<'PYTHON' || die "the debug information of $1 can not be taken out, see above"
 import sys
@@ -338,8 +357,8 @@ open(sys.argv[1], "wb").write(b"".join(kept))
 PYTHON
 }
 
-# Note in a core module what it was written in and made with: clang does that with debug information only. It is a section of its own, at the end; every
-# length in it is below 128, and so is one byte.
+# Note in a core module what it was written in and made with: clang does that with debug information
+# only. It is a section of its own, at the end; every length in it is below 128, and so is one byte.
 written_in_c() {
     local version=${ZIG##*==} fields
     fields=$(printf '\\x09producers\\x02\\x08language\\x01\\x01C\\x00\\x0cprocessed-by\\x01\\x03zig\\x%02x%s' "${#version}" "$version")
@@ -347,14 +366,16 @@ written_in_c() {
     printf "\\x00\\x$(printf "$fields" | wc -c | xargs printf %02x)$fields" >>"$1"
 }
 
-# as_component CORE.wasm COMPONENT.wasm command|reactor [WIT]: make a component of a core module. WIT is a folder with a single world, which says what the
-# module imports and exports besides WASI, when it does not say so itself: bindings for C put it into the module, those for Go do not.
+# as_component CORE.wasm COMPONENT.wasm command|reactor [WIT]: make a component of a core module.
+# WIT is a folder with a single world, which says what the module imports and exports besides WASI,
+# when it does not say so itself: bindings for C put it into the module, those for Go do not.
 as_component() {
     local arguments=()
     crate_source wasi-preview1-component-adapter-provider "$ADAPTER" "$ADAPTER_SHA256"
     find_component_ld
     [ $# -lt 4 ] || arguments=(--component-type "$4")
-    # It is a linker: what it calls to link has nothing left to do but to hand over the module that is linked already.
+    # It is a linker: what it calls to link has nothing left to do but to hand over the module that
+    # is linked already.
     printf '#!/bin/sh\ncp "$1" "$3"\n' >"$cache/hand-over.$$.tmp"
     to_remove+=("$cache/hand-over.$$.tmp")
     chmod +x "$cache/hand-over.$$.tmp"
@@ -377,17 +398,19 @@ find_component_ld() {
     }
 }
 
-# --- Guests that are built already ----------------------------------------------------------------------------------------------
+# --- Guests that are built already ----------------------------------------------------------------
 
 sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1; }
 
-# The sources of a guest, one path a line: all files of the folders and files that are named but what tools leave there, and components.
+# The sources of a guest, one path a line: all files of the folders and files that are named but
+# what tools leave there, and components.
 sources() {
     find "$@" \( -name .git -o -name .venv -o -name venv -o -name node_modules -o -name __pycache__ -o -name target -o -name '.*.tmp' \) -prune \
         -o -type f ! -name '*.wasm' ! -name '*.pyc' ! -name '*~' ! -name '*.tmp' -print | LC_ALL=C sort
 }
 
-# The digest of files, whose paths come one a line: of their content, and of their names as they are seen from the folder $1 (default: $folder).
+# The digest of files, whose paths come one a line: of their content, and of their names as they are
+# seen from the folder $1 (default: $folder).
 digest_of_files() {
     local file base=${1:-$folder}
     while IFS= read -r file; do
@@ -395,8 +418,9 @@ digest_of_files() {
     done | sha256
 }
 
-# A guest is the same when its sources, its WIT, the scripts, and whatever else decides are: the arguments are digests of the sources and versions of
-# tools. End here if it was built before; else set $built_file for `deliver`.
+# A guest is the same when its sources, its WIT, the scripts, and whatever else decides are: the
+# arguments are digests of the sources and versions of tools. End here if it was built before; else
+# set $built_file for `deliver`.
 end_if_built() {
     local key
     key=$(printf '%s\n' "$@" "$(sources "$wit" | digest_of_files "$wit")" "$(cat "$scripts/guest-common.sh" "$scripts/$script" | sha256)" | sha256)
@@ -419,8 +443,8 @@ deliver() {
     put_in_place "$1"
 }
 
-# A component starts with other bytes than a core module, which the host would refuse. Whether it is an action, and imports only what
-# is granted, `anacostia build` checks after this.
+# A component starts with other bytes than a core module, which the host would refuse. Whether it is
+# an action, and imports only what is granted, `anacostia build` checks after this.
 require_component() {
     [ "$(od -An -tx1 -N8 "$1" | tr -d ' \n')" = 0061736d0d000100 ] || die "$1 is not a component: does $folder export an action?"
 }

@@ -1,7 +1,7 @@
 //! The binary: its allocator; everything else is in the library.
 //!
-//! `mimalloc`, for Rust and for SQLite alike: records are many small allocations, made by one thread and
-//! freed by another, which the C library's allocator serves more slowly.
+//! `mimalloc`, for Rust and for SQLite alike: records are many small allocations, made by one
+//! thread and freed by another, which the C library's allocator serves more slowly.
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

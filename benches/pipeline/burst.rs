@@ -56,7 +56,8 @@ pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
         move_in(&pipeline.path("draft"), &pipeline.path("raw"), &format!("burst{round}-"))?;
         rounds.push((per_second(BURST, began, host.wait_for_runs(BURST)?), of_script(bench)?));
     }
-    // Both of the same round, the one in the middle by their ratio: what slows the machine down for some seconds slows both down.
+    // Both of the same round, the one in the middle by their ratio: what slows the machine down for
+    // some seconds slows both down.
     rounds.sort_by(|one, other| (one.1 / one.0).total_cmp(&(other.1 / other.0)));
     let (ours, script) = *rounds.get(count / 2).context("no rounds")?;
     let cpu = each(host.cpu()? - used, count * BURST);

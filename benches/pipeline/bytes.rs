@@ -6,7 +6,8 @@ use crate::Bench;
 use crate::floor;
 use crate::table::{Figure, Row, quantile};
 
-/// A guest reads one large file in chunks of 1 MiB, by its own clock. The file is in the page cache: the host has hashed it.
+/// A guest reads one large file in chunks of 1 MiB, by its own clock. The file is in the page
+/// cache: the host has hashed it.
 pub(crate) fn read(bench: &Bench) -> Result<Vec<Row>> {
     let size = bench.effort.of(512, 128) << 20;
     let pipeline = bench.workshop.pipeline("{}", 1, &["act"], "read")?;

@@ -1,9 +1,10 @@
 //! What the machine can do: the same kinds of work by bare code, with nothing around it.
 //!
-//! A floor is what the work can not cost less than, on this machine and at this moment. So bare code is not clumsy code: it has prepared its one
-//! statement, its database is set up like ours and its log warm (a fresh one grows on disk with each commit), it shares a commit where ours may share one, and
-//! it uses every core where ours may. And because a busy machine only ever makes it slower, the best of several rounds counts, or the median
-//! where there are thousands.
+//! A floor is what the work can not cost less than, on this machine and at this moment. So bare
+//! code is not clumsy code: it has prepared its one statement, its database is set up like ours and
+//! its log warm (a fresh one grows on disk with each commit), it shares a commit where ours may
+//! share one, and it uses every core where ours may. And because a busy machine only ever makes it
+//! slower, the best of several rounds counts, or the median where there are thousands.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -26,7 +27,8 @@ use crate::table::quantile;
 
 /// Rounds of which the best counts.
 const ROUNDS: usize = 5;
-/// Steps of a run that each have to be on record before the next one is taken: its file is seen, it is created, each of its three actions has ended.
+/// Steps of a run that each have to be on record before the next one is taken: its file is seen, it
+/// is created, each of its three actions has ended.
 const STEPS: usize = 5;
 
 /// In seconds.
@@ -74,7 +76,8 @@ impl Floors {
     }
 }
 
-/// From just before a file is closed until the thread that reads the events has the event. Median and p95.
+/// From just before a file is closed until the thread that reads the events has the event. Median
+/// and p95.
 fn wake_up(folder: &Path, count: usize) -> Result<(f64, f64)> {
     let watched = folder.join("watched");
     fs::create_dir(&watched)?;
@@ -114,7 +117,8 @@ fn read_small(folder: &Path, count: usize) -> Result<f64> {
     Ok(quantile(&mut spans, 0.5))
 }
 
-/// A database set up like ours, with a log that has its size on disk already and is written over from its beginning.
+/// A database set up like ours, with a log that has its size on disk already and is written over
+/// from its beginning.
 fn database(folder: &Path) -> Result<Connection> {
     let db = Connection::open(folder.join("bare.db"))?;
     db.execute_batch(
@@ -230,8 +234,8 @@ pub(crate) fn answer(results: &mut [Val], value: Val) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Runs in a second: `count` files are written, and for each there are three instances that read it; `together` runs go on side by side, so that they share the
-/// commit of each step.
+/// Runs in a second: `count` files are written, and for each there are three instances that read
+/// it; `together` runs go on side by side, so that they share the commit of each step.
 pub(crate) fn burst(folder: &Path, count: usize, together: usize, instance: f64) -> Result<f64> {
     let mut db = database(folder)?;
     let whole = best(|round| {
@@ -261,7 +265,8 @@ pub(crate) fn burst(folder: &Path, count: usize, together: usize, instance: f64)
     Ok(1.0 / (whole / count + 3.0 * instance / cores()))
 }
 
-/// Files written, and meanwhile by another thread each read, hashed and put on record, all of them in one transaction. In seconds.
+/// Files written, and meanwhile by another thread each read, hashed and put on record, all of them
+/// in one transaction. In seconds.
 pub(crate) fn record(folder: &Path, count: usize) -> Result<f64> {
     let mut db = database(folder)?;
     best(|round| {

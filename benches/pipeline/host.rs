@@ -19,7 +19,8 @@ pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 /// The binary that is measured.
 pub(crate) const ANACOSTIA: &str = env!("CARGO_BIN_EXE_anacostia");
 
-/// What pipelines are made of: the guest, and a cache of compiled code that they share. Dropped, all of it is gone.
+/// What pipelines are made of: the guest, and a cache of compiled code that they share. Dropped,
+/// all of it is gone.
 pub(crate) struct Workshop {
     folder: TempDir,
 }
@@ -59,7 +60,8 @@ impl Workshop {
         Ok(tempfile::tempdir_in(self.folder.path())?)
     }
 
-    /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and actions one after another, each of which does `mode`.
+    /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and
+    /// actions one after another, each of which does `mode`.
     pub(crate) fn pipeline(&self, trigger: &str, concurrent: usize, actions: &[&str], mode: &str) -> Result<Pipeline> {
         let mut text = String::new();
         let mut after = "raw";
@@ -73,7 +75,8 @@ impl Workshop {
         self.pipeline_of(trigger, concurrent, &text)
     }
 
-    /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and these actions.
+    /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and
+    /// these actions.
     pub(crate) fn pipeline_of(&self, trigger: &str, concurrent: usize, actions: &str) -> Result<Pipeline> {
         let manifest = format!(
             "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\n\
@@ -201,7 +204,8 @@ pub(crate) fn small(prefix: &str, n: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What a line of the host's output tells. Looked at as text: parsing 10,000 events would be work beside the host's.
+/// What a line of the host's output tells. Looked at as text: parsing 10,000 events would be work
+/// beside the host's.
 enum Seen {
     Ready(String),
     RunEnded { well: bool },
@@ -256,7 +260,8 @@ impl Host {
         while self.lines.try_recv().is_ok() {}
     }
 
-    /// CPU time of all threads that it has, in seconds. From the scheduler's nanoseconds: ticks of 10 ms would be coarse for an idle process.
+    /// CPU time of all threads that it has, in seconds. From the scheduler's nanoseconds: ticks of
+    /// 10 ms would be coarse for an idle process.
     pub(crate) fn cpu(&self) -> Result<f64> {
         let mut sum = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
@@ -315,7 +320,8 @@ pub(crate) fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).proxy(None).build().into()
 }
 
-/// Starts a run by hand at the host at `url`, and waits for its result in the same request; it must have succeeded.
+/// Starts a run by hand at the host at `url`, and waits for its result in the same request; it must
+/// have succeeded.
 pub(crate) fn submit(url: &str, agent: &ureq::Agent) -> Result<()> {
     let url = format!("{url}/api/v1/runs/{}?wait=30s", anacostia::base::RunId::new());
     let answer = agent.put(&url).send_empty()?.body_mut().read_to_string()?;

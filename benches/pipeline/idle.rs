@@ -28,7 +28,8 @@ fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
     host.stop()?;
     let host = pipeline.start()?;
     let ready = host.ready_after.as_secs_f64();
-    // Until what a start does in the background is done: looking through the folder, and putting the ticker of guests to sleep.
+    // Until what a start does in the background is done: looking through the folder, and putting
+    // the ticker of guests to sleep.
     let mut used = host.cpu()?;
     loop {
         std::thread::sleep(Duration::from_secs(1));

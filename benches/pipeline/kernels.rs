@@ -1,7 +1,9 @@
-//! What the checks for the end of a guest's slice cost numerical code: the same kernels as native code, as a guest without the checks, and with them.
+//! What the checks for the end of a guest's slice cost numerical code: the same kernels as native
+//! code, as a guest without the checks, and with them.
 //!
-//! CPU time of one thread, the shortest of several: others at work on the machine take turns with us, but do not lengthen it. The engines differ in the checks
-//! alone; what else the host sets does not change the code of a loop.
+//! CPU time of one thread, the shortest of several: others at work on the machine take turns with
+//! us, but do not lengthen it. The engines differ in the checks alone; what else the host sets does
+//! not change the code of a loop.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

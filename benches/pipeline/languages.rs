@@ -1,6 +1,7 @@
-//! What each language costs: the size of a component, its first compilation, a start from the cache, and a run. Measured with the example action `metric` and
-//! a file without a single row, which it opens, reads and skips. Where a language brings an interpreter, its overhead is a row besides: a run of an action that
-//! does nothing.
+//! What each language costs: the size of a component, its first compilation, a start from the
+//! cache, and a run. Measured with the example action `metric` and a file without a single row,
+//! which it opens, reads and skips. Where a language brings an interpreter, its overhead is a row
+//! besides: a run of an action that does nothing.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,7 +17,8 @@ use crate::table::{Figure, Row, quantile};
 
 const LANGUAGES: [&str; 6] = ["rust", "c", "go", "javascript", "typescript", "python"];
 
-/// Languages with an interpreter: the script that builds for them, and how long a run that does nothing may take.
+/// Languages with an interpreter: the script that builds for them, and how long a run that does
+/// nothing may take.
 const INTERPRETED: [(&str, &str, f64); 2] =
     [("javascript", "build-js-guest", 1.5e-3), ("python", "build-python-guest", 2e-3)];
 

@@ -38,7 +38,8 @@ fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
     Ok(())
 }
 
-/// Drops files one by one, each when the run of the one before has ended, and compares what guests logged with when files were closed.
+/// Drops files one by one, each when the run of the one before has ended, and compares what guests
+/// logged with when files were closed.
 pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -> Result<Vec<Row>> {
     let mut closed = Vec::new();
     let count = WARM_UP + bench.effort.of(500, 100);
@@ -47,7 +48,8 @@ pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -
         closed.push(SystemTime::now().duration_since(UNIX_EPOCH)?);
         drop(file);
         host.wait_for_runs(1)?;
-        // As someone who drops files now and then: the host has nothing to do in between, and its threads sleep.
+        // As someone who drops files now and then: the host has nothing to do in between, and its
+        // threads sleep.
         std::thread::sleep(Duration::from_millis(5));
     }
     host.stop()?;

@@ -1,8 +1,10 @@
-//! End-to-end figures over the release binary: `cargo bench --bench pipeline -- [--quick] [FILTER]…`.
+//! End-to-end figures over the release binary: `cargo bench --bench pipeline -- [--quick]
+//! [FILTER]…`.
 //!
-//! Each row is measured on a host of its own: the real binary, in a folder of its own, as a user would start it. Its floor is measured in the same run by
-//! bare code that does nothing but what the machine must do for it. On a busy machine both suffer, so the ratio says more than the figure; the load is shown
-//! beside the table. Nothing is left behind.
+//! Each row is measured on a host of its own: the real binary, in a folder of its own, as a user
+//! would start it. Its floor is measured in the same run by bare code that does nothing but what
+//! the machine must do for it. On a busy machine both suffer, so the ratio says more than the
+//! figure; the load is shown beside the table. Nothing is left behind.
 //!
 //! Not criterion: these are not functions to be called a million times, and most rows take seconds.
 

@@ -12,7 +12,8 @@ use crate::table::{Figure, Row, quantile};
 /// How long the runs over all files may take.
 const DEADLINE: Duration = Duration::from_mins(30);
 
-/// The first host records all files and works on them, with the default `max_artifacts`; the next one finds them known.
+/// The first host records all files and works on them, with the default `max_artifacts`; the next
+/// one finds them known.
 pub(crate) fn files(bench: &Bench) -> Result<Vec<Row>> {
     let count = bench.effort.of(1_000_000, 100_000);
     let pipeline = bench.workshop.pipeline("{}", 1, &["stamp"], "stamp")?;

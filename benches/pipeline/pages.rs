@@ -12,7 +12,8 @@ use crate::table::{Figure, Row, quantile};
 
 const RUNS: u64 = 1_000_000;
 
-/// One run on record, copied until there are [`RUNS`]: with its input, action, attempt and events. Ids are made up.
+/// One run on record, copied until there are [`RUNS`]: with its input, action, attempt and events.
+/// Ids are made up.
 const COPIES: &str = "
     CREATE TEMP TABLE n AS WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < ?1) SELECT n FROM n;
     INSERT INTO runs SELECT n, randomblob(16), state, cause, params, revision, snapshot, created_at + n * 1000, started_at + n * 1000,

@@ -1,4 +1,5 @@
-//! A run of an action that does nothing, for a client that starts it over HTTP and waits for its result.
+//! A run of an action that does nothing, for a client that starts it over HTTP and waits for its
+//! result.
 
 use std::time::Instant;
 
@@ -21,7 +22,8 @@ pub(crate) fn over_http(bench: &Bench) -> Result<Vec<Row>> {
     let rate = side_by_side(&host.url, bench.effort.of(1_000, 100))?;
     host.stop()?;
     let floors = &bench.floors;
-    // On record twice: created and started, ended. Clients share a commit, at best all of them; the rest keeps every core busy.
+    // On record twice: created and started, ended. Clients share a commit, at best all of them; the
+    // rest keeps every core busy.
     let bare = floors.round_trip + 2.0 * floors.commit + floors.instance;
     let bare_each = (floors.round_trip + floors.instance) / cores() + 2.0 * floors.commit / f64::from(CLIENTS);
     Ok(vec![
@@ -49,7 +51,8 @@ fn one_by_one(url: &str, count: usize) -> Result<Vec<f64>> {
     Ok(spans)
 }
 
-/// Runs in a second, by clients of which each has a connection, and starts its next run when the one before has ended.
+/// Runs in a second, by clients of which each has a connection, and starts its next run when the
+/// one before has ended.
 fn side_by_side(url: &str, each: usize) -> Result<f64> {
     let began = Instant::now();
     std::thread::scope(|scope| -> Result<()> {

@@ -1,4 +1,5 @@
-//! Any bytes as a component that is looked at, not compiled: what it is, what it imports, who made it.
+//! Any bytes as a component that is looked at, not compiled: what it is, what it imports, who made
+//! it.
 
 use anacostia::manifest::{ComponentInfo, inspect};
 

@@ -1,4 +1,5 @@
-//! Any bytes as paths in a folder: what is refused has made nothing, and what is accepted lies in the folder, once, whole.
+//! Any bytes as paths in a folder: what is refused has made nothing, and what is accepted lies in
+//! the folder, once, whole.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,8 @@ async fn write(folder: &Folder, path: &str, content: &[u8]) -> bool {
     let Ok(mut writer) = folder.create(attempt, ArtifactId::new(), path, false).await else { return false };
     writer.write(content).await.unwrap();
     let staged = writer.finish().await.unwrap();
-    // A path that another one stands in the way of can not be published, and is given up as the host does when it starts.
+    // A path that another one stands in the way of can not be published, and is given up as the
+    // host does when it starts.
     let published = folder.publish(attempt, std::slice::from_ref(&staged)).await;
     if published.is_ok() {
         let content = Content {

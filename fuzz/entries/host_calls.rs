@@ -1,5 +1,6 @@
-//! Any bytes as a sequence of host calls, made by a guest (`tests/guests/fuzz`). Whatever the calls are, the attempt ends with an outcome that the contract has, and
-//! the books balance: nothing is open or staged that is not on record, and no limit was passed.
+//! Any bytes as a sequence of host calls, made by a guest (`tests/guests/fuzz`). Whatever the calls
+//! are, the attempt ends with an outcome that the contract has, and the books balance: nothing is
+//! open or staged that is not on record, and no limit was passed.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -15,7 +16,8 @@ use anacostia::store::logs::{self, LogStore};
 
 use super::fakes::{self, FakeResource, FakeStore, artifact};
 
-/// How the host may end a guest that makes any calls: by a limit, or because WASI's own rules were broken.
+/// How the host may end a guest that makes any calls: by a limit, or because WASI's own rules were
+/// broken.
 const CODES: [&str; 7] =
     ["log_limit", "payload_limit", "cpu_limit", "wall_limit", "memory_limit", "trap", "handles_limit"];
 

@@ -1,7 +1,8 @@
-//! Any bytes as HTTP: a whole host, with a real store, on a real socket. Whatever comes, it answers with a status that the API has, and goes on to answer.
+//! Any bytes as HTTP: a whole host, with a real store, on a real socket. Whatever comes, it answers
+//! with a status that the API has, and goes on to answer.
 //!
-//! The first byte says how the rest is meant: as it is (whatever it is, no answer is promised), or as one request that is well-formed, with any path, query, headers and
-//! body.
+//! The first byte says how the rest is meant: as it is (whatever it is, no answer is promised), or
+//! as one request that is well-formed, with any path, query, headers and body.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

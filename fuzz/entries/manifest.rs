@@ -1,4 +1,5 @@
-//! Any text as a manifest: it is a pipeline, or there are problems that can be shown. Never anything else.
+//! Any text as a manifest: it is a pipeline, or there are problems that can be shown. Never
+//! anything else.
 
 use std::path::Path;
 

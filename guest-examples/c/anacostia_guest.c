@@ -101,7 +101,8 @@ static char *put_utf8(char *to, uint32_t point) {
     return to;
 }
 
-// `at` is behind the `\u`; half of a surrogate pair, which JSON uses above U+FFFF, takes the other half with it.
+// `at` is behind the `\u`; half of a surrogate pair, which JSON uses above U+FFFF, takes the other
+// half with it.
 static const char *unescape_point(const char *at, char **to) {
     unsigned point = 0, low = 0;
     sscanf(at, "%4x", &point);
@@ -255,7 +256,8 @@ static bool next_piece(Lines *lines, Text *line) {
     return found;
 }
 
-// How many bytes the character has that begins at `at`, 0 if it is not UTF-8. There is a NUL behind the text.
+// How many bytes the character has that begins at `at`, 0 if it is not UTF-8. There is a NUL behind
+// the text.
 static size_t utf8_length(const uint8_t *at) {
     const size_t length = *at < 0x80 ? 1 : *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
     for (size_t i = 1; i < length; i++) {
@@ -266,7 +268,8 @@ static size_t utf8_length(const uint8_t *at) {
     return overlong || beyond ? 0 : length;
 }
 
-// A text that goes to the host must be UTF-8, or the action is stopped without a word that helps: so it is said here.
+// A text that goes to the host must be UTF-8, or the action is stopped without a word that helps:
+// so it is said here.
 static bool is_utf8(Text text) {
     for (size_t at = 0; at < text.len;) {
         const size_t length = utf8_length(text.ptr + at);

@@ -1,10 +1,12 @@
 // Small helpers for Anacostia actions in C.
 //
-// Nothing here is needed: the functions of the host are in `guest.h`, which is made from `wit/pipeline.wit`, and everything is described there.
-// It is here because data moves in chunks, and most actions want lines, or a file to print into.
+// Nothing here is needed: the functions of the host are in `guest.h`, which is made from
+// `wit/pipeline.wit`, and everything is described there. It is here because data moves in chunks,
+// and most actions want lines, or a file to print into.
 //
-// A function that can fail returns false and fills in the error that it was given; an action hands it on: `return false`. An instance
-// lives for one attempt only, so texts that are small and made once are never freed.
+// A function that can fail returns false and fills in the error that it was given; an action hands
+// it on: `return false`. An instance lives for one attempt only, so texts that are small and made
+// once are never freed.
 
 #ifndef ANACOSTIA_GUEST_H
 #define ANACOSTIA_GUEST_H
@@ -24,17 +26,20 @@ typedef anacostia_pipeline_types_outcome_t Outcome;
 // For printf: "%.*s", SHOW(artifact->path).
 #define SHOW(text) (int)(text).len, (const char *)(text).ptr
 
-// How much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8 MiB.
+// How much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8
+// MiB.
 #define CHUNK_BYTES (1u << 20)
 
 #define LIKE_PRINTF(format, values) __attribute__((__format__(__printf__, format, values)))
 
 // --- How an action ends ---
 
-// What `exports_anacostia_pipeline_action_run` returns: the work is done, there was nothing worth doing, or it went wrong.
+// What `exports_anacostia_pipeline_action_run` returns: the work is done, there was nothing worth
+// doing, or it went wrong.
 bool done(Outcome *outcome, const char *format, ...) LIKE_PRINTF(2, 3);
 bool skip(Outcome *outcome, const char *format, ...) LIKE_PRINTF(2, 3);
-// `code` is a word to branch on, such as "invalid". The error is final; set `error->retryable` if another try may succeed.
+// `code` is a word to branch on, such as "invalid". The error is final; set `error->retryable` if
+// another try may succeed.
 bool fail(Error *error, const char *code, const char *format, ...) LIKE_PRINTF(3, 4);
 
 // --- What it was told, and what it tells ---
@@ -84,15 +89,16 @@ typedef struct {
 } Lines;
 
 bool lines_open(Lines *lines, const Artifact *artifact, Error *error);
-// The next line, without what ends it ("\n" or "\r\n"). It has a NUL behind it, and is there until the next call. False at the end, and when
-// something went wrong.
+// The next line, without what ends it ("\n" or "\r\n"). It has a NUL behind it, and is there until
+// the next call. False at the end, and when something went wrong.
 bool lines_next(Lines *lines, Text *line);
 // False if something went wrong on the way.
 bool lines_close(Lines *lines);
 
 // --- Writing ---
 
-// An artifact that is written piece by piece. What goes wrong is told by `output_finish`, as `fclose` does.
+// An artifact that is written piece by piece. What goes wrong is told by `output_finish`, as
+// `fclose` does.
 typedef struct {
     anacostia_pipeline_resources_own_writer_t writer;
     uint8_t *buffer;

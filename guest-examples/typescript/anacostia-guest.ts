@@ -1,7 +1,8 @@
 // Small helpers for Anacostia actions in TypeScript.
 //
-// Nothing here is needed: the functions of the host are in `anacostia:pipeline/…`, and `wit/pipeline.wit` describes them. It is here because data moves
-// in chunks, and most actions want lines, or all of a small file.
+// Nothing here is needed: the functions of the host are in `anacostia:pipeline/…`, and
+// `wit/pipeline.wit` describes them. It is here because data moves in chunks, and most actions want
+// lines, or all of a small file.
 
 import { type Level, log } from "anacostia:pipeline/log@0.1.0";
 import { logMetrics as logAll } from "anacostia:pipeline/metadata@0.1.0";

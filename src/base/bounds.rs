@@ -1,4 +1,5 @@
-//! Bounds that hold across modules. Each is a hard limit on something that comes from outside; none is a setting.
+//! Bounds that hold across modules. Each is a hard limit on something that comes from outside; none
+//! is a setting.
 
 /// Longest path of an artifact inside its resource, in bytes.
 pub const MAX_PATH_BYTES: usize = 1024;

@@ -1,7 +1,7 @@
 //! Time. Order never comes from here: it is the store's sequence.
 //!
-//! [`Timestamp`] is for records, and follows the machine's clock, which people and NTP set. [`Moment`] is for waiting: it
-//! passes evenly, and means nothing to another process.
+//! [`Timestamp`] is for records, and follows the machine's clock, which people and NTP set.
+//! [`Moment`] is for waiting: it passes evenly, and means nothing to another process.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +10,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment: microseconds since 1970-01-01T00:00:00Z. As text RFC 3339 in UTC with six digits, such as
-/// `2026-03-01T12:00:00.000000Z`.
+/// A moment: microseconds since 1970-01-01T00:00:00Z. As text RFC 3339 in UTC with six digits, such
+/// as `2026-03-01T12:00:00.000000Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
@@ -70,7 +70,8 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A moment of a clock that nobody can set: microseconds since this process first looked at it. Never recorded.
+/// A moment of a clock that nobody can set: microseconds since this process first looked at it.
+/// Never recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(i64);
 

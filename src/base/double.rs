@@ -1,8 +1,8 @@
 //! Doubles that JSON has no numbers for.
 //!
-//! A loss that diverges is NaN, and that is worth a record. JSON has no such numbers, so they are the
-//! strings `"NaN"`, `"Infinity"` and `"-Infinity"`, as in Protocol Buffers' JSON mapping and under
-//! Python's names for them.
+//! A loss that diverges is NaN, and that is worth a record. JSON has no such numbers, so they are
+//! the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, as in Protocol Buffers' JSON mapping and
+//! under Python's names for them.
 
 use std::fmt;
 
@@ -25,14 +25,15 @@ pub fn of_word(word: &str) -> Option<f64> {
     WORDS.into_iter().find(|(text, _)| *text == word).map(|(_, of)| of)
 }
 
-/// The number as people read it: the shortest text that is read as the same number again, or the word.
+/// The number as people read it: the shortest text that is read as the same number again, or the
+/// word.
 #[must_use]
 pub fn text(value: f64) -> String {
     word(value).map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// JSON as Python and JavaScript programs write it, with the words in the place of numbers: with the
-/// words in quotes. `None` if there is none. What is in strings stays as it is.
+/// JSON as Python and JavaScript programs write it, with the words in the place of numbers: with
+/// the words in quotes. `None` if there is none. What is in strings stays as it is.
 #[must_use]
 pub fn quote_words(json: &str) -> Option<String> {
     let (mut quoted, mut rest) = (String::with_capacity(json.len() + 2), json);

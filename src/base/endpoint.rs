@@ -1,5 +1,7 @@
-//! Hosts with a port, as the manifest grants them and as guests ask for them. One parser for both, so that what is granted and what is asked for are
-//! compared as values: `Example.COM` and `example.com:443` are the same, and `127.1`, which some systems take for `127.0.0.1`, is neither.
+//! Hosts with a port, as the manifest grants them and as guests ask for them. One parser for both,
+//! so that what is granted and what is asked for are compared as values: `Example.COM` and
+//! `example.com:443` are the same, and `127.1`, which some systems take for `127.0.0.1`, is
+//! neither.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,7 +25,8 @@ pub enum Host {
     Address(IpAddr),
 }
 
-/// A host and a port. As text `api.example.com:443`, `127.0.0.1:8080` or `[::1]:9000`; serialised as that text.
+/// A host and a port. As text `api.example.com:443`, `127.0.0.1:8080` or `[::1]:9000`; serialised
+/// as that text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The host.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-/// `bytes` as text in which nothing can act: bytes that are not UTF-8 become `\xNN`, control characters and characters that
-/// turn or hide text (bidirectional controls, zero width) become `\u{…}`, a backslash is doubled.
+/// `bytes` as text in which nothing can act: bytes that are not UTF-8 become `\xNN`, control
+/// characters and characters that turn or hide text (bidirectional controls, zero width) become
+/// `\u{…}`, a backslash is doubled.
 #[must_use]
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());

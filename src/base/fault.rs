@@ -1,13 +1,16 @@
-//! Fault points: named places at which a test makes the process die as if by `kill -9`, or makes a task panic.
+//! Fault points: named places at which a test makes the process die as if by `kill -9`, or makes a
+//! task panic.
 //!
-//! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes `publish.renamed`.
-//! `ANACOSTIA_FAULT=panic:publish.renamed:3` makes whatever passes it for the third time panic; with `3+` instead of `3`,
-//! whatever passes it from then on. The points are in debug builds only; in a release build [`point`] does nothing.
+//! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes
+//! `publish.renamed`. `ANACOSTIA_FAULT=panic:publish.renamed:3` makes whatever passes it for the
+//! third time panic; with `3+` instead of `3`, whatever passes it from then on. The points are in
+//! debug builds only; in a release build [`point`] does nothing.
 //!
-//! `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of each of these writes after it is committed,
-//! as a connection to a server does.
+//! `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of each of these
+//! writes after it is committed, as a connection to a server does.
 //!
-//! At a [`panic_point`] it is not the process that dies but the thread or task that panics, as a bug would make it.
+//! At a [`panic_point`] it is not the process that dies but the thread or task that panics, as a
+//! bug would make it.
 
 /// A place at which the process may be made to die, or a task to panic.
 #[inline]
@@ -18,8 +21,8 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
-/// Whether a test wants the answer of this write to be lost: once for each name in `ANACOSTIA_LOSE_ANSWERS`, separated by commas. `false` in a
-/// release build.
+/// Whether a test wants the answer of this write to be lost: once for each name in
+/// `ANACOSTIA_LOSE_ANSWERS`, separated by commas. `false` in a release build.
 #[must_use]
 pub fn loses_answer(write: &str) -> bool {
     #[cfg(debug_assertions)]

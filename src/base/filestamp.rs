@@ -1,12 +1,13 @@
 //! What a file is known by between two looks at it: [`FileStamp`].
 //!
-//! The change time (`st_ctime`) is part of it. The kernel sets it on each change of the content or of what is kept about the file,
-//! and no program can set it: `cp -p` over a file and `touch -r` leave size and modification time as they were, but not
-//! this. The price is that a rename, a `chmod` and a hard link change it too: after those the content has to be hashed again to find
+//! The change time (`st_ctime`) is part of it. The kernel sets it on each change of the content or
+//! of what is kept about the file, and no program can set it: `cp -p` over a file and `touch -r`
+//! leave size and modification time as they were, but not this. The price is that a rename, a
+//! `chmod` and a hard link change it too: after those the content has to be hashed again to find
 //! that it is the same.
 //!
-//! Clocks of file systems tick every few milliseconds. A stamp that is taken right after a change may therefore stay the same after
-//! a second change: [`FileStamp::racy_for`] says for how long.
+//! Clocks of file systems tick every few milliseconds. A stamp that is taken right after a change
+//! may therefore stay the same after a second change: [`FileStamp::racy_for`] says for how long.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,7 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::Stat;
 
-/// How long after a change a second one may leave the change time as it is: twice the coarsest tick of Linux (100 Hz).
+/// How long after a change a second one may leave the change time as it is: twice the coarsest tick
+/// of Linux (100 Hz).
 const TICK_NS: i64 = 20_000_000;
 /// The same for a file system that keeps whole seconds (FAT: two).
 const SECONDS_NS: i64 = 2_100_000_000;
@@ -33,7 +35,8 @@ pub struct FileStamp {
     pub size: u64,
     /// Last change of the content, nanoseconds since 1970. Programs can set it.
     pub mtime_ns: i64,
-    /// Last change of the content or of what is kept about the file, nanoseconds since 1970. Only the kernel sets it.
+    /// Last change of the content or of what is kept about the file, nanoseconds since 1970. Only
+    /// the kernel sets it.
     pub ctime_ns: i64,
 }
 
@@ -70,7 +73,8 @@ impl FileStamp {
         (self.dev, self.ino)
     }
 
-    /// Whether `other` is the same file with the same size and modification time: all but the change time, which a rename changes.
+    /// Whether `other` is the same file with the same size and modification time: all but the
+    /// change time, which a rename changes.
     #[must_use]
     pub fn is_alike(&self, other: &Self) -> bool {
         Self { ctime_ns: 0, ..*self } == Self { ctime_ns: 0, ..*other }

@@ -74,7 +74,8 @@ id!(
     ArtifactId
 );
 id!(
-    /// Names one write to the metadata store. The caller makes it before the first try and keeps it for every repeat, so that the
-    /// store can tell a repeat whose first answer was lost from a new write.
+    /// Names one write to the metadata store. The caller makes it before the first try and keeps it
+    /// for every repeat, so that the store can tell a repeat whose first answer was lost from a new
+    /// write.
     WriteId
 );

@@ -1,7 +1,8 @@
 //! Memory that is free, and still the process's.
 //!
-//! An allocator keeps what was freed, and gives it back to the system when it is asked for memory again,
-//! which an idle host does not do. The allocator is the binary's choice: it says here how to make it.
+//! An allocator keeps what was freed, and gives it back to the system when it is asked for memory
+//! again, which an idle host does not do. The allocator is the binary's choice: it says here how to
+//! make it.
 
 use std::sync::OnceLock;
 

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A number of bytes. As text a whole number and a unit: `512 B`, `64KiB`, `1.5 GiB`, `10MB` (binary and decimal units).
+/// A number of bytes. As text a whole number and a unit: `512 B`, `64KiB`, `1.5 GiB`, `10MB`
+/// (binary and decimal units).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ByteSize(pub u64);

@@ -95,7 +95,8 @@ fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
     lines
 }
 
-/// A name for an action after its component's file: letters, digits, `_` and `-`, beginning with a letter.
+/// A name for an action after its component's file: letters, digits, `_` and `-`, beginning with a
+/// letter.
 fn action_name(file: &Path) -> String {
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';

@@ -24,12 +24,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
-    // Fails if nothing is on record yet: there is nothing to give back then, and no store to be made.
+    // Fails if nothing is on record yet: there is nothing to give back then, and no store to be
+    // made.
     let pipeline = Records::open(&args.path)?.pipeline;
     let used = pipeline.actions.iter().filter_map(|action| Some(build::identity(&action.component)?.1));
     let in_force: BTreeSet<Digest> = used.collect();
     let given_back = records::runtime()?.block_on(async {
-        // A host binds runs to components at any time: it must not be at work, and none may start meanwhile.
+        // A host binds runs to components at any time: it must not be at work, and none may start
+        // meanwhile.
         let HostStore { store, lease: _lease } = open::for_host(&pipeline, SystemClock.now())?;
         let space = Space {
             store,

@@ -32,8 +32,9 @@ pub(crate) fn load_unbuilt(path: &PathArg) -> Result<Pipeline, Failure> {
     load_with(path, Components::Skip)
 }
 
-/// As much of the pipeline as is needed to look at its records. A manifest with faults elsewhere does, and a line says so: what was recorded under
-/// a good one is not lost because a variable is not set any more.
+/// As much of the pipeline as is needed to look at its records. A manifest with faults elsewhere
+/// does, and a line says so: what was recorded under a good one is not lost because a variable is
+/// not set any more.
 pub(crate) fn load_for_records(path: &PathArg) -> Result<Pipeline, Failure> {
     let (pipeline, faults) = manifest::load_for_records(&path.path, &|name| std::env::var(name).ok())
         .map_err(|problems| Failure::Manifest(Box::new(problems)))?;

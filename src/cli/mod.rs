@@ -1,9 +1,11 @@
-//! Floor 8: the command line. One file per verb; [`show`] is how things look, [`mod@load`] how a PATH becomes a pipeline.
+//! Floor 8: the command line. One file per verb; [`show`] is how things look, [`mod@load`] how a
+//! PATH becomes a pipeline.
 //!
-//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is the shape of the HTTP
-//! interface. Results go to standard output, everything about the way there to standard error, so that both can be piped.
-//! A verb ends with 0, with 1 when work failed, or with 2 when it was asked for something that makes no sense: wrong usage, or a
-//! manifest that can not be run.
+//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is
+//! the shape of the HTTP interface. Results go to standard output, everything about the way there
+//! to standard error, so that both can be piped. A verb ends with 0, with 1 when work failed, or
+//! with 2 when it was asked for something that makes no sense: wrong usage, or a manifest that can
+//! not be run.
 
 mod artifacts;
 mod build;
@@ -93,8 +95,8 @@ enum End {
     WorkFailed,
 }
 
-/// Parses the arguments and does what they ask for. `give_back` gives memory that is free back to the
-/// system; see [`memory::give_back`].
+/// Parses the arguments and does what they ask for. `give_back` gives memory that is free back to
+/// the system; see [`memory::give_back`].
 #[must_use]
 pub fn main(give_back: fn()) -> ExitCode {
     memory::set_give_back(give_back);

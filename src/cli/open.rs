@@ -9,7 +9,8 @@ use crate::manifest::Pipeline;
 use crate::sandbox::default_cache_folder;
 use crate::store::{self, Holder, HostStore, MetadataStore};
 
-/// Opens the store and the state folder for a host. Fails, with the name of the holder, if another one has either.
+/// Opens the store and the state folder for a host. Fails, with the name of the holder, if another
+/// one has either.
 pub(crate) fn for_host(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
     Ok(store::open_host(&pipeline.store, &pipeline.state, pipeline.durability, now)?)
 }
@@ -19,7 +20,8 @@ pub(crate) fn for_writing(pipeline: &Pipeline, now: Timestamp) -> Result<HostSto
     Ok(store::open(&pipeline.store, pipeline.durability, now)?)
 }
 
-/// Opens the store to look at it, also beside a host. `path` is the PATH that leads to the pipeline.
+/// Opens the store to look at it, also beside a host. `path` is the PATH that leads to the
+/// pipeline.
 pub(crate) fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn MetadataStore>, Failure> {
     store::open_read_only(&pipeline.store)?.ok_or_else(|| {
         let run = if path == "." { String::new() } else { format!(" {path}") };
@@ -30,7 +32,8 @@ pub(crate) fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn Met
     })
 }
 
-/// The folders of compiled code: the user's, and the one that takes its place if that can not be written.
+/// The folders of compiled code: the user's, and the one that takes its place if that can not be
+/// written.
 pub(crate) fn compiled_code(pipeline: &Pipeline) -> [PathBuf; 2] {
     [default_cache_folder(), pipeline.state.join("compiled")]
 }

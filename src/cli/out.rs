@@ -11,8 +11,9 @@ pub(super) use super::writer::{Moving, finish, moving_says, show_moving};
 /// How wide text is drawn where there is no terminal.
 const DEFAULT_WIDTH: usize = 100;
 
-/// In a host from now on: text is queued for threads that write, no caller waits for a reader, and lines that nobody reads in
-/// time are dropped and counted. With `json`, standard output is for programs.
+/// In a host from now on: text is queued for threads that write, no caller waits for a reader, and
+/// lines that nobody reads in time are dropped and counted. With `json`, standard output is for
+/// programs.
 pub(crate) fn never_wait(json: bool) {
     writer::never_wait(json);
 }
@@ -27,7 +28,8 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
     writer::write(Stream::Out, json_lines(std::slice::from_ref(value))?)
 }
 
-/// Writes what a host reports to standard output, as soon as there is room for it. Safe to drop: then it is not written.
+/// Writes what a host reports to standard output, as soon as there is room for it. Safe to drop:
+/// then it is not written.
 ///
 /// # Errors
 /// When nobody will ever read it.
@@ -50,7 +52,8 @@ pub(crate) fn reported_bytes() -> u64 {
     writer::written(Stream::Out)
 }
 
-/// Writes to standard error, where people look while they wait. Nothing can be done where that fails.
+/// Writes to standard error, where people look while they wait. Nothing can be done where that
+/// fails.
 pub(crate) fn error(text: &str) {
     let _ = writer::write(Stream::Err, painted(text, &io::stderr()));
 }
@@ -92,7 +95,8 @@ pub(crate) fn person_reads() -> bool {
     io::stdout().is_terminal()
 }
 
-/// How many columns a result may take: those of the terminal; as many as it likes where there is none, so that a program gets everything.
+/// How many columns a result may take: those of the terminal; as many as it likes where there is
+/// none, so that a program gets everything.
 pub(crate) fn result_width() -> usize {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),

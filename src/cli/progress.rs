@@ -14,7 +14,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows `what` until dropped. Where nobody looks, `what` is written once, so that a log tells what went on.
+    /// Shows `what` until dropped. Where nobody looks, `what` is written once, so that a log tells
+    /// what went on.
     pub(crate) fn start(what: &str) -> Self {
         if !out::person_waits() {
             out::error(&format!("{}\n", plain(what)));

@@ -58,7 +58,8 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens the records of the pipeline at `path`. A host may be at work on them, and the manifest may have faults.
+    /// Opens the records of the pipeline at `path`. A host may be at work on them, and the manifest
+    /// may have faults.
     pub(crate) fn open(path: &PathArg) -> Result<Self, Failure> {
         let pipeline = load_for_records(path)?;
         let store = open::for_reading(&pipeline, &path.shown())?;
@@ -80,13 +81,15 @@ impl Records {
         self.runtime.block_on(work)
     }
 
-    /// What is said where there is nothing of `what` on record; `path` is what the pipeline was asked for by.
+    /// What is said where there is nothing of `what` on record; `path` is what the pipeline was
+    /// asked for by.
     pub(crate) fn nothing_yet(&self, what: &str, path: &PathArg) -> Result<String, Failure> {
         let host = open::holder(&self.pipeline)?.is_some();
         Ok(show::nothing_yet(what, &self.pipeline, host, &path.shown()))
     }
 
-    /// Says so when something is shown as unfinished and no host is at work on it: it would look alive. Whether it said something.
+    /// Says so when something is shown as unfinished and no host is at work on it: it would look
+    /// alive. Whether it said something.
     pub(crate) fn warn_if_idle(&self, unfinished: bool, path: &PathArg) -> Result<bool, Failure> {
         let idle = unfinished && open::holder(&self.pipeline)?.is_none();
         if idle {

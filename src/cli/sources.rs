@@ -1,6 +1,8 @@
-//! What a component is built from: what `build.watch` names, without what builds, editors and the host leave there.
+//! What a component is built from: what `build.watch` names, without what builds, editors and the
+//! host leave there.
 //!
-//! `build` and `dev` look through the same eyes, so that what one of them calls up to date the other does not build.
+//! `build` and `dev` look through the same eyes, so that what one of them calls up to date the
+//! other does not build.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -37,7 +39,8 @@ impl Products {
         }
     }
 
-    /// Whether `path`, which lies at or below the watched `root`, is no source. What `root` itself lies in is: someone named it.
+    /// Whether `path`, which lies at or below the watched `root`, is no source. What `root` itself
+    /// lies in is: someone named it.
     pub(crate) fn contains(&self, root: &Path, path: &Path) -> bool {
         let below = path.strip_prefix(root).unwrap_or(path);
         let by_name = below.iter().any(|part| PRODUCTS.iter().any(|product| part == *product));
@@ -78,8 +81,8 @@ pub(crate) struct Found<'a> {
     pub(crate) has_products: bool,
 }
 
-/// Shows `visit` everything at and below `root` that is a source, folders included, until it says `false`. `enter` is told of each folder before
-/// it is read.
+/// Shows `visit` everything at and below `root` that is a source, folders included, until it says
+/// `false`. `enter` is told of each folder before it is read.
 pub(crate) fn walk(
     root: &Path,
     products: &Products,
@@ -95,7 +98,8 @@ pub(crate) fn walk(
             return Err(io::Error::other(why));
         }
         let about = match fs::symlink_metadata(&path) {
-            // Gone between the listing and the look; that `root` itself is there is what its name promises.
+            // Gone between the listing and the look; that `root` itself is there is what its name
+            // promises.
             Err(error) if error.kind() == io::ErrorKind::NotFound && path != root => continue,
             about => about?,
         };

@@ -1,14 +1,17 @@
 //! The threads that write to standard output and standard error.
 //!
-//! A stream blocks for as long as its reader likes (`| less`, Ctrl-S), and it can fail (a full disk, a reader that has gone).
-//! A thread that works for a pipeline must feel neither. So it hands its text to a thread that does nothing but write, through
-//! a queue of at most [`QUEUE_BYTES`]. What finds no room is dropped and counted, and the count is written once there is room.
+//! A stream blocks for as long as its reader likes (`| less`, Ctrl-S), and it can fail (a full
+//! disk, a reader that has gone). A thread that works for a pipeline must feel neither. So it hands
+//! its text to a thread that does nothing but write, through a queue of at most [`QUEUE_BYTES`].
+//! What finds no room is dropped and counted, and the count is written once there is room.
 //!
-//! Verbs that print one answer and end wait until their text is written, and are told if it could not be.
+//! Verbs that print one answer and end wait until their text is written, and are told if it could
+//! not be.
 //!
-//! Two streams that lead to terminals share one thread, which also draws the moving line: otherwise the line and the text
-//! around it would overwrite each other. Rejected: `tracing-appender`, which serves the log alone, reports what it dropped to
-//! nobody, and ends its thread at the first write that fails.
+//! Two streams that lead to terminals share one thread, which also draws the moving line: otherwise
+//! the line and the text around it would overwrite each other. Rejected: `tracing-appender`, which
+//! serves the log alone, reports what it dropped to nobody, and ends its thread at the first write
+//! that fails.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -49,7 +52,8 @@ struct Hosting {
 
 static HOSTING: OnceLock<Hosting> = OnceLock::new();
 
-/// From now on no caller waits for a stream. With `json`, a count of dropped lines on standard output is a JSON line.
+/// From now on no caller waits for a stream. With `json`, a count of dropped lines on standard
+/// output is a JSON line.
 pub(super) fn never_wait(json: bool) {
     let _ = HOSTING.set(Hosting { json });
 }
@@ -77,7 +81,8 @@ pub(super) fn write(stream: Stream, bytes: Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The same, as soon as there is room for it. For a task that loses nothing by waiting. Safe to drop: nothing is written then.
+/// The same, as soon as there is room for it. For a task that loses nothing by waiting. Safe to
+/// drop: nothing is written then.
 ///
 /// # Errors
 /// When nobody will ever read the stream again.
@@ -123,7 +128,8 @@ pub(super) fn moving_says(text: String) {
     }
 }
 
-/// Waits until everything is written, but gives up on a stream that has taken nothing for `patience`.
+/// Waits until everything is written, but gives up on a stream that has taken nothing for
+/// `patience`.
 pub(super) fn finish(patience: Duration) {
     let Some(Some(writers)) = WRITERS.get() else { return };
     let ends = [(&writers.out, Stream::Out), (&writers.err, Stream::Err)].map(|(writer, stream)| {
@@ -162,7 +168,8 @@ fn writer(stream: Stream) -> Option<&'static Arc<Writer>> {
     writers.as_ref().map(|writers| if stream == Stream::Out { &writers.out } else { &writers.err })
 }
 
-/// The same stream, without the buffer of the standard library, which keeps what could not be written.
+/// The same stream, without the buffer of the standard library, which keeps what could not be
+/// written.
 fn copy(stream: impl AsFd) -> io::Result<File> {
     Ok(File::from(stream.as_fd().try_clone_to_owned()?))
 }
@@ -302,7 +309,8 @@ impl Thread {
         }
         let stream = message.stream;
         drop(message);
-        // The reader has caught up. If nothing more is written, this is the time to tell what it has missed.
+        // The reader has caught up. If nothing more is written, this is the time to tell what it
+        // has missed.
         if self.writer.room.available_permits() == QUEUE_BYTES as usize {
             let lost = self.writer.lost.swap(0, Ordering::Relaxed);
             let _ = self.write_to(stream, &[], lost);

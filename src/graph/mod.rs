@@ -1,12 +1,14 @@
 //! Floor 3: the graph of a pipeline.
 //!
-//! Edges are what `after` says, and nothing else. The manifest has been checked: there are no cycles and no unknown names.
+//! Edges are what `after` says, and nothing else. The manifest has been checked: there are no
+//! cycles and no unknown names.
 
 use std::collections::BTreeSet;
 
 use crate::manifest::Pipeline;
 
-/// The actions of a pipeline as numbers (their place in the manifest), with what comes before and after each.
+/// The actions of a pipeline as numbers (their place in the manifest), with what comes before and
+/// after each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
     names: Vec<String>,
@@ -35,7 +37,8 @@ impl Graph {
         Self::build(names, before, resources)
     }
 
-    /// A graph from the actions before each action; for tests and simulations. Edges to places that do not exist are dropped.
+    /// A graph from the actions before each action; for tests and simulations. Edges to places that
+    /// do not exist are dropped.
     #[must_use]
     pub fn from_edges(names: Vec<String>, before: Vec<Vec<usize>>) -> Self {
         let resources = vec![BTreeSet::new(); names.len()];
@@ -91,7 +94,8 @@ impl Graph {
         self.after.get(action).map_or(&[], Vec::as_slice)
     }
 
-    /// All actions, each after those before it. Actions on a cycle (a checked manifest has none) are left out.
+    /// All actions, each after those before it. Actions on a cycle (a checked manifest has none)
+    /// are left out.
     #[must_use]
     pub fn order(&self) -> &[usize] {
         &self.order

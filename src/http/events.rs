@@ -1,11 +1,13 @@
 //! The event stream: server-sent events, resumable.
 //!
-//! Each client has a cursor of its own and reads the store from there, so that nothing is queued for it: a slow client
-//! reads later, and one that comes back after years asks for what is long gone, and is told so. The id of a message is the
-//! event's epoch and sequence, `3-105`: after a power cut the store may have forgotten the last numbers and give them to
-//! other events, and a client that had seen the forgotten ones must not be led on as if nothing had happened.
+//! Each client has a cursor of its own and reads the store from there, so that nothing is queued
+//! for it: a slow client reads later, and one that comes back after years asks for what is long
+//! gone, and is told so. The id of a message is the event's epoch and sequence, `3-105`: after a
+//! power cut the store may have forgotten the last numbers and give them to other events, and a
+//! client that had seen the forgotten ones must not be led on as if nothing had happened.
 //!
-//! A message `reset` says that events were missed, and why; what the client shows must be fetched anew.
+//! A message `reset` says that events were missed, and why; what the client shows must be fetched
+//! anew.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,7 +31,8 @@ use crate::store::{MetadataStore, StoreError};
 
 /// Most events that are read at once, and held for one client.
 const PAGE: u32 = 256;
-/// After this long without a message a comment is sent, so that both ends notice when the other has gone.
+/// After this long without a message a comment is sent, so that both ends notice when the other has
+/// gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// `GET /api/v1/events`
@@ -37,7 +40,8 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
     let query = Query::parse(&uri, &["after", "run"])?;
     let run = query.run(&app.view, "run").await?;
     let begin = match (headers.get("last-event-id"), query.text("after")) {
-        // A browser sends this by itself, and stops for ever at an error: what can not be read is answered by `reset`.
+        // A browser sends this by itself, and stops for ever at an error: what can not be read is
+        // answered by `reset`.
         (Some(id), _) => id.to_str().ok().and_then(Position::parse).map_or(Begin::Lost, Begin::After),
         (None, Some(text)) => Begin::After(Position::parse(text).ok_or_else(|| {
             Problem::bad_parameter("after", "it must be the id of a message, such as `3-105`, or a sequence")
@@ -117,7 +121,8 @@ impl Follower {
         };
         let first = match missed {
             Some(why) => reset(store.as_ref(), seq, &why).await?,
-            // An id without data: a client that loses the connection before the first event comes back to this place.
+            // An id without data: a client that loses the connection before the first event comes
+            // back to this place.
             None => format!("id: {}\n\n", id(store.as_ref(), seq).await?),
         };
         let greeting = format!("retry: 1000\n{first}");
@@ -125,7 +130,8 @@ impl Follower {
         Ok(Self { store, run, seq, newest, greeting: Some(greeting), heartbeat_at, stop, _place: place })
     }
 
-    /// What to send next; `None` at the end. A client that gets an end comes back with the id of what it has.
+    /// What to send next; `None` at the end. A client that gets an end comes back with the id of
+    /// what it has.
     async fn next(&mut self) -> Option<String> {
         if let Some(greeting) = self.greeting.take() {
             return Some(greeting);
@@ -162,7 +168,8 @@ impl Follower {
         }
     }
 
-    /// The messages of the next page, and moves the cursor behind it. `newest` was the newest event before the call.
+    /// The messages of the next page, and moves the cursor behind it. `newest` was the newest event
+    /// before the call.
     async fn read(&mut self, newest: u64) -> std::result::Result<String, StoreError> {
         let events = self.store.events(self.seq, self.run, PAGE).await?;
         let dropped = match self.run {
@@ -220,7 +227,8 @@ async fn id(store: &dyn MetadataStore, seq: u64) -> std::result::Result<String, 
 }
 
 fn message(event: &Event) -> String {
-    // An event is made of texts and numbers: turning it into JSON can not fail. JSON has no line breaks.
+    // An event is made of texts and numbers: turning it into JSON can not fail. JSON has no line
+    // breaks.
     let data = serde_json::to_string(event).unwrap_or_default();
     format!("id: {}-{}\ndata: {data}\n\n", event.epoch, event.seq)
 }

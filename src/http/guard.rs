@@ -1,7 +1,8 @@
 //! What every request passes before a handler sees it, and every answer on its way out.
 //!
-//! One middleware over all routes, unknown ones and pages included, so that no route can be forgotten: size of the
-//! address, `Host`, for what changes something `Origin`, the bearer token; then the security headers.
+//! One middleware over all routes, unknown ones and pages included, so that no route can be
+//! forgotten: size of the address, `Host`, for what changes something `Origin`, the bearer token;
+//! then the security headers.
 
 use std::net::SocketAddr;
 
@@ -18,7 +19,8 @@ use crate::manifest::Pipeline;
 /// Longest path and query together, in bytes.
 pub(super) const MAX_TARGET_BYTES: usize = 8 << 10;
 
-/// Answered without a token, so that whatever keeps the process alive needs none: it says nothing but that it lives.
+/// Answered without a token, so that whatever keeps the process alive needs none: it says nothing
+/// but that it lives.
 const OPEN_PATH: &str = "/healthz";
 
 /// What is checked.
@@ -132,7 +134,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
 
 /// Refuses what a page of another site sends. Who is no browser sends neither header.
 fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
-    // `same-site` is refused too: another port of this machine is the same site, and another server.
+    // `same-site` is refused too: another port of this machine is the same site, and another
+    // server.
     if let Some(site) = headers.get("sec-fetch-site")
         && site != "same-origin"
         && site != "none"

@@ -1,8 +1,9 @@
 //! Which hosts this server answers for.
 //!
-//! A page of any site can make a browser send requests to a loopback address, by letting its own name point there (DNS
-//! rebinding). Such a request still carries that name in `Host`, so a server that answers for its own names only is safe
-//! from it. Addresses need no list of names: who has to know the address can not rebind it.
+//! A page of any site can make a browser send requests to a loopback address, by letting its own
+//! name point there (DNS rebinding). Such a request still carries that name in `Host`, so a server
+//! that answers for its own names only is safe from it. Addresses need no list of names: who has to
+//! know the address can not rebind it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -53,8 +54,8 @@ pub(super) struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// For a server bound to `bound`; `extra` are names by which it is reached besides, with a port or for any port. An
-    /// extra name that is none is left out, and reported.
+    /// For a server bound to `bound`; `extra` are names by which it is reached besides, with a port
+    /// or for any port. An extra name that is none is left out, and reported.
     pub(super) fn new(bound: SocketAddr, extra: &[String]) -> Self {
         let parsed = extra.iter().filter_map(|name| {
             let authority = Authority::parse(name);

@@ -1,13 +1,13 @@
 //! Floor 7: inspecting and steering a pipeline over HTTP.
 //!
-//! [`router`] is everything that answers; [`serve`] puts it on a socket. A handler turns a request into a question to the
-//! [`View`], and the answer into JSON: it decides nothing. What all have in common stands in one place each: `guard`
-//! (who may ask), `query` (what may stand in an address), `problem` (errors, with their status codes), `server` (bounds on
-//! connections).
+//! [`router`] is everything that answers; [`serve`] puts it on a socket. A handler turns a request
+//! into a question to the [`View`], and the answer into JSON: it decides nothing. What all have in
+//! common stands in one place each: `guard` (who may ask), `query` (what may stand in an address),
+//! `problem` (errors, with their status codes), `server` (bounds on connections).
 //!
-//! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a request's head may take; and
-//! deriving the JSON from the model's types throughout, because a run as a client wants it (its actions with their
-//! attempts inside) is no record of the store.
+//! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
+//! request's head may take; and deriving the JSON from the model's types throughout, because a run
+//! as a client wants it (its actions with their attempts inside) is no record of the store.
 
 mod api;
 mod events;
@@ -47,7 +47,8 @@ pub const MAX_BODY_BYTES: usize = 64 << 10;
 pub struct ServeOptions {
     /// Routes beside those of the API, behind the same guards: the pages.
     pub pages: Router,
-    /// What the parts of the host count through the `metrics` facade, for `/metrics`; see [`count_metrics`].
+    /// What the parts of the host count through the `metrics` facade, for `/metrics`; see
+    /// [`count_metrics`].
     pub recorder: Option<PrometheusHandle>,
 }
 
@@ -89,8 +90,9 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
         .layer(from_fn_with_state(guard, guard::guard))
 }
 
-/// What answers on a server bound to `bound` while the host starts: `/healthz` as ever, everything else with 503. Each
-/// answer ends its connection, so that the next request meets the router of the host.
+/// What answers on a server bound to `bound` while the host starts: `/healthz` as ever, everything
+/// else with 503. Each answer ends its connection, so that the next request meets the router of the
+/// host.
 pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr) -> Router {
     let guard = guard::Guard::new(pipeline, bound);
     api::starting_routes().layer(from_fn_with_state(guard, guard::guard)).layer(map_response(

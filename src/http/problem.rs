@@ -1,4 +1,5 @@
-//! Errors as clients see them: RFC 9457 problem details. The only place that knows the status code of an error.
+//! Errors as clients see them: RFC 9457 problem details. The only place that knows the status code
+//! of an error.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -156,8 +157,8 @@ impl Problem {
             .header(header::RETRY_AFTER, "1")
     }
 
-    /// A fault of the host. The request can do nothing about it. What happened may name files of the
-    /// host, so it goes to the host's log, under a number that the answer names.
+    /// A fault of the host. The request can do nothing about it. What happened may name files of
+    /// the host, so it goes to the host's log, under a number that the answer names.
     pub(super) fn internal(what: impl std::fmt::Display) -> Self {
         let number = format!("{:08x}", fastrand::u32(..));
         tracing::error!("failed to answer a request (fault {number}): {what}");

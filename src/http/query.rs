@@ -1,5 +1,5 @@
-//! What stands in an address: the parameters of the query, and the ids in the path. Strict: what is not known is refused,
-//! because a filter that is silently ignored answers another question.
+//! What stands in an address: the parameters of the query, and the ids in the path. Strict: what is
+//! not known is refused, because a filter that is silently ignored answers another question.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -15,7 +15,8 @@ use crate::store::PageRequest;
 /// Items of a page when the client names no number.
 const DEFAULT_LIMIT: u32 = 50;
 
-/// The parameters of a query. One without a value counts as absent, so that an empty field of a form filters nothing.
+/// The parameters of a query. One without a value counts as absent, so that an empty field of a
+/// form filters nothing.
 #[derive(Debug)]
 pub(super) struct Query {
     pairs: Vec<(String, String)>,

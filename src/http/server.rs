@@ -1,7 +1,8 @@
 //! Connections: accepting them, and bounding what each may cost.
 //!
-//! At the bound on connections no more are accepted, so that further clients wait in the system's queue. One that says
-//! nothing is dropped after [`HEAD_TIMEOUT`], one that takes nothing of its answer after [`STALL_TIMEOUT_MS`].
+//! At the bound on connections no more are accepted, so that further clients wait in the system's
+//! queue. One that says nothing is dropped after [`HEAD_TIMEOUT`], one that takes nothing of its
+//! answer after [`STALL_TIMEOUT_MS`].
 
 use std::io;
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use crate::scheduler::View;
 
 /// Most connections at once.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a request's head may take to arrive, and how long a connection may stay open between requests.
+/// How long a request's head may take to arrive, and how long a connection may stay open between
+/// requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Most bytes of a request's head.
 const MAX_HEAD_BYTES: usize = 32 << 10;

@@ -1,7 +1,9 @@
-//! A component file, seen from outside: what it is, what it asks for, who made it. Nothing is compiled or run.
+//! A component file, seen from outside: what it is, what it asks for, who made it. Nothing is
+//! compiled or run.
 //!
-//! Imports are known by name here, long before a component is linked, so that a manifest that grants too little is refused with the lines
-//! that it lacks, not with a linker's error in the middle of a run.
+//! Imports are known by name here, long before a component is linked, so that a manifest that
+//! grants too little is refused with the lines that it lacks, not with a linker's error in the
+//! middle of a run.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -35,7 +37,8 @@ const WASI_VERSION: &str = "0.2.";
 const RUN: &str = "wasi:cli/run";
 /// The packages of WASI 0.2 that are linked, empty.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-/// Drafts of WASI that are linked as conveniences. Drafts have no patches: each name is known by itself.
+/// Drafts of WASI that are linked as conveniences. Drafts have no patches: each name is known by
+/// itself.
 const DRAFTS: [&str; 3] =
     ["wasi:logging/logging@0.1.0-draft", "wasi:config/store@0.2.0-rc.1", "wasi:config/store@0.2.0-draft"];
 
@@ -46,7 +49,8 @@ pub struct ComponentInfo {
     pub digest: Digest,
     /// Of the file, in bytes.
     pub size: u64,
-    /// Names of what it imports, with versions, such as `anacostia:pipeline/log@0.1.0`, in its order.
+    /// Names of what it imports, with versions, such as `anacostia:pipeline/log@0.1.0`, in its
+    /// order.
     pub imports: Vec<String>,
     /// Names of what it exports.
     pub exports: Vec<String>,
@@ -56,8 +60,8 @@ pub struct ComponentInfo {
     pub tools: Vec<String>,
 }
 
-/// The world that a component was made for, as far as its exports tell. Whether this host serves that version of it is another question: see
-/// [`ComponentInfo::not_an_action`].
+/// The world that a component was made for, as far as its exports tell. Whether this host serves
+/// that version of it is another question: see [`ComponentInfo::not_an_action`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum World {
@@ -209,7 +213,8 @@ impl ComponentInfo {
         }
     }
 
-    /// Whether it is a command that can be run: a program that knows files and an exit code, and nothing of the contract.
+    /// Whether it is a command that can be run: a program that knows files and an exit code, and
+    /// nothing of the contract.
     #[must_use]
     pub fn is_command(&self) -> bool {
         self.world() == World::Command && self.run_versions().any(|version| is_patch_of(version, WASI_VERSION))
@@ -220,8 +225,9 @@ impl ComponentInfo {
         exports.filter(|(interface, _)| *interface == RUN).map(|(_, version)| version)
     }
 
-    /// Whether it imports all of its world, whatever it uses: an interpreter is in it, which may call anything. componentize-py leaves the name of what it stores the
-    /// interpreter's memory with, `ComponentizeJS` its own.
+    /// Whether it imports all of its world, whatever it uses: an interpreter is in it, which may
+    /// call anything. componentize-py leaves the name of what it stores the interpreter's memory
+    /// with, `ComponentizeJS` its own.
     #[must_use]
     pub fn imports_whole_world(&self) -> bool {
         let mut tools = self.tools.iter().filter_map(|tool| tool.split(' ').next());
@@ -234,7 +240,8 @@ impl ComponentInfo {
         self.world() == World::ActionWithHooks
     }
 
-    /// The version in which it exports an interface of the contract: one that is served, if there are several.
+    /// The version in which it exports an interface of the contract: one that is served, if there
+    /// are several.
     fn version_of(&self, interface: &str) -> Option<&str> {
         let exports = self.exports.iter().filter_map(|name| split(name));
         let versions = || {
@@ -401,7 +408,8 @@ fn keep(names: &mut Vec<String>, name: &str) -> Result<(), ComponentError> {
     Ok(())
 }
 
-/// What the file says about who made it. Whatever is malformed here is left out: nothing depends on it.
+/// What the file says about who made it. Whatever is malformed here is left out: nothing depends on
+/// it.
 fn note_makers(info: &mut ComponentInfo, producers: wasmparser::ProducersSectionReader<'_>) {
     for field in producers.into_iter().flatten() {
         let list = match field.name {

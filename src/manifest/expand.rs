@@ -5,7 +5,8 @@ use std::ops::Range;
 /// Looks up a variable of the host's environment. `None` if it is not set, or is not UTF-8.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Longest value after expansion, in bytes: variables may be long, and a manifest may name them often.
+/// Longest value after expansion, in bytes: variables may be long, and a manifest may name them
+/// often.
 pub(super) const MAX_EXPANDED_BYTES: usize = 64 << 10;
 
 /// Why a value can not be expanded.
@@ -21,8 +22,8 @@ pub(super) enum ExpandError {
     TooLong,
 }
 
-/// `text` with each `${NAME}` replaced by the variable's value, and each `$$` by `$`. Any other `$` stays, so that a shell's `$HOME` needs no
-/// care. What a variable holds is not expanded again.
+/// `text` with each `${NAME}` replaced by the variable's value, and each `$$` by `$`. Any other `$`
+/// stays, so that a shell's `$HOME` needs no care. What a variable holds is not expanded again.
 pub(super) fn expand(text: &str, env: Env<'_>) -> Result<String, ExpandError> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -56,7 +57,8 @@ pub(super) fn is_variable(name: &str) -> bool {
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
 }
 
-/// Where in `text` the variable `name` is asked for, if it stands there as it is (a TOML escape may hide it), inside `span`.
+/// Where in `text` the variable `name` is asked for, if it stands there as it is (a TOML escape may
+/// hide it), inside `span`.
 pub(super) fn place_of(text: &str, span: &Range<usize>, name: &str) -> Range<usize> {
     let found = text.get(span.clone()).and_then(|value| value.find(&format!("${{{name}}}")));
     found.map_or_else(|| span.clone(), |at| span.start + at..span.start + at + name.len() + 3)

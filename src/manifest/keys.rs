@@ -21,7 +21,8 @@ pub(super) struct Keys {
     home: &'static str,
     /// Keys that are promised, and not available in this version.
     later: &'static [&'static str],
-    /// A key, what others call it, and what may stand there: its kind, bounds, default and description.
+    /// A key, what others call it, and what may stand there: its kind, bounds, default and
+    /// description.
     rows: Vec<(&'static str, &'static [&'static str], Value)>,
 }
 
@@ -468,7 +469,8 @@ impl Keys {
     }
 }
 
-/// The candidate that `word` most likely was meant to be, if one is near enough for a slip of the pen.
+/// The candidate that `word` most likely was meant to be, if one is near enough for a slip of the
+/// pen.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short; a long text is no slip of the pen, and comparing it would take long.
     if word.chars().count() > 100 {

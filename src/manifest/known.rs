@@ -1,8 +1,10 @@
-//! Component files that this process has looked at, so that one is read and hashed once and not at each step of a start: what an interpreter comes with makes a
-//! component of 20 MB, and a pipeline may have a dozen of them.
+//! Component files that this process has looked at, so that one is read and hashed once and not at
+//! each step of a start: what an interpreter comes with makes a component of 20 MB, and a pipeline
+//! may have a dozen of them.
 //!
-//! A file is known by what it is and when it was changed last, as resources know theirs. One that was changed a moment ago is looked at again: within a
-//! tick of the file system's clock, a change can not be told from the one before.
+//! A file is known by what it is and when it was changed last, as resources know theirs. One that
+//! was changed a moment ago is looked at again: within a tick of the file system's clock, a change
+//! can not be told from the one before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

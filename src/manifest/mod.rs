@@ -1,11 +1,13 @@
 //! Floor 2: `anacostia.toml` to a checked pipeline, or a diagnostic that shows the place.
 //!
-//! [`load`] reads, checks and resolves a manifest: what it returns can be run. Everything that can be seen without running is seen
-//! here, and all of it at once: [`Problems`] has each slip with its place in the text and what to do about it.
+//! [`load`] reads, checks and resolves a manifest: what it returns can be run. Everything that can
+//! be seen without running is seen here, and all of it at once: [`Problems`] has each slip with its
+//! place in the text and what to do about it.
 //!
-//! The way of a text: TOML to a tree with places (`toml`), the tree to a draft (`read`, over the typed getters of `tree`), the draft
-//! against itself and the disk (`check`), and then, if nobody has complained, a [`Pipeline`]. `serde` is not on that way: it stops at
-//! the first error, knows no place for a key that is missing, and its message for an unknown key is not one that helps.
+//! The way of a text: TOML to a tree with places (`toml`), the tree to a draft (`read`, over the
+//! typed getters of `tree`), the draft against itself and the disk (`check`), and then, if nobody
+//! has complained, a [`Pipeline`]. `serde` is not on that way: it stops at the first error, knows
+//! no place for a key that is missing, and its message for an unknown key is not one that helps.
 
 mod check;
 mod component;
@@ -59,15 +61,17 @@ pub struct LoadOptions {
 /// Whether the components are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Components {
-    /// They must be there, be actions, and be granted what they import; and secrets must be set. For whoever is about to run: sources of
-    /// builds need not be there.
+    /// They must be there, be actions, and be granted what they import; and secrets must be set.
+    /// For whoever is about to run: sources of builds need not be there.
     #[default]
     Check,
-    /// They are not touched, and secrets need not be set, but the sources of builds must be there. For whoever is about to build.
+    /// They are not touched, and secrets need not be set, but the sources of builds must be there.
+    /// For whoever is about to build.
     Skip,
 }
 
-/// Reads and checks a manifest. `path` is its file, or a folder with [`MANIFEST_FILE`] in it; `env` looks up variables of the environment.
+/// Reads and checks a manifest. `path` is its file, or a folder with [`MANIFEST_FILE`] in it; `env`
+/// looks up variables of the environment.
 ///
 /// # Errors
 /// With all that is wrong.
@@ -84,8 +88,9 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
     .map(|draft| finish(draft, &folder, &file, &text))
 }
 
-/// As much of a manifest as is needed to look at the records of its pipeline, and its faults, if it has some: above all where the metadata store
-/// lies. What the faults are about is left out or as if nothing was said. The disk, the components and the edges are not looked at.
+/// As much of a manifest as is needed to look at the records of its pipeline, and its faults, if it
+/// has some: above all where the metadata store lies. What the faults are about is left out or as
+/// if nothing was said. The disk, the components and the edges are not looked at.
 ///
 /// # Errors
 /// When there is no manifest, or where the metadata store lies can not be told from it.
@@ -109,8 +114,9 @@ pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<P
     }
 }
 
-/// Reads the text of a manifest again that is on record, for a run that goes on after a restart. It was checked when it was put on record:
-/// the disk is not looked at, because what lies there now may belong to a later manifest.
+/// Reads the text of a manifest again that is on record, for a run that goes on after a restart. It
+/// was checked when it was put on record: the disk is not looked at, because what lies there now
+/// may belong to a later manifest.
 ///
 /// # Errors
 /// When a variable is not set any more, or the text was never a good one.
@@ -197,7 +203,8 @@ fn read_text(file: &Path, name: &str) -> Result<String, Problems> {
     })
 }
 
-/// TOML's own errors: the first of each line, and the first key that stands twice. The others mostly are about the same slip.
+/// TOML's own errors: the first of each line, and the first key that stands twice. The others
+/// mostly are about the same slip.
 fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
     let mut by_line = std::collections::BTreeMap::new();
     let twice = |error: &&toml::de::Error| error.message() == "duplicate key";

@@ -1,9 +1,11 @@
 //! What a component was written in, as far as it says so.
 //!
-//! Tools leave their names in `producers` sections, each in the module that it made, and a component has many modules: the adapter of a
-//! Go program is written in Rust, and the engine inside a JavaScript action in C++. What counts is the module that holds the author's work: the first one, because the
-//! tools of the component model put it there. Two runtimes are known by what is inside instead: `ComponentizeJS` names itself at the top, and componentize-py, which
-//! leaves no name, by the library of CPython.
+//! Tools leave their names in `producers` sections, each in the module that it made, and a
+//! component has many modules: the adapter of a Go program is written in Rust, and the engine
+//! inside a JavaScript action in C++. What counts is the module that holds the author's work: the
+//! first one, because the tools of the component model put it there. Two runtimes are known by what
+//! is inside instead: `ComponentizeJS` names itself at the top, and componentize-py, which leaves
+//! no name, by the library of CPython.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +27,8 @@ pub struct Origin {
     pub tool: Option<String>,
 }
 
-/// What the bytes of a component say about how it came to be. What is malformed is left out: nothing depends on it.
+/// What the bytes of a component say about how it came to be. What is malformed is left out:
+/// nothing depends on it.
 #[must_use]
 pub fn origin(bytes: &[u8]) -> Origin {
     let mut said = Said::default();
@@ -130,7 +133,8 @@ impl Said {
             let known = if is_cpp || name.starts_with('C') { if is_cpp { "C++" } else { "C" } } else { name };
             return origin(known, "", work.tool("clang").or(work.tool("wit-bindgen-c")));
         }
-        // Compilers of C leave no name when their debugging information goes; what made their bindings does.
+        // Compilers of C leave no name when their debugging information goes; what made their
+        // bindings does.
         match work.tool("wit-bindgen-c").or(work.tool("clang")) {
             Some(tool) => origin("C", "", Some(tool)),
             None => Origin { language: None, tool: top.tool("wit-component").or(work.tool("wit-component")) },

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
-/// `ignore` of a folder: names that editors, browsers and uploaders give to files that are not finished.
+/// `ignore` of a folder: names that editors, browsers and uploaders give to files that are not
+/// finished.
 pub(super) const DEFAULT_IGNORE: [&str; 13] = [
     ".*",
     "~$*",
@@ -27,7 +28,8 @@ pub(super) const DEFAULT_IGNORE: [&str; 13] = [
     "*.swp",
 ];
 
-/// `trigger.max_artifacts` if nothing is said, and `min_artifacts` is not more: what one run can hold in memory, in the host and in a guest.
+/// `trigger.max_artifacts` if nothing is said, and `min_artifacts` is not more: what one run can
+/// hold in memory, in the host and in a guest.
 pub(super) const DEFAULT_MAX_ARTIFACTS: u64 = 10_000;
 
 /// What a manifest means.
@@ -49,8 +51,8 @@ pub struct Pipeline {
     pub params: serde_json::Map<String, serde_json::Value>,
     /// `server.listen`.
     pub listen: SocketAddr,
-    /// `server.hosts`: names by which the server is reached besides its address, each for any port or
-    /// with one. Lower case.
+    /// `server.hosts`: names by which the server is reached besides its address, each for any port
+    /// or with one. Lower case.
     pub hosts: Vec<String>,
     /// `server.insecure`: plain HTTP off loopback is allowed.
     pub insecure: bool,
@@ -58,11 +60,13 @@ pub struct Pipeline {
     pub token: Option<Digest>,
     /// `metadata_store`, but for `durability`.
     pub store: StoreSpec,
-    /// `metadata_store.durability`: for the store and for what is published to local resources alike.
+    /// `metadata_store.durability`: for the store and for what is published to local resources
+    /// alike.
     pub durability: Durability,
     /// `pipeline.state`, absolute: the folder in which the host keeps logs and components.
     pub state: PathBuf,
-    /// `pipeline.logs`: bytes of log lines that are kept, besides those of runs at work (default 1 GiB).
+    /// `pipeline.logs`: bytes of log lines that are kept, besides those of runs at work (default 1
+    /// GiB).
     pub max_log_bytes: u64,
     /// `resources`, in the order of the file.
     pub resources: Vec<ResourceSpec>,
@@ -122,8 +126,8 @@ impl StoreSpec {
         }
     }
 
-    /// The files on this machine in which it lies, absolute. Files beside one of them whose names begin with its name are the store's too. Empty for a store
-    /// that lies elsewhere.
+    /// The files on this machine in which it lies, absolute. Files beside one of them whose names
+    /// begin with its name are the store's too. Empty for a store that lies elsewhere.
     #[must_use]
     pub fn local_paths(&self) -> Vec<&Path> {
         match self {
@@ -170,7 +174,8 @@ impl ResourceSpec {
         }
     }
 
-    /// The folders on this machine in which its data lies, absolute. Empty for a resource that lies elsewhere.
+    /// The folders on this machine in which its data lies, absolute. Empty for a resource that lies
+    /// elsewhere.
     #[must_use]
     pub fn local_paths(&self) -> Vec<&Path> {
         match &self.kind {
@@ -228,27 +233,30 @@ pub struct FolderSpec {
     pub exclude: Vec<String>,
     /// Globs of names of files and folders that are not looked at, in any case of letters.
     pub ignore: Vec<String>,
-    /// How long size and time must stand still where the system can not tell whether a file is open for writing.
+    /// How long size and time must stand still where the system can not tell whether a file is open
+    /// for writing.
     pub settle: Duration,
     /// How often the whole folder is looked through, in case something was missed.
     pub rescan: Duration,
 }
 
 impl FolderSpec {
-    /// What is ignored unless the manifest says otherwise: the temporary names of editors, browsers and uploaders.
+    /// What is ignored unless the manifest says otherwise: the temporary names of editors, browsers
+    /// and uploaders.
     #[must_use]
     pub fn default_ignore() -> Vec<String> {
         DEFAULT_IGNORE.map(str::to_owned).to_vec()
     }
 }
 
-/// When a watched resource has what it needs: `min_artifacts` and `min_bytes` both reached, and nothing new for `quiet_for`; or the oldest has waited for
-/// `max_wait`.
+/// When a watched resource has what it needs: `min_artifacts` and `min_bytes` both reached, and
+/// nothing new for `quiet_for`; or the oldest has waited for `max_wait`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     /// At least this many artifacts (default 1).
     pub min_artifacts: u64,
-    /// A run takes at most this many, oldest first (default: 10,000, or `min_artifacts` if that is more; `None`: all).
+    /// A run takes at most this many, oldest first (default: 10,000, or `min_artifacts` if that is
+    /// more; `None`: all).
     pub max_artifacts: Option<u64>,
     /// At least this many bytes (default 0).
     pub min_bytes: u64,
@@ -294,7 +302,8 @@ pub struct ActionSpec {
     pub env: BTreeMap<String, String>,
     /// Its secrets: the name that the action sees, and where the value is.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Its secrets that the host puts into a header of its requests, by name. The action does not see them.
+    /// Its secrets that the host puts into a header of its requests, by name. The action does not
+    /// see them.
     pub header_secrets: BTreeMap<String, HeaderSecretSpec>,
     /// Hosts that it may send requests to.
     pub http: Vec<Endpoint>,
@@ -357,7 +366,8 @@ pub struct Limits {
     pub http_body_bytes: u64,
     /// `http_requests`: requests over the network (default 1,000).
     pub http_requests: u32,
-    /// `http_wait`: the longest wait of a request: for the connection, for the answer, between two parts of its body (default 30 s).
+    /// `http_wait`: the longest wait of a request: for the connection, for the answer, between two
+    /// parts of its body (default 30 s).
     pub http_wait: Duration,
 }
 
@@ -381,7 +391,8 @@ impl Default for Limits {
 /// When a failed action is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// `max_attempts`: tries in all, 1 to 100 (default 1: no retry). Only errors that say they are retryable are retried.
+    /// `max_attempts`: tries in all, 1 to 100 (default 1: no retry). Only errors that say they are
+    /// retryable are retried.
     pub max_attempts: u32,
     /// How long to wait.
     pub backoff: Backoff,
@@ -393,7 +404,8 @@ impl Default for Retry {
     }
 }
 
-/// How long to wait before the next try: `first`, doubled each time, at most `max`, and of that a random part between half and all.
+/// How long to wait before the next try: `first`, doubled each time, at most `max`, and of that a
+/// random part between half and all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// `backoff` (default 1 s).

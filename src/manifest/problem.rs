@@ -1,7 +1,8 @@
 //! What is wrong with a manifest, and where.
 //!
-//! A reader who made three slips wants to see three, so problems are collected, not thrown. Each knows its place in the text; the text
-//! itself hangs on [`Problems`], once, and is cleaned of characters that would act on a terminal before any of it is shown.
+//! A reader who made three slips wants to see three, so problems are collected, not thrown. Each
+//! knows its place in the text; the text itself hangs on [`Problems`], once, and is cleaned of
+//! characters that would act on a terminal before any of it is shown.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -15,7 +16,8 @@ use crate::base::{bounds, escape};
 /// Most problems of one manifest that are reported; beyond, a count.
 pub const MAX_PROBLEMS: usize = 50;
 
-/// Longest line of a manifest of which a picture is drawn, in bytes. A longer one is named by line and column only.
+/// Longest line of a manifest of which a picture is drawn, in bytes. A longer one is named by line
+/// and column only.
 const MAX_DRAWN_LINE: usize = 500;
 
 /// One thing that is wrong. As a [`miette::Diagnostic`] it draws itself with the text around.
@@ -79,7 +81,8 @@ impl Problem {
         self.help.as_deref()
     }
 
-    /// The bytes of the manifest's text that it is about, the first range being the place itself. Always inside the text.
+    /// The bytes of the manifest's text that it is about, the first range being the place itself.
+    /// Always inside the text.
     pub fn spans(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.labels.iter().map(|(span, _)| span.clone())
     }
@@ -199,8 +202,8 @@ impl Problems {
         &self.list
     }
 
-    /// Draws all of them for people, `width` columns wide. `color` is for terminals only; without it the result is the same on every
-    /// machine.
+    /// Draws all of them for people, `width` columns wide. `color` is for terminals only; without
+    /// it the result is the same on every machine.
     #[must_use]
     pub fn render(&self, width: usize, color: bool) -> String {
         let theme = if color { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
@@ -243,7 +246,8 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// `text` with each character that acts on a terminal replaced by one of the same length, so that spans still hold.
+/// `text` with each character that acts on a terminal replaced by one of the same length, so that
+/// spans still hold.
 fn harmless(text: &str) -> String {
     let acts = |c: char| c.is_control() || (!c.is_ascii() && escape(c.encode_utf8(&mut [0; 4]).as_bytes()).is_ascii());
     text.chars()

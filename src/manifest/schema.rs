@@ -1,13 +1,16 @@
 //! What may stand at a key, as JSON Schema: the parts of which the tables in
 //! [`keys`](super::keys) are made.
 //!
-//! The schema is written as data, over the same keys and bounds as the reader. A derive (`schemars`) was rejected: it describes
-//! types that `serde` would read, and the reader is not `serde` (the module above says why), nor are the types that come out of it
-//! what stands in the text: `"10m"` is a `Duration` by then, a path is absolute, defaults are filled in. A second set of types would be needed
-//! for the schema alone, and nothing would hold the two together. A good manifest that the schema refuses fails a test.
+//! The schema is written as data, over the same keys and bounds as the reader. A derive
+//! (`schemars`) was rejected: it describes types that `serde` would read, and the reader is not
+//! `serde` (the module above says why), nor are the types that come out of it what stands in the
+//! text: `"10m"` is a `Duration` by then, a path is absolute, defaults are filled in. A second set
+//! of types would be needed for the schema alone, and nothing would hold the two together. A good
+//! manifest that the schema refuses fails a test.
 //!
-//! A schema sees the text before `${…}` is expanded. So wherever a string is held to a form, one with a variable in it passes too: the schema refuses
-//! nothing that the reader takes. What needs two places to be seen (edges, names, files) is left to `anacostia check`.
+//! A schema sees the text before `${…}` is expanded. So wherever a string is held to a form, one
+//! with a variable in it passes too: the schema refuses nothing that the reader takes. What needs
+//! two places to be seen (edges, names, files) is left to `anacostia check`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

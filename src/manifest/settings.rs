@@ -1,5 +1,5 @@
-//! Bounds, choices and defaults of values: what the reader holds them to, and what the schema says of them. One place, so that an editor never
-//! promises what the reader refuses.
+//! Bounds, choices and defaults of values: what the reader holds them to, and what the schema says
+//! of them. One place, so that an editor never promises what the reader refuses.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -77,7 +77,8 @@ pub(super) const HTTP_REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
 /// `limits.http_wait`.
 pub(super) const HTTP_WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(1);
 
-/// Headers of a request that the host itself writes, or that are about the connection: no secret goes there.
+/// Headers of a request that the host itself writes, or that are about the connection: no secret
+/// goes there.
 pub(super) const HOST_HEADERS: [&str; 14] = [
     "connection",
     "content-length",

@@ -1,8 +1,9 @@
 //! Typed access to the tree of a TOML text, where each wrong value is a problem with a place.
 //!
-//! By hand instead of through `serde`, which stops at the first error and knows no place for a missing key. Every getter returns
-//! `None` both for an absent key and for one that it has complained about: whoever reads on with a default can, because a pipeline
-//! is only handed out when nobody has complained.
+//! By hand instead of through `serde`, which stops at the first error and knows no place for a
+//! missing key. Every getter returns `None` both for an absent key and for one that it has
+//! complained about: whoever reads on with a default can, because a pipeline is only handed out
+//! when nobody has complained.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
@@ -52,7 +53,8 @@ impl<'t> Table<'t> {
         self.entries.get_key_value(key).map_or_else(|| self.at.clone(), |(key, _)| key.span())
     }
 
-    /// Whether an unknown key may have been meant to be `key`: one that is like it, or one that is like none.
+    /// Whether an unknown key may have been meant to be `key`: one that is like it, or one that is
+    /// like none.
     pub(super) fn may_mean(&self, keys: &Keys, key: &str) -> bool {
         let strange = |found: &&str| !keys.knows(found) && !keys.promises(found);
         let mut strangers = self.entries.keys().map(|found| found.get_ref().as_ref()).filter(strange);
@@ -83,12 +85,14 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Of this text, with these variables; without `secrets_needed`, those of secrets need not be set.
+    /// Of this text, with these variables; without `secrets_needed`, those of secrets need not be
+    /// set.
     pub(super) fn new(text: &'a str, env: Env<'a>, secrets_needed: bool) -> Self {
         Self { text, env, secrets_needed, incomplete: false, meant: BTreeSet::new(), problems: Vec::new() }
     }
 
-    /// Something is wrong. Beyond [`MAX_KEPT`] it is not kept: a generated manifest can be wrong in a million places.
+    /// Something is wrong. Beyond [`MAX_KEPT`] it is not kept: a generated manifest can be wrong in
+    /// a million places.
     pub(super) fn complain(&mut self, problem: Problem) {
         if !self.is_full() {
             self.problems.push(problem);
@@ -105,7 +109,8 @@ impl<'a> Reader<'a> {
         self.incomplete = true;
     }
 
-    /// Whether names or nodes are missing that may have been meant. A complaint about what is not there would then be noise.
+    /// Whether names or nodes are missing that may have been meant. A complaint about what is not
+    /// there would then be noise.
     pub(super) fn is_incomplete(&self) -> bool {
         self.incomplete
     }
@@ -167,7 +172,8 @@ impl<'a> Reader<'a> {
         Some(table)
     }
 
-    /// Refuses keys that are not known, and those that come later. Comes before whatever may miss one of them.
+    /// Refuses keys that are not known, and those that come later. Comes before whatever may miss
+    /// one of them.
     pub(super) fn check_keys(&mut self, table: &Table<'_>, keys: &Keys) {
         for (key, _) in table.in_order() {
             if keys.knows(key.value) {
@@ -187,7 +193,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether an unknown key of this table was probably meant to be `key`. That it is missing then needs no second complaint.
+    /// Whether an unknown key of this table was probably meant to be `key`. That it is missing then
+    /// needs no second complaint.
     pub(super) fn is_meant(&self, table: &Table<'_>, key: &'static str) -> bool {
         self.meant.contains(&(table.at.start, table.at.end, key))
     }
@@ -355,8 +362,8 @@ impl<'a> Reader<'a> {
         Some(At { value: found.value.0, span: found.span })
     }
 
-    /// A number with a unit, in a string, within bounds. `words` say which of the two it is beyond; `beyond`, whether a text is
-    /// not even read because its amount is too much.
+    /// A number with a unit, in a string, within bounds. `words` say which of the two it is beyond;
+    /// `beyond`, whether a text is not even read because its amount is too much.
     fn measured<T>(
         &mut self,
         table: &Table<'_>,

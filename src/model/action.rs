@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::words;
 use crate::base::Timestamp;
 
-/// The reason of an action that was skipped because no resource before it had fired (`join = "any"`).
+/// The reason of an action that was skipped because no resource before it had fired (`join =
+/// "any"`).
 pub const NOT_TRIGGERED: &str = "not_triggered";
 
 words! {
@@ -67,7 +68,8 @@ pub struct RunAction {
     pub crashes: u32,
     /// When the next attempt is due, while `retrying`.
     pub retry_at: Option<Timestamp>,
-    /// Whether it has succeeded by saying that there was nothing worth doing: its dependents are skipped.
+    /// Whether it has succeeded by saying that there was nothing worth doing: its dependents are
+    /// skipped.
     pub skipped_rest: bool,
 }
 

@@ -54,8 +54,8 @@ pub struct Artifact {
     pub tags: Vec<String>,
     /// Whether this version's content still lies at its path, as far as the host knows.
     pub present: bool,
-    /// What the resource needs to know the content again (for a folder device, inode, size and times; for a bucket the etag).
-    /// Means nothing to anyone else.
+    /// What the resource needs to know the content again (for a folder device, inode, size and
+    /// times; for a bucket the etag). Means nothing to anyone else.
     #[serde(skip)]
     pub stamp: String,
 }
@@ -63,12 +63,14 @@ pub struct Artifact {
 /// What a resource saw. A watcher hands these to the store, which decides whether it is news.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Observation {
-    /// Whole content lies at `path`. News if it differs from the last version there, or if that one was gone.
+    /// Whole content lies at `path`. News if it differs from the last version there, or if that one
+    /// was gone.
     Present {
         /// Where.
         path: String,
-        /// Of the content. Absent where reading is dear (a bucket): then the content is what its stamp says
-        /// it is, and the digest is recorded when an action first reads all of it; see [`super::Access::digest`].
+        /// Of the content. Absent where reading is dear (a bucket): then the content is what its
+        /// stamp says it is, and the digest is recorded when an action first reads all of it; see
+        /// [`super::Access::digest`].
         digest: Option<Digest>,
         /// Bytes.
         size: u64,
@@ -80,8 +82,8 @@ pub enum Observation {
         /// Where.
         path: String,
     },
-    /// What lay at `from` now lies at `to`, unchanged: version, id and claim stay with it. Where that version number
-    /// is taken at `to`, it becomes the next one there.
+    /// What lay at `from` now lies at `to`, unchanged: version, id and claim stay with it. Where
+    /// that version number is taken at `to`, it becomes the next one there.
     Renamed {
         /// Where it lay.
         from: String,

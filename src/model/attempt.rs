@@ -10,7 +10,8 @@ words! {
     AttemptState {
         /// The guest is at work.
         Running = "running",
-        /// The guest is done, the commit point is passed: its outputs are being made visible, and nothing stops them any more.
+        /// The guest is done, the commit point is passed: its outputs are being made visible, and
+        /// nothing stops them any more.
         Publishing = "publishing",
         /// Done, and its outputs are visible.
         Succeeded = "succeeded",
@@ -25,8 +26,8 @@ words! {
     }
 }
 
-/// The right to write about one attempt. Tokens grow: who holds an old one is refused, so that a host which was
-/// thought dead can not disturb its successor.
+/// The right to write about one attempt. Tokens grow: who holds an old one is refused, so that a
+/// host which was thought dead can not disturb its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fence {
     /// The attempt.
@@ -56,7 +57,8 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// The component that ran.
     pub component_digest: Digest,
-    /// The grants in force, as a JSON object for people: `reads`, `writes`, `env` (names), `secrets` (names), `http`, `limits`.
+    /// The grants in force, as a JSON object for people: `reads`, `writes`, `env` (names),
+    /// `secrets` (names), `http`, `limits`.
     pub grants: serde_json::Value,
     /// Why it failed.
     pub error: Option<ErrorInfo>,
@@ -113,7 +115,8 @@ pub enum Outcome {
     TimedOut(ErrorInfo),
     /// It was stopped because the run is cancelled.
     Cancelled,
-    /// It was stopped because the host stops; the run takes it up again at the next start. Uses up no try.
+    /// It was stopped because the host stops; the run takes it up again at the next start. Uses up
+    /// no try.
     HandedBack,
     /// The host died under it. Uses up no try.
     Crashed,
@@ -129,7 +132,8 @@ words! {
     }
 }
 
-/// That an attempt used an artifact: one record for each attempt, artifact and kind, written when the attempt ends.
+/// That an attempt used an artifact: one record for each attempt, artifact and kind, written when
+/// the attempt ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// What was used.

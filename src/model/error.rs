@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 pub struct ErrorInfo {
     /// A word to branch on, such as `denied`, `changed`, `limit` or `memory_limit`.
     pub code: String,
-    /// For people: what failed, where, why, what to do next. Masked, and at most [`crate::base::bounds::MAX_MESSAGE_BYTES`].
+    /// For people: what failed, where, why, what to do next. Masked, and at most
+    /// [`crate::base::bounds::MAX_MESSAGE_BYTES`].
     pub message: String,
     /// Whether the same may succeed later.
     pub retryable: bool,

@@ -1,4 +1,5 @@
-//! Events: what happened, in order. One type feeds the store, the event stream, the command line and the pages.
+//! Events: what happened, in order. One type feeds the store, the event stream, the command line
+//! and the pages.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,27 +13,33 @@ words! {
         HostStarted = "host_started",
         /// A manifest came into force. `data`: `revision`.
         RevisionRegistered = "revision_registered",
-        /// An artifact was recorded as new. `data`: `resource`, `path`, `version`, `digest`, `size`.
+        /// An artifact was recorded as new. `data`: `resource`, `path`, `version`, `digest`,
+        /// `size`.
         ArtifactRecorded = "artifact_recorded",
         /// Something was ignored. `data`: `resource`, `path`, `reason`.
         ArtifactIgnored = "artifact_ignored",
-        /// An artifact was replaced before any run claimed it. `data`: `resource`, `path`, `version`.
+        /// An artifact was replaced before any run claimed it. `data`: `resource`, `path`,
+        /// `version`.
         ArtifactSuperseded = "artifact_superseded",
         /// What lay at a path is gone. `data`: `resource`, `path`, `version`.
         ArtifactDeleted = "artifact_deleted",
         /// An artifact has another path. `data`: `resource`, `from`, `path`, `version`.
         ArtifactRenamed = "artifact_renamed",
-        /// An attempt's output is committed. `data`: `resource`, `path`, `version`, `digest`, `size`.
+        /// An attempt's output is committed. `data`: `resource`, `path`, `version`, `digest`,
+        /// `size`.
         ArtifactPublished = "artifact_published",
-        /// A run was created, and its inputs were claimed. `data`: `number`, `trigger`, `inputs` (how many).
+        /// A run was created, and its inputs were claimed. `data`: `number`, `trigger`, `inputs`
+        /// (how many).
         RunCreated = "run_created",
-        /// A run's state changed. `data`: `number`, `state`, `reason`, and `retried` (true) if it had ended and was taken up again.
+        /// A run's state changed. `data`: `number`, `state`, `reason`, and `retried` (true) if it
+        /// had ended and was taken up again.
         RunState = "run_state",
         /// The state of an action in a run changed. `data`: `state`, `reason`.
         ActionState = "action_state",
         /// An attempt started. `data`: `number`.
         AttemptStarted = "attempt_started",
-        /// An attempt's guest was done, and the commit point was passed. `data`: `outputs` (how many).
+        /// An attempt's guest was done, and the commit point was passed. `data`: `outputs` (how
+        /// many).
         AttemptPublishing = "attempt_publishing",
         /// An attempt ended. `data`: `state`, `error`.
         AttemptEnded = "attempt_ended",

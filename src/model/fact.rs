@@ -9,7 +9,8 @@ use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 pub struct Metric {
     /// What was measured.
     pub name: String,
-    /// Any double; see [`crate::base::double`] for what stands in JSON. A negative zero becomes zero.
+    /// Any double; see [`crate::base::double`] for what stands in JSON. A negative zero becomes
+    /// zero.
     #[serde(with = "crate::base::double")]
     pub value: f64,
     /// Where on the curve.
@@ -64,7 +65,8 @@ pub struct MetricRecord {
     pub succeeded: bool,
     /// What was measured.
     pub name: String,
-    /// Any double; see [`crate::base::double`] for what stands in JSON. A negative zero becomes zero.
+    /// Any double; see [`crate::base::double`] for what stands in JSON. A negative zero becomes
+    /// zero.
     #[serde(with = "crate::base::double")]
     pub value: f64,
     /// Where on the curve.

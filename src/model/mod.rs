@@ -1,7 +1,9 @@
-//! Floor 1: the words of the domain, as types. What is on record has one of these shapes, whichever store keeps it.
+//! Floor 1: the words of the domain, as types. What is on record has one of these shapes, whichever
+//! store keeps it.
 //!
-//! The types carry `serde` because the same shapes go to the store, over HTTP and to the command line; nothing here knows
-//! about any of them. States are enumerations whose text is the public word, lower case.
+//! The types carry `serde` because the same shapes go to the store, over HTTP and to the command
+//! line; nothing here knows about any of them. States are enumerations whose text is the public
+//! word, lower case.
 
 mod action;
 mod artifact;
@@ -31,7 +33,8 @@ pub use resource::{KnownPath, StagedFile};
 pub use run::{Run, RunDetail, RunState};
 pub use trigger::{Pending, Tick, TickOutcome};
 
-/// Makes an enumeration whose text is a fixed word: `as_str`, `Display`, `FromStr`, and the same word in JSON.
+/// Makes an enumeration whose text is a fixed word: `as_str`, `Display`, `FromStr`, and the same
+/// word in JSON.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*

@@ -7,7 +7,8 @@ use super::words;
 words! {
     /// What came of a request.
     RequestOutcome {
-        /// The server answered, with whatever status, and the answer was read as far as the guest wanted it.
+        /// The server answered, with whatever status, and the answer was read as far as the guest
+        /// wanted it.
         Answered = "answered",
         /// The grants did not allow it: nothing was sent.
         Denied = "denied",

@@ -20,8 +20,8 @@ pub struct KnownPath {
     pub stamp: String,
 }
 
-/// A file that is written whole, and not visible yet. It stands in the publishing intent, from which it can be made
-/// visible by another process.
+/// A file that is written whole, and not visible yet. It stands in the publishing intent, from
+/// which it can be made visible by another process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
     /// The artifact that it becomes.
@@ -40,7 +40,8 @@ pub struct StagedFile {
     pub stamp: String,
     /// Whether it may replace what lies at its path.
     pub overwrite: bool,
-    /// What the resource knows the content by that it replaces, as it was right before the commit point; `None` if nothing lay there.
+    /// What the resource knows the content by that it replaces, as it was right before the commit
+    /// point; `None` if nothing lay there.
     #[serde(default)]
     pub replaces: Option<String>,
 }

@@ -16,8 +16,8 @@ pub struct Pending {
     pub oldest_at: Option<Timestamp>,
     /// When the newest was recorded.
     pub newest_at: Option<Timestamp>,
-    /// The newest event when this was counted. Every change of the count comes with an event, so of two counts the one
-    /// with the greater number is the later one.
+    /// The newest event when this was counted. Every change of the count comes with an event, so of
+    /// two counts the one with the greater number is the later one.
     #[serde(skip)]
     pub as_of: u64,
 }
@@ -34,7 +34,8 @@ words! {
     }
 }
 
-/// One evaluation of a trigger. An evaluation with the same outcome and reason as the one before is not recorded again.
+/// One evaluation of a trigger. An evaluation with the same outcome and reason as the one before is
+/// not recorded again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// Orders and pages; 0 until the store has given it one.
@@ -48,7 +49,8 @@ pub struct Tick {
     pub time: Timestamp,
     /// What came of it.
     pub outcome: TickOutcome,
-    /// Why, in words: `3 new artifacts`, `1 of 5 artifacts`, `waits for labels`, `1 of 1 runs at work`, `paused`.
+    /// Why, in words: `3 new artifacts`, `1 of 5 artifacts`, `waits for labels`, `1 of 1 runs at
+    /// work`, `paused`.
     pub reason: String,
     /// The run, if it fired.
     pub run_id: Option<RunId>,

@@ -135,7 +135,8 @@ impl Attempt {
         store.set_hostcall_fuel(limits::MAX_PAYLOAD_BYTES);
         store.set_max_component_handles(handles(&self.order));
         store.set_epoch_deadline(1);
-        // Every tick a guest makes way for the others of its thread, and for whoever wants to stop it.
+        // Every tick a guest makes way for the others of its thread, and for whoever wants to stop
+        // it.
         store.epoch_deadline_callback(move |_| {
             if cpu.is_over() { Err(wasmtime::Error::new(Halt::Cpu)) } else { Ok(UpdateDeadline::Yield(1)) }
         });

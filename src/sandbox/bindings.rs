@@ -1,7 +1,8 @@
-//! The Rust side of `wit/pipeline.wit`, made from it. The only place that does: every further one would take its share of seconds to compile.
+//! The Rust side of `wit/pipeline.wit`, made from it. The only place that does: every further one
+//! would take its share of seconds to compile.
 //!
-//! A world has no optional exports. So this is the larger world, whose imports are those of the smaller one, and its exported interfaces are
-//! looked up one by one (see [`super::ready`]).
+//! A world has no optional exports. So this is the larger world, whose imports are those of the
+//! smaller one, and its exported interfaces are looked up one by one (see [`super::ready`]).
 
 wasmtime::component::bindgen!({
     path: "wit",
@@ -21,7 +22,8 @@ wasmtime::component::bindgen!({
     },
 });
 
-/// The interfaces of WASI that the host answers itself. Everything that may touch a file is `async`, because [`resources`](super::host::resources) is.
+/// The interfaces of WASI that the host answers itself. Everything that may touch a file is
+/// `async`, because [`resources`](super::host::resources) is.
 pub(super) mod wasi {
     wasmtime::component::bindgen!({
         path: "src/sandbox/wasi.wit",

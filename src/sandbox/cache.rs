@@ -1,8 +1,10 @@
 //! Compiled code on disk, so that a component is compiled once on a machine.
 //!
-//! Compiled code runs outside of the sandbox: what is loaded from here must be what was put here. The folder is the user's own and closed to others; a file's
-//! digest stands beside it and is checked before the file is mapped; the name holds the component's digest and the settings of the engine. Whatever does not
-//! fit is compiled again. Code that a user brings along is never loaded: only components are, and they are compiled here.
+//! Compiled code runs outside of the sandbox: what is loaded from here must be what was put here.
+//! The folder is the user's own and closed to others; a file's digest stands beside it and is
+//! checked before the file is mapped; the name holds the component's digest and the settings of the
+//! engine. Whatever does not fit is compiled again. Code that a user brings along is never loaded:
+//! only components are, and they are compiled here.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::Hash;
@@ -18,9 +20,11 @@ use crate::base::{ArtifactId, Digest, Freed, Hasher};
 
 use super::SandboxError;
 
-/// Most bytes of compiled code that a user's cache keeps: that of a hundred components with an interpreter in each.
+/// Most bytes of compiled code that a user's cache keeps: that of a hundred components with an
+/// interpreter in each.
 pub const MAX_COMPILED_BYTES: u64 = 4 << 30;
-/// What was written so long ago, and never got its final name, is what an interrupted compilation has left.
+/// What was written so long ago, and never got its final name, is what an interrupted compilation
+/// has left.
 const STALE_AFTER: Duration = Duration::from_hours(1);
 
 /// The folder.
@@ -31,7 +35,8 @@ pub(super) struct Cache {
     settings: String,
 }
 
-/// Feeds a digest where the standard library wants a hasher: 64 bits would be few for a name that code is trusted by.
+/// Feeds a digest where the standard library wants a hasher: 64 bits would be few for a name that
+/// code is trusted by.
 struct Digester(Hasher);
 
 impl std::hash::Hasher for Digester {
@@ -87,7 +92,8 @@ impl Cache {
         self.folder.join(format!("{}.tmp", ArtifactId::new()))
     }
 
-    /// Takes code over that was written to a [scratch](Self::scratch) file. The scratch file is gone afterwards, whatever happens.
+    /// Takes code over that was written to a [scratch](Self::scratch) file. The scratch file is
+    /// gone afterwards, whatever happens.
     pub(super) fn keep(&self, scratch: &Path, component: Digest, engine: &Engine) -> io::Result<Component> {
         let file = self.file(component);
         let kept = self.put(scratch, &file).and_then(|()| try_load(&file, engine));
@@ -110,9 +116,10 @@ impl Cache {
     }
 }
 
-/// Removes the code that was used longest ago until [`MAX_COMPILED_BYTES`] are left, and what interrupted compilations have left
-/// behind. Safe while hosts use the folder: code that is loaded stays loaded, and is compiled again when it is needed next.
-/// With `dry_run`, only says what it would remove. A folder that is not there is empty.
+/// Removes the code that was used longest ago until [`MAX_COMPILED_BYTES`] are left, and what
+/// interrupted compilations have left behind. Safe while hosts use the folder: code that is loaded
+/// stays loaded, and is compiled again when it is needed next. With `dry_run`, only says what it
+/// would remove. A folder that is not there is empty.
 ///
 /// # Errors
 /// When the folder can not be read. A file that can not be removed stays.
@@ -173,7 +180,8 @@ fn try_load(file: &Path, engine: &Engine) -> io::Result<Component> {
     if digest_of(&mut code)?.to_string() != wanted {
         return Err(io::Error::other("it is not what was put there"));
     }
-    // SAFETY: the file was made by this engine's own compiler, in a folder that only this user can write to, and is whole.
+    // SAFETY: the file was made by this engine's own compiler, in a folder that only this user can
+    // write to, and is whole.
     let component = unsafe { Component::deserialize_file(engine, file) };
     component.map_err(|why| io::Error::other(format!("{why:#}")))
 }

@@ -1,8 +1,10 @@
-//! From a component's file to compiled code, within bounds: the size before anything is parsed, counts before anything is compiled, then time, memory and
-//! priority of the compiler.
+//! From a component's file to compiled code, within bounds: the size before anything is parsed,
+//! counts before anything is compiled, then time, memory and priority of the compiler.
 //!
-//! A compiler that has begun can not be stopped from inside of its process, and its memory not be bounded. So it runs in a process of its own, which is this
-//! program called again ([`compiler_main`]). Where no program is configured (tests) it runs on a thread, and only the size and the counts are bounded.
+//! A compiler that has begun can not be stopped from inside of its process, and its memory not be
+//! bounded. So it runs in a process of its own, which is this program called again
+//! ([`compiler_main`]). Where no program is configured (tests) it runs on a thread, and only the
+//! size and the counts are bounded.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -22,7 +24,8 @@ use crate::base::{ByteSize, Digest, escape};
 
 use super::{SandboxError, engine};
 
-/// The hidden verb by which the program is called as a compiler: `anacostia __compile OUT`, the component on standard input.
+/// The hidden verb by which the program is called as a compiler: `anacostia __compile OUT`, the
+/// component on standard input.
 pub const COMPILE_VERB: &str = "__compile";
 
 /// Bounds of one compilation.
@@ -49,7 +52,8 @@ const MAX_PARTS: usize = 1_000;
 /// What is kept of what the compiler says.
 const MAX_COMPLAINT_BYTES: usize = 4096;
 
-/// Reads a component, which must have this digest, and looks at it as far as it can be done without compiling.
+/// Reads a component, which must have this digest, and looks at it as far as it can be done without
+/// compiling.
 pub(super) fn read(file: &Path, digest: Digest) -> Result<Vec<u8>, SandboxError> {
     let unreadable = |why| SandboxError::Unreadable { file: file.to_owned(), why };
     let mut bytes = Vec::new();
@@ -94,7 +98,8 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Compiles to the file `out`, which is made. Blocks for as long as it takes; on a thread of its own, which gets the lowest priority.
+/// Compiles to the file `out`, which is made. Blocks for as long as it takes; on a thread of its
+/// own, which gets the lowest priority.
 pub(super) fn compile(
     engine: &Engine,
     program: Option<&Path>,
@@ -110,8 +115,9 @@ pub(super) fn compile(
     write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
 }
 
-/// What the program does when it is called as a compiler: bounds itself, reads a component from standard input, and writes its code to `out`. The bounds
-/// are in the environment. What went wrong is on standard error.
+/// What the program does when it is called as a compiler: bounds itself, reads a component from
+/// standard input, and writes its code to `out`. The bounds are in the environment. What went wrong
+/// is on standard error.
 #[must_use]
 pub fn compiler_main(out: &Path) -> ExitCode {
     match compile_here(out) {
@@ -157,18 +163,21 @@ fn end_with_host() -> Result<(), String> {
 }
 
 fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> Result<(), String> {
-    // CPU seconds of all its threads: twice the time of the wall is more than any compilation that ends in time needs on two cores.
+    // CPU seconds of all its threads: twice the time of the wall is more than any compilation that
+    // ends in time needs on two cores.
     let seconds = bounds.wall.as_secs().max(1).saturating_mul(2);
     let mut child = Command::new(program)
         .arg0("anacostia")
         .arg(COMPILE_VERB)
         .arg(out)
-        // It reads what a stranger wrote: of the host's environment, secrets in it, it needs nothing.
+        // It reads what a stranger wrote: of the host's environment, secrets in it, it needs
+        // nothing.
         .env_clear()
         .env(HOST_VARIABLE, std::process::id().to_string())
         .env(MEMORY_VARIABLE, bounds.memory.0.to_string())
         .env(SECONDS_VARIABLE, seconds.to_string())
-        // What the allocator puts aside counts as much as what is in use: by default a quarter of the bound.
+        // What the allocator puts aside counts as much as what is in use: by default a quarter of
+        // the bound.
         .env("MIMALLOC_ARENA_RESERVE", "32MiB")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -190,7 +199,8 @@ fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> 
     }
 }
 
-/// Hands a component to the compiler, and returns what it complained of once it has ended; `None` if it has not in time.
+/// Hands a component to the compiler, and returns what it complained of once it has ended; `None`
+/// if it has not in time.
 fn converse(child: &mut Child, wall: Duration, bytes: &[u8]) -> Option<String> {
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let (ended, wait) = mpsc::channel();
@@ -229,8 +239,8 @@ fn write_new(out: &Path, code: &[u8]) -> io::Result<()> {
 
 /// The program that is running, for [`super::SandboxConfig::compiler`].
 ///
-/// On Linux by a name that leads to this very program even after its file was replaced, as an upgrade does: another
-/// version's code could not be loaded.
+/// On Linux by a name that leads to this very program even after its file was replaced, as an
+/// upgrade does: another version's code could not be loaded.
 #[must_use]
 pub fn this_program() -> Option<PathBuf> {
     let myself = Path::new("/proc/self/exe");

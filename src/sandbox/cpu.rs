@@ -1,8 +1,10 @@
-//! How much CPU time a guest has used: the thread's own CPU clock around each of its slices, less the time in host functions that do work.
+//! How much CPU time a guest has used: the thread's own CPU clock around each of its slices, less
+//! the time in host functions that do work.
 //!
-//! Epochs are ticks of the wall: counting them would charge a guest for the time in which the machine was busy with others. Fuel counts
-//! instructions, which are not time, and costs more. Host functions that only answer from memory are charged to the guest: reading
-//! the clock twice would cost more than they do, and a guest that calls them in a loop is using the CPU.
+//! Epochs are ticks of the wall: counting them would charge a guest for the time in which the
+//! machine was busy with others. Fuel counts instructions, which are not time, and costs more. Host
+//! functions that only answer from memory are charged to the guest: reading the clock twice would
+//! cost more than they do, and a guest that calls them in a loop is using the CPU.
 
 use std::future::Future;
 use std::pin::pin;
@@ -11,7 +13,8 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of one guest, in nanoseconds. Shared between the guest's store and who polls it, on one thread at a time.
+/// CPU time of one guest, in nanoseconds. Shared between the guest's store and who polls it, on one
+/// thread at a time.
 #[derive(Debug)]
 pub(super) struct CpuMeter {
     limit: u64,

@@ -20,7 +20,8 @@ const IDLE_TICKS: u32 = 25;
 const MAX_WASM_STACK_BYTES: usize = 1 << 20;
 /// Stack of a guest with the host functions that it is in.
 const STACK_BYTES: usize = 2 << 20;
-/// Address space of a memory, and of the guard after it: with these, most accesses need no bounds check.
+/// Address space of a memory, and of the guard after it: with these, most accesses need no bounds
+/// check.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
 /// With less, not even two guests at once find a place for their memories beside all else.
@@ -40,7 +41,8 @@ const MAX_WARM_SLOTS: u32 = 8;
 /// Frames that are kept of the place of a trap.
 pub(super) const MAX_FRAMES: usize = 20;
 
-/// The engine that guests run on: with a pool of slots if the machine has the address space for it, without otherwise.
+/// The engine that guests run on: with a pool of slots if the machine has the address space for it,
+/// without otherwise.
 pub(super) fn running(max_instances: u32) -> Result<Engine, SandboxError> {
     let mut pooled = settings();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
@@ -64,7 +66,8 @@ fn address_space_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::As).current
 }
 
-/// An engine whose code the engine that guests run on takes, but that keeps nothing ready for guests.
+/// An engine whose code the engine that guests run on takes, but that keeps nothing ready for
+/// guests.
 pub(super) fn compiling() -> Result<Engine, SandboxError> {
     Engine::new(&settings()).map_err(|why| SandboxError::Engine(format!("{why:#}")))
 }
@@ -140,10 +143,12 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// A guest begins a slice, which ends when the guard is dropped: also when the guest's code panics in the host.
+    /// A guest begins a slice, which ends when the guard is dropped: also when the guest's code
+    /// panics in the host.
     pub(super) fn enter(&self) -> Slice<'_> {
         self.shared.running.fetch_add(1, SeqCst);
-        // The ticking thread says that it sleeps before it looks at `running` for the last time: one of the two sees the other.
+        // The ticking thread says that it sleeps before it looks at `running` for the last time:
+        // one of the two sees the other.
         if self.shared.asleep.load(SeqCst)
             && let Some(thread) = &self.thread
         {

@@ -1,7 +1,9 @@
-//! The threads that guests run on: apart from HTTP, store and scheduler, so that no guest can starve them.
+//! The threads that guests run on: apart from HTTP, store and scheduler, so that no guest can
+//! starve them.
 //!
-//! Each thread has a scheduler of its own that takes turns between its guests, looks for new work before each turn, and at timers and sockets
-//! after each: a guest that spins delays the others by its slice, not by a batch of slices.
+//! Each thread has a scheduler of its own that takes turns between its guests, looks for new work
+//! before each turn, and at timers and sockets after each: a guest that spins delays the others by
+//! its slice, not by a batch of slices.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What stops a guest from the host's side, as an error that travels through wasm as a trap and comes out typed.
+//! What stops a guest from the host's side, as an error that travels through wasm as a trap and
+//! comes out typed.
 
 use crate::manifest::Limits;
 use crate::model::ErrorInfo;
@@ -23,7 +24,8 @@ pub(super) enum Halt {
 }
 
 impl Halt {
-    /// Whether it ends the attempt whatever was called: a run whose log is lost, or that is another host's, is not ours to record.
+    /// Whether it ends the attempt whatever was called: a run whose log is lost, or that is another
+    /// host's, is not ours to record.
     pub(super) fn ends_attempt(&self) -> bool {
         matches!(self, Self::LogUnwritable(_) | Self::Fenced(_))
     }

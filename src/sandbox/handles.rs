@@ -1,14 +1,17 @@
-//! Readers and writers that are open in all guests together. Each holds open files of the host, and a process has only so many of them: if guests could take
-//! the last, the host could take no connection, open no log and watch no folder.
+//! Readers and writers that are open in all guests together. Each holds open files of the host, and
+//! a process has only so many of them: if guests could take the last, the host could take no
+//! connection, open no log and watch no folder.
 //!
-//! The bound is the process's, and so is the count. The limit of one action (`handles`) is counted in `host::access`.
+//! The bound is the process's, and so is the count. The limit of one action (`handles`) is counted
+//! in `host::access`.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files that are kept for the host itself: its own connections, logs and watches, and the connections of guests, of which each has a few.
+/// Open files that are kept for the host itself: its own connections, logs and watches, and the
+/// connections of guests, of which each has a few.
 const RESERVED_FILES: u64 = 2_048;
 /// Open files of a writer: what it writes, and the folder that it lies in. A reader has one.
 const FILES_PER_HANDLE: u64 = 2;
@@ -68,7 +71,8 @@ impl Drop for Held {
     }
 }
 
-/// How many files this process may have open, after asking for as many as it can get: many systems give 1,024 to those who do not ask.
+/// How many files this process may have open, after asking for as many as it can get: many systems
+/// give 1,024 to those who do not ask.
 fn open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });

@@ -1,13 +1,15 @@
 //! How much memory a guest has: the sum of all its linear memories and tables.
 //!
-//! wasmtime's own `StoreLimits` counts each memory alone, so that a component of fifty instances would have fifty times the limit.
+//! wasmtime's own `StoreLimits` counts each memory alone, so that a component of fifty instances
+//! would have fifty times the limit.
 
 use wasmtime::ResourceLimiter;
 
 /// What an element of a table takes on the host: a pointer.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// More core instances, memories or tables than any honest component has; a Python component has about 14 instances.
+/// More core instances, memories or tables than any honest component has; a Python component has
+/// about 14 instances.
 const MAX_INSTANCES: usize = 100;
 
 /// Counts memory and refuses what goes beyond.

@@ -1,4 +1,5 @@
-//! What is said when a limit is reached: which, how much, and what to write into the manifest to raise it.
+//! What is said when a limit is reached: which, how much, and what to write into the manifest to
+//! raise it.
 
 use std::time::Duration;
 
@@ -86,7 +87,8 @@ pub(super) fn http_requests(action: &str, limits: &Limits) -> ErrorInfo {
     reached("http_requests_limit", &what, action, "http_requests", &raised)
 }
 
-/// No limit of the action: all actions together have all files open that the host can have open for them. Others may close theirs.
+/// No limit of the action: all actions together have all files open that the host can have open for
+/// them. Others may close theirs.
 pub(super) fn files_of_host(most: usize) -> ErrorInfo {
     let message = format!(
         "all actions together have {most} readers and writers open, and the host can not have more; close some, or raise its limit of open files (`ulimit -n`)"

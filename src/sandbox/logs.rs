@@ -1,7 +1,9 @@
-//! The log of one attempt: lines are made safe, counted against the limit, gathered, and written at the end of each slice of the guest.
+//! The log of one attempt: lines are made safe, counted against the limit, gathered, and written at
+//! the end of each slice of the guest.
 //!
-//! A slice is a few milliseconds at most, so people see lines at once, and a guest that writes line by line costs one write a slice, not one a line.
-//! What is lost when the process dies is what the guest said in its last slice.
+//! A slice is a few milliseconds at most, so people see lines at once, and a guest that writes line
+//! by line costs one write a slice, not one a line. What is lost when the process dies is what the
+//! guest said in its last slice.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,7 +57,8 @@ impl AttemptLog {
         Self { attempt, store, clock, masker, limit, state: Mutex::default() }
     }
 
-    /// What the guest says: `text` becomes as many lines as it has, without secrets and control characters.
+    /// What the guest says: `text` becomes as many lines as it has, without secrets and control
+    /// characters.
     ///
     /// # Errors
     /// When the limit is reached, or lines can not be written.
@@ -66,7 +69,8 @@ impl AttemptLog {
         text: &str,
         fields: &[(String, String)],
     ) -> Result<(), Halt> {
-        // Masked before it is split, because a secret may have several lines, and before it is escaped, because escaping changes it.
+        // Masked before it is split, because a secret may have several lines, and before it is
+        // escaped, because escaping changes it.
         let text = self.masker.mask_cut(text, MAX_LOG_MESSAGE_BYTES);
         let mut fields: Vec<(String, String)> =
             fields.iter().take(MAX_LOG_FIELDS).map(|(name, value)| self.field(name, value)).collect();
@@ -103,7 +107,8 @@ impl AttemptLog {
         }
     }
 
-    /// Writes what was gathered. A failure stops the attempt: a run whose log is lost is not on record.
+    /// Writes what was gathered. A failure stops the attempt: a run whose log is lost is not on
+    /// record.
     pub(super) fn flush(&self) {
         self.write(&mut self.state());
     }
@@ -113,7 +118,8 @@ impl AttemptLog {
         self.state().halt.clone()
     }
 
-    /// What the guest said last on standard error or as an error in this call, a line each, masked and escaped.
+    /// What the guest said last on standard error or as an error in this call, a line each, masked
+    /// and escaped.
     pub(super) fn last_words(&self) -> Option<String> {
         self.state().words.text()
     }

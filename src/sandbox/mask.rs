@@ -1,7 +1,8 @@
 //! Takes the values of secrets out of whatever an action says.
 //!
-//! Masked is the value as it is, and each line of a value of several lines. Not masked is what an action made of it: a part, its base64, its letters one
-//! by one on lines of their own. A sandbox can not prevent that; who is given a secret can give it away.
+//! Masked is the value as it is, and each line of a value of several lines. Not masked is what an
+//! action made of it: a part, its base64, its letters one by one on lines of their own. A sandbox
+//! can not prevent that; who is given a secret can give it away.
 
 use std::borrow::Cow;
 
@@ -33,7 +34,8 @@ impl Masker {
         Self { values }
     }
 
-    /// Bytes of the longest value: who cuts text before it is masked must keep that much more, or a part of a secret would stay.
+    /// Bytes of the longest value: who cuts text before it is masked must keep that much more, or a
+    /// part of a secret would stay.
     pub(super) fn longest(&self) -> usize {
         self.values.first().map_or(0, String::len)
     }
@@ -43,7 +45,8 @@ impl Masker {
         self.mask_up_to(text, usize::MAX)
     }
 
-    /// `text` without secrets, and at most `max` bytes of it. The cut comes after the masking, so that no part of a secret is left at the end.
+    /// `text` without secrets, and at most `max` bytes of it. The cut comes after the masking, so
+    /// that no part of a secret is left at the end.
     pub(super) fn mask_cut(&self, text: &str, max: usize) -> String {
         // Of what begins at or after `max` nothing can be kept.
         let masked = self.mask_up_to(text, max.saturating_add(1));
@@ -72,8 +75,9 @@ impl Masker {
     }
 }
 
-/// Finds values in a text, from the left to the right. Remembers where it has seen each: to look for all of them anew after each that is found would
-/// take time that grows with the square of the text, and the text is the guest's.
+/// Finds values in a text, from the left to the right. Remembers where it has seen each: to look
+/// for all of them anew after each that is found would take time that grows with the square of the
+/// text, and the text is the guest's.
 struct Secrets<'a> {
     text: &'a str,
     values: &'a [String],
@@ -87,7 +91,8 @@ impl<'a> Secrets<'a> {
         Self { text, values, next }
     }
 
-    /// Where the first one from `from` on is, and how long; of two at one place the longer. `from` never goes back.
+    /// Where the first one from `from` on is, and how long; of two at one place the longer. `from`
+    /// never goes back.
     fn from(&mut self, from: usize) -> Option<(usize, usize)> {
         let rest = self.text.get(from..)?;
         for (next, value) in self.next.iter_mut().zip(self.values) {

@@ -1,14 +1,18 @@
 //! Floor 5: running one component, within its grants and limits.
 //!
-//! A [`Sandbox`] is one engine, the thread that ticks its epochs, and a few executor threads. Each attempt, and each hook of one, gets a fresh store and a
-//! fresh instance, so nothing of one is left to the next. A guest runs in slices of a few milliseconds: at the end of each, the other guests of its thread, the clock and whoever
-//! wants to stop it have their turn, so a guest that spins harms nobody, on one core too.
+//! A [`Sandbox`] is one engine, the thread that ticks its epochs, and a few executor threads. Each
+//! attempt, and each hook of one, gets a fresh store and a fresh instance, so nothing of one is
+//! left to the next. A guest runs in slices of a few milliseconds: at the end of each, the other
+//! guests of its thread, the clock and whoever wants to stop it have their turn, so a guest that
+//! spins harms nobody, on one core too.
 //!
-//! What is enforced, and where: memory in `limiter`, CPU time in `cpu`, wall time and stopping in `watch`, output, handles and grants in `host::access`, log
-//! in `logs`, payload and handles of the component model by wasmtime, compilation in `compile`. A limit that is reached ends as an error that names it and
-//! the key that raises it (`limits`).
+//! What is enforced, and where: memory in `limiter`, CPU time in `cpu`, wall time and stopping in
+//! `watch`, output, handles and grants in `host::access`, log in `logs`, payload and handles of the
+//! component model by wasmtime, compilation in `compile`. A limit that is reached ends as an error
+//! that names it and the key that raises it (`limits`).
 //!
-//! Rejected: a process for each guest (a fresh instance takes microseconds, a process a millisecond, and memory of its own), and fuel (see `cpu`).
+//! Rejected: a process for each guest (a fresh instance takes microseconds, a process a
+//! millisecond, and memory of its own), and fuel (see `cpu`).
 
 mod attempt;
 mod bindings;
@@ -78,14 +82,16 @@ const MAX_LOADS: usize = 2;
 pub struct SandboxConfig {
     /// Where compiled code is kept. Made if need be; closed to other users.
     pub cache_folder: PathBuf,
-    /// Where compiled code is kept if `cache_folder` can not be used, such as in a home that can not be written.
+    /// Where compiled code is kept if `cache_folder` can not be used, such as in a home that can
+    /// not be written.
     pub fallback_cache_folder: Option<PathBuf>,
     /// Threads that guests run on; at least 1.
     pub executors: usize,
     /// Guests at once, 1 to 1,000; others wait.
     pub max_instances: u32,
-    /// The program that is called as a compiler (see [`compiler_main`]): [`this_program`] in the `anacostia` binary. Without it, code is compiled on a
-    /// thread of this process, with time and memory unbounded.
+    /// The program that is called as a compiler (see [`compiler_main`]): [`this_program`] in the
+    /// `anacostia` binary. Without it, code is compiled on a thread of this process, with time and
+    /// memory unbounded.
     pub compiler: Option<PathBuf>,
     /// Bounds of one compilation.
     pub compile: CompileBounds,
@@ -104,7 +110,8 @@ impl Default for SandboxConfig {
     }
 }
 
-/// `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/…`; without a home, a folder of this user under the folder for temporary files.
+/// `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/…`; without a home, a folder of this user
+/// under the folder for temporary files.
 pub fn default_cache_folder() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
@@ -198,11 +205,13 @@ impl Sandbox {
         })
     }
 
-    /// Makes the component in `file` ready to run: from the cache, or by compiling it. Afterwards orders may name it. Bounded in size, time and
-    /// memory; blocks no thread of the caller. The second time, nothing happens.
+    /// Makes the component in `file` ready to run: from the cache, or by compiling it. Afterwards
+    /// orders may name it. Bounded in size, time and memory; blocks no thread of the caller. The
+    /// second time, nothing happens.
     ///
     /// # Errors
-    /// When its code is not in the cache and the file is not the component of this digest, or when it can not be run here.
+    /// When its code is not in the cache and the file is not the component of this digest, or when
+    /// it can not be run here.
     pub async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         if self.shared.component(digest).is_some() {
             return Ok(());
@@ -210,11 +219,13 @@ impl Sandbox {
         if self.in_turn(&self.loads, digest, file, Shared::load_compiled).await? {
             return Ok(());
         }
-        // Who waits for a compiler is in nobody's way: what is compiled already is loaded meanwhile.
+        // Who waits for a compiler is in nobody's way: what is compiled already is loaded
+        // meanwhile.
         self.in_turn(&self.compiling, digest, file, Shared::load).await
     }
 
-    /// Loads on a thread of its own, so that no thread of the caller is blocked. The turn is over when the thread has ended, whether anyone waits for it or not.
+    /// Loads on a thread of its own, so that no thread of the caller is blocked. The turn is over
+    /// when the thread has ended, whether anyone waits for it or not.
     async fn in_turn<T: Send + 'static>(
         &self,
         turns: &Arc<Semaphore>,
@@ -229,7 +240,8 @@ impl Sandbox {
             .name("load".to_owned())
             .spawn(move || {
                 let loaded = load(&shared, digest, &file);
-                // First: a sandbox that is dropped as soon as this is answered must be the last to hold the code, and its mapped file.
+                // First: a sandbox that is dropped as soon as this is answered must be the last to
+                // hold the code, and its mapped file.
                 drop(shared);
                 drop(turn);
                 let _ = done.send(loaded);
@@ -243,8 +255,9 @@ impl Sandbox {
         self.shared.components.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);
     }
 
-    /// Runs one attempt on an executor thread, as soon as there is a slot. Never fails: what goes wrong is in the report. Unless that is `Done` or
-    /// `Skip`, nothing is staged any more when this returns. Dropped, it stops the guest, and discards what is staged.
+    /// Runs one attempt on an executor thread, as soon as there is a slot. Never fails: what goes
+    /// wrong is in the report. Unless that is `Done` or `Skip`, nothing is staged any more when
+    /// this returns. Dropped, it stops the guest, and discards what is staged.
     pub async fn run(&self, order: AttemptOrder, services: &Services, mut stop: StopSignal) -> AttemptReport {
         let slot = tokio::select! {
             biased;
@@ -274,7 +287,8 @@ impl Sandbox {
             stop,
             gone,
         };
-        // The future of a whole attempt is 14 KiB: boxed where it runs, it is not moved from frame to frame on the way there.
+        // The future of a whole attempt is 14 KiB: boxed where it runs, it is not moved from frame
+        // to frame on the way there.
         let failed = match self.executors.spawn(async move { Box::pin(attempt.run()).await }) {
             Some(work) => match work.await {
                 Ok(report) => return report,
@@ -290,7 +304,8 @@ impl Sandbox {
     }
 }
 
-/// What is said of a component that can send requests, and an action that may not. A manifest that is checked never comes to it.
+/// What is said of a component that can send requests, and an action that may not. A manifest that
+/// is checked never comes to it.
 fn no_network(action: &str) -> ErrorInfo {
     let lines = Grant::Http.lines(action, "");
     let message = format!(
@@ -304,8 +319,9 @@ impl Shared {
         self.components.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
     }
 
-    /// Makes a component ready whose code is in the cache; `false` if it is not there. The file was looked at when it was compiled, and its code is found
-    /// by its digest: reading it again, 20 MB with an interpreter in it, would add nothing.
+    /// Makes a component ready whose code is in the cache; `false` if it is not there. The file was
+    /// looked at when it was compiled, and its code is found by its digest: reading it again, 20 MB
+    /// with an interpreter in it, would add nothing.
     fn load_compiled(&self, digest: Digest, _: &Path) -> Result<bool, SandboxError> {
         let Some(component) = self.cache.load(digest, &self.engine) else { return Ok(false) };
         self.link(digest, &component).map(|()| true)
@@ -342,10 +358,12 @@ impl Shared {
     }
 }
 
-/// Runs attempts. The scheduler knows this much of it, so that attempts can run elsewhere than in this process.
+/// Runs attempts. The scheduler knows this much of it, so that attempts can run elsewhere than in
+/// this process.
 #[async_trait]
 pub trait Executor: Send + Sync {
-    /// Makes the component in `file` ready to run, compiling it if need be. Does nothing if it is ready already.
+    /// Makes the component in `file` ready to run, compiling it if need be. Does nothing if it is
+    /// ready already.
     ///
     /// # Errors
     /// When the file can not be read, is not the component of this digest, or can not be run.
@@ -354,8 +372,9 @@ pub trait Executor: Send + Sync {
     /// Drops a component. Attempts that are at work with it go on.
     fn forget(&self, digest: Digest);
 
-    /// Runs one attempt, as soon as there is a slot. Never fails: what goes wrong is in the report. Unless that is `Done`
-    /// or `Skip`, nothing is staged any more when this returns. Dropped, it stops the guest and discards what is staged.
+    /// Runs one attempt, as soon as there is a slot. Never fails: what goes wrong is in the report.
+    /// Unless that is `Done` or `Skip`, nothing is staged any more when this returns. Dropped, it
+    /// stops the guest and discards what is staged.
     async fn run(&self, order: AttemptOrder, services: &Services, stop: StopSignal) -> AttemptReport;
 }
 

@@ -12,8 +12,9 @@ use crate::model::{
     Access, Artifact, ArtifactTag, Denial, Fence, HttpRequest, LogPosition, Outcome, StagedFile, Usage,
 };
 
-/// All that an executor needs to run an attempt: one value that can be sent as JSON and is the same when it is read back,
-/// so that executors can be on other machines one day. Secrets are named here, never carried.
+/// All that an executor needs to run an attempt: one value that can be sent as JSON and is the same
+/// when it is read back, so that executors can be on other machines one day. Secrets are named
+/// here, never carried.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptOrder {
     /// The pipeline's name.
@@ -51,7 +52,8 @@ pub struct AttemptOrder {
     pub stdin: Option<String>,
     /// Its environment.
     pub env: BTreeMap<String, String>,
-    /// Its secrets: the name that the action sees, and the variable of the host's environment that holds the value.
+    /// Its secrets: the name that the action sees, and the variable of the host's environment that
+    /// holds the value.
     pub secrets: BTreeMap<String, String>,
     /// Hosts that it may send requests to.
     pub http: Vec<Endpoint>,
@@ -61,7 +63,8 @@ pub struct AttemptOrder {
     pub limits: Limits,
 }
 
-/// Artifacts with their stamps, which an executor needs to know the content again, and which the HTTP API does not show.
+/// Artifacts with their stamps, which an executor needs to know the content again, and which the
+/// HTTP API does not show.
 mod stamped {
     use std::sync::Arc;
 
@@ -91,7 +94,8 @@ mod stamped {
     }
 }
 
-/// What comes out of an attempt. The staged files are complete and not visible; whoever gets this publishes or discards them.
+/// What comes out of an attempt. The staged files are complete and not visible; whoever gets this
+/// publishes or discards them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptReport {
     /// How the guest's part ended.
@@ -138,7 +142,8 @@ pub enum Stop {
     /// It should.
     #[default]
     No,
-    /// The run is being cancelled: the guest is told, and stopped a little later ([`CANCEL_GRACE`]). Ends as `Cancelled`.
+    /// The run is being cancelled: the guest is told, and stopped a little later
+    /// ([`CANCEL_GRACE`]). Ends as `Cancelled`.
     Cancel,
     /// The host stops now: the guest is stopped at once. Ends as `HandedBack`.
     HandBack,

@@ -1,8 +1,9 @@
 //! A component that is ready to run: linked, and its exports found.
 //!
-//! An action exports `action`, or is a command, which exports `wasi:cli/run`; what exports both is called as an action. `hooks` is looked for once, when the
-//! component is loaded, so that one without them pays nothing for them when it runs. A component that has the interface in part is refused at loading.
-//! A command has no hooks: there is nothing that they could be told.
+//! An action exports `action`, or is a command, which exports `wasi:cli/run`; what exports both is
+//! called as an action. `hooks` is looked for once, when the component is loaded, so that one
+//! without them pays nothing for them when it runs. A component that has the interface in part is
+//! refused at loading. A command has no hooks: there is nothing that they could be told.
 
 use wasmtime::Engine;
 use wasmtime::Store;
@@ -18,7 +19,8 @@ use super::ended::Ended;
 use super::hook::Hook;
 use super::host::{GuestState, http};
 
-/// The export that actions are found by. Later patches of the same minor version are found by this name too.
+/// The export that actions are found by. Later patches of the same minor version are found by this
+/// name too.
 const ACTION: &str = "anacostia:pipeline/action@0.1.0";
 /// The export that hooks are found by.
 const HOOKS: &str = "anacostia:pipeline/hooks@0.1.0";

@@ -1,8 +1,9 @@
 //! Opening a version on record, where it lies now.
 //!
-//! The record and the resource are never quite at the same point. Outputs are on record from their commit point on, and visible a
-//! moment later, one after the other. A file that someone renames is at its new path before the rename is on record. Whoever looks in
-//! between finds nothing there, or something else: that is no loss, and must not be reported as one.
+//! The record and the resource are never quite at the same point. Outputs are on record from their
+//! commit point on, and visible a moment later, one after the other. A file that someone renames is
+//! at its new path before the rename is on record. Whoever looks in between finds nothing there, or
+//! something else: that is no loss, and must not be reported as one.
 
 use std::time::Duration;
 
@@ -11,24 +12,28 @@ use crate::model::Artifact;
 use crate::resource::{Content, Reader, Resource, ResourceError};
 use crate::store::GuestRecords;
 
-/// How long to wait for an output to become visible, in all. It takes milliseconds, or else someone has to do something first.
+/// How long to wait for an output to become visible, in all. It takes milliseconds, or else someone
+/// has to do something first.
 const PUBLISHING_WAIT: Duration = Duration::from_secs(2);
 
-/// How long to wait for the record of what has happened to an observed artifact: the watch needs milliseconds for it, on a
-/// busy machine more. A file that a writer has just opened is waited for as long.
+/// How long to wait for the record of what has happened to an observed artifact: the watch needs
+/// milliseconds for it, on a busy machine more. A file that a writer has just opened is waited for
+/// as long.
 const RECORDING_WAIT: Duration = Duration::from_secs(5);
 
-/// How long to wait before the record is looked at for the first time; each wait is twice as long as the one before, up to
-/// [`LONGEST_WAIT`].
+/// How long to wait before the record is looked at for the first time; each wait is twice as long
+/// as the one before, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Opens a version of an artifact for reading: at the path where the artifact is on record now, which is another one than
-/// that of `artifact` if it was renamed since. Where nothing lies at that path, or something else, a version that is being published is waited
-/// for up to two seconds, and the record of a change to an observed one up to five seconds.
+/// Opens a version of an artifact for reading: at the path where the artifact is on record now,
+/// which is another one than that of `artifact` if it was renamed since. Where nothing lies at that
+/// path, or something else, a version that is being published is waited for up to two seconds, and
+/// the record of a change to an observed one up to five seconds.
 ///
 /// # Errors
-/// Those of [`Resource::open`], and [`ResourceError::Unavailable`] if the version is still being published, or if that can not be told.
+/// Those of [`Resource::open`], and [`ResourceError::Unavailable`] if the version is still being
+/// published, or if that can not be told.
 pub async fn open_version(
     store: &dyn GuestRecords,
     resource: &dyn Resource,

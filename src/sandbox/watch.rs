@@ -1,5 +1,6 @@
-//! Watching over the calls of one attempt: each is polled in slices, until it ends or is stopped. The deadline, and the time that a cancelled attempt
-//! has left, are those of the attempt, however many calls it makes.
+//! Watching over the calls of one attempt: each is polled in slices, until it ends or is stopped.
+//! The deadline, and the time that a cancelled attempt has left, are those of the attempt, however
+//! many calls it makes.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -47,7 +48,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// The watch over an attempt that begins now. `gone` is cancelled when nobody waits for its report any more.
+    /// The watch over an attempt that begins now. `gone` is cancelled when nobody waits for its
+    /// report any more.
     pub(super) fn new(wall: Duration, stop: StopSignal, gone: CancellationToken) -> Self {
         Self { deadline: Instant::now() + wall, grace: None, stop, gone }
     }
@@ -70,7 +72,8 @@ impl Watch {
     pub(super) async fn over<T>(&mut self, call: impl Future<Output = Ended<T>>) -> Ending<T> {
         let mut call = pin!(call);
         loop {
-            // Whoever is ready first in this order counts: a guest that ends after it was told to stop is stopped.
+            // Whoever is ready first in this order counts: a guest that ends after it was told to
+            // stop is stopped.
             tokio::select! {
                 biased;
                 () = self.gone.cancelled() => return Ending::Stopped(Cause::HandedBack),
@@ -98,7 +101,8 @@ pub(super) async fn asked_to_stop(stop: &mut StopSignal, cancelled: bool) -> Sto
     }
 }
 
-/// Does around each slice of a guest what must be done: the ticker runs, CPU time is counted, lines are written.
+/// Does around each slice of a guest what must be done: the ticker runs, CPU time is counted, lines
+/// are written.
 pub(super) struct Slices {
     ticker: Arc<Ticker>,
     cpu: Arc<CpuMeter>,
@@ -132,7 +136,8 @@ impl Slices {
         self.log.flush();
         self.progress.flush();
         match self.log.halt() {
-            // A guest that ignores that its output is closed, or whose lines can not be written, is stopped here.
+            // A guest that ignores that its output is closed, or whose lines can not be written, is
+            // stopped here.
             Some(halt) => Poll::Ready(Err(wasmtime::Error::new(halt))),
             None => answer,
         }

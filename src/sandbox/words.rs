@@ -1,8 +1,10 @@
-//! The last words of a guest: what it wrote to standard error, or logged as an error, before it trapped, or exited with a code that is not 0. A runtime that gives
-//! up (a panic in Rust or Go, an exception in Python, `abort` in C) says why and where there, and then executes `unreachable` or exits: the trap alone says
-//! neither, nor does the code of a program.
+//! The last words of a guest: what it wrote to standard error, or logged as an error, before it
+//! trapped, or exited with a code that is not 0. A runtime that gives up (a panic in Rust or Go, an
+//! exception in Python, `abort` in C) says why and where there, and then executes `unreachable` or
+//! exits: the trap alone says neither, nor does the code of a program.
 //!
-//! The end is kept, not the beginning, because a runtime writes its story last; and only so much that the frames of the trap have room beside it.
+//! The end is kept, not the beginning, because a runtime writes its story last; and only so much
+//! that the frames of the trap have room beside it.
 
 use std::collections::VecDeque;
 

@@ -11,14 +11,16 @@ use crate::store::{ActionChange, RunChange, RunStep, StoreError, UnfinishedRun};
 
 /// Why a run is given up.
 pub(super) enum GiveUp {
-    /// The manifest that it began under can not be used any more. It is ended if someone has cancelled it.
+    /// The manifest that it began under can not be used any more. It is ended if someone has
+    /// cancelled it.
     Cancelled,
-    /// Its driver fails again and again, for this reason. With the definition that it is bound to, if there is one.
+    /// Its driver fails again and again, for this reason. With the definition that it is bound to,
+    /// if there is one.
     Failed(String, Option<Definition>),
 }
 
-/// Ends `run`, and says whether it could. What an attempt has committed is made visible first, which takes the run's own
-/// definition: only that says where the outputs go.
+/// Ends `run`, and says whether it could. What an attempt has committed is made visible first,
+/// which takes the run's own definition: only that says where the outputs go.
 pub(super) async fn abandon(shared: Arc<Shared>, run: UnfinishedRun, how: GiveUp) -> Result<bool, StoreError> {
     let is_cancelled = run.detail.run.state == RunState::Cancelling;
     let (state, reason, definition) = match how {
@@ -62,8 +64,8 @@ pub(super) async fn abandon(shared: Arc<Shared>, run: UnfinishedRun, how: GiveUp
     Ok(true)
 }
 
-/// The step that ends a run with all its actions. Those that had published have succeeded, others that had begun fail with
-/// the run, and the rest is skipped.
+/// The step that ends a run with all its actions. Those that had published have succeeded, others
+/// that had begun fail with the run, and the rest is skipped.
 fn last_step(run: &UnfinishedRun, state: RunState, reason: &str, published: &[&str]) -> RunStep {
     let open = run.detail.actions.iter().filter(|action| !action.state.ended());
     let actions = open.map(|action| {

@@ -32,8 +32,8 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
-    /// Runs that nobody can drive: the manifest that they began under can not be used any more, or their driver
-    /// fails again and again and they can not be ended either.
+    /// Runs that nobody can drive: the manifest that they began under can not be used any more, or
+    /// their driver fails again and again and they can not be ended either.
     pub stuck: u64,
 }
 
@@ -88,7 +88,8 @@ impl AtWork {
         self.runs.is_empty() && self.pausing.is_empty() && self.restoring.is_empty()
     }
 
-    /// Strikes a driver off, and says whose it was and how the run stands. `None` for a task that is not known.
+    /// Strikes a driver off, and says whose it was and how the run stands. `None` for a task that
+    /// is not known.
     pub(super) fn strike_off(&mut self, end: DriverEnd) -> Option<(RunId, Result<RunState, DriverError>)> {
         let (task, state) = match end {
             Ok((task, state)) => (task, state.map_err(DriverError::Refused)),
@@ -99,7 +100,8 @@ impl AtWork {
         Some((run, state))
     }
 
-    /// The driver of a run failed: its trouble must not end the host. The run is driven anew from the record after a pause.
+    /// The driver of a run failed: its trouble must not end the host. The run is driven anew from
+    /// the record after a pause.
     pub(super) fn driver_failed(&mut self, run: RunId, why: &str) {
         let failures = self.failures.entry(run).or_default();
         *failures += 1;

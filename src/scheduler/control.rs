@@ -16,24 +16,29 @@ use crate::store::{MetadataStore, StoreError, logs::LogStore};
 /// What steers a running pipeline. The HTTP floor is given one; tests give it another.
 #[async_trait]
 pub trait Control: Send + Sync {
-    /// Asks a run to end. `None` if there is no such run; a run that has ended is returned as it is.
+    /// Asks a run to end. `None` if there is no such run; a run that has ended is returned as it
+    /// is.
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError>;
     /// Takes a failed or cancelled run up again; see [`MetadataStore::request_retry`].
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError>;
-    /// Starts a run by hand, with whatever is new, also with nothing. Idempotent by id: the run is returned as it is if it exists with
-    /// the same params; [`StoreError::Conflict`] if it exists with others.
+    /// Starts a run by hand, with whatever is new, also with nothing. Idempotent by id: the run is
+    /// returned as it is if it exists with the same params; [`StoreError::Conflict`] if it exists
+    /// with others.
     async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError>;
     /// Pauses the pipeline (nothing new starts), or lets it go on.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
-    /// The runs that end from now on, each once its end is on record. Whoever is slow misses some, and is told so.
+    /// The runs that end from now on, each once its end is on record. Whoever is slow misses some,
+    /// and is told so.
     fn ended_runs(&self) -> broadcast::Receiver<RunId>;
     /// How the watched resources are doing, by name.
     fn watches(&self) -> BTreeMap<String, Status>;
-    /// What watched resources have found and can not record yet, by name; those without anything like that are absent.
+    /// What watched resources have found and can not record yet, by name; those without anything
+    /// like that are absent.
     fn waiting(&self) -> BTreeMap<String, Waiting>;
     /// How far attempts at work say they are.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
-    /// Whether the host takes part in everything: the store answers, all watches have reconciled. The reasons why not, if not.
+    /// Whether the host takes part in everything: the store answers, all watches have reconciled.
+    /// The reasons why not, if not.
     fn not_ready(&self) -> Vec<String>;
 }
 
@@ -74,7 +79,8 @@ impl View {
         Arc::clone(&self.in_force.borrow().components)
     }
 
-    /// A text of the manifest as it is written there, `${…}` unexpanded: what is shown to people. `None` if it is no text.
+    /// A text of the manifest as it is written there, `${…}` unexpanded: what is shown to people.
+    /// `None` if it is no text.
     #[must_use]
     pub fn written(&self, keys: &[&str]) -> Option<String> {
         let manifest: toml::Table = self.pipeline().text.parse().ok()?;

@@ -19,7 +19,8 @@ use crate::resource::{Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{StoreError, repeat_briefly};
 
-/// How long a request may wait for the store. SQLite itself waits up to 5 s for another program's lock.
+/// How long a request may wait for the store. SQLite itself waits up to 5 s for another program's
+/// lock.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
 /// Controls a running pipeline.
@@ -36,8 +37,8 @@ impl HostControl {
         self.dispatcher.send(message).await.map_err(|_| stopping())
     }
 
-    /// Does `work` to its end, also when the caller goes away or is answered before: a request that is on record and that
-    /// the dispatcher does not know of would wait for the next start.
+    /// Does `work` to its end, also when the caller goes away or is answered before: a request that
+    /// is on record and that the dispatcher does not know of would wait for the next start.
     async fn to_the_end<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -1,7 +1,8 @@
 //! A manifest in force, with all that is needed to run it.
 //!
-//! A run is bound to the definition of its creation: after an edit and a restart, a run that goes on does so by the manifest and the components
-//! that it began with, which are kept in the pipeline's state folder.
+//! A run is bound to the definition of its creation: after an edit and a restart, a run that goes
+//! on does so by the manifest and the components that it began with, which are kept in the
+//! pipeline's state folder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,7 +50,8 @@ impl Definition {
         Self { revision, graph, rules, components: Arc::new(components), grants, services, pipeline }
     }
 
-    /// The actions of a new run. With `join = "any"` those without a fired resource before them are skipped from the start.
+    /// The actions of a new run. With `join = "any"` those without a fired resource before them are
+    /// skipped from the start.
     pub(super) fn new_actions(&self, fired: &[&str]) -> Vec<RunAction> {
         let triggered = |place: usize| {
             let before = self.graph.resources_before(place);
@@ -83,7 +85,8 @@ impl Definition {
         self.components.get(self.graph.name(place)).copied()
     }
 
-    /// The order for an attempt of the action at `place`. `None` if there is no such action, which a checked definition excludes.
+    /// The order for an attempt of the action at `place`. `None` if there is no such action, which
+    /// a checked definition excludes.
     pub(super) fn order(
         &self,
         run: &Run,
@@ -195,7 +198,8 @@ fn written<'a>(pipeline: &'a Pipeline, resources: &'a Resources) -> impl Iterato
     resources.iter().filter(move |(name, _)| is_written(name)).map(|(_, resource)| resource)
 }
 
-/// Sees to it that the resources of a pipeline can do what it asks of them, and claims the right to write where its actions write.
+/// Sees to it that the resources of a pipeline can do what it asks of them, and claims the right to
+/// write where its actions write.
 pub(super) async fn claim_written(pipeline: &Pipeline, resources: &Resources) -> Result<(), ResourceError> {
     for spec in &pipeline.resources {
         let written = pipeline.actions.iter().any(|action| action.writes.contains(&spec.name));

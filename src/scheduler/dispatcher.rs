@@ -1,7 +1,7 @@
 //! Decides when runs start, and keeps a driver at each that has not ended.
 //!
-//! One task that owns what it knows and is told the rest in messages. It never polls: it wakes for a message, for the time at which a
-//! trigger could become ready, or for the end of a run.
+//! One task that owns what it knows and is told the rest in messages. It never polls: it wakes for
+//! a message, for the time at which a trigger could become ready, or for the end of a run.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -27,12 +27,14 @@ use crate::base::{Digest, Moment, RunId, fault};
 use crate::model::{Pending, Run, RunDetail, RunState, Tick};
 use crate::store::{Claim, CreatedRun, NewRun, RunStep, StoreError, UnfinishedRun};
 
-/// From one tick to the next that did not fire, at least: while runs follow each other fast, each would be held for a moment, and say so.
+/// From one tick to the next that did not fire, at least: while runs follow each other fast, each
+/// would be held for a moment, and say so.
 const HELD_PAUSE: Duration = Duration::from_millis(250);
 /// Most runs that wait for a slot: beyond it none is started by hand.
 const MAX_WAITING: usize = 10_000;
 
-/// How often the driver of a run may fail in a row. After that the run is given up: the next attempt would fail as well.
+/// How often the driver of a run may fail in a row. After that the run is given up: the next
+/// attempt would fail as well.
 const MAX_DRIVER_FAILURES: u32 = 3;
 /// Under this name `/readyz` tells that no run can be created.
 const NEW_RUNS: &str = "new runs";
@@ -72,15 +74,18 @@ impl From<UnfinishedRun> for QueuedRun {
 }
 
 impl Dispatcher {
-    /// Works until the host stops, or until nothing is left to do if it drains. Returns once every driver has ended.
+    /// Works until the host stops, or until nothing is left to do if it drains. Returns once every
+    /// driver has ended.
     ///
     /// # Errors
-    /// When the store refuses what concerns all runs, or another host has taken over. Trouble with one run is not an error.
+    /// When the store refuses what concerns all runs, or another host has taken over. Trouble with
+    /// one run is not an error.
     pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
         let mut work = AtWork::default();
         let mut phase = self.shared.phase.clone();
         while *phase.borrow() == Phase::Running {
-            // The order matters: what a resource has sent before it said that it is through is in the queue by now.
+            // The order matters: what a resource has sent before it said that it is through is in
+            // the queue by now.
             let reconciled = self.statuses.not_ready().is_empty();
             while let Some(message) = self.deferred.pop_front().or_else(|| self.messages.try_recv().ok()) {
                 self.take(message, &mut work).await?;
@@ -134,7 +139,8 @@ impl Dispatcher {
         Ok(work.tally)
     }
 
-    /// Waits for the store (or a compiler), and takes cancels meanwhile. Other messages are kept for later.
+    /// Waits for the store (or a compiler), and takes cancels meanwhile. Other messages are kept
+    /// for later.
     async fn meanwhile<T>(&mut self, work: &AtWork, waits: impl Future<Output = T>) -> T {
         let mut waits = pin!(waits);
         loop {
@@ -158,7 +164,8 @@ impl Dispatcher {
             Message::TakeUp(run) => self.take_up(run, work).await?,
             Message::Cancel(run) => {
                 if !work.cancel(run) {
-                    // It has no driver yet. It gets one at once, whose first step is to end it: that needs no slot.
+                    // It has no driver yet. It gets one at once, whose first step is to end it:
+                    // that needs no slot.
                     self.waiting.retain(|waiting| waiting.run.detail.run.id != run);
                     for runs in work.restored_for.values_mut() {
                         runs.retain(|waiting| waiting.detail.run.id != run);
@@ -222,8 +229,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Sets a driver to work at a run. Where its definition has to be restored, which may mean compiling, that is done
-    /// beside the dispatcher, and the run waits without a slot.
+    /// Sets a driver to work at a run. Where its definition has to be restored, which may mean
+    /// compiling, that is done beside the dispatcher, and the run waits without a slot.
     async fn drive(&mut self, queued: QueuedRun, work: &mut AtWork) -> Result<(), StoreError> {
         let QueuedRun { run: unfinished, definition } = queued;
         let run = &unfinished.detail.run;
@@ -257,7 +264,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A definition has been restored, or can not be: the runs that wait for it go on, or are given up.
+    /// A definition has been restored, or can not be: the runs that wait for it go on, or are given
+    /// up.
     async fn restored(
         &mut self,
         revision: Digest,
@@ -289,7 +297,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Ends a run that nobody can drive. If that can not be done either, it stays as it is on record.
+    /// Ends a run that nobody can drive. If that can not be done either, it stays as it is on
+    /// record.
     async fn give_up(&mut self, run: UnfinishedRun, how: GiveUp, work: &mut AtWork) -> Result<(), StoreError> {
         let number = run.detail.run.number;
         work.failures.remove(&run.detail.run.id);
@@ -324,14 +333,8 @@ impl Dispatcher {
             Err(DriverError::Refused(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. }))) => {
                 return Err(error);
             }
-            Err(DriverError::Refused(error)) => {
-                work.driver_failed(run, &error.to_string());
-                return Ok(());
-            }
-            Err(DriverError::Panicked(why)) => {
-                work.driver_failed(run, &why);
-                return Ok(());
-            }
+            Err(DriverError::Refused(error)) => return Ok(work.driver_failed(run, &error.to_string())),
+            Err(DriverError::Panicked(why)) => return Ok(work.driver_failed(run, &why)),
         };
         work.failures.remove(&run);
         if state.ended() {
@@ -350,7 +353,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could change the answer.
+    /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could
+    /// change the answer.
     async fn look(&mut self, work: &mut AtWork) -> Result<Option<Moment>, StoreError> {
         let (mut fresh, mut lost) = (false, false);
         loop {
@@ -367,7 +371,8 @@ impl Dispatcher {
             match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fires) => match self.fire(fires, work).await? {
                     Fired::All => {}
-                    // Some of what waited was gone, and was counted again: look again at once, but not for ever.
+                    // Some of what waited was gone, and was counted again: look again at once, but
+                    // not for ever.
                     Fired::Some if !std::mem::replace(&mut lost, true) => {}
                     Fired::Some => return Ok(Some(self.shared.clock.moment().after(HELD_PAUSE))),
                     Fired::Refused => return Ok(Some(self.shared.clock.moment().after(TRY_AGAIN))),
@@ -376,7 +381,8 @@ impl Dispatcher {
                     let again = (!ticks.is_empty()).then(|| situation.now.moment.after(HELD_PAUSE));
                     return Ok(until.into_iter().chain(again).min());
                 }
-                // What a resource told may be older than what a run has claimed since: look before telling people.
+                // What a resource told may be older than what a run has claimed since: look before
+                // telling people.
                 Plan::Wait { ticks, .. } if !fresh && ticks.iter().any(|tick| work.is_news(tick)) => {
                     self.refresh(work).await?;
                     fresh = true;
@@ -389,8 +395,9 @@ impl Dispatcher {
         }
     }
 
-    /// Creates runs, side by side, so that they share commits. Attempts begin while others of the runs are still being
-    /// created. If some of what waited is gone, or the store refuses a run, all that waits is counted again.
+    /// Creates runs, side by side, so that they share commits. Attempts begin while others of the
+    /// runs are still being created. If some of what waited is gone, or the store refuses a run,
+    /// all that waits is counted again.
     async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<Fired, StoreError> {
         work.ticked = Some(Instant::now());
         for tick in fires.iter().flat_map(|fire| &fire.ticks) {
@@ -449,8 +456,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Starts a run by hand. If the store does not work, nothing waits for it: the answer says so, and the same request
-    /// can be sent again.
+    /// Starts a run by hand. If the store does not work, nothing waits for it: the answer says so,
+    /// and the same request can be sent again.
     async fn start_by_hand(
         &mut self,
         id: RunId,
@@ -460,7 +467,8 @@ impl Dispatcher {
         let shared = Arc::clone(&self.shared);
         if let Some(known) = self.meanwhile(work, shared.store.run_summary(id)).await? {
             return if known.params == params {
-                // The answer to its creation may have been lost; then it is on record, and has no driver.
+                // The answer to its creation may have been lost; then it is on record, and has no
+                // driver.
                 self.take_up(id, work).await?;
                 Ok(known)
             } else {
@@ -524,7 +532,8 @@ enum Patience {
     None,
 }
 
-/// Creates a run with its first step: what can start at once is on record with it. `None` when what waited is gone.
+/// Creates a run with its first step: what can start at once is on record with it. `None` when what
+/// waited is gone.
 async fn open(
     shared: &Arc<Shared>,
     definition: &Definition,

@@ -1,10 +1,12 @@
-//! Drives one run: asks the core what to do, puts each step on record, and starts what the step says.
+//! Drives one run: asks the core what to do, puts each step on record, and starts what the step
+//! says.
 //!
-//! A step is written before it is acted on. So whatever dies, and whenever, the record says at least as much as has happened, and a driver
-//! that begins from the record ([`Driver::drive`] with what was unfinished) goes on where the last one stopped.
+//! A step is written before it is acted on. So whatever dies, and whenever, the record says at
+//! least as much as has happened, and a driver that begins from the record ([`Driver::drive`] with
+//! what was unfinished) goes on where the last one stopped.
 //!
-//! Attempts are tasks of the driver: with it they end. A task that panics has ended too; its attempt is looked up on record
-//! and closed as one that a dead host left.
+//! Attempts are tasks of the driver: with it they end. A task that panics has ended too; its
+//! attempt is looked up on record and closed as one that a dead host left.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -67,8 +69,8 @@ impl Driver {
         Self { stepper, run, inputs: inputs.into(), at_work: BTreeMap::new(), attempts: JoinSet::new() }
     }
 
-    /// Drives the run until it has ended or the host stops. `unfinished`: attempts that a dead host left. `cancel` turns true when the run is to end.
-    /// Returns where the run stands.
+    /// Drives the run until it has ended or the host stops. `unfinished`: attempts that a dead host
+    /// left. `cancel` turns true when the run is to end. Returns where the run stands.
     ///
     /// # Errors
     /// When the store refuses: another host has taken over, or the record makes no sense.
@@ -79,7 +81,8 @@ impl Driver {
     ) -> Result<RunState, StoreError> {
         let state = self.drive_to_the_end(unfinished, cancel).await;
         if state.is_err() {
-            // The next driver of the run begins from the record, so nothing may write to it for this one any more.
+            // The next driver of the run begins from the record, so nothing may write to it for
+            // this one any more.
             self.attempts.shutdown().await;
         }
         state
@@ -176,7 +179,8 @@ impl Driver {
         ))
     }
 
-    /// An attempt that a dead host left: rolled forward if it had passed its commit point, crashed otherwise.
+    /// An attempt that a dead host left: rolled forward if it had passed its commit point, crashed
+    /// otherwise.
     async fn take_over(&mut self, attempt: UnfinishedAttempt, why: &str) -> Result<(), StoreError> {
         let Some(action) = self.stepper.definition.graph.place(&attempt.action) else { return Ok(()) };
         let (outcome, close) = match attempt.files {
@@ -251,8 +255,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Whoever recovers the attempt decides what follows from it: the next host, or, unless this one stops anyway, the
-    /// next driver of the run, which begins from the record.
+    /// Whoever recovers the attempt decides what follows from it: the next host, or, unless this
+    /// one stops anyway, the next driver of the run, which begins from the record.
     fn leave(&self, fence: Fence) -> Result<(), StoreError> {
         if *self.stepper.shared.phase.borrow() == Phase::HandingBack {
             return Ok(());
@@ -261,7 +265,8 @@ impl Driver {
         Err(StoreError::Conflict(format!("attempt {} of run #{} {why}", fence.attempt_id, self.run.number)))
     }
 
-    /// Takes the step that is due: puts it on record, closing an attempt with it if one has ended, and starts what it says.
+    /// Takes the step that is due: puts it on record, closing an attempt with it if one has ended,
+    /// and starts what it says.
     async fn step(&mut self, closing: Option<(Fence, Close)>) -> Result<(), StoreError> {
         let (starts, step) = self.stepper.decide();
         if closing.is_none() && step == RunStep::default() {

@@ -1,7 +1,7 @@
 //! One attempt, from its start to the point where its end can be put on record.
 //!
-//! Publishing is done here: stage (the sandbox did), commit point, make visible. What remains is the closing transaction, which also
-//! holds the step that follows, and so is the driver's.
+//! Publishing is done here: stage (the sandbox did), commit point, make visible. What remains is
+//! the closing transaction, which also holds the step that follows, and so is the driver's.
 
 use std::sync::Arc;
 
@@ -20,18 +20,20 @@ pub(super) enum Close {
     Finish(Box<AttemptEnd>),
     /// Its outputs are visible.
     Published(Visible),
-    /// It is not ours to close: another host has taken over, the store is at odds with us, or this host stops before the outputs could be made visible.
-    /// Recovery does it.
+    /// It is not ours to close: another host has taken over, the store is at odds with us, or this
+    /// host stops before the outputs could be made visible. Recovery does it.
     Left,
 }
 
 /// The outputs of an attempt that are visible.
 #[derive(Debug)]
 pub(super) struct Visible {
-    /// The resources that they are in. What those keep of the attempt is [`discard`]ed once its end is on record, not before: it is how
-    /// publishing that has to be done again knows how far it was.
+    /// The resources that they are in. What those keep of the attempt is [`discard`]ed once its end
+    /// is on record, not before: it is how publishing that has to be done again knows how far it
+    /// was.
     pub(super) resources: Vec<Arc<dyn Resource>>,
-    /// The stamp of each file of the intent, in its order, where it is another one than that of the staged file.
+    /// The stamp of each file of the intent, in its order, where it is another one than that of the
+    /// staged file.
     pub(super) stamps: Vec<Option<String>>,
 }
 

@@ -67,7 +67,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a pipeline: binds it to a revision, recovers what is unfinished, watches its resources.
+    /// Starts a pipeline: binds it to a revision, recovers what is unfinished, watches its
+    /// resources.
     ///
     /// # Errors
     /// When the store, a resource or a component can not be used.
@@ -150,8 +151,9 @@ impl Host {
         self.view.clone()
     }
 
-    /// Puts another manifest of the same pipeline in force, or the same one with other components: for runs that are created from now on. A run at
-    /// work keeps what it began with. When this fails, nothing has changed.
+    /// Puts another manifest of the same pipeline in force, or the same one with other components:
+    /// for runs that are created from now on. A run at work keeps what it began with. When this
+    /// fails, nothing has changed.
     ///
     /// # Errors
     /// When the manifest differs in what only a restart can change, or a component can not be used.
@@ -159,12 +161,14 @@ impl Host {
         self.reloader.reload(pipeline).await
     }
 
-    /// Waits until the host has ended by itself: drained, or in trouble. [`Host::stop`] tells which.
+    /// Waits until the host has ended by itself: drained, or in trouble. [`Host::stop`] tells
+    /// which.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Stops: nothing new starts, what runs has the grace time to finish and is handed back then. Returns how many runs ended how.
+    /// Stops: nothing new starts, what runs has the grace time to finish and is handed back then.
+    /// Returns how many runs ended how.
     ///
     /// # Errors
     /// When the store refused something on the way, now or before.
@@ -211,8 +215,8 @@ async fn end_when_lost(
     ended.cancel();
 }
 
-/// Removes what no unfinished attempt has staged, in every resource that the manifest in force or an unfinished run
-/// writes.
+/// Removes what no unfinished attempt has staged, in every resource that the manifest in force or
+/// an unfinished run writes.
 async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
     let mut resources = library.current().written().cloned().collect::<Vec<_>>();
     for run in unfinished {
@@ -227,8 +231,8 @@ async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Re
     Ok(())
 }
 
-/// Removes what dead attempts have staged where this pipeline writes; what was committed is kept, to be made visible. What lies
-/// elsewhere is another pipeline's, whose attempts may be at work.
+/// Removes what dead attempts have staged where this pipeline writes; what was committed is kept,
+/// to be made visible. What lies elsewhere is another pipeline's, whose attempts may be at work.
 async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
     let committed = unfinished.iter().flat_map(|run| &run.attempts).filter(|attempt| attempt.files.is_some());
     let keep: Vec<_> = committed.map(|attempt| attempt.fence.attempt_id).collect();
@@ -238,7 +242,8 @@ async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) ->
     Ok(())
 }
 
-/// What is on record of a resource, for its watch: nobody records anything there while it is not watched.
+/// What is on record of a resource, for its watch: nobody records anything there while it is not
+/// watched.
 struct Known {
     shared: Arc<Shared>,
     resource: String,
@@ -256,7 +261,8 @@ impl KnownPaths for Known {
     }
 }
 
-/// The definition of a run that goes on. What can not be restored now is tried again when the run gets its turn.
+/// The definition of a run that goes on. What can not be restored now is tried again when the run
+/// gets its turn.
 async fn at_start(library: &mut Library, revision: Digest) -> Option<Definition> {
     if let Some(known) = library.get(revision) {
         return Some(known);
@@ -266,8 +272,9 @@ async fn at_start(library: &mut Library, revision: Digest) -> Option<Definition>
     Some(definition)
 }
 
-/// Watches a resource until `stop`. A watch that ends before is begun again; until it has reconciled, the resource counts
-/// as unreachable, so no run starts on what is on record of it, and `/readyz` says why.
+/// Watches a resource until `stop`. A watch that ends before is begun again; until it has
+/// reconciled, the resource counts as unreachable, so no run starts on what is on record of it, and
+/// `/readyz` says why.
 fn watch_resource(
     shared: &Arc<Shared>,
     definition: &Definition,

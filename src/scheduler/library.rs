@@ -1,4 +1,5 @@
-//! The definitions that runs are bound to: the one in force, and those of runs that began under another.
+//! The definitions that runs are bound to: the one in force, and those of runs that began under
+//! another.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -33,7 +34,8 @@ pub(super) struct PinnedRevision {
     components: BTreeMap<String, ComponentInfo>,
 }
 
-/// Binds manifests to their components. Cheap to clone, and apart from the library, because compiling takes long and runs start meanwhile.
+/// Binds manifests to their components. Cheap to clone, and apart from the library, because
+/// compiling takes long and runs start meanwhile.
 #[derive(Clone)]
 pub(super) struct RevisionBuilder {
     kept: Arc<dyn ComponentStore>,
@@ -76,7 +78,8 @@ impl RevisionBuilder {
         try_join_all(loads).await.map(drop)
     }
 
-    /// Binds a manifest, whose resources are those that this was made for, to its components, and puts it on record.
+    /// Binds a manifest, whose resources are those that this was made for, to its components, and
+    /// puts it on record.
     pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<PinnedRevision, StartError> {
         claim_written(&pipeline, &self.services.resources).await?;
         let components = Arc::clone(&self.kept);
@@ -127,7 +130,8 @@ impl Library {
         async move { builder.load(&components).await }
     }
 
-    /// Puts another definition in force, for runs that are created from now on. Its components are loaded.
+    /// Puts another definition in force, for runs that are created from now on. Its components are
+    /// loaded.
     pub(super) fn replace(&mut self, bound: PinnedRevision) {
         let in_force = bound.in_force();
         let before = std::mem::replace(&mut self.current, bound.definition);
@@ -137,8 +141,9 @@ impl Library {
         self.tidy();
     }
 
-    /// Lets go of definitions that no run at work is bound to, and of components that nobody needs then: who rebuilds all day must not fill
-    /// the memory. A run that needs one later has it restored.
+    /// Lets go of definitions that no run at work is bound to, and of components that nobody needs
+    /// then: who rebuilds all day must not fill the memory. A run that needs one later has it
+    /// restored.
     pub(super) fn tidy(&mut self) {
         let unused: Vec<Definition> =
             self.others.extract_if(|_, definition| !definition.is_in_use()).map(|(_, definition)| definition).collect();
@@ -170,8 +175,8 @@ impl Library {
         }
     }
 
-    /// Reads a definition from the record and loads its components, which may mean compiling them. Borrows nothing, so
-    /// that runs start meanwhile.
+    /// Reads a definition from the record and loads its components, which may mean compiling them.
+    /// Borrows nothing, so that runs start meanwhile.
     pub(super) fn restore(&self, revision: Digest) -> impl Future<Output = Result<Definition, StartError>> + use<> {
         let (builder, current) = (self.builder.clone(), self.current.clone());
         async move { builder.restore(revision, &current).await }
@@ -179,7 +184,8 @@ impl Library {
 }
 
 impl RevisionBuilder {
-    /// A definition on record. `current` is the one in force, whose resources are shared where they are the same.
+    /// A definition on record. `current` is the one in force, whose resources are shared where they
+    /// are the same.
     async fn restore(&self, revision: Digest, current: &Definition) -> Result<Definition, StartError> {
         let services = &current.services;
         let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
@@ -214,7 +220,8 @@ fn keep(components: &dyn ComponentStore, action: &str, file: &Path) -> Result<Co
     Ok(info)
 }
 
-/// The record of a manifest with its components. Its digest is over both: a rebuilt component is another revision.
+/// The record of a manifest with its components. Its digest is over both: a rebuilt component is
+/// another revision.
 fn new_revision(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> NewRevision {
     let components: Vec<(String, Digest)> = components.iter().map(|(name, digest)| (name.clone(), *digest)).collect();
     let text = json!([pipeline.text, components]).to_string();

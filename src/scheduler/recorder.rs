@@ -151,7 +151,8 @@ impl ObservationSink for Recorder {
             Status::Unreachable(why) => tracing::warn!("{} can not be reached: {why}", self.resource),
         }
         self.statuses.set(&self.resource, status);
-        // Called by the thread that watches. What the look through all of the resource took is needed no more.
+        // Called by the thread that watches. What the look through all of the resource took is
+        // needed no more.
         memory::give_back();
     }
 }

@@ -1,11 +1,14 @@
 //! Another manifest, or other components, while the host is at work.
 //!
-//! What takes long (reading, compiling) is done beside the dispatcher, which then swaps one definition for another between two messages. A
-//! run is bound to a revision from its creation on, so that only later ones see the new one, and nothing at work is touched.
+//! What takes long (reading, compiling) is done beside the dispatcher, which then swaps one
+//! definition for another between two messages. A run is bound to a revision from its creation on,
+//! so that only later ones see the new one, and nothing at work is touched.
 //!
-//! What is not in a definition can not be swapped so: the store, the server, and the resources, whose watchers are at work. A manifest that changes one of
-//! these is refused, with its name. Rejected: stopping and starting the watchers of resources that changed. Artifacts on record belong to a resource by its
-//! name; a restart, which reconciles them, is the one place that decides what a changed folder means.
+//! What is not in a definition can not be swapped so: the store, the server, and the resources,
+//! whose watchers are at work. A manifest that changes one of these is refused, with its name.
+//! Rejected: stopping and starting the watchers of resources that changed. Artifacts on record
+//! belong to a resource by its name; a restart, which reconciles them, is the one place that
+//! decides what a changed folder means.
 
 use std::sync::Arc;
 
@@ -38,7 +41,8 @@ pub(super) struct Reloader {
     builder: RevisionBuilder,
     in_force: watch::Receiver<InForce>,
     dispatcher: mpsc::Sender<Message>,
-    /// Held until the manifest is in force, so that nobody takes its components for unneeded meanwhile.
+    /// Held until the manifest is in force, so that nobody takes its components for unneeded
+    /// meanwhile.
     binding: Arc<Mutex<()>>,
 }
 

@@ -12,8 +12,8 @@ const KEEP: u64 = 1_000_000;
 /// So many more may gather before old ones are dropped: one transaction for many.
 const SLACK: u64 = 10_000;
 
-/// Drops old events now and then until `stop`. While this does not work, events gather and nothing else suffers, so it
-/// does not make the host unready.
+/// Drops old events now and then until `stop`. While this does not work, events gather and nothing
+/// else suffers, so it does not make the host unready.
 pub(super) async fn prune_events(shared: Arc<Shared>, stop: CancellationToken) {
     let begin = || {
         let shared = Arc::clone(&shared);

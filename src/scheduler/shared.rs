@@ -68,8 +68,8 @@ pub(super) fn stopping() -> StoreError {
     StoreError::Conflict("the host is stopping; ask again when it has started".to_owned())
 }
 
-/// Repeats `write` until the store takes or refuses it: a full disk must not lose what has happened. While the store fails,
-/// [`Health`] says so.
+/// Repeats `write` until the store takes or refuses it: a full disk must not lose what has
+/// happened. While the store fails, [`Health`] says so.
 ///
 /// # Errors
 /// What the store refused. [`StoreError::Unavailable`] only once the host hands back.

@@ -1,8 +1,8 @@
-//! Disk space that is given back: log lines and compiled code beyond their bounds, and kept components that no run can
-//! need any more.
+//! Disk space that is given back: log lines and compiled code beyond their bounds, and kept
+//! components that no run can need any more.
 //!
-//! A run is bound to the components that it began with, which are kept for it. A run that succeeded never runs again.
-//! Every other run may go on or be retried, for as long as it is on record.
+//! A run is bound to the components that it began with, which are kept for it. A run that succeeded
+//! never runs again. Every other run may go on or be retried, for as long as it is on record.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -57,8 +57,9 @@ impl Space {
         }
     }
 
-    /// Gives back what nothing needs any more. No manifest may come into force meanwhile, and `in_force` are the
-    /// components of the one that is. With `dry_run`, only says what it would remove. What can not be removed stays.
+    /// Gives back what nothing needs any more. No manifest may come into force meanwhile, and
+    /// `in_force` are the components of the one that is. With `dry_run`, only says what it would
+    /// remove. What can not be removed stays.
     pub async fn give_back(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> GivenBack {
         GivenBack {
             components: self.remove_components(in_force, dry_run).await,

@@ -33,7 +33,8 @@ impl Stepper {
         Self { shared, definition, core, permits: Vec::new() }
     }
 
-    /// The step that is due, and what it starts: nothing of that may begin before the step is on record.
+    /// The step that is due, and what it starts: nothing of that may begin before the step is on
+    /// record.
     pub(super) fn decide(&mut self) -> (Vec<Start>, RunStep) {
         let starts = self.starts();
         let log_from = self.shared.logs.end();

@@ -1,7 +1,8 @@
 //! Tasks that are to go on for as long as the host does.
 //!
-//! A task that ends without being asked to is started again, after a pause that doubles each time, and whoever needs to
-//! know is told why it ended. What becomes of every other task and thread of the scheduler is said where it is spawned.
+//! A task that ends without being asked to is started again, after a pause that doubles each time,
+//! and whoever needs to know is told why it ended. What becomes of every other task and thread of
+//! the scheduler is said where it is spawned.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause. A task that worked for longer than this begins with the first pause again.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// Runs what `begin` makes, again and again, until `stop`. `ended` is told why each has ended, unless `stop` was asked for.
+/// Runs what `begin` makes, again and again, until `stop`. `ended` is told why each has ended,
+/// unless `stop` was asked for.
 pub(super) async fn supervise<F>(
     name: &str,
     stop: CancellationToken,

@@ -1,5 +1,5 @@
-//! When a host gives back disk space: at its start, every hour, and after many runs; log lines also whenever a segment
-//! of the log is full. See [`Space`] for what.
+//! When a host gives back disk space: at its start, every hour, and after many runs; log lines also
+//! whenever a segment of the log is full. See [`Space`] for what.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,8 @@ const AFTER_RUNS: u64 = 10_000;
 pub(super) struct Tidier {
     pub(super) space: Space,
     pub(super) in_force: watch::Receiver<InForce>,
-    /// Held while a manifest comes into force: its components are neither in force nor needed by a run before that.
+    /// Held while a manifest comes into force: its components are neither in force nor needed by a
+    /// run before that.
     pub(super) binding: Arc<Mutex<()>>,
 }
 
@@ -37,8 +38,8 @@ enum Due {
     Logs,
 }
 
-/// Gives back disk space until `stop`. While this does not work, the disk fills and nothing else suffers, so it does not make
-/// the host unready.
+/// Gives back disk space until `stop`. While this does not work, the disk fills and nothing else
+/// suffers, so it does not make the host unready.
 pub(super) async fn keep_tidy(tidier: Tidier, shared: Arc<Shared>, stop: CancellationToken) {
     let begin = || {
         let tidier = tidier.clone();

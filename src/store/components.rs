@@ -1,7 +1,8 @@
 //! Components that runs are bound to.
 //!
-//! A run goes on with the components that it began with, also when their files were built anew or removed meanwhile. So each component that comes into
-//! force is copied here first, under its digest.
+//! A run goes on with the components that it began with, also when their files were built anew or
+//! removed meanwhile. So each component that comes into force is copied here first, under its
+//! digest.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
@@ -23,19 +24,22 @@ pub struct KeptComponent {
     pub bytes: u64,
 }
 
-/// Where components are kept, each under its digest. Methods may block for as long as a disk, or a copy over the network, does.
+/// Where components are kept, each under its digest. Methods may block for as long as a disk, or a
+/// copy over the network, does.
 pub trait ComponentStore: Send + Sync + std::fmt::Debug {
-    /// Whether the component of this digest and size, in bytes, is kept. A power cut can leave one that is not whole, which does not count.
+    /// Whether the component of this digest and size, in bytes, is kept. A power cut can leave one
+    /// that is not whole, which does not count.
     fn has(&self, digest: Digest, size: u64) -> bool;
 
-    /// Keeps a component. It survives the death of the process and a power cut once this has returned; before, it is there whole or not at all.
+    /// Keeps a component. It survives the death of the process and a power cut once this has
+    /// returned; before, it is there whole or not at all.
     ///
     /// # Errors
     /// When it can not be written.
     fn put(&self, digest: Digest, bytes: &[u8]) -> io::Result<()>;
 
-    /// The file on this machine in which the component of this digest lies; a store on another machine fetches it first. That there is one is seen by who reads
-    /// it.
+    /// The file on this machine in which the component of this digest lies; a store on another
+    /// machine fetches it first. That there is one is seen by who reads it.
     ///
     /// # Errors
     /// When it can not be fetched.
@@ -53,15 +57,16 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// When it can not be removed.
     fn remove(&self, digest: Digest) -> io::Result<()>;
 
-    /// Removes what calls of [`ComponentStore::put`] have left behind whose process died. With `dry_run`, only says what it
-    /// would remove. What can not be removed stays.
+    /// Removes what calls of [`ComponentStore::put`] have left behind whose process died. With
+    /// `dry_run`, only says what it would remove. What can not be removed stays.
     ///
     /// # Errors
     /// When the components can not be looked at.
     fn remove_unfinished(&self, dry_run: bool) -> io::Result<Freed>;
 }
 
-/// Opens the components of the pipeline whose state lies in the folder `state`. Nothing is made or looked at yet.
+/// Opens the components of the pipeline whose state lies in the folder `state`. Nothing is made or
+/// looked at yet.
 #[must_use]
 pub fn open(state: &Path) -> Arc<dyn ComponentStore> {
     Arc::new(ComponentFolder(state.join("components")))
@@ -76,7 +81,8 @@ impl ComponentFolder {
         self.0.join(format!("{}.wasm", digest.hex()))
     }
 
-    /// The files whose names end in `suffix`, with what stands before it. A folder that is not there is empty.
+    /// The files whose names end in `suffix`, with what stands before it. A folder that is not
+    /// there is empty.
     fn files(&self, suffix: &str) -> io::Result<Vec<(String, PathBuf, Metadata)>> {
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

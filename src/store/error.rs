@@ -3,7 +3,8 @@
 /// Why a store refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The token is not the newest of its attempt, or the attempt has ended: another host has taken over. Whoever gets this stops at once.
+    /// The token is not the newest of its attempt, or the attempt has ended: another host has taken
+    /// over. Whoever gets this stops at once.
     #[error("attempt {attempt} is no longer ours: {why}")]
     Fenced {
         /// The attempt.
@@ -44,7 +45,8 @@ pub enum StoreError {
         /// Who has it, for people.
         holder: String,
     },
-    /// What this host writes to is not where it was opened any more. Whoever gets this stops at once, and closes nothing.
+    /// What this host writes to is not where it was opened any more. Whoever gets this stops at
+    /// once, and closes nothing.
     #[error(
         "{what} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or start \
          `anacostia run` again, which begins with empty records if there are none"
@@ -53,8 +55,8 @@ pub enum StoreError {
         /// What was lost, and how.
         what: String,
     },
-    /// The store does not work at the moment: disk full, I/O error, connection lost. A write may have happened or not: the caller repeats it
-    /// with the same ids.
+    /// The store does not work at the moment: disk full, I/O error, connection lost. A write may
+    /// have happened or not: the caller repeats it with the same ids.
     #[error("the metadata store failed to {doing}: {why}")]
     Unavailable {
         /// What it was to do.

@@ -27,7 +27,8 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// The right to be the only host of a store. Whoever opens a store for writing has it, until the store is dropped or the process ends.
+/// The right to be the only host of a store. Whoever opens a store for writing has it, until the
+/// store is dropped or the process ends.
 #[async_trait]
 pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// Records at which address this host serves HTTP, for those who ask who has the store.
@@ -36,7 +37,8 @@ pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// When it can not be recorded.
     async fn announce(&self, address: &str) -> Result<()>;
 
-    /// Waits until the right is lost, and says what was lost, and how: the files of the store were removed or replaced, or another host has taken it
-    /// over. Answers within seconds of that. From then on nothing that this host does is sure to be kept, so it stops.
+    /// Waits until the right is lost, and says what was lost, and how: the files of the store were
+    /// removed or replaced, or another host has taken it over. Answers within seconds of that. From
+    /// then on nothing that this host does is sure to be kept, so it stops.
     async fn lost(&self) -> String;
 }

@@ -1,8 +1,9 @@
 //! One host at a time: a lock on a file beside what it writes.
 //!
-//! The lock is the kernel's (`flock`), so it ends with the process, however that ends; what the file says (JSON: who holds it) is
-//! only for people, and for the command line, which finds the host's address there. A database's own locks would
-//! not do: they are taken for a transaction, and name nobody.
+//! The lock is the kernel's (`flock`), so it ends with the process, however that ends; what the
+//! file says (JSON: who holds it) is only for people, and for the command line, which finds the
+//! host's address there. A database's own locks would not do: they are taken for a transaction, and
+//! name nobody.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -13,7 +14,8 @@ use std::time::Duration;
 use super::{Holder, Result, StoreError};
 use crate::base::Timestamp;
 
-/// How often a lock that is held is tried again, and after what time: [`read_holder`] takes it for a moment.
+/// How often a lock that is held is tried again, and after what time: [`read_holder`] takes it for
+/// a moment.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
@@ -24,8 +26,8 @@ pub(super) struct HostLock {
 }
 
 impl HostLock {
-    /// Takes the lock in `file`, which is made if there is none. If someone has it, the error is what `in_use` makes of the
-    /// holder, in words.
+    /// Takes the lock in `file`, which is made if there is none. If someone has it, the error is
+    /// what `in_use` makes of the holder, in words.
     pub(super) fn take(file: &Path, now: Timestamp, in_use: impl FnOnce(String) -> StoreError) -> Result<Self> {
         let failed = |error: std::io::Error| StoreError::Unavailable {
             doing: format!("lock {}", file.display()),

@@ -1,33 +1,37 @@
 //! Floor 4: what is on record.
 //!
-//! [`MetadataStore`] is a trait in the words of the domain. Each method that writes is **one transaction**: all of it happens,
-//! with its events, or none of it. The trait has no `begin` and no `commit`, because a store without interactive transactions
-//! (Redis: one Lua script per method) must be able to implement it. The caller says what time it is and makes the ids of runs,
-//! attempts, artifacts and writes; the store makes what must be dense or growing (sequence, run numbers, versions, fencing
-//! tokens).
+//! [`MetadataStore`] is a trait in the words of the domain. Each method that writes is **one
+//! transaction**: all of it happens, with its events, or none of it. The trait has no `begin` and
+//! no `commit`, because a store without interactive transactions (Redis: one Lua script per method)
+//! must be able to implement it. The caller says what time it is and makes the ids of runs,
+//! attempts, artifacts and writes; the store makes what must be dense or growing (sequence, run
+//! numbers, versions, fencing tokens).
 //!
 //! # What a crash leaves
 //!
-//! A method that has returned `Ok` survives the death of the process. A process that dies before a method returns finds, at the
-//! next start, either nothing of the write or all of it. Whether a write survives a power cut is the store's setting, see
-//! [`Durability`](crate::model::Durability). The docs of each writing method say what the next host does in either case.
+//! A method that has returned `Ok` survives the death of the process. A process that dies before a
+//! method returns finds, at the next start, either nothing of the write or all of it. Whether a
+//! write survives a power cut is the store's setting, see [`Durability`](crate::model::Durability).
+//! The docs of each writing method say what the next host does in either case.
 //!
 //! # A write may be repeated
 //!
-//! [`StoreError::Unavailable`] does not say whether the write happened: a server may commit and lose the connection before it
-//! answers. The caller then calls again with **the same arguments**, above all the same ids, and the store answers as it did the
-//! first time, without doing anything again. `now` may differ: the first one counts. Each method's docs name the id by which it
-//! recognises a repeat. A store has to recognise a repeat only until the next write about the same subject (the same run,
-//! attempt or resource), because a caller repeats a write before it goes on. Another write under an id that is on record is
-//! [`StoreError::Conflict`] or [`StoreError::Fenced`].
+//! [`StoreError::Unavailable`] does not say whether the write happened: a server may commit and
+//! lose the connection before it answers. The caller then calls again with **the same arguments**,
+//! above all the same ids, and the store answers as it did the first time, without doing anything
+//! again. `now` may differ: the first one counts. Each method's docs name the id by which it
+//! recognises a repeat. A store has to recognise a repeat only until the next write about the same
+//! subject (the same run, attempt or resource), because a caller repeats a write before it goes on.
+//! Another write under an id that is on record is [`StoreError::Conflict`] or
+//! [`StoreError::Fenced`].
 //!
-//! The alternative, a log of all write ids with their answers, would be simpler to specify, and cost each transaction one more
-//! page. Most ids are in rows that the write needs anyway.
+//! The alternative, a log of all write ids with their answers, would be simpler to specify, and
+//! cost each transaction one more page. Most ids are in rows that the write needs anyway.
 //!
 //! # Rejected
 //!
-//! A generic key-value trait (all rules would be in the callers, and be checked outside of a transaction), and one
-//! `execute(sql)` (it fits only one kind of store).
+//! A generic key-value trait (all rules would be in the callers, and be checked outside of a
+//! transaction), and one `execute(sql)` (it fits only one kind of store).
 
 pub mod components;
 #[cfg(test)]
@@ -68,19 +72,22 @@ pub use write::{
 /// The result of a store's method.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// The records that a guest can reach: all that the sandbox needs of a store, which may be far from the store one day.
+/// The records that a guest can reach: all that the sandbox needs of a store, which may be far from
+/// the store one day.
 #[async_trait]
 pub trait GuestRecords: Send + Sync + std::fmt::Debug {
     /// One artifact, with the path at which it is now. `None` if there is none of this id.
     async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>>;
 
-    /// What a run sees in a resource, by path: the snapshot of its start, and what the given actions published there in that
-    /// run (the last version, where two wrote one path). Paths that were `ignored` or gone at the start are left out. The
-    /// answer is the same for every attempt: a version that was replaced, deleted or renamed since is still listed, under the
-    /// path and version number that it had. [`GuestRecords::artifact`] says where it is now.
+    /// What a run sees in a resource, by path: the snapshot of its start, and what the given
+    /// actions published there in that run (the last version, where two wrote one path). Paths that
+    /// were `ignored` or gone at the start are left out. The answer is the same for every attempt:
+    /// a version that was replaced, deleted or renamed since is still listed, under the path and
+    /// version number that it had. [`GuestRecords::artifact`] says where it is now.
     async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
-    /// What the given actions published to a resource in a run, by path. For the inputs of an action.
+    /// What the given actions published to a resource in a run, by path. For the inputs of an
+    /// action.
     async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>>;
 
     /// The outputs of intents whose attempt is still `publishing`, in any run.
@@ -94,29 +101,32 @@ pub trait GuestRecords: Send + Sync + std::fmt::Debug {
 
     /// Records metrics, params and tags of a running attempt.
     ///
-    /// Crash before it commits: the facts are missing, and the attempt has crashed with the host. After: they are on record as
-    /// facts of an attempt that did not succeed. Repeat: recognised by `id`, if it is the last of the attempt; the facts are
-    /// not recorded again. Fenced.
+    /// Crash before it commits: the facts are missing, and the attempt has crashed with the host.
+    /// After: they are on record as facts of an attempt that did not succeed. Repeat: recognised by
+    /// `id`, if it is the last of the attempt; the facts are not recorded again. Fenced.
     async fn record_facts(&self, fence: Fence, id: WriteId, facts: Facts, now: Timestamp) -> Result<()>;
 }
 
 /// What is on record. The module's docs say what holds for all methods.
 #[async_trait]
 pub trait MetadataStore: GuestRecords {
-    /// The epoch of this host: one more than any before it. Raised durably when the store is opened.
+    /// The epoch of this host: one more than any before it. Raised durably when the store is
+    /// opened.
     fn epoch(&self) -> u64;
 
-    /// Whether the store takes records now: an error or a long wait is what a write would meet. Writes nothing.
+    /// Whether the store takes records now: an error or a long wait is what a write would meet.
+    /// Writes nothing.
     async fn probe(&self) -> Result<()>;
 
     /// The sequence of the newest committed event. A change wakes those who wait. Cheap.
     fn newest_event(&self) -> watch::Receiver<u64>;
 
-    // ── configuration ───────────────────────────────────────────────────────────────────────────────────────────────
+    // ── configuration ────────────────────────────────────────────────────────────────────────────
 
     /// Puts a manifest on record under its digest.
     ///
-    /// Crash before or after: the next host registers its own manifest again. Repeat: recognised by the digest.
+    /// Crash before or after: the next host registers its own manifest again. Repeat: recognised by
+    /// the digest.
     async fn register_revision(&self, revision: NewRevision, now: Timestamp) -> Result<()>;
 
     /// A manifest on record. `None` if there is none of this digest.
@@ -127,29 +137,35 @@ pub trait MetadataStore: GuestRecords {
 
     /// Pauses or resumes the pipeline.
     ///
-    /// Crash before: the pipeline is as it was. After: the next host starts paused, or not. Repeat: setting what is set
-    /// changes nothing and makes no event.
+    /// Crash before: the pipeline is as it was. After: the next host starts paused, or not. Repeat:
+    /// setting what is set changes nothing and makes no event.
     async fn set_paused(&self, paused: bool, now: Timestamp) -> Result<()>;
 
-    // ── artifacts ───────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── artifacts ────────────────────────────────────────────────────────────────────────────────
 
-    /// Records what a resource saw, in order, and where its cursor is now. Returns how much of it was new, and what waits.
+    /// Records what a resource saw, in order, and where its cursor is now. Returns how much of it
+    /// was new, and what waits.
     ///
-    /// `Present` with the digest of the newest version at the path, if that version is still there, is not new; only its stamp
-    /// is updated. Where one of the two has no digest, their stamps are compared. Otherwise it becomes the next version, in state `new`, and the version before becomes `superseded` unless a
-    /// run has claimed it. `Gone` makes an unclaimed version `deleted`. No observation touches a claim. An observation that contradicts an output which was published
-    /// after the event [`Batch::as_of`], or is committed and not yet published, is not recorded: it may be older than the output.
-    /// [`Recorded::outdated`] names it. A rename of a path that is not on record is dropped; the next scan finds the file.
+    /// `Present` with the digest of the newest version at the path, if that version is still there,
+    /// is not new; only its stamp is updated. Where one of the two has no digest, their stamps are
+    /// compared. Otherwise it becomes the next version, in state `new`, and the version before
+    /// becomes `superseded` unless a run has claimed it. `Gone` makes an unclaimed version
+    /// `deleted`. No observation touches a claim. An observation that contradicts an output which
+    /// was published after the event [`Batch::as_of`], or is committed and not yet published, is
+    /// not recorded: it may be older than the output. [`Recorded::outdated`] names it. A rename of
+    /// a path that is not on record is dropped; the next scan finds the file.
     ///
-    /// Crash before: the resource sees everything again when it is reconciled at the next start, from the cursor before. After:
-    /// the artifacts wait for a run. Repeat: recognised by [`Batch::id`], if it is the last of the resource.
+    /// Crash before: the resource sees everything again when it is reconciled at the next start,
+    /// from the cursor before. After: the artifacts wait for a run. Repeat: recognised by
+    /// [`Batch::id`], if it is the last of the resource.
     async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded>;
 
     /// The cursor of a resource: that of the last [`Batch`] that had one. `None` if no batch had.
     async fn cursor(&self, resource: &str) -> Result<Option<String>>;
 
-    /// The version that is present at each path of a resource, by path, `ignored` ones included: what a resource is reconciled
-    /// with. Its only writer must not record anything between the pages.
+    /// The version that is present at each path of a resource, by path, `ignored` ones included:
+    /// what a resource is reconciled with. Its only writer must not record anything between the
+    /// pages.
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>>;
 
     /// What waits in a resource. The cost does not grow with what is on record.
@@ -158,33 +174,38 @@ pub trait MetadataStore: GuestRecords {
     /// Artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
-    // ── runs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── runs ─────────────────────────────────────────────────────────────────────────────────────
 
-    /// Creates a run and claims its inputs: for each [`Claim`] the oldest `new` artifacts of that resource, at most as many as
-    /// it says. They become `current`. Records the ticks that fired, and takes the first step of the run like
-    /// [`MetadataStore::advance`]. Returns `None` and changes nothing if a claim finds fewer artifacts than its `at_least`,
-    /// or fewer bytes than its `min_bytes` (what waited was replaced or deleted meanwhile).
+    /// Creates a run and claims its inputs: for each [`Claim`] the oldest `new` artifacts of that
+    /// resource, at most as many as it says. They become `current`. Records the ticks that fired,
+    /// and takes the first step of the run like [`MetadataStore::advance`]. Returns `None` and
+    /// changes nothing if a claim finds fewer artifacts than its `at_least`, or fewer bytes than
+    /// its `min_bytes` (what waited was replaced or deleted meanwhile).
     ///
-    /// Crash before: there is no run, and its inputs still wait. After: the next host gets the run from
-    /// [`MetadataStore::take_over`] with the attempts of its first step. Repeat: recognised by [`NewRun::id`]; a run of this id
-    /// with another content is a [`StoreError::Conflict`]. After `None` nothing is on record, so a repeat may create the run.
+    /// Crash before: there is no run, and its inputs still wait. After: the next host gets the run
+    /// from [`MetadataStore::take_over`] with the attempts of its first step. Repeat: recognised by
+    /// [`NewRun::id`]; a run of this id with another content is a [`StoreError::Conflict`]. After
+    /// `None` nothing is on record, so a repeat may create the run.
     async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>>;
 
-    /// Takes a step of a run that does not follow from the end of an attempt: changes the states of the run and its actions and
-    /// starts attempts, as the scheduler decided. [`StoreError::Conflict`] if the run has ended, or an action has an attempt at
-    /// work already. A run that is `cancelling` stays so until the step that ends it.
+    /// Takes a step of a run that does not follow from the end of an attempt: changes the states of
+    /// the run and its actions and starts attempts, as the scheduler decided.
+    /// [`StoreError::Conflict`] if the run has ended, or an action has an attempt at work already.
+    /// A run that is `cancelling` stays so until the step that ends it.
     ///
-    /// Crash before: the next host decides the step anew. After: it finds the attempts that were started, and counts them as
-    /// crashed. Repeat: recognised by `id`, if it is the last such step of the run.
+    /// Crash before: the next host decides the step anew. After: it finds the attempts that were
+    /// started, and counts them as crashed. Repeat: recognised by `id`, if it is the last such step
+    /// of the run.
     async fn advance(&self, run: RunId, id: WriteId, step: RunStep, now: Timestamp) -> Result<Vec<StartedAttempt>>;
 
-    /// Ends an attempt that publishes nothing, and takes the step that follows from it. Records accesses, denials, requests,
-    /// usage, and the artifact tags if it succeeded; leaves out accesses and tags of artifacts that are not on record (staged
-    /// files that are not published). [`StoreError::Fenced`] if the token is old or the attempt has ended otherwise,
+    /// Ends an attempt that publishes nothing, and takes the step that follows from it. Records
+    /// accesses, denials, requests, usage, and the artifact tags if it succeeded; leaves out
+    /// accesses and tags of artifacts that are not on record (staged files that are not published).
+    /// [`StoreError::Fenced`] if the token is old or the attempt has ended otherwise,
     /// [`StoreError::Conflict`] if it is `publishing`.
     ///
-    /// Crash before: the next host finds the attempt unfinished, and counts it as crashed. After: it goes on from the step.
-    /// Repeat: recognised by the attempt with the same end on record.
+    /// Crash before: the next host finds the attempt unfinished, and counts it as crashed. After:
+    /// it goes on from the step. Repeat: recognised by the attempt with the same end on record.
     async fn finish_attempt(
         &self,
         fence: Fence,
@@ -193,24 +214,27 @@ pub trait MetadataStore: GuestRecords {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;
 
-    /// The **commit point** of an attempt with outputs. The attempt becomes `publishing`; every staged file gets its record (the
-    /// next version at its path, in state `published`, or the present version if the digest is the same); accesses, usage and
-    /// tags are recorded. [`StoreError::PathTaken`], with no change, if a path is on record as present and `overwrite` is not
-    /// set.
+    /// The **commit point** of an attempt with outputs. The attempt becomes `publishing`; every
+    /// staged file gets its record (the next version at its path, in state `published`, or the
+    /// present version if the digest is the same); accesses, usage and tags are recorded.
+    /// [`StoreError::PathTaken`], with no change, if a path is on record as present and `overwrite`
+    /// is not set.
     ///
-    /// Crash before: the next host discards the staged files and counts the attempt as crashed. After: it makes the files
-    /// visible and calls [`MetadataStore::published`]; nothing takes the outputs back. Repeat: recognised by the attempt with
-    /// the same intent on record.
+    /// Crash before: the next host discards the staged files and counts the attempt as crashed.
+    /// After: it makes the files visible and calls [`MetadataStore::published`]; nothing takes the
+    /// outputs back. Repeat: recognised by the attempt with the same intent on record.
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()>;
 
-    /// Records that every staged file of the intent is visible: the attempt has succeeded, and its outputs become `new` where the
-    /// intent says so (not earlier: a run could claim a file that cannot be read yet). Takes the step that follows.
+    /// Records that every staged file of the intent is visible: the attempt has succeeded, and its
+    /// outputs become `new` where the intent says so (not earlier: a run could claim a file that
+    /// cannot be read yet). Takes the step that follows.
     ///
-    /// Crash before: the next host makes the files visible again, which changes nothing, and calls this. After: it goes on
-    /// from the step. Repeat: recognised by the attempt; a step that starts other attempts is a [`StoreError::Conflict`].
+    /// Crash before: the next host makes the files visible again, which changes nothing, and calls
+    /// this. After: it goes on from the step. Repeat: recognised by the attempt; a step that starts
+    /// other attempts is a [`StoreError::Conflict`].
     ///
-    /// `stamps`: the stamp of each file of the intent, in its order, now that it is visible. Where it is absent, the stamp of the
-    /// staged file stays.
+    /// `stamps`: the stamp of each file of the intent, in its order, now that it is visible. Where
+    /// it is absent, the stamp of the staged file stays.
     async fn published(
         &self,
         fence: Fence,
@@ -219,31 +243,35 @@ pub trait MetadataStore: GuestRecords {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;
 
-    /// Records that someone wants the run to end: it becomes `cancelling`, and the scheduler ends it. Returns the run, unchanged
-    /// if it has ended; `None` if there is no such run.
+    /// Records that someone wants the run to end: it becomes `cancelling`, and the scheduler ends
+    /// it. Returns the run, unchanged if it has ended; `None` if there is no such run.
     ///
-    /// Crash before: the run goes on. After: the next host ends it. Repeat: a run that is `cancelling` is returned as it is.
+    /// Crash before: the run goes on. After: the next host ends it. Repeat: a run that is
+    /// `cancelling` is returned as it is.
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>>;
 
-    /// Resumes a run that has failed or was cancelled: its failed, skipped and cancelled actions become `pending`, with no tries
-    /// and crashes counted, the run becomes `running`, its claims `current`. An action that was skipped because nothing had
-    /// triggered it stays so. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or
-    /// has succeeded.
+    /// Resumes a run that has failed or was cancelled: its failed, skipped and cancelled actions
+    /// become `pending`, with no tries and crashes counted, the run becomes `running`, its claims
+    /// `current`. An action that was skipped because nothing had triggered it stays so. Returns the
+    /// run; `None` if there is no such run; [`StoreError::Conflict`] if it has not ended, or has
+    /// succeeded.
     ///
-    /// Crash before: the run stays ended. After: the next host gets it from [`MetadataStore::take_over`]. Repeat: recognised by
-    /// `id`, if it is the last retry of the run; the run is returned as it is now.
+    /// Crash before: the run stays ended. After: the next host gets it from
+    /// [`MetadataStore::take_over`]. Repeat: recognised by `id`, if it is the last retry of the
+    /// run; the run is returned as it is now.
     async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>>;
 
-    /// Gives every unfinished attempt of an earlier epoch a token of this epoch, so that writes of the host before are refused.
-    /// Returns every run that has not ended, with its unfinished attempts and their publishing intents. A host calls it once,
-    /// when it starts, before any other write.
+    /// Gives every unfinished attempt of an earlier epoch a token of this epoch, so that writes of
+    /// the host before are refused. Returns every run that has not ended, with its unfinished
+    /// attempts and their publishing intents. A host calls it once, when it starts, before any
+    /// other write.
     ///
-    /// Crash before or after: the next host has a higher epoch, and calls it again. Repeat: attempts with a token of this
-    /// epoch keep it.
+    /// Crash before or after: the next host has a higher epoch, and calls it again. Repeat:
+    /// attempts with a token of this epoch keep it.
     async fn take_over(&self, now: Timestamp) -> Result<Vec<UnfinishedRun>>;
 
-    /// One run that has not ended, as [`MetadataStore::take_over`] returns it, without new tokens. `None` if there is no such
-    /// run.
+    /// One run that has not ended, as [`MetadataStore::take_over`] returns it, without new tokens.
+    /// `None` if there is no such run.
     async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>>;
 
     /// What a run claimed, in the order of recording. Empty if there is no such run.
@@ -252,13 +280,15 @@ pub trait MetadataStore: GuestRecords {
     /// How many artifacts a run claimed.
     async fn count_inputs(&self, run: RunId) -> Result<u64>;
 
-    /// One run with its actions and attempts; `inputs` is empty. They are listed by [`MetadataStore::run_inputs`], in pages.
+    /// One run with its actions and attempts; `inputs` is empty. They are listed by
+    /// [`MetadataStore::run_inputs`], in pages.
     async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>>;
 
     /// One run alone: its state and times.
     async fn run_summary(&self, id: RunId) -> Result<Option<Run>>;
 
-    /// How many runs are in a state. The cost may grow with that number, so ask only for states that runs leave.
+    /// How many runs are in a state. The cost may grow with that number, so ask only for states
+    /// that runs leave.
     async fn count_runs(&self, state: RunState) -> Result<u64>;
 
     /// The id of the run with this number.
@@ -267,16 +297,18 @@ pub trait MetadataStore: GuestRecords {
     /// What every attempt of a run read and wrote, in the order of recording.
     async fn lineage(&self, run: RunId, page: PageRequest) -> Result<Page<LineageEdge>>;
 
-    /// The attempts, of any run, that read or wrote an artifact: newest first. Empty if there is no such artifact.
+    /// The attempts, of any run, that read or wrote an artifact: newest first. Empty if there is no
+    /// such artifact.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
 
     /// What the attempts of a run were refused, attempt by attempt, in the order of the calls.
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;
 
-    /// The network requests of the attempts of a run, attempt by attempt, in the order of the calls.
+    /// The network requests of the attempts of a run, attempt by attempt, in the order of the
+    /// calls.
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>>;
 
-    // ── facts ───────────────────────────────────────────────────────────────────────────────────────────────────────
+    // ── facts ────────────────────────────────────────────────────────────────────────────────────
 
     /// Params, newest first.
     async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>>;
@@ -284,19 +316,20 @@ pub trait MetadataStore: GuestRecords {
     /// Tags of runs, newest first.
     async fn tags(&self, query: FactQuery, page: PageRequest) -> Result<Page<RunTag>>;
 
-    // ── triggers, events ────────────────────────────────────────────────────────────────────────────────────────────
+    // ── triggers, events ─────────────────────────────────────────────────────────────────────────
 
-    /// Records an evaluation of a trigger that did not fire ([`MetadataStore::create_run`] records those that did). The store
-    /// keeps at most [`MAX_TICKS`].
+    /// Records an evaluation of a trigger that did not fire ([`MetadataStore::create_run`] records
+    /// those that did). The store keeps at most [`MAX_TICKS`].
     ///
-    /// Crash before or after: the next host evaluates its triggers anew. Repeat: a tick with the outcome and reason of the one
-    /// before it, of the same trigger, is dropped.
+    /// Crash before or after: the next host evaluates its triggers anew. Repeat: a tick with the
+    /// outcome and reason of the one before it, of the same trigger, is dropped.
     async fn record_tick(&self, tick: Tick) -> Result<()>;
 
     /// Ticks, newest first.
     async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>>;
 
-    /// At most `limit` events after a sequence number, oldest first; only those of a run if one is given.
+    /// At most `limit` events after a sequence number, oldest first; only those of a run if one is
+    /// given.
     async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Result<Vec<Event>>;
 
     /// The sequence of the oldest event that is kept; one more than the newest if there is none.
@@ -304,9 +337,11 @@ pub trait MetadataStore: GuestRecords {
 
     /// Drops all events but the newest `keep`.
     ///
-    /// Crash before or after: the next host prunes again. May be several transactions. Repeat: nothing is left to drop.
+    /// Crash before or after: the next host prunes again. May be several transactions. Repeat:
+    /// nothing is left to drop.
     async fn prune_events(&self, keep: u64) -> Result<()>;
 
-    /// Where the log lines of every attempt of a run that has not ended lie, in no order: the log store must keep them.
+    /// Where the log lines of every attempt of a run that has not ended lie, in no order: the log
+    /// store must keep them.
     async fn unfinished_logs(&self) -> Result<Vec<LogRange>>;
 }

@@ -22,7 +22,8 @@ pub struct HostStore {
     pub lease: Arc<dyn HostLease>,
 }
 
-/// Opens a store for writing, as its only host, and makes it if there is none. Raises the epoch. Blocks for some milliseconds.
+/// Opens a store for writing, as its only host, and makes it if there is none. Raises the epoch.
+/// Blocks for some milliseconds.
 ///
 /// # Errors
 /// [`StoreError::InUse`], with the name of the holder, if another host has it.
@@ -35,11 +36,12 @@ pub fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<
     }
 }
 
-/// Opens a store as [`open`] does, and takes the folder `state`, in which the host keeps logs and components, for this host
-/// alone. Makes the folder if there is none.
+/// Opens a store as [`open`] does, and takes the folder `state`, in which the host keeps logs and
+/// components, for this host alone. Makes the folder if there is none.
 ///
 /// # Errors
-/// As [`open`]; [`StoreError::StateInUse`], with the name of the holder, if a host with another store has the folder.
+/// As [`open`]; [`StoreError::StateInUse`], with the name of the holder, if a host with another
+/// store has the folder.
 pub fn open_host(spec: &StoreSpec, state: &Path, durability: Durability, now: Timestamp) -> Result<HostStore> {
     let HostStore { store, lease } = open(spec, durability, now)?;
     let folder = state.join(logs::FOLDER);
@@ -70,12 +72,14 @@ impl HostLease for WithState {
     }
 
     async fn lost(&self) -> String {
-        // Whoever removes the folder with the lock removes the log, whose loss is noticed by itself.
+        // Whoever removes the folder with the lock removes the log, whose loss is noticed by
+        // itself.
         self.lease.lost().await
     }
 }
 
-/// Opens a store for reading, also beside a host that is at work. `None` if nothing was ever recorded there.
+/// Opens a store for reading, also beside a host that is at work. `None` if nothing was ever
+/// recorded there.
 ///
 /// # Errors
 /// When it can not be read, or another version of this program made it.

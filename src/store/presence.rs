@@ -1,8 +1,9 @@
 //! Whether files that a host writes are still where it opened them.
 //!
-//! A file that is removed stays writable for whoever has it open, so nothing fails; but all of it is gone with the process, and another
-//! host finds no lock and no records at the path, and starts beside this one. So the paths are looked at by a timer. `inotify` was rejected: a watch
-//! on a file sees no rename of a folder above it, and there are file systems without it.
+//! A file that is removed stays writable for whoever has it open, so nothing fails; but all of it
+//! is gone with the process, and another host finds no lock and no records at the path, and starts
+//! beside this one. So the paths are looked at by a timer. `inotify` was rejected: a watch on a
+//! file sees no rename of a folder above it, and there are file systems without it.
 
 use std::fs::Metadata;
 use std::io;
@@ -20,7 +21,8 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    /// Takes down which files lie at these paths now; one that is not there is not looked for later.
+    /// Takes down which files lie at these paths now; one that is not there is not looked for
+    /// later.
     ///
     /// # Errors
     /// When a path can not be looked at.
@@ -42,7 +44,8 @@ impl Presence {
     }
 }
 
-/// What became of a file that lay at `path`; `None` if it still does, or if that can not be told at the moment.
+/// What became of a file that lay at `path`; `None` if it still does, or if that can not be told at
+/// the moment.
 pub(super) fn lost(path: &Path, before: (u64, u64)) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(about) if identity(&about) == before => None,

@@ -7,8 +7,9 @@ use super::{Result, StoreError};
 /// How long to wait before each repeat.
 const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
-/// Does `write`, and repeats it a few times within a second while the store is unavailable. For callers who owe someone an answer: afterwards
-/// they report that the store is unavailable. `write` must make the same write each time, with the same ids.
+/// Does `write`, and repeats it a few times within a second while the store is unavailable. For
+/// callers who owe someone an answer: afterwards they report that the store is unavailable. `write`
+/// must make the same write each time, with the same ids.
 ///
 /// # Errors
 /// What the store answered last.

@@ -47,7 +47,8 @@ pub struct Batch {
     /// The newest event that was on record before the resource looked: what was published later
     /// may be missing in what it saw.
     pub as_of: u64,
-    /// Where the resource goes on after this batch, for kinds that poll; `None` leaves the cursor as it is.
+    /// Where the resource goes on after this batch, for kinds that poll; `None` leaves the cursor
+    /// as it is.
     pub cursor: Option<String>,
 }
 
@@ -97,7 +98,8 @@ pub struct NewRun {
     pub revision: Digest,
     /// What it takes.
     pub claims: Vec<Claim>,
-    /// Its actions in the order of the manifest, each `pending`, or already `skipped` with the reason.
+    /// Its actions in the order of the manifest, each `pending`, or already `skipped` with the
+    /// reason.
     pub actions: Vec<RunAction>,
     /// The ticks that fired it; their `run_id` is set by the store.
     pub ticks: Vec<Tick>,

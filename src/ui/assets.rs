@@ -19,7 +19,8 @@ const ASSETS: [Asset; 3] = [
     Asset { name: "icon.svg", media_type: "image/svg+xml", text: include_str!("assets/icon.svg") },
 ];
 
-/// The address of an asset. The digest in it changes with the content, so that browsers may keep what they have.
+/// The address of an asset. The digest in it changes with the content, so that browsers may keep
+/// what they have.
 #[expect(clippy::needless_pass_by_value, reason = "a template calls it")]
 pub(super) fn link(name: String) -> Value {
     let digest = ASSETS.iter().find(|asset| asset.name == name).map(|asset| Digest::of(asset.text.as_bytes()).hex());

@@ -1,10 +1,12 @@
 //! Floor 7: the pages.
 //!
-//! HTML made on the server, so that a page shows everything without a script; a small module then keeps it fresh by the
-//! event stream. Every asset is in the binary and is fetched from this server only, as the content security policy asks.
+//! HTML made on the server, so that a page shows everything without a script; a small module then
+//! keeps it fresh by the event stream. Every asset is in the binary and is fetched from this server
+//! only, as the content security policy asks.
 //!
-//! The pages know nothing of the API's handlers and the API nothing of the pages: both look at the same
-//! [`View`](crate::scheduler::View), and `cli` puts [`router`] behind the API's guards (`ServeOptions::pages`).
+//! The pages know nothing of the API's handlers and the API nothing of the pages: both look at the
+//! same [`View`](crate::scheduler::View), and `cli` puts [`router`] behind the API's guards
+//! (`ServeOptions::pages`).
 
 mod assets;
 mod pages;

@@ -1,4 +1,5 @@
-//! How an action in C, Go or JavaScript breaks: what its own runtime says of it must arrive, with the place in the source. And what the helpers of the two get right.
+//! How an action in C, Go or JavaScript breaks: what its own runtime says of it must arrive, with
+//! the place in the source. And what the helpers of the two get right.
 
 use std::fs;
 

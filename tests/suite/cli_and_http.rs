@@ -1,4 +1,5 @@
-//! `--json` of the command line is what the HTTP interface says, value for value: whoever has read one knows the other.
+//! `--json` of the command line is what the HTTP interface says, value for value: whoever has read
+//! one knows the other.
 
 use std::fs;
 
@@ -6,7 +7,8 @@ use serde_json::Value;
 
 use crate::support::app::TestApp;
 
-/// An action that fails at first, logs with fields, is refused something, logs metrics and writes; and one that is skipped.
+/// An action that fails at first, logs with fields, is refused something, logs metrics and writes;
+/// and one that is skipped.
 const PIPELINE: &str = r#"
 manifest_version = 1
 

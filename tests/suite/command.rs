@@ -134,7 +134,8 @@ fn a_command_that_fails_publishes_nothing() {
 
 #[test]
 fn where_a_name_can_not_be_it_is_refused_before_the_end() {
-    // The real folder knows what lies where; the program is told when it opens or renames, not when it is too late.
+    // The real folder knows what lies where; the program is told when it opens or renames, not when
+    // it is too late.
     let args = [
         "write|/out/out/taken/x.txt|x",
         "write|/out/out/folder|x",

@@ -1,5 +1,5 @@
-//! `kill -9`, many times, while files arrive and a chain of three actions works on them. What is left at the end is checked by code that
-//! reads the disk and the database on its own.
+//! `kill -9`, many times, while files arrive and a chain of three actions works on them. What is
+//! left at the end is checked by code that reads the disk and the database on its own.
 
 #[path = "crash_shapes.rs"]
 mod shapes;
@@ -19,7 +19,8 @@ use crate::support::wait::{wait_for, wait_until};
 
 /// Kills, half of them at random, half at fault points.
 const KILLS: u64 = 60;
-/// What decides the order of fault points and the moments of random kills. A failure is looked into with the seed that it names.
+/// What decides the order of fault points and the moments of random kills. A failure is looked into
+/// with the seed that it names.
 const SEED: u64 = 0x616e_6163_6f73_7469;
 
 /// Fault points inside each step: recording, claiming, starting, staging, publishing, finishing.
@@ -173,7 +174,8 @@ fn nothing_is_lost_or_done_twice_through_sixty_kills() {
             let point = POINTS[usize::try_from(kill / 2).unwrap() % POINTS.len()];
             app.die_at(&format!("{point}:{}", rng.u32(1..5)));
         }
-        // What was killed three times in a row at one attempt has failed as `crash_loop`, and rightly so; here everything is to end well.
+        // What was killed three times in a row at one attempt has failed as `crash_loop`, and
+        // rightly so; here everything is to end well.
         if kill % 10 == 9 {
             app.start();
             let arrived = arrivals.count();
@@ -195,7 +197,8 @@ fn nothing_is_lost_or_done_twice_through_sixty_kills() {
     println!("{KILLS} kills, {arrived} files, {} runs taken up again after a crash loop", retried.len());
 }
 
-/// Waits until everything that arrived has been worked on. Runs that were killed too often in a row are taken up again, as a person would; returns them.
+/// Waits until everything that arrived has been worked on. Runs that were killed too often in a row
+/// are taken up again, as a person would; returns them.
 fn settle(app: &TestApp, arrived: u64) -> BTreeSet<String> {
     let mut retried = BTreeSet::new();
     wait_for("every file to be worked on", || {
@@ -271,7 +274,8 @@ fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
     assert_eq!(count(database, events), 0, "a gap in the events");
 }
 
-/// Every output is on record once, and lies on the disk with the content that it must have; nothing else does.
+/// Every output is on record once, and lies on the disk with the content that it must have; nothing
+/// else does.
 fn check_outputs(app: &TestApp, database: &Connection, arrived: u64) {
     let mut suffix = String::new();
     for (action, _, resource) in CHAIN {

@@ -1,5 +1,6 @@
-//! `kill -9` while files are not only made: they are replaced, written in place, renamed and removed, and outputs replace one another. What
-//! must hold is asked of the host, and compared with the disk.
+//! `kill -9` while files are not only made: they are replaced, written in place, renamed and
+//! removed, and outputs replace one another. What must hold is asked of the host, and compared with
+//! the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -86,7 +87,8 @@ impl Drop for Editor {
     }
 }
 
-/// Makes a file, or replaces, writes in place, renames or removes one that is there. No two contents are the same.
+/// Makes a file, or replaces, writes in place, renames or removes one that is there. No two
+/// contents are the same.
 fn change(folder: &Path, there: &mut BTreeMap<String, String>, rng: &mut fastrand::Rng, number: u64) {
     let content = format!("content,{number}\n").repeat(rng.usize(1..20));
     let known: Vec<String> = there.keys().cloned().collect();
@@ -134,7 +136,8 @@ fn outputs_that_wake_actions_are_right_after_many_kills() {
     assert!(runs.iter().filter(woken).count() > 0, "no output woke a run");
 }
 
-/// Kills a host of this pipeline at each point and at random while files change, and checks what is left. Returns the runs.
+/// Kills a host of this pipeline at each point and at random while files change, and checks what is
+/// left. Returns the runs.
 fn kill_and_check(manifest: &str) -> Vec<Value> {
     let mut app = TestApp::new(manifest).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
@@ -159,11 +162,13 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
     runs
 }
 
-/// Waits until all that lies there is on record and nothing is left to do. Runs that the kills ended as `crash_loop` are taken up again;
-/// any other failure must be that of an input that changed or went under the run. Returns the runs.
+/// Waits until all that lies there is on record and nothing is left to do. Runs that the kills
+/// ended as `crash_loop` are taken up again; any other failure must be that of an input that
+/// changed or went under the run. Returns the runs.
 fn settle(app: &TestApp, there: &BTreeMap<String, String>) -> Vec<Value> {
     wait_for("everything to be worked on", || {
-        // First: once nothing waits and nothing is claimed by a run at work, no run can come or change.
+        // First: once nothing waits and nothing is claimed by a run at work, no run can come or
+        // change.
         let idle = ["raw", "models"].iter().all(|resource| {
             ["new", "current"]
                 .iter()
@@ -208,7 +213,8 @@ fn digests(there: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     there.iter().map(|(path, content)| (path.clone(), Digest::of(content.as_bytes()).to_string())).collect()
 }
 
-/// No artifact was claimed by two runs, and an action that succeeded published once, and exactly, what its run had claimed for it.
+/// No artifact was claimed by two runs, and an action that succeeded published once, and exactly,
+/// what its run had claimed for it.
 fn check_runs(app: &TestApp, runs: &[Value]) {
     let mut claimed = BTreeSet::new();
     for input in runs.iter().flat_map(|run| run["inputs"].as_array().unwrap()) {

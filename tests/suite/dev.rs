@@ -1,4 +1,5 @@
-//! `anacostia dev` on pipelines whose builds copy a component, so that a build takes no time and a test says when it fails.
+//! `anacostia dev` on pipelines whose builds copy a component, so that a build takes no time and a
+//! test says when it fails.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -247,7 +248,8 @@ fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
     edited("echo x", "echo y");
     assert_eq!(session.next("building")["action"], "work", "another command is another build");
     session.next("reloaded");
-    // One at the start, and this one. What an edit before had asked for would have been built by now.
+    // One at the start, and this one. What an edit before had asked for would have been built by
+    // now.
     assert_eq!(fs::read_to_string(app.path("builds")).unwrap(), "x\ny\n", "the manifest is no source");
 }
 

@@ -1,5 +1,5 @@
-//! What goes wrong inside the host, and stays where it went wrong: a task that panics, a record that can not be written,
-//! a component that takes long.
+//! What goes wrong inside the host, and stays where it went wrong: a task that panics, a record
+//! that can not be written, a component that takes long.
 
 use std::fs;
 use std::io::Write as _;
@@ -158,7 +158,8 @@ fn put(app: &TestApp, path: &str) -> (u16, Value, Option<String>) {
     (response.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null), retry_after)
 }
 
-/// A run that began with another component is retried, and that component takes as long to read as the test wants.
+/// A run that began with another component is retried, and that component takes as long to read as
+/// the test wants.
 #[test]
 fn runs_start_while_the_component_of_an_old_run_is_compiled() {
     let manifest = MANIFEST.replace(r#"{ do = "copy", "#, r#"{ do = "fail", attempts = 1 }, { do = "copy", "#);

@@ -1,4 +1,5 @@
-//! The folder resource, on real files and real inotify, against a sink that keeps records as a store does.
+//! The folder resource, on real files and real inotify, against a sink that keeps records as a
+//! store does.
 
 #![expect(
     clippy::unwrap_used,
@@ -19,9 +20,11 @@ mod watching;
 /// What the test `name` does in a process of its own has this in its environment.
 const CHILD: &str = "ANACOSTIA_TEST_CHILD";
 
-/// Runs the test `name`, which calls this, once more in a process that `wrapper` (a command and its arguments) begins. `true` there: the test goes on.
+/// Runs the test `name`, which calls this, once more in a process that `wrapper` (a command and its
+/// arguments) begins. `true` there: the test goes on.
 ///
-/// Some systems do not let ordinary users have namespaces. There the test says so and is not run, unless `CI` is set, or for root.
+/// Some systems do not let ordinary users have namespaces. There the test says so and is not run,
+/// unless `CI` is set, or for root.
 fn in_child(wrapper: &[&str], name: &str) -> bool {
     if std::env::var(CHILD).is_ok_and(|child| child == name) {
         return true;

@@ -1,5 +1,6 @@
-//! The fuzzers' entries, over the corpus that is kept and a bounded number of mutations of it: the same in every run, so that it can be part of the tests.
-//! `fuzz/README.md` says how to let them run for longer.
+//! The fuzzers' entries, over the corpus that is kept and a bounded number of mutations of it: the
+//! same in every run, so that it can be part of the tests. `fuzz/README.md` says how to let them
+//! run for longer.
 
 #[path = "../../fuzz/entries/component.rs"]
 mod component;
@@ -18,7 +19,8 @@ use std::path::Path;
 
 use crate::sandbox::{fakes, guests};
 
-/// Where the mutations begin, unless `ANACOSTIA_FUZZ_SEED` says otherwise: with another number they are others.
+/// Where the mutations begin, unless `ANACOSTIA_FUZZ_SEED` says otherwise: with another number they
+/// are others.
 const SEED: u64 = 0x0a11_ac05_71a0;
 /// Longest input that is made.
 const MAX_BYTES: usize = 4096;
@@ -65,7 +67,8 @@ fn setting(name: &str, otherwise: u64) -> u64 {
         .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-/// Runs a target over its corpus and `rounds` mutations, or as many as `ANACOSTIA_FUZZ_ROUNDS` says. The input of a failure is kept, to become part of the corpus once it is mended.
+/// Runs a target over its corpus and `rounds` mutations, or as many as `ANACOSTIA_FUZZ_ROUNDS`
+/// says. The input of a failure is kept, to become part of the corpus once it is mended.
 fn bounded(target: &str, rounds: u64, run: impl Fn(&[u8])) {
     let corpus = corpus(target);
     let (seed, rounds) = (setting("ANACOSTIA_FUZZ_SEED", SEED), setting("ANACOSTIA_FUZZ_ROUNDS", rounds));
@@ -101,7 +104,8 @@ fn any_path_leads_into_the_folder_or_nowhere() {
 fn any_host_calls_leave_the_books_balanced() {
     let guest = guests::rust("fuzz");
     bounded("host_calls", 500, |data| drop(host_calls::run(&guest, data)));
-    // What is fuzzed is what is meant: this input makes every call of the contract once, and most of them well.
+    // What is fuzzed is what is meant: this input makes every call of the contract once, and most
+    // of them well.
     let each = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/host_calls/each-once");
     let report = host_calls::run(&guest, &fs::read(each).unwrap());
     assert!(report.usage.host_calls > 20 && report.usage.bytes_read > 0, "{report:?}");

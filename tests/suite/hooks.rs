@@ -1,4 +1,5 @@
-//! Hooks in a real host: which are called, in which order, what they may do, and that no hook reaches further than its attempt.
+//! Hooks in a real host: which are called, in which order, what they may do, and that no hook
+//! reaches further than its attempt.
 
 use std::fs;
 
@@ -7,7 +8,8 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::wait::wait_until;
 
-/// A pipeline of these actions, all of the guest `hooked`: their names, further keys, steps, and hooks.
+/// A pipeline of these actions, all of the guest `hooked`: their names, further keys, steps, and
+/// hooks.
 fn manifest(actions: &[(&str, &str, &str, &str)]) -> String {
     let mut text = String::from(
         r#"
@@ -62,7 +64,8 @@ fn attempt(app: &TestApp, action: &str) -> Value {
     attempt
 }
 
-/// The lines of an action in run 1: those of the guest as they are, those of the host after `host: `, each cut at its first line.
+/// The lines of an action in run 1: those of the guest as they are, those of the host after `host:
+/// `, each cut at its first line.
 fn lines(app: &TestApp, action: &str) -> Vec<String> {
     let lines = app.get_all(&format!("/api/v1/runs/1/logs?action={action}"));
     let said = |line: &Value| {
@@ -211,7 +214,8 @@ fn a_failing_before_run_fails_the_attempt_and_is_tried_again_with_it() {
     assert!(!app.path("out/x").exists());
 }
 
-/// Runs an action for each hook, whose hook of that name does these steps. In all but `on_failure` the work goes well, and writes a file.
+/// Runs an action for each hook, whose hook of that name does these steps. In all but `on_failure`
+/// the work goes well, and writes a file.
 fn in_each_hook(keys: &str, steps: &str) -> TestApp {
     let write = |name: &str| format!(r#"{{ do = "write", to = "out", path = "{name}.txt", text = "x" }}"#);
     let work =

@@ -1,10 +1,13 @@
 //! Hostile guests, as tables: each row is an act, what stops or refuses it, and its harmless twin.
 //!
-//! A row proves three things, in this order: **the denial** (the host refuses the call, or stops the guest, with the error that it promises); **the
-//! allowed counterpart** (the same call with the grant, or the same guest within its means, so that what was seen is the limit and not a guest that can not
-//! work); and **the host unharmed** (an honest guest, on the same sandbox, with nothing of the hostile one left).
+//! A row proves three things, in this order: **the denial** (the host refuses the call, or stops
+//! the guest, with the error that it promises); **the allowed counterpart** (the same call with the
+//! grant, or the same guest within its means, so that what was seen is the limit and not a guest
+//! that can not work); and **the host unharmed** (an honest guest, on the same sandbox, with
+//! nothing of the hostile one left).
 //!
-//! Two kinds of denial are proved elsewhere, where the servers for them are: an HTTP host that is not granted, and a redirect to a private address.
+//! Two kinds of denial are proved elsewhere, where the servers for them are: an HTTP host that is
+//! not granted, and a redirect to a private address.
 
 mod abi;
 mod compiling;
@@ -41,7 +44,8 @@ pub(crate) enum Act {
 pub(crate) enum Ends {
     /// The host stops it: the code of the error, and words of its message.
     Stopped(&'static str, &'static str),
-    /// Its calls are refused, as it sees itself: it goes on to what is allowed, and ends well. Words of what it has seen.
+    /// Its calls are refused, as it sees itself: it goes on to what is allowed, and ends well.
+    /// Words of what it has seen.
     Refused(&'static str),
     /// The component is not even loaded: words of the error.
     NotLoaded(&'static str),
@@ -111,7 +115,8 @@ async fn order(bench: &Bench, act: &Act, limits: fn(&mut Limits)) -> Result<Atte
     Ok(order)
 }
 
-/// Proves the rows of a table, one after the other, on one sandbox. All that fail are told at the end.
+/// Proves the rows of a table, one after the other, on one sandbox. All that fail are told at the
+/// end.
 async fn prove(bench: &Bench, cases: Vec<Case>) {
     let mut failed = Vec::new();
     for case in cases {
@@ -173,7 +178,8 @@ fn entry<'a>(seen: &'a str, ends: &'a [&str]) -> impl DoubleEndedIterator<Item =
     (0..entries.len()).filter(move |at| is_one(entries[*at]))
 }
 
-/// An honest guest does its work on the same sandbox, and nothing of the one before it is in its way.
+/// An honest guest does its work on the same sandbox, and nothing of the one before it is in its
+/// way.
 async fn unharmed(bench: &Bench) -> Result<(), String> {
     // What was finished by a guest that ended well is the scheduler's to publish or to discard.
     bench.out.staged.lock().unwrap().clear();

@@ -1,7 +1,8 @@
 //! Holds the house: floors, sizes, and what a source file must not say.
 //!
-//! The floors are read from the source text, not from the compiler: a path `crate::…` anywhere outside of comments counts,
-//! whether in a `use`, nested in braces, in a macro or in the middle of an expression.
+//! The floors are read from the source text, not from the compiler: a path `crate::…` anywhere
+//! outside of comments counts, whether in a `use`, nested in braces, in a macro or in the middle of
+//! an expression.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::support::circles::circles;
 use crate::support::source::{imports, words};
 
-/// Floor and module, as ARCHITECTURE.md argues them. A module imports only from floors below its own.
+/// Floor and module, as ARCHITECTURE.md argues them. A module imports only from floors below its
+/// own.
 const FLOORS: &[(u32, &str)] = &[
     (0, "base"),
     (1, "model"),
@@ -25,11 +27,14 @@ const FLOORS: &[(u32, &str)] = &[
     (8, "cli"),
 ];
 
-/// Where files may import each other in a circle: the generated bindings name the types that implement
-/// them, and the interfaces of the host are implemented on one state, which has a part for each.
+/// Where files may import each other in a circle: the generated bindings name the types that
+/// implement them, and the interfaces of the host are implemented on one state, which has a part
+/// for each.
 const CIRCULAR: &str = "sandbox";
 
 const MAX_LINES: usize = 600;
+/// Columns of a line that is a comment. Code may be as wide as rustfmt.toml allows.
+const MAX_COMMENT: usize = 100;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -65,7 +70,8 @@ fn is_rust(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "rs")
 }
 
-/// The top-level module that a file below `src/` belongs to, and how many modules deep the file itself lies.
+/// The top-level module that a file below `src/` belongs to, and how many modules deep the file
+/// itself lies.
 fn place(path: &Path) -> (String, usize) {
     let inside = path.strip_prefix(root().join("src")).unwrap().with_extension("");
     let mut parts: Vec<String> =
@@ -152,8 +158,28 @@ fn no_source_file_is_too_long_to_read() {
     assert!(long.is_empty(), "files over {MAX_LINES} lines:\n{}", long.join("\n"));
 }
 
-/// A text in the repository stands by itself: no path of the machine that it was written on, no number that only a tracker can
-/// explain, no note that something is still to be done.
+#[test]
+fn no_comment_is_too_wide_to_read() {
+    let source = |path: &Path| {
+        path.extension()
+            .and_then(|extension| extension.to_str())
+            .is_some_and(|extension| ["rs", "wit", "c", "h", "go", "js", "ts"].contains(&extension))
+    };
+    let mut wide = Vec::new();
+    for path in files(&root(), &source) {
+        let text = fs::read_to_string(&path).unwrap();
+        let comments = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+        wide.extend(
+            comments
+                .filter(|(_, line)| line.chars().count() > MAX_COMMENT)
+                .map(|(at, _)| format!("{}:{}", path.display(), at + 1)),
+        );
+    }
+    assert!(wide.is_empty(), "comments over {MAX_COMMENT} columns:\n{}", wide.join("\n"));
+}
+
+/// A text in the repository stands by itself: no path of the machine that it was written on, no
+/// number that only a tracker can explain, no note that something is still to be done.
 #[test]
 fn the_text_stands_by_itself() {
     let machine: Vec<String> = machine_paths();
@@ -183,7 +209,8 @@ fn the_text_stands_by_itself() {
     assert!(wrong.is_empty(), "text that only some can understand:\n{}", wrong.join("\n"));
 }
 
-/// Where this checkout lies, the folder at the top of that, and this user's home; but for names that every machine has.
+/// Where this checkout lies, the folder at the top of that, and this user's home; but for names
+/// that every machine has.
 fn machine_paths() -> Vec<String> {
     let root = root();
     let top: PathBuf = root.components().take(2).collect();
@@ -223,8 +250,9 @@ fn the_readme_starts_with_the_two_commands() {
     assert!(ci.lines().any(|line| line == format!("step {}", commands[1])), ".ci/run calls the test command");
 }
 
-/// The types of each kind of store, resource, log and component store, and the files below `src/` that may name them: the kind itself, what reads it
-/// from a manifest, and the factory. Everything else works with every kind.
+/// The types of each kind of store, resource, log and component store, and the files below `src/`
+/// that may name them: the kind itself, what reads it from a manifest, and the factory. Everything
+/// else works with every kind.
 const KINDS: &[(&str, &[&str])] = &[
     (
         "StoreSpec",

@@ -1,4 +1,5 @@
-//! A server on a real socket over a store, a resource and a control that tests make as they need them.
+//! A server on a real socket over a store, a resource and a control that tests make as they need
+//! them.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -90,7 +91,8 @@ impl Control for FakeControl {
     }
 }
 
-/// Content by path; `Err` is what opening says; `changes_at` is where reading finds that it has changed.
+/// Content by path; `Err` is what opening says; `changes_at` is where reading finds that it has
+/// changed.
 #[derive(Debug, Default)]
 pub(crate) struct FakeResource {
     pub(crate) contents: Mutex<BTreeMap<String, Vec<u8>>>,

@@ -1,4 +1,5 @@
-//! `anacostia component inspect`: what it says of a component, and of everything that is none, word for word.
+//! `anacostia component inspect`: what it says of a component, and of everything that is none, word
+//! for word.
 
 use std::fs;
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! The same three actions in every language (`guest-examples/README.md`), built from source by their own scripts, in one pipeline over the same files: what
-//! they do must be the same, byte for byte. And what is shown of a guest that fails: its own words, and the place in its own source.
+//! The same three actions in every language (`guest-examples/README.md`), built from source by
+//! their own scripts, in one pipeline over the same files: what they do must be the same, byte for
+//! byte. And what is shown of a guest that fails: its own words, and the place in its own source.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +12,8 @@ use serde_json::{Value, json};
 use crate::support::app::TestApp;
 use crate::support::guests::{action, guest};
 
-/// The languages: the folders of `guest-examples`, and what the error of `metric` says in them of a value that is no number, with its place in the source.
+/// The languages: the folders of `guest-examples`, and what the error of `metric` says in them of a
+/// value that is no number, with its place in the source.
 const LANGUAGES: [(&str, &[&str]); 6] = [
     ("rust", &["first.csv: \"warm\": invalid float literal"]),
     (
@@ -105,7 +107,8 @@ params = {{ from = "clean-{language}" }}
     text
 });
 
-/// A pipeline with all components, built, and compiled into the cache of this machine: the first time, that takes minutes, which no test of a host's start should wait for.
+/// A pipeline with all components, built, and compiled into the cache of this machine: the first
+/// time, that takes minutes, which no test of a host's start should wait for.
 fn pipeline(manifest: &str) -> TestApp {
     static COMPILED: LazyLock<()> = LazyLock::new(|| {
         let app = with_components(&MANIFEST);
@@ -272,10 +275,12 @@ fn assert_in_order(text: &str, parts: &[&str]) {
 
 #[test]
 fn what_a_guest_fails_with_is_shown_with_its_place_in_the_source() {
-    // `metric` trusts what it reads. Here it reads what nobody has looked at; and a guest that panics shows how a trap is told.
+    // `metric` trusts what it reads. Here it reads what nobody has looked at; and a guest that
+    // panics shows how a trap is told.
     let mut manifest = MANIFEST.split_once("\n[resources.clean-").unwrap().0.to_owned();
     for (language, _) in LANGUAGES {
-        // An interpreter imports all that the contract has, so that its import of `resources` asks for no grant.
+        // An interpreter imports all that the contract has, so that its import of `resources` asks
+        // for no grant.
         let interpreted = ["python", "javascript", "typescript"].contains(&language);
         let grants = if interpreted { "" } else { r#"reads = ["readings"]"# };
         manifest.push_str(&format!(

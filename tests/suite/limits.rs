@@ -1,5 +1,5 @@
-//! Hostile actions in a real host, side by side with an honest one: each ends within its limit, with its own error, and the honest one
-//! is unharmed. Also with the whole host on one core.
+//! Hostile actions in a real host, side by side with an honest one: each ends within its limit,
+//! with its own error, and the honest one is unharmed. Also with the whole host on one core.
 
 use std::fs;
 
@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::wait::wait_until;
 
-/// What is hostile: a name, the params of the guest, its limits, and the code and words with which the host ends it.
+/// What is hostile: a name, the params of the guest, its limits, and the code and words with which
+/// the host ends it.
 const HOSTILE: &[(&str, &str, &str, &str, &str)] = &[
     (
         "floods",
@@ -28,8 +29,8 @@ const HOSTILE: &[(&str, &str, &str, &str, &str)] = &[
     ("logs", r#"mode = "log""#, r#"log = "1MiB""#, "log_limit", "1 MiB"),
 ];
 
-/// Bytes of resident memory that the host must never have had: all guests together may take a good part of it, a leak or an unlimited
-/// guest would take more.
+/// Bytes of resident memory that the host must never have had: all guests together may take a good
+/// part of it, a leak or an unlimited guest would take more.
 const MOST_RESIDENT: u64 = 400 << 20;
 
 fn manifest() -> String {

@@ -31,7 +31,8 @@ fn at_work(manifest: &str) -> TestApp {
     app
 }
 
-/// Takes something away from a running host; it must end by itself with exit code 1, and say that something in `path` was lost.
+/// Takes something away from a running host; it must end by itself with exit code 1, and say that
+/// something in `path` was lost.
 #[track_caller]
 fn ends_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce()) {
     take();

@@ -1,5 +1,5 @@
-//! Manifests: each bad one in `tests/manifests/invalid` has its exact diagnostic beside it, each good one loads, and no text at all
-//! makes the reader panic.
+//! Manifests: each bad one in `tests/manifests/invalid` has its exact diagnostic beside it, each
+//! good one loads, and no text at all makes the reader panic.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside of test functions")]
 
 use std::collections::BTreeSet;
@@ -197,7 +197,8 @@ fn a_folder_stands_for_the_manifest_in_it() {
     assert_eq!(pipeline.max_log_bytes, 1 << 30);
 }
 
-/// So that a manifest that was written before there was the key finds its logs and components where they are.
+/// So that a manifest that was written before there was the key finds its logs and components where
+/// they are.
 #[test]
 fn the_state_lies_beside_the_database_unless_the_manifest_says_where() {
     let house = house();
@@ -377,7 +378,8 @@ struct Edit {
     piece: String,
 }
 
-/// Texts that look like manifests: some with a few changes to a good or a bad one, some put together from pieces of all at random.
+/// Texts that look like manifests: some with a few changes to a good or a bad one, some put
+/// together from pieces of all at random.
 fn text() -> impl Strategy<Value = String> {
     let whole: Vec<Vec<String>> = each("invalid")
         .into_iter()

@@ -1,4 +1,5 @@
-//! `anacostia new`, as its user goes on: in a folder far from this repository, with the real binary, check, build, and a run over the sample data.
+//! `anacostia new`, as its user goes on: in a folder far from this repository, with the real
+//! binary, check, build, and a run over the sample data.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

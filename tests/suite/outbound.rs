@@ -1,4 +1,5 @@
-//! Requests over the network in a real host: secrets that the host puts in, TLS, and what is on record afterwards.
+//! Requests over the network in a real host: secrets that the host puts in, TLS, and what is on
+//! record afterwards.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! The example `penguins`: the real pipeline on the real data, in folders of their own. The example's script fetches the data once.
+//! The example `penguins`: the real pipeline on the real data, in folders of their own. The
+//! example's script fetches the data once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -223,7 +224,8 @@ fn a_training_that_is_killed_goes_on_without_cleaning_again_and_gives_the_same()
     drop_days(&app, 0, EVENTFUL_DAY - 1);
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
-    // The first write of this run is that of `clean`, and the second that of `train`: its curve is on record by then, and its model on the way.
+    // The first write of this run is that of `clean`, and the second that of `train`: its curve is
+    // on record by then, and its model on the way.
     app.set_env("ANACOSTIA_FAULT", "stage.write:2");
     app.start();
     let (name, content) = &DAYS[EVENTFUL_DAY - 1];

@@ -1,4 +1,5 @@
-//! The example `polyglot`: every language and every program built from source by the example's own scripts, in one graph. All succeed, they agree, and lineage joins them.
+//! The example `polyglot`: every language and every program built from source by the example's own
+//! scripts, in one graph. All succeed, they agree, and lineage joins them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

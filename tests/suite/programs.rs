@@ -1,4 +1,5 @@
-//! Programs as actions: an ordinary Go program, and two that nobody wrote for Anacostia, SQLite's shell and comrak. Built from source by their own scripts.
+//! Programs as actions: an ordinary Go program, and two that nobody wrote for Anacostia, SQLite's
+//! shell and comrak. Built from source by their own scripts.
 
 use std::fs;
 
@@ -35,7 +36,8 @@ writes = ["out"]
 
 /// Runs what was dropped, and answers the action of the first run.
 fn worked(app: &mut TestApp) -> Value {
-    // The first time, compiling takes longer than a test of a host's start should wait for. How the run ends is asked below.
+    // The first time, compiling takes longer than a test of a host's start should wait for. How the
+    // run ends is asked below.
     app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     app.start();
     app.get("/api/v1/runs/1")["actions"][0].clone()

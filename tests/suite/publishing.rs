@@ -1,4 +1,5 @@
-//! Outputs that are committed, and what stands in the way of making them visible. The real binary, real files, a real guest.
+//! Outputs that are committed, and what stands in the way of making them visible. The real binary,
+//! real files, a real guest.
 
 use std::fs;
 
@@ -74,7 +75,8 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
         let runs = app.wait_for_runs(1);
         assert_eq!(runs[0]["state"], "succeeded", "{runs:#?}");
         assert_eq!(fs::read(out.join("a.txt")).unwrap(), b"content");
-        // Stopped well, it leaves nothing of an attempt; its only attempt is the one that was taken over.
+        // Stopped well, it leaves nothing of an attempt; its only attempt is the one that was taken
+        // over.
         app.signal(Signal::TERM);
         assert!(app.wait_for_end().success());
         assert_eq!(staged(&app), 0);
@@ -157,7 +159,8 @@ fn database(app: &TestApp) -> rusqlite::Connection {
     database
 }
 
-/// A store that is a server can commit and lose the connection before it answers: nobody may be able to tell from the records.
+/// A store that is a server can commit and lose the connection before it answers: nobody may be
+/// able to tell from the records.
 #[test]
 fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
     let steps = r#"params = { steps = [
@@ -233,7 +236,8 @@ fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
 }
 
-/// Names that a watched resource does not look at are no less published, and a later host that does not find them by looking does not take them for gone.
+/// Names that a watched resource does not look at are no less published, and a later host that does
+/// not find them by looking does not take them for gone.
 #[test]
 fn what_is_published_under_a_name_that_does_not_count_stays_published() {
     let manifest = r#"

@@ -1,6 +1,6 @@
-//! Python in an action: what can be imported while it runs. And the scripts that build guests, where
-//! there is no Python that will do: what they take instead, and what they say where there is nothing
-//! to take.
+//! Python in an action: what can be imported while it runs. And the scripts that build guests,
+//! where there is no Python that will do: what they take instead, and what they say where there is
+//! nothing to take.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -98,7 +98,8 @@ fn programs_without(missing: &[&str]) -> TempDir {
 fn add_old_python(programs: &Path) {
     let script =
         r#"printf '#!/bin/sh\n[ "$1" != --version ] || echo Python 3.9.2\nexit 1\n' >python3 && chmod +x python3"#;
-    // By another process: while another test starts one, this one might have the file open for writing longer than it knows.
+    // By another process: while another test starts one, this one might have the file open for
+    // writing longer than it knows.
     assert!(Command::new("sh").args(["-c", script]).current_dir(programs).status().unwrap().success());
 }
 

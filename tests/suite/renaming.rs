@@ -1,4 +1,5 @@
-//! Inputs that are renamed after they were recorded: a run reads them where they are now. The real binary and real guests.
+//! Inputs that are renamed after they were recorded: a run reads them where they are now. The real
+//! binary and real guests.
 
 use std::fs;
 use std::path::Path;
@@ -27,8 +28,8 @@ kind = "folder"
 path = "out"
 "#;
 
-/// Writes files, and renames each a few files after it was closed, so that some are renamed before they are recorded, some between
-/// their record and their reading, and some while they are read.
+/// Writes files, and renames each a few files after it was closed, so that some are renamed before
+/// they are recorded, some between their record and their reading, and some while they are read.
 fn write_and_rename(raw: &Path, count: usize) {
     let at = |word: &str, number: usize| raw.join(format!("{word}-{number}"));
     for number in 0..count + RENAMED_AFTER {

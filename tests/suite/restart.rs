@@ -1,4 +1,5 @@
-//! The host dies between every two steps of a run, and the next one goes on: nothing that matters lived only in memory.
+//! The host dies between every two steps of a run, and the next one goes on: nothing that matters
+//! lived only in memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -78,7 +79,8 @@ fn a_run_goes_on_from_every_step() {
         }
         steps += 1;
     }
-    // Creation and start of `first`; its end and the start of `second`; its failure; its second start; its end and the start of `third`; its end.
+    // Creation and start of `first`; its end and the start of `second`; its failure; its second
+    // start; its end and the start of `third`; its end.
     assert_eq!(steps, 6, "the run has other steps than this test knows");
 }
 
@@ -91,7 +93,8 @@ fn check(run: &Value, step: u32) {
         }
         let of = |state: &str| ends.get(state).copied().unwrap_or(0);
         assert_eq!(of("succeeded"), 1, "step {step}: {action:#}");
-        // `second` fails on its first attempt; if that one crashed, its second attempt succeeds at once.
+        // `second` fails on its first attempt; if that one crashed, its second attempt succeeds at
+        // once.
         assert!(of("failed") <= u32::from(action["name"] == "second"), "step {step}: {action:#}");
         assert!(of("crashed") <= 1, "step {step}: {action:#}");
     }

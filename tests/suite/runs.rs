@@ -1,4 +1,5 @@
-//! What runs when: joins, retries, skips, branches, cancels, stops, and what a run is bound to. The real binary, real files, a real guest.
+//! What runs when: joins, retries, skips, branches, cancels, stops, and what a run is bound to. The
+//! real binary, real files, a real guest.
 
 use std::fs;
 
@@ -214,7 +215,8 @@ fn what_was_replaced_while_no_host_was_at_work_is_not_claimed() {
     wait_until("the file to be on record", || app.get_all("/api/v1/artifacts?resource=raw").len() == 1);
     app.kill();
     app.drop_file("raw/a.csv", b"and then another");
-    // What was recorded has been quiet for long enough by now: the next host could claim it at once.
+    // What was recorded has been quiet for long enough by now: the next host could claim it at
+    // once.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     app.start();
     let runs = app.wait_for_runs(1);

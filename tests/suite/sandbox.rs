@@ -1,4 +1,5 @@
-//! The sandbox: guests do their work, and no guest gets beyond what it is granted and what it is limited to.
+//! The sandbox: guests do their work, and no guest gets beyond what it is granted and what it is
+//! limited to.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -152,7 +153,8 @@ pub(crate) fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
     bench.services.logs.read(order.fence.attempt_id, range, None, 1000).unwrap().items
 }
 
-/// A variable of this process, for a secret, and its value, which can stand in any text. Cargo sets it, to the same on every machine.
+/// A variable of this process, for a secret, and its value, which can stand in any text. Cargo sets
+/// it, to the same on every machine.
 pub(crate) fn variable() -> (String, String) {
     let (name, value) = ("CARGO_PKG_LICENSE", env!("CARGO_PKG_LICENSE"));
     assert_eq!(std::env::var(name).as_deref(), Ok(value), "the tests are run by cargo");

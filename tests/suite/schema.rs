@@ -1,7 +1,9 @@
-//! `anacostia schema` against the reader: what the reader takes the schema takes, and what the schema refuses the reader refuses too.
+//! `anacostia schema` against the reader: what the reader takes the schema takes, and what the
+//! schema refuses the reader refuses too.
 //!
-//! The check of a value against the schema is a small one of our own: the crates for it bring thirty others. It knows the words that the
-//! schema uses, and panics at any other, so that nothing in the schema goes unchecked.
+//! The check of a value against the schema is a small one of our own: the crates for it bring
+//! thirty others. It knows the words that the schema uses, and panics at any other, so that nothing
+//! in the schema goes unchecked.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -153,8 +155,8 @@ fn the_pipelines_of_the_repository_fit_the_schema() {
     assert!(seen_any);
 }
 
-/// Every fixture of a wrong manifest, with what the schema sees of it: wrong types, keys, forms and numbers. What it can not see is in the list too,
-/// so that a change of the schema shows.
+/// Every fixture of a wrong manifest, with what the schema sees of it: wrong types, keys, forms and
+/// numbers. What it can not see is in the list too, so that a change of the schema shows.
 #[test]
 fn what_the_schema_sees_of_wrong_manifests() {
     let mut all = String::new();
@@ -202,7 +204,8 @@ fn messages(text: &str) -> Vec<String> {
     }
 }
 
-/// From outside: each key of the schema is known to the reader, with the type that the schema says, and a stranger to neither.
+/// From outside: each key of the schema is known to the reader, with the type that the schema says,
+/// and a stranger to neither.
 #[test]
 fn the_keys_of_the_schema_are_those_of_the_reader() {
     let schema = schema();

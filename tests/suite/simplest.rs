@@ -1,4 +1,5 @@
-//! The README's first command, on a copy of the example: it builds the guest, starts, and works on ten files that its script drops.
+//! The README's first command, on a copy of the example: it builds the guest, starts, and works on
+//! ten files that its script drops.
 
 use std::collections::BTreeSet;
 use std::fs;

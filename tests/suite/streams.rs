@@ -47,7 +47,8 @@ fn status(app: &TestApp) -> String {
     app.get("/api/v1/nodes/raw")["state"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Makes the threads of the host write to the log and to the report, and sees that all of them live on.
+/// Makes the threads of the host write to the log and to the report, and sees that all of them live
+/// on.
 #[track_caller]
 fn works(app: &TestApp) {
     // A folder that is moved away before the first look at it is not missed.

@@ -77,7 +77,8 @@ static const char *behind_digits(const char *at) {
     return at;
 }
 
-// A decimal number such as 1, -2.5, .5 or 1e3. strtod alone takes more than that: nan, inf, hexadecimal digits, blanks.
+// A decimal number such as 1, -2.5, .5 or 1e3. strtod alone takes more than that: nan, inf,
+// hexadecimal digits, blanks.
 static bool is_finite_number(const char *text, size_t length) {
     const char *at = text + (*text == '+' || *text == '-');
     const char *whole = behind_digits(at);

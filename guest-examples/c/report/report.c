@@ -1,4 +1,5 @@
-// Writes a report of sensor readings: a table with the number of values and the mean of each sensor.
+// Writes a report of sensor readings: a table with the number of values and the mean of each
+// sensor.
 
 #include <stdlib.h>
 #include <string.h>

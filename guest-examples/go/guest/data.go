@@ -12,7 +12,8 @@ import (
 	"anacostia/imports/anacostia_pipeline_resources"
 )
 
-// chunkBytes is how much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8 MiB.
+// chunkBytes is how much is moved at once: large enough that the calls cost nothing beside the
+// bytes. At most 8 MiB.
 const chunkBytes = 1 << 20
 
 type reader struct {
@@ -30,8 +31,9 @@ func Open(artifact Artifact) (io.ReadCloser, error) {
 }
 
 func (r *reader) Read(into []byte) (int, error) {
-	// Room for the chunk is made while the host hands it over, and an action may call nobody then: but a collection that starts or ends there asks for the
-	// time. So none is under way, and none starts; what it would have done is done at the next allocation after this.
+	// Room for the chunk is made while the host hands it over, and an action may call nobody then: but
+	// a collection that starts or ends there asks for the time. So none is under way, and none starts;
+	// what it would have done is done at the next allocation after this.
 	percent := debug.SetGCPercent(-1)
 	chunk, err := unwrap(r.host.Read(r.offset, uint32(min(len(into), chunkBytes))))
 	debug.SetGCPercent(percent)
@@ -50,7 +52,8 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// Lines are the lines of an artifact, without what ends them. It may be larger than memory; a line may not. An error is the last that comes.
+// Lines are the lines of an artifact, without what ends them. It may be larger than memory; a line
+// may not. An error is the last that comes.
 func Lines(artifact Artifact) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		file, err := Open(artifact)
@@ -97,7 +100,8 @@ func Create(resource, path string) (*Writer, error) {
 	return &Writer{bufio.NewWriterSize(sink{host}, chunkBytes), host}, nil
 }
 
-// Finish writes what is left, and completes the artifact. It is published when the attempt has succeeded.
+// Finish writes what is left, and completes the artifact. It is published when the attempt has
+// succeeded.
 func (w *Writer) Finish() (Artifact, error) {
 	if err := w.Flush(); err != nil {
 		return Artifact{}, err

@@ -1,7 +1,8 @@
 // Package guest has small helpers for Anacostia actions in Go.
 //
-// Nothing here is needed: the functions of the host are in anacostia/imports/anacostia_pipeline_…, which are made from wit/pipeline.wit, and everything
-// is described there. It is here because data moves in chunks, and Go has io.Reader and io.Writer for that.
+// Nothing here is needed: the functions of the host are in anacostia/imports/anacostia_pipeline_…,
+// which are made from wit/pipeline.wit, and everything is described there. It is here because data
+// moves in chunks, and Go has io.Reader and io.Writer for that.
 package guest
 
 import (
@@ -32,13 +33,14 @@ func Done(format string, values ...any) Outcome {
 	return anacostia_pipeline_types.MakeOutcomeDone(wit_types.Some(fmt.Sprintf(format, values...)))
 }
 
-// Skip says that there was nothing worth doing: the action has succeeded, and those after it are skipped.
+// Skip says that there was nothing worth doing: the action has succeeded, and those after it are
+// skipped.
 func Skip(format string, values ...any) Outcome {
 	return anacostia_pipeline_types.MakeOutcomeSkip(fmt.Sprintf(format, values...))
 }
 
-// Error is what an action returns when it can not do its work, and what calls of the host fail with. Any other error an action returns is
-// on record with the code "failed".
+// Error is what an action returns when it can not do its work, and what calls of the host fail
+// with. Any other error an action returns is on record with the code "failed".
 type Error struct {
 	Code      string // a word to branch on, such as "invalid"
 	Message   string
@@ -84,7 +86,8 @@ func Param(name, otherwise string) string {
 	return otherwise
 }
 
-// Info logs what is going on. What follows the message are names and values that belong to it, in turn.
+// Info logs what is going on. What follows the message are names and values that belong to it, in
+// turn.
 func Info(message string, fields ...any) { write(anacostia_pipeline_log.Level_Info, message, fields) }
 
 // Warn logs something that is odd, and does not stop the work.

@@ -1,8 +1,10 @@
-// Takes the rows out of CSV files whose value is not a finite number: an ordinary program, which knows nothing of Anacostia.
+// Takes the rows out of CSV files whose value is not a finite number: an ordinary program, which
+// knows nothing of Anacostia.
 //
 //	ingest-command FROM TO
 //
-// Every file below the folder FROM is written to the folder TO, under the same path and without those rows.
+// Every file below the folder FROM is written to the folder TO, under the same path and without
+// those rows.
 package main
 
 import (

@@ -1,4 +1,5 @@
-// Package action records the mean, the least, the greatest and the number of the values in sensor readings.
+// Package action records the mean, the least, the greatest and the number of the values in sensor
+// readings.
 package action
 
 import (

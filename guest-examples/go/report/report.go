@@ -1,4 +1,5 @@
-// Package action writes a report of sensor readings: a table with the number of values and the mean of each sensor.
+// Package action writes a report of sensor readings: a table with the number of values and the mean
+// of each sensor.
 package action
 
 import (

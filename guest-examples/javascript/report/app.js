@@ -1,4 +1,5 @@
-// Writes a report of sensor readings: a table with the number of values and the mean of each sensor.
+// Writes a report of sensor readings: a table with the number of values and the mean of each
+// sensor.
 
 import { ActionError, info, lines, params, writeAll } from "anacostia-guest";
 import { tagArtifact } from "anacostia:pipeline/metadata@0.1.0";
@@ -44,7 +45,8 @@ function* rows(file) {
   }
 }
 
-// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the attempt.
+// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the
+// attempt.
 function number(text) {
   const value = text === "" ? NaN : Number(text);
   if (Number.isNaN(value)) throw new TypeError(`"${text}" is not a number`);

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Drop five files of readings into the watched folder of this pipeline, one after another. In the third and the fifth, a value leaves its range.
+# Drop five files of readings into the watched folder of this pipeline, one after another. In the
+# third and the fifth, a value leaves its range.
 #
 #   ./drop-readings.sh [SECONDS]      1 s apart, unless told otherwise
 set -eu

@@ -3,8 +3,8 @@
 #
 #   ./drop-files.sh [COUNT] [SECONDS]      ten files, 1.5 s apart, unless told otherwise
 #
-# Each is written under a temporary name and then renamed, as a careful producer does. Anacostia takes a file that is written in place
-# just as well: it waits until the writer has closed it.
+# Each is written under a temporary name and then renamed, as a careful producer does. Anacostia
+# takes a file that is written in place just as well: it waits until the writer has closed it.
 set -eu
 
 count=${1:-10}

@@ -42,7 +42,8 @@ function* values(file: Artifact): Generator<number, void> {
   }
 }
 
-// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the attempt.
+// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the
+// attempt.
 function number(text: string): number {
   const value = text === "" ? NaN : Number(text);
   if (Number.isNaN(value)) throw new TypeError(`"${text}" is not a number`);

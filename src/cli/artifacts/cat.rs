@@ -1,4 +1,5 @@
-//! `anacostia artifacts cat`: the bytes of the recorded version, or an error; never those of another.
+//! `anacostia artifacts cat`: the bytes of the recorded version, or an error; never those of
+//! another.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -67,7 +68,8 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
     Ok((resource, Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() }))
 }
 
-/// Whether nothing in the bytes acts on a terminal. A character that is cut by the end of a chunk is none that acts.
+/// Whether nothing in the bytes acts on a terminal. A character that is cut by the end of a chunk
+/// is none that acts.
 fn harmless(bytes: &[u8]) -> bool {
     bytes.utf8_chunks().all(|chunk| {
         chunk.valid().chars().all(|c| matches!(c, '\n' | '\t' | '\r') || !c.is_control())

@@ -10,7 +10,8 @@ use crate::cli::show::plain;
 use crate::model::Artifact;
 use crate::store::{ArtifactQuery, PageRequest};
 
-/// An artifact as people name it: by its id, or by where it lies, with a version if it is not the newest.
+/// An artifact as people name it: by its id, or by where it lies, with a version if it is not the
+/// newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ArtifactRef {
     Id(ArtifactId),
@@ -36,7 +37,8 @@ impl FromStr for ArtifactRef {
     }
 }
 
-/// The artifact that is meant. Where a path ends in `@` and a number, one that is really called so comes first.
+/// The artifact that is meant. Where a path ends in `@` and a number, one that is really called so
+/// comes first.
 pub(super) fn find(records: &Records, wanted: &ArtifactRef) -> Result<Artifact, Failure> {
     match wanted {
         ArtifactRef::Id(id) => {

@@ -21,13 +21,15 @@ pub(crate) struct Args {
     /// Only versions at this path in a resource
     #[arg(long = "path", value_name = "PATH")]
     at: Option<String>,
-    /// Only what this run claimed and wrote (as JSON what it claimed): its number, its id, or `latest`
+    /// Only what this run claimed and wrote (as JSON what it claimed): its number, its id, or
+    /// `latest`
     #[arg(long)]
     run: Option<RunRef>,
     /// Only with this tag
     #[arg(long)]
     tag: Option<String>,
-    /// What was found and can not be recorded yet, such as files that are still open for writing: a running host is asked
+    /// What was found and can not be recorded yet, such as files that are still open for writing: a
+    /// running host is asked
     #[arg(long, conflicts_with_all = ["state", "at", "run", "tag", "cursor"])]
     waiting: bool,
     /// At most this many

@@ -89,7 +89,8 @@ pub(crate) struct Running {
 }
 
 impl Job {
-    /// Starts the build; with `apart`, in a process group of its own, which [`end`] ends: else Ctrl-C at the terminal reaches it.
+    /// Starts the build; with `apart`, in a process group of its own, which [`end`] ends: else
+    /// Ctrl-C at the terminal reaches it.
     pub(crate) fn start(self, apart: bool) -> Result<Running, BuildError> {
         let (began, started_at) = (Instant::now(), SystemTime::now());
         match spawn(&self.command, &self.folder, apart) {
@@ -110,11 +111,13 @@ fn spawn(command: &str, folder: &Path, apart: bool) -> std::io::Result<(Child, P
     if out::colours_wanted() {
         shell.envs(COLOURS.iter().filter(|(name, _)| std::env::var_os(name).is_none()).copied());
     }
-    // The command holds the writing ends; `shell` goes here, or with ours open the end of the output would never come.
+    // The command holds the writing ends; `shell` goes here, or with ours open the end of the
+    // output would never come.
     Ok((shell.spawn()?, reader))
 }
 
-/// Asks a build that was started apart, and all that it started, to end; with `at_once`, they are not asked.
+/// Asks a build that was started apart, and all that it started, to end; with `at_once`, they are
+/// not asked.
 pub(crate) fn end(group: Pid, at_once: bool) {
     // Gone already is what was wanted.
     let _ = kill_process_group(group, if at_once { Signal::KILL } else { Signal::TERM });
@@ -126,7 +129,8 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
-    /// Waits for its end, and gives how long it took. The component counts as built then, also if the command left it alone, because it came to the same bytes.
+    /// Waits for its end, and gives how long it took. The component counts as built then, also if
+    /// the command left it alone, because it came to the same bytes.
     pub(crate) fn finish(mut self, progress: &Progress) -> Result<Duration, BuildError> {
         let Job { action, command, component, .. } = self.job;
         let finished = read(&mut self.output, progress).and_then(|output| Ok((self.child.wait()?, output)));

@@ -93,12 +93,14 @@ impl State {
     }
 }
 
-/// Builds what is out of date, for a caller that needs all of it. [`end_all`] on another thread ends it.
+/// Builds what is out of date, for a caller that needs all of it. [`end_all`] on another thread
+/// ends it.
 pub(crate) fn build_needed(pipeline: &Pipeline) -> Result<(), Failure> {
     refuse_failed(&build_all(pipeline, false, Some(&AT_WORK))?)
 }
 
-/// Ends what [`build_needed`] builds at the moment, with all that it started, and lets it begin nothing more.
+/// Ends what [`build_needed`] builds at the moment, with all that it started, and lets it begin
+/// nothing more.
 pub(crate) fn end_all() {
     let mut at_work = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
     at_work.is_ending = true;
@@ -129,8 +131,9 @@ fn refuse_failed(done: &[Done]) -> Result<(), Failure> {
     }
 }
 
-/// Builds what is out of date, one after the other: builds use all cores themselves, and share caches that one at a time may change. One that fails
-/// does not keep the others from being built. With `at_work` each is in a process group of its own, which is told there.
+/// Builds what is out of date, one after the other: builds use all cores themselves, and share
+/// caches that one at a time may change. One that fails does not keep the others from being built.
+/// With `at_work` each is in a process group of its own, which is told there.
 fn build_all(pipeline: &Pipeline, force: bool, at_work: Option<&Mutex<AtWork>>) -> Result<Vec<Done>, Failure> {
     let products = Products::of(pipeline);
     let all: Vec<(&ActionSpec, &Build)> =

@@ -1,4 +1,5 @@
-//! What a build wrote, as it is shown when it fails: in its colours, from the first complaint on, and not without end.
+//! What a build wrote, as it is shown when it fails: in its colours, from the first complaint on,
+//! and not without end.
 
 use std::fmt::Write as _;
 
@@ -73,7 +74,8 @@ fn visible(text: &str) -> String {
     cut.split('\t').map(plain).collect::<Vec<_>>().join("\t")
 }
 
-/// How long the control sequence is that `text` begins with: one with parameters, one with a text that is ended by BEL or ST, or two characters.
+/// How long the control sequence is that `text` begins with: one with parameters, one with a text
+/// that is ended by BEL or ST, or two characters.
 fn sequence_length(text: &str) -> usize {
     let body = text.get(2..).unwrap_or_default();
     let length = match text.as_bytes().get(1) {

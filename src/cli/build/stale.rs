@@ -29,7 +29,8 @@ pub(crate) fn reason(action: &ActionSpec, build: &Build, products: &Products) ->
     Ok(None)
 }
 
-/// The name of a file at or below `path` that is newer than `than`. A folder's own time counts too, because it tells of removals.
+/// The name of a file at or below `path` that is newer than `than`. A folder's own time counts too,
+/// because it tells of removals.
 fn newer_than(path: &Path, than: SystemTime, products: &Products) -> std::io::Result<Option<String>> {
     let mut newer = None;
     walk(path, products, &mut |_| {}, &mut |found| {
@@ -42,8 +43,8 @@ fn newer_than(path: &Path, than: SystemTime, products: &Products) -> std::io::Re
     Ok(newer)
 }
 
-/// Says which components are older than their sources. Whoever runs them may well want that, so it is no more than a word; and sources that
-/// can not be looked at are none of a runner's business.
+/// Says which components are older than their sources. Whoever runs them may well want that, so it
+/// is no more than a word; and sources that can not be looked at are none of a runner's business.
 pub(crate) fn warn(pipeline: &Pipeline, build_with: &str) {
     let products = Products::of(pipeline);
     for action in &pipeline.actions {

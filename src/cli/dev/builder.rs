@@ -19,7 +19,8 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Builds, and tells how long that took. Safe to drop: the build goes on then, until [`Builder::stop`] ends it.
+    /// Builds, and tells how long that took. Safe to drop: the build goes on then, until
+    /// [`Builder::stop`] ends it.
     pub(super) async fn build(&mut self, job: Job, progress: Arc<Progress>) -> Result<Duration, BuildError> {
         let (action, command) = (job.action.clone(), job.command.clone());
         let running = job.start(true)?;

@@ -1,10 +1,11 @@
 //! `anacostia dev`: a pipeline at work, and an author who changes its actions.
 //!
-//! The loop is: wait for a save, compare, build the one component whose sources differ, check everything as a start would, and give it to the host, which
-//! binds new runs to it ([`Host::reload`]). Whatever fails on the way is shown, and leaves the host as it was.
+//! The loop is: wait for a save, compare, build the one component whose sources differ, check
+//! everything as a start would, and give it to the host, which binds new runs to it
+//! ([`Host::reload`]). Whatever fails on the way is shown, and leaves the host as it was.
 //!
-//! A build is never stopped because something was saved meanwhile: it is followed by another. To kill it would save time, and would never end
-//! where a build writes among its sources.
+//! A build is never stopped because something was saved meanwhile: it is followed by another. To
+//! kill it would save time, and would never end where a build writes among its sources.
 
 mod builder;
 mod print;

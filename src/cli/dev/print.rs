@@ -9,10 +9,12 @@ use crate::base::Digest;
 use crate::base::filestamp::FileStamp;
 use crate::cli::sources::{Products, walk};
 
-/// A file beyond this is told by size and time alone: it is data, and nobody wants to wait for its digest at each save.
+/// A file beyond this is told by size and time alone: it is data, and nobody wants to wait for its
+/// digest at each save.
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
-/// Files that people and package managers write: a source before a build, and a product of it when the build changes them.
+/// Files that people and package managers write: a source before a build, and a product of it when
+/// the build changes them.
 const LOCKS: [&str; 3] = ["Cargo.lock", "package-lock.json", "go.sum"];
 
 /// What lies in the sources of a build at some moment.
@@ -30,7 +32,8 @@ struct File {
 }
 
 impl Print {
-    /// Looks at what lies at and below `roots`. What `before` knows already is not read again. `enter` is told of each folder before it is read.
+    /// Looks at what lies at and below `roots`. What `before` knows already is not read again.
+    /// `enter` is told of each folder before it is read.
     pub(super) fn take(roots: &[PathBuf], products: &Products, before: &Self, enter: &mut dyn FnMut(&Path)) -> Self {
         let mut print = Self::default();
         for root in roots {

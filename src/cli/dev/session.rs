@@ -19,7 +19,8 @@ use crate::cli::sources::Products;
 use crate::manifest::Pipeline;
 use crate::scheduler::{Host, ReloadError};
 
-/// After so many builds in a row without a pause, sources that still change are taken for what the builds write.
+/// After so many builds in a row without a pause, sources that still change are taken for what the
+/// builds write.
 const MAX_BUILDS_IN_A_ROW: usize = 3;
 
 /// The components of a host, by action.
@@ -86,7 +87,8 @@ impl Session {
         self.units.iter().map(|unit| (unit.name(), shown(unit))).collect()
     }
 
-    /// Builds what has changed, and puts it in force. Returns the pipeline to start, if `host` is not there yet and everything is.
+    /// Builds what has changed, and puts it in force. Returns the pipeline to start, if `host` is
+    /// not there yet and everything is.
     pub(super) async fn round(&mut self, host: Option<&Host>) -> Result<Option<Pipeline>, Failure> {
         for built_before in 0.. {
             self.watcher.calm().await;
@@ -166,7 +168,8 @@ impl Session {
         prints
     }
 
-    /// The units that are to be built, why, and their sources as they are now. With `enough` they have been built often enough.
+    /// The units that are to be built, why, and their sources as they are now. With `enough` they
+    /// have been built often enough.
     fn due(&mut self, enough: bool) -> Result<Vec<(usize, Vec<String>, Print)>, Failure> {
         let prints = self.look();
         let mut due = Vec::new();
@@ -233,7 +236,8 @@ impl Session {
         }
     }
 
-    /// Checks everything as a start would, and gives it to the host. Returns the pipeline to start, if there is no host yet.
+    /// Checks everything as a start would, and gives it to the host. Returns the pipeline to start,
+    /// if there is no host yet.
     async fn put_in_force(
         &mut self,
         host: Option<&Host>,

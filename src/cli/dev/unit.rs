@@ -33,8 +33,8 @@ impl Unit {
         self.actions.join(", ")
     }
 
-    /// What asks for a build: sources that differ from those last built; after a failure also a save that changed nothing, because whoever saves then wants it
-    /// to be tried again.
+    /// What asks for a build: sources that differ from those last built; after a failure also a
+    /// save that changed nothing, because whoever saves then wants it to be tried again.
     pub(super) fn changes(&self, now: &Print) -> Vec<PathBuf> {
         match now.differences(&self.seen) {
             same if same.is_empty() => self.failed.as_ref().map(|after| now.written(after)).unwrap_or_default(),
@@ -43,7 +43,8 @@ impl Unit {
     }
 }
 
-/// The units of a pipeline. What is known of those in `before` stays known; what is new, or has another command, is built if that is needed.
+/// The units of a pipeline. What is known of those in `before` stays known; what is new, or has
+/// another command, is built if that is needed.
 pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -> Result<Vec<Unit>, Failure> {
     let mut all: Vec<Unit> = Vec::new();
     for action in &pipeline.actions {
@@ -58,7 +59,8 @@ pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -
         // Several may share a component; the one with the same command is the same unit.
         let of_component = || before.iter().filter(|unit| unit.component == action.component);
         let known = of_component().find(|unit| command(unit) == own).or_else(|| of_component().next());
-        // Before it is asked what is up to date: what is saved in between is built once too often then, and not never.
+        // Before it is asked what is up to date: what is saved in between is built once too often
+        // then, and not never.
         let (seen, failed) = match known {
             Some(unit) if unit.roots == roots => (unit.seen.clone(), unit.failed.clone()),
             _ => (Print::take(&roots, products, &Print::default(), &mut |_| {}), None),

@@ -1,10 +1,12 @@
 //! Hears that something was saved, and when all of it is.
 //!
-//! An event says only that it is worth looking: what changed is found by comparing ([`super::print`]). So lost, late and doubled events do no harm, and a change
-//! that comes while a build is at work is found after it.
+//! An event says only that it is worth looking: what changed is found by comparing
+//! ([`super::print`]). So lost, late and doubled events do no harm, and a change that comes while a
+//! build is at work is found after it.
 //!
-//! When to look is told by a condition, not by a pause that is hoped to be long enough: a file that someone has begun to write counts when it
-//! is closed or renamed. Programs that keep a file open for ever are the exception, for which there is [`SETTLE`].
+//! When to look is told by a condition, not by a pause that is hoped to be long enough: a file that
+//! someone has begun to write counts when it is closed or renamed. Programs that keep a file open
+//! for ever are the exception, for which there is [`SETTLE`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -20,8 +22,8 @@ use crate::cli::{Failure, out, show};
 
 /// A file that is open for writing counts all the same when nothing was written to it for so long.
 const SETTLE: Duration = Duration::from_secs(2);
-/// What is saved at once (by an editor that saves all, by `git checkout`) comes with less than this in between. It only spares a build: what comes later is built
-/// after it.
+/// What is saved at once (by an editor that saves all, by `git checkout`) comes with less than this
+/// in between. It only spares a build: what comes later is built after it.
 const GATHER: Duration = Duration::from_millis(30);
 /// Events without end do not keep from looking.
 const MAX_GATHER: Duration = Duration::from_secs(1);
@@ -67,7 +69,8 @@ impl Watcher {
         self.ear.state().products = products;
     }
 
-    /// Watches a folder, not what lies deeper. Again and again: one that was made anew under its old name is another.
+    /// Watches a folder, not what lies deeper. Again and again: one that was made anew under its
+    /// old name is another.
     pub(super) fn watch(&mut self, folder: &Path) {
         match self.inner.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => {

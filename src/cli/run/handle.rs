@@ -34,7 +34,8 @@ pub(crate) struct HostHandle {
 }
 
 impl HostHandle {
-    /// Starts a host, and says where it is. `None` if someone asked for its end first: nothing that it did not finish is lost.
+    /// Starts a host, and says where it is. `None` if someone asked for its end first: nothing that
+    /// it did not finish is lost.
     pub(crate) async fn start(
         pipeline: Pipeline,
         how: Start,

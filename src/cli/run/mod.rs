@@ -1,11 +1,13 @@
 //! `anacostia run`: everything put together.
 //!
-//! The order matters. The manifest is checked and the components are built before anything is opened. The store is opened,
-//! and so locked against a second host, before the address is bound. The address is bound before anything starts, so that
-//! a host which can not be reached does no work either; from then on `/healthz` answers, and everything else with 503. The
-//! ready line comes when every request is answered.
+//! The order matters. The manifest is checked and the components are built before anything is
+//! opened. The store is opened, and so locked against a second host, before the address is bound.
+//! The address is bound before anything starts, so that a host which can not be reached does no
+//! work either; from then on `/healthz` answers, and everything else with 503. The ready line comes
+//! when every request is answered.
 //!
-//! A signal ends each of these steps at once: nothing is at work yet, and an unfinished start leaves nothing behind.
+//! A signal ends each of these steps at once: nothing is at work yet, and an unfinished start
+//! leaves nothing behind.
 
 mod handle;
 mod parts;
@@ -94,7 +96,8 @@ pub(crate) fn blocking_on<T>(json: bool, work: impl Future<Output = Result<T, Fa
     report::start_logging()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("anacostia-host").build()?;
     let end = runtime.block_on(work);
-    // Do not wait for blocking tasks: after a second signal the user wants out, and after a good end there are none.
+    // Do not wait for blocking tasks: after a second signal the user wants out, and after a good
+    // end there are none.
     runtime.shutdown_background();
     end
 }
@@ -112,7 +115,8 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
     Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
 }
 
-/// How it ends when it was asked to before anything was at work: with `--once`, what it was started for is not done.
+/// How it ends when it was asked to before anything was at work: with `--once`, what it was started
+/// for is not done.
 fn before_any_work(args: &Args) -> End {
     if args.once { End::WorkFailed } else { End::Well }
 }

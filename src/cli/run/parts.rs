@@ -14,7 +14,8 @@ use crate::sandbox::{Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
 use crate::store::{HostStore, components, logs};
 
-/// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox. Nothing is at work yet.
+/// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox.
+/// Nothing is at work yet.
 pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
     let state = &pipeline.state;
     for path in pipeline.store.local_paths() {

@@ -1,4 +1,5 @@
-//! What a running host tells: its log on standard error, and what happens to runs on standard output.
+//! What a running host tells: its log on standard error, and what happens to runs on standard
+//! output.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,14 +16,16 @@ use crate::store::MetadataStore;
 
 /// Events of one look at the store.
 const BATCH: u32 = 500;
-/// From one look at the store to the next, at least. What happens alone is told at once; a burst is told in batches, instead of a look for each commit.
+/// From one look at the store to the next, at least. What happens alone is told at once; a burst is
+/// told in batches, instead of a look for each commit.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long the end of the host waits for a reader of the report that reads nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Runs whose start is remembered, to say how long they took; the store knows those of others.
 const MAX_REMEMBERED: usize = 10_000;
 
-/// Sends the host's log to standard error, as much of it as `ANACOSTIA_LOG` asks for (default `info`).
+/// Sends the host's log to standard error, as much of it as `ANACOSTIA_LOG` asks for (default
+/// `info`).
 pub(crate) fn start_logging() -> Result<(), Failure> {
     let level = match std::env::var("ANACOSTIA_LOG") {
         Ok(text) => text.parse::<LevelFilter>().map_err(|_| {
@@ -80,7 +83,8 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
         let last_round = stop.is_cancelled();
         while let Ok(events) = store.events(after, None, BATCH).await {
             let (Some(first), Some(last)) = (events.first(), events.last()) else { break };
-            // The store keeps the newest events only. A reader that falls so far behind has missed the others.
+            // The store keeps the newest events only. A reader that falls so far behind has missed
+            // the others.
             out::count_lost_report(first.seq.saturating_sub(after + 1));
             after = last.seq;
             let told = if json {

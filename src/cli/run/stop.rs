@@ -32,8 +32,9 @@ impl fmt::Display for Stop {
 pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
-    /// `None` where SIGHUP is ignored, as under `nohup`; and after the first one, because a terminal that is closed sends it
-    /// more than once, and a second request for an end is one to end at once.
+    /// `None` where SIGHUP is ignored, as under `nohup`; and after the first one, because a
+    /// terminal that is closed sends it more than once, and a second request for an end is one to
+    /// end at once.
     hang_up: Option<Signal>,
 }
 

@@ -1,7 +1,7 @@
 //! `anacostia runs logs`: the lines of all attempts of a run, merged by time.
 //!
-//! Each attempt has a cursor of its own and a page at hand; the oldest line at hand is next. So what is in memory is one page for each
-//! attempt, however long the logs are.
+//! Each attempt has a cursor of its own and a page at hand; the oldest line at hand is next. So
+//! what is in memory is one page for each attempt, however long the logs are.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,7 +19,8 @@ use crate::store::logs::LogStore;
 const PAGE: u32 = 500;
 /// Attempts that are named in a message.
 const MAX_NAMES: usize = 5;
-/// How often a follower looks for news. Another process writes them, so there is nothing to wait on.
+/// How often a follower looks for news. Another process writes them, so there is nothing to wait
+/// on.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
@@ -47,7 +48,8 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
     let mut merge = Merge::default();
     let mut printed = 0_u64;
     loop {
-        // Read before the lines are: what an ended run logged is there by then, so nothing is missed.
+        // Read before the lines are: what an ended run logged is there by then, so nothing is
+        // missed.
         let ended = detail.run.state.ended();
         merge.meet(&detail, args.action.as_deref());
         while let Some((line, said_by)) = merge.next(logs.as_ref())? {
@@ -125,7 +127,8 @@ struct Source {
 }
 
 impl Merge {
-    /// Begins a round: takes in attempts that have started, and the ends of those that have ended since.
+    /// Begins a round: takes in attempts that have started, and the ends of those that have ended
+    /// since.
     fn meet(&mut self, detail: &RunDetail, action: Option<&str>) {
         for attempt in detail.attempts.iter().filter(|attempt| action.is_none_or(|name| attempt.action == name)) {
             if let Some(known) = self.sources.iter_mut().find(|known| known.attempt == attempt.id) {

@@ -78,7 +78,8 @@ pub(crate) struct ArtifactAbout<'a> {
     pub(crate) more_uses: bool,
 }
 
-/// One artifact: what it is, who wrote it and who read it, for a terminal with `width` columns. `path` is the PATH that leads to its pipeline.
+/// One artifact: what it is, who wrote it and who read it, for a terminal with `width` columns.
+/// `path` is the PATH that leads to its pipeline.
 pub(crate) fn artifact_detail(about: &ArtifactAbout<'_>, path: &str, now: Timestamp, width: usize) -> String {
     let artifact = about.artifact;
     let title = format!("{}/{} v{}", artifact.resource, artifact.path, artifact.version);

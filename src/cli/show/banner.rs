@@ -3,7 +3,8 @@
 use super::{Cell, styles};
 use crate::manifest::Pipeline;
 
-/// The first thing that one sees of a running pipeline: where it is, what it waits for, how to leave.
+/// The first thing that one sees of a running pipeline: where it is, what it waits for, how to
+/// leave.
 pub(crate) fn banner(pipeline: &Pipeline, url: &str) -> String {
     let mut text = format!(
         "\n  {} {}\n\n  {}  {}\n",

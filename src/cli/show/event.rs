@@ -1,4 +1,5 @@
-//! What a running host says about runs, one line each, made from the same events that everything else gets.
+//! What a running host says about runs, one line each, made from the same events that everything
+//! else gets.
 
 use std::time::Duration;
 
@@ -16,8 +17,9 @@ const PROPOSES: &str = "write in anacostia.toml:\n";
 /// Lines of a manifest that are shown; no message proposes more.
 const MAX_ADVICE_LINES: usize = 6;
 
-/// One line about an event that a person who watches wants to see; `None` for the others. `took` is how long the run took
-/// whose end the event is, if it has started. What is too long for a terminal with `width` columns goes on below.
+/// One line about an event that a person who watches wants to see; `None` for the others. `took` is
+/// how long the run took whose end the event is, if it has started. What is too long for a terminal
+/// with `width` columns goes on below.
 pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) -> Option<String> {
     let text = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
     let number = event.data.get("number").and_then(Value::as_u64).unwrap_or_default();
@@ -63,8 +65,9 @@ fn with_reason(line: &str, reason: &str, width: usize) -> String {
     lines.iter().fold(line.to_owned(), |text, line| format!("{text}\n{INDENT}{line}"))
 }
 
-/// The manifest lines that the host proposes in a message, if it does: they are what one does next. All else is for `runs show`. They begin at the edge, where no
-/// text of a guest is: an action must not be able to propose grants for itself.
+/// The manifest lines that the host proposes in a message, if it does: they are what one does next.
+/// All else is for `runs show`. They begin at the edge, where no text of a guest is: an action must
+/// not be able to propose grants for itself.
 fn advice(message: &str) -> String {
     let proposed = message.split_once(PROPOSES).map(|(_, lines)| lines).filter(|lines| lines.starts_with('['));
     let Some(lines) = proposed else { return String::new() };

@@ -1,4 +1,5 @@
-//! Text that has to fit: cut, or broken into lines. Widths are columns of a terminal, where some characters take two and some none.
+//! Text that has to fit: cut, or broken into lines. Widths are columns of a terminal, where some
+//! characters take two and some none.
 
 use std::borrow::Cow;
 
@@ -33,8 +34,8 @@ fn taken(characters: impl Iterator<Item = char>, room: usize) -> Vec<char> {
         .collect()
 }
 
-/// `text` in lines of at most `room` columns, broken between words, and inside of a word only if it is longer than a line. A line that was indented goes
-/// on as far to the right. Never empty.
+/// `text` in lines of at most `room` columns, broken between words, and inside of a word only if it
+/// is longer than a line. A line that was indented goes on as far to the right. Never empty.
 pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(1);
     let mut lines = Vec::new();
@@ -79,7 +80,8 @@ fn wrap_line(line: &str, room: usize, lines: &mut Vec<String>) {
     }
 }
 
-/// Where a word that is too long is best broken: after the last joint in `part`, if that leaves most of it on this line.
+/// Where a word that is too long is best broken: after the last joint in `part`, if that leaves
+/// most of it on this line.
 fn joint(part: &str) -> usize {
     part.rfind(['_', '-', '/', ':', '.', ',']).map(|at| at + 1).filter(|at| *at > part.len() / 2).unwrap_or(part.len())
 }
@@ -87,7 +89,8 @@ fn joint(part: &str) -> usize {
 /// What goes before the last words of a guest; they are set in by four.
 const SAID_LAST: &str = ". It said last:";
 
-/// What a message says in short: its first line, without the advice that goes on on the next ones, but with the last of what a guest said last.
+/// What a message says in short: its first line, without the advice that goes on on the next ones,
+/// but with the last of what a guest said last.
 pub(crate) fn headline(message: &str) -> Cow<'_, str> {
     let message = message.trim();
     let Some((first, more)) = message.split_once('\n') else { return message.into() };

@@ -2,7 +2,8 @@
 
 use super::{Cell, styles};
 
-/// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and artifacts.
+/// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and
+/// artifacts.
 pub(crate) fn state_mark(state: &str) -> Cell {
     let (icon, style) = match state {
         "succeeded" | "cached" | "published" => ("✓", styles::GOOD),

@@ -60,8 +60,9 @@ pub(crate) struct Seen<'a> {
     pub(crate) made: Option<&'a Made>,
 }
 
-/// One run: what it is, what it took in, what became of its actions and why, what it made, and what to do next, for a terminal with `width` columns.
-/// `path` is the PATH that leads to its pipeline, for the commands that are proposed.
+/// One run: what it is, what it took in, what became of its actions and why, what it made, and what
+/// to do next, for a terminal with `width` columns. `path` is the PATH that leads to its pipeline,
+/// for the commands that are proposed.
 pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Timestamp, width: usize) -> String {
     let run = &detail.run;
     let mut text = format!(
@@ -129,7 +130,8 @@ fn inputs(inputs: &[Artifact], count: u64, all: &str, width: usize) -> String {
     text
 }
 
-/// The actions in one table: a line for each, and one for each attempt where that is not the only one.
+/// The actions in one table: a line for each, and one for each attempt where that is not the only
+/// one.
 fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
     let columns = [("", Column::Text), ("", Column::Word), ("", Column::Number), ("", Column::Prose)];
     let mut table = Table::new(&columns).indent(2);
@@ -210,7 +212,8 @@ fn fatal<'a>(action: &RunAction, detail: &'a RunDetail) -> Option<&'a Attempt> {
     last.error.as_ref().filter(|_| action.state == ActionState::Failed).map(|_| last)
 }
 
-/// An error in full: with the manifest lines that would help, or the place where the guest broke off.
+/// An error in full: with the manifest lines that would help, or the place where the guest broke
+/// off.
 fn error(attempt: &Attempt, width: usize) -> String {
     let Some(error) = attempt.error.as_ref().filter(|error| error.message.trim().contains('\n')) else {
         return String::new();
@@ -231,7 +234,8 @@ fn error(attempt: &Attempt, width: usize) -> String {
     text
 }
 
-/// What attempts were refused, each kind once, with the manifest lines that would grant it. What an error above says already is left out.
+/// What attempts were refused, each kind once, with the manifest lines that would grant it. What an
+/// error above says already is left out.
 fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) -> String {
     let fatal = |message: &str| {
         let errors = detail.actions.iter().filter_map(|action| fatal(action, detail)?.error.as_ref());

@@ -1,9 +1,10 @@
 //! Aligned columns, as wide as there is room for.
 //!
-//! A table is drawn for a number of columns of a terminal. Where its fields need more, those columns give way that can: prose goes on on the
-//! next line, texts end in `…`, paths begin with it (their end says more). What is said by the way gives way first, and is left out before
-//! anything else becomes too narrow to say something. Words and numbers are never cut. Where nobody looks the width
-//! is endless, and everything stands there as it is.
+//! A table is drawn for a number of columns of a terminal. Where its fields need more, those
+//! columns give way that can: prose goes on on the next line, texts end in `…`, paths begin with it
+//! (their end says more). What is said by the way gives way first, and is left out before anything
+//! else becomes too narrow to say something. Words and numbers are never cut. Where nobody looks
+//! the width is endless, and everything stands there as it is.
 
 use std::fmt::Write as _;
 
@@ -31,7 +32,8 @@ pub(crate) enum Column {
     Path,
     /// Text that goes on on the next line.
     Prose,
-    /// A line of text that is said by the way: the first to give way, and left out for want of room.
+    /// A line of text that is said by the way: the first to give way, and left out for want of
+    /// room.
     Aside,
 }
 
@@ -104,7 +106,8 @@ impl std::fmt::Display for Cell {
     }
 }
 
-/// Rows of fields under headings. Columns are as wide as their widest field, if there is room; two blanks stand between them, and no line ends in blanks.
+/// Rows of fields under headings. Columns are as wide as their widest field, if there is room; two
+/// blanks stand between them, and no line ends in blanks.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     columns: Vec<(&'static str, Column)>,
@@ -129,8 +132,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines, for a terminal with `width` columns. A column in which nothing stands is left out, and so is its heading; headings are left out where
-    /// all are empty.
+    /// The lines, for a terminal with `width` columns. A column in which nothing stands is left
+    /// out, and so is its heading; headings are left out where all are empty.
     pub(crate) fn render(&self, width: usize) -> String {
         let widths = self.widths(width);
         let headings: Vec<Cell> = self.columns.iter().map(|(name, _)| Cell::new(name).style(styles::FAINT)).collect();
@@ -169,7 +172,8 @@ impl Table {
         (self.indent + 2 * shown.saturating_sub(1) + widths.iter().sum::<usize>()).saturating_sub(width)
     }
 
-    /// Makes columns narrower, the widest first, until all of them have room or none is wider than `least`.
+    /// Makes columns narrower, the widest first, until all of them have room or none is wider than
+    /// `least`.
     fn narrow(&self, widths: &mut [usize], width: usize, least: usize, which: impl Fn(Column) -> bool) {
         for _ in 0..self.excess(widths, width) {
             let may = widths.iter_mut().zip(&self.columns).filter(|(width, (_, kind))| **width > least && which(*kind));

@@ -26,7 +26,8 @@ pub(crate) mod styles {
     pub(crate) const BUSY: Style = AnsiColor::Cyan.on_default();
 }
 
-/// `text` so that nothing in it acts on the terminal: control and direction characters are spelt out. A backslash stays one.
+/// `text` so that nothing in it acts on the terminal: control and direction characters are spelt
+/// out. A backslash stays one.
 pub(crate) fn plain(text: &str) -> String {
     text.split('\\').map(|part| escape(part.as_bytes())).collect::<Vec<_>>().join("\\")
 }

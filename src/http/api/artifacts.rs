@@ -32,7 +32,8 @@ fn state(query: &Query) -> Result<Option<ArtifactState>> {
     text.parse().map(Some).map_err(|error| Problem::bad_parameter("state", error).choices(text, words))
 }
 
-/// `resource`. One that the manifest has no more may still be on record, so that an unknown name is no error.
+/// `resource`. One that the manifest has no more may still be on record, so that an unknown name is
+/// no error.
 fn known_resource(view: &View, query: &Query) -> Result<Option<String>> {
     let Some(name) = query.owned("resource") else { return Ok(None) };
     if crate::base::check_name(&name).is_err() {

@@ -1,10 +1,12 @@
 //! `/api/v1/artifacts/{id}/content`: the bytes of an artifact, also from the middle.
 //!
-//! What is sent is the recorded version or nothing: the resource compares every chunk with what was recorded. When it has
-//! changed before the first byte the answer is 410; when it changes later the connection is cut, so that the length which
-//! was announced is never reached, and no client takes the piece for the whole. What is still being published is 503.
+//! What is sent is the recorded version or nothing: the resource compares every chunk with what was
+//! recorded. When it has changed before the first byte the answer is 410; when it changes later the
+//! connection is cut, so that the length which was announced is never reached, and no client takes
+//! the piece for the whole. What is still being published is 503.
 //!
-//! It is always a download in a sandbox: what data says it is must not make the browser run it on our origin.
+//! It is always a download in a sandbox: what data says it is must not make the browser run it on
+//! our origin.
 
 use std::io;
 use std::sync::Arc;
@@ -89,7 +91,8 @@ fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
     }
 }
 
-/// A name for the file: the last part of the path, in ASCII for who can not do better (RFC 6266, RFC 8187).
+/// A name for the file: the last part of the path, in ASCII for who can not do better (RFC 6266,
+/// RFC 8187).
 fn disposition(path: &str) -> String {
     let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("artifact");
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ') { c } else { '_' };
@@ -123,7 +126,8 @@ enum Asked {
     Nothing,
 }
 
-/// Reads `Range`. Several ranges, other units, and what makes no sense are answered with the whole, as RFC 9110 allows.
+/// Reads `Range`. Several ranges, other units, and what makes no sense are answered with the whole,
+/// as RFC 9110 allows.
 fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
     let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
     // The part of another version is no use to who has a part of this one.
@@ -168,7 +172,8 @@ impl Piece {
     }
 }
 
-/// Opens the content and reads the first chunk, so that what is not there any more is seen while it can still be said.
+/// Opens the content and reads the first chunk, so that what is not there any more is seen while it
+/// can still be said.
 async fn open(app: &App, resource: Arc<dyn Resource>, artifact: &Artifact, (from, to): (u64, u64)) -> Result<Body> {
     let reader = open_version(&*app.view.store, &*resource, artifact).await?;
     let first = Piece { reader, at: from, to }.next().await?;
@@ -176,7 +181,8 @@ async fn open(app: &App, resource: Arc<dyn Resource>, artifact: &Artifact, (from
     let start = (Some(chunk), Some(piece));
     let chunks = stream::try_unfold(start, |(ready, piece)| async move {
         if let Some(chunk) = ready {
-            // A short read at the front of what was recorded longer: the content is not what it was.
+            // A short read at the front of what was recorded longer: the content is not what it
+            // was.
             return if chunk.is_empty() { Err(short()) } else { Ok(Some((chunk, (None, piece)))) };
         }
         let Some(piece) = piece else { return Ok(None) };

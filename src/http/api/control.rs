@@ -28,8 +28,8 @@ struct StartBody {
     params: serde_json::Map<String, serde_json::Value>,
 }
 
-/// `PUT /api/v1/runs/{id}`: starts a run by hand, and answers at once or when it has ended. Idempotent: the same again answers with the run
-/// as it is by then.
+/// `PUT /api/v1/runs/{id}`: starts a run by hand, and answers at once or when it has ended.
+/// Idempotent: the same again answers with the run as it is by then.
 pub(super) async fn start(
     State(app): State<App>,
     Segment(id): Segment,

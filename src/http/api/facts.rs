@@ -1,4 +1,5 @@
-//! `/api/v1/metrics`, `/params`, `/tags`, `/triggers`: what actions and triggers have put on record.
+//! `/api/v1/metrics`, `/params`, `/tags`, `/triggers`: what actions and triggers have put on
+//! record.
 
 use axum::Json;
 use axum::extract::State;

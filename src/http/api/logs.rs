@@ -1,11 +1,13 @@
-//! `/api/v1/runs/{id}/logs`: the log lines of a run, attempt by attempt, and live by coming back with the cursor.
+//! `/api/v1/runs/{id}/logs`: the log lines of a run, attempt by attempt, and live by coming back
+//! with the cursor.
 //!
-//! Attempts at work at the same time each have a place of their own in the cursor: one that writes slowly must neither
-//! hold back the others, nor be left behind by them. So the cursor says how many of the run's attempts have been begun
-//! (their order never changes), and for each of those that may have more where to go on: `3,1@…,2@…`.
+//! Attempts at work at the same time each have a place of their own in the cursor: one that writes
+//! slowly must neither hold back the others, nor be left behind by them. So the cursor says how
+//! many of the run's attempts have been begun (their order never changes), and for each of those
+//! that may have more where to go on: `3,1@…,2@…`.
 //!
-//! Lines of runs that have ended are removed when the log has reached its bound. A page says which attempts that concerns. Where
-//! nothing that was asked for is left, the answer is 410.
+//! Lines of runs that have ended are removed when the log has reached its bound. A page says which
+//! attempts that concerns. Where nothing that was asked for is left, the answer is 410.
 
 use std::sync::Arc;
 
@@ -90,7 +92,8 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     Ok(Json(LogBody { items, next_cursor: more.then(|| after.to_string()), removed }))
 }
 
-/// Lines of several attempts, where to go on, and the attempts of whose lines some have been removed.
+/// Lines of several attempts, where to go on, and the attempts of whose lines some have been
+/// removed.
 struct RunPage {
     lines: Vec<LineBody>,
     after: LogCursor,
@@ -191,7 +194,8 @@ impl Reading {
             if let Some(next) = found.next_cursor {
                 after.open.push((place, next));
                 if attempt.log_to.is_some() {
-                    // So much of others' lines stood between that reading has stopped: enough work for one request.
+                    // So much of others' lines stood between that reading has stopped: enough work
+                    // for one request.
                     left = 0;
                 }
             }

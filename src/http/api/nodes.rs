@@ -1,6 +1,7 @@
 //! `/api/v1/nodes`: what the graph is made of, how each node is doing, and what it may do.
 //!
-//! What the manifest gives with `${…}` in it is shown as it stands there; of environment and secrets only the names.
+//! What the manifest gives with `${…}` in it is shown as it stands there; of environment and
+//! secrets only the names.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +32,8 @@ pub(super) struct NodeHead {
     /// `metadata_store`, `resource` or `action`.
     #[serde(rename = "type")]
     node_type: &'static str,
-    /// Of a watched resource: `starting watching scanning unreachable`; of another: `unwatched`. Of an action: its state
-    /// in the newest run, or `idle` if there is none. Of the store: `ready`.
+    /// Of a watched resource: `starting watching scanning unreachable`; of another: `unwatched`. Of
+    /// an action: its state in the newest run, or `idle` if there is none. Of the store: `ready`.
     state: String,
     /// Why it is in that state, where that is not plain.
     reason: Option<String>,

@@ -25,7 +25,8 @@ pub(super) struct StatusBody {
     status: &'static str,
 }
 
-/// `GET /healthz`: the process lives and answers. Nothing else is asked, so that a slow disk does not get it killed.
+/// `GET /healthz`: the process lives and answers. Nothing else is asked, so that a slow disk does
+/// not get it killed.
 pub(super) async fn health(uri: Uri) -> Result<Json<StatusBody>> {
     Query::parse(&uri, &[])?;
     Ok(Json(StatusBody { status: "ok" }))
@@ -39,12 +40,14 @@ pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<Statu
     if reasons.is_empty() { Ok(Json(StatusBody { status: "ready" })) } else { Err(Problem::not_ready(reasons)) }
 }
 
-/// Any route while the host starts. The first start of a pipeline compiles its components, which can take minutes.
+/// Any route while the host starts. The first start of a pipeline compiles its components, which
+/// can take minutes.
 pub(super) async fn starting() -> Problem {
     Problem::not_ready(vec!["starting: the components are compiled or loaded".to_owned()])
 }
 
-/// Why the store takes no records, if it does not: asked for at each look, because an idle host writes nothing that would fail.
+/// Why the store takes no records, if it does not: asked for at each look, because an idle host
+/// writes nothing that would fail.
 async fn store_trouble(app: &App) -> Option<String> {
     let why = match tokio::time::timeout(STORE_ANSWERS_WITHIN, app.view.store.probe()).await {
         Ok(Ok(())) => return None,
@@ -54,8 +57,9 @@ async fn store_trouble(app: &App) -> Option<String> {
     Some(format!("nothing can be recorded: {why}"))
 }
 
-/// `GET /metrics`: figures in the text format of Prometheus. Gauges and totals that the store knows are read at the
-/// scrape; what only passes by (ended runs, attempts, requests) is counted through the `metrics` facade since the start.
+/// `GET /metrics`: figures in the text format of Prometheus. Gauges and totals that the store knows
+/// are read at the scrape; what only passes by (ended runs, attempts, requests) is counted through
+/// the `metrics` facade since the start.
 pub(super) async fn metrics(State(app): State<App>, uri: Uri) -> Result<Response> {
     Query::parse(&uri, &[])?;
     let mut text = Figures::default();

@@ -74,7 +74,8 @@ struct ActionBody {
     name: String,
     state: ActionState,
     reason: Option<String>,
-    /// Whether it succeeded by saying `skip`: there was nothing worth doing, and its dependents are skipped.
+    /// Whether it succeeded by saying `skip`: there was nothing worth doing, and its dependents are
+    /// skipped.
     skip: bool,
     /// When the next attempt is due, while `retrying`.
     retry_at: Option<Timestamp>,
@@ -96,7 +97,8 @@ struct AttemptBody {
     usage: Usage,
     /// What it was refused, one by one up to a bound.
     denials: Vec<Denial>,
-    /// What it asked for over the network: those requests that came first, up to a bound. All are counted in `usage`.
+    /// What it asked for over the network: those requests that came first, up to a bound. All are
+    /// counted in `usage`.
     requests: Vec<HttpRequest>,
     /// How far it says it is, while it is at work.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -239,12 +241,14 @@ fn attempt_body(
     }
 }
 
-/// `GET /api/v1/runs/{id}/events`. While the run goes on `next_cursor` is there also after the last event: more will come.
+/// `GET /api/v1/runs/{id}/events`. While the run goes on `next_cursor` is there also after the last
+/// event: more will come.
 pub(super) async fn events(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<Event>>> {
     let query = Query::parse(&uri, &["limit", "cursor"])?;
     let limit = query.limit()?;
     let after = query.value::<u64>("cursor")?.unwrap_or(0);
-    // The state first: an event that comes after it is not lost, because the run then counts as going on.
+    // The state first: an event that comes after it is not lost, because the run then counts as
+    // going on.
     let id = find_run(&app.view, &id).await?;
     let run = app.view.store.run_summary(id).await?.ok_or_else(|| no_run(id))?;
     let events = app.view.store.events(after, Some(id), limit).await?;

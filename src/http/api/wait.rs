@@ -1,7 +1,8 @@
 //! `wait=`: an answer that comes when a run has ended.
 //!
-//! Who asks again and again learns of the end half a pause late, and costs a look at the record each time; the event stream tells at once,
-//! but is a second connection that has to be open before the run starts. With `PUT /api/v1/runs/{id}?wait=30s` the result is one request away.
+//! Who asks again and again learns of the end half a pause late, and costs a look at the record
+//! each time; the event stream tells at once, but is a second connection that has to be open before
+//! the run starts. With `PUT /api/v1/runs/{id}?wait=30s` the result is one request away.
 //!
 //! Listening begins before the state of the run is looked at, so that no end falls in between.
 
@@ -36,7 +37,8 @@ impl Waiting {
         Ok(Some(Self { ends: app.view.control.ended_runs(), until: Instant::now() + span.0 }))
     }
 
-    /// Waits until the run has ended, the time is over, or the server stops: whoever asked looks at the run then.
+    /// Waits until the run has ended, the time is over, or the server stops: whoever asked looks at
+    /// the run then.
     pub(super) async fn until_ended(mut self, app: &App, run: RunId) -> Result<()> {
         loop {
             let end = tokio::select! {

@@ -1,4 +1,5 @@
-//! Components: there, whole, pinned as the manifest says, and asking for nothing that is not granted.
+//! Components: there, whole, pinned as the manifest says, and asking for nothing that is not
+//! granted.
 
 use std::path::Path;
 
@@ -27,7 +28,8 @@ fn is_absent(error: &ComponentError) -> bool {
     matches!(error, ComponentError::Unreadable(cause) if cause.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whether an action that shares this component says how it is built: that action is then the one to complain about.
+/// Whether an action that shares this component says how it is built: that action is then the one
+/// to complain about.
 fn is_built_elsewhere(draft: &Draft, path: &Path) -> bool {
     draft.actions.iter().any(|action| action.spec.build.is_some() && action.spec.component == path)
 }

@@ -33,7 +33,8 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
         );
     }
     let nodes = Nodes::of(draft);
-    // What follows from a slip that is reported is left out: who wrote `afer` does not want to hear that nothing is after anything.
+    // What follows from a slip that is reported is left out: who wrote `afer` does not want to hear
+    // that nothing is after anything.
     let sure = complete && !draft.actions.iter().any(|action| nodes.is_in_doubt(action));
     nodes.names(reader);
     for action in &draft.actions {
@@ -100,7 +101,8 @@ impl<'d> Nodes<'d> {
         (watch || !resource.perhaps_watched).then_some(watch)
     }
 
-    /// Whether an action may be meant to have other edges than it has: it names what is not there, or has an unknown key.
+    /// Whether an action may be meant to have other edges than it has: it names what is not there,
+    /// or has an unknown key.
     fn is_in_doubt(&self, action: &ActionDraft) -> bool {
         let is_resource = |name: &At<String>| self.resources.contains_key(name.value.as_str());
         let is_node = |name: &At<String>| is_resource(name) || self.actions.contains_key(name.value.as_str());
@@ -224,8 +226,9 @@ impl<'d> Nodes<'d> {
         seen
     }
 
-    /// Of two actions, one that reads what the other writes, one must be after the other: a reader that is after the writer sees what it
-    /// wrote, one that is before it sees what there was when the run started. Side by side, what it sees would be a matter of luck.
+    /// Of two actions, one that reads what the other writes, one must be after the other: a reader
+    /// that is after the writer sees what it wrote, one that is before it sees what there was when
+    /// the run started. Side by side, what it sees would be a matter of luck.
     fn reads_of_writes(&self, reader: &mut Reader<'_>, upstream: &[BTreeSet<usize>]) {
         let is_before = |earlier: usize, later: usize| upstream.get(later).is_some_and(|all| all.contains(&earlier));
         for (place, action) in self.draft.actions.iter().enumerate() {
@@ -250,7 +253,8 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// With `join = "any"`, an action runs when a resource before it has fired; one without can never run.
+    /// With `join = "any"`, an action runs when a resource before it has fired; one without can
+    /// never run.
     fn join_any(&self, reader: &mut Reader<'_>, upstream: &[BTreeSet<usize>]) {
         if self.draft.top.join.value != Join::Any {
             return;
@@ -320,7 +324,8 @@ impl<'d> Nodes<'d> {
         found
     }
 
-    /// The actions that are neither first nor last, however often first and last ones are taken away.
+    /// The actions that are neither first nor last, however often first and last ones are taken
+    /// away.
     fn on_cycles(&self) -> BTreeSet<usize> {
         let mut left: BTreeSet<usize> = (0..self.draft.actions.len()).collect();
         loop {

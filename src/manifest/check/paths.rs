@@ -98,7 +98,8 @@ fn check_folder(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
 
 /// No resource lies in another.
 fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
-    // Sorted by path, whatever lies inside of a folder follows it directly: the one that it lies in is found among those still open.
+    // Sorted by path, whatever lies inside of a folder follows it directly: the one that it lies in
+    // is found among those still open.
     let mut sorted: Vec<&Claim<'_>> = claims.iter().collect();
     sorted.sort_by(|a, b| (&a.real, a.text.span.start).cmp(&(&b.real, b.text.span.start)));
     let mut open: Vec<&Claim<'_>> = Vec::new();
@@ -148,8 +149,9 @@ fn sqlite_file(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<
 
 /// Whether a file begins as SQLite's do. An empty one is a database without tables.
 ///
-/// A file that this process has open is not looked at: it is the store of the host, which checked it. To open and close it
-/// here would give up all locks of the process on it (POSIX), and another program might then remove the write-ahead log.
+/// A file that this process has open is not looked at: it is the store of the host, which checked
+/// it. To open and close it here would give up all locks of the process on it (POSIX), and another
+/// program might then remove the write-ahead log.
 fn starts_like_a_database(path: &Path) -> std::io::Result<bool> {
     if is_open_here(path)? {
         return Ok(true);
@@ -221,7 +223,8 @@ fn state_apart(reader: &mut Reader<'_>, folder: &Path, own: &Own<'_>, claims: &[
     }
 }
 
-/// Where an absolute path really is: links followed, also where they lead to what is not there yet. `None` when they go in circles.
+/// Where an absolute path really is: links followed, also where they lead to what is not there yet.
+/// `None` when they go in circles.
 fn real(path: &Path) -> Option<PathBuf> {
     let mut todo: Vec<OsString> = Vec::new();
     let mut real = PathBuf::from("/");

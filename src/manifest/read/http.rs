@@ -1,7 +1,7 @@
 //! `http` of an action: the hosts that it may send requests to, by name or by address.
 //!
-//! Each is one host and one port. There are no patterns: `*.example.com` would grant whatever someone else puts below that name, and a list of five
-//! names says better what an action talks to.
+//! Each is one host and one port. There are no patterns: `*.example.com` would grant whatever
+//! someone else puts below that name, and a list of five names says better what an action talks to.
 
 use std::net::IpAddr;
 

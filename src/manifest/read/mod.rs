@@ -1,7 +1,8 @@
 //! From the tree of a TOML text to a draft: every value read and looked at for itself.
 //!
-//! What values mean to each other (names, edges, files) is looked at afterwards, by [`check`](super::check), on a draft that still
-//! knows where everything stands, and that exists even if much of it is wrong.
+//! What values mean to each other (names, edges, files) is looked at afterwards, by
+//! [`check`](super::check), on a draft that still knows where everything stands, and that exists
+//! even if much of it is wrong.
 
 mod action;
 mod command;
@@ -125,7 +126,8 @@ fn nodes<T>(
     nodes
 }
 
-/// The params of each action, laid over those of the pipeline, must fit into what an action may be handed.
+/// The params of each action, laid over those of the pipeline, must fit into what an action may be
+/// handed.
 fn check_params(reader: &mut Reader<'_>, draft: &Draft) {
     let size = |params: &serde_json::Map<_, _>| serde_json::to_vec(params).map_or(0, |json| json.len());
     let shared = size(&draft.top.params);

@@ -142,7 +142,8 @@ fn checked_globs(
     items.into_iter().map(|item| item.value).collect()
 }
 
-/// Why a glob matches no path in a resource whose folder has this name, and what to write instead, if that can be told.
+/// Why a glob matches no path in a resource whose folder has this name, and what to write instead,
+/// if that can be told.
 fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(String, Option<String>)> {
     if glob.is_empty() {
         return Some(("it is empty".to_owned(), None));

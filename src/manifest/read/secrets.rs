@@ -1,5 +1,6 @@
-//! `secrets` of an action. A secret is a variable of the host's environment: one that the action gets as a variable of its own, or one that the host puts
-//! into a header of its requests to one host, so that the action never holds it.
+//! `secrets` of an action. A secret is a variable of the host's environment: one that the action
+//! gets as a variable of its own, or one that the host puts into a header of its requests to one
+//! host, so that the action never holds it.
 
 use std::collections::BTreeMap;
 

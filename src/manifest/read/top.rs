@@ -43,8 +43,9 @@ impl Top {
         StoreSpec::Sqlite { path: absolute(folder, &self.store.value) }
     }
 
-    /// Where logs and components are kept. If the manifest does not say: beside the store's file, or in [`DEFAULT_STATE`] for a store that
-    /// lies elsewhere. With the default of `metadata_store.path` that is the same folder.
+    /// Where logs and components are kept. If the manifest does not say: beside the store's file,
+    /// or in [`DEFAULT_STATE`] for a store that lies elsewhere. With the default of
+    /// `metadata_store.path` that is the same folder.
     pub(in super::super) fn state_folder(&self, folder: &Path) -> PathBuf {
         if let Some(state) = &self.state {
             return absolute(folder, &state.value);
@@ -168,7 +169,8 @@ fn hosts(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
     hosts
 }
 
-/// The digest of the bearer token. The text is not repeated in a message: someone may have put the token itself there.
+/// The digest of the bearer token. The text is not repeated in a message: someone may have put the
+/// token itself there.
 fn digest_of_token(reader: &mut Reader<'_>, text: &At<String>) -> Option<Digest> {
     let digest: Option<Digest> = text.value.parse().ok();
     if digest.is_some_and(|digest| digest == Digest::of(b"") || digest == Digest::of(b"\n")) {

@@ -1,9 +1,11 @@
 //! Where calls that may block run.
 //!
-//! A call on a local file system takes microseconds while its answer is in the kernel's caches, which is as long as handing it to another
-//! thread and back. So such calls run where they are made: names, `stat`, and bytes that the page cache holds. What may take long runs on the
-//! runtime's threads for blocking work: everything on a network file system, hashing, reading what is on the disk only, syncing, and
-//! sweeping. Rejected: to hand over every call, which doubles the time of a small run.
+//! A call on a local file system takes microseconds while its answer is in the kernel's caches,
+//! which is as long as handing it to another thread and back. So such calls run where they are
+//! made: names, `stat`, and bytes that the page cache holds. What may take long runs on the
+//! runtime's threads for blocking work: everything on a network file system, hashing, reading what
+//! is on the disk only, syncing, and sweeping. Rejected: to hand over every call, which doubles the
+//! time of a small run.
 
 use std::io::IoSliceMut;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -50,7 +52,8 @@ impl Locality {
     }
 }
 
-/// Runs what may take long on a thread that holds up nobody else. When the caller goes away it is done to its end all the same.
+/// Runs what may take long on a thread that holds up nobody else. When the caller goes away it is
+/// done to its end all the same.
 pub(super) async fn aside<T: Send + 'static>(
     resource: &str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -68,8 +71,8 @@ pub(super) async fn aside<T: Send + 'static>(
     }
 }
 
-/// Whether bytes of a file are in the page cache, judged by the first and the last: a read of them returns at once then. File systems that can
-/// not tell count as if they were not.
+/// Whether bytes of a file are in the page cache, judged by the first and the last: a read of them
+/// returns at once then. File systems that can not tell count as if they were not.
 pub(super) fn is_cached(file: &File, offset: u64, length: usize) -> bool {
     let is_there = |at: u64| {
         let mut byte = [0];
@@ -95,7 +98,8 @@ mod tests {
         locality.note(&root);
         assert!(locality.is_local());
         let file = root.open("a").unwrap();
-        // A file system that can not tell says no: both are allowed here, and the call must not fail.
+        // A file system that can not tell says no: both are allowed here, and the call must not
+        // fail.
         let _ = is_cached(&file, 0, 100_000);
         assert!(is_cached(&file, 5, 0));
         assert_eq!(aside("raw", || Ok(7)).await.unwrap(), 7);

@@ -1,7 +1,8 @@
 //! Decides what to report about a set of paths.
 //!
-//! It compares what is there with what is on record, and nothing else: which events came plays no part. So the report is right after any
-//! sequence of events, also if some were lost, and nothing is reported twice.
+//! It compares what is there with what is on record, and nothing else: which events came plays no
+//! part. So the report is right after any sequence of events, also if some were lost, and nothing
+//! is reported twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -22,8 +23,8 @@ use super::tree::Root;
 use super::unsupported::{Here, Unsupported, shown, what_lies};
 use crate::base::filestamp::{FileStamp, Inode, now_ns};
 
-/// How old an empty file must be. Between the creation of a file and the moment from which it counts as open for writing, it is empty
-/// and seems to have no writer.
+/// How old an empty file must be. Between the creation of a file and the moment from which it
+/// counts as open for writing, it is empty and seems to have no writer.
 const YOUNG: Duration = Duration::from_millis(100);
 /// How long a renamed file may take to appear at its new path.
 const PASSING: Duration = Duration::from_millis(50);
@@ -39,8 +40,9 @@ struct Sorted {
     /// What can be no artifact, and is news.
     unsupported: Vec<Change>,
     files: Vec<Seen>,
-    /// Inodes that may be on record at other paths, too: hard links (a write to one raises no events at the others), and files
-    /// that have moved on from where they are on record, faster than events tell.
+    /// Inodes that may be on record at other paths, too: hard links (a write to one raises no
+    /// events at the others), and files that have moved on from where they are on record, faster
+    /// than events tell.
     linked: BTreeSet<Inode>,
 }
 
@@ -79,8 +81,9 @@ impl Observer {
         let unsure = sorted.passing || self.dirty.rings();
         let mut held = HashSet::new();
         for (path, waited) in sorted.gone {
-            // If more is under way, it may be found where it went: then it was renamed, and keeps its version. Unless an event says that it
-            // was removed, the event of its rename, or of that of a folder above it, may not have been read yet.
+            // If more is under way, it may be found where it went: then it was renamed, and keeps
+            // its version. Unless an event says that it was removed, the event of its rename, or of
+            // that of a folder above it, may not have been read yet.
             let path_os = OsStr::new(&*path);
             let unsure = unsure || !self.dirty.was_removed(path_os);
             let wait = unsure && !waited || self.is_ahead(root, path_os);
@@ -90,7 +93,8 @@ impl Observer {
                 self.push(Change::Gone(path)).await?;
             }
         }
-        // After the report that the file which was there has left: otherwise that would be taken for theirs.
+        // After the report that the file which was there has left: otherwise that would be taken
+        // for theirs.
         for unsupported in sorted.unsupported {
             if !matches!(&unsupported, Change::Unsupported(path, ..) if held.contains(path)) {
                 self.push(unsupported).await?;
@@ -102,7 +106,8 @@ impl Observer {
         self.flush().await
     }
 
-    /// Whether what lay at a path was renamed, and is not where it came to either, or has not been looked at there yet.
+    /// Whether what lay at a path was renamed, and is not where it came to either, or has not been
+    /// looked at there yet.
     fn is_ahead(&self, root: &Root, path: &OsStr) -> bool {
         let end = self.dirty.end_of(path, Instant::now());
         end.is_some_and(|end| root.stat(&end).is_err_and(|errno| errno == Errno::NOENT) || self.dirty.rings())
@@ -131,7 +136,8 @@ impl Observer {
         for path in &todo {
             self.sort_one(root, path, &mut sorted).await?;
         }
-        // Each file that is found elsewhere than on record may have taken the place of another: a chain of renames is followed to its end.
+        // Each file that is found elsewhere than on record may have taken the place of another: a
+        // chain of renames is followed to its end.
         let (mut looked_at, mut finder) = (todo, Finder::default());
         while !sorted.linked.is_empty() {
             let linked = std::mem::take(&mut sorted.linked);
@@ -151,7 +157,8 @@ impl Observer {
     async fn sort_one(&mut self, root: &Root, path: &OsStr, sorted: &mut Sorted) -> Result<(), End> {
         #[cfg(test)]
         self.dirty.looked_at(path);
-        // What has left while it is being hashed is looked at all the same: it may have been renamed.
+        // What has left while it is being hashed is looked at all the same: it may have been
+        // renamed.
         if self.hashing.touch(path) && root.stat(path).is_ok() {
             return Ok(());
         }
@@ -206,7 +213,8 @@ impl Observer {
         sorted.files.push(Seen { path: text, file, young });
     }
 
-    /// The change that reports something unsupported at a path, or its end; `None` if that is on record already.
+    /// The change that reports something unsupported at a path, or its end; `None` if that is on
+    /// record already.
     fn unsupported_change(&self, path: &OsStr, here: Here) -> Option<Change> {
         let key = shown(path);
         let known = self.unsupported(&key);
@@ -248,7 +256,8 @@ impl Observer {
             moves.iter().map(|(_, seen, _)| (seen.path.clone(), seen.again())).collect();
         let moves = moves.into_iter().map(|(from, seen, entry)| (from, seen.path, entry)).collect();
         let (ordered, circle) = in_order::<Box<str>, Entry>(moves);
-        // Files that changed places cannot be reported as a sequence of renames: each becomes a new version at its path.
+        // Files that changed places cannot be reported as a sequence of renames: each becomes a new
+        // version at its path.
         let mut ends = ends;
         rest.extend(circle.into_iter().filter_map(|(_, to, _)| ends.remove(&to)));
         for (from, _, _) in &ordered {
@@ -267,8 +276,9 @@ impl Observer {
             return None;
         }
         if seen.file.size > SMALL as u64 && entry.file().is_alike(&seen.file) {
-            // Hashing it here would hold up all other files. It keeps its id and its claim at once; its new stamp is marked as one that
-            // vouches for nothing, so that readers hash it, and so does `check` once the rename is on record.
+            // Hashing it here would hold up all other files. It keeps its id and its claim at once;
+            // its new stamp is marked as one that vouches for nothing, so that readers hash it, and
+            // so does `check` once the rename is on record.
             return Some(Entry::new(entry.digest, Stamp { file: seen.file, racy: true }));
         }
         let settled = self.settled(OsStr::new(&*seen.path));
@@ -356,7 +366,8 @@ impl Observer {
 
     /// Checks a path again later, if `stat` failed.
     fn unclear(&mut self, path: &OsStr, errno: Errno) {
-        // Without access to a folder above it, nothing is known of it; the folder itself is reported.
+        // Without access to a folder above it, nothing is known of it; the folder itself is
+        // reported.
         if errno != Errno::ACCESS {
             tracing::warn!(path = %shown(path), error = %std::io::Error::from(errno), "a path could not be looked at");
             let room = self.waiting.busy(path, Instant::now());

@@ -1,8 +1,9 @@
 //! The paths that events ask to check.
 //!
-//! The handler runs on the thread that empties the kernel's queue, so it must be quick and never wait for the observer: it only puts
-//! paths into a bounded set. An event is a hint where to look; the truth is on the disk. When the set is full, or the kernel's queue
-//! overflowed, the observer scans the whole folder.
+//! The handler runs on the thread that empties the kernel's queue, so it must be quick and never
+//! wait for the observer: it only puts paths into a bounded set. An event is a hint where to look;
+//! the truth is on the disk. When the set is full, or the kernel's queue overflowed, the observer
+//! scans the whole folder.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -16,8 +17,8 @@ use notify::{ErrorKind, Event};
 use super::names::Names;
 use super::rename_trail::{HALF_RENAME, MAX_PATHS, RenameTrail};
 
-/// How long a file that was made or written may take to be closed before it is looked at all the same: some of what is made (FIFO, hard
-/// link, link) is never closed.
+/// How long a file that was made or written may take to be closed before it is looked at all the
+/// same: some of what is made (FIFO, hard link, link) is never closed.
 const UNCLOSED: Duration = Duration::from_millis(20);
 
 /// Why single events are not enough any more.
@@ -192,7 +193,8 @@ impl Dirty {
             _ => return false,
         };
         if path.as_os_str().is_empty() {
-            // The folder itself was moved, removed or changed: the observer looks at it whenever it wakes.
+            // The folder itself was moved, removed or changed: the observer looks at it whenever it
+            // wakes.
             return !matches!(about, About::Later);
         }
         self.mark(state, path, about)
@@ -216,7 +218,8 @@ impl Dirty {
                 state.rename_trail.left(path, now);
                 counts && state.mark_later(path, now + HALF_RENAME)
             }
-            // A folder that has moved says so itself once more; whoever lost and got it has said so before.
+            // A folder that has moved says so itself once more; whoever lost and got it has said so
+            // before.
             About::MovedFrom(None) => false,
             About::MovedTo(cookie) => {
                 let from = state.moved.take_if(|(of, _)| Some(*of) == cookie);

@@ -1,6 +1,7 @@
 //! Hashes large files on other threads, so that small ones do not wait for them.
 //!
-//! At most one task hashes a path at a time, and events about the path are handled after it: so reports about a path are in order.
+//! At most one task hashes a path at a time, and events about the path are handled after it: so
+//! reports about a path are in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
@@ -77,7 +78,8 @@ impl Hashing {
                     fault::panic_point("hash.panic");
                     read_stable(&root, &path, settled, &mut vec![0; PIECE], &stop)
                 };
-                // A panic must not take the path with it: nobody would look at that file again. Nothing that the job had is used afterwards.
+                // A panic must not take the path with it: nobody would look at that file again.
+                // Nothing that the job had is used afterwards.
                 let outcome = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
                     tracing::error!(path = %shown(&path), "hashing a file failed, which is a bug: it is tried again");
                     ReadOutcome::Busy
@@ -87,7 +89,8 @@ impl Hashing {
         }
     }
 
-    /// The next file that was hashed. Waits for ever when nothing is being hashed. Dropping the future loses nothing.
+    /// The next file that was hashed. Waits for ever when nothing is being hashed. Dropping the
+    /// future loses nothing.
     pub(super) async fn next(&mut self) -> Hashed {
         loop {
             match self.tasks.join_next().await {

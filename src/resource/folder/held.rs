@@ -1,7 +1,8 @@
-//! What can not be recorded yet, for people: files that someone has open for writing, files that must stand still first, and folders that may be
-//! listed and not searched.
+//! What can not be recorded yet, for people: files that someone has open for writing, files that
+//! must stand still first, and folders that may be listed and not searched.
 //!
-//! A file is open for a moment whenever it is written, so that only what has waited for [`SHOWN_AFTER`] is told; at the end of a scan all of it.
+//! A file is open for a moment whenever it is written, so that only what has waited for
+//! [`SHOWN_AFTER`] is told; at the end of a scan all of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -71,7 +72,8 @@ impl Held {
         }
     }
 
-    /// A folder (the empty path: all) was looked through: what is not there any more, and what is found again if it still is, is dropped.
+    /// A folder (the empty path: all) was looked through: what is not there any more, and what is
+    /// found again if it still is, is dropped.
     pub(super) fn looked_through(&mut self, root: &Root, folder: &OsStr) {
         let is_beneath = |path: &OsStr| {
             let rest = path.as_bytes().strip_prefix(folder.as_bytes());
@@ -80,7 +82,8 @@ impl Held {
         self.paths.retain(|path, since| !is_beneath(path) || since.why != Why::Unsearchable && root.stat(path).is_ok());
     }
 
-    /// What is to be told, if it is other than what was told last. With `all`, also what has only begun to wait.
+    /// What is to be told, if it is other than what was told last. With `all`, also what has only
+    /// begun to wait.
     pub(super) fn news(&mut self, root: &Root, all: bool) -> Option<Waiting> {
         let now = Instant::now();
         let is_due = self.looked_at.is_none_or(|at| now >= at + LOOK_EVERY);
@@ -124,7 +127,8 @@ fn reason(why: Why, writer: Option<&str>) -> String {
     }
 }
 
-/// Which process has each of these files open for writing, as far as this user may see: `process 4711 (python3)`.
+/// Which process has each of these files open for writing, as far as this user may see: `process
+/// 4711 (python3)`.
 fn writers(files: &HashMap<Inode, OsString>) -> HashMap<OsString, String> {
     let mut found = HashMap::new();
     if files.is_empty() {

@@ -1,9 +1,10 @@
 //! What the store has of the folder, as far as the observer needs it.
 //!
-//! A copy of the newest state at each path, changed only after the sink has taken the change, so that what was not recorded is found
-//! again. It is what costs memory with many files: 72 bytes each and the path, in trees, because folders that come and
-//! go ask for everything beneath a path. Which inodes are on record is only counted, by a hash of 32 bits: that says of most new files
-//! at once that they were not here before, and the few others are worth a look through all of it.
+//! A copy of the newest state at each path, changed only after the sink has taken the change, so
+//! that what was not recorded is found again. It is what costs memory with many files: 72 bytes
+//! each and the path, in trees, because folders that come and go ask for everything beneath a path.
+//! Which inodes are on record is only counted, by a hash of 32 bits: that says of most new files at
+//! once that they were not here before, and the few others are worth a look through all of it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -126,10 +127,11 @@ pub(super) struct Index {
 }
 
 impl Index {
-    /// Reads what is on record. A stamp that is not ours counts as none: the file is looked at again.
+    /// Reads what is on record. A stamp that is not ours counts as none: the file is looked at
+    /// again.
     ///
-    /// Outputs whose names do not count here are never scanned, so they are left out. Those that are
-    /// still unclaimed stay: they have to be reported as gone, so that no run claims them.
+    /// Outputs whose names do not count here are never scanned, so they are left out. Those that
+    /// are still unclaimed stay: they have to be reported as gone, so that no run claims them.
     ///
     /// # Errors
     /// Those of [`KnownPaths::page`].
@@ -152,7 +154,8 @@ impl Index {
                 break;
             }
         }
-        // Collected, not inserted one by one: a tree that is built at once from sorted entries has full nodes.
+        // Collected, not inserted one by one: a tree that is built at once from sorted entries has
+        // full nodes.
         index.files = files.into_iter().collect();
         Ok(index)
     }
@@ -187,7 +190,8 @@ impl Index {
 
     /// Begins a scan: nothing has been seen yet.
     pub(super) fn begin_scan(&mut self) {
-        // 31 bits: at the end of them it begins anew. An entry that no scan has met for that long is none.
+        // 31 bits: at the end of them it begins anew. An entry that no scan has met for that long
+        // is none.
         self.scan = (self.scan + 1) & (u32::MAX >> 1);
     }
 
@@ -270,8 +274,10 @@ impl Index {
 
 /// Finds files on record by their inodes, for as long as the index stays as it is.
 ///
-/// Who asks is mostly done with one answer, which a walk through the index gives for nothing. Who goes on to ask follows a chain, and each link of it would be
-/// such a walk: from the second time on there is a list, in the order of inodes. It is not kept, because it is about as large as the index.
+/// Who asks is mostly done with one answer, which a walk through the index gives for nothing. Who
+/// goes on to ask follows a chain, and each link of it would be such a walk: from the second time
+/// on there is a list, in the order of inodes. It is not kept, because it is about as large as the
+/// index.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
     asked: bool,

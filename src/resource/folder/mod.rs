@@ -3,10 +3,11 @@
 //! | module | job |
 //! |---|---|
 //! | `observer`, `check` | what is different from the record, told in order |
-//! | `dirty`, `watches`, `scan`, `waiting` | where to look: events, the whole folder, after a while |
+//! | `dirty`, `watches`, `scan`, `waiting` | where to look: events, the whole folder, later |
 //! | `held` | what can not be recorded yet, for people |
 //! | `stable_read`, `lease`, `hashing` | a file's content, whole or not at all |
-//! | `index`, `stamp`, `unsupported`, `moves`, `names` | what is on record; what a file is known by; what can be no artifact; renames; names that count |
+//! | `index`, `stamp` | what is on record; what a file is known by |
+//! | `names`, `unsupported`, `moves` | names that count; what is never an artifact; renames |
 //! | `tree` | looking without leaving the folder |
 //! | `read` | versions, chunk by chunk |
 //! | `stage`, `publish`, `write_lock` | outputs |
@@ -99,10 +100,12 @@ struct Writing {
 }
 
 impl Folder {
-    /// A folder, with its name in the manifest. With `sync`, what is staged and published survives a power cut.
+    /// A folder, with its name in the manifest. With `sync`, what is staged and published survives
+    /// a power cut.
     ///
     /// # Errors
-    /// [`ResourceError::Unusable`] if a glob can not be read. Whether the folder is there is not looked at.
+    /// [`ResourceError::Unusable`] if a glob can not be read. Whether the folder is there is not
+    /// looked at.
     pub fn new(name: &str, spec: &FolderSpec, sync: bool) -> Result<Self> {
         let names = Names::new(spec).map_err(|error| ResourceError::Unusable {
             resource: name.to_owned(),
@@ -123,8 +126,8 @@ impl Folder {
         Dir::open_ambient_dir(&self.spec.path, ambient_authority()).inspect(|root| self.locality.note(root))
     }
 
-    /// Does something in the folder: here if it takes no longer than handing it over, otherwise where it holds up nobody. `long`: it takes
-    /// long on a local disk, too.
+    /// Does something in the folder: here if it takes no longer than handing it over, otherwise
+    /// where it holds up nobody. `long`: it takes long on a local disk, too.
     async fn work<T: Send + 'static>(
         &self,
         long: bool,
@@ -242,8 +245,8 @@ impl Resource for Folder {
         let take = |folder: &Self| {
             let about = About { resource: &folder.name, path: "." };
             let Ok(root) = folder.open_root() else { return Ok(()) };
-            // Nothing is staged in an empty folder, and it may be the place of a disk that is not mounted yet: nothing is put into it before
-            // something is to be written.
+            // Nothing is staged in an empty folder, and it may be the place of a disk that is not
+            // mounted yet: nothing is put into it before something is to be written.
             if root.entries().is_ok_and(|mut entries| entries.next().is_none()) {
                 return Ok(());
             }

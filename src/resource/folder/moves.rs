@@ -6,8 +6,9 @@ use std::hash::Hash;
 /// Renames: from, to, and what goes with it.
 pub(super) type Moves<P, T> = Vec<(P, P, T)>;
 
-/// Puts moves into an order in which each goes to a path that is no longer the start of another, so that they can be applied
-/// one by one: `x.1` to `x.2`, then `x` to `x.1`. Renames that form a circle have no such order, and are returned separately.
+/// Puts moves into an order in which each goes to a path that is no longer the start of another, so
+/// that they can be applied one by one: `x.1` to `x.2`, then `x` to `x.1`. Renames that form a
+/// circle have no such order, and are returned separately.
 pub(super) fn in_order<P: Eq + Hash + Clone, T>(moves: Moves<P, T>) -> (Moves<P, T>, Moves<P, T>) {
     let mut starts: HashSet<P> = moves.iter().map(|(from, _, _)| from.clone()).collect();
     let (mut ordered, mut rest) = (Vec::with_capacity(moves.len()), moves);

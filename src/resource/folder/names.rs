@@ -7,7 +7,8 @@ use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::manifest::FolderSpec;
 
-/// The resource's own folder inside the resource. It is never watched, whatever the manifest has under `ignore`.
+/// The resource's own folder inside the resource. It is never watched, whatever the manifest has
+/// under `ignore`.
 pub(super) const OWN: &str = ".anacostia";
 
 /// Tells the names that count from those that do not.
@@ -27,12 +28,14 @@ impl Names {
         Ok(Self { include, exclude: globs(&spec.exclude, false)?, ignore: globs(&spec.ignore, true)? })
     }
 
-    /// Whether a folder at this path, relative to the resource, is looked into. Its parents are not looked at.
+    /// Whether a folder at this path, relative to the resource, is looked into. Its parents are not
+    /// looked at.
     pub(super) fn enters(&self, path: &OsStr) -> bool {
         !self.ignores(path) && !self.exclude.is_match(path)
     }
 
-    /// Whether a file at this path, relative to the resource, counts, given that its folder is looked into.
+    /// Whether a file at this path, relative to the resource, counts, given that its folder is
+    /// looked into.
     pub(super) fn takes(&self, path: &OsStr) -> bool {
         if self.ignores(path) {
             return false;
@@ -47,7 +50,8 @@ impl Names {
         self.reaches(path) && self.takes(path)
     }
 
-    /// Whether every folder above this path is looked into, and the name of the path itself is not ignored.
+    /// Whether every folder above this path is looked into, and the name of the path itself is not
+    /// ignored.
     pub(super) fn reaches(&self, path: &OsStr) -> bool {
         let bytes = path.as_bytes();
         let mut folders = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);

@@ -1,9 +1,11 @@
-//! The observer: one thread for each watched folder, which knows what is on record and tells what is different.
+//! The observer: one thread for each watched folder, which knows what is on record and tells what
+//! is different.
 //!
-//! Events, scans and waits all yield paths to check; [`super::check`] compares each with the record, and reports the difference. It is a thread of its own, not a task,
-//! because it does nothing but blocking calls, and because a wake-up less is a good part of the time from a closed file to
-//! its record. Rejected: to trust events (they are lost, late and about names), and a task on the runtime with
-//! `spawn_blocking` for each look (two more wake-ups a file).
+//! Events, scans and waits all yield paths to check; [`super::check`] compares each with the
+//! record, and reports the difference. It is a thread of its own, not a task, because it does
+//! nothing but blocking calls, and because a wake-up less is a good part of the time from a closed
+//! file to its record. Rejected: to trust events (they are lost, late and about names), and a task
+//! on the runtime with `spawn_blocking` for each look (two more wake-ups a file).
 
 use std::collections::{BTreeSet, HashSet};
 use std::convert::Infallible;
@@ -34,7 +36,8 @@ use crate::resource::{ObservationSink, RecordOutcome, Status};
 const MAX_BATCH: usize = 1_000;
 /// How often a folder that can not be reached is tried again.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often the folder is looked at itself (not into): when something above it is moved, or mounted, no event tells.
+/// How often the folder is looked at itself (not into): when something above it is moved, or
+/// mounted, no event tells.
 const PULSE: Duration = Duration::from_secs(1);
 /// How soon a scan follows if a queue had no room.
 const SOON: Duration = Duration::from_secs(1);
@@ -98,7 +101,8 @@ pub(super) struct Observer {
     leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
     status: Option<Status>,
-    /// What is told once everything that a scan found is on record, and what of it is still being looked at.
+    /// What is told once everything that a scan found is on record, and what of it is still being
+    /// looked at.
     through: Option<(Status, BTreeSet<OsString>)>,
 }
 
@@ -132,7 +136,8 @@ impl Observer {
         }
     }
 
-    /// Observes until it is stopped, or the sink takes nothing any more: then it says so. To be run on a thread that it may block.
+    /// Observes until it is stopped, or the sink takes nothing any more: then it says so. To be run
+    /// on a thread that it may block.
     pub(super) async fn run(mut self) -> Result<(), SinkRefused> {
         fault::panic_point("observe.panic");
         // Only now: a folder that is removed later is not ours to make again.
@@ -208,7 +213,8 @@ impl Observer {
 
     /// Opens the folder, if it is the one that is watched.
     ///
-    /// It is never open while the observer waits: the kernel tells of the removal of a folder only once nobody has it open.
+    /// It is never open while the observer waits: the kernel tells of the removal of a folder only
+    /// once nobody has it open.
     fn reach(&self, inode: Inode) -> Result<Arc<Root>, End> {
         let root = Root::open(&self.folder)?;
         if root.inode() == inode {
@@ -261,7 +267,8 @@ impl Observer {
         Ok(())
     }
 
-    /// Tells that the last scan is through, once what it found is: large files are still being hashed then, and others must stand still first.
+    /// Tells that the last scan is through, once what it found is: large files are still being
+    /// hashed then, and others must stand still first.
     fn tell_if_through(&mut self, root: &Root) {
         let Some((_, unsure)) = &mut self.through else { return };
         unsure.retain(|path| self.hashing.has(path) || self.waiting.ends(path));
@@ -280,7 +287,8 @@ impl Observer {
         }
     }
 
-    /// From what events and waits tell of to the paths to look at: of a folder, all that is in it and is different.
+    /// From what events and waits tell of to the paths to look at: of a folder, all that is in it
+    /// and is different.
     async fn expand(
         &mut self,
         root: &Arc<Root>,
@@ -342,7 +350,8 @@ impl Observer {
         Ok(())
     }
 
-    /// What is on record as no file at a path (escaped), and not about to be told as gone: its stamp.
+    /// What is on record as no file at a path (escaped), and not about to be told as gone: its
+    /// stamp.
     pub(super) fn unsupported(&self, path: &str) -> Option<&str> {
         self.index.unsupported(path).filter(|_| !self.leaving.contains(path)).map(|entry| &*entry.stamp)
     }

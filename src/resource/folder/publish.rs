@@ -1,9 +1,11 @@
 //! Making staged files visible.
 //!
-//! One rename within the file system, which happens whole or not at all, and does not replace what it was not told to
-//! (`RENAME_NOREPLACE`). It is done again until it has happened once. How a later try knows: the staged name is gone, and the folder of
-//! the attempt, which stays until the publishing is on record, is still there. Where that is gone too, this is not the folder that the file was staged in (a
-//! mount that is not up yet, a disk in memory after a reboot), and nothing is made or taken for done: it is tried again until the folder is back.
+//! One rename within the file system, which happens whole or not at all, and does not replace what
+//! it was not told to (`RENAME_NOREPLACE`). It is done again until it has happened once. How a
+//! later try knows: the staged name is gone, and the folder of the attempt, which stays until the
+//! publishing is on record, is still there. Where that is gone too, this is not the folder that the
+//! file was staged in (a mount that is not up yet, a disk in memory after a reboot), and nothing is
+//! made or taken for done: it is tried again until the folder is back.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,8 +30,9 @@ const MAX_DISPLACED: usize = 16;
 /// Most outputs that [`OwnOutputs`] knows at once; then all are forgotten.
 const MAX_OWN: usize = 10_000;
 
-/// What this process published last, by path. Two attempts that write the same path at the same time replace each other's output: that
-/// is not a file that someone else put there. After a restart it is taken for one, and moved aside.
+/// What this process published last, by path. Two attempts that write the same path at the same
+/// time replace each other's output: that is not a file that someone else put there. After a
+/// restart it is taken for one, and moved aside.
 #[derive(Debug, Default)]
 pub(super) struct OwnOutputs(Mutex<HashMap<String, FileStamp>>);
 
@@ -47,7 +50,8 @@ impl OwnOutputs {
     }
 }
 
-/// Notes what lies where files are to go that may overwrite; see [`crate::resource::Resource::note_replaced`].
+/// Notes what lies where files are to go that may overwrite; see
+/// [`crate::resource::Resource::note_replaced`].
 pub(super) fn note_replaced(folder: &Folder, files: &mut [StagedFile]) -> Result<()> {
     for file in files.iter_mut().filter(|file| file.overwrite) {
         check_path(&file.path)?;
@@ -60,7 +64,8 @@ pub(super) fn note_replaced(folder: &Folder, files: &mut [StagedFile]) -> Result
     Ok(())
 }
 
-/// Makes one file visible; see [`crate::resource::Resource::publish`]. Returns the stamp that it has then, if it can be told.
+/// Makes one file visible; see [`crate::resource::Resource::publish`]. Returns the stamp that it
+/// has then, if it can be told.
 pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) -> Result<Option<String>> {
     check_path(&file.path)?;
     let about = About { resource: &folder.name, path: &file.path };
@@ -70,7 +75,8 @@ pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) ->
     let Some(staged) = Place::find(&root, &file.staged).map_err(failed)? else {
         return already_published(&root, attempt, file).map_err(failed);
     };
-    // Only now: a folder without it may be the place of a disk that is not mounted yet, and nothing is put into that.
+    // Only now: a folder without it may be the place of a disk that is not mounted yet, and nothing
+    // is put into that.
     folder.hold_lock(&root, about)?;
     let target = Place::make(&root, &file.path).map_err(failed)?;
     fault::point("publish.before_rename");
@@ -87,16 +93,18 @@ pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) ->
     Ok(now.and_then(|now| visible_stamp(file, now)))
 }
 
-/// What a published file is known by: its stamp as it was staged, with the change time that the rename has left. `None` if it is another
-/// file, or was written to since.
+/// What a published file is known by: its stamp as it was staged, with the change time that the
+/// rename has left. `None` if it is another file, or was written to since.
 ///
-/// It is as reliable as the one that it was staged with, however young the file is: a later write leaves another modification time.
+/// It is as reliable as the one that it was staged with, however young the file is: a later write
+/// leaves another modification time.
 fn visible_stamp(file: &StagedFile, now: FileStamp) -> Option<String> {
     let staged: Stamp = file.stamp.parse().ok()?;
     staged.file.is_alike(&now).then(|| Stamp { file: now, racy: staged.racy }.to_string())
 }
 
-/// The staged name is gone: it was published before, by this process or another, or it is not in this folder that it was staged.
+/// The staged name is gone: it was published before, by this process or another, or it is not in
+/// this folder that it was staged.
 fn already_published(root: &Dir, attempt: AttemptId, file: &StagedFile) -> io::Result<Option<String>> {
     let ours = file.stamp.parse::<Stamp>().map(|stamp| stamp.file.inode()).ok();
     let there = Place::find(root, &file.path).ok().flatten().and_then(|place| place.stat().ok().flatten());
@@ -120,7 +128,8 @@ fn already_published(root: &Dir, attempt: AttemptId, file: &StagedFile) -> io::R
     Ok(None)
 }
 
-/// A name in a folder that is open: what happens to it happens there, wherever a link may point by then.
+/// A name in a folder that is open: what happens to it happens there, wherever a link may point by
+/// then.
 struct Place<'a> {
     folder: Dir,
     name: &'a str,
@@ -179,7 +188,8 @@ fn put(staged: &Place<'_>, target: &Place<'_>, file: &StagedFile, own: &OwnOutpu
             // A try by links was interrupted between its two steps.
             return staged.remove();
         }
-        // Only what lay there at the commit point is replaced; what came since is someone's, and is moved aside.
+        // Only what lay there at the commit point is replaced; what came since is someone's, and is
+        // moved aside.
         let known = there.as_ref().map(FileStamp::of).is_some_and(|there| {
             replaces.is_some_and(|replaced| replaced.file.is_alike(&there)) || own.has(&file.path, there)
         });
@@ -198,7 +208,8 @@ fn rename_or_link(from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> std::
         return rustix::fs::renameat(&from.folder, from.name, &to.folder, to.name);
     }
     match rustix::fs::renameat_with(&from.folder, from.name, &to.folder, to.name, flags) {
-        // The file system does not know how (NFS): a link refuses as well, and then the old name goes.
+        // The file system does not know how (NFS): a link refuses as well, and then the old name
+        // goes.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             rustix::fs::linkat(&from.folder, from.name, &to.folder, to.name, AtFlags::empty())?;
             rustix::fs::unlinkat(&from.folder, from.name, AtFlags::empty())
@@ -207,7 +218,8 @@ fn rename_or_link(from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> std::
     }
 }
 
-/// Moves a file that someone put at the path since the commit out of the way, to a name that is ignored, and tells.
+/// Moves a file that someone put at the path since the commit out of the way, to a name that is
+/// ignored, and tells.
 fn displace(target: &Place<'_>, file: &StagedFile) -> io::Result<()> {
     let id = format!("{:08x}", fastrand::u32(..));
     // A name has at most 255 bytes, and this one grows.

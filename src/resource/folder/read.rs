@@ -1,9 +1,11 @@
 //! Reading a version, and noticing when it is not that version any more.
 //!
-//! A reader reads from one descriptor, opened once. It compares the file's [`FileStamp`] with the one that the file had when its content
-//! was known to be the recorded one: when it opens the file, and after each chunk. If only the change time differs, the file may have
-//! been renamed, or written to with its modification time set back, so the reader hashes the content again. Rejected: to hold a read
-//! lease for as long as the file is open, which would stop whoever wants to write to it.
+//! A reader reads from one descriptor, opened once. It compares the file's [`FileStamp`] with the
+//! one that the file had when its content was known to be the recorded one: when it opens the file,
+//! and after each chunk. If only the change time differs, the file may have been renamed, or
+//! written to with its modification time set back, so the reader hashes the content again.
+//! Rejected: to hold a read lease for as long as the file is open, which would stop whoever wants
+//! to write to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +26,8 @@ use crate::base::filestamp::{FileStamp, now_ns};
 use crate::base::{Digest, Hasher, bounds};
 use crate::resource::{Content, Reader, Result, check_path};
 
-/// Bytes up to which a file whose stamp can not be relied on yet is read at once and served from memory: a change that shows
-/// in no time can do no harm then.
+/// Bytes up to which a file whose stamp can not be relied on yet is read at once and served from
+/// memory: a change that shows in no time can do no harm then.
 const IN_MEMORY: u64 = 256 << 10;
 const PIECE: usize = 1 << 20;
 
@@ -128,7 +130,8 @@ impl Version {
         }
     }
 
-    /// Bytes, and what the file is like after they were read: whatever happened before shows then, too.
+    /// Bytes, and what the file is like after they were read: whatever happened before shows then,
+    /// too.
     fn chunk(&self, offset: u64, length: usize) -> Result<(Vec<u8>, FileStamp)> {
         Ok((self.pread(offset, length)?, FileStamp::of(&self.stat()?)))
     }
@@ -168,7 +171,8 @@ struct FileReader {
 }
 
 impl FileReader {
-    /// Does something with the file: here if `quick`, otherwise where it holds up nobody. Guests share a thread.
+    /// Does something with the file: here if `quick`, otherwise where it holds up nobody. Guests
+    /// share a thread.
     async fn work<T: Send + 'static>(
         &self,
         quick: bool,
@@ -217,7 +221,8 @@ impl FileReader {
             let why = if now.size == before.size { "it was written to" } else { "its size is another one" };
             return Err(self.version.about().changed(why));
         }
-        // Renamed, linked, given to someone; or written to and its modification time set back. The content tells.
+        // Renamed, linked, given to someone; or written to and its modification time set back. The
+        // content tells.
         if now == before { Ok(()) } else { self.verify().await }
     }
 }

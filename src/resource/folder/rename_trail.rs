@@ -1,9 +1,10 @@
 //! Follows files through chains of renames, by the events that have been read so far.
 //!
-//! A file that is renamed several times in a row is ahead of its events: it is neither at the path on record nor at the path that the last
-//! event names. That does not mean that it is gone, because the event for its next rename has not been read yet. How long
-//! that takes depends on the load of the machine. So the observer waits for as long as the events say that a file must be somewhere, and
-//! a clock only bounds the wait, in case an event was lost.
+//! A file that is renamed several times in a row is ahead of its events: it is neither at the path
+//! on record nor at the path that the last event names. That does not mean that it is gone, because
+//! the event for its next rename has not been read yet. How long that takes depends on the load of
+//! the machine. So the observer waits for as long as the events say that a file must be somewhere,
+//! and a clock only bounds the wait, in case an event was lost.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -11,7 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Most paths that are followed, and that wait to be looked at.
 pub(super) const MAX_PATHS: usize = 8_192;
-/// How long after the first half of a rename the second may come. They are made at once; this is for a busy machine.
+/// How long after the first half of a rename the second may come. They are made at once; this is
+/// for a busy machine.
 pub(super) const HALF_RENAME: Duration = Duration::from_millis(250);
 /// The longest wait for the next event about a file.
 const LATE: Duration = Duration::from_secs(5);
@@ -19,7 +21,8 @@ const LATE: Duration = Duration::from_secs(5);
 /// What happened to the file at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hop {
-    /// It was renamed. The other half of the event has not been read yet, or the target is outside of the folder.
+    /// It was renamed. The other half of the event has not been read yet, or the target is outside
+    /// of the folder.
     Left,
     /// It was renamed to this path.
     To(OsString),
@@ -62,12 +65,13 @@ impl RenameTrail {
         matches!(self.paths.get(path), Some((Hop::Removed, _)))
     }
 
-    /// Where the file that was at `path` must be now. If it is not there, an event about that place has not been read yet.
-    /// `None` if the events do not say that it is anywhere.
+    /// Where the file that was at `path` must be now. If it is not there, an event about that place
+    /// has not been read yet. `None` if the events do not say that it is anywhere.
     pub(super) fn end<'a>(&'a self, path: &'a OsStr, now: Instant) -> Option<&'a OsStr> {
         let mut end = None;
         let mut at = path;
-        // The target of a rename has no entry of its own, so this ends; the bound guards against a bug.
+        // The target of a rename has no entry of its own, so this ends; the bound guards against a
+        // bug.
         for _ in 0..=self.paths.len() {
             match self.paths.get(at) {
                 Some((Hop::To(to), since)) => (at, end) = (to, (now < *since + LATE).then_some(to.as_os_str())),

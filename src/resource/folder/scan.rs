@@ -1,7 +1,7 @@
 //! Looking through a folder: what of it is not as it is on record?
 //!
-//! A scan hashes nothing. It yields paths to look at, the same as events do, so that there is one place that decides what has
-//! happened.
+//! A scan hashes nothing. It yields paths to look at, the same as events do, so that there is one
+//! place that decides what has happened.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -43,7 +43,8 @@ pub(super) struct Found {
 struct Unsearchable;
 
 impl Scan<'_> {
-    /// Looks through a folder and all in it; the empty path is the resource. What is on record and was not met goes to `todo` too.
+    /// Looks through a folder and all in it; the empty path is the resource. What is on record and
+    /// was not met goes to `todo` too.
     pub(super) fn run(&mut self, start: &OsStr) -> Result<Found, Errno> {
         self.index.begin_scan();
         let mut folders = vec![start.to_owned()];

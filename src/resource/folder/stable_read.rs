@@ -19,9 +19,11 @@ use crate::base::{Digest, Hasher, fault};
 pub(super) enum ReadOutcome {
     /// Nobody had it open for writing while it was hashed.
     Stable(StableContent),
-    /// Someone has it open for writing, or it changed while it was read. An event follows when the writer closes it.
+    /// Someone has it open for writing, or it changed while it was read. An event follows when the
+    /// writer closes it.
     Busy,
-    /// The file system grants no leases, so that writers cannot be detected. Holds the stamp of the file; it is read once that stays the same.
+    /// The file system grants no leases, so that writers cannot be detected. Holds the stamp of the
+    /// file; it is read once that stays the same.
     Unleased(FileStamp),
     /// It is gone, or is not a regular file any more.
     Gone,
@@ -48,7 +50,8 @@ fn stamp_of(file: &OwnedFd) -> Result<Option<FileStamp>, Errno> {
 pub(super) struct Settled {
     /// If it has not changed for this long, by its own times.
     pub(super) span: Duration,
-    /// Or if it still has this stamp: the observer saw it unchanged for that long (its times may come from another machine's clock).
+    /// Or if it still has this stamp: the observer saw it unchanged for that long (its times may
+    /// come from another machine's clock).
     pub(super) like: Option<FileStamp>,
 }
 
@@ -60,7 +63,8 @@ impl Settled {
     }
 }
 
-/// Hashes the file at `path`, in pieces as large as `buffer`. Blocks until it is done, or until `stop`.
+/// Hashes the file at `path`, in pieces as large as `buffer`. Blocks until it is done, or until
+/// `stop`.
 pub(super) fn read_stable(
     root: &Root,
     path: &OsStr,

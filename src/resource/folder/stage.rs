@@ -1,10 +1,12 @@
 //! Writing files that nobody sees yet.
 //!
-//! They lie in the resource itself, in `.anacostia/staging/<attempt>/<artifact>`: on the same file system, so that making them visible is one
-//! rename, and under a name that is never watched or scanned. Rejected: `O_TMPFILE`, which leaves nothing to sweep, but nothing to
-//! publish after a crash either.
+//! They lie in the resource itself, in `.anacostia/staging/<attempt>/<artifact>`: on the same file
+//! system, so that making them visible is one rename, and under a name that is never watched or
+//! scanned. Rejected: `O_TMPFILE`, which leaves nothing to sweep, but nothing to publish after a
+//! crash either.
 //!
-//! The folder of an attempt outlives its files: it is removed when their publishing is on record, and until then it says that what was staged was staged here.
+//! The folder of an attempt outlives its files: it is removed when their publishing is on record,
+//! and until then it says that what was staged was staged here.
 
 use std::io;
 use std::path::Path;
@@ -156,8 +158,8 @@ struct Draft {
     artifact: ArtifactId,
     overwrite: bool,
     sync: bool,
-    /// Has taken every byte so far. `None` once the file was written elsewhere than at its end: then
-    /// it is hashed when it is finished.
+    /// Has taken every byte so far. `None` once the file was written elsewhere than at its end:
+    /// then it is hashed when it is finished.
     hasher: Option<Hasher>,
     /// What it was finished as before it was reopened, until it is changed.
     finished: Option<StagedFile>,
@@ -173,9 +175,10 @@ impl Draft {
 
     /// Sets the time of the file, and says what it is known by.
     ///
-    /// A file system takes the time from a clock that ticks every few milliseconds; two writes within a tick leave the same. A time of full
-    /// precision is one that no later write can leave, so that this stamp can be relied on from the start. The rename that publishes the
-    /// file changes its change time: `publish` answers with the stamp that it has then.
+    /// A file system takes the time from a clock that ticks every few milliseconds; two writes
+    /// within a tick leave the same. A time of full precision is one that no later write can leave,
+    /// so that this stamp can be relied on from the start. The rename that publishes the file
+    /// changes its change time: `publish` answers with the stamp that it has then.
     fn stamp(&self) -> io::Result<Stamp> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let now = Timespec {
@@ -222,7 +225,8 @@ impl Draft {
 
     /// A change of the file has failed halfway.
     fn failed(&self, doing: &str, error: io::Error) -> ResourceError {
-        // If the disk is full, others need the space now, and not only when the guest closes the file.
+        // If the disk is full, others need the space now, and not only when the guest closes the
+        // file.
         let _ = self.file.set_len(0);
         self.about().unavailable(doing, error)
     }
@@ -284,7 +288,8 @@ impl Draft {
 
 struct FileWriter {
     resource: String,
-    /// Absent once a write has failed, or was given up half-way: what is there is not what was to be written.
+    /// Absent once a write has failed, or was given up half-way: what is there is not what was to
+    /// be written.
     draft: Option<Draft>,
     /// Writing goes to the page cache of this machine.
     local: bool,
@@ -392,7 +397,8 @@ pub(super) fn sweep(folder: &Folder, keep: &[AttemptId]) -> Result<u64> {
     Ok(removed)
 }
 
-/// Removes the folder of an attempt if there is nothing in it. Returns whether there is none any more.
+/// Removes the folder of an attempt if there is nothing in it. Returns whether there is none any
+/// more.
 pub(super) fn discard_empty(folder: &Folder, attempt: AttemptId) -> Result<bool> {
     let path = staging_of(attempt);
     let about = About { resource: &folder.name, path: &path };
@@ -415,7 +421,8 @@ pub(super) fn discard(folder: &Folder, attempt: AttemptId) -> Result<()> {
     }
 }
 
-/// Removes a file or a folder with all in it; of a link, the link. Returns how many files that were.
+/// Removes a file or a folder with all in it; of a link, the link. Returns how many files that
+/// were.
 fn remove(root: &Dir, path: &Path) -> io::Result<u64> {
     if !root.symlink_metadata(path)?.is_dir() {
         return root.remove_file(path).map(|()| 1);

@@ -1,14 +1,17 @@
-//! What a file is known by, as text for the record: a [`FileStamp`], and whether it can be relied on.
+//! What a file is known by, as text for the record: a [`FileStamp`], and whether it can be relied
+//! on.
 //!
-//! A stamp that was taken within the granularity of the file system's clock after a change is marked as [`Stamp::racy`]: the file may
-//! have been written once more without changing it. Whoever relies on such a stamp hashes the content again.
+//! A stamp that was taken within the granularity of the file system's clock after a change is
+//! marked as [`Stamp::racy`]: the file may have been written once more without changing it. Whoever
+//! relies on such a stamp hashes the content again.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::base::filestamp::FileStamp;
 
-/// The change time of stamps that were recorded without one. Equal to that of no file, so that the content is hashed once more.
+/// The change time of stamps that were recorded without one. Equal to that of no file, so that the
+/// content is hashed once more.
 const NO_CTIME: i64 = i64::MIN;
 
 /// A [`FileStamp`], and how far it can be relied on.

@@ -105,8 +105,8 @@ async fn a_file_that_is_far_ahead_of_the_events_of_its_renames_is_not_gone() {
         std::fs::rename(&pair[0], &pair[1]).unwrap();
     }
     for (cookie, pair) in paths.windows(2).take(3).enumerate() {
-        // A second look at where it is on record comes after the wait for a file that is on its way: the observer must take it for gone
-        // then, unless it knows better.
+        // A second look at where it is on record comes after the wait for a file that is on its
+        // way: the observer must take it for gone then, unless it knows better.
         let before = dirty.looks_at(OsStr::new("0"));
         renamed(&dirty, &pair[0], &pair[1], cookie);
         sink.until("it is looked at again", |_, _| dirty.looks_at(OsStr::new("0")) >= before + 2).await;
@@ -189,7 +189,8 @@ async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_s
     let paths: BTreeSet<_> =
         seen.0.iter().map(|seen| format!("{seen:?}").split('"').nth(1).map(str::to_owned)).collect();
     assert_eq!(paths.len(), files + 1);
-    // A file that was seen while its time was young may be looked at again by the scan; nothing else is told of it.
+    // A file that was seen while its time was young may be looked at again by the scan; nothing
+    // else is told of it.
     let digests: BTreeSet<_> = seen
         .0
         .iter()

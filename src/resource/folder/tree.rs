@@ -1,8 +1,9 @@
 //! Looking into the folder without ever leaving it.
 //!
-//! Every path is resolved by `openat2` from a descriptor of the folder, beneath it and through no link, so that a link that
-//! is slipped in between two steps leads nowhere. (`cap-std`, which serves the guests' side, follows links that stay inside;
-//! an observer must not, or it would see one file under two names.)
+//! Every path is resolved by `openat2` from a descriptor of the folder, beneath it and through no
+//! link, so that a link that is slipped in between two steps leads nowhere. (`cap-std`, which
+//! serves the guests' side, follows links that stay inside; an observer must not, or it would see
+//! one file under two names.)
 
 use std::ffi::OsStr;
 use std::io;
@@ -67,7 +68,8 @@ impl Root {
         Dir::new(self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)?)
     }
 
-    /// Whether a link leads to something beneath the folder: `XDEV` if it leads out, or is absolute.
+    /// Whether a link leads to something beneath the folder: `XDEV` if it leads out, or is
+    /// absolute.
     pub(super) fn follow(&self, link: &OsStr) -> Result<(), Errno> {
         self.resolve(link, OFlags::PATH, ResolveFlags::empty()).map(drop)
     }

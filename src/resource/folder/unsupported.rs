@@ -1,7 +1,8 @@
 //! Tells what is at a path, and why some of it cannot become an artifact.
 //!
-//! A symbolic link never counts, wherever it leads. Its target inside the folder counts under its own path already, a change of the target
-//! raises no event at the link, and the same content at two paths would be claimed twice. So every link is recorded as `ignored`.
+//! A symbolic link never counts, wherever it leads. Its target inside the folder counts under its
+//! own path already, a change of the target raises no event at the link, and the same content at
+//! two paths would be claimed twice. So every link is recorded as `ignored`.
 
 use std::ffi::OsStr;
 use std::io;
@@ -47,7 +48,8 @@ impl Unsupported {
         Self { stamp: format!("{kind}{stamp}").into(), reason: reason.into() }
     }
 
-    /// Something that this user cannot read. Its stamp has no size and times, because changes to them are not news as long as it cannot be read.
+    /// Something that this user cannot read. Its stamp has no size and times, because changes to
+    /// them are not news as long as it cannot be read.
     pub(super) fn unreadable(stat: &Stat, errno: Errno) -> Self {
         let (dev, ino) = inode(stat);
         let code = errno.raw_os_error();

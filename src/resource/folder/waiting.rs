@@ -8,8 +8,8 @@ use crate::base::filestamp::FileStamp;
 
 /// Most files that wait; beyond it the next scan finds them.
 const MAX_WAITING: usize = 16_384;
-/// The first wait for a file that is open for writing. Short, because the event of closing comes a moment before the
-/// file counts as closed.
+/// The first wait for a file that is open for writing. Short, because the event of closing comes a
+/// moment before the file counts as closed.
 const FIRST: Duration = Duration::from_millis(1);
 /// When it is still open after this long, closing it will tell, or a scan.
 const LAST: Duration = Duration::from_secs(8);
@@ -35,7 +35,8 @@ struct Wait {
 }
 
 impl Waiting {
-    /// Waits for a file that is open for writing: twice as long each time. Returns `false` if there is no room.
+    /// Waits for a file that is open for writing: twice as long each time. Returns `false` if there
+    /// is no room.
     pub(super) fn busy(&mut self, path: &OsStr, now: Instant) -> bool {
         let span = self.files.get(path).map_or(FIRST, |wait| wait.span * 2);
         if span > LAST {
@@ -89,7 +90,8 @@ impl Waiting {
         }
     }
 
-    /// The files that have waited long enough. They stay, with how long they have waited, until they wait anew or are done.
+    /// The files that have waited long enough. They stay, with how long they have waited, until
+    /// they wait anew or are done.
     pub(super) fn take(&mut self, now: Instant) -> Vec<OsString> {
         let mut due = Vec::new();
         while self.due.first().is_some_and(|(at, _)| *at <= now) {

@@ -1,8 +1,8 @@
 //! The kernel's watches: one for each folder that is looked into, and for no other.
 //!
-//! Not `notify`'s recursive mode: that would also watch what is temporary or excluded, our own staging first of all, and each write
-//! there would cost events. The price is that new folders are ours to watch, which the scan does before it lists
-//! them, so that nothing falls between.
+//! Not `notify`'s recursive mode: that would also watch what is temporary or excluded, our own
+//! staging first of all, and each write there would cost events. The price is that new folders are
+//! ours to watch, which the scan does before it lists them, so that nothing falls between.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -39,8 +39,8 @@ impl Watches {
         Self { watcher, root, folders: BTreeMap::new(), limited }
     }
 
-    /// Watches a folder (the empty path: the resource itself), once more if an event has told of it, for then
-    /// the watch may be gone. What fails shows in [`Watches::limited`].
+    /// Watches a folder (the empty path: the resource itself), once more if an event has told of
+    /// it, for then the watch may be gone. What fails shows in [`Watches::limited`].
     pub(super) fn watch(&mut self, folder: &OsStr, inode: Inode, told: bool) {
         if !told && self.folders.get(folder) == Some(&inode) {
             return;

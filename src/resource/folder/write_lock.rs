@@ -1,12 +1,13 @@
 //! One pipeline writes to a folder.
 //!
-//! Two hosts that stage files in the same folder would sweep away each other's: a host that starts removes what it takes for the remains of
-//! a dead one. So whoever writes holds a lock on `.anacostia/lock` (`flock`, which the kernel releases when the process ends,
-//! however it ends), and the file says who that is. Readers and watchers need no lock. Where the file system has no locks, there is none,
-//! with a warning.
+//! Two hosts that stage files in the same folder would sweep away each other's: a host that starts
+//! removes what it takes for the remains of a dead one. So whoever writes holds a lock on
+//! `.anacostia/lock` (`flock`, which the kernel releases when the process ends, however it ends),
+//! and the file says who that is. Readers and watchers need no lock. Where the file system has no
+//! locks, there is none, with a warning.
 //!
-//! Several [`super::Folder`]s of one process may stand for the same folder: revisions of a manifest. They share the lock, which belongs to
-//! the holder and not to the value.
+//! Several [`super::Folder`]s of one process may stand for the same folder: revisions of a
+//! manifest. They share the lock, which belongs to the holder and not to the value.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
@@ -98,7 +99,8 @@ fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
             }
             Err(errno) => return Err(errno.into()),
         }
-        // A holder removes the file before it lets go of the lock: what was locked may be a file that nobody else will open.
+        // A holder removes the file before it lets go of the lock: what was locked may be a file
+        // that nobody else will open.
         let ours = inode(&rustix::fs::fstat(&file)?);
         let there = rustix::fs::statat(root, FILE, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok();
         if there.as_ref().map(inode) != Some(ours) {

@@ -1,5 +1,6 @@
-//! The gate: the one place that every host function of `anacostia:pipeline` goes through. It checks the grant, counts, and notes what was
-//! used and what was refused. Lineage is what it has noted: an action never declares it.
+//! The gate: the one place that every host function of `anacostia:pipeline` goes through. It checks
+//! the grant, counts, and notes what was used and what was refused. Lineage is what it has noted:
+//! an action never declares it.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +20,9 @@ use crate::store::StoreError;
 /// Longest target of a denial that is kept, in bytes.
 const MAX_TARGET_BYTES: usize = 200;
 
-/// Most artifacts that one attempt reads: each is a row of its record, and all are recorded in one transaction. Those that were opened before the bound was
-/// reached, and are read after it, come on top; their number is bounded by that of handles.
+/// Most artifacts that one attempt reads: each is a row of its record, and all are recorded in one
+/// transaction. Those that were opened before the bound was reached, and are read after it, come on
+/// top; their number is bounded by that of handles.
 const MAX_READS: usize = 100_000;
 
 /// How a host function ends if not well.
@@ -30,7 +32,8 @@ pub(crate) enum CallError {
     Refused(ErrorInfo),
     /// The guest is stopped.
     Halted(Halt),
-    /// The guest broke the rules of the component model, such as using a handle that it does not have: it is stopped.
+    /// The guest broke the rules of the component model, such as using a handle that it does not
+    /// have: it is stopped.
     Broken(wasmtime::Error),
 }
 
@@ -49,7 +52,8 @@ impl CallError {
     pub(in crate::sandbox) fn into_wit(self, gate: &Gate) -> wasmtime::Result<types::Error> {
         match self {
             Self::Refused(ErrorInfo { code, message, retryable }) => {
-                // The guest must find the codes of the contract; which limit it was is for the record.
+                // The guest must find the codes of the contract; which limit it was is for the
+                // record.
                 let code = if gate.reached.as_ref().is_some_and(|reached| reached.code == code) {
                     "limit".to_owned()
                 } else {
@@ -146,7 +150,8 @@ impl Gate {
         }
     }
 
-    /// Another instance follows: it has no handles, and has reached no limit by itself. `read_only` names the hook that it is for if that may not write.
+    /// Another instance follows: it has no handles, and has reached no limit by itself. `read_only`
+    /// names the hook that it is for if that may not write.
     pub(in crate::sandbox) fn renew(&mut self, read_only: Option<&'static str>) {
         self.open_handles = 0;
         self.held = Held::none(Handles::of_process());
@@ -246,7 +251,8 @@ impl Gate {
         Ok(())
     }
 
-    /// A limit is reached: the guest is told, and if it then fails over it, the record says which limit it was.
+    /// A limit is reached: the guest is told, and if it then fails over it, the record says which
+    /// limit it was.
     pub(super) fn limit_reached(&mut self, error: ErrorInfo) -> CallError {
         self.reached = Some(error.clone());
         CallError::Refused(error)
@@ -264,7 +270,8 @@ impl Gate {
         self.note(artifact, true, Used { bytes, calls, digest: None });
     }
 
-    /// A resource refused or failed. What has changed under the attempt is remembered: it can not succeed any more.
+    /// A resource refused or failed. What has changed under the attempt is remembered: it can not
+    /// succeed any more.
     pub(super) fn resource_failed(&mut self, why: &ResourceError) -> CallError {
         let error = ErrorInfo { code: why.code().to_owned(), message: why.to_string(), retryable: why.retryable() };
         if matches!(why, ResourceError::Changed { .. }) && self.changed.is_none() {
@@ -276,7 +283,8 @@ impl Gate {
         CallError::Refused(error)
     }
 
-    /// A call was refused for a reason that the guest may not hand on, because what it sees is a number, or because it gives up: the record names it.
+    /// A call was refused for a reason that the guest may not hand on, because what it sees is a
+    /// number, or because it gives up: the record names it.
     pub(super) fn note_refusal(&mut self, error: &ErrorInfo) {
         self.refused = Some(error.clone());
     }

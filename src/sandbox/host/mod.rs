@@ -1,4 +1,5 @@
-//! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through the [gate](access).
+//! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through
+//! the [gate](access).
 
 pub(super) mod access;
 pub(super) mod files;
@@ -34,7 +35,8 @@ use access::{CallError, Gate};
 use files::Files;
 use wasi::OutputLines;
 
-/// What belongs to one attempt: the data of its store. Handed from call to call when there are several (see [`GuestState::renew`]).
+/// What belongs to one attempt: the data of its store. Handed from call to call when there are
+/// several (see [`GuestState::renew`]).
 pub(super) struct GuestState {
     pub(super) order: Arc<AttemptOrder>,
     pub(super) services: Services,
@@ -61,11 +63,13 @@ pub(super) struct GuestState {
 /// What a guest has done that is not on record yet, and what it was shown.
 #[derive(Default)]
 pub(super) struct Work {
-    /// What may be read, as far as it was looked up: some of it, so that it need not be looked up again.
+    /// What may be read, as far as it was looked up: some of it, so that it need not be looked up
+    /// again.
     visible: BTreeMap<ArtifactId, Artifact>,
     /// The inputs that were asked for last.
     inputs: Option<inputs::Inputs>,
-    /// Where in the order each claimed input stands, once one was asked for by id: looking through all for each would take a time that grows with the square.
+    /// Where in the order each claimed input stands, once one was asked for by id: looking through
+    /// all for each would take a time that grows with the square.
     claimed: Option<HashMap<ArtifactId, usize>>,
     /// Paths that are being written or are finished, by resource.
     paths: BTreeSet<(String, String)>,
@@ -89,8 +93,9 @@ impl Work {
 }
 
 impl GuestState {
-    /// The instance is gone, and another call of the same attempt follows, in a fresh one. What the attempt has used, seen and staged stays; what belonged
-    /// to the instance goes, and what it had not finished writing with it. `read_only` names the hook that follows if it may not write.
+    /// The instance is gone, and another call of the same attempt follows, in a fresh one. What the
+    /// attempt has used, seen and staged stays; what belonged to the instance goes, and what it had
+    /// not finished writing with it. `read_only` names the hook that follows if it may not write.
     pub(super) fn renew(&mut self, table: ResourceTable, wasi: WasiCtx, read_only: Option<&'static str>) {
         self.table = table;
         self.wasi = wasi;
@@ -115,7 +120,8 @@ impl types::Host for GuestState {
     }
 }
 
-/// Links every interface that any guest may import. What needs a grant of its own is linked besides: see [`http::link`].
+/// Links every interface that any guest may import. What needs a grant of its own is linked
+/// besides: see [`http::link`].
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
     let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
     GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;

@@ -19,7 +19,8 @@ use super::GuestState;
 use super::access::{CallError, Gate};
 use super::inputs::{Inputs, MAX_LIST};
 
-/// Most artifacts that one attempt writes: they are kept in memory until it ends, and published in one transaction.
+/// Most artifacts that one attempt writes: they are kept in memory until it ends, and published in
+/// one transaction.
 pub(super) const MAX_OUTPUTS: usize = 50_000;
 
 /// Most artifacts whose records are kept because they were opened by id.
@@ -171,8 +172,8 @@ impl WriterEntry {
         }
     }
 
-    /// Part of a change may have been made: what would be finished after this is not what was written. The stage goes, and gives back the `counted`
-    /// bytes.
+    /// Part of a change may have been made: what would be finished after this is not what was
+    /// written. The stage goes, and gives back the `counted` bytes.
     fn failed(&mut self, gate: &mut Gate, counted: u64, why: &ResourceError) -> CallError {
         (self.stage, self.size) = (None, 0);
         gate.shrink_output(counted);
@@ -359,7 +360,8 @@ impl GuestState {
         SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None, artifact: None }
     }
 
-    /// The inputs of this action in a resource. They are the same throughout the attempt, and those that were asked for last are kept.
+    /// The inputs of this action in a resource. They are the same throughout the attempt, and those
+    /// that were asked for last are kept.
     pub(super) async fn inputs_in(&mut self, resource: &str) -> Result<&mut Inputs, CallError> {
         let kept = self.work.inputs.take().filter(|inputs| inputs.resource() == resource);
         let inputs = if let Some(inputs) = kept {
@@ -434,7 +436,8 @@ impl GuestState {
         Ok(handle?)
     }
 
-    /// Opens a version that the attempt sees. It counts as a handle until [`Gate::close_handle`] is told.
+    /// Opens a version that the attempt sees. It counts as a handle until [`Gate::close_handle`] is
+    /// told.
     pub(super) async fn reader_of(&mut self, artifact: Artifact) -> Result<ReaderEntry, CallError> {
         let place = (escape(artifact.path.as_bytes()), &artifact.resource);
         let Some(resource) = self.services.resources.get(&artifact.resource).cloned() else {
@@ -456,7 +459,8 @@ impl GuestState {
         }
     }
 
-    /// Refuses a path that this attempt writes already, or that lies inside of one that it writes: they could not both be made visible.
+    /// Refuses a path that this attempt writes already, or that lies inside of one that it writes:
+    /// they could not both be made visible.
     pub(super) fn check_unwritten(&mut self, resource: &str, path: &str) -> Result<(), CallError> {
         let paths = &self.work.paths;
         if paths.len() >= MAX_OUTPUTS {
@@ -480,7 +484,8 @@ impl GuestState {
         Err(CallError::refused("already-exists", message))
     }
 
-    /// Begins a staged file, where grants, path and what else is written allow it. It counts as a handle until [`Gate::close_handle`] is told.
+    /// Begins a staged file, where grants, path and what else is written allow it. It counts as a
+    /// handle until [`Gate::close_handle`] is told.
     pub(super) async fn writer_at(
         &mut self,
         call: &str,

@@ -1,4 +1,5 @@
-//! `run-context`: who am I, what was I told, and should I still be running. Answered from memory, and charged to the guest.
+//! `run-context`: who am I, what was I told, and should I still be running. Answered from memory,
+//! and charged to the guest.
 
 use crate::base::escape;
 use crate::sandbox::bindings::anacostia::pipeline::run_context::{Host, RunInfo};

@@ -1,9 +1,11 @@
-//! WASI 0.2, all of it, and empty: clocks and random are there, the environment is what the manifest grants, standard output and standard error are the
-//! attempt's log, standard input is at its end, there are no files, and sockets are denied. Commands have arguments, files and a standard input besides (see
-//! `files`).
+//! WASI 0.2, all of it, and empty: clocks and random are there, the environment is what the
+//! manifest grants, standard output and standard error are the attempt's log, standard input is at
+//! its end, there are no files, and sockets are denied. Commands have arguments, files and a
+//! standard input besides (see `files`).
 //!
-//! A denied socket or name lookup is noted. A denied file can not be, but for a command: without a preopened folder a guest's own C library says that
-//! the file does not exist, and the host is never asked.
+//! A denied socket or name lookup is noted. A denied file can not be, but for a command: without a
+//! preopened folder a guest's own C library says that the file does not exist, and the host is
+//! never asked.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -99,7 +101,8 @@ pub(in crate::sandbox) fn context<'a>(
         .build()
 }
 
-/// Makes lines of what a guest writes to an output. However many handles a guest has of the output, it is one.
+/// Makes lines of what a guest writes to an output. However many handles a guest has of the output,
+/// it is one.
 pub(in crate::sandbox) struct OutputLines {
     log: Arc<AttemptLog>,
     stream: LogStream,

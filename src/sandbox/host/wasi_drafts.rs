@@ -1,5 +1,7 @@
-//! Two drafts of WASI, linked as conveniences for what was written against them: `wasi:logging` says its lines in the attempt's log, and `wasi:config` reads the
-//! action's params. By hand, because a draft has a few functions and no releases: what a component names must match to the letter.
+//! Two drafts of WASI, linked as conveniences for what was written against them: `wasi:logging`
+//! says its lines in the attempt's log, and `wasi:config` reads the action's params. By hand,
+//! because a draft has a few functions and no releases: what a component names must match to the
+//! letter.
 
 use serde_json::{Map, Value};
 use wasmtime::StoreContextMut;

@@ -9,7 +9,8 @@ use crate::manifest::{Backoff, Retry, RunWhen};
 use crate::model::{ActionState, Outcome, RunAction, RunState};
 use crate::store::{ActionChange, RunChange};
 
-/// After this many attempts in a row that crashed with the host, the action fails: it may be what kills the host.
+/// After this many attempts in a row that crashed with the host, the action fails: it may be what
+/// kills the host.
 pub const CRASH_LOOP: u32 = 3;
 
 /// How one action is to be treated.
@@ -60,7 +61,8 @@ pub struct RunCore {
     rules: Arc<[Rule]>,
     state: RunState,
     actions: Vec<RunAction>,
-    /// By place, when the next try of an action that is `retrying` is due. Its `retry_at` is for people, and for the next host.
+    /// By place, when the next try of an action that is `retrying` is due. Its `retry_at` is for
+    /// people, and for the next host.
     due: Vec<Option<Moment>>,
     recorded: Recorded,
 }
@@ -73,8 +75,9 @@ struct Recorded {
 }
 
 impl RunCore {
-    /// A run as it is on record. `actions` are in the order of the graph's places, and so are `rules`. A retry is due at
-    /// the time on record, but never later than its longest backoff from now: the clock may have been set back since.
+    /// A run as it is on record. `actions` are in the order of the graph's places, and so are
+    /// `rules`. A retry is due at the time on record, but never later than its longest backoff from
+    /// now: the clock may have been set back since.
     #[must_use]
     pub fn new(graph: Arc<Graph>, rules: Arc<[Rule]>, state: RunState, actions: Vec<RunAction>, now: Now) -> Self {
         let recorded = Recorded { state, actions: actions.clone() };
@@ -100,7 +103,8 @@ impl RunCore {
         &self.actions
     }
 
-    /// Takes in what happened. An event about an action that is not in the state for it (a timer of a cancelled run) changes nothing.
+    /// Takes in what happened. An event about an action that is not in the state for it (a timer of
+    /// a cancelled run) changes nothing.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Ended { action, outcome, now, jitter } => self.ended(action, outcome, now, jitter),
@@ -132,7 +136,8 @@ impl RunCore {
         retrying.filter_map(|(place, (action, due))| action.retry_at.and(*due).map(|due| (due, place))).min()
     }
 
-    /// Starts at most `most` of the actions that are ready, the first in the order of the graph first.
+    /// Starts at most `most` of the actions that are ready, the first in the order of the graph
+    /// first.
     pub fn start(&mut self, most: usize) -> Vec<Start> {
         let mut starts = Vec::new();
         for place in self.graph.order() {
@@ -206,8 +211,8 @@ impl RunCore {
         }
     }
 
-    /// Moves actions to the states that follow from the graph alone. One pass is enough: in the order of the graph, each
-    /// action comes after those it depends on.
+    /// Moves actions to the states that follow from the graph alone. One pass is enough: in the
+    /// order of the graph, each action comes after those it depends on.
     fn apply_graph_rules(&mut self) {
         let graph = Arc::clone(&self.graph);
         for place in graph.order() {

@@ -146,7 +146,8 @@ impl World {
         }
     }
 
-    /// The host dies, or hands back what runs, and starts again: all that is left is what is on record.
+    /// The host dies, or hands back what runs, and starts again: all that is left is what is on
+    /// record.
     fn restart_host(&mut self) {
         if self.rng.bool() {
             for action in self.running.split_off(self.running.len() / 2) {

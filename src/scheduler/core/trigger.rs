@@ -13,7 +13,8 @@ use crate::store::Claim;
 pub struct Situation<'a> {
     /// What waits in each watched resource.
     pub pending: &'a Waiting,
-    /// Watched resources that are not known to be as they are on record, with the reason: what waits there may have been replaced.
+    /// Watched resources that are not known to be as they are on record, with the reason: what
+    /// waits there may have been replaced.
     pub unseen: &'a BTreeMap<String, String>,
     /// How many runs are at work.
     pub runs: usize,
@@ -57,8 +58,8 @@ pub struct Fire {
 
 /// Decides whether runs start now. Only watched resources count.
 ///
-/// All runs that what waits is enough for are decided on together, so that a burst is not created commit by commit; where what one run takes
-/// leaves open whether the next may start, there is one.
+/// All runs that what waits is enough for are decided on together, so that a burst is not created
+/// commit by commit; where what one run takes leaves open whether the next may start, there is one.
 #[must_use]
 pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
     let mut fires = Vec::new();
@@ -80,7 +81,8 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
     Plan::Fire(fires)
 }
 
-/// Takes off what a run claims. `false` if what is left can not be known without asking: its bytes, or the age of its oldest.
+/// Takes off what a run claims. `false` if what is left can not be known without asking: its bytes,
+/// or the age of its oldest.
 fn take(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
     claims.iter().all(|claim| {
         let trigger = pipeline.resource(&claim.resource).map(|resource| &resource.trigger);
@@ -200,7 +202,8 @@ fn fire(ready: &[&(Named<'_>, Look)], now: Timestamp) -> Fire {
 
 /// What a run takes from a resource that made it start.
 fn claim(resource: &str, needs: &Trigger, look: &Look) -> Claim {
-    // What waited may have been replaced since it was counted. After `max_wait`, any number will do.
+    // What waited may have been replaced since it was counted. After `max_wait`, any number will
+    // do.
     let (at_least, min_bytes) = if look.overdue { (1, 0) } else { (needs.min_artifacts, needs.min_bytes) };
     Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes }
 }
@@ -216,7 +219,8 @@ fn tick(trigger: &Named<'_>, outcome: TickOutcome, reason: String, time: Timesta
 #[derive(Debug, PartialEq)]
 struct Look {
     ready: bool,
-    /// Whether it is ready because the oldest artifact has waited for `max_wait`, however few there are.
+    /// Whether it is ready because the oldest artifact has waited for `max_wait`, however few there
+    /// are.
     overdue: bool,
     /// Whether anything waits at all.
     waiting: bool,

@@ -1,12 +1,14 @@
 //! What waits in each watched resource, as far as the scheduler has heard.
 //!
-//! It is a copy of counts that the store keeps, and copies arrive out of order: a resource's recorder tells what waited
-//! when its batch was recorded, and a run may have claimed some of it before that message is read. So each count says
-//! as of which event it was taken, and an older one never replaces a newer one.
+//! It is a copy of counts that the store keeps, and copies arrive out of order: a resource's
+//! recorder tells what waited when its batch was recorded, and a run may have claimed some of it
+//! before that message is read. So each count says as of which event it was taken, and an older one
+//! never replaces a newer one.
 //!
-//! Counts carry the times at which artifacts were recorded. How long artifacts have waited is measured from the moments
-//! at which the scheduler heard of them, so that a clock that is set back or forward changes nothing. Only of what the
-//! last host recorded the time on record is all there is; a time in the future counts as now.
+//! Counts carry the times at which artifacts were recorded. How long artifacts have waited is
+//! measured from the moments at which the scheduler heard of them, so that a clock that is set back
+//! or forward changes nothing. Only of what the last host recorded the time on record is all there
+//! is; a time in the future counts as now.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -43,8 +45,8 @@ impl Waits {
         let next = Self::first(pending, now);
         let is_same_newest = pending.newest_at == self.pending.newest_at && pending.newest_at.is_some();
         let is_same_oldest = pending.oldest_at == self.pending.oldest_at && pending.oldest_at.is_some();
-        // A newest that was not there before was recorded since. What was recorded before and is the oldest now, because
-        // older ones were claimed, is not older than these.
+        // A newest that was not there before was recorded since. What was recorded before and is
+        // the oldest now, because older ones were claimed, is not older than these.
         let newest = if is_same_newest { self.newest } else { next.newest.max(self.heard) };
         let oldest = if is_same_oldest { self.oldest } else { next.oldest.max(self.oldest) };
         Self { oldest: oldest.min(newest), newest, ..next }
@@ -73,7 +75,8 @@ impl Waiting {
         self.0.keys()
     }
 
-    /// Takes off `count` artifacts that a planned run will claim. `false` if not more than these wait.
+    /// Takes off `count` artifacts that a planned run will claim. `false` if not more than these
+    /// wait.
     pub(super) fn claim(&mut self, resource: &str, count: u64) -> bool {
         match self.0.get_mut(resource) {
             Some(known) if known.pending.count > count => {
@@ -135,7 +138,8 @@ mod tests {
         }
     }
 
-    /// Every run that is planned finds enough, whenever the recorder's messages are read; and once all are read, what waits is known.
+    /// Every run that is planned finds enough, whenever the recorder's messages are read; and once
+    /// all are read, what waits is known.
     #[test]
     fn a_count_that_arrives_late_starts_no_run_with_too_few() {
         let (pipeline, unseen) = (pipeline(), std::collections::BTreeMap::new());

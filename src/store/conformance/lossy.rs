@@ -1,7 +1,8 @@
 //! A store that loses the first answer of every write, as a connection to a server may.
 //!
-//! Each write is done, its answer is dropped as if by [`StoreError::Unavailable`], and it is repeated as a caller does: with the same
-//! ids, at a later time. The suite over such a store must find what it finds over one that loses nothing.
+//! Each write is done, its answer is dropped as if by [`StoreError::Unavailable`], and it is
+//! repeated as a caller does: with the same ids, at a later time. The suite over such a store must
+//! find what it finds over one that loses nothing.
 //!
 //! [`StoreError::Unavailable`]: crate::store::StoreError::Unavailable
 

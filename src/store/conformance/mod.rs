@@ -1,8 +1,9 @@
 //! What every store does: one suite over all kinds of them.
 //!
-//! A case is a function over a [`World`]; a kind of store makes a world and names the suite: `conformance!(make_world)`. The
-//! cases know the trait and nothing else, so they hold for a store that is a server as well as for a file. (In the library, not in `tests/`,
-//! so that the SQLite store can look at the plan of every statement that the suite makes it run.)
+//! A case is a function over a [`World`]; a kind of store makes a world and names the suite:
+//! `conformance!(make_world)`. The cases know the trait and nothing else, so they hold for a store
+//! that is a server as well as for a file. (In the library, not in `tests/`, so that the SQLite
+//! store can look at the plan of every statement that the suite makes it run.)
 
 mod artifacts;
 mod attempts;

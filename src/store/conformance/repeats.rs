@@ -1,5 +1,5 @@
-//! Writes that are repeated because their first answer was lost. (That the suite as a whole holds for a store that loses answers is
-//! shown by running it over one, see `lossy`.)
+//! Writes that are repeated because their first answer was lost. (That the suite as a whole holds
+//! for a store that loses answers is shown by running it over one, see `lossy`.)
 
 use super::World;
 use super::fixtures::*;
@@ -24,8 +24,8 @@ async fn seen(store: &dyn MetadataStore) -> impl PartialEq + std::fmt::Debug + u
     (details, metrics, params, tags, ticks, artifacts, store.open_intents().await.unwrap(), events(store).await)
 }
 
-/// Does a write twice, and sees that the second time answers as the first and leaves all as it is. Arguments are values: an expression that
-/// makes an id would make two.
+/// Does a write twice, and sees that the second time answers as the first and leaves all as it is.
+/// Arguments are values: an expression that makes an id would make two.
 macro_rules! twice {
     ($store:ident.$write:ident($($argument:expr),*)) => {{
         let first = $store.$write($($argument.clone()),*).await.unwrap();
@@ -121,7 +121,8 @@ pub(super) async fn an_older_host_gets_no_token_by_repeating(world: &mut World) 
     store.finish_attempt(first, end(AttemptState::Succeeded), step.clone(), at(40)).await.unwrap();
     world.restart().await;
     let store = world.store().as_ref();
-    // The token on record is the old host's before the new one has taken over, and the new one's afterwards.
+    // The token on record is the old host's before the new one has taken over, and the new one's
+    // afterwards.
     let again = store.create_run(new.clone(), at(50)).await;
     assert!(matches!(again, Err(StoreError::Fenced { .. })), "{again:?}");
     store.take_over(at(51)).await.unwrap();

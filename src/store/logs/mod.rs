@@ -1,7 +1,8 @@
 //! Log lines of attempts.
 //!
-//! They are apart from the metadata store, because there are many more bytes of them than of everything else, nobody asks for them by anything but
-//! their attempt, and none is worth a transaction. The record of an attempt says between which positions of the log its lines lie.
+//! They are apart from the metadata store, because there are many more bytes of them than of
+//! everything else, nobody asks for them by anything but their attempt, and none is worth a
+//! transaction. The record of an attempt says between which positions of the log its lines lie.
 
 mod open;
 mod segment;
@@ -24,44 +25,52 @@ pub struct LogPage {
     pub items: Vec<LogLine>,
     /// Where to go on; see [`LogStore::read`].
     pub next_cursor: Option<String>,
-    /// Whether lines that belong before or between these have been removed by [`LogStore::trim`]. Also
-    /// true if only lines of other attempts may have been removed there: which, nobody can tell any more.
+    /// Whether lines that belong before or between these have been removed by [`LogStore::trim`].
+    /// Also true if only lines of other attempts may have been removed there: which, nobody can
+    /// tell any more.
     pub removed: bool,
 }
 
-/// Where log lines are kept. Methods that are not `async` may block for as long as a disk does: they are called by threads that
-/// may wait. A kind on another machine answers them from a bounded spool on this one.
+/// Where log lines are kept. Methods that are not `async` may block for as long as a disk does:
+/// they are called by threads that may wait. A kind on another machine answers them from a bounded
+/// spool on this one.
 #[async_trait]
 pub trait LogStore: Send + Sync + std::fmt::Debug {
-    /// Where the next line goes. Opened for reading only: the end of what is there. Positions grow; only the store that made one knows what it means.
+    /// Where the next line goes. Opened for reading only: the end of what is there. Positions grow;
+    /// only the store that made one knows what it means.
     fn end(&self) -> LogPosition;
 
-    /// Appends lines, all or none, and returns how many bytes they took. Lines whose append has returned survive the death of the process.
+    /// Appends lines, all or none, and returns how many bytes they took. Lines whose append has
+    /// returned survive the death of the process.
     ///
     /// # Errors
-    /// When they could not be written (none of them is there), or the log was opened for reading only.
+    /// When they could not be written (none of them is there), or the log was opened for reading
+    /// only.
     fn append(&self, lines: &[LogLine]) -> Result<u64>;
 
-    /// Lines of `attempt` in a range, oldest first; `cursor` is `next_cursor` of the page before. Without an end the
-    /// range goes up to the end of the log. `next_cursor` is absent only when the end of the range is reached; else it
-    /// says where to look for more. A page may be empty and have a `next_cursor`: then many lines of other attempts
-    /// lie there.
+    /// Lines of `attempt` in a range, oldest first; `cursor` is `next_cursor` of the page before.
+    /// Without an end the range goes up to the end of the log. `next_cursor` is absent only when
+    /// the end of the range is reached; else it says where to look for more. A page may be empty
+    /// and have a `next_cursor`: then many lines of other attempts lie there.
     ///
     /// # Errors
     /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
     fn read(&self, attempt: AttemptId, range: LogRange, cursor: Option<&str>, limit: u32) -> Result<LogPage>;
 
-    /// Removes the oldest lines until the log has no more bytes than it may have, but none in the ranges that are
-    /// `needed`, and not the newest. With `dry_run`, only says what it would remove.
+    /// Removes the oldest lines until the log has no more bytes than it may have, but none in the
+    /// ranges that are `needed`, and not the newest. With `dry_run`, only says what it would
+    /// remove.
     ///
     /// # Errors
-    /// When the log can not be looked at, or was opened for reading only. What can not be removed stays.
+    /// When the log can not be looked at, or was opened for reading only. What can not be removed
+    /// stays.
     fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed>;
 
     /// Changes whenever there is something new that [`LogStore::trim`] could remove.
     fn grown(&self) -> watch::Receiver<u64>;
 
-    /// Waits until what is appended would not be found again (removed or replaced by someone), and says what was lost, and how.
+    /// Waits until what is appended would not be found again (removed or replaced by someone), and
+    /// says what was lost, and how.
     async fn lost(&self) -> String;
 }
 

@@ -7,8 +7,8 @@ use super::LogStore;
 use super::segments::SegmentLog;
 use crate::store::Result;
 
-/// Opens the log of the pipeline whose state lies in the folder `state`, for appending; makes it if there is none.
-/// [`LogStore::trim`] keeps it at about `max_bytes`.
+/// Opens the log of the pipeline whose state lies in the folder `state`, for appending; makes it if
+/// there is none. [`LogStore::trim`] keeps it at about `max_bytes`.
 ///
 /// # Errors
 /// When it can not be read or written.
@@ -16,7 +16,8 @@ pub fn open(state: &Path, max_bytes: u64) -> Result<Arc<dyn LogStore>> {
     Ok(Arc::new(SegmentLog::open(&state.join(FOLDER), max_bytes)?))
 }
 
-/// Opens the log of the pipeline whose state lies in the folder `state`, for reading beside a host that appends to it.
+/// Opens the log of the pipeline whose state lies in the folder `state`, for reading beside a host
+/// that appends to it.
 ///
 /// # Errors
 /// When there is none, or it can not be read.

@@ -1,17 +1,22 @@
 //! Log lines: append-only segments of JSON lines.
 //!
-//! Segments are `00000001.jsonl` and so on, rolled at 64 MiB, or earlier where the log may have only few of these. Lines of all attempts stand in them in the order in which they
-//! came; an attempt's record says where its lines begin and end, and that is the index: reading goes through the bytes between, and
-//! leaves out other attempts' lines by their first 90 bytes, without parsing them. A page's cursor is the position at which reading
-//! stopped, also where it found nothing, so that all pages of an attempt together go through its bytes once, however many
-//! lines of others stand between, and a call goes through 64 MiB at most. Rejected: a file per attempt (a million runs, a million files), rows (they
-//! would go through the database's log twice), and a finer index (measured by what it saves, one pass at memory speed, it is not worth being kept whole).
+//! Segments are `00000001.jsonl` and so on, rolled at 64 MiB, or earlier where the log may have
+//! only few of these. Lines of all attempts stand in them in the order in which they came; an
+//! attempt's record says where its lines begin and end, and that is the index: reading goes through
+//! the bytes between, and leaves out other attempts' lines by their first 90 bytes, without parsing
+//! them. A page's cursor is the position at which reading stopped, also where it found nothing, so
+//! that all pages of an attempt together go through its bytes once, however many lines of others
+//! stand between, and a call goes through 64 MiB at most. Rejected: a file per attempt (a million
+//! runs, a million files), rows (they would go through the database's log twice), and a finer index
+//! (measured by what it saves, one pass at memory speed, it is not worth being kept whole).
 //!
-//! What [`LogStore::append`] has returned survives the death of the process. A line is whole or not there: a reader takes no line without its end,
-//! and whoever opens the segments for writing cuts what a death left of one.
+//! What [`LogStore::append`] has returned survives the death of the process. A line is whole or not
+//! there: a reader takes no line without its end, and whoever opens the segments for writing cuts
+//! what a death left of one.
 //!
-//! The bound of the log is kept by removing whole segments, oldest first. A position whose segment is not there, while a later one
-//! is, lies in what was removed: so nothing has to be written down about it.
+//! The bound of the log is kept by removing whole segments, oldest first. A position whose segment
+//! is not there, while a later one is, lies in what was removed: so nothing has to be written down
+//! about it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
@@ -30,7 +35,8 @@ use super::{LogPage, LogStore};
 use crate::store::presence::{LOOK_EVERY, identity, lost};
 use crate::store::{Result, StoreError};
 
-/// A segment that has this many bytes gets no more lines, unless the bound of the log asks for smaller ones.
+/// A segment that has this many bytes gets no more lines, unless the bound of the log asks for
+/// smaller ones.
 const MAX_SEGMENT_BYTES: u64 = 64 << 20;
 /// The smallest that segments get.
 const MIN_SEGMENT_BYTES: u64 = 64 << 10;
@@ -83,7 +89,8 @@ struct Writer {
 }
 
 impl SegmentLog {
-    /// Opens the segments in `folder` for appending; makes the folder if need be; cuts the last segment at its last whole line.
+    /// Opens the segments in `folder` for appending; makes the folder if need be; cuts the last
+    /// segment at its last whole line.
     pub(super) fn open(folder: &Path, max_bytes: u64) -> Result<Self> {
         let segment_bytes = (max_bytes / SEGMENTS).clamp(MIN_SEGMENT_BYTES, MAX_SEGMENT_BYTES);
         Self::open_with(folder, max_bytes, segment_bytes)
@@ -156,8 +163,8 @@ impl LogStore for SegmentLog {
         let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
         self.seal_if_full(&mut writer).map_err(failed)?;
         writer.append(&bytes).map_err(failed)?;
-        // At once, so that a position is in the segment in which the next line will be. The lines are written: if the
-        // next segment can not be made now, the next call makes it.
+        // At once, so that a position is in the segment in which the next line will be. The lines
+        // are written: if the next segment can not be made now, the next call makes it.
         let _ = self.seal_if_full(&mut writer);
         Ok(bytes.len() as u64)
     }
@@ -196,7 +203,8 @@ impl LogStore for SegmentLog {
                 Err(error) => return Err(failed(error)),
             }
         }
-        // `to` may lie behind the end: a power cut takes the last lines, and there will be no others.
+        // `to` may lie behind the end: a power cut takes the last lines, and there will be no
+        // others.
         let reached = scan.at >= scan.to || (!scan.is_done() && to.is_some());
         let next_cursor = (!reached).then(|| format!("{}-{}", scan.at.segment, scan.at.offset));
         Ok(LogPage { items: scan.lines, next_cursor, removed: scan.removed })
@@ -219,7 +227,8 @@ impl LogStore for SegmentLog {
         }
         let mut left: u64 = sizes.iter().map(|(_, _, bytes)| bytes).sum();
         let mut freed = Freed::default();
-        // Neither the newest nor the one before it: an attempt whose start is being recorded may begin in them.
+        // Neither the newest nor the one before it: an attempt whose start is being recorded may
+        // begin in them.
         for (_, file, bytes) in sizes.iter().filter(|(segment, ..)| segment + 1 < newest && !is_needed(*segment)) {
             if left <= self.max_bytes {
                 break;
@@ -281,7 +290,8 @@ impl Writer {
     }
 
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        // To where we know the end is, not to where the last write stopped: a half line of a write that failed is overwritten.
+        // To where we know the end is, not to where the last write stopped: a half line of a write
+        // that failed is overwritten.
         self.file.seek(SeekFrom::Start(self.end.offset))?;
         if let Err(error) = self.file.write_all(bytes) {
             // If that fails as well, the next write or the next start does it.
@@ -335,7 +345,8 @@ impl Scan {
         Ok(())
     }
 
-    /// Whether a line is one of the attempt, without parsing it: `{"t":"…","attempt":"…"` is how all of them begin.
+    /// Whether a line is one of the attempt, without parsing it: `{"t":"…","attempt":"…"` is how
+    /// all of them begin.
     fn is_of_attempt(&self, line: &[u8]) -> bool {
         let Some(rest) = line.strip_prefix(b"{\"t\":\"") else { return false };
         let Some(end) = rest.iter().take(64).position(|byte| *byte == b'"') else { return false };

@@ -165,7 +165,8 @@ fn readers_beside_a_writer_see_whole_lines_in_order() {
     assert_eq!(seen, (1..=500).collect::<Vec<_>>());
 }
 
-/// A log of an attempt after the other, each of which fills two segments and a half, and where their lines are.
+/// A log of an attempt after the other, each of which fills two segments and a half, and where
+/// their lines are.
 fn ten_attempts(folder: &std::path::Path, max_bytes: u64) -> (SegmentLog, Vec<(AttemptId, LogRange)>) {
     let book = SegmentLog::open_with(folder, max_bytes, 2_000).unwrap();
     let attempts = (0..10).map(|_| {

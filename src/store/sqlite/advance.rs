@@ -1,4 +1,5 @@
-//! A step of a run, as the scheduler decided it: the last part of several transactions, and a transaction of its own.
+//! A step of a run, as the scheduler decided it: the last part of several transactions, and a
+//! transaction of its own.
 
 use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
@@ -11,7 +12,8 @@ use crate::base::{RunId, Timestamp, WriteId};
 use crate::model::{ActionState, AttemptState, EventKind, Fence, Run, RunAction, RunState, Usage};
 use crate::store::{ActionChange, NewAttempt, RunStep, StartedAttempt, StoreError};
 
-/// Takes a step of a run that no attempt's end causes. The second time, only the first answer is given.
+/// Takes a step of a run that no attempt's end causes. The second time, only the first answer is
+/// given.
 pub(super) fn advance(
     tx: &mut Tx<'_>,
     run: RunId,
@@ -78,7 +80,8 @@ pub(super) fn take(tx: &mut Tx<'_>, run: &mut Run, step: &RunStep, now: Timestam
         started.push(start(tx, run, new, now)?);
     }
     if let Some(change) = &step.run {
-        // Someone may have asked for an end since the step was decided: that stands until the run has ended.
+        // Someone may have asked for an end since the step was decided: that stands until the run
+        // has ended.
         let overtaken = run.state == RunState::Cancelling && !change.state.ended();
         if !overtaken {
             set_state(tx, run, change.state, change.reason.as_deref(), now)?;

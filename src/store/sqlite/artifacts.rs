@@ -116,11 +116,13 @@ pub(super) struct NewVersion<'a> {
     pub(super) reason: Option<&'a str>,
     pub(super) produced_by: Option<AttemptId>,
     pub(super) stamp: &'a str,
-    /// The event by which it was visible at its path; [`NOT_VISIBLE`] for an output that is not. `None` if no attempt wrote it.
+    /// The event by which it was visible at its path; [`NOT_VISIBLE`] for an output that is not.
+    /// `None` if no attempt wrote it.
     pub(super) visible: Option<u64>,
 }
 
-/// Puts the next version of a path on record. What lay there must have been ended before. Returns its sequence and version.
+/// Puts the next version of a path on record. What lay there must have been ended before. Returns
+/// its sequence and version.
 pub(super) fn insert(tx: &mut Tx<'_>, new: &NewVersion<'_>, now: Timestamp) -> Work<(u64, u64)> {
     let version = highest_version(tx.db, new.resource, new.path)? + 1;
     let seq = tx.next_seq();
@@ -244,7 +246,8 @@ pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest
     let ArtifactQuery { resource, path, state, run, tag } = query;
     let mut found = Vec::new();
     if state.is_some() && resource.is_none() && path.is_none() && run.is_none() && tag.is_none() {
-        // States are indexed for each resource only, because every index costs every claim: one range each, merged here.
+        // States are indexed for each resource only, because every index costs every claim: one
+        // range each, merged here.
         for resource in resources(db)? {
             let query = ArtifactQuery { resource: Some(resource), ..query.clone() };
             found.extend(select(db, &query, before, limit + 1)?);
@@ -280,7 +283,8 @@ fn select(db: &Connection, query: &ArtifactQuery, before: i64, limit: usize) -> 
         terms.push(format!("{text} ?{}", values.len()));
     };
     let ArtifactQuery { resource, path, state, run, tag } = query;
-    // The narrowest index, by name: the planner knows nothing about the data, and must not change its mind.
+    // The narrowest index, by name: the planner knows nothing about the data, and must not change
+    // its mind.
     let (from, key) = match (tag, run, path, resource, state) {
         (Some(_), ..) => ("artifact_tags g CROSS JOIN artifacts a ON a.seq = g.artifact", "g.artifact"),
         (_, Some(_), ..) => ("artifacts a INDEXED BY artifacts_run", "a.seq"),

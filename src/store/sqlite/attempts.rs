@@ -1,4 +1,5 @@
-//! Attempts: the fence before every write about one, their end, and those that a starting host finds.
+//! Attempts: the fence before every write about one, their end, and those that a starting host
+//! finds.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
@@ -30,7 +31,8 @@ pub(super) struct Fenced {
     pub(super) state: AttemptState,
 }
 
-/// Checks a token: it must be the newest of its attempt. Whether the attempt has ended is for the caller to see.
+/// Checks a token: it must be the newest of its attempt. Whether the attempt has ended is for the
+/// caller to see.
 pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
     let refuse = |why: String| Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why }));
     let sql = "SELECT a.seq, a.run, r.id, a.action, a.state, a.epoch, a.token
@@ -91,7 +93,8 @@ impl Fenced {
     }
 }
 
-/// Ends an attempt that publishes nothing, and takes the step that follows. The second time, only the first answer is given.
+/// Ends an attempt that publishes nothing, and takes the step that follows. The second time, only
+/// the first answer is given.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
     fence: Fence,
@@ -125,8 +128,9 @@ pub(super) fn emit_ended(
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
 }
 
-/// Writes what the host saw of an attempt: its own record, accesses, denials, requests, and the tags of a success. `became` says under
-/// which id an artifact is on record. What is not on record (a staged file that nobody published) is left out.
+/// Writes what the host saw of an attempt: its own record, accesses, denials, requests, and the
+/// tags of a success. `became` says under which id an artifact is on record. What is not on record
+/// (a staged file that nobody published) is left out.
 pub(super) fn note_end(
     tx: &mut Tx<'_>,
     attempt: &Fenced,
@@ -300,7 +304,8 @@ pub(super) fn denials(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, Denia
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// The outputs of all intents that are not published yet. An intent's rows are dropped when it is, so all that there are count.
+/// The outputs of all intents that are not published yet. An intent's rows are dropped when it is,
+/// so all that there are count.
 pub(super) fn open_intents(db: &Connection) -> Work<Vec<PublishedOutput>> {
     let sql = "SELECT t.id, i.file FROM intents i CROSS JOIN attempts t ON t.seq = i.attempt
         WHERE i.attempt > 0 ORDER BY i.attempt, i.position";

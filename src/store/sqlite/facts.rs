@@ -49,7 +49,8 @@ fn insert(db: &Connection, attempt: &Fenced, facts: &Facts, now: Timestamp) -> W
     Ok(())
 }
 
-/// The end of a statement for a list of facts in `table` (with an alias `f`), and its values; `None` if it names a run that does not exist.
+/// The end of a statement for a list of facts in `table` (with an alias `f`), and its values;
+/// `None` if it names a run that does not exist.
 fn select(
     db: &Connection,
     table: &str,
@@ -147,7 +148,8 @@ pub(super) fn params(db: &Connection, query: &FactQuery, request: &PageRequest) 
     })
 }
 
-/// Tags of runs, newest first. They are the run's, not an attempt's: `succeeded_only` says nothing about them.
+/// Tags of runs, newest first. They are the run's, not an attempt's: `succeeded_only` says nothing
+/// about them.
 pub(super) fn tags(db: &Connection, query: &FactQuery, request: &PageRequest) -> Work<Page<RunTag>> {
     let columns = "f.seq, (SELECT id FROM runs r WHERE r.number = f.run), f.name, f.value, f.recorded_at";
     let selected = select(db, "tags", query, request, columns, "")?;

@@ -1,6 +1,7 @@
 //! The schema, and how an older one becomes it.
 //!
-//! Numbered scripts, one transaction each; `user_version` says how far a database is. A script that was released is never changed.
+//! Numbered scripts, one transaction each; `user_version` says how far a database is. A script that
+//! was released is never changed.
 
 use rusqlite::Connection;
 
@@ -104,7 +105,8 @@ mod tests {
         }
     }
 
-    /// A database of the version before the ids of writes, with a row in each table that was changed since.
+    /// A database of the version before the ids of writes, with a row in each table that was
+    /// changed since.
     #[test]
     fn what_is_on_record_survives_a_migration() {
         let db = Connection::open_in_memory().unwrap();

@@ -1,11 +1,13 @@
 //! The SQLite store: the default one, embedded in the host.
 //!
-//! One file in WAL mode. One thread writes ([`writer`]: group commit), a few read ([`readers`]: snapshots), and one host has
-//! it at a time ([`HostLock`]). Every method of the trait is a function over one transaction in the module of its subject; this
-//! file only hands them to the threads.
+//! One file in WAL mode. One thread writes ([`writer`]: group commit), a few read ([`readers`]:
+//! snapshots), and one host has it at a time ([`HostLock`]). Every method of the trait is a
+//! function over one transaction in the module of its subject; this file only hands them to the
+//! threads.
 //!
-//! What a method has returned survives the death of the process (the kernel has it). With [`Durability::Full`] every commit is
-//! synced, and survives a power cut; with [`Durability::Normal`] only checkpoints and the epoch are.
+//! What a method has returned survives the death of the process (the kernel has it). With
+//! [`Durability::Full`] every commit is synced, and survives a power cut; with
+//! [`Durability::Normal`] only checkpoints and the epoch are.
 //!
 //! [`Durability::Full`]: crate::model::Durability::Full
 //! [`Durability::Normal`]: crate::model::Durability::Normal
@@ -156,12 +158,13 @@ impl HostLease for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // The last connection to close removes the log by its path: it would be that of whoever came in our place. The threads go with the
-        // process.
+        // The last connection to close removes the log by its path: it would be that of whoever
+        // came in our place. The threads go with the process.
         if self.writing.as_ref().is_some_and(|writing| writing.presence.lost().is_some()) {
             return;
         }
-        // Readers first: the last connection to close, which tidies up the log, must be the one that may write.
+        // Readers first: the last connection to close, which tidies up the log, must be the one
+        // that may write.
         self.reads.close();
         for reader in self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
             // One that panicked has said so already.

@@ -1,4 +1,5 @@
-//! Opening a store: for a host (or a verb that writes while there is none), or beside a host for reading.
+//! Opening a store: for a host (or a verb that writes while there is none), or beside a host for
+//! reading.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -28,18 +29,20 @@ use crate::store::{Holder, Result, StoreError};
 const STATEMENTS: usize = 256;
 
 impl SqliteStore {
-    /// Opens the store at `path` for reading and writing, as its only host: takes the host lock, makes or migrates the schema, and
-    /// durably raises the epoch. Blocks for some milliseconds.
+    /// Opens the store at `path` for reading and writing, as its only host: takes the host lock,
+    /// makes or migrates the schema, and durably raises the epoch. Blocks for some milliseconds.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is no store, or a newer one.
+    /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is no store,
+    /// or a newer one.
     pub fn open(path: &Path, durability: Durability, now: Timestamp) -> Result<Arc<Self>> {
         let in_use = |holder| StoreError::InUse { store: path.display().to_string(), holder };
         let lock = HostLock::take(&lock_path(path), now, in_use)?;
         let is_new = !path.exists();
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         migrations::look(&db).map_err(|error| name(error, path))?;
-        // Synced, whatever the durability: an epoch that a power cut takes back would be given twice.
+        // Synced, whatever the durability: an epoch that a power cut takes back would be given
+        // twice.
         pragmas(&db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(|error| name(error, path))?;
         migrations::migrate(&db).map_err(|error| name(error, path))?;
         let (epoch, counters) = raise_epoch(&db, now).map_err(|fail| fail.into_store("raise the epoch"))?;
@@ -66,11 +69,13 @@ impl SqliteStore {
         Self::with_readers(path, epoch, told, Some(writing))
     }
 
-    /// Opens the store at `path` for reading only, beside a host that may be at work, or none. Its writing methods return
-    /// [`StoreError::Conflict`]; [`crate::store::MetadataStore::newest_event`] stays where it was at opening.
+    /// Opens the store at `path` for reading only, beside a host that may be at work, or none. Its
+    /// writing methods return [`StoreError::Conflict`];
+    /// [`crate::store::MetadataStore::newest_event`] stays where it was at opening.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if there is no such file; [`StoreError::Corrupt`] if it is no store, or of another version.
+    /// [`StoreError::Unavailable`] if there is no such file; [`StoreError::Corrupt`] if it is no
+    /// store, or of another version.
     pub fn open_read_only(path: &Path) -> Result<Arc<Self>> {
         let db = connect_to_read(path)?;
         match migrations::look(&db).map_err(|error| name(error, path))? {
@@ -118,8 +123,9 @@ impl SqliteStore {
 
 /// A connection that reads, also where this user may not write.
 ///
-/// SQLite makes files beside a database to read it. Where it may not, and nobody has the database open (there is no log), it is
-/// told that nothing changes. A host of another user that starts meanwhile may be read wrongly; verbs that read are short.
+/// SQLite makes files beside a database to read it. Where it may not, and nobody has the database
+/// open (there is no log), it is told that nothing changes. A host of another user that starts
+/// meanwhile may be read wrongly; verbs that read are short.
 fn connect_to_read(path: &Path) -> Result<Connection> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut log = path.as_os_str().to_owned();
@@ -173,8 +179,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(path, flags).map_err(|error| name(from_sqlite(&error, "open"), path))?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
-    // Plans do not depend on values: otherwise SQLite prepares a statement again whenever a value of a partial index or of a range
-    // changes, which cost a sixth of the writer's time.
+    // Plans do not depend on values: otherwise SQLite prepares a statement again whenever a value
+    // of a partial index or of a range changes, which cost a sixth of the writer's time.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(|error| name(from_sqlite(&error, "open"), path))?;
     db.busy_timeout(BUSY_TIMEOUT).map_err(|error| from_sqlite(&error, "open"))?;

@@ -1,5 +1,6 @@
-//! Pages of lists, newest first unless said otherwise, by a growing number. A cursor is the number of the last item of the page before, so a page costs
-//! the same wherever it is, and items that come meanwhile move nothing.
+//! Pages of lists, newest first unless said otherwise, by a growing number. A cursor is the number
+//! of the last item of the page before, so a page costs the same wherever it is, and items that
+//! come meanwhile move nothing.
 
 use super::sql::{Fail, Work};
 use crate::base::bounds::{MAX_PAGE, cut as cut_text};

@@ -1,7 +1,7 @@
 //! Looks at the plan of every statement that the store runs: none may cost what is on record.
 //!
-//! A stopwatch would say the same, on a quiet machine, with a million rows. The planner says it with none, because every list names
-//! its index.
+//! A stopwatch would say the same, on a quiet machine, with a million rows. The planner says it
+//! with none, because every list names its index.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
@@ -19,7 +19,8 @@ pub(super) fn note(sql: &str) {
     SEEN.lock().unwrap_or_else(PoisonError::into_inner).insert(sql.to_owned());
 }
 
-/// What a plan may say although it looks like too much: a part of the statement, a part of the plan, and why.
+/// What a plan may say although it looks like too much: a part of the statement, a part of the
+/// plan, and why.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("INDEXED BY artifacts_ended", "USE TEMP B-TREE FOR ORDER BY", "sorts what has changed since a run began"),
     ("FROM old_places p", "USE TEMP B-TREE FOR ORDER BY", "sorts what was renamed since a run began"),
@@ -40,8 +41,8 @@ fn allows((part, plan, _): &(&str, &str, &str), sql: &str, detail: &str) -> bool
     sql.contains(part) && detail.contains(plan)
 }
 
-/// Whether a step of a plan walks a range of a table or an index that no equality narrows down: as good as a scan, for a bound that lets
-/// everything in.
+/// Whether a step of a plan walks a range of a table or an index that no equality narrows down: as
+/// good as a scan, for a bound that lets everything in.
 fn is_open_range(detail: &str) -> bool {
     let terms = detail.rsplit_once('(').map_or("", |(_, terms)| terms);
     detail.starts_with("SEARCH") && terms.contains(['<', '>']) && !terms.contains('=')

@@ -55,7 +55,8 @@ fn committed_before(db: &Connection, attempt: &Fenced, intent: &Intent) -> Work<
     Ok(files == intent.files && attempt.ended_before(db, &intent.end, AttemptState::Publishing)?)
 }
 
-/// One output: the next version at its path, or the one that is there, if it is the same. Returns the artifact that it became.
+/// One output: the next version at its path, or the one that is there, if it is the same. Returns
+/// the artifact that it became.
 fn output(
     tx: &mut Tx<'_>,
     attempt: &Fenced,
@@ -109,8 +110,8 @@ fn output(
     Ok(id)
 }
 
-/// Every file of the intent is visible: the attempt has succeeded, and the step that follows is taken. The second time, only the first answer is
-/// given.
+/// Every file of the intent is visible: the attempt has succeeded, and the step that follows is
+/// taken. The second time, only the first answer is given.
 pub(super) fn published(
     tx: &mut Tx<'_>,
     fence: Fence,
@@ -180,7 +181,8 @@ fn retriggering(db: &Connection, attempt: u64) -> Work<Vec<Retriggering>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// An output waits for a run of its own, now that it can be read. Not at the commit point: a run could claim it before it is visible.
+/// An output waits for a run of its own, now that it can be read. Not at the commit point: a run
+/// could claim it before it is visible.
 fn retrigger(tx: &mut Tx<'_>, output: &Retriggering, now: Timestamp) -> Work<()> {
     let Retriggering { seq, id, resource, path, version, digest, size } = output;
     execute(tx.db, "UPDATE artifacts SET state = 'new' WHERE seq = ?1", [seq])?;

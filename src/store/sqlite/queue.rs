@@ -1,7 +1,8 @@
 //! A bounded queue from asynchronous callers to threads.
 //!
-//! A caller waits for room without blocking its thread; a worker blocks until there is something, and may take all that waits at
-//! once, which is what makes group commit. (`tokio::sync::mpsc` has one consumer, and `std`'s channel blocks the sender.)
+//! A caller waits for room without blocking its thread; a worker blocks until there is something,
+//! and may take all that waits at once, which is what makes group commit. (`tokio::sync::mpsc` has
+//! one consumer, and `std`'s channel blocks the sender.)
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -64,7 +65,8 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for items, and takes at most `most` of them. Empty only when the queue is closed and has no more items.
+    /// Waits for items, and takes at most `most` of them. Empty only when the queue is closed and
+    /// has no more items.
     pub(super) fn take(&self, most: usize) -> Vec<T> {
         // A wait without end is never over, so there are always items or the end.
         self.take_within(most, None).unwrap_or_default()
@@ -90,8 +92,8 @@ impl<T> Queue<T> {
         Some(taken)
     }
 
-    /// Adds what comes within a span of time to items that were taken, until there are `enough`. Only for a queue with one worker: the
-    /// callers do not wake it before.
+    /// Adds what comes within a span of time to items that were taken, until there are `enough`.
+    /// Only for a queue with one worker: the callers do not wake it before.
     pub(super) fn top_up(&self, taken: &mut Vec<T>, enough: usize, within: Duration) {
         let lacking = enough.saturating_sub(taken.len());
         if lacking == 0 {

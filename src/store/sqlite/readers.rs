@@ -1,7 +1,8 @@
 //! Threads that read, each with a connection of its own.
 //!
-//! In WAL mode a reader sees the database as of its `BEGIN`, waits for no writer, and none waits for it. Threads of our own rather
-//! than `spawn_blocking`: the connections stay with them, their number is the bound, and the store needs no runtime around it.
+//! In WAL mode a reader sees the database as of its `BEGIN`, waits for no writer, and none waits
+//! for it. Threads of our own rather than `spawn_blocking`: the connections stay with them, their
+//! number is the bound, and the store needs no runtime around it.
 
 use std::sync::Arc;
 

@@ -45,7 +45,8 @@ fn recorded_before(tx: &Tx<'_>, resource: &str, id: WriteId) -> Work<Option<u64>
     Ok(prepare(tx.db, sql)?.query_row(params![resource, id], |row| row.get(0)).optional()?)
 }
 
-/// A version at `path` is replaced by another: it is `superseded` if nobody had claimed it. Used by publishing, too.
+/// A version at `path` is replaced by another: it is `superseded` if nobody had claimed it. Used by
+/// publishing, too.
 pub(super) fn replace(
     tx: &mut Tx<'_>,
     resource: &str,
@@ -74,7 +75,8 @@ struct Recorder<'t, 'c, 'a> {
 
 impl Recorder<'_, '_, '_> {
     /// Whether an output came to a path of the observation after the look began. Recorded, the
-    /// observation would end the output's version, and the output would be recorded as someone else's.
+    /// observation would end the output's version, and the output would be recorded as someone
+    /// else's.
     fn is_outdated(&self, observation: &Observation) -> Work<bool> {
         match observation {
             // The same content is no contradiction: it is the output itself.
@@ -142,7 +144,8 @@ impl Recorder<'_, '_, '_> {
         emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactDeleted, data).artifact(lying.id))
     }
 
-    /// A rename of what is not on record says nothing: without a digest it can be no version. The next scan finds it.
+    /// A rename of what is not on record says nothing: without a digest it can be no version. The
+    /// next scan finds it.
     fn renamed(&mut self, from: &str, to: &str, stamp: &str) -> Work<()> {
         let Some(moved) = lying(self.tx.db, self.resource, from)? else { return Ok(()) };
         if from == to {

@@ -110,7 +110,8 @@ pub(super) fn list(db: &Connection, query: &RunQuery, request: &PageRequest) -> 
     Ok(page::cut(numbered, limit))
 }
 
-/// Creates a run and claims its inputs; `None` if a claim finds too few. The second time, only the first answer is given.
+/// Creates a run and claims its inputs; `None` if a claim finds too few. The second time, only the
+/// first answer is given.
 pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Option<CreatedRun>> {
     if let Some(run) = find(tx.db, new.id)? {
         return created_before(tx, run, new).map(Some);
@@ -155,7 +156,8 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
     Ok(Some(CreatedRun { detail, started, pending }))
 }
 
-/// The answer to the creation of a run that exists: the first one, if the run is the one that is asked for.
+/// The answer to the creation of a run that exists: the first one, if the run is the one that is
+/// asked for.
 fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
     let sql = "SELECT 1 FROM runs WHERE number = ?1 AND cause = ?2 AND params = ?3 AND revision = ?4";
     let values = params![run.number, new.trigger, new.params.to_string(), new.revision];

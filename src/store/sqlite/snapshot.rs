@@ -1,10 +1,11 @@
 //! What a run sees in a resource: the same on every attempt, whatever has happened since.
 //!
-//! A version lay at its path from the sequence `placed` until `ended`; the run was created at the sequence `snapshot`. So the
-//! snapshot is what was placed by then and had not ended: what still lies there, what has ended since, and what was renamed
-//! since (shown under the path that it had, with the id that it still has). What has changed since the run began is few, so a
-//! page costs what it shows, and not what is on record. Over that come the outputs of the actions asked for, newest first
-//! for each path.
+//! A version lay at its path from the sequence `placed` until `ended`; the run was created at the
+//! sequence `snapshot`. So the snapshot is what was placed by then and had not ended: what still
+//! lies there, what has ended since, and what was renamed since (shown under the path that it had,
+//! with the id that it still has). What has changed since the run began is few, so a page costs
+//! what it shows, and not what is on record. Over that come the outputs of the actions asked for,
+//! newest first for each path.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +105,8 @@ pub(super) fn snapshot(db: &Connection, query: &SnapshotQuery, request: &PageReq
     Ok(Page { items, next_cursor })
 }
 
-/// The path at which an artifact lay at the sequence `at`; `None` if it was not there yet. The cost grows with how many were renamed since.
+/// The path at which an artifact lay at the sequence `at`; `None` if it was not there yet. The cost
+/// grows with how many were renamed since.
 fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<Option<String>> {
     let sql = "SELECT path FROM artifacts WHERE id = ?1 AND resource = ?2 AND placed <= ?3";
     let path = prepare(db, sql)?.query_row(params![id, resource, at], |row| row.get(0)).optional()?;
@@ -116,14 +118,16 @@ fn path_then(db: &Connection, resource: &str, at: u64, id: ArtifactId) -> Work<O
     Ok(prepare(db, sql)?.query_row(params![id, resource, at], |row| row.get(0)).optional()?)
 }
 
-/// What the given actions published to a resource in a run, by path; where two wrote a path, what was written last.
+/// What the given actions published to a resource in a run, by path; where two wrote a path, what
+/// was written last.
 pub(super) fn outputs(db: &Connection, run: RunId, resource: &str, actions: &[String]) -> Work<Vec<Artifact>> {
     let Some((run, _)) = run_of(db, run)? else { return Ok(Vec::new()) };
     let range = Range { from: String::new(), to: LAST.to_owned() };
     Ok(newest_outputs(db, run, resource, actions, &range, usize::MAX)?.into_values().collect())
 }
 
-/// The outputs at the first `limit` paths of a range. The path is the one at which it was published.
+/// The outputs at the first `limit` paths of a range. The path is the one at which it was
+/// published.
 fn newest_outputs(
     db: &Connection,
     run: u64,
@@ -174,7 +178,8 @@ fn still_there(db: &Connection, resource: &str, at: u64, range: &Range, limit: u
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// What lay there then, and has been replaced or deleted since. Sorts: but only what has changed since the run began.
+/// What lay there then, and has been replaced or deleted since. Sorts: but only what has changed
+/// since the run began.
 fn ended_since(db: &Connection, resource: &str, at: u64, range: &Range, limit: usize) -> Work<Vec<Artifact>> {
     let sql = concat!(
         "SELECT ",

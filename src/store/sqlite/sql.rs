@@ -68,8 +68,8 @@ pub(super) fn from_sqlite(error: &rusqlite::Error, doing: &'static str) -> Store
     }
 }
 
-/// Prepares a statement, or takes it from the connection's cache. Every statement of the store goes through here: the tests look
-/// at the plan of each.
+/// Prepares a statement, or takes it from the connection's cache. Every statement of the store goes
+/// through here: the tests look at the plan of each.
 pub(super) fn prepare<'c>(db: &'c Connection, sql: &str) -> rusqlite::Result<CachedStatement<'c>> {
     #[cfg(test)]
     super::plans::note(sql);

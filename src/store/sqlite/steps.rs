@@ -1,7 +1,8 @@
 //! The names of the steps that write, for the points at which a test kills the process.
 //!
-//! Each step has two: `<step>.in_transaction`, after its statements and before `COMMIT`, and `<step>.committed`, after
-//! `COMMIT` and before anyone is told. A death at the first leaves nothing of it, a death at the second leaves all.
+//! Each step has two: `<step>.in_transaction`, after its statements and before `COMMIT`, and
+//! `<step>.committed`, after `COMMIT` and before anyone is told. A death at the first leaves
+//! nothing of it, a death at the second leaves all.
 
 /// A step that writes.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,8 @@ macro_rules! steps {
             name: $word,
         };)+
 
-        /// Every point of [`crate::base::fault`] in the SQLite store, for a crash test to go through.
+        /// Every point of [`crate::base::fault`] in the SQLite store, for a crash test to go
+        /// through.
         pub const FAULT_POINTS: &[&str] =
             &[$(concat!($word, ".in_transaction"), concat!($word, ".committed"),)+];
     };

@@ -77,7 +77,8 @@ fn files(count: usize, from: usize) -> Vec<Observation> {
     (from..from + count).map(file).collect()
 }
 
-/// Jobs that wait together are one transaction; the one that fails is undone alone; all are answered after the commit.
+/// Jobs that wait together are one transaction; the one that fails is undone alone; all are
+/// answered after the commit.
 #[test]
 fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
     let folder = Folder::new();
@@ -126,7 +127,8 @@ async fn at_work(store: &SqliteStore) -> u64 {
     store.write(steps::PAUSE, |tx: &mut Tx<'_>| Ok(tx.at.at_work())).await.unwrap()
 }
 
-/// While attempts are at work the writer waits for company, so their number must be right: whatever they end as, and only once.
+/// While attempts are at work the writer waits for company, so their number must be right: whatever
+/// they end as, and only once.
 #[tokio::test]
 async fn the_writer_knows_how_many_attempts_are_at_work() {
     let folder = Folder::new();

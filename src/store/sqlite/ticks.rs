@@ -24,7 +24,8 @@ fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
     })
 }
 
-/// Records an evaluation, unless it says what the one before said. One that fired is always news: it is about another run.
+/// Records an evaluation, unless it says what the one before said. One that fired is always news:
+/// it is about another run.
 pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
     if tick.outcome != TickOutcome::Fired {
         let sql = "SELECT outcome, reason FROM ticks INDEXED BY ticks_trigger WHERE trigger_name = ?1 ORDER BY seq DESC LIMIT 1";
@@ -35,7 +36,8 @@ pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
             return Ok(());
         }
     }
-    // The newest is never dropped, so the next number is one more than it, and what is kept is dense.
+    // The newest is never dropped, so the next number is one more than it, and what is kept is
+    // dense.
     let sql =
         "INSERT INTO ticks (trigger_name, resource, time, outcome, reason, run_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let Tick { trigger, resource, time, outcome, reason, run_id, .. } = tick;

@@ -9,7 +9,8 @@ use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{AttemptState, RunState, StagedFile};
 use crate::store::{UnfinishedAttempt, UnfinishedRun};
 
-/// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of this epoch. The second time, they keep them.
+/// Every run that has not ended, oldest first, after its unfinished attempts were given tokens of
+/// this epoch. The second time, they keep them.
 pub(super) fn take_over(tx: &mut Tx<'_>) -> Work<Vec<UnfinishedRun>> {
     let mut numbers = Vec::new();
     for state in RunState::ALL.iter().filter(|state| !state.ended()) {

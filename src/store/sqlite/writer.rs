@@ -1,13 +1,15 @@
 //! The one thread that writes.
 //!
-//! The thread takes all waiting jobs into one transaction, each in its own savepoint, commits, and then answers them all (group
-//! commit): under load, jobs share a commit. While several attempts are running, the thread waits a moment for more jobs, because
-//! each attempt submits one when it ends: a commit for each, and a thread woken for each answer, would cost more than the wait. With
-//! fewer attempts no job waits. If a job fails, only its own work is rolled back. SQLite has one writer at a time anyway; several
-//! writing threads would wait for each other in its busy handler, by sleeping.
+//! The thread takes all waiting jobs into one transaction, each in its own savepoint, commits, and
+//! then answers them all (group commit): under load, jobs share a commit. While several attempts
+//! are running, the thread waits a moment for more jobs, because each attempt submits one when it
+//! ends: a commit for each, and a thread woken for each answer, would cost more than the wait. With
+//! fewer attempts no job waits. If a job fails, only its own work is rolled back. SQLite has one
+//! writer at a time anyway; several writing threads would wait for each other in its busy handler,
+//! by sleeping.
 //!
-//! The counters (sequence, event, run number, token) are kept here. They are put back when the work that
-//! moved them is rolled back: that is what makes `seq` of events dense.
+//! The counters (sequence, event, run number, token) are kept here. They are put back when the work
+//! that moved them is rolled back: that is what makes `seq` of events dense.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -188,7 +190,8 @@ impl Writer {
         }
     }
 
-    /// Takes jobs into one transaction until there are no more, or until SQLite has given it up (disk full, I/O error).
+    /// Takes jobs into one transaction until there are no more, or until SQLite has given it up
+    /// (disk full, I/O error).
     fn transaction(&mut self, jobs: &mut std::vec::IntoIter<Box<dyn Job>>) {
         let before = self.counters;
         let is_alone = jobs.len() == 1;
@@ -229,7 +232,8 @@ impl Writer {
         }
     }
 
-    /// A job that is alone in its transaction: its failure is the transaction's, which saves the savepoint's copies of pages.
+    /// A job that is alone in its transaction: its failure is the transaction's, which saves the
+    /// savepoint's copies of pages.
     fn whole(&mut self, job: &mut dyn Job) -> rusqlite::Result<bool> {
         let before = self.counters;
         let kept = job.work(&mut Tx { db: &self.db, at: &mut self.counters, epoch: self.epoch });
@@ -260,7 +264,8 @@ impl Writer {
 
     fn commit(&mut self, before: Counters) -> rusqlite::Result<()> {
         let now = self.counters;
-        // Events and runs on record say themselves how far they are: a page less for most transactions.
+        // Events and runs on record say themselves how far they are: a page less for most
+        // transactions.
         if now.seq != before.seq {
             let sql = "UPDATE meta SET seq = ?1, event = ?2, run = ?3 WHERE one = 1";
             execute(&self.db, sql, [now.seq, now.event, now.run])?;

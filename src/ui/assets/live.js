@@ -1,4 +1,5 @@
-// Keeps the page fresh: when something happens, fetches it again and puts in the parts that are new.
+// Keeps the page fresh: when something happens, fetches it again and puts in the parts that are
+// new.
 const pause = 400; // ms between two fetches, however much happens
 const live = document.getElementById('live');
 let source, waiting = false, again = false;

@@ -1,6 +1,8 @@
-// A program that does what its arguments say, one after the other, and says on standard output how each went: `VERB: ok`, or `VERB: ENOENT`.
+// A program that does what its arguments say, one after the other, and says on standard output how
+// each went: `VERB: ok`, or `VERB: ENOENT`.
 //
-// An argument is a verb and its words, separated by `|`. It is written for no pipeline: what it knows are files.
+// An argument is a verb and its words, separated by `|`. It is written for no pipeline: what it
+// knows are files.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -143,7 +145,8 @@ static void patch(void) {
     if (file >= 0) close(file);
 }
 
-// As writers of archives do: a header whose numbers are known at the end only, read back through the same handle and through another.
+// As writers of archives do: a header whose numbers are known at the end only, read back through
+// the same handle and through another.
 static void archive(void) {
     char bytes[64] = {0}, again[64] = {0};
     int file = open(words[1], O_RDWR | O_CREAT | O_TRUNC, 0666);

@@ -139,7 +139,8 @@ async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
     }
     let visible = [("done", b"done".to_vec()), ("waits", b"waits".to_vec())];
     assert_eq!(files(folder.path()), visible.map(|(path, bytes)| (path.to_owned(), bytes)).into());
-    // Nothing is kept of the attempt any more: what lies there as it was staged was published all the same.
+    // Nothing is kept of the attempt any more: what lies there as it was staged was published all
+    // the same.
     folder.discard(attempt).await.unwrap();
     folder.publish(attempt, std::slice::from_ref(&done)).await.unwrap();
     std::fs::write(folder.path().join("waits2"), b"waits").unwrap();

@@ -1,8 +1,9 @@
 //! Random operations: in the end what is on record is what lies on the disk.
 //!
-//! Events tell of names, not of files. A file with several names that is written to under one which does not count, or has gone by the
-//! time that anyone looks, changes under its other names without any event: only the next scan can find that. So files
-//! with such a past are compared after a scan, and all others before it.
+//! Events tell of names, not of files. A file with several names that is written to under one which
+//! does not count, or has gone by the time that anyone looks, changes under its other names without
+//! any event: only the next scan can find that. So files with such a past are compared after a
+//! scan, and all others before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;

@@ -243,7 +243,8 @@ pub(crate) struct Watched {
     task: Option<JoinHandle<Result<(), ResourceError>>>,
 }
 
-/// Replaces the content of a file in place, by content of the same size, and sets the modification time back: as `cp -p` over a file.
+/// Replaces the content of a file in place, by content of the same size, and sets the modification
+/// time back: as `cp -p` over a file.
 pub(crate) fn rewrite_with_old_time(path: &Path, bytes: &[u8]) {
     let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     let before = file.metadata().unwrap();

@@ -120,7 +120,8 @@ async fn renaming_over_a_file_replaces_its_version() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_of_renames_moves_each_one_on() {
-    // As logs are rotated; long enough that the first is looked at when the last has moved on already.
+    // As logs are rotated; long enough that the first is looked at when the last has moved on
+    // already.
     const LAST: usize = 9;
     let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x.{n}") };
     let watched = Watched::new().await;
@@ -469,7 +470,8 @@ async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_version
     watched.start().await;
     watched.seen("changed", b"after!").await;
     assert_eq!(["small", "large", "elsewhere"].map(|path| watched.head(path).id), before);
-    // Known with their change times now, and old enough to be relied on: another start has nothing to tell.
+    // Known with their change times now, and old enough to be relied on: another start has nothing
+    // to tell.
     watched.caught_up().await;
     watched.stop().await;
     watched.start().await;
@@ -541,7 +543,8 @@ fn a_folder_that_may_be_listed_and_not_searched_is_told() {
     });
 }
 
-/// An output came to the path after the look, says the store: the look is repeated, and what is told then counts.
+/// An output came to the path after the look, says the store: the look is repeated, and what is
+/// told then counts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_that_was_outdated_is_repeated() {
     let watched = Watched::new().await;

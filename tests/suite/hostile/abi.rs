@@ -1,4 +1,5 @@
-//! Guests that no language makes: they break the rules by which values pass between guest and host. Each is a trap of the guest alone.
+//! Guests that no language makes: they break the rules by which values pass between guest and host.
+//! Each is a trap of the guest alone.
 
 use super::{Act, Case, prove};
 use crate::sandbox::Bench;

@@ -1,5 +1,5 @@
-//! Components that the compiler would need minutes or gigabytes for. They are real ones, and so is the compiler: a process of its own, stopped by its bounds, which
-//! are small here.
+//! Components that the compiler would need minutes or gigabytes for. They are real ones, and so is
+//! the compiler: a process of its own, stopped by its bounds, which are small here.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,7 +14,8 @@ use super::encode::{leb, section};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::{body, write};
 
-/// A component around a module with `count` functions of `bytes` bytes each, which are `unit` over and over. In binary: as text it would be tens of megabytes.
+/// A component around a module with `count` functions of `bytes` bytes each, which are `unit` over
+/// and over. In binary: as text it would be tens of megabytes.
 fn component(unit: &[u8], bytes: usize, count: usize) -> Vec<u8> {
     let body = [&[0], unit.repeat(bytes / unit.len()).as_slice(), &[0x20, 0, 0x0b]].concat();
     let bodies = [leb(body.len()), body].concat().repeat(count);
@@ -25,12 +26,14 @@ fn component(unit: &[u8], bytes: usize, count: usize) -> Vec<u8> {
     [b"\0asm\x0d\0\x01\0".as_slice(), &section(1, &module)].concat()
 }
 
-/// `block (br_if 0 a) c = b + c end`: each end is a place where the registers of both ways have to agree.
+/// `block (br_if 0 a) c = b + c end`: each end is a place where the registers of both ways have to
+/// agree.
 const BRANCHES: &[u8] = b"\x02\x40\x20\x00\x0d\x00\x20\x01\x20\x02\x6a\x21\x01\x0b";
 /// `a = a * b`: much code, quickly made.
 const PRODUCTS: &[u8] = b"\x20\x00\x20\x01\x6c\x21\x00";
 
-/// Components in components, each with two instances of the next: 2^depth instances of the innermost, in a few hundred bytes.
+/// Components in components, each with two instances of the next: 2^depth instances of the
+/// innermost, in a few hundred bytes.
 fn instances(depth: u32) -> Vec<u8> {
     let innermost = "(core module $m (func (export \"f\"))) (core instance (instantiate $m))".to_owned();
     let all = (0..depth).fold(innermost, |inner, _| {
@@ -149,7 +152,8 @@ async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() 
 async fn a_compiler_dies_with_its_host() {
     let folder = tempfile::tempdir().unwrap();
     let (_, file) = write(folder.path(), "monster.wasm", &endless());
-    // The compiler is the child of a shell that stands for the host, and is killed: soon after it was started, or just when.
+    // The compiler is the child of a shell that stands for the host, and is killed: soon after it
+    // was started, or just when.
     let script = format!(
         "ANACOSTIA_COMPILE_HOST=$$ {} {COMPILE_VERB} {}/cache.tmp < {}; true",
         env!("CARGO_BIN_EXE_anacostia"),

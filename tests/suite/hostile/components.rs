@@ -1,4 +1,5 @@
-//! Components that are hostile before they run: malformed, forged, of absurd types, and without end to compile.
+//! Components that are hostile before they run: malformed, forged, of absurd types, and without end
+//! to compile.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -37,7 +38,8 @@ fn types(count: u32, make: impl Fn(u32) -> String) -> String {
     (1..=count).fold("(type $t0 string)".to_owned(), |all, n| all + &format!("(type $t{n} {})", make(n - 1)))
 }
 
-/// Components in components, so many deep, at the end of one that does nothing. In binary, because no parser of text goes as deep.
+/// Components in components, so many deep, at the end of one that does nothing. In binary, because
+/// no parser of text goes as deep.
 fn nested(depth: u32) -> Vec<u8> {
     const HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
     let innermost = section(4, &HEADER);
@@ -193,7 +195,8 @@ async fn forged_code_in_the_cache_is_never_run() {
     assert_eq!(fs::metadata(&target).unwrap().ino(), before);
 }
 
-/// However it is damaged, a component is refused, or does its work, or traps; nothing else happens to the host.
+/// However it is damaged, a component is refused, or does its work, or traps; nothing else happens
+/// to the host.
 #[tokio::test]
 async fn a_damaged_component_harms_nobody_but_itself() {
     let bench = Bench::new();

@@ -1,8 +1,8 @@
-//! One core for everything: the host, eight guests that take all they can get, and an honest one. The honest one does its work, and the HTTP API answers,
-//! while all eight are still at it.
+//! One core for everything: the host, eight guests that take all they can get, and an honest one.
+//! The honest one does its work, and the HTTP API answers, while all eight are still at it.
 //!
-//! No stopwatch decides here: the clock is the limits of the eight. What was promised has happened before any of them was used up, or it has not. How
-//! long it took is printed.
+//! No stopwatch decides here: the clock is the limits of the eight. What was promised has happened
+//! before any of them was used up, or it has not. How long it took is printed.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Links and other people's files, in real folders: nothing leads out of a resource, whenever it is put there.
+//! Links and other people's files, in real folders: nothing leads out of a resource, whenever it is
+//! put there.
 
 use std::fs;
 use std::io::Write as _;
@@ -156,7 +157,8 @@ params = { steps = [{ do = "write", to = "out", path = "sub/x.txt", text = "made
 "#);
     app.drop_file("raw/a.txt", b"content");
     app.die_at("publish.begin:1");
-    // Written and committed; made visible by the next host, into a folder that leads elsewhere by then.
+    // Written and committed; made visible by the next host, into a folder that leads elsewhere by
+    // then.
     symlink(app.path("outside"), app.path("out/sub")).unwrap();
     app.start();
     wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));

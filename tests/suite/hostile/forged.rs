@@ -1,5 +1,5 @@
-//! An action that puts words into the host's mouth. The host proposes lines for the manifest when it refuses something; people paste them. A guest's own error must not
-//! be able to look like that.
+//! An action that puts words into the host's mouth. The host proposes lines for the manifest when
+//! it refuses something; people paste them. A guest's own error must not be able to look like that.
 
 use crate::support::app::TestApp;
 

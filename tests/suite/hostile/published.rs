@@ -1,5 +1,6 @@
-//! The limits as `docs/SANDBOX.md` publishes them: what the page says is what the code has, and how far past each a guest gets is measured, and printed with
-//! `cargo test --test suite hostile::published -- --nocapture`.
+//! The limits as `docs/SANDBOX.md` publishes them: what the page says is what the code has, and how
+//! far past each a guest gets is measured, and printed with `cargo test --test suite
+//! hostile::published -- --nocapture`.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +27,8 @@ fn row(label: &str) -> Vec<String> {
     line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// A setting: its key, what it is by default, the code of its error, and the words that follow the number in the message.
+/// A setting: its key, what it is by default, the code of its error, and the words that follow the
+/// number in the message.
 fn settings() -> [(&'static str, String, &'static str, &'static str); 9] {
     let limits = Limits::default();
     let size = |bytes| ByteSize(bytes).to_string();
@@ -58,7 +60,8 @@ fn the_page_says_what_the_settings_are() {
     assert_eq!(all.as_object().unwrap().len(), settings().len() + 1, "a limit that the page does not have: {all}");
 }
 
-/// The value of a constant, as the source has it: `1_000`, `16 << 20`, or several of them multiplied.
+/// The value of a constant, as the source has it: `1_000`, `16 << 20`, or several of them
+/// multiplied.
 fn constant(file: &str, name: &str) -> u64 {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
     let start = format!("const {name}: ");
@@ -164,7 +167,8 @@ async fn what_is_counted_never_gets_past_its_limit() {
         assert!(past <= 0, "{key}: {past}");
         assert_eq!(row(&format!("`{key}`"))[5], "nothing", "{key}");
     }
-    // That those that count things never get past is what their guests see: the one after the last is refused. Bodies are `sandbox::outbound`'s.
+    // That those that count things never get past is what their guests see: the one after the last
+    // is refused. Bodies are `sandbox::outbound`'s.
     for key in ["handles", "metric_names", "http_requests", "http_body"] {
         assert_eq!(row(&format!("`{key}`"))[5], "nothing", "{key}");
     }

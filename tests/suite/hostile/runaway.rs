@@ -1,4 +1,5 @@
-//! Guests that do not end by themselves: in memory, time or depth, in `run`, in hooks, at the start, and on the way in and out.
+//! Guests that do not end by themselves: in memory, time or depth, in `run`, in hooks, at the
+//! start, and on the way in and out.
 
 use std::time::Duration;
 
@@ -166,8 +167,9 @@ fn once(instruction: &str, step: u32) -> String {
     format!("(drop ({instruction} (i32.const {step}))) {OK}")
 }
 
-/// Calls itself `depth` deep, and the host at every depth: what is answered from memory, what asks the store, and what is denied. The host's own
-/// functions stand on the same stack, above the guest's.
+/// Calls itself `depth` deep, and the host at every depth: what is answered from memory, what asks
+/// the store, and what is denied. The host's own functions stand on the same stack, above the
+/// guest's.
 fn calls_at_depth(depth: u32) -> Vec<u8> {
     text(&format!(
         r#"(module
@@ -195,7 +197,8 @@ fn calls_at_depth(depth: u32) -> Vec<u8> {
     ))
 }
 
-/// The action that does nothing, in a component with `count` further instances in it that have a memory of `pages` each.
+/// The action that does nothing, in a component with `count` further instances in it that have a
+/// memory of `pages` each.
 fn nested(count: u32, pages: u32) -> Vec<u8> {
     let instances: String = (0..count).map(|_| "(core instance (instantiate $extra))").collect();
     by_hand(&format!("(core module $extra (memory {pages})) {instances}"))
@@ -225,7 +228,8 @@ async fn guests_that_run_away_are_stopped_and_modest_ones_are_not() {
 async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
     let bench = Bench::new();
     prove(&bench, hooks()).await;
-    // The other hooks change nothing by failing: the attempt's CPU time is used up, the work is done.
+    // The other hooks change nothing by failing: the attempt's CPU time is used up, the work is
+    // done.
     for hook in ["on_success", "after_run"] {
         let spin = json!([{ "do": "spin", "rounds": u64::MAX }]);
         let params =

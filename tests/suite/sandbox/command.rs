@@ -1,4 +1,5 @@
-//! Commands: a program that knows files only finds its inputs, makes its outputs, and gets no further than any other action.
+//! Commands: a program that knows files only finds its inputs, makes its outputs, and gets no
+//! further than any other action.
 
 use std::sync::atomic::Ordering::SeqCst;
 

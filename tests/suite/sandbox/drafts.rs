@@ -26,7 +26,8 @@ package wasi:config@0.2.0-rc.1 {
     }
 }";
 
-/// Logs each param that it asks for by name, then all of them. Answers of `get` come at 100: the result, at 104 whether there is something, at 108 the text.
+/// Logs each param that it asks for by name, then all of them. Answers of `get` come at 100: the
+/// result, at 104 whether there is something, at 108 the text.
 const MODULE: &str = r#"(module
     (import "wasi:logging/logging@0.1.0-draft" "log" (func $log (param i32 i32 i32 i32 i32)))
     (import "wasi:config/store@0.2.0-rc.1" "get" (func $get (param i32 i32 i32)))

@@ -1,4 +1,5 @@
-//! A store and resources in memory, so that these tests are about the sandbox alone, and an order for an attempt on them. The fuzzer has them too.
+//! A store and resources in memory, so that these tests are about the sandbox alone, and an order
+//! for an attempt on them. The fuzzer has them too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};

@@ -1,4 +1,5 @@
-//! Components for the tests: the Rust guests under `tests/guests`, and small ones written as text for what Rust can not be made to do.
+//! Components for the tests: the Rust guests under `tests/guests`, and small ones written as text
+//! for what Rust can not be made to do.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,8 @@ pub fn rust(name: &str) -> PathBuf {
     out
 }
 
-/// A component around a core module written as text. The module imports what it likes of `wit/pipeline.wit`, and exports `memory`, `cabi_realloc` and
+/// A component around a core module written as text. The module imports what it likes of
+/// `wit/pipeline.wit`, and exports `memory`, `cabi_realloc` and
 /// `anacostia:pipeline/action@0.1.0#run`.
 pub fn text(module: &str) -> Vec<u8> {
     in_world(module, None)
@@ -71,7 +73,8 @@ pub fn body(body: &str) -> Vec<u8> {
     ))
 }
 
-/// The action that does nothing, as a component written by hand, with more declarations in it: for what `wit-component` makes of no module.
+/// The action that does nothing, as a component written by hand, with more declarations in it: for
+/// what `wit-component` makes of no module.
 pub fn by_hand(declarations: &str) -> Vec<u8> {
     let types = r#"(type $error (record (field "code" string) (field "message" string) (field "retryable" bool)))
         (type $outcome (variant (case "done" (option string)) (case "skip" string)))"#;

@@ -82,7 +82,8 @@ async fn lines_of_a_guest_at_work_are_seen() {
     }
 }
 
-/// Writes to standard output and standard error, a line in two pieces, a control character, and an end without a newline.
+/// Writes to standard output and standard error, a line in two pieces, a control character, and an
+/// end without a newline.
 const PRINTS: &str = r#"(module
     (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush"
         (func $write (param i32 i32 i32 i32)))

@@ -250,7 +250,8 @@ async fn a_server_that_is_slow_or_broken_ends_in_a_typed_error() {
         (&at, "/not-http", "HttpProtocolError", "the connection broke"),
         (&nobody, "/", "ConnectionRefused", "there is no connection"),
     ] {
-        // More than the buffers of the system take, so that a deaf server is noticed while it is sent.
+        // More than the buffers of the system take, so that a deaf server is noticed while it is
+        // sent.
         let body = (path == "/deaf").then_some(32 << 20);
         let ask = json!({ "asks": [{ "host": host, "path": path, "method": "PUT", "body_bytes": body }] });
         let limits = |limits: &mut Limits| limits.http_wait = Duration::from_secs(2);

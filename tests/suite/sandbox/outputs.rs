@@ -1,4 +1,5 @@
-//! What commands make in `/out`: at any place of a file, within the limit of output, and with the reason when it can not be made.
+//! What commands make in `/out`: at any place of a file, within the limit of output, and with the
+//! reason when it can not be made.
 
 use std::sync::atomic::Ordering::SeqCst;
 

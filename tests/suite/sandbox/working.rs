@@ -46,7 +46,8 @@ async fn pages_of_inputs_are_the_list_of_inputs() {
     assert!(texts[0].lines().is_sorted() && texts.iter().all(|text| *text == texts[0]), "{texts:#?}");
 }
 
-/// A component that was built against the contract as it was before `inputs-page`, and knows nothing of it.
+/// A component that was built against the contract as it was before `inputs-page`, and knows
+/// nothing of it.
 #[tokio::test]
 async fn components_of_an_older_contract_run() {
     let contract = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/wit/pipeline.wit")).unwrap();

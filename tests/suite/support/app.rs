@@ -1,4 +1,5 @@
-//! A host as a user has it: the real binary, in a folder of its own, on a port that the system picks.
+//! A host as a user has it: the real binary, in a folder of its own, on a port that the system
+//! picks.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -25,8 +26,8 @@ pub(crate) fn anacostia() -> Command {
     command
 }
 
-/// A pipeline in a folder of its own, and its host while there is one. Dropped, the host is killed and the folder removed; a test that
-/// panics shows what the host said last.
+/// A pipeline in a folder of its own, and its host while there is one. Dropped, the host is killed
+/// and the folder removed; a test that panics shows what the host said last.
 pub(crate) struct TestApp {
     folder: PathBuf,
     /// Removes the folder in the end, if it is ours.
@@ -41,7 +42,8 @@ struct Host {
 }
 
 impl TestApp {
-    /// A pipeline with this manifest; no host yet. `[server]` is better left out: the port is picked.
+    /// A pipeline with this manifest; no host yet. `[server]` is better left out: the port is
+    /// picked.
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("anacostia.toml"), manifest).unwrap();
@@ -59,7 +61,8 @@ impl TestApp {
         self
     }
 
-    /// The pipeline of an example, `guest-examples/pipelines/<name>`, with its components, which are built from `guest-examples/rust/<crate>`.
+    /// The pipeline of an example, `guest-examples/pipelines/<name>`, with its components, which
+    /// are built from `guest-examples/rust/<crate>`.
     pub(crate) fn example(name: &str, components: &[(&str, &str)]) -> Self {
         let file =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join("anacostia.toml");
@@ -73,7 +76,8 @@ impl TestApp {
         app
     }
 
-    /// Sets a variable of the environment for hosts that are started from now on; replaces one of the same name.
+    /// Sets a variable of the environment for hosts that are started from now on; replaces one of
+    /// the same name.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         self.unset_env(name);
         self.env.push((name.to_owned(), value.to_owned()));
@@ -89,7 +93,8 @@ impl TestApp {
         self.folder.join(path)
     }
 
-    /// Puts a whole file into the pipeline's folder, folders before it included: written beside, then renamed into place.
+    /// Puts a whole file into the pipeline's folder, folders before it included: written beside,
+    /// then renamed into place.
     pub(crate) fn drop_file(&self, path: &str, content: &[u8]) {
         let file = self.path(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -98,7 +103,8 @@ impl TestApp {
         fs::rename(&draft, &file).unwrap();
     }
 
-    /// Runs a verb on the pipeline and waits for its end. `PATH` stands where the pipeline's folder goes.
+    /// Runs a verb on the pipeline and waits for its end. `PATH` stands where the pipeline's folder
+    /// goes.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         let folder = self.folder.to_str().unwrap();
         let args = args.iter().map(|arg| if *arg == "PATH" { folder } else { arg });
@@ -149,7 +155,8 @@ impl TestApp {
         self.try_start_with(&[])
     }
 
-    /// Starts the host with a fault point armed, as `POINT:COUNT`, and waits until it has died there. Hosts after it have no fault.
+    /// Starts the host with a fault point armed, as `POINT:COUNT`, and waits until it has died
+    /// there. Hosts after it have no fault.
     #[track_caller]
     pub(crate) fn die_at(&mut self, fault: &str) {
         self.set_env("ANACOSTIA_FAULT", fault);
@@ -192,7 +199,8 @@ impl TestApp {
         }
     }
 
-    /// Starts the host with these streams, and waits until it serves. Nothing is read of what it writes.
+    /// Starts the host with these streams, and waits until it serves. Nothing is read of what it
+    /// writes.
     #[track_caller]
     pub(crate) fn start_with_streams(&mut self, args: &[&str], stdout: Stdio, stderr: Stdio) {
         assert!(self.host.is_none(), "one host at a time");
@@ -336,7 +344,8 @@ impl Drop for TestApp {
     }
 }
 
-/// The first line, as soon as it is there (`None` when the stream ends before). The rest is read too, so that the writer never waits.
+/// The first line, as soon as it is there (`None` when the stream ends before). The rest is read
+/// too, so that the writer never waits.
 fn first_line(mut stream: impl std::io::BufRead + Send + 'static) -> mpsc::Receiver<Option<String>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     std::thread::spawn(move || {

@@ -1,7 +1,7 @@
 //! Which files of the library import each other in a circle.
 //!
-//! A file that only re-exports an item is not what an import of it reaches: the path is followed to the
-//! file that defines the item. What only tests see is left out.
+//! A file that only re-exports an item is not what an import of it reaches: the path is followed to
+//! the file that defines the item. What only tests see is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,8 +12,8 @@ use super::source::{Word, words};
 /// The path of a module, without `crate`.
 pub(crate) type Module = Vec<String>;
 
-/// The groups of files below `src` of which each imports every other, through others or directly: files by module,
-/// with what each imports of its group.
+/// The groups of files below `src` of which each imports every other, through others or directly:
+/// files by module, with what each imports of its group.
 pub(crate) fn circles(src: &Path, files: &[std::path::PathBuf]) -> Vec<BTreeMap<Module, BTreeSet<Module>>> {
     let mut house = House::default();
     for file in files {
@@ -176,7 +176,8 @@ fn expand(tree: &[String]) -> Vec<Module> {
     parts.flat_map(|part| expand(part)).map(|path| [prefix.clone(), path].concat()).collect()
 }
 
-/// The words of a file, without what stands behind `#[cfg(test)]`. Modules of their own files that stand there are noted.
+/// The words of a file, without what stands behind `#[cfg(test)]`. Modules of their own files that
+/// stand there are noted.
 fn without_tests(words: &[Word], module: &Module, only_tests: &mut BTreeSet<Module>) -> Vec<String> {
     let text: Vec<String> = words.iter().map(|word| word.text.clone()).collect();
     let cfg = ["#", "[", "cfg", "(", "test", ")", "]"];

@@ -1,7 +1,8 @@
 //! The guests of the tests, built when the first test asks for them.
 //!
-//! Each is a crate below `tests/guests`, or an action of the examples. The scripts that build the guests of users build them too, so every run of the tests tries
-//! those scripts. A guest is built once for each test process, and not at all when nothing has changed since the last.
+//! Each is a crate below `tests/guests`, or an action of the examples. The scripts that build the
+//! guests of users build them too, so every run of the tests tries those scripts. A guest is built
+//! once for each test process, and not at all when nothing has changed since the last.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -34,10 +35,12 @@ pub(crate) fn example(name: &str) -> PathBuf {
     component(&format!("guest-examples/rust/{name}"), "scripts/build-rust-guest")
 }
 
-/// The component of an action of the examples, `guest-examples/<language>/<name>`, built by its own `build.sh`.
+/// The component of an action of the examples, `guest-examples/<language>/<name>`, built by its own
+/// `build.sh`.
 pub(crate) fn action(language: &str, name: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
-    // A lock of its own: what waits for a crate does not wait for all the tools of all the languages.
+    // A lock of its own: what waits for a crate does not wait for all the tools of all the
+    // languages.
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let folder = format!("guest-examples/{language}/{name}");
     let script = format!("{folder}/build.sh");
@@ -52,7 +55,8 @@ fn component(folder: &str, script: &str) -> PathBuf {
     built.entry(folder.to_owned()).or_insert_with(|| build(script, Some(folder), folder)).clone()
 }
 
-/// Calls a script of the checkout, with a folder of it if it wants one, and where the component goes.
+/// Calls a script of the checkout, with a folder of it if it wants one, and where the component
+/// goes.
 fn build(script: &str, argument: Option<&str>, folder: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let components = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");

@@ -1,4 +1,5 @@
-//! What the tests share: a host in a folder of its own, the guests, and waiting for something to happen.
+//! What the tests share: a host in a folder of its own, the guests, and waiting for something to
+//! happen.
 
 pub(crate) mod app;
 pub(crate) mod circles;

@@ -10,13 +10,14 @@ pub(crate) struct Word {
 /// A top-level module that a file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Import {
-    /// The first part of the path after `crate`. `super` when a chain of `super::` leaves the top-level module.
+    /// The first part of the path after `crate`. `super` when a chain of `super::` leaves the
+    /// top-level module.
     pub(crate) module: String,
     pub(crate) line: usize,
 }
 
-/// The words and signs of `source`, without comments. A string is read for the words inside it, because attributes carry
-/// paths in strings; its braces are left out.
+/// The words and signs of `source`, without comments. A string is read for the words inside it,
+/// because attributes carry paths in strings; its braces are left out.
 pub(crate) fn words(source: &str) -> Vec<Word> {
     let characters: Vec<char> = source.chars().collect();
     let mut found = Vec::new();
@@ -86,7 +87,8 @@ fn end_of_string(characters: &[char], from: usize) -> usize {
     (at + 1).min(characters.len())
 }
 
-/// Where the raw string that begins at `from` ends; `None` if it is none (`r#type`, or a word that ends in r).
+/// Where the raw string that begins at `from` ends; `None` if it is none (`r#type`, or a word that
+/// ends in r).
 fn raw_string_end(characters: &[char], from: usize) -> Option<usize> {
     let hashes = characters[from + 1..].iter().take_while(|c| **c == '#').count();
     if characters.get(from + 1 + hashes) != Some(&'"') {
@@ -114,7 +116,8 @@ fn push_string(quoted: &[char], line: usize, found: &mut Vec<Word>) {
     }
 }
 
-/// The top-level modules that `source` names, where the file itself lies `depth` modules below the crate.
+/// The top-level modules that `source` names, where the file itself lies `depth` modules below the
+/// crate.
 pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
     let words = words(source);
     let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
@@ -130,7 +133,8 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
                 let ups = (0..words.len())
                     .take_while(|up| text(at + 3 * up) == "super" && text(at + 3 * up + 1) == ":")
                     .count();
-                // What is left after leaving the inline modules; leaving the top-level module too is a way around the floors.
+                // What is left after leaving the inline modules; leaving the top-level module too
+                // is a way around the floors.
                 if ups >= depth + braces.iter().filter(|module| **module).count() {
                     found.push(Import { module: "super".to_owned(), line: words[at].line });
                 }

@@ -1,4 +1,5 @@
-//! A server on loopback for guests to send requests to: plain or over TLS, good or bad as its paths say. It keeps what it was sent.
+//! A server on loopback for guests to send requests to: plain or over TLS, good or bad as its paths
+//! say. It keeps what it was sent.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -130,7 +131,8 @@ fn serve(stream: impl Read + Write, seen: &Seen) -> std::io::Result<()> {
     wait_for_close(&mut stream)
 }
 
-/// Reads a body of a known length, or in chunks, and counts its bytes. What HTTP puts around chunks does not count.
+/// Reads a body of a known length, or in chunks, and counts its bytes. What HTTP puts around chunks
+/// does not count.
 fn take_body(stream: &mut BufReader<impl Read + Write>, length: Option<u64>, seen: &Seen) -> std::io::Result<()> {
     if let Some(length) = length {
         return take_bytes(stream, length, seen);

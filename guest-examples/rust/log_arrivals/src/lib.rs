@@ -1,4 +1,5 @@
-//! Logs what arrived in the resource `data_store`: path, version, size and first line of each artifact that this run claimed.
+//! Logs what arrived in the resource `data_store`: path, version, size and first line of each
+//! artifact that this run claimed.
 
 use anacostia_guest::resources::{self, Reader};
 use anacostia_guest::{Outcome, Result, chunks, log, run_context};

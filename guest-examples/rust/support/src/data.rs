@@ -14,7 +14,8 @@ pub struct Chunks<'a> {
     ended: bool,
 }
 
-/// The content of an artifact from its start, in chunks of `length` bytes (at most 8 MiB). It ends after an error.
+/// The content of an artifact from its start, in chunks of `length` bytes (at most 8 MiB). It ends
+/// after an error.
 pub fn chunks(reader: &Reader, length: u32) -> Chunks<'_> {
     Chunks { reader, offset: 0, length, ended: false }
 }
@@ -41,8 +42,9 @@ pub struct Lines<'a> {
     chunk: std::vec::IntoIter<u8>,
 }
 
-/// The lines of an artifact, without the `\n` or `\r\n` that ends them. The artifact may be larger than the memory of the action; a line may
-/// not. What is not UTF-8 is an error, after which it ends.
+/// The lines of an artifact, without the `\n` or `\r\n` that ends them. The artifact may be larger
+/// than the memory of the action; a line may not. What is not UTF-8 is an error, after which it
+/// ends.
 pub fn lines(reader: &Reader) -> Lines<'_> {
     Lines { chunks: chunks(reader, CHUNK_BYTES), chunk: Vec::new().into_iter() }
 }
@@ -85,7 +87,8 @@ impl Lines<'_> {
     }
 }
 
-/// Gathers what is written to an artifact, so that lines may be written one by one. `finish` completes it.
+/// Gathers what is written to an artifact, so that lines may be written one by one. `finish`
+/// completes it.
 pub struct Gathering {
     writer: Writer,
     bytes: Vec<u8>,
@@ -120,7 +123,8 @@ impl Gathering {
     }
 }
 
-/// Append the whole content of an artifact to another one; gives the number of bytes. `finish` is left to the caller.
+/// Append the whole content of an artifact to another one; gives the number of bytes. `finish` is
+/// left to the caller.
 pub fn copy(from: &Reader, to: &Writer) -> Result<u64> {
     let mut total = 0;
     for chunk in chunks(from, CHUNK_BYTES) {
@@ -131,7 +135,8 @@ pub fn copy(from: &Reader, to: &Writer) -> Result<u64> {
     Ok(total)
 }
 
-/// The whole content of an artifact, for those that are known to be small: it has to fit into the memory of the action.
+/// The whole content of an artifact, for those that are known to be small: it has to fit into the
+/// memory of the action.
 pub fn read_all(reader: &Reader) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for chunk in chunks(reader, CHUNK_BYTES) {

@@ -2,8 +2,9 @@
 
 use crate::{Error, Outcome, Result};
 
-/// What the host calls around `run`, in this order, each in an instance of its own: nothing in memory is left from one to the next. A hook
-/// that is not written does nothing. `interface hooks` in `wit/pipeline.wit` says all about them.
+/// What the host calls around `run`, in this order, each in an instance of its own: nothing in
+/// memory is left from one to the next. A hook that is not written does nothing. `interface hooks`
+/// in `wit/pipeline.wit` says all about them.
 ///
 /// ```ignore
 /// use anacostia_guest::{Error, Hooks, Outcome, Result, log, resources};
@@ -27,18 +28,21 @@ use crate::{Error, Outcome, Result};
 /// }
 /// ```
 pub trait Hooks {
-    /// Before `run`. An error fails the attempt, and `run` is not called. The only hook that may write.
+    /// Before `run`. An error fails the attempt, and `run` is not called. The only hook that may
+    /// write.
     fn before_run() -> Result<()> {
         Ok(())
     }
 
-    /// `before_run` and `run` went well, and what was written is published next. An error is logged, and changes nothing.
+    /// `before_run` and `run` went well, and what was written is published next. An error is
+    /// logged, and changes nothing.
     fn on_success(outcome: Outcome) -> Result<()> {
         let _ = outcome;
         Ok(())
     }
 
-    /// `before_run` or `run` failed, trapped, or reached a limit. An error is logged, and changes nothing.
+    /// `before_run` or `run` failed, trapped, or reached a limit. An error is logged, and changes
+    /// nothing.
     fn on_failure(error: Error) -> Result<()> {
         let _ = error;
         Ok(())

@@ -1,4 +1,5 @@
-//! What every Anacostia action in Rust shares: the bindings of its world (`wit/pipeline.wit`), the panic hook, and small helpers.
+//! What every Anacostia action in Rust shares: the bindings of its world (`wit/pipeline.wit`), the
+//! panic hook, and small helpers.
 //!
 //! An action is a function and one line:
 //!
@@ -15,11 +16,13 @@
 //! }
 //! ```
 //!
-//! An action that has something to do around every attempt names its [`Hooks`] besides: `action!(run, hooks: Watch);`.
+//! An action that has something to do around every attempt names its [`Hooks`] besides:
+//! `action!(run, hooks: Watch);`.
 //!
-//! Nothing here is needed: an action may as well call `wit_bindgen::generate!` itself. It is here because the bindings take a few
-//! seconds to compile, which actions that share this crate share too, and because of the panic hook: a panic's text is written to
-//! stderr, and on some targets there is none.
+//! Nothing here is needed: an action may as well call `wit_bindgen::generate!` itself. It is here
+//! because the bindings take a few seconds to compile, which actions that share this crate share
+//! too, and because of the panic hook: a panic's text is written to stderr, and on some targets
+//! there is none.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -30,8 +33,9 @@ mod bindings {
     });
 }
 
-/// What hooks add to it. A world of its own, and not `guest-with-hooks`, because an action without hooks must not export them: what a component
-/// exports is the sum of the worlds whose `export!` it uses.
+/// What hooks add to it. A world of its own, and not `guest-with-hooks`, because an action without
+/// hooks must not export them: what a component exports is the sum of the worlds whose `export!` it
+/// uses.
 mod hook_bindings {
     wit_bindgen::generate!({
         path: "../../../wit",
@@ -92,7 +96,8 @@ impl Error {
     }
 }
 
-/// Make `fn() -> Result<Outcome>` the action that this crate is; with `hooks: TYPE`, [`Hooks`] of that type go with it.
+/// Make `fn() -> Result<Outcome>` the action that this crate is; with `hooks: TYPE`, [`Hooks`] of
+/// that type go with it.
 #[macro_export]
 macro_rules! action {
     ($run:path) => {

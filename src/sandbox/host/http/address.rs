@@ -1,8 +1,10 @@
 //! Which addresses the name of a host may lead to: those of the public Internet, and no others.
 //!
-//! A name is someone else's to point wherever they like, so that a granted name is no grant of what lies behind the firewall. What is not public is
-//! reached only by an address that the manifest lists. The ranges are those of IANA's registries of special-purpose addresses; of IPv6, only what is given out
-//! as global unicast counts as public at all. Addresses that carry an IPv4 address inside are judged by that one too.
+//! A name is someone else's to point wherever they like, so that a granted name is no grant of what
+//! lies behind the firewall. What is not public is reached only by an address that the manifest
+//! lists. The ranges are those of IANA's registries of special-purpose addresses; of IPv6, only
+//! what is given out as global unicast counts as public at all. Addresses that carry an IPv4
+//! address inside are judged by that one too.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -1,4 +1,5 @@
-//! The two bodies of an exchange on their way through the host: counted, bounded, and watched for standing still.
+//! The two bodies of an exchange on their way through the host: counted, bounded, and watched for
+//! standing still.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -15,7 +16,8 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::book::Ticket;
 use super::fault::Fault;
 
-/// Why a request's body breaks off, for whoever sends it. The guest is told what [`UploadWatch::broke`] says.
+/// Why a request's body breaks off, for whoever sends it. The guest is told what
+/// [`UploadWatch::broke`] says.
 #[derive(Debug, thiserror::Error)]
 #[error("the body of the request broke off")]
 pub(super) struct BrokenOff;
@@ -52,7 +54,8 @@ impl UploadWatch {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).broke
     }
 
-    /// Returns when the network has stood still for `wait`. Time in which the guest is what everything waits for does not count: its own limits are for that.
+    /// Returns when the network has stood still for `wait`. Time in which the guest is what
+    /// everything waits for does not count: its own limits are for that.
     pub(super) async fn stands_still(&self, wait: Duration) {
         loop {
             let (last, waits_for_guest) = {

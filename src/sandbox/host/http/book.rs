@@ -1,4 +1,5 @@
-//! What an attempt asked for over the network: every request is counted, those that came first are kept one by one.
+//! What an attempt asked for over the network: every request is counted, those that came first are
+//! kept one by one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

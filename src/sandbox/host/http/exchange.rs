@@ -1,8 +1,10 @@
 //! One request, from a checked target to an answer.
 //!
-//! The name is looked up once, by the host, and the connection goes to an address that was looked at: a name that leads elsewhere a moment later
-//! leads nowhere. Each request has a connection of its own, which ends with it: a pool would let one attempt send over what another opened, and would save only what a handshake
-//! costs. The host follows no redirect: the guest sees the 3xx, and what it asks for next is checked like everything else.
+//! The name is looked up once, by the host, and the connection goes to an address that was looked
+//! at: a name that leads elsewhere a moment later leads nowhere. Each request has a connection of
+//! its own, which ends with it: a pool would let one attempt send over what another opened, and
+//! would save only what a handshake costs. The host follows no redirect: the guest sees the 3xx,
+//! and what it asks for next is checked like everything else.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -120,8 +122,9 @@ impl Exchange {
         Ok(Box::new(stream))
     }
 
-    /// Where the target is. An address is what it is, and granted as such. A name is looked up, and all that it leads to must be allowed: one
-    /// that leads inside as well as outside is misled, or misleading.
+    /// Where the target is. An address is what it is, and granted as such. A name is looked up, and
+    /// all that it leads to must be allowed: one that leads inside as well as outside is misled, or
+    /// misleading.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Stopped> {
         let Endpoint { host, port } = &self.endpoint;
         let name = match host {

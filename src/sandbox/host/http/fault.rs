@@ -1,4 +1,5 @@
-//! What can go wrong with a request: said in full in the record and in the log, and as one of the codes of `wasi:http` to the guest, which has no room for more.
+//! What can go wrong with a request: said in full in the record and in the log, and as one of the
+//! codes of `wasi:http` to the guest, which has no room for more.
 
 use std::io;
 use std::sync::Arc;

@@ -1,11 +1,14 @@
-//! `wasi:http`, the sending half of it: linked for components that import it, which only actions with `http` in the manifest may.
+//! `wasi:http`, the sending half of it: linked for components that import it, which only actions
+//! with `http` in the manifest may.
 //!
-//! The types are wasmtime's. What leaves the machine goes through [`Hooks::send_request`], which is ours: it counts the request, holds its target against the grants,
-//! puts secrets in, and hands it to an [exchange](exchange), which runs beside the guest, on the same thread. Waiting for the network is no CPU
-//! time; it is wall time. All that a request holds (connection, buffers, its place among those at once) belongs to handles of the guest's store, and goes
-//! with it.
+//! The types are wasmtime's. What leaves the machine goes through [`Hooks::send_request`], which is
+//! ours: it counts the request, holds its target against the grants, puts secrets in, and hands it
+//! to an [exchange](exchange), which runs beside the guest, on the same thread. Waiting for the
+//! network is no CPU time; it is wall time. All that a request holds (connection, buffers, its
+//! place among those at once) belongs to handles of the guest's store, and goes with it.
 //!
-//! Rejected: reqwest or another client with redirects, proxies, cookies and pools, all of which would have to be switched off, and stay so.
+//! Rejected: reqwest or another client with redirects, proxies, cookies and pools, all of which
+//! would have to be switched off, and stay so.
 
 mod address;
 mod body;
@@ -52,11 +55,14 @@ pub(in crate::sandbox) use secrets::HeaderValues;
 
 /// Most requests of an attempt at once.
 const MAX_CONCURRENT: usize = 16;
-/// Largest headers of a request, and most memory of one `fields`, in bytes. A guest may have about a thousand of them.
+/// Largest headers of a request, and most memory of one `fields`, in bytes. A guest may have about
+/// a thousand of them.
 const MAX_FIELDS_BYTES: usize = 32 << 10;
-/// Largest part of a request's body, in bytes. The host holds two of each body that is not sent yet, and a guest may have about a thousand of those, too.
+/// Largest part of a request's body, in bytes. The host holds two of each body that is not sent
+/// yet, and a guest may have about a thousand of those, too.
 const MAX_PART_BYTES: usize = 32 << 10;
-/// Headers that a guest may not set, besides those that wasmtime forbids (`host`, and what is about the connection).
+/// Headers that a guest may not set, besides those that wasmtime forbids (`host`, and what is about
+/// the connection).
 const FORBIDDEN: [HeaderName; 3] = [header::EXPECT, header::TE, header::TRAILER];
 
 /// How the packages of `wasi:http` begin.
@@ -83,7 +89,8 @@ pub(in crate::sandbox) struct Http {
     hooks: Hooks,
 }
 
-/// Sends requests. Without anything in it where nothing is granted: such a guest has no way to get here.
+/// Sends requests. Without anything in it where nothing is granted: such a guest has no way to get
+/// here.
 struct Hooks(Option<Granted>);
 
 /// What it takes to send requests.
@@ -175,7 +182,8 @@ fn is_forbidden(name: &HeaderName) -> bool {
 }
 
 impl Granted {
-    /// Holds a request against the grants and the limits, and makes its headers what they must be. Nothing has left the machine when this returns.
+    /// Holds a request against the grants and the limits, and makes its headers what they must be.
+    /// Nothing has left the machine when this returns.
     fn begin(&self, parts: &mut Parts, options: Option<RequestOptions>) -> Result<Exchange, Error> {
         let (ticket, count) = self.book.begin(parts);
         let fail = |fault| Err(self.faults.report(&ticket, fault));
@@ -213,9 +221,11 @@ impl Granted {
         })
     }
 
-    /// Makes the headers what they must be: `host` says where the request goes, and nothing in them is about the connection. Whether a secret is among them.
+    /// Makes the headers what they must be: `host` says where the request goes, and nothing in them
+    /// is about the connection. Whether a secret is among them.
     fn headers(&self, parts: &mut Parts, endpoint: &Endpoint) -> Result<bool, Fault> {
-        // The guest can not have set these: wasmtime asks `is_forbidden` first. This does not rely on it.
+        // The guest can not have set these: wasmtime asks `is_forbidden` first. This does not rely
+        // on it.
         let found: Vec<HeaderName> = parts.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
         for name in found {
             parts.headers.remove(name);

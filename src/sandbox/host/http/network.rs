@@ -1,4 +1,5 @@
-//! The way to the network: looking up names, connecting, TLS. Behind a trait, so that tests can let names lead where no test could.
+//! The way to the network: looking up names, connecting, TLS. Behind a trait, so that tests can let
+//! names lead where no test could.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -10,7 +11,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-/// Most names that are looked up at once, by all guests together; others wait. A look-up can not be stopped once it has begun.
+/// Most names that are looked up at once, by all guests together; others wait. A look-up can not be
+/// stopped once it has begun.
 const MAX_LOOKUPS: usize = 16;
 
 /// Looks up names, and connects.
@@ -39,8 +41,9 @@ impl Outbound {
         Self { network, trusted: OnceLock::new() }
     }
 
-    /// TLS by the certificates that this machine trusts: those of the system, or of `SSL_CERT_FILE` and `SSL_CERT_DIR`. Read once, when the first request asks for
-    /// it, because most pipelines never do.
+    /// TLS by the certificates that this machine trusts: those of the system, or of `SSL_CERT_FILE`
+    /// and `SSL_CERT_DIR`. Read once, when the first request asks for it, because most pipelines
+    /// never do.
     pub(super) async fn tls(self: &Arc<Self>) -> Result<TlsConnector, String> {
         if let Some(made) = self.trusted.get() {
             return made.clone();
@@ -76,8 +79,9 @@ struct System {
 
 #[async_trait]
 impl Network for System {
-    /// On a thread of its own: the system's resolver blocks, for as long as it likes. Rejected: `spawn_blocking`, whose threads a runtime that is dropped waits for, so that a
-    /// name server that is silent would keep the host from ending.
+    /// On a thread of its own: the system's resolver blocks, for as long as it likes. Rejected:
+    /// `spawn_blocking`, whose threads a runtime that is dropped waits for, so that a name server
+    /// that is silent would keep the host from ending.
     async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let turn = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
         let (done, wait) = oneshot::channel();

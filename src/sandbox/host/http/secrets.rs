@@ -1,6 +1,8 @@
-//! Secrets that the host puts into requests. The guest names no secret and sees none: it asks the host that the secret is for, and the header is there.
+//! Secrets that the host puts into requests. The guest names no secret and sees none: it asks the
+//! host that the secret is for, and the header is there.
 //!
-//! What the server makes of it is the server's: one that sends the header back in the body of its answer has told the guest.
+//! What the server makes of it is the server's: one that sends the header back in the body of its
+//! answer has told the guest.
 
 use hyper::HeaderMap;
 use hyper::http::uri::Scheme;
@@ -52,7 +54,8 @@ impl HeaderValues {
         self.0.iter().map(|secret| secret.bare.as_str())
     }
 
-    /// Puts those in that are for this host, in the place of what the guest may have put there: over TLS, or to this very machine.
+    /// Puts those in that are for this host, in the place of what the guest may have put there:
+    /// over TLS, or to this very machine.
     pub(super) fn put_in(&self, headers: &mut HeaderMap, scheme: &Scheme, endpoint: &Endpoint) -> Put {
         let safe =
             *scheme == Scheme::HTTPS || matches!(&endpoint.host, Host::Address(address) if address.is_loopback());

@@ -17,7 +17,8 @@ use crate::model::{HttpRequest, RequestOutcome};
 use crate::sandbox::order::tests::order;
 use crate::store::logs;
 
-/// Each look-up gets the next answer; each connection, wherever it should go, goes to one server on loopback.
+/// Each look-up gets the next answer; each connection, wherever it should go, goes to one server on
+/// loopback.
 struct Scripted {
     answers: Mutex<Vec<Vec<&'static str>>>,
     looked_up: Mutex<Vec<String>>,

@@ -1,4 +1,5 @@
-//! The guest of the benchmarks: as little work as its param `mode` allows, so that what is measured is the host.
+//! The guest of the benchmarks: as little work as its param `mode` allows, so that what is measured
+//! is the host.
 
 use anacostia_guest::{CHUNK_BYTES, Error, Outcome, Result, chunks, log, resources, run_context};
 use serde::Deserialize;

@@ -1,6 +1,7 @@
 //! A guest that sends the requests that its params list. `tests/guests/README.md` lists the keys.
 //!
-//! A request that fails does not fail the action: each is answered with a line in the log, `answer N: JSON`, and the test looks at what was seen.
+//! A request that fails does not fail the action: each is answered with a line in the log, `answer
+//! N: JSON`, and the test looks at what was seen.
 
 mod exchange;
 

@@ -1,5 +1,6 @@
-//! A guest that does what bytes say: the first input of `raw` is a sequence of calls of host functions, with their arguments. Any bytes are one. What the
-//! calls answer does not matter to it; whether the host is still well does to whoever runs it.
+//! A guest that does what bytes say: the first input of `raw` is a sequence of calls of host
+//! functions, with their arguments. Any bytes are one. What the calls answer does not matter to it;
+//! whether the host is still well does to whoever runs it.
 
 mod bytes;
 

@@ -1,4 +1,5 @@
-//! One call each: what is refused first, then the same call as it is granted. So what is seen is about the grant, and not about a broken call.
+//! One call each: what is refused first, then the same call as it is granted. So what is seen is
+//! about the grant, and not about a broken call.
 
 use anacostia_guest::metadata;
 use anacostia_guest::resources::{self, CreateOptions, Filter};
@@ -12,8 +13,9 @@ const CREATE: CreateOptions = CreateOptions { overwrite: false };
 const OVERWRITE: CreateOptions = CreateOptions { overwrite: true };
 const EVERYTHING: Filter = Filter { prefix: None, after: None, limit: None };
 
-/// The call, and the names that it is made with: `from` is granted for reading, `to` for writing, `other` for neither; `known` is a path in `from`,
-/// `taken` one in `to`, `artifact` the id of an artifact in `other`.
+/// The call, and the names that it is made with: `from` is granted for reading, `to` for writing,
+/// `other` for neither; `known` is a path in `from`, `taken` one in `to`, `artifact` the id of an
+/// artifact in `other`.
 #[derive(Deserialize)]
 pub struct Call {
     call: String,

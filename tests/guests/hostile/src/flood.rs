@@ -10,7 +10,8 @@ const CREATE: CreateOptions = CreateOptions { overwrite: false };
 /// More handles than any host needs to give.
 const HANDLES: usize = 1_000_000;
 
-/// Write `bytes` bytes to `flood.bin` in `to`, in chunks of 1 MiB. Beyond the limit, `limit` is what must come.
+/// Write `bytes` bytes to `flood.bin` in `to`, in chunks of 1 MiB. Beyond the limit, `limit` is
+/// what must come.
 pub fn write(to: &str, bytes: u64) -> Result<String> {
     let mut seen = Seen::default();
     let writer = seen.allowed("create", resources::create(to, "flood.bin", CREATE))?;
@@ -76,7 +77,8 @@ pub fn progress(times: u64) -> Result<String> {
     Ok(format!("reported {times} times"))
 }
 
-/// Record params, a thousand in a call and as long as they may be, until that is refused, or `times` calls are made.
+/// Record params, a thousand in a call and as long as they may be, until that is refused, or
+/// `times` calls are made.
 pub fn params(times: u64) -> Result<String> {
     let mut seen = Seen::default();
     let value = "v".repeat(10_000);
@@ -173,8 +175,8 @@ pub fn log_huge(times: u64) -> Result<String> {
     Ok("logged two huge lines".to_owned())
 }
 
-/// Log metrics under a million names: one by one up to the first that is refused, then a thousand in a call. Those beyond the limit are
-/// refused, and the names that are known stay good.
+/// Log metrics under a million names: one by one up to the first that is refused, then a thousand
+/// in a call. Those beyond the limit are refused, and the names that are known stay good.
 pub fn metric_names() -> Result<String> {
     let mut seen = Seen::default();
     let metric = |n: u32| Metric { name: format!("name-{n}"), value: 1.0, step: None };
@@ -197,7 +199,8 @@ pub fn metric_names() -> Result<String> {
     Ok(seen.text())
 }
 
-/// Open readers of the first input in `from`, and keep them all, until that is refused. Those that are open must go on.
+/// Open readers of the first input in `from`, and keep them all, until that is refused. Those that
+/// are open must go on.
 pub fn readers(from: &str) -> Result<String> {
     let mut seen = Seen::default();
     let inputs = seen.allowed("inputs", resources::inputs(from))?;
@@ -218,7 +221,8 @@ pub fn readers(from: &str) -> Result<String> {
     Err(Error::permanent(format!("{HANDLES} readers were opened")))
 }
 
-/// Begin artifacts in `to`, and keep all the writers, until that is refused. Those that are open must go on.
+/// Begin artifacts in `to`, and keep all the writers, until that is refused. Those that are open
+/// must go on.
 pub fn writers(to: &str) -> Result<String> {
     let mut seen = Seen::default();
     let mut open = Vec::new();

@@ -42,7 +42,8 @@ fn bad_paths() -> Vec<String> {
     paths
 }
 
-/// Bad paths in `create` in `to` and in `open-path` in `from`; then good ones: `known` is there to be read.
+/// Bad paths in `create` in `to` and in `open-path` in `from`; then good ones: `known` is there to
+/// be read.
 pub fn paths(from: &str, to: &str, known: &str) -> Result<String> {
     let mut seen = Seen::default();
     for path in bad_paths() {
@@ -58,8 +59,8 @@ pub fn paths(from: &str, to: &str, known: &str) -> Result<String> {
     Ok(seen.text())
 }
 
-/// A resource that is not granted (`other`), and ones that are granted for the other direction only; then `from` and `to` as granted.
-/// `artifact` is the id of an artifact in `other`.
+/// A resource that is not granted (`other`), and ones that are granted for the other direction
+/// only; then `from` and `to` as granted. `artifact` is the id of an artifact in `other`.
 pub fn ungranted(from: &str, to: &str, other: &str, artifact: Option<&str>) -> Result<String> {
     let mut seen = Seen::default();
     for name in [other, "no-such-resource", "", "../state", "state"] {
@@ -165,7 +166,8 @@ pub fn wasi() -> Result<String> {
     Ok(seen.text())
 }
 
-/// Whether a connection to this machine's own port 80 is refused for lack of permission, and not for lack of a listener.
+/// Whether a connection to this machine's own port 80 is refused for lack of permission, and not
+/// for lack of a listener.
 fn connects_nowhere() -> bool {
     use sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
 

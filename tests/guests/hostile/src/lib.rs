@@ -1,8 +1,9 @@
 //! A guest that misbehaves as the param `mode` says. `tests/guests/README.md` lists the modes.
 //!
-//! Some modes never return: the host has to stop them, and its own error says why. The others try what must be refused, check that it
-//! was refused with the right code, then check that what is allowed still works, and end with a text that lists what they saw. When
-//! anything is not as it must be, they fail with the code `failed`.
+//! Some modes never return: the host has to stop them, and its own error says why. The others try
+//! what must be refused, check that it was refused with the right code, then check that what is
+//! allowed still works, and end with a text that lists what they saw. When anything is not as it
+//! must be, they fail with the code `failed`.
 
 mod calls;
 mod checks;
@@ -15,8 +16,9 @@ use serde::Deserialize;
 
 anacostia_guest::action!(run);
 
-/// What to do, with the names of the resources to do it to. Where there is a `times`, a modest number makes the act a harmless one; absent, it goes on
-/// for ever, or for as long as the host takes it.
+/// What to do, with the names of the resources to do it to. Where there is a `times`, a modest
+/// number makes the act a harmless one; absent, it goes on for ever, or for as long as the host
+/// takes it.
 #[derive(Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 enum Mode {

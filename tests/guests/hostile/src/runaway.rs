@@ -1,4 +1,5 @@
-//! Guests that do not end by themselves, unless they are told to be modest: `times` says how often. `Result<String>` is what they give then.
+//! Guests that do not end by themselves, unless they are told to be modest: `times` says how often.
+//! `Result<String>` is what they give then.
 
 use std::hint::black_box;
 
@@ -74,7 +75,8 @@ pub fn out_of_bounds() -> Result<String> {
     Ok(format!("read {value} from beyond the memory"))
 }
 
-/// Call itself `times` deep, with next to nothing on the stack that lies in the guest's memory: the host's stack is what runs out.
+/// Call itself `times` deep, with next to nothing on the stack that lies in the guest's memory: the
+/// host's stack is what runs out.
 pub fn recurse(times: u64) -> Result<String> {
     Ok(format!("came back with {}", deeper(black_box(times))))
 }
@@ -84,7 +86,8 @@ fn deeper(depth: u64) -> u64 {
     if depth == 0 { 0 } else { deeper(depth - 1).wrapping_mul(31) ^ depth }
 }
 
-/// Call itself `times` deep, with much on the stack that lies in the guest's memory: that is what runs out.
+/// Call itself `times` deep, with much on the stack that lies in the guest's memory: that is what
+/// runs out.
 pub fn recurse_in_memory(times: u64) -> Result<String> {
     Ok(format!("came back with {}", deeper_in_memory(black_box(times))))
 }

@@ -1,14 +1,17 @@
-//! The kernels themselves: plain Rust, which the guest compiles to WebAssembly and the benchmark to native code, so that both do the same work.
+//! The kernels themselves: plain Rust, which the guest compiles to WebAssembly and the benchmark to
+//! native code, so that both do the same work.
 //!
-//! All but `bytes` compute with f64. `…-tiles` and `…-blocked` do what the kernel of that name does, with other loops: the sums are the same up to rounding.
+//! All but `bytes` compute with f64. `…-tiles` and `…-blocked` do what the kernel of that name
+//! does, with other loops: the sums are the same up to rounding.
 
 /// Rows and columns of the matrices.
 const N: usize = 320;
 /// Rows and columns of the product that `matmul-blocked` makes at once.
 const ROWS: usize = 4;
 const COLUMNS: usize = 4;
-/// Numbers that `gradient-blocked` takes from each vector in one turn of its loops, that is from one check to the next. Few enough that the compiler
-/// writes out the whole turn, and leaves no loop inside it that would have checks of its own.
+/// Numbers that `gradient-blocked` takes from each vector in one turn of its loops, that is from
+/// one check to the next. Few enough that the compiler writes out the whole turn, and leaves no
+/// loop inside it that would have checks of its own.
 const TURN: usize = 16;
 /// The same for `dot-blocked`, which has less to do with each.
 const DOT_TURN: usize = 64;
@@ -94,7 +97,8 @@ fn matmul(data: &Data) -> f64 {
     sum(&c)
 }
 
-/// The loops in another order: rows of the second matrix are added up. No number is carried from one step of the innermost loop to the next.
+/// The loops in another order: rows of the second matrix are added up. No number is carried from
+/// one step of the innermost loop to the next.
 fn matmul_rows(data: &Data) -> f64 {
     let mut c = vec![0.0; N * N];
     for (row, out) in data.a.chunks_exact(N).zip(c.chunks_exact_mut(N)) {
@@ -107,7 +111,8 @@ fn matmul_rows(data: &Data) -> f64 {
     sum(&c)
 }
 
-/// The same in tiles of 32 by 32: the innermost loop has a length that the compiler knows, and is written out whole.
+/// The same in tiles of 32 by 32: the innermost loop has a length that the compiler knows, and is
+/// written out whole.
 fn matmul_tiles(data: &Data) -> f64 {
     const TILE: usize = 32;
     let mut c = vec![0.0; N * N];

@@ -1,4 +1,5 @@
-//! A guest that computes: its param `kernel` says what, and it says by the monotonic clock how long that took.
+//! A guest that computes: its param `kernel` says what, and it says by the monotonic clock how long
+//! that took.
 
 mod kernels;
 

@@ -15,7 +15,8 @@ fn yes() -> bool {
     true
 }
 
-/// Copy each input in `from` to the same path in `to`, behind `prefix`, with the text `append` at the end.
+/// Copy each input in `from` to the same path in `to`, behind `prefix`, with the text `append` at
+/// the end.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Copy {
@@ -48,7 +49,8 @@ impl Copy {
     }
 }
 
-/// Write a table of the inputs in `from` to `path` in `to`: one line `PATH VERSION DIGEST SIZE` for each, sorted by path.
+/// Write a table of the inputs in `from` to `path` in `to`: one line `PATH VERSION DIGEST SIZE` for
+/// each, sorted by path.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summarise {
@@ -85,8 +87,8 @@ impl Summarise {
     }
 }
 
-/// Write `text`, or else `bytes` bytes of a fixed pattern, to `path` in `to`. With `tag`, tag what was written. With `finish = false`
-/// the writer is dropped, and nothing may come of it.
+/// Write `text`, or else `bytes` bytes of a fixed pattern, to `path` in `to`. With `tag`, tag what
+/// was written. With `finish = false` the writer is dropped, and nothing may come of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Write {
@@ -137,7 +139,8 @@ impl Write {
     }
 }
 
-/// Read each input in `from` to its end, waiting `pause_ms` between the chunks. It fails when the bytes are not as many as the record says.
+/// Read each input in `from` to its end, waiting `pause_ms` between the chunks. It fails when the
+/// bytes are not as many as the record says.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
@@ -165,8 +168,8 @@ impl Read {
     }
 }
 
-/// Read the first input in `from` over and over until that fails, and fail so. It logs `reading PATH` when it begins: a test waits for
-/// that line before it changes the file.
+/// Read the first input in `from` over and over until that fails, and fail so. It logs `reading
+/// PATH` when it begins: a test waits for that line before it changes the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadForever {
@@ -186,7 +189,8 @@ impl ReadForever {
     }
 }
 
-/// Read `length` bytes from `offset` of what lies at `path` in `from`, and log them as text. With `expect`, fail when they are others.
+/// Read `length` bytes from `offset` of what lies at `path` in `from`, and log them as text. With
+/// `expect`, fail when they are others.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadRange {
@@ -211,8 +215,9 @@ impl ReadRange {
     }
 }
 
-/// List `from` page by page, and log each artifact as `listed PATH`. With `expect`, fail when the paths are others. With
-/// `open_after_ms`, wait so long, open each by its id, and log what it holds as `opened PATH CONTENT`.
+/// List `from` page by page, and log each artifact as `listed PATH`. With `expect`, fail when the
+/// paths are others. With `open_after_ms`, wait so long, open each by its id, and log what it holds
+/// as `opened PATH CONTENT`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct List {

@@ -73,8 +73,8 @@ impl TagInputs {
     }
 }
 
-/// Log the newest value of the metric `name` in earlier runs, as `latest NAME VALUE of run NUMBER`, or `latest NAME is not there`, and
-/// how many values there are.
+/// Log the newest value of the metric `name` in earlier runs, as `latest NAME VALUE of run NUMBER`,
+/// or `latest NAME is not there`, and how many values there are.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latest {
@@ -109,7 +109,8 @@ impl Runs {
     }
 }
 
-/// Log `value` as the metric `name`, and skip what follows unless it is above the newest one of earlier runs.
+/// Log `value` as the metric `name`, and skip what follows unless it is above the newest one of
+/// earlier runs.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SkipUnlessBetter {

@@ -58,8 +58,8 @@ impl Progress {
     }
 }
 
-/// Fail: on the first `attempts` attempts (absent: on all), and with `one_in` only in about one of so many runs and attempts, always in
-/// the same ones.
+/// Fail: on the first `attempts` attempts (absent: on all), and with `one_in` only in about one of
+/// so many runs and attempts, always in the same ones.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fail {
@@ -91,7 +91,8 @@ impl Fail {
     }
 }
 
-/// FNV-1a, with its high bits mixed into the low ones: the same lot for the same parts, on every machine.
+/// FNV-1a, with its high bits mixed into the low ones: the same lot for the same parts, on every
+/// machine.
 fn lot(parts: &[&[u8]]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for &byte in parts.iter().copied().flatten() {
@@ -159,7 +160,8 @@ impl Spin {
     }
 }
 
-/// Wait without using the CPU. Through WASI by hand: for some targets the standard library has no clocks, and panics.
+/// Wait without using the CPU. Through WASI by hand: for some targets the standard library has no
+/// clocks, and panics.
 pub fn sleep_ms(ms: u64) {
     monotonic_clock::subscribe_duration(ms.saturating_mul(1_000_000)).block();
 }
@@ -190,8 +192,9 @@ impl Allocate {
     }
 }
 
-/// Wait until the run is being cancelled, then end with the error `cancelled`, or with `then = "done"` as if nothing had been asked. It
-/// logs `awaiting cancel` when it begins. With `deaf = true` it does not ask, and waits for ever.
+/// Wait until the run is being cancelled, then end with the error `cancelled`, or with `then =
+/// "done"` as if nothing had been asked. It logs `awaiting cancel` when it begins. With `deaf =
+/// true` it does not ask, and waits for ever.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitCancel {
@@ -216,7 +219,8 @@ impl AwaitCancel {
     }
 }
 
-/// Do `step` and fail unless it fails with `code`. The message of its error is logged as `expected CODE: MESSAGE`.
+/// Do `step` and fail unless it fails with `code`. The message of its error is logged as `expected
+/// CODE: MESSAGE`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {

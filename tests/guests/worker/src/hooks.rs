@@ -4,7 +4,8 @@ use anacostia_guest::{Error, Hooks, Outcome, Result, log};
 
 use crate::{Step, params, perform};
 
-/// Each hook logs that it is called, and with what, then does its steps, as far as they do not end it.
+/// Each hook logs that it is called, and with what, then does its steps, as far as they do not end
+/// it.
 pub struct Steps;
 
 impl Hooks for Steps {

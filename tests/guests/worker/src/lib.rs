@@ -1,5 +1,6 @@
-//! A guest that does what the param `steps` says, one step after another. `tests/guests/README.md` lists the steps. With the feature `hooked` (the
-//! guest `hooked`) it has hooks too, which do what the param `hooks` says.
+//! A guest that does what the param `steps` says, one step after another. `tests/guests/README.md`
+//! lists the steps. With the feature `hooked` (the guest `hooked`) it has hooks too, which do what
+//! the param `hooks` says.
 
 mod data;
 mod facts;

@@ -1,4 +1,5 @@
-//! Placeholders in texts and paths: `{run}` the run's number, `{attempt}`, `{action}`, `{pipeline}`.
+//! Placeholders in texts and paths: `{run}` the run's number, `{attempt}`, `{action}`,
+//! `{pipeline}`.
 
 use anacostia_guest::run_context;
 

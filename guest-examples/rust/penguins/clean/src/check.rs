@@ -11,7 +11,8 @@ pub enum Reason {
     Missing,
     NotANumber,
     OutOfRange,
-    /// All four measurements are those of an earlier row of the file: one penguin, written down twice.
+    /// All four measurements are those of an earlier row of the file: one penguin, written down
+    /// twice.
     Duplicate,
 }
 

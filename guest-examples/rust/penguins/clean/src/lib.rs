@@ -1,6 +1,8 @@
-//! Checks every row of the files that arrived, writes the good ones to `cleaned`, and the others with the reason to `rejected`.
+//! Checks every row of the files that arrived, writes the good ones to `cleaned`, and the others
+//! with the reason to `rejected`.
 //!
-//! A bad row is no failure: it is counted, logged, and kept for whoever wants to mend it. A file that is not CSV at all is one.
+//! A bad row is no failure: it is counted, logged, and kept for whoever wants to mend it. A file
+//! that is not CSV at all is one.
 
 mod check;
 
@@ -16,7 +18,8 @@ use check::{Columns, Reason};
 
 anacostia_guest::action!(run);
 
-/// For each reason, at most this many rejected rows are shown in the log. All of them are counted, and in `rejected`.
+/// For each reason, at most this many rejected rows are shown in the log. All of them are counted,
+/// and in `rejected`.
 const LOGGED_ROWS: u32 = 20;
 
 #[derive(Default)]
@@ -100,7 +103,8 @@ fn rejected_table(header: &StringRecord, rows: &[(StringRecord, Reason)]) -> Res
     table.into_inner().map_err(because(failed))
 }
 
-/// The counts as metrics: one name for each reason, 0 included, so that each makes a whole line over the runs.
+/// The counts as metrics: one name for each reason, 0 included, so that each makes a whole line
+/// over the runs.
 fn record(counts: &Counts, rejected: u32) -> Result<()> {
     let metric = |name: String, value: u32| Metric { name, value: value.into(), step: None };
     let by_reason = Reason::ALL

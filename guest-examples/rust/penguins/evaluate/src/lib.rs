@@ -1,4 +1,5 @@
-//! Judges the new model, and the one in use, by the same rows: those that are held out, which neither has seen.
+//! Judges the new model, and the one in use, by the same rows: those that are held out, which
+//! neither has seen.
 
 use anacostia_guest::metadata::{self, Metric};
 use anacostia_guest::{Outcome, Result, list_all, log, run_context, write_all};

@@ -1,4 +1,5 @@
-//! Puts the new model into use if it is better than the one that is, and tells about it in a report.
+//! Puts the new model into use if it is better than the one that is, and tells about it in a
+//! report.
 
 mod plot;
 mod report;
@@ -30,7 +31,8 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(format!("promoted: {model}, accuracy {accuracy:.3}"))))
 }
 
-/// Copy the new model to `models` and move the tag `production` to it. Both happen when this action publishes, and together.
+/// Copy the new model to `models` and move the tag `production` to it. Both happen when this action
+/// publishes, and together.
 fn promote() -> Result<String> {
     let candidate = only_input("candidates")?;
     let writer = resources::create("models", &candidate.path, CreateOptions { overwrite: false })?;
@@ -62,7 +64,8 @@ fn report(evaluation: &Evaluation, model: &str) -> Result<()> {
     Ok(())
 }
 
-/// The values of a metric in earlier runs and in this one, oldest first, each with the number of its run.
+/// The values of a metric in earlier runs and in this one, oldest first, each with the number of
+/// its run.
 fn history(metric: &str, run: u64, now: Option<f64>) -> Result<Vec<(u64, f64)>> {
     let earlier = metadata::metrics(metric, PLOTTED_RUNS)?;
     let mut points: Vec<_> = earlier.into_iter().rev().map(|past| (past.run_number, past.value)).collect();

@@ -1,4 +1,5 @@
-//! What the actions of the penguins pipeline agree on: a row, which rows are held out, the model, the score.
+//! What the actions of the penguins pipeline agree on: a row, which rows are held out, the model,
+//! the score.
 
 pub mod model;
 pub mod row;

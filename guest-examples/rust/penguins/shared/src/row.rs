@@ -41,8 +41,9 @@ impl Penguin {
         [self.bill_length_mm, self.bill_depth_mm, self.flipper_length_mm, self.body_mass_g]
     }
 
-    /// Whether this row is for evaluation, and never for training. A hash of the row decides: the same row is always on the same side, in
-    /// whichever file and run it comes, so that no model is ever judged by what it has learned from.
+    /// Whether this row is for evaluation, and never for training. A hash of the row decides: the
+    /// same row is always on the same side, in whichever file and run it comes, so that no model is
+    /// ever judged by what it has learned from.
     pub fn is_held_out(&self) -> bool {
         let bytes = self.measurements().map(f64::to_bits).into_iter().flat_map(u64::to_le_bytes);
         // FNV-1a. (The hasher of the standard library may change with its version.)
@@ -53,7 +54,8 @@ impl Penguin {
     }
 }
 
-/// All clean rows so far, of this run and of those before: the files of `cleaned` in the order of their days.
+/// All clean rows so far, of this run and of those before: the files of `cleaned` in the order of
+/// their days.
 pub fn all() -> Result<Vec<Penguin>> {
     let mut rows = Vec::new();
     for day in list_all("cleaned")? {

@@ -15,7 +15,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Better means more of the same rows right. A model that is only as good does not displace the one in use.
+    /// Better means more of the same rows right. A model that is only as good does not displace the
+    /// one in use.
     pub fn is_better(&self) -> bool {
         self.in_use.as_ref().is_none_or(|in_use| self.new.right() > in_use.right())
     }

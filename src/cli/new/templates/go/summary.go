@@ -1,4 +1,5 @@
-// Package action counts the rows of each CSV file that arrived, and computes the mean of one of its columns.
+// Package action counts the rows of each CSV file that arrived, and computes the mean of one of its
+// columns.
 package action
 
 import (
