@@ -16,10 +16,13 @@ use crate::model::{RunState, Tick, TickOutcome};
 use crate::store::{StoreError, UnfinishedAttempt, UnfinishedRun};
 
 /// Why a driver ended before its run had.
+#[derive(Debug, thiserror::Error)]
 pub(super) enum DriverError {
     /// The store refused what the driver asked of it.
+    #[error("{0}")]
     Refused(StoreError),
     /// The driver panicked. The text is what it said.
+    #[error("{0}")]
     Panicked(String),
 }
 

@@ -333,8 +333,10 @@ impl Dispatcher {
             Err(DriverError::Refused(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. }))) => {
                 return Err(error);
             }
-            Err(DriverError::Refused(error)) => return Ok(work.driver_failed(run, &error.to_string())),
-            Err(DriverError::Panicked(why)) => return Ok(work.driver_failed(run, &why)),
+            Err(error) => {
+                work.driver_failed(run, &error.to_string());
+                return Ok(());
+            }
         };
         work.failures.remove(&run);
         if state.ended() {
