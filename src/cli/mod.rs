@@ -35,6 +35,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 
 use crate::base::memory;
+pub use crate::base::memory::Allocator;
 use crate::sandbox::{COMPILE_VERB, compiler_main};
 use failure::Failure;
 
@@ -95,11 +96,10 @@ enum End {
     WorkFailed,
 }
 
-/// Parses the arguments and does what they ask for. `give_back` gives memory that is free back to
-/// the system; see [`memory::give_back`].
+/// Parses the arguments and does what they ask for. `allocator` is the binary's.
 #[must_use]
-pub fn main(give_back: fn()) -> ExitCode {
-    memory::set_give_back(give_back);
+pub fn main(allocator: Allocator) -> ExitCode {
+    memory::set_allocator(allocator);
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -55,7 +55,7 @@ use self::index::Index;
 use self::names::Names;
 use self::observer::{Observer, SinkRefused};
 use self::write_lock::{Refusal, WriteLock};
-use crate::base::{ArtifactId, AttemptId};
+use crate::base::{ArtifactId, AttemptId, memory};
 use crate::manifest::FolderSpec;
 use crate::model::StagedFile;
 use crate::resource::{
@@ -215,8 +215,11 @@ impl Resource for Folder {
         let _guard = stop.clone().drop_guard();
         let (spec, names) = (self.spec.clone(), Arc::clone(&self.names));
         let observe = async move {
-            // On the thread of the watch, so that it gives back what the reading took.
-            let index = Index::read(known.as_ref(), &names).await?;
+            // On the thread of the watch, which gives back what the reading took.
+            let index = {
+                let _at_once = memory::give_back_at_once();
+                Index::read(known.as_ref(), &names).await?
+            };
             Ok(Observer::new(&spec, names, index, sink, stop).run().await)
         };
         let runtime = tokio::runtime::Handle::current();

@@ -66,14 +66,9 @@ impl<T> Queue<T> {
     }
 
     /// Waits for items, and takes at most `most` of them. Empty only when the queue is closed and
-    /// has no more items.
-    pub(super) fn take(&self, most: usize) -> Vec<T> {
-        // A wait without end is never over, so there are always items or the end.
-        self.take_within(most, None).unwrap_or_default()
-    }
-
-    /// Like [`Queue::take`], but gives up after a span of time: `None`.
-    pub(super) fn take_within(&self, most: usize, within: Option<Duration>) -> Option<Vec<T>> {
+    /// has no more items; `None` when `within` is over and none came. Without `within` it waits
+    /// for as long as it takes.
+    pub(super) fn take(&self, most: usize, within: Option<Duration>) -> Option<Vec<T>> {
         let idle = |waiting: &mut Waiting<T>| waiting.items.is_empty() && !waiting.closed;
         let waiting = self.lock();
         let mut waiting = match within {
@@ -139,12 +134,12 @@ mod tests {
         let mut third = Box::pin(queue.push(3));
         let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(third.as_mut().poll(&mut context).is_pending());
-        assert_eq!(queue.take(10), [1, 2]);
+        assert_eq!(queue.take(10, None).unwrap(), [1, 2]);
         third.await.unwrap();
         queue.close();
         assert!(queue.push(4).await.is_err());
-        assert_eq!(queue.take(10), [3], "what waited is still worked off");
-        assert!(queue.take(10).is_empty());
+        assert_eq!(queue.take(10, None).unwrap(), [3], "what waited is still worked off");
+        assert!(queue.take(10, None).unwrap().is_empty());
     }
     #[tokio::test]
     async fn topping_up_ends_when_enough_is_there() {

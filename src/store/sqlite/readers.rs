@@ -5,18 +5,24 @@
 //! number is the bound, and the store needs no runtime around it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::queue::Queue;
 use super::sql::{Work, execute};
+use crate::base::memory;
 use crate::store::Result;
 
 /// How many threads read.
 pub(super) const READERS: usize = 2;
 /// Most reads that wait; then callers wait.
 pub(super) const MAX_WAITING: usize = 1024;
+/// How many reads it takes until an idle thread gives memory back: fewer fill little.
+const MANY_READS: usize = 16;
+/// How long a thread is idle before it gives memory back.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A read, whatever it returns.
 pub(super) type Read = Box<dyn FnOnce(&Connection) + Send>;
@@ -49,13 +55,27 @@ fn in_transaction<T>(db: &Connection, work: impl FnOnce(&Connection) -> Work<T>)
 
 /// Works until the queue is closed and empty.
 pub(super) fn run(db: &Connection, queue: &Arc<Queue<Read>>) {
+    let mut reads = 0;
     loop {
-        let reads = queue.take(1);
-        if reads.is_empty() {
+        let Some(work) = queue.take(1, (reads >= MANY_READS).then_some(IDLE)) else {
+            give_back(db);
+            reads = 0;
+            continue;
+        };
+        if work.is_empty() {
             return;
         }
-        for read in reads {
+        reads += work.len();
+        for read in work {
             read(db);
         }
     }
+}
+
+/// Gives back the pages that SQLite keeps, and what the receivers of answers have dropped: an
+/// allocator can free that only on the thread that allocated it.
+fn give_back(db: &Connection) {
+    // If this fails, SQLite keeps its pages.
+    let _ = db.execute_batch("PRAGMA shrink_memory");
+    memory::give_back();
 }

@@ -165,7 +165,7 @@ impl Writer {
         let queue = Arc::clone(&self.queue);
         let gone = Gone(Arc::clone(&queue));
         loop {
-            let Some(mut batch) = queue.take_within(MAX_BATCH, wal::patience(&self.db)) else {
+            let Some(mut batch) = queue.take(MAX_BATCH, wal::patience(&self.db)) else {
                 wal::give_back(&self.db);
                 continue;
             };
