@@ -113,7 +113,7 @@ install_now() {
     if ! "$@" "$place" >"$scratch/install" 2>&1 8>&- 9>&-; then
         sed 's/^/    /' "$scratch/install" | tail -n 15 >&2
         rm -rf "$place"
-        die "$what can not be installed into $place: $(complaint "$scratch/install")"
+        die "$what cannot be installed into $place: $(complaint "$scratch/install")"
     fi
     : >"$place/.complete"
 }
@@ -157,7 +157,7 @@ find_python() {
 will_do() {
     why="$1 is $("$1" --version 2>&1), which is too old"
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || return 1
-    why="$1 can not make virtual environments"
+    why="$1 cannot make virtual environments"
     "$1" -c 'import ensurepip, ssl' 2>/dev/null
 }
 
@@ -331,7 +331,7 @@ zig_cc() {
 # Take the debug information out of a core module, most of which is of the C library. The names of
 # functions stay, for the stack of an error: Zig's linker takes away both or none.
 drop_debug_information() {
-    "$python_bin/python" - "$1" <<'PYTHON' || die "the debug information of $1 can not be taken out, see above"
+    "$python_bin/python" - "$1" <<'PYTHON' || die "the debug information of $1 cannot be taken out, see above"
 import sys
 
 def number(data, at):
@@ -383,7 +383,7 @@ as_component() {
         --adapt "wasi_snapshot_preview1=$crate_source/artefacts/wasi_snapshot_preview1.$3.wasm" \
         ${arguments[@]+"${arguments[@]}"} "$1" -o "$2" >"$scratch/component" 2>&1 || {
         sed 's/^/    /' "$scratch/component" >&2
-        die "$folder builds, but can not be made a component, see above"
+        die "$folder builds, but cannot be made a component, see above"
     }
 }
 

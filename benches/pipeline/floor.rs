@@ -1,6 +1,6 @@
 //! What the machine can do: the same kinds of work by bare code, with nothing around it.
 //!
-//! A floor is what the work can not cost less than, on this machine and at this moment. So bare
+//! A floor is what the work cannot cost less than, on this machine and at this moment. So bare
 //! code is not clumsy code: it has prepared its one statement, its database is set up like ours and
 //! its log warm (a fresh one grows on disk with each commit), it shares a commit where ours may
 //! share one, and it uses every core where ours may. And because a busy machine only ever makes it

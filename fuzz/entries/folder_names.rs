@@ -65,7 +65,7 @@ async fn write(folder: &Folder, path: &str, content: &[u8]) -> bool {
     let Ok(mut writer) = folder.create(attempt, ArtifactId::new(), path, false).await else { return false };
     writer.write(content).await.unwrap();
     let staged = writer.finish().await.unwrap();
-    // A path that another one stands in the way of can not be published, and is given up as the
+    // A path that another one stands in the way of cannot be published, and is given up as the
     // host does when it starts.
     let published = folder.publish(attempt, std::slice::from_ref(&staged)).await;
     if published.is_ok() {
@@ -75,7 +75,7 @@ async fn write(folder: &Folder, path: &str, content: &[u8]) -> bool {
             digest: Some(staged.digest),
             stamp: staged.stamp.clone(),
         };
-        assert!(folder.open(&content).await.is_ok(), "{path:?} is published, and can not be read");
+        assert!(folder.open(&content).await.is_ok(), "{path:?} is published, and cannot be read");
     }
     folder.sweep(&[]).await.unwrap();
     published.is_ok()

@@ -12,7 +12,7 @@ import { params as paramsAsText } from "anacostia:pipeline/run-context@0.1.0";
 /** How much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8 MiB. */
 export const CHUNK_BYTES = 1 << 20;
 
-/** What to throw when the action can not do its work. With `retryable`, the host may try again. */
+/** What to throw when the action cannot do its work. With `retryable`, the host may try again. */
 export class ActionError extends Error {
   constructor(message, { code = "failed", retryable = false } = {}) {
     super(message);

@@ -22,7 +22,7 @@ def params() -> dict[str, Any]:
 
 
 def failed(message: str, code: str = "failed", retryable: bool = False) -> Err:
-    """What to raise when the action can not do its work: `raise failed("…")`. With `retryable`, the host may try again."""
+    """What to raise when the action cannot do its work: `raise failed("…")`. With `retryable`, the host may try again."""
     return Err(Error(code, message, retryable))
 
 

@@ -24,7 +24,7 @@ export const done = (text?: string): Outcome => ({ tag: "done", val: text });
 /** There was nothing worth doing: the actions after this one are skipped. */
 export const skip = (reason: string): Outcome => ({ tag: "skip", val: reason });
 
-/** What to throw when the action can not do its work. With `retryable`, the host may try again. */
+/** What to throw when the action cannot do its work. With `retryable`, the host may try again. */
 export class ActionError extends Error {
   readonly payload: HostError;
 

@@ -15,7 +15,7 @@ pub(crate) enum Failure {
     Work(anyhow::Error),
     /// What was asked for makes no sense: exit code 2.
     Usage(anyhow::Error),
-    /// The manifest can not be run: exit code 2.
+    /// The manifest cannot be run: exit code 2.
     Manifest(Box<Problems>),
     /// Whoever read the output has gone away (`… | head`): nothing is wrong.
     ReaderGone,

@@ -4,8 +4,8 @@
 //! What is for people goes through the functions of [`show`], what is for programs (`--json`) is
 //! the shape of the HTTP interface. Results go to standard output, everything about the way there
 //! to standard error, so that both can be piped. A verb ends with 0, with 1 when work failed, or
-//! with 2 when it was asked for something that makes no sense: wrong usage, or a manifest that can
-//! not be run.
+//! with 2 when it was asked for something that makes no sense: wrong usage, or a manifest that cannot
+//! be run.
 
 mod artifacts;
 mod build;
@@ -47,7 +47,7 @@ struct Cli {
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong usage or a manifest that can not be run.\n\
+const EXIT_CODES: &str = "Exit codes: 0 all went well, 1 work failed, 2 wrong usage or a manifest that cannot be run.\n\
                           Environment: ANACOSTIA_LOG (off, error, warn, info, debug, trace) sets how much the host logs, \
                           ANACOSTIA_TOKEN is the token for a host that asks for one, NO_COLOR turns colours off.";
 

@@ -32,7 +32,7 @@ pub(crate) fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn Met
     })
 }
 
-/// The folders of compiled code: the user's, and the one that takes its place if that can not be
+/// The folders of compiled code: the user's, and the one that takes its place if that cannot be
 /// written.
 pub(crate) fn compiled_code(pipeline: &Pipeline) -> [PathBuf; 2] {
     [default_cache_folder(), pipeline.state.join("compiled")]

@@ -40,7 +40,7 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
     let query = Query::parse(&uri, &["after", "run"])?;
     let run = query.run(&app.view, "run").await?;
     let begin = match (headers.get("last-event-id"), query.text("after")) {
-        // A browser sends this by itself, and stops for ever at an error: what can not be read is
+        // A browser sends this by itself, and stops for ever at an error: what cannot be read is
         // answered by `reset`.
         (Some(id), _) => id.to_str().ok().and_then(Position::parse).map_or(Begin::Lost, Begin::After),
         (None, Some(text)) => Begin::After(Position::parse(text).ok_or_else(|| {
@@ -188,7 +188,7 @@ impl Follower {
     }
 }
 
-/// Why events after `position` can not be told without a gap, if they can not.
+/// Why events after `position` cannot be told without a gap, if they cannot.
 async fn missed(
     store: &dyn MetadataStore,
     position: Position,
@@ -227,7 +227,7 @@ async fn id(store: &dyn MetadataStore, seq: u64) -> std::result::Result<String, 
 }
 
 fn message(event: &Event) -> String {
-    // An event is made of texts and numbers: turning it into JSON can not fail. JSON has no line
+    // An event is made of texts and numbers: turning it into JSON cannot fail. JSON has no line
     // breaks.
     let data = serde_json::to_string(event).unwrap_or_default();
     format!("id: {}-{}\ndata: {data}\n\n", event.epoch, event.seq)

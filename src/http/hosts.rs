@@ -3,7 +3,7 @@
 //! A page of any site can make a browser send requests to a loopback address, by letting its own
 //! name point there (DNS rebinding). Such a request still carries that name in `Host`, so a server
 //! that answers for its own names only is safe from it. Addresses need no list of names: who has to
-//! know the address can not rebind it.
+//! know the address cannot rebind it.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -64,10 +64,10 @@ impl Problem {
             .choices(name, allowed.iter().copied())
     }
 
-    /// A parameter whose value can not be.
+    /// A parameter whose value cannot be.
     pub(super) fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
         let detail = format!("`{name}` is not usable: {why}");
-        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has a value that can not be", detail)
+        Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has a value that cannot be", detail)
             .with("parameter", name)
     }
 

@@ -39,7 +39,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Serves until `stop`, then lets requests at work end, for a few seconds at most.
 ///
 /// # Errors
-/// When the address of the listener can not be read.
+/// When the address of the listener cannot be read.
 pub async fn serve(
     listener: TcpListener,
     view: View,

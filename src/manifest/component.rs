@@ -83,7 +83,7 @@ pub enum Need {
     Nothing,
     /// A grant.
     Grant(Grant),
-    /// It can not be had, for the reason given.
+    /// It cannot be had, for the reason given.
     Refused(String),
 }
 
@@ -113,7 +113,7 @@ impl Grant {
 /// Why a file is no component.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    /// It can not be read.
+    /// It cannot be read.
     #[error("{}", unreadable(.0))]
     Unreadable(#[from] std::io::Error),
     /// It is a folder.
@@ -311,7 +311,7 @@ fn is_patch_of(version: &str, prefix: &str) -> bool {
 /// Looks at the component in a file.
 ///
 /// # Errors
-/// When the file can not be read, is too large, or is no component.
+/// When the file cannot be read, is too large, or is no component.
 pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
     inspect(&read_component(path)?)
 }
@@ -319,7 +319,7 @@ pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
 /// Reads a file that may be a component.
 ///
 /// # Errors
-/// When it can not be read, or is too large to be one.
+/// When it cannot be read, or is too large to be one.
 pub fn read_component(path: &Path) -> Result<Vec<u8>, ComponentError> {
     // Looked at before it is opened: opening a pipe would wait for a writer.
     match std::fs::metadata(path)? {
@@ -340,7 +340,7 @@ pub fn read_component(path: &Path) -> Result<Vec<u8>, ComponentError> {
 fn unreadable(why: &std::io::Error) -> String {
     match why.kind() {
         std::io::ErrorKind::NotFound => "is not there".to_owned(),
-        _ => format!("can not be read: {why}"),
+        _ => format!("cannot be read: {why}"),
     }
 }
 
@@ -450,7 +450,7 @@ fn stranger(bytes: &[u8]) -> ComponentError {
     }
 }
 
-/// A message about an import that can not be had.
+/// A message about an import that cannot be had.
 pub(super) fn refusal(import: &str, why: &str) -> String {
     format!("the component imports {}: {why}", quoted(import))
 }

@@ -9,7 +9,7 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// often.
 pub(super) const MAX_EXPANDED_BYTES: usize = 64 << 10;
 
-/// Why a value can not be expanded.
+/// Why a value cannot be expanded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ExpandError {
     /// The variable is not set.

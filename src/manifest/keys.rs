@@ -193,7 +193,7 @@ pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
                 "settle",
                 &[],
                 span(
-                    "How long size and time must stand still where the system can not tell whether a file is open for writing.",
+                    "How long size and time must stand still where the system cannot tell whether a file is open for writing.",
                     &settings::SETTLE,
                     Some(settings::DEFAULT_SETTLE),
                 ),

@@ -4,7 +4,7 @@
 //!
 //! A file is known by what it is and when it was changed last, as resources know theirs. One that
 //! was changed a moment ago is looked at again: within a tick of the file system's clock, a change
-//! can not be told from the one before.
+//! cannot be told from the one before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

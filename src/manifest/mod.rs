@@ -93,7 +93,7 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
 /// if nothing was said. The disk, the components and the edges are not looked at.
 ///
 /// # Errors
-/// When there is no manifest, or where the metadata store lies can not be told from it.
+/// When there is no manifest, or where the metadata store lies cannot be told from it.
 pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<Problems>), Problems> {
     let Written { name, text, file, folder } = Written::read(path)?;
     let (tree, errors) = DeTable::parse_recoverable(&text);
@@ -183,7 +183,7 @@ fn read_text(file: &Path, name: &str) -> Result<String, Problems> {
             Problem::new(format!("there is no manifest {}", problem::quoted(name)))
                 .help(format!("name a manifest, or a folder with `{MANIFEST_FILE}` in it")),
         ),
-        _ => refuse(Problem::new(format!("the manifest {} can not be read: {error}", problem::quoted(name)))),
+        _ => refuse(Problem::new(format!("the manifest {} cannot be read: {error}", problem::quoted(name)))),
     };
     if !std::fs::metadata(file).map_err(unreadable)?.is_file() {
         return Err(refuse(Problem::new(format!("the manifest {} is not a file", problem::quoted(name)))));

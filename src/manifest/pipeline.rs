@@ -233,7 +233,7 @@ pub struct FolderSpec {
     pub exclude: Vec<String>,
     /// Globs of names of files and folders that are not looked at, in any case of letters.
     pub ignore: Vec<String>,
-    /// How long size and time must stand still where the system can not tell whether a file is open
+    /// How long size and time must stand still where the system cannot tell whether a file is open
     /// for writing.
     pub settle: Duration,
     /// How often the whole folder is looked through, in case something was missed.

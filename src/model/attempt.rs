@@ -27,7 +27,7 @@ words! {
 }
 
 /// The right to write about one attempt. Tokens grow: who holds an old one is refused, so that a
-/// host which was thought dead can not disturb its successor.
+/// host which was thought dead cannot disturb its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fence {
     /// The attempt.

@@ -58,7 +58,7 @@ pub enum ResourceError {
         why: String,
     },
     /// It can never work as it is configured.
-    #[error("{resource} can not be used: {why}")]
+    #[error("{resource} cannot be used: {why}")]
     Unusable {
         /// The resource.
         resource: String,

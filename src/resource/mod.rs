@@ -33,7 +33,7 @@ pub struct Capabilities {
     pub watch: bool,
     /// Actions can write to it.
     pub write: bool,
-    /// It can read from the middle. Where it can not, ranges of content are answered with the
+    /// It can read from the middle. Where it cannot, ranges of content are answered with the
     /// whole.
     pub ranges: bool,
 }
@@ -46,9 +46,9 @@ impl Capabilities {
     /// [`ResourceError::Unusable`], with the lines of the manifest to change.
     pub fn check(self, resource: &str, watched: bool, written: bool) -> Result<()> {
         let why = if watched && !self.watch {
-            format!("resources of its kind can not be watched; take `watch` out of [resources.{resource}]")
+            format!("resources of its kind cannot be watched; take `watch` out of [resources.{resource}]")
         } else if written && !self.write {
-            format!("resources of its kind can not be written to; take `{resource}` out of the `writes` of actions")
+            format!("resources of its kind cannot be written to; take `{resource}` out of the `writes` of actions")
         } else {
             return Ok(());
         };
@@ -141,7 +141,7 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// same order, the stamp that it has now, if it differs from [`StagedFile::stamp`]. Idempotent:
     /// called again, also by another process, it does what is left to do. What someone else put at
     /// a path since the commit is moved aside, not lost. [`ResourceError::Unavailable`] as long as
-    /// what was staged can not be reached: it is never taken for done then, and some of the files
+    /// what was staged cannot be reached: it is never taken for done then, and some of the files
     /// may be visible.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
 
@@ -172,7 +172,7 @@ pub trait Reader: Send {
 /// Writes one staged file, at any place. Dropped without `finish`, it leaves nothing.
 ///
 /// Programs patch headers, truncate, and read back what they wrote. A service that takes a body
-/// from front to back only, such as an S3 bucket, can not do that: its kind keeps the file in a
+/// from front to back only, such as an S3 bucket, cannot do that: its kind keeps the file in a
 /// local spool, and uploads it in `finish`.
 #[async_trait]
 pub trait Writer: Send {
@@ -198,7 +198,7 @@ pub trait KnownPaths: Send + Sync {
     /// most [`crate::base::bounds::MAX_PAGE`] items.
     ///
     /// # Errors
-    /// [`ResourceError::Unavailable`] if the records can not be read.
+    /// [`ResourceError::Unavailable`] if the records cannot be read.
     async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>>;
 }
 
@@ -214,7 +214,7 @@ pub trait ObservationSink: Send + Sync {
     async fn observed(&self, batch: Vec<Observation>, as_of: u64, cursor: Option<String>) -> RecordOutcome;
     /// How the watch is doing changed.
     fn status(&self, status: Status);
-    /// What can not be recorded yet changed. Told before the status that the first reconciliation
+    /// What cannot be recorded yet changed. Told before the status that the first reconciliation
     /// is done, and then once a second at most.
     fn waiting(&self, waiting: Waiting);
 }
@@ -232,7 +232,7 @@ pub enum RecordOutcome {
     Refused,
 }
 
-/// What a watch has found and can not record yet. Empty if there is nothing like that.
+/// What a watch has found and cannot record yet. Empty if there is nothing like that.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waiting {
     /// How many paths.
@@ -241,7 +241,7 @@ pub struct Waiting {
     pub paths: Vec<WaitingPath>,
 }
 
-/// Something that can not be recorded yet.
+/// Something that cannot be recorded yet.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct WaitingPath {
     /// Where, escaped.
@@ -298,10 +298,10 @@ mod tests {
         let none = Capabilities { watch: false, write: false, ranges: false };
         let told = |watched, written| none.check("raw", watched, written).map_err(|error| error.to_string());
         assert_eq!(told(false, false), Ok(()));
-        let watch =
-            "raw can not be used: resources of its kind can not be watched; take `watch` out of [resources.raw]";
+        let watch = "raw cannot be used: resources of its kind cannot be watched; take `watch` out of [resources.raw]";
         assert_eq!(told(true, true), Err(watch.to_owned()));
-        let write = "raw can not be used: resources of its kind can not be written to; take `raw` out of the `writes` of actions";
+        let write =
+            "raw cannot be used: resources of its kind cannot be written to; take `raw` out of the `writes` of actions";
         assert_eq!(told(false, true), Err(write.to_owned()));
         let all = Capabilities { watch: true, write: true, ranges: true };
         assert!(all.check("raw", true, true).is_ok());

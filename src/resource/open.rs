@@ -10,7 +10,7 @@ use crate::model::Durability;
 /// Makes the resource that a manifest means. Whether its data is there is not looked at.
 ///
 /// # Errors
-/// [`ResourceError::Unusable`](super::ResourceError::Unusable) if it can not work as it is
+/// [`ResourceError::Unusable`](super::ResourceError::Unusable) if it cannot work as it is
 /// configured.
 pub fn open(spec: &ResourceSpec, durability: Durability) -> Result<Arc<dyn Resource>> {
     match &spec.kind {

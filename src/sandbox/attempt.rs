@@ -218,7 +218,7 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     AttemptReport { outcome, usage, accesses, denials, requests, tags, staged, log_to: log.end() }
 }
 
-/// Removes what an attempt has staged. What can not be removed now is swept at the next start.
+/// Removes what an attempt has staged. What cannot be removed now is swept at the next start.
 pub(super) async fn discard(order: &AttemptOrder, services: &Services, resources: impl Iterator<Item = &String>) {
     for name in resources {
         if let Some(resource) = services.resources.get(name)

@@ -122,7 +122,7 @@ impl Cache {
 /// would remove. A folder that is not there is empty.
 ///
 /// # Errors
-/// When the folder can not be read. A file that can not be removed stays.
+/// When the folder cannot be read. A file that cannot be removed stays.
 pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> io::Result<Freed> {
     trim(folder, MAX_COMPILED_BYTES, SystemTime::now(), dry_run)
 }

@@ -1,7 +1,7 @@
 //! From a component's file to compiled code, within bounds: the size before anything is parsed,
 //! counts before anything is compiled, then time, memory and priority of the compiler.
 //!
-//! A compiler that has begun can not be stopped from inside of its process, and its memory not be
+//! A compiler that has begun cannot be stopped from inside of its process, and its memory not be
 //! bounded. So it runs in a process of its own, which is this program called again
 //! ([`compiler_main`]). Where no program is configured (tests) it runs on a thread, and only the
 //! size and the counts are bounded.
@@ -112,7 +112,7 @@ pub(super) fn compile(
     }
     let _ = nice(19);
     let code = engine.precompile_component(bytes).map_err(|why| format!("{why:#}"))?;
-    write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
+    write_new(out, &code).map_err(|why| format!("the compiled code cannot be written: {why}"))
 }
 
 /// What the program does when it is called as a compiler: bounds itself, reads a component from
@@ -140,7 +140,7 @@ fn compile_here(out: &Path) -> Result<(), String> {
     {
         if most.is_some() {
             let limit = Rlimit { current: most, maximum: most };
-            setrlimit(resource, limit).map_err(|why| format!("the compiler can not be bounded: {why}"))?;
+            setrlimit(resource, limit).map_err(|why| format!("the compiler cannot be bounded: {why}"))?;
         }
     }
     let _ = nice(19);
@@ -149,13 +149,13 @@ fn compile_here(out: &Path) -> Result<(), String> {
     io::stdin().take(MAX_COMPONENT_BYTES).read_to_end(&mut bytes).map_err(|why| format!("no component came: {why}"))?;
     let engine = engine::compiling().map_err(|why| why.to_string())?;
     let code = engine.precompile_component(&bytes).map_err(|why| format!("{why:#}"))?;
-    write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
+    write_new(out, &code).map_err(|why| format!("the compiled code cannot be written: {why}"))
 }
 
 /// A host that dies leaves nobody to stop its compiler at the end of the time.
 fn end_with_host() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|why| format!("the compiler can not be tied to the host: {why}"))?;
+        .map_err(|why| format!("the compiler cannot be tied to the host: {why}"))?;
     // It may have died before that.
     let host = std::env::var(HOST_VARIABLE).ok();
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
@@ -183,7 +183,7 @@ fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> 
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|why| format!("the compiler {} can not be started: {why}", program.display()))?;
+        .map_err(|why| format!("the compiler {} cannot be started: {why}", program.display()))?;
     let complaint = converse(&mut child, bounds.wall, bytes);
     if complaint.is_none() {
         let _ = child.kill();

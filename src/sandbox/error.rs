@@ -1,14 +1,14 @@
-//! Why a component can not be used, or the sandbox not be built.
+//! Why a component cannot be used, or the sandbox not be built.
 
 use std::path::PathBuf;
 
 use crate::base::{ByteSize, Digest};
 
-/// Why a component can not be used, or the sandbox not be built.
+/// Why a component cannot be used, or the sandbox not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
-    /// The component's file can not be read.
-    #[error("the component {} can not be read: {why}", file.display())]
+    /// The component's file cannot be read.
+    #[error("the component {} cannot be read: {why}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -42,7 +42,7 @@ pub enum SandboxError {
         why: String,
     },
     /// It could not be compiled.
-    #[error("the component {component} can not be compiled: {why}")]
+    #[error("the component {component} cannot be compiled: {why}")]
     Compile {
         /// The component.
         component: Digest,
@@ -57,16 +57,16 @@ pub enum SandboxError {
         /// What does not fit.
         why: String,
     },
-    /// The cache folder can not be used.
-    #[error("the folder of compiled code {} can not be used: {why}", folder.display())]
+    /// The cache folder cannot be used.
+    #[error("the folder of compiled code {} cannot be used: {why}", folder.display())]
     Cache {
         /// The folder.
         folder: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// This machine can not run the sandbox.
-    #[error("the sandbox can not be built: {0}")]
+    /// This machine cannot run the sandbox.
+    #[error("the sandbox cannot be built: {0}")]
     Engine(String),
     /// The sandbox is being dropped.
     #[error("the sandbox is closing")]

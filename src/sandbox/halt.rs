@@ -15,8 +15,8 @@ pub(super) enum Halt {
     /// Its log is full.
     #[error("the limit of the log is reached")]
     Log,
-    /// Its lines can not be kept.
-    #[error("its log can not be written: {0}")]
+    /// Its lines cannot be kept.
+    #[error("its log cannot be written: {0}")]
     LogUnwritable(String),
     /// Another host has taken over.
     #[error("{0}")]

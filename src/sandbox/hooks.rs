@@ -101,7 +101,7 @@ impl Calls<'_> {
         (state, outcome)
     }
 
-    /// What is left of the outcome after a hook that can not change it by failing.
+    /// What is left of the outcome after a hook that cannot change it by failing.
     fn after_hook(&self, outcome: Outcome, hook: &Hook, ending: Ending<()>, state: &GuestState) -> Outcome {
         let (action, limits) = (&state.order.action, &state.order.limits);
         let failed = match ending {

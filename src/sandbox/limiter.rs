@@ -18,7 +18,7 @@ pub(super) struct MemoryMeter {
     limit: u64,
     used: u64,
     peak: u64,
-    /// What was granted last: taken back when the system then can not give it.
+    /// What was granted last: taken back when the system then cannot give it.
     last: u64,
     refused: bool,
 }

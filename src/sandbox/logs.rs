@@ -61,7 +61,7 @@ impl AttemptLog {
     /// characters.
     ///
     /// # Errors
-    /// When the limit is reached, or lines can not be written.
+    /// When the limit is reached, or lines cannot be written.
     pub(super) fn say(
         &self,
         level: LogLevel,

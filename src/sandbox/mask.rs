@@ -2,7 +2,7 @@
 //!
 //! Masked is the value as it is, and each line of a value of several lines. Not masked is what an
 //! action made of it: a part, its base64, its letters one by one on lines of their own. A sandbox
-//! can not prevent that; who is given a secret can give it away.
+//! cannot prevent that; who is given a secret can give it away.
 
 use std::borrow::Cow;
 

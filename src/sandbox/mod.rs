@@ -82,8 +82,8 @@ const MAX_LOADS: usize = 2;
 pub struct SandboxConfig {
     /// Where compiled code is kept. Made if need be; closed to other users.
     pub cache_folder: PathBuf,
-    /// Where compiled code is kept if `cache_folder` can not be used, such as in a home that can
-    /// not be written.
+    /// Where compiled code is kept if `cache_folder` cannot be used, such as in a home that cannot
+    /// be written.
     pub fallback_cache_folder: Option<PathBuf>,
     /// Threads that guests run on; at least 1.
     pub executors: usize,
@@ -174,7 +174,7 @@ impl Sandbox {
     /// A sandbox with no component in it.
     ///
     /// # Errors
-    /// When this machine can not run it, or the cache folder can not be used.
+    /// When this machine cannot run it, or the cache folder cannot be used.
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let max_instances = config.max_instances.clamp(1, 1_000);
         let engine = engine::running(max_instances)?;
@@ -182,9 +182,9 @@ impl Sandbox {
         host::link(&mut linker)?;
         let mut linker_with_http = linker.clone();
         host::http::link(&mut linker_with_http)
-            .map_err(|why| SandboxError::Engine(format!("`wasi:http` can not be linked: {why:#}")))?;
+            .map_err(|why| SandboxError::Engine(format!("`wasi:http` cannot be linked: {why:#}")))?;
         let ticker = Ticker::start(engine.clone())
-            .map_err(|why| SandboxError::Engine(format!("the thread that ticks can not be started: {why}")))?;
+            .map_err(|why| SandboxError::Engine(format!("the thread that ticks cannot be started: {why}")))?;
         let shared = Shared {
             cache: open_cache(&config, &engine)?,
             engine,
@@ -211,7 +211,7 @@ impl Sandbox {
     ///
     /// # Errors
     /// When its code is not in the cache and the file is not the component of this digest, or when
-    /// it can not be run here.
+    /// it cannot be run here.
     pub async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         if self.shared.component(digest).is_some() {
             return Ok(());
@@ -366,7 +366,7 @@ pub trait Executor: Send + Sync {
     /// ready already.
     ///
     /// # Errors
-    /// When the file can not be read, is not the component of this digest, or can not be run.
+    /// When the file cannot be read, is not the component of this digest, or cannot be run.
     async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError>;
 
     /// Drops a component. Attempts that are at work with it go on.

@@ -122,7 +122,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         // A guest that gets no memory seldom says so: it aborts.
         limits::memory(action, limits)
     } else if returned_nonsense(why, state) {
-        ErrorInfo::permanent("trap", format!("what it returned can not be read: {}", why.root_cause()))
+        ErrorInfo::permanent("trap", format!("what it returned cannot be read: {}", why.root_cause()))
     } else if why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED) {
         let most = ByteSize(limits::MAX_PAYLOAD_BYTES as u64);
         let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");

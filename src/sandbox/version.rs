@@ -33,7 +33,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// Those of [`Resource::open`], and [`ResourceError::Unavailable`] if the version is still being
-/// published, or if that can not be told.
+/// published, or if that cannot be told.
 pub async fn open_version(
     store: &dyn GuestRecords,
     resource: &dyn Resource,

@@ -136,7 +136,7 @@ impl Slices {
         self.log.flush();
         self.progress.flush();
         match self.log.halt() {
-            // A guest that ignores that its output is closed, or whose lines can not be written, is
+            // A guest that ignores that its output is closed, or whose lines cannot be written, is
             // stopped here.
             Some(halt) => Poll::Ready(Err(wasmtime::Error::new(halt))),
             None => answer,

@@ -11,7 +11,7 @@ use crate::store::{ActionChange, RunChange, RunStep, StoreError, UnfinishedRun};
 
 /// Why a run is given up.
 pub(super) enum GiveUp {
-    /// The manifest that it began under can not be used any more. It is ended if someone has
+    /// The manifest that it began under cannot be used any more. It is ended if someone has
     /// cancelled it.
     Cancelled,
     /// Its driver fails again and again, for this reason. With the definition that it is bound to,

@@ -35,8 +35,8 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
-    /// Runs that nobody can drive: the manifest that they began under can not be used any more, or
-    /// their driver fails again and again and they can not be ended either.
+    /// Runs that nobody can drive: the manifest that they began under cannot be used any more, or
+    /// their driver fails again and again and they cannot be ended either.
     pub stuck: u64,
 }
 
@@ -111,7 +111,7 @@ impl AtWork {
         let pause = TRY_AGAIN * *failures;
         tracing::error!("the driver of run {run} has failed: {why}");
         self.again.retain(|again| *again != run);
-        // The pause is a timer: it can not panic, and is dropped with the dispatcher.
+        // The pause is a timer: it cannot panic, and is dropped with the dispatcher.
         self.pausing.spawn(async move {
             tokio::time::sleep(pause).await;
             run

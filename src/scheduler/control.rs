@@ -32,7 +32,7 @@ pub trait Control: Send + Sync {
     fn ended_runs(&self) -> broadcast::Receiver<RunId>;
     /// How the watched resources are doing, by name.
     fn watches(&self) -> BTreeMap<String, Status>;
-    /// What watched resources have found and can not record yet, by name; those without anything
+    /// What watched resources have found and cannot record yet, by name; those without anything
     /// like that are absent.
     fn waiting(&self) -> BTreeMap<String, Waiting>;
     /// How far attempts at work say they are.

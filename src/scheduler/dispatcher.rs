@@ -197,7 +197,7 @@ impl Dispatcher {
         let read = read_on(&shared, || shared.store.unfinished(run));
         match self.meanwhile(work, read).await {
             Err(error @ (StoreError::Corrupt(_) | StoreError::Conflict(_))) => {
-                tracing::error!("run {run} can not be read, and is left as it is: {error}");
+                tracing::error!("run {run} cannot be read, and is left as it is: {error}");
                 Ok(None)
             }
             answer => answer,
@@ -264,7 +264,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A definition has been restored, or can not be: the runs that wait for it go on, or are given
+    /// A definition has been restored, or cannot be: the runs that wait for it go on, or are given
     /// up.
     async fn restored(
         &mut self,
@@ -288,7 +288,7 @@ impl Dispatcher {
                 }
             }
             Err(error) => {
-                tracing::error!("the manifest {revision}, which a run began under, can not be used any more: {error}");
+                tracing::error!("the manifest {revision}, which a run began under, cannot be used any more: {error}");
                 for run in runs {
                     self.give_up(run, GiveUp::Cancelled, work).await?;
                 }
@@ -297,7 +297,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Ends a run that nobody can drive. If that can not be done either, it stays as it is on
+    /// Ends a run that nobody can drive. If that cannot be done either, it stays as it is on
     /// record.
     async fn give_up(&mut self, run: UnfinishedRun, how: GiveUp, work: &mut AtWork) -> Result<(), StoreError> {
         let number = run.detail.run.number;

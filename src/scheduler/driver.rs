@@ -159,7 +159,7 @@ impl Driver {
         }
     }
 
-    /// Why an attempt that a dead host left can not be taken over, if it can not.
+    /// Why an attempt that a dead host left cannot be taken over, if it cannot.
     fn not_ours(&self, attempt: &UnfinishedAttempt) -> Option<String> {
         let UnfinishedAttempt { fence, action, files, .. } = attempt;
         let id = fence.attempt_id;

@@ -11,18 +11,18 @@ pub enum StartError {
     /// The metadata store refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A resource can not be used.
+    /// A resource cannot be used.
     #[error(transparent)]
     Resource(#[from] ResourceError),
-    /// A component can not be run.
-    #[error("the component of {action} can not be used: {why}")]
+    /// A component cannot be run.
+    #[error("the component of {action} cannot be used: {why}")]
     Component {
         /// The action.
         action: String,
         /// Why.
         why: String,
     },
-    /// The manifest of an unfinished run can not be read any more, as drawn for people.
+    /// The manifest of an unfinished run cannot be read any more, as drawn for people.
     #[error("{0}")]
     Manifest(String),
     /// A component could not be copied to where runs are bound to it.

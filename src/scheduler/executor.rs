@@ -93,7 +93,7 @@ async fn note_replaced(definition: &Definition, files: &mut [StagedFile]) -> Res
     Ok(())
 }
 
-/// The outputs can not be committed: the attempt has failed, and nothing of it is left.
+/// The outputs cannot be committed: the attempt has failed, and nothing of it is left.
 async fn refused(definition: &Definition, fence: Fence, report: AttemptReport, error: ErrorInfo) -> (Outcome, Close) {
     discard(&touched(definition, &report.staged), fence.attempt_id).await;
     let outcome = Outcome::Failed(error);

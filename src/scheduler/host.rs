@@ -71,7 +71,7 @@ impl Host {
     /// resources.
     ///
     /// # Errors
-    /// When the store, a resource or a component can not be used.
+    /// When the store, a resource or a component cannot be used.
     pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
         let (phase, phases) = watch::channel(Phase::Running);
         let progress = ProgressBoard::default();
@@ -156,7 +156,7 @@ impl Host {
     /// fails, nothing has changed.
     ///
     /// # Errors
-    /// When the manifest differs in what only a restart can change, or a component can not be used.
+    /// When the manifest differs in what only a restart can change, or a component cannot be used.
     pub async fn reload(&self, pipeline: Pipeline) -> Result<(), ReloadError> {
         self.reloader.reload(pipeline).await
     }
@@ -261,7 +261,7 @@ impl KnownPaths for Known {
     }
 }
 
-/// The definition of a run that goes on. What can not be restored now is tried again when the run
+/// The definition of a run that goes on. What cannot be restored now is tried again when the run
 /// gets its turn.
 async fn at_start(library: &mut Library, revision: Digest) -> Option<Definition> {
     if let Some(known) = library.get(revision) {

@@ -17,7 +17,7 @@ use crate::store::Batch;
 #[derive(Debug, Clone, Default)]
 pub(super) struct StatusBoard {
     board: Arc<Mutex<BTreeMap<String, Option<Status>>>>,
-    /// What can not be recorded yet.
+    /// What cannot be recorded yet.
     waiting: Arc<Mutex<BTreeMap<String, Waiting>>>,
     changed: Arc<Notify>,
 }
@@ -43,7 +43,7 @@ impl StatusBoard {
         }
     }
 
-    /// What can not be recorded yet, in the resources where there is something like that.
+    /// What cannot be recorded yet, in the resources where there is something like that.
     pub(super) fn waiting(&self) -> BTreeMap<String, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -65,7 +65,7 @@ impl StatusBoard {
         let reason = |(name, status): (&String, &Option<Status>)| {
             let reason = match status {
                 None => format!("{name} is being looked through"),
-                Some(Status::Unreachable(why)) => format!("{name} can not be reached: {why}"),
+                Some(Status::Unreachable(why)) => format!("{name} cannot be reached: {why}"),
                 Some(Status::Watching | Status::Scanning(_)) => return None,
             };
             Some((name.clone(), reason))
@@ -148,7 +148,7 @@ impl ObservationSink for Recorder {
             }
             Status::Watching => {}
             Status::Scanning(why) => tracing::warn!("changes in {} are found by scanning: {why}", self.resource),
-            Status::Unreachable(why) => tracing::warn!("{} can not be reached: {why}", self.resource),
+            Status::Unreachable(why) => tracing::warn!("{} cannot be reached: {why}", self.resource),
         }
         self.statuses.set(&self.resource, status);
         // Called by the thread that watches. What the look through all of the resource took is

@@ -4,7 +4,7 @@
 //! definition for another between two messages. A run is bound to a revision from its creation on,
 //! so that only later ones see the new one, and nothing at work is touched.
 //!
-//! What is not in a definition can not be swapped so: the store, the server, and the resources,
+//! What is not in a definition cannot be swapped so: the store, the server, and the resources,
 //! whose watchers are at work. A manifest that changes one of these is refused, with its name.
 //! Rejected: stopping and starting the watchers of resources that changed. Artifacts on record
 //! belong to a resource by its name; a restart, which reconciles them, is the one place that
@@ -30,7 +30,7 @@ pub enum ReloadError {
         /// What differs, as keys of the manifest.
         keys: Vec<String>,
     },
-    /// The manifest can not be run.
+    /// The manifest cannot be run.
     #[error(transparent)]
     Unusable(#[from] StartError),
 }
@@ -70,7 +70,7 @@ impl Reloader {
     }
 }
 
-/// What differs between two manifests of which one is in force, and can not be swapped.
+/// What differs between two manifests of which one is in force, and cannot be swapped.
 fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
     let server = |it: &Pipeline| (it.listen, it.hosts.clone(), it.insecure, it.token);
     let mut keys: Vec<String> = [

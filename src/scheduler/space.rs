@@ -59,7 +59,7 @@ impl Space {
 
     /// Gives back what nothing needs any more. No manifest may come into force meanwhile, and
     /// `in_force` are the components of the one that is. With `dry_run`, only says what it would
-    /// remove. What can not be removed stays.
+    /// remove. What cannot be removed stays.
     pub async fn give_back(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> GivenBack {
         GivenBack {
             components: self.remove_components(in_force, dry_run).await,
@@ -71,7 +71,7 @@ impl Space {
     /// Removes the oldest log lines beyond the bound, but none of runs that have not ended.
     ///
     /// # Errors
-    /// When the store or the log can not be read.
+    /// When the store or the log cannot be read.
     pub async fn trim_logs(&self, dry_run: bool) -> Result<Freed> {
         let needed = self.store.unfinished_logs().await?;
         let logs = Arc::clone(&self.logs);

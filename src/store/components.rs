@@ -35,33 +35,33 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// returned; before, it is there whole or not at all.
     ///
     /// # Errors
-    /// When it can not be written.
+    /// When it cannot be written.
     fn put(&self, digest: Digest, bytes: &[u8]) -> io::Result<()>;
 
     /// The file on this machine in which the component of this digest lies; a store on another
     /// machine fetches it first. That there is one is seen by who reads it.
     ///
     /// # Errors
-    /// When it can not be fetched.
+    /// When it cannot be fetched.
     fn get(&self, digest: Digest) -> io::Result<PathBuf>;
 
     /// All components that are kept, in no order.
     ///
     /// # Errors
-    /// When they can not be listed.
+    /// When they cannot be listed.
     fn list(&self) -> io::Result<Vec<KeptComponent>>;
 
     /// Removes a component. One that is not there is no error.
     ///
     /// # Errors
-    /// When it can not be removed.
+    /// When it cannot be removed.
     fn remove(&self, digest: Digest) -> io::Result<()>;
 
     /// Removes what calls of [`ComponentStore::put`] have left behind whose process died. With
-    /// `dry_run`, only says what it would remove. What can not be removed stays.
+    /// `dry_run`, only says what it would remove. What cannot be removed stays.
     ///
     /// # Errors
-    /// When the components can not be looked at.
+    /// When the components cannot be looked at.
     fn remove_unfinished(&self, dry_run: bool) -> io::Result<Freed>;
 }
 

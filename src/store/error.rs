@@ -36,7 +36,7 @@ pub enum StoreError {
     },
     /// Another host, with another store, has its logs and components in the same folder.
     #[error(
-        "the state folder {folder} is in use by {holder}, with another metadata store; two pipelines can not keep their logs and components in \
+        "the state folder {folder} is in use by {holder}, with another metadata store; two pipelines cannot keep their logs and components in \
          one folder: give this one a folder of its own with `state` in `[pipeline]`, or stop that host"
     )]
     StateInUse {

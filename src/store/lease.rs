@@ -34,7 +34,7 @@ pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// Records at which address this host serves HTTP, for those who ask who has the store.
     ///
     /// # Errors
-    /// When it can not be recorded.
+    /// When it cannot be recorded.
     async fn announce(&self, address: &str) -> Result<()>;
 
     /// Waits until the right is lost, and says what was lost, and how: the files of the store were

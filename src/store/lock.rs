@@ -67,7 +67,7 @@ impl HostLock {
 /// Who has the lock in `file`; `None` if nobody has.
 ///
 /// # Errors
-/// When the file is there and can not be looked at.
+/// When the file is there and cannot be looked at.
 pub(super) fn read_holder(file: &Path) -> Result<Option<Holder>> {
     let failed = |error: std::io::Error| StoreError::Unavailable {
         doing: format!("look at {}", file.display()),

@@ -82,7 +82,7 @@ impl HostLease for WithState {
 /// recorded there.
 ///
 /// # Errors
-/// When it can not be read, or another version of this program made it.
+/// When it cannot be read, or another version of this program made it.
 pub fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>> {
     match spec {
         StoreSpec::Sqlite { path } if !path.exists() => Ok(None),
@@ -93,7 +93,7 @@ pub fn open_read_only(spec: &StoreSpec) -> Result<Option<Arc<dyn MetadataStore>>
 /// The host that has a store open for writing; `None` if there is none.
 ///
 /// # Errors
-/// When that can not be found out.
+/// When that cannot be found out.
 pub fn holder(spec: &StoreSpec) -> Result<Option<Holder>> {
     match spec {
         StoreSpec::Sqlite { path } => read_holder(path),

@@ -25,7 +25,7 @@ impl Presence {
     /// later.
     ///
     /// # Errors
-    /// When a path can not be looked at.
+    /// When a path cannot be looked at.
     pub(super) fn of(paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
         let mut files = Vec::new();
         for path in paths {
@@ -44,7 +44,7 @@ impl Presence {
     }
 }
 
-/// What became of a file that lay at `path`; `None` if it still does, or if that can not be told at
+/// What became of a file that lay at `path`; `None` if it still does, or if that cannot be told at
 /// the moment.
 pub(super) fn lost(path: &Path, before: (u64, u64)) -> Option<String> {
     match std::fs::metadata(path) {

@@ -59,7 +59,7 @@ fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
 
     let (code, message) = error(&actions[1]);
     assert_eq!(code, "trap", "{message}");
-    assert!(message.contains("this can not go on") && message.contains("give_up"), "{message}");
+    assert!(message.contains("this cannot go on") && message.contains("give_up"), "{message}");
 
     let (code, message) = error(&actions[2]);
     assert_eq!((code.as_str(), message.as_str()), ("invalid", "there is no way to break called \"otherwise\""));
@@ -106,7 +106,7 @@ fn go_says_what_panicked_and_where() {
     assert!(message.contains("all goroutines are asleep - deadlock!"), "{message}");
     assert!(message.contains(&format!("breaks.go:{}", line_of("breaks_go/breaks.go", "select {}"))), "{message}");
     let (_, message) = error(&actions[5]);
-    assert!(message.contains("this can not go on"), "{message}");
+    assert!(message.contains("this cannot go on"), "{message}");
 }
 
 #[test]

@@ -352,7 +352,7 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
             error,
             format!(
                 "error: the state folder {} is in use by process {} since {} (listening on {address}), with another metadata \
-                 store; two pipelines can not keep their logs and components in one folder: give this one a folder of its own \
+                 store; two pipelines cannot keep their logs and components in one folder: give this one a folder of its own \
                  with `state` in `[pipeline]`, or stop that host\n",
                 state.display(),
                 app.pid(),

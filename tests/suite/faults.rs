@@ -1,5 +1,5 @@
 //! What goes wrong inside the host, and stays where it went wrong: a task that panics, a record
-//! that can not be written, a component that takes long.
+//! that cannot be written, a component that takes long.
 
 use std::fs;
 use std::io::Write as _;
@@ -106,7 +106,7 @@ fn a_run_that_no_driver_survives_has_failed_with_the_reason_and_the_host_goes_on
 fn a_watch_that_ends_is_begun_again_and_the_host_is_not_ready_meanwhile() {
     let app = with_fault("panic:record.observed:1");
     app.drop_file("raw/a.txt", b"content");
-    let why = "raw can not be reached: its watch has ended, and starts again: ";
+    let why = "raw cannot be reached: its watch has ended, and starts again: ";
     wait_until("the host not to be ready", || not_ready(&app).iter().any(|reason| reason.starts_with(why)));
     let node = app.get("/api/v1/nodes/raw");
     assert!(node["reason"].is_null() || node["state"] == "unreachable", "{node:#}");

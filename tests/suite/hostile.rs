@@ -3,7 +3,7 @@
 //! A row proves three things, in this order: **the denial** (the host refuses the call, or stops
 //! the guest, with the error that it promises); **the allowed counterpart** (the same call with the
 //! grant, or the same guest within its means, so that what was seen is the limit and not a guest
-//! that can not work); and **the host unharmed** (an honest guest, on the same sandbox, with
+//! that cannot work); and **the host unharmed** (an honest guest, on the same sandbox, with
 //! nothing of the hostile one left).
 //!
 //! Two kinds of denial are proved elsewhere, where the servers for them are: an HTTP host that is

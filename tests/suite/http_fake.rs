@@ -1,7 +1,7 @@
 //! A metadata store that tests make as they need it.
 //!
 //! A fake on purpose: what the HTTP floor has to stand (events that were forgotten, other epochs,
-//! gaps, a store that fails) can not be asked of a good one.
+//! gaps, a store that fails) cannot be asked of a good one.
 
 use std::sync::Mutex;
 

@@ -193,7 +193,7 @@ fn what_is_there_stays_and_wrong_names_are_refused() {
     );
     assert_eq!(
         refused(&["Cold Room", "--lang", "rust"]),
-        "error: `Cold Room` can not be the name of a pipeline: a name starts with a letter a-z, goes on with a-z, 0-9, `_` or `-`, and has at most 63 characters; such as `anacostia new cold-room`\n"
+        "error: `Cold Room` cannot be the name of a pipeline: a name starts with a letter a-z, goes on with a-z, 0-9, `_` or `-`, and has at most 63 characters; such as `anacostia new cold-room`\n"
     );
     assert!(refused(&["good"]).contains("--lang"));
     assert!(

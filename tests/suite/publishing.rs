@@ -333,7 +333,7 @@ fn a_second_pipeline_that_writes_to_a_folder_is_refused_and_a_reader_is_not() {
     assert!(
         second
             .said()
-            .contains(&format!("out can not be used: {holder} writes to the folder {out} already; stop that host")),
+            .contains(&format!("out cannot be used: {holder} writes to the folder {out} already; stop that host")),
         "{}",
         second.said()
     );

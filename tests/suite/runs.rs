@@ -482,6 +482,6 @@ fn a_hash_job_and_a_watch_that_panic_are_noticed() {
     app.set_env("ANACOSTIA_FAULT", "observe.panic:1");
     app.start();
     wait_until("the end of the watch is told", || {
-        app.said().contains("raw can not be used: its watch has failed, which is a bug: see the message above")
+        app.said().contains("raw cannot be used: its watch has failed, which is a bug: see the message above")
     });
 }

@@ -156,7 +156,7 @@ fn the_pipelines_of_the_repository_fit_the_schema() {
 }
 
 /// Every fixture of a wrong manifest, with what the schema sees of it: wrong types, keys, forms and
-/// numbers. What it can not see is in the list too, so that a change of the schema shows.
+/// numbers. What it cannot see is in the list too, so that a change of the schema shows.
 #[test]
 fn what_the_schema_sees_of_wrong_manifests() {
     let mut all = String::new();

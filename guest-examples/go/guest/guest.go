@@ -39,7 +39,7 @@ func Skip(format string, values ...any) Outcome {
 	return anacostia_pipeline_types.MakeOutcomeSkip(fmt.Sprintf(format, values...))
 }
 
-// Error is what an action returns when it can not do its work, and what calls of the host fail
+// Error is what an action returns when it cannot do its work, and what calls of the host fail
 // with. Any other error an action returns is on record with the code "failed".
 type Error struct {
 	Code      string // a word to branch on, such as "invalid"

@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// Only with this tag
     #[arg(long)]
     tag: Option<String>,
-    /// What was found and can not be recorded yet, such as files that are still open for writing: a
+    /// What was found and cannot be recorded yet, such as files that are still open for writing: a
     /// running host is asked
     #[arg(long, conflicts_with_all = ["state", "at", "run", "tag", "cursor"])]
     waiting: bool,

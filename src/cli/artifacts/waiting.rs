@@ -1,4 +1,4 @@
-//! `anacostia artifacts list --waiting`: what a watch has found and can not record yet.
+//! `anacostia artifacts list --waiting`: what a watch has found and cannot record yet.
 //!
 //! It is not on record, so only a running host knows it, and is asked over HTTP.
 

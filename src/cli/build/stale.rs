@@ -44,7 +44,7 @@ fn newer_than(path: &Path, than: SystemTime, products: &Products) -> std::io::Re
 }
 
 /// Says which components are older than their sources. Whoever runs them may well want that, so it
-/// is no more than a word; and sources that can not be looked at are none of a runner's business.
+/// is no more than a word; and sources that cannot be looked at are none of a runner's business.
 pub(crate) fn warn(pipeline: &Pipeline, build_with: &str) {
     let products = Products::of(pipeline);
     for action in &pipeline.actions {

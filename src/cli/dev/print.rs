@@ -44,7 +44,7 @@ impl Print {
                 Ok(true)
             });
             if let Err(why) = looked {
-                print.trouble.get_or_insert_with(|| format!("{} can not be looked at: {why}", root.display()));
+                print.trouble.get_or_insert_with(|| format!("{} cannot be looked at: {why}", root.display()));
             }
         }
         print
@@ -158,6 +158,6 @@ mod tests {
     fn what_can_not_be_looked_at_is_named() {
         let print =
             Print::take(&[PathBuf::from("/nowhere/at/all")], &Products::default(), &Print::default(), &mut |_| {});
-        assert!(print.trouble.unwrap().starts_with("/nowhere/at/all can not be looked at: "));
+        assert!(print.trouble.unwrap().starts_with("/nowhere/at/all cannot be looked at: "));
     }
 }

@@ -23,7 +23,7 @@ pub(super) enum News {
     Unchanged { action: String, changed: Vec<String>, took_ms: Option<u64>, digest: Option<Digest> },
     /// A build failed. `digest` is what new runs go on with.
     BuildFailed { action: String, changed: Vec<String>, error: String, digest: Option<Digest> },
-    /// What was built, or the manifest, can not be run.
+    /// What was built, or the manifest, cannot be run.
     Refused { changed: Vec<String>, why: String },
     /// The manifest is in force for new runs.
     Reloaded { changed: Vec<String> },
@@ -31,7 +31,7 @@ pub(super) enum News {
     NeedsRestart { changed: Vec<String>, why: String },
     /// Sources that each build changes itself.
     Restless { action: String, changed: Vec<String> },
-    /// Sources that can not be looked at.
+    /// Sources that cannot be looked at.
     Unseen { action: String, why: String },
     /// Nothing runs yet.
     Waiting,
@@ -167,7 +167,7 @@ mod tests {
                 why: "`server` can only change with a restart".to_owned(),
             },
             News::Restless { action: action(), changed: changed(&["train/made.rs"]) },
-            News::Unseen { action: action(), why: "train can not be looked at: it is gone".to_owned() },
+            News::Unseen { action: action(), why: "train cannot be looked at: it is gone".to_owned() },
             News::Waiting,
         ];
         let lines: Vec<String> = all.iter().map(|news| news.line().unwrap()).collect();

@@ -42,7 +42,7 @@ fn name(folder: &Path) -> Result<&str, Failure> {
     name.ok_or_else(|| {
         let shown = last.to_string_lossy();
         let why = crate::base::NameError;
-        Failure::usage(format!("`{shown}` can not be the name of a pipeline: {why}; such as `anacostia new cold-room`"))
+        Failure::usage(format!("`{shown}` cannot be the name of a pipeline: {why}; such as `anacostia new cold-room`"))
     })
 }
 
@@ -56,7 +56,7 @@ fn refuse_what_is_there(folder: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             format!("{shown} is a file, or lies in one: nothing was written; name a folder that is not there")
         }
-        Err(error) => format!("{shown} can not be looked at: {error}"),
+        Err(error) => format!("{shown} cannot be looked at: {error}"),
     };
     Err(Failure::usage(why))
 }
@@ -136,10 +136,7 @@ mod tests {
         assert_eq!(name(Path::new("a/cold-room")).unwrap(), "cold-room");
         for bad in ["", "/", "..", "a/..", "Cold", "1a", "a b", "ä", &"a".repeat(64)] {
             let failure = format!("{:?}", name(Path::new(bad)).unwrap_err());
-            assert!(
-                failure.contains("can not be the name of a pipeline: a name starts with a letter a-z"),
-                "{failure}"
-            );
+            assert!(failure.contains("cannot be the name of a pipeline: a name starts with a letter a-z"), "{failure}");
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The order matters. The manifest is checked and the components are built before anything is
 //! opened. The store is opened, and so locked against a second host, before the address is bound.
-//! The address is bound before anything starts, so that a host which can not be reached does no
+//! The address is bound before anything starts, so that a host which cannot be reached does no
 //! work either; from then on `/healthz` answers, and everything else with 503. The ready line comes
 //! when every request is answered.
 //!

@@ -91,7 +91,7 @@ fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
     }
 }
 
-/// A name for the file: the last part of the path, in ASCII for who can not do better (RFC 6266,
+/// A name for the file: the last part of the path, in ASCII for who cannot do better (RFC 6266,
 /// RFC 8187).
 fn disposition(path: &str) -> String {
     let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("artifact");

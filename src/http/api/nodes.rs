@@ -75,7 +75,7 @@ struct ResourceBody {
     trigger: Option<TriggerBody>,
     /// What waits for a run; absent if it is not watched.
     pending: Option<Pending>,
-    /// What was found and can not be recorded yet; absent if there is nothing like that.
+    /// What was found and cannot be recorded yet; absent if there is nothing like that.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<WaitingBody>,
     read_by: Vec<String>,

@@ -193,12 +193,9 @@ impl<'d> Nodes<'d> {
         let Some(retrigger) = action.retrigger.as_ref().filter(|retrigger| retrigger.value) else { return };
         if action.writes.iter().all(|write| self.is_watched(&write.value) == Some(false)) {
             reader.complain(
-                Problem::new(format!(
-                    "`{}` writes no watched resource, so it can not trigger a run",
-                    action.name.value
-                ))
-                .at(&retrigger.span, "has no effect")
-                .help("remove `retrigger`, or watch a resource that it writes"),
+                Problem::new(format!("`{}` writes no watched resource, so it cannot trigger a run", action.name.value))
+                    .at(&retrigger.span, "has no effect")
+                    .help("remove `retrigger`, or watch a resource that it writes"),
             );
         }
     }

@@ -91,7 +91,7 @@ fn check_folder(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
             }
         }
         Err(error) => reader.complain(
-            Problem::new(format!("the folder {} can not be used: {error}", quoted(&text.value))).at(&text.span, "here"),
+            Problem::new(format!("the folder {} cannot be used: {error}", quoted(&text.value))).at(&text.span, "here"),
         ),
     }
 }
@@ -135,9 +135,9 @@ fn sqlite_file(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<
         Ok(_) => match starts_like_a_database(path) {
             Ok(true) => return,
             Ok(false) => "is a file, and no SQLite database".to_owned(),
-            Err(error) => format!("can not be read: {error}"),
+            Err(error) => format!("cannot be read: {error}"),
         },
-        // Not there yet; or its folder can not be used, which opening it tells better.
+        // Not there yet; or its folder cannot be used, which opening it tells better.
         Err(_) => return,
     };
     reader.complain(

@@ -112,7 +112,7 @@ fn nodes<T>(
         };
         if let Some(why) = refused {
             reader.complain(
-                Problem::new(format!("{} can not name one of the {key}", quoted(name.value)))
+                Problem::new(format!("{} cannot name one of the {key}", quoted(name.value)))
                     .at(&name.span, "this name")
                     .help(why),
             );

@@ -125,7 +125,7 @@ fn header_text(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
         return Some(text.value.clone());
     }
     reader.complain(
-        Problem::new("`prefix` can not stand in a header")
+        Problem::new("`prefix` cannot stand in a header")
             .at(&text.span, "here")
             .help("it is at most 100 letters, digits, signs and spaces of ASCII, such as \"Bearer \""),
     );

@@ -104,7 +104,7 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Some(name) = reader.required_string(&table, "name", "\"my-pipeline\"") {
         if let Err(error) = check_name(&name.value) {
             reader.complain(
-                Problem::new(format!("{} can not name a pipeline", quoted(&name.value)))
+                Problem::new(format!("{} cannot name a pipeline", quoted(&name.value)))
                     .at(&name.span, "this name")
                     .help(error.to_string()),
             );

@@ -72,7 +72,7 @@ pub(super) async fn aside<T: Send + 'static>(
 }
 
 /// Whether bytes of a file are in the page cache, judged by the first and the last: a read of them
-/// returns at once then. File systems that can not tell count as if they were not.
+/// returns at once then. File systems that cannot tell count as if they were not.
 pub(super) fn is_cached(file: &File, offset: u64, length: usize) -> bool {
     let is_there = |at: u64| {
         let mut byte = [0];
@@ -98,7 +98,7 @@ mod tests {
         locality.note(&root);
         assert!(locality.is_local());
         let file = root.open("a").unwrap();
-        // A file system that can not tell says no: both are allowed here, and the call must not
+        // A file system that cannot tell says no: both are allowed here, and the call must not
         // fail.
         let _ = is_cached(&file, 0, 100_000);
         assert!(is_cached(&file, 5, 0));

@@ -1,4 +1,4 @@
-//! What can not be recorded yet, for people: files that someone has open for writing, files that
+//! What cannot be recorded yet, for people: files that someone has open for writing, files that
 //! must stand still first, and folders that may be listed and not searched.
 //!
 //! A file is open for a moment whenever it is written, so that only what has waited for
@@ -27,14 +27,14 @@ const SHOWN_AFTER: Duration = Duration::from_secs(1);
 /// How often what is to be told is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// Why something can not be recorded yet.
+/// Why something cannot be recorded yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     /// Someone has the file open for writing.
     Open,
     /// The file system does not tell who writes: the file must stand still for this long.
     Moving(Duration),
-    /// The folder may be listed, and what is in it can not be looked at.
+    /// The folder may be listed, and what is in it cannot be looked at.
     Unsearchable,
 }
 

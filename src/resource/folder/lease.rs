@@ -50,7 +50,7 @@ impl<'a> Lease<'a> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        // It can not fail in a way that matters: if the lease is gone already, that is what was
+        // It cannot fail in a way that matters: if the lease is gone already, that is what was
         // wanted.
         set(self.file, libc::F_UNLCK);
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `observer`, `check` | what is different from the record, told in order |
 //! | `dirty`, `watches`, `scan`, `waiting` | where to look: events, the whole folder, later |
-//! | `held` | what can not be recorded yet, for people |
+//! | `held` | what cannot be recorded yet, for people |
 //! | `stable_read`, `lease`, `hashing` | a file's content, whole or not at all |
 //! | `index`, `stamp` | what is on record; what a file is known by |
 //! | `names`, `unsupported`, `moves` | names that count; what is never an artifact; renames |
@@ -104,12 +104,12 @@ impl Folder {
     /// a power cut.
     ///
     /// # Errors
-    /// [`ResourceError::Unusable`] if a glob can not be read. Whether the folder is there is not
+    /// [`ResourceError::Unusable`] if a glob cannot be read. Whether the folder is there is not
     /// looked at.
     pub fn new(name: &str, spec: &FolderSpec, sync: bool) -> Result<Self> {
         let names = Names::new(spec).map_err(|error| ResourceError::Unusable {
             resource: name.to_owned(),
-            why: format!("a glob of `include` or `exclude` can not be read: {error}"),
+            why: format!("a glob of `include` or `exclude` cannot be read: {error}"),
         })?;
         Ok(Self {
             name: name.into(),
@@ -231,7 +231,7 @@ impl Resource for Folder {
             })
             .map_err(|error| unusable(format!("no thread can be started to watch it: {error}")))?;
         match end.await {
-            Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("what is seen there can not be recorded".to_owned())),
+            Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("what is seen there cannot be recorded".to_owned())),
             Ok(Err(unread)) => Err(unread),
             // Its thread is gone, and what it was to send with it.
             Err(_) => Err(unusable("its watch has failed, which is a bug: see the message above".to_owned())),
@@ -254,7 +254,7 @@ impl Resource for Folder {
                 return Ok(());
             }
             match folder.hold_lock(&root, about) {
-                // A folder that can not be written to is reported when something is to be written.
+                // A folder that cannot be written to is reported when something is to be written.
                 Err(ResourceError::Unavailable { .. }) | Ok(()) => Ok(()),
                 Err(held) => Err(held),
             }

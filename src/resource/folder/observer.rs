@@ -34,7 +34,7 @@ use crate::resource::{ObservationSink, RecordOutcome, Status};
 
 /// Most changes that are told at once.
 const MAX_BATCH: usize = 1_000;
-/// How often a folder that can not be reached is tried again.
+/// How often a folder that cannot be reached is tried again.
 const RETRY: Duration = Duration::from_millis(250);
 /// How often the folder is looked at itself (not into): when something above it is moved, or
 /// mounted, no event tells.
@@ -53,7 +53,7 @@ pub(super) enum End {
     Stopped,
     /// The sink takes nothing any more.
     Refused,
-    /// The folder can not be reached, for this reason.
+    /// The folder cannot be reached, for this reason.
     Lost(String),
 }
 
@@ -66,9 +66,9 @@ impl From<io::Error> for End {
         Self::Lost(match error.kind() {
             io::ErrorKind::NotFound => format!("the folder is not there ({error}): it is watched again when it is"),
             io::ErrorKind::PermissionDenied => {
-                format!("the folder can not be read ({error}): give this user access to it")
+                format!("the folder cannot be read ({error}): give this user access to it")
             }
-            _ => format!("the folder can not be read: {error}"),
+            _ => format!("the folder cannot be read: {error}"),
         })
     }
 }

@@ -26,7 +26,7 @@ use crate::base::filestamp::{FileStamp, now_ns};
 use crate::base::{Digest, Hasher, bounds};
 use crate::resource::{Content, Reader, Result, check_path};
 
-/// Bytes up to which a file whose stamp can not be relied on yet is read at once and served from
+/// Bytes up to which a file whose stamp cannot be relied on yet is read at once and served from
 /// memory: a change that shows in no time can do no harm then.
 const IN_MEMORY: u64 = 256 << 10;
 const PIECE: usize = 1 << 20;

@@ -38,7 +38,7 @@ pub(super) struct Found {
     pub(super) unsearchable: Vec<OsString>,
 }
 
-/// What is in a folder can not be looked at, though it could be listed.
+/// What is in a folder cannot be looked at, though it could be listed.
 #[derive(Debug)]
 struct Unsearchable;
 
@@ -65,7 +65,7 @@ impl Scan<'_> {
                 }
             }
         }
-        // What lies in a folder that can not be read is neither there nor gone.
+        // What lies in a folder that cannot be read is neither there nor gone.
         let hidden = |path: &[u8]| {
             unreadable
                 .iter()

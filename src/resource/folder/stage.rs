@@ -70,7 +70,7 @@ pub(super) fn create(
     Ok(writer(folder, draft))
 }
 
-/// Takes a finished staged file back, to be read and changed. If it can not be opened, it stays
+/// Takes a finished staged file back, to be read and changed. If it cannot be opened, it stays
 /// finished.
 pub(super) fn reopen(folder: &Folder, finished: &StagedFile) -> Result<Box<dyn Writer>> {
     let about = About { resource: &folder.name, path: &finished.path };
@@ -361,7 +361,7 @@ impl Writer for FileWriter {
 
 /// Makes the names above a file survive a power cut.
 pub(super) fn sync_parents(root: &Dir, path: &str) -> io::Result<()> {
-    // Not `open_dir`: that opens a folder for looking things up in it, which can not be synced.
+    // Not `open_dir`: that opens a folder for looking things up in it, which cannot be synced.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_DIRECTORY);
     for folder in Path::new(path).ancestors().skip(1) {

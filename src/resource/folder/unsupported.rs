@@ -54,7 +54,7 @@ impl Unsupported {
         let (dev, ino) = inode(stat);
         let code = errno.raw_os_error();
         let why = io::Error::from(errno);
-        Self { stamp: format!("e{code}:{dev}:{ino}").into(), reason: format!("it can not be read: {why}") }
+        Self { stamp: format!("e{code}:{dev}:{ino}").into(), reason: format!("it cannot be read: {why}") }
     }
 }
 
@@ -97,7 +97,7 @@ pub(super) fn readable_name(path: &OsStr) -> Result<&str, String> {
     let text = path.to_str().ok_or("its name is not UTF-8")?;
     match check_path(text) {
         Ok(()) => Ok(text),
-        Err(ResourceError::InvalidPath { why, .. }) => Err(format!("its path can not be used: {why}")),
+        Err(ResourceError::InvalidPath { why, .. }) => Err(format!("its path cannot be used: {why}")),
         Err(other) => Err(other.to_string()),
     }
 }

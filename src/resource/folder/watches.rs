@@ -61,7 +61,7 @@ impl Watches {
                             "there are more folders than the system lets us watch: raise fs.inotify.max_user_watches";
                         self.limited = Some(why.to_owned());
                     }
-                    _ => self.limited = Some(format!("a folder can not be watched: {error}")),
+                    _ => self.limited = Some(format!("a folder cannot be watched: {error}")),
                 }
             }
         }

@@ -270,7 +270,7 @@ impl Gate {
         self.note(artifact, true, Used { bytes, calls, digest: None });
     }
 
-    /// A resource refused or failed. What has changed under the attempt is remembered: it can not
+    /// A resource refused or failed. What has changed under the attempt is remembered: it cannot
     /// succeed any more.
     pub(super) fn resource_failed(&mut self, why: &ResourceError) -> CallError {
         let error = ErrorInfo { code: why.code().to_owned(), message: why.to_string(), retryable: why.retryable() };

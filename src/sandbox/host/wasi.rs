@@ -3,7 +3,7 @@
 //! its end, there are no files, and sockets are denied. Commands have arguments, files and a
 //! standard input besides (see `files`).
 //!
-//! A denied socket or name lookup is noted. A denied file can not be, but for a command: without a
+//! A denied socket or name lookup is noted. A denied file cannot be, but for a command: without a
 //! preopened folder a guest's own C library says that the file does not exist, and the host is
 //! never asked.
 

@@ -81,7 +81,7 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
     Plan::Fire(fires)
 }
 
-/// Takes off what a run claims. `false` if what is left can not be known without asking: its bytes,
+/// Takes off what a run claims. `false` if what is left cannot be known without asking: its bytes,
 /// or the age of its oldest.
 fn take(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
     claims.iter().all(|claim| {

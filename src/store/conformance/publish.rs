@@ -178,7 +178,7 @@ pub(super) async fn retrigger_makes_outputs_new_once_they_are_visible(world: &mu
     let files = vec![staged("raw", "again", "1234", false), staged("models", "m", "M", false)];
     let with = Intent { retrigger: vec!["raw".to_owned()], ..intent(files) };
     store.publish_intent(fence, with, at(40)).await.unwrap();
-    assert!(create(store, new_run()).await.detail.inputs.is_empty(), "it can not be read yet");
+    assert!(create(store, new_run()).await.detail.inputs.is_empty(), "it cannot be read yet");
     let before = newest(store).await;
     store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
     assert_eq!(kinds_after(store, before).await, [EventKind::ArtifactRecorded, EventKind::AttemptEnded]);

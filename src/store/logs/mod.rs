@@ -62,7 +62,7 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// remove.
     ///
     /// # Errors
-    /// When the log can not be looked at, or was opened for reading only. What can not be removed
+    /// When the log cannot be looked at, or was opened for reading only. What cannot be removed
     /// stays.
     fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed>;
 

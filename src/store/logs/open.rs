@@ -11,7 +11,7 @@ use crate::store::Result;
 /// there is none. [`LogStore::trim`] keeps it at about `max_bytes`.
 ///
 /// # Errors
-/// When it can not be read or written.
+/// When it cannot be read or written.
 pub fn open(state: &Path, max_bytes: u64) -> Result<Arc<dyn LogStore>> {
     Ok(Arc::new(SegmentLog::open(&state.join(FOLDER), max_bytes)?))
 }
@@ -20,7 +20,7 @@ pub fn open(state: &Path, max_bytes: u64) -> Result<Arc<dyn LogStore>> {
 /// that appends to it.
 ///
 /// # Errors
-/// When there is none, or it can not be read.
+/// When there is none, or it cannot be read.
 pub fn open_read_only(state: &Path) -> Result<Arc<dyn LogStore>> {
     Ok(Arc::new(SegmentLog::open_read_only(&state.join(FOLDER))?))
 }

@@ -156,7 +156,7 @@ impl LogStore for SegmentLog {
         let mut bytes = Vec::with_capacity(lines.len() * 256);
         for line in lines {
             serde_json::to_writer(&mut bytes, line)
-                .map_err(|error| StoreError::Invalid(format!("a log line can not be written as JSON: {error}")))?;
+                .map_err(|error| StoreError::Invalid(format!("a log line cannot be written as JSON: {error}")))?;
             bytes.push(b'\n');
         }
         let failed = |error| unavailable("write the log in", &self.folder, &error);
@@ -164,7 +164,7 @@ impl LogStore for SegmentLog {
         self.seal_if_full(&mut writer).map_err(failed)?;
         writer.append(&bytes).map_err(failed)?;
         // At once, so that a position is in the segment in which the next line will be. The lines
-        // are written: if the next segment can not be made now, the next call makes it.
+        // are written: if the next segment cannot be made now, the next call makes it.
         let _ = self.seal_if_full(&mut writer);
         Ok(bytes.len() as u64)
     }

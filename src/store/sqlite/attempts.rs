@@ -103,7 +103,7 @@ pub(super) fn finish(
     now: Timestamp,
 ) -> Work<Vec<StartedAttempt>> {
     if matches!(end.state, AttemptState::Running | AttemptState::Publishing) {
-        return Err(Fail::invalid(format!("an attempt can not end as {}", end.state)));
+        return Err(Fail::invalid(format!("an attempt cannot end as {}", end.state)));
     }
     let attempt = check(tx.db, fence)?;
     if attempt.state != AttemptState::Running && attempt.ended_before(tx.db, end, end.state)? {

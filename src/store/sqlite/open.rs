@@ -151,7 +151,7 @@ fn connect_to_read(path: &Path) -> Result<Connection> {
 /// Who has the store at `path` open for writing; `None` if nobody has.
 ///
 /// # Errors
-/// When its lock is there and can not be looked at.
+/// When its lock is there and cannot be looked at.
 pub fn read_holder(path: &Path) -> Result<Option<Holder>> {
     lock::read_holder(&lock_path(path))
 }

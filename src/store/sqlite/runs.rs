@@ -121,7 +121,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
     }
     for (index, claim) in new.claims.iter().enumerate() {
         if new.claims.iter().take(index).any(|other| other.resource == claim.resource) {
-            return Err(Fail::invalid(format!("a run can not claim from `{}` twice", claim.resource)));
+            return Err(Fail::invalid(format!("a run cannot claim from `{}` twice", claim.resource)));
         }
         let Pending { count, bytes, .. } = pending(tx.db, &claim.resource)?;
         if count.min(claim.at_most.unwrap_or(u64::MAX)) < claim.at_least || bytes < claim.min_bytes {

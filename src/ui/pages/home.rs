@@ -17,7 +17,7 @@ use crate::ui::{Pages, text};
 
 /// Runs in the table.
 const RUNS: u32 = 25;
-/// Paths of a resource that can not be recorded yet.
+/// Paths of a resource that cannot be recorded yet.
 const UNRECORDED: usize = 5;
 
 #[derive(Debug, Serialize)]
@@ -60,7 +60,7 @@ struct ResourceRow {
     /// `nothing`, `3 artifacts, 4 KiB`.
     waiting: String,
     waits: bool,
-    /// What can not be recorded yet, a line each, and how many more there are.
+    /// What cannot be recorded yet, a line each, and how many more there are.
     unrecorded: Vec<String>,
     more_unrecorded: u64,
     oldest: Option<(String, String)>,

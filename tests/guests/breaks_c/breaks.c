@@ -13,7 +13,7 @@
 IN_THE_STACK static void check(int count) { assert(count == 1); }
 
 IN_THE_STACK static void give_up(void) {
-    fputs("this can not go on\n", stderr);
+    fputs("this cannot go on\n", stderr);
     abort();
 }
 

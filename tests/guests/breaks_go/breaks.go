@@ -19,7 +19,7 @@ func Run() (guest.Outcome, error) {
 	case "deadlock":
 		select {}
 	case "exit":
-		fmt.Fprintln(os.Stderr, "this can not go on")
+		fmt.Fprintln(os.Stderr, "this cannot go on")
 		os.Exit(3)
 	case "wrapped":
 		_, err := guest.Inputs("nowhere")

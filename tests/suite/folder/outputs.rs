@@ -96,7 +96,7 @@ async fn publishing_goes_on_where_a_death_has_left_it() {
     let (parent, folder) = output();
     let attempt = AttemptId::new();
     let staged = stage(&folder, attempt, "a/model", b"bytes", false).await;
-    // Between link and unlink, on file systems that can not rename without replacing.
+    // Between link and unlink, on file systems that cannot rename without replacing.
     std::fs::create_dir(folder.path().join("a")).unwrap();
     std::fs::hard_link(folder.path().join(&staged.staged), folder.path().join("a/model")).unwrap();
     let again = Folder::new("models", &spec(&parent.path().join("out")), false).unwrap();
@@ -411,7 +411,7 @@ async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
     let other = folder("other");
     let refused = other.claim_writing("pipeline `b`").await.unwrap_err().to_string();
     let expected = format!(
-        "other can not be used: pipeline `a` writes to the folder {} already; stop that host, or give each pipeline an output folder of its own",
+        "other cannot be used: pipeline `a` writes to the folder {} already; stop that host, or give each pipeline an output folder of its own",
         path.display()
     );
     assert_eq!(refused, expected);

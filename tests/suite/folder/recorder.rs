@@ -40,7 +40,7 @@ pub(crate) struct Records {
     /// Everything that was told, in order.
     pub(crate) told: Vec<Observation>,
     pub(crate) statuses: Vec<Status>,
-    /// What can not be recorded yet, as it was told last.
+    /// What cannot be recorded yet, as it was told last.
     pub(crate) waiting: Waiting,
     /// Versions made so far.
     pub(crate) versions: usize,

@@ -55,7 +55,7 @@ async fn the_folder_moved_away_and_back() {
     let away = watched.path.with_extension("away");
     std::fs::rename(&watched.path, &away).unwrap();
     unreachable(&watched).await;
-    assert!(watched.head("a").present, "what can not be reached is not gone");
+    assert!(watched.head("a").present, "what cannot be reached is not gone");
     std::fs::write(away.join("b"), b"b").unwrap();
     std::fs::rename(&away, &watched.path).unwrap();
     watched.seen("b", b"b").await;
@@ -104,7 +104,7 @@ fn without_permission_it_waits() {
         set_mode(&watched.path, 0);
         let why = unreachable(&watched).await;
         assert!(why.contains("give this user access"), "{why}");
-        assert!(watched.head("a").present, "what can not be seen is not gone");
+        assert!(watched.head("a").present, "what cannot be seen is not gone");
         set_mode(&watched.path, 0o755);
         watching(&watched).await;
         watched.put("b", b"b").await;
@@ -119,13 +119,13 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
         std::fs::create_dir(watched.path.join("sub")).unwrap();
         watched.put("sub/a", b"a").await;
         set_mode(&watched.path.join("sub"), 0);
-        assert!(watched.ignored("sub").await.contains("can not be read"));
+        assert!(watched.ignored("sub").await.contains("cannot be read"));
         // The slow scan comes by as well.
         let batches = watched.recorder.read(|records| records.batches);
         watched.put("b", b"b").await;
         watched.put("c", b"c").await;
         assert!(watched.recorder.read(|records| records.batches) > batches);
-        assert!(watched.head("sub/a").present, "what can not be seen is not gone");
+        assert!(watched.head("sub/a").present, "what cannot be seen is not gone");
         set_mode(&watched.path.join("sub"), 0o755);
         watched.gone("sub").await;
         watched.put("sub/d", b"d").await;
@@ -134,7 +134,7 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
         std::fs::write(outside.path().join("closed"), b"closed").unwrap();
         set_mode(&outside.path().join("closed"), 0);
         std::fs::rename(outside.path().join("closed"), watched.path.join("closed")).unwrap();
-        assert!(watched.ignored("closed").await.contains("can not be read"));
+        assert!(watched.ignored("closed").await.contains("cannot be read"));
         set_mode(&watched.path.join("closed"), 0o644);
         watched.seen("closed", b"closed").await;
         watched.gone("sub").await;
@@ -189,7 +189,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         .arg(parent.path())
         .status()
         .unwrap();
-    assert!(mounted.success(), "a tmpfs can not be mounted");
+    assert!(mounted.success(), "a tmpfs cannot be mounted");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let watched = Watched::at(&parent.path().join("data"), |_| {});
@@ -202,7 +202,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         };
         assert!(matches!(error, ResourceError::Full { .. }), "{error:?}");
         assert!(error.to_string().contains("the disk is full"), "{error}");
-        assert!(writer.write(b"more").await.is_err(), "what has failed can not go on");
+        assert!(writer.write(b"more").await.is_err(), "what has failed cannot go on");
         assert!(writer.finish().await.is_err(), "or be finished");
         // All of its room is there again.
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();

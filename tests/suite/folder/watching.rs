@@ -334,7 +334,7 @@ async fn what_the_sink_did_not_take_is_told_again() {
     watched.recorder.refuse(true);
     watched.write("a", b"a");
     let ended = watched.ended().await.unwrap_err().to_string();
-    assert_eq!(ended, "raw can not be used: what is seen there can not be recorded");
+    assert_eq!(ended, "raw cannot be used: what is seen there cannot be recorded");
     assert!(watched.recorder.read(|records| records.told.is_empty()));
     watched.recorder.refuse(false);
     watched.start().await;

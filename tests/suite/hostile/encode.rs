@@ -1,4 +1,4 @@
-//! Just enough of the binary form for what text can not say, or only in megabytes.
+//! Just enough of the binary form for what text cannot say, or only in megabytes.
 
 /// A number.
 pub(super) fn leb(mut number: usize) -> Vec<u8> {

@@ -458,7 +458,7 @@ async fn what_is_open_at_once_is_limited() {
     let (report, said) = run_with(&bench, &["open_many|/in|100000|folders", "exit|1"], limit).await;
     assert_eq!(said, ["open_many: 50, then EDQUOT"]);
     assert_eq!(failure(&report).code, "handles_limit");
-    // What can not be opened stays as it was.
+    // What cannot be opened stays as it was.
     let steps = [
         "write|/out/out/a.txt|kept",
         "open_many|/in/raw/a.txt|100",

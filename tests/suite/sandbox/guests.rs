@@ -1,5 +1,5 @@
 //! Components for the tests: the Rust guests under `tests/guests`, and small ones written as text
-//! for what Rust can not be made to do.
+//! for what Rust cannot be made to do.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

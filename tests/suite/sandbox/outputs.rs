@@ -1,5 +1,5 @@
 //! What commands make in `/out`: at any place of a file, within the limit of output, and with the
-//! reason when it can not be made.
+//! reason when it cannot be made.
 
 use std::sync::atomic::Ordering::SeqCst;
 

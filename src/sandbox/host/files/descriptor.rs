@@ -202,7 +202,7 @@ impl HostDescriptor for GuestState {
         let place = self.place(&folder, &path)?;
         match self.files.look(&place) {
             Seen::Nothing => Err(self.nothing(&place)),
-            // What is no link can not be read as one.
+            // What is no link cannot be read as one.
             _ => Err(ErrorCode::Invalid.into()),
         }
     }

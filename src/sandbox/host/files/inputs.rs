@@ -70,7 +70,7 @@ impl GuestState {
         let failed = |why: String| CallError::refused("stdin", format!("`stdin = \"{wanted}\"` {why}"));
         let (resource, pattern) = wanted.split_once('/').unwrap_or((wanted, "**"));
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        let glob = glob.map_err(|why| failed(format!("can not be read: {why}")))?.compile_matcher();
+        let glob = glob.map_err(|why| failed(format!("cannot be read: {why}")))?.compile_matcher();
         let matches = |artifact: &&Artifact| artifact.path == pattern || glob.is_match(&artifact.path);
         let inputs = self.files.inputs.files_below(resource).map(|(_, artifact)| artifact);
         let found: Vec<&Artifact> = inputs.filter(matches).collect();

@@ -69,7 +69,7 @@ impl GuestState {
                 return self.read_output(item, offset, length).await;
             }
             Some(Open::Metrics) => {
-                self.tell(&format!("out/{METRICS}"), "can not be read: its lines are recorded, and not kept as a file");
+                self.tell(&format!("out/{METRICS}"), "cannot be read: its lines are recorded, and not kept as a file");
                 return Err(ErrorCode::Unsupported.into());
             }
             None => return Err(ErrorCode::BadDescriptor.into()),
@@ -168,7 +168,7 @@ impl GuestState {
         self.refuse(place, CallError::Refused(error))
     }
 
-    /// Closes an open file. What can not be finished is told when the program ends.
+    /// Closes an open file. What cannot be finished is told when the program ends.
     pub(super) async fn close(&mut self, file: u64) -> wasmtime::Result<()> {
         let closed = match self.files.open.remove(&file) {
             Some(Open::Output(item)) => self.close_output(item).await,

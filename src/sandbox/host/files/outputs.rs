@@ -114,7 +114,7 @@ impl GuestState {
         Ok(Open::Output(number))
     }
 
-    /// Opens one more handle on a file that is open or finished. If it can not be opened, all stays
+    /// Opens one more handle on a file that is open or finished. If it cannot be opened, all stays
     /// as it was.
     async fn open_again(&mut self, number: u64) -> Result<(), CallError> {
         self.gate.open_handle()?;
@@ -276,7 +276,7 @@ impl GuestState {
         self.files.outputs.take(&place);
         self.work.paths.remove(&split(&place));
         if let Some((file, calls)) = finished
-            // What can not be removed now is removed with the attempt, and counts until then.
+            // What cannot be removed now is removed with the attempt, and counts until then.
             && self.take_back(&file, calls).await.is_ok()
         {
             self.files.items.remove(&number);

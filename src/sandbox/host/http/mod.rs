@@ -224,7 +224,7 @@ impl Granted {
     /// Makes the headers what they must be: `host` says where the request goes, and nothing in them
     /// is about the connection. Whether a secret is among them.
     fn headers(&self, parts: &mut Parts, endpoint: &Endpoint) -> Result<bool, Fault> {
-        // The guest can not have set these: wasmtime asks `is_forbidden` first. This does not rely
+        // The guest cannot have set these: wasmtime asks `is_forbidden` first. This does not rely
         // on it.
         let found: Vec<HeaderName> = parts.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
         for name in found {

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-/// Most names that are looked up at once, by all guests together; others wait. A look-up can not be
+/// Most names that are looked up at once, by all guests together; others wait. A look-up cannot be
 /// stopped once it has begun.
 const MAX_LOOKUPS: usize = 16;
 
@@ -66,7 +66,7 @@ fn connector() -> Result<TlsConnector, String> {
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|why| format!("TLS can not be set up: {why}"))?
+        .map_err(|why| format!("TLS cannot be set up: {why}"))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))

@@ -44,7 +44,7 @@ impl HeaderValues {
     /// Reads them from the host's environment.
     ///
     /// # Errors
-    /// When one is not there, or can not be in a header.
+    /// When one is not there, or cannot be in a header.
     pub(in crate::sandbox) fn read(order: &AttemptOrder) -> Result<Self, ErrorInfo> {
         order.header_secrets.iter().map(|secret| read(order, secret)).collect::<Result<_, _>>().map(Self)
     }
@@ -90,8 +90,7 @@ fn read(order: &AttemptOrder, secret: &crate::sandbox::order::HeaderSecret) -> R
     let bare = std::env::var(variable)
         .map_err(|_| ErrorInfo::permanent("secret_missing", format!("{of}, which is not set")))?;
     let unfit = || {
-        let why =
-            "which can not stand in a header: it is empty, or has a line break or another control character in it";
+        let why = "which cannot stand in a header: it is empty, or has a line break or another control character in it";
         ErrorInfo::permanent("secret_invalid", format!("{of}, {why}"))
     };
     let mut value = HeaderValue::from_str(&format!("{}{bare}", secret.prefix)).map_err(|_| unfit())?;

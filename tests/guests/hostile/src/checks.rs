@@ -30,7 +30,7 @@ impl Seen {
         Ok(value)
     }
 
-    /// That `what` can not be had must be so.
+    /// That `what` cannot be had must be so.
     pub fn denied(&mut self, what: &str, truth: bool) -> Result<()> {
         if !truth {
             return Err(Error::permanent(format!("{what}: must not be had, but was")));
