@@ -35,7 +35,7 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// A text that is no host with a port.
+/// A text that is not a valid host and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Nothing is there.

@@ -88,13 +88,13 @@ impl Records {
         Ok(show::nothing_yet(what, &self.pipeline, host, &path.shown()))
     }
 
-    /// Says so when something is shown as unfinished and no host is at work on it: it would look
+    /// Says so when something is shown as unfinished and no host is running on it: it would look
     /// alive. Whether it said something.
     pub(crate) fn warn_if_idle(&self, unfinished: bool, path: &PathArg) -> Result<bool, Failure> {
         let idle = unfinished && open::holder(&self.pipeline)?.is_none();
         if idle {
             let run = format!("anacostia run {}", path.shown());
-            out::error(&format!("No host is at work: what is not finished goes on when one starts (`{run}`).\n"));
+            out::error(&format!("No host is running: what is not finished goes on when one starts (`{run}`).\n"));
         }
         Ok(idle)
     }

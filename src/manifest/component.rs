@@ -259,7 +259,7 @@ impl ComponentInfo {
 pub fn need(import: &str) -> Need {
     let refused = |why: &str| Need::Refused(why.to_owned());
     let Some((interface, version)) = split(import) else {
-        return refused("only versioned interfaces can be had, such as `anacostia:pipeline/log@0.1.0`");
+        return refused("only versioned interfaces are available, such as `anacostia:pipeline/log@0.1.0`");
     };
     if let Some(name) = interface.strip_prefix(CONTRACT) {
         return match name {
@@ -277,12 +277,14 @@ pub fn need(import: &str) -> Need {
         };
     }
     let Some((package, name)) = interface.strip_prefix("wasi:").and_then(|interface| interface.split_once('/')) else {
-        return refused("only `anacostia:pipeline` and WASI 0.2 can be had");
+        return refused("only `anacostia:pipeline` and WASI 0.2 are available");
     };
     match package {
         "http" if !is_patch_of(version, WASI_VERSION) => refused("this host serves WASI 0.2: build for wasm32-wasip2"),
         "http" if matches!(name, "types" | "outgoing-handler") => Need::Grant(Grant::Http),
-        "http" => refused("an action sends requests, and takes none: only `types` and `outgoing-handler` can be had"),
+        "http" => {
+            refused("an action sends requests, and takes none: only `types` and `outgoing-handler` are available")
+        }
         "logging" | "config" if DRAFTS.contains(&import) => Need::Nothing,
         "logging" | "config" => {
             refused("this host serves the drafts `wasi:logging/logging@0.1.0-draft` and `wasi:config/store@0.2.0-rc.1`")

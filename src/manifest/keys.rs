@@ -51,11 +51,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             ),
             ("pipeline", &[], object("The pipeline as a whole.", &PIPELINE, &["name"])),
             ("server", &[], object("The HTTP interface.", &SERVER, &[])),
-            (
-                "metadata_store",
-                &["store", "metadata", "database"],
-                object("Where every run is put on record.", &STORE, &[]),
-            ),
+            ("metadata_store", &["store", "metadata", "database"], object("Where every run is recorded.", &STORE, &[])),
             ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource)),
             ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
         ],
@@ -79,7 +75,7 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
         (
             "max_concurrent_runs",
             &["concurrency", "max_runs"],
-            integer("How many runs are at work at once.", settings::CONCURRENT_RUNS, Some(1)),
+            integer("How many runs are active at once.", settings::CONCURRENT_RUNS, Some(1)),
         ),
         (
             "state",
@@ -100,7 +96,9 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
         (
             "params",
             &[],
-            params("For every action. An action's own and a run's own come over them; `${…}` is not expanded here."),
+            params(
+                "For every action. An action's own and a run's own params override them; `${…}` is not expanded here.",
+            ),
         ),
     ],
 });
@@ -165,7 +163,7 @@ pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
         later: &[],
         rows: vec![
             ("kind", &["type"], kind),
-            ("path", &["folder", "dir", "directory"], text("The folder, from the manifest's folder on.")),
+            ("path", &["folder", "dir", "directory"], text("The folder, relative to the manifest's folder.")),
             ("watch", &["watched"], boolean("Whether it is watched, and starts runs.")),
             (
                 "include",
@@ -193,7 +191,7 @@ pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
                 "settle",
                 &[],
                 span(
-                    "How long size and time must stand still where the system cannot tell whether a file is open for writing.",
+                    "How long size and time must not change where the system cannot tell whether a file is open for writing.",
                     &settings::SETTLE,
                     Some(settings::DEFAULT_SETTLE),
                 ),
@@ -221,27 +219,31 @@ pub(super) static TRIGGER: LazyLock<Keys> = LazyLock::new(|| {
             (
                 "min_artifacts",
                 &["min", "count", "min_files"],
-                integer("New artifacts that are needed.", settings::ARTIFACTS, Some(usual.min_artifacts)),
+                integer("How many new artifacts are needed.", settings::ARTIFACTS, Some(usual.min_artifacts)),
             ),
             (
                 "max_artifacts",
                 &["max", "max_files", "batch_size"],
-                integer("Most that one run takes, oldest first.", settings::ARTIFACTS, usual.max_artifacts),
+                integer(
+                    "How many artifacts one run takes at most, oldest first.",
+                    settings::ARTIFACTS,
+                    usual.max_artifacts,
+                ),
             ),
-            ("min_bytes", &[], size("Bytes that are needed, besides.", &settings::MIN_BYTES, usual.min_bytes)),
+            (
+                "min_bytes",
+                &[],
+                size("How many bytes the new artifacts must have together.", &settings::MIN_BYTES, usual.min_bytes),
+            ),
             (
                 "quiet_for",
                 &["debounce", "quiet"],
-                span("And nothing new for this long.", &settings::QUIET_FOR, Some(usual.quiet_for)),
+                span("How long no new artifact must have arrived.", &settings::QUIET_FOR, Some(usual.quiet_for)),
             ),
             (
                 "max_wait",
                 &["timeout"],
-                span(
-                    "Start all the same when the oldest artifact has waited for this long.",
-                    &settings::MAX_WAIT,
-                    None,
-                ),
+                span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
             ),
         ],
     }
@@ -249,8 +251,8 @@ pub(super) static TRIGGER: LazyLock<Keys> = LazyLock::new(|| {
 
 pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
     let build = object("How the component is built.", &BUILD, &["command"]);
-    let limits = object("What an attempt may use. Going beyond ends it.", &LIMITS, &[]);
-    let retry = object("When a failed attempt is followed by another.", &RETRY, &[]);
+    let limits = object("What an attempt may use. An attempt that exceeds a limit is ended.", &LIMITS, &[]);
+    let retry = object("When a failed attempt is retried.", &RETRY, &[]);
     Keys {
         home: "[actions.NAME]",
         later: &[],
@@ -258,12 +260,12 @@ pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
             (
                 "component",
                 &["wasm", "module", "file", "path", "image"],
-                text("The `.wasm` file, from the manifest's folder on."),
+                text("The `.wasm` file, relative to the manifest's folder."),
             ),
             (
                 "digest",
                 &["sha256"],
-                form("What the digest of the component must be.", DIGEST, &format!("sha256:{}", "0".repeat(64))),
+                form("The digest that the component must have.", DIGEST, &format!("sha256:{}", "0".repeat(64))),
             ),
             ("build", &["command"], build),
             (
@@ -274,7 +276,11 @@ pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
             ("reads", &["inputs", "input"], strings("The resources that it may read.", Some(NAME), "raw")),
             ("writes", &["outputs", "output"], strings("The resources that it may write.", Some(NAME), "models")),
             ("retrigger", &[], boolean("Whether its outputs are new in watched resources, and start runs there.")),
-            ("params", &["config"], params("Its params, over those of the pipeline; `${…}` is not expanded here.")),
+            (
+                "params",
+                &["config"],
+                params("Its params, which override those of the pipeline; `${…}` is not expanded here."),
+            ),
             ("args", &["argv", "arguments"], arguments()),
             (
                 "stdin",
@@ -318,7 +324,7 @@ pub(super) static SECRET: LazyLock<Keys> = LazyLock::new(|| Keys {
         ("from", &["env", "value", "source"], form(SOURCE, ENV, "env:API_TOKEN")),
         ("header", &["name"], text("The header.")),
         ("host", &["url"], form("The host, which `http` names too.", HOST, "api.example.com:443")),
-        ("prefix", &["scheme"], with_default(text("What stands before the value, such as `Bearer `."), "")),
+        ("prefix", &["scheme"], with_default(text("Text before the value, such as `Bearer `."), "")),
     ],
 });
 
@@ -327,7 +333,7 @@ pub(super) static BUILD: LazyLock<Keys> = LazyLock::new(|| Keys {
     later: &[],
     rows: vec![
         ("command", &["cmd", "run", "script"], text("For `sh -c`, in the manifest's folder.")),
-        ("watch", &["sources"], strings("Sources whose change asks for a build.", None, "src")),
+        ("watch", &["sources"], strings("Sources that the component is rebuilt for when they change.", None, "src")),
     ],
 });
 
@@ -386,7 +392,7 @@ pub(super) static LIMITS: LazyLock<Keys> = LazyLock::new(|| {
 pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
     let usual = Retry::default();
     let Backoff { first, max } = usual.backoff;
-    let tries = "Tries in all. Only errors that say that trying again may help are tried again.";
+    let tries = "Attempts in all. Only errors that are marked as retryable are retried.";
     Keys {
         home: "`retry` of an action",
         later: &[],

@@ -222,7 +222,7 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
         .take(MAX_SYNTAX_ERRORS)
         .map(|(span, error)| match text.get(span.clone()) {
             Some(key) if error.message() == "duplicate key" => {
-                Problem::new(format!("{} stands twice in the same table", problem::quoted(key)))
+                Problem::new(format!("{} appears twice in the same table", problem::quoted(key)))
                     .at(&span, "again")
                     .help("put both together, or rename one")
             }

@@ -331,7 +331,7 @@ pub struct HeaderSecretSpec {
     pub header: String,
     /// The host; one that the action is granted.
     pub host: Endpoint,
-    /// What stands before the value, such as `Bearer `.
+    /// Text before the value, such as `Bearer `.
     pub prefix: String,
 }
 

@@ -253,7 +253,7 @@ impl<'a> Reader<'a> {
                 .at(&span, "here")
                 .help("write `${NAME}` for an environment variable, `$${` for the text `${`"),
             Err(ExpandError::BadName(name)) => {
-                Problem::new(format!("{} is no name of an environment variable", quoted(&name)))
+                Problem::new(format!("{} is not a valid name of an environment variable", quoted(&name)))
                     .at(&span, "here")
                     .help("names are made of letters, digits and `_`; write `$${` for the text `${`")
             }

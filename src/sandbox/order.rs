@@ -132,7 +132,7 @@ pub struct HeaderSecret {
     pub header: String,
     /// The host that it is for, and no other.
     pub endpoint: Endpoint,
-    /// What stands before the value, such as `Bearer `.
+    /// Text before the value, such as `Bearer `.
     pub prefix: String,
 }
 

@@ -321,7 +321,7 @@ fn without_a_host_the_wish_waits_in_the_store() {
     app.kill();
     let retried = app.cli(&["runs", "retry", "1", "PATH"]);
     let (out, _) = ends_with(&retried, 0);
-    assert_eq!(out, "Run #1 is running; no host is at work, so the rest happens at the next `anacostia run`\n");
+    assert_eq!(out, "Run #1 is running; no host is running, so the rest happens at the next `anacostia run`\n");
     app.start();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     let again = app.cli(&["runs", "retry", "1", "PATH"]);
@@ -405,7 +405,7 @@ fn what_looks_alive_without_a_host_is_said_to_wait_for_one() {
         let output = app.cli(args);
         let (_, error) = ends_with(&output, 0);
         assert!(
-            error.starts_with("No host is at work: what is not finished goes on when one starts"),
+            error.starts_with("No host is running: what is not finished goes on when one starts"),
             "{args:?}: {error}"
         );
     }

@@ -447,7 +447,7 @@ fn what_is_still_being_written_is_shown_and_is_not_called_nothing_new() {
     let none = app.cli(&["artifacts", "list", "--waiting", "PATH"]);
     let error = String::from_utf8(none.stderr).unwrap();
     assert!(
-        error.contains("no host is at work, and only a host knows what waits: start one with `anacostia run"),
+        error.contains("no host is running, and only a host knows what waits: start one with `anacostia run"),
         "{error}"
     );
     app.start();

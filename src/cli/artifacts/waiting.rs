@@ -12,7 +12,7 @@ pub(super) fn list(path: &PathArg, resource: Option<&str>, as_json: bool) -> Res
     let pipeline = load_for_records(path)?;
     let Some(holder) = open::holder(&pipeline)? else {
         return Err(Failure::work(format!(
-            "no host is at work, and only a host knows what waits: start one with `anacostia run {}`",
+            "no host is running, and only a host knows what waits: start one with `anacostia run {}`",
             path.shown()
         )));
     };

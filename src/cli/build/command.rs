@@ -58,7 +58,7 @@ pub(crate) enum BuildError {
         output: Vec<u8>,
     },
     /// It ended well, and made nothing.
-    #[error("`{command}` ended well, but {} is not there: is `component` of action {action} right?", component.display())]
+    #[error("`{command}` succeeded, but {} is not there: is `component` of action {action} right?", component.display())]
     Nothing {
         /// The action.
         action: String,

@@ -80,7 +80,7 @@ impl News {
                 format!("{}{restart}: {}; until then all stays as it was", changes(changed), Cell::new(why))
             }
             Self::Restless { action, changed } => format!(
-                "{} whenever {} is built: what a build writes is no source, take it out of `build.watch`; the next save builds again",
+                "{} whenever {} is built: what a build writes is not a source, take it out of `build.watch`; the next save builds again",
                 changes(changed).trim_end_matches([' ', '→']),
                 Cell::new(action)
             ),

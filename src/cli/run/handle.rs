@@ -87,7 +87,7 @@ impl HostHandle {
     /// Ends it in good order. `asked`: who asked for that, if anyone did.
     pub(crate) async fn end(self, asked: Option<Stop>, stops: &mut Stops) -> Result<Tally, Failure> {
         if let Some(stop) = asked {
-            out::error(&format!("{stop}: finishing what is at work; ask again to stop at once\n"));
+            out::error(&format!("{stop}: finishing running actions; ask again to stop at once\n"));
         }
         let Self { host, server, reporter } = self;
         let end = async {
@@ -113,5 +113,5 @@ fn announce(json: bool, pipeline: &Pipeline, address: SocketAddr) -> io::Result<
 
 /// The next start resumes what is cut short now, as after a crash.
 fn at_once(stop: Stop) -> Failure {
-    Failure::work(format!("{stop} again: stopped at once; what was at work is taken up at the next start"))
+    Failure::work(format!("{stop} again: stopped at once; interrupted actions resume at the next start"))
 }

@@ -94,7 +94,7 @@ fn told(run: &Value, host: bool) -> String {
         "succeeded" | "failed" => format!("has {state} already"),
         "cancelled" => "is cancelled already".to_owned(),
         _ if host => format!("is {state}"),
-        _ => format!("is {state}; no host is at work, so the rest happens at the next `anacostia run`"),
+        _ => format!("is {state}; no host is running, so the rest happens at the next `anacostia run`"),
     };
     format!("{} {}\n", Cell::new(format!("Run #{number}")).style(styles::STRONG), Cell::new(then))
 }

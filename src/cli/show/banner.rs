@@ -17,7 +17,7 @@ pub(crate) fn banner(pipeline: &Pipeline, url: &str) -> String {
         text.push_str(&line("watch", &format!("{} in {}", resource.name, resource.location())));
     }
     text.push_str(&line("state", &pipeline.state.display().to_string()));
-    text.push_str(&line("stop ", "Ctrl-C; what is at work is finished, or taken up at the next start"));
+    text.push_str(&line("stop ", "Ctrl-C; running actions finish, or resume at the next start"));
     text.push('\n');
     text
 }

@@ -80,7 +80,7 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
         for key in &action.for_commands {
             let name = key.value;
             reader.complain(
-                Problem::new(format!("`{name}` is for commands, and {} is none", quoted(&text.value)))
+                Problem::new(format!("`{name}` is for commands, and {} is not one", quoted(&text.value)))
                     .at(&key.span, "says nothing to it")
                     .at(&text.span, "has `run` of the contract")
                     .help("an action of the contract is told what to do by `params`, and opens its inputs itself"),

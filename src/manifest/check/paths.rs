@@ -134,7 +134,7 @@ fn sqlite_file(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<
         Ok(found) if !found.is_file() => "is not a file".to_owned(),
         Ok(_) => match starts_like_a_database(path) {
             Ok(true) => return,
-            Ok(false) => "is a file, and no SQLite database".to_owned(),
+            Ok(false) => "is a file, but not an SQLite database".to_owned(),
             Err(error) => format!("cannot be read: {error}"),
         },
         // Not there yet; or its folder cannot be used, which opening it tells better.

@@ -24,7 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<At<Endpoin
         match hosts.iter().find(|other| other.value == host) {
             None => hosts.push(At { value: host, span: text.span.clone() }),
             Some(first) => reader.complain(
-                Problem::new(format!("`{host}` stands twice in `http`"))
+                Problem::new(format!("`{host}` appears twice in `http`"))
                     .at(&text.span, "again")
                     .at(&first.span, "first"),
             ),
@@ -42,7 +42,7 @@ pub(super) fn host(reader: &mut Reader<'_>, text: &At<String>) -> Option<Endpoin
                 .at(&text.span, "this address")
                 .help(why),
         },
-        Err(why) => Problem::new(format!("{} is no host with a port: {why}", quoted(&text.value)))
+        Err(why) => Problem::new(format!("{} is not a valid host and port: {why}", quoted(&text.value)))
             .at(&text.span, "here")
             .help(advice(why, &text.value)),
     };

@@ -155,7 +155,7 @@ fn refuse_twice(reader: &mut Reader<'_>, key: &str, items: &[At<String>]) {
     for item in items {
         if let Some(first) = seen.insert(item.value.as_str(), item) {
             reader.complain(
-                Problem::new(format!("{} stands twice in `{key}`", quoted(&item.value)))
+                Problem::new(format!("{} appears twice in `{key}`", quoted(&item.value)))
                     .at(&item.span, "again")
                     .at(&first.span, "first"),
             );

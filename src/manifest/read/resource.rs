@@ -160,7 +160,7 @@ fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(String, Option<S
     }
     if glob.starts_with('!') {
         let help = "put what is not to count into `exclude`, without the `!`".to_owned();
-        return Some(("a `!` does not turn a glob around here".to_owned(), Some(help)));
+        return Some(("a leading `!` does not negate a glob here".to_owned(), Some(help)));
     }
     if let Some(inner) = glob.strip_suffix('/') {
         let help = format!("write `{inner}/**` for all that is in the folder");

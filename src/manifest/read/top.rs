@@ -135,7 +135,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let Some(listen) = reader.string(&table, "listen", "\"127.0.0.1:8000\"") else { return };
     let Some(address) = parse_listen(&listen.value) else {
         reader.complain(
-            Problem::new(format!("{} is no address to listen on", quoted(&listen.value)))
+            Problem::new(format!("{} is not an address to listen on", quoted(&listen.value)))
                 .at(&listen.span, "here")
                 .help("write an IP address and a port, such as `listen = \"127.0.0.1:8000\"`"),
         );
@@ -160,7 +160,7 @@ fn hosts(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
             Ok(Host::Address(_)) => Problem::new(format!("{} is an address, not a name", quoted(&text.value)))
                 .at(&text.span, "here")
                 .help("the server answers for the address that it listens on; leave this out"),
-            Err(why) => Problem::new(format!("{} is no name of a host: {why}", quoted(&text.value)))
+            Err(why) => Problem::new(format!("{} is not a valid host name: {why}", quoted(&text.value)))
                 .at(&text.span, "here")
                 .help("write the name by which people reach the server: \"ml.example.com\" for any port, or \"ml.example.com:8443\""),
         };
@@ -181,7 +181,7 @@ fn digest_of_token(reader: &mut Reader<'_>, text: &At<String>) -> Option<Digest>
         );
     } else if digest.is_none() {
         reader.complain(
-            Problem::new("`token_sha256` is no digest: it must be `sha256:` and 64 hexadecimal digits")
+            Problem::new("`token_sha256` is not a digest: it must be `sha256:` and 64 hexadecimal digits")
                 .at(&text.span, "here")
                 .help("the digest of a token: printf %s \"$TOKEN\" | sha256sum"),
         );

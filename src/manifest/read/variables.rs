@@ -23,7 +23,7 @@ pub(super) fn named_values<'t>(
     for (name, value) in inside.in_order() {
         if !is_variable(name.value) {
             reader.complain(
-                Problem::new(format!("{} is no name of an environment variable", quoted(name.value)))
+                Problem::new(format!("{} is not a valid name of an environment variable", quoted(name.value)))
                     .at(&name.span, "here")
                     .help("names are made of letters, digits and `_`, and do not start with a digit"),
             );

@@ -119,7 +119,7 @@ fn reason(why: Why, writer: Option<&str>) -> String {
     match why {
         Why::Open => format!("still open for writing by {}", writer.unwrap_or("another process")),
         Why::Moving(settle) => {
-            format!("still changing: it counts when it has stood still for {}", crate::base::TimeSpan(settle))
+            format!("still changing: it counts once it has not changed for {}", crate::base::TimeSpan(settle))
         }
         Why::Unsearchable => {
             "a folder that this user may list and not search: give it the `x` permission (`chmod u+x`)".to_owned()

@@ -431,7 +431,7 @@ fn why_lost(lost: &Lost) -> String {
         Lost::Set => "more changed at once than is watched one by one".to_owned(),
         Lost::Queue => "the system's queue of events has overflowed (fs.inotify.max_queued_events)".to_owned(),
         Lost::Limit => {
-            "there are more folders than the system lets us watch: raise fs.inotify.max_user_watches".to_owned()
+            "there are more folders than the system allows watches: raise fs.inotify.max_user_watches".to_owned()
         }
         Lost::Failed(why) => format!("events could not be read: {why}"),
     }

@@ -112,7 +112,7 @@ impl Version {
         }
         let after = FileStamp::of(&self.stat()?);
         if Some(hasher.finish()) != self.digest {
-            return Err(about.changed("its content is another one"));
+            return Err(about.changed("its content has changed"));
         }
         if before != after || !lease.as_ref().is_none_or(Lease::holds) {
             return Err(about.changed("someone writes to it"));
@@ -126,7 +126,7 @@ impl Version {
         if Some(Digest::of(&bytes)) == self.digest {
             Ok(bytes)
         } else {
-            Err(self.about().changed("its content is another one"))
+            Err(self.about().changed("its content has changed"))
         }
     }
 

@@ -118,7 +118,9 @@ fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Unsupported {
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => nowhere(),
             _ => outside(),
         },
-        Err(Errno::LOOP) => Unsupported::new('l', stat, format!("it is a link to `{target}`, which leads in a circle")),
+        Err(Errno::LOOP) => {
+            Unsupported::new('l', stat, format!("it is a link to `{target}`, which is part of a loop of links"))
+        }
         Err(errno) => Unsupported::new('x', stat, format!("it is a link to `{target}`: {}", io::Error::from(errno))),
     }
 }

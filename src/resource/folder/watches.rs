@@ -32,9 +32,12 @@ impl Watches {
         let config = Config::default().with_follow_symlinks(false);
         let (watcher, limited) = match RecommendedWatcher::new(move |event| dirty.handle(event), config) {
             Ok(watcher) => (Some(watcher), None),
-            Err(error) => {
-                (None, Some(format!("the system lets us watch nothing ({error}): raise fs.inotify.max_user_instances")))
-            }
+            Err(error) => (
+                None,
+                Some(format!(
+                    "the system allows no more inotify instances ({error}): raise fs.inotify.max_user_instances"
+                )),
+            ),
         };
         Self { watcher, root, folders: BTreeMap::new(), limited }
     }
@@ -58,7 +61,7 @@ impl Watches {
                     ErrorKind::PathNotFound => {}
                     ErrorKind::MaxFilesWatch => {
                         let why =
-                            "there are more folders than the system lets us watch: raise fs.inotify.max_user_watches";
+                            "there are more folders than the system allows watches: raise fs.inotify.max_user_watches";
                         self.limited = Some(why.to_owned());
                     }
                     _ => self.limited = Some(format!("a folder cannot be watched: {error}")),

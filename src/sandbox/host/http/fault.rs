@@ -27,7 +27,7 @@ pub(super) enum Fault {
     TooManyAtOnce,
     /// A method that would open a tunnel, or send back what the host has put in.
     Method,
-    /// The authority is no host with a port.
+    /// The authority is not a valid host and port.
     Authority(crate::base::EndpointError),
     /// A header that the host cannot send.
     Header(&'static str),
@@ -89,7 +89,7 @@ impl Faults {
                 "the methods CONNECT and TRACE are not possible: one opens a tunnel, the other sends back what was sent"
                     .to_owned()
             }
-            Fault::Authority(why) => format!("the authority of the request is no host with a port: {why}"),
+            Fault::Authority(why) => format!("the authority of the request is not a valid host and port: {why}"),
             Fault::Header(which) => format!("the header {which} cannot be sent"),
             Fault::Lookup(why) => format!("the name cannot be looked up: {why}"),
             Fault::NoAddress => "the name has no address".to_owned(),
