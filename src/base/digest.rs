@@ -52,7 +52,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A text that is no digest.
+/// A text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no digest: it must be `sha256:` and 64 hexadecimal digits")]
 pub struct DigestError(String);

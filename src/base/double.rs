@@ -9,17 +9,17 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserializer, Serializer};
 
-/// The words, and what each stands for.
+/// Each text and the double that it stands for.
 const WORDS: [(&str, f64); 3] = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
 
-/// The word for a double that JSON has no number for; `None` for a finite one.
+/// The text for a double that JSON has no number for; `None` for a finite one.
 #[must_use]
 pub fn word(value: f64) -> Option<&'static str> {
     let same = |of: f64| of.is_nan() && value.is_nan() || of.total_cmp(&value).is_eq();
     WORDS.into_iter().find(|(_, of)| same(*of)).map(|(word, _)| word)
 }
 
-/// What a word stands for.
+/// The double that a text stands for.
 #[must_use]
 pub fn of_word(word: &str) -> Option<f64> {
     WORDS.into_iter().find(|(text, _)| *text == word).map(|(_, of)| of)

@@ -21,7 +21,7 @@ pub const DEFAULT_PORT: u16 = 443;
 pub enum Host {
     /// A name, in lower case.
     Name(String),
-    /// An address; never an IPv4 address in the clothes of IPv6.
+    /// An address; never an IPv4-mapped IPv6 address.
     Address(IpAddr),
 }
 
@@ -53,7 +53,7 @@ pub enum EndpointError {
     /// It is a pattern.
     #[error("patterns are not possible")]
     Pattern,
-    /// The port is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("the port is no number from 1 to 65535")]
     Port,
     /// An IPv6 address without brackets.
@@ -65,13 +65,13 @@ pub enum EndpointError {
     /// An IPv6 address with a zone.
     #[error("an address with a zone is not possible")]
     Zone,
-    /// What ends in a number, and is no IPv4 address: systems differ in what they take it for.
+    /// A text that ends in a number and is not an IPv4 address: systems differ in how they read it.
     #[error("what ends in a number is an IPv4 address, of four numbers from 0 to 255")]
     Number,
     /// A name with characters outside of ASCII.
     #[error("a name is written in ASCII")]
     NotAscii,
-    /// A name that is none.
+    /// A name that is not a valid host name.
     #[error("a name is made of letters, digits, `-` and `_`, with single dots between")]
     Name,
 }

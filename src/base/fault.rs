@@ -34,7 +34,7 @@ pub fn loses_answer(write: &str) -> bool {
     }
 }
 
-/// A place at which whoever passes may be made to panic.
+/// A place at which the calling thread or task may be made to panic.
 #[inline]
 pub fn panic_point(name: &str) {
     #[cfg(debug_assertions)]

@@ -1,6 +1,6 @@
 //! Names of nodes.
 
-/// Why a text is no name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a name starts with a letter a-z, goes on with a-z, 0-9, `_` or `-`, and has at most 63 characters")]
 pub struct NameError;

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(pub Duration);
 
-/// A text that is no span of time, or one that is too long.
+/// A text that is not a span of time, or one that is too long.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
     /// It is something else.
@@ -22,7 +22,7 @@ pub enum SpanError {
 }
 
 const DAY_MILLIS: u64 = 86_400_000;
-/// A hundred years: more is a slip of the pen, and would overflow a clock.
+/// A hundred years: more is a typing error, and would overflow a clock.
 const MAX_MILLIS: u64 = 100 * 366 * DAY_MILLIS;
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MILLIS)];
@@ -38,7 +38,7 @@ impl FromStr for TimeSpan {
         if number.is_empty() || !number.bytes().all(|c| c.is_ascii_digit()) {
             return Err(refuse());
         }
-        // Digits that are no `u64` are too many of them.
+        // Digits fail to parse as `u64` only if the number is too large.
         let millis = number.parse::<u64>().ok().and_then(|n| n.checked_mul(*factor));
         let millis = millis.filter(|millis| *millis <= MAX_MILLIS).ok_or_else(|| SpanError::TooLong(shown()))?;
         Ok(Self(Duration::from_millis(millis)))

@@ -13,21 +13,21 @@ use crate::store::StoreError;
 pub(crate) enum Failure {
     /// Work failed: exit code 1.
     Work(anyhow::Error),
-    /// What was asked for makes no sense: exit code 2.
+    /// What was asked for is invalid: exit code 2.
     Usage(anyhow::Error),
     /// The manifest cannot be run: exit code 2.
     Manifest(Box<Problems>),
-    /// Whoever read the output has gone away (`… | head`): nothing is wrong.
+    /// The reader of the output has gone away (`… | head`): nothing is wrong.
     ReaderGone,
 }
 
 impl Failure {
-    /// A misuse, in words.
+    /// Wrong usage, with its message.
     pub(crate) fn usage(text: impl Into<String>) -> Self {
         Self::Usage(anyhow::Error::msg(text.into()))
     }
 
-    /// Work that failed, in words.
+    /// Work that failed, with its message.
     pub(crate) fn work(text: impl Into<String>) -> Self {
         Self::Work(anyhow::Error::msg(text.into()))
     }

@@ -4,7 +4,7 @@
 //! What is for people goes through the functions of [`show`], what is for programs (`--json`) is
 //! the shape of the HTTP interface. Results go to standard output, everything about the way there
 //! to standard error, so that both can be piped. A verb ends with 0, with 1 when work failed, or
-//! with 2 when it was asked for something that makes no sense: wrong usage, or a manifest that cannot
+//! with 2 when it was asked for something that is invalid: wrong usage, or a manifest that cannot
 //! be run.
 
 mod artifacts;

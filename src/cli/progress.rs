@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::out;
 use super::show::plain;
 
-/// A line that moves while work goes on; nothing where nobody looks.
+/// A line that is redrawn while work goes on; nothing if standard error is not a terminal.
 #[derive(Debug)]
 pub(crate) struct Progress {
     is_moving: bool,
@@ -14,7 +14,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows `what` until dropped. Where nobody looks, `what` is written once, so that a log tells
+    /// Shows `what` until dropped. Without a terminal, `what` is written once, so that a log tells
     /// what went on.
     pub(crate) fn start(what: &str) -> Self {
         if !out::person_waits() {
@@ -23,7 +23,7 @@ impl Progress {
         Self::wait(what)
     }
 
-    /// The same for a wait that is short as a rule: where nobody looks, nothing is written.
+    /// The same for a wait that is usually short: without a terminal, nothing is written.
     pub(crate) fn wait(what: &str) -> Self {
         let is_moving = out::person_waits();
         let what: String = plain(what).chars().take(out::width().saturating_sub(8)).collect();

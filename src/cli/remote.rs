@@ -17,7 +17,7 @@ const MAX_ANSWER_BYTES: u64 = 8 << 20;
 pub(crate) enum Answer {
     /// It did what it was asked for; the run as it is now.
     Run(Value),
-    /// It refused, in words.
+    /// It refused, with its message.
     Refused(String),
 }
 

@@ -15,7 +15,7 @@ const MAX_SOURCES: usize = 100_000;
 /// Folders that tools write, not people.
 const PRODUCTS: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", ".venv", ".zig-cache"];
 
-/// What is no source, though it may lie among sources.
+/// What is not a source, though it may lie among sources.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Products {
     /// Components that are built.
@@ -39,8 +39,8 @@ impl Products {
         }
     }
 
-    /// Whether `path`, which lies at or below the watched `root`, is no source. What `root` itself
-    /// lies in is: someone named it.
+    /// Whether `path`, which lies at or below the watched `root`, is not a source. What `root`
+    /// itself lies in is: someone named it.
     pub(crate) fn contains(&self, root: &Path, path: &Path) -> bool {
         let below = path.strip_prefix(root).unwrap_or(path);
         let by_name = below.iter().any(|part| PRODUCTS.iter().any(|product| part == *product));

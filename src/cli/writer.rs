@@ -304,7 +304,7 @@ impl Thread {
     fn write(&mut self, message: Message) {
         let result = self.write_to(message.stream, &message.bytes, message.lost);
         if let Some(done) = &message.done {
-            // Whoever does not wait any more does not want to know.
+            // If the receiver is gone, nobody needs the answer.
             let _ = done.send(result);
         }
         let stream = message.stream;

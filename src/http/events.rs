@@ -40,7 +40,7 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
     let query = Query::parse(&uri, &["after", "run"])?;
     let run = query.run(&app.view, "run").await?;
     let begin = match (headers.get("last-event-id"), query.text("after")) {
-        // A browser sends this by itself, and stops for ever at an error: what cannot be read is
+        // A browser sends this by itself, and stops forever at an error: what cannot be read is
         // answered by `reset`.
         (Some(id), _) => id.to_str().ok().and_then(Position::parse).map_or(Begin::Lost, Begin::After),
         (None, Some(text)) => Begin::After(Position::parse(text).ok_or_else(|| {
@@ -83,7 +83,7 @@ enum Begin {
     Now,
     /// After what it has.
     After(Position),
-    /// It has something that is no place in this stream.
+    /// It has a value that is not a position in this stream.
     Lost,
 }
 

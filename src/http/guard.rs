@@ -48,7 +48,7 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-/// A label of few values: a method can be any word of a stranger.
+/// The method as a label with few values: a client can send any text as method.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -132,7 +132,7 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
         .transpose()
 }
 
-/// Refuses what a page of another site sends. Who is no browser sends neither header.
+/// Refuses what a page of another site sends. Other clients send neither header.
 fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
     // `same-site` is refused too: another port of this machine is the same site, and another
     // server.

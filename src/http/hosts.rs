@@ -55,7 +55,7 @@ pub(super) struct AllowedHosts {
 
 impl AllowedHosts {
     /// For a server bound to `bound`; `extra` are names by which it is reached besides, with a port
-    /// or for any port. An extra name that is none is left out, and reported.
+    /// or for any port. An extra name that is not valid is left out, and reported.
     pub(super) fn new(bound: SocketAddr, extra: &[String]) -> Self {
         let parsed = extra.iter().filter_map(|name| {
             let authority = Authority::parse(name);

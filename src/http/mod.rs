@@ -7,7 +7,7 @@
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
 //! request's head may take; and deriving the JSON from the model's types throughout, because a run
-//! as a client wants it (its actions with their attempts inside) is no record of the store.
+//! as a client wants it (its actions with their attempts inside) is not a record of the store.
 
 mod api;
 mod events;

@@ -43,7 +43,8 @@ impl Problem {
         self
     }
 
-    /// The word that the request has wrong, the words that it may have, and the nearest of them.
+    /// The value that is wrong in the request, the values that it may have, and the nearest of
+    /// them.
     pub(super) fn choices<'a>(mut self, word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Self {
         let allowed: Vec<&str> = allowed.into_iter().collect();
         if let Some(near) = nearest(word, allowed.iter().copied()) {
@@ -52,7 +53,7 @@ impl Problem {
         self.with("allowed", allowed)
     }
 
-    /// The request makes no sense as HTTP or as a query.
+    /// The request is invalid as HTTP or as a query.
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "the request makes no sense", detail)
     }
@@ -220,7 +221,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// The candidate that `word` was most likely meant to be.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes time in the product of the lengths, and the word is a stranger's.
+    // The distance takes time in the product of the lengths, and a client chooses the text.
     let word = cut(word, 100);
     candidates
         .into_iter()

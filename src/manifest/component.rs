@@ -17,7 +17,7 @@ use crate::base::{ByteSize, Digest, bounds, escape};
 
 /// Most imports, and most exports, of a component that is looked at.
 const MAX_NAMES: usize = 10_000;
-/// Most words about who made a component that are kept.
+/// Most entries about a component's producers that are kept.
 const MAX_MAKERS: usize = 100;
 /// The package of the contract with guests.
 const CONTRACT: &str = "anacostia:pipeline/";
@@ -110,7 +110,7 @@ impl Grant {
     }
 }
 
-/// Why a file is no component.
+/// Why a file is not a component.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
     /// It cannot be read.
@@ -178,10 +178,10 @@ impl ComponentInfo {
         self.imports.iter().map(|import| (import.as_str(), need(import)))
     }
 
-    /// Why it is no action; `None` if it is one.
+    /// Why it is not an action; `None` if it is one.
     #[must_use]
     pub fn not_an_action(&self) -> Option<String> {
-        // Hooks of another version would never be called, and nobody would know.
+        // Hooks of another version would never be called, and the user would not notice.
         if let Some(version) =
             [ACTION, HOOKS].iter().filter_map(|name| self.version_of(name)).find(|version| !served(version))
         {
@@ -313,7 +313,7 @@ fn is_patch_of(version: &str, prefix: &str) -> bool {
 /// Looks at the component in a file.
 ///
 /// # Errors
-/// When the file cannot be read, is too large, or is no component.
+/// When the file cannot be read, is too large, or is not a component.
 pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
     inspect(&read_component(path)?)
 }

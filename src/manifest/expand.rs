@@ -16,7 +16,7 @@ pub(super) enum ExpandError {
     Missing(String),
     /// `${` without `}`.
     Unclosed,
-    /// What stands between the braces is no name of a variable.
+    /// What stands between the braces is not a name of a variable.
     BadName(String),
     /// The result is longer than [`MAX_EXPANDED_BYTES`].
     TooLong,

@@ -475,10 +475,10 @@ impl Keys {
     }
 }
 
-/// The candidate that `word` most likely was meant to be, if one is near enough for a slip of the
+/// The candidate that `word` most likely was meant to be, if one is near enough for a typing
 /// pen.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Names are short; a long text is no slip of the pen, and comparing it would take long.
+    // Names are short: a long text is not a typing error, and comparing it would take long.
     if word.chars().count() > 100 {
         return None;
     }

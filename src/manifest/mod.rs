@@ -1,11 +1,11 @@
 //! Floor 2: `anacostia.toml` to a checked pipeline, or a diagnostic that shows the place.
 //!
 //! [`load`] reads, checks and resolves a manifest: what it returns can be run. Everything that can
-//! be seen without running is seen here, and all of it at once: [`Problems`] has each slip with its
-//! place in the text and what to do about it.
+//! be seen without running is seen here, and all of it at once: [`Problems`] has each mistake with
+//! its place in the text and what to do about it.
 //!
 //! The way of a text: TOML to a tree with places (`toml`), the tree to a draft (`read`, over the
-//! typed getters of `tree`), the draft against itself and the disk (`check`), and then, if nobody
+//! typed getters of `tree`), the draft against itself and the disk (`check`), and then, if no check
 //! has complained, a [`Pipeline`]. `serde` is not on that way: it stops at the first error, knows
 //! no place for a key that is missing, and its message for an unknown key is not one that helps.
 
@@ -62,11 +62,11 @@ pub struct LoadOptions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Components {
     /// They must be there, be actions, and be granted what they import; and secrets must be set.
-    /// For whoever is about to run: sources of builds need not be there.
+    /// Before a run: sources of builds need not be there.
     #[default]
     Check,
     /// They are not touched, and secrets need not be set, but the sources of builds must be there.
-    /// For whoever is about to build.
+    /// Before a build.
     Skip,
 }
 
@@ -204,7 +204,7 @@ fn read_text(file: &Path, name: &str) -> Result<String, Problems> {
 }
 
 /// TOML's own errors: the first of each line, and the first key that stands twice. The others
-/// mostly are about the same slip.
+/// mostly are about the same mistake.
 fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
     let mut by_line = std::collections::BTreeMap::new();
     let twice = |error: &&toml::de::Error| error.message() == "duplicate key";
@@ -231,7 +231,7 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
         .collect()
 }
 
-/// A draft that nobody complained about is a pipeline.
+/// A draft without problems becomes a pipeline.
 fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
     let top = draft.top;
     let (store, state) = (top.store_spec(folder), top.state_folder(folder));

@@ -67,7 +67,7 @@ pub(super) fn form(doc: &str, pattern: &str, example: &str) -> Value {
     json!({"type": "string", "description": doc, "pattern": format!("{pattern}|{VARIABLE}"), "examples": [example]})
 }
 
-/// One of a few words, the first of which is the default, or a string with a variable in it.
+/// One of a few values, the first of which is the default, or a string with a variable in it.
 pub(super) fn choice<T>(doc: &str, words: &[(&str, T)]) -> Value {
     let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     json!({"type": "string", "description": doc, "default": list.first(), "anyOf": [{"enum": list}, {"pattern": VARIABLE}]})

@@ -395,7 +395,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// One of a few words.
+    /// One of a few values.
     pub(super) fn choice<T: Copy>(
         &mut self,
         table: &Table<'_>,

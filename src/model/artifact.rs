@@ -68,7 +68,7 @@ pub enum Observation {
     Present {
         /// Where.
         path: String,
-        /// Of the content. Absent where reading is dear (a bucket): then the content is what its
+        /// Of the content. Absent if reading is expensive (a bucket): then the content is what its
         /// stamp says it is, and the digest is recorded when an action first reads all of it; see
         /// [`super::Access::digest`].
         digest: Option<Digest>,
@@ -92,7 +92,7 @@ pub enum Observation {
         /// See [`Artifact::stamp`].
         stamp: String,
     },
-    /// Something that can be no artifact lies at `path`.
+    /// Something that cannot be an artifact lies at `path`.
     Ignored {
         /// Where, escaped.
         path: String,

@@ -1,4 +1,4 @@
-//! Floor 1: the words of the domain, as types. What is on record has one of these shapes, whichever
+//! Floor 1: the terms of the domain, as types. What is on record has one of these shapes, whichever
 //! store keeps it.
 //!
 //! The types carry `serde` because the same shapes go to the store, over HTTP and to the command

@@ -34,13 +34,13 @@ impl RunState {
 /// One execution of the graph over the artifacts that it claimed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
-    /// Names it, for ever.
+    /// Its permanent id.
     pub id: RunId,
     /// 1, 2, 3, … in the order of creation.
     pub number: u64,
     /// Where it stands.
     pub state: RunState,
-    /// Why it started, in words.
+    /// Why it started, for people.
     pub trigger: String,
     /// The params given for this run alone, a JSON object.
     pub params: serde_json::Value,
@@ -54,7 +54,7 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
     /// When it ended (the last time, if it was retried).
     pub ended_at: Option<Timestamp>,
-    /// Why it failed or was cancelled, in words.
+    /// Why it failed or was cancelled, for people.
     pub reason: Option<String>,
 }
 

@@ -49,7 +49,7 @@ pub struct Tick {
     pub time: Timestamp,
     /// What came of it.
     pub outcome: TickOutcome,
-    /// Why, in words: `3 new artifacts`, `1 of 5 artifacts`, `waits for labels`, `1 of 1 runs at
+    /// Why, for people: `3 new artifacts`, `1 of 5 artifacts`, `waits for labels`, `1 of 1 runs at
     /// work`, `paused`.
     pub reason: String,
     /// The run, if it fired.

@@ -1,4 +1,4 @@
-//! From a manifest's words to a resource: the one place that knows every kind.
+//! Makes a resource from its part of the manifest: the only place that knows every kind.
 
 use std::sync::Arc;
 

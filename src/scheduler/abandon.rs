@@ -1,4 +1,4 @@
-//! Ends a run that nobody can drive.
+//! Ends a run that cannot be driven.
 
 use std::sync::Arc;
 

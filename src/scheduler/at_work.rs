@@ -35,7 +35,7 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
-    /// Runs that nobody can drive: the manifest that they began under cannot be used any more, or
+    /// Runs that cannot be driven: the manifest that they began under cannot be used any more, or
     /// their driver fails again and again and they cannot be ended either.
     pub stuck: u64,
 }

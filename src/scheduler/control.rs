@@ -27,7 +27,7 @@ pub trait Control: Send + Sync {
     async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError>;
     /// Pauses the pipeline (nothing new starts), or lets it go on.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
-    /// The runs that end from now on, each once its end is on record. Whoever is slow misses some,
+    /// The runs that end from now on, each once its end is on record. A slow receiver misses some,
     /// and is told so.
     fn ended_runs(&self) -> broadcast::Receiver<RunId>;
     /// How the watched resources are doing, by name.
@@ -80,7 +80,7 @@ impl View {
     }
 
     /// A text of the manifest as it is written there, `${…}` unexpanded: what is shown to people.
-    /// `None` if it is no text.
+    /// `None` if it is not a text.
     #[must_use]
     pub fn written(&self, keys: &[&str]) -> Option<String> {
         let manifest: toml::Table = self.pipeline().text.parse().ok()?;

@@ -1,6 +1,6 @@
 //! Control of a running pipeline: a request is put on record first, then the dispatcher is told.
 //!
-//! Whoever asks gets an answer within [`ANSWER_WITHIN`], also while the store does not work.
+//! A caller gets an answer within [`ANSWER_WITHIN`], also while the store does not work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -175,7 +175,7 @@ impl Dispatcher {
                     }
                 }
             }
-            // Whoever asked has been told that the run was not started.
+            // The caller was answered that the run was not started.
             Message::Start { answer, .. } if answer.is_closed() => {}
             Message::Start { run, params, answer } => {
                 let _ = answer.send(self.start_by_hand(run, params, work).await);
@@ -191,7 +191,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A run on record, if it has not ended. A run whose record makes no sense is left alone.
+    /// A run on record, if it has not ended. A run whose record is invalid is left alone.
     async fn unfinished(&mut self, run: RunId, work: &AtWork) -> Result<Option<UnfinishedRun>, StoreError> {
         let shared = Arc::clone(&self.shared);
         let read = read_on(&shared, || shared.store.unfinished(run));
@@ -297,7 +297,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Ends a run that nobody can drive. If that cannot be done either, it stays as it is on
+    /// Ends a run that cannot be driven. If that fails as well, it stays as it is on
     /// record.
     async fn give_up(&mut self, run: UnfinishedRun, how: GiveUp, work: &mut AtWork) -> Result<(), StoreError> {
         let number = run.detail.run.number;
@@ -374,7 +374,7 @@ impl Dispatcher {
                 Plan::Fire(fires) => match self.fire(fires, work).await? {
                     Fired::All => {}
                     // Some of what waited was gone, and was counted again: look again at once, but
-                    // not for ever.
+                    // not forever.
                     Fired::Some if !std::mem::replace(&mut lost, true) => {}
                     Fired::Some => return Ok(Some(self.shared.clock.moment().after(HELD_PAUSE))),
                     Fired::Refused => return Ok(Some(self.shared.clock.moment().after(TRY_AGAIN))),
@@ -589,7 +589,7 @@ fn new_run(definition: &Definition, id: RunId, params: serde_json::Value, fire: 
     }
 }
 
-/// Sleeps until a moment of the clock; for ever if there is none.
+/// Sleeps until a moment of the clock; forever if there is none.
 async fn sleep_until(until: Option<Moment>, now: Moment) {
     match until {
         Some(until) => tokio::time::sleep(until.since(now)).await,

@@ -73,7 +73,7 @@ impl Driver {
     /// left. `cancel` turns true when the run is to end. Returns where the run stands.
     ///
     /// # Errors
-    /// When the store refuses: another host has taken over, or the record makes no sense.
+    /// When the store refuses: another host has taken over, or the record is invalid.
     pub(super) async fn drive(
         mut self,
         unfinished: Vec<UnfinishedAttempt>,
@@ -130,7 +130,7 @@ impl Driver {
         }
         let state = self.stepper.core.state();
         if state.ended() {
-            // Nobody may be waiting for it.
+            // The receiver may be gone.
             let _ = self.stepper.shared.ends.send(self.run.id);
         }
         Ok(state)
@@ -255,7 +255,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Whoever recovers the attempt decides what follows from it: the next host, or, unless this
+    /// The host that recovers the attempt decides what follows: the next host, or, unless this
     /// one stops anyway, the next driver of the run, which begins from the record.
     fn leave(&self, fence: Fence) -> Result<(), StoreError> {
         if *self.stepper.shared.phase.borrow() == Phase::HandingBack {
@@ -345,7 +345,7 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// Sleeps, for ever if need be: a timer has an end, [`Duration::MAX`] has none.
+/// Sleeps, forever if need be: a timer has an end, [`Duration::MAX`] has none.
 async fn sleep(span: Duration) {
     match tokio::time::Instant::now().checked_add(span) {
         Some(end) => tokio::time::sleep_until(end).await,

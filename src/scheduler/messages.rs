@@ -30,7 +30,7 @@ pub(super) enum Message {
         run: RunId,
         /// Its params.
         params: serde_json::Value,
-        /// Where the answer goes. If nobody waits for it any more, the run is not started.
+        /// Where the answer goes. If the receiver is gone, the run is not started.
         answer: oneshot::Sender<Result<Run, StoreError>>,
     },
     /// The pipeline is paused, or goes on.

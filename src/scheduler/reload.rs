@@ -41,7 +41,7 @@ pub(super) struct Reloader {
     builder: RevisionBuilder,
     in_force: watch::Receiver<InForce>,
     dispatcher: mpsc::Sender<Message>,
-    /// Held until the manifest is in force, so that nobody takes its components for unneeded
+    /// Held until the manifest is in force, so that its components are not removed as unneeded
     /// meanwhile.
     binding: Arc<Mutex<()>>,
 }

@@ -133,7 +133,7 @@ impl Space {
     }
 }
 
-/// Does what waits for a disk, on a thread that nobody else waits for.
+/// Runs disk work on a blocking thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|why| unavailable("give back disk space", &io::Error::other(why)))
 }

@@ -39,7 +39,7 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     fn put(&self, digest: Digest, bytes: &[u8]) -> io::Result<()>;
 
     /// The file on this machine in which the component of this digest lies; a store on another
-    /// machine fetches it first. That there is one is seen by who reads it.
+    /// machine fetches it first. The reader finds out whether it exists.
     ///
     /// # Errors
     /// When it cannot be fetched.
@@ -51,7 +51,7 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// When they cannot be listed.
     fn list(&self) -> io::Result<Vec<KeptComponent>>;
 
-    /// Removes a component. One that is not there is no error.
+    /// Removes a component. It is not an error if there is none.
     ///
     /// # Errors
     /// When it cannot be removed.

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The token is not the newest of its attempt, or the attempt has ended: another host has taken
-    /// over. Whoever gets this stops at once.
+    /// over. The caller stops at once.
     #[error("attempt {attempt} is no longer ours: {why}")]
     Fenced {
         /// The attempt.
@@ -23,7 +23,7 @@ pub enum StoreError {
         /// The path.
         path: String,
     },
-    /// An argument makes no sense, such as a cursor that this store did not make.
+    /// An argument is invalid, such as a cursor that this store did not make.
     #[error("{0}")]
     Invalid(String),
     /// Another host has the store open.
@@ -45,7 +45,7 @@ pub enum StoreError {
         /// Who has it, for people.
         holder: String,
     },
-    /// What this host writes to is not where it was opened any more. Whoever gets this stops at
+    /// What this host writes to is not where it was opened any more. The caller stops at
     /// once, and closes nothing.
     #[error(
         "{what} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or start \
@@ -64,7 +64,7 @@ pub enum StoreError {
         /// What went wrong.
         why: String,
     },
-    /// What is on record makes no sense, or comes from a newer version.
+    /// What is on record is invalid, or comes from a newer version.
     #[error("the metadata store is not readable: {0}")]
     Corrupt(String),
 }

@@ -27,8 +27,8 @@ impl std::fmt::Display for Holder {
     }
 }
 
-/// The right to be the only host of a store. Whoever opens a store for writing has it, until the
-/// store is dropped or the process ends.
+/// The right to be the only host of a store. The host that opens a store for writing has it, until
+/// the store is dropped or the process ends.
 #[async_trait]
 pub trait HostLease: Send + Sync + std::fmt::Debug {
     /// Records at which address this host serves HTTP, for those who ask who has the store.

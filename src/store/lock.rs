@@ -3,7 +3,7 @@
 //! The lock is the kernel's (`flock`), so it ends with the process, however that ends; what the
 //! file says (JSON: who holds it) is only for people, and for the command line, which finds the
 //! host's address there. A database's own locks would not do: they are taken for a transaction, and
-//! name nobody.
+//! do not name their holder.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
@@ -27,7 +27,7 @@ pub(super) struct HostLock {
 
 impl HostLock {
     /// Takes the lock in `file`, which is made if there is none. If someone has it, the error is
-    /// what `in_use` makes of the holder, in words.
+    /// what `in_use` makes of the holder's description.
     pub(super) fn take(file: &Path, now: Timestamp, in_use: impl FnOnce(String) -> StoreError) -> Result<Self> {
         let failed = |error: std::io::Error| StoreError::Unavailable {
             doing: format!("lock {}", file.display()),
@@ -64,7 +64,7 @@ impl HostLock {
     }
 }
 
-/// Who has the lock in `file`; `None` if nobody has.
+/// The holder of the lock in `file`; `None` if it is free.
 ///
 /// # Errors
 /// When the file is there and cannot be looked at.
@@ -97,7 +97,7 @@ fn parse(file: &mut File) -> Option<Holder> {
 fn write(file: &mut File, holder: &Holder) -> std::io::Result<()> {
     let text = format!("{}\n", serde_json::to_string(holder)?);
     file.rewind()?;
-    // Written, then cut: whoever reads in between finds a whole first value.
+    // Written, then cut: a reader in between finds a whole first value.
     file.write_all(text.as_bytes())?;
     file.set_len(text.len() as u64)
 }

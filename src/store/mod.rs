@@ -1,6 +1,6 @@
 //! Floor 4: what is on record.
 //!
-//! [`MetadataStore`] is a trait in the words of the domain. Each method that writes is **one
+//! [`MetadataStore`] is a trait in terms of the domain. Each method that writes is **one
 //! transaction**: all of it happens, with its events, or none of it. The trait has no `begin` and
 //! no `commit`, because a store without interactive transactions (Redis: one Lua script per method)
 //! must be able to implement it. The caller says what time it is and makes the ids of runs,

@@ -1,4 +1,4 @@
-//! From a manifest's words to a store: the one place that knows every kind.
+//! Opens a store from its part of the manifest: the only place that knows every kind.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! Whether files that a host writes are still where it opened them.
 //!
-//! A file that is removed stays writable for whoever has it open, so nothing fails; but all of it
-//! is gone with the process, and another host finds no lock and no records at the path, and starts
-//! beside this one. So the paths are looked at by a timer. `inotify` was rejected: a watch on a
-//! file sees no rename of a folder above it, and there are file systems without it.
+//! A file that is removed stays writable for a process that has it open, so nothing fails; but all
+//! of it is gone with the process, and another host finds no lock and no records at the path, and
+//! starts beside this one. So the paths are looked at by a timer. `inotify` was rejected: a watch
+//! on a file sees no rename of a folder above it, and there are file systems without it.
 
 use std::fs::Metadata;
 use std::io;

@@ -90,7 +90,7 @@ pub struct Claim {
 pub struct NewRun {
     /// Its id.
     pub id: RunId,
-    /// Why it starts, in words.
+    /// Why it starts, for people.
     pub trigger: String,
     /// Params for this run alone, a JSON object.
     pub params: serde_json::Value,
@@ -143,7 +143,7 @@ pub struct ActionChange {
 pub struct RunChange {
     /// Its state.
     pub state: RunState,
-    /// Why, in words.
+    /// Why, for people.
     pub reason: Option<String>,
 }
 

@@ -30,7 +30,7 @@ struct Pages {
 /// All pages and their assets.
 ///
 /// # Errors
-/// When a template in the binary is none; never for a binary whose tests have passed.
+/// When a template in the binary is invalid; never for a binary whose tests have passed.
 pub fn router(view: View) -> Result<Router, minijinja::Error> {
     let pages = Pages { view, templates: Arc::new(templates()?) };
     Ok(Router::new().route("/", get(pages::home::show)).route("/assets/{name}", get(assets::show)).with_state(pages))
@@ -40,7 +40,7 @@ fn templates() -> Result<Environment<'static>, minijinja::Error> {
     let mut templates = Environment::new();
     // Everything, whatever the template is called.
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
-    // A name with a slip in it is an error in tests, not a hole in the page.
+    // A misspelt name is an error in tests, not a gap in the page.
     templates.set_undefined_behavior(UndefinedBehavior::Strict);
     templates.add_function("asset", assets::link);
     templates.add_template("home.html", include_str!("templates/home.html"))?;

@@ -195,7 +195,7 @@ fn the_text_stands_by_itself() {
     };
     let mut wrong = Vec::new();
     for path in files(&root(), &text_file) {
-        // What is no text is none of our business: components, data.
+        // What is not a text is none of our business: components, data.
         let Ok(text) = fs::read_to_string(&path) else { continue };
         for (at, line) in text.lines().enumerate() {
             let place = format!("{}:{}", path.display(), at + 1);

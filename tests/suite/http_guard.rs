@@ -75,7 +75,7 @@ fn pages_of_other_origins_change_nothing() {
     assert_eq!(pause(&[]).status, 200);
     assert_eq!(pause(&[("Origin", &format!("http://{address}")), ("Sec-Fetch-Site", "same-origin")]).status, 200);
     assert!(*server.store.paused.lock().unwrap());
-    // Reading is no change, and no header lets another origin see the answer.
+    // Reading is not a change, and no header lets another origin see the answer.
     let read = server.send("GET", "/api/v1/pipeline", &[("Origin", "http://evil.example")], b"");
     assert_eq!((read.status, read.header("access-control-allow-origin")), (200, ""));
 }

@@ -13,7 +13,7 @@ use crate::support::app::TestApp;
 use crate::support::guests::{action, guest};
 
 /// The languages: the folders of `guest-examples`, and what the error of `metric` says in them of a
-/// value that is no number, with its place in the source.
+/// value that is not a number, with its place in the source.
 const LANGUAGES: [(&str, &[&str]); 6] = [
     ("rust", &["first.csv: \"warm\": invalid float literal"]),
     (

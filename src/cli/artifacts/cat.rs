@@ -69,7 +69,7 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
 }
 
 /// Whether nothing in the bytes acts on a terminal. A character that is cut by the end of a chunk
-/// is none that acts.
+/// has no effect on a terminal.
 fn harmless(bytes: &[u8]) -> bool {
     bytes.utf8_chunks().all(|chunk| {
         chunk.valid().chars().all(|c| matches!(c, '\n' | '\t' | '\r') || !c.is_control())

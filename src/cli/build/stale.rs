@@ -43,8 +43,8 @@ fn newer_than(path: &Path, than: SystemTime, products: &Products) -> std::io::Re
     Ok(newer)
 }
 
-/// Says which components are older than their sources. Whoever runs them may well want that, so it
-/// is no more than a word; and sources that cannot be looked at are none of a runner's business.
+/// Reports components that are older than their sources. This is only a hint, because it may be
+/// intended; sources that cannot be read are not reported, because running does not need them.
 pub(crate) fn warn(pipeline: &Pipeline, build_with: &str) {
     let products = Products::of(pipeline);
     for action in &pipeline.actions {

@@ -86,7 +86,7 @@ async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {
     failure.map_or(Ok(End::Well), Err)
 }
 
-/// Waits until the host has ended by itself; for ever, as long as there is none.
+/// Waits until the host has ended by itself; forever, as long as there is none.
 async fn ended(host: Option<&Host>) {
     match host {
         Some(host) => host.ended().await,

@@ -9,8 +9,8 @@ use crate::base::Digest;
 use crate::base::filestamp::FileStamp;
 use crate::cli::sources::{Products, walk};
 
-/// A file beyond this is told by size and time alone: it is data, and nobody wants to wait for its
-/// digest at each save.
+/// A file beyond this is told by size and time alone: it is data, and hashing it would make the
+/// user wait for its digest at each save.
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
 /// Files that people and package managers write: a source before a build, and a product of it when

@@ -6,7 +6,7 @@
 //!
 //! When to look is told by a condition, not by a pause that is hoped to be long enough: a file that
 //! someone has begun to write counts when it is closed or renamed. Programs that keep a file open
-//! for ever are the exception, for which there is [`SETTLE`].
+//! forever are the exception, for which there is [`SETTLE`].
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl Watcher {
         Ok(Self { inner, watched: BTreeSet::new(), unwatched: BTreeSet::new(), ear })
     }
 
-    /// What is no source from now on.
+    /// What is not a source from now on.
     pub(super) fn ignore(&self, products: Products) {
         self.ear.state().products = products;
     }
@@ -102,7 +102,7 @@ impl Watcher {
         self.ear.heard.notified().await;
     }
 
-    /// Waits until nobody is in the middle of writing.
+    /// Waits until writers have finished.
     pub(super) async fn calm(&self) {
         let began = Instant::now();
         loop {

@@ -40,7 +40,7 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
         .with_ansi(out::colours_wanted())
         .with_target(false)
         .try_init();
-    // The default hook writes to standard error itself, and waits for whoever reads it.
+    // The default hook writes to standard error itself, and blocks until that is read.
     std::panic::set_hook(Box::new(|panic| tracing::error!("a fault in Anacostia, please report it: {panic}")));
     Ok(())
 }
@@ -93,7 +93,7 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
                 out::report(&lines(&events, &mut starts).await).await
             };
             if told.is_err() {
-                // Nobody listens any more.
+                // The receiver is gone.
                 return;
             }
             if events.len() < BATCH as usize {

@@ -63,7 +63,7 @@ impl Stops {
     }
 }
 
-/// Whether whoever started this process has it ignore SIGHUP.
+/// Whether the parent process made this process ignore SIGHUP (`nohup`).
 fn hang_up_is_ignored() -> bool {
     // SAFETY: all bytes zero are a value of it.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

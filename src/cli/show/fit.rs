@@ -86,7 +86,7 @@ fn joint(part: &str) -> usize {
     part.rfind(['_', '-', '/', ':', '.', ',']).map(|at| at + 1).filter(|at| *at > part.len() / 2).unwrap_or(part.len())
 }
 
-/// What goes before the last words of a guest; they are set in by four.
+/// The indentation of a guest's last lines.
 const SAID_LAST: &str = ". It said last:";
 
 /// What a message says in short: its first line, without the advice that goes on on the next ones,

@@ -2,7 +2,7 @@
 
 use super::{Cell, styles};
 
-/// A state as icon and word, in its colour. Takes the words of runs, actions, attempts and
+/// A state as icon and name, in its colour. Takes the states of runs, actions, attempts and
 /// artifacts.
 pub(crate) fn state_mark(state: &str) -> Cell {
     let (icon, style) = match state {

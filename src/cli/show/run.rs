@@ -269,7 +269,7 @@ fn beside(path: &str) -> String {
     if path == "." { String::new() } else { format!(" {path}") }
 }
 
-/// What one does next: in words, and the command.
+/// What to do next: a description, and the command.
 fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
     let command = |verb: &str, rest: &str| format!("anacostia runs {verb} {}{}{rest}", run.number, beside(path));
     match run.state {

@@ -2,7 +2,7 @@
 
 use super::{Cell, Column, Table, styles};
 
-/// What one does next: words, and the command to copy. Nothing, if there is nothing to do.
+/// What to do next: a description, and the command to copy. Empty if there is nothing to do.
 pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
     if steps.is_empty() {
         return String::new();

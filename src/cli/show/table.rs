@@ -3,7 +3,7 @@
 //! A table is drawn for a number of columns of a terminal. Where its fields need more, those
 //! columns give way that can: prose goes on on the next line, texts end in `…`, paths begin with it
 //! (their end says more). What is said by the way gives way first, and is left out before anything
-//! else becomes too narrow to say something. Words and numbers are never cut. Where nobody looks
+//! else becomes too narrow to say something. Words and numbers are never cut. Without a terminal
 //! the width is endless, and everything stands there as it is.
 
 use std::fmt::Write as _;

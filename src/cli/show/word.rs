@@ -1,4 +1,4 @@
-//! The small words: times, spans, states, and text from outside.
+//! Formats single values: times, spans, states, and text from outside.
 
 use std::time::Duration;
 

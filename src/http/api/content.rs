@@ -126,11 +126,11 @@ enum Asked {
     Nothing,
 }
 
-/// Reads `Range`. Several ranges, other units, and what makes no sense are answered with the whole,
+/// Reads `Range`. Several ranges, other units, and what is invalid are answered with the whole,
 /// as RFC 9110 allows.
 fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
     let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
-    // The part of another version is no use to who has a part of this one.
+    // A part of another version does not complete the part that the client has.
     if headers.get(header::IF_RANGE).is_some_and(|condition| condition != etag) {
         return Asked::Whole;
     }

@@ -229,7 +229,7 @@ impl Live {
 }
 
 fn store_head() -> NodeHead {
-    // Whoever gets this answer has it from the store.
+    // This answer comes from the store, so the store works.
     NodeHead {
         name: STORE.to_owned(),
         node_type: "metadata_store",

@@ -178,7 +178,7 @@ pub(super) async fn find_progress(view: &View, text: &str) -> Result<RunDetail> 
     view.store.run_progress(id).await?.ok_or_else(|| no_run(id))
 }
 
-/// That there is no such run.
+/// The problem of a run that does not exist.
 pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }

@@ -34,7 +34,7 @@ fn is_built_elsewhere(draft: &Draft, path: &Path) -> bool {
     draft.actions.iter().any(|action| action.spec.build.is_some() && action.spec.component == path)
 }
 
-/// The file is not there, or is no component.
+/// The file is not there, or is not a component.
 fn no_component(action: &ActionDraft, text: &At<String>, error: &ComponentError) -> Problem {
     let file = quoted(&text.value);
     match error {

@@ -33,7 +33,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
         );
     }
     let nodes = Nodes::of(draft);
-    // What follows from a slip that is reported is left out: who wrote `afer` does not want to hear
+    // What follows from a reported mistake is left out: a user who wrote `afer` need not hear
     // that nothing is after anything.
     let sure = complete && !draft.actions.iter().any(|action| nodes.is_in_doubt(action));
     nodes.names(reader);

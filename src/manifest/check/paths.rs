@@ -59,7 +59,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     state(reader, folder, draft, &claims);
 }
 
-/// Looks for the sources of builds. Whoever only runs the components needs none.
+/// Looks for the sources of builds. Running the components does not need them.
 pub(in super::super) fn check_sources(reader: &mut Reader<'_>, folder: &Path, draft: &Draft) {
     for action in &draft.actions {
         for source in &action.sources {

@@ -50,7 +50,7 @@ pub(super) fn host(reader: &mut Reader<'_>, text: &At<String>) -> Option<Endpoin
     None
 }
 
-/// What to do about a text that is no host.
+/// Advice for a text that is not a host.
 fn advice(why: EndpointError, text: &str) -> String {
     let without_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let bare = without_scheme.split(['/', '?', '#']).next().unwrap_or_default();

@@ -3,7 +3,7 @@
 use super::super::problem::{Problem, quoted};
 use super::super::tree::{At, Reader};
 
-/// A path as written, unless nobody can mean it.
+/// A path as written, unless it cannot be meant so.
 pub(super) fn checked_path(reader: &mut Reader<'_>, text: Option<At<String>>) -> Option<At<String>> {
     let text = text?;
     if text.value.trim().is_empty() {

@@ -52,7 +52,7 @@ impl Locality {
     }
 }
 
-/// Runs what may take long on a thread that holds up nobody else. When the caller goes away it is
+/// Runs blocking work on a thread of its own. When the caller goes away it is
 /// done to its end all the same.
 pub(super) async fn aside<T: Send + 'static>(
     resource: &str,

@@ -37,7 +37,7 @@ struct Sorted {
     gone: BTreeMap<Box<str>, bool>,
     /// Something was there that was not on record, and is not there either: it may have moved on.
     passing: bool,
-    /// What can be no artifact, and is news.
+    /// Something new that cannot be an artifact.
     unsupported: Vec<Change>,
     files: Vec<Seen>,
     /// Inodes that may be on record at other paths, too: hard links (a write to one raises no

@@ -1,4 +1,4 @@
-//! What the system says, in the words of a resource.
+//! Errors of the system as errors of a resource.
 
 use std::io;
 

@@ -78,7 +78,7 @@ impl Hashing {
                     fault::panic_point("hash.panic");
                     read_stable(&root, &path, settled, &mut vec![0; PIECE], &stop)
                 };
-                // A panic must not take the path with it: nobody would look at that file again.
+                // A panic must not lose the path: the file would never be looked at again.
                 // Nothing that the job had is used afterwards.
                 let outcome = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
                     tracing::error!(path = %shown(&path), "hashing a file failed, which is a bug: it is tried again");
@@ -89,7 +89,7 @@ impl Hashing {
         }
     }
 
-    /// The next file that was hashed. Waits for ever when nothing is being hashed. Dropping the
+    /// The next file that was hashed. Waits forever when nothing is being hashed. Dropping the
     /// future loses nothing.
     pub(super) async fn next(&mut self) -> Hashed {
         loop {

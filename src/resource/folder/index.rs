@@ -60,7 +60,7 @@ impl Entry {
     }
 }
 
-/// Something on record that is no file.
+/// Something on record that is not a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UnsupportedEntry {
     /// What kind it is, and its identity: see [`super::unsupported`].
@@ -77,9 +77,9 @@ pub(super) enum Change {
     Gone(Box<str>),
     /// A file has moved from the first path to the second.
     Moved(Box<str>, Box<str>, Entry),
-    /// Something that is no file lies at a path (escaped): stamp and reason.
+    /// Something that is not a file lies at a path (escaped): stamp and reason.
     Unsupported(Box<str>, Box<str>, String),
-    /// Something that is no file lies there no more.
+    /// Something that is not a file no longer lies there.
     UnsupportedGone(Box<str>),
 }
 
@@ -183,7 +183,7 @@ impl Index {
         beneath(&self.files, folder)
     }
 
-    /// What is no file beneath a folder, by escaped paths.
+    /// What is not a file beneath a folder, by escaped paths.
     pub(super) fn unsupported_beneath(&self, folder: &str) -> impl Iterator<Item = &str> {
         beneath(&self.unsupported, folder).map(|(path, _)| path)
     }
@@ -204,7 +204,7 @@ impl Index {
         })
     }
 
-    /// A scan has met something that is no file.
+    /// A scan has met something that is not a file.
     pub(super) fn see_unsupported(&mut self, escaped: &str) {
         let scan = self.scan;
         if let Some(entry) = self.unsupported.get_mut(escaped) {

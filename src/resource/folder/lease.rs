@@ -65,7 +65,7 @@ fn set(file: BorrowedFd<'_>, kind: libc::c_int) -> i32 {
 }
 
 /// A broken lease sends SIGIO, which by default ends the process. We ask with [`Lease::holds`]
-/// instead, so the signal is ignored, once per process, and only if nobody has a use for it.
+/// instead, so the signal is ignored, once per process, and only if nothing else handles it.
 /// (`F_SETSIG` could choose another signal, but not none; and `F_SETOWN` clears the receiver only
 /// after the lease is there, which leaves a moment to be killed in.) Processes that we start
 /// inherit this, which changes nothing unless they ask for SIGIO, and then they handle it.

@@ -127,7 +127,7 @@ impl Folder {
     }
 
     /// Does something in the folder: here if it takes no longer than handing it over, otherwise
-    /// where it holds up nobody. `long`: it takes long on a local disk, too.
+    /// where it blocks no other work. `long`: it takes long on a local disk, too.
     async fn work<T: Send + 'static>(
         &self,
         long: bool,
@@ -165,7 +165,7 @@ impl Folder {
             .map_err(|error| about.unavailable("make the folder for", error))
     }
 
-    /// Sees to it that the lock of whoever claimed to write is held, now that the folder is there.
+    /// Takes the lock for the writer that claimed the folder, now that the folder is there.
     fn hold_lock(&self, root: &Dir, about: About<'_>) -> Result<()> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Writing { holder, lock: lock @ None }) = writing.as_mut() else { return Ok(()) };

@@ -57,7 +57,7 @@ pub(super) enum End {
     Lost(String),
 }
 
-/// The sink takes nothing any more, and nobody has asked the observer to stop.
+/// The sink takes nothing any more, and the observer was not asked to stop.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SinkRefused;
 
@@ -214,7 +214,7 @@ impl Observer {
     /// Opens the folder, if it is the one that is watched.
     ///
     /// It is never open while the observer waits: the kernel tells of the removal of a folder only
-    /// once nobody has it open.
+    /// once no process has it open.
     fn reach(&self, inode: Inode) -> Result<Arc<Root>, End> {
         let root = Root::open(&self.folder)?;
         if root.inode() == inode {
@@ -275,7 +275,7 @@ impl Observer {
         if unsure.is_empty()
             && let Some((status, _)) = self.through.take()
         {
-            // First, so that whoever waits for the status knows all of it.
+            // First, so that everything is known to those who wait for the status.
             self.tell_waiting(root, true);
             self.tell(status);
         }
@@ -338,7 +338,7 @@ impl Observer {
         Ok(())
     }
 
-    /// What is on record beneath a path that is no folder any more.
+    /// What is on record beneath a path that is not a folder any more.
     async fn add_beneath(&mut self, path: &OsStr, todo: &mut BTreeSet<OsString>) -> Result<(), End> {
         if let Some(text) = path.to_str() {
             todo.extend(self.index.files_beneath(text).map(|(path, _)| OsString::from(path)));

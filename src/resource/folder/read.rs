@@ -4,8 +4,8 @@
 //! one that the file had when its content was known to be the recorded one: when it opens the file,
 //! and after each chunk. If only the change time differs, the file may have been renamed, or
 //! written to with its modification time set back, so the reader hashes the content again.
-//! Rejected: to hold a read lease for as long as the file is open, which would stop whoever wants
-//! to write to it.
+//! Rejected: to hold a read lease for as long as the file is open, which would block a process that
+//! wants to write to it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn open_file(folder: &Folder, content: Content) -> Result<Version> {
     check_path(&content.path)?;
     let about = About { resource: &folder.name, path: &content.path };
     let mut options = OpenOptions::new();
-    // A FIFO that was put there must not hold us up, and a link is no version of anything.
+    // A FIFO that was put there must not hold us up, and a link is not a version of anything.
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
     let root = folder.root(about)?;
     let file = match root.open_with(&content.path, &options) {
@@ -171,8 +171,8 @@ struct FileReader {
 }
 
 impl FileReader {
-    /// Does something with the file: here if `quick`, otherwise where it holds up nobody. Guests
-    /// share a thread.
+    /// Does something with the file: here if `quick`, otherwise where it blocks no other work.
+    /// Guests share a thread.
     async fn work<T: Send + 'static>(
         &self,
         quick: bool,

@@ -32,7 +32,7 @@ pub(super) struct Scan<'a> {
 /// What a scan found besides.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// What was no file and is not there any more, by escaped path.
+    /// What was not a file and is not there any more, by escaped path.
     pub(super) unsupported_gone: Vec<Box<str>>,
     /// Folders that may be listed and not searched: what lies in them is neither there nor gone.
     pub(super) unsearchable: Vec<OsString>,

@@ -1,4 +1,4 @@
-//! Writing files that nobody sees yet.
+//! Writes files that are not visible yet.
 //!
 //! They lie in the resource itself, in `.anacostia/staging/<attempt>/<artifact>`: on the same file
 //! system, so that making them visible is one rename, and under a name that is never watched or

@@ -30,7 +30,7 @@ struct Wait {
     span: Duration,
     /// Its stamp when it stopped changing.
     like: Option<FileStamp>,
-    /// It waits for its writer, and nobody knows how long that takes.
+    /// It waits for its writer, for an unknown time.
     busy: bool,
 }
 
@@ -58,7 +58,7 @@ impl Waiting {
         self.put(path, Wait { due: now + span, span: FIRST, like: None, busy: false })
     }
 
-    /// Waits for an output that is being published at a path, which nobody knows how long takes.
+    /// Waits for an output that is being published at a path, which takes an unknown time.
     pub(super) fn publishing(&mut self, path: &OsStr, now: Instant) -> bool {
         self.put(path, Wait { due: now + PUBLISHING, span: FIRST, like: None, busy: true })
     }

@@ -1,7 +1,7 @@
 //! One pipeline writes to a folder.
 //!
 //! Two hosts that stage files in the same folder would sweep away each other's: a host that starts
-//! removes what it takes for the remains of a dead one. So whoever writes holds a lock on
+//! removes what it takes for the remains of a dead one. So a writer holds a lock on
 //! `.anacostia/lock` (`flock`, which the kernel releases when the process ends, however it ends),
 //! and the file says who that is. Readers and watchers need no lock. Where the file system has no
 //! locks, there is none, with a warning.
@@ -63,7 +63,7 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// Takes the lock of a folder for `holder`, words that name it to people.
+/// Takes the lock of a folder for `holder`, a description for people.
 pub(super) fn take(root: &Dir, holder: &str) -> Result<Arc<WriteLock>, Refusal> {
     let key = inode(&rustix::fs::fstat(root.as_fd())?);
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,7 +100,7 @@ fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
             Err(errno) => return Err(errno.into()),
         }
         // A holder removes the file before it lets go of the lock: what was locked may be a file
-        // that nobody else will open.
+        // that no other process will open.
         let ours = inode(&rustix::fs::fstat(&file)?);
         let there = rustix::fs::statat(root, FILE, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok();
         if there.as_ref().map(inode) != Some(ours) {

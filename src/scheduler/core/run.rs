@@ -247,7 +247,7 @@ impl RunCore {
         }
     }
 
-    /// Why the run is in its state, in words.
+    /// Why the run is in its state, for people.
     fn reason(&self) -> Option<String> {
         match self.state {
             RunState::Failed => {

@@ -52,7 +52,7 @@ pub struct Fire {
     pub claims: Vec<Claim>,
     /// Why, for each trigger.
     pub ticks: Vec<Tick>,
-    /// Why, in words, for the run.
+    /// Why, for people; becomes part of the run's record.
     pub trigger: String,
 }
 

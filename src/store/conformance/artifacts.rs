@@ -157,7 +157,7 @@ pub(super) async fn a_cursor_is_that_of_the_last_batch_that_had_one(world: &mut 
     assert_eq!(store.known("raw", all()).await.unwrap().items.len(), 2);
 }
 
-/// A resource for which reading is dear tells stamps alone.
+/// A resource for which reading is expensive reports stamps without digests.
 pub(super) async fn without_a_digest_a_version_is_known_by_its_stamp(world: &mut World) {
     let store = world.store().as_ref();
     let seen = |stamp: &str, digest| {

@@ -1,4 +1,4 @@
-//! Short words for the cases.
+//! Short helpers for the cases.
 
 use std::sync::Arc;
 

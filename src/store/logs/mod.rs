@@ -1,7 +1,7 @@
 //! Log lines of attempts.
 //!
 //! They are apart from the metadata store, because there are many more bytes of them than of
-//! everything else, nobody asks for them by anything but their attempt, and none is worth a
+//! everything else, they are only ever read by attempt, and none is worth a
 //! transaction. The record of an attempt says between which positions of the log its lines lie.
 
 mod open;

@@ -11,8 +11,8 @@
 //! (measured by what it saves, one pass at memory speed, it is not worth being kept whole).
 //!
 //! What [`LogStore::append`] has returned survives the death of the process. A line is whole or not
-//! there: a reader takes no line without its end, and whoever opens the segments for writing cuts
-//! what a death left of one.
+//! there: a reader takes no line without its end, and a host that opens the segments for writing
+//! cuts what a death left of one.
 //!
 //! The bound of the log is kept by removing whole segments, oldest first. A position whose segment
 //! is not there, while a later one is, lies in what was removed: so nothing has to be written down
@@ -44,7 +44,7 @@ const MIN_SEGMENT_BYTES: u64 = 64 << 10;
 const SEGMENTS: u64 = 16;
 /// Most bytes that one call of [`LogStore::read`] goes through.
 const MAX_SCAN_BYTES: u64 = 64 << 20;
-/// Most bytes of a line that is taken. Longer ones are none of ours.
+/// Most bytes of a line that is read. The host writes no longer ones.
 const MAX_LINE_BYTES: u64 = 8 << 20;
 
 /// The log segments of a pipeline.

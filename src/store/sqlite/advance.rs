@@ -47,7 +47,7 @@ fn attempt_started_before(tx: &Tx<'_>, run: u64, new: &NewAttempt, epoch: u64) -
     });
     match found.optional()? {
         Some(fence) if fence.epoch == epoch => Ok(StartedAttempt { fence }),
-        // The token on record is another host's: whoever asks must not get it.
+        // The token on record is another host's: this caller must not get it.
         Some(_) => {
             Err(Fail::Rule(StoreError::Fenced { attempt: new.id, why: "another host has taken it over".to_owned() }))
         }

@@ -106,7 +106,7 @@ pub(super) fn oldest(db: &Connection) -> Work<u64> {
         .optional()?;
     match kept {
         Some(seq) => Ok(seq),
-        // Whoever drops all of them notes how far they were.
+        // If all of them are dropped, the newest sequence is noted first.
         None => Ok(prepare(db, "SELECT event + 1 FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?),
     }
 }

@@ -379,7 +379,7 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn prune_events(&self, keep: u64) -> Result<()> {
-        // In batches, so that nobody waits long for the writer.
+        // In batches, so that no other write waits long.
         while self.write(steps::PRUNE, move |tx| events::prune(tx, keep)).await? >= events::prune_batch() {}
         Ok(())
     }

@@ -33,8 +33,8 @@ impl SqliteStore {
     /// makes or migrates the schema, and durably raises the epoch. Blocks for some milliseconds.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is no store,
-    /// or a newer one.
+    /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is not a
+    /// store, or a newer one.
     pub fn open(path: &Path, durability: Durability, now: Timestamp) -> Result<Arc<Self>> {
         let in_use = |holder| StoreError::InUse { store: path.display().to_string(), holder };
         let lock = HostLock::take(&lock_path(path), now, in_use)?;
@@ -148,7 +148,7 @@ fn connect_to_read(path: &Path) -> Result<Connection> {
     connect(Path::new(&uri), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
 }
 
-/// Who has the store at `path` open for writing; `None` if nobody has.
+/// The host that has the store at `path` open for writing; `None` if there is none.
 ///
 /// # Errors
 /// When its lock is there and cannot be looked at.

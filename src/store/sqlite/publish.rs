@@ -131,7 +131,7 @@ pub(super) fn published(
         }
         _ => return Err(attempt.has_ended()),
     }
-    // The next event belongs to this transaction: whoever looks after it sees the outputs.
+    // The next event belongs to this transaction: every later reader sees the outputs.
     let visible = tx.at.event + 1;
     let sql = "UPDATE artifacts SET visible = ?2 WHERE id IN (SELECT became FROM intents WHERE attempt = ?1)";
     execute(tx.db, sql, params![attempt.seq, visible])?;

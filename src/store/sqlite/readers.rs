@@ -47,7 +47,7 @@ fn in_transaction<T>(db: &Connection, work: impl FnOnce(&Connection) -> Work<T>)
     let result = work(db);
     let ended = execute(db, if result.is_ok() { "COMMIT" } else { "ROLLBACK" }, []);
     if ended.is_err() && !db.is_autocommit() {
-        // A transaction that stays open would show its snapshot for ever.
+        // A transaction that stays open would show its snapshot forever.
         let _ = execute(db, "ROLLBACK", []);
     }
     result

@@ -45,7 +45,7 @@ fn recorded_before(tx: &Tx<'_>, resource: &str, id: WriteId) -> Work<Option<u64>
     Ok(prepare(tx.db, sql)?.query_row(params![resource, id], |row| row.get(0)).optional()?)
 }
 
-/// A version at `path` is replaced by another: it is `superseded` if nobody had claimed it. Used by
+/// A version at `path` is replaced by another: it is `superseded` if it was not claimed. Used by
 /// publishing, too.
 pub(super) fn replace(
     tx: &mut Tx<'_>,
@@ -144,7 +144,7 @@ impl Recorder<'_, '_, '_> {
         emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactDeleted, data).artifact(lying.id))
     }
 
-    /// A rename of what is not on record says nothing: without a digest it can be no version. The
+    /// A rename of what is not on record says nothing: without a digest it cannot be a version. The
     /// next scan finds it.
     fn renamed(&mut self, from: &str, to: &str, stamp: &str) -> Work<()> {
         let Some(moved) = lying(self.tx.db, self.resource, from)? else { return Ok(()) };

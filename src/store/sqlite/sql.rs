@@ -32,7 +32,7 @@ impl Fail {
         Self::Rule(StoreError::Conflict(why.into()))
     }
 
-    /// An argument makes no sense.
+    /// An argument is invalid.
     pub(super) fn invalid(why: impl Into<String>) -> Self {
         Self::Rule(StoreError::Invalid(why.into()))
     }

@@ -244,7 +244,7 @@ async fn what_was_answered_is_there_after_a_death() {
     }
     for entry in std::fs::read_dir(folder.0.path()).unwrap() {
         let name = entry.unwrap().file_name();
-        // The file for shared memory is made anew by whoever opens the database first.
+        // The file for shared memory is made anew by the process that opens the database first.
         if !name.to_str().unwrap().ends_with("-shm") {
             std::fs::copy(folder.0.path().join(&name), copy.0.path().join(&name)).unwrap();
         }

@@ -23,7 +23,7 @@ pub(super) const KEPT_BYTES: u64 = 64 << 20;
 /// How often an idle writer tries to give space back, while there is some to give.
 const TRY_EVERY: Duration = Duration::from_secs(1);
 
-/// How long the writer waits for a job before it calls [`give_back`]; `None`, for ever, if the log
+/// How long the writer waits for a job before it calls [`give_back`]; `None`, forever, if the log
 /// is as small as it should be.
 pub(super) fn patience(db: &Connection) -> Option<Duration> {
     let length = |path: &str| std::fs::metadata(Path::new(&format!("{path}-wal"))).map_or(0, |file| file.len());

@@ -253,7 +253,8 @@ pub(crate) fn rewrite_with_old_time(path: &Path, bytes: &[u8]) {
     file.set_modified(before.modified().unwrap()).unwrap();
 }
 
-/// Sets the modification time of a file to an hour ago, so that it is no young file by that time.
+/// Sets the modification time of a file to an hour ago, so that it is not a young file by that
+/// time.
 pub(crate) fn age(path: &Path) {
     let file = std::fs::File::open(path).unwrap();
     file.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).unwrap();

@@ -76,8 +76,8 @@ async fn another_folder_in_the_place_of_the_folder() {
     watched.put("c", b"c").await;
 }
 
-/// Runs `test` on a thread that is no superuser: root would be let in anywhere. Identity belongs to
-/// a thread in Linux, and what the thread starts inherits it.
+/// Runs `test` on a thread that is not a superuser: root would be let in anywhere. Identity belongs
+/// to a thread in Linux, and what the thread starts inherits it.
 fn as_nobody<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     std::thread::spawn(move || {
         if rustix::process::geteuid().is_root() {

@@ -1,4 +1,4 @@
-//! What can be no artifact: it is ignored, with the reason, and stops nothing.
+//! Things that cannot be an artifact: each is ignored, with the reason, and stops nothing.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;

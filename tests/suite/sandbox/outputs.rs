@@ -98,7 +98,7 @@ async fn the_limit_of_output_counts_what_files_have_and_not_what_is_written() {
         );
         assert!(report.staged.is_empty() && bench.out.staged.lock().unwrap().is_empty());
     }
-    // What was refused is no obstacle for a program that does without that file.
+    // What was refused is not an obstacle for a program that does without that file.
     let steps = ["fill|/out/out/a.bin|2000|100", "unlink|/out/out/a.bin", "write|/out/out/b.txt|x"];
     let (report, _) = run_with(&bench, &steps, limit).await;
     assert_eq!(staged(&bench, &report), texts(&[("b.txt", "x")]));

@@ -19,7 +19,7 @@ struct Params {
     /// Whether all are begun before the first answer is waited for.
     #[serde(default)]
     together: bool,
-    /// What to do with the answers still open: spin for ever.
+    /// What to do with the answers still open: spin forever.
     #[serde(default)]
     then_spin: bool,
     /// Fail with the first error that was seen.

@@ -7,7 +7,7 @@ use anacostia_guest::{Error, Result};
 pub struct Seen(Vec<String>);
 
 impl Seen {
-    /// The call `what` must have failed with one of `codes`, separated by `|`, and for ever.
+    /// The call `what` must have failed with one of `codes`, separated by `|`, and forever.
     pub fn refused<T>(&mut self, what: &str, codes: &str, result: Result<T>) -> Result<()> {
         match result {
             Err(error) if codes.split('|').any(|code| code == error.code) && !error.retryable => {

@@ -17,7 +17,7 @@ use serde::Deserialize;
 anacostia_guest::action!(run);
 
 /// What to do, with the names of the resources to do it to. Where there is a `times`, a modest
-/// number makes the act a harmless one; absent, it goes on for ever, or for as long as the host
+/// number makes the act a harmless one; absent, it goes on forever, or for as long as the host
 /// takes it.
 #[derive(Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]

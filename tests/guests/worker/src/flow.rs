@@ -194,7 +194,7 @@ impl Allocate {
 
 /// Wait until the run is being cancelled, then end with the error `cancelled`, or with `then =
 /// "done"` as if nothing had been asked. It logs `awaiting cancel` when it begins. With `deaf =
-/// true` it does not ask, and waits for ever.
+/// true` it does not ask, and waits forever.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitCancel {
