@@ -109,11 +109,15 @@ fn run() -> Result<()> {
     eprintln!("measuring the floor");
     let floors = Floors::measure(effort, &workshop)?;
     let bench = Bench { effort, floors, workshop };
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Ok(()));
     for (name, subject) in subjects {
         eprintln!("measuring {name}");
-        rows.extend(subject(&bench)?);
+        match subject(&bench) {
+            Ok(found) => rows.extend(found),
+            // What was measured before is still worth its minutes.
+            Err(error) => failed = Err(error.context(name)),
+        }
     }
     table::print(&bench.floors, &rows, &before);
-    Ok(())
+    failed
 }

@@ -12,22 +12,64 @@ use crate::table::{Figure, Row, quantile};
 
 const RUNS: u64 = 1_000_000;
 
-/// One run on record, copied until there are [`RUNS`]: with its input, action, attempt and events.
+/// The tables of which a run has rows, where to copy them from, and the columns that differ from
+/// copy to copy. All other columns are copied, whichever there are.
+const COPIES: [(&str, &str, &[(&str, &str)]); 5] = [
+    (
+        "runs",
+        "n, runs WHERE number = 1",
+        &[
+            ("number", "n"),
+            ("id", "randomblob(16)"),
+            ("created_at", "created_at + n * 1000"),
+            ("started_at", "started_at + n * 1000"),
+            ("ended_at", "ended_at + n * 1000"),
+        ],
+    ),
+    ("run_actions", "n, run_actions WHERE run = 1", &[("run", "n")]),
+    ("attempts", "n, attempts WHERE run = 1", &[("seq", "10000000 + n"), ("id", "randomblob(16)"), ("run", "n")]),
+    (
+        "artifacts",
+        "n, artifacts WHERE seq = (SELECT min(seq) FROM artifacts)",
+        &[
+            ("seq", "20000000 + n"),
+            ("id", "randomblob(16)"),
+            ("path", "'gone' || n"),
+            ("run_id", "(SELECT id FROM runs WHERE number = n)"),
+            ("placed", "20000000 + n"),
+            ("ended", "20000000 + n"),
+        ],
+    ),
+    (
+        "events",
+        "n, events WHERE run_id IS NOT NULL",
+        &[("seq", "10000000 + n * 8 + seq % 8"), ("run_id", "(SELECT id FROM runs WHERE number = n)")],
+    ),
+];
+
+/// Copies the run on record, with its input, action, attempt and events, until there are [`RUNS`].
 /// Ids are made up.
-const COPIES: &str = "
-    CREATE TEMP TABLE n AS WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < ?1) SELECT n FROM n;
-    INSERT INTO runs SELECT n, randomblob(16), state, cause, params, revision, snapshot, created_at + n * 1000, started_at + n * 1000,
-        ended_at + n * 1000, reason FROM n, runs WHERE number = 1;
-    INSERT INTO run_actions SELECT n, name, position, state, reason, attempts, tries, crashes, retry_at, skipped_rest FROM n, run_actions WHERE run = 1;
-    INSERT INTO attempts SELECT 10000000 + n, randomblob(16), n, action, number, state, started_at, ended_at, component, grants, error, message,
-        skip, usage, log_from_segment, log_from_offset, log_to_segment, log_to_offset, epoch, token FROM n, attempts WHERE run = 1;
-    INSERT INTO artifacts SELECT 20000000 + n, randomblob(16), resource, 'gone' || n, version, digest, size, state, reason,
-        (SELECT id FROM runs WHERE number = n), produced_by, created_at, 20000000 + n, 20000000 + n, stamp FROM n, artifacts WHERE seq = (SELECT min(seq) FROM artifacts);
-    INSERT INTO claims SELECT a.id, r.number FROM runs r JOIN artifacts a ON a.run_id = r.id WHERE r.number > 1;
-    INSERT INTO events SELECT 10000000 + n * 8 + e.seq % 8, epoch, time, kind, v, (SELECT id FROM runs WHERE number = n), action, attempt, artifact_id, data
-        FROM n, events e WHERE e.run_id IS NOT NULL;
-    UPDATE meta SET run = ?1, seq = 40000000, event = 40000000;
-";
+fn copy_the_run(db: &Connection) -> Result<()> {
+    db.execute_batch(&format!(
+        "CREATE TEMP TABLE n AS WITH RECURSIVE n (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM n WHERE n < {RUNS}) SELECT n FROM n"
+    ))?;
+    for (table, from, differ) in COPIES {
+        let columns: Vec<String> = db
+            .prepare("SELECT name FROM pragma_table_info(?1) ORDER BY cid")?
+            .query_map([table], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let values: Vec<&str> = columns
+            .iter()
+            .map(|column| differ.iter().find(|(name, _)| name == column).map_or(column.as_str(), |(_, value)| value))
+            .collect();
+        db.execute_batch(&format!("INSERT INTO {table} SELECT {} FROM {from}", values.join(", ")))?;
+    }
+    db.execute_batch(&format!(
+        "INSERT INTO claims SELECT a.id, r.number FROM runs r JOIN artifacts a ON a.run_id = r.id WHERE r.number > 1;
+         UPDATE meta SET run = {RUNS}, seq = 40000000, event = 40000000;"
+    ))?;
+    Ok(())
+}
 
 fn with_history(bench: &Bench) -> Result<(Pipeline, Host)> {
     let pipeline = bench.workshop.pipeline("{}", 1, &["stamp"], "stamp")?;
@@ -37,7 +79,7 @@ fn with_history(bench: &Bench) -> Result<(Pipeline, Host)> {
     host.stop()?;
     let mut db = Connection::open(pipeline.path("state/metadata.db"))?;
     let copies = db.transaction()?;
-    copies.execute_batch(&COPIES.replace("?1", &RUNS.to_string()))?;
+    copy_the_run(&copies)?;
     copies.commit()?;
     drop(db);
     let host = pipeline.start()?;

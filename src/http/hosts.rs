@@ -55,16 +55,10 @@ pub(super) struct AllowedHosts {
 
 impl AllowedHosts {
     /// For a server bound to `bound`; `extra` are names by which it is reached besides, with a port
-    /// or for any port. An extra name that is not valid is left out, and reported.
+    /// or for any port. The manifest's check has refused names that are not valid; here they are
+    /// left out.
     pub(super) fn new(bound: SocketAddr, extra: &[String]) -> Self {
-        let parsed = extra.iter().filter_map(|name| {
-            let authority = Authority::parse(name);
-            if authority.is_none() {
-                tracing::warn!("`{name}` is no host name, and is not answered for");
-            }
-            authority
-        });
-        Self { bound, extra: parsed.collect() }
+        Self { bound, extra: extra.iter().filter_map(|name| Authority::parse(name)).collect() }
     }
 
     /// Whether this server answers for `asked`.
