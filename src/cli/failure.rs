@@ -1,4 +1,4 @@
-//! How a verb fails, and how that is told.
+//! How a verb fails, and how the failure is reported.
 
 use std::io;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::store::StoreError;
 pub(crate) enum Failure {
     /// Work failed: exit code 1.
     Work(anyhow::Error),
-    /// What was asked for is invalid: exit code 2.
+    /// The request is invalid: exit code 2.
     Usage(anyhow::Error),
     /// The manifest cannot be run: exit code 2.
     Manifest(Box<Problems>),
@@ -32,7 +32,7 @@ impl Failure {
         Self::Work(anyhow::Error::msg(text.into()))
     }
 
-    /// Tells it on standard error, and gives the exit code.
+    /// Prints it on standard error, and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         self.show();
         match self {
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    /// Tells it on standard error.
+    /// Prints it on standard error.
     pub(crate) fn show(&self) {
         let error = match self {
             Self::ReaderGone => return,

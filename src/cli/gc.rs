@@ -1,4 +1,4 @@
-//! `anacostia gc`: gives back disk space that nothing needs any more.
+//! `anacostia gc`: frees disk space that is no longer needed.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::store::{HostStore, components, logs};
 pub(crate) struct Args {
     #[command(flatten)]
     path: PathArg,
-    /// Only say what would be removed
+    /// Only print what would be removed
     #[arg(long)]
     dry_run: bool,
     /// Print what was removed as JSON
@@ -30,7 +30,7 @@ pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
     let used = pipeline.actions.iter().filter_map(|action| Some(build::identity(&action.component)?.1));
     let in_force: BTreeSet<Digest> = used.collect();
     let given_back = records::runtime()?.block_on(async {
-        // A host binds runs to components at any time: it must not be at work, and none may start
+        // A host binds runs to components at any time: none may be running, and none may start
         // meanwhile.
         let HostStore { store, lease: _lease } = open::for_host(&pipeline, SystemClock.now())?;
         let space = Space {
@@ -49,12 +49,12 @@ pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
         let dry_run = args.dry_run;
         out::json(&json!({"dry_run": dry_run, "components": components, "logs": logs, "compiled_code": compiled}))?;
     } else {
-        out::result(&told(args.dry_run, components, logs, compiled))?;
+        out::result(&summary(args.dry_run, components, logs, compiled))?;
     }
     Ok(End::Well)
 }
 
-fn told(dry_run: bool, components: Freed, logs: Freed, compiled: Freed) -> String {
+fn summary(dry_run: bool, components: Freed, logs: Freed, compiled: Freed) -> String {
     let done = if dry_run { "Would remove" } else { "Removed" };
     let part = |freed: Freed, one: &str| format!("{} ({})", show::plural(freed.files, one), ByteSize(freed.bytes));
     let (components, logs) = (part(components, "kept component"), part(logs, "log segment"));

@@ -1,4 +1,4 @@
-//! How a PATH becomes a pipeline.
+//! Loads the pipeline that a PATH names.
 
 use std::path::PathBuf;
 
@@ -16,18 +16,18 @@ pub(crate) struct PathArg {
 }
 
 impl PathArg {
-    /// As it was given.
+    /// The path as the user gave it.
     pub(crate) fn shown(&self) -> String {
         self.path.display().to_string()
     }
 }
 
-/// The pipeline, checked as a whole: it can be run.
+/// Loads the pipeline and checks all of it: it can be run.
 pub(crate) fn load(path: &PathArg) -> Result<Pipeline, Failure> {
     load_with(path, Components::Check)
 }
 
-/// The pipeline as its manifest says, components unseen: for building them.
+/// Loads the pipeline without checking its components: for building them.
 pub(crate) fn load_unbuilt(path: &PathArg) -> Result<Pipeline, Failure> {
     load_with(path, Components::Skip)
 }

@@ -4,7 +4,7 @@
 //! What is for people goes through the functions of [`show`], what is for programs (`--json`) is
 //! the shape of the HTTP interface. Results go to standard output, everything about the way there
 //! to standard error, so that both can be piped. A verb ends with 0, with 1 when work failed, or
-//! with 2 when it was asked for something that is invalid: wrong usage, or a manifest that cannot
+//! with 2 for an invalid request: wrong usage, or a manifest that cannot
 //! be run.
 
 mod artifacts;
@@ -69,14 +69,14 @@ enum Verb {
     /// Look at artifacts, and get their bytes
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
-    /// Give back disk space that nothing needs any more
+    /// Free disk space that is no longer needed
     Gc(gc::Args),
     /// Print the JSON Schema of `anacostia.toml`, for editors
     Schema(schema::Args),
     /// Look at components
     #[command(subcommand)]
     Component(component::Verb),
-    /// Compile a component, within bounds; the sandbox calls its own program so
+    /// Compile a component, within bounds; used by the sandbox
     #[command(name = COMPILE_VERB, hide = true)]
     Compile {
         /// Where the code goes
@@ -87,12 +87,12 @@ enum Verb {
 /// How long the end of the process waits for a reader that reads nothing.
 const READER_PATIENCE: Duration = Duration::from_secs(2);
 
-/// How a verb that did what it was asked for ends.
+/// How a verb without an error ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// All went well.
     Well,
-    /// It did its work, and found that other work had failed.
+    /// It did its work, and reports work that failed, such as a run.
     WorkFailed,
 }
 
@@ -103,7 +103,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nothing can be said about a failure to say something.
+            // A failure to print cannot be printed.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }

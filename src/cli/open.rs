@@ -1,4 +1,4 @@
-//! The store of a pipeline, and who has it.
+//! Opens the store of a pipeline, or finds the host that has it open.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ pub(crate) fn for_host(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore,
     Ok(store::open_host(&pipeline.store, &pipeline.state, pipeline.durability, now)?)
 }
 
-/// Opens the store to put a wish on record. Fails, with the name of the holder, if a host has it.
+/// Opens the store to record a request. Fails, with the name of the holder, if a host has it.
 pub(crate) fn for_writing(pipeline: &Pipeline, now: Timestamp) -> Result<HostStore, Failure> {
     Ok(store::open(&pipeline.store, pipeline.durability, now)?)
 }

@@ -1,4 +1,4 @@
-//! The two streams. Both take text with colours, and drop the colours where they are not wanted.
+//! Standard output and standard error. Colours are dropped if they are not wanted.
 
 use std::io::{self, IsTerminal as _};
 
@@ -11,9 +11,9 @@ pub(super) use super::writer::{Moving, finish, moving_says, show_moving};
 /// How wide text is drawn where there is no terminal.
 const DEFAULT_WIDTH: usize = 100;
 
-/// In a host from now on: text is queued for threads that write, no caller waits for a reader, and
-/// lines that nobody reads in time are dropped and counted. With `json`, standard output is for
-/// programs.
+/// Called once by a host: from now on text is queued for writer threads, no caller waits for a
+/// reader, and lines that are not read in time are dropped and counted. With `json`, standard
+/// output is for programs.
 pub(crate) fn never_wait(json: bool) {
     writer::never_wait(json);
 }
@@ -32,7 +32,7 @@ pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
 /// then it is not written.
 ///
 /// # Errors
-/// When nobody will ever read it.
+/// When the reader is gone.
 pub(crate) async fn report(text: &str) -> io::Result<()> {
     writer::write_when_there_is_room(Stream::Out, painted(text, &io::stdout())).await
 }
@@ -52,8 +52,7 @@ pub(crate) fn reported_bytes() -> u64 {
     writer::written(Stream::Out)
 }
 
-/// Writes to standard error, where people look while they wait. Nothing can be done where that
-/// fails.
+/// Writes to standard error. A failure is ignored, because it could not be reported.
 pub(crate) fn error(text: &str) {
     let _ = writer::write(Stream::Err, painted(text, &io::stderr()));
 }
@@ -90,7 +89,7 @@ fn json_lines<T: Serialize>(values: &[T]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Whether a person looks at standard output.
+/// Whether standard output is a terminal.
 pub(crate) fn person_reads() -> bool {
     io::stdout().is_terminal()
 }
@@ -104,7 +103,7 @@ pub(crate) fn result_width() -> usize {
     }
 }
 
-/// Whether a person looks at standard error.
+/// Whether standard error is a terminal.
 pub(crate) fn person_waits() -> bool {
     io::stderr().is_terminal()
 }

@@ -1,4 +1,4 @@
-//! One moving line about long work, where a person looks.
+//! A progress line on a terminal during long work.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::show::plain;
 #[derive(Debug)]
 pub(crate) struct Progress {
     is_moving: bool,
-    /// Columns that are left for what the work says of itself.
+    /// Columns that are left for the message of the work.
     room: usize,
 }
 
@@ -34,15 +34,15 @@ impl Progress {
         Self { is_moving, room }
     }
 
-    /// Shows what the work says of itself, cut to what fits.
-    pub(crate) fn say(&self, text: &str) {
+    /// Shows the latest message of the work, cut to what fits.
+    pub(crate) fn show(&self, text: &str) {
         if self.is_moving {
             let text = anstream::adapter::strip_str(text).to_string();
             out::moving_says(plain(text.trim()).chars().take(self.room).collect());
         }
     }
 
-    /// Takes the line away, and writes `text` in its place.
+    /// Replaces the line with `text`.
     pub(crate) fn done(&self, text: &str) {
         if self.is_moving {
             out::show_moving(None);

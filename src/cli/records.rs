@@ -1,4 +1,4 @@
-//! Looking at what is on record, also beside a running host.
+//! Reads the records of a pipeline, also beside a running host.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -154,7 +154,7 @@ pub(crate) async fn resolve(store: &dyn MetadataStore, run: RunRef) -> Result<Ru
     found.ok_or_else(|| no_such_run(run))
 }
 
-/// That a run is not on record.
+/// The failure for a run that is not on record.
 pub(crate) fn no_such_run(run: RunRef) -> Failure {
     match run {
         RunRef::Latest => Failure::usage("there are no runs yet"),

@@ -1,4 +1,4 @@
-//! Asking a host that is at work, over HTTP.
+//! Sends requests to a running host over HTTP.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::base::RunId;
 
 /// How long a host may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// No answer of a host to what is asked here is larger.
+/// Most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 8 << 20;
 
 /// What a host answered.

@@ -1,8 +1,7 @@
 //! What a component is built from: what `build.watch` names, without what builds, editors and the
 //! host leave there.
 //!
-//! `build` and `dev` look through the same eyes, so that what one of them calls up to date the
-//! other does not build.
+//! `build` and `dev` share this, so that both agree on what is up to date.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -15,7 +14,7 @@ const MAX_SOURCES: usize = 100_000;
 /// Folders that tools write, not people.
 const PRODUCTS: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", ".venv", ".zig-cache"];
 
-/// What is not a source, though it may lie among sources.
+/// Paths that are not sources, although they may lie among sources.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Products {
     /// Components that are built.
@@ -82,7 +81,7 @@ pub(crate) struct Found<'a> {
 }
 
 /// Shows `visit` everything at and below `root` that is a source, folders included, until it says
-/// `false`. `enter` is told of each folder before it is read.
+/// `false`. `enter` is called for each folder before it is read.
 pub(crate) fn walk(
     root: &Path,
     products: &Products,
@@ -98,8 +97,7 @@ pub(crate) fn walk(
             return Err(io::Error::other(why));
         }
         let about = match fs::symlink_metadata(&path) {
-            // Gone between the listing and the look; that `root` itself is there is what its name
-            // promises.
+            // Removed since the listing; only a missing `root` is an error.
             Err(error) if error.kind() == io::ErrorKind::NotFound && path != root => continue,
             about => about?,
         };

@@ -1,17 +1,17 @@
 //! The threads that write to standard output and standard error.
 //!
 //! A stream blocks for as long as its reader likes (`| less`, Ctrl-S), and it can fail (a full
-//! disk, a reader that has gone). A thread that works for a pipeline must feel neither. So it hands
-//! its text to a thread that does nothing but write, through a queue of at most [`QUEUE_BYTES`].
-//! What finds no room is dropped and counted, and the count is written once there is room.
+//! disk, a reader that has gone). Neither may affect a thread that works for a pipeline. So it
+//! hands its text to a thread that only writes, through a queue of at most [`QUEUE_BYTES`]. Text
+//! that finds no room is dropped and counted, and the count is written once there is room.
 //!
 //! Verbs that print one answer and end wait until their text is written, and are told if it could
 //! not be.
 //!
-//! Two streams that lead to terminals share one thread, which also draws the moving line: otherwise
-//! the line and the text around it would overwrite each other. Rejected: `tracing-appender`, which
-//! serves the log alone, reports what it dropped to nobody, and ends its thread at the first write
-//! that fails.
+//! Two streams that lead to terminals share one thread, which also draws the progress line:
+//! otherwise the line and the text around it would overwrite each other. Rejected:
+//! `tracing-appender`, which serves the log alone, does not report what it dropped, and ends its
+//! thread at the first write that fails.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -26,11 +26,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Most bytes that wait to be written to a stream.
 const QUEUE_BYTES: u32 = 1 << 20;
-/// How often the moving line is drawn.
+/// How often the progress line is drawn.
 const TICK: Duration = Duration::from_millis(100);
 /// How soon a stream that takes nothing at the moment (`O_NONBLOCK`) is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(10);
-/// Takes the moving line off the screen.
+/// Takes the progress line off the screen.
 const ERASE: &str = "\r\u{1b}[2K";
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
@@ -58,12 +58,12 @@ pub(super) fn never_wait(json: bool) {
     let _ = HOSTING.set(Hosting { json });
 }
 
-/// The line that moves while something is waited for.
+/// A progress line.
 #[derive(Debug)]
 pub(super) struct Moving {
     /// What is being done. Fits a line.
     pub(super) what: String,
-    /// What the work says of itself, cut to what fits.
+    /// The latest message of the work, cut to what fits.
     pub(super) says: String,
     pub(super) began: Instant,
 }
@@ -85,7 +85,7 @@ pub(super) fn write(stream: Stream, bytes: Vec<u8>) -> io::Result<()> {
 /// drop: nothing is written then.
 ///
 /// # Errors
-/// When nobody will ever read the stream again.
+/// When the reader of the stream is gone.
 pub(super) async fn write_when_there_is_room(stream: Stream, bytes: Vec<u8>) -> io::Result<()> {
     let Some(writer) = writer(stream) else { return directly(stream, &bytes) };
     let room = Arc::clone(&writer.room).acquire_many_owned(size(&bytes)).await;
@@ -110,16 +110,16 @@ pub(super) fn written(stream: Stream) -> u64 {
     writer(stream).map_or(0, |writer| writer.written.load(Ordering::Relaxed))
 }
 
-/// Shows this moving line on standard error, which is a terminal; `None` takes it away.
+/// Shows this progress line on standard error, which is a terminal; `None` takes it away.
 pub(super) fn show_moving(line: Option<Moving>) {
     if let Some(writer) = writer(Stream::Err) {
         *writer.moving() = line;
-        // So that the thread looks.
+        // Wakes the thread.
         writer.send(Stream::Err, Vec::new(), None, None);
     }
 }
 
-/// Changes what the moving line says, if there is one.
+/// Changes the message of the progress line, if there is one.
 pub(super) fn moving_says(text: String) {
     if let Some(writer) = writer(Stream::Err)
         && let Some(line) = writer.moving().as_mut()
@@ -213,7 +213,7 @@ struct Message {
     bytes: Vec<u8>,
     /// Lines that were dropped before this one.
     lost: u64,
-    /// Told how writing it went.
+    /// Receives the result of writing it.
     done: Option<SyncSender<io::Result<()>>>,
     /// Given back when it is written.
     _room: Option<OwnedSemaphorePermit>,
@@ -328,7 +328,7 @@ impl Thread {
         result
     }
 
-    /// The moving line as it looks now.
+    /// The progress line as it looks now.
     fn line(&mut self) -> Option<String> {
         let moving = self.writer.moving();
         let Moving { what, says, began } = moving.as_ref()?;
@@ -351,13 +351,13 @@ impl Thread {
 /// A stream, and what its reader has missed.
 struct Sink {
     file: File,
-    /// Nobody will ever read it again.
+    /// Its reader is gone.
     is_closed: bool,
     /// The last byte that was written.
     last: u8,
     /// Writing failed within a line.
     is_torn: bool,
-    /// Lines that nobody read in time.
+    /// Lines that were not read in time.
     unread: u64,
     /// Lines that could not be written, and why.
     failed: Option<(u64, io::Error)>,
@@ -395,7 +395,7 @@ impl Sink {
         }
     }
 
-    /// What is said of lines that were lost.
+    /// The message about lines that were lost.
     fn missing(&self, json: bool) -> String {
         let failed = self.failed.as_ref().filter(|(count, _)| *count > 0);
         if json {

@@ -194,19 +194,19 @@ fn what_a_build_writes_asks_for_no_build() {
     // One build of its own could follow the first, because `src/made.rs` was new then.
     assert!(at_start <= 2, "{at_start} builds");
     assert_eq!(builds(&app) - at_start, 3, "one for each save");
-    assert_eq!(session.count("restless"), 0);
+    assert_eq!(session.count("sources_keep_changing"), 0);
 }
 
 #[test]
 fn sources_that_each_build_changes_are_named_and_do_not_build_for_ever() {
     let app = app(&format!("{BUILD}; wc -l builds > src/made.rs"), READ);
     let (mut session, _) = ready(&app);
-    let restless = session.next("restless");
-    assert_eq!(restless["changed"], json!(["src/made.rs"]), "{restless}");
+    let sources_keep_changing = session.next("sources_keep_changing");
+    assert_eq!(sources_keep_changing["changed"], json!(["src/made.rs"]), "{sources_keep_changing}");
     let before = builds(&app);
     fs::write(app.path("src/a.wasm"), variant(1)).unwrap();
     assert_eq!(session.next("swapped")["digest"], digest(1));
-    session.next("restless");
+    session.next("sources_keep_changing");
     assert!(builds(&app) - before <= 3, "{} builds after {before}", builds(&app));
 }
 

@@ -68,8 +68,8 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
     Ok((resource, Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() }))
 }
 
-/// Whether nothing in the bytes acts on a terminal. A character that is cut by the end of a chunk
-/// has no effect on a terminal.
+/// Whether the bytes contain nothing that controls a terminal. A character that is cut by the end
+/// of a chunk has no effect on a terminal.
 fn harmless(bytes: &[u8]) -> bool {
     bytes.utf8_chunks().all(|chunk| {
         chunk.valid().chars().all(|c| matches!(c, '\n' | '\t' | '\r') || !c.is_control())

@@ -1,4 +1,4 @@
-//! Which artifact is meant.
+//! Finds the artifact that an argument names.
 
 use std::str::FromStr;
 
@@ -37,8 +37,8 @@ impl FromStr for ArtifactRef {
     }
 }
 
-/// The artifact that is meant. Where a path ends in `@` and a number, one that is really called so
-/// comes first.
+/// Finds the artifact. If a path ends in `@` and a number, an artifact with exactly this path comes
+/// first.
 pub(super) fn find(records: &Records, wanted: &ArtifactRef) -> Result<Artifact, Failure> {
     match wanted {
         ArtifactRef::Id(id) => {

@@ -1,13 +1,13 @@
-//! `anacostia artifacts list --waiting`: what a watch has found and cannot record yet.
+//! `anacostia artifacts list --waiting`: files that a watch has found and cannot record yet.
 //!
-//! It is not on record, so only a running host knows it, and is asked over HTTP.
+//! They are not on record: only a running host knows them, and is asked over HTTP.
 
 use serde_json::{Value, json};
 
 use crate::cli::load::{PathArg, load_for_records};
 use crate::cli::{End, Failure, open, out, remote, show};
 
-/// Lists what waits, of all resources or of one.
+/// Lists the waiting files of all resources or of one.
 pub(super) fn list(path: &PathArg, resource: Option<&str>, as_json: bool) -> Result<End, Failure> {
     let pipeline = load_for_records(path)?;
     let Some(holder) = open::holder(&pipeline)? else {

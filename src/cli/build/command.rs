@@ -1,4 +1,4 @@
-//! One build: its command, what it writes, and what it makes.
+//! One build: its command, its output, and the component that it makes.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::cli::progress::Progress;
 
 /// How much of a build's output is kept to show when it fails; the beginning is dropped.
 const MAX_OUTPUT_BYTES: usize = 256 << 10;
-/// Variables that make tools use colours though they write to a pipe.
+/// Variables that make tools use colours although they write to a pipe.
 const COLOURS: [(&str, &str); 3] = [("CARGO_TERM_COLOR", "always"), ("CLICOLOR_FORCE", "1"), ("FORCE_COLOR", "1")];
 
 /// What is to be built.
@@ -32,7 +32,7 @@ pub(crate) struct Job {
     pub(crate) component: PathBuf,
 }
 
-/// Why a build came to nothing.
+/// Why a build failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
     /// The shell did not start.
@@ -57,7 +57,7 @@ pub(crate) enum BuildError {
         /// The last part of what it wrote.
         output: Vec<u8>,
     },
-    /// It ended well, and made nothing.
+    /// It succeeded, but the component is not there.
     #[error("`{command}` succeeded, but {} is not there: is `component` of action {action} right?", component.display())]
     Nothing {
         /// The action.
@@ -78,7 +78,7 @@ impl BuildError {
     }
 }
 
-/// A build at work.
+/// A running build.
 #[derive(Debug)]
 pub(crate) struct Running {
     job: Job,
@@ -119,7 +119,7 @@ fn spawn(command: &str, folder: &Path, apart: bool) -> std::io::Result<(Child, P
 /// Asks a build that was started apart, and all that it started, to end; with `at_once`, they are
 /// not asked.
 pub(crate) fn end(group: Pid, at_once: bool) {
-    // Gone already is what was wanted.
+    // If it has ended already, that is what was wanted.
     let _ = kill_process_group(group, if at_once { Signal::KILL } else { Signal::TERM });
 }
 
@@ -156,7 +156,7 @@ fn read(output: &mut PipeReader, progress: &Progress) -> std::io::Result<Vec<u8>
         let length = output.read(&mut chunk)?;
         let Some(bytes) = chunk.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
         if let Some(line) = String::from_utf8_lossy(bytes).lines().rfind(|line| !line.trim().is_empty()) {
-            progress.say(line.trim());
+            progress.show(line.trim());
         }
         kept.extend(bytes);
         kept.drain(..kept.len().saturating_sub(MAX_OUTPUT_BYTES));

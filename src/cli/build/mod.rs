@@ -50,11 +50,11 @@ pub(crate) fn build(args: &Args) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-/// What was done about an action.
+/// What was done for an action.
 #[derive(Debug, Serialize)]
 pub(crate) struct Done {
     action: String,
-    /// Whether it was built, well or not.
+    /// Whether it was built, successfully or not.
     built: bool,
     /// Why it was built.
     reason: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) struct Done {
     error: Option<String>,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum State {
@@ -109,7 +109,7 @@ pub(crate) fn end_all() {
     }
 }
 
-/// The build at work, for another thread to end it.
+/// The current build, so that another thread can end it.
 struct AtWork {
     /// Its process group.
     group: Option<Pid>,
@@ -133,7 +133,7 @@ fn refuse_failed(done: &[Done]) -> Result<(), Failure> {
 
 /// Builds what is out of date, one after the other: builds use all cores themselves, and share
 /// caches that one at a time may change. One that fails does not keep the others from being built.
-/// With `at_work` each is in a process group of its own, which is told there.
+/// With `at_work` each is in a process group of its own, which is stored there.
 fn build_all(pipeline: &Pipeline, force: bool, at_work: Option<&Mutex<AtWork>>) -> Result<Vec<Done>, Failure> {
     let products = Products::of(pipeline);
     let all: Vec<(&ActionSpec, &Build)> =
@@ -168,7 +168,7 @@ pub(crate) fn job(pipeline: &Pipeline, action: &ActionSpec, build: &Build) -> Jo
     }
 }
 
-/// Size and digest of a component, if it can be read. Whether it is one is for others to say.
+/// Size and digest of a component, if it can be read. It is not checked here.
 pub(crate) fn identity(component: &Path) -> Option<(u64, Digest)> {
     let bytes = std::fs::read(component).ok()?;
     Some((u64::try_from(bytes.len()).unwrap_or(u64::MAX), Digest::of(&bytes)))

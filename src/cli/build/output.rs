@@ -7,7 +7,7 @@ use crate::cli::show::plain;
 
 /// Most lines that are shown.
 const MAX_LINES: usize = 100;
-/// Of these, the last ones: where tools say what it all came to.
+/// How many of these are the last ones, in which tools print their summary.
 const LAST_LINES: usize = 5;
 /// Most characters of a line.
 const MAX_LINE: usize = 1_000;
@@ -15,7 +15,7 @@ const MAX_LINE: usize = 1_000;
 /// The part of a build's output that says what went wrong.
 pub(crate) fn shown(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    // What a progress line overwrote is not said.
+    // Text that a progress line has overwritten is not shown.
     let lines: Vec<&str> =
         text.lines().map(|line| line.rsplit('\r').find(|part| !part.is_empty()).unwrap_or("")).collect();
     let mut shown = String::new();
@@ -43,7 +43,7 @@ pub(crate) fn shown(output: &[u8]) -> String {
     shown
 }
 
-/// A line with its colours, and with nothing else that acts on a terminal.
+/// A line with its colours, and without other control sequences.
 fn coloured(line: &str) -> String {
     let mut text = String::new();
     let mut rest = line;
@@ -68,7 +68,7 @@ fn coloured(line: &str) -> String {
     text
 }
 
-/// Tabs stay what they are.
+/// Keeps tabs.
 fn visible(text: &str) -> String {
     let cut: String = text.chars().take(MAX_LINE).collect();
     cut.split('\t').map(plain).collect::<Vec<_>>().join("\t")

@@ -10,7 +10,7 @@ use crate::cli::sources::{Products, walk};
 use crate::cli::{Failure, out, show};
 use crate::manifest::{ActionSpec, Build, Pipeline};
 
-/// Why an action has to be built; `None` if it has not.
+/// Why an action has to be built; `None` if it is up to date.
 pub(crate) fn reason(action: &ActionSpec, build: &Build, products: &Products) -> Result<Option<String>, Failure> {
     let Ok(component) = fs::metadata(&action.component) else {
         return Ok(Some("its component is not there".to_owned()));
@@ -30,7 +30,7 @@ pub(crate) fn reason(action: &ActionSpec, build: &Build, products: &Products) ->
 }
 
 /// The name of a file at or below `path` that is newer than `than`. A folder's own time counts too,
-/// because it tells of removals.
+/// because it changes when a file is removed.
 fn newer_than(path: &Path, than: SystemTime, products: &Products) -> std::io::Result<Option<String>> {
     let mut newer = None;
     walk(path, products, &mut |_| {}, &mut |found| {

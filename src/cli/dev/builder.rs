@@ -1,4 +1,4 @@
-//! The build at work, which must not outlive the session.
+//! Runs builds, and ends the current one with the session.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) struct Builder {
 }
 
 impl Builder {
-    /// Builds, and tells how long that took. Safe to drop: the build goes on then, until
+    /// Builds, and returns how long that took. Safe to drop: the build goes on then, until
     /// [`Builder::stop`] ends it.
     pub(super) async fn build(&mut self, job: Job, progress: Arc<Progress>) -> Result<Duration, BuildError> {
         let (action, command) = (job.action.clone(), job.command.clone());
@@ -31,13 +31,13 @@ impl Builder {
         ended.unwrap_or_else(|why| Err(BuildError::Start { action, command, why: std::io::Error::other(why) }))
     }
 
-    /// Ends the build at work, with all that it started.
+    /// Ends the current build, with all processes that it started.
     pub(super) async fn stop(&mut self) {
         let Some((group, mut handle)) = self.at_work.take() else { return };
         end(group, false);
         if tokio::time::timeout(GRACE, &mut handle).await.is_err() {
             end(group, true);
-            // What left the group may hold its output open: that is not waited for.
+            // A process that left the group may hold the output open: that is not waited for.
             let _ = tokio::time::timeout(GRACE, handle).await;
         }
     }

@@ -1,4 +1,4 @@
-//! `anacostia dev`: a pipeline at work, and an author who changes its actions.
+//! `anacostia dev`: runs a pipeline while its author changes the actions.
 //!
 //! The loop is: wait for a save, compare, build the one component whose sources differ, check
 //! everything as a start would, and give it to the host, which binds new runs to it
@@ -8,8 +8,8 @@
 //! kill it would save time, and would never end where a build writes among its sources.
 
 mod builder;
-mod print;
-mod say;
+mod event;
+mod fingerprint;
 mod session;
 mod unit;
 mod watcher;
@@ -20,7 +20,7 @@ use super::show::{Cell, styles};
 use super::{End, Failure, out};
 use crate::manifest::Pipeline;
 use crate::scheduler::Host;
-use session::{Session, Wish};
+use session::{Session, SessionOptions};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -37,14 +37,14 @@ pub(crate) struct Args {
 pub(crate) fn dev(args: &Args) -> Result<End, Failure> {
     let pipeline = load_unbuilt(&args.path)?;
     let listen: Listen = args.listen;
-    blocking_on(args.json, develop(Wish { path: args.path.clone(), listen, json: args.json }, pipeline))
+    blocking_on(args.json, develop(SessionOptions { path: args.path.clone(), listen, json: args.json }, pipeline))
 }
 
-async fn develop(wish: Wish, pipeline: Pipeline) -> Result<End, Failure> {
+async fn develop(options: SessionOptions, pipeline: Pipeline) -> Result<End, Failure> {
     let mut stops = Stops::listen()?;
     let recorder = count_metrics()?;
-    let how = Start { once: false, json: wish.json };
-    let mut session = Session::new(wish, pipeline)?;
+    let how = Start { once: false, json: options.json };
+    let mut session = Session::new(options, pipeline)?;
     let mut handle: Option<HostHandle> = None;
     let asked: Result<Option<Stop>, Failure> = loop {
         let host = handle.as_ref().map(|handle| &handle.host);
@@ -94,7 +94,7 @@ async fn ended(host: Option<&Host>) {
     }
 }
 
-/// What is watched for changes, below the banner.
+/// The lines below the banner that say which files are watched for changes.
 fn watched(session: &Session) -> String {
     let line = |(actions, sources): (String, String)| {
         format!("  {}  {} from {}\n", Cell::new("build").style(styles::FAINT), Cell::new(actions), Cell::new(sources))

@@ -1,4 +1,4 @@
-//! A session: what is known of sources and components, and what a look at them leads to.
+//! A session: compares sources and components with what it knows, and acts on differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::builder::Builder;
-use super::print::Print;
-use super::say::{News, changes};
+use super::event::{DevEvent, changes};
+use super::fingerprint::Fingerprint;
 use super::unit::{Unit, units};
 use super::watcher::Watcher;
 use crate::base::Digest;
@@ -26,32 +26,32 @@ const MAX_BUILDS_IN_A_ROW: usize = 3;
 /// The components of a host, by action.
 type Digests = BTreeMap<String, Digest>;
 
-/// What a session is asked to do.
+/// The options of a session.
 #[derive(Debug, Clone)]
-pub(super) struct Wish {
+pub(super) struct SessionOptions {
     pub(super) path: PathArg,
     pub(super) listen: Listen,
     pub(super) json: bool,
 }
 
-/// What is known of sources and components.
+/// A session, with what it knows of sources and components.
 pub(super) struct Session {
-    wish: Wish,
-    /// The manifest as it was last read well, components unseen.
+    options: SessionOptions,
+    /// The manifest as it was last read without problems; its components are not checked.
     pipeline: Pipeline,
     products: Products,
     units: Vec<Unit>,
     /// The manifest's bytes as they were last looked at, good or not.
-    manifest: Print,
+    manifest: Fingerprint,
     /// Whether the manifest as it lies there can be read.
     is_readable: bool,
-    /// Whether there is something that the host has not been offered.
+    /// Whether there is a change that was not given to the host yet.
     is_news: bool,
     pub(super) watcher: Watcher,
     pub(super) builder: Builder,
 }
 
-/// A build that went well.
+/// A successful build.
 struct Built {
     unit: usize,
     changed: Vec<String>,
@@ -59,12 +59,12 @@ struct Built {
 }
 
 impl Session {
-    pub(super) fn new(wish: Wish, pipeline: Pipeline) -> Result<Self, Failure> {
+    pub(super) fn new(options: SessionOptions, pipeline: Pipeline) -> Result<Self, Failure> {
         let products = Products::of(&pipeline);
-        let manifest = look_at(&pipeline.file, &Print::default());
+        let manifest = look_at(&pipeline.file, &Fingerprint::default());
         let units = units(&pipeline, &products, &[])?;
         let mut session = Self {
-            wish,
+            options,
             units,
             manifest,
             watcher: Watcher::new()?,
@@ -91,7 +91,7 @@ impl Session {
     /// not there yet and everything is.
     pub(super) async fn round(&mut self, host: Option<&Host>) -> Result<Option<Pipeline>, Failure> {
         for built_before in 0.. {
-            self.watcher.calm().await;
+            self.watcher.settled().await;
             let edited = self.take_manifest()?;
             if !self.is_readable {
                 break;
@@ -122,7 +122,7 @@ impl Session {
         }
         self.manifest = now;
         let changed = vec![self.short(&self.pipeline.file)];
-        let read = load_unbuilt(&self.wish.path).and_then(|pipeline| {
+        let read = load_unbuilt(&self.options.path).and_then(|pipeline| {
             let products = Products::of(&pipeline);
             Ok((units(&pipeline, &products, &self.units)?, products, pipeline))
         });
@@ -137,18 +137,18 @@ impl Session {
                 self.is_readable = false;
                 let why = "see above; runs go on as before".to_owned();
                 failure.show();
-                News::Refused { changed, why }.tell(self.wish.json)?;
+                DevEvent::Refused { changed, why }.report(self.options.json)?;
                 Ok(Vec::new())
             }
         }
     }
 
-    /// Looks at all sources, so that changes in them are heard from now on.
-    fn look(&mut self) -> Vec<Print> {
+    /// Looks at all sources, so that later changes in them are noticed.
+    fn look(&mut self) -> Vec<Fingerprint> {
         self.watcher.ignore(self.products.clone());
         let mut folders = BTreeSet::new();
         let above = |path: &Path| path.parent().map(Path::to_owned);
-        let mut prints = Vec::new();
+        let mut fingerprints = Vec::new();
         folders.extend(above(&self.pipeline.file));
         for unit in &self.units {
             folders.extend(unit.roots.iter().filter_map(|root| above(root)));
@@ -158,38 +158,38 @@ impl Session {
         }
         for unit in &self.units {
             let mut enter = |folder: &Path| {
-                // Before it is read: what is saved between the two is heard.
+                // Before it is read, so that a save between the two is noticed.
                 self.watcher.watch(folder);
                 folders.insert(folder.to_owned());
             };
-            prints.push(Print::take(&unit.roots, &self.products, &unit.seen, &mut enter));
+            fingerprints.push(Fingerprint::take(&unit.roots, &self.products, &unit.seen, &mut enter));
         }
         self.watcher.only(&folders);
-        prints
+        fingerprints
     }
 
     /// The units that are to be built, why, and their sources as they are now. With `enough` they
     /// have been built often enough.
-    fn due(&mut self, enough: bool) -> Result<Vec<(usize, Vec<String>, Print)>, Failure> {
-        let prints = self.look();
+    fn due(&mut self, enough: bool) -> Result<Vec<(usize, Vec<String>, Fingerprint)>, Failure> {
+        let fingerprints = self.look();
         let mut due = Vec::new();
-        for (at, now) in prints.into_iter().enumerate() {
+        for (at, now) in fingerprints.into_iter().enumerate() {
             let Some(unit) = self.units.get_mut(at) else { break };
             if now.trouble.is_some() && now.trouble != unit.seen.trouble {
                 let why = now.trouble.clone().unwrap_or_default();
-                News::Unseen { action: unit.name(), why }.tell(self.wish.json)?;
+                DevEvent::Unseen { action: unit.name(), why }.report(self.options.json)?;
                 unit.seen.trouble.clone_from(&now.trouble);
             }
             let mut changed: Vec<String> =
                 unit.changes(&now).iter().map(|path| short(&self.pipeline.folder, path)).collect();
             if enough && !changed.is_empty() && unit.due.is_none() {
-                News::Restless { action: unit.name(), changed }.tell(self.wish.json)?;
+                DevEvent::SourcesKeepChanging { action: unit.name(), changed }.report(self.options.json)?;
                 unit.failed = unit.failed.is_some().then(|| now.clone());
                 unit.seen = now;
                 continue;
             }
             changed.truncate(100);
-            // A component of someone else's that is away is being made.
+            // A component without a build command that is missing is being made by someone else.
             let is_there = unit.job.is_some() || unit.component.exists();
             if unit.due.is_some() || (!changed.is_empty() && is_there) {
                 due.push((at, changed, now));
@@ -198,21 +198,21 @@ impl Session {
         Ok(due)
     }
 
-    /// Builds a unit. `None` if that failed, which has been told then.
+    /// Builds a unit. `None` if that failed, which has been reported by then.
     async fn build(
         &mut self,
         host: Option<&Host>,
         at: usize,
         changed: Vec<String>,
-        now: Print,
+        now: Fingerprint,
     ) -> Result<Option<Built>, Failure> {
-        let (json, Some(unit)) = (self.wish.json, self.units.get_mut(at)) else { return Ok(None) };
+        let (json, Some(unit)) = (self.options.json, self.units.get_mut(at)) else { return Ok(None) };
         let why = unit.due.take();
         unit.seen = now;
         let Some(job) = unit.job.clone() else { return Ok(Some(Built { unit: at, changed, took_ms: None })) };
         let action = unit.name();
         if json {
-            News::Building { action: action.clone(), changed: changed.clone() }.tell(json)?;
+            DevEvent::Building { action: action.clone(), changed: changed.clone() }.report(json)?;
         }
         let what = match why.filter(|_| changed.is_empty()) {
             Some(why) => format!("building {action} ({why})"),
@@ -230,7 +230,7 @@ impl Session {
             Err(error) => {
                 error.show_output();
                 let digest = unit.actions.first().and_then(|action| digests(host).get(action).copied());
-                News::BuildFailed { action, changed, error: error.to_string(), digest }.tell(json)?;
+                DevEvent::BuildFailed { action, changed, error: error.to_string(), digest }.report(json)?;
                 Ok(None)
             }
         }
@@ -244,18 +244,18 @@ impl Session {
         built: &[Built],
         edited: &[String],
     ) -> Result<Option<Pipeline>, Failure> {
-        let json = self.wish.json;
+        let json = self.options.json;
         let changed: Vec<String> =
             edited.iter().chain(built.iter().flat_map(|built| &built.changed)).cloned().collect();
         if host.is_none() && self.units.iter().any(|unit| unit.failed.is_some()) {
-            News::Waiting.tell(json)?;
+            DevEvent::Waiting.report(json)?;
             return Ok(None);
         }
-        let pipeline = match load(&self.wish.path).and_then(|pipeline| listening(pipeline, self.wish.listen)) {
+        let pipeline = match load(&self.options.path).and_then(|pipeline| listening(pipeline, self.options.listen)) {
             Ok(pipeline) => pipeline,
             Err(failure) => {
                 failure.show();
-                News::Refused { changed, why: "see above; runs go on as before".to_owned() }.tell(json)?;
+                DevEvent::Refused { changed, why: "see above; runs go on as before".to_owned() }.report(json)?;
                 return Ok(None);
             }
         };
@@ -270,10 +270,10 @@ impl Session {
             Ok(()) => self.tell_what_is_in_force(built, edited, &before, &digests(Some(host)))?,
             Err(error @ ReloadError::NeedsRestart { .. }) => {
                 let why = format!("{error}: Ctrl-C, then start again");
-                News::NeedsRestart { changed, why }.tell(json)?;
+                DevEvent::NeedsRestart { changed, why }.report(json)?;
             }
             Err(ReloadError::Unusable(error)) => {
-                News::Refused { changed, why: format!("{error}; runs go on as before") }.tell(json)?;
+                DevEvent::Refused { changed, why: format!("{error}; runs go on as before") }.report(json)?;
             }
         }
         Ok(None)
@@ -286,9 +286,9 @@ impl Session {
         before: &Digests,
         after: &Digests,
     ) -> Result<(), Failure> {
-        let json = self.wish.json;
+        let json = self.options.json;
         if !edited.is_empty() {
-            News::Reloaded { changed: edited.to_vec() }.tell(json)?;
+            DevEvent::Reloaded { changed: edited.to_vec() }.report(json)?;
         }
         for (at, unit) in self.units.iter().enumerate() {
             let built = built.iter().find(|built| built.unit == at);
@@ -296,10 +296,10 @@ impl Session {
             let of = |digests: &Digests| unit.actions.first().and_then(|action| digests.get(action).copied());
             match (of(before), of(after)) {
                 (old, Some(digest)) if old != Some(digest) => {
-                    News::Swapped { action: unit.name(), changed, took_ms, digest, old }.tell(json)?;
+                    DevEvent::Swapped { action: unit.name(), changed, took_ms, digest, old }.report(json)?;
                 }
                 (digest, _) if built.is_some() => {
-                    News::Unchanged { action: unit.name(), changed, took_ms, digest }.tell(json)?;
+                    DevEvent::Unchanged { action: unit.name(), changed, took_ms, digest }.report(json)?;
                 }
                 _ => {}
             }
@@ -313,8 +313,8 @@ impl Session {
 }
 
 /// The manifest's file, to compare with.
-fn look_at(file: &Path, before: &Print) -> Print {
-    Print::take(&[file.to_owned()], &Products::default(), before, &mut |_| {})
+fn look_at(file: &Path, before: &Fingerprint) -> Fingerprint {
+    Fingerprint::take(&[file.to_owned()], &Products::default(), before, &mut |_| {})
 }
 
 /// A path as it is shown: from the manifest's folder where it lies in it.

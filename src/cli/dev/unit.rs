@@ -1,8 +1,8 @@
-//! What is built together: one component, by one command, for the actions that share it.
+//! A unit of building: one component, built by one command, for the actions that share it.
 
 use std::path::PathBuf;
 
-use super::print::Print;
+use super::fingerprint::Fingerprint;
 use crate::cli::Failure;
 use crate::cli::build::{Job, job, reason};
 use crate::cli::sources::Products;
@@ -11,19 +11,19 @@ use crate::manifest::Pipeline;
 /// One component and its sources.
 #[derive(Debug)]
 pub(super) struct Unit {
-    /// The actions that it is the component of.
+    /// The actions that use the component.
     pub(super) actions: Vec<String>,
-    /// How it is built. Without this it is someone else's, who changes the file itself.
+    /// How it is built. Without it, someone else replaces the file.
     pub(super) job: Option<Job>,
     /// Where it lies.
     pub(super) component: PathBuf,
     /// What is looked at for changes.
     pub(super) roots: Vec<PathBuf>,
     /// The sources as they were when they were last built, or found up to date.
-    pub(super) seen: Print,
+    pub(super) seen: Fingerprint,
     /// The sources right after a build that failed.
-    pub(super) failed: Option<Print>,
-    /// Why it has to be built, whatever its sources say.
+    pub(super) failed: Option<Fingerprint>,
+    /// Why it has to be built even if its sources have not changed.
     pub(super) due: Option<String>,
 }
 
@@ -34,8 +34,8 @@ impl Unit {
     }
 
     /// What asks for a build: sources that differ from those last built; after a failure also a
-    /// save that changed nothing, because whoever saves then wants it to be tried again.
-    pub(super) fn changes(&self, now: &Print) -> Vec<PathBuf> {
+    /// save that changed nothing, because the user saves again to have the build tried again.
+    pub(super) fn changes(&self, now: &Fingerprint) -> Vec<PathBuf> {
         match now.differences(&self.seen) {
             same if same.is_empty() => self.failed.as_ref().map(|after| now.written(after)).unwrap_or_default(),
             differences => differences,
@@ -63,7 +63,7 @@ pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -
         // then, and not never.
         let (seen, failed) = match known {
             Some(unit) if unit.roots == roots => (unit.seen.clone(), unit.failed.clone()),
-            _ => (Print::take(&roots, products, &Print::default(), &mut |_| {}), None),
+            _ => (Fingerprint::take(&roots, products, &Fingerprint::default(), &mut |_| {}), None),
         };
         let due = match (&action.build, known) {
             (None, _) => None,

@@ -1,10 +1,10 @@
-//! Hears that something was saved, and when all of it is.
+//! Notices that something was saved, and when the save is complete.
 //!
 //! An event says only that it is worth looking: what changed is found by comparing
-//! ([`super::print`]). So lost, late and doubled events do no harm, and a change that comes while a
-//! build is at work is found after it.
+//! ([`super::fingerprint`]). So lost, late and doubled events do no harm, and a change that comes
+//! while a build is at work is found after it.
 //!
-//! When to look is told by a condition, not by a pause that is hoped to be long enough: a file that
+//! A condition decides when to look, not a pause that may be too short: a file that
 //! someone has begun to write counts when it is closed or renamed. Programs that keep a file open
 //! forever are the exception, for which there is [`SETTLE`].
 
@@ -20,26 +20,26 @@ use tokio::sync::Notify;
 use crate::cli::sources::Products;
 use crate::cli::{Failure, out, show};
 
-/// A file that is open for writing counts all the same when nothing was written to it for so long.
+/// A file that is open for writing counts anyway when nothing was written to it for this long.
 const SETTLE: Duration = Duration::from_secs(2);
 /// What is saved at once (by an editor that saves all, by `git checkout`) comes with less than this
 /// in between. It only spares a build: what comes later is built after it.
 const GATHER: Duration = Duration::from_millis(30);
-/// Events without end do not keep from looking.
+/// Longest wait while events keep coming.
 const MAX_GATHER: Duration = Duration::from_secs(1);
 /// Most files being written that are remembered.
 const MAX_WRITING: usize = 10_000;
 
-/// Hears that something was saved.
+/// Notices that something was saved.
 pub(super) struct Watcher {
     inner: RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
-    /// Folders that could not be watched, and were told of.
+    /// Folders that could not be watched, which was reported.
     unwatched: BTreeSet<PathBuf>,
     ear: Arc<Ear>,
 }
 
-/// What the thread of the watcher tells.
+/// State that the watcher's thread updates.
 #[derive(Default)]
 struct Ear {
     heard: Notify,
@@ -49,7 +49,7 @@ struct Ear {
 #[derive(Default)]
 struct State {
     products: Products,
-    /// Files that someone writes, since when.
+    /// Files that are being written, and since when.
     writing: HashMap<PathBuf, Instant>,
     last: Option<Instant>,
 }
@@ -103,7 +103,7 @@ impl Watcher {
     }
 
     /// Waits until writers have finished.
-    pub(super) async fn calm(&self) {
+    pub(super) async fn settled(&self) {
         let began = Instant::now();
         loop {
             let wait = self.ear.state().wait(began, Instant::now());
@@ -134,7 +134,7 @@ impl State {
             self.writing.clear();
             return true;
         }
-        // Looking opens files: that must not be heard, or looking would never end.
+        // Looking opens files: those events must not count, or looking would never end.
         let is_close = matches!(event.kind, EventKind::Access(AccessKind::Close(AccessMode::Write)));
         if matches!(event.kind, EventKind::Access(_)) && !is_close {
             return false;

@@ -17,7 +17,7 @@ use templates::{COMMON, Kit, Lang, kit};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Its folder, which is made; the pipeline is called like it
+    /// The folder to create; the pipeline gets its name
     #[arg(value_name = "NAME")]
     folder: PathBuf,
     /// The language of its action
@@ -46,7 +46,7 @@ fn name(folder: &Path) -> Result<&str, Failure> {
     })
 }
 
-/// A project is made in a folder of its own: nothing that is there is written over.
+/// A project is made in a new or empty folder: no file is overwritten.
 fn refuse_what_is_there(folder: &Path) -> Result<(), Failure> {
     let shown = folder.display();
     let why = match fs::read_dir(folder).map(|mut entries| entries.next().is_none()) {
@@ -75,7 +75,7 @@ fn write_all(folder: &Path, name: &str, kit: &Kit) -> Result<(), anyhow::Error> 
         ("@WATCH@", &watch),
     ];
     for file in COMMON.iter().chain(kit.files) {
-        // Only the project's own texts have blanks: what is ours may well have an `@` for itself.
+        // Only the project's own files have placeholders: shared files may contain an `@`.
         let replace = file.replace.iter().copied().chain(blanks);
         let text = replace.fold(file.text.to_owned(), |text, (from, to)| text.replace(from, to));
         write(&folder.join(file.path), &text)?;

@@ -1,7 +1,7 @@
 //! The files of a new project.
 //!
 //! What a project shares with this repository (the WIT, the build scripts, the helpers of each
-//! language) is taken from there, so that it cannot fall behind; only what is a project's own lies
+//! language) is taken from there, so that it stays up to date; only what is a project's own lies
 //! in `templates/`. Texts in `@…@` are filled in.
 
 /// The languages that there are projects for.

@@ -1,4 +1,4 @@
-//! A host that is running: started and ended in the order that the module above argues.
+//! A running host: started and stopped in the order that the parent module explains.
 
 use std::io;
 use std::net::SocketAddr;
@@ -84,7 +84,7 @@ impl HostHandle {
         self.end(asked, stops).await
     }
 
-    /// Ends it in good order. `asked`: who asked for that, if anyone did.
+    /// Shuts it down gracefully. `asked`: who asked for that, if anyone did.
     pub(crate) async fn end(self, asked: Option<Stop>, stops: &mut Stops) -> Result<Tally, Failure> {
         if let Some(stop) = asked {
             out::error(&format!("{stop}: finishing running actions; ask again to stop at once\n"));

@@ -1,4 +1,4 @@
-//! `anacostia run`: everything put together.
+//! `anacostia run`: starts a host and serves it.
 //!
 //! The order matters. The manifest is checked and the components are built before anything is
 //! opened. The store is opened, and so locked against a second host, before the address is bound.
@@ -6,7 +6,7 @@
 //! work either; from then on `/healthz` answers, and everything else with 503. The ready line comes
 //! when every request is answered.
 //!
-//! A signal ends each of these steps at once: nothing is at work yet, and an unfinished start
+//! A signal ends each of these steps at once: no action is running yet, and an unfinished start
 //! leaves nothing behind.
 
 mod handle;
@@ -110,7 +110,7 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
     let control = handle.host.view().control;
     let tally = handle.until_ended(stops).await?;
     if args.once && !args.json {
-        out::result(&told(tally, &unrecorded(&control.waiting())))?;
+        out::result(&summary(tally, &unrecorded(&control.waiting())))?;
     }
     Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
 }
@@ -138,7 +138,7 @@ fn unrecorded(waiting: &BTreeMap<String, Waiting>) -> String {
 }
 
 /// How many runs ended how, and what waits.
-fn told(tally: Tally, unrecorded: &str) -> String {
+fn summary(tally: Tally, unrecorded: &str) -> String {
     let Tally { succeeded, failed, cancelled, stuck } = tally;
     let all = [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (stuck, "could not go on")];
     let parts: Vec<String> =
@@ -167,7 +167,7 @@ impl From<StartError> for Failure {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{told, unrecorded};
+    use super::{summary, unrecorded};
     use crate::base::Timestamp;
     use crate::resource::{Waiting, WaitingPath};
     use crate::scheduler::Tally;
@@ -188,9 +188,9 @@ mod tests {
         assert_eq!(unrecorded(&BTreeMap::new()), "");
         let one = unrecorded(&waiting(1, &["x.csv"]));
         assert_eq!(one, "1 file waits: raw/x.csv is still open for writing by process 7 (cp)\n");
-        assert_eq!(told(Tally::default(), &one), format!("0 runs: {one}"));
+        assert_eq!(summary(Tally::default(), &one), format!("0 runs: {one}"));
         let two = Tally { succeeded: 2, ..Tally::default() };
-        assert_eq!(told(two, &one), format!("2 runs: 2 succeeded\n{one}"));
+        assert_eq!(summary(two, &one), format!("2 runs: 2 succeeded\n{one}"));
         assert_eq!(
             unrecorded(&waiting(5, &["a", "b", "c", "d", "e"])),
             "5 files wait: raw/a is still open for writing by process 7 (cp); raw/b is still open for writing by process 7 (cp); \
@@ -202,8 +202,8 @@ mod tests {
     #[test]
     fn a_tally_names_what_there_was() {
         let tally = Tally { succeeded: 49, failed: 1, ..Tally::default() };
-        assert_eq!(told(tally, ""), "50 runs: 49 succeeded, 1 failed\n");
-        assert_eq!(told(Tally { cancelled: 1, ..Tally::default() }, ""), "1 run: 1 cancelled\n");
-        assert_eq!(told(Tally::default(), ""), "0 runs: nothing was new\n");
+        assert_eq!(summary(tally, ""), "50 runs: 49 succeeded, 1 failed\n");
+        assert_eq!(summary(Tally { cancelled: 1, ..Tally::default() }, ""), "1 run: 1 cancelled\n");
+        assert_eq!(summary(Tally::default(), ""), "0 runs: nothing was new\n");
     }
 }

@@ -1,4 +1,4 @@
-//! What a running host tells: its log on standard error, and what happens to runs on standard
+//! The reports of a running host: its log on standard error, and the events of runs on standard
 //! output.
 
 use std::collections::HashMap;
@@ -16,8 +16,8 @@ use crate::store::MetadataStore;
 
 /// Events of one look at the store.
 const BATCH: u32 = 500;
-/// From one look at the store to the next, at least. What happens alone is told at once; a burst is
-/// told in batches, instead of a look for each commit.
+/// From one look at the store to the next, at least. A single event is reported at once; a burst is
+/// reported in batches, instead of a query for each commit.
 const PAUSE: Duration = Duration::from_millis(5);
 /// How long the end of the host waits for a reader of the report that reads nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -45,14 +45,14 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Tells of events after the one with the sequence number `after`, until closed.
+/// Reports events after the one with the sequence number `after`, until closed.
 pub(crate) fn follow(store: Arc<dyn MetadataStore>, after: u64, json: bool) -> Reporter {
     let stop = CancellationToken::new();
     let task = tokio::spawn(tell(store, after, json, stop.clone()));
     Reporter { stop, task }
 }
 
-/// Tells of events in the background.
+/// Reports events in the background.
 #[derive(Debug)]
 pub(crate) struct Reporter {
     stop: CancellationToken,
@@ -60,7 +60,8 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Tells of what is there, then ends. Gives up on a reader that reads nothing for a while.
+    /// Reports the events that are there, then ends. Gives up on a reader that reads nothing for a
+    /// while.
     pub(crate) async fn close(mut self) {
         self.stop.cancel();
         let mut before = out::reported_bytes();
@@ -114,7 +115,7 @@ async fn tell(store: Arc<dyn MetadataStore>, mut after: u64, json: bool, stop: C
     }
 }
 
-/// What a person is told of events: a line for each that is worth one.
+/// The events as text: a line for each that is of interest.
 async fn lines(events: &[Event], starts: &mut Starts) -> String {
     let mut lines = String::new();
     for event in events {

@@ -20,7 +20,7 @@ pub(crate) fn count_metrics() -> Result<PrometheusHandle, Failure> {
     http::count_metrics().map_err(|error| Failure::Work(error.into()))
 }
 
-/// Takes the address, and says where that is for someone on this machine.
+/// Binds the address, and returns the URL for a client on this machine.
 pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let what_next = match error.kind() {
@@ -71,7 +71,7 @@ impl Server {
         Ok(())
     }
 
-    /// Lets requests at work end.
+    /// Waits until open requests have ended.
     pub(crate) async fn close(self) {
         self.stop.cancel();
         if let Err(error) = self.task.await {

@@ -1,4 +1,4 @@
-//! The signals that ask for an end.
+//! The signals that stop a host.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Failure;
 
-/// Who asks for an end.
+/// Which signal came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// A person at the keyboard.

@@ -65,11 +65,11 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
     }
     if let Some(what) = merge.removed() {
         let key = "`[pipeline] logs` in the manifest says how many bytes are kept";
-        let told = format!("run #{}: {what}; {key}", detail.run.number);
+        let summary = format!("run #{}: {what}; {key}", detail.run.number);
         if printed == 0 {
-            return Err(Failure::work(told));
+            return Err(Failure::work(summary));
         }
-        out::error(&format!("{told}\n"));
+        out::error(&format!("{summary}\n"));
     } else if printed == 0 && !args.json {
         let what = args.action.as_deref().map_or("its actions have".to_owned(), |action| format!("`{action}` has"));
         let yet = if detail.run.state.ended() { "" } else { " yet; `--follow` waits for lines" };

@@ -56,7 +56,7 @@ pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
     if args.json {
         out::json(&run)?;
     } else {
-        out::result(&told(&run, host))?;
+        out::result(&summary(&run, host))?;
     }
     Ok(End::Well)
 }
@@ -87,7 +87,7 @@ fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) 
 }
 
 /// What became of the run, and when the rest happens.
-fn told(run: &Value, host: bool) -> String {
+fn summary(run: &Value, host: bool) -> String {
     let state = run.get("state").and_then(Value::as_str).unwrap_or_default();
     let number = run.get("number").and_then(Value::as_u64).unwrap_or_default();
     let then = match state {

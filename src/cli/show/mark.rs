@@ -1,4 +1,4 @@
-//! How a state looks.
+//! Icon and colour of a state.
 
 use super::{Cell, styles};
 

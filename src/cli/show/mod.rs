@@ -9,6 +9,7 @@ mod banner;
 mod empty;
 mod event;
 mod fit;
+mod format;
 mod log;
 mod made;
 mod mark;
@@ -17,12 +18,12 @@ mod requests;
 mod run;
 mod steps;
 mod table;
-mod word;
 
 pub(crate) use artifact::{ArtifactAbout, artifact_detail, artifact_list, artifacts_of_run};
 pub(crate) use banner::banner;
 pub(crate) use empty::nothing_yet;
 pub(crate) use event::event_line;
+pub(crate) use format::{ago, duration, plain, plural, short_digest, styles};
 pub(crate) use log::log_line;
 pub(crate) use made::Made;
 pub(crate) use mark::state_mark;
@@ -30,7 +31,6 @@ pub(crate) use pipeline::pipeline_summary;
 pub(crate) use run::{Seen, run_detail, run_list};
 pub(crate) use steps::next_steps;
 pub(crate) use table::{Cell, Column, Table};
-pub(crate) use word::{ago, duration, plain, plural, short_digest, styles};
 
 #[cfg(test)]
 pub(crate) use pipeline::tests::sample as sample_pipeline;

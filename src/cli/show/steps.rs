@@ -1,4 +1,4 @@
-//! What one does next, at the end of an answer.
+//! Next steps, at the end of an answer.
 
 use super::{Cell, Column, Table, styles};
 

@@ -1,10 +1,10 @@
 //! Aligned columns, as wide as there is room for.
 //!
 //! A table is drawn for a number of columns of a terminal. Where its fields need more, those
-//! columns give way that can: prose goes on on the next line, texts end in `…`, paths begin with it
-//! (their end says more). What is said by the way gives way first, and is left out before anything
-//! else becomes too narrow to say something. Words and numbers are never cut. Without a terminal
-//! the width is endless, and everything stands there as it is.
+//! columns shrink that can: prose wraps, texts end in `…`, paths begin with it (their end says
+//! more). Secondary columns shrink first, and are left out before any other column becomes too
+//! narrow to be useful. Words and numbers are never cut. Without a terminal
+//! the width is unlimited, and nothing is cut.
 
 use std::fmt::Write as _;
 
@@ -16,7 +16,7 @@ use super::{plain, styles};
 
 /// No column becomes narrower than this for want of room.
 const MIN_WIDTH: usize = 10;
-/// What is said by the way is left out before a column becomes narrower than this.
+/// Secondary columns are left out before any column becomes narrower than this.
 const FAIR_WIDTH: usize = 24;
 
 /// What stands in a column, which says how it is aligned and how it gives way.
@@ -32,8 +32,7 @@ pub(crate) enum Column {
     Path,
     /// Text that goes on on the next line.
     Prose,
-    /// A line of text that is said by the way: the first to give way, and left out for want of
-    /// room.
+    /// A line of secondary text: the first to shrink, and left out if there is no room.
     Aside,
 }
 

@@ -1,4 +1,4 @@
-//! What lies in the sources of a build, so that two moments can be compared.
+//! The state of the sources of a build, so that two moments can be compared.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use crate::base::Digest;
 use crate::base::filestamp::FileStamp;
 use crate::cli::sources::{Products, walk};
 
-/// A file beyond this is told by size and time alone: it is data, and hashing it would make the
+/// A file beyond this is compared by size and time alone: it is data, and hashing it would make the
 /// user wait for its digest at each save.
 const MAX_HASHED_BYTES: u64 = 64 << 20;
 
@@ -17,11 +17,11 @@ const MAX_HASHED_BYTES: u64 = 64 << 20;
 /// the build changes them.
 const LOCKS: [&str; 3] = ["Cargo.lock", "package-lock.json", "go.sum"];
 
-/// What lies in the sources of a build at some moment.
+/// The state of the sources of a build at some moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Print {
+pub(super) struct Fingerprint {
     files: BTreeMap<PathBuf, File>,
-    /// Why not all of it could be seen.
+    /// Why some of it could not be read.
     pub(super) trouble: Option<String>,
 }
 
@@ -31,23 +31,23 @@ struct File {
     digest: Digest,
 }
 
-impl Print {
+impl Fingerprint {
     /// Looks at what lies at and below `roots`. What `before` knows already is not read again.
-    /// `enter` is told of each folder before it is read.
+    /// `enter` is called for each folder before it is read.
     pub(super) fn take(roots: &[PathBuf], products: &Products, before: &Self, enter: &mut dyn FnMut(&Path)) -> Self {
-        let mut print = Self::default();
+        let mut fingerprint = Self::default();
         for root in roots {
             let looked = walk(root, products, enter, &mut |found| {
                 if !found.about.is_dir() {
-                    print.add(found.path, before)?;
+                    fingerprint.add(found.path, before)?;
                 }
                 Ok(true)
             });
             if let Err(why) = looked {
-                print.trouble.get_or_insert_with(|| format!("{} cannot be looked at: {why}", root.display()));
+                fingerprint.trouble.get_or_insert_with(|| format!("{} cannot be looked at: {why}", root.display()));
             }
         }
-        print
+        fingerprint
     }
 
     fn add(&mut self, path: &Path, before: &Self) -> io::Result<()> {
@@ -85,7 +85,7 @@ impl Print {
 
     /// What is there, gone or different since `before`.
     pub(super) fn differences(&self, before: &Self) -> Vec<PathBuf> {
-        let digest = |print: &Self, path: &PathBuf| print.files.get(path).map(|file| file.digest);
+        let digest = |fingerprint: &Self, path: &PathBuf| fingerprint.files.get(path).map(|file| file.digest);
         let gone = before.files.keys().filter(|path| !self.files.contains_key(*path));
         let mut all: Vec<PathBuf> =
             self.files.keys().filter(|path| digest(self, path) != digest(before, path)).chain(gone).cloned().collect();
@@ -106,25 +106,26 @@ mod tests {
     use std::path::PathBuf;
     use std::time::{Duration, SystemTime};
 
-    use super::{Print, Products};
+    use super::{Fingerprint, Products};
 
     #[test]
     fn what_differs_is_told_and_what_was_only_touched_apart() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let roots = [folder.path().to_owned()];
-        let take = |before: &Print| {
+        let take = |before: &Fingerprint| {
             let mut entered = Vec::new();
-            let print = Print::take(&roots, &Products::default(), before, &mut |path| entered.push(path.to_owned()));
+            let fingerprint =
+                Fingerprint::take(&roots, &Products::default(), before, &mut |path| entered.push(path.to_owned()));
             assert!(entered.contains(&roots[0]));
-            print
+            fingerprint
         };
         fs::create_dir(at("sub")).unwrap();
         for name in ["a", "b", "sub/c"] {
             fs::write(at(name), name).unwrap();
         }
         std::os::unix::fs::symlink("nowhere", at("link")).unwrap();
-        let first = take(&Print::default());
+        let first = take(&Fingerprint::default());
         assert_eq!(take(&first), first);
         fs::write(at("b"), "other").unwrap();
         fs::remove_file(at("sub/c")).unwrap();
@@ -141,7 +142,7 @@ mod tests {
     fn a_lock_that_a_build_writes_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         let roots = [folder.path().to_owned()];
-        let take = || Print::take(&roots, &Products::default(), &Print::default(), &mut |_| {});
+        let take = || Fingerprint::take(&roots, &Products::default(), &Fingerprint::default(), &mut |_| {});
         fs::write(folder.path().join("lib.rs"), "").unwrap();
         let mut before = take();
         fs::write(folder.path().join("Cargo.lock"), "").unwrap();
@@ -156,8 +157,12 @@ mod tests {
 
     #[test]
     fn what_can_not_be_looked_at_is_named() {
-        let print =
-            Print::take(&[PathBuf::from("/nowhere/at/all")], &Products::default(), &Print::default(), &mut |_| {});
-        assert!(print.trouble.unwrap().starts_with("/nowhere/at/all cannot be looked at: "));
+        let fingerprint = Fingerprint::take(
+            &[PathBuf::from("/nowhere/at/all")],
+            &Products::default(),
+            &Fingerprint::default(),
+            &mut |_| {},
+        );
+        assert!(fingerprint.trouble.unwrap().starts_with("/nowhere/at/all cannot be looked at: "));
     }
 }

@@ -1,4 +1,4 @@
-//! What a session says: one line for each thing that happened, from the save to what runs then.
+//! The events of a session: one line each, from the save to what runs afterwards.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::cli::{Failure, out};
 /// Most changed files that are named.
 const MAX_NAMED: usize = 3;
 
-/// Something that happened. The names are what `--json` says.
+/// Something that happened. `--json` prints it with the variant's name as `type`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum News {
+pub(super) enum DevEvent {
     /// A build begins.
     Building { action: String, changed: Vec<String> },
     /// A component is in force for new runs.
@@ -30,16 +30,16 @@ pub(super) enum News {
     /// The manifest differs in what only a restart can change.
     NeedsRestart { changed: Vec<String>, why: String },
     /// Sources that each build changes itself.
-    Restless { action: String, changed: Vec<String> },
-    /// Sources that cannot be looked at.
+    SourcesKeepChanging { action: String, changed: Vec<String> },
+    /// Sources that cannot be read.
     Unseen { action: String, why: String },
     /// Nothing runs yet.
     Waiting,
 }
 
-impl News {
-    /// Tells it: to people on standard error, to programs on standard output.
-    pub(super) fn tell(&self, json: bool) -> Result<(), Failure> {
+impl DevEvent {
+    /// Prints it: for people on standard error, with `json` for programs on standard output.
+    pub(super) fn report(&self, json: bool) -> Result<(), Failure> {
         if json {
             return out::json(self).map_err(Failure::from);
         }
@@ -50,7 +50,7 @@ impl News {
         Ok(())
     }
 
-    /// The line; `None` for what a moving line says meanwhile.
+    /// The line; `None` for what the progress line shows already.
     fn line(&self) -> Option<String> {
         let good = |text: &str| Cell::new(text).style(styles::GOOD).to_string();
         let bad = |text: &str| Cell::new(text).style(styles::BAD).to_string();
@@ -79,7 +79,7 @@ impl News {
                 let restart = Cell::new("not in force").style(styles::WARN);
                 format!("{}{restart}: {}; until then all stays as it was", changes(changed), Cell::new(why))
             }
-            Self::Restless { action, changed } => format!(
+            Self::SourcesKeepChanging { action, changed } => format!(
                 "{} whenever {} is built: what a build writes is not a source, take it out of `build.watch`; the next save builds again",
                 changes(changed).trim_end_matches([' ', '→']),
                 Cell::new(action)
@@ -90,7 +90,7 @@ impl News {
     }
 }
 
-/// What new runs work with after a failure.
+/// The component that new runs use after a failure.
 fn goes_on(digest: Option<Digest>) -> String {
     match digest {
         Some(digest) => format!("runs go on with {}", short_digest(digest)),
@@ -124,7 +124,7 @@ fn built(action: &str, took_ms: Option<u64>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::News;
+    use super::DevEvent;
     use crate::base::Digest;
 
     #[test]
@@ -134,44 +134,44 @@ mod tests {
         let action = || "train".to_owned();
         let lib = || changed(&["train/src/lib.rs"]);
         let all = [
-            News::Swapped { action: action(), changed: lib(), took_ms: Some(1_234), digest: new, old: Some(old) },
-            News::Swapped {
+            DevEvent::Swapped { action: action(), changed: lib(), took_ms: Some(1_234), digest: new, old: Some(old) },
+            DevEvent::Swapped {
                 action: action(),
                 changed: changed(&["train.wasm"]),
                 took_ms: None,
                 digest: new,
                 old: None,
             },
-            News::Unchanged {
+            DevEvent::Unchanged {
                 action: action(),
                 changed: changed(&["a", "b", "c", "d", "e"]),
                 took_ms: Some(9),
                 digest: Some(old),
             },
-            News::BuildFailed {
+            DevEvent::BuildFailed {
                 action: action(),
                 changed: lib(),
                 error: "the build of action train failed (exit status: 1): `./build.sh`".to_owned(),
                 digest: Some(old),
             },
-            News::BuildFailed {
+            DevEvent::BuildFailed {
                 action: action(),
                 changed: Vec::new(),
                 error: "the build of action train failed (exit status: 1): `./build.sh`".to_owned(),
                 digest: None,
             },
-            News::Refused { changed: lib(), why: "see above; runs go on as before".to_owned() },
-            News::Reloaded { changed: changed(&["anacostia.toml"]) },
-            News::NeedsRestart {
+            DevEvent::Refused { changed: lib(), why: "see above; runs go on as before".to_owned() },
+            DevEvent::Reloaded { changed: changed(&["anacostia.toml"]) },
+            DevEvent::NeedsRestart {
                 changed: changed(&["anacostia.toml"]),
                 why: "`server` can only change with a restart".to_owned(),
             },
-            News::Restless { action: action(), changed: changed(&["train/made.rs"]) },
-            News::Unseen { action: action(), why: "train cannot be looked at: it is gone".to_owned() },
-            News::Waiting,
+            DevEvent::SourcesKeepChanging { action: action(), changed: changed(&["train/made.rs"]) },
+            DevEvent::Unseen { action: action(), why: "train cannot be looked at: it is gone".to_owned() },
+            DevEvent::Waiting,
         ];
         let lines: Vec<String> = all.iter().map(|news| news.line().unwrap()).collect();
         insta::assert_snapshot!(anstream::adapter::strip_str(&lines.join("\n")));
-        assert_eq!(News::Building { action: action(), changed: lib() }.line(), None);
+        assert_eq!(DevEvent::Building { action: action(), changed: lib() }.line(), None);
     }
 }

@@ -14,15 +14,15 @@ pub(crate) mod styles {
     pub(crate) const PLAIN: Style = Style::new();
     /// Headings.
     pub(crate) const STRONG: Style = Style::new().bold();
-    /// What one reads last.
+    /// Secondary text.
     pub(crate) const FAINT: Style = Style::new().dimmed();
-    /// Went well.
+    /// Success.
     pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
     /// Failed.
     pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-    /// Look here.
+    /// A warning.
     pub(crate) const WARN: Style = AnsiColor::Yellow.on_default();
-    /// At work.
+    /// Active.
     pub(crate) const BUSY: Style = AnsiColor::Cyan.on_default();
 }
 
