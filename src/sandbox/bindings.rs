@@ -14,8 +14,8 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
     with: {
-        "anacostia:pipeline/resources.reader": super::host::resources::ReaderEntry,
-        "anacostia:pipeline/resources.writer": super::host::resources::WriterEntry,
+        "anacostia:pipeline/resources.reader": super::host::entries::ReaderEntry,
+        "anacostia:pipeline/resources.writer": super::host::entries::WriterEntry,
     },
     trappable_error_type: {
         "anacostia:pipeline/types.error" => super::host::access::CallError,
@@ -23,7 +23,7 @@ wasmtime::component::bindgen!({
 });
 
 /// The interfaces of WASI that the host answers itself. Everything that may touch a file is
-/// `async`, because [`resources`](super::host::resources) is.
+/// `async`, because `resources` is.
 pub(super) mod wasi {
     wasmtime::component::bindgen!({
         path: "src/sandbox/wasi.wit",

@@ -55,7 +55,7 @@ pub(super) async fn run(
 }
 
 fn refused(error: CallError, state: &GuestState) -> Ended<types::Outcome> {
-    error.into_wit(&state.gate).map(Err)
+    state.wit_error(error).map(Err)
 }
 
 /// The error of a program that exited with a code.

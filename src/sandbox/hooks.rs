@@ -17,11 +17,11 @@ use wasmtime::Store;
 
 use crate::model::{ErrorInfo, LogLevel, Outcome};
 
-use super::attempt::Attempt;
 use super::halt::Halt;
 use super::hook::Hook;
 use super::host::GuestState;
-use super::host::wasi::OutputLines;
+use super::host::output::OutputLines;
+use super::setup::Attempt;
 use super::watch::{Cause, Ending, Slices, Watch};
 use super::{limits, outcome};
 

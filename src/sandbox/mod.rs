@@ -37,11 +37,13 @@ mod order;
 mod outcome;
 mod progress;
 mod ready;
+mod services;
+mod setup;
 mod version;
 mod watch;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -51,20 +53,17 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::base::{AttemptId, Clock, Digest};
+use crate::base::Digest;
 use crate::manifest::Grant;
 use crate::model::{ErrorInfo, Outcome};
-use crate::resource::Resource;
-use crate::store::GuestRecords;
-use crate::store::logs::LogStore;
 
-use attempt::Attempt;
 use cache::Cache;
 use engine::Ticker;
 use executor::Executors;
 use host::GuestState;
 use host::http::Outbound;
 use ready::ReadyComponent;
+use setup::Attempt;
 
 pub use cache::{MAX_COMPILED_BYTES, trim_compiled_code};
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
@@ -72,6 +71,7 @@ pub use error::SandboxError;
 pub use order::{
     AttemptOrder, AttemptReport, CANCEL_GRACE, HeaderSecret, MAX_DENIALS, MAX_REQUESTS, Progress, Stop, StopSignal,
 };
+pub use services::Services;
 pub use version::open_version;
 
 /// Most components that are loaded at once; others wait.
@@ -128,21 +128,6 @@ fn open_cache(config: &SandboxConfig, engine: &Engine) -> Result<Cache, SandboxE
         }
         (opened, _) => opened,
     }
-}
-
-/// What host functions work on.
-#[derive(Clone)]
-pub struct Services {
-    /// What is on record.
-    pub store: Arc<dyn GuestRecords>,
-    /// Where data lies, by name.
-    pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
-    /// Log lines.
-    pub logs: Arc<dyn LogStore>,
-    /// Time for records.
-    pub clock: Arc<dyn Clock>,
-    /// Told how far attempts say they are, at most ten times a second each. Must not block.
-    pub progress: Arc<dyn Fn(AttemptId, Progress) + Send + Sync>,
 }
 
 /// Runs components. Dropped, it stops its guests and its threads.

@@ -13,8 +13,8 @@ use crate::model::{Access, AccessKind, Denial, ErrorInfo};
 use crate::resource::ResourceError;
 use crate::sandbox::halt::Halt;
 use crate::sandbox::handles::{Handles, Held};
+use crate::sandbox::limits;
 use crate::sandbox::order::{AttemptOrder, MAX_DENIALS};
-use crate::sandbox::{bindings::anacostia::pipeline::types, limits};
 use crate::store::StoreError;
 
 /// Longest target of a denial that is kept, in bytes.
@@ -46,24 +46,6 @@ impl CallError {
     /// An argument out of its bounds.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::refused("invalid", message)
-    }
-
-    /// For the generated bindings: an error for the guest, or a trap.
-    pub(in crate::sandbox) fn into_wit(self, gate: &Gate) -> wasmtime::Result<types::Error> {
-        match self {
-            Self::Refused(ErrorInfo { code, message, retryable }) => {
-                // The guest must find the codes of the contract; which limit it was is for the
-                // record.
-                let code = if gate.reached.as_ref().is_some_and(|reached| reached.code == code) {
-                    "limit".to_owned()
-                } else {
-                    code
-                };
-                Ok(types::Error { code, message, retryable })
-            }
-            Self::Halted(halt) => Err(wasmtime::Error::new(halt)),
-            Self::Broken(why) => Err(why),
-        }
     }
 }
 

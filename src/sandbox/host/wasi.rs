@@ -7,29 +7,20 @@
 //! preopened folder a guest's own C library says that the file does not exist, and the host is
 //! never asked.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
-use tokio_util::bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, Network};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult, TcpSocket, UdpSocket};
+use wasmtime_wasi::p2::{TcpSocket, UdpSocket};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
-use crate::model::{LogLevel, LogStream};
-use crate::sandbox::halt::Halt;
-use crate::sandbox::logs::AttemptLog;
-
 use super::GuestState;
-use super::lines::Lines;
+use super::output::{Output, OutputLines};
 
 /// Most random bytes of one call.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
-/// Most bytes that one call writes to standard output.
-const MAX_WRITE_BYTES: usize = 64 << 10;
 
 /// Links WASI, with sockets that do not even exist.
 pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -99,76 +90,4 @@ pub(in crate::sandbox) fn context<'a>(
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .build()
-}
-
-/// Makes lines of what a guest writes to an output. However many handles a guest has of the output,
-/// it is one.
-pub(in crate::sandbox) struct OutputLines {
-    log: Arc<AttemptLog>,
-    stream: LogStream,
-    began: Instant,
-    lines: Mutex<Lines>,
-}
-
-impl OutputLines {
-    /// Lines for `log`.
-    pub(in crate::sandbox) fn new(log: &Arc<AttemptLog>, stream: LogStream) -> Arc<Self> {
-        let lines = Mutex::new(Lines::new(log.line_window()));
-        Arc::new(Self { log: Arc::clone(log), stream, began: Instant::now(), lines })
-    }
-
-    /// The guest is gone: what it has not ended with a newline is a line too.
-    pub(in crate::sandbox) fn finish(&self) {
-        if let Some(line) = self.lines.lock().unwrap_or_else(PoisonError::into_inner).finish() {
-            let _ = self.say(&line);
-        }
-    }
-
-    fn take(&self, bytes: &[u8]) -> Result<(), Halt> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.take(bytes, self.began.elapsed(), |line| self.say(line))
-    }
-
-    fn say(&self, line: &[u8]) -> Result<(), Halt> {
-        self.log.say(LogLevel::Info, self.stream, &String::from_utf8_lossy(line), &[])
-    }
-}
-
-/// An output, for WASI.
-struct Output(Arc<OutputLines>);
-
-impl IsTerminal for Output {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Output {
-    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // For WASI 0.3, which is not linked.
-        Box::new(tokio::io::sink())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Self(Arc::clone(&self.0)))
-    }
-}
-
-impl OutputStream for Output {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.take(&bytes).map_err(|halt| StreamError::Trap(wasmtime::Error::new(halt)))
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(MAX_WRITE_BYTES)
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Output {
-    async fn ready(&mut self) {}
 }

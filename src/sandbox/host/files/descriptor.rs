@@ -15,20 +15,8 @@ use crate::sandbox::bindings::wasi::wasi::filesystem::types::{
 };
 use crate::sandbox::host::GuestState;
 
-use super::{FileError, FolderEntries, MAX_MOVE_BYTES, Open, Seen};
-
-/// What a program has open.
-#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
-#[derive(Debug)]
-pub struct DescriptorEntry {
-    /// Where it was when it was opened.
-    pub(super) place: String,
-    /// The open file; `None` for a folder.
-    pub(super) file: Option<u64>,
-    /// Whether it counts as a handle: all but `/` itself do.
-    pub(super) counted: bool,
-    pub(super) flags: DescriptorFlags,
-}
+use super::state::{MAX_MOVE_BYTES, Open, Seen};
+use super::{DescriptorEntry, FileError, FolderEntries};
 
 type Result<T> = std::result::Result<T, FileError>;
 type Descriptor = Handle<DescriptorEntry>;

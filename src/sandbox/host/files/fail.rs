@@ -1,7 +1,7 @@
 //! How a call on a file fails: a number of WASI for the program, and words for people.
 
-use wasmtime::component::{Resource as Handle, ResourceTableError};
-use wasmtime_wasi::p2::{IoError, StreamError};
+use wasmtime::component::Resource as Handle;
+use wasmtime_wasi::p2::IoError;
 
 use crate::base::escape;
 use crate::model::{ErrorInfo, LogLevel};
@@ -9,45 +9,12 @@ use crate::sandbox::bindings::wasi::wasi::filesystem::types::{ErrorCode, Host};
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
 
-use super::CALL;
+use super::FileError;
+use super::entries::StreamFailed;
+use super::state::CALL;
 
 /// Most lines in the log of one attempt about calls on files that failed.
 const MAX_TOLD: usize = 50;
-
-/// How a call on a file ends if not well.
-#[derive(Debug)]
-pub enum FileError {
-    /// The program is told by a number.
-    Code(ErrorCode),
-    /// The program is stopped.
-    Trap(wasmtime::Error),
-}
-
-/// A number, on its way through a stream.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?}")]
-struct StreamFailed(ErrorCode);
-
-impl From<ErrorCode> for FileError {
-    fn from(code: ErrorCode) -> Self {
-        Self::Code(code)
-    }
-}
-
-impl From<ResourceTableError> for FileError {
-    fn from(why: ResourceTableError) -> Self {
-        Self::Trap(why.into())
-    }
-}
-
-impl From<FileError> for StreamError {
-    fn from(error: FileError) -> Self {
-        match error {
-            FileError::Code(code) => Self::LastOperationFailed(wasmtime::Error::new(StreamFailed(code))),
-            FileError::Trap(why) => Self::Trap(why),
-        }
-    }
-}
 
 impl Host for GuestState {
     fn convert_error_code(&mut self, error: FileError) -> wasmtime::Result<ErrorCode> {

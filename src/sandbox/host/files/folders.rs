@@ -8,17 +8,9 @@ use crate::sandbox::bindings::wasi::wasi::filesystem::types::{
 };
 use crate::sandbox::host::GuestState;
 
+use super::state::{Files, METRICS};
 use super::tree::Child;
-use super::{FileError, Files, METRICS};
-
-/// The names in a folder, as far as they were read.
-#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
-pub struct FolderEntries {
-    folder: String,
-    /// Where the next name is looked for.
-    from: Option<String>,
-    ended: bool,
-}
+use super::{FileError, FolderEntries};
 
 impl FolderEntries {
     /// All names in a folder.

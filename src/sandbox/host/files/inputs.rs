@@ -7,8 +7,9 @@ use crate::model::Artifact;
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
 
+use super::FileError;
+use super::state::Open;
 use super::tree::Found;
-use super::{FileError, Open};
 
 /// Most names of a message.
 const MAX_NAMED: usize = 5;

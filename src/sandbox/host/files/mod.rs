@@ -25,130 +25,30 @@
 //! errors.
 
 mod descriptor;
+mod entries;
 mod fail;
 mod folders;
 mod inputs;
+mod item;
+mod metric_lines;
 mod metrics;
 mod open;
 mod outputs;
+mod state;
 mod streams;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::model::Artifact;
 use crate::sandbox::bindings::wasi::wasi::filesystem::{preopens, types};
 use crate::sandbox::bindings::wasi::wasi::io::streams as io_streams;
 
 use super::GuestState;
 use super::access::CallError;
-use super::resources::ReaderEntry;
-use metrics::MetricLines;
-use outputs::Item;
-use tree::{Found, Tree};
 
 #[expect(unreachable_pub, reason = "the generated bindings name them in public")]
-pub use self::{descriptor::DescriptorEntry, fail::FileError, folders::FolderEntries};
-
-/// What calls are named in records of what was denied.
-const CALL: &str = "wasi:filesystem";
-/// Most bytes that one call moves.
-const MAX_MOVE_BYTES: usize = 1 << 20;
-/// The file whose lines are metrics, in `/out`.
-const METRICS: &str = "metrics.jsonl";
-
-/// What a command finds at `/`. Of other actions: empty, and not shown.
-#[derive(Default)]
-pub(in crate::sandbox) struct Files {
-    /// Whether the guest is a command.
-    shown: bool,
-    /// What lies in `/in`.
-    inputs: Tree<Artifact>,
-    /// What lies in `/out`: keys of `items`.
-    outputs: Tree<u64>,
-    items: BTreeMap<u64, Item>,
-    /// What is open, by the number that descriptors and streams know it by.
-    open: BTreeMap<u64, Open>,
-    newest: u64,
-    streams: streams::Streams,
-    /// What standard input reads.
-    stdin: Option<u64>,
-    metrics: MetricLines,
-    /// Resources whose absence was noted as a denial.
-    noted: BTreeSet<String>,
-    /// What was said in the log about failed calls.
-    told: BTreeSet<String>,
-}
-
-/// An open file.
-enum Open {
-    /// In `/in`.
-    Input(Box<ReaderEntry>),
-    /// In `/out`: a key of `items`.
-    Output(u64),
-    /// `/out/metrics.jsonl`.
-    Metrics,
-}
-
-/// What lies at a path.
-enum Seen<'f> {
-    Folder,
-    Input(&'f Artifact),
-    Output(u64),
-    Metrics,
-    Nothing,
-    /// Nothing, because a part above it is a file.
-    InFile,
-}
-
-impl Files {
-    /// What lies at a path, which has no `/` at its ends.
-    fn look(&self, place: &str) -> Seen<'_> {
-        match place.split_once('/').unwrap_or((place, "")) {
-            ("", _) => Seen::Folder,
-            ("in", rest) => match self.inputs.find(rest) {
-                Found::Folder => Seen::Folder,
-                Found::File(artifact) => Seen::Input(artifact),
-                Found::Nothing => Seen::Nothing,
-                Found::InFile => Seen::InFile,
-            },
-            ("out", METRICS) => {
-                if self.metrics.exists() {
-                    Seen::Metrics
-                } else {
-                    Seen::Nothing
-                }
-            }
-            ("out", rest) => match self.outputs.find(rest) {
-                Found::Folder => Seen::Folder,
-                Found::File(item) => Seen::Output(*item),
-                Found::Nothing => Seen::Nothing,
-                Found::InFile => Seen::InFile,
-            },
-            _ => Seen::Nothing,
-        }
-    }
-
-    /// Bytes of a file below `/out`.
-    fn output_size(&self, item: u64) -> u64 {
-        self.items.get(&item).map_or(0, Item::size)
-    }
-
-    /// A number that nothing has yet.
-    fn number(&mut self) -> u64 {
-        self.newest += 1;
-        self.newest
-    }
-
-    /// Keeps an open file.
-    fn keep(&mut self, open: Open) -> u64 {
-        let number = self.number();
-        self.open.insert(number, open);
-        number
-    }
-}
+pub use self::entries::{DescriptorEntry, FileError, FolderEntries};
+pub(in crate::sandbox) use self::state::Files;
 
 /// Links what commands see, in the place of WASI's own files.
 pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {

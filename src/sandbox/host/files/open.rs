@@ -11,8 +11,9 @@ use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
 
 use super::outputs::Begin;
+use super::state::{CALL, METRICS, Open, Seen};
 use super::tree::{Astray, resolve};
-use super::{CALL, DescriptorEntry, FileError, METRICS, Open, Seen};
+use super::{DescriptorEntry, FileError};
 
 type Result<T> = std::result::Result<T, FileError>;
 type Descriptor = Handle<DescriptorEntry>;

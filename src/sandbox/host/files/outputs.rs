@@ -11,50 +11,17 @@ use crate::resource::check_path;
 use crate::sandbox::bindings::wasi::wasi::filesystem::types::ErrorCode;
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
-use crate::sandbox::host::resources::{MAX_OUTPUTS, WriterEntry};
+use crate::sandbox::host::entries::WriterEntry;
+use crate::sandbox::host::resources::MAX_OUTPUTS;
 use crate::sandbox::limits;
 
+use super::FileError;
+use super::item::{Content, Item};
+use super::state::{CALL, Open};
 use super::tree::Found;
-use super::{CALL, FileError, Open};
 
 /// Most files and empty folders that lie in `/out` at once.
 const MAX_ENTRIES: usize = 2 * MAX_OUTPUTS;
-
-/// A file in `/out`.
-pub(super) struct Item {
-    /// Its path below `/out`: the resource, and the path there. `None` once it is removed, or
-    /// replaced by another.
-    place: Option<String>,
-    content: Content,
-    /// How many handles of the program are open on it.
-    handles: usize,
-    /// Whether it may replace what lies in the resource.
-    overwrite: bool,
-    /// Why what it holds is not what the program wrote.
-    broken: Option<ErrorInfo>,
-}
-
-enum Content {
-    /// It has open handles.
-    Open(WriterEntry),
-    Finished {
-        file: StagedFile,
-        calls: u64,
-    },
-    /// It could not be finished.
-    Lost,
-}
-
-impl Content {
-    /// Whether nothing can be done with it any more.
-    fn is_lost(&self) -> bool {
-        match self {
-            Self::Open(writer) => writer.is_lost(),
-            Self::Finished { .. } => false,
-            Self::Lost => true,
-        }
-    }
-}
 
 /// How a file in `/out` is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,17 +38,6 @@ pub(super) enum Begin {
 fn split(place: &str) -> (String, String) {
     let (resource, path) = place.split_once('/').unwrap_or((place, ""));
     (resource.to_owned(), path.to_owned())
-}
-
-impl Item {
-    /// Bytes that it has.
-    pub(super) fn size(&self) -> u64 {
-        match &self.content {
-            Content::Open(writer) => writer.size(),
-            Content::Finished { file, .. } => file.size,
-            Content::Lost => 0,
-        }
-    }
 }
 
 impl GuestState {

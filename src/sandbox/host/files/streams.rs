@@ -4,8 +4,6 @@
 //! aside. A stream of a file is a number: what it is asked for is done by the functions that the
 //! file's descriptor calls, with all that they may use and count.
 
-use std::collections::BTreeMap;
-
 use tokio_util::bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Resource as Handle, ResourceTableError};
@@ -17,35 +15,11 @@ use wasmtime_wasi::p2::{
 use crate::sandbox::bindings::wasi::wasi::io::streams::{self, HostInputStream, HostOutputStream};
 use crate::sandbox::host::GuestState;
 
-use super::{FileError, MAX_MOVE_BYTES};
+use super::FileError;
+use super::state::{MAX_MOVE_BYTES, Sink, Source};
 
 /// Most bytes that one call writes to a stream.
 const PERMIT_BYTES: u64 = 256 << 10;
-
-/// Streams of files, by their handle.
-#[derive(Default)]
-pub(super) struct Streams {
-    inputs: BTreeMap<u32, Source>,
-    outputs: BTreeMap<u32, Sink>,
-    /// How far standard input is read: all handles of it are one.
-    stdin_at: u64,
-}
-
-/// What is read.
-#[derive(Debug, Clone, Copy)]
-struct Source {
-    file: u64,
-    /// From where; `None` for standard input.
-    at: Option<u64>,
-}
-
-/// What is written.
-#[derive(Debug, Clone, Copy)]
-struct Sink {
-    file: u64,
-    /// Where; `None`: at the end.
-    at: Option<u64>,
-}
 
 /// What lies in the table of handles for a stream of a file.
 struct Placeholder;

@@ -10,6 +10,9 @@ use crate::model::{Denial, HttpRequest, RequestOutcome};
 use crate::sandbox::mask::Masker;
 use crate::sandbox::order::{MAX_DENIALS, MAX_REQUESTS};
 
+/// Most requests of an attempt at once.
+pub(super) const MAX_CONCURRENT: usize = 16;
+
 /// Longest text of a request that is kept, in bytes.
 const MAX_TEXT_BYTES: usize = 200;
 /// Longest error of a request that is kept, in bytes.

@@ -15,8 +15,7 @@ use crate::model::LogLevel;
 use crate::sandbox::limits;
 use crate::sandbox::logs::AttemptLog;
 
-use super::MAX_CONCURRENT;
-use super::book::Ticket;
+use super::book::{MAX_CONCURRENT, Ticket};
 
 /// What went wrong.
 #[derive(Debug)]

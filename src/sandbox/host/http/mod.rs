@@ -20,6 +20,7 @@ mod permit;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -29,11 +30,8 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Scheme;
 use hyper::http::{HeaderName, HeaderValue, header};
 use tokio::sync::Semaphore;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
-    WasiHttpHooks, WasiHttpView,
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks,
 };
 
 use crate::base::Endpoint;
@@ -42,8 +40,7 @@ use crate::sandbox::logs::AttemptLog;
 use crate::sandbox::mask::Masker;
 use crate::sandbox::order::AttemptOrder;
 
-use super::GuestState;
-use book::Book;
+use book::{Book, MAX_CONCURRENT};
 use exchange::{Answer, Exchange, Waits};
 use fault::{Fault, Faults};
 use permit::Permits;
@@ -52,9 +49,8 @@ use secrets::Put;
 pub(in crate::sandbox) use book::Requests;
 pub(in crate::sandbox) use network::Outbound;
 pub(in crate::sandbox) use secrets::HeaderValues;
+pub(in crate::sandbox) use view::link;
 
-/// Most requests of an attempt at once.
-const MAX_CONCURRENT: usize = 16;
 /// Largest headers of a request, and most memory of one `fields`, in bytes. A guest may have about
 /// a thousand of them.
 const MAX_FIELDS_BYTES: usize = 32 << 10;
@@ -67,21 +63,6 @@ const FORBIDDEN: [HeaderName; 3] = [header::EXPECT, header::TE, header::TRAILER]
 
 /// How the packages of `wasi:http` begin.
 pub(in crate::sandbox) const PACKAGE: &str = "wasi:http/";
-
-/// Links `wasi:http`.
-pub(in crate::sandbox) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // wasmtime's looks for a type that its own streams do not fail with, and never finds a code.
-    linker.allow_shadowing(true);
-    linker.instance("wasi:http/types@0.2.12")?.func_wrap(
-        "http-error-code",
-        |mut store: StoreContextMut<'_, GuestState>, (error,): (Resource<wasmtime::Error>,)| {
-            Ok((store.data_mut().table.get(&error)?.downcast_ref().and_then(fault::code_of),))
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
 
 /// What an attempt has of the network.
 pub(in crate::sandbox) struct Http {
@@ -135,12 +116,6 @@ impl Http {
     /// The attempt is over: what it asked for.
     pub(in crate::sandbox) fn close(&self) -> Requests {
         self.hooks.0.as_ref().map(|granted| granted.book.close()).unwrap_or_default()
-    }
-}
-
-impl WasiHttpView for GuestState {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.http.hooks, table: &mut self.table, ctx: &mut self.http.context }
     }
 }
 
