@@ -1,4 +1,4 @@
-//! One attempt, from a fresh store to a report.
+//! Runs one attempt and reports it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use super::setup::Attempt;
 use super::watch::Watch;
 
 impl Attempt {
-    /// Runs it. When it ends neither `Done` nor `Skip`, nothing of it is staged any more.
+    /// Runs the attempt. Unless the outcome is `Done` or `Skip`, no staged files remain afterwards.
     pub(super) async fn run(self) -> AttemptReport {
         let began = Instant::now();
         let secrets = match secrets(&self.order) {
@@ -29,14 +29,14 @@ impl Attempt {
         let (state, outputs) = self.state(&secrets, &headers);
         let watch = Watch::new(self.order.limits.wall, self.stop.clone(), self.gone.clone());
         let calls = Calls { attempt: &self, secrets: &secrets, outputs: &outputs, watch };
-        // On the heap: it holds all that a call of a guest needs.
+        // Boxed because the future holds all data for a call of a guest.
         let (state, outcome) = Box::pin(calls.make(state)).await;
         fault::point("attempt.guest_done");
         report(state, outcome, began).await
     }
 }
 
-/// The secrets of an attempt: the name that the guest sees, and the value.
+/// Reads the secrets of an attempt: the name that the guest sees, and the value.
 fn secrets(order: &AttemptOrder) -> Result<Vec<(String, String)>, ErrorInfo> {
     order
         .secrets
@@ -54,7 +54,7 @@ fn secrets(order: &AttemptOrder) -> Result<Vec<(String, String)>, ErrorInfo> {
         .collect()
 }
 
-/// The report of an attempt whose guest never ran.
+/// Returns the report of an attempt whose guest never ran.
 pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptReport {
     AttemptReport {
         outcome,
@@ -74,7 +74,7 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     for Denial { call, target, message } in denials {
         gate.deny(&call, &target, message);
     }
-    // Open readers and writers go first: a writer that is not finished takes its file away.
+    // Dropped first, because an unfinished writer removes its file when it is dropped.
     drop(table);
     let succeeded = matches!(outcome, Outcome::Done(_) | Outcome::Skip(_));
     let staged = if succeeded { work.staged } else { Vec::new() };
@@ -106,7 +106,8 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     AttemptReport { outcome, usage, accesses, denials, requests, tags, staged, log_to: log.end() }
 }
 
-/// Removes what an attempt has staged. What can not be removed now is swept at the next start.
+/// Removes the staged files of an attempt. Files that cannot be removed now are removed at the next
+/// start.
 pub(super) async fn discard(order: &AttemptOrder, services: &Services, resources: impl Iterator<Item = &String>) {
     for name in resources {
         if let Some(resource) = services.resources.get(name)

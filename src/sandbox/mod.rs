@@ -1,18 +1,18 @@
 //! Floor 5: running one component, within its grants and limits.
 //!
-//! A [`Sandbox`] is one engine, the thread that ticks its epochs, and a few executor threads. Each
-//! attempt, and each hook of one, gets a fresh store and a fresh instance, so nothing of one is
-//! left to the next. A guest runs in slices of a few milliseconds: at the end of each, the other
-//! guests of its thread, the clock and whoever wants to stop it have their turn, so a guest that
-//! spins harms nobody, on one core too.
+//! A [`Sandbox`] owns one engine, the thread that ticks the engine's epochs, and a few executor
+//! threads. Each attempt, and each hook of an attempt, runs in a fresh store and a fresh instance,
+//! so no state passes from one to the next. A guest runs in slices of a few milliseconds. Between
+//! two slices, the other guests of its thread run, timers fire, and stop requests are handled, so a
+//! guest that spins does not starve the others, even on one core.
 //!
-//! What is enforced, and where: memory in `limiter`, CPU time in `cpu`, wall time and stopping in
-//! `watch`, output, handles and grants in `host::access`, log in `logs`, payload and handles of the
-//! component model by wasmtime, compilation in `compile`. A limit that is reached ends as an error
-//! that names it and the key that raises it (`limits`).
+//! Where each limit is enforced: memory in `limiter`; CPU time in `cpu`; wall time and stopping in
+//! `watch`; output, handles and grants in `host::access`; log in `logs`; compilation in `compile`;
+//! payload and handles of the component model in wasmtime. When a limit is reached, the error names
+//! the limit and the manifest key that raises it (`limits`).
 //!
-//! Rejected: a process for each guest (a fresh instance takes microseconds, a process a
-//! millisecond, and memory of its own), and fuel (see `cpu`).
+//! Rejected: one process for each guest, because a fresh instance takes microseconds and a process
+//! takes a millisecond and memory of its own; and fuel (see `cpu`).
 
 mod attempt;
 mod bindings;
@@ -74,26 +74,27 @@ pub use order::{
 pub use services::Services;
 pub use version::open_version;
 
-/// Most components that are loaded at once; others wait.
+/// The maximum number of components that are loaded at once. Others wait.
 const MAX_LOADS: usize = 2;
 
-/// How a sandbox is built.
+/// Configures a [`Sandbox`].
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
-    /// Where compiled code is kept. Made if need be; closed to other users.
+    /// The folder for compiled code. The sandbox creates it if needed, and closes it to other
+    /// users.
     pub cache_folder: PathBuf,
-    /// Where compiled code is kept if `cache_folder` can not be used, such as in a home that can
-    /// not be written.
+    /// The folder for compiled code if `cache_folder` cannot be used, for example because the home
+    /// directory is read-only.
     pub fallback_cache_folder: Option<PathBuf>,
-    /// Threads that guests run on; at least 1.
+    /// The number of threads that guests run on, at least 1.
     pub executors: usize,
-    /// Guests at once, 1 to 1,000; others wait.
+    /// The number of guests that run at once, 1 to 1,000. Others wait.
     pub max_instances: u32,
-    /// The program that is called as a compiler (see [`compiler_main`]): [`this_program`] in the
-    /// `anacostia` binary. Without it, code is compiled on a thread of this process, with time and
-    /// memory unbounded.
+    /// The program that is started as the compiler (see [`compiler_main`]). The `anacostia` binary
+    /// sets it to [`this_program`]. If it is `None`, components are compiled on a thread of this
+    /// process, without bounds on time and memory.
     pub compiler: Option<PathBuf>,
-    /// Bounds of one compilation.
+    /// Bounds on one compilation.
     pub compile: CompileBounds,
 }
 
@@ -110,8 +111,8 @@ impl Default for SandboxConfig {
     }
 }
 
-/// `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/…`; without a home, a folder of this user
-/// under the folder for temporary files.
+/// Returns `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/anacostia/compiled`. Without a home
+/// directory, returns a folder for this user under the folder for temporary files.
 pub fn default_cache_folder() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
@@ -130,23 +131,23 @@ fn open_cache(config: &SandboxConfig, engine: &Engine) -> Result<Cache, SandboxE
     }
 }
 
-/// Runs components. Dropped, it stops its guests and its threads.
+/// Runs components. Dropping it stops its guests and its threads.
 pub struct Sandbox {
-    // Before the ticker, which ends the last slices of their guests.
+    // Dropped before the ticker, which ends the last slices of the guests.
     executors: Executors,
     shared: Arc<Shared>,
     slots: Semaphore,
     loads: Arc<Semaphore>,
-    /// One component is compiled at a time: a compiler takes all cores that it gets.
+    /// Allows one compilation at a time, because a compiler uses all cores that it gets.
     compiling: Arc<Semaphore>,
 }
 
-/// What loading threads and attempts need.
+/// The parts that loading threads and attempts share.
 struct Shared {
     engine: Engine,
     ticker: Arc<Ticker>,
     linker: Linker<GuestState>,
-    /// With `wasi:http` besides: for components that import it.
+    /// Also links `wasi:http`. Used for components that import it.
     linker_with_http: Linker<GuestState>,
     outbound: Arc<Outbound>,
     cache: Cache,
@@ -156,10 +157,10 @@ struct Shared {
 }
 
 impl Sandbox {
-    /// A sandbox with no component in it.
+    /// Creates a sandbox without components.
     ///
     /// # Errors
-    /// When this machine can not run it, or the cache folder can not be used.
+    /// If this machine cannot run it, or if the cache folder cannot be used.
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let max_instances = config.max_instances.clamp(1, 1_000);
         let engine = engine::running(max_instances)?;
@@ -235,14 +236,16 @@ impl Sandbox {
         wait.await.unwrap_or(Err(SandboxError::Closing))
     }
 
-    /// Drops a component. Attempts that are at work with it go on.
+    /// Drops a component. Running attempts that use it continue.
     pub fn forget(&self, digest: Digest) {
         self.shared.components.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);
     }
 
-    /// Runs one attempt on an executor thread, as soon as there is a slot. Never fails: what goes
-    /// wrong is in the report. Unless that is `Done` or `Skip`, nothing is staged any more when
-    /// this returns. Dropped, it stops the guest, and discards what is staged.
+    /// Runs one attempt on an executor thread as soon as a slot is free.
+    ///
+    /// Never fails: errors are part of the report. Unless the outcome is `Done` or `Skip`, no
+    /// staged files remain when this returns. Dropping the future stops the guest and discards the
+    /// staged files.
     pub async fn run(&self, order: AttemptOrder, services: &Services, mut stop: StopSignal) -> AttemptReport {
         let slot = tokio::select! {
             biased;
@@ -272,8 +275,8 @@ impl Sandbox {
             stop,
             gone,
         };
-        // The future of a whole attempt is 14 KiB: boxed where it runs, it is not moved from frame
-        // to frame on the way there.
+        // The future of an attempt is 14 KiB. It is boxed here so that it is not moved from frame
+        // to frame.
         let failed = match self.executors.spawn(async move { Box::pin(attempt.run()).await }) {
             Some(work) => match work.await {
                 Ok(report) => return report,
@@ -289,8 +292,8 @@ impl Sandbox {
     }
 }
 
-/// What is said of a component that can send requests, and an action that may not. A manifest that
-/// is checked never comes to it.
+/// Returns the error for a component that imports `wasi:http` in an action that is granted no host.
+/// A checked manifest never leads to it.
 fn no_network(action: &str) -> ErrorInfo {
     let lines = Grant::Http.lines(action, "");
     let message = format!(
@@ -304,18 +307,18 @@ impl Shared {
         self.components.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
     }
 
-    /// Makes a component ready whose code is in the cache; `false` if it is not there. The file was
-    /// looked at when it was compiled, and its code is found by its digest: reading it again, 20 MB
-    /// with an interpreter in it, would add nothing.
+    /// Prepares a component whose code is in the cache. Returns `false` if the cache does not have
+    /// it. The file is not read again (20 MB for a component with an interpreter): it was checked
+    /// when it was compiled, and the cache finds the code by the file's digest.
     fn load_compiled(&self, digest: Digest, _: &Path) -> Result<bool, SandboxError> {
         let Some(component) = self.cache.load(digest, &self.engine) else { return Ok(false) };
         self.link(digest, &component).map(|()| true)
     }
 
-    /// Makes a component ready, compiling it if need be.
+    /// Prepares a component, and compiles it if the cache does not have it.
     fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         let bytes = compile::read(file, digest)?;
-        // Someone may have compiled it while this one waited for its turn.
+        // Another caller may have compiled it while this one waited for its turn.
         let component = match self.cache.load(digest, &self.engine) {
             Some(component) => component,
             None => self.compile(digest, &bytes)?,
@@ -343,23 +346,25 @@ impl Shared {
     }
 }
 
-/// Runs attempts. The scheduler knows this much of it, so that attempts can run elsewhere than in
-/// this process.
+/// Runs attempts. The scheduler depends on this trait only, so attempts can run outside this
+/// process.
 #[async_trait]
 pub trait Executor: Send + Sync {
-    /// Makes the component in `file` ready to run, compiling it if need be. Does nothing if it is
-    /// ready already.
+    /// Prepares the component in `file`, and compiles it if needed. Does nothing if it is already
+    /// prepared.
     ///
     /// # Errors
-    /// When the file can not be read, is not the component of this digest, or can not be run.
+    /// If the file cannot be read, does not have this digest, or is not a component that can run.
     async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError>;
 
-    /// Drops a component. Attempts that are at work with it go on.
+    /// Drops a component. Running attempts that use it continue.
     fn forget(&self, digest: Digest);
 
-    /// Runs one attempt, as soon as there is a slot. Never fails: what goes wrong is in the report.
-    /// Unless that is `Done` or `Skip`, nothing is staged any more when this returns. Dropped, it
-    /// stops the guest and discards what is staged.
+    /// Runs one attempt as soon as a slot is free.
+    ///
+    /// Never fails: errors are part of the report. Unless the outcome is `Done` or `Skip`, no
+    /// staged files remain when this returns. Dropping the future stops the guest and discards the
+    /// staged files.
     async fn run(&self, order: AttemptOrder, services: &Services, stop: StopSignal) -> AttemptReport;
 }
 

@@ -1,4 +1,4 @@
-//! What host functions work on.
+//! The services of the host that an attempt uses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use crate::store::logs::LogStore;
 
 use super::order::Progress;
 
-/// What host functions work on.
+/// The services of the host that an attempt uses.
 #[derive(Clone)]
 pub struct Services {
-    /// What is on record.
+    /// The records that guests may read and write.
     pub store: Arc<dyn GuestRecords>,
-    /// Where data lies, by name.
+    /// The resources, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
-    /// Log lines.
+    /// Stores log lines.
     pub logs: Arc<dyn LogStore>,
-    /// Time for records.
+    /// The clock for timestamps of records.
     pub clock: Arc<dyn Clock>,
-    /// Told how far attempts say they are, at most ten times a second each. Must not block.
+    /// Receives the progress of attempts, at most ten times a second for each. Must not block.
     pub progress: Arc<dyn Fn(AttemptId, Progress) + Send + Sync>,
 }

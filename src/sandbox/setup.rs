@@ -1,4 +1,4 @@
-//! What an attempt runs with: its state, and the store of each of its calls.
+//! Builds the state of an attempt and the stores for its calls.
 
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ use super::order::{AttemptOrder, StopSignal};
 use super::progress::ProgressTap;
 use super::ready::ReadyComponent;
 
-/// Handles of WASI (streams, pollables) that a guest may have besides its readers and writers.
+/// WASI handles (streams, pollables) that a guest may hold in addition to its readers and writers.
 const WASI_HANDLES: usize = 1_000;
 
-/// The variable in which a command finds the merged params, as JSON.
+/// The environment variable that holds the merged params of a command, as JSON.
 const PARAMS_VARIABLE: &str = "ANACOSTIA_PARAMS";
 
-/// What an attempt runs with.
+/// One attempt, ready to run.
 pub(super) struct Attempt {
     pub(super) engine: Engine,
     pub(super) ticker: Arc<Ticker>,
@@ -41,12 +41,12 @@ pub(super) struct Attempt {
     pub(super) outbound: Arc<Outbound>,
     pub(super) services: Services,
     pub(super) stop: StopSignal,
-    /// Cancelled when nobody waits for the report any more.
+    /// Cancelled when the caller no longer waits for the report.
     pub(super) gone: CancellationToken,
 }
 
 impl Attempt {
-    /// The state of an attempt that begins, and its standard output and standard error.
+    /// Returns the initial state of the attempt, with its standard output and standard error.
     pub(super) fn state(
         &self,
         secrets: &[(String, String)],
@@ -85,7 +85,7 @@ impl Attempt {
         (state, outputs)
     }
 
-    /// What an instance finds of WASI.
+    /// Returns the WASI context for one instance.
     pub(super) fn wasi(&self, secrets: &[(String, String)], outputs: &[Arc<OutputLines>; 2]) -> WasiCtx {
         let order = &self.order;
         let env = order.env.iter().chain(secrets.iter().map(|(name, value)| (name, value)));
@@ -93,7 +93,8 @@ impl Attempt {
         if !self.component.is_command() {
             return wasi::context(env, &[], &outputs[0], &outputs[1]);
         }
-        // A program of its own kind asks `run-context` for them.
+        // Components that export `action` read params through `run-context`, so only commands get
+        // the variable. A variable of the manifest with the same name takes precedence.
         let own = order.env.contains_key(PARAMS_VARIABLE) || order.secrets.contains_key(PARAMS_VARIABLE);
         let params = (!own).then_some((PARAMS_VARIABLE, order.params.as_str()));
         let args: Vec<&str> =
@@ -101,14 +102,14 @@ impl Attempt {
         wasi::context(env.chain(params), &args, &outputs[0], &outputs[1])
     }
 
-    /// The handles of an instance: none yet.
+    /// Returns an empty handle table for one instance.
     pub(super) fn table(&self) -> ResourceTable {
         let mut table = ResourceTable::new();
         table.set_max_capacity(handles(&self.order));
         table
     }
 
-    /// A fresh store, for one call.
+    /// Returns a fresh store for one call.
     pub(super) fn store(&self, state: GuestState) -> Store<GuestState> {
         let cpu = Arc::clone(&state.cpu);
         let mut store = Store::new(&self.engine, state);
@@ -116,8 +117,7 @@ impl Attempt {
         store.set_hostcall_fuel(limits::MAX_PAYLOAD_BYTES);
         store.set_max_component_handles(handles(&self.order));
         store.set_epoch_deadline(1);
-        // Every tick a guest makes way for the others of its thread, and for whoever wants to stop
-        // it.
+        // At every tick the guest yields to the other guests of its thread and to stop requests.
         store.epoch_deadline_callback(move |_| {
             if cpu.is_over() { Err(wasmtime::Error::new(Halt::Cpu)) } else { Ok(UpdateDeadline::Yield(1)) }
         });

@@ -1,4 +1,4 @@
-//! What lies in the table of handles for an open reader or writer.
+//! The entries of the handle table for open readers and writers.
 
 use crate::base::ArtifactId;
 use crate::model::{Artifact, StagedFile};
@@ -20,23 +20,23 @@ pub struct WriterEntry {
     pub(super) id: ArtifactId,
     pub(super) resource: String,
     pub(super) path: String,
-    /// Bytes that were written, those that were overwritten since included.
+    /// Bytes written, including bytes that were overwritten later.
     pub(super) bytes: u64,
     pub(super) calls: u64,
-    /// Bytes that the file has now: what it counts against the limit of output.
+    /// Current size of the file, which counts against the output limit.
     pub(super) size: u64,
-    /// Absent once it is finished, or has failed.
+    /// `None` once the file is finished or has failed.
     pub(super) stage: Option<Box<dyn Writer>>,
     pub(super) finished: bool,
 }
 
 impl ReaderEntry {
-    /// What is read.
+    /// Returns the artifact that is read.
     pub(super) fn artifact(&self) -> &Artifact {
         &self.artifact
     }
 
-    /// Reads up to `length` bytes, and notes it.
+    /// Reads up to `length` bytes and records the access.
     pub(super) async fn read(
         &mut self,
         cpu: &CpuMeter,
@@ -55,7 +55,7 @@ impl ReaderEntry {
 }
 
 impl WriterEntry {
-    /// Goes on with a file that was finished.
+    /// Reopens a finished file.
     pub(super) fn reopened(file: &StagedFile, calls: u64, stage: Box<dyn Writer>) -> Self {
         let (resource, path) = (file.resource.clone(), file.path.clone());
         Self {
@@ -70,32 +70,33 @@ impl WriterEntry {
         }
     }
 
-    /// Bytes that the file has now.
+    /// Returns the current size of the file.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Whether it takes nothing any more.
+    /// Returns whether the writer no longer accepts writes.
     pub(super) fn is_lost(&self) -> bool {
         self.stage.is_none()
     }
 
-    /// How often it was written to.
+    /// Returns the number of write calls.
     pub(super) fn calls(&self) -> u64 {
         self.calls
     }
 
-    /// The resource and the path that it was begun for.
+    /// Returns the resource and the path that the file was created for.
     pub(super) fn key(&self) -> (String, String) {
         (self.resource.clone(), self.path.clone())
     }
 
-    /// Appends, within the limit of output.
+    /// Appends `bytes`, within the output limit.
     pub(super) async fn write(&mut self, cpu: &CpuMeter, gate: &mut Gate, bytes: &[u8]) -> Result<(), CallError> {
         self.write_at(cpu, gate, self.size, bytes).await
     }
 
-    /// Writes at `offset`, within the limit of output: it counts what the file grows by.
+    /// Writes at `offset`, within the output limit. Only growth of the file counts against the
+    /// limit.
     pub(super) async fn write_at(
         &mut self,
         cpu: &CpuMeter,
@@ -117,7 +118,7 @@ impl WriterEntry {
         Ok(())
     }
 
-    /// Cuts the file, or adds zeros at its end, within the limit of output.
+    /// Truncates the file or extends it with zeros, within the output limit.
     pub(super) async fn set_size(&mut self, cpu: &CpuMeter, gate: &mut Gate, size: u64) -> Result<(), CallError> {
         let stage = self.stage.as_mut().ok_or_else(closed)?;
         gate.grow_output(size.saturating_sub(self.size))?;
@@ -129,7 +130,7 @@ impl WriterEntry {
         Ok(())
     }
 
-    /// Reads back what was written: up to `length` bytes, fewer only at the end.
+    /// Reads back written bytes: up to `length`, fewer only at the end of the file.
     pub(super) async fn read_at(
         &mut self,
         cpu: &CpuMeter,
@@ -141,7 +142,7 @@ impl WriterEntry {
         cpu.host(stage.read_at(offset, length)).await.map_err(|why| gate.resource_failed(&why))
     }
 
-    /// The file is complete. Whether it counts as written is up to the caller.
+    /// Finishes the file. The caller decides whether it counts as written.
     pub(super) async fn finish(&mut self, cpu: &CpuMeter, gate: &mut Gate) -> Result<StagedFile, CallError> {
         let stage = self.stage.take().ok_or_else(closed)?;
         match cpu.host(stage.finish()).await {
@@ -153,8 +154,8 @@ impl WriterEntry {
         }
     }
 
-    /// Part of a change may have been made: what would be finished after this is not what was
-    /// written. The stage goes, and gives back the `counted` bytes.
+    /// Drops the stage after a failed change and gives back `counted` bytes of the output limit.
+    /// Part of the change may have been applied, so the file no longer holds what the guest wrote.
     fn failed(&mut self, gate: &mut Gate, counted: u64, why: &ResourceError) -> CallError {
         (self.stage, self.size) = (None, 0);
         gate.shrink_output(counted);

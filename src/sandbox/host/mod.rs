@@ -1,5 +1,8 @@
-//! What a guest sees of the host: one file per interface of `wit/pipeline.wit`, all of them through
-//! the [gate](access).
+//! The interfaces that a guest can import: one file for each interface of `wit/pipeline.wit`. Every
+//! host function goes through the [gate](access).
+//!
+//! `state` holds [`GuestState`], on which all interfaces are implemented. It imports the types of
+//! its parts; the implementations import it.
 
 pub(super) mod access;
 pub(super) mod entries;
@@ -24,8 +27,8 @@ use super::bindings::GuestWithHooks;
 
 pub(super) use state::{GuestState, Work};
 
-/// Links every interface that any guest may import. What needs a grant of its own is linked
-/// besides: see [`http::link`].
+/// Links every interface that any guest may import. Interfaces that need a grant are linked
+/// separately: see [`http::link`].
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
     let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
     GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;

@@ -16,8 +16,8 @@ use super::lines::Lines;
 /// Most bytes that one call writes to standard output.
 const MAX_WRITE_BYTES: usize = 64 << 10;
 
-/// Makes lines of what a guest writes to an output. However many handles a guest has of the output,
-/// it is one.
+/// Splits an output of a guest into lines and logs them. All handles of the same output share one
+/// value.
 pub(in crate::sandbox) struct OutputLines {
     log: Arc<AttemptLog>,
     stream: LogStream,
@@ -26,13 +26,14 @@ pub(in crate::sandbox) struct OutputLines {
 }
 
 impl OutputLines {
-    /// Lines for `log`.
+    /// Creates the output, which writes its lines to `log`.
     pub(in crate::sandbox) fn new(log: &Arc<AttemptLog>, stream: LogStream) -> Arc<Self> {
         let lines = Mutex::new(Lines::new(log.line_window()));
         Arc::new(Self { log: Arc::clone(log), stream, began: Instant::now(), lines })
     }
 
-    /// The guest is gone: what it has not ended with a newline is a line too.
+    /// Logs the last line if the guest did not end it with a newline. Called when the guest has
+    /// ended.
     pub(in crate::sandbox) fn finish(&self) {
         if let Some(line) = self.lines.lock().unwrap_or_else(PoisonError::into_inner).finish() {
             let _ = self.say(&line);
@@ -60,7 +61,7 @@ impl IsTerminal for Output {
 
 impl StdoutStream for Output {
     fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // For WASI 0.3, which is not linked.
+        // WASI 0.3 would use this. It is not linked.
         Box::new(tokio::io::sink())
     }
 

@@ -1,4 +1,4 @@
-//! The state that every interface of the host is implemented on.
+//! The state of one attempt, on which every interface of the host is implemented.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,15 +22,15 @@ use super::http::Http;
 use super::inputs::Inputs;
 use super::output::OutputLines;
 
-/// What belongs to one attempt: the data of its store. Handed from call to call when there are
-/// several (see [`GuestState::renew`]).
+/// The data of one attempt, stored in its wasmtime store. When an attempt makes several calls, the
+/// state is passed from one call to the next (see [`GuestState::renew`]).
 pub(in crate::sandbox) struct GuestState {
     pub(in crate::sandbox) order: Arc<AttemptOrder>,
     pub(in crate::sandbox) services: Services,
-    /// When the attempt is stopped if it still runs.
+    /// The time at which the attempt is stopped if it is still running.
     pub(in crate::sandbox) deadline: Timestamp,
     pub(in crate::sandbox) stop: StopSignal,
-    /// Whether the instance of this call was made.
+    /// Whether the instance for this call has been created.
     pub(in crate::sandbox) started: bool,
     pub(in crate::sandbox) memory: MemoryMeter,
     pub(in crate::sandbox) cpu: Arc<CpuMeter>,
@@ -43,28 +43,28 @@ pub(in crate::sandbox) struct GuestState {
     pub(in crate::sandbox) http: Http,
     pub(in crate::sandbox) work: Work,
     pub(in crate::sandbox) files: Files,
-    /// What it says on standard error.
+    /// The guest's standard error.
     pub(in crate::sandbox) stderr: Arc<OutputLines>,
 }
 
-/// What a guest has done that is not on record yet, and what it was shown.
+/// The guest's work that is not recorded yet, and caches of the artifacts that it looked up.
 #[derive(Default)]
 pub(in crate::sandbox) struct Work {
-    /// What may be read, as far as it was looked up: some of it, so that it need not be looked up
-    /// again.
+    /// Artifacts that the guest may read, cached so that they are not looked up again. Not
+    /// complete.
     pub(super) visible: BTreeMap<ArtifactId, Artifact>,
-    /// The inputs that were asked for last.
+    /// The inputs that were requested last.
     pub(super) inputs: Option<Inputs>,
-    /// Where in the order each claimed input stands, once one was asked for by id: looking through
-    /// all for each would take a time that grows with the square.
+    /// The index in the order of each claimed input. Built when an input is first opened by id,
+    /// because a linear search for each id would take quadratic time.
     pub(super) claimed: Option<HashMap<ArtifactId, usize>>,
-    /// Paths that are being written or are finished, by resource.
+    /// Paths that are being written or are finished, with their resources.
     pub(super) paths: BTreeSet<(String, String)>,
-    /// Resources in which something was begun.
+    /// Resources in which the attempt has created a staged file.
     pub(in crate::sandbox) touched: BTreeSet<String>,
-    /// What is finished.
+    /// Finished staged files.
     pub(in crate::sandbox) staged: Vec<StagedFile>,
-    /// Tags to put on artifacts, and whether each is unique.
+    /// Tags to put on artifacts, with whether each is unique.
     pub(in crate::sandbox) tags: BTreeMap<(ArtifactId, String), bool>,
     pub(super) metric_names: BTreeSet<String>,
     pub(super) facts: u64,
@@ -72,7 +72,7 @@ pub(in crate::sandbox) struct Work {
 }
 
 impl Work {
-    /// Where an input stands among those that the run claimed.
+    /// Returns the index of an input among those that the run claimed.
     pub(super) fn place_of_claimed(&mut self, inputs: &[Artifact], id: ArtifactId) -> Option<usize> {
         let places = || inputs.iter().enumerate().map(|(place, input)| (input.id, place)).collect();
         self.claimed.get_or_insert_with(places).get(&id).copied()
@@ -80,9 +80,10 @@ impl Work {
 }
 
 impl GuestState {
-    /// The instance is gone, and another call of the same attempt follows, in a fresh one. What the
-    /// attempt has used, seen and staged stays; what belonged to the instance goes, and what it had
-    /// not finished writing with it. `read_only` names the hook that follows if it may not write.
+    /// Prepares the state for the next call of the same attempt, in a fresh instance.
+    ///
+    /// Usage, accesses and finished files are kept. Handles and unfinished files of the old
+    /// instance are dropped. `read_only` names the next hook if that hook may not write.
     pub(in crate::sandbox) fn renew(&mut self, table: ResourceTable, wasi: WasiCtx, read_only: Option<&'static str>) {
         self.table = table;
         self.wasi = wasi;

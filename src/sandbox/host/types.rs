@@ -1,4 +1,4 @@
-//! `types`: errors.
+//! Implements `types`: converts errors of host functions to errors of the contract.
 
 use crate::model::ErrorInfo;
 use crate::sandbox::bindings::anacostia::pipeline::types::{self, Host};
@@ -17,8 +17,8 @@ impl GuestState {
     pub(in crate::sandbox) fn wit_error(&self, error: CallError) -> wasmtime::Result<types::Error> {
         match error {
             CallError::Refused(ErrorInfo { code, message, retryable }) => {
-                // The guest must find the codes of the contract; which limit it was is for the
-                // record.
+                // The guest sees the codes of the contract. The record keeps which limit was
+                // reached.
                 let code = if self.gate.reached().is_some_and(|reached| reached.code == code) {
                     "limit".to_owned()
                 } else {
