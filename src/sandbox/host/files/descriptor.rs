@@ -1,7 +1,7 @@
-//! `wasi:filesystem` itself: what a program calls on a file or folder that it has open.
+//! `wasi:filesystem`: the calls on an open file or folder.
 //!
-//! There are no links, so that the flag that follows them means nothing. Times can be set by
-//! whoever may write, and are not kept: a version has the time at which it is recorded.
+//! There are no links, so the flag that follows links has no effect. A program may set the times of
+//! files that it may write, but they are not kept: a version has the time at which it is recorded.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -53,7 +53,7 @@ impl HostDescriptor for GuestState {
     }
 
     async fn sync_data(&mut self, _: Descriptor) -> Result<()> {
-        // What is staged is made durable when it is finished, if the manifest wants that.
+        // Staged files are made durable when they are finished, if the manifest asks for it.
         Ok(())
     }
 
@@ -190,7 +190,7 @@ impl HostDescriptor for GuestState {
         let place = self.place(&folder, &path)?;
         match self.files.look(&place) {
             Seen::Nothing => Err(self.nothing(&place)),
-            // What is no link can not be read as one.
+            // A path that is not a link cannot be read as one.
             _ => Err(ErrorCode::Invalid.into()),
         }
     }
@@ -252,7 +252,7 @@ impl HostDescriptor for GuestState {
     }
 }
 
-/// What programs take for the number of a file.
+/// Returns the hash that programs use as the inode number of a file.
 fn number(place: &str) -> MetadataHashValue {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();

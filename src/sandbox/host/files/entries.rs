@@ -1,42 +1,43 @@
-//! The types that the generated bindings of `wasi:filesystem` name, and that hold types of theirs.
+//! The types that the generated bindings of `wasi:filesystem` name and that contain types of the
+//! bindings.
 
 use wasmtime::component::ResourceTableError;
 use wasmtime_wasi::p2::StreamError;
 
 use crate::sandbox::bindings::wasi::wasi::filesystem::types::{DescriptorFlags, ErrorCode};
 
-/// What a program has open.
+/// An open file or folder.
 #[expect(unreachable_pub, reason = "the generated bindings name it in public")]
 #[derive(Debug)]
 pub struct DescriptorEntry {
-    /// Where it was when it was opened.
+    /// The path at which it was opened.
     pub(super) place: String,
     /// The open file; `None` for a folder.
     pub(super) file: Option<u64>,
-    /// Whether it counts as a handle: all but `/` itself do.
+    /// Whether it counts as a handle. All descriptors do, except that of `/` itself.
     pub(super) counted: bool,
     pub(super) flags: DescriptorFlags,
 }
 
-/// The names in a folder, as far as they were read.
+/// An iteration over the names in a folder.
 #[expect(unreachable_pub, reason = "the generated bindings name it in public")]
 pub struct FolderEntries {
     pub(super) folder: String,
-    /// Where the next name is looked for.
+    /// Where to look for the next name.
     pub(super) from: Option<String>,
     pub(super) ended: bool,
 }
 
-/// How a call on a file ends if not well.
+/// The error of a call on a file.
 #[derive(Debug)]
 pub enum FileError {
-    /// The program is told by a number.
+    /// The program receives an error code.
     Code(ErrorCode),
-    /// The program is stopped.
+    /// The host stops the program.
     Trap(wasmtime::Error),
 }
 
-/// A number, on its way through a stream.
+/// An error code, passed through a stream error.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?}")]
 pub(super) struct StreamFailed(pub(super) ErrorCode);

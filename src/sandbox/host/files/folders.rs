@@ -1,5 +1,5 @@
-//! Listing a folder: one name after the other, looked up when it is asked for, so that a list that
-//! nobody reads to its end costs nothing.
+//! Lists a folder one name at a time. Each name is looked up on request, so a listing that is not
+//! read to its end costs nothing.
 
 use wasmtime::component::Resource as Handle;
 
@@ -13,7 +13,7 @@ use super::tree::Child;
 use super::{FileError, FolderEntries};
 
 impl FolderEntries {
-    /// All names in a folder.
+    /// Starts a listing of a folder.
     pub(super) fn of(folder: String) -> Self {
         Self { folder, from: None, ended: false }
     }
@@ -38,7 +38,7 @@ impl FolderEntries {
     }
 }
 
-/// The names in `/`.
+/// Returns the next name in `/`.
 fn root(from: Option<&str>) -> Option<Child> {
     let (name, next) = match from {
         None => ("in", "out"),

@@ -1,35 +1,34 @@
-//! A file in `/out`, as it is staged.
+//! A staged file in `/out`.
 
 use crate::model::{ErrorInfo, StagedFile};
 use crate::sandbox::host::entries::WriterEntry;
 
 /// A file in `/out`.
 pub(super) struct Item {
-    /// Its path below `/out`: the resource, and the path there. `None` once it is removed, or
-    /// replaced by another.
+    /// Its resource and path. `None` after it is removed or replaced by another file.
     pub(super) place: Option<String>,
     pub(super) content: Content,
-    /// How many handles of the program are open on it.
+    /// The number of handles that the program has open on it.
     pub(super) handles: usize,
-    /// Whether it may replace what lies in the resource.
+    /// Whether it may replace an existing file of the resource.
     pub(super) overwrite: bool,
-    /// Why what it holds is not what the program wrote.
+    /// Why its content differs from what the program wrote, if it does.
     pub(super) broken: Option<ErrorInfo>,
 }
 
 pub(super) enum Content {
-    /// It has open handles.
+    /// Open.
     Open(WriterEntry),
     Finished {
         file: StagedFile,
         calls: u64,
     },
-    /// It could not be finished.
+    /// The file could not be finished.
     Lost,
 }
 
 impl Content {
-    /// Whether nothing can be done with it any more.
+    /// Returns whether the file is lost and cannot be used.
     pub(super) fn is_lost(&self) -> bool {
         match self {
             Self::Open(writer) => writer.is_lost(),
@@ -40,7 +39,7 @@ impl Content {
 }
 
 impl Item {
-    /// Bytes that it has.
+    /// Returns the size in bytes.
     pub(super) fn size(&self) -> u64 {
         match &self.content {
             Content::Open(writer) => writer.size(),

@@ -1,4 +1,4 @@
-//! Reading the lines of `/out/metrics.jsonl`.
+//! Parses the lines of `/out/metrics.jsonl`.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -6,16 +6,16 @@ use serde_json::value::RawValue;
 use crate::base::{double, is_large_integer};
 use crate::sandbox::bindings::anacostia::pipeline::metadata::Metric;
 
-/// Longest line that is read, in bytes.
+/// Maximum length of a line, in bytes.
 const MAX_LINE_BYTES: usize = 16 << 10;
 
-/// The lines as they come.
+/// Parses lines from a stream of bytes.
 #[derive(Debug, Default)]
 pub(super) struct MetricLines {
     exists: bool,
-    /// What came after the last newline.
+    /// Bytes after the last newline.
     begun: Vec<u8>,
-    /// Whether that is too long, and its rest is dropped.
+    /// Whether the current line is too long, so that its rest is dropped.
     too_long: bool,
     lines: u64,
     pub(super) bad: u64,
@@ -31,16 +31,16 @@ struct Line<'a> {
     step: Option<u64>,
 }
 
-/// A line that is complete: what it says, or why it says nothing.
+/// A complete line: its metric, `None` if it is empty, or why it is not a metric.
 pub(super) type Read = Result<Option<Metric>, String>;
 
 impl MetricLines {
-    /// Whether the file is there: a program has opened it for writing.
+    /// Returns whether the file exists: a program has opened it for writing.
     pub(super) fn exists(&self) -> bool {
         self.exists
     }
 
-    /// The program opens it for writing.
+    /// Creates the file: a program opens it for writing.
     pub(super) fn make(&mut self) {
         self.exists = true;
     }
@@ -50,7 +50,7 @@ impl MetricLines {
         self.size
     }
 
-    /// Takes bytes, and gives the lines that are complete now, with their numbers.
+    /// Adds bytes, and returns the lines that are now complete, with their numbers.
     pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<(u64, Read)> {
         self.size = self.size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
         let mut complete = Vec::new();
@@ -79,13 +79,13 @@ impl MetricLines {
         (self.lines, read)
     }
 
-    /// What was begun without a newline at its end.
+    /// Ends a line without a newline, and returns it.
     pub(super) fn end(&mut self) -> Option<(u64, Read)> {
         (!self.begun.is_empty() || self.too_long).then(|| self.end_line())
     }
 }
 
-/// Reads a line. Bare `NaN` and `Infinity` count, because Python writes them so.
+/// Parses a line. Accepts bare `NaN` and `Infinity`, because Python writes them.
 fn read(line: &[u8]) -> Result<Metric, String> {
     let unlike = |why| format!("it is not like {{\"name\": \"loss\", \"value\": 0.5, \"step\": 3}}: {why}");
     let failed = match serde_json::from_slice(line) {

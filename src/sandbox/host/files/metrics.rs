@@ -1,8 +1,8 @@
-//! `/out/metrics.jsonl`: a file of which nothing is kept but what its lines say.
+//! `/out/metrics.jsonl`: a file whose lines are recorded as metrics, and which is not kept itself.
 //!
-//! A line is `{"name": "loss", "value": 0.5, "step": 3}`, where `step` may be left out and other
-//! keys are let be: many tools write such lines, with a time in them. A line that says nothing is
-//! told in the log, with its number, and harms nothing else.
+//! A line is `{"name": "loss", "value": 0.5, "step": 3}`. `step` is optional and other keys are
+//! ignored, because many tools write such lines with a time in them. A line that is not a metric is
+//! reported in the log with its number, and has no other effect.
 
 use crate::base::bounds::cut;
 use crate::base::escape;
@@ -13,17 +13,17 @@ use crate::sandbox::host::access::CallError;
 use super::metric_lines::Read;
 use super::state::METRICS;
 
-/// Most bad lines that are told.
+/// The maximum number of invalid lines that are logged.
 const MAX_BAD_LINES: u64 = 20;
 
 impl GuestState {
-    /// The program writes to the file.
+    /// Handles a write to the file.
     pub(super) async fn write_metrics(&mut self, bytes: &[u8]) -> Result<(), CallError> {
         let lines = self.files.metrics.take(bytes);
         self.keep_metrics(lines).await
     }
 
-    /// The program is done with the file, as far as can be told.
+    /// Ends the last line. Called when the program has closed the file.
     pub(super) async fn end_metrics(&mut self) -> Result<(), CallError> {
         let last = self.files.metrics.end();
         self.keep_metrics(last.into_iter().collect()).await

@@ -1,4 +1,4 @@
-//! What a command finds at `/`, and what it has open.
+//! The files that a command sees, and the files and streams that it has open.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,33 +9,33 @@ use super::item::Item;
 use super::metric_lines::MetricLines;
 use super::tree::{Found, Tree};
 
-/// What calls are named in records of what was denied.
+/// The name of the call in records of denials.
 pub(super) const CALL: &str = "wasi:filesystem";
-/// Most bytes that one call moves.
+/// Maximum number of bytes that one call reads or writes.
 pub(super) const MAX_MOVE_BYTES: usize = 1 << 20;
-/// The file whose lines are metrics, in `/out`.
+/// The file in `/out` whose lines are metrics.
 pub(super) const METRICS: &str = "metrics.jsonl";
 
-/// What a command finds at `/`. Of other actions: empty, and not shown.
+/// The files of a command. Empty and not visible for other actions.
 #[derive(Default)]
 pub(in crate::sandbox) struct Files {
     /// Whether the guest is a command.
     pub(super) shown: bool,
-    /// What lies in `/in`.
+    /// The files in `/in`.
     pub(super) inputs: Tree<Artifact>,
-    /// What lies in `/out`: keys of `items`.
+    /// The files in `/out`, as keys of `items`.
     pub(super) outputs: Tree<u64>,
     pub(super) items: BTreeMap<u64, Item>,
-    /// What is open, by the number that descriptors and streams know it by.
+    /// Open files, by the number that descriptors and streams use.
     pub(super) open: BTreeMap<u64, Open>,
     pub(super) newest: u64,
     pub(super) streams: Streams,
-    /// What standard input reads.
+    /// The open file that standard input reads.
     pub(super) stdin: Option<u64>,
     pub(super) metrics: MetricLines,
-    /// Resources whose absence was noted as a denial.
+    /// Folders whose absence was already recorded as a denial.
     pub(super) noted: BTreeSet<String>,
-    /// What was said in the log about failed calls.
+    /// Lines about failed calls that are already in the log.
     pub(super) told: BTreeSet<String>,
 }
 
@@ -49,7 +49,7 @@ pub(super) enum Open {
     Metrics,
 }
 
-/// What lies at a path.
+/// What a path refers to.
 pub(super) enum Seen<'f> {
     Folder,
     Input(&'f Artifact),
@@ -60,33 +60,33 @@ pub(super) enum Seen<'f> {
     InFile,
 }
 
-/// Streams of files, by their handle.
+/// Open streams of files, by handle.
 #[derive(Default)]
 pub(super) struct Streams {
     pub(super) inputs: BTreeMap<u32, Source>,
     pub(super) outputs: BTreeMap<u32, Sink>,
-    /// How far standard input is read: all handles of it are one.
+    /// The read position of standard input, shared by all its handles.
     pub(super) stdin_at: u64,
 }
 
-/// What is read.
+/// The source of an input stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source {
     pub(super) file: u64,
-    /// From where; `None` for standard input.
+    /// The offset; `None` for standard input.
     pub(super) at: Option<u64>,
 }
 
-/// What is written.
+/// The target of an output stream.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sink {
     pub(super) file: u64,
-    /// Where; `None`: at the end.
+    /// The offset; `None` appends.
     pub(super) at: Option<u64>,
 }
 
 impl Files {
-    /// What lies at a path, which has no `/` at its ends.
+    /// Returns what a path refers to. The path does not start or end with `/`.
     pub(super) fn look(&self, place: &str) -> Seen<'_> {
         match place.split_once('/').unwrap_or((place, "")) {
             ("", _) => Seen::Folder,
@@ -113,18 +113,18 @@ impl Files {
         }
     }
 
-    /// Bytes of a file below `/out`.
+    /// Returns the size of a file below `/out`.
     pub(super) fn output_size(&self, item: u64) -> u64 {
         self.items.get(&item).map_or(0, Item::size)
     }
 
-    /// A number that nothing has yet.
+    /// Returns an unused number.
     pub(super) fn number(&mut self) -> u64 {
         self.newest += 1;
         self.newest
     }
 
-    /// Keeps an open file.
+    /// Adds an open file and returns its number.
     pub(super) fn keep(&mut self, open: Open) -> u64 {
         let number = self.number();
         self.open.insert(number, open);

@@ -1,4 +1,4 @@
-//! `wasi:http` in the linker, and in the state of a guest.
+//! Links `wasi:http`, and connects it to the state of a guest.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -11,7 +11,8 @@ use super::fault;
 /// Links `wasi:http`.
 pub(in crate::sandbox) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // wasmtime's looks for a type that its own streams do not fail with, and never finds a code.
+    // wasmtime's own function looks for an error type that its streams do not return, so it never
+    // finds a code.
     linker.allow_shadowing(true);
     linker.instance("wasi:http/types@0.2.12")?.func_wrap(
         "http-error-code",
