@@ -1,8 +1,8 @@
-//! The Rust side of `wit/pipeline.wit`, made from it. The only place that does: every further one
-//! would take its share of seconds to compile.
+//! Rust bindings generated from `wit/pipeline.wit`. All bindings are generated here, because each
+//! further expansion would add seconds to the build.
 //!
-//! A world has no optional exports. So this is the larger world, whose imports are those of the
-//! smaller one, and its exported interfaces are looked up one by one (see [`super::ready`]).
+//! A world has no optional exports. So this uses the larger world, whose imports equal those of the
+//! smaller one, and looks up each exported interface separately (see [`super::ready`]).
 
 wasmtime::component::bindgen!({
     path: "wit",
@@ -22,7 +22,7 @@ wasmtime::component::bindgen!({
     },
 });
 
-/// The interfaces of WASI that the host answers itself. Everything that may touch a file is
+/// The interfaces of WASI that the host implements itself. Every function that may access a file is
 /// `async`, because `resources` is.
 pub(super) mod wasi {
     wasmtime::component::bindgen!({

@@ -1,4 +1,4 @@
-//! `log`: lines for people.
+//! Implements `log`: log lines for people.
 
 use crate::model::{LogLevel, LogStream};
 use crate::sandbox::bindings::anacostia::pipeline::log::{Host, Level};

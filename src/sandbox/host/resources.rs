@@ -1,4 +1,4 @@
-//! `resources`: the data.
+//! Implements `resources`: access to artifacts.
 
 use std::sync::Arc;
 
@@ -19,11 +19,11 @@ use super::access::CallError;
 use super::entries::{ReaderEntry, WriterEntry};
 use super::inputs::{Inputs, MAX_LIST};
 
-/// Most artifacts that one attempt writes: they are kept in memory until it ends, and published in
-/// one transaction.
+/// The maximum number of artifacts that one attempt writes. They are kept in memory until the
+/// attempt ends, and are published in one transaction.
 pub(super) const MAX_OUTPUTS: usize = 50_000;
 
-/// Most artifacts whose records are kept because they were opened by id.
+/// The maximum number of cached artifact records of artifacts opened by id.
 const MAX_VISIBLE: usize = 10_000;
 
 impl Host for GuestState {
@@ -176,7 +176,7 @@ impl HostWriter for GuestState {
 }
 
 impl GuestState {
-    /// The resource of this name, if the grants allow it.
+    /// Returns the resource of this name if the grants permit the access.
     pub(super) fn known(
         &mut self,
         call: &str,
@@ -205,8 +205,8 @@ impl GuestState {
         SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None, artifact: None }
     }
 
-    /// The inputs of this action in a resource. They are the same throughout the attempt, and those
-    /// that were asked for last are kept.
+    /// Returns the inputs of this action in a resource. They do not change during the attempt, and
+    /// the last ones are cached.
     pub(super) async fn inputs_in(&mut self, resource: &str) -> Result<&mut Inputs, CallError> {
         let kept = self.work.inputs.take().filter(|inputs| inputs.resource() == resource);
         let inputs = if let Some(inputs) = kept {
@@ -224,7 +224,7 @@ impl GuestState {
         Ok(page.items.into_iter().next())
     }
 
-    /// The artifact of this id, if `inputs` or `list` could return it.
+    /// Returns the artifact with this id if `inputs` or `list` could return it.
     async fn visible(&mut self, call: &str, id: &str) -> Result<Artifact, CallError> {
         let unknown =
             || CallError::refused("not-found", "this run sees no such artifact; `inputs` and `list` say what it sees");
@@ -253,7 +253,7 @@ impl GuestState {
         Ok(artifact)
     }
 
-    /// What the ancestors have published in a resource in this run.
+    /// Returns the artifacts that the ancestors have published in a resource in this run.
     async fn made_by_ancestors(&mut self, resource: &str) -> Result<Vec<Artifact>, CallError> {
         let (store, order) = (self.services.store.clone(), Arc::clone(&self.order));
         if order.ancestors.is_empty() {
@@ -262,7 +262,7 @@ impl GuestState {
         Ok(store.outputs(order.run_id, resource, &order.ancestors).await?)
     }
 
-    /// The id of an artifact that the attempt may read or has finished writing.
+    /// Returns the id of an artifact that the attempt may read or has finished writing.
     pub(super) async fn own_or_visible(&mut self, call: &str, id: &str) -> Result<ArtifactId, CallError> {
         if let Ok(id) = id.parse::<ArtifactId>()
             && self.work.staged.iter().any(|staged| staged.artifact_id == id)
@@ -281,8 +281,8 @@ impl GuestState {
         Ok(handle?)
     }
 
-    /// Opens a version that the attempt sees. It counts as a handle until `Gate::close_handle` is
-    /// told.
+    /// Opens a version that is visible to the attempt. It counts as a handle until
+    /// `Gate::close_handle` is called.
     pub(super) async fn reader_of(&mut self, artifact: Artifact) -> Result<ReaderEntry, CallError> {
         let place = (escape(artifact.path.as_bytes()), &artifact.resource);
         let Some(resource) = self.services.resources.get(&artifact.resource).cloned() else {
@@ -304,8 +304,8 @@ impl GuestState {
         }
     }
 
-    /// Refuses a path that this attempt writes already, or that lies inside of one that it writes:
-    /// they could not both be made visible.
+    /// Refuses a path that this attempt already writes, or that is inside or above such a path,
+    /// because they could not both be made visible.
     pub(super) fn check_unwritten(&mut self, resource: &str, path: &str) -> Result<(), CallError> {
         let paths = &self.work.paths;
         if paths.len() >= MAX_OUTPUTS {
@@ -329,8 +329,8 @@ impl GuestState {
         Err(CallError::refused("already-exists", message))
     }
 
-    /// Begins a staged file, where grants, path and what else is written allow it. It counts as a
-    /// handle until `Gate::close_handle` is told.
+    /// Creates a staged file if the grants, the path, and the other written paths permit it. It
+    /// counts as a handle until `Gate::close_handle` is called.
     pub(super) async fn writer_at(
         &mut self,
         call: &str,
@@ -355,7 +355,7 @@ impl GuestState {
     }
 }
 
-/// The artifact as a guest sees it.
+/// Converts an artifact to its form for guests.
 fn record(artifact: &Artifact) -> types::Artifact {
     types::Artifact {
         id: artifact.id.to_string(),

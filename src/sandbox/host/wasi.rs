@@ -1,11 +1,11 @@
-//! WASI 0.2, all of it, and empty: clocks and random are there, the environment is what the
-//! manifest grants, standard output and standard error are the attempt's log, standard input is at
-//! its end, there are no files, and sockets are denied. Commands have arguments, files and a
-//! standard input besides (see `files`).
+//! All of WASI 0.2, without access to the host. Clocks and random numbers work. The environment
+//! contains what the manifest grants. Standard output and standard error are the attempt's log, and
+//! standard input is empty. There are no files, and sockets are denied. Commands also have
+//! arguments, files and a standard input (see `files`).
 //!
-//! A denied socket or name lookup is noted. A denied file can not be, but for a command: without a
-//! preopened folder a guest's own C library says that the file does not exist, and the host is
-//! never asked.
+//! Denied sockets and name lookups are recorded. Denied files can be recorded only for commands:
+//! without a preopened folder, a guest's C library reports that the file does not exist without
+//! calling the host.
 
 use std::sync::Arc;
 
@@ -19,13 +19,14 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 use super::GuestState;
 use super::output::{Output, OutputLines};
 
-/// Most random bytes of one call.
+/// Maximum number of random bytes in one call.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
-/// Links WASI, with sockets that do not even exist.
+/// Links WASI, with functions for sockets that never create one.
 pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    // Denying the use of a socket would be too late: the system would have made one.
+    // Denying the use of a socket would be too late, because the system would already have created
+    // it.
     linker.allow_shadowing(true);
     linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
         "create-tcp-socket",
@@ -45,7 +46,7 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             Ok((no_network::<ResolveAddressStream>(store.data_mut(), "wasi:sockets/ip-name-lookup", &name),))
         },
     )?;
-    // As it comes, it shows the guest the stack of the host.
+    // wasmtime's own function shows the host's stack to the guest.
     linker.instance("wasi:io/error@0.2.12")?.func_wrap(
         "[method]error.to-debug-string",
         |mut store: StoreContextMut<'_, GuestState>, (error,): (Resource<wasmtime::Error>,)| {
@@ -71,7 +72,7 @@ fn address(family: IpAddressFamily) -> &'static str {
     }
 }
 
-/// What a guest finds of WASI: this environment, these arguments, and these two outputs.
+/// Returns a WASI context with this environment, these arguments, and these outputs.
 pub(in crate::sandbox) fn context<'a>(
     env: impl Iterator<Item = (&'a str, &'a str)>,
     args: &[&str],

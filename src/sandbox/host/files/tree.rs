@@ -23,7 +23,7 @@ pub(super) struct Tree<T> {
     nodes: BTreeMap<String, Option<T>>,
 }
 
-/// What lies at a path.
+/// What a path refers to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<T> {
     /// A folder.
@@ -51,7 +51,7 @@ impl<T> Default for Tree<T> {
 }
 
 impl<T> Tree<T> {
-    /// What lies at a path.
+    /// Returns what a path refers to.
     pub(super) fn find(&self, path: &str) -> Found<&T> {
         if path.is_empty() {
             return Found::Folder;
@@ -136,7 +136,7 @@ pub(super) enum Astray {
     TooLong,
     /// The path contains a control character, such as NUL.
     Unreadable,
-    /// The path leads out of the root, or is absolute.
+    /// The path leaves the folder that it starts in, or is absolute.
     Outside,
 }
 
