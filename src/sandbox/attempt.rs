@@ -70,7 +70,7 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
 
 async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptReport {
     let GuestState { order, services, memory, cpu, mut gate, http, log, table, work, .. } = state;
-    let Requests { kept: requests, totals, denials } = http.close();
+    let Requests { recorded: requests, totals, denials } = http.close();
     for Denial { call, target, message } in denials {
         gate.deny(&call, &target, message);
     }

@@ -30,7 +30,7 @@ pub(super) async fn run(
     run: &GuestIndices,
     store: &mut Store<GuestState>,
 ) -> Ended<types::Outcome> {
-    if let Err(error) = store.data_mut().show_files().await {
+    if let Err(error) = store.data_mut().prepare_files().await {
         return refused(error, store.data());
     }
     let instance = instance.instantiate_async(&mut *store).await?;
@@ -48,7 +48,7 @@ pub(super) async fn run(
     if code != 0 {
         return Ok(Err(failed(code, state)));
     }
-    match state.settle_files().await {
+    match state.finish_files().await {
         Ok(()) => Ok(Ok(types::Outcome::Done(None))),
         Err(error) => refused(error, state),
     }
@@ -62,7 +62,7 @@ fn refused(error: CallError, state: &GuestState) -> Ended<types::Outcome> {
 fn failed(code: i32, state: &GuestState) -> types::Error {
     // Includes a last line without a newline.
     state.stderr.finish();
-    let said = outcome::said_last(&state.log).unwrap_or_else(|| ", and said nothing on standard error".to_owned());
+    let said = outcome::last_output(&state.log).unwrap_or_else(|| ", and said nothing on standard error".to_owned());
     let message = format!("it exited with code {code}{said}");
     // If a limit was reached, it is the most likely cause, and the record names it.
     let code_of_error = if state.gate.reached().is_some() { "limit" } else { outcome::EXIT_CODE };

@@ -114,7 +114,7 @@ pub(super) fn compile(
     }
     let _ = nice(19);
     let code = engine.precompile_component(bytes).map_err(|why| format!("{why:#}"))?;
-    write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
+    write_new(out, &code).map_err(|why| format!("the compiled code cannot be written: {why}"))
 }
 
 /// Runs the program as the compiler: sets its own bounds from the environment, reads a component
@@ -141,7 +141,7 @@ fn compile_here(out: &Path) -> Result<(), String> {
     {
         if most.is_some() {
             let limit = Rlimit { current: most, maximum: most };
-            setrlimit(resource, limit).map_err(|why| format!("the compiler can not be bounded: {why}"))?;
+            setrlimit(resource, limit).map_err(|why| format!("the compiler cannot be bounded: {why}"))?;
         }
     }
     let _ = nice(19);
@@ -150,14 +150,14 @@ fn compile_here(out: &Path) -> Result<(), String> {
     io::stdin().take(MAX_COMPONENT_BYTES).read_to_end(&mut bytes).map_err(|why| format!("no component came: {why}"))?;
     let engine = engine::compiling().map_err(|why| why.to_string())?;
     let code = engine.precompile_component(&bytes).map_err(|why| format!("{why:#}"))?;
-    write_new(out, &code).map_err(|why| format!("the compiled code can not be written: {why}"))
+    write_new(out, &code).map_err(|why| format!("the compiled code cannot be written: {why}"))
 }
 
 /// Makes the compiler end when the host dies, because no process would be left to stop it when its
 /// time is over.
 fn end_with_host() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|why| format!("the compiler can not be tied to the host: {why}"))?;
+        .map_err(|why| format!("the compiler cannot be tied to the host: {why}"))?;
     // The host may have died before the signal was set.
     let host = std::env::var(HOST_VARIABLE).ok();
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
@@ -185,7 +185,7 @@ fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> 
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|why| format!("the compiler {} can not be started: {why}", program.display()))?;
+        .map_err(|why| format!("the compiler {} cannot be started: {why}", program.display()))?;
     let complaint = converse(&mut child, bounds.wall, bytes);
     if complaint.is_none() {
         let _ = child.kill();

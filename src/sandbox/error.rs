@@ -8,7 +8,7 @@ use crate::base::{ByteSize, Digest};
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The component's file cannot be read.
-    #[error("the component {} can not be read: {why}", file.display())]
+    #[error("the component {} cannot be read: {why}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,
@@ -42,7 +42,7 @@ pub enum SandboxError {
         why: String,
     },
     /// The component cannot be compiled.
-    #[error("the component {component} can not be compiled: {why}")]
+    #[error("the component {component} cannot be compiled: {why}")]
     Compile {
         /// The component.
         component: Digest,
@@ -59,7 +59,7 @@ pub enum SandboxError {
         why: String,
     },
     /// The cache folder cannot be used.
-    #[error("the folder of compiled code {} can not be used: {why}", folder.display())]
+    #[error("the folder of compiled code {} cannot be used: {why}", folder.display())]
     Cache {
         /// The folder.
         folder: PathBuf,
@@ -67,7 +67,7 @@ pub enum SandboxError {
         why: String,
     },
     /// This machine cannot run the sandbox.
-    #[error("the sandbox can not be built: {0}")]
+    #[error("the sandbox cannot be built: {0}")]
     Engine(String),
     /// The sandbox is shutting down.
     #[error("the sandbox is closing")]

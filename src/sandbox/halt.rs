@@ -16,7 +16,7 @@ pub(super) enum Halt {
     #[error("the limit of the log is reached")]
     Log,
     /// The log cannot be written.
-    #[error("its log can not be written: {0}")]
+    #[error("its log cannot be written: {0}")]
     LogUnwritable(String),
     /// Another host has taken over the run.
     #[error("{0}")]

@@ -93,7 +93,7 @@ pub(super) fn http_requests(action: &str, limits: &Limits) -> ErrorInfo {
 /// theirs.
 pub(super) fn files_of_host(most: usize) -> ErrorInfo {
     let message = format!(
-        "all actions together have {most} readers and writers open, and the host can not have more; close some, or raise its limit of open files (`ulimit -n`)"
+        "all actions together have {most} readers and writers open, and the host cannot have more; close some, or raise its limit of open files (`ulimit -n`)"
     );
     ErrorInfo::retryable("unavailable", message)
 }

@@ -63,7 +63,7 @@ impl AttemptLog {
     ///
     /// # Errors
     /// If the limit is reached, or if lines cannot be written.
-    pub(super) fn say(
+    pub(super) fn guest(
         &self,
         level: LogLevel,
         stream: LogStream,

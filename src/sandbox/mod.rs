@@ -168,9 +168,9 @@ impl Sandbox {
         host::link(&mut linker)?;
         let mut linker_with_http = linker.clone();
         host::http::link(&mut linker_with_http)
-            .map_err(|why| SandboxError::Engine(format!("`wasi:http` can not be linked: {why:#}")))?;
+            .map_err(|why| SandboxError::Engine(format!("`wasi:http` cannot be linked: {why:#}")))?;
         let ticker = Ticker::start(engine.clone())
-            .map_err(|why| SandboxError::Engine(format!("the thread that ticks can not be started: {why}")))?;
+            .map_err(|why| SandboxError::Engine(format!("the thread that ticks cannot be started: {why}")))?;
         let shared = Shared {
             cache: open_cache(&config, &engine)?,
             engine,
@@ -191,13 +191,13 @@ impl Sandbox {
         })
     }
 
-    /// Makes the component in `file` ready to run: from the cache, or by compiling it. Afterwards
-    /// orders may name it. Bounded in size, time and memory; blocks no thread of the caller. The
-    /// second time, nothing happens.
+    /// Prepares the component in `file`, from the cache or by compiling it. Afterwards orders may
+    /// name it. Time, memory and size are bounded, and no thread of the caller is blocked. Does
+    /// nothing if the component is already prepared.
     ///
     /// # Errors
-    /// When its code is not in the cache and the file is not the component of this digest, or when
-    /// it can not be run here.
+    /// If the code is not in the cache and the file does not have this digest, or if the component
+    /// cannot run here.
     pub async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         if self.shared.component(digest).is_some() {
             return Ok(());
@@ -205,13 +205,13 @@ impl Sandbox {
         if self.in_turn(&self.loads, digest, file, Shared::load_compiled).await? {
             return Ok(());
         }
-        // Who waits for a compiler is in nobody's way: what is compiled already is loaded
-        // meanwhile.
+        // Compilations have their own queue, so components that are already compiled are loaded in
+        // the meantime.
         self.in_turn(&self.compiling, digest, file, Shared::load).await
     }
 
-    /// Loads on a thread of its own, so that no thread of the caller is blocked. The turn is over
-    /// when the thread has ended, whether anyone waits for it or not.
+    /// Loads on a separate thread, so that no thread of the caller is blocked. The turn ends with
+    /// that thread, even if the caller no longer waits for it.
     async fn in_turn<T: Send + 'static>(
         &self,
         turns: &Arc<Semaphore>,
@@ -226,8 +226,9 @@ impl Sandbox {
             .name("load".to_owned())
             .spawn(move || {
                 let loaded = load(&shared, digest, &file);
-                // First: a sandbox that is dropped as soon as this is answered must be the last to
-                // hold the code, and its mapped file.
+                // Dropped before the answer is sent. A caller may drop the sandbox as soon as it
+                // has the answer, and the sandbox must then be the last owner of the code and its
+                // mapped file.
                 drop(shared);
                 drop(turn);
                 let _ = done.send(loaded);

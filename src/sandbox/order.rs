@@ -1,4 +1,4 @@
-//! What goes into an attempt, and what comes out of it.
+//! The input of an attempt and its result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

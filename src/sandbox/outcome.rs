@@ -122,13 +122,13 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         // A guest that gets no memory seldom reports it: it aborts.
         limits::memory(action, limits)
     } else if returned_nonsense(why, state) {
-        ErrorInfo::permanent("trap", format!("what it returned can not be read: {}", why.root_cause()))
+        ErrorInfo::permanent("trap", format!("what it returned cannot be read: {}", why.root_cause()))
     } else if why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED) {
         let most = ByteSize(limits::MAX_PAYLOAD_BYTES as u64);
         let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
         ErrorInfo::permanent("payload_limit", message)
     } else {
-        let trap = trap(why, said_last(&state.log));
+        let trap = trap(why, last_output(&state.log));
         if let Some(reached) = state.gate.reached() {
             let message = format!("{}\nIt then stopped: {}", reached.message, trap.message);
             ErrorInfo { message, ..reached.clone() }
@@ -151,7 +151,7 @@ fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
 
 /// Returns the last output of the guest, as text that follows the description of how it ended. In
 /// many languages it contains the reason.
-pub(super) fn said_last(log: &AttemptLog) -> Option<String> {
+pub(super) fn last_output(log: &AttemptLog) -> Option<String> {
     log.last_words().map(|words| format!(". It said last:\n{words}"))
 }
 

@@ -206,7 +206,7 @@ fn an_address_space_that_is_too_small_is_named_at_the_start() {
     shell.args(["-c", "ulimit -v 4000000; exec \"$0\" run --once --listen 127.0.0.1:0 \"$1\""]);
     let output = shell.arg(program).arg(app.folder()).stdin(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
-    let expected = "the sandbox can not be built: the address space of the process is limited to 3.8 GiB (`ulimit -v`), and \
+    let expected = "the sandbox cannot be built: the address space of the process is limited to 3.8 GiB (`ulimit -v`), and \
                     guests need 12 GiB; raise the limit, or lift it";
     assert!(String::from_utf8_lossy(&output.stderr).contains(expected), "{output:?}");
 }

@@ -35,24 +35,24 @@ impl Lines {
     }
 
     /// Adds bytes that are written at `now`, the time since the program started, and passes
-    /// complete lines to `say`.
+    /// complete lines to `emit`.
     pub(super) fn take<E>(
         &mut self,
         bytes: &[u8],
         now: Duration,
-        mut say: impl FnMut(&[u8]) -> Result<(), E>,
+        mut emit: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let text = part.strip_suffix(b"\n").or_else(|| part.strip_suffix(b"\r")).unwrap_or(part);
             if self.returned && !text.is_empty() {
-                self.draw_over(now, &mut say)?;
+                self.draw_over(now, &mut emit)?;
             }
             let room = self.window.saturating_sub(self.line.len());
             self.line.extend_from_slice(text.get(..room).unwrap_or(text));
             match part.last() {
                 Some(b'\n') => {
                     let line = self.end_line();
-                    say(&line)?;
+                    emit(&line)?;
                 }
                 Some(b'\r') => self.returned = true,
                 _ => {}
@@ -67,13 +67,13 @@ impl Lines {
         (!line.is_empty()).then_some(line)
     }
 
-    fn draw_over<E>(&mut self, now: Duration, say: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn draw_over<E>(&mut self, now: Duration, emit: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let due = now.saturating_sub(self.kept_at) >= REDRAW_INTERVAL;
         let line = self.end_line();
         self.redrawn = true;
         if due && !line.is_empty() {
             self.kept_at = now;
-            say(&line)?;
+            emit(&line)?;
         }
         Ok(())
     }

@@ -14,6 +14,6 @@ impl Host for GuestState {
             Level::Warn => LogLevel::Warn,
             Level::Error => LogLevel::Error,
         };
-        self.log.say(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
+        self.log.guest(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
     }
 }

@@ -30,7 +30,7 @@ pub(super) use state::{GuestState, Work};
 /// Links every interface that any guest may import. Interfaces that need a grant are linked
 /// separately: see [`http::link`].
 pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> {
-    let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions can not be linked: {why:#}"));
+    let failed = |why: wasmtime::Error| SandboxError::Engine(format!("the host functions cannot be linked: {why:#}"));
     GuestWithHooks::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state).map_err(failed)?;
     wasi::link(linker).map_err(failed)?;
     files::link(linker).map_err(failed)?;

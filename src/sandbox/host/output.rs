@@ -36,17 +36,17 @@ impl OutputLines {
     /// ended.
     pub(in crate::sandbox) fn finish(&self) {
         if let Some(line) = self.lines.lock().unwrap_or_else(PoisonError::into_inner).finish() {
-            let _ = self.say(&line);
+            let _ = self.log_line(&line);
         }
     }
 
     fn take(&self, bytes: &[u8]) -> Result<(), Halt> {
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.take(bytes, self.began.elapsed(), |line| self.say(line))
+        lines.take(bytes, self.began.elapsed(), |line| self.log_line(line))
     }
 
-    fn say(&self, line: &[u8]) -> Result<(), Halt> {
-        self.log.say(LogLevel::Info, self.stream, &String::from_utf8_lossy(line), &[])
+    fn log_line(&self, line: &[u8]) -> Result<(), Halt> {
+        self.log.guest(LogLevel::Info, self.stream, &String::from_utf8_lossy(line), &[])
     }
 }
 

@@ -289,7 +289,7 @@ impl GuestState {
             return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", place.1)));
         };
         if artifact.state == ArtifactState::Ignored {
-            let message = format!("`{}` in {} is ignored, and can not be read", place.0, place.1);
+            let message = format!("`{}` in {} is ignored, and cannot be read", place.0, place.1);
             return Err(CallError::refused("not-found", message));
         }
         self.gate.check_reads(artifact.id)?;
@@ -324,7 +324,7 @@ impl GuestState {
             format!("this attempt writes `{path}` in {resource} already")
         } else {
             let conflict = escape(conflict.as_bytes());
-            format!("this attempt writes `{conflict}` in {resource}: `{path}` can not lie beside it")
+            format!("this attempt writes `{conflict}` in {resource}: `{path}` cannot lie beside it")
         };
         Err(CallError::refused("already-exists", message))
     }

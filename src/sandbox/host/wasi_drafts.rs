@@ -67,7 +67,7 @@ fn log(
     };
     let context = (!context.is_empty()).then(|| ("context".to_owned(), context));
     let fields: Vec<(String, String)> = context.into_iter().collect();
-    state.log.say(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
+    state.log.guest(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
 }
 
 /// The error type of `wasi:config`. This implementation does not fail.

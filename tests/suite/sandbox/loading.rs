@@ -130,7 +130,7 @@ async fn a_compiler_that_fails_hangs_or_lies_is_no_danger() {
     })
     .unwrap();
     let error = hangs.load(digest, &file).await.unwrap_err().to_string();
-    assert!(error.ends_with("can not be compiled: it takes longer than 200ms"), "{error}");
+    assert!(error.ends_with("cannot be compiled: it takes longer than 200ms"), "{error}");
     let left: Vec<_> = std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".tmp")), "{left:?}");
 }

@@ -24,7 +24,7 @@ type Descriptor = Handle<DescriptorEntry>;
 impl preopens::Host for GuestState {
     async fn get_directories(&mut self) -> wasmtime::Result<Vec<(Descriptor, String)>> {
         self.gate.enter();
-        if !self.files.shown {
+        if !self.files.visible {
             return Ok(Vec::new());
         }
         let root = DescriptorEntry { place: String::new(), file: None, counted: false, flags: DescriptorFlags::READ };
@@ -176,13 +176,13 @@ impl HostDescriptor for GuestState {
     ) -> Result<()> {
         self.place(&from, &old)?;
         let place = self.place(&to, &new)?;
-        self.tell(&place, "is to be a link: there are none here");
+        self.log_once(&place, "is to be a link: there are none here");
         Err(ErrorCode::Unsupported.into())
     }
 
     async fn symlink_at(&mut self, folder: Descriptor, _target: String, path: String) -> Result<()> {
         let place = self.place(&folder, &path)?;
-        self.tell(&place, "is to be a link: there are none here");
+        self.log_once(&place, "is to be a link: there are none here");
         Err(ErrorCode::Unsupported.into())
     }
 

@@ -14,7 +14,7 @@ use super::entries::StreamFailed;
 use super::state::CALL;
 
 /// The maximum number of log lines of one attempt about failed calls on files.
-const MAX_TOLD: usize = 50;
+const MAX_LOGGED: usize = 50;
 
 impl Host for GuestState {
     fn convert_error_code(&mut self, error: FileError) -> wasmtime::Result<ErrorCode> {
@@ -41,7 +41,7 @@ impl GuestState {
                 // Denials are logged when the attempt ends, and programs often check for files that
                 // do not exist.
                 if !matches!(code, ErrorCode::Access | ErrorCode::NoEntry) {
-                    self.tell(place, &error.message);
+                    self.log_once(place, &error.message);
                 }
                 code.into()
             }
@@ -51,11 +51,11 @@ impl GuestState {
     }
 
     /// Logs a message about a path, once.
-    pub(super) fn tell(&mut self, place: &str, words: &str) {
+    pub(super) fn log_once(&mut self, place: &str, words: &str) {
         let line = format!("/{}: {words}", escape(place.as_bytes()));
-        if self.files.told.len() < MAX_TOLD && !self.files.told.contains(&line) {
+        if self.files.logged.len() < MAX_LOGGED && !self.files.logged.contains(&line) {
             self.log.host(LogLevel::Warn, &line);
-            self.files.told.insert(line);
+            self.files.logged.insert(line);
         }
     }
 

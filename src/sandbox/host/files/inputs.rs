@@ -16,7 +16,7 @@ const MAX_NAMED: usize = 5;
 
 impl GuestState {
     /// Adds the inputs of one resource. If a path has several versions, the newest is visible.
-    pub(super) async fn show_inputs(&mut self, resource: &str) -> Result<(), CallError> {
+    pub(super) async fn add_inputs(&mut self, resource: &str) -> Result<(), CallError> {
         let cpu = self.cpu.clone();
         let inputs: Vec<Artifact> = cpu.host(self.inputs_in(resource)).await?.iter().cloned().collect();
         self.files.inputs.make_folder(resource);
@@ -27,7 +27,7 @@ impl GuestState {
                 // The path was a file when one of them was recorded, and a folder when the other
                 // was.
                 Found::Folder | Found::InFile => {
-                    self.tell(
+                    self.log_once(
                         &format!("in/{place}"),
                         "is not shown: another input makes a folder of a file in its path",
                     );
@@ -71,7 +71,7 @@ impl GuestState {
         let failed = |why: String| CallError::refused("stdin", format!("`stdin = \"{wanted}\"` {why}"));
         let (resource, pattern) = wanted.split_once('/').unwrap_or((wanted, "**"));
         let glob = GlobBuilder::new(pattern).literal_separator(true).build();
-        let glob = glob.map_err(|why| failed(format!("can not be read: {why}")))?.compile_matcher();
+        let glob = glob.map_err(|why| failed(format!("cannot be read: {why}")))?.compile_matcher();
         let matches = |artifact: &&Artifact| artifact.path == pattern || glob.is_match(&artifact.path);
         let inputs = self.files.inputs.files_below(resource).map(|(_, artifact)| artifact);
         let found: Vec<&Artifact> = inputs.filter(matches).collect();

@@ -113,25 +113,25 @@ fn metric(Line { name, value, step }: Line<'_>) -> Result<Metric, String> {
 mod tests {
     use super::*;
 
-    fn told(lines: Vec<(u64, Read)>) -> Vec<String> {
-        let shown = |read: Read| match read {
+    fn described(lines: Vec<(u64, Read)>) -> Vec<String> {
+        let describe = |read: Read| match read {
             Ok(Some(metric)) => format!("{}={} at {:?}", metric.name, metric.value, metric.step),
             Ok(None) => "nothing".to_owned(),
             Err(why) => why.split(':').next().unwrap_or_default().to_owned(),
         };
-        lines.into_iter().map(|(number, read)| format!("{number} {}", shown(read))).collect()
+        lines.into_iter().map(|(number, read)| format!("{number} {}", describe(read))).collect()
     }
 
     #[test]
     fn lines_are_read_however_they_are_cut() {
         let mut lines = MetricLines::default();
-        assert!(told(lines.take(b"{\"name\":\"a\",\"val")).is_empty());
+        assert!(described(lines.take(b"{\"name\":\"a\",\"val")).is_empty());
         assert_eq!(lines.size(), 16);
         assert_eq!(
-            told(lines.take(b"ue\":1.5,\"step\":3,\"time\":\"now\"}\n\n{\"name\":\"b\",\"value\":2}")),
+            described(lines.take(b"ue\":1.5,\"step\":3,\"time\":\"now\"}\n\n{\"name\":\"b\",\"value\":2}")),
             ["1 a=1.5 at Some(3)", "2 nothing"]
         );
-        assert_eq!(told(lines.end().into_iter().collect()), ["3 b=2 at None"]);
+        assert_eq!(described(lines.end().into_iter().collect()), ["3 b=2 at None"]);
         assert!(lines.end().is_none());
     }
 
@@ -142,10 +142,13 @@ mod tests {
         assert!(lines.take(&long).is_empty());
         assert!(lines.take(&long).is_empty());
         let rest = b"\n{\"name\":\"a\",\"value\":nan}\n\xff\xfe\n{\"name\":\"a\",\"value\":1}\n";
-        let told = told(lines.take(rest));
-        assert_eq!(told[0], format!("1 it is longer than {MAX_LINE_BYTES} bytes"));
-        assert!(told[1].starts_with("2 it is not like") && told[2].starts_with("3 it is not like"), "{told:?}");
-        assert_eq!(told[3], "4 a=1 at None");
+        let described = described(lines.take(rest));
+        assert_eq!(described[0], format!("1 it is longer than {MAX_LINE_BYTES} bytes"));
+        assert!(
+            described[1].starts_with("2 it is not like") && described[2].starts_with("3 it is not like"),
+            "{described:?}"
+        );
+        assert_eq!(described[3], "4 a=1 at None");
     }
 
     #[test]

@@ -40,7 +40,7 @@ impl GuestState {
             };
             match checked {
                 Ok(metrics) => good.extend(metrics),
-                Err(CallError::Refused(error)) if error.code == "invalid" => self.tell_bad_line(number, &error.message),
+                Err(CallError::Refused(error)) if error.code == "invalid" => self.log_bad_line(number, &error.message),
                 Err(error) => {
                     reached = Some(error);
                     break;
@@ -51,15 +51,15 @@ impl GuestState {
         reached.map_or(Ok(()), Err)
     }
 
-    fn tell_bad_line(&mut self, number: u64, why: &str) {
+    fn log_bad_line(&mut self, number: u64, why: &str) {
         self.files.metrics.bad += 1;
         match self.files.metrics.bad {
             ..=MAX_BAD_LINES => {
                 let why = escape(cut(why, 400).as_bytes());
-                self.tell(&format!("out/{METRICS}"), &format!("line {number} is no metric: {why}"));
+                self.log_once(&format!("out/{METRICS}"), &format!("line {number} is no metric: {why}"));
             }
             bad if bad == MAX_BAD_LINES + 1 => {
-                self.tell(&format!("out/{METRICS}"), "more lines are no metrics; they are not told");
+                self.log_once(&format!("out/{METRICS}"), "more lines are no metrics; they are not told");
             }
             _ => {}
         }

@@ -68,26 +68,26 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
 
 impl GuestState {
     /// Prepares the files of a command that is about to start.
-    pub(in crate::sandbox) async fn show_files(&mut self) -> Result<(), CallError> {
+    pub(in crate::sandbox) async fn prepare_files(&mut self) -> Result<(), CallError> {
         let order = self.order.clone();
         for resource in &order.reads {
-            self.show_inputs(resource).await?;
+            self.add_inputs(resource).await?;
         }
         for resource in &order.writes {
             self.files.outputs.make_folder(resource);
         }
         if let Some(wanted) = &order.stdin {
             let open = self.open_stdin(wanted).await?;
-            self.files.stdin = Some(self.files.keep(open));
+            self.files.stdin = Some(self.files.add_open(open));
         }
-        self.files.shown = true;
+        self.files.visible = true;
         Ok(())
     }
 
     /// Finishes all open files and prepares the written files for publication. Called after the
     /// command has exited with 0.
-    pub(in crate::sandbox) async fn settle_files(&mut self) -> Result<(), CallError> {
+    pub(in crate::sandbox) async fn finish_files(&mut self) -> Result<(), CallError> {
         self.end_metrics().await?;
-        self.settle_outputs().await
+        self.finish_outputs().await
     }
 }

@@ -70,7 +70,10 @@ impl GuestState {
                 return self.read_output(item, offset, length).await;
             }
             Some(Open::Metrics) => {
-                self.tell(&format!("out/{METRICS}"), "can not be read: its lines are recorded, and not kept as a file");
+                self.log_once(
+                    &format!("out/{METRICS}"),
+                    "cannot be read: its lines are recorded, and not kept as a file",
+                );
                 return Err(ErrorCode::Unsupported.into());
             }
             None => return Err(ErrorCode::BadDescriptor.into()),
@@ -133,7 +136,7 @@ impl GuestState {
             Seen::Output(_) => self.open_output(place.strip_prefix("out/").unwrap_or(place), begin).await?,
             _ => self.open_metrics()?,
         };
-        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.keep(opened)), counted: true, flags })
+        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.add_open(opened)), counted: true, flags })
     }
 
     /// Creates a file at a path that does not exist.
@@ -146,7 +149,7 @@ impl GuestState {
         };
         // The creator of a file may write to it, even if it did not ask for that.
         let flags = flags | DescriptorFlags::WRITE;
-        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.keep(opened)), counted: true, flags })
+        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.add_open(opened)), counted: true, flags })
     }
 
     fn open_metrics(&mut self) -> Result<Open> {

@@ -129,7 +129,7 @@ impl GuestState {
         let Some(Item { content: Content::Open(writer), place, .. }) = self.files.items.get_mut(&number) else {
             return Err(ErrorCode::BadDescriptor.into());
         };
-        let place = shown(place.as_deref());
+        let place = display_path(place.as_deref());
         let read = writer.read_at(&self.cpu, &mut self.gate, offset, length).await;
         read.map_err(|error| self.refuse(&place, error))
     }
@@ -161,9 +161,9 @@ impl GuestState {
     /// Marks a file as broken after a change was refused or failed. If the program ignores the
     /// error, the file must not be published.
     fn not_written(&mut self, number: u64, mut error: CallError) -> FileError {
-        let mut place = shown(None);
+        let mut place = display_path(None);
         if let Some(item) = self.files.items.get_mut(&number) {
-            place = shown(item.place.as_deref());
+            place = display_path(item.place.as_deref());
             if let CallError::Refused(error) = &mut error {
                 let first = item.broken.get_or_insert_with(|| error.clone());
                 // For a lost file, the reason is why it was lost.
@@ -289,7 +289,7 @@ impl GuestState {
         let number = match self.files.outputs.find(old) {
             Found::File(number) => *number,
             Found::Folder => {
-                self.tell(&format!("out/{old}"), "is a folder: only files in `/out` can be renamed");
+                self.log_once(&format!("out/{old}"), "is a folder: only files in `/out` can be renamed");
                 return Err(ErrorCode::Unsupported.into());
             }
             Found::InFile => return Err(ErrorCode::NotDirectory.into()),
@@ -341,7 +341,7 @@ impl GuestState {
     }
 
     /// Finishes all open files, and stages all files for publication.
-    pub(super) async fn settle_outputs(&mut self) -> Result<(), CallError> {
+    pub(super) async fn finish_outputs(&mut self) -> Result<(), CallError> {
         let numbers: Vec<u64> = self.files.items.keys().copied().collect();
         for number in numbers {
             if let Err(FileError::Trap(why)) = self.finish_output(number).await {
@@ -364,6 +364,6 @@ impl GuestState {
 }
 
 /// Returns the path of a file for messages.
-fn shown(place: Option<&str>) -> String {
+fn display_path(place: Option<&str>) -> String {
     format!("out/{}", place.unwrap_or("(removed)"))
 }

@@ -20,7 +20,7 @@ pub(super) const METRICS: &str = "metrics.jsonl";
 #[derive(Default)]
 pub(in crate::sandbox) struct Files {
     /// Whether the guest is a command.
-    pub(super) shown: bool,
+    pub(super) visible: bool,
     /// The files in `/in`.
     pub(super) inputs: Tree<Artifact>,
     /// The files in `/out`, as keys of `items`.
@@ -36,7 +36,7 @@ pub(in crate::sandbox) struct Files {
     /// Folders whose absence was already recorded as a denial.
     pub(super) noted: BTreeSet<String>,
     /// Lines about failed calls that are already in the log.
-    pub(super) told: BTreeSet<String>,
+    pub(super) logged: BTreeSet<String>,
 }
 
 /// An open file.
@@ -125,7 +125,7 @@ impl Files {
     }
 
     /// Adds an open file and returns its number.
-    pub(super) fn keep(&mut self, open: Open) -> u64 {
+    pub(super) fn add_open(&mut self, open: Open) -> u64 {
         let number = self.number();
         self.open.insert(number, open);
         number

@@ -12,8 +12,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::bytes::Bytes;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::book::Ticket;
 use super::fault::Fault;
+use super::request_log::Ticket;
 
 /// The error with which a request's body ends early, for the sender. The guest gets the reason from
 /// [`UploadWatch::broke`].

@@ -27,10 +27,10 @@ use crate::base::{Endpoint, Host};
 
 use super::address::not_public;
 use super::body::{AnswerBody, Broke, RequestBody, UploadWatch};
-use super::book::Ticket;
 use super::fault::{Fault, Faults};
 use super::network::Outbound;
 use super::permit::Permits;
+use super::request_log::Ticket;
 use super::secrets::HeaderValues;
 
 /// Maximum size of a response's head, in bytes: status and headers. The same bound applies again to

@@ -15,7 +15,7 @@ use crate::model::LogLevel;
 use crate::sandbox::limits;
 use crate::sandbox::logs::AttemptLog;
 
-use super::book::{MAX_CONCURRENT, Ticket};
+use super::request_log::{MAX_CONCURRENT, Ticket};
 
 /// An error of a request.
 #[derive(Debug)]
@@ -89,13 +89,13 @@ impl Faults {
                     .to_owned()
             }
             Fault::Authority(why) => format!("the authority of the request is no host with a port: {why}"),
-            Fault::Header(which) => format!("the header {which} can not be sent"),
-            Fault::Lookup(why) => format!("the name can not be looked up: {why}"),
+            Fault::Header(which) => format!("the header {which} cannot be sent"),
+            Fault::Lookup(why) => format!("the name cannot be looked up: {why}"),
             Fault::NoAddress => "the name has no address".to_owned(),
             Fault::ConnectTimeout(wait) => format!("there was no connection within {} (`http_wait`)", span(wait)),
             Fault::Connect(why) => format!("there is no connection: {why}"),
             Fault::Trust(why) => why.clone(),
-            Fault::ServerName(host) => format!("`{host}` can not be the name in a certificate"),
+            Fault::ServerName(host) => format!("`{host}` cannot be the name in a certificate"),
             Fault::Tls(why) => format!("TLS failed: {why}"),
             Fault::NoAnswer(wait) => format!("the server did not answer within {} (`http_wait`)", span(wait)),
             Fault::Silent(wait) => format!("the answer stopped for {} (`http_wait`)", span(wait)),
@@ -113,7 +113,7 @@ impl Faults {
             Fault::Authority(_) => Error::HttpRequestUriInvalid,
             Fault::Header(_) | Fault::GivenUp => Error::HttpProtocolError,
             Fault::Lookup(_) => {
-                Error::DnsError { rcode: Some("the name can not be looked up".to_owned()), info_code: None }
+                Error::DnsError { rcode: Some("the name cannot be looked up".to_owned()), info_code: None }
             }
             Fault::NoAddress => Error::DestinationNotFound,
             Fault::ConnectTimeout(_) => Error::ConnectionTimeout,

@@ -13,11 +13,11 @@
 
 mod address;
 mod body;
-mod book;
 mod exchange;
 mod fault;
 mod network;
 mod permit;
+mod request_log;
 mod secrets;
 #[cfg(test)]
 mod tests;
@@ -41,14 +41,14 @@ use crate::sandbox::logs::AttemptLog;
 use crate::sandbox::mask::Masker;
 use crate::sandbox::order::AttemptOrder;
 
-use book::{Book, MAX_CONCURRENT};
 use exchange::{Answer, Exchange, Waits};
 use fault::{Fault, Faults};
 use permit::Permits;
+use request_log::{MAX_CONCURRENT, RequestLog};
 use secrets::Put;
 
-pub(in crate::sandbox) use book::Requests;
 pub(in crate::sandbox) use network::Outbound;
+pub(in crate::sandbox) use request_log::Requests;
 pub(in crate::sandbox) use secrets::HeaderValues;
 pub(in crate::sandbox) use view::link;
 
@@ -79,7 +79,7 @@ struct Granted {
     outbound: Arc<Outbound>,
     permits: Arc<Permits>,
     secrets: Arc<HeaderValues>,
-    book: Arc<Book>,
+    request_log: Arc<RequestLog>,
     faults: Faults,
     slots: Arc<Semaphore>,
     /// Whether the attempt was warned that a secret is not sent in plain text. It is warned once.
@@ -101,7 +101,7 @@ impl Http {
             outbound: Arc::clone(outbound),
             permits: Arc::new(Permits { action: order.action.clone(), hosts: order.http.clone() }),
             secrets: Arc::clone(secrets),
-            book: Book::new(Arc::clone(masker)),
+            request_log: RequestLog::new(Arc::clone(masker)),
             faults: Faults {
                 action: order.action.as_str().into(),
                 limits: Arc::new(order.limits.clone()),
@@ -115,7 +115,7 @@ impl Http {
 
     /// Returns the record of the requests, when the attempt is over.
     pub(in crate::sandbox) fn close(&self) -> Requests {
-        self.hooks.0.as_ref().map(|granted| granted.book.close()).unwrap_or_default()
+        self.hooks.0.as_ref().map(|granted| granted.request_log.close()).unwrap_or_default()
     }
 }
 
@@ -159,7 +159,7 @@ fn is_forbidden(name: &HeaderName) -> bool {
 impl Granted {
     /// Checks a request against the grants and the limits, and sets its headers. Sends nothing yet.
     fn begin(&self, parts: &mut Parts, options: Option<RequestOptions>) -> Result<Exchange, Error> {
-        let (ticket, count) = self.book.begin(parts);
+        let (ticket, count) = self.request_log.begin(parts);
         let fail = |fault| Err(self.faults.report(&ticket, fault));
         if count > u64::from(self.faults.limits.http_requests) {
             return fail(Fault::TooMany);

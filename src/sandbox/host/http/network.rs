@@ -66,7 +66,7 @@ fn connector() -> Result<TlsConnector, String> {
     }
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|why| format!("TLS can not be set up: {why}"))?
+        .map_err(|why| format!("TLS cannot be set up: {why}"))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))

@@ -2,7 +2,7 @@
 
 use crate::base::{Endpoint, Host};
 
-use super::book::Ticket;
+use super::request_log::Ticket;
 
 /// The name of the capability in denials.
 const CALL: &str = "wasi:http/outgoing-handler";

@@ -20,14 +20,14 @@ const MAX_ERROR_BYTES: usize = 1_000;
 
 /// The record of the requests of one attempt.
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct RequestLog {
     masker: Arc<Masker>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    kept: Vec<Entry>,
+    recorded: Vec<Entry>,
     denials: Vec<Denial>,
     totals: Totals,
 }
@@ -53,14 +53,14 @@ pub(in crate::sandbox) struct Totals {
 #[derive(Default)]
 pub(in crate::sandbox) struct Requests {
     /// The requests that are recorded one by one.
-    pub(in crate::sandbox) kept: Vec<HttpRequest>,
+    pub(in crate::sandbox) recorded: Vec<HttpRequest>,
     /// The totals over all requests.
     pub(in crate::sandbox) totals: Totals,
     /// Denied requests, with the manifest lines that would grant them.
     pub(in crate::sandbox) denials: Vec<Denial>,
 }
 
-impl Book {
+impl RequestLog {
     /// Creates an empty record. Its texts are masked by `masker`.
     pub(super) fn new(masker: Arc<Masker>) -> Arc<Self> {
         Arc::new(Self { masker, state: Mutex::default() })
@@ -84,22 +84,22 @@ impl Book {
         };
         let mut state = self.state();
         state.totals.requests += 1;
-        let place = (state.kept.len() < MAX_REQUESTS).then_some(state.kept.len());
+        let place = (state.recorded.len() < MAX_REQUESTS).then_some(state.recorded.len());
         if place.is_some() {
-            state.kept.push(Entry { request, began: Instant::now(), ended: false });
+            state.recorded.push(Entry { request, began: Instant::now(), ended: false });
         }
         let count = state.totals.requests;
         drop(state);
-        (Ticket { book: Arc::clone(self), place }, count)
+        (Ticket { request_log: Arc::clone(self), place }, count)
     }
 
     /// Closes the record and returns it. Requests that have not ended by now will not end.
     pub(super) fn close(&self) -> Requests {
-        let State { mut kept, denials, totals } = std::mem::take(&mut *self.state());
-        for entry in kept.iter_mut().filter(|entry| !entry.ended) {
+        let State { mut recorded, denials, totals } = std::mem::take(&mut *self.state());
+        for entry in recorded.iter_mut().filter(|entry| !entry.ended) {
             entry.request.duration_us = micros(entry.began);
         }
-        Requests { kept: kept.into_iter().map(|entry| entry.request).collect(), totals, denials }
+        Requests { recorded: recorded.into_iter().map(|entry| entry.request).collect(), totals, denials }
     }
 
     /// Returns `text` without secrets and control characters.
@@ -114,7 +114,7 @@ impl Book {
 
 /// One recorded request. If it is dropped before it ends, the guest did not wait for the response.
 pub(super) struct Ticket {
-    book: Arc<Book>,
+    request_log: Arc<RequestLog>,
     /// Its index among the recorded requests, if it is one of them.
     place: Option<usize>,
 }
@@ -122,21 +122,21 @@ pub(super) struct Ticket {
 impl Ticket {
     /// Counts bytes of the request body that were passed to the network.
     pub(super) fn sent(&self, bytes: u64) {
-        let mut state = self.book.state();
+        let mut state = self.request_log.state();
         state.totals.sent = state.totals.sent.saturating_add(bytes);
         self.note(&mut state, |request| request.bytes_sent += bytes);
     }
 
     /// Counts bytes of the response body.
     pub(super) fn received(&self, bytes: u64) {
-        let mut state = self.book.state();
+        let mut state = self.request_log.state();
         state.totals.received = state.totals.received.saturating_add(bytes);
         self.note(&mut state, |request| request.bytes_received += bytes);
     }
 
     /// Records the status of the response.
     pub(super) fn status(&self, status: u16) {
-        self.note(&mut self.book.state(), |request| request.status = Some(status));
+        self.note(&mut self.request_log.state(), |request| request.status = Some(status));
     }
 
     /// Ends the request: the response is complete, or the guest does not want the rest.
@@ -147,15 +147,15 @@ impl Ticket {
     /// Ends the request with an error. Returns whether the error was recorded, and should also be
     /// logged.
     pub(super) fn failed(&self, why: &str) -> bool {
-        self.end(RequestOutcome::Failed, Some(self.book.clean(why, MAX_ERROR_BYTES)))
+        self.end(RequestOutcome::Failed, Some(self.request_log.clean(why, MAX_ERROR_BYTES)))
     }
 
     /// Ends the request with a denial. `message` says how to grant it.
     pub(super) fn denied(&self, call: &str, target: &str, message: &str) {
-        let message = self.book.masker.mask(message).into_owned();
-        let target = self.book.masker.mask(target).into_owned();
+        let message = self.request_log.masker.mask(message).into_owned();
+        let target = self.request_log.masker.mask(target).into_owned();
         self.end(RequestOutcome::Denied, Some(cut(&message, MAX_ERROR_BYTES).into_owned()));
-        let mut state = self.book.state();
+        let mut state = self.request_log.state();
         if state.denials.len() < MAX_DENIALS {
             state.denials.push(Denial { call: call.to_owned(), target, message });
         }
@@ -163,8 +163,9 @@ impl Ticket {
 
     /// Records the end of the request, once.
     fn end(&self, outcome: RequestOutcome, error: Option<String>) -> bool {
-        let mut state = self.book.state();
-        let Some(entry) = self.place.and_then(|place| state.kept.get_mut(place)).filter(|entry| !entry.ended) else {
+        let mut state = self.request_log.state();
+        let Some(entry) = self.place.and_then(|place| state.recorded.get_mut(place)).filter(|entry| !entry.ended)
+        else {
             return false;
         };
         entry.ended = true;
@@ -175,7 +176,7 @@ impl Ticket {
     }
 
     fn note(&self, state: &mut State, change: impl FnOnce(&mut HttpRequest)) {
-        if let Some(entry) = self.place.and_then(|place| state.kept.get_mut(place)) {
+        if let Some(entry) = self.place.and_then(|place| state.recorded.get_mut(place)) {
             change(&mut entry.request);
         }
     }
