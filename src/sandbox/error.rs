@@ -34,7 +34,7 @@ pub enum SandboxError {
         found: Digest,
     },
     /// The file is not a component, or exceeds a bound.
-    #[error("{} is no component that can be run: {why}", file.display())]
+    #[error("{} is not a component that can run: {why}", file.display())]
     NotAComponent {
         /// The file.
         file: PathBuf,

@@ -164,5 +164,5 @@ impl WriterEntry {
 }
 
 fn closed() -> CallError {
-    CallError::invalid("this writer takes nothing any more: it is finished, or has failed")
+    CallError::invalid("this writer is closed: it is finished, or has failed")
 }

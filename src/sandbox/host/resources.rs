@@ -57,7 +57,7 @@ impl Host for GuestState {
             let inputs = self.inputs_in(&resource).await?;
             let page = inputs.page(after, limit).map(|page| page.into_iter().map(record).collect());
             page.ok_or_else(|| {
-                CallError::refused("not-found", format!("`after` is no input of this action in {resource}"))
+                CallError::refused("not-found", format!("`after` is not an input of this action in {resource}"))
             })
         })
         .await
@@ -372,7 +372,7 @@ fn record(artifact: &Artifact) -> types::Artifact {
 fn artifact_id(text: &str) -> Result<ArtifactId, CallError> {
     text.parse().map_err(|_| {
         let text = escape(crate::base::bounds::cut(text, 100).as_bytes());
-        CallError::invalid(format!("`{text}` is no id of an artifact"))
+        CallError::invalid(format!("`{text}` is not the id of an artifact"))
     })
 }
 

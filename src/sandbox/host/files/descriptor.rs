@@ -176,13 +176,13 @@ impl HostDescriptor for GuestState {
     ) -> Result<()> {
         self.place(&from, &old)?;
         let place = self.place(&to, &new)?;
-        self.log_once(&place, "is to be a link: there are none here");
+        self.log_once(&place, "is not created: links are not supported here");
         Err(ErrorCode::Unsupported.into())
     }
 
     async fn symlink_at(&mut self, folder: Descriptor, _target: String, path: String) -> Result<()> {
         let place = self.place(&folder, &path)?;
-        self.log_once(&place, "is to be a link: there are none here");
+        self.log_once(&place, "is not created: links are not supported here");
         Err(ErrorCode::Unsupported.into())
     }
 

@@ -56,10 +56,10 @@ impl GuestState {
         match self.files.metrics.bad {
             ..=MAX_BAD_LINES => {
                 let why = escape(cut(why, 400).as_bytes());
-                self.log_once(&format!("out/{METRICS}"), &format!("line {number} is no metric: {why}"));
+                self.log_once(&format!("out/{METRICS}"), &format!("line {number} is not a metric: {why}"));
             }
             bad if bad == MAX_BAD_LINES + 1 => {
-                self.log_once(&format!("out/{METRICS}"), "more lines are no metrics; they are not told");
+                self.log_once(&format!("out/{METRICS}"), "more lines are not metrics; they are not logged");
             }
             _ => {}
         }

@@ -88,7 +88,7 @@ impl Faults {
                 "the methods CONNECT and TRACE are not possible: one opens a tunnel, the other sends back what was sent"
                     .to_owned()
             }
-            Fault::Authority(why) => format!("the authority of the request is no host with a port: {why}"),
+            Fault::Authority(why) => format!("the authority of the request is not a host with a port: {why}"),
             Fault::Header(which) => format!("the header {which} cannot be sent"),
             Fault::Lookup(why) => format!("the name cannot be looked up: {why}"),
             Fault::NoAddress => "the name has no address".to_owned(),
