@@ -1,56 +1,21 @@
-//! One attempt, from a fresh store to a report.
+//! Runs one attempt and reports it.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio_util::sync::CancellationToken;
-use wasmtime::component::ResourceTable;
-use wasmtime::{Engine, Store, UpdateDeadline};
-use wasmtime_wasi::WasiCtx;
-
 use crate::base::fault;
-use crate::model::{ArtifactTag, Denial, ErrorInfo, LogLevel, LogStream, Outcome, Usage};
+use crate::model::{ArtifactTag, Denial, ErrorInfo, LogLevel, Outcome, Usage};
 
 use super::Services;
-use super::cpu::CpuMeter;
-use super::engine::Ticker;
-use super::halt::Halt;
 use super::hooks::Calls;
-use super::host::access::Gate;
-use super::host::files::Files;
-use super::host::http::{HeaderValues, Http, Outbound, Requests};
-use super::host::wasi::{self, OutputLines};
-use super::host::{GuestState, Work};
-use super::limiter::MemoryMeter;
-use super::limits;
-use super::logs::AttemptLog;
-use super::mask::Masker;
-use super::order::{AttemptOrder, AttemptReport, StopSignal};
-use super::progress::ProgressTap;
-use super::ready::ReadyComponent;
+use super::host::GuestState;
+use super::host::http::{HeaderValues, Requests};
+use super::order::{AttemptOrder, AttemptReport};
+use super::setup::Attempt;
 use super::watch::Watch;
 
-/// Handles of WASI (streams, pollables) that a guest may have besides its readers and writers.
-const WASI_HANDLES: usize = 1_000;
-
-/// The variable in which a command finds the merged params, as JSON.
-const PARAMS_VARIABLE: &str = "ANACOSTIA_PARAMS";
-
-/// What an attempt runs with.
-pub(super) struct Attempt {
-    pub(super) engine: Engine,
-    pub(super) ticker: Arc<Ticker>,
-    pub(super) component: ReadyComponent,
-    pub(super) order: Arc<AttemptOrder>,
-    pub(super) outbound: Arc<Outbound>,
-    pub(super) services: Services,
-    pub(super) stop: StopSignal,
-    /// Cancelled when nobody waits for the report any more.
-    pub(super) gone: CancellationToken,
-}
-
 impl Attempt {
-    /// Runs it. When it ends neither `Done` nor `Skip`, nothing of it is staged any more.
+    /// Runs the attempt. Unless the outcome is `Done` or `Skip`, no staged files remain afterwards.
     pub(super) async fn run(self) -> AttemptReport {
         let began = Instant::now();
         let secrets = match secrets(&self.order) {
@@ -64,87 +29,14 @@ impl Attempt {
         let (state, outputs) = self.state(&secrets, &headers);
         let watch = Watch::new(self.order.limits.wall, self.stop.clone(), self.gone.clone());
         let calls = Calls { attempt: &self, secrets: &secrets, outputs: &outputs, watch };
-        // On the heap: it holds all that a call of a guest needs.
+        // Boxed because the future holds all data for a call of a guest.
         let (state, outcome) = Box::pin(calls.make(state)).await;
         fault::point("attempt.guest_done");
         report(state, outcome, began).await
     }
-
-    fn state(&self, secrets: &[(String, String)], headers: &Arc<HeaderValues>) -> (GuestState, [Arc<OutputLines>; 2]) {
-        let (order, services) = (&self.order, &self.services);
-        let attempt = order.fence.attempt_id;
-        let masker = Arc::new(Masker::new(secrets.iter().map(|(_, value)| value.as_str()).chain(headers.values())));
-        let log = Arc::new(AttemptLog::new(
-            attempt,
-            Arc::clone(&services.logs),
-            Arc::clone(&services.clock),
-            Arc::clone(&masker),
-            order.limits.log_bytes,
-        ));
-        let outputs = [LogStream::Stdout, LogStream::Stderr].map(|stream| OutputLines::new(&log, stream));
-        let state = GuestState {
-            order: Arc::clone(order),
-            services: services.clone(),
-            deadline: services.clock.now().after(order.limits.wall),
-            stop: self.stop.clone(),
-            started: false,
-            memory: MemoryMeter::new(order.limits.memory_bytes),
-            cpu: Arc::new(CpuMeter::new(order.limits.cpu)),
-            gate: Gate::new(order),
-            http: Http::new(order, &self.outbound, headers, &log, &masker),
-            log,
-            masker,
-            progress: Arc::new(ProgressTap::new(attempt, Arc::clone(&services.progress))),
-            table: self.table(),
-            wasi: self.wasi(secrets, &outputs),
-            work: Work::default(),
-            files: Files::default(),
-            stderr: Arc::clone(&outputs[1]),
-        };
-        (state, outputs)
-    }
-
-    /// What an instance finds of WASI.
-    pub(super) fn wasi(&self, secrets: &[(String, String)], outputs: &[Arc<OutputLines>; 2]) -> WasiCtx {
-        let order = &self.order;
-        let env = order.env.iter().chain(secrets.iter().map(|(name, value)| (name, value)));
-        let env = env.map(|(name, value)| (name.as_str(), value.as_str()));
-        if !self.component.is_command() {
-            return wasi::context(env, &[], &outputs[0], &outputs[1]);
-        }
-        // A program of its own kind asks `run-context` for them.
-        let own = order.env.contains_key(PARAMS_VARIABLE) || order.secrets.contains_key(PARAMS_VARIABLE);
-        let params = (!own).then_some((PARAMS_VARIABLE, order.params.as_str()));
-        let args: Vec<&str> =
-            [order.action.as_str()].into_iter().chain(order.args.iter().map(String::as_str)).collect();
-        wasi::context(env.chain(params), &args, &outputs[0], &outputs[1])
-    }
-
-    /// The handles of an instance: none yet.
-    pub(super) fn table(&self) -> ResourceTable {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(handles(&self.order));
-        table
-    }
-
-    /// A fresh store, for one call.
-    pub(super) fn store(&self, state: GuestState) -> Store<GuestState> {
-        let cpu = Arc::clone(&state.cpu);
-        let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| &mut state.memory);
-        store.set_hostcall_fuel(limits::MAX_PAYLOAD_BYTES);
-        store.set_max_component_handles(handles(&self.order));
-        store.set_epoch_deadline(1);
-        // Every tick a guest makes way for the others of its thread, and for whoever wants to stop
-        // it.
-        store.epoch_deadline_callback(move |_| {
-            if cpu.is_over() { Err(wasmtime::Error::new(Halt::Cpu)) } else { Ok(UpdateDeadline::Yield(1)) }
-        });
-        store
-    }
 }
 
-/// The secrets of an attempt: the name that the guest sees, and the value.
+/// Reads the secrets of an attempt: the name that the guest sees, and the value.
 fn secrets(order: &AttemptOrder) -> Result<Vec<(String, String)>, ErrorInfo> {
     order
         .secrets
@@ -162,11 +54,7 @@ fn secrets(order: &AttemptOrder) -> Result<Vec<(String, String)>, ErrorInfo> {
         .collect()
 }
 
-fn handles(order: &AttemptOrder) -> usize {
-    usize::try_from(order.limits.handles).unwrap_or(usize::MAX).saturating_add(WASI_HANDLES)
-}
-
-/// The report of an attempt whose guest never ran.
+/// Returns the report of an attempt whose guest never ran.
 pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptReport {
     AttemptReport {
         outcome,
@@ -182,11 +70,11 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
 
 async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptReport {
     let GuestState { order, services, memory, cpu, mut gate, http, log, table, work, .. } = state;
-    let Requests { kept: requests, totals, denials } = http.close();
+    let Requests { recorded: requests, totals, denials } = http.close();
     for Denial { call, target, message } in denials {
         gate.deny(&call, &target, message);
     }
-    // Open readers and writers go first: a writer that is not finished takes its file away.
+    // Dropped first, because an unfinished writer removes its file when it is dropped.
     drop(table);
     let succeeded = matches!(outcome, Outcome::Done(_) | Outcome::Skip(_));
     let staged = if succeeded { work.staged } else { Vec::new() };
@@ -218,7 +106,8 @@ async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptR
     AttemptReport { outcome, usage, accesses, denials, requests, tags, staged, log_to: log.end() }
 }
 
-/// Removes what an attempt has staged. What cannot be removed now is swept at the next start.
+/// Removes the staged files of an attempt. Files that cannot be removed now are removed at the next
+/// start.
 pub(super) async fn discard(order: &AttemptOrder, services: &Services, resources: impl Iterator<Item = &String>) {
     for name in resources {
         if let Some(resource) = services.resources.get(name)

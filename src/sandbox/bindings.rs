@@ -1,8 +1,8 @@
-//! The Rust side of `wit/pipeline.wit`, made from it. The only place that does: every further one
-//! would take its share of seconds to compile.
+//! Rust bindings generated from `wit/pipeline.wit`. All bindings are generated here, because each
+//! further expansion would add seconds to the build.
 //!
-//! A world has no optional exports. So this is the larger world, whose imports are those of the
-//! smaller one, and its exported interfaces are looked up one by one (see [`super::ready`]).
+//! A world has no optional exports. So this uses the larger world, whose imports equal those of the
+//! smaller one, and looks up each exported interface separately (see [`super::ready`]).
 
 wasmtime::component::bindgen!({
     path: "wit",
@@ -14,16 +14,16 @@ wasmtime::component::bindgen!({
     },
     exports: { default: async },
     with: {
-        "anacostia:pipeline/resources.reader": super::host::resources::ReaderEntry,
-        "anacostia:pipeline/resources.writer": super::host::resources::WriterEntry,
+        "anacostia:pipeline/resources.reader": super::host::entries::ReaderEntry,
+        "anacostia:pipeline/resources.writer": super::host::entries::WriterEntry,
     },
     trappable_error_type: {
         "anacostia:pipeline/types.error" => super::host::access::CallError,
     },
 });
 
-/// The interfaces of WASI that the host answers itself. Everything that may touch a file is
-/// `async`, because [`resources`](super::host::resources) is.
+/// The interfaces of WASI that the host implements itself. Every function that may access a file is
+/// `async`, because `resources` is.
 pub(super) mod wasi {
     wasmtime::component::bindgen!({
         path: "src/sandbox/wasi.wit",

@@ -1,10 +1,11 @@
-//! Compiled code on disk, so that a component is compiled once on a machine.
+//! The cache of compiled code on disk, so that each machine compiles a component once.
 //!
-//! Compiled code runs outside of the sandbox: what is loaded from here must be what was put here.
-//! The folder is the user's own and closed to others; a file's digest stands beside it and is
-//! checked before the file is mapped; the name holds the component's digest and the settings of the
-//! engine. Whatever does not fit is compiled again. Code that a user brings along is never loaded:
-//! only components are, and they are compiled here.
+//! Compiled code runs outside the sandbox, so the sandbox must load only code that it wrote itself.
+//! The folder belongs to the user and is closed to others. A file next to the code holds the code's
+//! digest, which is checked before the code is mapped. The file name contains the component's
+//! digest and a digest of the engine's settings. If anything does not match, the component is
+//! compiled again. Compiled code from users is never loaded: users provide components, which are
+//! compiled here.
 
 use std::fs::{self, DirBuilder, File};
 use std::hash::Hash;
@@ -20,23 +21,23 @@ use crate::base::{ArtifactId, Digest, Freed, Hasher};
 
 use super::SandboxError;
 
-/// Most bytes of compiled code that a user's cache keeps: that of a hundred components with an
+/// The maximum size of a user's cache in bytes: the code of about a hundred components with an
 /// interpreter in each.
 pub const MAX_COMPILED_BYTES: u64 = 4 << 30;
-/// What was written so long ago, and never got its final name, is what an interrupted compilation
-/// has left.
+/// Age at which a file without its final name is considered a leftover of an interrupted
+/// compilation.
 const STALE_AFTER: Duration = Duration::from_hours(1);
 
-/// The folder.
+/// The cache folder.
 #[derive(Debug, Clone)]
 pub(super) struct Cache {
     folder: PathBuf,
-    /// Of everything that decides whether code fits the engine.
+    /// A digest of all settings that decide whether code is compatible with the engine.
     settings: String,
 }
 
-/// Feeds a digest where the standard library wants a hasher: 64 bits would be few for a name that
-/// code is trusted by.
+/// Passes data to a digest through the standard library's `Hasher` trait. The 64 bits of a standard
+/// hash would be too few for a name by which code is trusted.
 struct Digester(Hasher);
 
 impl std::hash::Hasher for Digester {
@@ -50,7 +51,7 @@ impl std::hash::Hasher for Digester {
 }
 
 impl Cache {
-    /// The cache in `folder`, which is made if need be.
+    /// Opens the cache in `folder`, and creates the folder if needed.
     pub(super) fn open(folder: &Path, engine: &Engine) -> Result<Self, SandboxError> {
         let unusable = |why: String| SandboxError::Cache { folder: folder.to_owned(), why };
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|why| unusable(why.to_string()))?;
@@ -69,12 +70,13 @@ impl Cache {
         Ok(Self { folder: folder.to_owned(), settings })
     }
 
-    /// The code of a component, if it is here and whole.
+    /// Returns the code of a component if the cache has it and it is intact.
     pub(super) fn load(&self, component: Digest, engine: &Engine) -> Option<Component> {
         let file = self.file(component);
         match try_load(&file, engine) {
             Ok(found) => {
-                // The time of the last use decides what is kept. Without it, the code goes sooner.
+                // The time of the last use decides which code is kept. If it cannot be updated, the
+                // code is removed sooner.
                 let _ = File::options().append(true).open(&file).and_then(|file| file.set_modified(SystemTime::now()));
                 Some(found)
             }
@@ -87,13 +89,13 @@ impl Cache {
         }
     }
 
-    /// A new name in the folder for code that is being written.
+    /// Returns a new file name in the folder for code that is being written.
     pub(super) fn scratch(&self) -> PathBuf {
         self.folder.join(format!("{}.tmp", ArtifactId::new()))
     }
 
-    /// Takes code over that was written to a [scratch](Self::scratch) file. The scratch file is
-    /// gone afterwards, whatever happens.
+    /// Moves code from a [scratch](Self::scratch) file into the cache. The scratch file is removed
+    /// in any case.
     pub(super) fn keep(&self, scratch: &Path, component: Digest, engine: &Engine) -> io::Result<Component> {
         let file = self.file(component);
         let kept = self.put(scratch, &file).and_then(|()| try_load(&file, engine));
@@ -106,7 +108,7 @@ impl Cache {
         let sum = self.scratch();
         let mut written = File::options().write(true).create_new(true).mode(0o600).open(&sum)?;
         io::Write::write_all(&mut written, digest.to_string().as_bytes())?;
-        // The digest first: code whose digest is another's is compiled again, never run.
+        // The digest is renamed first. Code with a mismatched digest is compiled again, never run.
         fs::rename(&sum, sum_of(file))?;
         fs::rename(scratch, file)
     }
@@ -116,13 +118,14 @@ impl Cache {
     }
 }
 
-/// Removes the code that was used longest ago until [`MAX_COMPILED_BYTES`] are left, and what
-/// interrupted compilations have left behind. Safe while hosts use the folder: code that is loaded
-/// stays loaded, and is compiled again when it is needed next. With `dry_run`, only says what it
-/// would remove. A folder that is not there is empty.
+/// Removes the least recently used code until at most [`MAX_COMPILED_BYTES`] remain, and removes
+/// leftovers of interrupted compilations.
+///
+/// Safe while hosts use the folder: loaded code stays loaded, and is compiled again when it is next
+/// needed. With `dry_run`, only reports what it would remove. A missing folder counts as empty.
 ///
 /// # Errors
-/// When the folder cannot be read. A file that cannot be removed stays.
+/// If the folder cannot be read. A file that cannot be removed stays.
 pub fn trim_compiled_code(folder: &Path, dry_run: bool) -> io::Result<Freed> {
     trim(folder, MAX_COMPILED_BYTES, SystemTime::now(), dry_run)
 }
@@ -180,8 +183,8 @@ fn try_load(file: &Path, engine: &Engine) -> io::Result<Component> {
     if digest_of(&mut code)?.to_string() != wanted {
         return Err(io::Error::other("it is not what was put there"));
     }
-    // SAFETY: the file was made by this engine's own compiler, in a folder that only this user can
-    // write to, and is whole.
+    // SAFETY: this engine's own compiler wrote the file, in a folder that only this user can write
+    // to, and the file is intact.
     let component = unsafe { Component::deserialize_file(engine, file) };
     component.map_err(|why| io::Error::other(format!("{why:#}")))
 }

@@ -1,14 +1,14 @@
-//! Calling a command: a program that knows nothing of pipelines, and says with its exit code how it
-//! went.
+//! Calls a command: a program that knows nothing of pipelines, and reports its result with its exit
+//! code.
 //!
-//! Before it starts its files are laid out (see `host::files`). When it exits with 0, what it has
-//! written is complete. Any other code fails the attempt, with its last words (see `words`),
-//! because a program says why on standard error; nothing of it is published. Code 75 is
-//! `EX_TEMPFAIL` of old: trying again may help.
+//! Its files are prepared before it starts (see `host::files`). If it exits with 0, its written
+//! files are complete. Any other code fails the attempt, with the program's last output (see
+//! `words`), because programs write the reason to standard error; nothing is published. Code 75,
+//! traditionally `EX_TEMPFAIL`, means that a retry may help.
 //!
-//! How it exits makes no difference: by returning from `run`, which knows success and failure only
-//! (0 and 1), or by `wasi:cli/exit`. Most programs lose their code on the way, because a C library
-//! calls the function that knows success and failure only.
+//! A program can exit in two ways, with the same effect: it returns from `run`, which knows only
+//! success and failure (0 and 1), or it calls `wasi:cli/exit`. Most programs lose their code on the
+//! way, because their C library calls the function that knows only success and failure.
 
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
@@ -21,7 +21,7 @@ use super::host::GuestState;
 use super::host::access::CallError;
 use super::outcome;
 
-/// The code of a program that says that trying again may help.
+/// The exit code that means that a retry may help.
 const EX_TEMPFAIL: i32 = 75;
 
 /// Calls a command in a fresh instance.
@@ -30,7 +30,7 @@ pub(super) async fn run(
     run: &GuestIndices,
     store: &mut Store<GuestState>,
 ) -> Ended<types::Outcome> {
-    if let Err(error) = store.data_mut().show_files().await {
+    if let Err(error) = store.data_mut().prepare_files().await {
         return refused(error, store.data());
     }
     let instance = instance.instantiate_async(&mut *store).await?;
@@ -48,23 +48,23 @@ pub(super) async fn run(
     if code != 0 {
         return Ok(Err(failed(code, state)));
     }
-    match state.settle_files().await {
+    match state.finish_files().await {
         Ok(()) => Ok(Ok(types::Outcome::Done(None))),
         Err(error) => refused(error, state),
     }
 }
 
 fn refused(error: CallError, state: &GuestState) -> Ended<types::Outcome> {
-    error.into_wit(&state.gate).map(Err)
+    state.wit_error(error).map(Err)
 }
 
-/// The error of a program that exited with a code.
+/// Returns the error for a program that exited with a nonzero code.
 fn failed(code: i32, state: &GuestState) -> types::Error {
-    // What no newline ends was said too.
+    // Includes a last line without a newline.
     state.stderr.finish();
-    let said = outcome::said_last(&state.log).unwrap_or_else(|| ", and said nothing on standard error".to_owned());
+    let said = outcome::last_output(&state.log).unwrap_or_else(|| ", and said nothing on standard error".to_owned());
     let message = format!("it exited with code {code}{said}");
-    // A limit that was reached is why, more often than not: the record names it.
+    // If a limit was reached, it is the most likely cause, and the record names it.
     let code_of_error = if state.gate.reached().is_some() { "limit" } else { outcome::EXIT_CODE };
     types::Error { code: code_of_error.to_owned(), message, retryable: code == EX_TEMPFAIL }
 }

@@ -1,10 +1,10 @@
-//! From a component's file to compiled code, within bounds: the size before anything is parsed,
-//! counts before anything is compiled, then time, memory and priority of the compiler.
+//! Compiles a component's file within bounds: its size is checked before it is parsed, counts are
+//! checked before it is compiled, and the compiler's time, memory and priority are limited.
 //!
-//! A compiler that has begun cannot be stopped from inside of its process, and its memory not be
-//! bounded. So it runs in a process of its own, which is this program called again
-//! ([`compiler_main`]). Where no program is configured (tests) it runs on a thread, and only the
-//! size and the counts are bounded.
+//! A running compiler cannot be stopped from inside its process, and its memory cannot be bounded
+//! there. So the compiler runs in a process of its own, which is this program called again
+//! ([`compiler_main`]). If no program is configured (tests), it runs on a thread, and only the size
+//! and the counts are bounded.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -24,16 +24,16 @@ use crate::base::{ByteSize, Digest, escape};
 
 use super::{SandboxError, engine};
 
-/// The hidden verb by which the program is called as a compiler: `anacostia __compile OUT`, the
+/// The hidden verb that starts the program as the compiler: `anacostia __compile OUT`, with the
 /// component on standard input.
 pub const COMPILE_VERB: &str = "__compile";
 
-/// Bounds of one compilation.
+/// Bounds on one compilation.
 #[derive(Debug, Clone, Copy)]
 pub struct CompileBounds {
-    /// How long it may take.
+    /// Maximum wall time.
     pub wall: Duration,
-    /// Address space of the compiler.
+    /// Maximum address space of the compiler.
     pub memory: ByteSize,
 }
 
@@ -43,17 +43,19 @@ impl Default for CompileBounds {
     }
 }
 
-/// Most functions of a component: several times as many as an interpreter with its library has.
+/// The maximum number of functions in a component: several times as many as an interpreter with its
+/// library has.
 const MAX_FUNCTIONS: u32 = 200_000;
-/// Longest body of a function. The compiler's time and memory grow faster than it.
+/// Maximum size of a function body, in bytes. The compiler's time and memory grow faster than
+/// linearly with it.
 const MAX_BODY_BYTES: usize = 4 << 20;
-/// Most modules and components inside of a component.
+/// The maximum number of modules and components inside a component.
 const MAX_PARTS: usize = 1_000;
-/// What is kept of what the compiler says.
+/// Maximum number of bytes that are kept of the compiler's error output.
 const MAX_COMPLAINT_BYTES: usize = 4096;
 
-/// Reads a component, which must have this digest, and looks at it as far as it can be done without
-/// compiling.
+/// Reads a component, which must have this digest, and checks it as far as is possible without
+/// compiling it.
 pub(super) fn read(file: &Path, digest: Digest) -> Result<Vec<u8>, SandboxError> {
     let unreadable = |why| SandboxError::Unreadable { file: file.to_owned(), why };
     let mut bytes = Vec::new();
@@ -98,8 +100,8 @@ fn check(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Compiles to the file `out`, which is made. Blocks for as long as it takes; on a thread of its
-/// own, which gets the lowest priority.
+/// Compiles the component to the new file `out`. Blocks until the compiler ends. Call it on a
+/// separate thread, because that thread gets the lowest priority.
 pub(super) fn compile(
     engine: &Engine,
     program: Option<&Path>,
@@ -115,9 +117,8 @@ pub(super) fn compile(
     write_new(out, &code).map_err(|why| format!("the compiled code cannot be written: {why}"))
 }
 
-/// What the program does when it is called as a compiler: bounds itself, reads a component from
-/// standard input, and writes its code to `out`. The bounds are in the environment. What went wrong
-/// is on standard error.
+/// Runs the program as the compiler: sets its own bounds from the environment, reads a component
+/// from standard input, and writes the compiled code to `out`. Reports errors on standard error.
 #[must_use]
 pub fn compiler_main(out: &Path) -> ExitCode {
     match compile_here(out) {
@@ -152,32 +153,33 @@ fn compile_here(out: &Path) -> Result<(), String> {
     write_new(out, &code).map_err(|why| format!("the compiled code cannot be written: {why}"))
 }
 
-/// A host that dies leaves nobody to stop its compiler at the end of the time.
+/// Makes the compiler end when the host dies, because no process would be left to stop it when its
+/// time is over.
 fn end_with_host() -> Result<(), String> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|why| format!("the compiler cannot be tied to the host: {why}"))?;
-    // It may have died before that.
+    // The host may have died before the signal was set.
     let host = std::env::var(HOST_VARIABLE).ok();
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().to_string());
     if host.is_some() && host != parent { Err("the host is gone".to_owned()) } else { Ok(()) }
 }
 
 fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> Result<(), String> {
-    // CPU seconds of all its threads: twice the time of the wall is more than any compilation that
-    // ends in time needs on two cores.
+    // CPU seconds of all threads. Twice the wall time is more than a compilation that ends in time
+    // needs on two cores.
     let seconds = bounds.wall.as_secs().max(1).saturating_mul(2);
     let mut child = Command::new(program)
         .arg0("anacostia")
         .arg(COMPILE_VERB)
         .arg(out)
-        // It reads what a stranger wrote: of the host's environment, secrets in it, it needs
-        // nothing.
+        // The compiler reads untrusted input, and needs nothing from the host's environment, which
+        // may contain secrets.
         .env_clear()
         .env(HOST_VARIABLE, std::process::id().to_string())
         .env(MEMORY_VARIABLE, bounds.memory.0.to_string())
         .env(SECONDS_VARIABLE, seconds.to_string())
-        // What the allocator puts aside counts as much as what is in use: by default a quarter of
-        // the bound.
+        // Memory that the allocator reserves counts against the bound like memory in use. By
+        // default it reserves a quarter of the bound.
         .env("MIMALLOC_ARENA_RESERVE", "32MiB")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -199,8 +201,8 @@ fn in_child(program: &Path, bounds: CompileBounds, bytes: &[u8], out: &Path) -> 
     }
 }
 
-/// Hands a component to the compiler, and returns what it complained of once it has ended; `None`
-/// if it has not in time.
+/// Sends a component to the compiler, and returns the compiler's error output when it has ended.
+/// Returns `None` if it has not ended in time.
 fn converse(child: &mut Child, wall: Duration, bytes: &[u8]) -> Option<String> {
     let (stdin, stderr) = (child.stdin.take(), child.stderr.take());
     let (ended, wait) = mpsc::channel();
@@ -209,7 +211,7 @@ fn converse(child: &mut Child, wall: Duration, bytes: &[u8]) -> Option<String> {
             let mut text = Vec::new();
             if let Some(mut stderr) = stderr {
                 let _ = (&mut stderr).take(MAX_COMPLAINT_BYTES as u64).read_to_end(&mut text);
-                // To the end, so that a chatty compiler does not wait for a reader.
+                // Reads to the end, so that a compiler with much output is not blocked.
                 let _ = io::copy(&mut stderr, &mut io::sink());
             }
             let text = String::from_utf8_lossy(&text);
@@ -223,7 +225,7 @@ fn converse(child: &mut Child, wall: Duration, bytes: &[u8]) -> Option<String> {
         });
         let answer = wait.recv_timeout(wall).ok();
         if answer.is_none() {
-            // Ends both threads: their pipes close.
+            // Ends both threads, because their pipes close.
             let _ = child.kill();
         }
         answer
@@ -237,10 +239,10 @@ fn write_new(out: &Path, code: &[u8]) -> io::Result<()> {
     })
 }
 
-/// The program that is running, for [`super::SandboxConfig::compiler`].
+/// Returns the path of the running program, for [`super::SandboxConfig::compiler`].
 ///
-/// On Linux by a name that leads to this very program even after its file was replaced, as an
-/// upgrade does: another version's code could not be loaded.
+/// On Linux the path refers to this very program even after its file was replaced by an upgrade.
+/// Code that another version compiled could not be loaded.
 #[must_use]
 pub fn this_program() -> Option<PathBuf> {
     let myself = Path::new("/proc/self/exe");

@@ -1,10 +1,11 @@
-//! How much CPU time a guest has used: the thread's own CPU clock around each of its slices, less
-//! the time in host functions that do work.
+//! Measures the CPU time of a guest: the thread's CPU clock around each slice, minus the time in
+//! host functions that do work.
 //!
-//! Epochs are ticks of the wall: counting them would charge a guest for the time in which the
-//! machine was busy with others. Fuel counts instructions, which are not time, and costs more. Host
-//! functions that only answer from memory are charged to the guest: reading the clock twice would
-//! cost more than they do, and a guest that calls them in a loop is using the CPU.
+//! Rejected: counting epochs, which follow wall time, so a guest would be charged for the time in
+//! which the machine was busy with others; and fuel, which counts instructions rather than time,
+//! and costs more. Host functions that only answer from memory are charged to the guest. Reading
+//! the clock twice would cost more than they do, and a guest that calls them in a loop is using the
+//! CPU.
 
 use std::future::Future;
 use std::pin::pin;
@@ -13,53 +14,53 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time of one guest, in nanoseconds. Shared between the guest's store and who polls it, on one
-/// thread at a time.
+/// The CPU time of one guest, in nanoseconds. Shared between the guest's store and the code that
+/// polls it, both on one thread at a time.
 #[derive(Debug)]
 pub(super) struct CpuMeter {
     limit: u64,
-    /// In slices that have ended.
+    /// Time used in finished slices.
     used: AtomicU64,
-    /// What the thread's clock showed when the slice began.
+    /// The reading of the thread's CPU clock at the start of the slice.
     slice_began: AtomicU64,
-    /// In host functions, in this slice.
+    /// Time spent in host functions in this slice.
     host: AtomicU64,
 }
 
 impl CpuMeter {
-    /// Grants `limit`.
+    /// Creates a meter with this limit.
     pub(super) fn new(limit: Duration) -> Self {
         let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
         Self { limit, used: AtomicU64::new(0), slice_began: AtomicU64::new(0), host: AtomicU64::new(0) }
     }
 
-    /// A slice begins on this thread.
+    /// Begins a slice on this thread.
     pub(super) fn begin(&self) {
         self.slice_began.store(thread_cpu_ns(), Relaxed);
         self.host.store(0, Relaxed);
     }
 
-    /// The slice ends.
+    /// Ends the slice.
     pub(super) fn end(&self) {
         self.used.fetch_add(self.slice(), Relaxed);
     }
 
-    /// Whether more than the limit is used; during a slice.
+    /// Returns whether the limit is exceeded. Valid during a slice.
     pub(super) fn is_over(&self) -> bool {
         self.used.load(Relaxed).saturating_add(self.slice()) > self.limit
     }
 
-    /// Whether the limit is used up; between slices.
+    /// Returns whether the limit is used up. Valid between slices.
     pub(super) fn is_used_up(&self) -> bool {
         self.used.load(Relaxed) >= self.limit
     }
 
-    /// What was used in slices that have ended.
+    /// Returns the time used in finished slices.
     pub(super) fn used(&self) -> Duration {
         Duration::from_nanos(self.used.load(Relaxed))
     }
 
-    /// Runs the work of a host function, whose time is not the guest's.
+    /// Runs the work of a host function, without charging its time to the guest.
     pub(super) async fn host<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         std::future::poll_fn(|context| {

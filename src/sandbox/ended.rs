@@ -1,6 +1,6 @@
-//! How a call of a guest ended.
+//! The result of a call of a guest.
 
 use super::bindings::anacostia::pipeline::types;
 
-/// How a call of the guest itself ended: with a value, with an error of its own, or with a trap.
+/// The result of a call of a guest: a value, an error from the guest, or a trap.
 pub(super) type Ended<T> = wasmtime::Result<Result<T, types::Error>>;

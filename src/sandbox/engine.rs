@@ -1,4 +1,4 @@
-//! The one engine, its settings, and the thread that ticks its epochs.
+//! The wasmtime engine, its settings, and the thread that ticks its epochs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -12,37 +12,39 @@ use wasmtime::{
 use super::SandboxError;
 use crate::base::ByteSize;
 
-/// How long a guest runs before it makes way for the others of its thread.
+/// How long a guest runs before it yields to the other guests of its thread.
 pub(super) const TICK: Duration = Duration::from_millis(2);
-/// Ticks without a guest after which the ticking thread goes to sleep.
+/// The number of ticks without a running guest after which the ticking thread sleeps.
 const IDLE_TICKS: u32 = 25;
-/// Stack of a guest's own frames. Beyond it: `stack_overflow`.
+/// Stack size for the frames of a guest. A guest that exceeds it fails with `stack_overflow`.
 const MAX_WASM_STACK_BYTES: usize = 1 << 20;
-/// Stack of a guest with the host functions that it is in.
+/// Stack size for a guest together with the host functions that it calls.
 const STACK_BYTES: usize = 2 << 20;
-/// Address space of a memory, and of the guard after it: with these, most accesses need no bounds
-/// check.
+/// Address space of a memory, and of the guard region after it. With these sizes, most accesses
+/// need no bounds check.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 const MEMORY_GUARD_BYTES: u64 = 32 << 20;
-/// With less, not even two guests at once find a place for their memories beside all else.
+/// Minimum address space for a pool: with less, the memories of two guests do not fit next to
+/// everything else.
 const MIN_ADDRESS_SPACE_BYTES: u64 = 3 * MEMORY_RESERVATION_BYTES;
-/// Core instances and tables in one component: Python needs about 14, JavaScript several.
+/// The maximum number of core instances and of tables in one component. Python needs about 14,
+/// JavaScript several.
 const MAX_CORE_INSTANCES: u32 = 60;
-/// Memories in one component.
+/// The maximum number of memories in one component.
 const MAX_MEMORIES: u32 = 4;
-/// Elements of a table.
+/// The maximum number of elements in a table.
 const MAX_TABLE_ELEMENTS: usize = 40_000;
-/// What an unused slot keeps resident, so that the next guest in it has no page faults.
+/// Bytes that an unused slot keeps resident, so that the next guest in it has no page faults.
 const KEEP_MEMORY_BYTES: usize = 1 << 20;
 const KEEP_TABLE_BYTES: usize = 64 << 10;
 const KEEP_STACK_BYTES: usize = 64 << 10;
-/// Unused slots that keep anything at all: what the process holds on to while idle.
+/// The maximum number of unused slots that keep memory resident. Bounds what an idle process holds.
 const MAX_WARM_SLOTS: u32 = 8;
-/// Frames that are kept of the place of a trap.
+/// The maximum number of frames that are recorded for a trap.
 pub(super) const MAX_FRAMES: usize = 20;
 
-/// The engine that guests run on: with a pool of slots if the machine has the address space for it,
-/// without otherwise.
+/// Returns the engine that guests run on. It uses a pool of slots if the machine has enough address
+/// space, and allocates on demand otherwise.
 pub(super) fn running(max_instances: u32) -> Result<Engine, SandboxError> {
     let mut pooled = settings();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(max_instances)));
@@ -66,13 +68,13 @@ fn address_space_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::As).current
 }
 
-/// An engine whose code the engine that guests run on takes, but that keeps nothing ready for
-/// guests.
+/// Returns an engine for compilation. Its code is compatible with the engine that guests run on,
+/// but it reserves nothing for guests.
 pub(super) fn compiling() -> Result<Engine, SandboxError> {
     Engine::new(&settings()).map_err(|why| SandboxError::Engine(format!("{why:#}")))
 }
 
-/// All that decides what compiled code looks like. The same for every engine.
+/// Returns the settings that determine the compiled code. They are the same for every engine.
 fn settings() -> Config {
     let mut config = Config::new();
     config
@@ -84,7 +86,8 @@ fn settings() -> Config {
         .async_stack_size(STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(MAX_FRAMES));
-    // Shared memory would escape the limit, 64-bit memories the address space of a slot.
+    // Shared memory would bypass the memory limit, and 64-bit memories would exceed the address
+    // space of a slot.
     for feature in [
         WasmFeatures::THREADS,
         WasmFeatures::SHARED_EVERYTHING_THREADS,
@@ -97,7 +100,8 @@ fn settings() -> Config {
     config
 }
 
-/// Slots for `max_instances` components of any shape at once: whoever may run finds one.
+/// Returns a pool with slots for `max_instances` components of any shape, so that every guest that
+/// may run finds a slot.
 fn pool(max_instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_instances)
@@ -119,7 +123,7 @@ fn pool(max_instances: u32) -> PoolingAllocationConfig {
     pool
 }
 
-/// Ticks the engine's epochs on a thread of its own while a guest runs, and sleeps while none does.
+/// Ticks the engine's epochs on a separate thread while a guest runs, and sleeps while none does.
 #[derive(Debug)]
 pub(super) struct Ticker {
     shared: Arc<Shared>,
@@ -128,7 +132,7 @@ pub(super) struct Ticker {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Guests that are on a CPU at the moment.
+    /// The number of guests that are running a slice.
     running: AtomicUsize,
     asleep: AtomicBool,
     stop: AtomicBool,
@@ -143,12 +147,12 @@ impl Ticker {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// A guest begins a slice, which ends when the guard is dropped: also when the guest's code
-    /// panics in the host.
+    /// Begins a slice of a guest. The slice ends when the guard is dropped, also if the guest's
+    /// code panics in the host.
     pub(super) fn enter(&self) -> Slice<'_> {
         self.shared.running.fetch_add(1, SeqCst);
-        // The ticking thread says that it sleeps before it looks at `running` for the last time:
-        // one of the two sees the other.
+        // The ticking thread sets `asleep` before it reads `running` for the last time, so at least
+        // one of the two threads sees the other's change.
         if self.shared.asleep.load(SeqCst)
             && let Some(thread) = &self.thread
         {
@@ -163,7 +167,7 @@ impl Ticker {
     }
 }
 
-/// A guest is on a CPU for as long as this lives.
+/// A guest runs a slice while this value lives.
 pub(super) struct Slice<'t>(&'t Shared);
 
 impl Drop for Slice<'_> {

@@ -1,10 +1,10 @@
-//! Why a component cannot be used, or the sandbox not be built.
+//! Why a component cannot be used, or the sandbox cannot be created.
 
 use std::path::PathBuf;
 
 use crate::base::{ByteSize, Digest};
 
-/// Why a component cannot be used, or the sandbox not be built.
+/// Why a component cannot be used, or the sandbox cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
     /// The component's file cannot be read.
@@ -12,49 +12,50 @@ pub enum SandboxError {
     Unreadable {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         why: std::io::Error,
     },
-    /// The component is too large to be looked at.
+    /// The component is larger than the bound, and is not read.
     #[error("the component {} is larger than {limit}", file.display())]
     TooLarge {
         /// The file.
         file: PathBuf,
-        /// What is allowed.
+        /// The bound.
         limit: ByteSize,
     },
-    /// The file is not what it should be.
+    /// The file's digest does not match.
     #[error("the component {} is {found}, not {wanted}: it was changed after it was put on record", file.display())]
     WrongDigest {
         /// The file.
         file: PathBuf,
-        /// What it should be.
+        /// The expected digest.
         wanted: Digest,
-        /// What it is.
+        /// The actual digest.
         found: Digest,
     },
-    /// The file is no component, or one beyond the bounds.
-    #[error("{} is no component that can be run: {why}", file.display())]
+    /// The file is not a component, or exceeds a bound.
+    #[error("{} is not a component that can run: {why}", file.display())]
     NotAComponent {
         /// The file.
         file: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// It could not be compiled.
+    /// The component cannot be compiled.
     #[error("the component {component} cannot be compiled: {why}")]
     Compile {
         /// The component.
         component: Digest,
-        /// What the compiler said.
+        /// The compiler's error.
         why: String,
     },
-    /// It imports what the host does not have, or does not export what the host calls.
+    /// The component imports something that the host does not provide, or does not export what the
+    /// host calls.
     #[error("the component {component} does not fit the host: {why}")]
     Link {
         /// The component.
         component: Digest,
-        /// What does not fit.
+        /// What does not match.
         why: String,
     },
     /// The cache folder cannot be used.
@@ -68,7 +69,7 @@ pub enum SandboxError {
     /// This machine cannot run the sandbox.
     #[error("the sandbox cannot be built: {0}")]
     Engine(String),
-    /// The sandbox is being dropped.
+    /// The sandbox is shutting down.
     #[error("the sandbox is closing")]
     Closing,
 }

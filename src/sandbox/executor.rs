@@ -1,9 +1,9 @@
-//! The threads that guests run on: apart from HTTP, store and scheduler, so that no guest can
-//! starve them.
+//! The threads that guests run on. They are separate from HTTP, the store and the scheduler, so
+//! that no guest can starve those.
 //!
-//! Each thread has a scheduler of its own that takes turns between its guests, looks for new work
-//! before each turn, and at timers and sockets after each: a guest that spins delays the others by
-//! its slice, not by a batch of slices.
+//! Each thread has its own scheduler. It takes turns between its guests, checks for new work before
+//! each turn, and polls timers and sockets after each turn. A guest that spins therefore delays the
+//! others by one slice, not by a batch of slices.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::SandboxError;
 
-/// The threads.
+/// The executor threads.
 #[derive(Debug)]
 pub(super) struct Executors {
     threads: Vec<Executor>,
@@ -26,7 +26,7 @@ pub(super) struct Executors {
 #[derive(Debug)]
 struct Executor {
     handle: Handle,
-    /// Guests that are on it.
+    /// The number of guests on the thread.
     load: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
@@ -81,7 +81,7 @@ impl Drop for Executors {
     }
 }
 
-/// Counts for as long as it lives.
+/// Counts one guest on a thread while it lives.
 struct Load(Arc<AtomicUsize>);
 
 impl Load {

@@ -1,36 +1,36 @@
-//! What stops a guest from the host's side, as an error that travels through wasm as a trap and
-//! comes out typed.
+//! Reasons for which the host stops a guest. They pass through wasm as a trap, and are typed again
+//! on the other side.
 
 use crate::manifest::Limits;
 use crate::model::ErrorInfo;
 
 use super::limits;
 
-/// Why the host stopped a guest in the middle.
+/// Why the host stopped a guest during a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Halt {
-    /// Its CPU time is used up.
+    /// The CPU time is used up.
     #[error("the limit of CPU time is reached")]
     Cpu,
-    /// Its log is full.
+    /// The log limit is reached.
     #[error("the limit of the log is reached")]
     Log,
-    /// Its lines cannot be kept.
+    /// The log cannot be written.
     #[error("its log cannot be written: {0}")]
     LogUnwritable(String),
-    /// Another host has taken over.
+    /// Another host has taken over the run.
     #[error("{0}")]
     Fenced(String),
 }
 
 impl Halt {
-    /// Whether it ends the attempt whatever was called: a run whose log is lost, or that is another
-    /// host's, is not ours to record.
+    /// Returns whether the halt ends the attempt, whichever call it stopped. This host must not
+    /// record a run whose log is lost, or that another host has taken over.
     pub(super) fn ends_attempt(&self) -> bool {
         matches!(self, Self::LogUnwritable(_) | Self::Fenced(_))
     }
 
-    /// The attempt's error.
+    /// Returns the error of the attempt.
     pub(super) fn error(&self, action: &str, limits: &Limits) -> ErrorInfo {
         match self {
             Self::Cpu => limits::cpu(action, limits),

@@ -1,19 +1,20 @@
-//! Readers and writers that are open in all guests together. Each holds open files of the host, and
-//! a process has only so many of them: if guests could take the last, the host could take no
-//! connection, open no log and watch no folder.
+//! Bounds the readers and writers that are open in all guests together. Each holds open files of
+//! the host, and a process has a limited number of them. If guests could use all of them, the host
+//! could not accept connections, open logs or watch folders.
 //!
-//! The bound is the process's, and so is the count. The limit of one action (`handles`) is counted
-//! in `host::access`.
+//! The bound and the count belong to the process. `host::access` counts the limit of one action
+//! (`handles`).
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files that are kept for the host itself: its own connections, logs and watches, and the
-/// connections of guests, of which each has a few.
+/// Open files that are reserved for the host: its connections, logs and watches, and the
+/// connections of guests, of which each guest has a few.
 const RESERVED_FILES: u64 = 2_048;
-/// Open files of a writer: what it writes, and the folder that it lies in. A reader has one.
+/// The number of open files of a writer: the file, and the folder that contains it. A reader has
+/// one.
 const FILES_PER_HANDLE: u64 = 2;
 
 /// Counts handles, up to a bound.
@@ -24,19 +25,19 @@ pub(super) struct Handles {
 }
 
 impl Handles {
-    /// Those of this process.
+    /// Returns the handles of this process.
     pub(super) fn of_process() -> &'static Self {
         static ALL: OnceLock<Handles> = OnceLock::new();
         ALL.get_or_init(|| Self { most: share(open_files()), open: AtomicUsize::new(0) })
     }
 
-    /// The most that are open at once.
+    /// Returns the maximum number of handles that are open at once.
     pub(super) fn most(&self) -> usize {
         self.most
     }
 }
 
-/// Those of one attempt. Dropped, it gives them back.
+/// The handles of one attempt. Dropping it gives them back.
 #[derive(Debug)]
 pub(super) struct Held {
     all: &'static Handles,
@@ -44,19 +45,19 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// None yet, of these.
+    /// Creates an empty set of handles, taken from `all`.
     pub(super) fn none(all: &'static Handles) -> Self {
         Self { all, count: 0 }
     }
 
-    /// One more, if there is one.
+    /// Takes one handle. Returns `false` if none is left.
     pub(super) fn take(&mut self) -> bool {
         let taken = self.all.open.fetch_update(SeqCst, SeqCst, |open| (open < self.all.most).then_some(open + 1));
         self.count += usize::from(taken.is_ok());
         taken.is_ok()
     }
 
-    /// One less.
+    /// Gives one handle back.
     pub(super) fn give_back(&mut self) {
         if self.count > 0 {
             self.count -= 1;
@@ -71,15 +72,15 @@ impl Drop for Held {
     }
 }
 
-/// How many files this process may have open, after asking for as many as it can get: many systems
-/// give 1,024 to those who do not ask.
+/// Returns how many files this process may have open, after raising the limit as far as possible:
+/// many systems set it to 1,024 by default.
 fn open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
-/// How many handles guests may have if there may be so many open files.
+/// Returns how many handles guests may have if the process may open `files` files.
 fn share(files: u64) -> usize {
     let guests = files.saturating_sub(RESERVED_FILES.min(files / 2)) / FILES_PER_HANDLE;
     usize::try_from(guests).unwrap_or(usize::MAX)

@@ -1,10 +1,10 @@
-//! The hooks of the contract, and which of them follows which outcome.
+//! The hooks of the contract, and which hook follows which outcome.
 
 use crate::model::{ErrorInfo, Outcome};
 
 use super::bindings::anacostia::pipeline::types;
 
-/// A hook, and what it is told.
+/// A hook and its argument.
 pub(super) enum Hook {
     BeforeRun,
     OnSuccess(types::Outcome),
@@ -13,7 +13,7 @@ pub(super) enum Hook {
 }
 
 impl Hook {
-    /// As the contract calls it.
+    /// Returns its name in the contract.
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::BeforeRun => "before-run",
@@ -23,7 +23,7 @@ impl Hook {
         }
     }
 
-    /// The one that is told of an outcome, if one is.
+    /// Returns the hook that is called for an outcome, if there is one.
     pub(super) fn about(outcome: &Outcome) -> Option<Self> {
         match outcome {
             Outcome::Done(message) => Some(Self::OnSuccess(types::Outcome::Done(message.clone()))),

@@ -1,15 +1,15 @@
-//! The calls of one attempt: `run`, and around it the hooks of a component that has them.
-//! `wit/pipeline.wit` says what hooks are promised; this is where it is kept.
+//! Makes the calls of one attempt: `run`, and the hooks of a component that has them. This module
+//! implements what `wit/pipeline.wit` guarantees for hooks.
 //!
-//! Each call gets a fresh store and a fresh instance, one after another. What the attempt has used,
-//! seen and staged is handed from store to store, so that limits, usage and lineage are sums
-//! without anyone adding them up.
+//! Each call runs in a fresh store and a fresh instance, one after another. The usage, the accesses
+//! and the staged files of the attempt are passed from store to store, so limits, usage and lineage
+//! cover all calls.
 //!
-//! Hooks are called before the commit point, within the attempt. Rejected: calling `on-success` and
-//! `after-run` once the outputs are visible. The attempt's record is closed by then, so that what
-//! they read, used and logged would be on record nowhere, or in a second record beside the first;
-//! and a host that dies between the two would have to choose between forgetting them and calling
-//! them with nothing of the attempt left.
+//! Hooks are called before the commit point, as part of the attempt. Rejected: calling `on-success`
+//! and `after-run` after the outputs are visible. The attempt's record is closed by then, so what
+//! they read, used and logged would not be recorded, or would need a second record. A host that
+//! dies between the two would have to choose between skipping them and calling them without the
+//! state of the attempt.
 
 use std::sync::Arc;
 
@@ -17,25 +17,25 @@ use wasmtime::Store;
 
 use crate::model::{ErrorInfo, LogLevel, Outcome};
 
-use super::attempt::Attempt;
 use super::halt::Halt;
 use super::hook::Hook;
 use super::host::GuestState;
-use super::host::wasi::OutputLines;
+use super::host::output::OutputLines;
+use super::setup::Attempt;
 use super::watch::{Cause, Ending, Slices, Watch};
 use super::{limits, outcome};
 
 /// Makes the calls of one attempt.
 pub(super) struct Calls<'a> {
     pub(super) attempt: &'a Attempt,
-    /// The name that the guest sees, and the value.
+    /// Pairs of the name that the guest sees and the value.
     pub(super) secrets: &'a [(String, String)],
     pub(super) outputs: &'a [Arc<OutputLines>; 2],
     pub(super) watch: Watch,
 }
 
 impl Calls<'_> {
-    /// Makes them all, from the state of an attempt that begins.
+    /// Makes all calls, from the state of an attempt that begins.
     pub(super) async fn make(mut self, state: GuestState) -> (GuestState, Outcome) {
         if !self.attempt.component.has_hooks() {
             return Box::pin(self.run(state)).await;
@@ -68,7 +68,7 @@ impl Calls<'_> {
         (self.end(store), ending)
     }
 
-    /// The outcome, if `run` is not to be called.
+    /// Calls `before-run`. Returns an outcome if `run` must not be called.
     async fn before_run(&mut self, state: GuestState) -> (GuestState, Option<Outcome>) {
         let hook = Hook::BeforeRun;
         let (state, ending) = self.hook(state, &hook).await;
@@ -83,7 +83,7 @@ impl Calls<'_> {
         (state, failed)
     }
 
-    /// Calls the hooks that follow `run`, as long as there is something left to call them with.
+    /// Calls the hooks that follow `run`, as long as the attempt has time and CPU left.
     async fn conclude(&mut self, mut state: GuestState, mut outcome: Outcome) -> (GuestState, Outcome) {
         for hook in Hook::about(&outcome).into_iter().chain([Hook::AfterRun]) {
             if outcome == Outcome::HandedBack {
@@ -101,7 +101,7 @@ impl Calls<'_> {
         (state, outcome)
     }
 
-    /// What is left of the outcome after a hook that cannot change it by failing.
+    /// Returns the outcome after a hook that cannot change it by failing.
     fn after_hook(&self, outcome: Outcome, hook: &Hook, ending: Ending<()>, state: &GuestState) -> Outcome {
         let (action, limits) = (&state.order.action, &state.order.limits);
         let failed = match ending {
@@ -124,13 +124,13 @@ impl Calls<'_> {
         if self.watch.is_cancelled() { Outcome::Cancelled } else { outcome }
     }
 
-    /// Why no hook can be called any more, if none can.
+    /// Returns why no further hook can be called, if none can.
     fn is_over(&self, state: &GuestState) -> Option<String> {
         let halt = state.log.halt().or_else(|| state.cpu.is_used_up().then_some(Halt::Cpu));
         halt.map(|halt| halt.to_string()).or_else(|| self.watch.is_over().map(str::to_owned))
     }
 
-    /// The state for the next call.
+    /// Returns the state for the next call.
     fn renewed(&self, mut state: GuestState, read_only: Option<&'static str>) -> GuestState {
         let (table, wasi) = (self.attempt.table(), self.attempt.wasi(self.secrets, self.outputs));
         state.renew(table, wasi, read_only);
@@ -145,7 +145,7 @@ impl Calls<'_> {
     }
 }
 
-/// The outcome of an attempt that was stopped before its work was done.
+/// Returns the outcome of an attempt that was stopped before its work was done.
 fn stopped(cause: Cause, state: &GuestState) -> Outcome {
     match cause {
         Cause::WallTime => Outcome::TimedOut(limits::wall(&state.order.action, &state.order.limits)),

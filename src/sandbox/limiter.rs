@@ -1,45 +1,45 @@
-//! How much memory a guest has: the sum of all its linear memories and tables.
+//! Limits the memory of a guest: the sum of all its linear memories and tables.
 //!
-//! wasmtime's own `StoreLimits` counts each memory alone, so that a component of fifty instances
+//! wasmtime's own `StoreLimits` limits each memory separately, so a component of fifty instances
 //! would have fifty times the limit.
 
 use wasmtime::ResourceLimiter;
 
-/// What an element of a table takes on the host: a pointer.
+/// The size of a table element on the host: a pointer.
 const ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// More core instances, memories or tables than any honest component has; a Python component has
-/// about 14 instances.
+/// The maximum number of core instances, of memories and of tables: more than any ordinary
+/// component has. A Python component has about 14 instances.
 const MAX_INSTANCES: usize = 100;
 
-/// Counts memory and refuses what goes beyond.
+/// Counts memory, and refuses growth beyond the limit.
 #[derive(Debug)]
 pub(super) struct MemoryMeter {
     limit: u64,
     used: u64,
     peak: u64,
-    /// What was granted last: taken back when the system then cannot give it.
+    /// The last granted growth, which is taken back if the system then cannot provide it.
     last: u64,
     refused: bool,
 }
 
 impl MemoryMeter {
-    /// Grants up to `limit` bytes.
+    /// Creates a meter with a limit in bytes.
     pub(super) fn new(limit: u64) -> Self {
         Self { limit, used: 0, peak: 0, last: 0, refused: false }
     }
 
-    /// Everything that was granted is given back: another instance follows. The peak stays.
+    /// Resets the usage for the next instance. Keeps the peak.
     pub(super) fn renew(&mut self) {
         *self = Self { peak: self.peak, ..Self::new(self.limit) };
     }
 
-    /// The most that was in use at once, in bytes.
+    /// Returns the peak usage, in bytes.
     pub(super) fn peak(&self) -> u64 {
         self.peak
     }
 
-    /// Whether something was refused. Guests seldom say so: they abort.
+    /// Returns whether a growth was refused. Guests seldom report it: they abort.
     pub(super) fn refused(&self) -> bool {
         self.refused
     }

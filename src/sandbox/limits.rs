@@ -1,5 +1,5 @@
-//! What is said when a limit is reached: which, how much, and what to write into the manifest to
-//! raise it.
+//! The errors for limits that are reached. Each names the limit, its value, and what to write in
+//! the manifest to raise it.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use crate::base::{ByteSize, TimeSpan};
 use crate::manifest::Limits;
 use crate::model::ErrorInfo;
 
-/// Most bytes that a guest hands over in one call: enough for a chunk, and for a thousand params of
-/// the longest kind.
+/// Maximum number of bytes that a guest passes in one call: enough for a chunk, and for a thousand
+/// params of maximum length.
 pub(super) const MAX_PAYLOAD_BYTES: usize = 16 << 20;
 
-/// `memory_limit`.
+/// Returns the error `memory_limit`.
 pub(super) fn memory(action: &str, limits: &Limits) -> ErrorInfo {
     reached(
         "memory_limit",
@@ -22,19 +22,20 @@ pub(super) fn memory(action: &str, limits: &Limits) -> ErrorInfo {
     )
 }
 
-/// `cpu_limit`.
+/// Returns the error `cpu_limit`.
 pub(super) fn cpu(action: &str, limits: &Limits) -> ErrorInfo {
     reached("cpu_limit", &format!("{} of CPU time", TimeSpan(limits.cpu)), action, "cpu", &longer(limits.cpu))
 }
 
-/// `wall_limit`. Trying again may help: what an attempt waits for is not always as slow.
+/// Returns the error `wall_limit`. It is retryable, because what the attempt waited for may be
+/// faster next time.
 pub(super) fn wall(action: &str, limits: &Limits) -> ErrorInfo {
     let error =
         reached("wall_limit", &format!("{} of wall time", TimeSpan(limits.wall)), action, "wall", &longer(limits.wall));
     ErrorInfo { retryable: true, ..error }
 }
 
-/// `output_limit`.
+/// Returns the error `output_limit`.
 pub(super) fn output(action: &str, limits: &Limits) -> ErrorInfo {
     reached(
         "output_limit",
@@ -45,7 +46,7 @@ pub(super) fn output(action: &str, limits: &Limits) -> ErrorInfo {
     )
 }
 
-/// `log_limit`.
+/// Returns the error `log_limit`.
 pub(super) fn log(action: &str, limits: &Limits) -> ErrorInfo {
     reached(
         "log_limit",
@@ -56,7 +57,7 @@ pub(super) fn log(action: &str, limits: &Limits) -> ErrorInfo {
     )
 }
 
-/// `handles_limit`.
+/// Returns the error `handles_limit`.
 pub(super) fn handles(action: &str, limits: &Limits) -> ErrorInfo {
     let raised = limits.handles.saturating_mul(2).to_string();
     reached(
@@ -68,27 +69,28 @@ pub(super) fn handles(action: &str, limits: &Limits) -> ErrorInfo {
     )
 }
 
-/// `metric_names_limit`.
+/// Returns the error `metric_names_limit`.
 pub(super) fn metric_names(action: &str, limits: &Limits) -> ErrorInfo {
     let raised = limits.metric_names.saturating_mul(2).to_string();
     reached("metric_names_limit", &format!("{} names of metrics", limits.metric_names), action, "metric_names", &raised)
 }
 
-/// `http_body_limit`; `place` says which body.
+/// Returns the error `http_body_limit`. `place` says which body.
 pub(super) fn http_body(action: &str, limits: &Limits, place: &str) -> ErrorInfo {
     let most = limits.http_body_bytes;
     reached("http_body_limit", &format!("{} {place}", size(most)), action, "http_body", &suggested_value(most))
 }
 
-/// `http_requests_limit`.
+/// Returns the error `http_requests_limit`.
 pub(super) fn http_requests(action: &str, limits: &Limits) -> ErrorInfo {
     let raised = limits.http_requests.saturating_mul(2).to_string();
     let what = format!("{} requests over the network", limits.http_requests);
     reached("http_requests_limit", &what, action, "http_requests", &raised)
 }
 
-/// No limit of the action: all actions together have all files open that the host can have open for
-/// them. Others may close theirs.
+/// Returns the error for the bound on open files of the host. It is not a limit of one action: all
+/// actions together have opened all files that the host reserves for them, and others may close
+/// theirs.
 pub(super) fn files_of_host(most: usize) -> ErrorInfo {
     let message = format!(
         "all actions together have {most} readers and writers open, and the host cannot have more; close some, or raise its limit of open files (`ulimit -n`)"
@@ -96,7 +98,7 @@ pub(super) fn files_of_host(most: usize) -> ErrorInfo {
     ErrorInfo::retryable("unavailable", message)
 }
 
-/// A bound that is no setting.
+/// Returns the error for a bound that cannot be configured.
 pub(super) fn fixed(code: &str, what: &str) -> ErrorInfo {
     ErrorInfo::permanent(code, format!("the bound of {what} is reached; it is the same for every action"))
 }
@@ -114,7 +116,7 @@ fn size(bytes: u64) -> String {
     ByteSize(bytes).to_string()
 }
 
-/// Twice `bytes`, formatted for the manifest.
+/// Returns twice `bytes`, formatted for the manifest.
 fn suggested_value(bytes: u64) -> String {
     format!("\"{}\"", ByteSize(bytes.saturating_mul(2)).to_string().replace(' ', ""))
 }

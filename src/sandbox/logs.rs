@@ -1,9 +1,9 @@
-//! The log of one attempt: lines are made safe, counted against the limit, gathered, and written at
-//! the end of each slice of the guest.
+//! The log of one attempt. Lines are masked and escaped, counted against the limit, buffered, and
+//! written at the end of each slice of the guest.
 //!
-//! A slice is a few milliseconds at most, so people see lines at once, and a guest that writes line
-//! by line costs one write a slice, not one a line. What is lost when the process dies is what the
-//! guest said in its last slice.
+//! A slice takes a few milliseconds at most, so lines are visible almost at once, and a guest that
+//! writes line by line costs one write for each slice, not one for each line. If the process dies,
+//! the lines of the guest's last slice are lost.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,16 +16,18 @@ use super::halt::Halt;
 use super::mask::Masker;
 use super::words::LastWords;
 
-/// What a line counts besides its text and fields: about what the rest of it takes in the segment.
+/// The number of bytes that a line counts in addition to its text and fields: about the size of the
+/// rest of its entry in the segment.
 pub(super) const LINE_BYTES: u64 = 128;
 /// Longest name of a field, in bytes.
 const MAX_FIELD_NAME_BYTES: usize = 200;
 /// Longest value of a field, in bytes.
 const MAX_FIELD_VALUE_BYTES: usize = 4096;
-/// Lines are written before the slice ends when there are this many bytes of them.
+/// Buffered lines are written before the slice ends if they reach this many bytes.
 const MAX_GATHERED_BYTES: u64 = 256 << 10;
 
-/// The log of one attempt. Shared by its host functions, its standard output and who polls it.
+/// The log of one attempt. Shared by its host functions, its standard output and standard error,
+/// and the code that polls it.
 pub(super) struct AttemptLog {
     attempt: AttemptId,
     store: Arc<dyn LogStore>,
@@ -46,7 +48,7 @@ struct State {
 }
 
 impl AttemptLog {
-    /// An empty log that takes `limit` bytes.
+    /// Creates an empty log with a limit in bytes.
     pub(super) fn new(
         attempt: AttemptId,
         store: Arc<dyn LogStore>,
@@ -57,12 +59,11 @@ impl AttemptLog {
         Self { attempt, store, clock, masker, limit, state: Mutex::default() }
     }
 
-    /// What the guest says: `text` becomes as many lines as it has, without secrets and control
-    /// characters.
+    /// Logs `text` from the guest, split into lines, without secrets and control characters.
     ///
     /// # Errors
-    /// When the limit is reached, or lines cannot be written.
-    pub(super) fn say(
+    /// If the limit is reached, or if lines cannot be written.
+    pub(super) fn guest(
         &self,
         level: LogLevel,
         stream: LogStream,
@@ -97,7 +98,8 @@ impl AttemptLog {
         Ok(())
     }
 
-    /// What the host says about the attempt. Not counted: the host bounds itself.
+    /// Logs a line from the host. It does not count against the limit: the host bounds its own
+    /// lines.
     pub(super) fn host(&self, level: LogLevel, text: &str) {
         let mut state = self.state();
         for line in self.masker.mask_cut(text, MAX_LOG_MESSAGE_BYTES).lines() {
@@ -107,39 +109,40 @@ impl AttemptLog {
         }
     }
 
-    /// Writes what was gathered. A failure stops the attempt: a run whose log is lost is not on
-    /// record.
+    /// Writes the buffered lines. A failure stops the attempt, because a run without its log is not
+    /// fully recorded.
     pub(super) fn flush(&self) {
         self.write(&mut self.state());
     }
 
-    /// Why the attempt must stop, if it must.
+    /// Returns why the attempt must stop, if it must.
     pub(super) fn halt(&self) -> Option<Halt> {
         self.state().halt.clone()
     }
 
-    /// What the guest said last on standard error or as an error in this call, a line each, masked
-    /// and escaped.
+    /// Returns the last lines that the guest wrote to standard error, or logged as errors, in this
+    /// call. They are masked and escaped.
     pub(super) fn last_words(&self) -> Option<String> {
         self.state().words.text()
     }
 
-    /// Another call of the same attempt begins.
+    /// Prepares the log for the next call of the same attempt.
     pub(super) fn begin_call(&self) {
         self.state().words.clear();
     }
 
-    /// Bytes that were counted.
+    /// Returns the number of counted bytes.
     pub(super) fn counted(&self) -> u64 {
         self.state().counted
     }
 
-    /// Bytes that whoever gathers a line must keep, so that a secret at its end is seen whole.
+    /// Returns how many bytes of a line a caller must buffer, so that a secret at its end is
+    /// complete.
     pub(super) fn line_window(&self) -> usize {
         MAX_LOG_MESSAGE_BYTES + 1 + self.masker.longest()
     }
 
-    /// Where the log ends now.
+    /// Returns the current end position of the log.
     pub(super) fn end(&self) -> LogPosition {
         self.store.end()
     }

@@ -1,28 +1,29 @@
-//! Takes the values of secrets out of whatever an action says.
+//! Removes the values of secrets from all text of an action.
 //!
-//! Masked is the value as it is, and each line of a value of several lines. Not masked is what an
-//! action made of it: a part, its base64, its letters one by one on lines of their own. A sandbox
-//! cannot prevent that; who is given a secret can give it away.
+//! The mask covers the value itself, and each line of a value with several lines. It does not cover
+//! derived text: a part of the value, its base64, or its letters on separate lines. A sandbox
+//! cannot prevent that: an action that receives a secret can disclose it.
 
 use std::borrow::Cow;
 
 use crate::base::bounds::cut;
 
-/// What stands where a secret stood.
+/// The replacement for a secret.
 const MASK: &str = "•••";
 
-/// Shorter values would be found everywhere by chance.
+/// Values shorter than this are not masked, because they would match by chance everywhere.
 const SHORTEST: usize = 4;
 
-/// Knows the values to take out.
+/// Holds the values to mask.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Masker {
-    /// The longest first, so that a secret inside of another does not leave the rest of that one.
+    /// Sorted by length, longest first, so that a secret inside another one does not leave the rest
+    /// of that one.
     values: Vec<String>,
 }
 
 impl Masker {
-    /// Takes out these values.
+    /// Creates a masker for these values.
     pub(super) fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
         let mut values: Vec<String> = secrets
             .flat_map(|secret| std::iter::once(secret).chain(secret.lines()))
@@ -34,26 +35,26 @@ impl Masker {
         Self { values }
     }
 
-    /// Bytes of the longest value: who cuts text before it is masked must keep that much more, or a
-    /// part of a secret would stay.
+    /// Returns the length of the longest value, in bytes. Code that truncates text before it is
+    /// masked must keep that many more bytes; otherwise a part of a secret could remain.
     pub(super) fn longest(&self) -> usize {
         self.values.first().map_or(0, String::len)
     }
 
-    /// `text` without secrets.
+    /// Returns `text` without secrets.
     pub(super) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.mask_up_to(text, usize::MAX)
     }
 
-    /// `text` without secrets, and at most `max` bytes of it. The cut comes after the masking, so
-    /// that no part of a secret is left at the end.
+    /// Returns at most `max` bytes of `text`, without secrets. It truncates after masking, so that
+    /// no part of a secret remains at the end.
     pub(super) fn mask_cut(&self, text: &str, max: usize) -> String {
-        // Of what begins at or after `max` nothing can be kept.
+        // Text that begins at or after `max` is never kept.
         let masked = self.mask_up_to(text, max.saturating_add(1));
         cut(&masked, max).into_owned()
     }
 
-    /// `text` without secrets; what begins at or after the byte `end` may be left out.
+    /// Returns `text` without secrets. May leave out text that begins at or after the byte `end`.
     fn mask_up_to<'a>(&self, text: &'a str, end: usize) -> Cow<'a, str> {
         let end = (0..=end.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         let window = end.saturating_add(self.longest()).min(text.len());
@@ -75,13 +76,13 @@ impl Masker {
     }
 }
 
-/// Finds values in a text, from the left to the right. Remembers where it has seen each: to look
-/// for all of them anew after each that is found would take time that grows with the square of the
-/// text, and the text is the guest's.
+/// Finds values in a text, from left to right. It remembers the next position of each value: a new
+/// search for all values after each match would take quadratic time, and the guest controls the
+/// text.
 struct Secrets<'a> {
     text: &'a str,
     values: &'a [String],
-    /// Where each value is next.
+    /// The next position of each value.
     next: Vec<Option<usize>>,
 }
 
@@ -91,8 +92,8 @@ impl<'a> Secrets<'a> {
         Self { text, values, next }
     }
 
-    /// Where the first one from `from` on is, and how long; of two at one place the longer. `from`
-    /// never goes back.
+    /// Returns the position and the length of the first value at or after `from`; of two at the
+    /// same position, the longer. `from` must not decrease between calls.
     fn from(&mut self, from: usize) -> Option<(usize, usize)> {
         let rest = self.text.get(from..)?;
         for (next, value) in self.next.iter_mut().zip(self.values) {

@@ -1,18 +1,18 @@
 //! Floor 5: running one component, within its grants and limits.
 //!
-//! A [`Sandbox`] is one engine, the thread that ticks its epochs, and a few executor threads. Each
-//! attempt, and each hook of one, gets a fresh store and a fresh instance, so nothing of one is
-//! left to the next. A guest runs in slices of a few milliseconds: at the end of each, the other
-//! guests of its thread, the clock and whoever wants to stop it have their turn, so a guest that
-//! spins harms nobody, on one core too.
+//! A [`Sandbox`] owns one engine, the thread that ticks the engine's epochs, and a few executor
+//! threads. Each attempt, and each hook of an attempt, runs in a fresh store and a fresh instance,
+//! so no state passes from one to the next. A guest runs in slices of a few milliseconds. Between
+//! two slices, the other guests of its thread run, timers fire, and stop requests are handled, so a
+//! guest that spins does not starve the others, even on one core.
 //!
-//! What is enforced, and where: memory in `limiter`, CPU time in `cpu`, wall time and stopping in
-//! `watch`, output, handles and grants in `host::access`, log in `logs`, payload and handles of the
-//! component model by wasmtime, compilation in `compile`. A limit that is reached ends as an error
-//! that names it and the key that raises it (`limits`).
+//! Where each limit is enforced: memory in `limiter`; CPU time in `cpu`; wall time and stopping in
+//! `watch`; output, handles and grants in `host::access`; log in `logs`; compilation in `compile`;
+//! payload and handles of the component model in wasmtime. When a limit is reached, the error names
+//! the limit and the manifest key that raises it (`limits`).
 //!
-//! Rejected: a process for each guest (a fresh instance takes microseconds, a process a
-//! millisecond, and memory of its own), and fuel (see `cpu`).
+//! Rejected: one process for each guest, because a fresh instance takes microseconds and a process
+//! takes a millisecond and memory of its own; and fuel (see `cpu`).
 
 mod attempt;
 mod bindings;
@@ -37,11 +37,13 @@ mod order;
 mod outcome;
 mod progress;
 mod ready;
+mod services;
+mod setup;
 mod version;
 mod watch;
 mod words;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -51,20 +53,17 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
-use crate::base::{AttemptId, Clock, Digest};
+use crate::base::Digest;
 use crate::manifest::Grant;
 use crate::model::{ErrorInfo, Outcome};
-use crate::resource::Resource;
-use crate::store::GuestRecords;
-use crate::store::logs::LogStore;
 
-use attempt::Attempt;
 use cache::Cache;
 use engine::Ticker;
 use executor::Executors;
 use host::GuestState;
 use host::http::Outbound;
 use ready::ReadyComponent;
+use setup::Attempt;
 
 pub use cache::{MAX_COMPILED_BYTES, trim_compiled_code};
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
@@ -72,28 +71,30 @@ pub use error::SandboxError;
 pub use order::{
     AttemptOrder, AttemptReport, CANCEL_GRACE, HeaderSecret, MAX_DENIALS, MAX_REQUESTS, Progress, Stop, StopSignal,
 };
+pub use services::Services;
 pub use version::open_version;
 
-/// Most components that are loaded at once; others wait.
+/// The maximum number of components that are loaded at once. Others wait.
 const MAX_LOADS: usize = 2;
 
-/// How a sandbox is built.
+/// Configures a [`Sandbox`].
 #[derive(Debug, Clone)]
 pub struct SandboxConfig {
-    /// Where compiled code is kept. Made if need be; closed to other users.
+    /// The folder for compiled code. The sandbox creates it if needed, and closes it to other
+    /// users.
     pub cache_folder: PathBuf,
-    /// Where compiled code is kept if `cache_folder` cannot be used, such as in a home that cannot
-    /// be written.
+    /// The folder for compiled code if `cache_folder` cannot be used, for example because the home
+    /// directory is read-only.
     pub fallback_cache_folder: Option<PathBuf>,
-    /// Threads that guests run on; at least 1.
+    /// The number of threads that guests run on, at least 1.
     pub executors: usize,
-    /// Guests at once, 1 to 1,000; others wait.
+    /// The number of guests that run at once, 1 to 1,000. Others wait.
     pub max_instances: u32,
-    /// The program that is called as a compiler (see [`compiler_main`]): [`this_program`] in the
-    /// `anacostia` binary. Without it, code is compiled on a thread of this process, with time and
-    /// memory unbounded.
+    /// The program that is started as the compiler (see [`compiler_main`]). The `anacostia` binary
+    /// sets it to [`this_program`]. If it is `None`, components are compiled on a thread of this
+    /// process, without bounds on time and memory.
     pub compiler: Option<PathBuf>,
-    /// Bounds of one compilation.
+    /// Bounds on one compilation.
     pub compile: CompileBounds,
 }
 
@@ -110,8 +111,8 @@ impl Default for SandboxConfig {
     }
 }
 
-/// `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/…`; without a home, a folder of this user
-/// under the folder for temporary files.
+/// Returns `$XDG_CACHE_HOME/anacostia/compiled`, or `~/.cache/anacostia/compiled`. Without a home
+/// directory, returns a folder for this user under the folder for temporary files.
 pub fn default_cache_folder() -> PathBuf {
     let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
@@ -130,38 +131,23 @@ fn open_cache(config: &SandboxConfig, engine: &Engine) -> Result<Cache, SandboxE
     }
 }
 
-/// What host functions work on.
-#[derive(Clone)]
-pub struct Services {
-    /// What is on record.
-    pub store: Arc<dyn GuestRecords>,
-    /// Where data lies, by name.
-    pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
-    /// Log lines.
-    pub logs: Arc<dyn LogStore>,
-    /// Time for records.
-    pub clock: Arc<dyn Clock>,
-    /// Told how far attempts say they are, at most ten times a second each. Must not block.
-    pub progress: Arc<dyn Fn(AttemptId, Progress) + Send + Sync>,
-}
-
-/// Runs components. Dropped, it stops its guests and its threads.
+/// Runs components. Dropping it stops its guests and its threads.
 pub struct Sandbox {
-    // Before the ticker, which ends the last slices of their guests.
+    // Dropped before the ticker, which ends the last slices of the guests.
     executors: Executors,
     shared: Arc<Shared>,
     slots: Semaphore,
     loads: Arc<Semaphore>,
-    /// One component is compiled at a time: a compiler takes all cores that it gets.
+    /// Allows one compilation at a time, because a compiler uses all cores that it gets.
     compiling: Arc<Semaphore>,
 }
 
-/// What loading threads and attempts need.
+/// The parts that loading threads and attempts share.
 struct Shared {
     engine: Engine,
     ticker: Arc<Ticker>,
     linker: Linker<GuestState>,
-    /// With `wasi:http` besides: for components that import it.
+    /// Also links `wasi:http`. Used for components that import it.
     linker_with_http: Linker<GuestState>,
     outbound: Arc<Outbound>,
     cache: Cache,
@@ -171,10 +157,10 @@ struct Shared {
 }
 
 impl Sandbox {
-    /// A sandbox with no component in it.
+    /// Creates a sandbox without components.
     ///
     /// # Errors
-    /// When this machine cannot run it, or the cache folder cannot be used.
+    /// If this machine cannot run it, or if the cache folder cannot be used.
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let max_instances = config.max_instances.clamp(1, 1_000);
         let engine = engine::running(max_instances)?;
@@ -205,13 +191,13 @@ impl Sandbox {
         })
     }
 
-    /// Makes the component in `file` ready to run: from the cache, or by compiling it. Afterwards
-    /// orders may name it. Bounded in size, time and memory; blocks no thread of the caller. The
-    /// second time, nothing happens.
+    /// Prepares the component in `file`, from the cache or by compiling it. Afterwards orders may
+    /// name it. Time, memory and size are bounded, and no thread of the caller is blocked. Does
+    /// nothing if the component is already prepared.
     ///
     /// # Errors
-    /// When its code is not in the cache and the file is not the component of this digest, or when
-    /// it cannot be run here.
+    /// If the code is not in the cache and the file does not have this digest, or if the component
+    /// cannot run here.
     pub async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         if self.shared.component(digest).is_some() {
             return Ok(());
@@ -219,13 +205,13 @@ impl Sandbox {
         if self.in_turn(&self.loads, digest, file, Shared::load_compiled).await? {
             return Ok(());
         }
-        // Who waits for a compiler is in nobody's way: what is compiled already is loaded
-        // meanwhile.
+        // Compilations have their own queue, so components that are already compiled are loaded in
+        // the meantime.
         self.in_turn(&self.compiling, digest, file, Shared::load).await
     }
 
-    /// Loads on a thread of its own, so that no thread of the caller is blocked. The turn is over
-    /// when the thread has ended, whether anyone waits for it or not.
+    /// Loads on a separate thread, so that no thread of the caller is blocked. The turn ends with
+    /// that thread, even if the caller no longer waits for it.
     async fn in_turn<T: Send + 'static>(
         &self,
         turns: &Arc<Semaphore>,
@@ -240,8 +226,9 @@ impl Sandbox {
             .name("load".to_owned())
             .spawn(move || {
                 let loaded = load(&shared, digest, &file);
-                // First: a sandbox that is dropped as soon as this is answered must be the last to
-                // hold the code, and its mapped file.
+                // Dropped before the answer is sent. A caller may drop the sandbox as soon as it
+                // has the answer, and the sandbox must then be the last owner of the code and its
+                // mapped file.
                 drop(shared);
                 drop(turn);
                 let _ = done.send(loaded);
@@ -250,14 +237,16 @@ impl Sandbox {
         wait.await.unwrap_or(Err(SandboxError::Closing))
     }
 
-    /// Drops a component. Attempts that are at work with it go on.
+    /// Drops a component. Running attempts that use it continue.
     pub fn forget(&self, digest: Digest) {
         self.shared.components.write().unwrap_or_else(PoisonError::into_inner).remove(&digest);
     }
 
-    /// Runs one attempt on an executor thread, as soon as there is a slot. Never fails: what goes
-    /// wrong is in the report. Unless that is `Done` or `Skip`, nothing is staged any more when
-    /// this returns. Dropped, it stops the guest, and discards what is staged.
+    /// Runs one attempt on an executor thread as soon as a slot is free.
+    ///
+    /// Never fails: errors are part of the report. Unless the outcome is `Done` or `Skip`, no
+    /// staged files remain when this returns. Dropping the future stops the guest and discards the
+    /// staged files.
     pub async fn run(&self, order: AttemptOrder, services: &Services, mut stop: StopSignal) -> AttemptReport {
         let slot = tokio::select! {
             biased;
@@ -287,8 +276,8 @@ impl Sandbox {
             stop,
             gone,
         };
-        // The future of a whole attempt is 14 KiB: boxed where it runs, it is not moved from frame
-        // to frame on the way there.
+        // The future of an attempt is 14 KiB. It is boxed here so that it is not moved from frame
+        // to frame.
         let failed = match self.executors.spawn(async move { Box::pin(attempt.run()).await }) {
             Some(work) => match work.await {
                 Ok(report) => return report,
@@ -304,8 +293,8 @@ impl Sandbox {
     }
 }
 
-/// What is said of a component that can send requests, and an action that may not. A manifest that
-/// is checked never comes to it.
+/// Returns the error for a component that imports `wasi:http` in an action that is granted no host.
+/// A checked manifest never leads to it.
 fn no_network(action: &str) -> ErrorInfo {
     let lines = Grant::Http.lines(action, "");
     let message = format!(
@@ -319,18 +308,18 @@ impl Shared {
         self.components.read().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
     }
 
-    /// Makes a component ready whose code is in the cache; `false` if it is not there. The file was
-    /// looked at when it was compiled, and its code is found by its digest: reading it again, 20 MB
-    /// with an interpreter in it, would add nothing.
+    /// Prepares a component whose code is in the cache. Returns `false` if the cache does not have
+    /// it. The file is not read again (20 MB for a component with an interpreter): it was checked
+    /// when it was compiled, and the cache finds the code by the file's digest.
     fn load_compiled(&self, digest: Digest, _: &Path) -> Result<bool, SandboxError> {
         let Some(component) = self.cache.load(digest, &self.engine) else { return Ok(false) };
         self.link(digest, &component).map(|()| true)
     }
 
-    /// Makes a component ready, compiling it if need be.
+    /// Prepares a component, and compiles it if the cache does not have it.
     fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError> {
         let bytes = compile::read(file, digest)?;
-        // Someone may have compiled it while this one waited for its turn.
+        // Another caller may have compiled it while this one waited for its turn.
         let component = match self.cache.load(digest, &self.engine) {
             Some(component) => component,
             None => self.compile(digest, &bytes)?,
@@ -358,23 +347,25 @@ impl Shared {
     }
 }
 
-/// Runs attempts. The scheduler knows this much of it, so that attempts can run elsewhere than in
-/// this process.
+/// Runs attempts. The scheduler depends on this trait only, so attempts can run outside this
+/// process.
 #[async_trait]
 pub trait Executor: Send + Sync {
-    /// Makes the component in `file` ready to run, compiling it if need be. Does nothing if it is
-    /// ready already.
+    /// Prepares the component in `file`, and compiles it if needed. Does nothing if it is already
+    /// prepared.
     ///
     /// # Errors
-    /// When the file cannot be read, is not the component of this digest, or cannot be run.
+    /// If the file cannot be read, does not have this digest, or is not a component that can run.
     async fn load(&self, digest: Digest, file: &Path) -> Result<(), SandboxError>;
 
-    /// Drops a component. Attempts that are at work with it go on.
+    /// Drops a component. Running attempts that use it continue.
     fn forget(&self, digest: Digest);
 
-    /// Runs one attempt, as soon as there is a slot. Never fails: what goes wrong is in the report.
-    /// Unless that is `Done` or `Skip`, nothing is staged any more when this returns. Dropped, it
-    /// stops the guest and discards what is staged.
+    /// Runs one attempt as soon as a slot is free.
+    ///
+    /// Never fails: errors are part of the report. Unless the outcome is `Done` or `Skip`, no
+    /// staged files remain when this returns. Dropping the future stops the guest and discards the
+    /// staged files.
     async fn run(&self, order: AttemptOrder, services: &Services, stop: StopSignal) -> AttemptReport;
 }
 

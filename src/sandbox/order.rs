@@ -1,4 +1,4 @@
-//! What goes into an attempt, and what comes out of it.
+//! The input of an attempt and its result.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,9 +12,8 @@ use crate::model::{
     Access, Artifact, ArtifactTag, Denial, Fence, HttpRequest, LogPosition, Outcome, StagedFile, Usage,
 };
 
-/// All that an executor needs to run an attempt: one value that can be sent as JSON and is the same
-/// when it is read back, so that executors can be on other machines one day. Secrets are named
-/// here, never carried.
+/// Everything that an executor needs to run an attempt. It serializes to JSON without loss, so that
+/// executors can run on other machines later. Secrets are given by name, never by value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptOrder {
     /// The pipeline's name.
@@ -23,48 +22,49 @@ pub struct AttemptOrder {
     pub run_id: RunId,
     /// The run's number.
     pub run_number: u64,
-    /// Why the run started, in words.
+    /// Why the run started, as text for people.
     pub trigger: String,
     /// The action.
     pub action: String,
     /// 1 for the first attempt of the action in the run.
     pub number: u32,
-    /// The right to write about the attempt.
+    /// The fence that gives the right to write records of the attempt.
     pub fence: Fence,
-    /// What the run claimed, in all resources, as it was when the run was taken up.
+    /// The artifacts that the run claimed, in all resources, as they were when the run was started.
     #[serde(with = "stamped")]
     pub inputs: Arc<[Artifact]>,
-    /// The component; it is in the sandbox by then.
+    /// The component, which is already loaded into the sandbox.
     pub component: Digest,
     /// The merged params, a JSON object as text.
     pub params: String,
-    /// Resources that it may read.
+    /// Resources that the action may read.
     pub reads: Vec<String>,
-    /// Resources that it may write.
+    /// Resources that the action may write to.
     pub writes: Vec<String>,
-    /// All actions before it, near and far, that may publish: their outputs in this run are seen.
+    /// All direct and indirect ancestors that may publish. Their outputs in this run are visible to
+    /// the action.
     pub ancestors: Vec<String>,
-    /// What a command is called with, after its name; empty for other actions.
+    /// The arguments of a command, without its name. Empty for other actions.
     #[serde(default)]
     pub args: Vec<String>,
     /// The input that a command's standard input reads, `RESOURCE` or `RESOURCE/GLOB`.
     #[serde(default)]
     pub stdin: Option<String>,
-    /// Its environment.
+    /// The environment variables of the action.
     pub env: BTreeMap<String, String>,
-    /// Its secrets: the name that the action sees, and the variable of the host's environment that
-    /// holds the value.
+    /// The secrets of the action: the name that the action sees, and the variable of the host's
+    /// environment that holds the value.
     pub secrets: BTreeMap<String, String>,
-    /// Hosts that it may send requests to.
+    /// Hosts that the action may send requests to.
     pub http: Vec<Endpoint>,
-    /// Secrets that the host puts into its requests: the action never sees them.
+    /// Secrets that the host adds to the action's requests. The action never sees them.
     pub header_secrets: Vec<HeaderSecret>,
-    /// Its limits.
+    /// The limits of the action.
     pub limits: Limits,
 }
 
-/// Artifacts with their stamps, which an executor needs to know the content again, and which the
-/// HTTP API does not show.
+/// Serializes artifacts with their stamps. An executor needs the stamp to recognize the content;
+/// the HTTP API does not show it.
 mod stamped {
     use std::sync::Arc;
 
@@ -94,34 +94,36 @@ mod stamped {
     }
 }
 
-/// What comes out of an attempt. The staged files are complete and not visible; whoever gets this
-/// publishes or discards them.
+/// The result of an attempt. The staged files are complete but not visible; the receiver publishes
+/// or discards them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttemptReport {
-    /// How the guest's part ended.
+    /// The outcome of the guest's work.
     pub outcome: Outcome,
-    /// What it used.
+    /// Resource usage.
     pub usage: Usage,
-    /// What it read and wrote.
+    /// Accesses to artifacts.
     pub accesses: Vec<Access>,
-    /// What it was refused; at most [`MAX_DENIALS`].
+    /// Denied calls, at most [`MAX_DENIALS`].
     pub denials: Vec<Denial>,
-    /// What it asked for over the network; at most [`MAX_REQUESTS`], those that came first.
+    /// HTTP requests: the first [`MAX_REQUESTS`].
     pub requests: Vec<HttpRequest>,
     /// Tags to put on artifacts.
     pub tags: Vec<ArtifactTag>,
-    /// What it finished writing; empty unless `outcome` is `Done` or `Skip`.
+    /// Finished staged files. Empty unless `outcome` is `Done` or `Skip`.
     pub staged: Vec<StagedFile>,
-    /// Where its log ends.
+    /// The end position of the attempt's log.
     pub log_to: LogPosition,
 }
 
-/// Most denials of one attempt that are kept one by one.
+/// The maximum number of denials that are recorded for one attempt.
 pub const MAX_DENIALS: usize = 100;
-/// Most requests of one attempt that are kept one by one; all are in its usage.
+/// The maximum number of HTTP requests that are recorded for one attempt. The attempt's usage
+/// counts all of them.
 pub const MAX_REQUESTS: usize = 100;
 
-/// A secret that goes into one header of requests to one host. Named, never carried.
+/// A secret that the host adds to one header of requests to one host. Given by name, never by
+/// value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderSecret {
     /// Its name in the manifest.
@@ -130,37 +132,38 @@ pub struct HeaderSecret {
     pub variable: String,
     /// The header, in lower case.
     pub header: String,
-    /// The host that it is for, and no other.
+    /// The only host that receives it.
     pub endpoint: Endpoint,
-    /// Text before the value, such as `Bearer `.
+    /// A prefix for the value, such as `Bearer `.
     pub prefix: String,
 }
 
-/// Whether an attempt should go on.
+/// Whether an attempt should continue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Stop {
-    /// It should.
+    /// The attempt continues.
     #[default]
     No,
-    /// The run is being cancelled: the guest is told, and stopped a little later
-    /// ([`CANCEL_GRACE`]). Ends as `Cancelled`.
+    /// The run is being cancelled. The guest is notified, and is stopped after [`CANCEL_GRACE`].
+    /// The attempt ends as `Cancelled`.
     Cancel,
-    /// The host stops now: the guest is stopped at once. Ends as `HandedBack`.
+    /// The host is shutting down. The guest is stopped at once, and the attempt ends as
+    /// `HandedBack`.
     HandBack,
 }
 
-/// How long a guest may go on after it was told that its run is being cancelled.
+/// How long a guest may continue after it was notified that its run is being cancelled.
 pub const CANCEL_GRACE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Tells an attempt to stop.
 pub type StopSignal = watch::Receiver<Stop>;
 
-/// How far an attempt is, as it says itself. Not stored.
+/// The progress that an attempt reports. It is not stored.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// From 0 to 1.
     pub fraction: f64,
-    /// For people; escaped and masked.
+    /// A message for people, escaped and masked.
     pub message: String,
 }
 

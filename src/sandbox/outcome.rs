@@ -1,4 +1,4 @@
-//! From the way in which a guest ended to the outcome of its attempt.
+//! Converts the way in which a guest ended to the outcome of its attempt.
 
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
@@ -15,17 +15,17 @@ use super::logs::AttemptLog;
 use super::mask::Masker;
 use super::{engine, limits};
 
-/// Longest line of the place of a trap that is kept, in bytes.
+/// Maximum length of a frame of a trap, in bytes.
 const MAX_FRAME_BYTES: usize = 160;
-/// The code of a command that exits with a code of its own.
+/// The error code for a command that exits with a nonzero code.
 pub(super) const EXIT_CODE: &str = "exit_code";
-/// Longest code of an error that is kept, in bytes.
+/// Maximum length of an error code, in bytes.
 const MAX_CODE_BYTES: usize = 60;
 
-/// What wasmtime says of a call that carries too much; the type of that error is its own.
+/// wasmtime's message for a call with too much data. The type of that error is private.
 const PAYLOAD_EXHAUSTED: &str = "fuel allocated for hostcalls has been exhausted";
 
-/// The outcome of a guest that came to an end by itself, by a trap or by a halt.
+/// Returns the outcome of a guest that returned, trapped, or was halted.
 pub(super) fn of(ended: Ended<types::Outcome>, state: &GuestState) -> Outcome {
     let outcome = match value(ended, state) {
         Ok(types::Outcome::Done(message)) => Outcome::Done(message.map(|text| clean(&state.masker, &text))),
@@ -35,7 +35,7 @@ pub(super) fn of(ended: Ended<types::Outcome>, state: &GuestState) -> Outcome {
     unless_changed(outcome, state)
 }
 
-/// What a call returned, or why it failed.
+/// Returns the value that a call returned, or why it failed.
 pub(super) fn value<T>(ended: Ended<T>, state: &GuestState) -> Result<T, ErrorInfo> {
     match ended {
         Ok(Ok(value)) => Ok(value),
@@ -44,8 +44,8 @@ pub(super) fn value<T>(ended: Ended<T>, state: &GuestState) -> Result<T, ErrorIn
     }
 }
 
-/// The outcome, unless an input was seen to have changed: whatever the guest makes of it, it has
-/// seen something that is not on record.
+/// Returns the outcome, or a failure if an input was found to have changed: the guest has then seen
+/// content that is not on record, whatever it did with it.
 pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
     match state.gate.changed() {
         Some(changed) => Outcome::Failed(tidy(&state.masker, changed.clone())),
@@ -53,7 +53,7 @@ pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
     }
 }
 
-/// An error that the guest returned.
+/// Converts an error that the guest returned.
 fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
     let gate = &state.gate;
     let code = cut(&escape(state.masker.mask(&error.code).as_bytes()), MAX_CODE_BYTES).into_owned();
@@ -78,7 +78,7 @@ fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
     ErrorInfo { message: with_reasons(&state.masker, &error.message, &reasons), ..error }
 }
 
-/// Why the host refused a call, as far as the guest does not say so itself.
+/// Describes why the host refused a call, unless the guest's message already does.
 fn refusal(said: &str, refused: &ErrorInfo) -> String {
     if said.contains(&refused.message) {
         return String::new();
@@ -86,17 +86,17 @@ fn refusal(said: &str, refused: &ErrorInfo) -> String {
     format!("\nThe host had refused a call: {}", refused.message)
 }
 
-/// What the guest says, and what the host adds. If there is no room for both, it is the guest's
-/// text that is cut.
+/// Joins the guest's message and the host's reasons. If both do not fit, the guest's message is
+/// truncated.
 fn with_reasons(masker: &Masker, said: &str, reasons: &str) -> String {
     let reasons = if reasons.is_empty() { String::new() } else { clean(masker, reasons) };
     let room = MAX_MESSAGE_BYTES.saturating_sub(reasons.len());
     cut(&clean(masker, said), room).into_owned() + &reasons
 }
 
-/// A guest's own text: lines after its first are set in. The host proposes lines for the manifest
-/// at the edge, and an action must not be able to propose grants for itself. What the host told it,
-/// and it hands on word for word, is the host's.
+/// Indents all lines of a guest's text except the first. The host proposes manifest lines without
+/// indentation, and an action must not be able to propose grants for itself. Messages of the host
+/// that the guest passes on unchanged are not indented.
 fn own_words(message: String, state: &GuestState) -> String {
     let gate = &state.gate;
     let of_host = gate.denials().iter().any(|denial| denial.message == message)
@@ -113,13 +113,13 @@ fn set_in(text: &str) -> String {
     })
 }
 
-/// A guest that trapped, or that the host stopped.
+/// Returns the error of a guest that trapped or was stopped by the host.
 fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
     let (action, limits) = (&state.order.action, &state.order.limits);
     let error = if let Some(halt) = why.downcast_ref::<Halt>() {
         halt.error(action, limits)
     } else if state.memory.refused() {
-        // A guest that gets no memory seldom says so: it aborts.
+        // A guest that gets no memory seldom reports it: it aborts.
         limits::memory(action, limits)
     } else if returned_nonsense(why, state) {
         ErrorInfo::permanent("trap", format!("what it returned cannot be read: {}", why.root_cause()))
@@ -128,7 +128,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
         let message = format!("it handed over more than {most} in one call of a host function: hand it over in parts");
         ErrorInfo::permanent("payload_limit", message)
     } else {
-        let trap = trap(why, said_last(&state.log));
+        let trap = trap(why, last_output(&state.log));
         if let Some(reached) = state.gate.reached() {
             let message = format!("{}\nIt then stopped: {}", reached.message, trap.message);
             ErrorInfo { message, ..reached.clone() }
@@ -142,27 +142,27 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
     tidy(&state.masker, error)
 }
 
-/// Whether it came to its end, but with a value that is none: a text outside of its memory, a case
-/// that there is not. Nothing trapped, so there is no place.
+/// Returns whether the guest returned an invalid value, such as a string outside its memory or an
+/// unknown enum case. Such a failure has no backtrace, because nothing trapped.
 fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
     let too_much = why.root_cause().to_string().contains(PAYLOAD_EXHAUSTED);
     state.started && !too_much && !why.is::<WasmBacktrace>() && !why.is::<I32Exit>()
 }
 
-/// What the guest said last, to go on from how it ended: with many languages that is where the
-/// reason is.
-pub(super) fn said_last(log: &AttemptLog) -> Option<String> {
+/// Returns the last output of the guest, as text that follows the description of how it ended. In
+/// many languages it contains the reason.
+pub(super) fn last_output(log: &AttemptLog) -> Option<String> {
     log.last_words().map(|words| format!(". It said last:\n{words}"))
 }
 
-/// A trap, and what the guest said last.
+/// Returns the error for a trap, with the last output of the guest.
 fn trap(why: &wasmtime::Error, said: Option<String>) -> ErrorInfo {
     if let Some(I32Exit(status)) = why.downcast_ref::<I32Exit>() {
         let said = said.unwrap_or_default();
         return ErrorInfo::permanent("trap", format!("it called exit({status}) instead of returning{said}"));
     }
     let Some(place) = why.downcast_ref::<WasmBacktrace>() else {
-        // Nothing of it ran: the host could not give it what it needs.
+        // The guest did not run: the host could not provide what it needs.
         return ErrorInfo::retryable("unavailable", format!("it could not be started: {why:#}"));
     };
     let (code, what) = match why.downcast_ref::<Trap>() {
@@ -181,9 +181,9 @@ fn trap(why: &wasmtime::Error, said: Option<String>) -> ErrorInfo {
     ErrorInfo::permanent(code, what + &said.unwrap_or_default() + &frames(place))
 }
 
-/// Where it happened: a line for each frame, the innermost first.
+/// Returns the frames of a trap, one per line, innermost first.
 fn frames(backtrace: &WasmBacktrace) -> String {
-    // The display is the only place in which names are readable.
+    // Only the `Display` output contains readable names.
     let text = backtrace.to_string();
     let names = text.lines().filter_map(|line| line.split_once(" - ").map(|(_, name)| name.trim()));
     names
@@ -195,8 +195,8 @@ fn tidy(masker: &Masker, error: ErrorInfo) -> ErrorInfo {
     ErrorInfo { message: clean(masker, &error.message), ..error }
 }
 
-/// What is shown of a guest's text: without secrets, cut, and with nothing in it that acts but
-/// newlines.
+/// Returns a guest's text for display: without secrets, truncated, and without control characters
+/// other than newlines.
 pub(super) fn clean(masker: &Masker, text: &str) -> String {
     let masked = masker.mask_cut(text, MAX_MESSAGE_BYTES);
     let lines: Vec<String> = masked.lines().map(|line| escape(line.as_bytes())).collect();

@@ -1,4 +1,5 @@
-//! How far attempts say they are, thinned out: a guest may call as often as it likes.
+//! Limits how often the progress of an attempt is reported, because a guest may call as often as it
+//! likes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,10 +8,10 @@ use crate::base::AttemptId;
 
 use super::order::Progress;
 
-/// Reports of one attempt are at least this far apart.
+/// Minimum time between two reports of one attempt.
 const APART: Duration = Duration::from_millis(100);
 
-/// Hands on the newest report of one attempt, now and then.
+/// Forwards the newest report of one attempt at a limited rate.
 pub(super) struct ProgressTap {
     attempt: AttemptId,
     sink: Arc<dyn Fn(AttemptId, Progress) + Send + Sync>,
@@ -24,18 +25,18 @@ struct State {
 }
 
 impl ProgressTap {
-    /// Hands on to `sink`.
+    /// Creates a tap that forwards to `sink`.
     pub(super) fn new(attempt: AttemptId, sink: Arc<dyn Fn(AttemptId, Progress) + Send + Sync>) -> Self {
         Self { attempt, sink, state: Mutex::default() }
     }
 
-    /// The guest reports. What was reported before and is not handed on yet is forgotten.
+    /// Stores a report of the guest. It replaces an earlier report that was not forwarded yet.
     pub(super) fn report(&self, progress: Progress) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).waiting = Some(progress);
         self.flush();
     }
 
-    /// Hands on what waits, if it is time. Called at the end of each slice.
+    /// Forwards the stored report if enough time has passed. Called at the end of each slice.
     pub(super) fn flush(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.waiting.is_none() || state.handed_on.is_some_and(|at| at.elapsed() < APART) {

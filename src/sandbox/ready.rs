@@ -1,9 +1,10 @@
-//! A component that is ready to run: linked, and its exports found.
+//! A component that is ready to run: it is linked, and its exports are known.
 //!
-//! An action exports `action`, or is a command, which exports `wasi:cli/run`; what exports both is
-//! called as an action. `hooks` is looked for once, when the component is loaded, so that one
-//! without them pays nothing for them when it runs. A component that has the interface in part is
-//! refused at loading. A command has no hooks: there is nothing that they could be told.
+//! An action exports `action`. A command exports `wasi:cli/run`. A component that exports both is
+//! called as an action. The host looks for `hooks` once, when the component is loaded, so
+//! components without hooks have no cost for them at run time. A component that exports only a part
+//! of the interface is refused when it is loaded. A command has no hooks, because it could not
+//! receive their arguments.
 
 use wasmtime::Engine;
 use wasmtime::Store;
@@ -19,12 +20,11 @@ use super::ended::Ended;
 use super::hook::Hook;
 use super::host::{GuestState, http};
 
-/// The export that actions are found by. Later patches of the same minor version are found by this
-/// name too.
+/// The export of actions. It also matches later patches of the same minor version.
 const ACTION: &str = "anacostia:pipeline/action@0.1.0";
-/// The export that hooks are found by.
+/// The export of hooks.
 const HOOKS: &str = "anacostia:pipeline/hooks@0.1.0";
-/// The export that commands are found by.
+/// The export of commands.
 const RUN: &str = "wasi:cli/run@0.2.0";
 
 /// A component that is ready to run.
@@ -41,13 +41,13 @@ enum Kind {
     Command(run::GuestIndices),
 }
 
-/// Whether it can ask for requests to be sent.
+/// Returns whether the component imports `wasi:http`.
 pub(super) fn imports_http(component: &Component, engine: &Engine) -> bool {
     component.component_type().imports(engine).any(|(name, _)| name.starts_with(http::PACKAGE))
 }
 
 impl ReadyComponent {
-    /// Finds the exports.
+    /// Finds the exports of a linked component.
     pub(super) fn new(instance: InstancePre<GuestState>) -> wasmtime::Result<Self> {
         let exports = |name: &str| instance.component().get_export_index(None, name).is_some();
         let kind = if !exports(ACTION) && exports(RUN) {
@@ -61,17 +61,17 @@ impl ReadyComponent {
         Ok(Self { instance, kind, imports_http })
     }
 
-    /// Whether it can ask for requests to be sent.
+    /// Returns whether the component imports `wasi:http`.
     pub(super) fn imports_http(&self) -> bool {
         self.imports_http
     }
 
-    /// Whether it has hooks.
+    /// Returns whether it has hooks.
     pub(super) fn has_hooks(&self) -> bool {
         matches!(self.kind, Kind::Action { hooks: Some(_), .. })
     }
 
-    /// Whether it is a command.
+    /// Returns whether it is a command.
     pub(super) fn is_command(&self) -> bool {
         matches!(self.kind, Kind::Command(_))
     }
@@ -89,7 +89,7 @@ impl ReadyComponent {
         }
     }
 
-    /// Calls a hook in a fresh instance. One that is not there has nothing to do.
+    /// Calls a hook in a fresh instance. Does nothing if the component has no hooks.
     pub(super) async fn hook(&self, store: &mut Store<GuestState>, hook: &Hook) -> Ended<()> {
         let Kind::Action { hooks: Some(hooks), .. } = &self.kind else { return Ok(Ok(())) };
         fault::point("attempt.before_hook");
@@ -103,7 +103,7 @@ impl ReadyComponent {
         }
     }
 
-    /// A fresh instance. From then on, what goes wrong is the guest's doing.
+    /// Creates a fresh instance. Failures after this point are caused by the guest.
     async fn instance(&self, store: &mut Store<GuestState>) -> wasmtime::Result<Instance> {
         let instance = self.instance.instantiate_async(&mut *store).await?;
         store.data_mut().started = true;

@@ -1,9 +1,9 @@
-//! Opening a version on record, where it lies now.
+//! Opens a recorded version of an artifact at its current path.
 //!
-//! The record and the resource are never quite at the same point. Outputs are on record from their
-//! commit point on, and visible a moment later, one after the other. A file that someone renames is
-//! at its new path before the rename is on record. Whoever looks in between finds nothing there, or
-//! something else: that is no loss, and must not be reported as one.
+//! The record and the resource are never exactly in step. Outputs are recorded at their commit
+//! point, and become visible one after another a moment later. A renamed file is at its new path
+//! before the rename is recorded. A reader in between finds nothing at the path, or another
+//! version. That is not data loss, and must not be reported as such.
 
 use std::time::Duration;
 
@@ -12,28 +12,28 @@ use crate::model::Artifact;
 use crate::resource::{Content, Reader, Resource, ResourceError};
 use crate::store::GuestRecords;
 
-/// How long to wait for an output to become visible, in all. It takes milliseconds, or else someone
-/// has to do something first.
+/// Total time to wait for an output to become visible. It normally takes milliseconds; if it takes
+/// longer, someone has to intervene first.
 const PUBLISHING_WAIT: Duration = Duration::from_secs(2);
 
-/// How long to wait for the record of what has happened to an observed artifact: the watch needs
-/// milliseconds for it, on a busy machine more. A file that a writer has just opened is waited for
-/// as long.
+/// Total time to wait until a change to an observed artifact is recorded. The watch needs
+/// milliseconds, or more on a busy machine. The same wait applies to a file that a writer has just
+/// opened.
 const RECORDING_WAIT: Duration = Duration::from_secs(5);
 
-/// How long to wait before the record is looked at for the first time; each wait is twice as long
-/// as the one before, up to [`LONGEST_WAIT`].
+/// The first wait before the record is read. Each further wait is twice as long as the previous
+/// one, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(5);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-/// Opens a version of an artifact for reading: at the path where the artifact is on record now,
-/// which is another one than that of `artifact` if it was renamed since. Where nothing lies at that
-/// path, or something else, a version that is being published is waited for up to two seconds, and
-/// the record of a change to an observed one up to five seconds.
+/// Opens a version of an artifact for reading, at the path that is recorded for the artifact now.
+/// It differs from the path in `artifact` if the artifact was renamed since. If the path holds
+/// nothing or another version, waits up to two seconds for a version that is being published, and
+/// up to five seconds for the record of a change to an observed artifact.
 ///
 /// # Errors
 /// Those of [`Resource::open`], and [`ResourceError::Unavailable`] if the version is still being
-/// published, or if that cannot be told.
+/// published, or if its state cannot be determined.
 pub async fn open_version(
     store: &dyn GuestRecords,
     resource: &dyn Resource,
@@ -53,10 +53,10 @@ pub async fn open_version(
             doing: format!("open `{}`", escape(artifact.path.as_bytes())),
             why,
         };
-        // Only now, when something is wrong: most versions are opened without asking the store.
+        // Checked only after a failure: most versions are opened without a query to the store.
         let mut publishing = false;
         if artifact.produced_by.is_some() {
-            // The cost of this grows with what there is to be published.
+            // The cost grows with the number of pending publications.
             let open = store.open_intents().await.map_err(|error| unavailable(error.to_string()))?;
             publishing = open.iter().any(|output| output.file.artifact_id == artifact.id);
         }
@@ -72,7 +72,8 @@ pub async fn open_version(
                 return Err(unavailable("it is being published; ask again".to_owned()));
             }
         } else if artifact.produced_by.is_some() {
-            // It may have become visible after it was looked at and before the store was asked.
+            // The version may have become visible after the resource was checked and before the
+            // store answered.
             return resource.open(&content).await;
         } else if !waits.wait(RECORDING_WAIT).await {
             return Err(failed);
@@ -80,7 +81,7 @@ pub async fn open_version(
     }
 }
 
-/// Waits that grow.
+/// Waits of growing length.
 #[derive(Debug, Default)]
 struct Waits {
     waited: Duration,
@@ -88,7 +89,7 @@ struct Waits {
 }
 
 impl Waits {
-    /// Waits once more; returns `false`, at once, if it has been `limit` in all.
+    /// Waits once more. Returns `false` at once if the total has reached `limit`.
     async fn wait(&mut self, limit: Duration) -> bool {
         if self.waited >= limit {
             return false;

@@ -1,6 +1,6 @@
-//! Watching over the calls of one attempt: each is polled in slices, until it ends or is stopped.
-//! The deadline, and the time that a cancelled attempt has left, are those of the attempt, however
-//! many calls it makes.
+//! Supervises the calls of one attempt. Each call is polled in slices until it ends or is stopped.
+//! The deadline, and the grace period of a cancelled attempt, apply to the attempt as a whole, not
+//! to each call.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -21,45 +21,45 @@ use super::progress::ProgressTap;
 
 /// How a call ended.
 pub(super) enum Ending<T> {
-    /// By itself, by a trap or by a halt.
+    /// The guest ended: it returned, trapped, or was halted.
     Guest(Ended<T>),
-    /// The host stopped it in the middle.
+    /// The host stopped the call.
     Stopped(Cause),
 }
 
-/// Why a call was stopped in the middle.
+/// Why the host stopped a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// The attempt's wall time is used up.
     WallTime,
-    /// The run is cancelled, and the grace is over.
+    /// The run is cancelled, and the grace period is over.
     Cancelled,
-    /// The host stops, or nobody waits for the attempt any more.
+    /// The host is shutting down, or the caller no longer waits for the attempt.
     HandedBack,
 }
 
-/// Decides how long calls may go on.
+/// Decides how long calls may continue.
 pub(super) struct Watch {
     deadline: Instant,
-    /// When a cancelled attempt is stopped; absent as long as it is not cancelled.
+    /// When a cancelled attempt is stopped. `None` while it is not cancelled.
     grace: Option<Instant>,
     stop: StopSignal,
     gone: CancellationToken,
 }
 
 impl Watch {
-    /// The watch over an attempt that begins now. `gone` is cancelled when nobody waits for its
-    /// report any more.
+    /// Creates the watch for an attempt that begins now. `gone` is cancelled when the caller no
+    /// longer waits for its report.
     pub(super) fn new(wall: Duration, stop: StopSignal, gone: CancellationToken) -> Self {
         Self { deadline: Instant::now() + wall, grace: None, stop, gone }
     }
 
-    /// Whether the attempt has been told that its run is being cancelled.
+    /// Returns whether the attempt was notified that its run is being cancelled.
     pub(super) fn is_cancelled(&self) -> bool {
         self.grace.is_some()
     }
 
-    /// Why nothing more may be called, if it may not.
+    /// Returns why no further call may be made, if none may.
     pub(super) fn is_over(&self) -> Option<&'static str> {
         let now = Instant::now();
         if self.grace.is_some_and(|grace| grace <= now) {
@@ -72,8 +72,8 @@ impl Watch {
     pub(super) async fn over<T>(&mut self, call: impl Future<Output = Ended<T>>) -> Ending<T> {
         let mut call = pin!(call);
         loop {
-            // Whoever is ready first in this order counts: a guest that ends after it was told to
-            // stop is stopped.
+            // The first ready branch in this order wins: a guest that ends after it was told to
+            // stop counts as stopped.
             tokio::select! {
                 biased;
                 () = self.gone.cancelled() => return Ending::Stopped(Cause::HandedBack),
@@ -90,19 +90,20 @@ impl Watch {
     }
 }
 
-/// Waits until the attempt is to stop; for being handed back only if it knows of being cancelled.
+/// Waits until the attempt is asked to stop. If it already knows that it is cancelled, waits only
+/// for `HandBack`.
 pub(super) async fn asked_to_stop(stop: &mut StopSignal, cancelled: bool) -> Stop {
     let wanted = |stop: &Stop| *stop == Stop::HandBack || (*stop == Stop::Cancel && !cancelled);
     let asked = stop.wait_for(wanted).await.map(|stop| *stop);
     match asked {
         Ok(asked) => asked,
-        // Nobody is left to say stop.
+        // The sender is gone, so no stop can follow.
         Err(_) => std::future::pending().await,
     }
 }
 
-/// Does around each slice of a guest what must be done: the ticker runs, CPU time is counted, lines
-/// are written.
+/// Does the work around each slice of a guest: runs the ticker, counts CPU time, and writes log
+/// lines.
 pub(super) struct Slices {
     ticker: Arc<Ticker>,
     cpu: Arc<CpuMeter>,
@@ -111,7 +112,7 @@ pub(super) struct Slices {
 }
 
 impl Slices {
-    /// For a guest with this state.
+    /// Creates the slices for a guest with this state.
     pub(super) fn of(state: &GuestState, ticker: &Arc<Ticker>) -> Self {
         Self {
             ticker: Arc::clone(ticker),
@@ -121,7 +122,7 @@ impl Slices {
         }
     }
 
-    /// Polls a call of the guest to its end.
+    /// Polls a call of the guest until it ends.
     pub(super) async fn poll<T>(self, call: impl Future<Output = Ended<T>>) -> Ended<T> {
         let mut call = pin!(call);
         std::future::poll_fn(|context| self.slice(call.as_mut(), context)).await
@@ -136,8 +137,8 @@ impl Slices {
         self.log.flush();
         self.progress.flush();
         match self.log.halt() {
-            // A guest that ignores that its output is closed, or whose lines cannot be written, is
-            // stopped here.
+            // A guest that ignores a closed output, or whose lines cannot be written, is stopped
+            // here.
             Some(halt) => Poll::Ready(Err(wasmtime::Error::new(halt))),
             None => answer,
         }

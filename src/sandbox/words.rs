@@ -1,20 +1,20 @@
-//! The last words of a guest: what it wrote to standard error, or logged as an error, before it
-//! trapped, or exited with a code that is not 0. A runtime that gives up (a panic in Rust or Go, an
-//! exception in Python, `abort` in C) says why and where there, and then executes `unreachable` or
-//! exits: the trap alone says neither, nor does the code of a program.
+//! The last output of a guest: what it wrote to standard error, or logged as an error, before it
+//! trapped or exited with a nonzero code. A failing runtime (a panic in Rust or Go, an exception in
+//! Python, `abort` in C) writes the reason and the place there, and then executes `unreachable` or
+//! exits. The trap or the exit code alone shows neither.
 //!
-//! The end is kept, not the beginning, because a runtime writes its story last; and only so much
-//! that the frames of the trap have room beside it.
+//! The end is kept, not the beginning, because a runtime writes its report last. The size is
+//! bounded so that the frames of the trap fit next to it.
 
 use std::collections::VecDeque;
 
 use crate::base::bounds::cut;
 
-/// Lines that are kept.
+/// Maximum number of lines that are kept.
 const MAX_LINES: usize = 40;
-/// Longest line that is kept, in bytes.
+/// Maximum length of a kept line, in bytes.
 const MAX_LINE_BYTES: usize = 400;
-/// Bytes that are kept in all.
+/// Maximum total size, in bytes.
 const MAX_BYTES: usize = 3 << 10;
 
 /// The last lines, oldest first.
@@ -25,7 +25,7 @@ pub(super) struct LastWords {
 }
 
 impl LastWords {
-    /// Keeps a line, which is masked and escaped already, with its fields.
+    /// Adds a line, which is already masked and escaped, with its fields.
     pub(super) fn push(&mut self, line: &str, fields: &[(String, String)]) {
         let fields = fields.iter().map(|(name, value)| format!("  {name}={value}"));
         let line = cut(&fields.fold(line.to_owned(), |line, field| line + &field), MAX_LINE_BYTES).into_owned();
@@ -36,12 +36,13 @@ impl LastWords {
         }
     }
 
-    /// Forgets them: they belong to the call before.
+    /// Removes all lines, because they belong to the previous call.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// A line each, set in; empty lines at the ends are left out. `None` when nothing was said.
+    /// Returns the lines, indented, without empty lines at the start and the end. Returns `None` if
+    /// there are none.
     pub(super) fn text(&self) -> Option<String> {
         let said = |line: &&String| !line.trim().is_empty();
         let first = self.lines.iter().position(|line| said(&line))?;

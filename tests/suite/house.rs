@@ -27,10 +27,10 @@ const FLOORS: &[(u32, &str)] = &[
     (8, "cli"),
 ];
 
-/// Where files may import each other in a circle: the generated bindings name the types that
-/// implement them, and the interfaces of the host are implemented on one state, which has a part
-/// for each.
-const CIRCULAR: &str = "sandbox";
+/// Files that may import each other in a circle. The generated bindings name the types of the host
+/// that stand for descriptors and errors of WASI, and these types hold flags and error codes that
+/// the same bindings define.
+const CIRCULAR: [&str; 2] = ["sandbox/bindings", "sandbox/host/files/entries"];
 
 const MAX_LINES: usize = 600;
 /// Columns of a line that is a comment. Code may be as wide as rustfmt.toml allows.
@@ -86,7 +86,7 @@ fn place(path: &Path) -> (String, usize) {
 fn no_files_import_each_other_in_a_circle() {
     let src = root().join("src");
     let mut found = circles(&src, &files(&src, &is_rust));
-    found.retain(|group| !group.keys().all(|module| module[0] == CIRCULAR));
+    found.retain(|group| !group.keys().all(|module| CIRCULAR.contains(&module.join("/").as_str())));
     let told: Vec<String> = found
         .iter()
         .flatten()

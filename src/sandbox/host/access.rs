@@ -1,6 +1,7 @@
-//! The gate: the one place that every host function of `anacostia:pipeline` goes through. It checks
-//! the grant, counts, and notes what was used and what was refused. Lineage is what it has noted:
-//! an action never declares it.
+//! The gate: every host function of `anacostia:pipeline` goes through it.
+//!
+//! The gate checks grants, counts usage, and records accesses and denials. Lineage is derived from
+//! the recorded accesses; an action never declares it.
 
 use std::collections::BTreeMap;
 
@@ -13,57 +14,40 @@ use crate::model::{Access, AccessKind, Denial, ErrorInfo};
 use crate::resource::ResourceError;
 use crate::sandbox::halt::Halt;
 use crate::sandbox::handles::{Handles, Held};
+use crate::sandbox::limits;
 use crate::sandbox::order::{AttemptOrder, MAX_DENIALS};
-use crate::sandbox::{bindings::anacostia::pipeline::types, limits};
 use crate::store::StoreError;
 
-/// Longest target of a denial that is kept, in bytes.
+/// Maximum length of a recorded denial's target, in bytes.
 const MAX_TARGET_BYTES: usize = 200;
 
-/// Most artifacts that one attempt reads: each is a row of its record, and all are recorded in one
-/// transaction. Those that were opened before the bound was reached, and are read after it, come on
-/// top; their number is bounded by that of handles.
+/// The maximum number of artifacts that one attempt reads. Each is a row of the attempt's record,
+/// and all rows are written in one transaction. Artifacts that were opened before the bound was
+/// reached, and are read after it, may exceed the bound; their number is limited by the number of
+/// handles.
 const MAX_READS: usize = 100_000;
 
-/// How a host function ends if not well.
+/// The error of a host function.
 #[derive(Debug)]
 pub(crate) enum CallError {
-    /// The guest is told why.
+    /// The call fails, and the guest receives this error.
     Refused(ErrorInfo),
-    /// The guest is stopped.
+    /// The host stops the guest.
     Halted(Halt),
-    /// The guest broke the rules of the component model, such as using a handle that it does not
-    /// have: it is stopped.
+    /// The guest violated the rules of the component model, for example by using a handle that it
+    /// does not own. The host stops it.
     Broken(wasmtime::Error),
 }
 
 impl CallError {
-    /// An error with this code that trying again does not mend.
+    /// Returns a permanent error with this code.
     pub(super) fn refused(code: &str, message: impl Into<String>) -> Self {
         Self::Refused(ErrorInfo::permanent(code, message))
     }
 
-    /// An argument out of its bounds.
+    /// Returns the error for an argument that is out of bounds.
     pub(super) fn invalid(message: impl Into<String>) -> Self {
         Self::refused("invalid", message)
-    }
-
-    /// For the generated bindings: an error for the guest, or a trap.
-    pub(in crate::sandbox) fn into_wit(self, gate: &Gate) -> wasmtime::Result<types::Error> {
-        match self {
-            Self::Refused(ErrorInfo { code, message, retryable }) => {
-                // The guest must find the codes of the contract; which limit it was is for the
-                // record.
-                let code = if gate.reached.as_ref().is_some_and(|reached| reached.code == code) {
-                    "limit".to_owned()
-                } else {
-                    code
-                };
-                Ok(types::Error { code, message, retryable })
-            }
-            Self::Halted(halt) => Err(wasmtime::Error::new(halt)),
-            Self::Broken(why) => Err(why),
-        }
     }
 }
 
@@ -93,7 +77,7 @@ impl From<StoreError> for CallError {
     }
 }
 
-/// How an artifact was used so far.
+/// The accesses to one artifact so far.
 #[derive(Debug, Default, Clone, Copy)]
 struct Used {
     bytes: u64,
@@ -101,24 +85,24 @@ struct Used {
     digest: Option<Digest>,
 }
 
-/// What one attempt may do, and what it did.
+/// The permissions of one attempt, and its accesses.
 #[derive(Debug)]
 pub(in crate::sandbox) struct Gate {
     action: String,
     reads: Vec<String>,
     writes: Vec<String>,
     limits: Limits,
-    /// The hook that is called, if it may not write.
+    /// The name of the current hook, if that hook may not write.
     read_only: Option<&'static str>,
     calls: u64,
     bytes_read: u64,
     bytes_written: u64,
-    /// Bytes that the files of the attempt have now, holes in them included.
+    /// Total current size of the staged files, including holes.
     bytes_staged: u64,
     open_handles: u32,
     held: Held,
     accesses: BTreeMap<(ArtifactId, bool), Used>,
-    /// How many of these are reads.
+    /// The number of reads in `accesses`.
     reads_noted: usize,
     denials: Vec<Denial>,
     changed: Option<ErrorInfo>,
@@ -127,7 +111,7 @@ pub(in crate::sandbox) struct Gate {
 }
 
 impl Gate {
-    /// The gate of an attempt.
+    /// Creates the gate of an attempt.
     pub(in crate::sandbox) fn new(order: &AttemptOrder) -> Self {
         Self {
             action: order.action.clone(),
@@ -150,8 +134,8 @@ impl Gate {
         }
     }
 
-    /// Another instance follows: it has no handles, and has reached no limit by itself. `read_only`
-    /// names the hook that it is for if that may not write.
+    /// Prepares the gate for the next instance, which has no handles and has not reached a limit.
+    /// `read_only` names the next hook if that hook may not write.
     pub(in crate::sandbox) fn renew(&mut self, read_only: Option<&'static str>) {
         self.open_handles = 0;
         self.held = Held::none(Handles::of_process());
@@ -159,12 +143,12 @@ impl Gate {
         self.read_only = read_only;
     }
 
-    /// A host function begins.
+    /// Counts a call of a host function.
     pub(super) fn enter(&mut self) {
         self.calls += 1;
     }
 
-    /// Whether the grants allow reading a resource.
+    /// Checks that the grants allow reading from `resource`.
     pub(super) fn may_read(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
         if self.reads.iter().any(|granted| granted == resource) {
             return Ok(());
@@ -172,7 +156,7 @@ impl Gate {
         Err(self.deny_resource(call, resource, "read", "reads", &self.reads.clone()))
     }
 
-    /// Whether the grants allow writing to a resource, and it is the time for it.
+    /// Checks that the grants and the current hook allow writing to `resource`.
     pub(super) fn may_write(&mut self, call: &str, resource: &str) -> Result<(), CallError> {
         if let Some(hook) = self.read_only {
             let message = format!(
@@ -186,10 +170,10 @@ impl Gate {
         Err(self.deny_resource(call, resource, "write to", "writes", &self.writes.clone()))
     }
 
-    /// Notes that a call was denied, and what the guest is told.
+    /// Records a denied call, and returns the error for the guest.
     pub(in crate::sandbox) fn deny(&mut self, call: &str, target: &str, message: String) -> ErrorInfo {
         if self.denials.len() < MAX_DENIALS {
-            // Cut twice: what is escaped is longer.
+            // Truncated twice, because escaping lengthens the text.
             let target = escape(cut(target, MAX_TARGET_BYTES).as_bytes());
             let target = cut(&target, MAX_TARGET_BYTES).into_owned();
             self.denials.push(Denial { call: call.to_owned(), target, message: message.clone() });
@@ -197,7 +181,8 @@ impl Gate {
         ErrorInfo::permanent("denied", message)
     }
 
-    /// An artifact is about to be opened for reading. Only the number of different ones is bounded.
+    /// Checks that one more artifact may be opened for reading. Only the number of distinct
+    /// artifacts is bounded.
     pub(super) fn check_reads(&mut self, artifact: ArtifactId) -> Result<(), CallError> {
         if self.reads_noted < MAX_READS || self.accesses.contains_key(&(artifact, false)) {
             return Ok(());
@@ -205,7 +190,7 @@ impl Gate {
         Err(self.limit_reached(limits::fixed("reads_limit", "100,000 artifacts read in one attempt")))
     }
 
-    /// A reader or writer is opened.
+    /// Counts a reader or writer that is opened.
     pub(super) fn open_handle(&mut self) -> Result<(), CallError> {
         if self.open_handles >= self.limits.handles {
             return Err(self.limit_reached(limits::handles(&self.action, &self.limits)));
@@ -217,13 +202,14 @@ impl Gate {
         Ok(())
     }
 
-    /// A reader or writer is closed.
+    /// Counts a reader or writer that is closed.
     pub(super) fn close_handle(&mut self) {
         self.open_handles = self.open_handles.saturating_sub(1);
         self.held.give_back();
     }
 
-    /// The files that the attempt has staged are about to grow by so many bytes.
+    /// Counts `bytes` of growth of the staged files against the output limit, before the bytes are
+    /// written.
     pub(super) fn grow_output(&mut self, bytes: u64) -> Result<(), CallError> {
         let staged = self.bytes_staged.saturating_add(bytes);
         if staged > self.limits.output_bytes {
@@ -233,17 +219,17 @@ impl Gate {
         Ok(())
     }
 
-    /// So many bytes that were staged are gone: a file was cut or removed.
+    /// Gives back `bytes` of the output limit, after a file was truncated or removed.
     pub(super) fn shrink_output(&mut self, bytes: u64) {
         self.bytes_staged = self.bytes_staged.saturating_sub(bytes);
     }
 
-    /// Bytes were written.
+    /// Counts bytes that were written.
     pub(super) fn note_output(&mut self, bytes: u64) {
         self.bytes_written = self.bytes_written.saturating_add(bytes);
     }
 
-    /// `names` names of metrics are in use.
+    /// Checks that `names` distinct metric names are within the limit.
     pub(super) fn check_metric_names(&mut self, names: usize) -> Result<(), CallError> {
         if u64::try_from(names).unwrap_or(u64::MAX) > u64::from(self.limits.metric_names) {
             return Err(self.limit_reached(limits::metric_names(&self.action, &self.limits)));
@@ -251,27 +237,28 @@ impl Gate {
         Ok(())
     }
 
-    /// A limit is reached: the guest is told, and if it then fails over it, the record says which
-    /// limit it was.
+    /// Records that a limit was reached, and returns the error for the guest. If the attempt then
+    /// fails with it, the record names the limit.
     pub(super) fn limit_reached(&mut self, error: ErrorInfo) -> CallError {
         self.reached = Some(error.clone());
         CallError::Refused(error)
     }
 
-    /// Bytes of an artifact were read. `digest` is that of all of it, if it is news.
+    /// Records bytes that were read from an artifact. `digest` is the digest of the whole content,
+    /// if it has become known.
     pub(super) fn note_read(&mut self, artifact: ArtifactId, bytes: usize, digest: Option<Digest>) {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.bytes_read = self.bytes_read.saturating_add(bytes);
         self.note(artifact, false, Used { bytes, calls: 1, digest });
     }
 
-    /// An artifact was written, in `calls` calls.
+    /// Records an artifact that was written in `calls` calls.
     pub(super) fn note_written(&mut self, artifact: ArtifactId, bytes: u64, calls: u64) {
         self.note(artifact, true, Used { bytes, calls, digest: None });
     }
 
-    /// A resource refused or failed. What has changed under the attempt is remembered: it cannot
-    /// succeed any more.
+    /// Converts an error of a resource. If an input has changed, the gate remembers it, because the
+    /// attempt can no longer succeed.
     pub(super) fn resource_failed(&mut self, why: &ResourceError) -> CallError {
         let error = ErrorInfo { code: why.code().to_owned(), message: why.to_string(), retryable: why.retryable() };
         if matches!(why, ResourceError::Changed { .. }) && self.changed.is_none() {
@@ -283,33 +270,33 @@ impl Gate {
         CallError::Refused(error)
     }
 
-    /// A call was refused for a reason that the guest may not hand on, because what it sees is a
-    /// number, or because it gives up: the record names it.
+    /// Records why a call was refused, so that the attempt's record names the reason even if the
+    /// guest does not pass it on: the guest may see only an error number, or may abort.
     pub(super) fn note_refusal(&mut self, error: &ErrorInfo) {
         self.refused = Some(error.clone());
     }
 
-    /// The last reason of [`Self::note_refusal`].
+    /// Returns the last reason passed to [`Self::note_refusal`].
     pub(in crate::sandbox) fn refused(&self) -> Option<&ErrorInfo> {
         self.refused.as_ref()
     }
 
-    /// The first change of an input that was seen.
+    /// Returns the first detected change of an input.
     pub(in crate::sandbox) fn changed(&self) -> Option<&ErrorInfo> {
         self.changed.as_ref()
     }
 
-    /// The last limit that a call reached.
+    /// Returns the last limit that a call reached.
     pub(in crate::sandbox) fn reached(&self) -> Option<&ErrorInfo> {
         self.reached.as_ref()
     }
 
-    /// Calls, bytes read, bytes written.
+    /// Returns the number of calls, bytes read, and bytes written.
     pub(in crate::sandbox) fn counts(&self) -> (u64, u64, u64) {
         (self.calls, self.bytes_read, self.bytes_written)
     }
 
-    /// Accesses and denials, for the record.
+    /// Returns the accesses and denials for the record.
     pub(in crate::sandbox) fn into_records(self) -> (Vec<Access>, Vec<Denial>) {
         let accesses = self
             .accesses
@@ -322,7 +309,7 @@ impl Gate {
         (accesses, self.denials)
     }
 
-    /// What was denied so far.
+    /// Returns the denials so far.
     pub(in crate::sandbox) fn denials(&self) -> &[Denial] {
         &self.denials
     }

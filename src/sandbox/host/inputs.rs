@@ -1,28 +1,28 @@
-//! The inputs of an action in one resource, in the order in which it is shown them.
+//! The inputs of an action in one resource, in the order in which the action sees them.
 
 use std::sync::Arc;
 
 use crate::base::ArtifactId;
 use crate::model::Artifact;
 
-/// Most inputs that are handed over in one list.
+/// The maximum number of inputs in one list.
 pub(super) const MAX_LIST: usize = 100_000;
 
-/// The inputs of one resource, sorted by path and version. Those that the run claimed are not
+/// The inputs in one resource, sorted by path and version. Inputs that the run claimed are not
 /// copied.
 pub(super) struct Inputs {
     resource: String,
     claimed: Arc<[Artifact]>,
-    /// What ancestors have published.
+    /// Artifacts that ancestors have published.
     made: Vec<Artifact>,
-    /// Places in `claimed`, and after them in `made`.
+    /// Indices into `claimed` followed by `made`.
     order: Vec<usize>,
-    /// Where the page that was asked for last ends: the next one is most likely to begin there.
+    /// The end of the last page: the next page most likely begins there.
     end: usize,
 }
 
 impl Inputs {
-    /// Those of `resource`: all that lies there of `claimed`, and `made`.
+    /// Creates the inputs in `resource`: the artifacts of `claimed` in that resource, and `made`.
     pub(super) fn new(resource: &str, claimed: Arc<[Artifact]>, made: Vec<Artifact>) -> Self {
         let mut inputs = Self { resource: resource.to_owned(), claimed, made, order: Vec::new(), end: 0 };
         let all = inputs.claimed.iter().chain(&inputs.made).enumerate();
@@ -37,22 +37,23 @@ impl Inputs {
         inputs
     }
 
-    /// The resource.
+    /// Returns the resource.
     pub(super) fn resource(&self) -> &str {
         &self.resource
     }
 
-    /// How many there are.
+    /// Returns the number of inputs.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// All of them, in order.
+    /// Returns all inputs, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Artifact> {
         self.order.iter().filter_map(|place| self.at(*place))
     }
 
-    /// Up to `limit` of them, behind the one with the id `after`; `None` if there is no such input.
+    /// Returns up to `limit` inputs after the one with the id `after`. Returns `None` if there is
+    /// no such input.
     pub(super) fn page(&mut self, after: Option<ArtifactId>, limit: usize) -> Option<Vec<&Artifact>> {
         let start = match after {
             None => 0,
@@ -62,7 +63,7 @@ impl Inputs {
         Some(self.order.iter().skip(start).take(limit).filter_map(|place| self.at(*place)).collect())
     }
 
-    /// The place behind an input.
+    /// Returns the position after an input.
     fn behind(&self, id: ArtifactId) -> Option<usize> {
         let is =
             |at: usize| self.order.get(at).and_then(|place| self.at(*place)).is_some_and(|artifact| artifact.id == id);

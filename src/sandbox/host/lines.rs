@@ -1,58 +1,58 @@
-//! Lines of what a program writes to a terminal.
+//! Splits the terminal output of a program into lines.
 //!
-//! A progress bar draws itself again and again over the same line: it writes `\r`, which moves the
-//! cursor to the line's start, and no `\n` until it is done. A log is no terminal, so a line is
-//! what stands after the last `\r`. Drawings before that one are dropped, but for one every ten
-//! seconds: a bar that runs for an hour shows in the log how far it is, and does not fill it.
+//! A progress bar redraws the same line: it writes `\r`, which moves the cursor to the start of the
+//! line, and writes `\n` only when it is done. A log is not a terminal, so a line is the text after
+//! the last `\r`. Earlier drawings are dropped, except one every ten seconds, so a bar that runs
+//! for an hour shows its progress in the log without filling it.
 
 use std::time::Duration;
 
-/// How often a line that is drawn over is kept.
+/// How often a line that is being redrawn is logged.
 const REDRAW_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What tells a terminal to clear the rest of a line, or all of it. Bars write it after `\r`, or
-/// before.
+/// Sequences that clear the rest of a line, or all of it. Progress bars write them before or after
+/// `\r`.
 const CLEAR: [&[u8]; 3] = [b"\x1b[2K", b"\x1b[0K", b"\x1b[K"];
 
-/// Makes lines of bytes, however they are cut.
+/// Splits a stream of bytes into lines.
 #[derive(Debug)]
 pub(super) struct Lines {
-    /// Most bytes of a line that are kept; the rest is dropped.
+    /// Maximum number of bytes that are kept of a line. The rest is dropped.
     window: usize,
     line: Vec<u8>,
-    /// The last byte was `\r`: what follows is drawn over the line, unless it is `\n`.
+    /// Whether the last byte was `\r`. The following text overwrites the line, unless it is `\n`.
     returned: bool,
-    /// Whether something was drawn over in this line.
+    /// Whether this line was redrawn.
     redrawn: bool,
-    /// When a line that was drawn over was kept last.
+    /// When a redrawn line was last logged.
     kept_at: Duration,
 }
 
 impl Lines {
-    /// No line yet.
+    /// Creates a splitter without content.
     pub(super) fn new(window: usize) -> Self {
         Self { window, line: Vec::new(), returned: false, redrawn: false, kept_at: Duration::ZERO }
     }
 
-    /// Takes bytes that are written at `now`, the time since the program started, and hands lines
-    /// that are complete to `say`.
+    /// Adds bytes that are written at `now`, the time since the program started, and passes
+    /// complete lines to `emit`.
     pub(super) fn take<E>(
         &mut self,
         bytes: &[u8],
         now: Duration,
-        mut say: impl FnMut(&[u8]) -> Result<(), E>,
+        mut emit: impl FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         for part in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             let text = part.strip_suffix(b"\n").or_else(|| part.strip_suffix(b"\r")).unwrap_or(part);
             if self.returned && !text.is_empty() {
-                self.draw_over(now, &mut say)?;
+                self.draw_over(now, &mut emit)?;
             }
             let room = self.window.saturating_sub(self.line.len());
             self.line.extend_from_slice(text.get(..room).unwrap_or(text));
             match part.last() {
                 Some(b'\n') => {
                     let line = self.end_line();
-                    say(&line)?;
+                    emit(&line)?;
                 }
                 Some(b'\r') => self.returned = true,
                 _ => {}
@@ -61,19 +61,19 @@ impl Lines {
         Ok(())
     }
 
-    /// What was written after the last newline, if something was.
+    /// Returns the text after the last newline, if there is any.
     pub(super) fn finish(&mut self) -> Option<Vec<u8>> {
         let line = self.end_line();
         (!line.is_empty()).then_some(line)
     }
 
-    fn draw_over<E>(&mut self, now: Duration, say: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    fn draw_over<E>(&mut self, now: Duration, emit: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let due = now.saturating_sub(self.kept_at) >= REDRAW_INTERVAL;
         let line = self.end_line();
         self.redrawn = true;
         if due && !line.is_empty() {
             self.kept_at = now;
-            say(&line)?;
+            emit(&line)?;
         }
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Lines {
         let mut line = std::mem::take(&mut self.line);
         if std::mem::take(&mut self.redrawn) {
             line = without_clears(&line);
-            // A short drawing is filled up with spaces, to cover a long one.
+            // A short drawing is padded with spaces to cover a longer one.
             line.truncate(line.trim_ascii_end().len());
         }
         self.returned = false;

@@ -1,4 +1,4 @@
-//! `log`: lines for people.
+//! Implements `log`: log lines for people.
 
 use crate::model::{LogLevel, LogStream};
 use crate::sandbox::bindings::anacostia::pipeline::log::{Host, Level};
@@ -14,6 +14,6 @@ impl Host for GuestState {
             Level::Warn => LogLevel::Warn,
             Level::Error => LogLevel::Error,
         };
-        self.log.say(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
+        self.log.guest(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
     }
 }

@@ -1,4 +1,4 @@
-//! `metadata`: facts about the work, and a look at those of earlier runs.
+//! Implements `metadata`: records facts about the work, and reads those of earlier runs.
 
 use crate::base::WriteId;
 use crate::base::bounds::{
@@ -13,11 +13,12 @@ use crate::store::{FactQuery, PageRequest, RunQuery, repeat_briefly};
 use super::GuestState;
 use super::access::CallError;
 
-/// Most metrics, params and tags of an attempt. A guest must not be able to fill the store.
+/// The maximum number of metrics, params and tags of an attempt, so that a guest cannot fill the
+/// store.
 const MAX_FACTS: u64 = 1_000_000;
-/// Most bytes of their names and values.
+/// Maximum total size of their names and values, in bytes.
 const MAX_FACT_BYTES: u64 = 64 << 20;
-/// Most tags that an attempt puts on artifacts.
+/// The maximum number of tags that an attempt puts on artifacts.
 const MAX_ARTIFACT_TAGS: usize = 10_000;
 
 impl Host for GuestState {
@@ -200,7 +201,8 @@ fn check_count(what: &str, count: usize, most: usize) -> Result<(), CallError> {
     Err(CallError::invalid(format!("{count} {what} in one call; at most {most} are taken: hand them over in parts")))
 }
 
-/// Names are bounded in characters, so that a name in any script may be as long.
+/// Checks the length of a name. It is bounded in characters, so that the bound is the same for all
+/// scripts.
 fn check_name(what: &str, name: &str, most: usize) -> Result<(), CallError> {
     let long = name.chars().count();
     if (1..=most).contains(&long) {

@@ -1,4 +1,4 @@
-//! `resources`: the data.
+//! Implements `resources`: access to artifacts.
 
 use std::sync::Arc;
 
@@ -6,180 +6,25 @@ use wasmtime::component::Resource as Handle;
 
 use crate::base::bounds::{MAX_CHUNK_BYTES, MAX_PAGE};
 use crate::base::{ArtifactId, escape};
-use crate::model::{Artifact, ArtifactState, StagedFile};
-use crate::resource::{Reader, Resource, ResourceError, Writer, check_path};
+use crate::model::{Artifact, ArtifactState};
+use crate::resource::{Resource, check_path};
 use crate::sandbox::bindings::anacostia::pipeline::resources::{CreateOptions, Filter, Host, HostReader, HostWriter};
 use crate::sandbox::bindings::anacostia::pipeline::types;
-use crate::sandbox::cpu::CpuMeter;
 use crate::sandbox::limits;
 use crate::sandbox::version::open_version;
 use crate::store::{PageRequest, SnapshotQuery};
 
 use super::GuestState;
-use super::access::{CallError, Gate};
+use super::access::CallError;
+use super::entries::{ReaderEntry, WriterEntry};
 use super::inputs::{Inputs, MAX_LIST};
 
-/// Most artifacts that one attempt writes: they are kept in memory until it ends, and published in
-/// one transaction.
+/// The maximum number of artifacts that one attempt writes. They are kept in memory until the
+/// attempt ends, and are published in one transaction.
 pub(super) const MAX_OUTPUTS: usize = 50_000;
 
-/// Most artifacts whose records are kept because they were opened by id.
+/// The maximum number of cached artifact records of artifacts opened by id.
 const MAX_VISIBLE: usize = 10_000;
-
-/// An open reader.
-#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
-pub struct ReaderEntry {
-    artifact: Artifact,
-    content: Box<dyn Reader>,
-}
-
-/// An open writer.
-#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
-pub struct WriterEntry {
-    id: ArtifactId,
-    resource: String,
-    path: String,
-    /// Bytes that were written, those that were overwritten since included.
-    bytes: u64,
-    calls: u64,
-    /// Bytes that the file has now: what it counts against the limit of output.
-    size: u64,
-    /// Absent once it is finished, or has failed.
-    stage: Option<Box<dyn Writer>>,
-    finished: bool,
-}
-
-impl ReaderEntry {
-    /// What is read.
-    pub(super) fn artifact(&self) -> &Artifact {
-        &self.artifact
-    }
-
-    /// Reads up to `length` bytes, and notes it.
-    pub(super) async fn read(
-        &mut self,
-        cpu: &CpuMeter,
-        gate: &mut Gate,
-        offset: u64,
-        length: usize,
-    ) -> Result<Vec<u8>, CallError> {
-        match cpu.host(self.content.read(offset, length)).await {
-            Ok(bytes) => {
-                gate.note_read(self.artifact.id, bytes.len(), self.content.digest());
-                Ok(bytes)
-            }
-            Err(why) => Err(gate.resource_failed(&why)),
-        }
-    }
-}
-
-impl WriterEntry {
-    /// Goes on with a file that was finished.
-    pub(super) fn reopened(file: &StagedFile, calls: u64, stage: Box<dyn Writer>) -> Self {
-        let (resource, path) = (file.resource.clone(), file.path.clone());
-        Self {
-            id: file.artifact_id,
-            resource,
-            path,
-            bytes: 0,
-            calls,
-            size: file.size,
-            stage: Some(stage),
-            finished: false,
-        }
-    }
-
-    /// Bytes that the file has now.
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Whether it takes nothing any more.
-    pub(super) fn is_lost(&self) -> bool {
-        self.stage.is_none()
-    }
-
-    /// How often it was written to.
-    pub(super) fn calls(&self) -> u64 {
-        self.calls
-    }
-
-    /// The resource and the path that it was begun for.
-    pub(super) fn key(&self) -> (String, String) {
-        (self.resource.clone(), self.path.clone())
-    }
-
-    /// Appends, within the limit of output.
-    pub(super) async fn write(&mut self, cpu: &CpuMeter, gate: &mut Gate, bytes: &[u8]) -> Result<(), CallError> {
-        self.write_at(cpu, gate, self.size, bytes).await
-    }
-
-    /// Writes at `offset`, within the limit of output: it counts what the file grows by.
-    pub(super) async fn write_at(
-        &mut self,
-        cpu: &CpuMeter,
-        gate: &mut Gate,
-        offset: u64,
-        bytes: &[u8],
-    ) -> Result<(), CallError> {
-        let stage = self.stage.as_mut().ok_or_else(closed)?;
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let end = if length == 0 { self.size } else { self.size.max(offset.saturating_add(length)) };
-        gate.grow_output(end - self.size)?;
-        if let Err(why) = cpu.host(stage.write_at(offset, bytes)).await {
-            return Err(self.failed(gate, end, &why));
-        }
-        self.size = end;
-        self.bytes = self.bytes.saturating_add(length);
-        self.calls += 1;
-        gate.note_output(length);
-        Ok(())
-    }
-
-    /// Cuts the file, or adds zeros at its end, within the limit of output.
-    pub(super) async fn set_size(&mut self, cpu: &CpuMeter, gate: &mut Gate, size: u64) -> Result<(), CallError> {
-        let stage = self.stage.as_mut().ok_or_else(closed)?;
-        gate.grow_output(size.saturating_sub(self.size))?;
-        if let Err(why) = cpu.host(stage.set_size(size)).await {
-            return Err(self.failed(gate, size.max(self.size), &why));
-        }
-        gate.shrink_output(self.size.saturating_sub(size));
-        self.size = size;
-        Ok(())
-    }
-
-    /// Reads back what was written: up to `length` bytes, fewer only at the end.
-    pub(super) async fn read_at(
-        &mut self,
-        cpu: &CpuMeter,
-        gate: &mut Gate,
-        offset: u64,
-        length: usize,
-    ) -> Result<Vec<u8>, CallError> {
-        let stage = self.stage.as_mut().ok_or_else(closed)?;
-        cpu.host(stage.read_at(offset, length)).await.map_err(|why| gate.resource_failed(&why))
-    }
-
-    /// The file is complete. Whether it counts as written is up to the caller.
-    pub(super) async fn finish(&mut self, cpu: &CpuMeter, gate: &mut Gate) -> Result<StagedFile, CallError> {
-        let stage = self.stage.take().ok_or_else(closed)?;
-        match cpu.host(stage.finish()).await {
-            Ok(staged) => {
-                self.finished = true;
-                Ok(staged)
-            }
-            Err(why) => Err(self.failed(gate, self.size, &why)),
-        }
-    }
-
-    /// Part of a change may have been made: what would be finished after this is not what was
-    /// written. The stage goes, and gives back the `counted` bytes.
-    fn failed(&mut self, gate: &mut Gate, counted: u64, why: &ResourceError) -> CallError {
-        (self.stage, self.size) = (None, 0);
-        gate.shrink_output(counted);
-        gate.resource_failed(why)
-    }
-}
 
 impl Host for GuestState {
     async fn inputs(&mut self, resource: String) -> Result<Vec<types::Artifact>, CallError> {
@@ -212,7 +57,7 @@ impl Host for GuestState {
             let inputs = self.inputs_in(&resource).await?;
             let page = inputs.page(after, limit).map(|page| page.into_iter().map(record).collect());
             page.ok_or_else(|| {
-                CallError::refused("not-found", format!("`after` is no input of this action in {resource}"))
+                CallError::refused("not-found", format!("`after` is not an input of this action in {resource}"))
             })
         })
         .await
@@ -331,7 +176,7 @@ impl HostWriter for GuestState {
 }
 
 impl GuestState {
-    /// The resource of this name, if the grants allow it.
+    /// Returns the resource of this name if the grants permit the access.
     pub(super) fn known(
         &mut self,
         call: &str,
@@ -360,8 +205,8 @@ impl GuestState {
         SnapshotQuery { run, resource, actions, prefix: None, after: None, path: None, artifact: None }
     }
 
-    /// The inputs of this action in a resource. They are the same throughout the attempt, and those
-    /// that were asked for last are kept.
+    /// Returns the inputs of this action in a resource. They do not change during the attempt, and
+    /// the last ones are cached.
     pub(super) async fn inputs_in(&mut self, resource: &str) -> Result<&mut Inputs, CallError> {
         let kept = self.work.inputs.take().filter(|inputs| inputs.resource() == resource);
         let inputs = if let Some(inputs) = kept {
@@ -379,7 +224,7 @@ impl GuestState {
         Ok(page.items.into_iter().next())
     }
 
-    /// The artifact of this id, if `inputs` or `list` could return it.
+    /// Returns the artifact with this id if `inputs` or `list` could return it.
     async fn visible(&mut self, call: &str, id: &str) -> Result<Artifact, CallError> {
         let unknown =
             || CallError::refused("not-found", "this run sees no such artifact; `inputs` and `list` say what it sees");
@@ -408,7 +253,7 @@ impl GuestState {
         Ok(artifact)
     }
 
-    /// What the ancestors have published in a resource in this run.
+    /// Returns the artifacts that the ancestors have published in a resource in this run.
     async fn made_by_ancestors(&mut self, resource: &str) -> Result<Vec<Artifact>, CallError> {
         let (store, order) = (self.services.store.clone(), Arc::clone(&self.order));
         if order.ancestors.is_empty() {
@@ -417,7 +262,7 @@ impl GuestState {
         Ok(store.outputs(order.run_id, resource, &order.ancestors).await?)
     }
 
-    /// The id of an artifact that the attempt may read or has finished writing.
+    /// Returns the id of an artifact that the attempt may read or has finished writing.
     pub(super) async fn own_or_visible(&mut self, call: &str, id: &str) -> Result<ArtifactId, CallError> {
         if let Ok(id) = id.parse::<ArtifactId>()
             && self.work.staged.iter().any(|staged| staged.artifact_id == id)
@@ -436,8 +281,8 @@ impl GuestState {
         Ok(handle?)
     }
 
-    /// Opens a version that the attempt sees. It counts as a handle until [`Gate::close_handle`] is
-    /// told.
+    /// Opens a version that is visible to the attempt. It counts as a handle until
+    /// `Gate::close_handle` is called.
     pub(super) async fn reader_of(&mut self, artifact: Artifact) -> Result<ReaderEntry, CallError> {
         let place = (escape(artifact.path.as_bytes()), &artifact.resource);
         let Some(resource) = self.services.resources.get(&artifact.resource).cloned() else {
@@ -459,8 +304,8 @@ impl GuestState {
         }
     }
 
-    /// Refuses a path that this attempt writes already, or that lies inside of one that it writes:
-    /// they could not both be made visible.
+    /// Refuses a path that this attempt already writes, or that is inside or above such a path,
+    /// because they could not both be made visible.
     pub(super) fn check_unwritten(&mut self, resource: &str, path: &str) -> Result<(), CallError> {
         let paths = &self.work.paths;
         if paths.len() >= MAX_OUTPUTS {
@@ -484,8 +329,8 @@ impl GuestState {
         Err(CallError::refused("already-exists", message))
     }
 
-    /// Begins a staged file, where grants, path and what else is written allow it. It counts as a
-    /// handle until [`Gate::close_handle`] is told.
+    /// Creates a staged file if the grants, the path, and the other written paths permit it. It
+    /// counts as a handle until `Gate::close_handle` is called.
     pub(super) async fn writer_at(
         &mut self,
         call: &str,
@@ -510,7 +355,7 @@ impl GuestState {
     }
 }
 
-/// The artifact as a guest sees it.
+/// Converts an artifact to its form for guests.
 fn record(artifact: &Artifact) -> types::Artifact {
     types::Artifact {
         id: artifact.id.to_string(),
@@ -527,7 +372,7 @@ fn record(artifact: &Artifact) -> types::Artifact {
 fn artifact_id(text: &str) -> Result<ArtifactId, CallError> {
     text.parse().map_err(|_| {
         let text = escape(crate::base::bounds::cut(text, 100).as_bytes());
-        CallError::invalid(format!("`{text}` is no id of an artifact"))
+        CallError::invalid(format!("`{text}` is not the id of an artifact"))
     })
 }
 
@@ -538,8 +383,4 @@ fn chunk(bytes: usize) -> Result<usize, CallError> {
     Err(CallError::invalid(format!(
         "{bytes} bytes in one call; at most 8 MiB ({MAX_CHUNK_BYTES} bytes) are moved at once"
     )))
-}
-
-fn closed() -> CallError {
-    CallError::invalid("this writer takes nothing any more: it is finished, or has failed")
 }

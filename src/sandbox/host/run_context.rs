@@ -1,5 +1,5 @@
-//! `run-context`: who am I, what was I told, and should I still be running. Answered from memory,
-//! and charged to the guest.
+//! Implements `run-context`: the identity of the run, its params, progress, and cancellation. Calls
+//! are answered from memory, and their CPU time is charged to the guest.
 
 use crate::base::escape;
 use crate::sandbox::bindings::anacostia::pipeline::run_context::{Host, RunInfo};
@@ -7,7 +7,7 @@ use crate::sandbox::order::{Progress, Stop};
 
 use super::GuestState;
 
-/// Longest message of a report, in characters.
+/// Maximum length of a progress message, in characters.
 const MAX_MESSAGE_CHARS: usize = 200;
 
 impl Host for GuestState {
@@ -32,9 +32,10 @@ impl Host for GuestState {
 
     fn progress(&mut self, fraction: f64, message: String) -> wasmtime::Result<()> {
         self.gate.enter();
-        // `clamp` leaves what is not a number as it is.
+        // `clamp` returns NaN unchanged.
         let fraction = if fraction.is_nan() { 0.0 } else { fraction.clamp(0.0, 1.0) };
-        // A character has at most four bytes, so what is cut here would have been cut below.
+        // A character has at most four bytes, so this truncates only text that would be truncated
+        // below.
         let message = self.masker.mask_cut(&message, MAX_MESSAGE_CHARS * 4);
         let message = escape(message.as_bytes()).chars().take(MAX_MESSAGE_CHARS).collect();
         self.progress.report(Progress { fraction, message });

@@ -1,40 +1,32 @@
-//! WASI 0.2, all of it, and empty: clocks and random are there, the environment is what the
-//! manifest grants, standard output and standard error are the attempt's log, standard input is at
-//! its end, there are no files, and sockets are denied. Commands have arguments, files and a
-//! standard input besides (see `files`).
+//! All of WASI 0.2, without access to the host. Clocks and random numbers work. The environment
+//! contains what the manifest grants. Standard output and standard error are the attempt's log, and
+//! standard input is empty. There are no files, and sockets are denied. Commands also have
+//! arguments, files and a standard input (see `files`).
 //!
-//! A denied socket or name lookup is noted. A denied file cannot be, but for a command: without a
-//! preopened folder a guest's own C library says that the file does not exist, and the host is
-//! never asked.
+//! Denied sockets and name lookups are recorded. Denied files can be recorded only for commands:
+//! without a preopened folder, a guest's C library reports that the file does not exist without
+//! calling the host.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::Arc;
 
-use tokio_util::bytes::Bytes;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup::ResolveAddressStream;
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddressFamily, Network};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult, TcpSocket, UdpSocket};
+use wasmtime_wasi::p2::{TcpSocket, UdpSocket};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
-use crate::model::{LogLevel, LogStream};
-use crate::sandbox::halt::Halt;
-use crate::sandbox::logs::AttemptLog;
-
 use super::GuestState;
-use super::lines::Lines;
+use super::output::{Output, OutputLines};
 
-/// Most random bytes of one call.
+/// Maximum number of random bytes in one call.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
-/// Most bytes that one call writes to standard output.
-const MAX_WRITE_BYTES: usize = 64 << 10;
 
-/// Links WASI, with sockets that do not even exist.
+/// Links WASI, with functions for sockets that never create one.
 pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    // Denying the use of a socket would be too late: the system would have made one.
+    // Denying the use of a socket would be too late, because the system would already have created
+    // it.
     linker.allow_shadowing(true);
     linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
         "create-tcp-socket",
@@ -54,7 +46,7 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
             Ok((no_network::<ResolveAddressStream>(store.data_mut(), "wasi:sockets/ip-name-lookup", &name),))
         },
     )?;
-    // As it comes, it shows the guest the stack of the host.
+    // wasmtime's own function shows the host's stack to the guest.
     linker.instance("wasi:io/error@0.2.12")?.func_wrap(
         "[method]error.to-debug-string",
         |mut store: StoreContextMut<'_, GuestState>, (error,): (Resource<wasmtime::Error>,)| {
@@ -80,7 +72,7 @@ fn address(family: IpAddressFamily) -> &'static str {
     }
 }
 
-/// What a guest finds of WASI: this environment, these arguments, and these two outputs.
+/// Returns a WASI context with this environment, these arguments, and these outputs.
 pub(in crate::sandbox) fn context<'a>(
     env: impl Iterator<Item = (&'a str, &'a str)>,
     args: &[&str],
@@ -99,76 +91,4 @@ pub(in crate::sandbox) fn context<'a>(
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .build()
-}
-
-/// Makes lines of what a guest writes to an output. However many handles a guest has of the output,
-/// it is one.
-pub(in crate::sandbox) struct OutputLines {
-    log: Arc<AttemptLog>,
-    stream: LogStream,
-    began: Instant,
-    lines: Mutex<Lines>,
-}
-
-impl OutputLines {
-    /// Lines for `log`.
-    pub(in crate::sandbox) fn new(log: &Arc<AttemptLog>, stream: LogStream) -> Arc<Self> {
-        let lines = Mutex::new(Lines::new(log.line_window()));
-        Arc::new(Self { log: Arc::clone(log), stream, began: Instant::now(), lines })
-    }
-
-    /// The guest is gone: what it has not ended with a newline is a line too.
-    pub(in crate::sandbox) fn finish(&self) {
-        if let Some(line) = self.lines.lock().unwrap_or_else(PoisonError::into_inner).finish() {
-            let _ = self.say(&line);
-        }
-    }
-
-    fn take(&self, bytes: &[u8]) -> Result<(), Halt> {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.take(bytes, self.began.elapsed(), |line| self.say(line))
-    }
-
-    fn say(&self, line: &[u8]) -> Result<(), Halt> {
-        self.log.say(LogLevel::Info, self.stream, &String::from_utf8_lossy(line), &[])
-    }
-}
-
-/// An output, for WASI.
-struct Output(Arc<OutputLines>);
-
-impl IsTerminal for Output {
-    fn is_terminal(&self) -> bool {
-        false
-    }
-}
-
-impl StdoutStream for Output {
-    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
-        // For WASI 0.3, which is not linked.
-        Box::new(tokio::io::sink())
-    }
-
-    fn p2_stream(&self) -> Box<dyn OutputStream> {
-        Box::new(Self(Arc::clone(&self.0)))
-    }
-}
-
-impl OutputStream for Output {
-    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
-        self.0.take(&bytes).map_err(|halt| StreamError::Trap(wasmtime::Error::new(halt)))
-    }
-
-    fn flush(&mut self) -> StreamResult<()> {
-        Ok(())
-    }
-
-    fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(MAX_WRITE_BYTES)
-    }
-}
-
-#[wasmtime_wasi::async_trait]
-impl Pollable for Output {
-    async fn ready(&mut self) {}
 }

@@ -1,7 +1,7 @@
-//! Two drafts of WASI, linked as conveniences for what was written against them: `wasi:logging`
-//! says its lines in the attempt's log, and `wasi:config` reads the action's params. By hand,
-//! because a draft has a few functions and no releases: what a component names must match to the
-//! letter.
+//! Links two drafts of WASI for components that use them: `wasi:logging` writes to the attempt's
+//! log, and `wasi:config` reads the action's params. They are linked by hand, because each draft
+//! has only a few functions and no releases, and the names must match those in the component
+//! exactly.
 
 use serde_json::{Map, Value};
 use wasmtime::StoreContextMut;
@@ -13,7 +13,7 @@ use super::GuestState;
 
 /// `wasi:logging`.
 const LOGGING: &str = "wasi:logging/logging@0.1.0-draft";
-/// `wasi:config`, under the two names that it has had.
+/// `wasi:config`, with the two names that it has had.
 const CONFIG: [&str; 2] = ["wasi:config/store@0.2.0-rc.1", "wasi:config/store@0.2.0-draft"];
 
 /// Links both.
@@ -67,10 +67,10 @@ fn log(
     };
     let context = (!context.is_empty()).then(|| ("context".to_owned(), context));
     let fields: Vec<(String, String)> = context.into_iter().collect();
-    state.log.say(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
+    state.log.guest(level, LogStream::Log, &message, &fields).map_err(wasmtime::Error::new)
 }
 
-/// What `wasi:config` may fail with. Ours does not fail.
+/// The error type of `wasi:config`. This implementation does not fail.
 #[derive(Debug, ComponentType, Lower)]
 #[component(variant)]
 enum ConfigError {
@@ -87,7 +87,7 @@ fn params(state: &mut GuestState) -> wasmtime::Result<Map<String, Value>> {
     Ok(serde_json::from_str(&state.order.params)?)
 }
 
-/// A text as it is; anything else as JSON.
+/// Returns a string as it is, and any other value as JSON.
 fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

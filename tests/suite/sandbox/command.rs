@@ -424,7 +424,7 @@ async fn lines_of_metrics_become_metrics() {
     let diverged = ("loss", f64::NEG_INFINITY, None);
     assert_eq!(metrics, [("loss", 0.5, Some(1)), ("loss", 0.25, Some(2)), diverged, ("accuracy", 1.0, None)]);
     let host = said_on(&bench, &order, LogStream::Host);
-    let numbers: Vec<&str> = host.iter().filter_map(|line| line.split(" is no metric: ").next()).collect();
+    let numbers: Vec<&str> = host.iter().filter_map(|line| line.split(" is not a metric: ").next()).collect();
     assert_eq!(numbers, [3, 5, 6, 7].map(|n| format!("/out/metrics.jsonl: line {n}")), "{host:?}");
     // The bounds are those of `log-metrics`.
     let many: Vec<String> = (0..10).map(|n| format!("{{\"name\": \"m{n}\", \"value\": 1}}\n")).collect();

@@ -46,7 +46,7 @@ async fn what_is_no_component_is_refused_with_the_reason() {
     ] {
         let (digest, file) = guests::write(folder.path(), "bad.wasm", bytes);
         let error = sandbox.load(digest, &file).await.unwrap_err().to_string();
-        let text = format!("{} is no component that can be run: {text}", file.display());
+        let text = format!("{} is not a component that can run: {text}", file.display());
         assert!(error.starts_with(&text), "{error}");
     }
     let (_, file) = guests::write(folder.path(), "good.wasm", &guests::body("i32.const 0"));

@@ -1,7 +1,7 @@
-//! `wasi:filesystem` itself: what a program calls on a file or folder that it has open.
+//! `wasi:filesystem`: the calls on an open file or folder.
 //!
-//! There are no links, so that the flag that follows them means nothing. Times can be set by
-//! whoever may write, and are not kept: a version has the time at which it is recorded.
+//! There are no links, so the flag that follows links has no effect. A program may set the times of
+//! files that it may write, but they are not kept: a version has the time at which it is recorded.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -15,20 +15,8 @@ use crate::sandbox::bindings::wasi::wasi::filesystem::types::{
 };
 use crate::sandbox::host::GuestState;
 
-use super::{FileError, FolderEntries, MAX_MOVE_BYTES, Open, Seen};
-
-/// What a program has open.
-#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
-#[derive(Debug)]
-pub struct DescriptorEntry {
-    /// Where it was when it was opened.
-    pub(super) place: String,
-    /// The open file; `None` for a folder.
-    pub(super) file: Option<u64>,
-    /// Whether it counts as a handle: all but `/` itself do.
-    pub(super) counted: bool,
-    pub(super) flags: DescriptorFlags,
-}
+use super::state::{MAX_MOVE_BYTES, Open, Seen};
+use super::{DescriptorEntry, FileError, FolderEntries};
 
 type Result<T> = std::result::Result<T, FileError>;
 type Descriptor = Handle<DescriptorEntry>;
@@ -36,7 +24,7 @@ type Descriptor = Handle<DescriptorEntry>;
 impl preopens::Host for GuestState {
     async fn get_directories(&mut self) -> wasmtime::Result<Vec<(Descriptor, String)>> {
         self.gate.enter();
-        if !self.files.shown {
+        if !self.files.visible {
             return Ok(Vec::new());
         }
         let root = DescriptorEntry { place: String::new(), file: None, counted: false, flags: DescriptorFlags::READ };
@@ -65,7 +53,7 @@ impl HostDescriptor for GuestState {
     }
 
     async fn sync_data(&mut self, _: Descriptor) -> Result<()> {
-        // What is staged is made durable when it is finished, if the manifest wants that.
+        // Staged files are made durable when they are finished, if the manifest asks for it.
         Ok(())
     }
 
@@ -188,13 +176,13 @@ impl HostDescriptor for GuestState {
     ) -> Result<()> {
         self.place(&from, &old)?;
         let place = self.place(&to, &new)?;
-        self.tell(&place, "is to be a link: there are none here");
+        self.log_once(&place, "is not created: links are not supported here");
         Err(ErrorCode::Unsupported.into())
     }
 
     async fn symlink_at(&mut self, folder: Descriptor, _target: String, path: String) -> Result<()> {
         let place = self.place(&folder, &path)?;
-        self.tell(&place, "is to be a link: there are none here");
+        self.log_once(&place, "is not created: links are not supported here");
         Err(ErrorCode::Unsupported.into())
     }
 
@@ -202,7 +190,7 @@ impl HostDescriptor for GuestState {
         let place = self.place(&folder, &path)?;
         match self.files.look(&place) {
             Seen::Nothing => Err(self.nothing(&place)),
-            // What is no link cannot be read as one.
+            // A path that is not a link cannot be read as one.
             _ => Err(ErrorCode::Invalid.into()),
         }
     }
@@ -264,7 +252,7 @@ impl HostDescriptor for GuestState {
     }
 }
 
-/// What programs take for the number of a file.
+/// Returns the hash that programs use as the inode number of a file.
 fn number(place: &str) -> MetadataHashValue {
     let half = |salt: u8| {
         let mut hasher = DefaultHasher::new();

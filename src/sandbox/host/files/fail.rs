@@ -1,7 +1,7 @@
-//! How a call on a file fails: a number of WASI for the program, and words for people.
+//! Errors of calls on files: an error code of WASI for the program, and a log line for people.
 
-use wasmtime::component::{Resource as Handle, ResourceTableError};
-use wasmtime_wasi::p2::{IoError, StreamError};
+use wasmtime::component::Resource as Handle;
+use wasmtime_wasi::p2::IoError;
 
 use crate::base::escape;
 use crate::model::{ErrorInfo, LogLevel};
@@ -9,45 +9,12 @@ use crate::sandbox::bindings::wasi::wasi::filesystem::types::{ErrorCode, Host};
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
 
-use super::CALL;
+use super::FileError;
+use super::entries::StreamFailed;
+use super::state::CALL;
 
-/// Most lines in the log of one attempt about calls on files that failed.
-const MAX_TOLD: usize = 50;
-
-/// How a call on a file ends if not well.
-#[derive(Debug)]
-pub enum FileError {
-    /// The program is told by a number.
-    Code(ErrorCode),
-    /// The program is stopped.
-    Trap(wasmtime::Error),
-}
-
-/// A number, on its way through a stream.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?}")]
-struct StreamFailed(ErrorCode);
-
-impl From<ErrorCode> for FileError {
-    fn from(code: ErrorCode) -> Self {
-        Self::Code(code)
-    }
-}
-
-impl From<ResourceTableError> for FileError {
-    fn from(why: ResourceTableError) -> Self {
-        Self::Trap(why.into())
-    }
-}
-
-impl From<FileError> for StreamError {
-    fn from(error: FileError) -> Self {
-        match error {
-            FileError::Code(code) => Self::LastOperationFailed(wasmtime::Error::new(StreamFailed(code))),
-            FileError::Trap(why) => Self::Trap(why),
-        }
-    }
-}
+/// The maximum number of log lines of one attempt about failed calls on files.
+const MAX_LOGGED: usize = 50;
 
 impl Host for GuestState {
     fn convert_error_code(&mut self, error: FileError) -> wasmtime::Result<ErrorCode> {
@@ -63,7 +30,7 @@ impl Host for GuestState {
 }
 
 impl GuestState {
-    /// What a program is told that was refused something at a path. The words go to the log.
+    /// Converts an error for a path to an error for the program. The message goes to the log.
     pub(super) fn refuse(&mut self, place: &str, error: CallError) -> FileError {
         match error {
             CallError::Refused(error) => {
@@ -71,10 +38,10 @@ impl GuestState {
                 if code != ErrorCode::NoEntry {
                     self.gate.note_refusal(&error);
                 }
-                // A denial is told when the attempt ends, and that nothing is there is what
-                // programs ask for.
+                // Denials are logged when the attempt ends, and programs often check for files that
+                // do not exist.
                 if !matches!(code, ErrorCode::Access | ErrorCode::NoEntry) {
-                    self.tell(place, &error.message);
+                    self.log_once(place, &error.message);
                 }
                 code.into()
             }
@@ -83,16 +50,16 @@ impl GuestState {
         }
     }
 
-    /// A line in the log about a path, once.
-    pub(super) fn tell(&mut self, place: &str, words: &str) {
+    /// Logs a message about a path, once.
+    pub(super) fn log_once(&mut self, place: &str, words: &str) {
         let line = format!("/{}: {words}", escape(place.as_bytes()));
-        if self.files.told.len() < MAX_TOLD && !self.files.told.contains(&line) {
+        if self.files.logged.len() < MAX_LOGGED && !self.files.logged.contains(&line) {
             self.log.host(LogLevel::Warn, &line);
-            self.files.told.insert(line);
+            self.files.logged.insert(line);
         }
     }
 
-    /// Notes that something at a path was denied.
+    /// Records that access to a path was denied.
     pub(super) fn deny_file(&mut self, place: &str, message: String) -> ErrorInfo {
         let target = self.masker.mask(&format!("/{place}")).into_owned();
         let denied = self.gate.deny(CALL, &target, message);
@@ -100,8 +67,8 @@ impl GuestState {
         denied
     }
 
-    /// Nothing lies at a path. If the reason is a grant that is missing, that is noted: the program
-    /// will only say that there is no such file.
+    /// Returns the error for a path that does not exist. If a missing grant is the reason, records
+    /// the denial, because the program only reports that the file does not exist.
     pub(super) fn nothing(&mut self, place: &str) -> FileError {
         let mut parts = place.splitn(3, '/');
         if let (Some(half @ ("in" | "out")), Some(resource)) = (parts.next(), parts.next())
@@ -117,8 +84,8 @@ impl GuestState {
     }
 }
 
-/// The number of WASI that says most nearly what a code of the contract says. Programs take
-/// `InsufficientSpace` for a full disk.
+/// Returns the error code of WASI that is closest to a code of the contract. `InsufficientSpace` is
+/// what programs expect when a disk is full.
 fn number_of(code: &str) -> ErrorCode {
     match code {
         "denied" => ErrorCode::Access,

@@ -1,5 +1,5 @@
-//! Listing a folder: one name after the other, looked up when it is asked for, so that a list that
-//! nobody reads to its end costs nothing.
+//! Lists a folder one name at a time. Each name is looked up on request, so a listing that is not
+//! read to its end costs nothing.
 
 use wasmtime::component::Resource as Handle;
 
@@ -8,20 +8,12 @@ use crate::sandbox::bindings::wasi::wasi::filesystem::types::{
 };
 use crate::sandbox::host::GuestState;
 
+use super::state::{Files, METRICS};
 use super::tree::Child;
-use super::{FileError, Files, METRICS};
-
-/// The names in a folder, as far as they were read.
-#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
-pub struct FolderEntries {
-    folder: String,
-    /// Where the next name is looked for.
-    from: Option<String>,
-    ended: bool,
-}
+use super::{FileError, FolderEntries};
 
 impl FolderEntries {
-    /// All names in a folder.
+    /// Starts a listing of a folder.
     pub(super) fn of(folder: String) -> Self {
         Self { folder, from: None, ended: false }
     }
@@ -46,7 +38,7 @@ impl FolderEntries {
     }
 }
 
-/// The names in `/`.
+/// Returns the next name in `/`.
 fn root(from: Option<&str>) -> Option<Child> {
     let (name, next) = match from {
         None => ("in", "out"),

@@ -1,4 +1,4 @@
-//! `/in`: what the action may read, as `resources.inputs` gives it.
+//! `/in`: the inputs of the action, as `resources.inputs` returns them.
 
 use globset::GlobBuilder;
 
@@ -7,16 +7,16 @@ use crate::model::Artifact;
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
 
+use super::FileError;
+use super::state::Open;
 use super::tree::Found;
-use super::{FileError, Open};
 
-/// Most names of a message.
+/// The maximum number of names in a message.
 const MAX_NAMED: usize = 5;
 
 impl GuestState {
-    /// Shows the inputs in one resource: of several versions at a path the newest, as it would lie
-    /// there.
-    pub(super) async fn show_inputs(&mut self, resource: &str) -> Result<(), CallError> {
+    /// Adds the inputs of one resource. If a path has several versions, the newest is visible.
+    pub(super) async fn add_inputs(&mut self, resource: &str) -> Result<(), CallError> {
         let cpu = self.cpu.clone();
         let inputs: Vec<Artifact> = cpu.host(self.inputs_in(resource)).await?.iter().cloned().collect();
         self.files.inputs.make_folder(resource);
@@ -24,9 +24,10 @@ impl GuestState {
             let place = format!("{resource}/{}", artifact.path);
             match self.files.inputs.find(&place) {
                 Found::File(_) | Found::Nothing => self.files.inputs.put(&place, artifact),
-                // It was a file when one of them was recorded, and a folder when the other was.
+                // The path was a file when one of them was recorded, and a folder when the other
+                // was.
                 Found::Folder | Found::InFile => {
-                    self.tell(
+                    self.log_once(
                         &format!("in/{place}"),
                         "is not shown: another input makes a folder of a file in its path",
                     );
@@ -43,7 +44,7 @@ impl GuestState {
         opened.map(|reader| Open::Input(Box::new(reader))).map_err(|error| self.refuse(place, error))
     }
 
-    /// What a program is told that wants to change something in `/in`.
+    /// Returns the error for a change to something in `/in`.
     pub(super) fn deny_input(&mut self, place: &str) -> FileError {
         let action = &self.order.action;
         let path = place.strip_prefix("in/").unwrap_or_default();
@@ -65,7 +66,7 @@ impl GuestState {
         self.refuse(place, CallError::Refused(error))
     }
 
-    /// Opens what standard input is to read: the one input that `wanted` names.
+    /// Opens the file for standard input: the one input that matches `wanted`.
     pub(super) async fn open_stdin(&mut self, wanted: &str) -> Result<Open, CallError> {
         let failed = |why: String| CallError::refused("stdin", format!("`stdin = \"{wanted}\"` {why}"));
         let (resource, pattern) = wanted.split_once('/').unwrap_or((wanted, "**"));

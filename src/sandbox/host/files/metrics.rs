@@ -1,134 +1,29 @@
-//! `/out/metrics.jsonl`: a file of which nothing is kept but what its lines say.
+//! `/out/metrics.jsonl`: a file whose lines are recorded as metrics, and which is not kept itself.
 //!
-//! A line is `{"name": "loss", "value": 0.5, "step": 3}`, where `step` may be left out and other
-//! keys are let be: many tools write such lines, with a time in them. A line that says nothing is
-//! told in the log, with its number, and harms nothing else.
-
-use serde::Deserialize;
-use serde_json::value::RawValue;
+//! A line is `{"name": "loss", "value": 0.5, "step": 3}`. `step` is optional and other keys are
+//! ignored, because many tools write such lines with a time in them. A line that is not a metric is
+//! reported in the log with its number, and has no other effect.
 
 use crate::base::bounds::cut;
-use crate::base::{double, escape, is_large_integer};
+use crate::base::escape;
 use crate::model::Facts;
-use crate::sandbox::bindings::anacostia::pipeline::metadata::Metric;
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
 
-use super::METRICS;
+use super::metric_lines::Read;
+use super::state::METRICS;
 
-/// Longest line that is read, in bytes.
-const MAX_LINE_BYTES: usize = 16 << 10;
-/// Most bad lines that are told.
+/// The maximum number of invalid lines that are logged.
 const MAX_BAD_LINES: u64 = 20;
 
-/// The lines as they come.
-#[derive(Debug, Default)]
-pub(super) struct MetricLines {
-    exists: bool,
-    /// What came after the last newline.
-    begun: Vec<u8>,
-    /// Whether that is too long, and its rest is dropped.
-    too_long: bool,
-    lines: u64,
-    bad: u64,
-    /// Bytes that were written.
-    size: u64,
-}
-
-#[derive(Deserialize)]
-struct Line<'a> {
-    name: String,
-    #[serde(borrow)]
-    value: &'a RawValue,
-    step: Option<u64>,
-}
-
-/// A line that is complete: what it says, or why it says nothing.
-type Read = Result<Option<Metric>, String>;
-
-impl MetricLines {
-    /// Whether the file is there: a program has opened it for writing.
-    pub(super) fn exists(&self) -> bool {
-        self.exists
-    }
-
-    /// The program opens it for writing.
-    pub(super) fn make(&mut self) {
-        self.exists = true;
-    }
-
-    /// Bytes that were written.
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Takes bytes, and gives the lines that are complete now, with their numbers.
-    fn take(&mut self, bytes: &[u8]) -> Vec<(u64, Read)> {
-        self.size = self.size.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        let mut complete = Vec::new();
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let text = part.strip_suffix(b"\n").unwrap_or(part);
-            let room = MAX_LINE_BYTES.saturating_sub(self.begun.len());
-            self.too_long |= text.len() > room;
-            self.begun.extend_from_slice(text.get(..room).unwrap_or(text));
-            if text.len() < part.len() {
-                complete.push(self.end_line());
-            }
-        }
-        complete
-    }
-
-    fn end_line(&mut self) -> (u64, Read) {
-        self.lines += 1;
-        let line = std::mem::take(&mut self.begun);
-        let read = if std::mem::take(&mut self.too_long) {
-            Err(format!("it is longer than {MAX_LINE_BYTES} bytes"))
-        } else if line.trim_ascii().is_empty() {
-            Ok(None)
-        } else {
-            read(&line).map(Some)
-        };
-        (self.lines, read)
-    }
-
-    /// What was begun without a newline at its end.
-    fn end(&mut self) -> Option<(u64, Read)> {
-        (!self.begun.is_empty() || self.too_long).then(|| self.end_line())
-    }
-}
-
-/// Reads a line. Bare `NaN` and `Infinity` count, because Python writes them so.
-fn read(line: &[u8]) -> Result<Metric, String> {
-    let unlike = |why| format!("it is not like {{\"name\": \"loss\", \"value\": 0.5, \"step\": 3}}: {why}");
-    let failed = match serde_json::from_slice(line) {
-        Ok(line) => return metric(line),
-        Err(why) => why.to_string(),
-    };
-    let quoted = std::str::from_utf8(line).ok().and_then(double::quote_words);
-    quoted
-        .map_or(Err(unlike(failed)), |line| metric(serde_json::from_str(&line).map_err(|why| unlike(why.to_string()))?))
-}
-
-fn metric(Line { name, value, step }: Line<'_>) -> Result<Metric, String> {
-    let text = value.get();
-    if let Some(value) = double::of_word(text.trim_matches('"')) {
-        return Ok(Metric { name, value, step });
-    }
-    if is_large_integer(text) {
-        return Err(format!("its value {text} does not fit into 64 bits: write it with a fraction or an exponent"));
-    }
-    let value = text.parse().map_err(|_| format!("its value {text} is not a number"))?;
-    Ok(Metric { name, value, step })
-}
-
 impl GuestState {
-    /// The program writes to the file.
+    /// Handles a write to the file.
     pub(super) async fn write_metrics(&mut self, bytes: &[u8]) -> Result<(), CallError> {
         let lines = self.files.metrics.take(bytes);
         self.keep_metrics(lines).await
     }
 
-    /// The program is done with the file, as far as can be told.
+    /// Ends the last line. Called when the program has closed the file.
     pub(super) async fn end_metrics(&mut self) -> Result<(), CallError> {
         let last = self.files.metrics.end();
         self.keep_metrics(last.into_iter().collect()).await
@@ -145,7 +40,7 @@ impl GuestState {
             };
             match checked {
                 Ok(metrics) => good.extend(metrics),
-                Err(CallError::Refused(error)) if error.code == "invalid" => self.tell_bad_line(number, &error.message),
+                Err(CallError::Refused(error)) if error.code == "invalid" => self.log_bad_line(number, &error.message),
                 Err(error) => {
                     reached = Some(error);
                     break;
@@ -156,85 +51,17 @@ impl GuestState {
         reached.map_or(Ok(()), Err)
     }
 
-    fn tell_bad_line(&mut self, number: u64, why: &str) {
+    fn log_bad_line(&mut self, number: u64, why: &str) {
         self.files.metrics.bad += 1;
         match self.files.metrics.bad {
             ..=MAX_BAD_LINES => {
                 let why = escape(cut(why, 400).as_bytes());
-                self.tell(&format!("out/{METRICS}"), &format!("line {number} is no metric: {why}"));
+                self.log_once(&format!("out/{METRICS}"), &format!("line {number} is not a metric: {why}"));
             }
             bad if bad == MAX_BAD_LINES + 1 => {
-                self.tell(&format!("out/{METRICS}"), "more lines are no metrics; they are not told");
+                self.log_once(&format!("out/{METRICS}"), "more lines are not metrics; they are not logged");
             }
             _ => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn told(lines: Vec<(u64, Read)>) -> Vec<String> {
-        let shown = |read: Read| match read {
-            Ok(Some(metric)) => format!("{}={} at {:?}", metric.name, metric.value, metric.step),
-            Ok(None) => "nothing".to_owned(),
-            Err(why) => why.split(':').next().unwrap_or_default().to_owned(),
-        };
-        lines.into_iter().map(|(number, read)| format!("{number} {}", shown(read))).collect()
-    }
-
-    #[test]
-    fn lines_are_read_however_they_are_cut() {
-        let mut lines = MetricLines::default();
-        assert!(told(lines.take(b"{\"name\":\"a\",\"val")).is_empty());
-        assert_eq!(lines.size(), 16);
-        assert_eq!(
-            told(lines.take(b"ue\":1.5,\"step\":3,\"time\":\"now\"}\n\n{\"name\":\"b\",\"value\":2}")),
-            ["1 a=1.5 at Some(3)", "2 nothing"]
-        );
-        assert_eq!(told(lines.end().into_iter().collect()), ["3 b=2 at None"]);
-        assert!(lines.end().is_none());
-    }
-
-    #[test]
-    fn bad_lines_harm_nothing_else() {
-        let mut lines = MetricLines::default();
-        let long = vec![b'x'; MAX_LINE_BYTES + 1];
-        assert!(lines.take(&long).is_empty());
-        assert!(lines.take(&long).is_empty());
-        let rest = b"\n{\"name\":\"a\",\"value\":nan}\n\xff\xfe\n{\"name\":\"a\",\"value\":1}\n";
-        let told = told(lines.take(rest));
-        assert_eq!(told[0], format!("1 it is longer than {MAX_LINE_BYTES} bytes"));
-        assert!(told[1].starts_with("2 it is not like") && told[2].starts_with("3 it is not like"), "{told:?}");
-        assert_eq!(told[3], "4 a=1 at None");
-    }
-
-    #[test]
-    fn what_json_has_no_number_for_is_read_as_programs_write_it() {
-        let of = |value: &str| read(format!("{{\"name\":\"NaN\",\"value\":{value},\"step\":2}}").as_bytes()).unwrap();
-        assert!(of("NaN").value.is_nan() && of("\"NaN\"").value.is_nan());
-        assert_eq!(of("-Infinity").value.to_bits(), f64::NEG_INFINITY.to_bits());
-        let infinite = of("\"Infinity\"");
-        assert_eq!((infinite.name.as_str(), infinite.value, infinite.step), ("NaN", f64::INFINITY, Some(2)));
-    }
-
-    #[test]
-    fn an_integer_that_only_a_float_could_hold_is_refused() {
-        let of = |value: &str| read(format!("{{\"name\":\"a\",\"value\":{value}}}").as_bytes());
-        let why = of("123456789012345678901234567890").unwrap_err();
-        let said = "its value 123456789012345678901234567890 does not fit into 64 bits: write it with a fraction or an exponent";
-        assert_eq!(why, said);
-        assert_eq!(of("\"0.5\"").unwrap_err(), "its value \"0.5\" is not a number");
-        assert_eq!(of("-7").unwrap().value.to_bits(), (-7.0_f64).to_bits());
-    }
-
-    proptest::proptest! {
-        #![proptest_config(proptest::test_runner::Config::with_cases(1_500))]
-        #[test]
-        fn every_double_is_read_as_it_is(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
-            let line = serde_json::json!({ "name": "a", "value": value }).to_string();
-            proptest::prop_assert_eq!(read(line.as_bytes()).unwrap().value.to_bits(), value.to_bits());
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What happens to a file between being opened and being closed, whichever half it lies in.
+//! Operations on open files in `/in` and `/out`.
 
 use wasmtime::component::Resource as Handle;
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
@@ -11,14 +11,15 @@ use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
 
 use super::outputs::Begin;
+use super::state::{CALL, METRICS, Open, Seen};
 use super::tree::{Astray, resolve};
-use super::{CALL, DescriptorEntry, FileError, METRICS, Open, Seen};
+use super::{DescriptorEntry, FileError};
 
 type Result<T> = std::result::Result<T, FileError>;
 type Descriptor = Handle<DescriptorEntry>;
 
 impl GuestState {
-    /// Where a path leads that starts at an open folder.
+    /// Resolves a path that is relative to an open folder.
     pub(super) fn place(&mut self, folder: &Descriptor, path: &str) -> Result<String> {
         let entry = self.table.get(folder)?;
         if entry.file.is_some() {
@@ -42,12 +43,12 @@ impl GuestState {
         }
     }
 
-    /// The open file of a descriptor.
+    /// Returns the open file of a descriptor.
     pub(super) fn handle_of(&self, descriptor: &Descriptor) -> Result<u64> {
         self.table.get(descriptor)?.file.ok_or_else(|| ErrorCode::IsDirectory.into())
     }
 
-    /// The open file of a descriptor that may be written through.
+    /// Returns the open file of a descriptor that is open for writing.
     pub(super) fn writable_handle_of(&self, descriptor: &Descriptor) -> Result<u64> {
         let entry = self.table.get(descriptor)?;
         if !entry.flags.contains(DescriptorFlags::WRITE) {
@@ -69,7 +70,10 @@ impl GuestState {
                 return self.read_output(item, offset, length).await;
             }
             Some(Open::Metrics) => {
-                self.tell(&format!("out/{METRICS}"), "cannot be read: its lines are recorded, and not kept as a file");
+                self.log_once(
+                    &format!("out/{METRICS}"),
+                    "cannot be read: its lines are recorded, and not kept as a file",
+                );
                 return Err(ErrorCode::Unsupported.into());
             }
             None => return Err(ErrorCode::BadDescriptor.into()),
@@ -77,7 +81,7 @@ impl GuestState {
         Err(self.refuse(&place, error))
     }
 
-    /// Writes to an open file: at `offset`, or at its end.
+    /// Writes to an open file, at `offset` or at its end.
     pub(super) async fn write_open(&mut self, file: u64, offset: Option<u64>, bytes: &[u8]) -> Result<()> {
         self.gate.enter();
         match self.files.open.get(&file) {
@@ -93,7 +97,7 @@ impl GuestState {
         }
     }
 
-    /// Opens what lies at a place, or makes it.
+    /// Opens or creates the file or folder at a path.
     pub(super) async fn open_place(
         &mut self,
         place: &str,
@@ -132,10 +136,10 @@ impl GuestState {
             Seen::Output(_) => self.open_output(place.strip_prefix("out/").unwrap_or(place), begin).await?,
             _ => self.open_metrics()?,
         };
-        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.keep(opened)), counted: true, flags })
+        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.add_open(opened)), counted: true, flags })
     }
 
-    /// Makes a file where there is none.
+    /// Creates a file at a path that does not exist.
     async fn make_file(&mut self, place: &str, begin: Begin, flags: DescriptorFlags) -> Result<DescriptorEntry> {
         let opened = match place.split_once('/').unwrap_or((place, "")) {
             ("out", METRICS) => self.open_metrics()?,
@@ -143,9 +147,9 @@ impl GuestState {
             ("in", _) => return Err(self.deny_input(place)),
             _ => return Err(self.deny_elsewhere(place)),
         };
-        // Whoever makes a file may write to it, even if it was not asked for.
+        // The creator of a file may write to it, even if it did not ask for that.
         let flags = flags | DescriptorFlags::WRITE;
-        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.keep(opened)), counted: true, flags })
+        Ok(DescriptorEntry { place: place.to_owned(), file: Some(self.files.add_open(opened)), counted: true, flags })
     }
 
     fn open_metrics(&mut self) -> Result<Open> {
@@ -154,7 +158,7 @@ impl GuestState {
         Ok(Open::Metrics)
     }
 
-    /// What a program is told that wants to make something where nothing can be made.
+    /// Returns the error for a file that a program creates where none may be created.
     fn deny_elsewhere(&mut self, place: &str) -> FileError {
         if let Some(resource) = place.strip_prefix("out/").filter(|_| !place.ends_with(METRICS)) {
             let (resource, _) = resource.split_once('/').unwrap_or((resource, ""));
@@ -168,7 +172,7 @@ impl GuestState {
         self.refuse(place, CallError::Refused(error))
     }
 
-    /// Closes an open file. What cannot be finished is told when the program ends.
+    /// Closes an open file. A file that cannot be finished is reported when the program ends.
     pub(super) async fn close(&mut self, file: u64) -> wasmtime::Result<()> {
         let closed = match self.files.open.remove(&file) {
             Some(Open::Output(item)) => self.close_output(item).await,
@@ -184,7 +188,7 @@ impl GuestState {
         }
     }
 
-    /// What is known of something at a place.
+    /// Returns the metadata of a path.
     pub(super) fn about(&mut self, place: &str) -> Result<DescriptorStat> {
         let (size, at) = match self.files.look(place) {
             Seen::Folder => return Ok(stat(DescriptorType::Directory, 0, None)),
@@ -197,8 +201,8 @@ impl GuestState {
         Ok(stat(DescriptorType::RegularFile, size, at.or_else(|| Some(self.services.clock.now()))))
     }
 
-    /// What is known of something that is open: an output by itself, because its name may be
-    /// another by now.
+    /// Returns the metadata of an open file. An output is found by its number, because it may have
+    /// been renamed.
     pub(super) fn about_open(&mut self, place: &str, file: Option<u64>) -> Result<DescriptorStat> {
         match file.and_then(|file| self.files.open.get(&file)) {
             Some(Open::Output(item)) => {
@@ -209,7 +213,7 @@ impl GuestState {
         }
     }
 
-    /// The part below `/out` of a place that is to be changed.
+    /// Returns the part below `/out` of a path that is to be changed.
     pub(super) fn changeable<'p>(&mut self, place: &'p str) -> Result<&'p str> {
         match place.split_once('/').unwrap_or((place, "")) {
             ("out", below) if !below.is_empty() && below != METRICS => Ok(below),

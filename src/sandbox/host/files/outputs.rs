@@ -1,9 +1,9 @@
-//! `/out`: what the action makes, staged.
+//! `/out`: the staged files of the action.
 //!
-//! A file is finished when its last handle is closed, so that what is open is bounded by the limit
-//! of handles and not by how many files a program makes. Opened again, it is taken back from the
-//! stage. It gets its name at the end: until then renaming it changes one entry here, and the stage
-//! knows nothing of it.
+//! A file is finished when its last handle is closed, so the limit on handles bounds the number of
+//! open files, however many files a program creates. If it is opened again, it is taken back from
+//! the stage. It gets its final name at the end: until then, a rename changes one entry here, and
+//! the stage is not involved.
 
 use crate::base::escape;
 use crate::model::{ErrorInfo, StagedFile};
@@ -11,81 +11,37 @@ use crate::resource::check_path;
 use crate::sandbox::bindings::wasi::wasi::filesystem::types::ErrorCode;
 use crate::sandbox::host::GuestState;
 use crate::sandbox::host::access::CallError;
-use crate::sandbox::host::resources::{MAX_OUTPUTS, WriterEntry};
+use crate::sandbox::host::entries::WriterEntry;
+use crate::sandbox::host::resources::MAX_OUTPUTS;
 use crate::sandbox::limits;
 
+use super::FileError;
+use super::item::{Content, Item};
+use super::state::{CALL, Open};
 use super::tree::Found;
-use super::{CALL, FileError, Open};
 
-/// Most files and empty folders that lie in `/out` at once.
+/// The maximum number of files and empty folders in `/out`.
 const MAX_ENTRIES: usize = 2 * MAX_OUTPUTS;
-
-/// A file in `/out`.
-pub(super) struct Item {
-    /// Its path below `/out`: the resource, and the path there. `None` once it is removed, or
-    /// replaced by another.
-    place: Option<String>,
-    content: Content,
-    /// How many handles of the program are open on it.
-    handles: usize,
-    /// Whether it may replace what lies in the resource.
-    overwrite: bool,
-    /// Why what it holds is not what the program wrote.
-    broken: Option<ErrorInfo>,
-}
-
-enum Content {
-    /// It has open handles.
-    Open(WriterEntry),
-    Finished {
-        file: StagedFile,
-        calls: u64,
-    },
-    /// It could not be finished.
-    Lost,
-}
-
-impl Content {
-    /// Whether nothing can be done with it any more.
-    fn is_lost(&self) -> bool {
-        match self {
-            Self::Open(writer) => writer.is_lost(),
-            Self::Finished { .. } => false,
-            Self::Lost => true,
-        }
-    }
-}
 
 /// How a file in `/out` is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Begin {
-    /// With nothing in it.
+    /// Empty.
     Empty,
-    /// With what was written before.
+    /// With its previous content.
     Kept,
-    /// Only if there is none, in the resource either.
+    /// Only if the file does not exist, neither here nor in the resource.
     New,
 }
 
-/// A path below `/out` in its two parts.
+/// Splits a path below `/out` into the resource and the path in it.
 fn split(place: &str) -> (String, String) {
     let (resource, path) = place.split_once('/').unwrap_or((place, ""));
     (resource.to_owned(), path.to_owned())
 }
 
-impl Item {
-    /// Bytes that it has.
-    pub(super) fn size(&self) -> u64 {
-        match &self.content {
-            Content::Open(writer) => writer.size(),
-            Content::Finished { file, .. } => file.size,
-            Content::Lost => 0,
-        }
-    }
-}
-
 impl GuestState {
-    /// Opens a file below `/out`, or begins it.
+    /// Opens or creates a file below `/out`.
     pub(super) async fn open_output(&mut self, place: &str, begin: Begin) -> Result<Open, FileError> {
         let number = match self.files.outputs.find(place) {
             Found::File(item) => *item,
@@ -114,8 +70,7 @@ impl GuestState {
         Ok(Open::Output(number))
     }
 
-    /// Opens one more handle on a file that is open or finished. If it cannot be opened, all stays
-    /// as it was.
+    /// Opens one more handle on a file that is open or finished. If that fails, nothing changes.
     async fn open_again(&mut self, number: u64) -> Result<(), CallError> {
         self.gate.open_handle()?;
         let finished = match self.files.items.get(&number).map(|item| &item.content) {
@@ -137,7 +92,7 @@ impl GuestState {
         Ok(())
     }
 
-    /// A finished file, to be read and changed. Dropped, it removes the file.
+    /// Reopens a finished file for reading and writing. Dropping the writer removes the file.
     async fn take_back(&mut self, file: &StagedFile, calls: u64) -> Result<WriterEntry, CallError> {
         let Some(resource) = self.services.resources.get(&file.resource).cloned() else {
             return Err(CallError::refused("not-found", format!("there is no resource `{}` any more", file.resource)));
@@ -147,7 +102,7 @@ impl GuestState {
         Ok(WriterEntry::reopened(file, calls, stage))
     }
 
-    /// Begins a file below `/out`, where there is none.
+    /// Creates a file below `/out` at a path that does not exist.
     async fn begin_output(&mut self, place: &str, overwrite: bool) -> Result<u64, FileError> {
         let (resource, path) = split(place);
         let begun = match self.check_entries() {
@@ -174,12 +129,12 @@ impl GuestState {
         let Some(Item { content: Content::Open(writer), place, .. }) = self.files.items.get_mut(&number) else {
             return Err(ErrorCode::BadDescriptor.into());
         };
-        let place = shown(place.as_deref());
+        let place = display_path(place.as_deref());
         let read = writer.read_at(&self.cpu, &mut self.gate, offset, length).await;
         read.map_err(|error| self.refuse(&place, error))
     }
 
-    /// Writes to a file below `/out`: at `offset`, or at its end.
+    /// Writes to a file below `/out`, at `offset` or at its end.
     pub(super) async fn write_output(
         &mut self,
         number: u64,
@@ -194,7 +149,7 @@ impl GuestState {
         written.map_err(|error| self.not_written(number, error))
     }
 
-    /// Cuts a file below `/out`, or adds zeros at its end.
+    /// Truncates a file below `/out`, or extends it with zeros.
     pub(super) async fn resize_output(&mut self, number: u64, size: u64) -> Result<(), FileError> {
         let Some(Item { content: Content::Open(writer), .. }) = self.files.items.get_mut(&number) else {
             return Err(ErrorCode::BadDescriptor.into());
@@ -203,15 +158,15 @@ impl GuestState {
         resized.map_err(|error| self.not_written(number, error))
     }
 
-    /// A change of a file was refused or has failed. A program that does not look at its errors
-    /// must not publish what is left.
+    /// Marks a file as broken after a change was refused or failed. If the program ignores the
+    /// error, the file must not be published.
     fn not_written(&mut self, number: u64, mut error: CallError) -> FileError {
-        let mut place = shown(None);
+        let mut place = display_path(None);
         if let Some(item) = self.files.items.get_mut(&number) {
-            place = shown(item.place.as_deref());
+            place = display_path(item.place.as_deref());
             if let CallError::Refused(error) = &mut error {
                 let first = item.broken.get_or_insert_with(|| error.clone());
-                // Of a file that is lost, the reason is why it was lost.
+                // For a lost file, the reason is why it was lost.
                 if item.content.is_lost() {
                     error.clone_from(first);
                 }
@@ -220,8 +175,8 @@ impl GuestState {
         self.refuse(&place, error)
     }
 
-    /// The program has closed a handle of a file below `/out`. With the last one it is finished, or
-    /// gone if it has no name any more.
+    /// Closes a handle of a file below `/out`. The last close finishes the file, or removes it if
+    /// it no longer has a name.
     pub(super) async fn close_output(&mut self, number: u64) -> Result<(), FileError> {
         let Some(item) = self.files.items.get_mut(&number) else { return Ok(()) };
         item.handles = item.handles.saturating_sub(1);
@@ -236,7 +191,7 @@ impl GuestState {
         self.finish_output(number).await
     }
 
-    /// A file below `/out` that has a name is complete.
+    /// Finishes a file below `/out` that has a name.
     async fn finish_output(&mut self, number: u64) -> Result<(), FileError> {
         let Some(item) = self.files.items.get_mut(&number) else { return Ok(()) };
         let (Some(place), Content::Open(writer)) = (item.place.clone(), &mut item.content) else { return Ok(()) };
@@ -251,8 +206,8 @@ impl GuestState {
             Err(error) => {
                 item.content = Content::Lost;
                 match self.not_written(number, error) {
-                    // Programs do not look at how closing went. What is lost fails the attempt when
-                    // the program ends.
+                    // Programs seldom check the result of closing a file. A lost file fails the
+                    // attempt when the program ends.
                     FileError::Code(_) => Ok(()),
                     trap @ FileError::Trap(_) => Err(trap),
                 }
@@ -260,7 +215,7 @@ impl GuestState {
         }
     }
 
-    /// Takes the name of a file away. What it holds goes at once, or when its last handle is
+    /// Removes the name of a file. Its content is removed at once, or when its last handle is
     /// closed.
     async fn forget(&mut self, number: u64) {
         let Some(item) = self.files.items.get_mut(&number) else { return };
@@ -276,7 +231,8 @@ impl GuestState {
         self.files.outputs.take(&place);
         self.work.paths.remove(&split(&place));
         if let Some((file, calls)) = finished
-            // What cannot be removed now is removed with the attempt, and counts until then.
+            // A file that cannot be removed now is removed with the attempt. It counts against the
+            // limit until then.
             && self.take_back(&file, calls).await.is_ok()
         {
             self.files.items.remove(&number);
@@ -298,7 +254,7 @@ impl GuestState {
         }
     }
 
-    /// Makes a folder below `/out`. It is never published: resources know files.
+    /// Creates a folder below `/out`. It is never published, because resources contain only files.
     pub(super) fn make_output_folder(&mut self, place: &str) -> Result<(), FileError> {
         match self.files.outputs.find(place) {
             Found::Folder | Found::File(_) => return Err(ErrorCode::Exist.into()),
@@ -328,12 +284,12 @@ impl GuestState {
         if self.files.outputs.remove_folder(place) { Ok(()) } else { Err(ErrorCode::NotEmpty.into()) }
     }
 
-    /// Renames a file below `/out`. One that has the new name already is replaced.
+    /// Renames a file below `/out`. Replaces a file that already has the new name.
     pub(super) async fn rename_output(&mut self, old: &str, new: &str) -> Result<(), FileError> {
         let number = match self.files.outputs.find(old) {
             Found::File(number) => *number,
             Found::Folder => {
-                self.tell(&format!("out/{old}"), "is a folder: only files in `/out` can be renamed");
+                self.log_once(&format!("out/{old}"), "is a folder: only files in `/out` can be renamed");
                 return Err(ErrorCode::Unsupported.into());
             }
             Found::InFile => return Err(ErrorCode::NotDirectory.into()),
@@ -370,8 +326,8 @@ impl GuestState {
         Ok(())
     }
 
-    /// Whether a file that has one name can have another. The resource is asked as it always is: by
-    /// beginning a file there, which leaves nothing when it is dropped.
+    /// Checks that a file may be renamed to another path. Like every other check, it asks the
+    /// resource: it creates a staged file there, and drops it, which leaves nothing.
     async fn check_place(&mut self, from: &(String, String), to: &(String, String)) -> Result<(), CallError> {
         let had = [from, to].map(|key| self.work.paths.remove(key));
         let asked = self.writer_at(CALL, to.0.clone(), to.1.clone(), true).await.map(|_| self.gate.close_handle());
@@ -384,8 +340,8 @@ impl GuestState {
         asked
     }
 
-    /// Finishes what is open, and hands over what there is.
-    pub(super) async fn settle_outputs(&mut self) -> Result<(), CallError> {
+    /// Finishes all open files, and stages all files for publication.
+    pub(super) async fn finish_outputs(&mut self) -> Result<(), CallError> {
         let numbers: Vec<u64> = self.files.items.keys().copied().collect();
         for number in numbers {
             if let Err(FileError::Trap(why)) = self.finish_output(number).await {
@@ -407,7 +363,7 @@ impl GuestState {
     }
 }
 
-/// Where a file lies, for messages.
-fn shown(place: Option<&str>) -> String {
+/// Returns the path of a file for messages.
+fn display_path(place: Option<&str>) -> String {
     format!("out/{}", place.unwrap_or("(removed)"))
 }

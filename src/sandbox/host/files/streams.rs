@@ -1,10 +1,8 @@
-//! `wasi:io/streams`: those of files are answered here, all others by wasmtime.
+//! `wasi:io/streams`: handles the streams of files, and leaves all others to wasmtime.
 //!
-//! wasmtime's streams are objects that know nothing of the store, and whose work must be done
-//! aside. A stream of a file is a number: what it is asked for is done by the functions that the
-//! file's descriptor calls, with all that they may use and count.
-
-use std::collections::BTreeMap;
+//! wasmtime's streams are objects without access to the store, and their work must be done in the
+//! background. A stream of a file is a number. Its operations use the same functions as the file's
+//! descriptor, with the same access to the store and the same accounting.
 
 use tokio_util::bytes::Bytes;
 use wasmtime::StoreContextMut;
@@ -17,37 +15,13 @@ use wasmtime_wasi::p2::{
 use crate::sandbox::bindings::wasi::wasi::io::streams::{self, HostInputStream, HostOutputStream};
 use crate::sandbox::host::GuestState;
 
-use super::{FileError, MAX_MOVE_BYTES};
+use super::FileError;
+use super::state::{MAX_MOVE_BYTES, Sink, Source};
 
-/// Most bytes that one call writes to a stream.
+/// Maximum number of bytes that one call writes to a stream.
 const PERMIT_BYTES: u64 = 256 << 10;
 
-/// Streams of files, by their handle.
-#[derive(Default)]
-pub(super) struct Streams {
-    inputs: BTreeMap<u32, Source>,
-    outputs: BTreeMap<u32, Sink>,
-    /// How far standard input is read: all handles of it are one.
-    stdin_at: u64,
-}
-
-/// What is read.
-#[derive(Debug, Clone, Copy)]
-struct Source {
-    file: u64,
-    /// From where; `None` for standard input.
-    at: Option<u64>,
-}
-
-/// What is written.
-#[derive(Debug, Clone, Copy)]
-struct Sink {
-    file: u64,
-    /// Where; `None`: at the end.
-    at: Option<u64>,
-}
-
-/// What lies in the table of handles for a stream of a file.
+/// The entry in the handle table for a stream of a file.
 struct Placeholder;
 
 #[wasmtime_wasi::async_trait]
@@ -75,7 +49,7 @@ impl OutputStream for Placeholder {
     }
 }
 
-/// `wasi:cli/stdin.get-stdin`: the chosen input, or nothing.
+/// Implements `wasi:cli/stdin.get-stdin`: returns the chosen input, or an empty stream.
 pub(super) fn get_stdin(
     mut store: StoreContextMut<'_, GuestState>,
     (): (),
@@ -89,12 +63,12 @@ pub(super) fn get_stdin(
 }
 
 impl GuestState {
-    /// A stream that reads an open file from `offset` on.
+    /// Returns a stream that reads an open file from `offset` on.
     pub(super) fn stream_from(&mut self, file: u64, offset: u64) -> Result<Handle<DynInputStream>, FileError> {
         Ok(self.input_stream(Source { file, at: Some(offset) })?)
     }
 
-    /// A stream that writes to an open file from `offset` on, or at its end.
+    /// Returns a stream that writes to an open file from `offset` on, or appends to it.
     pub(super) fn stream_to(&mut self, file: u64, offset: Option<u64>) -> Result<Handle<DynOutputStream>, FileError> {
         let handle = self.table.push(Box::new(Placeholder) as DynOutputStream)?;
         self.files.streams.outputs.insert(handle.rep(), Sink { file, at: offset });
@@ -149,14 +123,14 @@ impl GuestState {
         self.push(stream, sink, &zeroes).await
     }
 
-    /// From one stream to another, of which one at least is of a file.
+    /// Moves bytes between two streams, at least one of which is a stream of a file.
     async fn move_between(
         &mut self,
         to: Handle<DynOutputStream>,
         from: Handle<DynInputStream>,
         length: u64,
     ) -> StreamResult<u64> {
-        // Handles are lent to each call; these are used for two.
+        // Each call borrows its handles. These are used for a second call.
         let (again_to, again_from) = (Handle::new_borrow(to.rep()), Handle::new_borrow(from.rep()));
         let length = length.min(HostOutputStream::check_write(self, to).await?);
         let bytes = HostInputStream::read(self, again_from, length).await?;

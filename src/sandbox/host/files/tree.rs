@@ -1,28 +1,29 @@
-//! The folders that a command sees: files that have paths, and the folders that these paths imply.
-//! No disk is looked at.
+//! The folder tree that a command sees: files with paths, and the folders that the paths imply. It
+//! does not access a disk.
 //!
-//! A tree is one ordered map. A file stands under its path, a folder that may be empty under its
-//! path and a `/`; all other folders are the prefixes of what is below them. So looking something
-//! up and finding the next name in a folder cost one search each, however much there is.
+//! A tree is one ordered map. A file is stored under its path, and a folder that may be empty under
+//! its path with a `/` at the end. All other folders are prefixes of the paths below them. So a
+//! lookup, and finding the next name in a folder, cost one search each, whatever the size of the
+//! tree.
 
 use std::collections::BTreeMap;
 use std::ops::Bound::{Included, Unbounded};
 
 use crate::base::bounds::MAX_PATH_BYTES;
 
-/// Longest path that is looked at: one in a resource, with its resource and the way to it, and
-/// twice that for parts such as `.`.
+/// Maximum length of a path from a guest, in bytes: a path in a resource with the resource and its
+/// prefix, and twice that for parts such as `.`.
 const MAX_GUEST_PATH_BYTES: usize = 4 * MAX_PATH_BYTES;
 
-/// Files by path, and the folders above them. Paths have no `/` at their ends; the empty one is the
-/// tree itself.
+/// Files by path, and the folders above them. Paths do not start or end with `/`; the empty path is
+/// the root.
 #[derive(Debug)]
 pub(super) struct Tree<T> {
-    /// A file, or `None` under a path that ends with `/`.
+    /// A file, or `None` for a folder, whose path ends with `/`.
     nodes: BTreeMap<String, Option<T>>,
 }
 
-/// What lies at a path.
+/// What a path refers to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found<T> {
     /// A folder.
@@ -35,7 +36,7 @@ pub(super) enum Found<T> {
     InFile,
 }
 
-/// A name in a folder, and where to look for the next.
+/// A name in a folder, and where to search for the next one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Child {
     pub(super) name: String,
@@ -50,7 +51,7 @@ impl<T> Default for Tree<T> {
 }
 
 impl<T> Tree<T> {
-    /// What lies at a path.
+    /// Returns what a path refers to.
     pub(super) fn find(&self, path: &str) -> Found<&T> {
         if path.is_empty() {
             return Found::Folder;
@@ -65,17 +66,17 @@ impl<T> Tree<T> {
         if above.any(|above| matches!(self.nodes.get(above), Some(Some(_)))) { Found::InFile } else { Found::Nothing }
     }
 
-    /// Puts a file at a path, in the place of one that lies there.
+    /// Puts a file at a path, and replaces an existing one.
     pub(super) fn put(&mut self, path: &str, file: T) {
         self.nodes.insert(path.to_owned(), Some(file));
     }
 
-    /// Makes a folder that stays when it is empty.
+    /// Creates a folder that remains when it is empty.
     pub(super) fn make_folder(&mut self, path: &str) {
         self.nodes.insert(format!("{path}/"), None);
     }
 
-    /// Takes a file away. The folder that it was in stays.
+    /// Removes a file and returns it. Its folder remains.
     pub(super) fn take(&mut self, path: &str) -> Option<T> {
         let file = self.nodes.remove(path)??;
         if let Some((folder, _)) = path.rsplit_once('/') {
@@ -84,7 +85,7 @@ impl<T> Tree<T> {
         Some(file)
     }
 
-    /// Removes a folder if nothing is in it; says whether it did.
+    /// Removes a folder if it is empty. Returns whether it did.
     pub(super) fn remove_folder(&mut self, path: &str) -> bool {
         let own = format!("{path}/");
         if self.below(path).any(|(key, _)| *key != own) {
@@ -97,17 +98,18 @@ impl<T> Tree<T> {
         removed
     }
 
-    /// The files below a folder, with their paths, in the order of their paths.
+    /// Returns the files below a folder, in the order of their paths.
     pub(super) fn files_below<'t>(&'t self, folder: &str) -> impl Iterator<Item = (&'t str, &'t T)> {
         self.below(folder).filter_map(|(path, file)| Some((path.as_str(), file.as_ref()?)))
     }
 
-    /// How many files and folders are kept.
+    /// Returns the number of stored files and folders.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// The first name in a folder, or the next: `from` is the [`Child::next`] of the one before.
+    /// Returns the first or the next name in a folder. `from` is the [`Child::next`] of the
+    /// previous name.
     pub(super) fn child(&self, folder: &str, from: Option<&str>) -> Option<Child> {
         let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
         let from = from.unwrap_or(&prefix);
@@ -115,7 +117,7 @@ impl<T> Tree<T> {
         let key = keys.find(|key| **key != prefix)?;
         let rest = key.strip_prefix(&prefix)?;
         Some(match rest.split_once('/') {
-            // Past all that is in it: `0` comes after `/`.
+            // Skips everything in the folder: `0` is the character after `/`.
             Some((name, _)) => Child { name: name.to_owned(), is_folder: true, next: format!("{prefix}{name}0") },
             None => Child { name: rest.to_owned(), is_folder: false, next: format!("{key}\0") },
         })
@@ -127,20 +129,20 @@ impl<T> Tree<T> {
     }
 }
 
-/// Why a path leads nowhere.
+/// Why a path cannot be resolved.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Astray {
-    /// It is longer than any path can be.
+    /// The path is too long.
     TooLong,
-    /// It has a control character in it, such as NUL.
+    /// The path contains a control character, such as NUL.
     Unreadable,
-    /// It leaves the folder that it starts in.
+    /// The path leaves the folder that it starts in, or is absolute.
     Outside,
 }
 
-/// Where a path leads that starts in a folder. `.`, `..` and doubled `/` are resolved as they
-/// stand: there are no links, so that a name means the same wherever it is looked at. The flag says
-/// whether it must be a folder, because it ends with `/`.
+/// Resolves a path that is relative to a folder. `.`, `..` and repeated `/` are resolved lexically,
+/// because there are no links. The flag says whether the path must be a folder, because it ends
+/// with `/`.
 pub(super) fn resolve(folder: &str, path: &str) -> Result<(String, bool), Astray> {
     if path.len() > MAX_GUEST_PATH_BYTES {
         return Err(Astray::TooLong);

@@ -1,14 +1,14 @@
-//! Which addresses the name of a host may lead to: those of the public Internet, and no others.
+//! Decides which addresses the name of a host may resolve to: public Internet addresses only.
 //!
-//! A name is someone else's to point wherever they like, so that a granted name is no grant of what
-//! lies behind the firewall. What is not public is reached only by an address that the manifest
-//! lists. The ranges are those of IANA's registries of special-purpose addresses; of IPv6, only
-//! what is given out as global unicast counts as public at all. Addresses that carry an IPv4
-//! address inside are judged by that one too.
+//! The owner of a name can point it anywhere, so a grant for a name must not give access to hosts
+//! behind the firewall. An address that is not public is reachable only if the manifest lists the
+//! address itself. The ranges are those of IANA's registries of special-purpose addresses. For
+//! IPv6, only addresses that are assigned as global unicast count as public. An address that embeds
+//! an IPv4 address is also checked by that address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What an address is instead of public; `None` if it is public.
+/// Returns what kind of address this is if it is not public, and `None` if it is public.
 pub(super) fn not_public(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(address) => not_public_v4(address),
@@ -25,7 +25,7 @@ fn not_public_v4(address: Ipv4Addr) -> Option<&'static str> {
         [169, 254, ..] => "a link-local address",
         [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => "an address for documentation",
         [224..=239, ..] => "a multicast address",
-        // Assignments to protocols, 6to4 relays, benchmarks, and what is left.
+        // Protocol assignments, 6to4 relays, benchmarks, and the other reserved ranges.
         [192, 0, 0, _] | [192, 88, 99, _] | [198, 18..=19, ..] | [240..=255, ..] => "a reserved address",
         _ => return None,
     })
@@ -41,7 +41,7 @@ fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
     Some(match segments {
         [0, 0, 0, 0, 0, 0, 0, 0] => "an unspecified address",
         [0, 0, 0, 0, 0, 0, 0, 1] => "a loopback address",
-        // NAT64, 6to4 and ISATAP: the network leads to the IPv4 address inside.
+        // NAT64, 6to4 and ISATAP: the network routes to the embedded IPv4 address.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low]
         | [0x2002, high, low, ..]
         | [0x2000..=0x3fff, _, _, _, 0 | 0x200, 0x5efe, high, low] => return inside(high, low),
@@ -49,7 +49,7 @@ fn not_public_v6(address: Ipv6Addr) -> Option<&'static str> {
         [0xfe80..=0xfeff, ..] => "a link-local address",
         [0xff00..=0xffff, ..] => "a multicast address",
         [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => "an address for documentation",
-        // Teredo, ORCHID, benchmarks and other assignments to protocols.
+        // Teredo, ORCHID, benchmarks and other protocol assignments.
         [0x2001, 0..=0x1ff, ..] => "a reserved address",
         [0x2000..=0x3fff, ..] => return None,
         _ => "a reserved address",

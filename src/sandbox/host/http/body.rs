@@ -1,5 +1,4 @@
-//! The two bodies of an exchange on their way through the host: counted, bounded, and watched for
-//! standing still.
+//! The bodies of a request and its response. Both are counted, bounded, and checked for stalls.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -13,34 +12,34 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::bytes::Bytes;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::book::Ticket;
 use super::fault::Fault;
+use super::request_log::Ticket;
 
-/// Why a request's body breaks off, for whoever sends it. The guest is told what
-/// [`UploadWatch::broke`] says.
+/// The error with which a request's body ends early, for the sender. The guest gets the reason from
+/// [`UploadWatch::broke`].
 #[derive(Debug, thiserror::Error)]
 #[error("the body of the request broke off")]
 pub(super) struct BrokenOff;
 
-/// How the body of a request is coming on, seen by who waits for the answer.
+/// The state of a request's body, as seen by the task that waits for the response.
 #[derive(Debug)]
 pub(super) struct UploadWatch(Mutex<Upload>);
 
 #[derive(Debug)]
 struct Upload {
-    /// When the network took something last.
+    /// When the network last accepted data.
     last: Instant,
-    /// Whether the guest has to hand over more before anything can happen.
+    /// Whether the guest must provide more data before the request can continue.
     waits_for_guest: bool,
     broke: Option<Broke>,
 }
 
-/// Why the body of a request broke off.
+/// Why the body of a request ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broke {
-    /// It has more bytes than are allowed.
+    /// The body exceeds its limit.
     TooLarge,
-    /// The guest gave it up.
+    /// The guest dropped the body before its end.
     GivenUp,
 }
 
@@ -49,13 +48,13 @@ impl UploadWatch {
         Arc::new(Self(Mutex::new(Upload { last: Instant::now(), waits_for_guest: false, broke: None })))
     }
 
-    /// Why the body broke off, if it has.
+    /// Returns why the body ended early, if it did.
     pub(super) fn broke(&self) -> Option<Broke> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).broke
     }
 
-    /// Returns when the network has stood still for `wait`. Time in which the guest is what
-    /// everything waits for does not count: its own limits are for that.
+    /// Returns when the network has been stalled for `wait`. Time in which the request waits for
+    /// the guest does not count, because the guest's own limits cover it.
     pub(super) async fn stands_still(&self, wait: Duration) {
         loop {
             let (last, waits_for_guest) = {
@@ -79,7 +78,7 @@ impl UploadWatch {
     }
 }
 
-/// The body of a request, as the guest hands it over.
+/// The body of a request, produced by the guest.
 pub(super) struct RequestBody {
     pub(super) inner: WasiBody,
     /// Bytes that may still come.
@@ -132,18 +131,18 @@ impl Body for RequestBody {
     }
 }
 
-/// The body of an answer, as the guest takes it.
+/// The body of a response, consumed by the guest.
 pub(super) struct AnswerBody {
     pub(super) inner: Incoming,
     /// Bytes that may still come.
     pub(super) left: u64,
-    /// The longest wait for the next ones.
+    /// The maximum wait for the next part.
     pub(super) wait: Duration,
-    /// Runs while the guest waits.
+    /// The timer, active while the guest waits.
     pub(super) waiting: Option<Pin<Box<Sleep>>>,
     pub(super) ticket: Arc<Ticket>,
     pub(super) faults: super::fault::Faults,
-    /// One of the requests that the attempt may have at once.
+    /// Holds the place of the request among the concurrent requests of the attempt.
     pub(super) _slot: OwnedSemaphorePermit,
 }
 
@@ -194,7 +193,7 @@ impl Body for AnswerBody {
 
 impl Drop for AnswerBody {
     fn drop(&mut self) {
-        // What the guest did not read it did not want.
+        // If the guest drops the body before its end, the response counts as complete.
         self.ticket.answered();
     }
 }

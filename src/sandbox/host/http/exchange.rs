@@ -1,10 +1,10 @@
-//! One request, from a checked target to an answer.
+//! Performs one request, from a checked target to the response.
 //!
-//! The name is looked up once, by the host, and the connection goes to an address that was looked
-//! at: a name that leads elsewhere a moment later leads nowhere. Each request has a connection of
-//! its own, which ends with it: a pool would let one attempt send over what another opened, and
-//! would save only what a handshake costs. The host follows no redirect: the guest sees the 3xx,
-//! and what it asks for next is checked like everything else.
+//! The host resolves the name once and connects to an address that it has checked, so a name that
+//! resolves differently a moment later has no effect. Each request uses its own connection, which
+//! closes with it: a pool would let one attempt send over a connection that another opened, and
+//! would save only the cost of a handshake. The host follows no redirects: the guest sees the 3xx
+//! response, and its next request is checked like any other.
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
@@ -27,27 +27,28 @@ use crate::base::{Endpoint, Host};
 
 use super::address::not_public;
 use super::body::{AnswerBody, Broke, RequestBody, UploadWatch};
-use super::book::Ticket;
 use super::fault::{Fault, Faults};
 use super::network::Outbound;
 use super::permit::Permits;
+use super::request_log::Ticket;
 use super::secrets::HeaderValues;
 
-/// Largest head of an answer, in bytes: status, headers, and as much again for trailers.
+/// Maximum size of a response's head, in bytes: status and headers. The same bound applies again to
+/// trailers.
 const MAX_HEAD_BYTES: usize = 64 << 10;
-/// Most headers of an answer.
+/// The maximum number of headers in a response.
 const MAX_HEADERS: usize = 200;
-/// Largest part of a body that the host holds for one connection, in bytes.
+/// Maximum size of the part of a body that the host buffers for one connection, in bytes.
 const MAX_BUFFER_BYTES: usize = 128 << 10;
-/// Most addresses of a name that are tried.
+/// The maximum number of addresses of a name that are tried.
 const MAX_TRIED: usize = 4;
 
-/// What drives the connection while the answer's body is read.
+/// The future that drives the connection while the response's body is read.
 pub(super) type Driver = Pin<Box<dyn Future<Output = Result<(), Error>> + Send>>;
-/// An answer, and what drives its connection.
+/// A response, and the future that drives its connection.
 pub(super) type Answer = (Response<WasiBody>, Driver);
 
-/// A request whose target is granted.
+/// A request to a granted target.
 pub(super) struct Exchange {
     pub(super) outbound: Arc<Outbound>,
     pub(super) permits: Arc<Permits>,
@@ -57,11 +58,11 @@ pub(super) struct Exchange {
     pub(super) slot: OwnedSemaphorePermit,
     pub(super) endpoint: Endpoint,
     pub(super) waits: Waits,
-    /// Whether a secret is among its headers.
+    /// Whether its headers contain a secret.
     pub(super) has_secret: bool,
 }
 
-/// The longest waits of a request: what the guest asks for, within `http_wait`.
+/// The timeouts of a request: those that the guest asks for, bounded by `http_wait`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waits {
     connect: Duration,
@@ -81,12 +82,12 @@ impl Waits {
     }
 }
 
-/// Bytes both ways, with or without TLS.
+/// A connection, with or without TLS.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Exchange {
-    /// Sends the request, and waits for the head of the answer.
+    /// Sends the request and waits for the head of the response.
     pub(super) async fn run(self, request: Request<WasiBody>) -> Result<Answer, Error> {
         let https = request.uri().scheme() == Some(&Scheme::HTTPS);
         let deadline = Instant::now() + self.waits.connect;
@@ -110,7 +111,7 @@ impl Exchange {
         }
     }
 
-    /// A connection to an address that may be reached.
+    /// Opens a connection to a permitted address.
     async fn open(&self, https: bool) -> Result<Box<dyn Stream>, Stopped> {
         let stream = self.connect(&self.addresses().await?).await?;
         if !https {
@@ -122,9 +123,9 @@ impl Exchange {
         Ok(Box::new(stream))
     }
 
-    /// Where the target is. An address is what it is, and granted as such. A name is looked up, and
-    /// all that it leads to must be allowed: one that leads inside as well as outside is misled, or
-    /// misleading.
+    /// Resolves the target. A granted address is used as it is. A name is resolved, and every
+    /// address that it resolves to must be permitted: a name with public and non-public addresses
+    /// is misconfigured or malicious.
     async fn addresses(&self) -> Result<Vec<SocketAddr>, Stopped> {
         let Endpoint { host, port } = &self.endpoint;
         let name = match host {
@@ -143,12 +144,12 @@ impl Exchange {
                 return Err(Stopped::Denied);
             }
         }
-        // The port that was asked for, whatever the resolver says.
+        // Always uses the requested port, whatever the resolver returns.
         let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, *port)).collect();
         if addresses.is_empty() { Err(Fault::NoAddress.into()) } else { Ok(addresses) }
     }
 
-    /// A connection to the first that takes one. None gets all the time.
+    /// Connects to the first address that accepts. No single address may use the whole timeout.
     async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Fault> {
         let tried = addresses.len().min(MAX_TRIED);
         let share = self.waits.connect / u32::try_from(tried).unwrap_or(1).max(1);
@@ -163,7 +164,7 @@ impl Exchange {
         Err(failed)
     }
 
-    /// Hands the request to the connection, and waits for the head of the answer.
+    /// Sends the request over the connection and waits for the head of the response.
     async fn converse(
         &self,
         stream: Box<dyn Stream>,
@@ -180,7 +181,7 @@ impl Exchange {
             tokio::select! {
                 biased;
                 response = &mut sent => break response.map_err(Fault::Broken)?,
-                // One that has ended in good order may have left the answer behind.
+                // A connection that closed without an error may still have delivered the response.
                 ended = &mut connection, if open => match ended {
                     Ok(()) => open = false,
                     Err(why) => return Err(Fault::Broken(why)),
@@ -189,7 +190,7 @@ impl Exchange {
             }
         };
         let driver: Driver = Box::pin(async move {
-            // What goes wrong from here on is seen by who reads the body.
+            // Later errors are reported to the reader of the body.
             if open {
                 let _ = connection.await;
             }
@@ -198,7 +199,8 @@ impl Exchange {
         Ok((response, driver))
     }
 
-    /// The request as the server gets it: the path alone, since the host is in its header.
+    /// Returns the request in the form for the wire: only the path, because the host is in the
+    /// `host` header.
     fn on_the_wire(&self, request: Request<WasiBody>, watch: &Arc<UploadWatch>) -> Result<Request<RequestBody>, Fault> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
@@ -212,7 +214,7 @@ impl Exchange {
         Ok(Request::from_parts(parts, body))
     }
 
-    /// The answer for the guest.
+    /// Builds the response for the guest.
     fn answer(self, response: Response<hyper::body::Incoming>, driver: Driver) -> Result<Answer, Error> {
         let (mut parts, body) = response.into_parts();
         self.ticket.status(parts.status.as_u16());
@@ -236,10 +238,10 @@ impl Exchange {
     }
 }
 
-/// Why there is no connection.
+/// Why no connection was made.
 enum Stopped {
     Fault(Fault),
-    /// It is on record already.
+    /// The denial is already recorded.
     Denied,
 }
 
@@ -249,7 +251,7 @@ impl From<Fault> for Stopped {
     }
 }
 
-/// What must be in the server's certificate.
+/// Returns the name that the server's certificate must contain.
 fn server_name(host: &Host) -> Result<ServerName<'static>, Fault> {
     match host {
         Host::Address(address) => Ok(ServerName::from(*address)),

@@ -1,5 +1,5 @@
-//! What can go wrong with a request: said in full in the record and in the log, and as one of the
-//! codes of `wasi:http` to the guest, which has no room for more.
+//! The errors of a request. The attempt's record and log show them in full; the guest gets one of
+//! the error codes of `wasi:http`, which carry no text.
 
 use std::io;
 use std::sync::Arc;
@@ -15,51 +15,50 @@ use crate::model::LogLevel;
 use crate::sandbox::limits;
 use crate::sandbox::logs::AttemptLog;
 
-use super::MAX_CONCURRENT;
-use super::book::Ticket;
+use super::request_log::{MAX_CONCURRENT, Ticket};
 
-/// What went wrong.
+/// An error of a request.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// More requests than the attempt may make.
+    /// The attempt has made too many requests.
     TooMany,
-    /// More requests at once.
+    /// Too many concurrent requests.
     TooManyAtOnce,
-    /// A method that would open a tunnel, or send back what the host has put in.
+    /// A method that would open a tunnel, or make the server return headers that the host added.
     Method,
-    /// The authority is not a valid host and port.
+    /// The authority is not a host with a port.
     Authority(crate::base::EndpointError),
     /// A header that the host cannot send.
     Header(&'static str),
-    /// The name cannot be looked up.
+    /// The name cannot be resolved.
     Lookup(io::Error),
     /// The name has no address.
     NoAddress,
-    /// No connection in time.
+    /// Connecting timed out.
     ConnectTimeout(Duration),
-    /// No connection.
+    /// Connecting failed.
     Connect(io::Error),
-    /// No certificates to trust.
+    /// No trusted certificates could be loaded.
     Trust(String),
-    /// The name cannot be in a certificate.
+    /// The name is not valid in a certificate.
     ServerName(Host),
     /// TLS failed.
     Tls(io::Error),
-    /// No answer in time.
+    /// The response timed out.
     NoAnswer(Duration),
-    /// The answer stopped in the middle.
+    /// The response stalled.
     Silent(Duration),
     /// The request's body is too large.
     RequestTooLarge,
-    /// The guest gave up the request's body.
+    /// The guest dropped the request's body before its end.
     GivenUp,
-    /// The answer's body is too large.
+    /// The response's body is too large.
     AnswerTooLarge,
-    /// The connection or the protocol broke.
+    /// The connection failed, or the server violated the protocol.
     Broken(hyper::Error),
 }
 
-/// Says faults.
+/// Reports faults.
 #[derive(Clone)]
 pub(super) struct Faults {
     pub(super) action: Arc<str>,
@@ -68,7 +67,7 @@ pub(super) struct Faults {
 }
 
 impl Faults {
-    /// Puts a fault on record, and makes it an error for the guest.
+    /// Records a fault, and converts it to an error for the guest.
     pub(super) fn report(&self, ticket: &Ticket, fault: Fault) -> Error {
         let text = self.text(&fault);
         if ticket.failed(&text) {
@@ -77,7 +76,7 @@ impl Faults {
         self.code(fault)
     }
 
-    /// In words.
+    /// Returns the text of a fault, for the record and the log.
     fn text(&self, fault: &Fault) -> String {
         let span = |span: &Duration| TimeSpan(*span).to_string();
         match fault {
@@ -89,7 +88,7 @@ impl Faults {
                 "the methods CONNECT and TRACE are not possible: one opens a tunnel, the other sends back what was sent"
                     .to_owned()
             }
-            Fault::Authority(why) => format!("the authority of the request is not a valid host and port: {why}"),
+            Fault::Authority(why) => format!("the authority of the request is not a host with a port: {why}"),
             Fault::Header(which) => format!("the header {which} cannot be sent"),
             Fault::Lookup(why) => format!("the name cannot be looked up: {why}"),
             Fault::NoAddress => "the name has no address".to_owned(),
@@ -105,7 +104,7 @@ impl Faults {
         }
     }
 
-    /// For the guest.
+    /// Returns the error for the guest.
     fn code(&self, fault: Fault) -> Error {
         let most = Some(self.limits.http_body_bytes);
         match fault {
@@ -136,7 +135,8 @@ impl Faults {
     }
 }
 
-/// The code of an error of the body of an answer: one of those that [`Faults::code`] gives for it.
+/// Returns the code of an error of a response's body: one of the codes that [`Faults::code`]
+/// returns for such errors.
 pub(super) fn code_of(error: &Error) -> Option<ErrorCode> {
     Some(match error {
         Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
@@ -154,7 +154,7 @@ fn is_certificate(why: &io::Error) -> bool {
     matches!(cause, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
 }
 
-/// What broke, without what the server said: that is for the guest, not for the log.
+/// Describes the failure without text from the server, which must not reach the log.
 fn broken(why: &hyper::Error) -> String {
     let cause = std::error::Error::source(why).and_then(|cause| cause.downcast_ref::<io::Error>());
     match cause {

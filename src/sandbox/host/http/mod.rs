@@ -1,25 +1,27 @@
-//! `wasi:http`, the sending half of it: linked for components that import it, which only actions
-//! with `http` in the manifest may.
+//! The outgoing part of `wasi:http`. It is linked only for components that import it, which is
+//! permitted only for actions with `http` in the manifest.
 //!
-//! The types are wasmtime's. What leaves the machine goes through [`Hooks::send_request`], which is
-//! ours: it counts the request, holds its target against the grants, puts secrets in, and hands it
-//! to an [exchange](exchange), which runs beside the guest, on the same thread. Waiting for the
-//! network is no CPU time; it is wall time. All that a request holds (connection, buffers, its
-//! place among those at once) belongs to handles of the guest's store, and goes with it.
+//! wasmtime provides the types. Every request goes through [`Hooks::send_request`], which counts
+//! it, checks its target against the grants, adds secrets, and passes it to an
+//! [exchange](exchange). The exchange runs next to the guest, on the same thread. Waiting for the
+//! network counts as wall time, not as CPU time. Everything that a request holds (connection,
+//! buffers, its place among the concurrent requests) belongs to handles in the guest's store, and
+//! is freed with the store.
 //!
-//! Rejected: reqwest or another client with redirects, proxies, cookies and pools, all of which
-//! would have to be switched off, and stay so.
+//! Rejected: reqwest or another client with redirects, proxies, cookies and pools. All of these
+//! would have to be switched off, and kept off.
 
 mod address;
 mod body;
-mod book;
 mod exchange;
 mod fault;
 mod network;
 mod permit;
+mod request_log;
 mod secrets;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -29,11 +31,8 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Scheme;
 use hyper::http::{HeaderName, HeaderValue, header};
 use tokio::sync::Semaphore;
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::{
-    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
-    WasiHttpHooks, WasiHttpView,
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpHooks,
 };
 
 use crate::base::Endpoint;
@@ -42,71 +41,53 @@ use crate::sandbox::logs::AttemptLog;
 use crate::sandbox::mask::Masker;
 use crate::sandbox::order::AttemptOrder;
 
-use super::GuestState;
-use book::Book;
 use exchange::{Answer, Exchange, Waits};
 use fault::{Fault, Faults};
 use permit::Permits;
+use request_log::{MAX_CONCURRENT, RequestLog};
 use secrets::Put;
 
-pub(in crate::sandbox) use book::Requests;
 pub(in crate::sandbox) use network::Outbound;
+pub(in crate::sandbox) use request_log::Requests;
 pub(in crate::sandbox) use secrets::HeaderValues;
+pub(in crate::sandbox) use view::link;
 
-/// Most requests of an attempt at once.
-const MAX_CONCURRENT: usize = 16;
-/// Largest headers of a request, and most memory of one `fields`, in bytes. A guest may have about
-/// a thousand of them.
+/// Maximum size of a request's headers, and of the memory of one `fields`, in bytes. A guest may
+/// have about a thousand of them.
 const MAX_FIELDS_BYTES: usize = 32 << 10;
-/// Largest part of a request's body, in bytes. The host holds two of each body that is not sent
-/// yet, and a guest may have about a thousand of those, too.
+/// Maximum size of a part of a request's body, in bytes. The host holds two parts of each body that
+/// is not sent yet, and a guest may have about a thousand bodies.
 const MAX_PART_BYTES: usize = 32 << 10;
-/// Headers that a guest may not set, besides those that wasmtime forbids (`host`, and what is about
-/// the connection).
+/// Headers that a guest may not set, in addition to those that wasmtime forbids (`host` and the
+/// headers about the connection).
 const FORBIDDEN: [HeaderName; 3] = [header::EXPECT, header::TE, header::TRAILER];
 
-/// How the packages of `wasi:http` begin.
+/// The prefix of the interface names of `wasi:http`.
 pub(in crate::sandbox) const PACKAGE: &str = "wasi:http/";
 
-/// Links `wasi:http`.
-pub(in crate::sandbox) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
-    // wasmtime's looks for a type that its own streams do not fail with, and never finds a code.
-    linker.allow_shadowing(true);
-    linker.instance("wasi:http/types@0.2.12")?.func_wrap(
-        "http-error-code",
-        |mut store: StoreContextMut<'_, GuestState>, (error,): (Resource<wasmtime::Error>,)| {
-            Ok((store.data_mut().table.get(&error)?.downcast_ref().and_then(fault::code_of),))
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
-/// What an attempt has of the network.
+/// The network access of an attempt.
 pub(in crate::sandbox) struct Http {
     context: WasiHttpCtx,
     hooks: Hooks,
 }
 
-/// Sends requests. Without anything in it where nothing is granted: such a guest has no way to get
-/// here.
+/// Sends requests. Empty if no host is granted; such a guest cannot reach it.
 struct Hooks(Option<Granted>);
 
-/// What it takes to send requests.
+/// The data for sending requests.
 struct Granted {
     outbound: Arc<Outbound>,
     permits: Arc<Permits>,
     secrets: Arc<HeaderValues>,
-    book: Arc<Book>,
+    request_log: Arc<RequestLog>,
     faults: Faults,
     slots: Arc<Semaphore>,
-    /// Whether it was said that a secret is not put into a request in the open: once is enough.
+    /// Whether the attempt was warned that a secret is not sent in plain text. It is warned once.
     warned: AtomicBool,
 }
 
 impl Http {
-    /// For an attempt.
+    /// Creates the network access of an attempt.
     pub(in crate::sandbox) fn new(
         order: &AttemptOrder,
         outbound: &Arc<Outbound>,
@@ -120,7 +101,7 @@ impl Http {
             outbound: Arc::clone(outbound),
             permits: Arc::new(Permits { action: order.action.clone(), hosts: order.http.clone() }),
             secrets: Arc::clone(secrets),
-            book: Book::new(Arc::clone(masker)),
+            request_log: RequestLog::new(Arc::clone(masker)),
             faults: Faults {
                 action: order.action.as_str().into(),
                 limits: Arc::new(order.limits.clone()),
@@ -132,19 +113,13 @@ impl Http {
         Self { context, hooks: Hooks(granted) }
     }
 
-    /// The attempt is over: what it asked for.
+    /// Returns the record of the requests, when the attempt is over.
     pub(in crate::sandbox) fn close(&self) -> Requests {
-        self.hooks.0.as_ref().map(|granted| granted.book.close()).unwrap_or_default()
+        self.hooks.0.as_ref().map(|granted| granted.request_log.close()).unwrap_or_default()
     }
 }
 
-impl WasiHttpView for GuestState {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.http.hooks, table: &mut self.table, ctx: &mut self.http.context }
-    }
-}
-
-/// What the hook of wasmtime returns.
+/// The return type of wasmtime's hook.
 type Sending = Box<
     dyn Future<Output = Result<(hyper::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>>
         + Send,
@@ -182,15 +157,15 @@ fn is_forbidden(name: &HeaderName) -> bool {
 }
 
 impl Granted {
-    /// Holds a request against the grants and the limits, and makes its headers what they must be.
-    /// Nothing has left the machine when this returns.
+    /// Checks a request against the grants and the limits, and sets its headers. Sends nothing yet.
     fn begin(&self, parts: &mut Parts, options: Option<RequestOptions>) -> Result<Exchange, Error> {
-        let (ticket, count) = self.book.begin(parts);
+        let (ticket, count) = self.request_log.begin(parts);
         let fail = |fault| Err(self.faults.report(&ticket, fault));
         if count > u64::from(self.faults.limits.http_requests) {
             return fail(Fault::TooMany);
         }
-        // One opens a tunnel. The other asks the server to send back all that it got, secrets too.
+        // `CONNECT` opens a tunnel. `TRACE` asks the server to return everything that it received,
+        // including secrets.
         if ["CONNECT", "TRACE"].iter().any(|method| parts.method.as_str().eq_ignore_ascii_case(method)) {
             return fail(Fault::Method);
         }
@@ -221,11 +196,11 @@ impl Granted {
         })
     }
 
-    /// Makes the headers what they must be: `host` says where the request goes, and nothing in them
-    /// is about the connection. Whether a secret is among them.
+    /// Sets the headers: `host` names the target, and headers about the connection are removed.
+    /// Returns whether they contain a secret.
     fn headers(&self, parts: &mut Parts, endpoint: &Endpoint) -> Result<bool, Fault> {
-        // The guest cannot have set these: wasmtime asks `is_forbidden` first. This does not rely
-        // on it.
+        // wasmtime already calls `is_forbidden`, so the guest cannot have set these. This code does
+        // not rely on that.
         let found: Vec<HeaderName> = parts.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
         for name in found {
             parts.headers.remove(name);
@@ -249,7 +224,7 @@ impl Granted {
     }
 }
 
-/// Where a request is to go.
+/// Returns the target of a request.
 fn target(parts: &Parts) -> Result<Endpoint, crate::base::EndpointError> {
     let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
     Endpoint::parse(authority, default_port(parts.uri.scheme().unwrap_or(&Scheme::HTTPS)))

@@ -1,5 +1,5 @@
-//! The way to the network: looking up names, connecting, TLS. Behind a trait, so that tests can let
-//! names lead where no test could.
+//! Access to the network: name resolution, connections, TLS. It is behind a trait, so that tests
+//! can make names resolve to arbitrary addresses.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -11,20 +11,20 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
 
-/// Most names that are looked up at once, by all guests together; others wait. A look-up cannot be
-/// stopped once it has begun.
+/// The maximum number of concurrent name lookups of all guests together. Others wait. A lookup
+/// cannot be stopped once it has started.
 const MAX_LOOKUPS: usize = 16;
 
-/// Looks up names, and connects.
+/// Resolves names and opens connections.
 #[async_trait]
 pub(super) trait Network: Send + Sync {
-    /// The addresses of a name.
+    /// Returns the addresses of a name.
     async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>>;
-    /// A connection to an address.
+    /// Connects to an address.
     async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream>;
 }
 
-/// What requests of all guests share: the network, and whom to trust.
+/// The data that requests of all guests share: the network and the trusted certificates.
 pub(in crate::sandbox) struct Outbound {
     pub(super) network: Arc<dyn Network>,
     trusted: OnceLock<Result<TlsConnector, String>>,
@@ -36,14 +36,14 @@ impl Outbound {
         Self::over(Arc::new(System { lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)) }))
     }
 
-    /// Another network.
+    /// Uses another network.
     pub(super) fn over(network: Arc<dyn Network>) -> Self {
         Self { network, trusted: OnceLock::new() }
     }
 
-    /// TLS by the certificates that this machine trusts: those of the system, or of `SSL_CERT_FILE`
-    /// and `SSL_CERT_DIR`. Read once, when the first request asks for it, because most pipelines
-    /// never do.
+    /// Returns a TLS connector with the certificates that this machine trusts: those of the system,
+    /// or of `SSL_CERT_FILE` and `SSL_CERT_DIR`. They are read once, at the first request that
+    /// needs them, because most pipelines never do.
     pub(super) async fn tls(self: &Arc<Self>) -> Result<TlsConnector, String> {
         if let Some(made) = self.trusted.get() {
             return made.clone();
@@ -79,16 +79,16 @@ struct System {
 
 #[async_trait]
 impl Network for System {
-    /// On a thread of its own: the system's resolver blocks, for as long as it likes. Rejected:
-    /// `spawn_blocking`, whose threads a runtime that is dropped waits for, so that a name server
-    /// that is silent would keep the host from ending.
+    /// Runs on a separate thread, because the system's resolver blocks without a bound. Rejected:
+    /// `spawn_blocking`. A runtime waits for such threads when it is dropped, so a silent name
+    /// server would keep the host from exiting.
     async fn resolve(&self, name: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let turn = Arc::clone(&self.lookups).acquire_owned().await.map_err(io::Error::other)?;
         let (done, wait) = oneshot::channel();
         let name = name.to_owned();
         std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
             let found = (name.as_str(), port).to_socket_addrs().map(Iterator::collect);
-            // Given back only now, however long ago whoever asked has gone.
+            // Released only when the lookup ends, even if the caller has gone.
             drop(turn);
             let _ = done.send(found);
         })?;

@@ -1,10 +1,10 @@
-//! What the manifest grants of the network, and what is said when it does not.
+//! The hosts that the manifest grants, and the denials for all others.
 
 use crate::base::{Endpoint, Host};
 
-use super::book::Ticket;
+use super::request_log::Ticket;
 
-/// The capability, as denials call it.
+/// The name of the capability in denials.
 const CALL: &str = "wasi:http/outgoing-handler";
 
 /// The hosts that an action may send requests to.
@@ -14,12 +14,12 @@ pub(super) struct Permits {
 }
 
 impl Permits {
-    /// Whether the manifest lists it.
+    /// Returns whether the manifest lists the endpoint.
     pub(super) fn allows(&self, endpoint: &Endpoint) -> bool {
         self.hosts.contains(endpoint)
     }
 
-    /// The host is not granted.
+    /// Records that the host is not granted.
     pub(super) fn deny_host(&self, ticket: &Ticket, target: &str, endpoint: &Endpoint) {
         let action = &self.action;
         let other = self.hosts.iter().find(|granted| granted.host == endpoint.host);
@@ -28,7 +28,7 @@ impl Permits {
         ticket.denied(CALL, target, &message);
     }
 
-    /// The name leads to an address that is not public, and not listed.
+    /// Records that the name resolves to an address that is neither public nor listed.
     pub(super) fn deny_address(&self, ticket: &Ticket, endpoint: &Endpoint, listed: &Endpoint, what: &str) {
         let Host::Address(address) = &listed.host else { return };
         let action = &self.action;
@@ -39,7 +39,7 @@ impl Permits {
         ticket.denied(CALL, &endpoint.to_string(), &message);
     }
 
-    /// The lines of a manifest that would grant it besides.
+    /// Returns the manifest lines that would also grant `endpoint`.
     fn lines(&self, endpoint: &Endpoint) -> String {
         let list: Vec<String> = self.hosts.iter().chain([endpoint]).map(|host| format!("\"{host}\"")).collect();
         let action = &self.action;

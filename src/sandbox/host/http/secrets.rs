@@ -1,8 +1,8 @@
-//! Secrets that the host puts into requests. The guest names no secret and sees none: it asks the
-//! host that the secret is for, and the header is there.
+//! Secrets that the host adds to requests. The guest neither names nor sees them: it sends a
+//! request to the secret's host, and the host adds the header.
 //!
-//! What the server makes of it is the server's: one that sends the header back in the body of its
-//! answer has told the guest.
+//! The server decides what happens next: a server that returns the header in the body of its
+//! response discloses the secret to the guest.
 
 use hyper::HeaderMap;
 use hyper::http::uri::Scheme;
@@ -12,50 +12,50 @@ use crate::base::{Endpoint, Host};
 use crate::model::ErrorInfo;
 use crate::sandbox::order::AttemptOrder;
 
-/// What stands in a header of an answer where the secret stood.
+/// The replacement for a secret in a header of a response.
 const MASK: HeaderValue = HeaderValue::from_static("***");
 
-/// A secret, ready to be put in.
+/// A secret with its header value.
 struct Secret {
     endpoint: Endpoint,
     header: HeaderName,
-    /// With its prefix.
+    /// The value with its prefix.
     value: HeaderValue,
-    /// Without it.
+    /// The value without its prefix.
     bare: String,
 }
 
-/// The secrets of an attempt that go into headers.
+/// The secrets of an attempt that are added to headers.
 #[derive(Default)]
 pub(in crate::sandbox) struct HeaderValues(Vec<Secret>);
 
-/// What became of the secrets of a request.
+/// The result of adding secrets to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Put {
-    /// There are none for this host.
+    /// No secret is for this host.
     None,
-    /// They are in.
+    /// The secrets were added.
     In,
-    /// There are some, and they would have travelled in the open.
+    /// Secrets exist, but were not added because the request is in plain text.
     InTheOpen,
 }
 
 impl HeaderValues {
-    /// Reads them from the host's environment.
+    /// Reads the secrets from the host's environment.
     ///
     /// # Errors
-    /// When one is not there, or cannot be in a header.
+    /// If a secret is missing, or is not a valid header value.
     pub(in crate::sandbox) fn read(order: &AttemptOrder) -> Result<Self, ErrorInfo> {
         order.header_secrets.iter().map(|secret| read(order, secret)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// The values, to be masked.
+    /// Returns the values, so that they can be masked.
     pub(in crate::sandbox) fn values(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|secret| secret.bare.as_str())
     }
 
-    /// Puts those in that are for this host, in the place of what the guest may have put there:
-    /// over TLS, or to this very machine.
+    /// Adds the secrets for this host, and replaces headers of the same name that the guest set.
+    /// Only over TLS, or to this machine.
     pub(super) fn put_in(&self, headers: &mut HeaderMap, scheme: &Scheme, endpoint: &Endpoint) -> Put {
         let safe =
             *scheme == Scheme::HTTPS || matches!(&endpoint.host, Host::Address(address) if address.is_loopback());
@@ -70,7 +70,7 @@ impl HeaderValues {
         put
     }
 
-    /// Takes the values out of the headers of an answer.
+    /// Masks the values in the headers of a response.
     pub(super) fn take_out_of(&self, headers: &mut HeaderMap) {
         for value in headers.values_mut() {
             let holds = |secret: &Secret| {

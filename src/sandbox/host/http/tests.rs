@@ -1,4 +1,4 @@
-//! Requests without a guest, over a network in which names lead where the test says.
+//! Requests without a guest, over a network in which the test decides what names resolve to.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,8 +17,8 @@ use crate::model::{HttpRequest, RequestOutcome};
 use crate::sandbox::order::tests::order;
 use crate::store::logs;
 
-/// Each look-up gets the next answer; each connection, wherever it should go, goes to one server on
-/// loopback.
+/// Each lookup returns the next scripted answer. Every connection goes to the same server on the
+/// loopback address, whatever its target.
 struct Scripted {
     answers: Mutex<Vec<Vec<&'static str>>>,
     looked_up: Mutex<Vec<String>>,
@@ -62,9 +62,9 @@ impl Bench {
         order.http = http.iter().map(|host| host.parse().unwrap()).collect();
         order.limits = Limits { http_wait: std::time::Duration::from_secs(30), ..Limits::default() };
         let masker = Arc::new(Masker::new(["hunter2"].into_iter()));
-        let book = logs::open(folder.path(), u64::MAX).unwrap();
+        let store = logs::open(folder.path(), u64::MAX).unwrap();
         let clock = Arc::new(SystemClock);
-        let log = Arc::new(AttemptLog::new(order.fence.attempt_id, book, clock, Arc::clone(&masker), 1 << 20));
+        let log = Arc::new(AttemptLog::new(order.fence.attempt_id, store, clock, Arc::clone(&masker), 1 << 20));
         let outbound = Arc::new(Outbound::over(Arc::clone(&network) as Arc<dyn Network>));
         let http = Http::new(&order, &outbound, &Arc::default(), &log, &masker);
         Self { network, hooks: http.hooks, _folder: folder }
@@ -85,11 +85,11 @@ impl Bench {
     }
 
     fn close(self) -> Requests {
-        self.hooks.0.unwrap().book.close()
+        self.hooks.0.unwrap().request_log.close()
     }
 }
 
-/// A body of no bytes.
+/// An empty body.
 fn nothing() -> WasiBody {
     struct Nothing;
     impl hyper::body::Body for Nothing {
@@ -136,7 +136,7 @@ async fn a_name_that_leads_elsewhere_a_moment_later_leads_nowhere() {
     assert_eq!(bench.get("http://EXAMPLE.com:80/").await.unwrap(), 204);
     assert_eq!(bench.connected(), ["93.184.216.34:80", "93.184.216.34:80"]);
     let requests = bench.close();
-    assert_eq!(requests.kept[1].outcome, RequestOutcome::Denied);
+    assert_eq!(requests.recorded[1].outcome, RequestOutcome::Denied);
     assert!(requests.denials[0].message.contains("leads to 10.0.0.1, a private address"), "{:?}", requests.denials);
 }
 
@@ -193,7 +193,7 @@ async fn texts_on_record_are_without_secrets_queries_and_control_characters() {
     let long = format!("https://hunter2.example.com/hunter2/{}?hunter2", "x".repeat(500));
     assert!(bench.get(&long).await.is_err());
     let requests = bench.close();
-    let HttpRequest { authority, path, error, .. } = &requests.kept[0];
+    let HttpRequest { authority, path, error, .. } = &requests.recorded[0];
     assert_eq!(authority, "•••.example.com");
     assert!(path.starts_with("/•••/xxx") && path.ends_with("…?…") && path.len() < 220, "{path}");
     let denial = &requests.denials[0];

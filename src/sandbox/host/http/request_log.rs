@@ -1,5 +1,5 @@
-//! What an attempt asked for over the network: every request is counted, those that came first are
-//! kept one by one.
+//! Records the HTTP requests of an attempt. All requests are counted; the first ones are also
+//! recorded one by one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,21 +10,24 @@ use crate::model::{Denial, HttpRequest, RequestOutcome};
 use crate::sandbox::mask::Masker;
 use crate::sandbox::order::{MAX_DENIALS, MAX_REQUESTS};
 
-/// Longest text of a request that is kept, in bytes.
+/// The maximum number of concurrent requests of an attempt.
+pub(super) const MAX_CONCURRENT: usize = 16;
+
+/// Maximum length of a recorded text of a request, in bytes.
 const MAX_TEXT_BYTES: usize = 200;
-/// Longest error of a request that is kept, in bytes.
+/// Maximum length of a recorded error of a request, in bytes.
 const MAX_ERROR_BYTES: usize = 1_000;
 
-/// The book of one attempt.
+/// The record of the requests of one attempt.
 #[derive(Default)]
-pub(super) struct Book {
+pub(super) struct RequestLog {
     masker: Arc<Masker>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    kept: Vec<Entry>,
+    recorded: Vec<Entry>,
     denials: Vec<Denial>,
     totals: Totals,
 }
@@ -35,35 +38,35 @@ struct Entry {
     ended: bool,
 }
 
-/// All requests of an attempt together.
+/// The totals over all requests of an attempt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::sandbox) struct Totals {
-    /// How many.
+    /// The number of requests.
     pub(in crate::sandbox) requests: u64,
-    /// Bytes of their bodies.
+    /// Bytes of request bodies.
     pub(in crate::sandbox) sent: u64,
-    /// Bytes of the bodies of the answers.
+    /// Bytes of response bodies.
     pub(in crate::sandbox) received: u64,
 }
 
-/// What the book holds in the end.
+/// The final record.
 #[derive(Default)]
 pub(in crate::sandbox) struct Requests {
-    /// Those that are kept.
-    pub(in crate::sandbox) kept: Vec<HttpRequest>,
-    /// All of them.
+    /// The requests that are recorded one by one.
+    pub(in crate::sandbox) recorded: Vec<HttpRequest>,
+    /// The totals over all requests.
     pub(in crate::sandbox) totals: Totals,
-    /// Those that were refused, with the manifest lines that would grant them.
+    /// Denied requests, with the manifest lines that would grant them.
     pub(in crate::sandbox) denials: Vec<Denial>,
 }
 
-impl Book {
-    /// An empty book, whose texts are without these secrets.
+impl RequestLog {
+    /// Creates an empty record. Its texts are masked by `masker`.
     pub(super) fn new(masker: Arc<Masker>) -> Arc<Self> {
         Arc::new(Self { masker, state: Mutex::default() })
     }
 
-    /// A request begins. Also says how many there are with it.
+    /// Starts a request. Also returns the number of requests so far, including this one.
     pub(super) fn begin(self: &Arc<Self>, request: &hyper::http::request::Parts) -> (Ticket, u64) {
         let (uri, text) = (&request.uri, |text: &str| self.clean(text, MAX_TEXT_BYTES));
         let query = if uri.query().is_some() { "?…" } else { "" };
@@ -81,25 +84,25 @@ impl Book {
         };
         let mut state = self.state();
         state.totals.requests += 1;
-        let place = (state.kept.len() < MAX_REQUESTS).then_some(state.kept.len());
+        let place = (state.recorded.len() < MAX_REQUESTS).then_some(state.recorded.len());
         if place.is_some() {
-            state.kept.push(Entry { request, began: Instant::now(), ended: false });
+            state.recorded.push(Entry { request, began: Instant::now(), ended: false });
         }
         let count = state.totals.requests;
         drop(state);
-        (Ticket { book: Arc::clone(self), place }, count)
+        (Ticket { request_log: Arc::clone(self), place }, count)
     }
 
-    /// Whoever is not at an end by now never will be: what the book holds.
+    /// Closes the record and returns it. Requests that have not ended by now will not end.
     pub(super) fn close(&self) -> Requests {
-        let State { mut kept, denials, totals } = std::mem::take(&mut *self.state());
-        for entry in kept.iter_mut().filter(|entry| !entry.ended) {
+        let State { mut recorded, denials, totals } = std::mem::take(&mut *self.state());
+        for entry in recorded.iter_mut().filter(|entry| !entry.ended) {
             entry.request.duration_us = micros(entry.began);
         }
-        Requests { kept: kept.into_iter().map(|entry| entry.request).collect(), totals, denials }
+        Requests { recorded: recorded.into_iter().map(|entry| entry.request).collect(), totals, denials }
     }
 
-    /// `text` without secrets and control characters.
+    /// Returns `text` without secrets and control characters.
     pub(super) fn clean(&self, text: &str, max: usize) -> String {
         cut(&escape(self.masker.mask_cut(text, max).as_bytes()), max).into_owned()
     }
@@ -109,58 +112,60 @@ impl Book {
     }
 }
 
-/// One request of the book. When it goes without an end, nobody waited for the answer.
+/// One recorded request. If it is dropped before it ends, the guest did not wait for the response.
 pub(super) struct Ticket {
-    book: Arc<Book>,
-    /// Where it is kept, if it is.
+    request_log: Arc<RequestLog>,
+    /// Its index among the recorded requests, if it is one of them.
     place: Option<usize>,
 }
 
 impl Ticket {
-    /// Bytes of the body are handed to the network.
+    /// Counts bytes of the request body that were passed to the network.
     pub(super) fn sent(&self, bytes: u64) {
-        let mut state = self.book.state();
+        let mut state = self.request_log.state();
         state.totals.sent = state.totals.sent.saturating_add(bytes);
         self.note(&mut state, |request| request.bytes_sent += bytes);
     }
 
-    /// Bytes of the answer came.
+    /// Counts bytes of the response body.
     pub(super) fn received(&self, bytes: u64) {
-        let mut state = self.book.state();
+        let mut state = self.request_log.state();
         state.totals.received = state.totals.received.saturating_add(bytes);
         self.note(&mut state, |request| request.bytes_received += bytes);
     }
 
-    /// The head of the answer came.
+    /// Records the status of the response.
     pub(super) fn status(&self, status: u16) {
-        self.note(&mut self.book.state(), |request| request.status = Some(status));
+        self.note(&mut self.request_log.state(), |request| request.status = Some(status));
     }
 
-    /// Nothing more of the answer is wanted, or there is nothing more.
+    /// Ends the request: the response is complete, or the guest does not want the rest.
     pub(super) fn answered(&self) {
         self.end(RequestOutcome::Answered, None);
     }
 
-    /// It failed. Whether that is kept, so that it is worth a line in the log.
+    /// Ends the request with an error. Returns whether the error was recorded, and should also be
+    /// logged.
     pub(super) fn failed(&self, why: &str) -> bool {
-        self.end(RequestOutcome::Failed, Some(self.book.clean(why, MAX_ERROR_BYTES)))
+        self.end(RequestOutcome::Failed, Some(self.request_log.clean(why, MAX_ERROR_BYTES)))
     }
 
-    /// It was refused: `message` says what would grant it.
+    /// Ends the request with a denial. `message` says how to grant it.
     pub(super) fn denied(&self, call: &str, target: &str, message: &str) {
-        let message = self.book.masker.mask(message).into_owned();
-        let target = self.book.masker.mask(target).into_owned();
+        let message = self.request_log.masker.mask(message).into_owned();
+        let target = self.request_log.masker.mask(target).into_owned();
         self.end(RequestOutcome::Denied, Some(cut(&message, MAX_ERROR_BYTES).into_owned()));
-        let mut state = self.book.state();
+        let mut state = self.request_log.state();
         if state.denials.len() < MAX_DENIALS {
             state.denials.push(Denial { call: call.to_owned(), target, message });
         }
     }
 
-    /// Sets the end, once.
+    /// Records the end of the request, once.
     fn end(&self, outcome: RequestOutcome, error: Option<String>) -> bool {
-        let mut state = self.book.state();
-        let Some(entry) = self.place.and_then(|place| state.kept.get_mut(place)).filter(|entry| !entry.ended) else {
+        let mut state = self.request_log.state();
+        let Some(entry) = self.place.and_then(|place| state.recorded.get_mut(place)).filter(|entry| !entry.ended)
+        else {
             return false;
         };
         entry.ended = true;
@@ -171,7 +176,7 @@ impl Ticket {
     }
 
     fn note(&self, state: &mut State, change: impl FnOnce(&mut HttpRequest)) {
-        if let Some(entry) = self.place.and_then(|place| state.kept.get_mut(place)) {
+        if let Some(entry) = self.place.and_then(|place| state.recorded.get_mut(place)) {
             change(&mut entry.request);
         }
     }
