@@ -265,7 +265,8 @@ impl Host {
     pub(crate) fn cpu(&self) -> Result<f64> {
         let mut sum = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let text = fs::read_to_string(task?.path().join("schedstat"))?;
+            // A thread may end after it was listed; what it used is gone with it.
+            let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
             sum += text.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
         }
         Ok(Duration::from_nanos(sum).as_secs_f64())
