@@ -12,9 +12,11 @@ use crate::table::{Figure, Row, quantile};
 
 const RUNS: u64 = 1_000_000;
 
-/// The tables of which a run has rows, where to copy them from, and the columns that differ from
-/// copy to copy. All other columns are copied, whichever there are.
-const COPIES: [(&str, &str, &[(&str, &str)]); 5] = [
+/// A table of which a run has rows, where to copy them from, and the columns that differ from copy
+/// to copy. All other columns are copied, whichever there are.
+type Copies = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+const COPIES: [Copies; 5] = [
     (
         "runs",
         "n, runs WHERE number = 1",

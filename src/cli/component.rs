@@ -110,7 +110,7 @@ fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> 
     let kind = words(about.world());
     match about.not_an_action() {
         None => fact("kind", Cell::new(kind).style(styles::GOOD)),
-        Some(why) => fact("kind", Cell::new(format!("{kind}: not an action: it {why}")).style(styles::BAD)),
+        Some(why) => fact("kind", Cell::new(format!("{kind}, not an action: it {why}")).style(styles::BAD)),
     }
     let unknown = "it does not say";
     fact("language", Cell::new(origin.language.as_deref().unwrap_or(unknown)));

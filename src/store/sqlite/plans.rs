@@ -23,7 +23,6 @@ pub(super) fn note(sql: &str) {
 /// plan, and why.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("INDEXED BY artifacts_ended", "USE TEMP B-TREE FOR ORDER BY", "sorts what has changed since a run began"),
-    ("FROM old_places p", "USE TEMP B-TREE FOR ORDER BY", "sorts what was renamed since a run began"),
     ("WHERE f.seq < ?1 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "a page of all facts, which its limit ends"),
     ("AND t.state = ?2 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "passes over facts of attempts in another state"),
     ("FROM runs WHERE number < ?1 ORDER BY number DESC LIMIT", "(rowid<?)", "a page of all runs"),
@@ -34,7 +33,6 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("FROM events WHERE seq > 0 ORDER BY seq", "(rowid>?)", "the first event, or the last"),
     ("WHERE resource > ?1 ORDER BY resource LIMIT 1", "(resource>?)", "the next resource"),
     ("WHERE i.attempt > 0 ORDER BY i.attempt", "(attempt>?)", "all intents that are open, at a start"),
-    ("WHERE a.id = ?1 AND x.seq < ?2", "(rowid<?)", "uses of an artifact: walks all accesses, and is to have an index"),
 ];
 
 fn allows((part, plan, _): &(&str, &str, &str), sql: &str, detail: &str) -> bool {
