@@ -14,7 +14,7 @@ use crate::table::{Figure, Row, quantile};
 
 /// Files of a burst.
 const BURST: usize = 500;
-/// Runs of it that may be at work at once.
+/// Runs of it that may be active at once.
 const TOGETHER: usize = 16;
 
 /// Runs of one action that does nothing, one at a time; their inputs wait from the beginning.
@@ -136,7 +136,7 @@ pub(crate) fn record(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// CPU time is what does not depend on who else is at work on the machine.
+/// CPU time is what does not depend on the other load of the machine.
 #[expect(clippy::cast_precision_loss, reason = "counts of some thousands")]
 fn each(cpu: f64, count: usize) -> Row {
     Row::new("… CPU time of the host for each", Figure::Seconds(cpu / count as f64))

@@ -226,7 +226,7 @@ impl Seen {
     }
 }
 
-/// A host at work. Dropped, it is killed.
+/// A running host. Dropped, it is killed.
 pub(crate) struct Host {
     child: Child,
     /// Where it is.

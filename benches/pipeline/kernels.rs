@@ -1,7 +1,7 @@
 //! What the checks for the end of a guest's slice cost numerical code: the same kernels as native
 //! code, as a guest without the checks, and with them.
 //!
-//! CPU time of one thread, the shortest of several: others at work on the machine take turns with
+//! CPU time of one thread, the shortest of several: other processes on the machine take turns with
 //! us, but do not lengthen it. The engines differ in the checks alone; what else the host sets does
 //! not change the code of a loop.
 

@@ -40,7 +40,7 @@ fn first_start(bench: &Bench, pipeline: &Pipeline, count: usize) -> Result<Vec<R
     ])
 }
 
-/// `GET /api/v1/pipeline` while a run over many files is at work.
+/// `GET /api/v1/pipeline` while a run over many files is active.
 fn page(bench: &Bench, host: &Host) -> Result<Figure> {
     let agent = agent();
     let mut spans = Vec::new();

@@ -58,7 +58,7 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens the records of the pipeline at `path`. A host may be at work on them, and the manifest
+    /// Opens the records of the pipeline at `path`. A host may be running on them, and the manifest
     /// may have faults.
     pub(crate) fn open(path: &PathArg) -> Result<Self, Failure> {
         let pipeline = load_for_records(path)?;

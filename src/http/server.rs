@@ -31,12 +31,12 @@ const MAX_HEAD_BYTES: usize = 32 << 10;
 const BUFFER_BYTES: usize = 64 << 10;
 /// How long a client may take nothing of what is sent to it, in milliseconds.
 const STALL_TIMEOUT_MS: u32 = 60_000;
-/// How long requests at work have to end when the server stops.
+/// How long open requests have to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then lets requests at work end, for a few seconds at most.
+/// Serves until `stop`, then lets open requests end, for a few seconds at most.
 ///
 /// # Errors
 /// When the address of the listener cannot be read.

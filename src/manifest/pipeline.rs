@@ -65,7 +65,7 @@ pub struct Pipeline {
     pub durability: Durability,
     /// `pipeline.state`, absolute: the folder in which the host keeps logs and components.
     pub state: PathBuf,
-    /// `pipeline.logs`: bytes of log lines that are kept, besides those of runs at work (default 1
+    /// `pipeline.logs`: bytes of log lines that are kept, besides those of active runs (default 1
     /// GiB).
     pub max_log_bytes: u64,
     /// `resources`, in the order of the file.

@@ -16,7 +16,7 @@ words! {
         Pending = "pending",
         /// May start, as soon as an executor is free.
         Ready = "ready",
-        /// An attempt is at work.
+        /// An attempt is running.
         Running = "running",
         /// The last attempt failed, another one follows at `retry_at`.
         Retrying = "retrying",

@@ -8,7 +8,7 @@ use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 words! {
     /// Where an attempt stands.
     AttemptState {
-        /// The guest is at work.
+        /// The guest is running.
         Running = "running",
         /// The guest is done, the commit point is passed: its outputs are being made visible, and
         /// nothing stops them any more.

@@ -77,6 +77,6 @@ impl LogPosition {
 pub struct LogRange {
     /// Where the log ended before the attempt started.
     pub from: LogPosition,
-    /// Where it ended when the attempt had; `None` while it is at work.
+    /// Where it ended when the attempt had; `None` while it is active.
     pub to: Option<LogPosition>,
 }

@@ -1,4 +1,4 @@
-//! The runs that the dispatcher has at work.
+//! The active runs of the dispatcher.
 
 use std::collections::HashMap;
 
@@ -40,7 +40,7 @@ pub struct Tally {
     pub stuck: u64,
 }
 
-/// What the dispatcher has at work.
+/// The active runs of the dispatcher, and what is known of them.
 #[derive(Default)]
 pub(super) struct AtWork {
     /// How each run with a driver is cancelled.
@@ -69,7 +69,7 @@ pub(super) struct AtWork {
 pub(super) type DriverEnd = Result<(Id, Result<RunState, StoreError>), JoinError>;
 
 impl AtWork {
-    /// Sets a driver to work.
+    /// Starts a driver.
     pub(super) fn spawn(&mut self, run: RunId, driver: Driver, unfinished: Vec<UnfinishedAttempt>) {
         let (cancel, cancelled) = watch::channel(false);
         self.runs.insert(run, cancel);

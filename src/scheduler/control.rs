@@ -35,7 +35,7 @@ pub trait Control: Send + Sync {
     /// What watched resources have found and cannot record yet, by name; those without anything
     /// like that are absent.
     fn waiting(&self) -> BTreeMap<String, Waiting>;
-    /// How far attempts at work say they are.
+    /// How far active attempts say they are.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
     /// Whether the host takes part in everything: the store answers, all watches have reconciled.
     /// The reasons why not, if not.

@@ -75,7 +75,7 @@ impl Definition {
         written(&self.pipeline, &self.services.resources)
     }
 
-    /// Whether a run at work is bound to it. Who asks holds one itself.
+    /// Whether an active run is bound to it. Who asks holds one itself.
     pub(super) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.components) > 1
     }
@@ -198,7 +198,7 @@ fn written<'a>(pipeline: &'a Pipeline, resources: &'a Resources) -> impl Iterato
     resources.iter().filter(move |(name, _)| is_written(name)).map(|(_, resource)| resource)
 }
 
-/// Sees to it that the resources of a pipeline can do what it asks of them, and claims the right to
+/// Ensures that the resources of a pipeline can do what it asks of them, and claims the right to
 /// write where its actions write.
 pub(super) async fn claim_written(pipeline: &Pipeline, resources: &Resources) -> Result<(), ResourceError> {
     for spec in &pipeline.resources {

@@ -117,7 +117,7 @@ impl Dispatcher {
         self.wind_up(work).await
     }
 
-    /// Nothing new starts; a run at work may still be cancelled.
+    /// Nothing new starts; an active run may still be cancelled.
     async fn wind_up(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
         while !work.drivers.is_empty() {
             let message = self.deferred.pop_front();
@@ -216,7 +216,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Whether one more run may be at work.
+    /// Whether one more run may be active.
     fn has_slot(&self, work: &AtWork) -> bool {
         work.runs.len() < self.library.current().pipeline.max_concurrent_runs as usize
     }
@@ -229,7 +229,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Sets a driver to work at a run. Where its definition has to be restored, which may mean
+    /// Starts a driver for a run. Where its definition has to be restored, which may mean
     /// compiling, that is done beside the dispatcher, and the run waits without a slot.
     async fn drive(&mut self, queued: QueuedRun, work: &mut AtWork) -> Result<(), StoreError> {
         let QueuedRun { run: unfinished, definition } = queued;

@@ -31,12 +31,12 @@ pub(super) struct Driver {
     run: Run,
     /// What the run claimed.
     inputs: Arc<[Artifact]>,
-    /// Attempts at work, by the place of their action.
+    /// Active attempts, by the place of their action.
     at_work: BTreeMap<usize, AtWork>,
     attempts: JoinSet<Ended>,
 }
 
-/// An attempt at work.
+/// An active attempt.
 struct AtWork {
     fence: Fence,
     stop: watch::Sender<Stop>,

@@ -1,4 +1,4 @@
-//! A host at work: starts the parts in order, recovers what the last host left, and stops them.
+//! A running host: starts the parts in order, recovers what the last host left, and stops them.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -40,7 +40,7 @@ use crate::store::{HostLease, PageRequest, StoreError, UnfinishedRun};
 pub struct Options {
     /// Whether it ends once nothing is left to do.
     pub drain: bool,
-    /// Most attempts at work at once, 1 or more.
+    /// Most active attempts at once, 1 or more.
     pub slots: usize,
     /// How long attempts may go on after [`Host::stop`] before they are handed back.
     pub grace: Duration,
@@ -52,7 +52,7 @@ impl Default for Options {
     }
 }
 
-/// A pipeline at work.
+/// A running pipeline.
 pub struct Host {
     view: View,
     reloader: Reloader,
@@ -152,7 +152,7 @@ impl Host {
     }
 
     /// Puts another manifest of the same pipeline in force, or the same one with other components:
-    /// for runs that are created from now on. A run at work keeps what it began with. When this
+    /// for runs that are created from now on. An active run keeps what it began with. When this
     /// fails, nothing has changed.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Re
 }
 
 /// Removes what dead attempts have staged where this pipeline writes; what was committed is kept,
-/// to be made visible. What lies elsewhere is another pipeline's, whose attempts may be at work.
+/// to be made visible. What lies elsewhere is another pipeline's, whose attempts may be active.
 async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
     let committed = unfinished.iter().flat_map(|run| &run.attempts).filter(|attempt| attempt.files.is_some());
     let keep: Vec<_> = committed.map(|attempt| attempt.fence.attempt_id).collect();

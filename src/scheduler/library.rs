@@ -141,7 +141,7 @@ impl Library {
         self.tidy();
     }
 
-    /// Lets go of definitions that no run at work is bound to, and of components that nothing needs
+    /// Lets go of definitions that no active run is bound to, and of components that nothing needs
     /// then: who rebuilds all day must not fill the memory. A run that needs one later has it
     /// restored.
     pub(super) fn tidy(&mut self) {

@@ -1,11 +1,11 @@
-//! Another manifest, or other components, while the host is at work.
+//! Another manifest, or other components, while the host is running.
 //!
 //! What takes long (reading, compiling) is done beside the dispatcher, which then swaps one
 //! definition for another between two messages. A run is bound to a revision from its creation on,
 //! so that only later ones see the new one, and nothing at work is touched.
 //!
 //! What is not in a definition cannot be swapped so: the store, the server, and the resources,
-//! whose watchers are at work. A manifest that changes one of these is refused, with its name.
+//! whose watchers run. A manifest that changes one of these is refused, with its name.
 //! Rejected: stopping and starting the watchers of resources that changed. Artifacts on record
 //! belong to a resource by its name; a restart, which reconciles them, is the one place that
 //! decides what a changed folder means.

@@ -34,10 +34,10 @@ pub(super) struct Shared {
     pub(super) executor: Arc<dyn Executor>,
     pub(super) logs: Arc<dyn LogStore>,
     pub(super) clock: Arc<dyn Clock>,
-    /// One permit for each attempt at work.
+    /// One permit for each active attempt.
     pub(super) slots: Arc<Semaphore>,
     pub(super) phase: watch::Receiver<Phase>,
-    /// How far attempts at work say they are.
+    /// How far active attempts say they are.
     pub(super) progress: ProgressBoard,
     /// The runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
@@ -45,7 +45,7 @@ pub(super) struct Shared {
     pub(super) health: Health,
 }
 
-/// How far attempts at work say they are.
+/// How far active attempts say they are.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProgressBoard(Arc<Mutex<BTreeMap<AttemptId, Progress>>>);
 

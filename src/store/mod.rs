@@ -190,7 +190,7 @@ pub trait MetadataStore: GuestRecords {
 
     /// Takes a step of a run that does not follow from the end of an attempt: changes the states of
     /// the run and its actions and starts attempts, as the scheduler decided.
-    /// [`StoreError::Conflict`] if the run has ended, or an action has an attempt at work already.
+    /// [`StoreError::Conflict`] if the run has ended, or an action has an active attempt already.
     /// A run that is `cancelling` stays so until the step that ends it.
     ///
     /// Crash before: the next host decides the step anew. After: it finds the attempts that were

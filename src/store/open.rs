@@ -78,7 +78,7 @@ impl HostLease for WithState {
     }
 }
 
-/// Opens a store for reading, also beside a host that is at work. `None` if nothing was ever
+/// Opens a store for reading, also beside a host that is running. `None` if nothing was ever
 /// recorded there.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! An event says only that it is worth looking: what changed is found by comparing
 //! ([`super::fingerprint`]). So lost, late and doubled events do no harm, and a change that comes
-//! while a build is at work is found after it.
+//! while a build is running is found after it.
 //!
 //! A condition decides when to look, not a pause that may be too short: a file that
 //! someone has begun to write counts when it is closed or renamed. Programs that keep a file open

@@ -15,7 +15,7 @@ use crate::scheduler::Parts;
 use crate::store::{HostStore, components, logs};
 
 /// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox.
-/// Nothing is at work yet.
+/// No action runs yet.
 pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
     let state = &pipeline.state;
     for path in pipeline.store.local_paths() {

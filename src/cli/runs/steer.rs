@@ -1,6 +1,6 @@
 //! `anacostia runs cancel` and `anacostia runs retry`.
 //!
-//! A host that is at work is asked over HTTP, because it has to act at once. Where there is none,
+//! A host that is running is asked over HTTP, because it has to act at once. Where there is none,
 //! the wish goes into the store, and the next host acts on it. Whether there is one is the store's
 //! lock to say, which ends with the host, however that ends.
 

@@ -6,7 +6,7 @@ use super::pipeline::short;
 use super::plain;
 use crate::manifest::Pipeline;
 
-/// Nothing has started a run yet. `host` is whether one is at work, `path` the PATH that leads to
+/// Nothing has started a run yet. `host` is whether one is running, `path` the PATH that leads to
 /// the pipeline.
 pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &str) -> String {
     let mut steps = Vec::new();

@@ -1,7 +1,7 @@
 //! `/api/v1/runs/{id}/logs`: the log lines of a run, attempt by attempt, and live by coming back
 //! with the cursor.
 //!
-//! Attempts at work at the same time each have a place of their own in the cursor: one that writes
+//! Attempts that run at the same time each have a place of their own in the cursor: one that writes
 //! slowly must neither hold back the others, nor be left behind by them. So the cursor says how
 //! many of the run's attempts have been begun (their order never changes), and for each of those
 //! that may have more where to go on: `3,1@…,2@…`.

@@ -100,7 +100,7 @@ struct AttemptBody {
     /// What it asked for over the network: those requests that came first, up to a bound. All are
     /// counted in `usage`.
     requests: Vec<HttpRequest>,
-    /// How far it says it is, while it is at work.
+    /// How far it says it is, while it is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressBody>,
 }
@@ -183,7 +183,7 @@ pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-/// A run as the API tells of it. `progress` is what attempts at work say, where that is known.
+/// A run as the API tells of it. `progress` is what active attempts say, where that is known.
 pub(crate) fn detail_body(
     detail: RunDetail,
     parts: RunParts,

@@ -64,7 +64,7 @@ fn spec(path: &std::path::Path) -> FolderSpec {
     FolderSpec { path: path.to_owned(), include: Vec::new(), exclude: Vec::new(), ignore, settle, rescan }
 }
 
-/// An observer at work.
+/// A running observer.
 struct Watch {
     sink: Arc<Sink>,
     dirty: Arc<Dirty>,

@@ -16,7 +16,7 @@ pub struct Situation<'a> {
     /// Watched resources that are not known to be as they are on record, with the reason: what
     /// waits there may have been replaced.
     pub unseen: &'a BTreeMap<String, String>,
-    /// How many runs are at work.
+    /// How many runs are active.
     pub runs: usize,
     /// How many runs wait to be worked on: started by hand, retried, or left by the last host.
     pub queued: usize,

@@ -55,7 +55,7 @@ pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
     Ok(attempt)
 }
 
-/// Checks a token of an attempt whose guest is at work.
+/// Checks a token of an attempt whose guest is running.
 pub(super) fn at_work(db: &Connection, fence: Fence) -> Work<Fenced> {
     let attempt = check(db, fence)?;
     attempt.must_be_at_work()?;
@@ -63,7 +63,7 @@ pub(super) fn at_work(db: &Connection, fence: Fence) -> Work<Fenced> {
 }
 
 impl Fenced {
-    /// Refuses what only an attempt whose guest is at work may do.
+    /// Refuses what only an attempt whose guest is running may do.
     pub(super) fn must_be_at_work(&self) -> Work<()> {
         match self.state {
             AttemptState::Running => Ok(()),
@@ -218,7 +218,7 @@ fn attempt(row: &Row<'_>, run_id: RunId) -> rusqlite::Result<Attempt> {
     })
 }
 
-/// The end of an attempt's log, from two columns that are both null while it is at work.
+/// The end of an attempt's log, from two columns that are both null while it is active.
 fn log_to(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<LogPosition>> {
     let parts: (Option<u64>, Option<u64>) = (row.get(first)?, row.get(first + 1)?);
     Ok(parts.0.zip(parts.1).map(LogPosition::from_parts))

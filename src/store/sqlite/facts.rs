@@ -13,7 +13,7 @@ use crate::base::{Timestamp, WriteId};
 use crate::model::{AttemptState, EventKind, Facts, Fence, MetricRecord, Page, ParamRecord, RunTag};
 use crate::store::{FactQuery, PageRequest};
 
-/// Records metrics, params and tags of an attempt at work. The second time, nothing happens.
+/// Records metrics, params and tags of an active attempt. The second time, nothing happens.
 pub(super) fn record(tx: &mut Tx<'_>, fence: Fence, id: WriteId, facts: &Facts, now: Timestamp) -> Work<()> {
     let attempt = at_work(tx.db, fence)?;
     let Facts { metrics, params, tags } = facts;

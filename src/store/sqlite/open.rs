@@ -69,7 +69,7 @@ impl SqliteStore {
         Self::with_readers(path, epoch, told, Some(writing))
     }
 
-    /// Opens the store at `path` for reading only, beside a host that may be at work, or none. Its
+    /// Opens the store at `path` for reading only, beside a running host or without one. Its
     /// writing methods return [`StoreError::Conflict`];
     /// [`crate::store::MetadataStore::newest_event`] stays where it was at opening.
     ///

@@ -127,7 +127,7 @@ async fn at_work(store: &SqliteStore) -> u64 {
     store.write(steps::PAUSE, |tx: &mut Tx<'_>| Ok(tx.at.at_work())).await.unwrap()
 }
 
-/// While attempts are at work the writer waits for company, so their number must be right: whatever
+/// While attempts are active the writer waits for company, so their number must be right: whatever
 /// they end as, and only once.
 #[tokio::test]
 async fn the_writer_knows_how_many_attempts_are_at_work() {

@@ -55,7 +55,7 @@ impl Counters {
     }
 }
 
-/// A transaction at work.
+/// A running transaction.
 pub(super) struct Tx<'c> {
     /// The connection that writes.
     pub(super) db: &'c Connection,
