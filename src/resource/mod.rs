@@ -205,8 +205,9 @@ pub trait KnownPaths: Send + Sync {
 /// Takes what a resource sees.
 #[async_trait]
 pub trait ObservationSink: Send + Sync {
-    /// The newest event on record. A watch asks before it looks, and hands the answer to
-    /// [`ObservationSink::observed`]: what was published later may be missing in what it sees. Cheap.
+    /// Returns the number of the newest event on record. A watch asks before it looks, and passes
+    /// the answer to [`ObservationSink::observed`]: what was published later may be missing in what
+    /// it sees. Cheap.
     fn as_of(&self) -> u64;
     /// Records a batch, in order, and where the resource goes on after it (`None` for kinds that
     /// need no cursor, or if it has not moved), in one transaction. `as_of` is from before the

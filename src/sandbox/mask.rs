@@ -41,6 +41,11 @@ impl Masker {
         self.values.first().map_or(0, String::len)
     }
 
+    /// Returns whether `text` contains the value of a secret.
+    pub(super) fn finds(&self, text: &str) -> bool {
+        matches!(self.mask(text), Cow::Owned(_))
+    }
+
     /// Returns `text` without secrets.
     pub(super) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.mask_up_to(text, usize::MAX)

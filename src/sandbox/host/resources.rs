@@ -329,6 +329,17 @@ impl GuestState {
         Err(CallError::refused("already-exists", message))
     }
 
+    /// Refuses a path that contains a secret. A path cannot be masked: it names the file.
+    fn check_no_secret(&self, path: &str) -> Result<(), CallError> {
+        if !self.masker.finds(path) {
+            return Ok(());
+        }
+        let path = escape(self.masker.mask(path).as_bytes());
+        Err(CallError::invalid(format!(
+            "`{path}` contains the value of a secret, and paths are on record: write to another path"
+        )))
+    }
+
     /// Creates a staged file if the grants, the path, and the other written paths permit it. It
     /// counts as a handle until `Gate::close_handle` is called.
     pub(super) async fn writer_at(
@@ -340,6 +351,7 @@ impl GuestState {
     ) -> Result<WriterEntry, CallError> {
         let target = self.known(call, &resource, Self::may_write)?;
         check_path(&path).map_err(|why| self.gate.resource_failed(&why))?;
+        self.check_no_secret(&path)?;
         self.check_unwritten(&resource, &path)?;
         self.gate.open_handle()?;
         let id = ArtifactId::new();

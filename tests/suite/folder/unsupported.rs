@@ -27,7 +27,7 @@ async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
         ("up", "outside of the folder"),
         ("inside", "counts under its own path"),
         ("absolute", "counts under its own path"),
-        ("circle", "in a circle"),
+        ("circle", "part of a loop of links"),
     ] {
         let given = watched.ignored(name).await;
         assert!(given.contains(reason), "{name}: {given}");

@@ -94,7 +94,7 @@ fn the_page_says_what_the_fixed_bounds_are() {
         ("elements of a table", number("sandbox/engine.rs", "MAX_TABLE_ELEMENTS")),
         ("core instances of a component", number("sandbox/engine.rs", "MAX_CORE_INSTANCES")),
         ("memories of a component", number("sandbox/engine.rs", "MAX_MEMORIES")),
-        ("handles of WASI", number("sandbox/attempt.rs", "WASI_HANDLES")),
+        ("handles of WASI", number("sandbox/setup.rs", "WASI_HANDLES")),
         ("random bytes in one call", size("sandbox/host/wasi.rs", "MAX_RANDOM_BYTES")),
         ("artifacts of an attempt", number("sandbox/host/resources.rs", "MAX_OUTPUTS")),
         ("artifacts that an attempt reads", number("sandbox/host/access.rs", "MAX_READS")),

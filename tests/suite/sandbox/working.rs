@@ -159,12 +159,18 @@ async fn secrets_are_given_and_masked() {
     let steps = json!([
         { "do": "progress", "fraction": 7.0, "message": format!("with {value}") },
         { "do": "tags", "entries": { "seen": format!("x{value}x") } },
+        { "do": "expect", "code": "invalid", "step":
+            { "do": "write", "to": "out", "path": format!("for {value}.txt"), "text": "x" } },
         { "do": "fail", "message": format!("it is {value}!") },
     ]);
     let mut order = bench.order(bench.guest("worker").await, &json!({ "steps": steps }));
     order.secrets.insert("TOKEN".to_owned(), name);
     let report = bench.run(order.clone()).await;
     assert_eq!(failure(&report).message, "it is •••!");
+    assert_eq!(
+        lines(&bench, &order)[0].text,
+        "expected invalid: `for •••.txt` contains the value of a secret, and paths are on record: write to another path"
+    );
     assert_eq!(bench.store.facts.lock().unwrap().tags[0].value, "x•••x");
     let progress = bench.progress.lock().unwrap().clone();
     assert_eq!((progress[0].fraction.to_bits(), progress[0].message.as_str()), (1.0_f64.to_bits(), "with •••"));
