@@ -16,7 +16,7 @@ pub(crate) fn artifact_list(artifacts: &[Artifact], now: Timestamp, width: usize
     table.render(width)
 }
 
-/// Artifacts of a run, each with what it was to it: `input` or `output`.
+/// The artifacts of a run, each with its role: `input` or `output`.
 pub(crate) fn artifacts_of_run(artifacts: &[(&str, &Artifact)], now: Timestamp, width: usize) -> String {
     let columns: Vec<_> = [("WHICH", Column::Word)].into_iter().chain(COLUMNS).collect();
     let mut table = Table::new(&columns);
@@ -54,7 +54,7 @@ fn size(artifact: &Artifact) -> String {
     if artifact.state == ArtifactState::Ignored { String::new() } else { ByteSize(artifact.size).to_string() }
 }
 
-/// What the state alone does not say.
+/// A note for display that adds to the state.
 fn note(artifact: &Artifact) -> &str {
     match (&artifact.reason, artifact.state) {
         (Some(reason), _) => reason,
@@ -65,7 +65,7 @@ fn note(artifact: &Artifact) -> &str {
     }
 }
 
-/// All that is known of one artifact.
+/// An artifact with its uses, for display.
 #[derive(Debug)]
 pub(crate) struct ArtifactAbout<'a> {
     /// Its record.
@@ -99,7 +99,7 @@ fn facts(about: &ArtifactAbout<'_>, now: Timestamp, width: usize) -> String {
     let artifact = about.artifact;
     let mut table = Table::new(&[("", Column::Word), ("", Column::Prose)]).indent(2);
     let mut fact = |name: &str, value: String| {
-        // One copies ids and digests: they are not broken.
+        // Ids and digests are not wrapped, so that they can be copied.
         let value = Cell::new(value);
         table.row(vec![Cell::new(name).style(styles::FAINT), if name == "digest" { value.whole() } else { value }]);
     };

@@ -1,10 +1,9 @@
-//! What a host says when it is up.
+//! The banner of a running host.
 
 use super::{Cell, styles};
 use crate::manifest::Pipeline;
 
-/// The first thing that one sees of a running pipeline: where it is, what it waits for, how to
-/// leave.
+/// Formats the banner: the address, the watched resources, and how to stop the host.
 pub(crate) fn banner(pipeline: &Pipeline, url: &str) -> String {
     let mut text = format!(
         "\n  {} {}\n\n  {}  {}\n",

@@ -1,4 +1,4 @@
-//! What is said where there is nothing to show: why, and what one does next.
+//! The message for an empty list: why it is empty, and what to do next.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use super::pipeline::short;
 use super::plain;
 use crate::manifest::Pipeline;
 
-/// Nothing has started a run yet. `host` is whether one is running, `path` the PATH that leads to
-/// the pipeline.
+/// Formats the message for a pipeline without records. `host` tells whether a host is running,
+/// `path` is the PATH that leads to the pipeline.
 pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &str) -> String {
     let mut steps = Vec::new();
     if !host {

@@ -1,5 +1,5 @@
-//! What a running host says about runs, one line each, made from the same events that everything
-//! else gets.
+//! Formats the events of a running host, one line each. They are the events that HTTP clients get
+//! too.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use super::fit::{headline, wrap};
 use super::{Cell, duration, plain, plural, state_mark, styles};
 use crate::model::{Event, EventKind};
 
-/// What stands before lines that belong to the one above: as much as a time takes.
+/// The indentation of continuation lines: as wide as a time.
 const INDENT: &str = "           ";
-/// What ends a line after which the host proposes lines of a manifest.
+/// The end of a message line after which the host proposes manifest lines.
 const PROPOSES: &str = "write in anacostia.toml:\n";
-/// Lines of a manifest that are shown; no message proposes more.
+/// Most manifest lines that are shown; no message proposes more.
 const MAX_ADVICE_LINES: usize = 6;
 
-/// One line about an event that a person who watches wants to see; `None` for the others. `took` is
-/// how long the run took whose end the event is, if it has started. What is too long for a terminal
-/// with `width` columns goes on below.
+/// Formats an event that is of interest to a person; `None` for others. If the event is the end of
+/// a run that had started, `took` is how long the run took. Text that is too long for a terminal
+/// with `width` columns continues on the next lines.
 pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) -> Option<String> {
     let text = |key: &str| event.data.get(key).and_then(Value::as_str).unwrap_or_default();
     let number = event.data.get("number").and_then(Value::as_u64).unwrap_or_default();
@@ -54,7 +54,7 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
     Some(format!("{}  {line}\n", Cell::new(format!("{time}Z")).style(styles::FAINT)))
 }
 
-/// A line, and why: after it if there is room, or below.
+/// A line with its reason: on the same line if there is room, else below.
 fn with_reason(line: &str, reason: &str, width: usize) -> String {
     let reason = plain(&headline(reason));
     let taken = INDENT.len() + anstream::adapter::strip_str(line).to_string().width();
@@ -65,9 +65,9 @@ fn with_reason(line: &str, reason: &str, width: usize) -> String {
     lines.iter().fold(line.to_owned(), |text, line| format!("{text}\n{INDENT}{line}"))
 }
 
-/// The manifest lines that the host proposes in a message, if it does: they are what one does next.
-/// All else is for `runs show`. They begin at the edge, where no text of a guest is: an action must
-/// not be able to propose grants for itself.
+/// Returns the manifest lines that the host proposes in a message, if there are any, because they
+/// are the user's next step; `runs show` has the rest. Proposed lines begin in the first column,
+/// where text of a guest never does: an action must not be able to propose grants for itself.
 fn advice(message: &str) -> String {
     let proposed = message.split_once(PROPOSES).map(|(_, lines)| lines).filter(|lines| lines.starts_with('['));
     let Some(lines) = proposed else { return String::new() };

@@ -1,11 +1,11 @@
-//! Text that has to fit: cut, or broken into lines. Widths are columns of a terminal, where some
-//! characters take two and some none.
+//! Cuts or wraps text to a width. Widths are terminal columns, of which some characters take two
+//! and some none.
 
 use std::borrow::Cow;
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-/// The beginning of the first line of `text`; `…` stands for what is left out.
+/// Returns the beginning of the first line of `text`; `…` marks omitted text.
 pub(crate) fn cut_end(text: &str, room: usize) -> String {
     let first = text.lines().next().unwrap_or_default();
     if first.width() <= room && first.len() == text.trim_end().len() {
@@ -14,7 +14,7 @@ pub(crate) fn cut_end(text: &str, room: usize) -> String {
     format!("{}…", taken(first.chars(), room.saturating_sub(1)).into_iter().collect::<String>().trim_end())
 }
 
-/// The end of `text`; `…` stands for what is left out.
+/// Returns the end of `text`; `…` marks omitted text.
 pub(crate) fn cut_front(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();
@@ -23,7 +23,7 @@ pub(crate) fn cut_front(text: &str, room: usize) -> String {
     format!("…{}", end.into_iter().rev().collect::<String>())
 }
 
-/// As many characters as have room.
+/// Takes as many characters as fit.
 fn taken(characters: impl Iterator<Item = char>, room: usize) -> Vec<char> {
     let mut width = 0;
     characters
@@ -34,8 +34,9 @@ fn taken(characters: impl Iterator<Item = char>, room: usize) -> Vec<char> {
         .collect()
 }
 
-/// `text` in lines of at most `room` columns, broken between words, and inside of a word only if it
-/// is longer than a line. A line that was indented goes on as far to the right. Never empty.
+/// Wraps `text` into lines of at most `room` columns. A line breaks between words, and within a
+/// word only if the word is longer than a line. Continuation lines keep the indentation. The result
+/// is never empty.
 pub(crate) fn wrap(text: &str, room: usize) -> Vec<String> {
     let room = room.max(1);
     let mut lines = Vec::new();
@@ -66,7 +67,7 @@ fn wrap_line(line: &str, room: usize, lines: &mut Vec<String>) {
         }
         while current.width() + word.width() > room {
             let part: String = taken(word.chars(), room - current.width()).into_iter().collect();
-            // A character that is wider than all the room there is.
+            // If not even one character fits, take one anyway.
             let length = if part.is_empty() { word.chars().next().map_or(0, char::len_utf8) } else { joint(&part) };
             let (head, tail) = word.split_at(length);
             lines.push(format!("{current}{head}"));
@@ -80,17 +81,17 @@ fn wrap_line(line: &str, room: usize, lines: &mut Vec<String>) {
     }
 }
 
-/// Where a word that is too long is best broken: after the last joint in `part`, if that leaves
-/// most of it on this line.
+/// Returns where to break a word that is too long: after the last separator in `part`, if more than
+/// half of `part` stays on this line.
 fn joint(part: &str) -> usize {
     part.rfind(['_', '-', '/', ':', '.', ',']).map(|at| at + 1).filter(|at| *at > part.len() / 2).unwrap_or(part.len())
 }
 
-/// The indentation of a guest's last lines.
+/// The end of a message line that the guest's last lines follow, indented by four blanks.
 const SAID_LAST: &str = ". It said last:";
 
-/// What a message says in short: its first line, without the advice that goes on on the next ones,
-/// but with the last of what a guest said last.
+/// Shortens a message to its first line, without advice that continues on the next lines, but with
+/// the last line of the guest's output, if the message has it.
 pub(crate) fn headline(message: &str) -> Cow<'_, str> {
     let message = message.trim();
     let Some((first, more)) = message.split_once('\n') else { return message.into() };

@@ -6,11 +6,11 @@ use anstyle::{AnsiColor, Style};
 
 use crate::base::{Digest, Timestamp, escape};
 
-/// The few looks that are used. Colour never says something that a word beside it does not say too.
+/// The text styles in use. Colour never carries information that the text does not.
 pub(crate) mod styles {
     use super::{AnsiColor, Style};
 
-    /// As it is.
+    /// Unstyled.
     pub(crate) const PLAIN: Style = Style::new();
     /// Headings.
     pub(crate) const STRONG: Style = Style::new().bold();
@@ -26,8 +26,8 @@ pub(crate) mod styles {
     pub(crate) const BUSY: Style = AnsiColor::Cyan.on_default();
 }
 
-/// `text` so that nothing in it acts on the terminal: control and direction characters are spelt
-/// out. A backslash stays one.
+/// Escapes control and direction characters in `text`, so that it cannot act on the terminal.
+/// Backslashes are kept.
 pub(crate) fn plain(text: &str) -> String {
     text.split('\\').map(|part| escape(part.as_bytes())).collect::<Vec<_>>().join("\\")
 }
@@ -37,12 +37,12 @@ pub(crate) fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// Enough of a digest to know it again.
+/// A digest shortened for display: its first 19 characters.
 pub(crate) fn short_digest(digest: Digest) -> String {
     digest.to_string().chars().take(19).collect()
 }
 
-/// How long ago, in the largest unit that says enough; a date when it is more than a month.
+/// Formats how long ago `then` was, in the largest suitable unit; a date after 31 days.
 pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(then).as_secs();
     match seconds {
@@ -55,7 +55,7 @@ pub(crate) fn ago(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A span of time with about two digits that matter.
+/// Formats a duration with about two significant digits.
 pub(crate) fn duration(span: Duration) -> String {
     let micros = span.as_micros();
     let seconds = span.as_secs();

@@ -7,8 +7,8 @@ use anstyle::Style;
 use super::{Cell, plain, styles};
 use crate::model::{LogLevel, LogLine, LogStream};
 
-/// One line of a log: time (UTC), who, level, text, fields. `who` is the action, with the number of
-/// the attempt where it is not the first; `width` is that of the widest of them.
+/// Formats one log line: time (UTC), `who`, level, text, fields. `who` is the action, with the
+/// number of the attempt if it is not the first. `width` is the width of the widest `who`.
 pub(crate) fn log_line(line: &LogLine, who: &str, width: usize) -> String {
     let time: String = line.t.to_string().chars().skip(11).take(12).collect();
     let (level, style) = level_look(line.level);

@@ -1,4 +1,4 @@
-//! What a run has made: the artifacts that it published, and the metrics that it logged.
+//! The outputs of a run: the artifacts that it published, and the metrics that it logged.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use crate::store::LineageEdge;
 /// Most artifacts, and most metrics, that are shown one by one.
 const MAX_SHOWN: usize = 20;
 
-/// What a run has made.
+/// The outputs of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     published: Vec<LineageEdge>,
@@ -21,7 +21,7 @@ pub(crate) struct Made {
 }
 
 impl Made {
-    /// Of a run with this lineage.
+    /// Creates it from the lineage of a run.
     pub(crate) fn of(lineage: Vec<LineageEdge>) -> Self {
         let mut made = Self::default();
         let mut known = BTreeSet::new();
@@ -30,7 +30,7 @@ impl Made {
         made
     }
 
-    /// Takes in a page of its metrics, newest first: the first of a name is its last value.
+    /// Adds a page of its metrics, newest first: the first one with a name is the last value.
     pub(crate) fn take(&mut self, page: Vec<MetricRecord>) {
         for metric in page {
             if self.seen.insert((metric.action.clone(), metric.name.clone())) {
@@ -39,12 +39,13 @@ impl Made {
         }
     }
 
-    /// What it published, in the order in which it did.
+    /// The artifacts that it published, in that order.
     pub(crate) fn published(&self) -> &[LineageEdge] {
         &self.published
     }
 
-    /// Both as tables, for a terminal with `width` columns. Empty if there is nothing.
+    /// Formats artifacts and metrics as tables, for a terminal with `width` columns. Empty if there
+    /// are none.
     pub(super) fn shown(&self, width: usize) -> String {
         let mut text = String::new();
         if !self.published.is_empty() {

@@ -1,8 +1,8 @@
-//! How things look on a terminal: pure functions from records to text.
+//! Formats records for the terminal, with pure functions from records to text.
 //!
-//! The text always carries its colours; the stream that it goes to takes them out where they are
-//! not wanted (no terminal, `NO_COLOR`). How wide it may be is an argument. So a snapshot test sees
-//! exactly what a person sees, and no function asks what it writes to.
+//! The text always has colours; the output stream removes them if they are not wanted (no terminal,
+//! `NO_COLOR`). The width is an argument. So a snapshot test sees exactly what a person sees, and
+//! no function depends on where its text goes.
 
 mod artifact;
 mod banner;

@@ -1,4 +1,4 @@
-//! A checked pipeline in a few lines: what `check` says when all is well.
+//! Formats a checked pipeline in a few lines, for `anacostia check`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,7 +8,8 @@ use crate::base::TimeSpan;
 use crate::graph::Graph;
 use crate::manifest::{ActionSpec, Pipeline, ResourceSpec, RunWhen, Trigger};
 
-/// Its nodes, in the order in which they work, for a terminal with `width` columns.
+/// Formats the resources and the actions, actions in execution order, for a terminal with `width`
+/// columns.
 pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
     let count = |number: usize, what| plural(u64::try_from(number).unwrap_or(u64::MAX), what);
     let mut text = format!(
@@ -26,7 +27,7 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
     text
 }
 
-/// A path as it is shown: from the manifest's folder where it lies in it.
+/// Returns a path for display: relative to the manifest's folder if it is in that folder.
 pub(super) fn short(path: &Path, pipeline: &Pipeline) -> String {
     path.strip_prefix(&pipeline.folder).unwrap_or(path).display().to_string()
 }
@@ -54,7 +55,7 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
     table.render(width)
 }
 
-/// The names that are not looked at, for resources with the same list in one line.
+/// The ignored names. Resources with the same list share a line.
 fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
     let mut lists: Vec<(&[String], Vec<&str>)> = Vec::new();
     for resource in &pipeline.resources {
@@ -71,7 +72,7 @@ fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
     table.render(width)
 }
 
-/// When a resource starts a run, in words.
+/// Describes when a resource starts a run.
 fn trigger(resource: &ResourceSpec) -> String {
     if !resource.watch {
         return "no, not watched".to_owned();

@@ -1,4 +1,4 @@
-//! What the attempts of a run asked for over the network, in short.
+//! A summary of the HTTP requests of a run's attempts.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::model::{HttpRequest, RequestOutcome, RunDetail};
 /// Most requests that are shown one by one.
 const MAX_SHOWN: usize = 20;
 
-/// The requests, a line for each. Nothing, if there are none.
+/// Formats the requests, one line each. Empty if there are none.
 pub(super) fn requests(detail: &RunDetail, requests: &[(AttemptId, HttpRequest)], width: usize) -> String {
     let all: u64 = detail.attempts.iter().map(|attempt| attempt.usage.http_requests).sum();
     if requests.is_empty() {
@@ -54,7 +54,7 @@ fn row(action: &str, request: &HttpRequest) -> Vec<Cell> {
     if request.bytes_received > 0 {
         bytes.push(format!("received {}", ByteSize(request.bytes_received)));
     }
-    // What was denied stands below, with the lines that would grant it.
+    // Denied requests are explained below, with the manifest lines that would grant them.
     let error = error.as_deref().filter(|_| *outcome != RequestOutcome::Denied).unwrap_or_default();
     vec![
         Cell::new(action).style(styles::FAINT),

@@ -1,4 +1,4 @@
-//! Runs: the list, and one with all that belongs to it.
+//! Formats runs: the list, and one run in detail.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -40,29 +40,29 @@ pub(crate) fn run_list(runs: &[Run], now: Timestamp, width: usize) -> String {
     table.render(width)
 }
 
-/// From start to end, or to now.
+/// The time from start to end, or until now.
 fn took(started: Option<Timestamp>, ended: Option<Timestamp>, now: Timestamp) -> String {
     started.map(|started| duration(ended.unwrap_or(now).since(started))).unwrap_or_default()
 }
 
-/// What is on record of a run, besides its actions and attempts.
+/// The records of a run besides its actions and attempts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen<'a> {
-    /// The first of what it claimed.
+    /// The first artifacts that it claimed.
     pub(crate) inputs: &'a [Artifact],
-    /// How many there are.
+    /// How many artifacts it claimed.
     pub(crate) inputs_count: u64,
-    /// What they were refused.
+    /// Calls that were refused to its attempts.
     pub(crate) denials: &'a [(AttemptId, Denial)],
-    /// What they asked for over the network.
+    /// HTTP requests of its attempts.
     pub(crate) requests: &'a [(AttemptId, HttpRequest)],
-    /// What they have made.
+    /// Artifacts and metrics that it made.
     pub(crate) made: Option<&'a Made>,
 }
 
-/// One run: what it is, what it took in, what became of its actions and why, what it made, and what
-/// to do next, for a terminal with `width` columns. `path` is the PATH that leads to its pipeline,
-/// for the commands that are proposed.
+/// Formats one run: its facts, inputs, actions with their results, requests, outputs, and next
+/// steps, for a terminal with `width` columns. `path` is the PATH that leads to its pipeline, for
+/// the proposed commands.
 pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Timestamp, width: usize) -> String {
     let run = &detail.run;
     let mut text = format!(
@@ -110,7 +110,7 @@ fn facts(run: &Run, now: Timestamp, width: usize) -> String {
     table.render(width)
 }
 
-/// The first inputs, and how many more there are: `all` says how to see them.
+/// The first inputs, and how many more there are. `all` is the hint on how to list them.
 fn inputs(inputs: &[Artifact], count: u64, all: &str, width: usize) -> String {
     let columns = [("", Column::Path), ("", Column::Word), ("", Column::Number), ("", Column::Word)];
     let mut table = Table::new(&columns).indent(2);
@@ -130,8 +130,7 @@ fn inputs(inputs: &[Artifact], count: u64, all: &str, width: usize) -> String {
     text
 }
 
-/// The actions in one table: a line for each, and one for each attempt where that is not the only
-/// one.
+/// The actions in one table: a line for each, and a line for each attempt if there are several.
 fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
     let columns = [("", Column::Text), ("", Column::Word), ("", Column::Number), ("", Column::Prose)];
     let mut table = Table::new(&columns).indent(2);
@@ -151,7 +150,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
                 ]);
             }
             several => {
-                // What the last attempt's line says is not said twice.
+                // Does not repeat what the line of the last attempt says.
                 let why = why(action, now).filter(|_| fatal(action, detail).is_none()).unwrap_or_default();
                 table.row(vec![name, state, Cell::new(""), Cell::new(marked(action, why))]);
                 for attempt in several {
@@ -168,7 +167,8 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
     table.render(width)
 }
 
-/// Without the word, a last action that found nothing worth doing looks like one that did it.
+/// Marks an action that returned `skip`. Otherwise a last action that skipped would look like one
+/// that did its work.
 fn marked(action: &RunAction, what: String) -> String {
     match (action.skipped_rest, what.as_str()) {
         (false, _) => what,
@@ -185,7 +185,7 @@ fn why(action: &RunAction, now: Timestamp) -> Option<String> {
     Some(parts.join(" · ")).filter(|text| !text.is_empty())
 }
 
-/// The error in short, or the message with what was used.
+/// The error in short, or the message with the resources used.
 fn what_came_of(attempt: &Attempt) -> Option<String> {
     if let Some(error) = &attempt.error {
         let again = if error.retryable { ", retryable" } else { "" };
@@ -206,14 +206,14 @@ fn what_came_of(attempt: &Attempt) -> Option<String> {
     Some(parts.join(" · ")).filter(|text| !text.is_empty())
 }
 
-/// The attempt that an action failed with.
+/// Returns the attempt with which an action failed.
 fn fatal<'a>(action: &RunAction, detail: &'a RunDetail) -> Option<&'a Attempt> {
     let last = detail.attempts.iter().rfind(|attempt| attempt.action == action.name)?;
     last.error.as_ref().filter(|_| action.state == ActionState::Failed).map(|_| last)
 }
 
-/// An error in full: with the manifest lines that would help, or the place where the guest broke
-/// off.
+/// Formats an error of several lines in full: with the manifest lines that would help, or the
+/// guest's stack trace.
 fn error(attempt: &Attempt, width: usize) -> String {
     let Some(error) = attempt.error.as_ref().filter(|error| error.message.trim().contains('\n')) else {
         return String::new();
@@ -234,8 +234,8 @@ fn error(attempt: &Attempt, width: usize) -> String {
     text
 }
 
-/// What attempts were refused, each kind once, with the manifest lines that would grant it. What an
-/// error above says already is left out.
+/// Formats the calls that were refused, each kind once, with the manifest lines that would grant
+/// it. Leaves out refusals that an error above explains already.
 fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) -> String {
     let fatal = |message: &str| {
         let errors = detail.actions.iter().filter_map(|action| fatal(action, detail)?.error.as_ref());
@@ -264,7 +264,7 @@ fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) ->
     text
 }
 
-/// A PATH as it stands in a command: `.` is left out.
+/// Formats a PATH for a command; `.` is left out.
 fn beside(path: &str) -> String {
     if path == "." { String::new() } else { format!(" {path}") }
 }
@@ -292,7 +292,7 @@ mod tests {
         anstream::adapter::strip_str(text).to_string()
     }
 
-    /// A run with two inputs, and `seen` besides.
+    /// Formats a run with two inputs and the other records of `seen`.
     fn shown(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Timestamp, width: usize) -> String {
         let inputs = samples::inputs();
         plain(&run_detail(detail, Seen { inputs: &inputs, inputs_count: 2, ..seen }, path, now, width))

@@ -99,7 +99,7 @@ pub(crate) fn attempt(action: &str, number: u32, state: AttemptState) -> Attempt
     }
 }
 
-/// What an attempt that reached a limit says.
+/// The error message of an attempt that reached a limit.
 pub(crate) const LIMIT: &str = "the limit of 16 MiB of memory is reached; to raise it, write in anacostia.toml:\n[actions.train]\n\
     limits = { memory = \"32MiB\" }\nIt then stopped: it reached `unreachable`\n  at worker.wasm!abort";
 
@@ -121,7 +121,7 @@ pub(crate) fn detail() -> RunDetail {
     }
 }
 
-/// What a run claimed.
+/// The inputs of a run.
 pub(crate) fn inputs() -> [Artifact; 2] {
     [artifact("a.csv", 1, 12_288), artifact("deep/down/b.csv", 12, 3)]
 }

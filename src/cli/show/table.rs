@@ -14,23 +14,23 @@ use unicode_width::UnicodeWidthStr;
 use super::fit::{cut_end, cut_front, wrap};
 use super::{plain, styles};
 
-/// No column becomes narrower than this for want of room.
+/// The least width to which a column shrinks.
 const MIN_WIDTH: usize = 10;
 /// Secondary columns are left out before any column becomes narrower than this.
 const FAIR_WIDTH: usize = 24;
 
-/// What stands in a column, which says how it is aligned and how it gives way.
+/// The kind of a column, which determines its alignment and how it shrinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Column {
-    /// Words to the left, whole.
+    /// Left-aligned words, never cut.
     Word,
-    /// Numbers to the right, whole.
+    /// Right-aligned numbers, never cut.
     Number,
-    /// A line of text, whose end is cut.
+    /// A line of text, cut at the end.
     Text,
-    /// A path, whose beginning is cut.
+    /// A path, cut at the beginning.
     Path,
-    /// Text that goes on on the next line.
+    /// Text that wraps.
     Prose,
     /// A line of secondary text: the first to shrink, and left out if there is no room.
     Aside,
@@ -42,45 +42,45 @@ impl Column {
     }
 }
 
-/// One field: text that is safe to show, and its look.
+/// One field: text that is safe to display, and its style.
 #[derive(Debug, Clone)]
 pub(crate) struct Cell {
-    /// Of more than one line only if it is a message.
+    /// Has more than one line only if it is a message.
     text: String,
     style: Style,
     whole: bool,
 }
 
 impl Cell {
-    /// `text`, made safe, on one line.
+    /// Creates a field of one line, with `text` escaped.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self { text: plain(text.as_ref()), style: styles::PLAIN, whole: false }
     }
 
-    /// `text`, made safe, with its lines.
+    /// Creates a field that keeps the lines of `text`, which is escaped.
     pub(crate) fn message(text: impl AsRef<str>) -> Self {
         let lines: Vec<String> = text.as_ref().lines().map(plain).collect();
         Self { text: lines.join("\n"), style: styles::PLAIN, whole: false }
     }
 
-    /// In this look.
+    /// Sets the style.
     pub(crate) fn style(mut self, style: Style) -> Self {
         self.style = style;
         self
     }
 
-    /// Never cut and never broken, in whatever column it stands: something to copy.
+    /// Marks text for copying: it is never cut or wrapped, whatever its column.
     pub(crate) fn whole(mut self) -> Self {
         self.whole = true;
         self
     }
 
-    /// How many columns of the terminal it takes.
+    /// Its width in terminal columns.
     fn width(&self) -> usize {
         self.text.lines().map(UnicodeWidthStr::width).max().unwrap_or(0)
     }
 
-    /// Its lines, in a column of this kind that is `room` wide.
+    /// Its lines in a column of this kind and a width of `room`.
     fn lines(&self, column: Column, room: usize) -> Vec<String> {
         match column {
             _ if self.whole => vec![self.text.clone()],
@@ -105,8 +105,8 @@ impl std::fmt::Display for Cell {
     }
 }
 
-/// Rows of fields under headings. Columns are as wide as their widest field, if there is room; two
-/// blanks stand between them, and no line ends in blanks.
+/// Rows of fields under headings. Columns are as wide as their widest field, if there is room. Two
+/// blanks separate them, and no line ends in blanks.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     columns: Vec<(&'static str, Column)>,
@@ -115,7 +115,7 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table with headings.
+    /// Creates a table with these columns.
     pub(crate) fn new(columns: &[(&'static str, Column)]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new(), indent: 0 }
     }
@@ -131,8 +131,8 @@ impl Table {
         self.rows.push(cells);
     }
 
-    /// The lines, for a terminal with `width` columns. A column in which nothing stands is left
-    /// out, and so is its heading; headings are left out where all are empty.
+    /// Formats the table for a terminal with `width` columns. An empty column is left out with its
+    /// heading. The line of headings is left out if all of them are empty.
     pub(crate) fn render(&self, width: usize) -> String {
         let widths = self.widths(width);
         let headings: Vec<Cell> = self.columns.iter().map(|(name, _)| Cell::new(name).style(styles::FAINT)).collect();
@@ -146,7 +146,7 @@ impl Table {
         text
     }
 
-    /// How wide each column is; 0: it is left out.
+    /// The width of each column; 0 if it is left out.
     fn widths(&self, width: usize) -> Vec<usize> {
         let natural = |(at, (name, _)): (usize, &(&str, Column))| {
             let widest = self.rows.iter().filter_map(|row| row.get(at)).map(Cell::width).max().unwrap_or(0);
@@ -165,13 +165,13 @@ impl Table {
         widths
     }
 
-    /// How many columns of the terminal are lacking.
+    /// By how many terminal columns the table is too wide.
     fn excess(&self, widths: &[usize], width: usize) -> usize {
         let shown = widths.iter().filter(|width| **width > 0).count();
         (self.indent + 2 * shown.saturating_sub(1) + widths.iter().sum::<usize>()).saturating_sub(width)
     }
 
-    /// Makes columns narrower, the widest first, until all of them have room or none is wider than
+    /// Shrinks columns, the widest first, until the table fits or none of them is wider than
     /// `least`.
     fn narrow(&self, widths: &mut [usize], width: usize, least: usize, which: impl Fn(Column) -> bool) {
         for _ in 0..self.excess(widths, width) {
@@ -181,7 +181,7 @@ impl Table {
         }
     }
 
-    /// One row: as many lines as its longest prose has.
+    /// Writes one row, with as many lines as its tallest field.
     fn row_lines(&self, cells: &[Cell], widths: &[usize], text: &mut String) {
         let empty = Cell::new("");
         let fields: Vec<(&Cell, Vec<String>, usize, Column)> = widths
@@ -201,7 +201,7 @@ impl Table {
                 let line = lines.get(at).map_or("", String::as_str);
                 let blanks = width.saturating_sub(line.width());
                 let (before, after) = if *column == Column::Number { (blanks, 0) } else { (0, blanks) };
-                // Blanks are owed until something stands after them, so that no line ends in them.
+                // Blanks are written only when text follows, so that no line ends in blanks.
                 owed += before;
                 if !line.is_empty() {
                     let _ = write!(text, "{:owed$}", "");
