@@ -19,13 +19,13 @@ use crate::scheduler::{Host, Options, Tally};
 /// How a host is started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Start {
-    /// End once nothing is left to do.
+    /// Stop once nothing is left to do.
     pub(crate) once: bool,
     /// Report what happens as JSON lines.
     pub(crate) json: bool,
 }
 
-/// A host that is running, with what serves and reports it.
+/// A running host, with its HTTP server and its reporter.
 pub(crate) struct HostHandle {
     /// The host itself.
     pub(crate) host: Host,
@@ -34,8 +34,8 @@ pub(crate) struct HostHandle {
 }
 
 impl HostHandle {
-    /// Starts a host, and says where it is. `None` if someone asked for its end first: nothing that
-    /// it did not finish is lost.
+    /// Starts a host, and prints its address. Returns `None` if a signal asks it to stop first; an
+    /// unfinished start loses nothing.
     pub(crate) async fn start(
         pipeline: Pipeline,
         how: Start,
@@ -75,7 +75,8 @@ impl HostHandle {
         Ok(Self { host, server, reporter })
     }
 
-    /// Until the host has ended by itself (drained, or in trouble), or someone asks for its end.
+    /// Waits until the host ends by itself (because it is drained, or after an error), or a signal
+    /// asks it to stop.
     pub(crate) async fn until_ended(self, stops: &mut Stops) -> Result<Tally, Failure> {
         let asked = tokio::select! {
             () = self.host.ended() => None,
@@ -84,7 +85,7 @@ impl HostHandle {
         self.end(asked, stops).await
     }
 
-    /// Shuts it down gracefully. `asked`: who asked for that, if anyone did.
+    /// Shuts the host down gracefully. `asked` is the signal that asked for it, if there was one.
     pub(crate) async fn end(self, asked: Option<Stop>, stops: &mut Stops) -> Result<Tally, Failure> {
         if let Some(stop) = asked {
             out::error(&format!("{stop}: finishing running actions; ask again to stop at once\n"));
@@ -111,7 +112,7 @@ fn announce(json: bool, pipeline: &Pipeline, address: SocketAddr) -> io::Result<
     out::result(&show::banner(pipeline, &url))
 }
 
-/// The next start resumes what is cut short now, as after a crash.
+/// The failure after a second signal. The next start resumes interrupted work, as after a crash.
 fn at_once(stop: Stop) -> Failure {
     Failure::work(format!("{stop} again: stopped at once; interrupted actions resume at the next start"))
 }

@@ -28,7 +28,7 @@ pub(crate) use handle::{HostHandle, Start};
 pub(crate) use serve::count_metrics;
 pub(crate) use stop::{Stop, Stops};
 
-/// Most paths of a message.
+/// Most paths that a message names.
 const MAX_NAMED: usize = 3;
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
     parse_listen(text).ok_or_else(|| "an address is an IP address and a port, such as 127.0.0.1:8000".to_owned())
 }
 
-/// Where a host listens, if not where its manifest says.
+/// The address at which a host listens, if not the manifest's.
 pub(crate) type Listen = Option<SocketAddr>;
 
 pub(crate) fn run(args: &Args) -> Result<End, Failure> {
@@ -82,7 +82,7 @@ async fn build_and_host(args: &Args, unbuilt: Pipeline) -> Result<End, Failure> 
     host(args, pipeline, &mut stops).await
 }
 
-/// The pipeline, with the address at which it is to be served, if that may be.
+/// Sets the address at which the pipeline is served. Fails if the manifest does not allow it.
 pub(crate) fn listening(mut pipeline: Pipeline, listen: Listen) -> Result<Pipeline, Failure> {
     pipeline.listen = listen.unwrap_or(pipeline.listen);
     check_listen(pipeline.listen, pipeline.token.is_some(), pipeline.insecure)
@@ -90,7 +90,7 @@ pub(crate) fn listening(mut pipeline: Pipeline, listen: Listen) -> Result<Pipeli
     Ok(pipeline)
 }
 
-/// Does the work of a host in a runtime made for it. With `json`, what it reports is for programs.
+/// Runs the work of a host in its own runtime. With `json`, its reports are for programs.
 pub(crate) fn blocking_on<T>(json: bool, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     out::never_wait(json);
     report::start_logging()?;
@@ -115,13 +115,13 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
     Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
 }
 
-/// How it ends when it was asked to before anything was at work: with `--once`, what it was started
-/// for is not done.
+/// The result of a stop before any action ran. With `--once` that is a failure, because the work
+/// was not done.
 fn before_any_work(args: &Args) -> End {
     if args.once { End::WorkFailed } else { End::Well }
 }
 
-/// What is there and could not be recorded, so that it led to no run: a line, or nothing.
+/// Describes files that could not be recorded and so started no run. One line, or empty.
 fn unrecorded(waiting: &BTreeMap<String, Waiting>) -> String {
     let count: u64 = waiting.values().map(|waiting| waiting.count).sum();
     if count == 0 {
@@ -137,7 +137,7 @@ fn unrecorded(waiting: &BTreeMap<String, Waiting>) -> String {
     format!("{} {}: {}\n", show::plural(count, "file"), if count == 1 { "waits" } else { "wait" }, named.join("; "))
 }
 
-/// How many runs ended how, and what waits.
+/// Summarizes how the runs ended, followed by the line about unrecorded files.
 fn summary(tally: Tally, unrecorded: &str) -> String {
     let Tally { succeeded, failed, cancelled, stuck } = tally;
     let all = [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (stuck, "could not go on")];

@@ -14,14 +14,15 @@ use crate::cli::{Failure, out, show};
 use crate::model::{Event, EventKind, RunState};
 use crate::store::MetadataStore;
 
-/// Events of one look at the store.
+/// Most events of one query.
 const BATCH: u32 = 500;
 /// From one look at the store to the next, at least. A single event is reported at once; a burst is
 /// reported in batches, instead of a query for each commit.
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long the end of the host waits for a reader of the report that reads nothing.
+/// How long the host waits at its end for a reader of the report that reads nothing.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Runs whose start is remembered, to say how long they took; the store knows those of others.
+/// Most runs whose start time is kept in memory, to report how long they took. For other runs it is
+/// read from the store.
 const MAX_REMEMBERED: usize = 10_000;
 
 /// Sends the host's log to standard error, as much of it as `ANACOSTIA_LOG` asks for (default
@@ -33,7 +34,7 @@ pub(crate) fn start_logging() -> Result<(), Failure> {
         })?,
         Err(_) => LevelFilter::INFO,
     };
-    // Fails only if there is a subscriber already, which then does.
+    // This fails only if a subscriber is already set; that one is then used.
     let _ = tracing_subscriber::fmt()
         .with_writer(|| out::Log)
         .with_max_level(level)
@@ -125,15 +126,16 @@ async fn lines(events: &[Event], starts: &mut Starts) -> String {
     lines
 }
 
-/// When runs have started: a run takes from its start to its end, here as everywhere.
+/// The start times of runs. A run's duration is measured from its start to its end, as everywhere
+/// else.
 struct Starts {
     store: Arc<dyn MetadataStore>,
-    /// Those that have started under this host and have not ended.
+    /// Runs that have started under this host and have not ended.
     known: HashMap<RunId, Timestamp>,
 }
 
 impl Starts {
-    /// How long a run has taken, if the event is its end.
+    /// Returns how long a run took, if the event is its end.
     async fn took(&mut self, event: &Event) -> Option<Duration> {
         let run = event.run_id.filter(|_| event.kind == EventKind::RunState)?;
         let state: RunState = event.data.get("state")?.as_str()?.parse().ok()?;

@@ -15,7 +15,7 @@ use crate::manifest::Pipeline;
 use crate::scheduler::View;
 use crate::ui;
 
-/// Begins to count what the parts of the host count.
+/// Starts recording the host's metrics.
 pub(crate) fn count_metrics() -> Result<PrometheusHandle, Failure> {
     http::count_metrics().map_err(|error| Failure::Work(error.into()))
 }
@@ -35,7 +35,8 @@ pub(crate) async fn bind(listen: SocketAddr) -> Result<(TcpListener, SocketAddr)
     Ok((listener, address))
 }
 
-/// An address that leads here from this machine: "all addresses" is none.
+/// Returns an address that a client on this machine can connect to. The unspecified address ("all
+/// addresses") becomes the loopback address.
 fn reachable(bound: SocketAddr) -> SocketAddr {
     let ip = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -45,7 +46,7 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, bound.port())
 }
 
-/// Answers requests in the background.
+/// A server that answers requests in the background.
 #[derive(Debug)]
 pub(crate) struct Server {
     bound: SocketAddr,
@@ -55,7 +56,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Begins to answer: that the process lives, and that the host is starting.
+    /// Starts to answer requests: that the process is alive, and that the host is starting.
     pub(crate) fn start(listener: TcpListener, pipeline: &Pipeline) -> Result<Self, Failure> {
         let (bound, stop) = (listener.local_addr()?, CancellationToken::new());
         let (routers, router) = watch::channel(http::starting_router(pipeline, bound));
@@ -63,7 +64,7 @@ impl Server {
         Ok(Self { bound, routers, stop, task })
     }
 
-    /// Answers for this host from now on.
+    /// Answers all requests for this host from now on.
     pub(crate) fn serve(&self, view: View, recorder: PrometheusHandle) -> Result<(), Failure> {
         let pages = ui::router(view.clone()).map_err(|error| Failure::Work(error.into()))?;
         let options = ServeOptions { recorder: Some(recorder), pages };

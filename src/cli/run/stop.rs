@@ -9,11 +9,11 @@ use crate::cli::Failure;
 /// Which signal came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// A person at the keyboard.
+    /// SIGINT: a person pressed Ctrl-C.
     Interrupt,
-    /// A supervisor.
+    /// SIGTERM: a supervisor.
     Terminate,
-    /// The terminal was closed.
+    /// SIGHUP: the terminal was closed.
     HangUp,
 }
 
@@ -27,14 +27,13 @@ impl fmt::Display for Stop {
     }
 }
 
-/// Listens for the signals. From its making on, none of them kills the process.
+/// Listens for the signals. Once this exists, none of them kills the process.
 #[derive(Debug)]
 pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
-    /// `None` where SIGHUP is ignored, as under `nohup`; and after the first one, because a
-    /// terminal that is closed sends it more than once, and a second request for an end is one to
-    /// end at once.
+    /// `None` if SIGHUP is ignored, as under `nohup`, and after the first one: a closing terminal
+    /// sends it more than once, and a second signal would stop the host at once.
     hang_up: Option<Signal>,
 }
 
@@ -44,7 +43,7 @@ impl Stops {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hang_up })
     }
 
-    /// Waits for the next one. Safe to drop: a signal that came is not lost.
+    /// Waits for the next signal. Safe to drop: a signal that has arrived is not lost.
     pub(crate) async fn next(&mut self) -> Stop {
         let hang_up = async {
             match &mut self.hang_up {
@@ -65,9 +64,9 @@ impl Stops {
 
 /// Whether the parent process made this process ignore SIGHUP (`nohup`).
 fn hang_up_is_ignored() -> bool {
-    // SAFETY: all bytes zero are a value of it.
+    // SAFETY: all zero bytes are a valid `sigaction`.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: nothing is set, and what is set at the moment is written to a place that is ours.
+    // SAFETY: no action is set, and the current one is written to a valid local variable.
     let asked = unsafe { libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) };
     asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
