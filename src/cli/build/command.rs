@@ -70,7 +70,7 @@ pub(crate) enum BuildError {
 }
 
 impl BuildError {
-    /// Shows what the build wrote, if that says more than the error.
+    /// Prints the output of a build whose command failed.
     pub(crate) fn show_output(&self) {
         if let Self::Failed { output, .. } = self {
             out::error(&shown(output));
@@ -89,7 +89,7 @@ pub(crate) struct Running {
 }
 
 impl Job {
-    /// Starts the build; with `apart`, in a process group of its own, which [`end`] ends: else
+    /// Starts the build. With `apart` it gets its own process group, which [`end`] ends; otherwise
     /// Ctrl-C at the terminal reaches it.
     pub(crate) fn start(self, apart: bool) -> Result<Running, BuildError> {
         let (began, started_at) = (Instant::now(), SystemTime::now());
@@ -100,7 +100,7 @@ impl Job {
     }
 }
 
-/// Starts a command, with both its streams on one pipe so that their order stays.
+/// Starts a command with both output streams on one pipe, which keeps their order.
 fn spawn(command: &str, folder: &Path, apart: bool) -> std::io::Result<(Child, PipeReader)> {
     let (reader, writer) = std::io::pipe()?;
     let mut shell = Command::new("sh");
@@ -111,13 +111,13 @@ fn spawn(command: &str, folder: &Path, apart: bool) -> std::io::Result<(Child, P
     if out::colours_wanted() {
         shell.envs(COLOURS.iter().filter(|(name, _)| std::env::var_os(name).is_none()).copied());
     }
-    // The command holds the writing ends; `shell` goes here, or with ours open the end of the
-    // output would never come.
+    // The child holds the writing ends. `shell` is dropped here: if our copies stayed open, the
+    // output would never end.
     Ok((shell.spawn()?, reader))
 }
 
-/// Asks a build that was started apart, and all that it started, to end; with `at_once`, they are
-/// not asked.
+/// Terminates the process group of a build that was started apart: with SIGTERM, or with SIGKILL if
+/// `at_once`.
 pub(crate) fn end(group: Pid, at_once: bool) {
     // If it has ended already, that is what was wanted.
     let _ = kill_process_group(group, if at_once { Signal::KILL } else { Signal::TERM });
@@ -129,8 +129,8 @@ impl Running {
         Pid::from_child(&self.child)
     }
 
-    /// Waits for its end, and gives how long it took. The component counts as built then, also if
-    /// the command left it alone, because it came to the same bytes.
+    /// Waits for its end, and returns how long it took. The component counts as built then, even if
+    /// the command did not write it because its bytes are the same.
     pub(crate) fn finish(mut self, progress: &Progress) -> Result<Duration, BuildError> {
         let Job { action, command, component, .. } = self.job;
         let finished = read(&mut self.output, progress).and_then(|output| Ok((self.child.wait()?, output)));
@@ -148,7 +148,7 @@ impl Running {
     }
 }
 
-/// What a build writes until it ends: the last part of it, if it is long.
+/// Reads the output of a build until it ends, and returns the last [`MAX_OUTPUT_BYTES`].
 fn read(output: &mut PipeReader, progress: &Progress) -> std::io::Result<Vec<u8>> {
     let mut kept = VecDeque::new();
     let mut chunk = vec![0; 8192];

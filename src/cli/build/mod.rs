@@ -1,4 +1,4 @@
-//! `anacostia build`: components from their sources, where the sources are newer.
+//! `anacostia build`: builds components whose sources are newer.
 
 mod command;
 mod output;
@@ -93,14 +93,13 @@ impl State {
     }
 }
 
-/// Builds what is out of date, for a caller that needs all of it. [`end_all`] on another thread
-/// ends it.
+/// Builds all components that are out of date, and fails if one build fails. Another thread can
+/// stop it with [`end_all`].
 pub(crate) fn build_needed(pipeline: &Pipeline) -> Result<(), Failure> {
     refuse_failed(&build_all(pipeline, false, Some(&AT_WORK))?)
 }
 
-/// Ends what [`build_needed`] builds at the moment, with all that it started, and lets it begin
-/// nothing more.
+/// Kills the current build of [`build_needed`] with all its processes, and prevents further builds.
 pub(crate) fn end_all() {
     let mut at_work = AT_WORK.lock().unwrap_or_else(PoisonError::into_inner);
     at_work.is_ending = true;
@@ -131,8 +130,8 @@ fn refuse_failed(done: &[Done]) -> Result<(), Failure> {
     }
 }
 
-/// Builds what is out of date, one after the other: builds use all cores themselves, and share
-/// caches that one at a time may change. One that fails does not keep the others from being built.
+/// Builds components that are out of date, one after the other: builds use all cores themselves,
+/// and share caches that only one at a time may change. If one fails, the others are still built.
 /// With `at_work` each is in a process group of its own, which is stored there.
 fn build_all(pipeline: &Pipeline, force: bool, at_work: Option<&Mutex<AtWork>>) -> Result<Vec<Done>, Failure> {
     let products = Products::of(pipeline);
@@ -175,7 +174,7 @@ pub(crate) fn identity(component: &Path) -> Option<(u64, Digest)> {
 }
 
 impl Done {
-    /// As it is now, up to date.
+    /// Creates the entry of an action that is up to date.
     fn new(action: &str, component: &Path) -> Self {
         let now = identity(component);
         Self {

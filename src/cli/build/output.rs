@@ -1,5 +1,5 @@
-//! What a build wrote, as it is shown when it fails: in its colours, from the first complaint on,
-//! and not without end.
+//! Formats the output of a failed build: with its colours, from the first line with an error on,
+//! and bounded in length.
 
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ const LAST_LINES: usize = 5;
 /// Most characters of a line.
 const MAX_LINE: usize = 1_000;
 
-/// The part of a build's output that says what went wrong.
+/// Returns the part of a build's output that shows what went wrong.
 pub(crate) fn shown(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     // Text that a progress line has overwritten is not shown.
@@ -74,8 +74,8 @@ fn visible(text: &str) -> String {
     cut.split('\t').map(plain).collect::<Vec<_>>().join("\t")
 }
 
-/// How long the control sequence is that `text` begins with: one with parameters, one with a text
-/// that is ended by BEL or ST, or two characters.
+/// Returns the length in bytes of the control sequence at the start of `text`: one with parameters
+/// (CSI), one with a text that BEL or ST ends (OSC), or two characters.
 fn sequence_length(text: &str) -> usize {
     let body = text.get(2..).unwrap_or_default();
     let length = match text.as_bytes().get(1) {

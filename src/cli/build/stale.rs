@@ -1,4 +1,4 @@
-//! Whether a component is older than what it is built from.
+//! Tells whether a component is older than its sources.
 
 use std::fs;
 use std::path::Path;

@@ -51,10 +51,10 @@ impl Fingerprint {
     }
 
     fn add(&mut self, path: &Path, before: &Self) -> io::Result<()> {
-        // Through links: what they lead to is what is built.
+        // Follows links: the build uses their targets.
         let about = match fs::metadata(path) {
             Ok(about) if about.is_file() => about,
-            // A folder elsewhere, a pipe, a link to nothing: no source.
+            // A linked folder, a pipe or a broken link is not a source.
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -83,7 +83,7 @@ impl Fingerprint {
         );
     }
 
-    /// What is there, gone or different since `before`.
+    /// Returns the files that were added, removed or changed since `before`, by content.
     pub(super) fn differences(&self, before: &Self) -> Vec<PathBuf> {
         let digest = |fingerprint: &Self, path: &PathBuf| fingerprint.files.get(path).map(|file| file.digest);
         let gone = before.files.keys().filter(|path| !self.files.contains_key(*path));
@@ -93,7 +93,7 @@ impl Fingerprint {
         all
     }
 
-    /// What was written since `before`, with other bytes or the same.
+    /// Returns the files that were written since `before`, even with the same bytes.
     pub(super) fn written(&self, before: &Self) -> Vec<PathBuf> {
         let written = self.files.iter().filter(|(path, file)| before.files.get(*path) != Some(*file));
         written.map(|(path, _)| path.clone()).collect()

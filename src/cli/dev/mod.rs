@@ -4,8 +4,8 @@
 //! everything as a start would, and give it to the host, which binds new runs to it
 //! ([`Host::reload`]). Whatever fails on the way is shown, and leaves the host as it was.
 //!
-//! A build is never stopped because something was saved meanwhile: it is followed by another. To
-//! kill it would save time, and would never end where a build writes among its sources.
+//! A build is never stopped because something was saved meanwhile: it is followed by another.
+//! Killing it would save time, but would loop forever if a build writes among its sources.
 
 mod builder;
 mod event;

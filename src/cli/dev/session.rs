@@ -19,8 +19,8 @@ use crate::cli::sources::Products;
 use crate::manifest::Pipeline;
 use crate::scheduler::{Host, ReloadError};
 
-/// After so many builds in a row without a pause, sources that still change are taken for what the
-/// builds write.
+/// After this many builds in a row without a pause, sources that still change are taken to be
+/// written by the builds.
 const MAX_BUILDS_IN_A_ROW: usize = 3;
 
 /// The components of a host, by action.
@@ -41,9 +41,9 @@ pub(super) struct Session {
     pipeline: Pipeline,
     products: Products,
     units: Vec<Unit>,
-    /// The manifest's bytes as they were last looked at, good or not.
+    /// The manifest's file as it was last seen, valid or not.
     manifest: Fingerprint,
-    /// Whether the manifest as it lies there can be read.
+    /// Whether the current manifest is valid.
     is_readable: bool,
     /// Whether there is a change that was not given to the host yet.
     is_news: bool,
@@ -78,7 +78,7 @@ impl Session {
         Ok(session)
     }
 
-    /// What each unit is built from, for people.
+    /// Returns the sources of each unit, for display.
     pub(super) fn sources(&self) -> Vec<(String, String)> {
         let shown = |unit: &Unit| match unit.roots.len() {
             0 => "nothing: `build.watch` names no sources".to_owned(),
@@ -87,8 +87,8 @@ impl Session {
         self.units.iter().map(|unit| (unit.name(), shown(unit))).collect()
     }
 
-    /// Builds what has changed, and puts it in force. Returns the pipeline to start, if `host` is
-    /// not there yet and everything is.
+    /// Builds what has changed, and puts it in force. Returns the pipeline to start, if there is no
+    /// `host` yet and the pipeline can be run.
     pub(super) async fn round(&mut self, host: Option<&Host>) -> Result<Option<Pipeline>, Failure> {
         for built_before in 0.. {
             self.watcher.settled().await;
@@ -114,7 +114,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Reads the manifest again if it was written; its name, if it is another.
+    /// Reloads the manifest if it changed. Returns its path for display if it changed and is valid.
     fn take_manifest(&mut self) -> Result<Vec<String>, Failure> {
         let now = look_at(&self.pipeline.file, &self.manifest);
         if now.differences(&self.manifest).is_empty() {
@@ -168,8 +168,9 @@ impl Session {
         fingerprints
     }
 
-    /// The units that are to be built, why, and their sources as they are now. With `enough` they
-    /// have been built often enough.
+    /// Returns the units to build, with the changed files and the current sources. With `enough`,
+    /// units are not built again because of further changes: they have been built too often in a
+    /// row.
     fn due(&mut self, enough: bool) -> Result<Vec<(usize, Vec<String>, Fingerprint)>, Failure> {
         let fingerprints = self.look();
         let mut due = Vec::new();
@@ -236,8 +237,8 @@ impl Session {
         }
     }
 
-    /// Checks everything as a start would, and gives it to the host. Returns the pipeline to start,
-    /// if there is no host yet.
+    /// Checks everything as at a start, and hands the pipeline to the host. Returns the pipeline to
+    /// start, if there is no host yet.
     async fn put_in_force(
         &mut self,
         host: Option<&Host>,
@@ -317,7 +318,7 @@ fn look_at(file: &Path, before: &Fingerprint) -> Fingerprint {
     Fingerprint::take(&[file.to_owned()], &Products::default(), before, &mut |_| {})
 }
 
-/// A path as it is shown: from the manifest's folder where it lies in it.
+/// Returns a path for display: relative to the manifest's folder if it is in that folder.
 fn short(folder: &Path, path: &Path) -> String {
     let path: PathBuf = path.strip_prefix(folder).map_or_else(|_| path.to_owned(), Path::to_owned);
     path.display().to_string()

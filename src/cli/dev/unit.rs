@@ -17,7 +17,7 @@ pub(super) struct Unit {
     pub(super) job: Option<Job>,
     /// Where it lies.
     pub(super) component: PathBuf,
-    /// What is looked at for changes.
+    /// The paths that are compared for changes.
     pub(super) roots: Vec<PathBuf>,
     /// The sources as they were when they were last built, or found up to date.
     pub(super) seen: Fingerprint,
@@ -33,8 +33,9 @@ impl Unit {
         self.actions.join(", ")
     }
 
-    /// What asks for a build: sources that differ from those last built; after a failure also a
-    /// save that changed nothing, because the user saves again to have the build tried again.
+    /// Returns the files that require a build: sources that differ from those last built; after a
+    /// failure also a save that changed nothing, because the user saves again to have the build
+    /// tried again.
     pub(super) fn changes(&self, now: &Fingerprint) -> Vec<PathBuf> {
         match now.differences(&self.seen) {
             same if same.is_empty() => self.failed.as_ref().map(|after| now.written(after)).unwrap_or_default(),
@@ -43,8 +44,8 @@ impl Unit {
     }
 }
 
-/// The units of a pipeline. What is known of those in `before` stays known; what is new, or has
-/// another command, is built if that is needed.
+/// Returns the units of a pipeline. Units in `before` keep their state. Units that are new or have
+/// another command are built if needed.
 pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -> Result<Vec<Unit>, Failure> {
     let mut all: Vec<Unit> = Vec::new();
     for action in &pipeline.actions {
@@ -59,8 +60,8 @@ pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -
         // Several may share a component; the one with the same command is the same unit.
         let of_component = || before.iter().filter(|unit| unit.component == action.component);
         let known = of_component().find(|unit| command(unit) == own).or_else(|| of_component().next());
-        // Before it is asked what is up to date: what is saved in between is built once too often
-        // then, and not never.
+        // Taken before the check of what is up to date, so that a save in between leads to one
+        // build too many rather than to none.
         let (seen, failed) = match known {
             Some(unit) if unit.roots == roots => (unit.seen.clone(), unit.failed.clone()),
             _ => (Fingerprint::take(&roots, products, &Fingerprint::default(), &mut |_| {}), None),

@@ -1,8 +1,8 @@
 //! Notices that something was saved, and when the save is complete.
 //!
-//! An event says only that it is worth looking: what changed is found by comparing
-//! ([`super::fingerprint`]). So lost, late and doubled events do no harm, and a change that comes
-//! while a build is running is found after it.
+//! An event is only a hint to look: comparing shows what changed ([`super::fingerprint`]). So lost,
+//! late and doubled events do no harm, and a change that comes while a build is running is found
+//! after it.
 //!
 //! A condition decides when to look, not a pause that may be too short: a file that
 //! someone has begun to write counts when it is closed or renamed. Programs that keep a file open
@@ -23,7 +23,7 @@ use crate::cli::{Failure, out, show};
 /// A file that is open for writing counts anyway when nothing was written to it for this long.
 const SETTLE: Duration = Duration::from_secs(2);
 /// What is saved at once (by an editor that saves all, by `git checkout`) comes with less than this
-/// in between. It only spares a build: what comes later is built after it.
+/// in between. The wait only saves a build: later changes are built afterwards.
 const GATHER: Duration = Duration::from_millis(30);
 /// Longest wait while events keep coming.
 const MAX_GATHER: Duration = Duration::from_secs(1);
@@ -69,14 +69,14 @@ impl Watcher {
         self.ear.state().products = products;
     }
 
-    /// Watches a folder, not what lies deeper. Again and again: one that was made anew under its
-    /// old name is another.
+    /// Watches a folder without its subfolders. Called again at each look, because a folder that
+    /// was recreated under its old name is a different one.
     pub(super) fn watch(&mut self, folder: &Path) {
         match self.inner.watch(folder, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.watched.insert(folder.to_owned());
             }
-            // Gone; the one above it tells when it comes back.
+            // Removed; the parent folder reports when it comes back.
             Err(_) if !folder.exists() => {}
             Err(why) if self.unwatched.insert(folder.to_owned()) => {
                 let line = format!("changes in {} are not seen: {why}", folder.display());
@@ -97,7 +97,7 @@ impl Watcher {
         }
     }
 
-    /// Waits for the next event. One that came since the last call counts.
+    /// Waits for the next event. An event since the last call counts.
     pub(super) async fn changed(&self) {
         self.ear.heard.notified().await;
     }
@@ -130,7 +130,7 @@ impl State {
     fn take_in(&mut self, event: notify::Result<Event>, now: Instant) -> bool {
         let Ok(event) = event else { return true };
         if event.need_rescan() {
-            // What was closed may be among what was lost.
+            // The lost events may include those that closed files.
             self.writing.clear();
             return true;
         }
