@@ -1,4 +1,4 @@
-//! `anacostia check`: is the manifest right, and what does it mean?
+//! `anacostia check`: checks a manifest, and shows what it means.
 
 use serde_json::json;
 
@@ -24,7 +24,8 @@ pub(crate) fn check(args: &Args) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-/// Problems are the result here, so they go to standard output too; the exit code says the same.
+/// Prints the result as JSON. Problems are the result here, so they go to standard output too; the
+/// exit code is the same as without `--json`.
 fn check_for_programs(loaded: Result<crate::manifest::Pipeline, Failure>) -> Result<End, Failure> {
     match loaded {
         Ok(pipeline) => {

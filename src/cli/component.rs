@@ -1,4 +1,5 @@
-//! `anacostia component inspect`: what a `.wasm` file is, what it asks for and what it offers.
+//! `anacostia component inspect`: shows what a `.wasm` file is, what it imports and what it
+//! exports.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -56,7 +57,7 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-/// A world, for people.
+/// Describes a world for display.
 fn words(world: World) -> &'static str {
     match world {
         World::Action => "Anacostia action",
@@ -69,7 +70,8 @@ fn words(world: World) -> &'static str {
 /// The lines of a manifest that make an action of the component, with the grants that it needs.
 fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
     let name = action_name(file);
-    // A string of JSON is one of TOML; what begins with `$` would be expanded.
+    // A JSON string is a valid TOML string. A `$` is doubled, because the manifest expands
+    // variables.
     let component = json!(file.display().to_string().replace('$', "$$"));
     let mut lines = format!("[actions.{name}]\ncomponent = {component}\n");
     let mut given: Vec<String> = Vec::new();
@@ -82,7 +84,7 @@ fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
         given.extend(keys);
     }
     if about.is_command() {
-        // It says nothing of what it works on: that is in its arguments.
+        // A command's imports do not show which data it uses: its arguments name that.
         given.extend([
             "args = []".to_owned(),
             "reads = [\"raw\"]     # the files in /in/raw".to_owned(),
@@ -95,8 +97,8 @@ fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
     lines
 }
 
-/// A name for an action after its component's file: letters, digits, `_` and `-`, beginning with a
-/// letter.
+/// Derives the name of an action from its component's file: letters, digits, `_` and `-`, beginning
+/// with a letter.
 fn action_name(file: &Path) -> String {
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().to_lowercase()).unwrap_or_default();
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-';

@@ -24,8 +24,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
-    // Fails if nothing is on record yet: there is nothing to give back then, and no store to be
-    // made.
+    // Fails if nothing is on record yet: there is nothing to free then, and no store is created.
     let pipeline = Records::open(&args.path)?.pipeline;
     let used = pipeline.actions.iter().filter_map(|action| Some(build::identity(&action.component)?.1));
     let in_force: BTreeSet<Digest> = used.collect();

@@ -32,9 +32,9 @@ pub(crate) fn load_unbuilt(path: &PathArg) -> Result<Pipeline, Failure> {
     load_with(path, Components::Skip)
 }
 
-/// As much of the pipeline as is needed to look at its records. A manifest with faults elsewhere
-/// does, and a line says so: what was recorded under a good one is not lost because a variable is
-/// not set any more.
+/// Loads as much of the pipeline as reading its records needs. Faults elsewhere in the manifest
+/// only lead to a warning: records made under a valid manifest stay readable even if, for example,
+/// a variable is no longer set.
 pub(crate) fn load_for_records(path: &PathArg) -> Result<Pipeline, Failure> {
     let (pipeline, faults) = manifest::load_for_records(&path.path, &|name| std::env::var(name).ok())
         .map_err(|problems| Failure::Manifest(Box::new(problems)))?;

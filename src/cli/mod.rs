@@ -1,11 +1,10 @@
-//! Floor 8: the command line. One file per verb; [`show`] is how things look, [`mod@load`] how a
-//! PATH becomes a pipeline.
+//! Floor 8: the command line. Each verb has its own file; [`show`] formats output, [`mod@load`]
+//! loads the pipeline that a PATH names.
 //!
-//! What is for people goes through the functions of [`show`], what is for programs (`--json`) is
-//! the shape of the HTTP interface. Results go to standard output, everything about the way there
-//! to standard error, so that both can be piped. A verb ends with 0, with 1 when work failed, or
-//! with 2 for an invalid request: wrong usage, or a manifest that cannot
-//! be run.
+//! The functions of [`show`] format output for people. Output for programs (`--json`) has the shape
+//! of the HTTP interface. Results go to standard output, progress and messages to standard error,
+//! so that both can be piped. A verb exits with 0 on success, with 1 if work failed, and with 2 for
+//! an invalid request: wrong usage, or a manifest that cannot be run.
 
 mod artifacts;
 mod build;
@@ -84,7 +83,7 @@ enum Verb {
     },
 }
 
-/// How long the end of the process waits for a reader that reads nothing.
+/// How long the process waits at its end for a reader that reads nothing.
 const READER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// How a verb without an error ends.
@@ -96,7 +95,7 @@ enum End {
     WorkFailed,
 }
 
-/// Parses the arguments and does what they ask for. `allocator` is the binary's.
+/// Parses the arguments and runs the verb. `allocator` is the binary's.
 #[must_use]
 pub fn main(allocator: Allocator) -> ExitCode {
     memory::set_allocator(allocator);

@@ -32,13 +32,12 @@ pub(crate) fn for_reading(pipeline: &Pipeline, path: &str) -> Result<Arc<dyn Met
     })
 }
 
-/// The folders of compiled code: the user's, and the one that takes its place if that cannot be
-/// written.
+/// Returns the folders of compiled code: the user's, and the fallback if that is not writable.
 pub(crate) fn compiled_code(pipeline: &Pipeline) -> [PathBuf; 2] {
     [default_cache_folder(), pipeline.state.join("compiled")]
 }
 
-/// The host that has the store, if there is one.
+/// Returns the host that has the store open, if there is one.
 pub(crate) fn holder(pipeline: &Pipeline) -> Result<Option<Holder>, Failure> {
     Ok(store::holder(&pipeline.store)?)
 }

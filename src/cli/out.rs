@@ -8,7 +8,7 @@ use super::writer::{self, Stream};
 
 pub(super) use super::writer::{Moving, finish, moving_says, show_moving};
 
-/// How wide text is drawn where there is no terminal.
+/// Width of text, in columns, if standard error is not a terminal.
 const DEFAULT_WIDTH: usize = 100;
 
 /// Called once by a host: from now on text is queued for writer threads, no caller waits for a
@@ -42,12 +42,13 @@ pub(crate) async fn report_json<T: Serialize>(values: &[T]) -> io::Result<()> {
     writer::write_when_there_is_room(Stream::Out, json_lines(values)?).await
 }
 
-/// Counts lines of a report that are lost as dropped.
+/// Counts lines of a report that are lost as dropped lines.
 pub(crate) fn count_lost_report(lines: u64) {
     writer::count_lost(Stream::Out, lines);
 }
 
-/// How much of the report was written so far: this does not grow while its reader reads nothing.
+/// Returns how many bytes of the report were written so far. The number does not grow while the
+/// reader reads nothing.
 pub(crate) fn reported_bytes() -> u64 {
     writer::written(Stream::Out)
 }
@@ -57,7 +58,7 @@ pub(crate) fn error(text: &str) {
     let _ = writer::write(Stream::Err, painted(text, &io::stderr()));
 }
 
-/// What goes to standard error as it is.
+/// Writes to standard error without changing the text.
 pub(crate) struct Log;
 
 impl io::Write for Log {
@@ -71,7 +72,7 @@ impl io::Write for Log {
     }
 }
 
-/// Without colours where they are not wanted.
+/// Removes the colours of `text` if the stream does not take them.
 fn painted(text: &str, stream: &impl anstream::stream::RawStream) -> Vec<u8> {
     match anstream::AutoStream::choice(stream) {
         anstream::ColorChoice::Never => anstream::adapter::strip_bytes(text.as_bytes()).into_vec(),
@@ -79,7 +80,8 @@ fn painted(text: &str, stream: &impl anstream::stream::RawStream) -> Vec<u8> {
     }
 }
 
-/// Data keeps every byte: what looks like a colour in it is not taken out.
+/// Serializes each value as a line of JSON. Data keeps every byte: text in it that looks like a
+/// colour sequence is not removed.
 fn json_lines<T: Serialize>(values: &[T]) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     for value in values {
@@ -94,8 +96,8 @@ pub(crate) fn person_reads() -> bool {
     io::stdout().is_terminal()
 }
 
-/// How many columns a result may take: those of the terminal; as many as it likes where there is
-/// none, so that a program gets everything.
+/// Returns how many columns a result may take: those of the terminal. Without a terminal the width
+/// is unlimited, so that a program gets everything.
 pub(crate) fn result_width() -> usize {
     match rustix::termios::tcgetwinsize(io::stdout()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
@@ -108,12 +110,12 @@ pub(crate) fn person_waits() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Whether what goes to standard error keeps its colours.
+/// Whether text on standard error keeps its colours.
 pub(crate) fn colours_wanted() -> bool {
     anstream::AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never
 }
 
-/// How many columns standard error has.
+/// Returns how many columns standard error has.
 pub(crate) fn width() -> usize {
     match rustix::termios::tcgetwinsize(io::stderr()) {
         Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),

@@ -49,7 +49,7 @@ impl std::fmt::Display for RunRef {
     }
 }
 
-/// What is on record of a pipeline, read only.
+/// The records of a pipeline, opened read-only.
 #[derive(Debug)]
 pub(crate) struct Records {
     pub(crate) pipeline: Pipeline,
@@ -58,8 +58,8 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Opens the records of the pipeline at `path`. A host may be running on them, and the manifest
-    /// may have faults.
+    /// Opens the records of the pipeline at `path`. A host may be using them, and the manifest may
+    /// have faults.
     pub(crate) fn open(path: &PathArg) -> Result<Self, Failure> {
         let pipeline = load_for_records(path)?;
         let store = open::for_reading(&pipeline, &path.shown())?;
@@ -76,20 +76,19 @@ impl Records {
         Ok(self.runtime.block_on(question)?)
     }
 
-    /// Waits for anything else.
+    /// Waits for any other future.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 
-    /// What is said where there is nothing of `what` on record; `path` is what the pipeline was
-    /// asked for by.
+    /// Returns the message for an empty list of `what`. `path` is the PATH that the user gave.
     pub(crate) fn nothing_yet(&self, what: &str, path: &PathArg) -> Result<String, Failure> {
         let host = open::holder(&self.pipeline)?.is_some();
         Ok(show::nothing_yet(what, &self.pipeline, host, &path.shown()))
     }
 
-    /// Says so when something is shown as unfinished and no host is running on it: it would look
-    /// alive. Whether it said something.
+    /// Warns if something unfinished is shown while no host is running, because it would look
+    /// active. Returns whether it warned.
     pub(crate) fn warn_if_idle(&self, unfinished: bool, path: &PathArg) -> Result<bool, Failure> {
         let idle = unfinished && open::holder(&self.pipeline)?.is_none();
         if idle {
@@ -104,12 +103,12 @@ impl Records {
         self.runtime.block_on(resolve(self.store.as_ref(), run))
     }
 
-    /// What a run has made.
+    /// Returns the outputs and metrics of a run.
     pub(crate) fn made(&self, run: RunId) -> Result<Made, Failure> {
         let (mut edges, mut cursor) = (Vec::new(), None);
         loop {
             let page = self.ask(self.store.lineage(run, PageRequest { cursor, limit: MAX_PAGE }))?;
-            // A run may have read very much.
+            // A run may have read many artifacts, so only its outputs are kept.
             edges.extend(page.items.into_iter().filter(|edge| edge.kind == AccessKind::Wrote));
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -129,14 +128,14 @@ impl Records {
         }
     }
 
-    /// A run with its actions and attempts.
+    /// Returns a run with its actions and attempts.
     pub(crate) fn run(&self, run: RunRef) -> Result<RunDetail, Failure> {
         let id = self.resolve(run)?;
         self.ask(self.store.run_progress(id))?.ok_or_else(|| no_such_run(run))
     }
 }
 
-/// The runtime of a verb that waits for one thing at a time.
+/// Creates the runtime of a verb that waits for one thing at a time.
 pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::from)
 }

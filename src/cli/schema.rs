@@ -1,9 +1,9 @@
-//! `anacostia schema`: what editors complete `anacostia.toml` by.
+//! `anacostia schema`: the JSON Schema by which editors complete `anacostia.toml`.
 
 use super::{End, Failure, out};
 use crate::manifest;
 
-/// What is said to a person who sees the schema go by.
+/// The hint that follows the schema on a terminal.
 const HINT: &str = "Keep it beside the manifest, so that editors complete that: `anacostia schema > anacostia.schema.json`,\n\
                     and `#:schema ./anacostia.schema.json` as the first line of the manifest.\n";
 

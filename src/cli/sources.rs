@@ -1,5 +1,5 @@
-//! What a component is built from: what `build.watch` names, without what builds, editors and the
-//! host leave there.
+//! Finds the sources of a component: the files that `build.watch` names, without those that builds,
+//! editors and the host write there.
 //!
 //! `build` and `dev` share this, so that both agree on what is up to date.
 
@@ -19,7 +19,8 @@ const PRODUCTS: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", ".
 pub(crate) struct Products {
     /// Components that are built.
     components: Vec<PathBuf>,
-    /// The files of the store; those beside one that begin with its name are the store's, too.
+    /// The files of the store. Files beside one whose names begin with its name belong to the store
+    /// too.
     store: Vec<PathBuf>,
     /// Folders of the host and of resources.
     folders: Vec<PathBuf>,
@@ -38,8 +39,8 @@ impl Products {
         }
     }
 
-    /// Whether `path`, which lies at or below the watched `root`, is not a source. What `root`
-    /// itself lies in is: someone named it.
+    /// Whether `path`, which lies at or below the watched `root`, is not a source. A folder that
+    /// contains `root` does not exclude it, because the manifest names `root`.
     pub(crate) fn contains(&self, root: &Path, path: &Path) -> bool {
         let below = path.strip_prefix(root).unwrap_or(path);
         let by_name = below.iter().any(|part| PRODUCTS.iter().any(|product| part == *product));
@@ -61,7 +62,7 @@ impl Products {
     }
 }
 
-/// Names that editors and scripts give to what they have not finished.
+/// Whether editors and scripts use this name for unfinished files.
 fn is_draft(name: &std::ffi::OsStr) -> bool {
     let name = name.as_encoded_bytes();
     [".tmp", ".part", ".swp", ".swx", "~"].iter().any(|end| name.ends_with(end.as_bytes()))
@@ -74,14 +75,14 @@ fn is_draft(name: &std::ffi::OsStr) -> bool {
 pub(crate) struct Found<'a> {
     /// Where it lies.
     pub(crate) path: &'a Path,
-    /// About itself, not about what it links to.
+    /// Metadata of the entry itself; links are not followed.
     pub(crate) about: &'a Metadata,
-    /// A folder in which products lie too, so that its own time says nothing.
+    /// Whether the folder also contains products, so that its own modification time is meaningless.
     pub(crate) has_products: bool,
 }
 
-/// Shows `visit` everything at and below `root` that is a source, folders included, until it says
-/// `false`. `enter` is called for each folder before it is read.
+/// Calls `visit` for each source at and below `root`, folders included, until it returns `false`.
+/// `enter` is called for each folder before it is read.
 pub(crate) fn walk(
     root: &Path,
     products: &Products,

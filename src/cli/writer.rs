@@ -43,7 +43,7 @@ pub(super) enum Stream {
     Err,
 }
 
-/// How a host writes; set once, by a process that becomes one.
+/// How a host writes. Set once, when the process becomes a host.
 #[derive(Debug, Clone, Copy)]
 struct Hosting {
     /// Standard output is for programs.
@@ -68,10 +68,11 @@ pub(super) struct Moving {
     pub(super) began: Instant,
 }
 
-/// Hands text to the thread of a stream; by then it is without colours if the stream takes none.
+/// Hands text to the thread of a stream. The caller has removed colours if the stream does not take
+/// them.
 ///
 /// # Errors
-/// When the text could not be written. Never in a host, which does not wait for that.
+/// When the text could not be written. Never in a host, which does not wait for the result.
 pub(super) fn write(stream: Stream, bytes: Vec<u8>) -> io::Result<()> {
     let Some(writer) = writer(stream) else { return directly(stream, &bytes) };
     if HOSTING.get().is_none() {
@@ -81,8 +82,8 @@ pub(super) fn write(stream: Stream, bytes: Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// The same, as soon as there is room for it. For a task that loses nothing by waiting. Safe to
-/// drop: nothing is written then.
+/// Hands text to the thread of a stream once the queue has room for it; for tasks that can wait.
+/// Safe to drop: nothing is written then.
 ///
 /// # Errors
 /// When the reader of the stream is gone.
@@ -105,7 +106,8 @@ pub(super) fn count_lost(stream: Stream, lines: u64) {
     }
 }
 
-/// How many bytes of a stream were written so far: does not grow while its reader reads nothing.
+/// Returns how many bytes of a stream were written so far. The number does not grow while the
+/// reader reads nothing.
 pub(super) fn written(stream: Stream) -> u64 {
     writer(stream).map_or(0, |writer| writer.written.load(Ordering::Relaxed))
 }
@@ -154,7 +156,7 @@ struct Writers {
     err: Arc<Writer>,
 }
 
-/// `None` inside where no thread could be started.
+/// Holds `None` if no thread could be started.
 static WRITERS: OnceLock<Option<Writers>> = OnceLock::new();
 
 fn writer(stream: Stream) -> Option<&'static Arc<Writer>> {
@@ -168,8 +170,8 @@ fn writer(stream: Stream) -> Option<&'static Arc<Writer>> {
     writers.as_ref().map(|writers| if stream == Stream::Out { &writers.out } else { &writers.err })
 }
 
-/// The same stream, without the buffer of the standard library, which keeps what could not be
-/// written.
+/// Duplicates the stream without the standard library's buffer, which would keep text that could
+/// not be written.
 fn copy(stream: impl AsFd) -> io::Result<File> {
     Ok(File::from(stream.as_fd().try_clone_to_owned()?))
 }
@@ -181,22 +183,22 @@ fn directly(stream: Stream, bytes: &[u8]) -> io::Result<()> {
     }
 }
 
-/// What a text takes of the queue. One that is larger than all of it takes all of it.
+/// How much of the queue a text takes, at most the whole queue.
 fn size(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(QUEUE_BYTES).min(QUEUE_BYTES)
 }
 
 fn lines(bytes: &[u8]) -> u64 {
-    // Ends of lines, as pieces between them less one.
+    // The number of line ends is one less than the number of pieces.
     let ends = bytes.split(|byte| *byte == b'\n').count() - 1;
     u64::try_from(ends).unwrap_or(u64::MAX).max(1)
 }
 
-/// The side of a thread's queue that text comes in at.
+/// The sending side of a thread's queue.
 #[derive(Debug)]
 struct Writer {
     queue: Sender<Message>,
-    /// Bytes that the queue has room for: it is what bounds the queue.
+    /// Bytes for which the queue has room. This bounds the queue.
     room: Arc<Semaphore>,
     /// Lines that were dropped since the last message went into the queue.
     lost: AtomicU64,
@@ -207,7 +209,7 @@ struct Writer {
     moving: Mutex<Option<Moving>>,
 }
 
-/// Something for the thread to do.
+/// A message to the thread.
 struct Message {
     stream: Stream,
     bytes: Vec<u8>,
@@ -215,7 +217,7 @@ struct Message {
     lost: u64,
     /// Receives the result of writing it.
     done: Option<SyncSender<io::Result<()>>>,
-    /// Given back when it is written.
+    /// Released when the text is written.
     _room: Option<OwnedSemaphorePermit>,
 }
 
@@ -248,7 +250,7 @@ impl Writer {
         done: Option<SyncSender<io::Result<()>>>,
     ) {
         let lost = self.lost.swap(0, Ordering::Relaxed);
-        // The thread never ends, so there is somebody to take it.
+        // The thread never ends, so the receiver is always there.
         let _ = self.queue.send(Message { stream, bytes, lost, done, _room: room });
     }
 
@@ -268,7 +270,7 @@ impl Writer {
     }
 }
 
-/// The thread's own side.
+/// The receiving side: the state of the thread.
 struct Thread {
     writer: Arc<Writer>,
     out: Sink,
@@ -348,14 +350,14 @@ impl Thread {
     }
 }
 
-/// A stream, and what its reader has missed.
+/// A stream, and counts of the lines that its reader has missed.
 struct Sink {
     file: File,
     /// Its reader is gone.
     is_closed: bool,
     /// The last byte that was written.
     last: u8,
-    /// Writing failed within a line.
+    /// Whether writing failed within a line.
     is_torn: bool,
     /// Lines that were not read in time.
     unread: u64,

@@ -1,5 +1,5 @@
-//! `anacostia artifacts cat`: the bytes of the recorded version, or an error; never those of
-//! another.
+//! `anacostia artifacts cat`: writes the bytes of the recorded version, or fails; it never writes
+//! those of another version.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ pub(crate) fn cat(args: &Args) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-/// Where the bytes of this version lie, if they still do.
+/// Returns where the bytes of this version are stored, if they still exist.
 fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>, Content), Failure> {
     let Artifact { resource, path, version, digest, size, stamp, .. } = artifact;
     let name = show::plain(&format!("{resource}/{path}"));

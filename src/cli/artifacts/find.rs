@@ -10,8 +10,8 @@ use crate::cli::show::plain;
 use crate::model::Artifact;
 use crate::store::{ArtifactQuery, PageRequest};
 
-/// An artifact as people name it: by its id, or by where it lies, with a version if it is not the
-/// newest.
+/// An artifact as users name it: by its id, or by resource and path, with a version if it is not
+/// the newest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ArtifactRef {
     Id(ArtifactId),
@@ -62,13 +62,13 @@ fn missing(what: &str) -> Failure {
     Failure::usage(format!("there is no {}; `anacostia artifacts list` shows what is on record", plain(what)))
 }
 
-/// `path@3` in its two parts.
+/// Splits `path@3` into path and version.
 fn with_version(path: &str) -> Option<(&str, u64)> {
     let (path, version) = path.rsplit_once('@')?;
     Some((path, version.trim_start_matches('v').parse().ok()?))
 }
 
-/// A version of what lies at a path, or the newest.
+/// Returns this version of the artifact at a path, or the newest one.
 fn version_of(
     records: &Records,
     resource: &str,

@@ -80,7 +80,7 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-/// Whether an output of the run that is asked for is in the rest of the query, too.
+/// Whether an output of the run matches the other filters of the query.
 fn is_asked_for(artifact: &Artifact, query: &ArtifactQuery) -> bool {
     query.resource.as_ref().is_none_or(|name| *name == artifact.resource)
         && query.path.as_ref().is_none_or(|path| *path == artifact.path)
@@ -88,7 +88,7 @@ fn is_asked_for(artifact: &Artifact, query: &ArtifactQuery) -> bool {
         && query.tag.as_ref().is_none_or(|tag| artifact.tags.contains(tag))
 }
 
-/// The table. Of a run it says which are inputs and which are outputs, of these at most `limit`.
+/// Prints the table. For a run it marks inputs and outputs, and shows at most `limit` outputs.
 fn show_all(inputs: &[Artifact], outputs: &[&Artifact], of_run: bool, limit: u32) -> Result<(), Failure> {
     let (now, width) = (SystemClock.now(), out::result_width());
     if !of_run {
@@ -104,7 +104,7 @@ fn show_all(inputs: &[Artifact], outputs: &[&Artifact], of_run: bool, limit: u32
     Ok(())
 }
 
-/// Why there may be nothing to list.
+/// Returns the message for an empty list, with a likely reason.
 fn nothing(records: &Records, query: &ArtifactQuery, path: &PathArg) -> Result<String, Failure> {
     if *query == ArtifactQuery::default() {
         return records.nothing_yet("artifacts", path);

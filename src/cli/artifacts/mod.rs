@@ -1,4 +1,4 @@
-//! `anacostia artifacts`: what is on record of data, and the data itself.
+//! `anacostia artifacts`: the records of data, and the data itself.
 
 mod cat;
 mod find;

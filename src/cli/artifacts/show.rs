@@ -26,7 +26,7 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let records = Records::open(&args.path)?;
     let artifact = find(&records, &args.artifact)?;
     if args.json {
-        // Who used it is in the lineage of runs, also over HTTP.
+        // The JSON leaves uses out: the lineage of runs has them, also over HTTP.
         out::json(&artifact)?;
         return Ok(End::Well);
     }

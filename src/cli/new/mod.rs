@@ -1,4 +1,4 @@
-//! `anacostia new`: a project that builds and runs at once.
+//! `anacostia new`: creates a project that builds and runs without further setup.
 
 mod templates;
 
@@ -84,7 +84,7 @@ fn write_all(folder: &Path, name: &str, kit: &Kit) -> Result<(), anyhow::Error> 
     write(&folder.join("anacostia.schema.json"), &schema)
 }
 
-/// Writes a file that is not there yet. Scripts can be executed.
+/// Creates a file, which must not exist yet. Scripts are executable.
 fn write(path: &Path, text: &str) -> Result<(), anyhow::Error> {
     let context = || path.display().to_string();
     fs::create_dir_all(path.parent().unwrap_or(path)).with_context(context)?;
@@ -93,7 +93,7 @@ fn write(path: &Path, text: &str) -> Result<(), anyhow::Error> {
     file.write_all(text.as_bytes()).with_context(context)
 }
 
-/// What was made, and the next three commands.
+/// Describes what was created, and the next three commands.
 fn made(folder: &Path, name: &str, kit: &Kit) -> String {
     let mut table = Table::new(&[("", Column::Word), ("", Column::Word)]).indent(2);
     for (path, what) in [
@@ -118,7 +118,7 @@ fn made(folder: &Path, name: &str, kit: &Kit) -> String {
     )
 }
 
-/// A path for a shell.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+".contains(&byte));

@@ -1,10 +1,10 @@
 //! The files of a new project.
 //!
-//! What a project shares with this repository (the WIT, the build scripts, the helpers of each
-//! language) is taken from there, so that it stays up to date; only what is a project's own lies
-//! in `templates/`. Texts in `@…@` are filled in.
+//! Files that a project shares with this repository (the WIT, the build scripts, the helpers of
+//! each language) are taken from there, so that they stay up to date. Only the project's own files
+//! are in `templates/`. Placeholders such as `@NAME@` are filled in.
 
-/// The languages that there are projects for.
+/// The languages in which a project can be created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Lang {
     #[value(alias = "rs")]
@@ -23,11 +23,11 @@ pub(super) enum Lang {
 /// A file of a project.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct File {
-    /// Where it lies in the project.
+    /// Its path in the project.
     pub(super) path: &'static str,
     /// Its text.
     pub(super) text: &'static str,
-    /// What is to be replaced in it.
+    /// Replacements, as pairs of old and new text.
     pub(super) replace: &'static [(&'static str, &'static str)],
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Kit {
     pub(super) script: &'static str,
     /// The source of the action.
     pub(super) source: &'static str,
-    /// The helpers, in `actions`: what the action is built from, too.
+    /// The helpers, in `actions`, from which the action is built too.
     pub(super) helpers: &'static [&'static str],
     /// What the script needs on this machine.
     pub(super) needs: &'static str,
@@ -91,7 +91,7 @@ const RUST: Kit = Kit {
         file("actions/summary/Cargo.lock", template!("rust/Cargo.lock")),
         file("actions/summary/src/lib.rs", template!("rust/lib.rs")),
         file("actions/support/Cargo.toml", ours!("guest-examples/rust/support/Cargo.toml")),
-        // The project's WIT is one folder nearer.
+        // In a project the WIT is one folder nearer.
         File {
             path: "actions/support/src/lib.rs",
             text: ours!("guest-examples/rust/support/src/lib.rs"),
@@ -177,7 +177,7 @@ const GO: Kit = Kit {
     ],
 };
 
-/// What a project in this language has.
+/// Returns the files and texts of a project in this language.
 pub(super) fn kit(lang: Lang) -> &'static Kit {
     match lang {
         Lang::Rust => &RUST,

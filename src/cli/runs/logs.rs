@@ -1,7 +1,7 @@
 //! `anacostia runs logs`: the lines of all attempts of a run, merged by time.
 //!
-//! Each attempt has a cursor of its own and a page at hand; the oldest line at hand is next. So
-//! what is in memory is one page for each attempt, however long the logs are.
+//! Each attempt has its own cursor and one buffered page; the oldest buffered line is printed next.
+//! So memory holds one page for each attempt, however long the logs are.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,12 +15,12 @@ use crate::http::bodies::LineBody;
 use crate::model::{Attempt, LogLine, LogRange, RunDetail};
 use crate::store::logs::LogStore;
 
-/// Lines at hand for each attempt.
+/// Buffered lines of each attempt.
 const PAGE: u32 = 500;
-/// Attempts that are named in a message.
+/// Most attempts that a message names.
 const MAX_NAMES: usize = 5;
-/// How often a follower looks for news. Another process writes them, so there is nothing to wait
-/// on.
+/// How often `--follow` looks for new lines. Another process writes them, so this process cannot
+/// wait for a notification.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug, clap::Args)]
@@ -48,15 +48,15 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
     let mut merge = Merge::default();
     let mut printed = 0_u64;
     loop {
-        // Read before the lines are: what an ended run logged is there by then, so nothing is
-        // missed.
+        // The state is read before the lines: all lines of an ended run are there by then, so none
+        // is missed.
         let ended = detail.run.state.ended();
         merge.meet(&detail, args.action.as_deref());
         while let Some((line, said_by)) = merge.next(logs.as_ref())? {
             print(args, line, &said_by, merge.width)?;
             printed += 1;
         }
-        // Without a host no line follows.
+        // Without a host no more lines are written.
         if ended || !args.follow || records.warn_if_idle(true, &args.path)? {
             break;
         }
@@ -99,15 +99,15 @@ fn print(args: &Args, line: LogLine, said_by: &Speaker, width: usize) -> std::io
 #[derive(Debug, Default)]
 struct Merge {
     sources: Vec<Source>,
-    /// Of the widest name.
+    /// The width of the widest name.
     width: usize,
 }
 
-/// Whose lines they are.
+/// The attempt that wrote the lines.
 #[derive(Debug)]
 struct Speaker {
     action: String,
-    /// The action, and which attempt of it, if not the first.
+    /// The action, with the number of the attempt if it is not the first.
     shown: String,
 }
 
@@ -117,9 +117,9 @@ struct Source {
     who: Arc<Speaker>,
     range: LogRange,
     cursor: Option<String>,
-    /// Everything is read.
+    /// All lines have been read.
     read_all: bool,
-    /// There was nothing more when it was last looked at; there may be in the next round.
+    /// There was no further line at the last look; there may be one in the next round.
     dry: bool,
     /// Some of its lines have been removed.
     removed: bool,
@@ -127,8 +127,7 @@ struct Source {
 }
 
 impl Merge {
-    /// Begins a round: takes in attempts that have started, and the ends of those that have ended
-    /// since.
+    /// Begins a round: adds attempts that have started, and updates those that have ended since.
     fn meet(&mut self, detail: &RunDetail, action: Option<&str>) {
         for attempt in detail.attempts.iter().filter(|attempt| action.is_none_or(|name| attempt.action == name)) {
             if let Some(known) = self.sources.iter_mut().find(|known| known.attempt == attempt.id) {
@@ -140,7 +139,7 @@ impl Merge {
         self.width = self.sources.iter().map(|source| source.who.shown.chars().count()).max().unwrap_or(0);
     }
 
-    /// That lines have been removed, and whose; `None` if none have.
+    /// The message about removed lines, with their attempts; `None` if none were removed.
     fn removed(&self) -> Option<String> {
         let mut whose: Vec<&str> =
             self.sources.iter().filter(|source| source.removed).map(|source| source.who.shown.as_str()).collect();
@@ -152,7 +151,7 @@ impl Merge {
         Some(format!("log lines of {names}{others} have been removed to make room for newer ones"))
     }
 
-    /// The oldest line that is there and was not given yet.
+    /// Returns the oldest line that was not returned yet.
     fn next(&mut self, logs: &dyn LogStore) -> Result<Option<(LogLine, Arc<Speaker>)>, Failure> {
         for source in &mut self.sources {
             source.fill(logs)?;

@@ -1,4 +1,4 @@
-//! `anacostia runs`: looking at runs, and steering them.
+//! `anacostia runs`: shows runs, and cancels or retries them.
 
 mod list;
 mod logs;

@@ -24,7 +24,7 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
     let detail = records.run(args.run)?;
     let parts = records.ask(RunParts::read(records.store.as_ref(), detail.run.id))?;
     if args.json {
-        // How far an attempt says it is, only its host knows.
+        // The progress of an attempt is known only to its host.
         out::json(&detail_body(detail, parts, &BTreeMap::new()))?;
     } else {
         let (path, width) = (args.path.shown(), out::result_width());

@@ -1,8 +1,8 @@
 //! `anacostia runs cancel` and `anacostia runs retry`.
 //!
-//! A host that is running is asked over HTTP, because it has to act at once. Where there is none,
-//! the wish goes into the store, and the next host acts on it. Whether there is one is the store's
-//! lock to say, which ends with the host, however that ends.
+//! A running host is asked over HTTP, because it has to act at once. If none is running, the
+//! request is recorded in the store, and the next host acts on it. The lock of the store tells
+//! whether a host is running; it is released when the host ends, even by a crash.
 
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// What is wanted of the run.
+/// The change that is requested for the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
     Cancel,
@@ -71,7 +71,7 @@ fn through_the_host(address: Option<&str>, id: RunId, what: What) -> Result<Valu
     }
 }
 
-/// Puts the wish on record. Refused if a host has the store after all.
+/// Records the request in the store. Fails if a host has opened the store meanwhile.
 fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) -> Result<Value, Failure> {
     let now = SystemClock.now();
     let run: Option<Run> = records::runtime()?.block_on(async {
@@ -86,7 +86,7 @@ fn through_the_store(pipeline: &Pipeline, asked: RunRef, id: RunId, what: What) 
     serde_json::to_value(RunBody::from(run)).map_err(|error| Failure::Work(error.into()))
 }
 
-/// What became of the run, and when the rest happens.
+/// Describes the new state of the run, and when the rest happens.
 fn summary(run: &Value, host: bool) -> String {
     let state = run.get("state").and_then(Value::as_str).unwrap_or_default();
     let number = run.get("number").and_then(Value::as_u64).unwrap_or_default();
