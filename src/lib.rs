@@ -1,8 +1,8 @@
 //! Anacostia: a local-first MLOps pipeline runtime. Data arrives in a resource, sandboxed actions
 //! work on it, and every run is on record.
 //!
-//! The modules are floors of a house; each imports only from lower ones (`tests/suite/house.rs`
-//! holds that):
+//! The modules form layers, called floors. Each imports only from lower floors
+//! (`tests/suite/house.rs` checks that):
 //!
 //! | floor | module | job |
 //! |---|---|---|

@@ -1,4 +1,4 @@
-//! The binary: its allocator; everything else is in the library.
+//! The binary. It sets the global allocator; everything else is in the library.
 //!
 //! `mimalloc`, for Rust and for SQLite alike: records are many small allocations, made by one
 //! thread and freed by another, which the C library's allocator serves more slowly.

@@ -1,4 +1,4 @@
-//! Style, script and icon, from the binary.
+//! Serves style, script and icon from the binary.
 
 use axum::extract::Path;
 use axum::http::{StatusCode, header};
@@ -19,13 +19,13 @@ const ASSETS: [Asset; 3] = [
     Asset { name: "icon.svg", media_type: "image/svg+xml", text: include_str!("assets/icon.svg") },
 ];
 
-/// The address of an asset. The digest in it changes with the content, so that browsers may keep
-/// what they have.
+/// Returns the URL of an asset. It contains a digest that changes with the content, so that
+/// browsers can cache the asset.
 #[expect(clippy::needless_pass_by_value, reason = "a template calls it")]
 pub(super) fn link(name: String) -> Value {
     let digest = ASSETS.iter().find(|asset| asset.name == name).map(|asset| Digest::of(asset.text.as_bytes()).hex());
     let version: String = digest.unwrap_or_default().chars().take(12).collect();
-    // The names are those of our own templates.
+    // Only our own templates pass names, so they are safe.
     Value::from_safe_string(format!("/assets/{name}?v={version}"))
 }
 

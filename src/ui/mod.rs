@@ -1,11 +1,11 @@
 //! Floor 7: the pages.
 //!
-//! HTML made on the server, so that a page shows everything without a script; a small module then
-//! keeps it fresh by the event stream. Every asset is in the binary and is fetched from this server
-//! only, as the content security policy asks.
+//! The server renders HTML, so that a page shows everything without a script. A small script then
+//! keeps it up to date with the event stream. Every asset is in the binary and comes from this
+//! server only, as the content security policy requires.
 //!
-//! The pages know nothing of the API's handlers and the API nothing of the pages: both look at the
-//! same [`View`](crate::scheduler::View), and `cli` puts [`router`] behind the API's guards
+//! The pages do not depend on the API's handlers, nor the API on the pages: both read the same
+//! [`View`](crate::scheduler::View), and `cli` puts [`router`] behind the API's guards
 //! (`ServeOptions::pages`).
 
 mod assets;
@@ -20,14 +20,14 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use crate::scheduler::View;
 
-/// What pages share.
+/// State that the pages share.
 #[derive(Clone)]
 struct Pages {
     view: View,
     templates: Arc<Environment<'static>>,
 }
 
-/// All pages and their assets.
+/// Returns the router of all pages and their assets.
 ///
 /// # Errors
 /// When a template in the binary is invalid; never for a binary whose tests have passed.
@@ -38,7 +38,7 @@ pub fn router(view: View) -> Result<Router, minijinja::Error> {
 
 fn templates() -> Result<Environment<'static>, minijinja::Error> {
     let mut templates = Environment::new();
-    // Everything, whatever the template is called.
+    // Escapes all output, whatever the template's name.
     templates.set_auto_escape_callback(|_| AutoEscape::Html);
     // A misspelt name is an error in tests, not a gap in the page.
     templates.set_undefined_behavior(UndefinedBehavior::Strict);

@@ -15,9 +15,9 @@ use crate::scheduler::View;
 use crate::store::{PageRequest, Result, RunQuery, TickQuery};
 use crate::ui::{Pages, text};
 
-/// Runs in the table.
+/// Most runs in the table.
 const RUNS: u32 = 25;
-/// Paths of a resource that cannot be recorded yet.
+/// Most paths that are shown of files that cannot be recorded yet, for each resource.
 const UNRECORDED: usize = 5;
 
 #[derive(Debug, Serialize)]
@@ -26,7 +26,7 @@ struct Home {
     folder: String,
     version: &'static str,
     paused: bool,
-    /// Why the host does not take part in everything; empty if it does.
+    /// Why the host is not ready; empty if it is.
     not_ready: Vec<String>,
     actions: usize,
     runs: Vec<RunRow>,
@@ -42,7 +42,7 @@ struct RunRow {
     icon: &'static str,
     reason: Option<String>,
     trigger: String,
-    /// The moment in full, and as it is shown.
+    /// The time in full, and as displayed.
     started: Option<(String, String)>,
     duration: Option<String>,
 }
@@ -50,7 +50,7 @@ struct RunRow {
 #[derive(Debug, Serialize)]
 struct ResourceRow {
     name: String,
-    /// As the manifest has it.
+    /// The path as written in the manifest.
     path: Option<String>,
     /// Where to put files.
     place: String,
@@ -60,13 +60,13 @@ struct ResourceRow {
     /// `nothing`, `3 artifacts, 4 KiB`.
     waiting: String,
     waits: bool,
-    /// What cannot be recorded yet, a line each, and how many more there are.
+    /// Files that cannot be recorded yet, one line each; the next field counts the others.
     unrecorded: Vec<String>,
     more_unrecorded: u64,
     oldest: Option<(String, String)>,
-    /// What came of the trigger's last evaluation.
+    /// The result of the trigger's last evaluation.
     tick: Option<String>,
-    /// What it takes to start a run.
+    /// The condition that starts a run.
     needs: String,
 }
 
@@ -172,7 +172,7 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
     })
 }
 
-/// Where to put files. A path with a `${…}` in it is shown as it is written.
+/// Returns where to put files. A path that contains `${…}` is shown as written.
 fn place(view: &View, resource: &ResourceSpec, written: Option<&str>) -> String {
     match written {
         Some(written) if written.contains('$') => written.to_owned(),

@@ -1,3 +1,3 @@
-//! A file per screen.
+//! One file for each page.
 
 pub(super) mod home;
