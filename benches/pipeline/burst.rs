@@ -12,12 +12,13 @@ use crate::floor;
 use crate::host::{agent, small};
 use crate::table::{Figure, Row, quantile};
 
-/// Files of a burst.
+/// Number of files of a burst.
 const BURST: usize = 500;
-/// Runs of it that may be active at once.
+/// Most runs of a burst that may be active at once.
 const TOGETHER: usize = 16;
 
-/// Runs of one action that does nothing, one at a time; their inputs wait from the beginning.
+/// Measures runs of one action that does nothing, one at a time. All inputs wait from the
+/// beginning.
 pub(crate) fn one_action(bench: &Bench) -> Result<Vec<Row>> {
     let count = bench.effort.of(3_000, 500);
     let pipeline = bench.workshop.pipeline("{ max_artifacts = 1 }", 1, &["act"], "nothing")?;
@@ -43,7 +44,8 @@ pub(crate) fn one_action(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// Bursts of files, a run with three actions for each; beside them the script, burst by burst.
+/// Measures bursts of files, with a run of three actions for each file. The script gets bursts of
+/// the same size in turn.
 pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
     let pipeline = bench.workshop.pipeline("{ max_artifacts = 1 }", TOGETHER, &["lines", "words", "size"], "count")?;
     let host = pipeline.start()?;
@@ -56,8 +58,8 @@ pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
         move_in(&pipeline.path("draft"), &pipeline.path("raw"), &format!("burst{round}-"))?;
         rounds.push((per_second(BURST, began, host.wait_for_runs(BURST)?), of_script(bench)?));
     }
-    // Both of the same round, the one in the middle by their ratio: what slows the machine down for
-    // some seconds slows both down.
+    // Host and script of the same round, from the round with the median ratio: a slow phase of the
+    // machine slows both down.
     rounds.sort_by(|one, other| (one.1 / one.0).total_cmp(&(other.1 / other.0)));
     let (ours, script) = *rounds.get(count / 2).context("no rounds")?;
     let cpu = each(host.cpu()? - used, count * BURST);
@@ -94,7 +96,8 @@ fn of_script(bench: &Bench) -> Result<f64> {
     Ok(per_second(BURST, began, Instant::now()))
 }
 
-/// The files of a burst, each in place whole: the script would take one that is half written.
+/// Writes the files of a burst, each moved into place when complete, because the script would read
+/// a half-written one.
 fn move_in(draft: &Path, folder: &Path, prefix: &str) -> Result<()> {
     for n in 0..BURST {
         std::fs::write(draft, small(prefix, n))?;
@@ -113,7 +116,7 @@ impl Drop for Reaped {
     }
 }
 
-/// From the first file that is written until all of them are on record.
+/// Measures the time from the first write until all files are on record.
 pub(crate) fn record(bench: &Bench) -> Result<Vec<Row>> {
     let count = 10_000;
     let pipeline = bench.workshop.pipeline("{ min_artifacts = 1_000_000 }", 1, &["act"], "nothing")?;
@@ -136,7 +139,7 @@ pub(crate) fn record(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// CPU time is what does not depend on the other load of the machine.
+/// Reports CPU time, which does not depend on the other load of the machine.
 #[expect(clippy::cast_precision_loss, reason = "counts of some thousands")]
 fn each(cpu: f64, count: usize) -> Row {
     Row::new("… CPU time of the host for each", Figure::Seconds(cpu / count as f64))

@@ -1,4 +1,4 @@
-//! Bytes through a guest.
+//! Throughput of reads in a guest.
 
 use anyhow::{Context as _, Result};
 
@@ -6,8 +6,8 @@ use crate::Bench;
 use crate::floor;
 use crate::table::{Figure, Row, quantile};
 
-/// A guest reads one large file in chunks of 1 MiB, by its own clock. The file is in the page
-/// cache: the host has hashed it.
+/// Measures, by the guest's clock, how fast a guest reads one large file in chunks of 1 MiB. The
+/// file is in the page cache: the host has hashed it.
 pub(crate) fn read(bench: &Bench) -> Result<Vec<Row>> {
     let size = bench.effort.of(512, 128) << 20;
     let pipeline = bench.workshop.pipeline("{}", 1, &["act"], "read")?;
@@ -15,7 +15,7 @@ pub(crate) fn read(bench: &Bench) -> Result<Vec<Row>> {
     let mut rates = Vec::new();
     let mut content: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).unwrap_or_default()).collect();
     for n in 0..bench.effort.of(5, 3) {
-        // The same bytes again would be no news.
+        // The same bytes again would not be a new version.
         if let Some(first) = content.first_mut() {
             *first = u8::try_from(n)?;
         }

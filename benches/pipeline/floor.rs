@@ -1,10 +1,10 @@
-//! What the machine can do: the same kinds of work by bare code, with nothing around it.
+//! Floors: the same kinds of work, done by bare code with nothing around it.
 //!
-//! A floor is what the work cannot cost less than, on this machine and at this moment. So bare
-//! code is not clumsy code: it has prepared its one statement, its database is set up like ours and
-//! its log warm (a fresh one grows on disk with each commit), it shares a commit where ours may
-//! share one, and it uses every core where ours may. And because a busy machine only ever makes it
-//! slower, the best of several rounds counts, or the median where there are thousands.
+//! A floor is the least that the work can cost on this machine at this moment. So the bare code is
+//! efficient: it prepares its one statement; its database is configured as ours is, with a warm log
+//! (a fresh one grows on disk with each commit); it shares a commit and uses every core where ours
+//! may. A busy machine only makes it slower, so the best of several rounds counts, or the median of
+//! thousands of samples.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -25,16 +25,16 @@ use crate::Effort;
 use crate::host::{Workshop, small};
 use crate::table::quantile;
 
-/// Rounds of which the best counts.
+/// Number of rounds, of which the best counts.
 const ROUNDS: usize = 5;
-/// Steps of a run that each have to be on record before the next one is taken: its file is seen, it
-/// is created, each of its three actions has ended.
+/// Steps of a run that each must be on record before the next step: its file is seen, it is
+/// created, each of its three actions has ended.
 const STEPS: usize = 5;
 
-/// In seconds.
+/// Costs of the kinds of work, in seconds.
 #[derive(Debug)]
 pub(crate) struct Floors {
-    /// From closing a file to a thread that waits for that, median.
+    /// Time from closing a file until a waiting thread has the event, median.
     pub(crate) wake_up: f64,
     pub(crate) wake_up_p95: f64,
     /// Opening, reading and hashing a small file.
@@ -76,8 +76,8 @@ impl Floors {
     }
 }
 
-/// From just before a file is closed until the thread that reads the events has the event. Median
-/// and p95.
+/// Measures the time from just before a file is closed until the thread that reads the events has
+/// the event. Returns median and p95.
 fn wake_up(folder: &Path, count: usize) -> Result<(f64, f64)> {
     let watched = folder.join("watched");
     fs::create_dir(&watched)?;
@@ -117,8 +117,8 @@ fn read_small(folder: &Path, count: usize) -> Result<f64> {
     Ok(quantile(&mut spans, 0.5))
 }
 
-/// A database set up like ours, with a log that has its size on disk already and is written over
-/// from its beginning.
+/// Opens a database configured as ours is, whose log already has its full size on disk and is
+/// overwritten from its beginning.
 fn database(folder: &Path) -> Result<Connection> {
     let db = Connection::open(folder.join("bare.db"))?;
     db.execute_batch(
@@ -132,7 +132,7 @@ fn database(folder: &Path) -> Result<Connection> {
     Ok(db)
 }
 
-/// The shortest of several rounds, in seconds.
+/// Returns the shortest of several rounds, in seconds.
 fn best(mut round: impl FnMut(usize) -> Result<Duration>) -> Result<f64> {
     let spans = (0..ROUNDS).map(|n| round(n).map(|span| span.as_secs_f64())).collect::<Result<Vec<_>>>()?;
     spans.into_iter().min_by(f64::total_cmp).context("there was no round")
@@ -144,7 +144,7 @@ pub(crate) fn cores() -> f64 {
 }
 
 fn round_trip(count: usize) -> Result<f64> {
-    // As much as a request and its answer have.
+    // About the size of a request and its response.
     let (mut request, mut answer) = ([b'q'; 200], [b'a'; 600]);
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let mut client = TcpStream::connect(listener.local_addr()?)?;
@@ -186,7 +186,7 @@ fn commit(folder: &Path, count: usize) -> Result<f64> {
     Ok(quantile(&mut spans, 0.5))
 }
 
-/// The guest with hosts' functions that answer at once.
+/// The guest with host functions that return at once.
 fn instance(guest: &Path, count: usize) -> Result<f64> {
     let mut config = Config::new();
     let mut pool = PoolingAllocationConfig::new();

@@ -1,4 +1,4 @@
-//! Pipelines in folders of their own, and hosts at work on them.
+//! Creates pipelines in their own folders, and runs hosts on them.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -13,14 +13,14 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How long to wait for anything.
+/// Timeout of every wait.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
 /// The binary that is measured.
 pub(crate) const ANACOSTIA: &str = env!("CARGO_BIN_EXE_anacostia");
 
-/// What pipelines are made of: the guest, and a cache of compiled code that they share. Dropped,
-/// all of it is gone.
+/// A temporary folder for pipelines, with the guest and a shared cache of compiled code. Dropping
+/// it removes everything.
 pub(crate) struct Workshop {
     folder: TempDir,
 }
@@ -32,7 +32,7 @@ impl Workshop {
         Ok(workshop)
     }
 
-    /// Builds one of the guests for tests, by this script.
+    /// Builds one of the test guests with this script.
     pub(crate) fn build(&self, name: &str, script: &str) -> Result<PathBuf> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let file = self.folder.path().join(name).with_extension("wasm");
@@ -55,13 +55,13 @@ impl Workshop {
         self.folder.path().join(path)
     }
 
-    /// A folder of its own beneath this one.
+    /// Creates a new folder below this one.
     pub(crate) fn scratch(&self) -> Result<TempDir> {
         Ok(tempfile::tempdir_in(self.folder.path())?)
     }
 
-    /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and
-    /// actions one after another, each of which does `mode`.
+    /// Creates a pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at
+    /// once, and actions one after another, each with `mode`.
     pub(crate) fn pipeline(&self, trigger: &str, concurrent: usize, actions: &[&str], mode: &str) -> Result<Pipeline> {
         let mut text = String::new();
         let mut after = "raw";
@@ -75,8 +75,8 @@ impl Workshop {
         self.pipeline_of(trigger, concurrent, &text)
     }
 
-    /// A pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at once, and
-    /// these actions.
+    /// Creates a pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at
+    /// once, and these actions.
     pub(crate) fn pipeline_of(&self, trigger: &str, concurrent: usize, actions: &str) -> Result<Pipeline> {
         let manifest = format!(
             "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\n\
@@ -113,12 +113,12 @@ impl Pipeline {
         Ok(file)
     }
 
-    /// Writes `count` small files, each with other content.
+    /// Writes `count` small files, each with different content.
     pub(crate) fn drop_many(&self, prefix: &str, count: usize) -> Result<()> {
         (0..count).try_for_each(|n| self.drop_file(&format!("{prefix}{n}.csv"), &small(prefix, n)))
     }
 
-    /// Starts a host, and waits until it says that it is ready.
+    /// Starts a host, and waits until it reports that it is ready.
     pub(crate) fn start(&self) -> Result<Host> {
         let log = self.path("host.log");
         let began = Instant::now();
@@ -149,14 +149,15 @@ impl Pipeline {
         Ok(host)
     }
 
-    /// The database, for reading beside the host.
+    /// Opens the database for reading beside the host.
     pub(crate) fn database(&self) -> Result<Connection> {
         let db = Connection::open_with_flags(self.path("state/metadata.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         db.busy_timeout(Duration::from_secs(5))?;
         Ok(db)
     }
 
-    /// Waits until `count` artifacts are on record and wait for a run. Returns when that was seen.
+    /// Waits until `count` artifacts are on record and wait for a run. Returns the time at which
+    /// this was seen.
     pub(crate) fn wait_for_waiting(&self, count: usize) -> Result<Instant> {
         let deadline = Instant::now() + DEADLINE;
         let db = self.database()?;
@@ -180,7 +181,7 @@ impl Pipeline {
         Ok(Instant::now())
     }
 
-    /// The texts that guests have logged, in order.
+    /// Returns the texts that guests have logged, in order.
     pub(crate) fn logged(&self) -> Result<Vec<String>> {
         let mut segments: Vec<PathBuf> =
             fs::read_dir(self.path("state/logs"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
@@ -196,7 +197,7 @@ impl Pipeline {
     }
 }
 
-/// What a small file holds: about 100 bytes, five lines.
+/// The content of a small file: about 100 bytes in five lines.
 pub(crate) fn small(prefix: &str, n: usize) -> Vec<u8> {
     format!(
         "file,{prefix},{n}\nspecies,island\nAdelie,Torgersen\nGentoo,Biscoe\nChinstrap,Dream and more of the kind\n"
@@ -204,8 +205,8 @@ pub(crate) fn small(prefix: &str, n: usize) -> Vec<u8> {
     .into_bytes()
 }
 
-/// What a line of the host's output tells. Looked at as text: parsing 10,000 events would be work
-/// beside the host's.
+/// What a line of the host's output reports. Lines are matched as text: parsing 10,000 events would
+/// compete with the host for CPU time.
 enum Seen {
     Ready(String),
     RunEnded { well: bool },
@@ -226,14 +227,14 @@ impl Seen {
     }
 }
 
-/// A running host. Dropped, it is killed.
+/// A running host. Dropping it kills the process.
 pub(crate) struct Host {
     child: Child,
-    /// Where it is.
+    /// Its URL.
     pub(crate) url: String,
     lines: Receiver<(Seen, Instant)>,
     log: PathBuf,
-    /// How long it took until it said that it is ready.
+    /// The time from its start until it reported that it is ready.
     pub(crate) ready_after: Duration,
 }
 
@@ -244,7 +245,8 @@ impl Host {
         })
     }
 
-    /// Waits until `count` more runs have ended, all of them well; returns when the last one did.
+    /// Waits until `count` more runs have ended, all of them successfully. Returns the time at
+    /// which the last one did.
     pub(crate) fn wait_for_runs(&self, count: usize) -> Result<Instant> {
         let mut last = Instant::now();
         for _ in 0..count {
@@ -255,24 +257,25 @@ impl Host {
         Ok(last)
     }
 
-    /// What has ended until now is of no interest.
+    /// Discards the runs that have ended until now.
     pub(crate) fn forget_runs(&self) {
         while self.lines.try_recv().is_ok() {}
     }
 
-    /// CPU time of all threads that it has, in seconds. From the scheduler's nanoseconds: ticks of
-    /// 10 ms would be coarse for an idle process.
+    /// Returns the CPU time of all its threads, in seconds. It is read from the kernel scheduler's
+    /// nanoseconds: ticks of 10 ms would be too coarse for an idle process.
     pub(crate) fn cpu(&self) -> Result<f64> {
         let mut sum = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            // A thread may end after it was listed; what it used is gone with it.
+            // A thread may end after it was listed; its CPU time is then lost.
             let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
             sum += text.split(' ').next().context("an empty schedstat")?.parse::<u64>()?;
         }
         Ok(Duration::from_nanos(sum).as_secs_f64())
     }
 
-    /// Resident memory in MiB: all of it, and its share of what it has in common with others.
+    /// Returns its resident memory in MiB: RSS, and PSS, which counts only its share of common
+    /// pages.
     pub(crate) fn memory(&self) -> Result<(f64, f64)> {
         let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
         let find = |name: &str| -> Result<f64> {
@@ -282,14 +285,14 @@ impl Host {
         Ok((find("Rss:")?, find("Pss:")?))
     }
 
-    /// The most resident memory that it has had so far, in MiB.
+    /// Returns its peak resident memory so far, in MiB.
     pub(crate) fn peak_memory(&self) -> Result<f64> {
         let text = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = text.lines().find(|line| line.starts_with("VmHWM:")).context("no VmHWM in status")?;
         Ok(line.split_whitespace().nth(1).context("no value")?.parse::<f64>()? / 1024.0)
     }
 
-    /// The body of the answer to a GET, which must succeed.
+    /// Returns the body of the response to a GET, which must succeed.
     pub(crate) fn text(&self, agent: &ureq::Agent, path: &str) -> Result<String> {
         Ok(agent.get(&format!("{}{path}", self.url)).call()?.body_mut().read_to_string()?)
     }
@@ -301,7 +304,7 @@ impl Host {
         Ok(response.body_mut().with_config().limit(64 << 20).read_to_vec()?.len())
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Asks the host to stop, and waits until it has ended.
     pub(crate) fn stop(mut self) -> Result<()> {
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         ensure!(self.child.wait()?.success(), "the host did not stop well");
@@ -316,13 +319,13 @@ impl Drop for Host {
     }
 }
 
-/// Sends requests to this machine, over a connection that stays.
+/// Creates a client for this machine that keeps its connection open.
 pub(crate) fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).proxy(None).build().into()
 }
 
-/// Starts a run by hand at the host at `url`, and waits for its result in the same request; it must
-/// have succeeded.
+/// Starts a run by request at the host at `url`, and waits for its result in the same request. The
+/// run must succeed.
 pub(crate) fn submit(url: &str, agent: &ureq::Agent) -> Result<()> {
     let url = format!("{url}/api/v1/runs/{}?wait=30s", anacostia::base::RunId::new());
     let answer = agent.put(&url).send_empty()?.body_mut().read_to_string()?;

@@ -1,4 +1,4 @@
-//! What a host uses while nothing happens.
+//! CPU time and memory of a host while nothing happens.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ pub(crate) fn hundred_thousand_known(bench: &Bench) -> Result<Vec<Row>> {
     known(bench, 100_000)
 }
 
-/// The files are recorded by one host; what is measured is the next one, which finds them known.
+/// One host records the files. The next one, which finds them known, is measured.
 fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
     let pipeline = bench.workshop.pipeline("{ min_artifacts = 1_000_000 }", 1, &["act"], "nothing")?;
     pipeline.drop_many("known", known)?;
@@ -28,8 +28,8 @@ fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
     host.stop()?;
     let host = pipeline.start()?;
     let ready = host.ready_after.as_secs_f64();
-    // Until what a start does in the background is done: looking through the folder, and putting
-    // the ticker of guests to sleep.
+    // Waits for the background work of a start: scanning the folder, and putting the ticker of
+    // guests to sleep.
     let mut used = host.cpu()?;
     loop {
         std::thread::sleep(Duration::from_secs(1));

@@ -1,8 +1,8 @@
-//! What the checks for the end of a guest's slice cost numerical code: the same kernels as native
-//! code, as a guest without the checks, and with them.
+//! The cost, for numerical code, of the checks for the end of a guest's slice: the same kernels as
+//! native code, as a guest without the checks, and as a guest with them.
 //!
-//! CPU time of one thread, the shortest of several: other processes on the machine take turns with
-//! us, but do not lengthen it. The engines differ in the checks alone; what else the host sets does
+//! Figures are CPU time of one thread, the shortest of several measurements: other processes on the
+//! machine do not add to it. The engines differ only in the checks; the host's other settings do
 //! not change the code of a loop.
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::table::{Figure, Row};
 )]
 mod code;
 
-/// The tick of the host.
+/// The host's tick.
 const TICK: Duration = Duration::from_millis(2);
 
 /// Each kernel twice: with checks, its floor being native code, and without, for comparison.
@@ -47,7 +47,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (name, kernel) in code::KERNELS {
         let mut shortest = [f64::INFINITY; 3];
-        // In turns, so that a busy moment meets all three.
+        // In turns, so that a busy moment affects all three.
         for _ in 0..bench.effort.of(12, 3) {
             let began = thread_cpu_ns();
             let expected = std::hint::black_box(kernel(&data));
@@ -55,7 +55,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
             let runs = [(native, expected), bare.run(name)?, checked.run(name)?];
             for (shortest, (now, result)) in shortest.iter_mut().zip(runs) {
                 *shortest = shortest.min(now);
-                // Up to rounding: `exp` comes from another library.
+                // Equal up to rounding: `exp` comes from another library.
                 ensure!((result - expected).abs() <= 1e-9 * expected.abs(), "{name}: {result} instead of {expected}");
             }
         }
@@ -83,7 +83,7 @@ impl Guest {
         Ok(Self { engine, component, checks })
     }
 
-    /// Runs a kernel twice; the shorter time in seconds, and what it computed.
+    /// Runs a kernel twice. Returns the shorter time in seconds, and the result.
     fn run(&self, kernel: &str) -> Result<(f64, f64)> {
         let mut store = Store::new(&self.engine, ());
         if self.checks {
@@ -106,7 +106,7 @@ impl Guest {
         Ok((Duration::from_nanos(ns.parse()?).as_secs_f64(), result.parse()?))
     }
 
-    /// With a monotonic clock that counts CPU time.
+    /// Replaces the monotonic clock with one that counts CPU time.
     fn linked(&self, kernel: &str) -> Result<InstancePre<()>> {
         let mut linker: Linker<()> = Linker::new(&self.engine);
         linker.define_unknown_imports_as_traps(&self.component)?;

@@ -1,7 +1,7 @@
 //! What each language costs: the size of a component, its first compilation, a start from the
 //! cache, and a run. Measured with the example action `metric` and a file without a single row,
-//! which it opens, reads and skips. Where a language brings an interpreter, its overhead is a row
-//! besides: a run of an action that does nothing.
+//! which it opens, reads and skips. For a language with an interpreter, another row shows its
+//! overhead: a run of an action that does nothing.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,10 +22,10 @@ const LANGUAGES: [&str; 6] = ["rust", "c", "go", "javascript", "typescript", "py
 const INTERPRETED: [(&str, &str, f64); 2] =
     [("javascript", "build-js-guest", 1.5e-3), ("python", "build-python-guest", 2e-3)];
 
-/// A file that has the header and nothing else.
+/// A file that contains only the header.
 const NO_ROWS: &[u8] = b"sensor,value\n";
 
-/// One after another, and all in one pipeline.
+/// Measures each language on its own, then all of them in one pipeline.
 pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut components = Vec::new();
@@ -58,7 +58,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// The action `metric` of the examples, by its own build script.
+/// Builds the example action `metric` with its own build script.
 fn metric(bench: &Bench, language: &str) -> Result<PathBuf> {
     let component = bench.workshop.path(&format!("{language}.wasm"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples").join(language).join("metric/build.sh");
@@ -67,7 +67,8 @@ fn metric(bench: &Bench, language: &str) -> Result<PathBuf> {
     Ok(component)
 }
 
-/// A pipeline with an action for each of these components, none of them after another.
+/// Creates a pipeline with an action for each of these components; the actions do not depend on
+/// each other.
 fn pipeline(bench: &Bench, components: &[(&str, &Path)]) -> Result<Pipeline> {
     let mut actions = String::new();
     for (name, component) in components {
@@ -80,7 +81,7 @@ fn pipeline(bench: &Bench, components: &[(&str, &Path)]) -> Result<Pipeline> {
     bench.workshop.pipeline_of("{ max_artifacts = 1 }", 1, &actions)
 }
 
-/// From starting the process to serving, compiled code cached.
+/// Measures the time from starting the process to serving, with compiled code cached.
 fn starts(bench: &Bench, pipeline: &Pipeline) -> Result<f64> {
     pipeline.start()?.stop()?;
     let mut all = Vec::new();
@@ -92,13 +93,13 @@ fn starts(bench: &Bench, pipeline: &Pipeline) -> Result<f64> {
     Ok(quantile(&mut all, 0.5))
 }
 
-/// From the beginning of an attempt to its end, as it is on record.
+/// Measures the time from the start of an attempt to its end, as recorded.
 fn runs(bench: &Bench, pipeline: &Pipeline) -> Result<f64> {
     let host = pipeline.start()?;
     let count = bench.effort.of(200, 40);
     for n in 0..count {
         let mut content = NO_ROWS.to_vec();
-        // Another content, and still no row.
+        // Different content, and still no row.
         content.extend(std::iter::repeat_n(b'\n', n));
         pipeline.drop_file(&format!("{n}.csv"), &content)?;
         host.wait_for_runs(1)?;
@@ -108,7 +109,7 @@ fn runs(bench: &Bench, pipeline: &Pipeline) -> Result<f64> {
     Ok(quantile(&mut all, 0.5))
 }
 
-/// What the only attempt of a run took, in seconds.
+/// Returns how long the only attempt of a run took, in seconds.
 fn wall_time(host: &Host, number: usize) -> Result<f64> {
     let text = host.text(&agent(), &format!("/api/v1/runs/{number}"))?;
     let run: Value = serde_json::from_str(&text)?;

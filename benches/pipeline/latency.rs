@@ -1,4 +1,4 @@
-//! From the moment in which a file is closed to the guest's first instruction.
+//! Latency from closing a file to the guest's first instruction.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +8,7 @@ use crate::Bench;
 use crate::host::{DEADLINE, Host, Pipeline, small};
 use crate::table::{Figure, Row, quantile};
 
-/// Files that are dropped before those that count: code and caches are warm then.
+/// Number of warm-up files, which warm code and caches and are not measured.
 const WARM_UP: usize = 20;
 
 pub(crate) fn nothing_known(bench: &Bench) -> Result<Vec<Row>> {
@@ -29,7 +29,7 @@ fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
     rows(bench, &pipeline, host, &format!("{known} known files"))
 }
 
-/// Waits until what was there from the beginning has been worked on, in however many runs.
+/// Waits until the files that were there from the beginning are processed, in however many runs.
 fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
     pipeline.wait_for_worked_on(known, DEADLINE)?;
     // The ends of those runs are on the way.
@@ -38,8 +38,8 @@ fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
     Ok(())
 }
 
-/// Drops files one by one, each when the run of the one before has ended, and compares what guests
-/// logged with when files were closed.
+/// Drops files one by one, each when the run of the previous one has ended, and compares the times
+/// that guests logged with the times at which files were closed.
 pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -> Result<Vec<Row>> {
     let mut closed = Vec::new();
     let count = WARM_UP + bench.effort.of(500, 100);
@@ -48,7 +48,7 @@ pub(crate) fn rows(bench: &Bench, pipeline: &Pipeline, host: Host, with: &str) -
         closed.push(SystemTime::now().duration_since(UNIX_EPOCH)?);
         drop(file);
         host.wait_for_runs(1)?;
-        // As someone who drops files now and then: the host has nothing to do in between, and its
+        // Simulates a user who drops a file now and then: the host is idle in between, and its
         // threads sleep.
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -1,12 +1,13 @@
 //! End-to-end figures over the release binary: `cargo bench --bench pipeline -- [--quick]
 //! [FILTER]…`.
 //!
-//! Each row is measured on a host of its own: the real binary, in a folder of its own, as a user
-//! would start it. Its floor is measured in the same run by bare code that does nothing but what
-//! the machine must do for it. On a busy machine both suffer, so the ratio says more than the
-//! figure; the load is shown beside the table. Nothing is left behind.
+//! Each row is measured on its own host: the real binary in its own folder, started as a user would
+//! start it. Its floor is measured in the same run, by bare code that does only the work that the
+//! machine must do. A busy machine slows both down, so the ratio says more than the figure; the
+//! load is printed below the table. All files are removed at the end.
 //!
-//! Not criterion: these are not functions to be called a million times, and most rows take seconds.
+//! Criterion is not used: these are not functions to call a million times, and most rows take
+//! seconds.
 
 mod burst;
 mod bytes;
@@ -37,7 +38,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    /// The full number, or the quick one.
+    /// Returns the full number, or the quick one.
     pub(crate) fn of(self, full: usize, quick: usize) -> usize {
         if self.quick { quick } else { full }
     }
@@ -114,7 +115,7 @@ fn run() -> Result<()> {
         eprintln!("measuring {name}");
         match subject(&bench) {
             Ok(found) => rows.extend(found),
-            // What was measured before is still worth its minutes.
+            // Rows that were measured before took minutes, so they are still printed.
             Err(error) => failed = Err(error.context(name)),
         }
     }

@@ -9,11 +9,11 @@ use crate::host::{Host, Pipeline, agent};
 use crate::latency;
 use crate::table::{Figure, Row, quantile};
 
-/// How long the runs over all files may take.
+/// Timeout of the runs over all files.
 const DEADLINE: Duration = Duration::from_mins(30);
 
-/// The first host records all files and works on them, with the default `max_artifacts`; the next
-/// one finds them known.
+/// The first host records and processes all files, with the default `max_artifacts`. The next one
+/// finds them known.
 pub(crate) fn files(bench: &Bench) -> Result<Vec<Row>> {
     let count = bench.effort.of(1_000_000, 100_000);
     let pipeline = bench.workshop.pipeline("{}", 1, &["stamp"], "stamp")?;
@@ -55,8 +55,8 @@ fn page(bench: &Bench, host: &Host) -> Result<Figure> {
 fn next_start(bench: &Bench, pipeline: &Pipeline, count: usize) -> Result<Vec<Row>> {
     let host = pipeline.start()?;
     let ready = host.ready_after.as_secs_f64();
-    // The host is ready before it has compared the whole folder with its records: a file that
-    // is dropped now waits for that.
+    // The host is ready before it has compared the whole folder with its records. A file that is
+    // dropped now waits until the comparison is done.
     pipeline.drop_file("after-the-restart.csv", b"found when the folder was compared\n")?;
     let began = Instant::now();
     let reconciled = host.wait_for_runs(1)? - began;

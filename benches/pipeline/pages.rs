@@ -88,7 +88,7 @@ fn with_history(bench: &Bench) -> Result<(Pipeline, Host)> {
     Ok((pipeline, host))
 }
 
-/// The newest page of the list, as JSON; and the first page that people see.
+/// Measures pages of the list of runs as JSON, and the home page.
 pub(crate) fn runs(bench: &Bench) -> Result<Vec<Row>> {
     let (pipeline, host) = with_history(bench)?;
     let db = pipeline.database()?;
@@ -116,7 +116,7 @@ pub(crate) fn runs(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Whether a long history makes new runs slower.
+/// Measures whether a long history makes new runs slower.
 pub(crate) fn latency(bench: &Bench) -> Result<Vec<Row>> {
     let (pipeline, host) = with_history(bench)?;
     latency::rows(bench, &pipeline, host, "1,000,000 runs recorded")

@@ -1,4 +1,4 @@
-//! From starting the process to serving.
+//! Time from starting the process to serving.
 
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -9,7 +9,7 @@ use crate::Bench;
 use crate::host::{ANACOSTIA, agent};
 use crate::table::{Figure, Row, quantile};
 
-/// The code is compiled and the database is there: as on every start but the first.
+/// Measures a start with compiled code and an existing database: as on every start but the first.
 pub(crate) fn cached(bench: &Bench) -> Result<Vec<Row>> {
     let pipeline = bench.workshop.pipeline("{}", 1, &["act"], "nothing")?;
     pipeline.start()?.stop()?;

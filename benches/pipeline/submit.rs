@@ -1,5 +1,5 @@
-//! A run of an action that does nothing, for a client that starts it over HTTP and waits for its
-//! result.
+//! Time of a run of an action that does nothing, for a client that starts it over HTTP and waits
+//! for its result.
 
 use std::time::Instant;
 
@@ -10,9 +10,9 @@ use crate::floor::cores;
 use crate::host::{agent, submit};
 use crate::table::{Figure, Row, quantile};
 
-/// Clients at once, for the second row.
+/// Number of concurrent clients, for the row with several clients.
 const CLIENTS: u32 = 8;
-/// Runs before those that count: code, connections and caches are warm then.
+/// Number of warm-up runs, which warm code, connections and caches and are not measured.
 const WARM_UP: usize = 100;
 
 pub(crate) fn over_http(bench: &Bench) -> Result<Vec<Row>> {
@@ -22,8 +22,8 @@ pub(crate) fn over_http(bench: &Bench) -> Result<Vec<Row>> {
     let rate = side_by_side(&host.url, bench.effort.of(1_000, 100))?;
     host.stop()?;
     let floors = &bench.floors;
-    // On record twice: created and started, ended. Clients share a commit, at best all of them; the
-    // rest keeps every core busy.
+    // A run takes two commits: created and started, ended. At best all clients share a commit. The
+    // other work keeps every core busy.
     let bare = floors.round_trip + 2.0 * floors.commit + floors.instance;
     let bare_each = (floors.round_trip + floors.instance) / cores() + 2.0 * floors.commit / f64::from(CLIENTS);
     Ok(vec![
@@ -37,7 +37,7 @@ pub(crate) fn over_http(bench: &Bench) -> Result<Vec<Row>> {
     ])
 }
 
-/// How long each run took, from before the request to after the answer.
+/// Returns how long each run took, from before the request to after the response.
 fn one_by_one(url: &str, count: usize) -> Result<Vec<f64>> {
     let agent = agent();
     let mut spans = Vec::new();
@@ -51,8 +51,8 @@ fn one_by_one(url: &str, count: usize) -> Result<Vec<f64>> {
     Ok(spans)
 }
 
-/// Runs in a second, by clients of which each has a connection, and starts its next run when the
-/// one before has ended.
+/// Returns the runs per second. Each client has its own connection, and starts its next run when
+/// the previous one has ended.
 fn side_by_side(url: &str, each: usize) -> Result<f64> {
     let began = Instant::now();
     std::thread::scope(|scope| -> Result<()> {

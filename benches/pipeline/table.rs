@@ -1,4 +1,4 @@
-//! Rows, and how they are shown.
+//! Rows of the table, and how they are printed.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use crate::floor::Floors;
 pub(crate) enum Figure {
     /// A span of time, in seconds.
     Seconds(f64),
-    /// How many in a second; more is better.
+    /// A rate per second; more is better.
     PerSecond(f64),
-    /// MiB in a second; more is better.
+    /// MiB per second; more is better.
     Throughput(f64),
     /// MiB.
     Mebibytes(f64),
-    /// Parts of one core, in percent.
+    /// Percent of one core.
     Percent(f64),
 }
 
@@ -30,7 +30,7 @@ impl Figure {
         }
     }
 
-    /// How many times `other` is better.
+    /// How many times better `other` is.
     fn behind(self, other: Self) -> f64 {
         match self {
             Self::PerSecond(value) | Self::Throughput(value) => other.value() / value,
@@ -57,9 +57,9 @@ pub(crate) struct Row {
     pub(crate) name: String,
     pub(crate) ours: Figure,
     pub(crate) floor: Option<Figure>,
-    /// What someone else's program does, measured in the same run, and who that is.
+    /// The name of another program, and its figure from the same run.
     pub(crate) peer: Option<(&'static str, Figure)>,
-    /// What we want to reach.
+    /// The figure to reach.
     pub(crate) goal: Option<Figure>,
 }
 
@@ -94,13 +94,13 @@ impl Row {
     }
 }
 
-/// The load of the machine: over 1, 5 and 15 minutes.
+/// Returns the load of the machine, averaged over 1, 5 and 15 minutes.
 pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }
 
-/// Prints it all as Markdown, which can be read as it is.
+/// Prints the table as Markdown that is also readable as plain text.
 pub(crate) fn print(floors: &Floors, rows: &[Row], load_before: &str) {
     let head = ["figure", "ours", "floor", "ratio", "to reach", "peer"].map(str::to_owned);
     let mut lines = vec![head];
@@ -125,7 +125,7 @@ pub(crate) fn print(floors: &Floors, rows: &[Row], load_before: &str) {
     println!("Load of the machine: {load_before} before, {} after.", load());
 }
 
-/// The value below which `part` of the sorted samples lie; 0.5 is the median.
+/// Returns the value below which `part` of the samples lie; 0.5 is the median. Sorts the samples.
 pub(crate) fn quantile(samples: &mut [f64], part: f64) -> f64 {
     samples.sort_by(f64::total_cmp);
     let last = samples.len().saturating_sub(1);
