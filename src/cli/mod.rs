@@ -25,6 +25,7 @@ mod runs;
 mod schema;
 mod show;
 mod sources;
+mod trigger;
 mod writer;
 
 use std::path::PathBuf;
@@ -62,6 +63,8 @@ enum Verb {
     Run(run::Args),
     /// Run a pipeline, and rebuild and swap in each action whose sources change
     Dev(dev::Args),
+    /// Start a run by hand, on the running host
+    Trigger(trigger::Args),
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
@@ -113,6 +116,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Build(args) => build::build(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Dev(args) => dev::dev(&args),
+        Verb::Trigger(args) => trigger::trigger(&args),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Gc(args) => gc::gc(&args),

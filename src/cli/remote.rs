@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::failure::Failure;
 use crate::base::RunId;
@@ -23,26 +23,38 @@ pub(crate) enum Answer {
 
 /// What the host at `address` answers to a `GET` below `/api/v1/`.
 pub(crate) fn get(address: &str, path: &str) -> Result<Value, Failure> {
-    let mut request = agent().get(format!("http://{address}/api/v1/{path}"));
-    if let Ok(token) = std::env::var("ANACOSTIA_TOKEN") {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
+    let request = with_token(agent().get(format!("http://{address}/api/v1/{path}")));
     match read(address, request.call())? {
         Ok(value) => Ok(value),
         Err(why) => Err(Failure::work(format!("the host at {address} refused to answer: {why}"))),
     }
 }
 
+/// Asks the host at `address` to start the run `run`, with params of its own. Asked again, the host
+/// answers with the same run.
+pub(crate) fn start(address: &str, run: RunId, params: Map<String, Value>) -> Result<Answer, Failure> {
+    let request = with_token(agent().put(format!("http://{address}/api/v1/runs/{run}")));
+    Ok(match read(address, request.send_json(json!({ "params": params })))? {
+        Ok(run) => Answer::Run(run),
+        Err(why) => Answer::Refused(why),
+    })
+}
+
 /// Asks the host at `address` to do something with a run (`cancel`, `retry`).
 pub(crate) fn ask(address: &str, run: RunId, what: &str) -> Result<Answer, Failure> {
-    let mut request = agent().post(format!("http://{address}/api/v1/runs/{run}/{what}"));
-    if let Ok(token) = std::env::var("ANACOSTIA_TOKEN") {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
+    let request = with_token(agent().post(format!("http://{address}/api/v1/runs/{run}/{what}")));
     Ok(match read(address, request.send_empty())? {
         Ok(run) => Answer::Run(run),
         Err(why) => Answer::Refused(why),
     })
+}
+
+/// Adds the token of the environment, if there is one.
+fn with_token<Body>(request: ureq::RequestBuilder<Body>) -> ureq::RequestBuilder<Body> {
+    match std::env::var("ANACOSTIA_TOKEN") {
+        Ok(token) => request.header("authorization", format!("Bearer {token}")),
+        Err(_) => request,
+    }
 }
 
 fn agent() -> ureq::Agent {

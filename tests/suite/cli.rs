@@ -329,6 +329,31 @@ fn without_a_host_the_wish_waits_in_the_store() {
 }
 
 #[test]
+fn a_run_is_started_by_hand_with_params_and_waited_for() {
+    let mut app = app().with_guest("worker");
+    app.start();
+    app.kill();
+    let without = app.cli(&["trigger", "PATH"]);
+    let why = format!(
+        "no host is running, and only a host starts runs: start one with `anacostia run {}`",
+        app.folder().display()
+    );
+    assert!(ends_with(&without, 1).1.contains(&why), "{}", text(&without.stderr));
+    app.start();
+    let started = app.cli(&["trigger", "PATH", "--wait", "-p", r#"steps=[{ "do": "log", "message": "by hand" }]"#]);
+    assert_eq!(ends_with(&started, 0), ("Run #1 has succeeded\n", ""));
+    assert!(ends_with(&app.cli(&["runs", "logs", "1", "PATH"]), 0).0.contains("by hand"));
+    let failing = r#"steps=[{ "do": "fail", "message": "no luck" }]"#;
+    let failed = app.cli(&["trigger", "PATH", "--wait", "-p", failing]);
+    assert!(ends_with(&failed, 1).0.starts_with("Run #2 has failed: "), "{}", text(&failed.stdout));
+    let twice = app.cli(&["trigger", "PATH", "-p", "a=1", "-p", "a=2"]);
+    assert!(ends_with(&twice, 2).1.contains("the param `a` is given twice"));
+    let run = app.cli_json(&["trigger", "PATH", "--json", "-p", "rate=0.5", "-p", "name=ada"]);
+    assert_eq!(run["params"], serde_json::json!({ "rate": 0.5, "name": "ada" }));
+    assert_eq!(app.wait_for_runs(3).len(), 3);
+}
+
+#[test]
 fn a_second_host_is_refused_with_the_name_of_the_first() {
     let mut app = doing(r#"{ do = "log", message = "x" }"#);
     app.start();
