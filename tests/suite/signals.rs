@@ -137,7 +137,7 @@ fn a_closed_terminal_ends_a_host_in_good_order_however_often_it_says_so() {
         app.try_get("/api/v1/runs/1/logs").is_ok_and(|(_, body)| body.to_string().contains("at work"))
     });
     app.signal(Signal::HUP);
-    wait_until("the host to be stopping", || app.said().contains("the terminal was closed: finishing what is at work"));
+    wait_until("the host to be stopping", || app.said().contains("the terminal was closed: finishing running actions"));
     app.signal(Signal::HUP);
     assert!(app.wait_for_end().success(), "the host did not stop in good order");
     app.start();
