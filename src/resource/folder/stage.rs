@@ -50,7 +50,7 @@ pub(super) fn create(
     if path.split('/').next() == Some(OWN) {
         return Err(about.invalid(format!("`{OWN}` is where the host keeps what is not published yet")));
     }
-    let root = folder.root_made(about)?;
+    let root = folder.root_or_create(about)?;
     folder.hold_lock(&root, about)?;
     check_place(&root, about, overwrite)?;
     let staged = format!("{}/{artifact}", staging_of(attempt));
