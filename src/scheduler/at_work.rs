@@ -93,7 +93,7 @@ impl AtWork {
 
     /// Strikes a driver off, and says whose it was and how the run stands. `None` for a task that
     /// is not known.
-    pub(super) fn strike_off(&mut self, end: DriverEnd) -> Option<(RunId, Result<RunState, DriverError>)> {
+    pub(super) fn remove_driver(&mut self, end: DriverEnd) -> Option<(RunId, Result<RunState, DriverError>)> {
         let (task, state) = match end {
             Ok((task, state)) => (task, state.map_err(DriverError::Refused)),
             Err(error) => (error.id(), Err(DriverError::Panicked(panic_text(error)))),

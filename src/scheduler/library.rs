@@ -138,13 +138,13 @@ impl Library {
         self.others.insert(before.revision, before);
         self.others.remove(&self.current.revision);
         self.in_force.send_replace(in_force);
-        self.tidy();
+        self.drop_unused();
     }
 
     /// Lets go of definitions that no active run is bound to, and of components that nothing needs
     /// then: who rebuilds all day must not fill the memory. A run that needs one later has it
     /// restored.
-    pub(super) fn tidy(&mut self) {
+    pub(super) fn drop_unused(&mut self) {
         let unused: Vec<Definition> =
             self.others.extract_if(|_, definition| !definition.is_in_use()).map(|(_, definition)| definition).collect();
         for digest in unused.iter().flat_map(|definition| definition.components.values()) {
