@@ -78,8 +78,8 @@ impl Hashing {
                     fault::panic_point("hash.panic");
                     read_stable(&root, &path, settled, &mut vec![0; PIECE], &stop)
                 };
-                // A panic must not lose the path: the file would never be looked at again.
-                // Nothing that the job had is used afterwards.
+                // A panic must not lose the path, or the file would never be checked again. Nothing
+                // that the job had is used afterwards.
                 let outcome = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
                     tracing::error!(path = %shown(&path), "hashing a file failed, which is a bug: it is tried again");
                     ReadOutcome::Busy

@@ -17,7 +17,7 @@ use std::sync::Once;
 pub(super) enum Refusal {
     /// Someone has the file open for writing.
     Busy,
-    /// This file system, or this file's owner, does not let us.
+    /// The file system does not support leases, or this user may not take one on the file.
     Unsupported,
 }
 

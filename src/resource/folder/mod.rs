@@ -3,11 +3,11 @@
 //! | module | job |
 //! |---|---|
 //! | `observer`, `check` | report differences from the record, in order |
-//! | `dirty`, `watches`, `scan`, `waiting` | find the paths to check: by events, by scans, after a delay |
+//! | `dirty`, `watches`, `scan`, `waiting` | find paths to check: by events, scans, after delays |
 //! | `held` | lists what cannot be recorded yet, for display |
 //! | `stable_read`, `lease`, `hashing` | hash a file while nobody writes to it |
 //! | `index`, `stamp` | cache what is on record; identify a version of a file |
-//! | `names`, `unsupported`, `moves` | match names; recognise what cannot be an artifact; order renames |
+//! | `names`, `unsupported`, `moves` | match names; find what is never an artifact; order renames |
 //! | `rename_trail` | follows files through chains of renames |
 //! | `tree` | resolves paths without leaving the folder |
 //! | `read` | reads versions, chunk by chunk |

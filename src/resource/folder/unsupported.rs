@@ -26,7 +26,7 @@ pub(super) enum Here {
     Nothing,
     /// A regular file; its path.
     File(Box<str>, Stat),
-    /// A folder that can be looked into.
+    /// A folder that can be listed.
     Folder,
     /// Something that cannot become an artifact.
     Unsupported(Unsupported),

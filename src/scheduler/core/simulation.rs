@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// One random step. Returns whether the run goes on.
+    /// Makes one random step. Returns whether the run continues.
     fn step(&mut self) -> bool {
         let before: Vec<ActionState> = self.core.actions().iter().map(|action| action.state).collect();
         let slots = self.rng.usize(0..4);
