@@ -124,7 +124,7 @@ impl Observer {
         let is_current = |file: FileStamp| stat.as_ref().is_some_and(|stat| FileStamp::of(stat) == file);
         match (path.to_str(), outcome) {
             (Some(_), ReadOutcome::Stable(content)) if !is_current(content.stamp.file) => {
-                self.dirty.put_back([path.clone()])
+                self.dirty.put_back([path.clone()]);
             }
             (Some(text), outcome) => self.on_read(root, text, outcome).await?,
             (None, _) => {}
