@@ -1,9 +1,9 @@
-//! Why a resource refused or failed. The codes that guests see are in brackets.
+//! Errors of resources. The error codes that guests see are in parentheses.
 
-/// Why a resource refused or failed.
+/// Why an operation on a resource failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
-    /// A path that no resource accepts. (`invalid`)
+    /// No resource accepts this path. (`invalid`)
     #[error("`{path}` is not a valid path in a resource: {why}")]
     InvalidPath {
         /// The path, escaped.
@@ -11,7 +11,7 @@ pub enum ResourceError {
         /// What is wrong with it.
         why: String,
     },
-    /// Nothing lies there. (`not-found`)
+    /// Nothing exists at the path. (`not-found`)
     #[error("there is nothing at `{path}` in {resource} any more")]
     NotFound {
         /// The resource.
@@ -26,7 +26,7 @@ pub enum ResourceError {
         resource: String,
         /// The path.
         path: String,
-        /// What is different.
+        /// What has changed.
         why: String,
     },
     /// The path is taken. (`already-exists`)
@@ -37,27 +37,27 @@ pub enum ResourceError {
         /// The path.
         path: String,
     },
-    /// It does not answer at the moment: no permission, I/O error. (`unavailable`)
+    /// The resource is not available at the moment: no permission, I/O error. (`unavailable`)
     #[error("{resource} failed to {doing}: {why}")]
     Unavailable {
         /// The resource.
         resource: String,
-        /// What it was to do, and on what.
+        /// The failed operation and its object.
         doing: String,
-        /// What the system said.
+        /// The error of the operating system.
         why: String,
     },
-    /// The disk, or the quota of the host's user, is full. (`disk-full`)
+    /// The disk is full, or the disk quota of the host's user is used up. (`disk-full`)
     #[error("{resource} failed to {doing}: {why}")]
     Full {
         /// The resource.
         resource: String,
-        /// What it was to do, and on what.
+        /// The failed operation and its object.
         doing: String,
         /// What is full.
         why: String,
     },
-    /// It can never work as it is configured.
+    /// The resource cannot work as configured.
     #[error("{resource} cannot be used: {why}")]
     Unusable {
         /// The resource.
@@ -68,7 +68,7 @@ pub enum ResourceError {
 }
 
 impl ResourceError {
-    /// The code that a guest sees; see `error` in the WIT package.
+    /// Returns the code that a guest sees; see `error` in the WIT package.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -81,7 +81,7 @@ impl ResourceError {
         }
     }
 
-    /// Whether trying again may help.
+    /// Returns whether trying again may help.
     #[must_use]
     pub fn retryable(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Full { .. })

@@ -1,4 +1,4 @@
-//! Makes a resource from its part of the manifest: the only place that knows every kind.
+//! Creates a resource from its section of the manifest. Only this module knows every kind.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use super::{Resource, Result};
 use crate::manifest::{ResourceKind, ResourceSpec};
 use crate::model::Durability;
 
-/// Makes the resource that a manifest means. Whether its data is there is not looked at.
+/// Creates the resource that `spec` describes. Does not check whether its data exists.
 ///
 /// # Errors
-/// [`ResourceError::Unusable`](super::ResourceError::Unusable) if it cannot work as it is
+/// [`ResourceError::Unusable`](super::ResourceError::Unusable) if the resource cannot work as
 /// configured.
 pub fn open(spec: &ResourceSpec, durability: Durability) -> Result<Arc<dyn Resource>> {
     match &spec.kind {

@@ -9,18 +9,18 @@ use crate::base::WriteId;
 use crate::model::{ActionState, RunAction, RunState};
 use crate::store::{ActionChange, RunChange, RunStep, StoreError, UnfinishedRun};
 
-/// Why a run is given up.
+/// Why a run is abandoned.
 pub(super) enum GiveUp {
-    /// The manifest that it began under cannot be used any more. It is ended if someone has
-    /// cancelled it.
+    /// The manifest that it began under cannot be used any more. The run is only ended if someone
+    /// has cancelled it.
     Cancelled,
-    /// Its driver fails again and again, for this reason. With the definition that it is bound to,
-    /// if there is one.
+    /// Its driver fails repeatedly, for this reason. The second field is the definition that it is
+    /// bound to, if there is one.
     Failed(String, Option<Definition>),
 }
 
-/// Ends `run`, and says whether it could. What an attempt has committed is made visible first,
-/// which takes the run's own definition: only that says where the outputs go.
+/// Ends `run`, and returns whether it could. Makes committed outputs visible first, which needs the
+/// run's own definition, because only that says where the outputs go.
 pub(super) async fn abandon(shared: Arc<Shared>, run: UnfinishedRun, how: GiveUp) -> Result<bool, StoreError> {
     let is_cancelled = run.detail.run.state == RunState::Cancelling;
     let (state, reason, definition) = match how {
@@ -64,8 +64,9 @@ pub(super) async fn abandon(shared: Arc<Shared>, run: UnfinishedRun, how: GiveUp
     Ok(true)
 }
 
-/// The step that ends a run with all its actions. Those that had published have succeeded, others
-/// that had begun fail with the run, and the rest is skipped.
+/// Returns the step that ends a run with all its actions. Actions that have published succeed. In a
+/// failed run, other actions that have begun fail and the rest are skipped; in a cancelled run, all
+/// of these are cancelled.
 fn last_step(run: &UnfinishedRun, state: RunState, reason: &str, published: &[&str]) -> RunStep {
     let open = run.detail.actions.iter().filter(|action| !action.state.ended());
     let actions = open.map(|action| {

@@ -21,12 +21,12 @@ pub(super) enum DriverError {
     /// The store refused what the driver asked of it.
     #[error("{0}")]
     Refused(StoreError),
-    /// The driver panicked. The text is what it said.
+    /// The driver panicked, with this message.
     #[error("{0}")]
     Panicked(String),
 }
 
-/// How many runs have ended how, since the host started.
+/// The number of runs by how they ended, since the host started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Runs that succeeded.
@@ -35,31 +35,31 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
-    /// Runs that cannot be driven: the manifest that they began under cannot be used any more, or
-    /// their driver fails again and again and they cannot be ended either.
+    /// Runs that cannot be driven: their manifest cannot be used any more, or their driver fails
+    /// repeatedly and they cannot be ended either.
     pub stuck: u64,
 }
 
-/// The active runs of the dispatcher, and what is known of them.
+/// The active runs of the dispatcher, and their state.
 #[derive(Default)]
 pub(super) struct AtWork {
-    /// How each run with a driver is cancelled.
+    /// Cancels each run that has a driver.
     pub(super) runs: HashMap<RunId, watch::Sender<bool>>,
     pub(super) drivers: JoinSet<Result<RunState, StoreError>>,
-    /// Whose driver a task is.
+    /// The run of each driver's task.
     tasks: HashMap<Id, RunId>,
-    /// Runs that someone retried while their driver was still putting its last step on record.
+    /// Runs that someone retried while their driver was still recording its last step.
     pub(super) again: Vec<RunId>,
     /// How often the drivers of a run have failed in a row.
     pub(super) failures: HashMap<RunId, u32>,
-    /// Runs whose driver failed, each until its pause is over.
+    /// Timers for the runs whose driver failed; each returns its run when its pause is over.
     pub(super) pausing: JoinSet<RunId>,
-    /// Definitions of runs that began under another manifest, while they are read and compiled.
+    /// Tasks that restore the definitions of runs that began under another manifest.
     pub(super) restoring: JoinSet<(Digest, Result<Definition, StartError>)>,
-    /// The runs that wait for each of them.
+    /// The runs that wait for each of these definitions.
     pub(super) restored_for: HashMap<Digest, Vec<UnfinishedRun>>,
     pub(super) tally: Tally,
-    /// The last tick of each trigger: the same one twice says nothing.
+    /// The last tick of each trigger, so that an equal one is not recorded again.
     pub(super) last_ticks: HashMap<String, (TickOutcome, String)>,
     /// When the last tick was recorded.
     pub(super) ticked: Option<Instant>,
@@ -73,12 +73,13 @@ impl AtWork {
     pub(super) fn spawn(&mut self, run: RunId, driver: Driver, unfinished: Vec<UnfinishedAttempt>) {
         let (cancel, cancelled) = watch::channel(false);
         self.runs.insert(run, cancel);
-        // A driver that panics is known by its task, and its run is driven anew from the record.
+        // If a driver panics, its task id identifies the run, which gets a new driver from the
+        // record.
         let task = self.drivers.spawn(async move { driver.drive(unfinished, cancelled).await });
         self.tasks.insert(task.id(), run);
     }
 
-    /// Tells the driver of a run that the run is to end. `false` if it has none.
+    /// Tells the driver of a run to cancel it. `false` if the run has no driver.
     pub(super) fn cancel(&self, run: RunId) -> bool {
         self.runs.get(&run).is_some_and(|cancel| {
             cancel.send_replace(true);
@@ -86,14 +87,14 @@ impl AtWork {
         })
     }
 
-    /// Whether nothing is left that would go on by itself.
+    /// Returns whether nothing is left that would continue by itself.
     pub(super) fn is_idle(&self) -> bool {
         self.runs.is_empty() && self.pausing.is_empty() && self.restoring.is_empty()
     }
 
-    /// Strikes a driver off, and says whose it was and how the run stands. `None` for a task that
-    /// is not known.
-    pub(super) fn strike_off(&mut self, end: DriverEnd) -> Option<(RunId, Result<RunState, DriverError>)> {
+    /// Removes a driver that has ended. Returns its run and the state of that. `None` for an
+    /// unknown task.
+    pub(super) fn remove_driver(&mut self, end: DriverEnd) -> Option<(RunId, Result<RunState, DriverError>)> {
         let (task, state) = match end {
             Ok((task, state)) => (task, state.map_err(DriverError::Refused)),
             Err(error) => (error.id(), Err(DriverError::Panicked(panic_text(error)))),
@@ -103,22 +104,22 @@ impl AtWork {
         Some((run, state))
     }
 
-    /// The driver of a run failed: its trouble must not end the host. The run is driven anew from
-    /// the record after a pause.
+    /// Handles the failure of a driver, which must not end the host. After a pause, the run gets a
+    /// new driver from the record.
     pub(super) fn driver_failed(&mut self, run: RunId, why: &str) {
         let failures = self.failures.entry(run).or_default();
         *failures += 1;
         let pause = TRY_AGAIN * *failures;
         tracing::error!("the driver of run {run} has failed: {why}");
         self.again.retain(|again| *again != run);
-        // The pause is a timer: it cannot panic, and is dropped with the dispatcher.
+        // The task is only a timer: it cannot panic, and is dropped with the dispatcher.
         self.pausing.spawn(async move {
             tokio::time::sleep(pause).await;
             run
         });
     }
 
-    /// Whether a tick says something else than the one before it.
+    /// Returns whether a tick differs from the previous one of its trigger.
     pub(super) fn is_news(&self, tick: &Tick) -> bool {
         let before = self.last_ticks.get(&tick.trigger);
         before.is_none_or(|(outcome, reason)| (*outcome, reason) != (tick.outcome, &tick.reason))

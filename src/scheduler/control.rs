@@ -1,4 +1,4 @@
-//! How others steer a running pipeline, and what it shows of itself that is not on record.
+//! The interface to control a running pipeline, and to read its state that is not on record.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,74 +13,78 @@ use crate::resource::{Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogStore};
 
-/// What steers a running pipeline. The HTTP floor is given one; tests give it another.
+/// Controls a running pipeline. The HTTP floor uses this trait; tests provide their own
+/// implementation.
 #[async_trait]
 pub trait Control: Send + Sync {
-    /// Asks a run to end. `None` if there is no such run; a run that has ended is returned as it
-    /// is.
+    /// Requests the cancellation of a run, and returns the run. `None` if there is no such run. A
+    /// run that has ended stays unchanged.
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError>;
-    /// Takes a failed or cancelled run up again; see [`MetadataStore::request_retry`].
+    /// Retries a failed or cancelled run; see [`MetadataStore::request_retry`].
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError>;
-    /// Starts a run by hand, with whatever is new, also with nothing. Idempotent by id: the run is
-    /// returned as it is if it exists with the same params; [`StoreError::Conflict`] if it exists
-    /// with others.
+    /// Starts a run by hand, which claims all new artifacts, even if there are none.
+    ///
+    /// Idempotent by id: if the run exists with the same params, it is returned unchanged.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the run exists with other params.
     async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError>;
-    /// Pauses the pipeline (nothing new starts), or lets it go on.
+    /// Pauses the pipeline, so that no run starts by a trigger, or resumes it.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
-    /// The runs that end from now on, each once its end is on record. A slow receiver misses some,
-    /// and is told so.
+    /// Subscribes to the runs that end from now on. Each is sent once its end is on record. A slow
+    /// receiver misses some, and gets an error that says so.
     fn ended_runs(&self) -> broadcast::Receiver<RunId>;
-    /// How the watched resources are doing, by name.
+    /// Returns the status of each watched resource, by name.
     fn watches(&self) -> BTreeMap<String, Status>;
-    /// What watched resources have found and cannot record yet, by name; those without anything
-    /// like that are absent.
+    /// Returns what watched resources have found and cannot record yet, by name. Resources without
+    /// such paths are absent.
     fn waiting(&self) -> BTreeMap<String, Waiting>;
-    /// How far active attempts say they are.
+    /// Returns the progress that active attempts have reported.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
-    /// Whether the host takes part in everything: the store answers, all watches have reconciled.
-    /// The reasons why not, if not.
+    /// Returns the reasons why the host is not ready; empty if it is. A ready host can reach its
+    /// store, and all its watches have reconciled.
     fn not_ready(&self) -> Vec<String>;
 }
 
-/// The manifest that new runs are bound to, and its components. A reload replaces both at once.
+/// The manifest that new runs are bound to, and its components. A reload replaces both atomically.
 #[derive(Debug, Clone)]
 pub struct InForce {
-    /// The pipeline as its manifest says.
+    /// The pipeline of the manifest.
     pub pipeline: Arc<Pipeline>,
     /// The components, by action.
     pub components: Arc<BTreeMap<String, ComponentInfo>>,
 }
 
-/// What a floor above needs to look at a pipeline: records, logs, data, and the means to steer it.
+/// Gives higher floors access to a pipeline: its records, logs and data, and its control.
 #[derive(Clone)]
 pub struct View {
-    /// What is in force at the moment.
+    /// The manifest and components in force.
     pub in_force: watch::Receiver<InForce>,
-    /// What is on record.
+    /// The records.
     pub store: Arc<dyn MetadataStore>,
-    /// Log lines.
+    /// The log lines.
     pub logs: Arc<dyn LogStore>,
-    /// Where data lies, by name.
+    /// The resources, by name.
     pub resources: Arc<BTreeMap<String, Arc<dyn Resource>>>,
-    /// Steers.
+    /// The control of the pipeline.
     pub control: Arc<dyn Control>,
 }
 
 impl View {
-    /// The pipeline in force.
+    /// Returns the pipeline in force.
     #[must_use]
     pub fn pipeline(&self) -> Arc<Pipeline> {
         Arc::clone(&self.in_force.borrow().pipeline)
     }
 
-    /// The components in force, by action.
+    /// Returns the components in force, by action.
     #[must_use]
     pub fn components(&self) -> Arc<BTreeMap<String, ComponentInfo>> {
         Arc::clone(&self.in_force.borrow().components)
     }
 
-    /// A text of the manifest as it is written there, `${…}` unexpanded: what is shown to people.
-    /// `None` if it is not a text.
+    /// Returns a string of the manifest as it is written there, with `${…}` unexpanded, for
+    /// display. `None` if there is no string at `keys`.
     #[must_use]
     pub fn written(&self, keys: &[&str]) -> Option<String> {
         let manifest: toml::Table = self.pipeline().text.parse().ok()?;

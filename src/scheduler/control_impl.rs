@@ -1,6 +1,6 @@
-//! Control of a running pipeline: a request is put on record first, then the dispatcher is told.
+//! Implements [`Control`]: puts each request on record first, then informs the dispatcher.
 //!
-//! A caller gets an answer within [`ANSWER_WITHIN`], also while the store does not work.
+//! A caller gets an answer within [`ANSWER_WITHIN`], even while the store does not work.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::resource::{Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{StoreError, repeat_briefly};
 
-/// How long a request may wait for the store. SQLite itself waits up to 5 s for another program's
-/// lock.
+/// How long a request waits for the store. SQLite itself waits up to 5 s for a lock of another
+/// program.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 
-/// Controls a running pipeline.
+/// Controls a running pipeline; see the module.
 #[derive(Clone)]
 pub(super) struct HostControl {
     pub(super) shared: Arc<Shared>,
@@ -33,13 +33,14 @@ pub(super) struct HostControl {
 }
 
 impl HostControl {
-    async fn tell(&self, message: Message) -> Result<(), StoreError> {
+    async fn send(&self, message: Message) -> Result<(), StoreError> {
         self.dispatcher.send(message).await.map_err(|_| stopping())
     }
 
-    /// Does `work` to its end, also when the caller goes away or is answered before: a request that
-    /// is on record and that the dispatcher does not know of would wait for the next start.
-    async fn to_the_end<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, StoreError>
+    /// Runs `work` to completion, even if the caller is dropped or gets its answer earlier.
+    /// Otherwise a request could be on record without the dispatcher knowing, and would wait for
+    /// the next start.
+    async fn to_completion<T, F>(&self, work: impl FnOnce(Self) -> F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -52,7 +53,8 @@ impl HostControl {
         }
     }
 
-    /// The error for a request that was not answered in time, with the reason if there is one.
+    /// Returns the error for a request that was not answered in time, with the reason if it is
+    /// known.
     fn no_answer(&self, doing: &str) -> StoreError {
         let reasons = self.shared.health.not_ready();
         let why = if reasons.is_empty() { "it does not answer".to_owned() } else { reasons.join("; ") };
@@ -63,10 +65,10 @@ impl HostControl {
 #[async_trait]
 impl Control for HostControl {
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError> {
-        self.to_the_end(move |this: Self| async move {
+        self.to_completion(move |this: Self| async move {
             let cancelled = repeat_briefly(|| this.shared.store.request_cancel(run, this.shared.clock.now())).await?;
             if cancelled.as_ref().is_some_and(|run| !run.state.ended()) {
-                this.tell(Message::Cancel(run)).await?;
+                this.send(Message::Cancel(run)).await?;
             }
             Ok(cancelled)
         })
@@ -74,11 +76,11 @@ impl Control for HostControl {
     }
 
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError> {
-        self.to_the_end(move |this: Self| async move {
+        self.to_completion(move |this: Self| async move {
             let id = WriteId::new();
             let retried = repeat_briefly(|| this.shared.store.request_retry(run, id, this.shared.clock.now())).await?;
             if retried.is_some() {
-                this.tell(Message::TakeUp(run)).await?;
+                this.send(Message::Resume(run)).await?;
             }
             Ok(retried)
         })
@@ -88,7 +90,7 @@ impl Control for HostControl {
     async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            self.tell(Message::Start { run, params, answer }).await?;
+            self.send(Message::Start { run, params, answer }).await?;
             answered.await.unwrap_or_else(|_| Err(stopping()))
         };
         match tokio::time::timeout(ANSWER_WITHIN, asked).await {
@@ -98,9 +100,9 @@ impl Control for HostControl {
     }
 
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError> {
-        self.to_the_end(move |this: Self| async move {
+        self.to_completion(move |this: Self| async move {
             repeat_briefly(|| this.shared.store.set_paused(paused, this.shared.clock.now())).await?;
-            this.tell(Message::Paused(paused)).await
+            this.send(Message::Paused(paused)).await
         })
         .await
     }

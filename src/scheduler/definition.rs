@@ -1,8 +1,8 @@
-//! A manifest in force, with all that is needed to run it.
+//! A revision of the manifest, with everything that is needed to run it.
 //!
-//! A run is bound to the definition of its creation: after an edit and a restart, a run that goes
-//! on does so by the manifest and the components that it began with, which are kept in the
-//! pipeline's state folder.
+//! A run is bound to the definition in force at its creation. After an edit and a restart, an
+//! unfinished run continues with the manifest and the components that it began with, which are kept
+//! in the pipeline's state folder.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,22 +17,22 @@ use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
 use crate::resource::{self, Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, HeaderSecret, Services};
 
-/// A manifest in force. Cheap to clone.
+/// A revision of the manifest, ready to run. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Definition {
-    /// What it is known by.
+    /// The digest that identifies the revision.
     pub(super) revision: Digest,
     /// The manifest.
     pub(super) pipeline: Arc<Pipeline>,
-    /// Its graph; places are those of `pipeline.actions`.
+    /// Its graph. The place of an action is its index in `pipeline.actions`.
     pub(super) graph: Arc<Graph>,
-    /// How each action is to be treated, by place.
+    /// The rule for each action, by place.
     pub(super) rules: Arc<[Rule]>,
     /// The component of each action.
     pub(super) components: Arc<BTreeMap<String, Digest>>,
-    /// The grants of each action for people, by place.
+    /// The grants of each action for display, by place.
     pub(super) grants: Arc<[Arc<serde_json::Value>]>,
-    /// What attempts work with.
+    /// The services that attempts use.
     pub(super) services: Services,
 }
 
@@ -50,8 +50,8 @@ impl Definition {
         Self { revision, graph, rules, components: Arc::new(components), grants, services, pipeline }
     }
 
-    /// The actions of a new run. With `join = "any"` those without a fired resource before them are
-    /// skipped from the start.
+    /// Returns the actions of a new run. With `join = "any"`, actions without a fired resource
+    /// before them are skipped from the start.
     pub(super) fn new_actions(&self, fired: &[&str]) -> Vec<RunAction> {
         let triggered = |place: usize| {
             let before = self.graph.resources_before(place);
@@ -70,23 +70,24 @@ impl Definition {
             .collect()
     }
 
-    /// The resources that its actions write to.
+    /// Returns the resources that its actions write to.
     pub(super) fn written(&self) -> impl Iterator<Item = &Arc<dyn Resource>> {
         written(&self.pipeline, &self.services.resources)
     }
 
-    /// Whether an active run is bound to it. Who asks holds one itself.
+    /// Returns whether an active run is bound to it, assuming that the caller holds exactly one
+    /// clone.
     pub(super) fn is_in_use(&self) -> bool {
         Arc::strong_count(&self.components) > 1
     }
 
-    /// The component of the action at `place`.
+    /// Returns the component of the action at `place`.
     pub(super) fn component(&self, place: usize) -> Option<Digest> {
         self.components.get(self.graph.name(place)).copied()
     }
 
-    /// The order for an attempt of the action at `place`. `None` if there is no such action, which
-    /// a checked definition excludes.
+    /// Returns the order for an attempt of the action at `place`. `None` if there is no such
+    /// action, which a checked definition excludes.
     pub(super) fn order(
         &self,
         run: &Run,
@@ -124,13 +125,15 @@ impl Definition {
         })
     }
 
-    /// The ancestors that may publish something: guests need not ask for outputs of the others.
+    /// Returns the ancestors that may publish something, because guests need not ask for outputs of
+    /// the others.
     fn publishing_ancestors(&self, place: usize) -> Vec<String> {
         let writes = |name: &String| self.pipeline.actions.iter().any(|it| it.name == *name && !it.writes.is_empty());
         self.graph.ancestors(place).into_iter().filter(writes).collect()
     }
 
-    /// The params of an action in a run: the run's over the action's over the pipeline's.
+    /// Returns the params of an action in a run: those of the run override those of the action,
+    /// which override those of the pipeline.
     fn params(&self, action: &ActionSpec, run: &Run) -> serde_json::Value {
         let mut merged = self.pipeline.params.clone();
         merged.extend(action.params.clone());
@@ -140,7 +143,7 @@ impl Definition {
         serde_json::Value::Object(merged)
     }
 
-    /// Resources in which the outputs of the action at `place` are new.
+    /// Returns the resources in which the outputs of the action at `place` count as new artifacts.
     pub(super) fn retrigger(&self, place: usize) -> Vec<String> {
         let Some(action) = self.pipeline.actions.get(place).filter(|action| action.retrigger) else {
             return Vec::new();
@@ -161,7 +164,7 @@ fn header_secret(name: &str, spec: &HeaderSecretSpec) -> HeaderSecret {
     }
 }
 
-/// The grants of an action, for people.
+/// Returns the grants of an action, for display.
 fn grants(action: &ActionSpec) -> serde_json::Value {
     json!({
         "reads": action.reads,
@@ -173,7 +176,7 @@ fn grants(action: &ActionSpec) -> serde_json::Value {
     })
 }
 
-/// Limits under the names and in the words of the manifest.
+/// Returns limits with the names and units of the manifest.
 fn limits(limits: &Limits) -> serde_json::Value {
     json!({
         "memory": ByteSize(limits.memory_bytes).to_string(),
@@ -192,14 +195,14 @@ fn limits(limits: &Limits) -> serde_json::Value {
 /// Resources, by name.
 pub(super) type Resources = BTreeMap<String, Arc<dyn Resource>>;
 
-/// The resources that the actions of a pipeline write to.
+/// Returns the resources that the actions of a pipeline write to.
 fn written<'a>(pipeline: &'a Pipeline, resources: &'a Resources) -> impl Iterator<Item = &'a Arc<dyn Resource>> {
     let is_written = |name: &String| pipeline.actions.iter().any(|action| action.writes.contains(name));
     resources.iter().filter(move |(name, _)| is_written(name)).map(|(_, resource)| resource)
 }
 
-/// Ensures that the resources of a pipeline can do what it asks of them, and claims the right to
-/// write where its actions write.
+/// Checks that the resources of a pipeline have the capabilities that it needs, and claims the
+/// right to write to those that its actions write to.
 pub(super) async fn claim_written(pipeline: &Pipeline, resources: &Resources) -> Result<(), ResourceError> {
     for spec in &pipeline.resources {
         let written = pipeline.actions.iter().any(|action| action.writes.contains(&spec.name));
@@ -215,7 +218,7 @@ pub(super) async fn claim_written(pipeline: &Pipeline, resources: &Resources) ->
     Ok(())
 }
 
-/// The resources of a pipeline. Those in `reuse` with the same spec are taken over.
+/// Creates the resources of a pipeline. Reuses those in `reuse` that have the same spec.
 pub(super) fn resources(
     pipeline: &Pipeline,
     reuse: Option<(&Pipeline, &Resources)>,

@@ -1,7 +1,7 @@
-//! Decides when runs start, and keeps a driver at each that has not ended.
+//! Decides when runs start, and keeps a driver for each run that has not ended.
 //!
-//! One task that owns what it knows and is told the rest in messages. It never polls: it wakes for
-//! a message, for the time at which a trigger could become ready, or for the end of a run.
+//! The dispatcher is one task that owns its state and learns of changes by messages. It never
+//! polls: it wakes for a message, when a trigger could become ready, or when a run ends.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -27,43 +27,44 @@ use crate::base::{Digest, Moment, RunId, fault};
 use crate::model::{Pending, Run, RunDetail, RunState, Tick};
 use crate::store::{Claim, CreatedRun, NewRun, RunStep, StoreError, UnfinishedRun};
 
-/// From one tick to the next that did not fire, at least: while runs follow each other fast, each
-/// would be held for a moment, and say so.
+/// The shortest time between recorded ticks that did not fire. Without it, each of many runs in
+/// quick succession would record that it was held for a moment.
 const HELD_PAUSE: Duration = Duration::from_millis(250);
-/// Most runs that wait for a slot: beyond it none is started by hand.
+/// The most runs that wait for a slot; beyond that, no run is started by hand.
 const MAX_WAITING: usize = 10_000;
 
-/// How often the driver of a run may fail in a row. After that the run is given up: the next
-/// attempt would fail as well.
+/// How often the driver of a run may fail in a row. After that the run is abandoned, because the
+/// next driver would probably fail too.
 const MAX_DRIVER_FAILURES: u32 = 3;
-/// Under this name `/readyz` tells that no run can be created.
+/// The name under which `/readyz` reports that no run can be created.
 const NEW_RUNS: &str = "new runs";
 
-/// A run that was created: its driver, the run as it was created, and what waits after it.
+/// A run that was created: its driver, its record, and the pending artifacts after it.
 type Opened = (Driver, Run, Vec<(String, Pending)>);
 
-/// Decides when runs start.
+/// Decides when runs start; see the module.
 pub(super) struct Dispatcher {
     pub(super) shared: Arc<Shared>,
-    /// What runs are bound to.
+    /// The definitions that runs are bound to.
     pub(super) library: Library,
     pub(super) statuses: StatusBoard,
     pub(super) messages: mpsc::Receiver<Message>,
     pub(super) paused: bool,
     /// Whether to end once nothing is left to do.
     pub(super) draining: bool,
-    /// What waits in each watched resource.
+    /// The pending artifacts in each watched resource.
     pub(super) pending: Waiting,
     /// Runs that wait for a slot, oldest first.
     pub(super) waiting: VecDeque<QueuedRun>,
-    /// Messages that arrived while the store was waited for, oldest first; at most [`MESSAGES`].
+    /// Messages that arrived while the dispatcher waited for the store, oldest first; at most
+    /// [`MESSAGES`].
     pub(super) deferred: VecDeque<Message>,
 }
 
 /// A run that waits for a slot.
 pub(super) struct QueuedRun {
     run: UnfinishedRun,
-    /// Its definition, if it had to be restored: as long as it is held here, the library keeps it.
+    /// Its definition, if it had to be restored. The library keeps it as long as it is held here.
     definition: Option<Definition>,
 }
 
@@ -74,28 +75,28 @@ impl From<UnfinishedRun> for QueuedRun {
 }
 
 impl Dispatcher {
-    /// Works until the host stops, or until nothing is left to do if it drains. Returns once every
+    /// Works until the host stops or, if it drains, until nothing is left to do. Returns once every
     /// driver has ended.
     ///
     /// # Errors
-    /// When the store refuses what concerns all runs, or another host has taken over. Trouble with
-    /// one run is not an error.
+    /// [`StoreError`] if the store refuses something that concerns all runs, or another host has
+    /// taken over. A failure of a single run is not an error.
     pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
         let mut work = AtWork::default();
         let mut phase = self.shared.phase.clone();
         while *phase.borrow() == Phase::Running {
-            // The order matters: what a resource has sent before it said that it is through is in
-            // the queue by now.
+            // Read this before the messages: everything that a resource sent before it reported
+            // that it has reconciled is then in the queue.
             let reconciled = self.statuses.not_ready().is_empty();
             while let Some(message) = self.deferred.pop_front().or_else(|| self.messages.try_recv().ok()) {
-                self.take(message, &mut work).await?;
+                self.handle(message, &mut work).await?;
             }
-            // All that have ended: the runs that take their slots are created side by side.
+            // Handle all that have ended, so that the runs for their slots are created together.
             while let Some(end) = work.drivers.try_join_next_with_id() {
                 self.ended(end, &mut work).await?;
             }
             self.start_waiting(&mut work).await?;
-            let until = self.look(&mut work).await?;
+            let until = self.evaluate(&mut work).await?;
             if self.draining && reconciled && work.is_idle() && self.waiting.is_empty() && self.deferred.is_empty() {
                 break;
             }
@@ -103,9 +104,9 @@ impl Dispatcher {
                 continue;
             }
             tokio::select! {
-                Some(message) = self.messages.recv() => self.take(message, &mut work).await?,
+                Some(message) = self.messages.recv() => self.handle(message, &mut work).await?,
                 Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
-                Some(Ok(run)) = work.pausing.join_next() => self.take_up(run, &mut work).await?,
+                Some(Ok(run)) = work.pausing.join_next() => self.resume(run, &mut work).await?,
                 Some(Ok((revision, definition))) = work.restoring.join_next() => {
                     self.restored(revision, definition, &mut work).await?;
                 }
@@ -114,11 +115,11 @@ impl Dispatcher {
                 _ = phase.changed() => {}
             }
         }
-        self.wind_up(work).await
+        self.finish(work).await
     }
 
-    /// Nothing new starts; an active run may still be cancelled.
-    async fn wind_up(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
+    /// Waits until every driver has ended. Starts nothing new, but still cancels active runs.
+    async fn finish(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
         while !work.drivers.is_empty() {
             let message = self.deferred.pop_front();
             let messages = &mut self.messages;
@@ -130,8 +131,8 @@ impl Dispatcher {
                     // The receiver may be gone.
                     Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
                     Message::Reload { answer, .. } => drop(answer.send(Err(stopping().into()))),
-                    // What is on record is seen by the next host.
-                    Message::Waiting { .. } | Message::TakeUp(_) | Message::Paused(_) => {}
+                    // These are on record, so the next host sees them.
+                    Message::Waiting { .. } | Message::Resume(_) | Message::Paused(_) => {}
                 },
                 Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
             }
@@ -139,9 +140,9 @@ impl Dispatcher {
         Ok(work.tally)
     }
 
-    /// Waits for the store (or a compiler), and takes cancels meanwhile. Other messages are kept
-    /// for later.
-    async fn meanwhile<T>(&mut self, work: &AtWork, waits: impl Future<Output = T>) -> T {
+    /// Waits for the store or the compiler, and handles cancellations meanwhile. Defers other
+    /// messages.
+    async fn wait_for<T>(&mut self, work: &AtWork, waits: impl Future<Output = T>) -> T {
         let mut waits = pin!(waits);
         loop {
             tokio::select! {
@@ -155,17 +156,17 @@ impl Dispatcher {
         }
     }
 
-    async fn take(&mut self, message: Message, work: &mut AtWork) -> Result<(), StoreError> {
+    async fn handle(&mut self, message: Message, work: &mut AtWork) -> Result<(), StoreError> {
         match message {
             Message::Waiting { resource, pending } => {
                 self.pending.note(&resource, pending, self.shared.clock.both());
             }
-            Message::TakeUp(run) if work.runs.contains_key(&run) => work.again.push(run),
-            Message::TakeUp(run) => self.take_up(run, work).await?,
+            Message::Resume(run) if work.runs.contains_key(&run) => work.again.push(run),
+            Message::Resume(run) => self.resume(run, work).await?,
             Message::Cancel(run) => {
                 if !work.cancel(run) {
-                    // It has no driver yet. It gets one at once, whose first step is to end it:
-                    // that needs no slot.
+                    // The run has no driver yet. It gets one at once, whose first step ends the
+                    // run. That needs no slot.
                     self.waiting.retain(|waiting| waiting.run.detail.run.id != run);
                     for runs in work.restored_for.values_mut() {
                         runs.retain(|waiting| waiting.detail.run.id != run);
@@ -175,27 +176,27 @@ impl Dispatcher {
                     }
                 }
             }
-            // The caller was answered that the run was not started.
+            // The caller timed out, and was told that the run was not started.
             Message::Start { answer, .. } if answer.is_closed() => {}
             Message::Start { run, params, answer } => {
                 let _ = answer.send(self.start_by_hand(run, params, work).await);
             }
             Message::Paused(paused) => self.paused = paused,
             Message::Reload { bound, answer } => {
-                // The end of a run may have dropped a component since the manifest was bound.
+                // A run that ended may have unloaded a component since the manifest was bound.
                 let components = self.library.load(&bound);
-                let loaded = self.meanwhile(work, components).await;
+                let loaded = self.wait_for(work, components).await;
                 drop(answer.send(loaded.map(|()| self.library.replace(*bound))));
             }
         }
         Ok(())
     }
 
-    /// A run on record, if it has not ended. A run whose record is invalid is left alone.
+    /// Returns a run on record, if it has not ended. Ignores a run whose record is invalid.
     async fn unfinished(&mut self, run: RunId, work: &AtWork) -> Result<Option<UnfinishedRun>, StoreError> {
         let shared = Arc::clone(&self.shared);
         let read = read_on(&shared, || shared.store.unfinished(run));
-        match self.meanwhile(work, read).await {
+        match self.wait_for(work, read).await {
             Err(error @ (StoreError::Corrupt(_) | StoreError::Conflict(_))) => {
                 tracing::error!("run {run} cannot be read, and is left as it is: {error}");
                 Ok(None)
@@ -204,8 +205,8 @@ impl Dispatcher {
         }
     }
 
-    /// Puts a run on record into the queue, if it has not ended.
-    async fn take_up(&mut self, run: RunId, work: &mut AtWork) -> Result<(), StoreError> {
+    /// Queues a run on record, if it has not ended.
+    async fn resume(&mut self, run: RunId, work: &mut AtWork) -> Result<(), StoreError> {
         let is_queued = self.waiting.iter().any(|waiting| waiting.run.detail.run.id == run);
         if is_queued || work.runs.contains_key(&run) {
             return Ok(());
@@ -216,7 +217,7 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Whether one more run may be active.
+    /// Returns whether one more run may be active.
     fn has_slot(&self, work: &AtWork) -> bool {
         work.runs.len() < self.library.current().pipeline.max_concurrent_runs as usize
     }
@@ -229,8 +230,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Starts a driver for a run. Where its definition has to be restored, which may mean
-    /// compiling, that is done beside the dispatcher, and the run waits without a slot.
+    /// Starts a driver for a run. If its definition has to be restored, which may mean compiling,
+    /// another task does that, and the run waits without a slot.
     async fn drive(&mut self, queued: QueuedRun, work: &mut AtWork) -> Result<(), StoreError> {
         let QueuedRun { run: unfinished, definition } = queued;
         let run = &unfinished.detail.run;
@@ -246,7 +247,7 @@ impl Dispatcher {
             if !is_restored_already {
                 let restored = self.library.restore(revision);
                 work.restoring.spawn(async move {
-                    // On a task of its own, whose panic is an answer too.
+                    // On a task of its own, so that a panic is reported as an error.
                     let restored = tokio::spawn(restored).await;
                     (
                         revision,
@@ -264,8 +265,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// A definition has been restored, or cannot be: the runs that wait for it go on, or are given
-    /// up.
+    /// Handles the result of restoring a definition: the runs that wait for it continue, or are
+    /// abandoned.
     async fn restored(
         &mut self,
         revision: Digest,
@@ -280,7 +281,7 @@ impl Dispatcher {
                     let is_cancelled = run.detail.run.state == RunState::Cancelling;
                     let run = QueuedRun { run, definition: Some(definition.clone()) };
                     if is_cancelled {
-                        // Ending it needs no slot.
+                        // Ending the run needs no slot.
                         self.drive(run, work).await?;
                     } else {
                         self.waiting.push_front(run);
@@ -297,15 +298,14 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Ends a run that cannot be driven. If that fails as well, it stays as it is on
-    /// record.
+    /// Ends a run that cannot be driven. If that fails too, its record stays unchanged.
     async fn give_up(&mut self, run: UnfinishedRun, how: GiveUp, work: &mut AtWork) -> Result<(), StoreError> {
         let number = run.detail.run.number;
         work.failures.remove(&run.detail.run.id);
         let has_failed = matches!(how, GiveUp::Failed(..)).then_some(run.detail.run.state) == Some(RunState::Running);
-        // On a task of its own: a panic there says no more than that it could not be done.
+        // On a task of its own, so that a panic counts as a failure to end the run.
         let ending = tokio::spawn(abandon(Arc::clone(&self.shared), run, how));
-        match self.meanwhile(work, ending).await.unwrap_or(Ok(false)) {
+        match self.wait_for(work, ending).await.unwrap_or(Ok(false)) {
             Ok(true) => work.tally.failed += u64::from(has_failed),
             Ok(false) => {
                 tracing::error!("run #{number} waits for the next start, or to be cancelled");
@@ -321,15 +321,15 @@ impl Dispatcher {
     }
 
     async fn ended(&mut self, end: DriverEnd, work: &mut AtWork) -> Result<(), StoreError> {
-        let Some((run, state)) = work.strike_off(end) else { return Ok(()) };
-        self.library.tidy();
+        let Some((run, state)) = work.remove_driver(end) else { return Ok(()) };
+        self.library.drop_unused();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
-            // Its outputs may be inputs, and no watcher tells of them.
+            // Its outputs may be new inputs, and no watcher reports those.
             self.refresh(work).await?;
         }
         let state = match state {
             Ok(state) => state,
-            // Another host has taken over, or this one is stopping and the store does not work.
+            // Another host has taken over, or this one is stopping while the store does not work.
             Err(DriverError::Refused(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. }))) => {
                 return Err(error);
             }
@@ -350,14 +350,14 @@ impl Dispatcher {
         }
         if work.again.contains(&run) {
             work.again.retain(|again| *again != run);
-            self.take_up(run, work).await?;
+            self.resume(run, work).await?;
         }
         Ok(())
     }
 
-    /// Evaluates the triggers, and starts runs while they say so. Returns when time alone could
-    /// change the answer.
-    async fn look(&mut self, work: &mut AtWork) -> Result<Option<Moment>, StoreError> {
+    /// Evaluates the triggers, and starts runs as long as they fire. Returns the moment when time
+    /// alone could change the result.
+    async fn evaluate(&mut self, work: &mut AtWork) -> Result<Option<Moment>, StoreError> {
         let (mut fresh, mut lost) = (false, false);
         loop {
             let unseen = self.statuses.unseen();
@@ -373,8 +373,8 @@ impl Dispatcher {
             match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fires) => match self.fire(fires, work).await? {
                     Fired::All => {}
-                    // Some of what waited was gone, and was counted again: look again at once, but
-                    // not forever.
+                    // Some pending artifacts were gone, and were counted again. Evaluate again at
+                    // once, but only once.
                     Fired::Some if !std::mem::replace(&mut lost, true) => {}
                     Fired::Some => return Ok(Some(self.shared.clock.moment().after(HELD_PAUSE))),
                     Fired::Refused => return Ok(Some(self.shared.clock.moment().after(TRY_AGAIN))),
@@ -383,8 +383,8 @@ impl Dispatcher {
                     let again = (!ticks.is_empty()).then(|| situation.now.moment.after(HELD_PAUSE));
                     return Ok(until.into_iter().chain(again).min());
                 }
-                // What a resource told may be older than what a run has claimed since: look before
-                // telling people.
+                // The counts may be older than the last claim of a run. Refresh them before
+                // recording a tick that people see.
                 Plan::Wait { ticks, .. } if !fresh && ticks.iter().any(|tick| work.is_news(tick)) => {
                     self.refresh(work).await?;
                     fresh = true;
@@ -397,9 +397,9 @@ impl Dispatcher {
         }
     }
 
-    /// Creates runs, side by side, so that they share commits. Attempts begin while others of the
-    /// runs are still being created. If some of what waited is gone, or the store refuses a run,
-    /// all that waits is counted again.
+    /// Creates runs concurrently, so that they share commits. The attempts of a run begin while
+    /// other runs are still being created. If some pending artifacts are gone, or the store refuses
+    /// a run, counts all pending artifacts again.
     async fn fire(&mut self, fires: Vec<Fire>, work: &mut AtWork) -> Result<Fired, StoreError> {
         work.ticked = Some(Instant::now());
         for tick in fires.iter().flat_map(|fire| &fire.ticks) {
@@ -410,9 +410,9 @@ impl Dispatcher {
         let runs = fires.into_iter().map(|fire| new_run(definition, RunId::new(), serde_json::json!({}), fire));
         let opens = join_all(runs.map(|run| open(&shared, definition, run, Patience::Endless)));
         let mut fired = Fired::All;
-        for opened in self.meanwhile(work, opens).await {
+        for opened in self.wait_for(work, opens).await {
             match opened {
-                Ok(Some(opened)) => drop(self.set_off(opened, work)),
+                Ok(Some(opened)) => drop(self.launch(opened, work)),
                 Ok(None) if fired == Fired::All => fired = Fired::Some,
                 Ok(None) => {}
                 Err(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. })) => return Err(error),
@@ -431,8 +431,8 @@ impl Dispatcher {
         Ok(fired)
     }
 
-    /// Sets the driver of a run that was just created to work. Returns the run as it was created.
-    fn set_off(&mut self, (driver, run, pending): Opened, work: &mut AtWork) -> Run {
+    /// Starts the driver of a run that was just created. Returns the run.
+    fn launch(&mut self, (driver, run, pending): Opened, work: &mut AtWork) -> Run {
         fault::point("run.created");
         self.note(pending);
         work.spawn(run.id, driver, Vec::new());
@@ -446,20 +446,20 @@ impl Dispatcher {
         }
     }
 
-    /// Asks the store what waits.
+    /// Reads the pending artifacts of all resources from the store.
     async fn refresh(&mut self, work: &AtWork) -> Result<(), StoreError> {
         let resources: Vec<String> = self.pending.resources().cloned().collect();
         for resource in resources {
             let shared = Arc::clone(&self.shared);
             let read = read_on(&shared, || shared.store.pending(&resource));
-            let pending = self.meanwhile(work, read).await?;
+            let pending = self.wait_for(work, read).await?;
             self.pending.note(&resource, pending, self.shared.clock.both());
         }
         Ok(())
     }
 
-    /// Starts a run by hand. If the store does not work, nothing waits for it: the answer says so,
-    /// and the same request can be sent again.
+    /// Starts a run by hand. If the store does not work, returns an error at once; the caller can
+    /// send the same request again.
     async fn start_by_hand(
         &mut self,
         id: RunId,
@@ -467,11 +467,11 @@ impl Dispatcher {
         work: &mut AtWork,
     ) -> Result<Run, StoreError> {
         let shared = Arc::clone(&self.shared);
-        if let Some(known) = self.meanwhile(work, shared.store.run_summary(id)).await? {
+        if let Some(known) = self.wait_for(work, shared.store.run_summary(id)).await? {
             return if known.params == params {
-                // The answer to its creation may have been lost; then it is on record, and has no
-                // driver.
-                self.take_up(id, work).await?;
+                // The answer to its creation may have been lost. The run is then on record without
+                // a driver.
+                self.resume(id, work).await?;
                 Ok(known)
             } else {
                 Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
@@ -487,11 +487,11 @@ impl Dispatcher {
         let refused = || StoreError::Conflict("the run could not be created".to_owned());
         if self.waiting.is_empty() && self.has_slot(work) {
             let opening = open(&shared, &definition, run, Patience::None);
-            let opened = self.meanwhile(work, opening).await?.ok_or_else(refused)?;
-            return Ok(self.set_off(opened, work));
+            let opened = self.wait_for(work, opening).await?.ok_or_else(refused)?;
+            return Ok(self.launch(opened, work));
         }
         let creating = create(&shared, run, Patience::None);
-        let created = self.meanwhile(work, creating).await?.ok_or_else(refused)?;
+        let created = self.wait_for(work, creating).await?.ok_or_else(refused)?;
         self.note(created.pending);
         let started = created.detail.run.clone();
         self.waiting.push_back(UnfinishedRun { detail: created.detail, attempts: Vec::new() }.into());
@@ -503,39 +503,39 @@ impl Dispatcher {
             if !work.is_news(&tick) {
                 continue;
             }
-            let said = (tick.outcome, tick.reason.clone());
+            let outcome = (tick.outcome, tick.reason.clone());
             let shared = Arc::clone(&self.shared);
             let record = persist(&shared, || shared.store.record_tick(tick.clone()));
-            self.meanwhile(work, record).await?;
+            self.wait_for(work, record).await?;
             work.ticked = Some(Instant::now());
-            work.last_ticks.insert(tick.trigger, said);
+            work.last_ticks.insert(tick.trigger, outcome);
         }
         Ok(())
     }
 }
 
-/// What came of creating the runs that were planned.
+/// The result of creating the planned runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fired {
-    /// All were created.
+    /// All runs were created.
     All,
-    /// For some, what waited is gone.
+    /// For some runs, the pending artifacts were gone.
     Some,
-    /// The store refused some.
+    /// The store refused some runs.
     Refused,
 }
 
 /// How long to wait for a store that does not work at the moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Patience {
-    /// For as long as it takes.
+    /// As long as it takes.
     Endless,
-    /// Not at all: somebody waits for the answer.
+    /// Not at all, because a caller waits for the answer.
     None,
 }
 
-/// Creates a run with its first step: what can start at once is on record with it. `None` when what
-/// waited is gone.
+/// Creates a run together with its first step, which starts the actions that can start at once.
+/// `None` if the pending artifacts are gone.
 async fn open(
     shared: &Arc<Shared>,
     definition: &Definition,
@@ -560,7 +560,7 @@ async fn create(shared: &Shared, run: NewRun, patience: Patience) -> Result<Opti
     }
 }
 
-/// What a run that is started by hand takes: whatever is new, also nothing.
+/// Returns what a run that is started by hand claims: all new artifacts, even if there are none.
 fn by_hand(definition: &Definition) -> Fire {
     let watched = definition.pipeline.resources.iter().filter(|resource| resource.watch);
     let claims = watched
@@ -574,7 +574,7 @@ fn by_hand(definition: &Definition) -> Fire {
     Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() }
 }
 
-/// A run of this definition, without a first step.
+/// Returns a new run of this definition, without a first step.
 fn new_run(definition: &Definition, id: RunId, params: serde_json::Value, fire: Fire) -> NewRun {
     let fired: Vec<&str> = fire.claims.iter().map(|claim| claim.resource.as_str()).collect();
     NewRun {
@@ -589,7 +589,7 @@ fn new_run(definition: &Definition, id: RunId, params: serde_json::Value, fire: 
     }
 }
 
-/// Sleeps until a moment of the clock; forever if there is none.
+/// Sleeps until a moment of the clock; forever if `until` is `None`.
 async fn sleep_until(until: Option<Moment>, now: Moment) {
     match until {
         Some(until) => tokio::time::sleep(until.since(now)).await,

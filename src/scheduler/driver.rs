@@ -1,12 +1,12 @@
-//! Drives one run: asks the core what to do, puts each step on record, and starts what the step
-//! says.
+//! Drives one run: asks the core what to do, puts each step on record, and starts the attempts of
+//! the step.
 //!
-//! A step is written before it is acted on. So whatever dies, and whenever, the record says at
-//! least as much as has happened, and a driver that begins from the record ([`Driver::drive`] with
-//! what was unfinished) goes on where the last one stopped.
+//! A step is written before anything acts on it. So whatever dies at whatever time, the record
+//! covers at least everything that has happened, and a driver that begins from the record
+//! ([`Driver::drive`] with the unfinished attempts) continues where the last one stopped.
 //!
-//! Attempts are tasks of the driver: with it they end. A task that panics has ended too; its
-//! attempt is looked up on record and closed as one that a dead host left.
+//! Attempts are tasks of the driver, and end with it. If the task of an attempt panics, the driver
+//! reads the attempt's record and closes it like an attempt of a dead host.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,15 +29,15 @@ use crate::store::{RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
 pub(super) struct Driver {
     stepper: Stepper,
     run: Run,
-    /// What the run claimed.
+    /// The artifacts that the run claimed.
     inputs: Arc<[Artifact]>,
-    /// Active attempts, by the place of their action.
-    at_work: BTreeMap<usize, AtWork>,
+    /// Active attempts, by the place of their action in the graph.
+    active: BTreeMap<usize, ActiveAttempt>,
     attempts: JoinSet<Ended>,
 }
 
 /// An active attempt.
-struct AtWork {
+struct ActiveAttempt {
     fence: Fence,
     stop: watch::Sender<Stop>,
     task: Id,
@@ -52,7 +52,7 @@ struct Ended {
     permit: OwnedSemaphorePermit,
 }
 
-/// Something a driver waits for.
+/// What a driver waits for.
 enum Next {
     Ended(Box<Ended>),
     Panicked(JoinError),
@@ -64,56 +64,57 @@ enum Next {
 }
 
 impl Driver {
-    /// A driver for a run as it is on record, whose steps `stepper` decides.
+    /// Creates a driver for a run on record, whose steps `stepper` decides.
     pub(super) fn new(stepper: Stepper, run: Run, inputs: Vec<Artifact>) -> Self {
-        Self { stepper, run, inputs: inputs.into(), at_work: BTreeMap::new(), attempts: JoinSet::new() }
+        Self { stepper, run, inputs: inputs.into(), active: BTreeMap::new(), attempts: JoinSet::new() }
     }
 
-    /// Drives the run until it has ended or the host stops. `unfinished`: attempts that a dead host
-    /// left. `cancel` turns true when the run is to end. Returns where the run stands.
+    /// Drives the run until it has ended or the host stops, and returns its state. `unfinished` are
+    /// the attempts of a dead host. `cancel` becomes `true` when the run is cancelled.
     ///
     /// # Errors
-    /// When the store refuses: another host has taken over, or the record is invalid.
+    /// [`StoreError`] if the store refuses a write: another host has taken over, or the record is
+    /// invalid.
     pub(super) async fn drive(
         mut self,
         unfinished: Vec<UnfinishedAttempt>,
         cancel: watch::Receiver<bool>,
     ) -> Result<RunState, StoreError> {
-        let state = self.drive_to_the_end(unfinished, cancel).await;
+        let state = self.drive_to_completion(unfinished, cancel).await;
         if state.is_err() {
-            // The next driver of the run begins from the record, so nothing may write to it for
-            // this one any more.
+            // The next driver of the run begins from the record, so the attempts of this one must
+            // not write any more.
             self.attempts.shutdown().await;
         }
         state
     }
 
-    async fn drive_to_the_end(
+    async fn drive_to_completion(
         &mut self,
         unfinished: Vec<UnfinishedAttempt>,
         mut cancel: watch::Receiver<bool>,
     ) -> Result<RunState, StoreError> {
         fault::point("driver.begin");
         for attempt in unfinished {
-            if let Some(why) = self.not_ours(&attempt) {
-                // An error would end the host, at every start anew, for the sake of one run.
+            if let Some(why) = self.unrecoverable(&attempt) {
+                // An error would end the host, again at every start, because of a single run.
                 tracing::error!("run #{} is left as it is: {why}", self.run.number);
                 return Ok(self.stepper.core.state());
             }
-            self.take_over(attempt, HOST_DIED).await?;
+            self.recover(attempt, HOST_DIED).await?;
         }
         self.step(None).await?;
         let mut phase = self.stepper.shared.phase.clone();
         while !self.stepper.core.state().ended() {
-            if *phase.borrow() != Phase::Running && self.at_work.is_empty() {
+            if *phase.borrow() != Phase::Running && self.active.is_empty() {
                 break;
             }
             match self.next(&mut cancel, &mut phase).await {
                 Next::Ended(end) => self.close(*end).await?,
-                Next::Panicked(error) => self.recover(error).await?,
+                Next::Panicked(error) => self.recover_panicked(error).await?,
                 Next::Cancel => {
                     self.stepper.core.apply(Event::CancelRequested);
-                    self.tell(Stop::Cancel);
+                    self.signal(Stop::Cancel);
                     self.step(None).await?;
                 }
                 Next::RetryDue(action) => {
@@ -124,7 +125,7 @@ impl Driver {
                     self.stepper.permits.push(permit);
                     self.step(None).await?;
                 }
-                Next::HandBack => self.tell(Stop::HandBack),
+                Next::HandBack => self.signal(Stop::HandBack),
                 Next::Finishing => {}
             }
         }
@@ -159,8 +160,8 @@ impl Driver {
         }
     }
 
-    /// Why an attempt that a dead host left cannot be taken over, if it cannot.
-    fn not_ours(&self, attempt: &UnfinishedAttempt) -> Option<String> {
+    /// Returns why an attempt of a dead host cannot be recovered, if so.
+    fn unrecoverable(&self, attempt: &UnfinishedAttempt) -> Option<String> {
         let UnfinishedAttempt { fence, action, files, .. } = attempt;
         let id = fence.attempt_id;
         if self.stepper.definition.graph.place(action).is_none() {
@@ -179,9 +180,9 @@ impl Driver {
         ))
     }
 
-    /// An attempt that a dead host left: rolled forward if it had passed its commit point, crashed
-    /// otherwise.
-    async fn take_over(&mut self, attempt: UnfinishedAttempt, why: &str) -> Result<(), StoreError> {
+    /// Recovers an attempt of a dead host: rolls it forward if it had passed its commit point, and
+    /// closes it as crashed otherwise.
+    async fn recover(&mut self, attempt: UnfinishedAttempt, why: &str) -> Result<(), StoreError> {
         let Some(action) = self.stepper.definition.graph.place(&attempt.action) else { return Ok(()) };
         let (outcome, close) = match attempt.files {
             None => (Outcome::Crashed, Close::Finish(Box::new(crashed_end(why, self.stepper.shared.logs.end())))),
@@ -198,14 +199,14 @@ impl Driver {
         self.record_end(action, attempt.fence, outcome, close).await
     }
 
-    /// The task of an attempt panicked. How far the attempt was is on record.
-    async fn recover(&mut self, error: JoinError) -> Result<(), StoreError> {
+    /// Recovers an attempt whose task panicked. The record says how far the attempt was.
+    async fn recover_panicked(&mut self, error: JoinError) -> Result<(), StoreError> {
         let Some((action, fence)) =
-            self.at_work.iter().find(|(_, it)| it.task == error.id()).map(|(action, it)| (*action, it.fence))
+            self.active.iter().find(|(_, it)| it.task == error.id()).map(|(action, it)| (*action, it.fence))
         else {
             return Ok(());
         };
-        self.at_work.remove(&action);
+        self.active.remove(&action);
         let shared = Arc::clone(&self.stepper.shared);
         shared.progress.clear(fence.attempt_id);
         tracing::error!(attempt = %fence.attempt_id, "the task of an attempt has ended: {}", panic_text(error));
@@ -220,13 +221,13 @@ impl Driver {
         };
         let staged: Vec<_> =
             if attempt.files.is_none() { self.stepper.definition.written().cloned().collect() } else { Vec::new() };
-        self.take_over(attempt, HOST_FAILED).await?;
+        self.recover(attempt, HOST_FAILED).await?;
         discard(&staged, fence.attempt_id).await;
         Ok(())
     }
 
     async fn close(&mut self, end: Ended) -> Result<(), StoreError> {
-        self.at_work.remove(&end.action);
+        self.active.remove(&end.action);
         self.stepper.permits.push(end.permit);
         self.record_end(end.action, end.fence, end.outcome, end.close).await
     }
@@ -243,7 +244,7 @@ impl Driver {
             Close::Published(visible) => visible.resources.clone(),
             Close::Finish(_) => Vec::new(),
         };
-        metrics::counter!("anacostia_attempts_ended_total", "outcome" => word(&outcome)).increment(1);
+        metrics::counter!("anacostia_attempts_ended_total", "outcome" => label(&outcome)).increment(1);
         self.stepper.core.apply(Event::Ended {
             action,
             outcome,
@@ -255,18 +256,18 @@ impl Driver {
         Ok(())
     }
 
-    /// The host that recovers the attempt decides what follows: the next host, or, unless this
-    /// one stops anyway, the next driver of the run, which begins from the record.
+    /// Leaves an attempt unclosed. If this host is stopping, the next host recovers it. Otherwise
+    /// returns an error, so that the next driver of the run recovers it from the record.
     fn leave(&self, fence: Fence) -> Result<(), StoreError> {
         if *self.stepper.shared.phase.borrow() == Phase::HandingBack {
             return Ok(());
         }
-        let why = "could be neither committed nor given up";
+        let why = "could not be closed; the next driver of the run tries to recover it";
         Err(StoreError::Conflict(format!("attempt {} of run #{} {why}", fence.attempt_id, self.run.number)))
     }
 
-    /// Takes the step that is due: puts it on record, closing an attempt with it if one has ended,
-    /// and starts what it says.
+    /// Takes the next step: puts it on record, together with the end of an attempt if one has
+    /// ended, and starts the attempts of the step.
     async fn step(&mut self, closing: Option<(Fence, Close)>) -> Result<(), StoreError> {
         let (starts, step) = self.stepper.decide();
         if closing.is_none() && step == RunStep::default() {
@@ -279,12 +280,12 @@ impl Driver {
         Ok(())
     }
 
-    /// Begins what a step on record starts.
+    /// Starts the attempts of a step that is on record.
     pub(super) fn begin(&mut self, starts: Vec<Start>, started: Vec<StartedAttempt>) {
         for (start, started) in starts.into_iter().zip(started) {
             self.spawn(start, started);
         }
-        // What is left over is for other runs.
+        // Remaining permits are for other runs.
         self.stepper.permits.clear();
     }
 
@@ -302,7 +303,7 @@ impl Driver {
             Some((fence, Close::Published(visible))) => {
                 persist(shared, || shared.store.published(*fence, visible.stamps.clone(), step.clone(), now)).await
             }
-            // `record_end` keeps these away.
+            // `record_end` returns early for these.
             Some((_, Close::Left)) => Ok(Vec::new()),
         }
     }
@@ -322,18 +323,18 @@ impl Driver {
             let (outcome, close) = execute(&shared, &definition, order, retrigger, signal).await;
             Ended { action: start.action, fence, outcome, close, permit }
         });
-        self.at_work.insert(start.action, AtWork { fence, stop, task: task.id() });
+        self.active.insert(start.action, ActiveAttempt { fence, stop, task: task.id() });
     }
 
-    fn tell(&self, stop: Stop) {
-        for attempt in self.at_work.values() {
+    fn signal(&self, stop: Stop) {
+        for attempt in self.active.values() {
             attempt.stop.send_replace(stop);
         }
     }
 }
 
-/// What the end of an attempt is counted under.
-fn word(outcome: &Outcome) -> &'static str {
+/// Returns the label of an outcome in metrics.
+fn label(outcome: &Outcome) -> &'static str {
     match outcome {
         Outcome::Done(_) => "done",
         Outcome::Skip(_) => "skip",
@@ -345,7 +346,8 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
-/// Sleeps, forever if need be: a timer has an end, [`Duration::MAX`] has none.
+/// Sleeps for `span`; forever if the end is beyond what a timer can represent, such as for
+/// [`Duration::MAX`].
 async fn sleep(span: Duration) {
     match tokio::time::Instant::now().checked_add(span) {
         Some(end) => tokio::time::sleep_until(end).await,

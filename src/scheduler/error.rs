@@ -22,13 +22,13 @@ pub enum StartError {
         /// Why.
         why: String,
     },
-    /// The manifest of an unfinished run cannot be read any more, as drawn for people.
+    /// The manifest of an unfinished run is not valid any more. Contains the rendered diagnostics.
     #[error("{0}")]
     Manifest(String),
-    /// A component could not be copied to where runs are bound to it.
+    /// A component could not be copied to the component store.
     #[error("failed to keep a copy of {}: {why}", file.display())]
     Keep {
-        /// The component's file.
+        /// The file of the component.
         file: PathBuf,
         /// Why.
         why: std::io::Error,

@@ -1,7 +1,8 @@
-//! One attempt, from its start to the point where its end can be put on record.
+//! Executes one attempt, from its start until its end can be put on record.
 //!
-//! Publishing is done here: stage (the sandbox did), commit point, make visible. What remains is
-//! the closing transaction, which also holds the step that follows, and so is the driver's.
+//! This module publishes the outputs: the sandbox has staged them, the commit point follows, then
+//! they are made visible. The driver does the closing transaction, because that also contains the
+//! next step of the run.
 
 use std::sync::Arc;
 
@@ -13,31 +14,30 @@ use crate::resource::{Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, StopSignal};
 use crate::store::{AttemptEnd, Intent, StoreError};
 
-/// How an attempt is to be closed.
+/// How to close an attempt.
 #[derive(Debug)]
 pub(super) enum Close {
-    /// It has published nothing: this is its end.
+    /// It has published nothing, and ends like this.
     Finish(Box<AttemptEnd>),
     /// Its outputs are visible.
     Published(Visible),
-    /// It is not ours to close: another host has taken over, the store is at odds with us, or this
-    /// host stops before the outputs could be made visible. Recovery does it.
+    /// It cannot be closed now: another host has taken over, the store contradicts this host, or
+    /// this host stops before the outputs could be made visible. Recovery closes it.
     Left,
 }
 
-/// The outputs of an attempt that are visible.
+/// The visible outputs of an attempt.
 #[derive(Debug)]
 pub(super) struct Visible {
-    /// The resources that they are in. What those keep of the attempt is [`discard`]ed once its end
-    /// is on record, not before: it is how publishing that has to be done again knows how far it
-    /// was.
+    /// The resources that contain them. What these keep of the attempt is [`discard`]ed only once
+    /// its end is on record, because repeated publishing uses it to see how far it had come.
     pub(super) resources: Vec<Arc<dyn Resource>>,
-    /// The stamp of each file of the intent, in its order, where it is another one than that of the
-    /// staged file.
+    /// The stamp of each file of the intent, in its order, if it differs from that of the staged
+    /// file.
     pub(super) stamps: Vec<Option<String>>,
 }
 
-/// Runs an attempt. Never fails: what goes wrong is in the outcome.
+/// Runs an attempt. Never fails; errors are part of the outcome.
 pub(super) async fn execute(
     shared: &Shared,
     definition: &Definition,
@@ -75,7 +75,7 @@ pub(super) async fn execute(
         Err(error @ StoreError::PathTaken { .. }) => {
             refused(definition, fence, report, ErrorInfo::permanent("already-exists", error.to_string())).await
         }
-        // Whether it is committed is not known here, so what is staged stays.
+        // It is unknown whether the outputs are committed, so the staged files stay.
         Err(error) => {
             tracing::error!(attempt = %fence.attempt_id, "failed to commit the outputs of an attempt: {error}");
             (report.outcome, Close::Left)
@@ -83,7 +83,7 @@ pub(super) async fn execute(
     }
 }
 
-/// Has the resources note what the outputs are meant to replace.
+/// Asks the resources what the outputs are going to replace.
 async fn note_replaced(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
     for file in files.iter_mut().filter(|file| file.overwrite) {
         if let Some(resource) = definition.services.resources.get(&file.resource) {
@@ -93,15 +93,16 @@ async fn note_replaced(definition: &Definition, files: &mut [StagedFile]) -> Res
     Ok(())
 }
 
-/// The outputs cannot be committed: the attempt has failed, and nothing of it is left.
+/// Fails an attempt whose outputs cannot be committed, and removes its staged files.
 async fn refused(definition: &Definition, fence: Fence, report: AttemptReport, error: ErrorInfo) -> (Outcome, Close) {
-    discard(&touched(definition, &report.staged), fence.attempt_id).await;
+    discard(&resources_of(definition, &report.staged), fence.attempt_id).await;
     let outcome = Outcome::Failed(error);
     let report = AttemptReport { outcome: outcome.clone(), ..report };
     (outcome, Close::Finish(Box::new(end_of(&report))))
 }
 
-/// Makes committed files visible, however long it takes. [`Close::Left`] if the host stops before.
+/// Makes committed files visible, and tries again for as long as it takes. [`Close::Left`] if the
+/// host stops before that.
 pub(super) async fn make_visible(
     shared: &Shared,
     definition: &Definition,
@@ -111,7 +112,7 @@ pub(super) async fn make_visible(
     let mut phase = shared.phase.clone();
     fault::point("publish.begin");
     let mut stamps = vec![None; files.len()];
-    let resources = touched(definition, files);
+    let resources = resources_of(definition, files);
     for resource in &resources {
         let (places, of_resource): (Vec<usize>, Vec<StagedFile>) =
             files.iter().cloned().enumerate().filter(|(_, file)| file.resource == resource.name()).unzip();
@@ -140,7 +141,7 @@ pub(super) async fn make_visible(
     Close::Published(Visible { resources, stamps })
 }
 
-/// Removes what resources keep of an attempt that needs it no more.
+/// Removes what resources keep of an attempt that does not need it any more.
 pub(super) async fn discard(resources: &[Arc<dyn Resource>], attempt: AttemptId) {
     for resource in resources {
         if let Err(error) = resource.discard(attempt).await {
@@ -149,15 +150,15 @@ pub(super) async fn discard(resources: &[Arc<dyn Resource>], attempt: AttemptId)
     }
 }
 
-/// The resources that files are staged in, each once.
-fn touched(definition: &Definition, files: &[StagedFile]) -> Vec<Arc<dyn Resource>> {
+/// Returns the resources in which files are staged, without duplicates.
+fn resources_of(definition: &Definition, files: &[StagedFile]) -> Vec<Arc<dyn Resource>> {
     let mut names: Vec<&str> = files.iter().map(|file| file.resource.as_str()).collect();
     names.sort_unstable();
     names.dedup();
     names.into_iter().filter_map(|name| definition.services.resources.get(name).cloned()).collect()
 }
 
-/// The record of an attempt's end.
+/// Returns the record of an attempt's end.
 fn end_of(report: &AttemptReport) -> AttemptEnd {
     let (state, error, message) = match &report.outcome {
         Outcome::Done(message) => (AttemptState::Succeeded, None, message.clone()),
@@ -185,13 +186,13 @@ fn end_of(report: &AttemptReport) -> AttemptEnd {
     }
 }
 
-/// Why an attempt crashed: the process is another one by now.
+/// The reason of a crash, if this is a later process than that of the attempt.
 pub(super) const HOST_DIED: &str = "the host died while this attempt was at work; it uses up no retry";
-/// Why an attempt crashed: the host still lives.
+/// The reason of a crash, if this is still the process of the attempt.
 pub(super) const HOST_FAILED: &str =
     "the host failed while this attempt was at work, see the host's log; it uses up no retry";
 
-/// The end of an attempt that crashed, as far as it is known.
+/// Returns the record of a crashed attempt's end, as far as it is known.
 pub(super) fn crashed_end(why: &str, log_to: crate::model::LogPosition) -> AttemptEnd {
     AttemptEnd {
         state: AttemptState::Crashed,

@@ -1,4 +1,4 @@
-//! Whether the host can do its work, for `/readyz`.
+//! Tracks whether the host can do its work, for `/readyz`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,22 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::base::Timestamp;
 
-/// What keeps the host from its work at the moment. Cheap to clone: all clones share one record.
+/// What prevents the host from working at the moment. Cheap to clone; clones share their state.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Health(Arc<Board>);
 
 #[derive(Debug, Default)]
 struct Board {
-    /// Whether the last write failed. Looked at after every write, so it must cost nothing.
+    /// Whether the last write failed. Checked after every write, so it must be cheap.
     failing: AtomicBool,
-    /// Since when nothing could be recorded, and why.
+    /// Since when nothing can be recorded, and why.
     unrecordable: Mutex<Option<(Timestamp, String)>>,
-    /// Parts that do not work, with the reason.
+    /// The parts that do not work, each with the reason.
     troubles: Mutex<BTreeMap<&'static str, String>>,
 }
 
 impl Health {
-    /// A write failed for the moment.
+    /// Records that a write failed temporarily.
     pub(super) fn write_failed(&self, now: Timestamp, why: &str) {
         let mut unrecordable = self.0.unrecordable.lock().unwrap_or_else(PoisonError::into_inner);
         let since = unrecordable.as_ref().map_or(now, |(since, _)| *since);
@@ -29,7 +29,7 @@ impl Health {
         self.0.failing.store(true, Ordering::SeqCst);
     }
 
-    /// A write was answered, so the store takes writes.
+    /// Records that the store answered a write, so it takes writes.
     pub(super) fn write_answered(&self) {
         if self.0.failing.swap(false, Ordering::SeqCst) {
             *self.0.unrecordable.lock().unwrap_or_else(PoisonError::into_inner) = None;
@@ -37,17 +37,17 @@ impl Health {
         }
     }
 
-    /// A part does not work, for a reason that fits "{part}: {why}".
+    /// Records that a part does not work. The reason is displayed as "{part}: {why}".
     pub(super) fn trouble(&self, part: &'static str, why: String) {
         self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).insert(part, why);
     }
 
-    /// A part works again.
+    /// Records that a part works again.
     pub(super) fn mended(&self, part: &'static str) {
         self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner).remove(part);
     }
 
-    /// Why the host is not ready, if it is not.
+    /// Returns the reasons why the host is not ready; empty if it is.
     pub(super) fn not_ready(&self) -> Vec<String> {
         let unrecordable = self.0.unrecordable.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let troubles = self.0.troubles.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,5 @@
-//! A running host: starts the parts in order, recovers what the last host left, and stops them.
+//! A running host: starts the parts in order, recovers the unfinished work of the last host, and
+//! stops the parts.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -35,14 +36,14 @@ use crate::resource::{KnownPaths, ObservationSink, Resource, ResourceError, Stat
 use crate::store::logs::LogStore;
 use crate::store::{HostLease, PageRequest, StoreError, UnfinishedRun};
 
-/// How a host works.
+/// The options of a host.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Whether it ends once nothing is left to do.
+    /// Whether the host ends once nothing is left to do.
     pub drain: bool,
-    /// Most active attempts at once, 1 or more.
+    /// The most attempts that are active at once; at least 1.
     pub slots: usize,
-    /// How long attempts may go on after [`Host::stop`] before they are handed back.
+    /// How long attempts may continue after [`Host::stop`] before they are handed back.
     pub grace: Duration,
 }
 
@@ -67,11 +68,11 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a pipeline: binds it to a revision, recovers what is unfinished, watches its
+    /// Starts a pipeline: binds it to a revision, recovers unfinished runs, and watches its
     /// resources.
     ///
     /// # Errors
-    /// When the store, a resource or a component cannot be used.
+    /// [`StartError`] if the store, a resource or a component cannot be used.
     pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
         let (phase, phases) = watch::channel(Phase::Running);
         let progress = ProgressBoard::default();
@@ -137,41 +138,42 @@ impl Host {
         let ended = CancellationToken::new();
         let lost = Arc::default();
         tokio::spawn(end_when_lost(parts.lease, logs, ended.clone(), Arc::clone(&lost)));
-        let told = ended.clone().drop_guard();
+        let ended_guard = ended.clone().drop_guard();
         let dispatcher = tokio::spawn(async move {
-            let _told = told;
+            let _ended_guard = ended_guard;
             dispatcher.work().await
         });
         Ok(Self { view, reloader, phase, watching, dispatcher, watchers, tidying, ended, lost, grace: options.grace })
     }
 
-    /// What floors above look at and steer by.
+    /// Returns the access to the pipeline for higher floors.
     #[must_use]
     pub fn view(&self) -> View {
         self.view.clone()
     }
 
-    /// Puts another manifest of the same pipeline in force, or the same one with other components:
-    /// for runs that are created from now on. An active run keeps what it began with. When this
-    /// fails, nothing has changed.
+    /// Puts another manifest of the same pipeline, or the same one with other components, in force
+    /// for runs that are created from now on. An active run keeps the revision that it began with.
+    /// If this fails, nothing has changed.
     ///
     /// # Errors
-    /// When the manifest differs in what only a restart can change, or a component cannot be used.
+    /// [`ReloadError`] if the manifest differs in something that only a restart can change, or a
+    /// component cannot be used.
     pub async fn reload(&self, pipeline: Pipeline) -> Result<(), ReloadError> {
         self.reloader.reload(pipeline).await
     }
 
-    /// Waits until the host has ended by itself: drained, or in trouble. [`Host::stop`] tells
-    /// which.
+    /// Waits until the host has ended by itself, because it has drained or because of an error.
+    /// [`Host::stop`] returns which.
     pub async fn ended(&self) {
         self.ended.cancelled().await;
     }
 
-    /// Stops: nothing new starts, what runs has the grace time to finish and is handed back then.
-    /// Returns how many runs ended how.
+    /// Stops the host: nothing new starts, and active attempts may finish within the grace time
+    /// before they are handed back. Returns the number of runs by how they ended.
     ///
     /// # Errors
-    /// When the store refused something on the way, now or before.
+    /// [`StoreError`] if the store refused something, now or earlier.
     pub async fn stop(self) -> Result<Tally, StoreError> {
         if let Some(what) = self.lost.get() {
             return Err(StoreError::Lost { what: what.clone() });
@@ -188,7 +190,7 @@ impl Host {
         patience.abort();
         self.phase.send_replace(Phase::HandingBack);
         for task in self.watchers.into_iter().chain([self.tidying]) {
-            // It ends with `watching`, and whatever it began before has been waited for.
+            // The task ends when `watching` is cancelled, after completing what it has begun.
             let _ = task.await;
         }
         for resource in self.view.resources.values() {
@@ -198,7 +200,7 @@ impl Host {
     }
 }
 
-/// Ends the host when what it writes its records to is lost.
+/// Ends the host when it loses the store or the log that it writes to.
 async fn end_when_lost(
     lease: Arc<dyn HostLease>,
     logs: Arc<dyn LogStore>,
@@ -210,13 +212,13 @@ async fn end_when_lost(
         what = logs.lost() => what,
         () = ended.cancelled() => return,
     };
-    // Set once, here.
+    // Only set here, once.
     let _ = lost.set(what);
     ended.cancel();
 }
 
-/// Removes what no unfinished attempt has staged, in every resource that the manifest in force or
-/// an unfinished run writes.
+/// Removes the staged files that belong to no unfinished attempt, in every resource that the
+/// manifest in force or an unfinished run writes to.
 async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
     let mut resources = library.current().written().cloned().collect::<Vec<_>>();
     for run in unfinished {
@@ -231,8 +233,9 @@ async fn sweep_staged(library: &mut Library, unfinished: &[UnfinishedRun]) -> Re
     Ok(())
 }
 
-/// Removes what dead attempts have staged where this pipeline writes; what was committed is kept,
-/// to be made visible. What lies elsewhere is another pipeline's, whose attempts may be active.
+/// Removes the staged files of dead attempts in `resources`. Keeps committed files, which still
+/// have to be made visible. Other resources may belong to another pipeline, whose attempts may be
+/// active.
 async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) -> Result<(), StartError> {
     let committed = unfinished.iter().flat_map(|run| &run.attempts).filter(|attempt| attempt.files.is_some());
     let keep: Vec<_> = committed.map(|attempt| attempt.fence.attempt_id).collect();
@@ -242,8 +245,8 @@ async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) ->
     Ok(())
 }
 
-/// What is on record of a resource, for its watch: nobody records anything there while it is not
-/// watched.
+/// Reads what is on record about a resource, for its watch. Nothing is recorded about the resource
+/// while it is not watched.
 struct Known {
     shared: Arc<Shared>,
     resource: String,
@@ -261,8 +264,8 @@ impl KnownPaths for Known {
     }
 }
 
-/// The definition of a run that goes on. What cannot be restored now is tried again when the run
-/// gets its turn.
+/// Returns the definition of an unfinished run. `None` if it cannot be restored now; the dispatcher
+/// tries again when the run gets a slot.
 async fn at_start(library: &mut Library, revision: Digest) -> Option<Definition> {
     if let Some(known) = library.get(revision) {
         return Some(known);
@@ -272,9 +275,9 @@ async fn at_start(library: &mut Library, revision: Digest) -> Option<Definition>
     Some(definition)
 }
 
-/// Watches a resource until `stop`. A watch that ends before is begun again; until it has
-/// reconciled, the resource counts as unreachable, so no run starts on what is on record of it, and
-/// `/readyz` says why.
+/// Watches a resource until `stop`. Restarts a watch that ends earlier. Until the watch has
+/// reconciled, the resource counts as unreachable, so no run starts with outdated records of it,
+/// and `/readyz` reports the reason.
 fn watch_resource(
     shared: &Arc<Shared>,
     definition: &Definition,

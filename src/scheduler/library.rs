@@ -1,5 +1,5 @@
-//! The definitions that runs are bound to: the one in force, and those of runs that began under
-//! another.
+//! Holds the definitions that runs are bound to: the one in force, and those of runs that began
+//! under another.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -28,13 +28,13 @@ pub(super) struct Library {
     in_force: watch::Sender<InForce>,
 }
 
-/// A manifest that can come into force: its components are kept and loaded, and it is on record.
+/// A manifest that can come into force: its components are stored and loaded, and it is on record.
 pub(super) struct PinnedRevision {
     definition: Definition,
     components: BTreeMap<String, ComponentInfo>,
 }
 
-/// Binds manifests to their components. Cheap to clone, and apart from the library, because
+/// Binds manifests to their components. Cheap to clone, and separate from the library, because
 /// compiling takes long and runs start meanwhile.
 #[derive(Clone)]
 pub(super) struct RevisionBuilder {
@@ -65,12 +65,12 @@ impl RevisionBuilder {
         Ok(Self { kept, executor, store, services })
     }
 
-    /// Makes kept components ready to run, several at a time.
+    /// Loads stored components, several at a time.
     async fn load(&self, components: &BTreeMap<String, Digest>) -> Result<(), StartError> {
         let loads = components.iter().map(|(action, digest)| async move {
             let failed = |why| StartError::Component { action: action.clone(), why };
             let (kept, digest) = (Arc::clone(&self.kept), *digest);
-            // It may have to be fetched.
+            // The component store may have to fetch the file.
             let file = tokio::task::spawn_blocking(move || kept.get(digest)).await;
             let file = file.map_err(std::io::Error::other).flatten().map_err(|error| failed(error.to_string()))?;
             self.executor.load(digest, &file).await.map_err(|error| failed(error.to_string()))
@@ -78,14 +78,14 @@ impl RevisionBuilder {
         try_join_all(loads).await.map(drop)
     }
 
-    /// Binds a manifest, whose resources are those that this was made for, to its components, and
-    /// puts it on record.
+    /// Binds a manifest to its components, and puts it on record. The resources of the manifest
+    /// must be those that this builder was created with.
     pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<PinnedRevision, StartError> {
         claim_written(&pipeline, &self.services.resources).await?;
         let components = Arc::clone(&self.kept);
         let files: Vec<_> =
             pipeline.actions.iter().map(|action| (action.name.clone(), action.component.clone())).collect();
-        // Megabytes to hash and to sync: not on a thread that others wait for.
+        // This hashes and syncs megabytes, so it runs on a blocking thread.
         let keep_all = move || {
             files
                 .into_iter()
@@ -106,7 +106,7 @@ impl RevisionBuilder {
 }
 
 impl Library {
-    /// Binds the manifest to its components, and puts it on record.
+    /// Binds the manifest of a host to its components, and puts it on record.
     pub(super) async fn open(parts: &Parts, progress: &ProgressBoard) -> Result<Self, StartError> {
         let builder = RevisionBuilder::new(parts, progress)?;
         let bound = builder.bind(parts.pipeline.clone()).await?;
@@ -114,37 +114,37 @@ impl Library {
         Ok(Self { current: bound.definition, others: HashMap::new(), builder, in_force })
     }
 
-    /// What is in force, now and later.
+    /// Returns a receiver of the manifest and components in force.
     pub(super) fn in_force(&self) -> watch::Receiver<InForce> {
         self.in_force.subscribe()
     }
 
-    /// What binds a further manifest of this pipeline.
+    /// Returns the builder that binds other manifests of this pipeline.
     pub(super) fn builder(&self) -> RevisionBuilder {
         self.builder.clone()
     }
 
-    /// Loads the components of what was bound, in case one was dropped since.
+    /// Loads the components of a pinned revision, in case one was unloaded since.
     pub(super) fn load(&self, bound: &PinnedRevision) -> impl Future<Output = Result<(), StartError>> + use<> {
         let (builder, components) = (self.builder.clone(), Arc::clone(&bound.definition.components));
         async move { builder.load(&components).await }
     }
 
-    /// Puts another definition in force, for runs that are created from now on. Its components are
-    /// loaded.
+    /// Puts another definition in force, for runs that are created from now on. Its components must
+    /// be loaded.
     pub(super) fn replace(&mut self, bound: PinnedRevision) {
         let in_force = bound.in_force();
         let before = std::mem::replace(&mut self.current, bound.definition);
         self.others.insert(before.revision, before);
         self.others.remove(&self.current.revision);
         self.in_force.send_replace(in_force);
-        self.tidy();
+        self.drop_unused();
     }
 
-    /// Lets go of definitions that no active run is bound to, and of components that nothing needs
-    /// then: who rebuilds all day must not fill the memory. A run that needs one later has it
-    /// restored.
-    pub(super) fn tidy(&mut self) {
+    /// Drops definitions that no active run is bound to, and unloads the components that nothing
+    /// needs then. Otherwise a day of rebuilding would fill the memory. A run that needs a
+    /// definition later has it restored.
+    pub(super) fn drop_unused(&mut self) {
         let unused: Vec<Definition> =
             self.others.extract_if(|_, definition| !definition.is_in_use()).map(|(_, definition)| definition).collect();
         for digest in unused.iter().flat_map(|definition| definition.components.values()) {
@@ -155,12 +155,12 @@ impl Library {
         }
     }
 
-    /// The one in force.
+    /// Returns the definition in force.
     pub(super) fn current(&self) -> &Definition {
         &self.current
     }
 
-    /// The one of this revision, if it is at hand.
+    /// Returns the definition of a revision, if the library holds it.
     pub(super) fn get(&self, revision: Digest) -> Option<Definition> {
         if revision == self.current.revision {
             return Some(self.current.clone());
@@ -168,7 +168,7 @@ impl Library {
         self.others.get(&revision).cloned()
     }
 
-    /// Has a definition at hand, for as long as a run is bound to it.
+    /// Holds a definition for as long as a run is bound to it.
     pub(super) fn keep(&mut self, definition: Definition) {
         if definition.revision != self.current.revision {
             self.others.insert(definition.revision, definition);
@@ -176,7 +176,7 @@ impl Library {
     }
 
     /// Reads a definition from the record and loads its components, which may mean compiling them.
-    /// Borrows nothing, so that runs start meanwhile.
+    /// The future borrows nothing, so that runs can start meanwhile.
     pub(super) fn restore(&self, revision: Digest) -> impl Future<Output = Result<Definition, StartError>> + use<> {
         let (builder, current) = (self.builder.clone(), self.current.clone());
         async move { builder.restore(revision, &current).await }
@@ -184,8 +184,8 @@ impl Library {
 }
 
 impl RevisionBuilder {
-    /// A definition on record. `current` is the one in force, whose resources are shared where they
-    /// are the same.
+    /// Restores a definition on record. Shares the resources of `current`, the definition in force,
+    /// that have the same spec.
     async fn restore(&self, revision: Digest, current: &Definition) -> Result<Definition, StartError> {
         let services = &current.services;
         let missing = || StoreError::Corrupt(format!("there is no manifest {revision} on record"));
@@ -204,7 +204,7 @@ impl RevisionBuilder {
     }
 }
 
-/// Keeps a copy of the component in `file`, and returns what is known of it.
+/// Stores a copy of the component in `file`, and returns its description.
 fn keep(components: &dyn ComponentStore, action: &str, file: &Path) -> Result<ComponentInfo, StartError> {
     let failed = |why| StartError::Keep { file: file.to_owned(), why };
     let no_component =
@@ -214,14 +214,15 @@ fn keep(components: &dyn ComponentStore, action: &str, file: &Path) -> Result<Co
         return Ok(info);
     }
     let bytes = std::fs::read(file).map_err(failed)?;
-    // Once more: what is kept is what was read.
+    // Inspect again, because the file may have changed: the description must match the stored
+    // bytes.
     let info = inspect(&bytes).map_err(no_component)?;
     components.put(info.digest, &bytes).map_err(failed)?;
     Ok(info)
 }
 
-/// The record of a manifest with its components. Its digest is over both: a rebuilt component is
-/// another revision.
+/// Returns the record of a manifest with its components. The digest covers both, so a rebuilt
+/// component makes another revision.
 fn new_revision(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> NewRevision {
     let components: Vec<(String, Digest)> = components.iter().map(|(name, digest)| (name.clone(), *digest)).collect();
     let text = json!([pipeline.text, components]).to_string();

@@ -1,4 +1,4 @@
-//! What the dispatcher is told, and by whom nothing else needs to be known.
+//! The messages to the dispatcher, which is all that their senders know of it.
 
 use tokio::sync::oneshot;
 
@@ -8,38 +8,38 @@ use crate::base::RunId;
 use crate::model::{Pending, Run};
 use crate::store::StoreError;
 
-/// The most messages that wait for the dispatcher; senders wait beyond that.
+/// The capacity of the dispatcher's queue. Senders wait when it is full.
 pub(super) const MESSAGES: usize = 1_024;
 
-/// What the dispatcher is told.
+/// A message to the dispatcher.
 pub(super) enum Message {
-    /// What waits in a resource changed.
+    /// The number of pending artifacts in a resource has changed.
     Waiting {
-        /// The resource.
+        /// The name of the resource.
         resource: String,
-        /// What waits there.
+        /// The pending artifacts in it.
         pending: Pending,
     },
-    /// A run on record is to be driven: someone retried it.
-    TakeUp(RunId),
-    /// A run is to end.
+    /// Resume a run on record, because someone retried it.
+    Resume(RunId),
+    /// Cancel a run.
     Cancel(RunId),
-    /// Someone starts a run by hand.
+    /// Start a run by hand.
     Start {
-        /// Its id.
+        /// The id of the run.
         run: RunId,
-        /// Its params.
+        /// The params of the run.
         params: serde_json::Value,
-        /// Where the answer goes. If the receiver is gone, the run is not started.
+        /// Receives the answer. If the receiver is gone, the run is not started.
         answer: oneshot::Sender<Result<Run, StoreError>>,
     },
-    /// The pipeline is paused, or goes on.
+    /// The pipeline was paused (`true`) or resumed.
     Paused(bool),
-    /// Another manifest, or other components, are to come into force.
+    /// Put another manifest, or other components, in force.
     Reload {
-        /// What is to come into force.
+        /// The manifest and components to put in force.
         bound: Box<PinnedRevision>,
-        /// Where the answer goes.
+        /// Receives the answer.
         answer: oneshot::Sender<Result<(), StartError>>,
     },
 }

@@ -1,15 +1,15 @@
-//! Floor 6: what runs when.
+//! Floor 6: decides what runs when, and runs it.
 //!
-//! One decides, others do. [`core`] is pure: it is told what happened and says what is to be done.
-//! The *dispatcher*, one task, decides when runs start; a *driver*, one task a run, puts each step
-//! of it on record and starts what the step says; an *executor*, one task an attempt, runs the
-//! guest and publishes. They share no state and talk by bounded channels. The store is the truth: a
-//! step is written before it is acted on, so that after a `kill -9` the next host begins from the
-//! record and nothing else.
+//! Decisions are separate from actions. [`core`] is pure: it receives events, and returns what to
+//! do. The *dispatcher*, one task, decides when runs start. A *driver*, one task for each run, puts
+//! each step of the run on record, then starts the attempts of the step. An *executor*, one task
+//! for each attempt, runs the guest and publishes its outputs. They communicate through bounded
+//! channels. A step is written to the store before anything acts on it, so after a `kill -9` the
+//! next host continues from the record alone.
 //!
-//! Rejected: one loop for all runs (it would wait for each of its transactions, where drivers wait
-//! side by side and share one commit), and a queue table that executors poll (milliseconds of
-//! latency, and work when there is none).
+//! Rejected: one loop for all runs (it would wait for each of its transactions, whereas drivers
+//! wait concurrently and share a commit), and a queue table that executors poll (milliseconds of
+//! latency, and polling when there is no work).
 
 mod abandon;
 mod at_work;

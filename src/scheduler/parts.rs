@@ -1,4 +1,4 @@
-//! What a host is made of.
+//! The parts from which a host is built.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
 use crate::store::{HostLease, MetadataStore};
 
-/// What a host is made of.
+/// The parts from which a host is built.
 pub struct Parts {
     /// The manifest.
     pub pipeline: Pipeline,
-    /// Where records go. This host must be the only one that writes to it.
+    /// Stores the records. This host must be the only one that writes to it.
     pub store: Arc<dyn MetadataStore>,
-    /// The right to be that one. When it is lost, the host ends.
+    /// The exclusive right to write to the store. When it is lost, the host ends.
     pub lease: Arc<dyn HostLease>,
-    /// Where log lines go.
+    /// Stores the log lines.
     pub logs: Arc<dyn LogStore>,
-    /// Where the components that runs are bound to are kept.
+    /// Stores the components that runs are bound to.
     pub components: Arc<dyn ComponentStore>,
     /// The folders in which the executor may keep compiled code.
     pub compiled: Vec<PathBuf>,
-    /// Where components run.
+    /// Runs components.
     pub executor: Arc<dyn Executor>,
-    /// What time it is.
+    /// The clock.
     pub clock: Arc<dyn Clock>,
 }

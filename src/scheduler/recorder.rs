@@ -1,4 +1,5 @@
-//! Puts on record what a watched resource sees, and tells the dispatcher what waits there now.
+//! Records the observations of a watched resource, and reports the pending artifacts to the
+//! dispatcher.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,17 +14,17 @@ use crate::model::Observation;
 use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
 use crate::store::Batch;
 
-/// How the watched resources are doing.
+/// The status of each watched resource.
 #[derive(Debug, Clone, Default)]
 pub(super) struct StatusBoard {
     board: Arc<Mutex<BTreeMap<String, Option<Status>>>>,
-    /// What cannot be recorded yet.
+    /// What each resource cannot record yet.
     waiting: Arc<Mutex<BTreeMap<String, Waiting>>>,
     changed: Arc<Notify>,
 }
 
 impl StatusBoard {
-    /// A board on which none of these resources has been heard of yet.
+    /// Creates a board on which none of these resources has a status yet.
     pub(super) fn new(resources: impl IntoIterator<Item = String>) -> Self {
         let board = resources.into_iter().map(|name| (name, None)).collect();
         Self { board: Arc::new(Mutex::new(board)), waiting: Arc::default(), changed: Arc::default() }
@@ -43,23 +44,23 @@ impl StatusBoard {
         }
     }
 
-    /// What cannot be recorded yet, in the resources where there is something like that.
+    /// Returns what resources cannot record yet. Resources without such paths are absent.
     pub(super) fn waiting(&self) -> BTreeMap<String, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Wakes when a status has changed. For one waiter.
+    /// Waits until a status has changed. Supports one waiter.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// What is known.
+    /// Returns the status of each resource that has reported one.
     pub(super) fn known(&self) -> BTreeMap<String, Status> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         board.iter().filter_map(|(name, status)| Some((name.clone(), status.clone()?))).collect()
     }
 
-    /// Resources that have not been reconciled, each with the reason.
+    /// Returns the resources that have not been reconciled, each with the reason.
     pub(super) fn unseen(&self) -> BTreeMap<String, String> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = |(name, status): (&String, &Option<Status>)| {
@@ -73,13 +74,13 @@ impl StatusBoard {
         board.iter().filter_map(reason).collect()
     }
 
-    /// Why resources have not been reconciled.
+    /// Returns the reasons why resources have not been reconciled.
     pub(super) fn not_ready(&self) -> Vec<String> {
         self.unseen().into_values().collect()
     }
 }
 
-/// Puts on record what one watched resource sees.
+/// Records the observations of one watched resource.
 pub(super) struct Recorder {
     shared: Arc<Shared>,
     resource: String,
@@ -105,7 +106,7 @@ impl Recorder {
         }
     }
 
-    /// Why the store refused what was seen, if it did.
+    /// Returns why the store refused a batch, if it did.
     pub(super) fn refusal(&self) -> Option<String> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -151,8 +152,8 @@ impl ObservationSink for Recorder {
             Status::Unreachable(why) => tracing::warn!("{} cannot be reached: {why}", self.resource),
         }
         self.statuses.set(&self.resource, status);
-        // Called by the thread that watches. What the look through all of the resource took is
-        // needed no more.
+        // The thread of the watch calls this. It does not need the memory of the last scan any
+        // more.
         memory::give_back();
     }
 }

@@ -1,14 +1,16 @@
-//! Another manifest, or other components, while the host is running.
+//! Reloads the manifest and the components while the host is running.
 //!
-//! What takes long (reading, compiling) is done beside the dispatcher, which then swaps one
-//! definition for another between two messages. A run is bound to a revision from its creation on,
-//! so that only later ones see the new one, and nothing at work is touched.
+//! The slow parts (reading, compiling) run outside the dispatcher, which then replaces the
+//! definition between two messages. A run is bound to a revision from its creation on. So only
+//! later runs use the new revision, and active runs are not affected.
 //!
-//! What is not in a definition cannot be swapped so: the store, the server, and the resources,
-//! whose watchers run. A manifest that changes one of these is refused, with its name.
-//! Rejected: stopping and starting the watchers of resources that changed. Artifacts on record
-//! belong to a resource by its name; a restart, which reconciles them, is the one place that
-//! decides what a changed folder means.
+//! Parts that are not in a definition cannot be replaced in this way: the store, the server, and
+//! the resources, whose watchers are running. A manifest that changes one of these is refused, with
+//! an error that names it.
+//!
+//! Rejected: restarting the watchers of changed resources. Artifacts on record belong to a resource
+//! by its name, and only a restart of the host, which reconciles them, decides what a changed
+//! folder means.
 
 use std::sync::Arc;
 
@@ -21,13 +23,13 @@ use super::messages::Message;
 use super::shared::stopping;
 use crate::manifest::{Pipeline, ResourceSpec, Trigger};
 
-/// Why a reload did not happen. What was in force still is.
+/// Why a reload failed. The old manifest and components are still in force.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// The manifest differs in what only a restart can change.
+    /// The manifest differs in something that only a restart can change.
     #[error("{} can only change with a restart", keys.join(", "))]
     NeedsRestart {
-        /// What differs, as keys of the manifest.
+        /// The keys of the manifest that differ.
         keys: Vec<String>,
     },
     /// The manifest cannot be run.
@@ -35,7 +37,7 @@ pub enum ReloadError {
     Unusable(#[from] StartError),
 }
 
-/// Reloads.
+/// Reloads manifests; see the module.
 #[derive(Clone)]
 pub(super) struct Reloader {
     builder: RevisionBuilder,
@@ -70,7 +72,8 @@ impl Reloader {
     }
 }
 
-/// What differs between two manifests of which one is in force, and cannot be swapped.
+/// Returns the differences between the manifest in force and the next one that a reload cannot
+/// apply, as keys of the manifest.
 fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
     let server = |it: &Pipeline| (it.listen, it.hosts.clone(), it.insecure, it.token);
     let mut keys: Vec<String> = [
@@ -84,11 +87,12 @@ fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
     .filter(|(_, differs)| *differs)
     .map(|(key, _)| key.to_owned())
     .collect();
-    // When a run starts is asked anew each time; what is watched, and where it lies, is not.
-    let place = |it: &ResourceSpec| ResourceSpec { trigger: Trigger::default(), ..it.clone() };
+    // Triggers are evaluated anew each time, so they may change. What is watched, and where it is,
+    // may not.
+    let fixed = |it: &ResourceSpec| ResourceSpec { trigger: Trigger::default(), ..it.clone() };
     let names = now.resources.iter().chain(next.resources.iter().filter(|it| now.resource(&it.name).is_none()));
     for name in names.map(|it| &it.name) {
-        if now.resource(name).map(place) != next.resource(name).map(place) {
+        if now.resource(name).map(fixed) != next.resource(name).map(fixed) {
             keys.push(format!("`resources.{name}`"));
         }
     }

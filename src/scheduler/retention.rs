@@ -1,4 +1,4 @@
-//! Keeps the number of events on record bounded.
+//! Bounds the number of events on record.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use tokio_util::sync::CancellationToken;
 use super::shared::{Phase, Shared};
 use super::supervise::supervise;
 
-/// So many of the newest events are kept: those of the last hundred thousand runs or so.
+/// The number of newest events to keep: about those of the last hundred thousand runs.
 const KEEP: u64 = 1_000_000;
-/// So many more may gather before old ones are dropped: one transaction for many.
+/// How many more may accumulate before old ones are dropped, so that one transaction drops many.
 const SLACK: u64 = 10_000;
 
-/// Drops old events now and then until `stop`. While this does not work, events gather and nothing
-/// else suffers, so it does not make the host unready.
+/// Drops old events from time to time until `stop`. A failure only lets events accumulate, and
+/// affects nothing else, so it does not make the host unready.
 pub(super) async fn prune_events(shared: Arc<Shared>, stop: CancellationToken) {
     let begin = || {
         let shared = Arc::clone(&shared);

@@ -1,4 +1,4 @@
-//! What the dispatcher, the drivers and the executors have in common.
+//! State and helpers that the dispatcher, the drivers and the executors share.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,23 +12,24 @@ use crate::sandbox::{Executor, Progress};
 use crate::store::logs::LogStore;
 use crate::store::{MetadataStore, StoreError};
 
-/// How long to wait before something that failed for the moment is tried again.
+/// How long to wait before trying again after a temporary failure.
 pub(super) const TRY_AGAIN: Duration = Duration::from_secs(1);
-/// Most ends of runs that wait for a listener; one that is slower is told that it has missed some.
+/// The most ends of runs that are buffered for a listener. A slower listener gets an error that
+/// says that it has missed some.
 pub(super) const ENDS: usize = 1_024;
 
-/// How the host is doing.
+/// The phase of the host, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// At work.
+    /// The host is working.
     Running,
-    /// Nothing new starts; what runs may finish.
+    /// Nothing new starts; active attempts may finish.
     Finishing,
-    /// What still runs is handed back.
+    /// Attempts that are still active are handed back.
     HandingBack,
 }
 
-/// What the dispatcher, the drivers and the executors have in common.
+/// State that the dispatcher, the drivers and the executors share.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn MetadataStore>,
     pub(super) executor: Arc<dyn Executor>,
@@ -37,15 +38,15 @@ pub(super) struct Shared {
     /// One permit for each active attempt.
     pub(super) slots: Arc<Semaphore>,
     pub(super) phase: watch::Receiver<Phase>,
-    /// How far active attempts say they are.
+    /// The progress that active attempts have reported.
     pub(super) progress: ProgressBoard,
-    /// The runs that end, each once its end is on record.
+    /// Sends the runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
-    /// What keeps the host from its work.
+    /// What prevents the host from working.
     pub(super) health: Health,
 }
 
-/// How far active attempts say they are.
+/// The progress that active attempts have reported.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ProgressBoard(Arc<Mutex<BTreeMap<AttemptId, Progress>>>);
 
@@ -63,16 +64,16 @@ impl ProgressBoard {
     }
 }
 
-/// The host takes no requests any more.
+/// Returns the error for requests while the host is stopping.
 pub(super) fn stopping() -> StoreError {
     StoreError::Conflict("the host is stopping; ask again when it has started".to_owned())
 }
 
-/// Repeats `write` until the store takes or refuses it: a full disk must not lose what has
-/// happened. While the store fails, [`Health`] says so.
+/// Repeats `write` until the store takes or refuses it, because a full disk must not lose what has
+/// happened. While the store fails, [`Health`] reports it.
 ///
 /// # Errors
-/// What the store refused. [`StoreError::Unavailable`] only once the host hands back.
+/// Any refusal of the store. [`StoreError::Unavailable`] only once the host hands back attempts.
 pub(super) async fn persist<T, F>(shared: &Shared, mut write: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -91,10 +92,10 @@ where
     }
 }
 
-/// The same for reading, which says nothing of whether the store takes writes.
+/// Like [`persist`], but for reads, which do not show whether the store takes writes.
 ///
 /// # Errors
-/// What the store refused. [`StoreError::Unavailable`] only once the host hands back.
+/// Any refusal of the store. [`StoreError::Unavailable`] only once the host hands back attempts.
 pub(super) async fn read_on<T, F>(shared: &Shared, mut read: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -107,7 +108,7 @@ where
     }
 }
 
-/// Waits before something that failed with `error` is tried again; not once the host hands back.
+/// Waits before a retry after `error`. Returns `error` once the host hands back attempts.
 async fn pause(shared: &Shared, error: StoreError) -> Result<(), StoreError> {
     let mut phase = shared.phase.clone();
     if *phase.borrow() == Phase::HandingBack {

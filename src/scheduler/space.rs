@@ -1,8 +1,9 @@
-//! Disk space that is given back: log lines and compiled code beyond their bounds, and kept
-//! components that no run can need any more.
+//! Frees disk space: removes log lines and compiled code beyond their bounds, and stored components
+//! that no run can need any more.
 //!
-//! A run is bound to the components that it began with, which are kept for it. A run that succeeded
-//! never runs again. Every other run may go on or be retried, for as long as it is on record.
+//! A run is bound to the components that it began with, which are stored for it. A run that
+//! succeeded never runs again. Every other run may continue or be retried, for as long as it is on
+//! record.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,27 +19,27 @@ use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
 use crate::store::{MetadataStore, PageRequest, Result, RunQuery, StoreError};
 
-/// The states of runs that may go on or be retried.
+/// The states of runs that may continue or be retried.
 const MAY_RUN_AGAIN: [RunState; 5] =
     [RunState::Queued, RunState::Running, RunState::Cancelling, RunState::Failed, RunState::Cancelled];
 
-/// What takes disk space for a pipeline, beside its data and records.
+/// What uses disk space for a pipeline, apart from its data and records.
 #[derive(Clone)]
 pub struct Space {
-    /// What is on record: it says what is needed.
+    /// The records, which determine what is needed.
     pub store: Arc<dyn MetadataStore>,
-    /// Components that runs are bound to.
+    /// The components that runs are bound to.
     pub components: Arc<dyn ComponentStore>,
-    /// Log lines.
+    /// The log lines.
     pub logs: Arc<dyn LogStore>,
-    /// The folders in which compiled code may lie. Other pipelines of the user may use them too.
+    /// The folders for compiled code. Other pipelines of the user may use them too.
     pub compiled: Vec<PathBuf>,
 }
 
-/// What was given back, or would be. Each part is tried, whatever becomes of the others.
+/// What was freed, or would be. A failure of one part does not affect the others.
 #[derive(Debug)]
 pub struct GivenBack {
-    /// Kept components.
+    /// Stored components.
     pub components: Result<Freed>,
     /// Segments of the log.
     pub logs: Result<Freed>,
@@ -47,7 +48,7 @@ pub struct GivenBack {
 }
 
 impl Space {
-    /// That of a host.
+    /// Returns what uses disk space for a host.
     pub(super) fn of(parts: &Parts) -> Self {
         Self {
             store: Arc::clone(&parts.store),
@@ -57,9 +58,9 @@ impl Space {
         }
     }
 
-    /// Gives back what nothing needs any more. No manifest may come into force meanwhile, and
-    /// `in_force` are the components of the one that is. With `dry_run`, only says what it would
-    /// remove. What cannot be removed stays.
+    /// Removes what nothing needs any more. `in_force` are the components of the manifest in force;
+    /// no other manifest may come into force meanwhile. With `dry_run`, only returns what it would
+    /// remove. Files that cannot be removed stay.
     pub async fn give_back(&self, in_force: &BTreeSet<Digest>, dry_run: bool) -> GivenBack {
         GivenBack {
             components: self.remove_components(in_force, dry_run).await,
@@ -68,10 +69,10 @@ impl Space {
         }
     }
 
-    /// Removes the oldest log lines beyond the bound, but none of runs that have not ended.
+    /// Removes the oldest log lines beyond the bound, except those of runs that have not ended.
     ///
     /// # Errors
-    /// When the store or the log cannot be read.
+    /// [`StoreError`] if the store or the log cannot be read.
     pub async fn trim_logs(&self, dry_run: bool) -> Result<Freed> {
         let needed = self.store.unfinished_logs().await?;
         let logs = Arc::clone(&self.logs);
@@ -111,7 +112,7 @@ impl Space {
         blocking(remove).await?.map_err(failed)
     }
 
-    /// The components of all runs that may run again.
+    /// Returns the components of all runs that may run again.
     async fn needed_by_runs(&self) -> Result<BTreeSet<Digest>> {
         let mut revisions = BTreeSet::new();
         let query = RunQuery { states: MAY_RUN_AGAIN.to_vec(), ..RunQuery::default() };

@@ -1,4 +1,4 @@
-//! Decides the next step of one run: what the core says, for as many attempts as there are slots.
+//! Decides the next step of one run: the decision of the core, limited by the free slots.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::base::AttemptId;
 use crate::model::{LogPosition, RunAction, RunState};
 use crate::store::{NewAttempt, RunStep};
 
-/// What decides the steps of one run.
+/// Decides the steps of one run.
 pub(super) struct Stepper {
     pub(super) shared: Arc<Shared>,
     pub(super) definition: Definition,
@@ -21,7 +21,7 @@ pub(super) struct Stepper {
 }
 
 impl Stepper {
-    /// For a run in this state, with its actions so.
+    /// Creates a stepper for a run with this state and these actions.
     pub(super) fn new(shared: Arc<Shared>, definition: Definition, state: RunState, actions: Vec<RunAction>) -> Self {
         let core = RunCore::new(
             Arc::clone(&definition.graph),
@@ -33,8 +33,8 @@ impl Stepper {
         Self { shared, definition, core, permits: Vec::new() }
     }
 
-    /// The step that is due, and what it starts: nothing of that may begin before the step is on
-    /// record.
+    /// Returns the next step, and the attempts that it starts. No attempt may begin before the step
+    /// is on record.
     pub(super) fn decide(&mut self) -> (Vec<Start>, RunStep) {
         let starts = self.starts();
         let log_from = self.shared.logs.end();
@@ -43,7 +43,7 @@ impl Stepper {
         (starts, RunStep { actions, starts: new, run })
     }
 
-    /// What starts now: as many of the ready actions as there are slots.
+    /// Starts as many of the ready actions as there are free slots.
     fn starts(&mut self) -> Vec<Start> {
         if *self.shared.phase.borrow() != Phase::Running {
             return Vec::new();

@@ -1,8 +1,8 @@
-//! Tasks that are to go on for as long as the host does.
+//! Supervises tasks that must run for as long as the host does.
 //!
-//! A task that ends without being asked to is started again, after a pause that doubles each time,
-//! and whoever needs to know is told why it ended. What becomes of every other task and thread of
-//! the scheduler is said where it is spawned.
+//! A task that ends without being asked to is started again after a pause that doubles each time,
+//! and a callback receives the reason. For every other task and thread of the scheduler, the code
+//! that spawns it says what happens when it ends.
 
 use std::time::Duration;
 
@@ -14,11 +14,12 @@ use crate::base::TimeSpan;
 
 /// The pause before a task is started again for the first time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest pause. A task that worked for longer than this begins with the first pause again.
+/// The longest pause. After a task has worked for longer than this, the next pause is the first
+/// again.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// Runs what `begin` makes, again and again, until `stop`. `ended` is told why each has ended,
-/// unless `stop` was asked for.
+/// Runs the future that `begin` returns, again and again, until `stop`. Calls `ended` with the
+/// reason when one has ended, except after `stop`.
 pub(super) async fn supervise<F>(
     name: &str,
     stop: CancellationToken,
@@ -60,7 +61,7 @@ async fn keep_going<F>(
     }
 }
 
-/// What a task that panicked said.
+/// Returns the message of a task that panicked.
 pub(super) fn panic_text(error: JoinError) -> String {
     let Ok(payload) = error.try_into_panic() else { return "it was aborted".to_owned() };
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());

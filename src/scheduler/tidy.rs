@@ -1,5 +1,5 @@
-//! When a host gives back disk space: at its start, every hour, and after many runs; log lines also
-//! whenever a segment of the log is full. See [`Space`] for what.
+//! Decides when a host frees disk space: at its start, every hour, and after many runs; log lines
+//! also whenever a segment of the log is full. See [`Space`] for what it removes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,30 +16,31 @@ use super::supervise::supervise;
 use crate::base::{ByteSize, Freed, RunId};
 use crate::store;
 
-/// From one time to the next.
+/// The time between two rounds of freeing disk space.
 const EVERY: Duration = Duration::from_hours(1);
-/// So many runs that ended are a reason too: each may have been the last that needed a component.
+/// After this many ended runs a round is due too, because each may have been the last that needed a
+/// component.
 const AFTER_RUNS: u64 = 10_000;
 
-/// Gives back disk space.
+/// Frees disk space.
 #[derive(Clone)]
 pub(super) struct Tidier {
     pub(super) space: Space,
     pub(super) in_force: watch::Receiver<InForce>,
-    /// Held while a manifest comes into force: its components are neither in force nor needed by a
-    /// run before that.
+    /// Held while a manifest comes into force, because until then its components are neither in
+    /// force nor needed by a run.
     pub(super) binding: Arc<Mutex<()>>,
 }
 
-/// What there is to do.
+/// What to free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Due {
     Everything,
     Logs,
 }
 
-/// Gives back disk space until `stop`. While this does not work, the disk fills and nothing else
-/// suffers, so it does not make the host unready.
+/// Frees disk space until `stop`. A failure only lets the disk fill, and affects nothing else, so
+/// it does not make the host unready.
 pub(super) async fn keep_tidy(tidier: Tidier, shared: Arc<Shared>, stop: CancellationToken) {
     let begin = || {
         let tidier = tidier.clone();
@@ -62,18 +63,18 @@ pub(super) async fn keep_tidy(tidier: Tidier, shared: Arc<Shared>, stop: Cancell
 impl Tidier {
     async fn tidy(&self, due: Due) {
         if due == Due::Logs {
-            return told("log segments", self.space.trim_logs(false).await);
+            return log_result("log segments", self.space.trim_logs(false).await);
         }
         let _binding = self.binding.lock().await;
         let in_force = self.in_force.borrow().components.values().map(|component| component.digest).collect();
         let GivenBack { components, logs, compiled_code } = self.space.give_back(&in_force, false).await;
-        told("components that no run needs any more", components);
-        told("log segments", logs);
-        told("files of compiled code", compiled_code);
+        log_result("components that no run needs any more", components);
+        log_result("log segments", logs);
+        log_result("files of compiled code", compiled_code);
     }
 }
 
-fn told(what: &str, freed: store::Result<Freed>) {
+fn log_result(what: &str, freed: store::Result<Freed>) {
     match freed {
         Ok(Freed { files: 0, .. }) => {}
         Ok(Freed { files, bytes }) => tracing::info!("removed {files} {what} ({})", ByteSize(bytes)),
@@ -81,21 +82,21 @@ fn told(what: &str, freed: store::Result<Freed>) {
     }
 }
 
-/// The moments at which there is something to do.
+/// The moments at which freeing disk space is due.
 struct Moments {
     ends: broadcast::Receiver<RunId>,
     grown: watch::Receiver<u64>,
     phase: watch::Receiver<Phase>,
     every: Duration,
     after_runs: u64,
-    /// When everything is due, whatever happens until then.
+    /// When everything is due at the latest.
     at: Instant,
-    /// Runs that have ended since everything was done.
+    /// The number of runs that have ended since the last full round.
     ended: u64,
 }
 
 impl Moments {
-    /// Everything is done, and due again after `every`, or so many runs.
+    /// Starts after a full round. The next is due after `every`, or after `after_runs` runs.
     fn new(
         ends: broadcast::Receiver<RunId>,
         grown: watch::Receiver<u64>,
@@ -106,7 +107,7 @@ impl Moments {
         Self { ends, grown, phase, every, after_runs, at: Instant::now() + every, ended: 0 }
     }
 
-    /// Waits for the next one; `None` once the host stops.
+    /// Waits for the next moment; `None` once the host stops.
     async fn next(&mut self) -> Option<Due> {
         while self.ended < self.after_runs {
             tokio::select! {
@@ -136,7 +137,7 @@ mod tests {
     use crate::base::RunId;
     use crate::scheduler::shared::Phase;
 
-    /// The next moment; a test that waits in vain fails.
+    /// Returns the next moment; fails the test if there is none within a minute.
     async fn next(moments: &mut Moments) -> Option<Due> {
         tokio::time::timeout(Duration::from_mins(1), moments.next()).await.expect("nothing is due")
     }
@@ -157,7 +158,7 @@ mod tests {
         run_ends();
         grown.send_modify(|sealed| *sealed += 1);
         assert_eq!(next(&mut counting).await, Some(Due::Logs));
-        // Five in all, of which the channel has the last two: those that were missed count as well.
+        // Five in total, of which the channel holds the last two. The missed ones count too.
         for _ in 0..4 {
             run_ends();
         }

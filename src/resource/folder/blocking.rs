@@ -1,11 +1,11 @@
-//! Where calls that may block run.
+//! Decides on which thread calls that may block run.
 //!
-//! A call on a local file system takes microseconds while its answer is in the kernel's caches,
-//! which is as long as handing it to another thread and back. So such calls run where they are
-//! made: names, `stat`, and bytes that the page cache holds. What may take long runs on the
-//! runtime's threads for blocking work: everything on a network file system, hashing, reading what
-//! is on the disk only, syncing, and sweeping. Rejected: to hand over every call, which doubles the
-//! time of a small run.
+//! A call on a local file system takes microseconds if its answer is in the kernel's caches, which
+//! is as long as handing it to another thread and back. So such calls run on the calling thread:
+//! names, `stat`, and bytes in the page cache. Calls that may take long run on the runtime's
+//! threads for blocking work: everything on a network file system, hashing, reading bytes that are
+//! not cached, syncing, and sweeping. Rejected: handing over every call, which doubles the time of
+//! a small run.
 
 use std::io::IoSliceMut;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -36,12 +36,12 @@ const LOCAL: u8 = 1;
 const ELSEWHERE: u8 = 2;
 
 impl Locality {
-    /// Whether it is known to be local.
+    /// Returns whether the folder is known to be local.
     pub(super) fn is_local(&self) -> bool {
         self.0.load(Relaxed) == LOCAL
     }
 
-    /// Takes note of a folder that was opened.
+    /// Determines the locality from an opened folder, once.
     pub(super) fn note(&self, root: &Dir) {
         if self.0.load(Relaxed) == 0
             && let Ok(about) = rustix::fs::fstatfs(root)
@@ -52,8 +52,7 @@ impl Locality {
     }
 }
 
-/// Runs blocking work on a thread of its own. When the caller goes away it is
-/// done to its end all the same.
+/// Runs blocking work on another thread. The work completes even if the caller is dropped.
 pub(super) async fn aside<T: Send + 'static>(
     resource: &str,
     work: impl FnOnce() -> Result<T> + Send + 'static,
@@ -71,8 +70,8 @@ pub(super) async fn aside<T: Send + 'static>(
     }
 }
 
-/// Whether bytes of a file are in the page cache, judged by the first and the last: a read of them
-/// returns at once then. File systems that cannot tell count as if they were not.
+/// Returns whether bytes of a file are in the page cache, judged by the first and the last, so that
+/// a read of them returns at once. `false` on file systems that cannot tell.
 pub(super) fn is_cached(file: &File, offset: u64, length: usize) -> bool {
     let is_there = |at: u64| {
         let mut byte = [0];

@@ -1,8 +1,8 @@
-//! Decides what to report about a set of paths.
+//! Decides what changes to report about a set of paths.
 //!
-//! It compares what is there with what is on record, and nothing else: which events came plays no
-//! part. So the report is right after any sequence of events, also if some were lost, and nothing
-//! is reported twice.
+//! It only compares the folder with the record, and does not depend on which events came. So the
+//! report is correct after any sequence of events, even if some were lost, and nothing is reported
+//! twice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -23,44 +23,43 @@ use super::tree::Root;
 use super::unsupported::{Here, Unsupported, shown, what_lies};
 use crate::base::filestamp::{FileStamp, Inode, now_ns};
 
-/// How old an empty file must be. Between the creation of a file and the moment from which it
-/// counts as open for writing, it is empty and seems to have no writer.
+/// The minimum age of an empty file. Between its creation and the moment from which it counts as
+/// open for writing, a file is empty and appears to have no writer.
 const YOUNG: Duration = Duration::from_millis(100);
 /// How long a renamed file may take to appear at its new path.
-const PASSING: Duration = Duration::from_millis(50);
+pub(super) const PASSING: Duration = Duration::from_millis(50);
 const YOUNG_NS: i64 = 100_000_000;
 
-/// What lies at some paths.
+/// What was found at a set of paths.
 #[derive(Debug, Default)]
 struct Sorted {
-    /// On record as a file, and none any more; and whether that was so a moment ago, too.
+    /// Files on record that are gone, and whether each was already gone at an earlier check.
     gone: BTreeMap<Box<str>, bool>,
-    /// Something was there that was not on record, and is not there either: it may have moved on.
+    /// Whether some path is neither on record nor present: a file may have been renamed from there.
     passing: bool,
-    /// Something new that cannot be an artifact.
+    /// New entries that cannot become artifacts.
     unsupported: Vec<Change>,
     files: Vec<Seen>,
-    /// Inodes that may be on record at other paths, too: hard links (a write to one raises no
-    /// events at the others), and files that have moved on from where they are on record, faster
-    /// than events tell.
+    /// Inodes that may be on record at other paths too: hard links (a write to one raises no events
+    /// at the others), and files that were renamed faster than the events report.
     linked: BTreeSet<Inode>,
 }
 
-/// A file that is not as it is on record.
+/// A file that differs from the record.
 #[derive(Debug)]
 struct Seen {
     path: Box<str>,
     file: FileStamp,
-    /// Empty, and just made.
+    /// Whether it is empty and was just created.
     young: bool,
 }
 
 impl Observer {
-    /// Looks at some paths, and tells what is different.
+    /// Checks some paths, and reports the differences.
     pub(super) async fn check(&mut self, root: &Arc<Root>, todo: BTreeSet<OsString>) -> Result<(), End> {
         let mut sorted = self.sort(root, todo).await?;
         if !sorted.gone.is_empty() {
-            // Perhaps it is the folder that is gone.
+            // Perhaps the folder itself is gone.
             root.check(&self.folder)?;
         }
         let (moves, rest) = self.find_moves(root, &mut sorted);
@@ -78,12 +77,12 @@ impl Observer {
                 self.or_scan(room);
             }
         }
-        let unsure = sorted.passing || self.dirty.rings();
+        let unsure = sorted.passing || self.dirty.is_due();
         let mut held = HashSet::new();
         for (path, waited) in sorted.gone {
-            // If more is under way, it may be found where it went: then it was renamed, and keeps
-            // its version. Unless an event says that it was removed, the event of its rename, or of
-            // that of a folder above it, may not have been read yet.
+            // If more events are pending, the file may appear at another path: then it was renamed,
+            // and keeps its version. Unless an event says that it was removed, the event of its
+            // rename, or of the rename of a folder above it, may not have been read yet.
             let path_os = OsStr::new(&*path);
             let unsure = unsure || !self.dirty.was_removed(path_os);
             let wait = unsure && !waited || self.is_ahead(root, path_os);
@@ -93,24 +92,24 @@ impl Observer {
                 self.push(Change::Gone(path)).await?;
             }
         }
-        // After the report that the file which was there has left: otherwise that would be taken
-        // for theirs.
+        // These come after the reports that the files which were at these paths are gone or
+        // renamed. Otherwise the store would apply those reports to the new entries.
         for unsupported in sorted.unsupported {
             if !matches!(&unsupported, Change::Unsupported(path, ..) if held.contains(path)) {
                 self.push(unsupported).await?;
             }
         }
         for seen in rest {
-            self.look_at(root, &seen).await?;
+            self.check_file(root, &seen).await?;
         }
         self.flush().await
     }
 
-    /// Whether what lay at a path was renamed, and is not where it came to either, or has not been
-    /// looked at there yet.
+    /// Returns whether the file at a path was renamed, and at its new path either is not present or
+    /// has not been checked yet.
     fn is_ahead(&self, root: &Root, path: &OsStr) -> bool {
         let end = self.dirty.end_of(path, Instant::now());
-        end.is_some_and(|end| root.stat(&end).is_err_and(|errno| errno == Errno::NOENT) || self.dirty.rings())
+        end.is_some_and(|end| root.stat(&end).is_err_and(|errno| errno == Errno::NOENT) || self.dirty.is_due())
     }
 
     /// Handles the result of a hash job.
@@ -122,10 +121,12 @@ impl Observer {
             return Ok(());
         }
         let stat = root.stat(&path).ok();
-        let same = |file: FileStamp| stat.as_ref().is_some_and(|stat| FileStamp::of(stat) == file);
+        let is_current = |file: FileStamp| stat.as_ref().is_some_and(|stat| FileStamp::of(stat) == file);
         match (path.to_str(), outcome) {
-            (Some(_), ReadOutcome::Stable(whole)) if !same(whole.stamp.file) => self.dirty.put_back([path.clone()]),
-            (Some(text), outcome) => self.conclude(root, text, outcome).await?,
+            (Some(_), ReadOutcome::Stable(content)) if !is_current(content.stamp.file) => {
+                self.dirty.put_back([path.clone()]);
+            }
+            (Some(text), outcome) => self.on_read(root, text, outcome).await?,
             (None, _) => {}
         }
         self.flush().await
@@ -136,8 +137,8 @@ impl Observer {
         for path in &todo {
             self.sort_one(root, path, &mut sorted).await?;
         }
-        // Each file that is found elsewhere than on record may have taken the place of another: a
-        // chain of renames is followed to its end.
+        // A file that is found at another path than on record may have replaced another file there.
+        // So this follows a chain of renames to its end.
         let (mut looked_at, mut finder) = (todo, Finder::default());
         while !sorted.linked.is_empty() {
             let linked = std::mem::take(&mut sorted.linked);
@@ -149,15 +150,13 @@ impl Observer {
                 }
             }
         }
-        // Oldest first: that is the order in which they came, as far as anyone can tell.
+        // Oldest first, which is most likely the order in which they arrived.
         sorted.files.sort_by(|a, b| (a.file.mtime_ns, &a.path).cmp(&(b.file.mtime_ns, &b.path)));
         Ok(sorted)
     }
 
     async fn sort_one(&mut self, root: &Root, path: &OsStr, sorted: &mut Sorted) -> Result<(), End> {
-        #[cfg(test)]
-        self.dirty.looked_at(path);
-        // What has left while it is being hashed is looked at all the same: it may have been
+        // A file that disappears while it is being hashed is checked anyway: it may have been
         // renamed.
         if self.hashing.touch(path) && root.stat(path).is_ok() {
             return Ok(());
@@ -181,7 +180,7 @@ impl Observer {
         match path.to_str().and_then(|text| Some((text, self.index.file(text)?.file().inode()))) {
             Some((text, inode)) => {
                 if self.index.may_hold_more(inode) {
-                    // It may have been written to under this name before it went.
+                    // A process may have written to it under this name before it went.
                     sorted.linked.insert(inode);
                 }
                 sorted.gone.insert(text.into(), waited);
@@ -213,8 +212,8 @@ impl Observer {
         sorted.files.push(Seen { path: text, file, young });
     }
 
-    /// The change that reports something unsupported at a path, or its end; `None` if that is on
-    /// record already.
+    /// Returns the change that reports an unsupported entry at a path, or that it is gone; `None`
+    /// if that is on record already.
     fn unsupported_change(&self, path: &OsStr, here: Here) -> Option<Change> {
         let key = shown(path);
         let known = self.unsupported(&key);
@@ -225,10 +224,10 @@ impl Observer {
         }
     }
 
-    /// Splits the files into known ones that were renamed, and the rest.
+    /// Splits the files into files on record that were renamed, and the rest.
     fn find_moves(&mut self, root: &Root, sorted: &mut Sorted) -> (Moves<Box<str>, Entry>, Vec<Seen>) {
         let files = std::mem::take(&mut sorted.files);
-        // Where files lay that do not lie there any more, by what they are.
+        // The paths on record from which files have gone, by inode.
         let mut left: HashMap<Inode, Box<str>> = HashMap::new();
         for path in sorted.gone.keys().chain(files.iter().map(|seen| &seen.path)) {
             if let Some(entry) = self.index.file(path) {
@@ -236,7 +235,7 @@ impl Observer {
             }
         }
         for seen in &files {
-            // Still there, if perhaps written to.
+            // The file is still there, although its content may have changed.
             if left.get(&seen.file.inode()).is_some_and(|from| *from == seen.path) {
                 left.remove(&seen.file.inode());
             }
@@ -252,12 +251,11 @@ impl Observer {
                 None => rest.push(seen),
             }
         }
-        let ends: HashMap<Box<str>, Seen> =
-            moves.iter().map(|(_, seen, _)| (seen.path.clone(), seen.again())).collect();
+        let ends: HashMap<Box<str>, Seen> = moves.iter().map(|(_, seen, _)| (seen.path.clone(), seen.copy())).collect();
         let moves = moves.into_iter().map(|(from, seen, entry)| (from, seen.path, entry)).collect();
         let (ordered, circle) = in_order::<Box<str>, Entry>(moves);
-        // Files that changed places cannot be reported as a sequence of renames: each becomes a new
-        // version at its path.
+        // Files that exchanged their paths cannot be reported as a sequence of renames. Each
+        // becomes a new version at its path.
         let mut ends = ends;
         rest.extend(circle.into_iter().filter_map(|(_, to, _)| ends.remove(&to)));
         for (from, _, _) in &ordered {
@@ -266,7 +264,7 @@ impl Observer {
         (ordered, rest)
     }
 
-    /// The new entry of a file that was renamed from `from`, if its content is the same.
+    /// Returns the new entry of a file that was renamed from `from`, if its content is unchanged.
     fn moved(&mut self, root: &Root, from: &str, seen: &Seen) -> Option<Entry> {
         let entry = *self.index.file(from)?;
         if entry.vouches_for(seen.file) {
@@ -276,19 +274,21 @@ impl Observer {
             return None;
         }
         if seen.file.size > SMALL as u64 && entry.file().is_alike(&seen.file) {
-            // Hashing it here would hold up all other files. It keeps its id and its claim at once;
-            // its new stamp is marked as one that vouches for nothing, so that readers hash it, and
-            // so does `check` once the rename is on record.
+            // Hashing it here would delay all other files. The artifact keeps its id and its claim
+            // at once. Its new stamp is marked as racy, so that readers hash the file, and `check`
+            // hashes it too once the rename is on record.
             return Some(Entry::new(entry.digest, Stamp { file: seen.file, racy: true }));
         }
         let settled = self.settled(OsStr::new(&*seen.path));
         match read_stable(root, OsStr::new(&*seen.path), settled, &mut self.buffer, &self.stop) {
-            ReadOutcome::Stable(whole) if whole.digest == entry.digest => Some(Entry::new(whole.digest, whole.stamp)),
+            ReadOutcome::Stable(content) if content.digest == entry.digest => {
+                Some(Entry::new(content.digest, content.stamp))
+            }
             _ => None,
         }
     }
 
-    async fn look_at(&mut self, root: &Arc<Root>, seen: &Seen) -> Result<(), End> {
+    async fn check_file(&mut self, root: &Arc<Root>, seen: &Seen) -> Result<(), End> {
         let path = OsStr::new(&*seen.path);
         if seen.young {
             let room = self.waiting.for_span(path, YOUNG, Instant::now());
@@ -302,17 +302,17 @@ impl Observer {
             return Ok(());
         }
         let outcome = read_stable(root, path, settled, &mut self.buffer, &self.stop);
-        self.conclude(root, &seen.path, outcome).await
+        self.on_read(root, &seen.path, outcome).await
     }
 
     /// Reports the result of reading a file.
-    async fn conclude(&mut self, root: &Root, text: &str, outcome: ReadOutcome) -> Result<(), End> {
+    async fn on_read(&mut self, root: &Root, text: &str, outcome: ReadOutcome) -> Result<(), End> {
         let (path, now) = (OsStr::new(text), Instant::now());
         let room = match outcome {
-            ReadOutcome::Stable(whole) => {
+            ReadOutcome::Stable(content) => {
                 self.waiting.done(path);
                 self.held.remove(path);
-                return self.found(text, Entry::new(whole.digest, whole.stamp)).await;
+                return self.found(text, Entry::new(content.digest, content.stamp)).await;
             }
             ReadOutcome::Busy => {
                 self.held.put(path, Why::Open);
@@ -320,7 +320,7 @@ impl Observer {
             }
             ReadOutcome::Gone => self.waiting.busy(path, now),
             ReadOutcome::Unleased(like) => {
-                self.held.put(path, Why::Moving(self.settle));
+                self.held.put(path, Why::Changing(self.settle));
                 self.waiting.settle(path, like, self.settle, now)
             }
             ReadOutcome::Failed(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR) => {
@@ -353,7 +353,7 @@ impl Observer {
         };
         self.waiting.done(path);
         self.held.remove(path);
-        // What was there may be about to be told as moved.
+        // The batch may contain a rename of the file that was there, which must be reported first.
         self.flush().await?;
         if self.index.file(text).is_some() {
             self.push(Change::Gone(text.into())).await?;
@@ -366,8 +366,8 @@ impl Observer {
 
     /// Checks a path again later, if `stat` failed.
     fn unclear(&mut self, path: &OsStr, errno: Errno) {
-        // Without access to a folder above it, nothing is known of it; the folder itself is
-        // reported.
+        // Without access to a folder above the path, nothing is known about it. The folder itself
+        // is reported.
         if errno != Errno::ACCESS {
             tracing::warn!(path = %shown(path), error = %std::io::Error::from(errno), "a path could not be looked at");
             let room = self.waiting.busy(path, Instant::now());
@@ -379,7 +379,7 @@ impl Observer {
         Settled { span: self.settle, like: self.waiting.settled(path, Instant::now()) }
     }
 
-    /// Has a scan find what had no room in a queue.
+    /// Schedules a scan if a queue had no room.
     pub(super) fn or_scan(&mut self, room: bool) {
         if !room {
             self.scan_soon();
@@ -388,7 +388,7 @@ impl Observer {
 }
 
 impl Seen {
-    fn again(&self) -> Self {
+    fn copy(&self) -> Self {
         Self { path: self.path.clone(), file: self.file, young: self.young }
     }
 }

@@ -1,9 +1,9 @@
-//! The paths that events ask to check.
+//! The set of paths that file system events ask the observer to check.
 //!
-//! The handler runs on the thread that empties the kernel's queue, so it must be quick and never
-//! wait for the observer: it only puts paths into a bounded set. An event is a hint where to look;
-//! the truth is on the disk. When the set is full, or the kernel's queue overflowed, the observer
-//! scans the whole folder.
+//! The event handler runs on the thread that empties the kernel's queue. It must be quick and must
+//! never wait for the observer, so it only adds paths to a bounded set. An event only says where to
+//! look; the observer reads the state from the disk. When the set is full, or the kernel's queue
+//! has overflowed, the observer scans the whole folder.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -17,57 +17,55 @@ use notify::{ErrorKind, Event};
 use super::names::Names;
 use super::rename_trail::{HALF_RENAME, MAX_PATHS, RenameTrail};
 
-/// How long a file that was made or written may take to be closed before it is looked at all the
-/// same: some of what is made (FIFO, hard link, link) is never closed.
+/// How long to wait for the close of a created or written file before checking it anyway: some
+/// created entries (FIFO, hard link, symbolic link) are never closed.
 const UNCLOSED: Duration = Duration::from_millis(20);
 
-/// Why single events are not enough any more.
+/// Why the events are incomplete, so that a scan is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lost {
-    /// More paths than the set holds.
+    /// There were more paths than the set holds.
     Set,
-    /// More events than the kernel's queue holds: the watches may be at the wrong paths now.
+    /// There were more events than the kernel's queue holds. The watches may be at the wrong paths
+    /// now.
     Queue,
-    /// More folders than the system lets us watch.
+    /// There are more folders than the system allows watches.
     Limit,
-    /// Something failed while events were read.
+    /// Reading the events failed.
     Failed(String),
 }
 
-/// What is to be looked at.
+/// The paths to check.
 #[derive(Debug, Default)]
 pub(super) struct Taken {
-    /// Something was finished there, or went.
+    /// Paths where something was completed or removed.
     pub(super) now: HashSet<OsString>,
-    /// Something was begun there a while ago.
+    /// Paths where something was begun a while ago.
     pub(super) late: Vec<OsString>,
     pub(super) lost: Option<Lost>,
-    /// When there is more to take, if nothing happens.
+    /// When more paths become due if no event arrives before.
     pub(super) next: Option<Instant>,
 }
 
-/// Filled by the handler, emptied by the observer.
+/// The set of paths to check. The event handler fills it, the observer empties it.
 #[derive(Debug)]
 pub(super) struct Dirty {
     state: Mutex<State>,
-    /// Rings when there is something to take.
+    /// Notified when there is something to take.
     pub(super) wake: tokio::sync::Notify,
     root: PathBuf,
     names: Arc<Names>,
     #[cfg(test)]
     gate: Mutex<()>,
-    /// How often the observer has looked at a path.
-    #[cfg(test)]
-    looks: Mutex<HashMap<OsString, usize>>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     now: HashSet<OsString>,
     later: HashMap<OsString, Instant>,
-    /// When the first of `later` is due, or sooner.
+    /// A lower bound of when the first of `later` is due.
     next: Option<Instant>,
-    /// The first half of a rename: its cookie and path.
+    /// The first half of a rename whose second half has not arrived: its cookie and path.
     moved: Option<(usize, OsString)>,
     rename_trail: RenameTrail,
     lost: Option<Lost>,
@@ -82,34 +80,32 @@ impl Dirty {
             names,
             #[cfg(test)]
             gate: Mutex::default(),
-            #[cfg(test)]
-            looks: Mutex::default(),
         }
     }
 
-    /// Takes an event in, from the kernel.
+    /// Handles an event from the kernel.
     pub(super) fn handle(&self, event: notify::Result<Event>) {
         #[cfg(test)]
         let _open = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
-        self.take_in(event);
+        self.accept(event);
     }
 
-    /// Takes an event in.
-    pub(super) fn take_in(&self, event: notify::Result<Event>) {
+    /// Handles an event. Tests call this directly to bypass [`Dirty::stall`].
+    pub(super) fn accept(&self, event: notify::Result<Event>) {
         let mut state = self.lock();
-        let ring = match event {
+        let wake = match event {
             Ok(event) if event.need_rescan() => state.lose(Lost::Queue),
-            Ok(event) => self.sort_in(&mut state, &event),
+            Ok(event) => self.classify(&mut state, &event),
             Err(error) if matches!(error.kind, ErrorKind::MaxFilesWatch) => state.lose(Lost::Limit),
             Err(error) => state.lose(Lost::Failed(error.to_string())),
         };
         drop(state);
-        if ring {
+        if wake {
             self.wake.notify_one();
         }
     }
 
-    /// Puts paths back that could not be dealt with.
+    /// Puts back paths that could not be handled.
     pub(super) fn put_back(&self, paths: impl IntoIterator<Item = OsString>) {
         let mut state = self.lock();
         for path in paths {
@@ -119,7 +115,7 @@ impl Dirty {
         self.wake.notify_one();
     }
 
-    /// Takes what is due.
+    /// Takes the paths that are due at `now`.
     pub(super) fn take(&self, now: Instant) -> Taken {
         let mut state = self.lock();
         let mut late = Vec::new();
@@ -130,33 +126,33 @@ impl Dirty {
         Taken { now: std::mem::take(&mut state.now), late, lost: state.lost.take(), next: state.next }
     }
 
-    /// Whether there is something to take now.
-    pub(super) fn rings(&self) -> bool {
+    /// Returns whether there is something to take now.
+    pub(super) fn is_due(&self) -> bool {
         let state = self.lock();
         !state.now.is_empty() || state.lost.is_some()
     }
 
-    /// Where the file that was at a path must be now: see [`RenameTrail::end`].
+    /// Returns where the file that was at a path must be now; see [`RenameTrail::end`].
     pub(super) fn end_of(&self, path: &OsStr, now: Instant) -> Option<OsString> {
         self.lock().rename_trail.end(path, now).map(OsStr::to_owned)
     }
 
-    /// Whether an event has said that what lay at a path was removed.
+    /// Returns whether the last event about a path was its removal.
     pub(super) fn was_removed(&self, path: &OsStr) -> bool {
         self.lock().rename_trail.was_removed(path)
     }
 
-    /// Forgets everything: the whole folder is about to be looked through.
+    /// Forgets everything, because a scan of the whole folder is about to begin.
     pub(super) fn clear(&self) {
         *self.lock() = State::default();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock can leave it half changed.
+        // No code that holds the lock can leave the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets no event of the kernel through for as long as the guard lives.
+    /// Blocks the kernel's events until the guard is dropped.
     #[cfg(test)]
     pub(super) fn stall(&self) -> impl Drop + '_ {
         struct Stalled<'a>(#[expect(dead_code, reason = "held, not read")] MutexGuard<'a, ()>);
@@ -166,20 +162,8 @@ impl Dirty {
         Stalled(self.gate.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes that the observer looks at a path.
-    #[cfg(test)]
-    pub(super) fn looked_at(&self, path: &OsStr) {
-        *self.looks.lock().unwrap_or_else(PoisonError::into_inner).entry(path.to_owned()).or_insert(0) += 1;
-    }
-
-    /// How often the observer has looked at a path.
-    #[cfg(test)]
-    pub(super) fn looks_at(&self, path: &OsStr) -> usize {
-        self.looks.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied().unwrap_or(0)
-    }
-
-    /// Returns whether the observer is to be woken.
-    fn sort_in(&self, state: &mut State, event: &Event) -> bool {
+    /// Marks the path that an event is about. Returns whether to wake the observer.
+    fn classify(&self, state: &mut State, event: &Event) -> bool {
         let Some(path) = event.paths.first() else { return false };
         let Ok(path) = path.strip_prefix(&self.root) else { return false };
         let about = match event.kind {
@@ -193,7 +177,7 @@ impl Dirty {
             _ => return false,
         };
         if path.as_os_str().is_empty() {
-            // The folder itself was moved, removed or changed: the observer looks at it whenever it
+            // The folder itself was moved, removed or changed. The observer checks it whenever it
             // wakes.
             return !matches!(about, About::Later);
         }
@@ -218,8 +202,8 @@ impl Dirty {
                 state.rename_trail.left(path, now);
                 counts && state.mark_later(path, now + HALF_RENAME)
             }
-            // A folder that has moved says so itself once more; whoever lost and got it has said so
-            // before.
+            // A moved folder raises this event itself, in addition to the events of its old and its
+            // new parent, which came before.
             About::MovedFrom(None) => false,
             About::MovedTo(cookie) => {
                 let from = state.moved.take_if(|(of, _)| Some(*of) == cookie);
@@ -228,7 +212,7 @@ impl Dirty {
                     None => state.rename_trail.came(path),
                 }
                 let from = from.filter(|(_, from)| state.later.contains_key(from));
-                // Both at once, so that the observer sees the rename and not its halves.
+                // Mark both at once, so that the observer sees the rename and not its halves.
                 let from = from.is_some_and(|(_, from)| state.mark(from));
                 let to = counts && state.mark(path.to_owned());
                 from || to
@@ -237,7 +221,7 @@ impl Dirty {
     }
 }
 
-/// What an event asks for.
+/// What an event says about a path.
 #[derive(Debug, Clone, Copy)]
 enum About {
     Now,
@@ -249,7 +233,7 @@ enum About {
 
 impl State {
     fn lose(&mut self, lost: Lost) -> bool {
-        // The queue's loss is the one that asks for the most.
+        // `Lost::Queue` needs the most work, so it takes precedence.
         if self.lost != Some(Lost::Queue) {
             self.lost = Some(lost);
         }
@@ -265,7 +249,7 @@ impl State {
         true
     }
 
-    /// Returns whether the observer has to set its clock.
+    /// Marks a path as due later. Returns whether the observer must wake earlier than planned.
     fn mark_later(&mut self, path: &OsStr, due: Instant) -> bool {
         if self.now.contains(path) || self.later.contains_key(path) {
             return false;

@@ -1,11 +1,11 @@
-//! Errors of the system as errors of a resource.
+//! Converts errors of the operating system to errors of a resource.
 
 use std::io;
 
 use crate::base::{bounds, escape};
 use crate::resource::ResourceError;
 
-/// Makes errors about one path of one resource.
+/// Creates errors about one path of one resource.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
     pub(super) resource: &'a str,
@@ -13,13 +13,14 @@ pub(super) struct About<'a> {
 }
 
 impl About<'_> {
-    fn shown(self) -> String {
+    fn displayed_path(self) -> String {
         escape(bounds::cut(self.path, 200).as_bytes())
     }
 
-    /// The system refused, for now.
+    /// An operation failed and may succeed later.
     pub(super) fn unavailable(self, doing: &str, error: impl Into<io::Error>) -> ResourceError {
-        let (resource, doing, error) = (self.resource.to_owned(), format!("{doing} `{}`", self.shown()), error.into());
+        let (resource, doing, error) =
+            (self.resource.to_owned(), format!("{doing} `{}`", self.displayed_path()), error.into());
         let why = explain(&error);
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ResourceError::Full { resource, doing, why },
@@ -28,23 +29,23 @@ impl About<'_> {
     }
 
     pub(super) fn not_found(self) -> ResourceError {
-        ResourceError::NotFound { resource: self.resource.to_owned(), path: self.shown() }
+        ResourceError::NotFound { resource: self.resource.to_owned(), path: self.displayed_path() }
     }
 
     pub(super) fn changed(self, why: impl Into<String>) -> ResourceError {
-        ResourceError::Changed { resource: self.resource.to_owned(), path: self.shown(), why: why.into() }
+        ResourceError::Changed { resource: self.resource.to_owned(), path: self.displayed_path(), why: why.into() }
     }
 
     pub(super) fn exists(self) -> ResourceError {
-        ResourceError::AlreadyExists { resource: self.resource.to_owned(), path: self.shown() }
+        ResourceError::AlreadyExists { resource: self.resource.to_owned(), path: self.displayed_path() }
     }
 
     pub(super) fn invalid(self, why: impl Into<String>) -> ResourceError {
-        ResourceError::InvalidPath { path: self.shown(), why: why.into() }
+        ResourceError::InvalidPath { path: self.displayed_path(), why: why.into() }
     }
 }
 
-/// What an error means, and what to do about it.
+/// Describes an error, and what to do about it.
 fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::StorageFull => "the disk is full: make room on it".to_owned(),

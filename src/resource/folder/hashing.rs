@@ -1,6 +1,6 @@
 //! Hashes large files on other threads, so that small ones do not wait for them.
 //!
-//! At most one task hashes a path at a time, and events about the path are handled after it: so
+//! At most one task hashes a path at a time, and events about the path are handled after it. So the
 //! reports about a path are in order.
 
 use std::collections::{HashMap, VecDeque};
@@ -16,11 +16,11 @@ use super::tree::Root;
 use super::unsupported::shown;
 use crate::base::fault;
 
-/// Most files that are hashed at once.
+/// The most files that are hashed at once.
 const AT_ONCE: usize = 2;
-/// Most files that wait for it; beyond it the next scan finds them.
+/// The most files that wait to be hashed; the next scan finds any others.
 const MAX_QUEUED: usize = 16_384;
-/// Bytes of a piece: how much is hashed between two looks at whether a writer waits.
+/// The number of bytes that are hashed between two checks for a waiting writer.
 const PIECE: usize = 1 << 20;
 
 /// A large file that was hashed.
@@ -28,31 +28,31 @@ const PIECE: usize = 1 << 20;
 pub(super) struct Hashed {
     pub(super) path: OsString,
     pub(super) outcome: ReadOutcome,
-    /// Something has happened to it since.
+    /// Whether an event about the file came since the job was queued.
     pub(super) touched: bool,
 }
 
-/// The large files that are being hashed.
+/// The hash jobs of large files.
 #[derive(Debug, Default)]
 pub(super) struct Hashing {
     tasks: JoinSet<(OsString, ReadOutcome)>,
     queue: VecDeque<(OsString, Settled)>,
-    /// What is in `tasks` or `queue`, and whether something has happened to it since.
+    /// The paths in `tasks` or `queue`, and whether an event about each came since.
     paths: HashMap<OsString, bool>,
 }
 
 impl Hashing {
-    /// Notes that something has happened to a path. Returns whether it is being hashed.
+    /// Records an event about a path. Returns whether the path is being hashed or queued.
     pub(super) fn touch(&mut self, path: &OsStr) -> bool {
         self.paths.get_mut(path).map(|touched| *touched = true).is_some()
     }
 
-    /// Whether it is being hashed, or is about to be.
+    /// Returns whether a path is being hashed or queued.
     pub(super) fn has(&self, path: &OsStr) -> bool {
         self.paths.contains_key(path)
     }
 
-    /// What is being hashed, or is about to be.
+    /// Returns the paths that are being hashed or queued.
     pub(super) fn paths(&self) -> impl Iterator<Item = &OsString> {
         self.paths.keys()
     }
@@ -78,8 +78,8 @@ impl Hashing {
                     fault::panic_point("hash.panic");
                     read_stable(&root, &path, settled, &mut vec![0; PIECE], &stop)
                 };
-                // A panic must not lose the path: the file would never be looked at again.
-                // Nothing that the job had is used afterwards.
+                // A panic must not lose the path, or the file would never be checked again. Nothing
+                // that the job had is used afterwards.
                 let outcome = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| {
                     tracing::error!(path = %shown(&path), "hashing a file failed, which is a bug: it is tried again");
                     ReadOutcome::Busy
@@ -89,8 +89,7 @@ impl Hashing {
         }
     }
 
-    /// The next file that was hashed. Waits forever when nothing is being hashed. Dropping the
-    /// future loses nothing.
+    /// Waits for the next file that was hashed; forever if none is being hashed. Cancel safe.
     pub(super) async fn next(&mut self) -> Hashed {
         loop {
             match self.tasks.join_next().await {

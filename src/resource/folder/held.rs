@@ -1,8 +1,8 @@
-//! What cannot be recorded yet, for people: files that someone has open for writing, files that
-//! must stand still first, and folders that may be listed and not searched.
+//! Lists for display what cannot be recorded yet: files that someone has open for writing, files
+//! that must stop changing first, and folders that may be listed but not searched.
 //!
-//! A file is open for a moment whenever it is written, so that only what has waited for
-//! [`SHOWN_AFTER`] is told; at the end of a scan all of it.
+//! Every written file is open for a moment, so a path is reported only after it has waited for
+//! [`REPORTED_AFTER`]. At the end of a scan, all paths are reported.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -18,23 +18,23 @@ use crate::base::filestamp::{FileStamp, Inode, inode};
 use crate::base::{Clock as _, SystemClock, Timestamp, escape};
 use crate::resource::{Waiting, WaitingPath};
 
-/// Most paths that are kept; what has no room is not told of.
+/// The most paths that are kept; more are not reported.
 const MAX_HELD: usize = 10_000;
-/// Most paths that are told one by one.
-const MAX_TOLD: usize = 100;
-/// For how long something waits before it is told.
-const SHOWN_AFTER: Duration = Duration::from_secs(1);
-/// How often what is to be told is looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The most paths that a report lists.
+const MAX_LISTED: usize = 100;
+/// How long a path waits before it is reported.
+const REPORTED_AFTER: Duration = Duration::from_secs(1);
+/// How often to check for changes to report.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why something cannot be recorded yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Why {
     /// Someone has the file open for writing.
     Open,
-    /// The file system does not tell who writes: the file must stand still for this long.
-    Moving(Duration),
-    /// The folder may be listed, and what is in it cannot be looked at.
+    /// The file system cannot detect writers, so the file must not change for this long.
+    Changing(Duration),
+    /// The folder may be listed, but its entries cannot be examined.
     Unsearchable,
 }
 
@@ -49,13 +49,13 @@ struct Since {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     paths: BTreeMap<OsString, Since>,
-    /// What was told last.
-    told: Vec<(OsString, Why)>,
-    looked_at: Option<Instant>,
+    /// What was reported last.
+    reported: Vec<(OsString, Why)>,
+    checked_at: Option<Instant>,
 }
 
 impl Held {
-    /// Something waits. When it began to stays as it is.
+    /// Adds a path that waits. If it waits already, keeps the time when it began to wait.
     pub(super) fn put(&mut self, path: &OsStr, why: Why) {
         if let Some(known) = self.paths.get_mut(path) {
             known.why = why;
@@ -65,16 +65,16 @@ impl Held {
         }
     }
 
-    /// It does not wait any more.
+    /// Removes a path that does not wait any more.
     pub(super) fn remove(&mut self, path: &OsStr) {
         if !self.paths.is_empty() {
             self.paths.remove(path);
         }
     }
 
-    /// A folder (the empty path: all) was looked through: what is not there any more, and what is
-    /// found again if it still is, is dropped.
-    pub(super) fn looked_through(&mut self, root: &Root, folder: &OsStr) {
+    /// Removes stale paths after a scan of a folder (the empty path: all): files that are gone, and
+    /// unsearchable folders, which the scan reports again if they still are.
+    pub(super) fn drop_stale(&mut self, root: &Root, folder: &OsStr) {
         let is_beneath = |path: &OsStr| {
             let rest = path.as_bytes().strip_prefix(folder.as_bytes());
             folder.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
@@ -82,22 +82,22 @@ impl Held {
         self.paths.retain(|path, since| !is_beneath(path) || since.why != Why::Unsearchable && root.stat(path).is_ok());
     }
 
-    /// What is to be told, if it is other than what was told last. With `all`, also what has only
-    /// begun to wait.
-    pub(super) fn news(&mut self, root: &Root, all: bool) -> Option<Waiting> {
+    /// Returns the paths to report, if they differ from the last report. With `all`, includes paths
+    /// that have only just begun to wait.
+    pub(super) fn changed(&mut self, root: &Root, all: bool) -> Option<Waiting> {
         let now = Instant::now();
-        let is_due = self.looked_at.is_none_or(|at| now >= at + LOOK_EVERY);
-        if !all && (!is_due || self.paths.is_empty() && self.told.is_empty()) {
+        let is_due = self.checked_at.is_none_or(|at| now >= at + CHECK_EVERY);
+        if !all && (!is_due || self.paths.is_empty() && self.reported.is_empty()) {
             return None;
         }
-        self.looked_at = Some(now);
-        let is_shown = |since: &Since| all || since.why == Why::Unsearchable || now >= since.begun + SHOWN_AFTER;
-        let shown_paths = self.paths.iter().filter(|(_, since)| is_shown(since));
-        let listed: Vec<(OsString, Why)> = shown_paths.clone().map(|(path, since)| (path.clone(), since.why)).collect();
-        if listed == self.told {
+        self.checked_at = Some(now);
+        let is_reported = |since: &Since| all || since.why == Why::Unsearchable || now >= since.begun + REPORTED_AFTER;
+        let reported = self.paths.iter().filter(|(_, since)| is_reported(since));
+        let listed: Vec<(OsString, Why)> = reported.clone().map(|(path, since)| (path.clone(), since.why)).collect();
+        if listed == self.reported {
             return None;
         }
-        let first: Vec<(&OsString, &Since)> = shown_paths.take(MAX_TOLD).collect();
+        let first: Vec<(&OsString, &Since)> = reported.take(MAX_LISTED).collect();
         let open = first.iter().filter(|(_, since)| since.why == Why::Open);
         let inodes = open.filter_map(|(path, _)| Some((inode(&root.stat(path).ok()?), (*path).clone())));
         let writers = writers(&inodes.collect());
@@ -110,7 +110,7 @@ impl Held {
             })
             .collect();
         let count = listed.len() as u64;
-        self.told = listed;
+        self.reported = listed;
         Some(Waiting { count, paths })
     }
 }
@@ -118,7 +118,7 @@ impl Held {
 fn reason(why: Why, writer: Option<&str>) -> String {
     match why {
         Why::Open => format!("still open for writing by {}", writer.unwrap_or("another process")),
-        Why::Moving(settle) => {
+        Why::Changing(settle) => {
             format!("still changing: it counts once it has not changed for {}", crate::base::TimeSpan(settle))
         }
         Why::Unsearchable => {
@@ -127,8 +127,8 @@ fn reason(why: Why, writer: Option<&str>) -> String {
     }
 }
 
-/// Which process has each of these files open for writing, as far as this user may see: `process
-/// 4711 (python3)`.
+/// Returns which process has each of these files open for writing, such as `process 4711
+/// (python3)`, as far as this user may see.
 fn writers(files: &HashMap<Inode, OsString>) -> HashMap<OsString, String> {
     let mut found = HashMap::new();
     if files.is_empty() {
@@ -154,7 +154,7 @@ fn writers(files: &HashMap<Inode, OsString>) -> HashMap<OsString, String> {
     found
 }
 
-/// Whether a descriptor of a process is open for writing.
+/// Returns whether a descriptor of a process is open for writing.
 fn writes(process: &Path, descriptor: &OsStr) -> bool {
     let about = std::fs::read_to_string(process.join("fdinfo").join(descriptor)).unwrap_or_default();
     let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));

@@ -1,10 +1,12 @@
-//! What the store has of the folder, as far as the observer needs it.
+//! The observer's copy of what the store has on record about the folder.
 //!
-//! A copy of the newest state at each path, changed only after the sink has taken the change, so
-//! that what was not recorded is found again. It is what costs memory with many files: 72 bytes
-//! each and the path, in trees, because folders that come and go ask for everything beneath a path.
-//! Which inodes are on record is only counted, by a hash of 32 bits: that says of most new files at
-//! once that they were not here before, and the few others are worth a look through all of it.
+//! It holds the newest state at each path. The observer changes it only after the sink has taken
+//! the change, so that it finds again what was not recorded.
+//!
+//! With many files the index dominates memory use: 72 bytes for each file, plus its path. The maps
+//! are trees, because a folder that appears or disappears needs all entries beneath its path. For
+//! inodes, the index only keeps a count for each 32-bit hash. That is enough to rule out a rename
+//! for most new files; for the few others, a walk through the index is acceptable.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
@@ -17,7 +19,7 @@ use crate::base::filestamp::{FileStamp, Inode};
 use crate::model::{ArtifactState, KnownPath, Observation};
 use crate::resource::{KnownPaths, Result};
 
-/// A file that is on record.
+/// A file on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) digest: Digest,
@@ -26,7 +28,7 @@ pub(super) struct Entry {
     mtime_ns: i64,
     ctime_ns: i64,
     dev: u32,
-    /// The scan that has last seen it, and in the lowest bit whether the stamp is racy.
+    /// The number of the last scan that saw it; the lowest bit says whether the stamp is racy.
     mark: u32,
 }
 
@@ -45,7 +47,7 @@ impl Entry {
         Stamp { file: self.file(), racy: self.mark & 1 == 1 }
     }
 
-    /// Whether a file that looks like this is known to hold the content on record.
+    /// Returns whether a file with this stamp is certain to have the content on record.
     pub(super) fn vouches_for(&self, file: FileStamp) -> bool {
         let stamp = self.stamp();
         stamp.file == file && !stamp.racy
@@ -63,28 +65,28 @@ impl Entry {
 /// Something on record that is not a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct UnsupportedEntry {
-    /// What kind it is, and its identity: see [`super::unsupported`].
+    /// Its kind and identity; see [`super::unsupported`].
     pub(super) stamp: Box<str>,
     seen: u32,
 }
 
-/// A change, to be told and then kept.
+/// A change: first reported to the sink, then applied to the index.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    /// A file has this content.
+    /// A file has new content or a new stamp.
     File(Box<str>, Entry),
     /// A file is gone.
     Gone(Box<str>),
     /// A file has moved from the first path to the second.
     Moved(Box<str>, Box<str>, Entry),
-    /// Something that is not a file lies at a path (escaped): stamp and reason.
+    /// Something unsupported is at a path (escaped): stamp and reason.
     Unsupported(Box<str>, Box<str>, String),
-    /// Something that is not a file no longer lies there.
+    /// Something unsupported is no longer at a path (escaped).
     UnsupportedGone(Box<str>),
 }
 
 impl Change {
-    /// The paths that it tells of.
+    /// Returns the paths that the change is about.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         let (first, second) = match self {
             Self::Moved(from, to, _) => (from, Some(to)),
@@ -95,7 +97,7 @@ impl Change {
         std::iter::once(&**first).chain(second.map(|path| &**path))
     }
 
-    /// As it is told.
+    /// Returns the observation that reports the change.
     pub(super) fn observation(&self) -> Observation {
         match self {
             Self::File(path, entry) => Observation::Present {
@@ -115,20 +117,20 @@ impl Change {
     }
 }
 
-/// What is on record.
+/// What is on record about the folder.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     files: BTreeMap<Box<str>, Entry>,
     /// By escaped path.
     unsupported: BTreeMap<Box<str>, UnsupportedEntry>,
-    /// How many files have an inode with this hash.
-    places: HashMap<u32, u8>,
+    /// The number of files with each hash of an inode.
+    inode_counts: HashMap<u32, u8>,
     scan: u32,
 }
 
 impl Index {
-    /// Reads what is on record. A stamp that is not ours counts as none: the file is looked at
-    /// again.
+    /// Reads what is on record. An entry with a stamp that cannot be parsed matches no file, so the
+    /// observer checks that file again.
     ///
     /// Outputs whose names do not count here are never scanned, so they are left out. Those that
     /// are still unclaimed stay: they have to be reported as gone, so that no run claims them.
@@ -168,34 +170,33 @@ impl Index {
         self.unsupported.get(escaped)
     }
 
-    /// Whether a file with this inode may be on record. If not, none is.
-    pub(super) fn may_hold(&self, place: Inode) -> bool {
-        self.places.contains_key(&hash(place))
+    /// Returns whether a file with this inode may be on record; `false` is certain.
+    pub(super) fn may_hold(&self, inode: Inode) -> bool {
+        self.inode_counts.contains_key(&hash(inode))
     }
 
-    /// Whether several files with this inode may be on record. If not, at most one is.
-    pub(super) fn may_hold_more(&self, place: Inode) -> bool {
-        self.places.get(&hash(place)).is_some_and(|count| *count > 1)
+    /// Returns whether several files with this inode may be on record; `false` is certain.
+    pub(super) fn may_hold_more(&self, inode: Inode) -> bool {
+        self.inode_counts.get(&hash(inode)).is_some_and(|count| *count > 1)
     }
 
-    /// The files beneath a folder (the empty path: all), in order.
+    /// Returns the files beneath a folder (the empty path: all), in path order.
     pub(super) fn files_beneath(&self, folder: &str) -> impl Iterator<Item = (&str, &Entry)> {
         beneath(&self.files, folder)
     }
 
-    /// What is not a file beneath a folder, by escaped paths.
+    /// Returns the escaped paths of the unsupported entries beneath a folder.
     pub(super) fn unsupported_beneath(&self, folder: &str) -> impl Iterator<Item = &str> {
         beneath(&self.unsupported, folder).map(|(path, _)| path)
     }
 
-    /// Begins a scan: nothing has been seen yet.
+    /// Begins a scan: no entry counts as seen.
     pub(super) fn begin_scan(&mut self) {
-        // 31 bits: at the end of them it begins anew. An entry that no scan has met for that long
-        // is none.
+        // The number has 31 bits and wraps around. No entry stays unseen for that many scans.
         self.scan = (self.scan + 1) & (u32::MAX >> 1);
     }
 
-    /// A scan has met a file. Returns whether it is as it is on record.
+    /// Marks a file as seen by the scan. Returns whether it is unchanged from the record.
     pub(super) fn see_file(&mut self, path: &str, file: FileStamp) -> bool {
         let scan = self.scan;
         self.files.get_mut(path).is_some_and(|entry| {
@@ -204,7 +205,7 @@ impl Index {
         })
     }
 
-    /// A scan has met something that is not a file.
+    /// Marks something unsupported as seen by the scan.
     pub(super) fn see_unsupported(&mut self, escaped: &str) {
         let scan = self.scan;
         if let Some(entry) = self.unsupported.get_mut(escaped) {
@@ -212,17 +213,18 @@ impl Index {
         }
     }
 
-    /// The files beneath a folder that the scan has not met.
+    /// Returns the files beneath a folder that the scan has not seen.
     pub(super) fn unseen_files(&self, folder: &str) -> impl Iterator<Item = &str> {
         self.files_beneath(folder).filter(|(_, entry)| entry.seen() != self.scan).map(|(path, _)| path)
     }
 
-    /// The rest beneath a folder that the scan has not met, by escaped paths.
+    /// Returns the escaped paths of the unsupported entries beneath a folder that the scan has not
+    /// seen.
     pub(super) fn unseen_unsupported(&self, folder: &str) -> impl Iterator<Item = &str> {
         beneath(&self.unsupported, folder).filter(|(_, entry)| entry.seen != self.scan).map(|(path, _)| path)
     }
 
-    /// Keeps a change that is on record now.
+    /// Applies a change that is on record now.
     pub(super) fn apply(&mut self, change: Change) {
         match change {
             Change::File(path, entry) => self.put(path, entry),
@@ -255,64 +257,63 @@ impl Index {
     }
 
     fn count(&mut self, entry: Entry) {
-        let count = self.places.entry(hash(entry.file().inode())).or_default();
+        let count = self.inode_counts.entry(hash(entry.file().inode())).or_default();
         *count = count.saturating_add(1);
     }
 
     fn discount(&mut self, entry: Entry) {
         let key = hash(entry.file().inode());
-        match self.places.get_mut(&key) {
+        match self.inode_counts.get_mut(&key) {
             Some(1) => {
-                self.places.remove(&key);
+                self.inode_counts.remove(&key);
             }
-            // At the end of the scale it is not known any more: it may stay, at the cost of a look.
+            // A saturated count is not exact, so it stays. That only costs unnecessary lookups.
             Some(count) if *count < u8::MAX => *count -= 1,
             _ => {}
         }
     }
 }
 
-/// Finds files on record by their inodes, for as long as the index stays as it is.
+/// Finds files on record by their inodes. Valid only while the index does not change.
 ///
-/// Who asks is mostly done with one answer, which a walk through the index gives for nothing. Who
-/// goes on to ask follows a chain, and each link of it would be such a walk: from the second time
-/// on there is a list, in the order of inodes. It is not kept, because it is about as large as the
-/// index.
+/// Most callers need one lookup, which is a walk through the index and takes no memory. A caller
+/// that follows a chain of renames needs a lookup for each link, so the second lookup builds a list
+/// sorted by inode. The list is dropped with the finder, because it is about as large as the index.
 #[derive(Debug, Default)]
 pub(super) struct Finder {
     asked: bool,
-    by_place: Option<Vec<(Inode, Box<str>)>>,
+    by_inode: Option<Vec<(Inode, Box<str>)>>,
 }
 
 impl Finder {
-    /// The paths of the files with these inodes.
-    pub(super) fn find(&mut self, index: &Index, places: &BTreeSet<Inode>) -> Vec<Box<str>> {
+    /// Returns the paths of the files with these inodes.
+    pub(super) fn find(&mut self, index: &Index, inodes: &BTreeSet<Inode>) -> Vec<Box<str>> {
         let files = || index.files_beneath("").map(|(path, entry)| (entry.file().inode(), path));
         if !std::mem::replace(&mut self.asked, true) {
-            return files().filter(|(place, _)| places.contains(place)).map(|(_, path)| path.into()).collect();
+            return files().filter(|(inode, _)| inodes.contains(inode)).map(|(_, path)| path.into()).collect();
         }
-        let by_place = self.by_place.get_or_insert_with(|| {
-            let mut list: Vec<_> = files().map(|(place, path)| (place, path.into())).collect();
+        let by_inode = self.by_inode.get_or_insert_with(|| {
+            let mut list: Vec<_> = files().map(|(inode, path)| (inode, path.into())).collect();
             list.sort_unstable();
             list
         });
-        places.iter().flat_map(|place| at(by_place, place)).map(|(_, path)| path.clone()).collect()
+        inodes.iter().flat_map(|inode| at(by_inode, inode)).map(|(_, path)| path.clone()).collect()
     }
 }
 
-/// The part of a list in order that has this key.
+/// Returns the entries of a sorted list that have this key.
 fn at<'a, K: Ord, V>(list: &'a [(K, V)], key: &K) -> &'a [(K, V)] {
     let (from, to) = (list.partition_point(|(k, _)| k < key), list.partition_point(|(k, _)| k <= key));
     list.get(from..to).unwrap_or_default()
 }
 
-/// Multiplication by an unsupported number spreads inodes that follow one another.
+/// Hashes an inode. Multiplying by an odd number spreads consecutive inodes.
 fn hash((dev, ino): Inode) -> u32 {
     ((ino ^ u64::from(dev).rotate_left(40)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 fn known_file(known: &KnownPath) -> Option<(Box<str>, Entry)> {
-    // Never equal to what `fstat` says: sizes of files are below 2^63.
+    // Never equal to a result of `fstat`: file sizes are below 2^63.
     let unknown = FileStamp { dev: 0, ino: 0, size: u64::MAX, mtime_ns: 0, ctime_ns: 0 };
     let unknown = Stamp { file: unknown, racy: true };
     let digest = known.digest.filter(|_| known.state != ArtifactState::Ignored)?;

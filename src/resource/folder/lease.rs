@@ -1,10 +1,11 @@
-//! Read leases: how Linux tells whether someone has a file open for writing.
+//! Read leases, with which Linux tells whether someone has a file open for writing.
 //!
-//! `fcntl(F_SETLEASE, F_RDLCK)` is granted only while no process has the file open for writing, and
-//! whoever then opens it for writing waits until we let go. So a file that is hashed under a lease
-//! is hashed whole. Rejected: to look for writers in `/proc/*/fd` (sees one user's processes only,
-//! and costs more the more processes there are), and to wait until size and time stand still (a
-//! guess, and slow); the latter is what is left where leases are refused.
+//! The kernel grants `fcntl(F_SETLEASE, F_RDLCK)` only while no process has the file open for
+//! writing. A process that then opens it for writing waits until the lease is released. So a file
+//! cannot change while it is hashed under a lease. Rejected: looking for writers in `/proc/*/fd`
+//! (sees one user's processes only, and costs more the more processes there are), and waiting until
+//! size and time stop changing (a guess, and slow). The latter is the fallback if leases are
+//! refused.
 //!
 //! This is the only module of the folder with `unsafe` in it: `rustix` has no leases.
 
@@ -16,11 +17,11 @@ use std::sync::Once;
 pub(super) enum Refusal {
     /// Someone has the file open for writing.
     Busy,
-    /// This file system, or this file's owner, does not let us.
+    /// The file system does not support leases, or this user may not take one on the file.
     Unsupported,
 }
 
-/// Holds off writers, until dropped.
+/// A read lease, which blocks writers until it is dropped.
 #[derive(Debug)]
 pub(super) struct Lease<'a> {
     file: BorrowedFd<'a>,
@@ -37,26 +38,25 @@ impl<'a> Lease<'a> {
         }
     }
 
-    /// Whether no one has asked for the file since. Whoever does waits for us (at most
-    /// `/proc/sys/fs/lease-break-time`), so ask often.
+    /// Returns whether no process has tried to open the file for writing since. Such a process
+    /// waits for the lease (at most `/proc/sys/fs/lease-break-time`), so call this often.
     pub(super) fn holds(&self) -> bool {
         // SAFETY: F_GETLEASE takes no argument and touches no memory of ours; the descriptor is
         // borrowed, so it is open.
         let kind = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GETLEASE) };
-        // Once a break has begun the kernel names what the lease is to become.
+        // Once a break has begun, the kernel returns the target type of the lease.
         kind == libc::F_RDLCK
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        // It cannot fail in a way that matters: if the lease is gone already, that is what was
-        // wanted.
+        // A failure does not matter: it means that the lease is gone already.
         set(self.file, libc::F_UNLCK);
     }
 }
 
-/// `F_SETLEASE`; zero, or the error's number.
+/// Calls `F_SETLEASE`. Returns zero, or the error number.
 fn set(file: BorrowedFd<'_>, kind: libc::c_int) -> i32 {
     // SAFETY: F_SETLEASE takes a plain number and touches no memory of ours; the descriptor is
     // borrowed, so it is open.
@@ -64,11 +64,13 @@ fn set(file: BorrowedFd<'_>, kind: libc::c_int) -> i32 {
     if result == 0 { 0 } else { std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL) }
 }
 
-/// A broken lease sends SIGIO, which by default ends the process. We ask with [`Lease::holds`]
-/// instead, so the signal is ignored, once per process, and only if nothing else handles it.
-/// (`F_SETSIG` could choose another signal, but not none; and `F_SETOWN` clears the receiver only
-/// after the lease is there, which leaves a moment to be killed in.) Processes that we start
-/// inherit this, which changes nothing unless they ask for SIGIO, and then they handle it.
+/// Ignores SIGIO, once per process, unless something else handles it.
+///
+/// The kernel sends SIGIO when a lease is broken, which by default ends the process.
+/// [`Lease::holds`] polls instead. (`F_SETSIG` could choose another signal, but not none.
+/// `F_SETOWN` can clear the receiver only after the lease exists, which leaves a moment in which
+/// the signal would end the process.) Child processes inherit this, which changes nothing unless
+/// they ask for SIGIO, and then they handle it.
 fn ignore_breaks() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

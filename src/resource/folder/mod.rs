@@ -1,17 +1,18 @@
-//! A folder of files.
+//! The resource kind `folder`: files in a directory of the host.
 //!
 //! | module | job |
 //! |---|---|
-//! | `observer`, `check` | what is different from the record, told in order |
-//! | `dirty`, `watches`, `scan`, `waiting` | where to look: events, the whole folder, later |
-//! | `held` | what cannot be recorded yet, for people |
-//! | `stable_read`, `lease`, `hashing` | a file's content, whole or not at all |
-//! | `index`, `stamp` | what is on record; what a file is known by |
-//! | `names`, `unsupported`, `moves` | names that count; what is never an artifact; renames |
-//! | `tree` | looking without leaving the folder |
-//! | `read` | versions, chunk by chunk |
-//! | `stage`, `publish`, `write_lock` | outputs |
-//! | `blocking` | where calls that may block run |
+//! | `observer`, `check` | report differences from the record, in order |
+//! | `dirty`, `watches`, `scan`, `waiting` | find paths to check: by events, scans, after delays |
+//! | `held` | lists what cannot be recorded yet, for display |
+//! | `stable_read`, `lease`, `hashing` | hash a file while nobody writes to it |
+//! | `index`, `stamp` | cache what is on record; identify a version of a file |
+//! | `names`, `unsupported`, `moves` | match names; find what is never an artifact; order renames |
+//! | `rename_trail` | follows files through chains of renames |
+//! | `tree` | resolves paths without leaving the folder |
+//! | `read` | reads versions, chunk by chunk |
+//! | `stage`, `publish`, `write_lock` | write outputs |
+//! | `blocking` | decides where calls that may block run |
 //!
 //! Linux only: inotify, read leases, `openat2` (5.6 and later) and `renameat2`.
 
@@ -62,7 +63,7 @@ use crate::resource::{
     Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
 };
 
-/// The fault points inside the folder's steps; see [`crate::base::fault`].
+/// The fault points of the folder; see [`crate::base::fault`].
 pub const FAULT_POINTS: &[&str] = &[
     "observe.hashed",
     "observe.told",
@@ -73,39 +74,38 @@ pub const FAULT_POINTS: &[&str] = &[
     "publish.done",
 ];
 
-/// Files that are published one after the other without making way for others.
+/// The most files that `publish` handles on the calling thread; more go to a blocking thread.
 const MANY_FILES: usize = 16;
 
-/// A folder of files; see the module. Clones are the same folder.
+/// A folder of files; see the module. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Folder {
     name: Arc<str>,
     spec: Arc<FolderSpec>,
     names: Arc<Names>,
-    /// Whether what is published is synced.
+    /// Whether staged and published files are synced to disk.
     sync: bool,
-    /// What was published here last; see [`publish::OwnOutputs`].
+    /// The files that this process published last; see [`publish::OwnOutputs`].
     own_outputs: Arc<publish::OwnOutputs>,
-    /// Who writes here, and the lock that says so, once it is taken.
+    /// The claim to write, and its lock once that is taken.
     writing: Arc<Mutex<Option<Writing>>>,
     locality: Arc<Locality>,
 }
 
-/// A claim to write.
+/// A claim to write to the folder.
 #[derive(Debug)]
 struct Writing {
     holder: String,
-    /// Absent as long as there is no folder to take it in.
+    /// Absent until the folder exists and the lock is taken in it.
     lock: Option<Arc<WriteLock>>,
 }
 
 impl Folder {
-    /// A folder, with its name in the manifest. With `sync`, what is staged and published survives
-    /// a power cut.
+    /// Creates the resource with its name in the manifest. With `sync`, staged and published files
+    /// survive a power cut. Does not check whether the folder exists.
     ///
     /// # Errors
-    /// [`ResourceError::Unusable`] if a glob cannot be read. Whether the folder is there is not
-    /// looked at.
+    /// [`ResourceError::Unusable`] if a glob is invalid.
     pub fn new(name: &str, spec: &FolderSpec, sync: bool) -> Result<Self> {
         let names = Names::new(spec).map_err(|error| ResourceError::Unusable {
             resource: name.to_owned(),
@@ -126,8 +126,8 @@ impl Folder {
         Dir::open_ambient_dir(&self.spec.path, ambient_authority()).inspect(|root| self.locality.note(root))
     }
 
-    /// Does something in the folder: here if it takes no longer than handing it over, otherwise
-    /// where it blocks no other work. `long`: it takes long on a local disk, too.
+    /// Runs `work`: on this thread if that takes no longer than handing it to another one,
+    /// otherwise on a blocking thread. `long` says that it takes long even on a local disk.
     async fn work<T: Send + 'static>(
         &self,
         long: bool,
@@ -140,12 +140,12 @@ impl Folder {
         aside(&self.name, move || work(&folder)).await
     }
 
-    /// The folder, to look for something in it.
+    /// Opens the folder.
     fn root(&self, about: About<'_>) -> Result<Dir> {
         self.open_root().map_err(|error| about.unavailable("reach", error))
     }
 
-    /// The folder; `None` if there is none.
+    /// Opens the folder; `None` if it does not exist.
     fn root_if_there(&self, about: About<'_>) -> Result<Option<Dir>> {
         match self.open_root() {
             Ok(root) => Ok(Some(root)),
@@ -154,8 +154,8 @@ impl Folder {
         }
     }
 
-    /// The folder, to put something into it: made if there is none.
-    fn root_made(&self, about: About<'_>) -> Result<Dir> {
+    /// Opens the folder, and creates it first if it does not exist.
+    fn root_or_create(&self, about: About<'_>) -> Result<Dir> {
         match self.open_root() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             result => return result.map_err(|error| about.unavailable("reach", error)),
@@ -165,7 +165,7 @@ impl Folder {
             .map_err(|error| about.unavailable("make the folder for", error))
     }
 
-    /// Takes the lock for the writer that claimed the folder, now that the folder is there.
+    /// Takes the lock for the writer that claimed the folder, if it is not taken yet.
     fn hold_lock(&self, root: &Dir, about: About<'_>) -> Result<()> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Writing { holder, lock: lock @ None }) = writing.as_mut() else { return Ok(()) };
@@ -185,7 +185,7 @@ impl Folder {
         }
     }
 
-    /// The folder's path.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &PathBuf {
         &self.spec.path
@@ -210,12 +210,12 @@ impl Resource for Folder {
         stop: CancellationToken,
     ) -> Result<()> {
         let unusable = |why: String| ResourceError::Unusable { resource: self.name.to_string(), why };
-        // Dropped with this future, so that the thread ends with it.
+        // The guard is dropped with this future, so that the thread ends with it.
         let stop = stop.child_token();
         let _guard = stop.clone().drop_guard();
         let (spec, names) = (self.spec.clone(), Arc::clone(&self.names));
         let observe = async move {
-            // On the thread of the watch, which gives back what the reading took.
+            // Runs on the thread of the watch, and returns the memory of the reading to the system.
             let index = {
                 let _at_once = memory::give_back_at_once();
                 Index::read(known.as_ref(), &names).await?
@@ -233,7 +233,7 @@ impl Resource for Folder {
         match end.await {
             Ok(Ok(ended)) => ended.map_err(|SinkRefused| unusable("what is seen there cannot be recorded".to_owned())),
             Ok(Err(unread)) => Err(unread),
-            // Its thread is gone, and what it was to send with it.
+            // The thread panicked before it could send its result.
             Err(_) => Err(unusable("its watch has failed, which is a bug: see the message above".to_owned())),
         }
     }
@@ -248,13 +248,13 @@ impl Resource for Folder {
         let take = |folder: &Self| {
             let about = About { resource: &folder.name, path: "." };
             let Ok(root) = folder.open_root() else { return Ok(()) };
-            // Nothing is staged in an empty folder, and it may be the place of a disk that is not
-            // mounted yet: nothing is put into it before something is to be written.
+            // An empty folder has no staged files, and may be the mount point of a disk that is not
+            // mounted yet. So do not create the lock in it before there is something to write.
             if root.entries().is_ok_and(|mut entries| entries.next().is_none()) {
                 return Ok(());
             }
             match folder.hold_lock(&root, about) {
-                // A folder that cannot be written to is reported when something is to be written.
+                // If the folder is not writable, the first write reports it.
                 Err(ResourceError::Unavailable { .. }) | Ok(()) => Ok(()),
                 Err(held) => Err(held),
             }
@@ -267,7 +267,7 @@ impl Resource for Folder {
             *folder.writing.lock().unwrap_or_else(PoisonError::into_inner) = None;
             Ok(())
         };
-        // It cannot fail.
+        // This cannot fail.
         let _ = self.work(false, release).await;
     }
 
@@ -313,7 +313,7 @@ impl Resource for Folder {
     }
 
     async fn discard(&self, attempt: AttemptId) -> Result<()> {
-        // Mostly nothing is left but an empty folder.
+        // In most cases only an empty folder is left.
         if self.locality.is_local() && stage::discard_empty(self, attempt)? {
             return Ok(());
         }

@@ -1,9 +1,9 @@
-//! The order in which renames are reported.
+//! Orders renames for reporting.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
-/// Renames: from, to, and what goes with it.
+/// Renames: the old path, the new path, and a payload.
 pub(super) type Moves<P, T> = Vec<(P, P, T)>;
 
 /// Puts moves into an order in which each goes to a path that is no longer the start of another, so

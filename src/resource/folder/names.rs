@@ -1,4 +1,4 @@
-//! Which names count.
+//! Decides which names count as artifacts, by the globs of the manifest.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -11,31 +11,31 @@ use crate::manifest::FolderSpec;
 /// under `ignore`.
 pub(super) const OWN: &str = ".anacostia";
 
-/// Tells the names that count from those that do not.
+/// Matches paths against the globs of the manifest.
 #[derive(Debug)]
 pub(super) struct Names {
-    /// `None`: all.
+    /// `None` includes all files.
     include: Option<GlobSet>,
     exclude: GlobSet,
-    /// Names that are not looked at.
+    /// Names that are skipped everywhere.
     ignore: GlobSet,
 }
 
 impl Names {
-    /// From the globs of the manifest. The error names the glob.
+    /// Compiles the globs of the manifest. The error names the invalid glob.
     pub(super) fn new(spec: &FolderSpec) -> Result<Self, globset::Error> {
         let include = if spec.include.is_empty() { None } else { Some(globs(&spec.include, false)?) };
         Ok(Self { include, exclude: globs(&spec.exclude, false)?, ignore: globs(&spec.ignore, true)? })
     }
 
-    /// Whether a folder at this path, relative to the resource, is looked into. Its parents are not
-    /// looked at.
+    /// Returns whether a folder at this path, relative to the resource, is scanned. Does not check
+    /// the folders above it.
     pub(super) fn enters(&self, path: &OsStr) -> bool {
         !self.ignores(path) && !self.exclude.is_match(path)
     }
 
-    /// Whether a file at this path, relative to the resource, counts, given that its folder is
-    /// looked into.
+    /// Returns whether a file at this path, relative to the resource, counts, assuming that its
+    /// folder is scanned.
     pub(super) fn takes(&self, path: &OsStr) -> bool {
         if self.ignores(path) {
             return false;
@@ -45,20 +45,20 @@ impl Names {
             && !self.exclude.is_match_candidate(&candidate)
     }
 
-    /// Whether a file at this path, relative to the resource, counts.
+    /// Returns whether a file at this path, relative to the resource, counts.
     pub(super) fn counts(&self, path: &OsStr) -> bool {
         self.reaches(path) && self.takes(path)
     }
 
-    /// Whether every folder above this path is looked into, and the name of the path itself is not
-    /// ignored.
+    /// Returns whether every folder above this path is scanned, and the name of the path itself is
+    /// not ignored.
     pub(super) fn reaches(&self, path: &OsStr) -> bool {
         let bytes = path.as_bytes();
         let mut folders = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         !self.ignores(path) && folders.all(|at| self.enters(OsStr::from_bytes(bytes.get(..at).unwrap_or_default())))
     }
 
-    /// Whether the last part of a path is a name that is not looked at.
+    /// Returns whether the last part of a path is an ignored name.
     fn ignores(&self, path: &OsStr) -> bool {
         let bytes = path.as_bytes();
         let name = bytes.rsplit(|byte| *byte == b'/').next().unwrap_or_default();

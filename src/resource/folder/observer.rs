@@ -1,11 +1,12 @@
-//! The observer: one thread for each watched folder, which knows what is on record and tells what
-//! is different.
+//! The observer compares a watched folder with what is on record, and reports the differences. Each
+//! watched folder has an observer on a thread of its own.
 //!
-//! Events, scans and waits all yield paths to check; [`super::check`] compares each with the
-//! record, and reports the difference. It is a thread of its own, not a task, because it does
-//! nothing but blocking calls, and because a wake-up less is a good part of the time from a closed
-//! file to its record. Rejected: to trust events (they are lost, late and about names), and a task
-//! on the runtime with `spawn_blocking` for each look (two more wake-ups a file).
+//! Events, scans and delays all yield paths to check; [`super::check`] compares each with the
+//! record, and reports the difference. The observer has its own thread because it mostly makes
+//! blocking calls, and because each avoided wake-up saves a significant part of the time from
+//! closing a file to recording it. Rejected: trusting events (they get lost, come late, and only
+//! contain names), and a task on the runtime with `spawn_blocking` for each check (two more
+//! wake-ups per file).
 
 use std::collections::{BTreeSet, HashSet};
 use std::convert::Infallible;
@@ -32,32 +33,32 @@ use crate::base::filestamp::Inode;
 use crate::manifest::FolderSpec;
 use crate::resource::{ObservationSink, RecordOutcome, Status};
 
-/// Most changes that are told at once.
+/// The most changes that are reported at once.
 const MAX_BATCH: usize = 1_000;
-/// How often a folder that cannot be reached is tried again.
+/// How often to try again to open a folder that cannot be reached.
 const RETRY: Duration = Duration::from_millis(250);
-/// How often the folder is looked at itself (not into): when something above it is moved, or
-/// mounted, no event tells.
+/// How often to check the folder itself (not its content), because no event reports that something
+/// above it was moved or mounted.
 const PULSE: Duration = Duration::from_secs(1);
-/// How soon a scan follows if a queue had no room.
+/// How soon a scan follows when a queue was full.
 const SOON: Duration = Duration::from_secs(1);
-/// Where not every folder can be watched, a scan takes at most one part in this many of the time.
+/// If some folder cannot be watched, scans take at most one part in this many of the time.
 const SCAN_SHARE: u32 = 20;
-/// Bytes up to which a file is hashed by the observer itself.
+/// The size in bytes up to which the observer hashes a file itself.
 pub(super) const SMALL: usize = 256 << 10;
 
-/// Why the observer stops looking.
+/// Why the observer stops observing.
 #[derive(Debug)]
 pub(super) enum End {
-    /// It is not wanted any more.
+    /// It was asked to stop.
     Stopped,
-    /// The sink takes nothing any more.
+    /// The sink does not accept observations any more.
     Refused,
     /// The folder cannot be reached, for this reason.
     Lost(String),
 }
 
-/// The sink takes nothing any more, and the observer was not asked to stop.
+/// The sink does not accept observations any more, and the observer was not asked to stop.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SinkRefused;
 
@@ -92,18 +93,19 @@ pub(super) struct Observer {
     pub(super) held: Held,
     pub(super) stop: CancellationToken,
     pub(super) buffer: Vec<u8>,
-    /// A scan is due at this moment.
+    /// When the next scan is due.
     scan_at: Instant,
     batch: Vec<Change>,
-    /// The newest event on record before anything in `batch` was looked at.
+    /// The number of the newest event on record before anything in `batch` was checked.
     as_of: u64,
-    /// The paths of `UnsupportedGone` in `batch`: a path and a folder above it may both tell of it.
+    /// The paths of `UnsupportedGone` in `batch`. Both a path and a folder above it may lead to the
+    /// same change, which is reported once.
     leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
     status: Option<Status>,
-    /// What is told once everything that a scan found is on record, and what of it is still being
-    /// looked at.
-    through: Option<(Status, BTreeSet<OsString>)>,
+    /// The status to report once everything that a scan found is on record, and the paths of it
+    /// that are still being checked.
+    scan_result: Option<(Status, BTreeSet<OsString>)>,
 }
 
 impl Observer {
@@ -132,15 +134,17 @@ impl Observer {
             leaving: HashSet::new(),
             sink,
             status: None,
-            through: None,
+            scan_result: None,
         }
     }
 
-    /// Observes until it is stopped, or the sink takes nothing any more: then it says so. To be run
-    /// on a thread that it may block.
+    /// Observes until it is stopped. Blocks its thread.
+    ///
+    /// # Errors
+    /// [`SinkRefused`] if the sink does not accept observations any more.
     pub(super) async fn run(mut self) -> Result<(), SinkRefused> {
         fault::panic_point("observe.panic");
-        // Only now: a folder that is removed later is not ours to make again.
+        // Only here: if someone removes the folder later, the observer must not create it again.
         if let Err(error) = std::fs::create_dir_all(&self.folder) {
             tracing::warn!(folder = %self.folder.display(), %error, "the watched folder could not be made");
         }
@@ -148,7 +152,7 @@ impl Observer {
             match self.session().await {
                 End::Stopped => return Ok(()),
                 End::Refused => return Err(SinkRefused),
-                End::Lost(why) => self.tell(Status::Unreachable(why)),
+                End::Lost(why) => self.report_status(Status::Unreachable(why)),
             }
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
@@ -163,7 +167,7 @@ impl Observer {
         self.hashing = Hashing::default();
         self.batch.clear();
         self.leaving.clear();
-        self.through = None;
+        self.scan_result = None;
         match self.observe().await {
             Ok(never) => match never {},
             Err(end) => end,
@@ -172,7 +176,7 @@ impl Observer {
 
     async fn observe(&mut self) -> Result<Infallible, End> {
         let inode = {
-            // Before anything is taken from `dirty`, and not held on to: see `reach`.
+            // Opened before anything is taken from `dirty`, and closed again at once; see `reach`.
             let root = Root::open(&self.folder)?;
             self.dirty.clear();
             root.inode()
@@ -182,19 +186,19 @@ impl Observer {
         let mut hashed = None;
         loop {
             let root = self.reach(inode)?;
-            self.begin_look();
+            self.begin_check();
             if let Some(hashed) = hashed {
                 self.on_hashed(&root, hashed).await?;
             }
             let taken = self.dirty.take(Instant::now());
             let next = taken.next;
             if let Some(lost) = taken.lost {
-                self.tell(Status::Scanning(why_lost(&lost)));
+                self.report_status(Status::Scanning(why_lost(&lost)));
                 if lost == Lost::Queue {
-                    // Where the watches are is not known for certain any more.
+                    // The watches may be at the wrong paths now.
                     watches = self.watches();
                 }
-                // What was taken is met by the scan.
+                // The scan finds the paths that were taken.
                 self.scan(&root, &mut watches, true).await?;
             } else {
                 let todo = self.expand(&root, taken, &mut watches).await?;
@@ -204,17 +208,17 @@ impl Observer {
                 self.scan(&root, &mut watches, false).await?;
             }
             self.hashing.pump(&root, &self.stop);
-            self.tell_if_through(&root);
-            self.tell_waiting(&root, false);
+            self.report_finished_scan(&root);
+            self.report_waiting(&root, false);
             drop(root);
             hashed = self.wait(next).await?;
         }
     }
 
-    /// Opens the folder, if it is the one that is watched.
+    /// Opens the folder, and checks that it is the one that is watched.
     ///
-    /// It is never open while the observer waits: the kernel tells of the removal of a folder only
-    /// once no process has it open.
+    /// The observer never keeps the folder open while it waits, because the kernel reports the
+    /// removal of a folder only once no process has it open.
     fn reach(&self, inode: Inode) -> Result<Arc<Root>, End> {
         let root = Root::open(&self.folder)?;
         if root.inode() == inode {
@@ -228,7 +232,7 @@ impl Observer {
         Watches::new(self.folder.clone(), Arc::clone(&self.dirty))
     }
 
-    /// Waits until there is something to do; returns what has been hashed, if that is it.
+    /// Waits until there is something to do. Returns the result of a hash job if one has ended.
     async fn wait(&mut self, next: Option<Instant>) -> Result<Option<Hashed>, End> {
         let pulse = Instant::now() + PULSE;
         let until = [next, self.waiting.next(), Some(pulse)].into_iter().flatten().fold(self.scan_at, Instant::min);
@@ -241,16 +245,16 @@ impl Observer {
         }
     }
 
-    /// Looks through the whole folder; see [`Scan::told`].
-    async fn scan(&mut self, root: &Arc<Root>, watches: &mut Watches, told: bool) -> Result<(), End> {
+    /// Scans the whole folder. For `renew`, see [`Scan::renew`].
+    async fn scan(&mut self, root: &Arc<Root>, watches: &mut Watches, renew: bool) -> Result<(), End> {
         let start = Instant::now();
-        self.begin_look();
+        self.begin_check();
         root.check(&self.folder)?;
-        // First, because what is found may ask for the next scan soon.
+        // Set this first, because what the scan finds may require the next scan soon.
         self.scan_at = start + self.rescan;
         watches.retry();
         let mut todo = BTreeSet::new();
-        self.look_through(root, OsStr::new(""), watches, &mut todo, told).await?;
+        self.scan_beneath(root, OsStr::new(""), watches, &mut todo, renew).await?;
         self.check(root, todo).await?;
         let limited = watches.limited().map(str::to_owned);
         let pause = match &limited {
@@ -259,36 +263,36 @@ impl Observer {
         };
         let cut_short = self.scan_at < start + self.rescan;
         self.scan_at = self.scan_at.min(Instant::now() + pause);
-        // The next scan tells, if this one found more than there is room for.
-        self.through = (!cut_short).then(|| {
-            let unsure = self.hashing.paths().chain(self.waiting.ending()).cloned().collect();
-            (limited.map_or(Status::Watching, Status::Scanning), unsure)
+        // If this scan found more than the queues can hold, the next one reports the status.
+        self.scan_result = (!cut_short).then(|| {
+            let pending = self.hashing.paths().chain(self.waiting.ending()).cloned().collect();
+            (limited.map_or(Status::Watching, Status::Scanning), pending)
         });
         Ok(())
     }
 
-    /// Tells that the last scan is through, once what it found is: large files are still being
-    /// hashed then, and others must stand still first.
-    fn tell_if_through(&mut self, root: &Root) {
-        let Some((_, unsure)) = &mut self.through else { return };
-        unsure.retain(|path| self.hashing.has(path) || self.waiting.ends(path));
-        if unsure.is_empty()
-            && let Some((status, _)) = self.through.take()
+    /// Reports the status after the last scan once everything that it found is on record. At the
+    /// end of a scan, large files are still being hashed, and other files must stop changing first.
+    fn report_finished_scan(&mut self, root: &Root) {
+        let Some((_, pending)) = &mut self.scan_result else { return };
+        pending.retain(|path| self.hashing.has(path) || self.waiting.ends(path));
+        if pending.is_empty()
+            && let Some((status, _)) = self.scan_result.take()
         {
-            // First, so that everything is known to those who wait for the status.
-            self.tell_waiting(root, true);
-            self.tell(status);
+            // This comes first, so that callers who wait for the status know everything then.
+            self.report_waiting(root, true);
+            self.report_status(status);
         }
     }
 
-    fn tell_waiting(&mut self, root: &Root, all: bool) {
-        if let Some(waiting) = self.held.news(root, all) {
+    fn report_waiting(&mut self, root: &Root, all: bool) {
+        if let Some(waiting) = self.held.changed(root, all) {
             self.sink.waiting(waiting);
         }
     }
 
-    /// From what events and waits tell of to the paths to look at: of a folder, all that is in it
-    /// and is different.
+    /// Expands the paths from events and delays to the paths to check: for a folder, all paths in
+    /// it that differ from the record.
     async fn expand(
         &mut self,
         root: &Arc<Root>,
@@ -297,20 +301,20 @@ impl Observer {
     ) -> Result<BTreeSet<OsString>, End> {
         let now = Instant::now();
         for path in &taken.now {
-            // Whatever it waited for has happened.
+            // The event that the path waited for has come.
             self.waiting.done(path);
         }
         let late: Vec<_> =
             taken.late.into_iter().filter(|path| !self.waiting.has(path) || root.stat(path).is_err()).collect();
-        let told: HashSet<OsString> = taken.now.into_iter().chain(late).chain(self.waiting.take(now)).collect();
+        let paths: HashSet<OsString> = taken.now.into_iter().chain(late).chain(self.waiting.take(now)).collect();
         let mut todo = BTreeSet::new();
-        for path in told {
+        for path in paths {
             let is_folder = root.stat(&path).is_ok_and(|stat| is_folder(&stat));
             if is_folder && self.names.reaches(&path) && self.names.enters(&path) {
-                self.look_through(root, &path, watches, &mut todo, true).await?;
+                self.scan_beneath(root, &path, watches, &mut todo, true).await?;
             } else {
                 self.add_beneath(&path, &mut todo).await?;
-                self.held.looked_through(root, &path);
+                self.held.drop_stale(root, &path);
                 watches.forget(&path);
             }
             todo.insert(path);
@@ -318,17 +322,17 @@ impl Observer {
         Ok(todo)
     }
 
-    async fn look_through(
+    async fn scan_beneath(
         &mut self,
         root: &Arc<Root>,
         start: &OsStr,
         watches: &mut Watches,
         todo: &mut BTreeSet<OsString>,
-        told: bool,
+        renew: bool,
     ) -> Result<(), End> {
-        let mut scan = Scan { root, names: &self.names, index: &mut self.index, watches, todo, told };
+        let mut scan = Scan { root, names: &self.names, index: &mut self.index, watches, todo, renew };
         let found = scan.run(start)?;
-        self.held.looked_through(root, start);
+        self.held.drop_stale(root, start);
         for folder in &found.unsearchable {
             self.held.put(folder, Why::Unsearchable);
         }
@@ -338,7 +342,8 @@ impl Observer {
         Ok(())
     }
 
-    /// What is on record beneath a path that is not a folder any more.
+    /// Adds the files on record beneath a path that is not a folder any more, and reports the
+    /// unsupported entries beneath it as gone.
     async fn add_beneath(&mut self, path: &OsStr, todo: &mut BTreeSet<OsString>) -> Result<(), End> {
         if let Some(text) = path.to_str() {
             todo.extend(self.index.files_beneath(text).map(|(path, _)| OsString::from(path)));
@@ -350,25 +355,25 @@ impl Observer {
         Ok(())
     }
 
-    /// What is on record as no file at a path (escaped), and not about to be told as gone: its
-    /// stamp.
+    /// Returns the stamp of the unsupported entry on record at a path (escaped), unless it is about
+    /// to be reported as gone.
     pub(super) fn unsupported(&self, path: &str) -> Option<&str> {
         self.index.unsupported(path).filter(|_| !self.leaving.contains(path)).map(|entry| &*entry.stamp)
     }
 
-    /// What had no room in a queue is found by a scan, soon.
+    /// Schedules a scan soon, which finds what had no room in a queue.
     pub(super) fn scan_soon(&mut self) {
         self.scan_at = self.scan_at.min(Instant::now() + SOON);
     }
 
-    /// Notes how far the records are, before anything is looked at.
-    fn begin_look(&mut self) {
+    /// Stores the number of the newest event on record, before anything is checked.
+    fn begin_check(&mut self) {
         if self.batch.is_empty() {
             self.as_of = self.sink.as_of();
         }
     }
 
-    /// Has a change told, with others.
+    /// Adds a change to the batch, and flushes the batch if it is full.
     pub(super) async fn push(&mut self, change: Change) -> Result<(), End> {
         if let Change::UnsupportedGone(path) = &change
             && !self.leaving.insert(path.clone())
@@ -379,15 +384,16 @@ impl Observer {
         if self.batch.len() >= MAX_BATCH { self.flush().await } else { Ok(()) }
     }
 
-    /// Tells what there is to tell. What was taken is on record then, and known.
+    /// Reports the batch to the sink. The changes that the sink took are then on record and in the
+    /// index.
     pub(super) async fn flush(&mut self) -> Result<(), End> {
         while !self.batch.is_empty() {
             let rest = self.batch.split_off(self.batch.len().min(MAX_BATCH));
             let batch = std::mem::replace(&mut self.batch, rest);
-            let told = batch.iter().map(Change::observation).collect();
+            let observations = batch.iter().map(Change::observation).collect();
             let taken = tokio::select! {
                 biased;
-                taken = self.sink.observed(told, self.as_of, None) => taken,
+                taken = self.sink.observed(observations, self.as_of, None) => taken,
                 () = self.stop.cancelled() => return Err(End::Stopped),
             };
             let RecordOutcome::Recorded { outdated } = taken else {
@@ -396,7 +402,7 @@ impl Observer {
             fault::point("observe.told");
             for (at, change) in batch.into_iter().enumerate() {
                 if outdated.contains(&at) {
-                    self.look_again(&change);
+                    self.check_again(&change);
                 } else {
                     self.index.apply(change);
                 }
@@ -406,15 +412,16 @@ impl Observer {
         Ok(())
     }
 
-    /// An output came to where a change was seen: the look says nothing about it, and another does.
-    fn look_again(&mut self, change: &Change) {
+    /// Checks the paths of a change again later, because an output was published there after the
+    /// look.
+    fn check_again(&mut self, change: &Change) {
         for path in change.paths() {
             let room = self.waiting.publishing(OsStr::new(path), Instant::now());
             self.or_scan(room);
         }
     }
 
-    fn tell(&mut self, status: Status) {
+    fn report_status(&mut self, status: Status) {
         if self.status.as_ref() != Some(&status) {
             self.sink.status(status.clone());
             self.status = Some(status);

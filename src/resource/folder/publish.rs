@@ -1,11 +1,13 @@
-//! Making staged files visible.
+//! Makes staged files visible.
 //!
-//! One rename within the file system, which happens whole or not at all, and does not replace what
-//! it was not told to (`RENAME_NOREPLACE`). It is done again until it has happened once. How a
-//! later try knows: the staged name is gone, and the folder of the attempt, which stays until the
-//! publishing is on record, is still there. Where that is gone too, this is not the folder that the
-//! file was staged in (a mount that is not up yet, a disk in memory after a reboot), and nothing is
-//! made or taken for done: it is tried again until the folder is back.
+//! Publishing a file is one rename within the file system. The rename is atomic, and never replaces
+//! a file unintentionally (`RENAME_NOREPLACE`). The host repeats it until it has happened once.
+//!
+//! A later try recognises that the rename has happened: the staged name is gone, and the folder of
+//! the attempt still exists, because it stays until the publishing is on record. If that folder is
+//! gone too, this is not the folder that the file was staged in (a mount that is not up yet, a disk
+//! in memory after a reboot). Then publishing creates nothing and does not count as done; the host
+//! tries again until the folder is back.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,15 +26,17 @@ use crate::base::{AttemptId, fault};
 use crate::model::StagedFile;
 use crate::resource::{Result, check_path};
 
-/// How often what someone puts in the way is moved aside before giving up for now.
+/// How many times to move aside a file that someone puts at the target before giving up for now.
 const MAX_DISPLACED: usize = 16;
 
-/// Most outputs that [`OwnOutputs`] knows at once; then all are forgotten.
+/// The most outputs that [`OwnOutputs`] holds; it is cleared when it is full.
 const MAX_OWN: usize = 10_000;
 
-/// What this process published last, by path. Two attempts that write the same path at the same
-/// time replace each other's output: that is not a file that someone else put there. After a
-/// restart it is taken for one, and moved aside.
+/// The files that this process published last, by path.
+///
+/// Two attempts that write the same path at the same time replace each other's output. Such an
+/// output must not be mistaken for a file that someone else put there. After a restart this is not
+/// known any more, and the output is moved aside.
 #[derive(Debug, Default)]
 pub(super) struct OwnOutputs(Mutex<HashMap<String, FileStamp>>);
 
@@ -50,35 +54,35 @@ impl OwnOutputs {
     }
 }
 
-/// Notes what lies where files are to go that may overwrite; see
+/// Records what the files that may overwrite are to replace; see
 /// [`crate::resource::Resource::note_replaced`].
 pub(super) fn note_replaced(folder: &Folder, files: &mut [StagedFile]) -> Result<()> {
     for file in files.iter_mut().filter(|file| file.overwrite) {
         check_path(&file.path)?;
         let about = About { resource: &folder.name, path: &file.path };
-        let there = Place::find(&folder.root(about)?, &file.path)
-            .and_then(|place| place.map_or(Ok(None), |place| place.stat()))
+        let there = DirEntry::find(&folder.root(about)?, &file.path)
+            .and_then(|entry| entry.map_or(Ok(None), |entry| entry.stat()))
             .map_err(|error| about.unavailable("look at", error))?;
         file.replaces = there.map(|stat| Stamp { file: FileStamp::of(&stat), racy: false }.to_string());
     }
     Ok(())
 }
 
-/// Makes one file visible; see [`crate::resource::Resource::publish`]. Returns the stamp that it
-/// has then, if it can be told.
+/// Makes one file visible; see [`crate::resource::Resource::publish`]. Returns its stamp after
+/// that, if it is known.
 pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) -> Result<Option<String>> {
     check_path(&file.path)?;
     let about = About { resource: &folder.name, path: &file.path };
     let failed = |error: io::Error| about.unavailable("publish", error);
-    // Not made if it is missing: what was staged lies in the one that is to come back.
+    // A missing folder is not created: the staged files are in the one that must come back.
     let root = folder.root(about)?;
-    let Some(staged) = Place::find(&root, &file.staged).map_err(failed)? else {
+    let Some(staged) = DirEntry::find(&root, &file.staged).map_err(failed)? else {
         return already_published(&root, attempt, file).map_err(failed);
     };
-    // Only now: a folder without it may be the place of a disk that is not mounted yet, and nothing
-    // is put into that.
+    // Only now, because a folder without the staged file may be the mount point of a disk that is
+    // not mounted yet, and nothing must be created there.
     folder.hold_lock(&root, about)?;
-    let target = Place::make(&root, &file.path).map_err(failed)?;
+    let target = DirEntry::make(&root, &file.path).map_err(failed)?;
     fault::point("publish.before_rename");
     put(&staged, &target, file, &folder.own_outputs).map_err(failed)?;
     fault::point("publish.renamed");
@@ -93,33 +97,33 @@ pub(super) fn publish(folder: &Folder, attempt: AttemptId, file: &StagedFile) ->
     Ok(now.and_then(|now| visible_stamp(file, now)))
 }
 
-/// What a published file is known by: its stamp as it was staged, with the change time that the
-/// rename has left. `None` if it is another file, or was written to since.
+/// Returns the stamp of a published file: the stamp of the staged file with the change time that
+/// the rename has set. `None` if `now` is another file, or the file was written to since.
 ///
-/// It is as reliable as the one that it was staged with, however young the file is: a later write
-/// leaves another modification time.
+/// It is as reliable as the stamp of the staged file, even if the file is young, because a later
+/// write leaves another modification time.
 fn visible_stamp(file: &StagedFile, now: FileStamp) -> Option<String> {
     let staged: Stamp = file.stamp.parse().ok()?;
     staged.file.is_alike(&now).then(|| Stamp { file: now, racy: staged.racy }.to_string())
 }
 
-/// The staged name is gone: it was published before, by this process or another, or it is not in
-/// this folder that it was staged.
+/// Handles a missing staged file: either it was published before, by this process or another, or it
+/// was staged in another folder.
 fn already_published(root: &Dir, attempt: AttemptId, file: &StagedFile) -> io::Result<Option<String>> {
     let ours = file.stamp.parse::<Stamp>().map(|stamp| stamp.file.inode()).ok();
-    let there = Place::find(root, &file.path).ok().flatten().and_then(|place| place.stat().ok().flatten());
+    let there = DirEntry::find(root, &file.path).ok().flatten().and_then(|entry| entry.stat().ok().flatten());
     if let Some(there) = there.filter(|there| ours == Some(inode(there))) {
         return Ok(visible_stamp(file, FileStamp::of(&there)));
     }
     let staging = staging_of(attempt);
-    if Place::find(root, &staging)?.is_none() {
+    if DirEntry::find(root, &staging)?.is_none() {
         let why = format!(
             "what was staged for it is not there; mount or put back the folder that has it, \
              or, if it is lost for good, make a folder `{staging}` in this one"
         );
         return Err(io::Error::new(io::ErrorKind::NotFound, why));
     }
-    // What has happened to it since is not ours.
+    // The file was published. What someone did to it since does not matter here.
     tracing::warn!(
         resource = file.resource,
         path = file.path,
@@ -128,15 +132,15 @@ fn already_published(root: &Dir, attempt: AttemptId, file: &StagedFile) -> io::R
     Ok(None)
 }
 
-/// A name in a folder that is open: what happens to it happens there, wherever a link may point by
-/// then.
-struct Place<'a> {
+/// A name in an open folder. Operations on it use the open folder, so a link that someone puts into
+/// the path cannot redirect them.
+struct DirEntry<'a> {
     folder: Dir,
     name: &'a str,
 }
 
-impl<'a> Place<'a> {
-    /// The place of something that lies at a path, if there is something.
+impl<'a> DirEntry<'a> {
+    /// Finds the entry at a path, if it exists.
     fn find(root: &Dir, path: &'a str) -> io::Result<Option<Self>> {
         let (parent, name) = split(path);
         let folder = match root.open_dir(parent) {
@@ -146,11 +150,11 @@ impl<'a> Place<'a> {
             }
             Err(error) => return Err(error),
         };
-        let place = Self { folder, name };
-        Ok(place.stat()?.is_some().then_some(place))
+        let entry = Self { folder, name };
+        Ok(entry.stat()?.is_some().then_some(entry))
     }
 
-    /// The place at a path, its folders made if they are not there.
+    /// Returns the entry for a path, which need not exist; creates the folders above it.
     fn make(root: &Dir, path: &'a str) -> io::Result<Self> {
         let (parent, name) = split(path);
         if parent != "." {
@@ -179,17 +183,17 @@ fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or((".", path))
 }
 
-fn put(staged: &Place<'_>, target: &Place<'_>, file: &StagedFile, own: &OwnOutputs) -> io::Result<()> {
+fn put(staged: &DirEntry<'_>, target: &DirEntry<'_>, file: &StagedFile, own: &OwnOutputs) -> io::Result<()> {
     let ours = staged.stat()?.as_ref().map(inode);
     let replaces = file.replaces.as_deref().and_then(|stamp| stamp.parse::<Stamp>().ok());
     for _ in 0..MAX_DISPLACED {
         let there = target.stat()?;
         if there.is_some() && there.as_ref().map(inode) == ours {
-            // A try by links was interrupted between its two steps.
+            // An earlier try with `linkat` was interrupted before it removed the staged name.
             return staged.remove();
         }
-        // Only what lay there at the commit point is replaced; what came since is someone's, and is
-        // moved aside.
+        // Replace only the file that was there at the commit point. A file that came since belongs
+        // to someone else, and is moved aside.
         let known = there.as_ref().map(FileStamp::of).is_some_and(|there| {
             replaces.is_some_and(|replaced| replaced.file.is_alike(&there)) || own.has(&file.path, there)
         });
@@ -203,13 +207,13 @@ fn put(staged: &Place<'_>, target: &Place<'_>, file: &StagedFile, own: &OwnOutpu
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "someone keeps putting another file there"))
 }
 
-fn rename_or_link(from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> std::result::Result<(), Errno> {
+fn rename_or_link(from: &DirEntry<'_>, to: &DirEntry<'_>, flags: RenameFlags) -> std::result::Result<(), Errno> {
     if flags.is_empty() {
         return rustix::fs::renameat(&from.folder, from.name, &to.folder, to.name);
     }
     match rustix::fs::renameat_with(&from.folder, from.name, &to.folder, to.name, flags) {
-        // The file system does not know how (NFS): a link refuses as well, and then the old name
-        // goes.
+        // The file system does not support the flag (NFS). `linkat` does not replace a file either,
+        // so link the new name, then remove the old one.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             rustix::fs::linkat(&from.folder, from.name, &to.folder, to.name, AtFlags::empty())?;
             rustix::fs::unlinkat(&from.folder, from.name, AtFlags::empty())
@@ -218,13 +222,13 @@ fn rename_or_link(from: &Place<'_>, to: &Place<'_>, flags: RenameFlags) -> std::
     }
 }
 
-/// Moves a file that someone put at the path since the commit out of the way, to a name that is
-/// ignored, and tells.
-fn displace(target: &Place<'_>, file: &StagedFile) -> io::Result<()> {
+/// Moves aside a file that someone put at the path since the commit, to a name that is ignored, and
+/// logs a warning.
+fn displace(target: &DirEntry<'_>, file: &StagedFile) -> io::Result<()> {
     let id = format!("{:08x}", fastrand::u32(..));
-    // A name has at most 255 bytes, and this one grows.
+    // A name has at most 255 bytes, and the suffix makes this one longer.
     let name = format!("{}.displaced-{id}~", crate::base::bounds::cut(target.name, 200));
-    let aside = Place { folder: target.folder.try_clone()?, name: &name };
+    let aside = DirEntry { folder: target.folder.try_clone()?, name: &name };
     match rename_or_link(target, &aside, RenameFlags::NOREPLACE) {
         Ok(()) => {
             tracing::warn!(
@@ -235,7 +239,7 @@ fn displace(target: &Place<'_>, file: &StagedFile) -> io::Result<()> {
             );
             Ok(())
         }
-        // It went by itself, or this very name is taken: look again.
+        // The file is gone already, or the new name is taken: look again.
         Err(Errno::NOENT | Errno::EXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }

@@ -1,4 +1,4 @@
-//! Reading a version, and noticing when it is not that version any more.
+//! Reads a version of a file, and detects when the file is not that version any more.
 //!
 //! A reader reads from one descriptor, opened once. It compares the file's [`FileStamp`] with the
 //! one that the file had when its content was known to be the recorded one: when it opens the file,
@@ -26,8 +26,8 @@ use crate::base::filestamp::{FileStamp, now_ns};
 use crate::base::{Digest, Hasher, bounds};
 use crate::resource::{Content, Reader, Result, check_path};
 
-/// Bytes up to which a file whose stamp cannot be relied on yet is read at once and served from
-/// memory: a change that shows in no time can do no harm then.
+/// The size in bytes up to which a file with a racy stamp is read at once and served from memory. A
+/// later change that leaves the stamp equal then has no effect.
 const IN_MEMORY: u64 = 256 << 10;
 const PIECE: usize = 1 << 20;
 
@@ -36,7 +36,7 @@ pub(super) async fn open(folder: &Folder, content: &Content) -> Result<Box<dyn R
     let wanted = content.clone();
     let version = folder.work(false, move |folder| open_file(folder, wanted)).await?;
     let local = folder.locality.is_local();
-    let mut reader = FileReader { version: Arc::new(version), local, as_it_was: None, memory: None };
+    let mut reader = FileReader { version: Arc::new(version), local, verified: None, memory: None };
     reader.begin(content.stamp.parse().ok()).await?;
     Ok(Box::new(reader))
 }
@@ -45,7 +45,7 @@ fn open_file(folder: &Folder, content: Content) -> Result<Version> {
     check_path(&content.path)?;
     let about = About { resource: &folder.name, path: &content.path };
     let mut options = OpenOptions::new();
-    // A FIFO that was put there must not hold us up, and a link is not a version of anything.
+    // Opening a FIFO that someone put there must not block, and a link is not a version of a file.
     options.read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW);
     let root = folder.root(about)?;
     let file = match root.open_with(&content.path, &options) {
@@ -60,7 +60,7 @@ fn open_file(folder: &Folder, content: Content) -> Result<Version> {
     Ok(Version { resource: folder.name.to_string(), path, digest, size, file })
 }
 
-/// An open file, and what it is to hold.
+/// An open file, and the version that it should contain.
 struct Version {
     resource: String,
     path: String,
@@ -78,8 +78,8 @@ impl Version {
         rustix::fs::fstat(&self.file).map_err(|errno| self.about().unavailable("look at", errno))
     }
 
-    /// What it is like, if it can be the recorded version.
-    fn look(&self) -> Result<FileStamp> {
+    /// Returns the stamp of the file, if its kind and size match the recorded version.
+    fn check_size(&self) -> Result<FileStamp> {
         let stat = self.stat()?;
         let file = FileStamp::of(&stat);
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -91,7 +91,7 @@ impl Version {
         Ok(file)
     }
 
-    /// Hashes the file. Returns what it is like, if it is the recorded version.
+    /// Hashes the file. Returns its stamp, if its content is the recorded version.
     fn verify(&self) -> Result<FileStamp> {
         let about = self.about();
         let lease = match Lease::take(self.file.as_fd()) {
@@ -120,7 +120,7 @@ impl Version {
         Ok(after)
     }
 
-    /// The whole content, if it is the recorded one.
+    /// Returns the whole content, if it is the recorded one.
     fn whole(&self) -> Result<Vec<u8>> {
         let bytes = self.pread(0, usize::try_from(self.size).unwrap_or(usize::MAX))?;
         if Some(Digest::of(&bytes)) == self.digest {
@@ -130,8 +130,8 @@ impl Version {
         }
     }
 
-    /// Bytes, and what the file is like after they were read: whatever happened before shows then,
-    /// too.
+    /// Returns a chunk, and the stamp of the file after it was read, which shows every change
+    /// before that.
     fn chunk(&self, offset: u64, length: usize) -> Result<(Vec<u8>, FileStamp)> {
         Ok((self.pread(offset, length)?, FileStamp::of(&self.stat()?)))
     }
@@ -142,13 +142,13 @@ impl Version {
         Ok(bytes)
     }
 
-    /// Appends up to `length` bytes from `offset`: fewer only at the end.
+    /// Appends up to `length` bytes from `offset`; fewer only at the end.
     fn pread_into(&self, bytes: &mut Vec<u8>, offset: u64, length: usize) -> Result<()> {
         bytes.reserve_exact(length);
         let start = bytes.len();
         while bytes.len() - start < length {
             let done = bytes.len() - start;
-            // It fills what is reserved, which may be more than was asked for.
+            // `pread` fills the reserved capacity, which may be more than `length`.
             match rustix::io::pread(&self.file, spare_capacity(bytes), offset + done as u64) {
                 Ok(0) => break,
                 Ok(_) => bytes.truncate(start + length),
@@ -162,17 +162,17 @@ impl Version {
 
 struct FileReader {
     version: Arc<Version>,
-    /// On a local file system: what the page cache holds is read at once.
+    /// Whether the file system is local, so that bytes in the page cache are read at once.
     local: bool,
-    /// What it was like when its content was known to be the recorded one.
-    as_it_was: Option<FileStamp>,
-    /// The content, if it was read at once.
+    /// The stamp of the file when its content was known to be the recorded one.
+    verified: Option<FileStamp>,
+    /// The whole content, if it was read at once.
     memory: Option<Vec<u8>>,
 }
 
 impl FileReader {
-    /// Does something with the file: here if `quick`, otherwise where it blocks no other work.
-    /// Guests share a thread.
+    /// Runs `work`: on this thread if `quick`, otherwise on a blocking thread, because guests share
+    /// this one.
     async fn work<T: Send + 'static>(
         &self,
         quick: bool,
@@ -185,16 +185,16 @@ impl FileReader {
         aside(&self.version.resource, move || work(&version)).await
     }
 
-    /// Makes sure that this is the recorded version.
+    /// Checks that the file is the recorded version.
     async fn begin(&mut self, recorded: Option<Stamp>) -> Result<()> {
-        let file = self.work(true, Version::look).await?;
-        self.as_it_was = Some(file);
+        let file = self.work(true, Version::check_size).await?;
+        self.verified = Some(file);
         if recorded == Some(Stamp { file, racy: false }) {
             return Ok(());
         }
         let (wait, size) = (file.racy_for(now_ns()), self.version.size);
         if wait.is_zero() || size > IN_MEMORY {
-            // Until the clock has moved on, a change could leave the times as they are.
+            // Until the clock has ticked, a change could leave the times equal.
             if wait > Duration::ZERO {
                 tokio::time::sleep(wait).await;
             }
@@ -210,19 +210,19 @@ impl FileReader {
         let size = self.version.size;
         let length = usize::try_from(size).unwrap_or(usize::MAX);
         let quick = self.local && size <= IN_MEMORY && is_cached(&self.version.file, 0, length);
-        self.as_it_was = Some(self.work(quick, Version::verify).await?);
+        self.verified = Some(self.work(quick, Version::verify).await?);
         Ok(())
     }
 
-    /// Whether it is still as it was, now that it is like `now`.
+    /// Checks that the file with the stamp `now` is still the recorded version.
     async fn check(&mut self, now: FileStamp) -> Result<()> {
-        let Some(before) = self.as_it_was else { return Ok(()) };
+        let Some(before) = self.verified else { return Ok(()) };
         if !now.is_alike(&before) {
             let why = if now.size == before.size { "it was written to" } else { "its size is another one" };
             return Err(self.version.about().changed(why));
         }
-        // Renamed, linked, given to someone; or written to and its modification time set back. The
-        // content tells.
+        // The file was renamed or linked, or its owner changed; or it was written to and its
+        // modification time was set back. Hashing the content decides.
         if now == before { Ok(()) } else { self.verify().await }
     }
 }

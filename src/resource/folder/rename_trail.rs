@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::time::{Duration, Instant};
 
-/// Most paths that are followed, and that wait to be looked at.
+/// The most paths that are followed, and also the most that wait in [`super::dirty::Dirty`].
 pub(super) const MAX_PATHS: usize = 8_192;
-/// How long after the first half of a rename the second may come. They are made at once; this is
-/// for a busy machine.
+/// How long after the first half of a rename the second may come. The kernel raises both at once;
+/// the time is for a busy machine.
 pub(super) const HALF_RENAME: Duration = Duration::from_millis(250);
 /// The longest wait for the next event about a file.
 const LATE: Duration = Duration::from_secs(5);
@@ -21,8 +21,8 @@ const LATE: Duration = Duration::from_secs(5);
 /// What happened to the file at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Hop {
-    /// It was renamed. The other half of the event has not been read yet, or the target is outside
-    /// of the folder.
+    /// It was renamed. The second half of the event has not been read yet, or the target is outside
+    /// the folder.
     Left,
     /// It was renamed to this path.
     To(OsString),
@@ -34,39 +34,39 @@ enum Hop {
 #[derive(Debug, Default)]
 pub(super) struct RenameTrail {
     paths: HashMap<OsString, (Hop, Instant)>,
-    /// When entries that are too old are removed next.
+    /// When to remove old entries next.
     sweep_at: Option<Instant>,
 }
 
 impl RenameTrail {
-    /// It was renamed.
+    /// Records that the file at `path` was renamed, to a path that is not known yet.
     pub(super) fn left(&mut self, path: &OsStr, now: Instant) {
         self.put(path, Hop::Left, now);
     }
 
-    /// What has left `from` came to `to`.
+    /// Records that the file at `from` was renamed to `to`.
     pub(super) fn went(&mut self, from: &OsStr, to: &OsStr, now: Instant) {
         self.came(to);
         self.put(from, Hop::To(to.to_owned()), now);
     }
 
-    /// Something else lies there now.
+    /// Records that another file is at `path` now.
     pub(super) fn came(&mut self, path: &OsStr) {
         self.paths.remove(path);
     }
 
-    /// It was removed.
+    /// Records that the file at `path` was removed.
     pub(super) fn removed(&mut self, path: &OsStr, now: Instant) {
         self.put(path, Hop::Removed, now);
     }
 
-    /// Whether what lay there was removed, by the last event about it.
+    /// Returns whether the last event about the path was the removal of its file.
     pub(super) fn was_removed(&self, path: &OsStr) -> bool {
         matches!(self.paths.get(path), Some((Hop::Removed, _)))
     }
 
-    /// Where the file that was at `path` must be now. If it is not there, an event about that place
-    /// has not been read yet. `None` if the events do not say that it is anywhere.
+    /// Returns where the file that was at `path` must be now. If it is not there, an event about
+    /// that path has not been read yet. `None` if the events do not say where it is.
     pub(super) fn end<'a>(&'a self, path: &'a OsStr, now: Instant) -> Option<&'a OsStr> {
         let mut end = None;
         let mut at = path;

@@ -1,7 +1,7 @@
-//! Looking through a folder: what of it is not as it is on record?
+//! Scans a folder for paths that differ from the record.
 //!
-//! A scan hashes nothing. It yields paths to look at, the same as events do, so that there is one
-//! place that decides what has happened.
+//! A scan does not hash files. It yields paths to check, as events do, so that only one place
+//! decides what has happened.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -17,34 +17,35 @@ use super::unsupported::{readable_name, shown};
 use super::watches::Watches;
 use crate::base::filestamp::{FileStamp, inode};
 
-/// A look through a folder.
+/// A scan of a folder.
 pub(super) struct Scan<'a> {
     pub(super) root: &'a Root,
     pub(super) names: &'a Names,
     pub(super) index: &'a mut Index,
     pub(super) watches: &'a mut Watches,
-    /// Where the paths go.
+    /// Receives the paths to check.
     pub(super) todo: &'a mut BTreeSet<OsString>,
-    /// Whether an event has told of it: then its watches are set once more.
-    pub(super) told: bool,
+    /// Whether to set the watches again, because an event was about the folder.
+    pub(super) renew: bool,
 }
 
-/// What a scan found besides.
+/// What a scan found in addition to the paths to check.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// What was not a file and is not there any more, by escaped path.
+    /// The escaped paths of unsupported entries that are gone.
     pub(super) unsupported_gone: Vec<Box<str>>,
-    /// Folders that may be listed and not searched: what lies in them is neither there nor gone.
+    /// Folders that this user may list but not search, so that the state of their content is
+    /// unknown.
     pub(super) unsearchable: Vec<OsString>,
 }
 
-/// What is in a folder cannot be looked at, though it could be listed.
+/// The entries of a folder cannot be examined, although the folder can be listed.
 #[derive(Debug)]
 struct Unsearchable;
 
 impl Scan<'_> {
-    /// Looks through a folder and all in it; the empty path is the resource. What is on record and
-    /// was not met goes to `todo` too.
+    /// Scans a folder with everything beneath it; the empty path is the whole resource. Paths on
+    /// record that the scan did not find are added to `todo` too.
     pub(super) fn run(&mut self, start: &OsStr) -> Result<Found, Errno> {
         self.index.begin_scan();
         let mut folders = vec![start.to_owned()];
@@ -65,7 +66,8 @@ impl Scan<'_> {
                 }
             }
         }
-        // What lies in a folder that cannot be read is neither there nor gone.
+        // The state of the content of a folder that cannot be read is unknown, so do not report it
+        // as gone.
         let hidden = |path: &[u8]| {
             unreadable
                 .iter()
@@ -89,10 +91,10 @@ impl Scan<'_> {
     fn list(&mut self, folder: &OsStr, folders: &mut Vec<OsString>) -> Result<Result<(), Unsearchable>, Errno> {
         let mut listing = self.root.open_folder(folder)?;
         let stat = listing.stat()?;
-        // Before it is listed, so that what comes after the listing raises an event.
-        self.watches.watch(folder, inode(&stat), self.told);
+        // Watch the folder before listing it, so that changes after the listing raise an event.
+        self.watches.watch(folder, inode(&stat), self.renew);
         if self.index.unsupported(&shown(folder)).is_some() {
-            // It could not be read before.
+            // The folder could not be read before, and now it can.
             self.todo.insert(folder.to_owned());
         }
         let mut path = folder.as_bytes().to_vec();
@@ -108,16 +110,16 @@ impl Scan<'_> {
             }
             path.truncate(stem);
             path.extend_from_slice(name);
-            let met =
-                self.meet(&listing, OsStr::from_bytes(name), entry.file_type(), OsStr::from_bytes(&path), folders);
-            if met.is_err() {
-                return Ok(met);
+            let visited =
+                self.visit(&listing, OsStr::from_bytes(name), entry.file_type(), OsStr::from_bytes(&path), folders);
+            if visited.is_err() {
+                return Ok(visited);
             }
         }
         Ok(Ok(()))
     }
 
-    fn meet(
+    fn visit(
         &mut self,
         listing: &Dir,
         name: &OsStr,
@@ -126,7 +128,7 @@ impl Scan<'_> {
         folders: &mut Vec<OsString>,
     ) -> Result<(), Unsearchable> {
         let is_folder = kind == FileType::Directory;
-        // A file system that does not say the kind in its listing leaves it to `stat`.
+        // Some file systems do not give the kind in the listing; then `stat` below decides.
         let counts = if is_folder { self.names.enters(path) } else { self.names.takes(path) };
         if !counts && kind != FileType::Unknown {
             return Ok(());
@@ -136,32 +138,32 @@ impl Scan<'_> {
             stat => stat,
         };
         if is_folder {
-            self.meet_folder(path, folders);
+            self.visit_folder(path, folders);
             return Ok(());
         }
         let Ok(stat) = stat else { return Ok(()) };
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Directory if self.names.enters(path) => self.meet_folder(path, folders),
-            FileType::RegularFile if self.names.takes(path) => self.meet_file(path, &stat),
+            FileType::Directory if self.names.enters(path) => self.visit_folder(path, folders),
+            FileType::RegularFile if self.names.takes(path) => self.visit_file(path, &stat),
             FileType::Directory | FileType::RegularFile => {}
-            _ => self.meet_other(path),
+            _ => self.visit_other(path),
         }
         Ok(())
     }
 
-    fn meet_folder(&mut self, path: &OsStr, folders: &mut Vec<OsString>) {
-        if readable_name(path).is_ok() { folders.push(path.to_owned()) } else { self.meet_other(path) }
+    fn visit_folder(&mut self, path: &OsStr, folders: &mut Vec<OsString>) {
+        if readable_name(path).is_ok() { folders.push(path.to_owned()) } else { self.visit_other(path) }
     }
 
-    fn meet_file(&mut self, path: &OsStr, stat: &Stat) {
+    fn visit_file(&mut self, path: &OsStr, stat: &Stat) {
         match path.to_str() {
             Some(text) if self.index.see_file(text, FileStamp::of(stat)) => {}
-            _ => self.meet_other(path),
+            _ => self.visit_other(path),
         }
     }
 
-    /// Something that is not as it is on record, or that only a closer look can tell.
-    fn meet_other(&mut self, path: &OsStr) {
+    /// Adds an entry that differs from the record, or that needs a closer check.
+    fn visit_other(&mut self, path: &OsStr) {
         self.index.see_unsupported(&shown(path));
         self.todo.insert(OsString::from_vec(path.as_bytes().to_vec()));
     }

@@ -1,4 +1,4 @@
-//! Hashes a file as a whole, or not at all: never while someone writes to it.
+//! Hashes a file only if nobody writes to it meanwhile.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,14 +31,14 @@ pub(super) enum ReadOutcome {
     Failed(Errno),
 }
 
-/// A file's content.
+/// The content of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct StableContent {
     pub(super) stamp: Stamp,
     pub(super) digest: Digest,
 }
 
-/// What an open file is like now; `None` if it is not a regular file.
+/// Returns the current stamp of an open file; `None` if it is not a regular file.
 fn stamp_of(file: &OwnedFd) -> Result<Option<FileStamp>, Errno> {
     let stat = rustix::fs::fstat(file)?;
     let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -48,10 +48,10 @@ fn stamp_of(file: &OwnedFd) -> Result<Option<FileStamp>, Errno> {
 /// When a file counts as complete on file systems without leases.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Settled {
-    /// If it has not changed for this long, by its own times.
+    /// Complete if it has not changed for this long, by its own times.
     pub(super) span: Duration,
-    /// Or if it still has this stamp: the observer saw it unchanged for that long (its times may
-    /// come from another machine's clock).
+    /// Complete too if it still has this stamp, because the observer saw it unchanged for that long
+    /// (its times may come from another machine's clock).
     pub(super) like: Option<FileStamp>,
 }
 
@@ -63,7 +63,7 @@ impl Settled {
     }
 }
 
-/// Hashes the file at `path`, in pieces as large as `buffer`. Blocks until it is done, or until
+/// Hashes the file at `path`, in pieces of the size of `buffer`. Blocks until it is done, or until
 /// `stop`.
 pub(super) fn read_stable(
     root: &Root,
@@ -114,7 +114,7 @@ fn hash(
     Ok(ReadOutcome::Stable(StableContent { stamp, digest }))
 }
 
-/// The digest of a file's content; `None` as soon as it is disturbed.
+/// Returns the digest of a file's content; `None` as soon as `undisturbed` returns `false`.
 pub(super) fn digest(
     file: &OwnedFd,
     buffer: &mut [u8],

@@ -1,12 +1,12 @@
-//! Writes files that are not visible yet.
+//! Writes staged files, which are not visible yet.
 //!
-//! They lie in the resource itself, in `.anacostia/staging/<attempt>/<artifact>`: on the same file
-//! system, so that making them visible is one rename, and under a name that is never watched or
-//! scanned. Rejected: `O_TMPFILE`, which leaves nothing to sweep, but nothing to publish after a
-//! crash either.
+//! Staged files are in the resource itself, in `.anacostia/staging/<attempt>/<artifact>`. That is
+//! on the same file system, so that one rename makes a file visible, and under a name that is never
+//! watched or scanned. Rejected: `O_TMPFILE`, which leaves nothing to sweep, but also nothing to
+//! publish after a crash.
 //!
-//! The folder of an attempt outlives its files: it is removed when their publishing is on record,
-//! and until then it says that what was staged was staged here.
+//! The folder of an attempt stays after its files were published, until their publishing is on
+//! record. Until then its presence proves that the files were staged in this resource.
 
 use std::io;
 use std::path::Path;
@@ -26,18 +26,18 @@ use crate::base::{ArtifactId, AttemptId, Digest, Hasher, bounds, fault};
 use crate::model::StagedFile;
 use crate::resource::{ResourceError, Result, Writer, check_path};
 
-/// How much of a file is hashed at a time, in bytes.
+/// The number of bytes that are hashed at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Where staged files lie, in the folder.
+/// The directory of all staged files, relative to the folder.
 const STAGING: &str = ".anacostia/staging";
 
-/// Where the files of an attempt lie, in the folder.
+/// Returns the directory of an attempt's staged files, relative to the folder.
 pub(super) fn staging_of(attempt: AttemptId) -> String {
     format!("{STAGING}/{attempt}")
 }
 
-/// Begins a staged file.
+/// Creates a staged file; see [`crate::resource::Resource::create`].
 pub(super) fn create(
     folder: &Folder,
     attempt: AttemptId,
@@ -50,9 +50,9 @@ pub(super) fn create(
     if path.split('/').next() == Some(OWN) {
         return Err(about.invalid(format!("`{OWN}` is where the host keeps what is not published yet")));
     }
-    let root = folder.root_made(about)?;
+    let root = folder.root_or_create(about)?;
     folder.hold_lock(&root, about)?;
-    check_place(&root, about, overwrite)?;
+    check_target(&root, about, overwrite)?;
     let staged = format!("{}/{artifact}", staging_of(attempt));
     let file = create_file(&root, &staged).map_err(|error| about.unavailable("stage", error))?;
     let draft = Draft {
@@ -70,8 +70,7 @@ pub(super) fn create(
     Ok(writer(folder, draft))
 }
 
-/// Takes a finished staged file back, to be read and changed. If it cannot be opened, it stays
-/// finished.
+/// Reopens a finished staged file to read and change it. If it cannot be opened, it stays finished.
 pub(super) fn reopen(folder: &Folder, finished: &StagedFile) -> Result<Box<dyn Writer>> {
     let about = About { resource: &folder.name, path: &finished.path };
     let root = folder.root(about)?;
@@ -98,8 +97,8 @@ fn writer(folder: &Folder, draft: Draft) -> Box<dyn Writer> {
     Box::new(FileWriter { resource, draft: Some(draft), local })
 }
 
-/// Whether a file can come to lie at a path, as far as can be told now.
-fn check_place(root: &Dir, about: About<'_>, overwrite: bool) -> Result<()> {
+/// Checks whether a file can be published at a path, as far as that is known now.
+fn check_target(root: &Dir, about: About<'_>, overwrite: bool) -> Result<()> {
     match root.symlink_metadata(about.path) {
         Ok(there) if there.is_dir() => Err(about.invalid("a folder lies there")),
         Ok(_) if !overwrite => Err(about.exists()),
@@ -116,7 +115,8 @@ fn create_file(root: &Dir, path: &str) -> io::Result<File> {
     let folder = Path::new(path).parent().unwrap_or(Path::new(""));
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
-    // The folder of an attempt goes when its last file is dropped: that may be just now.
+    // The folder of an attempt is removed when its last file is dropped, which may happen at this
+    // moment.
     for _ in 0..8 {
         root.create_dir_all(folder)?;
         match root.open_with(path, &options) {
@@ -127,7 +127,7 @@ fn create_file(root: &Dir, path: &str) -> io::Result<File> {
     root.open_with(path, &options)
 }
 
-/// A staged file; dropped, it is removed, unless it is to be kept.
+/// Removes a staged file when it is dropped, unless `keep` is set.
 struct Staged {
     root: Dir,
     path: String,
@@ -137,7 +137,7 @@ struct Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.keep {
-            // What fails here is swept when a host starts.
+            // A file that cannot be removed here is swept when a host starts.
             let _ = self.root.remove_file(&self.path);
             remove_parent(&self.root, &self.path);
         }
@@ -151,17 +151,17 @@ fn remove_parent(root: &Dir, staged: &str) {
     }
 }
 
-/// A file that is being written.
+/// A staged file that is being written.
 struct Draft {
     resource: String,
     path: String,
     artifact: ArtifactId,
     overwrite: bool,
     sync: bool,
-    /// Has taken every byte so far. `None` once the file was written elsewhere than at its end:
-    /// then it is hashed when it is finished.
+    /// Has hashed every byte so far. `None` once the file was written anywhere but at its end; it
+    /// is then hashed when it is finished.
     hasher: Option<Hasher>,
-    /// What it was finished as before it was reopened, until it is changed.
+    /// The result of finishing it before it was reopened; cleared by the first change.
     finished: Option<StagedFile>,
     size: u64,
     file: File,
@@ -173,12 +173,12 @@ impl Draft {
         About { resource: &self.resource, path: &self.path }
     }
 
-    /// Sets the time of the file, and says what it is known by.
+    /// Sets the times of the file, and returns its stamp.
     ///
-    /// A file system takes the time from a clock that ticks every few milliseconds; two writes
-    /// within a tick leave the same. A time of full precision is one that no later write can leave,
-    /// so that this stamp can be relied on from the start. The rename that publishes the file
-    /// changes its change time: `publish` answers with the stamp that it has then.
+    /// A file system takes times from a clock that ticks every few milliseconds, so two writes
+    /// within a tick leave the same time. No later write can leave a time with full precision, so
+    /// this stamp is reliable from the start. The rename that publishes the file changes its change
+    /// time; `publish` returns the stamp after the rename.
     fn stamp(&self) -> io::Result<Stamp> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let now = Timespec {
@@ -223,15 +223,15 @@ impl Draft {
         Ok(())
     }
 
-    /// A change of the file has failed halfway.
+    /// Handles a failed change of the file: truncates the file, and returns the error.
     fn failed(&self, doing: &str, error: io::Error) -> ResourceError {
-        // If the disk is full, others need the space now, and not only when the guest closes the
+        // If the disk is full, other writers need the space now, not when the guest closes the
         // file.
         let _ = self.file.set_len(0);
         self.about().unavailable(doing, error)
     }
 
-    /// Up to `length` bytes from `offset`: fewer only at the end.
+    /// Returns up to `length` bytes from `offset`; fewer only at the end.
     fn piece(&self, offset: u64, length: usize) -> io::Result<Vec<u8>> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let mut bytes = vec![0; length.min(left)];
@@ -239,7 +239,7 @@ impl Draft {
         Ok(bytes)
     }
 
-    /// The digest of what the file holds.
+    /// Reads the file and returns its digest.
     fn hash(&self) -> io::Result<Digest> {
         let (mut hasher, mut at) = (Hasher::default(), 0);
         while at < self.size {
@@ -250,7 +250,7 @@ impl Draft {
         Ok(hasher.finish())
     }
 
-    /// Whether finishing it takes long: the disk must answer, or the file must be read.
+    /// Returns whether `finish` takes long, because it syncs or reads the file.
     fn is_slow_to_finish(&self) -> bool {
         self.finished.is_none() && (self.sync || self.hasher.is_none())
     }
@@ -288,10 +288,10 @@ impl Draft {
 
 struct FileWriter {
     resource: String,
-    /// Absent once a write has failed, or was given up half-way: what is there is not what was to
-    /// be written.
+    /// Absent once a write has failed or was cancelled halfway, because the file is then
+    /// incomplete.
     draft: Option<Draft>,
-    /// Writing goes to the page cache of this machine.
+    /// Whether the file system is local, so that writes go to the page cache of this machine.
     local: bool,
 }
 
@@ -359,9 +359,9 @@ impl Writer for FileWriter {
     }
 }
 
-/// Makes the names above a file survive a power cut.
+/// Syncs the folders above a file, so that its name survives a power cut.
 pub(super) fn sync_parents(root: &Dir, path: &str) -> io::Result<()> {
-    // Not `open_dir`: that opens a folder for looking things up in it, which cannot be synced.
+    // Not `open_dir`: it opens a folder with `O_PATH`, which cannot be synced.
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(libc::O_DIRECTORY);
     for folder in Path::new(path).ancestors().skip(1) {
@@ -371,7 +371,8 @@ pub(super) fn sync_parents(root: &Dir, path: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what is staged, but for some attempts. Returns how many files that were.
+/// Removes all staged files except those of the attempts in `keep`. Returns how many files it
+/// removed.
 pub(super) fn sweep(folder: &Folder, keep: &[AttemptId]) -> Result<u64> {
     let about = About { resource: &folder.name, path: STAGING };
     let mut removed = 0;
@@ -391,14 +392,13 @@ pub(super) fn sweep(folder: &Folder, keep: &[AttemptId]) -> Result<u64> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(about.unavailable("sweep", error)),
         _ => {}
     }
-    // Empty now, or not: then they stay.
+    // These fail if the folders are not empty, and then the folders stay.
     let _ = root.remove_dir(STAGING);
     let _ = root.remove_dir(OWN);
     Ok(removed)
 }
 
-/// Removes the folder of an attempt if there is nothing in it. Returns whether there is none any
-/// more.
+/// Removes the folder of an attempt if it is empty. Returns whether the folder is gone.
 pub(super) fn discard_empty(folder: &Folder, attempt: AttemptId) -> Result<bool> {
     let path = staging_of(attempt);
     let about = About { resource: &folder.name, path: &path };
@@ -409,7 +409,7 @@ pub(super) fn discard_empty(folder: &Folder, attempt: AttemptId) -> Result<bool>
     }
 }
 
-/// Removes what one attempt has staged.
+/// Removes the staged files and the folder of an attempt.
 pub(super) fn discard(folder: &Folder, attempt: AttemptId) -> Result<()> {
     let path = staging_of(attempt);
     let about = About { resource: &folder.name, path: &path };
@@ -421,8 +421,8 @@ pub(super) fn discard(folder: &Folder, attempt: AttemptId) -> Result<()> {
     }
 }
 
-/// Removes a file or a folder with all in it; of a link, the link. Returns how many files that
-/// were.
+/// Removes a file, or a folder with its content; does not follow links. Returns the number of
+/// entries at the top level.
 fn remove(root: &Dir, path: &Path) -> io::Result<u64> {
     if !root.symlink_metadata(path)?.is_dir() {
         return root.remove_file(path).map(|()| 1);

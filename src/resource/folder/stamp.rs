@@ -1,24 +1,24 @@
-//! What a file is known by, as text for the record: a [`FileStamp`], and whether it can be relied
-//! on.
+//! Identifies a version of a file in the record, as text: a [`FileStamp`], and whether it is
+//! reliable.
 //!
 //! A stamp that was taken within the granularity of the file system's clock after a change is
-//! marked as [`Stamp::racy`]: the file may have been written once more without changing it. Whoever
-//! relies on such a stamp hashes the content again.
+//! marked as [`Stamp::racy`], because the file may have been written again without changing the
+//! stamp. Code that needs to rely on such a stamp hashes the content again.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::base::filestamp::FileStamp;
 
-/// The change time of stamps that were recorded without one. Equal to that of no file, so that the
-/// content is hashed once more.
+/// The change time of stamps that were recorded without one. No file has it, so the content is
+/// hashed again.
 const NO_CTIME: i64 = i64::MIN;
 
-/// A [`FileStamp`], and how far it can be relied on.
+/// A [`FileStamp`], and whether it is reliable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) file: FileStamp,
-    /// The content may have changed since, and this not: see the module.
+    /// Whether the content may have changed without changing the stamp; see the module.
     pub(super) racy: bool,
 }
 

@@ -1,7 +1,8 @@
-//! Tests that need to reach inside: the kernel's queue, and which folders are watched.
+//! Tests of internals: the kernel's queue of events, and which folders are watched.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use notify::event::{Event, EventKind, ModifyKind, RenameMode};
 use tokio_util::sync::CancellationToken;
 
+use super::check::PASSING;
 use super::dirty::Dirty;
 use super::index::Index;
 use super::names::Names;
@@ -21,11 +23,13 @@ use crate::model::Observation;
 use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
 
 #[derive(Debug, Default)]
-struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>);
+struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>, AtomicUsize);
 
 #[async_trait]
 impl ObservationSink for Sink {
+    /// The observer asks once in each round of its loop, before it looks at anything.
     fn as_of(&self) -> u64 {
+        self.1.fetch_add(1, Relaxed);
         0
     }
 
@@ -75,8 +79,7 @@ struct Watch {
 async fn watch(spec: &FolderSpec) -> Watch {
     let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
     let names = Arc::new(Names::new(spec).unwrap());
-    let told = Arc::clone(&sink);
-    let observer = Observer::new(spec, names, Index::default(), told, stop.clone());
+    let observer = Observer::new(spec, names, Index::default(), Arc::clone(&sink) as _, stop.clone());
     let dirty = Arc::clone(&observer.dirty);
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::spawn(move || runtime.block_on(observer.run()).unwrap());
@@ -84,11 +87,32 @@ async fn watch(spec: &FolderSpec) -> Watch {
     Watch { sink, dirty, stop, thread }
 }
 
-/// Renames as the kernel tells of it.
+/// Waits until the observer has made a whole round that began after the call.
+async fn next_round(sink: &Sink, dirty: &Dirty) {
+    let before = sink.1.load(Relaxed);
+    // When a second round begins, the first one that began after the call is over.
+    let is_over = |_: &[Observation], _: &[Status]| {
+        dirty.wake.notify_one();
+        sink.1.load(Relaxed) >= before + 2
+    };
+    sink.until("the observer has made another round", is_over).await;
+}
+
+/// Waits until the observer has handled all events, and has then checked twice more each path that
+/// it checks again after [`PASSING`].
+async fn checked_again(sink: &Sink, dirty: &Dirty) {
+    next_round(sink, dirty).await;
+    for _ in 0..2 {
+        tokio::time::sleep(PASSING).await;
+        next_round(sink, dirty).await;
+    }
+}
+
+/// Handles the events that the kernel raises for a rename.
 fn renamed(dirty: &Dirty, from: &std::path::Path, to: &std::path::Path, cookie: usize) {
     for (mode, path) in [(RenameMode::From, from), (RenameMode::To, to)] {
         let event = Event::new(EventKind::Modify(ModifyKind::Name(mode)));
-        dirty.take_in(Ok(event.set_tracker(cookie).add_path(path.to_owned())));
+        dirty.accept(Ok(event.set_tracker(cookie).add_path(path.to_owned())));
     }
 }
 
@@ -105,18 +129,17 @@ async fn a_file_that_is_far_ahead_of_the_events_of_its_renames_is_not_gone() {
         std::fs::rename(&pair[0], &pair[1]).unwrap();
     }
     for (cookie, pair) in paths.windows(2).take(3).enumerate() {
-        // A second look at where it is on record comes after the wait for a file that is on its
-        // way: the observer must take it for gone then, unless it knows better.
-        let before = dirty.looks_at(OsStr::new("0"));
+        // The observer checks the path on record once more after `PASSING`. It would then report
+        // the file as gone if it did not know that events of renames are missing.
         renamed(&dirty, &pair[0], &pair[1], cookie);
-        sink.until("it is looked at again", |_, _| dirty.looks_at(OsStr::new("0")) >= before + 2).await;
+        checked_again(&sink, &dirty).await;
     }
     drop(stalled);
     sink.until("the rename is seen", |seen, _| {
         seen.iter().any(|seen| matches!(seen, Observation::Renamed { to, .. } if to == "4"))
     })
     .await;
-    // And one that is gone indeed is not waited for.
+    // A file that was really removed is not waited for.
     std::fs::remove_file(&paths[4]).unwrap();
     sink.until("it is gone", |seen, _| matches!(seen.last(), Some(Observation::Gone { .. }))).await;
     stop.cancel();
@@ -138,10 +161,9 @@ async fn what_lies_where_a_file_has_left_is_told_after_the_file_has() {
     std::fs::rename(&paths[0], &paths[1]).unwrap();
     std::fs::rename(&paths[1], &paths[2]).unwrap();
     std::os::unix::fs::symlink("2", &paths[0]).unwrap();
-    // The observer looks at the link, and again, while it does not know where the file is.
-    let before = dirty.looks_at(OsStr::new("0"));
+    // The observer checks the link several times while it does not know where the file is.
     renamed(&dirty, &paths[0], &paths[1], 0);
-    sink.until("it is looked at again", |_, _| dirty.looks_at(OsStr::new("0")) >= before + 2).await;
+    checked_again(&sink, &dirty).await;
     drop(stalled);
     let is = |kind: fn(&Observation) -> bool| move |seen: &[Observation]| seen.iter().position(kind);
     let left = is(|seen| matches!(seen, Observation::Renamed { from, to, .. } if (&**from, &**to) == ("0", "2")));
@@ -164,7 +186,7 @@ async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_s
     // Each file raises three events at least: made, opened, closed.
     let files = 20_000.max(queue / 3 + 1000);
     let path = folder.path().to_owned();
-    // On a thread of its own, for the lock belongs to it.
+    // On a thread of its own, because the guard of the lock is not `Send`.
     std::thread::spawn(move || {
         let stalled = dirty.stall();
         for file in 0..files {
@@ -189,8 +211,8 @@ async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_s
     let paths: BTreeSet<_> =
         seen.0.iter().map(|seen| format!("{seen:?}").split('"').nth(1).map(str::to_owned)).collect();
     assert_eq!(paths.len(), files + 1);
-    // A file that was seen while its time was young may be looked at again by the scan; nothing
-    // else is told of it.
+    // A file with a racy stamp may be reported again by the scan, with the same content. Nothing
+    // else is reported about it.
     let digests: BTreeSet<_> = seen
         .0
         .iter()
@@ -217,7 +239,7 @@ fn what_is_temporary_excluded_or_linked_is_not_even_watched() {
     let root = Root::open(&spec.path).unwrap();
     let (mut index, mut todo) = (Index::default(), BTreeSet::new());
     let scan =
-        Scan { root: &root, names: &names, index: &mut index, watches: &mut watches, todo: &mut todo, told: false };
+        Scan { root: &root, names: &names, index: &mut index, watches: &mut watches, todo: &mut todo, renew: false };
     { scan }.run(OsStr::new("")).unwrap();
     assert_eq!(watches.folders().collect::<Vec<_>>(), ["", "a", "a/b"]);
     assert_eq!(todo.iter().collect::<Vec<_>>(), ["link"]);

@@ -1,9 +1,9 @@
-//! Looking into the folder without ever leaving it.
+//! Opens paths in the folder without ever leaving it.
 //!
-//! Every path is resolved by `openat2` from a descriptor of the folder, beneath it and through no
-//! link, so that a link that is slipped in between two steps leads nowhere. (`cap-std`, which
-//! serves the guests' side, follows links that stay inside; an observer must not, or it would see
-//! one file under two names.)
+//! Every path is resolved with `openat2` from a descriptor of the folder, beneath it and without
+//! following links, so that a link that someone inserts between two steps has no effect.
+//! (`cap-std`, which the guests' side uses, follows links that stay inside. An observer must not do
+//! that, or it would see one file under two names.)
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use crate::base::filestamp::{Inode, inode};
 
-/// The folder, open.
+/// The open folder.
 #[derive(Debug)]
 pub(super) struct Root {
     folder: OwnedFd,
@@ -23,7 +23,7 @@ pub(super) struct Root {
 }
 
 impl Root {
-    /// Opens the folder, and sees to it that it can be listed and entered. A link may lead to it.
+    /// Opens the folder, and checks that it can be listed and entered. `path` itself may be a link.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
@@ -33,12 +33,12 @@ impl Root {
         Ok(root)
     }
 
-    /// Its device and inode.
+    /// Returns the device and inode of the folder.
     pub(super) fn inode(&self) -> Inode {
         self.inode
     }
 
-    /// Whether this is still what lies at `path`, and can be listed and entered.
+    /// Checks that this folder is still the one at `path`, and can be listed and entered.
     pub(super) fn check(&self, path: &Path) -> io::Result<()> {
         if inode(&rustix::fs::stat(path)?) != self.inode {
             return Err(io::Error::new(io::ErrorKind::NotFound, "another folder lies there now"));
@@ -50,12 +50,12 @@ impl Root {
         Ok(rustix::fs::accessat(&self.folder, ".", Access::READ_OK | Access::EXEC_OK, AtFlags::EACCESS)?)
     }
 
-    /// What lies at a path; of a link, the link.
+    /// Returns the status of the entry at a path. Does not follow a link.
     pub(super) fn stat(&self, path: &OsStr) -> Result<Stat, Errno> {
         rustix::fs::fstat(self.resolve(path, OFlags::PATH | OFlags::NOFOLLOW, ResolveFlags::NO_SYMLINKS)?)
     }
 
-    /// Opens a file for reading. It does not wait for the other end of a FIFO.
+    /// Opens a file for reading. Does not wait for the other end of a FIFO.
     pub(super) fn open_file(&self, path: &OsStr) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
         self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)
@@ -68,8 +68,8 @@ impl Root {
         Dir::new(self.resolve(path, flags, ResolveFlags::NO_SYMLINKS)?)
     }
 
-    /// Whether a link leads to something beneath the folder: `XDEV` if it leads out, or is
-    /// absolute.
+    /// Checks that a link leads to something beneath the folder; fails with `XDEV` if it leads out,
+    /// or is absolute.
     pub(super) fn follow(&self, link: &OsStr) -> Result<(), Errno> {
         self.resolve(link, OFlags::PATH, ResolveFlags::empty()).map(drop)
     }

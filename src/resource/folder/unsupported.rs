@@ -1,4 +1,4 @@
-//! Tells what is at a path, and why some of it cannot become an artifact.
+//! Determines what is at a path, and why it cannot become an artifact if that is so.
 //!
 //! A symbolic link never counts, wherever it leads. Its target inside the folder counts under its
 //! own path already, a change of the target raises no event at the link, and the same content at
@@ -26,18 +26,19 @@ pub(super) enum Here {
     Nothing,
     /// A regular file; its path.
     File(Box<str>, Stat),
-    /// A folder that can be looked into.
+    /// A folder that can be listed.
     Folder,
     /// Something that cannot become an artifact.
     Unsupported(Unsupported),
-    /// It could not be found out.
+    /// `stat` failed.
     Unclear(Errno),
 }
 
 /// Something that cannot become an artifact.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unsupported {
-    /// A letter for the kind, then the identity: news if it differs from what is on record.
+    /// A letter for the kind, then the identity. A change is reported if it differs from the
+    /// record.
     pub(super) stamp: Box<str>,
     pub(super) reason: String,
 }
@@ -48,8 +49,8 @@ impl Unsupported {
         Self { stamp: format!("{kind}{stamp}").into(), reason: reason.into() }
     }
 
-    /// Something that this user cannot read. Its stamp has no size and times, because changes to
-    /// them are not news as long as it cannot be read.
+    /// Describes something that this user cannot read. Its stamp has no size and times, because
+    /// changes to them are not reported as long as it cannot be read.
     pub(super) fn unreadable(stat: &Stat, errno: Errno) -> Self {
         let (dev, ino) = inode(stat);
         let code = errno.raw_os_error();
@@ -58,11 +59,11 @@ impl Unsupported {
     }
 }
 
-/// Finds out what lies at `path`. `folder` is the folder's own path.
+/// Determines what is at `path`. `folder` is the path of the folder itself.
 pub(super) fn what_lies(root: &Root, folder: &Path, names: &Names, path: &OsStr) -> Here {
     let stat = match root.stat(path) {
         Ok(stat) => stat,
-        // A link where a folder was: what lies behind it has another path.
+        // `LOOP`: a link replaced a folder. The files behind the link have other paths.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => return Here::Nothing,
         Err(errno) => return Here::Unclear(errno),
     };
@@ -92,7 +93,7 @@ pub(super) fn what_lies(root: &Root, folder: &Path, names: &Names, path: &OsStr)
     }
 }
 
-/// The path as text, if an artifact can have it; otherwise what is wrong with it.
+/// Returns the path as text if an artifact can have it; otherwise what is wrong with it.
 pub(super) fn readable_name(path: &OsStr) -> Result<&str, String> {
     let text = path.to_str().ok_or("its name is not UTF-8")?;
     match check_path(text) {
@@ -112,7 +113,7 @@ fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Unsupported {
     match root.follow(path) {
         Ok(()) => inside(),
         Err(Errno::NOENT | Errno::NOTDIR) => nowhere(),
-        // Out of the folder, and perhaps in again: an absolute link may do that.
+        // The link leads out of the folder, but an absolute link may lead back in.
         Err(Errno::XDEV) => match (std::fs::canonicalize(folder.join(path)), std::fs::canonicalize(folder)) {
             (Ok(target), Ok(folder)) if target.starts_with(&folder) => inside(),
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => nowhere(),
@@ -125,7 +126,7 @@ fn link(root: &Root, folder: &Path, path: &OsStr, stat: &Stat) -> Unsupported {
     }
 }
 
-/// The escaped path, under which something unsupported is shown and recorded.
+/// Returns the escaped path, under which something unsupported is displayed and recorded.
 pub(super) fn shown(path: &OsStr) -> Box<str> {
     escape(path.as_bytes()).into()
 }

@@ -1,4 +1,4 @@
-//! Files to check again after a while, because no event is certain to announce the right moment.
+//! Holds files to check again after a delay, because no event reliably announces the right moment.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
@@ -6,17 +6,17 @@ use std::time::{Duration, Instant};
 
 use crate::base::filestamp::FileStamp;
 
-/// Most files that wait; beyond it the next scan finds them.
+/// The most files that wait; the next scan finds any others.
 const MAX_WAITING: usize = 16_384;
-/// The first wait for a file that is open for writing. Short, because the event of closing comes a
+/// The first delay for a file that is open for writing. Short, because the close event comes a
 /// moment before the file counts as closed.
 const FIRST: Duration = Duration::from_millis(1);
-/// When it is still open after this long, closing it will tell, or a scan.
+/// The longest delay. If the file is still open after it, the close event or a scan follows.
 const LAST: Duration = Duration::from_secs(8);
-/// The wait for an output that is being published.
+/// The delay for an output that is being published.
 const PUBLISHING: Duration = Duration::from_secs(1);
 
-/// What waits.
+/// The files that wait.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     due: BTreeSet<(Instant, OsString)>,
@@ -26,16 +26,16 @@ pub(super) struct Waiting {
 #[derive(Debug, Clone, Copy)]
 struct Wait {
     due: Instant,
-    /// How long it waited for this.
+    /// The length of the delay.
     span: Duration,
-    /// Its stamp when it stopped changing.
+    /// Its stamp when it was last seen to change.
     like: Option<FileStamp>,
-    /// It waits for its writer, for an unknown time.
+    /// Whether it waits for its writer, for an unknown time.
     busy: bool,
 }
 
 impl Waiting {
-    /// Waits for a file that is open for writing: twice as long each time. Returns `false` if there
+    /// Waits for a file that is open for writing, twice as long each time. Returns `false` if there
     /// is no room.
     pub(super) fn busy(&mut self, path: &OsStr, now: Instant) -> bool {
         let span = self.files.get(path).map_or(FIRST, |wait| wait.span * 2);
@@ -46,52 +46,53 @@ impl Waiting {
         self.put(path, Wait { due: now + span, span, like: None, busy: true })
     }
 
-    /// Waits until a file has stood still for `settle`.
+    /// Waits until a file has not changed for `settle`. Returns `false` if there is no room.
     pub(super) fn settle(&mut self, path: &OsStr, like: FileStamp, settle: Duration, now: Instant) -> bool {
-        // It has not stood still so far: someone writes to it.
+        // It has changed since the last call, so someone writes to it.
         let busy = self.files.get(path).is_some_and(|wait| wait.like.is_some_and(|before| before != like));
         self.put(path, Wait { due: now + settle, span: FIRST, like: Some(like), busy })
     }
 
-    /// Waits for this long.
+    /// Waits for `span`. Returns `false` if there is no room.
     pub(super) fn for_span(&mut self, path: &OsStr, span: Duration, now: Instant) -> bool {
         self.put(path, Wait { due: now + span, span: FIRST, like: None, busy: false })
     }
 
-    /// Waits for an output that is being published at a path, which takes an unknown time.
+    /// Waits for an output that is being published at a path, which takes an unknown time. Returns
+    /// `false` if there is no room.
     pub(super) fn publishing(&mut self, path: &OsStr, now: Instant) -> bool {
         self.put(path, Wait { due: now + PUBLISHING, span: FIRST, like: None, busy: true })
     }
 
-    /// What a file was like when it began to stand still, if it has done so for long enough.
+    /// Returns the stamp with which a file began to wait, if it has waited long enough.
     pub(super) fn settled(&self, path: &OsStr, now: Instant) -> Option<FileStamp> {
         self.files.get(path).filter(|wait| wait.due <= now).and_then(|wait| wait.like)
     }
 
-    /// Whether it waits.
+    /// Returns whether a path waits.
     pub(super) fn has(&self, path: &OsStr) -> bool {
         self.files.contains_key(path)
     }
 
-    /// Whether it waits for time alone.
+    /// Returns whether a path waits for a known time.
     pub(super) fn ends(&self, path: &OsStr) -> bool {
         self.files.get(path).is_some_and(|wait| !wait.busy)
     }
 
-    /// What waits for time alone.
+    /// Returns the paths that wait for a known time.
     pub(super) fn ending(&self) -> impl Iterator<Item = &OsString> {
         self.files.iter().filter(|(_, wait)| !wait.busy).map(|(path, _)| path)
     }
 
-    /// It does not wait any more.
+    /// Removes a path that does not wait any more.
     pub(super) fn done(&mut self, path: &OsStr) {
         if let Some((path, wait)) = self.files.remove_entry(path) {
             self.due.remove(&(wait.due, path));
         }
     }
 
-    /// The files that have waited long enough. They stay, with how long they have waited, until
-    /// they wait anew or are done.
+    /// Returns the files whose delay is over. They stay, with the length of their delay, until they
+    /// wait again or are done.
     pub(super) fn take(&mut self, now: Instant) -> Vec<OsString> {
         let mut due = Vec::new();
         while self.due.first().is_some_and(|(at, _)| *at <= now) {
@@ -100,7 +101,7 @@ impl Waiting {
         due
     }
 
-    /// When the next is due.
+    /// Returns when the next file is due.
     pub(super) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -126,15 +127,15 @@ mod tests {
     #[test]
     fn a_busy_file_is_looked_at_ever_more_rarely_and_then_no_more() {
         let (mut waiting, path, start) = (Waiting::default(), OsStr::new("a"), Instant::now());
-        let (mut now, mut looks) = (start, 0);
+        let (mut now, mut checks) = (start, 0);
         assert!(waiting.busy(path, now));
         while let Some(next) = waiting.next() {
             now = next;
             assert_eq!(waiting.take(now), [path]);
             waiting.busy(path, now);
-            looks += 1;
+            checks += 1;
         }
-        assert!((8..20).contains(&looks), "{looks}");
+        assert!((8..20).contains(&checks), "{checks}");
         assert!(now - start < LAST * 2);
         assert!(waiting.files.is_empty());
     }

@@ -1,8 +1,9 @@
-//! The kernel's watches: one for each folder that is looked into, and for no other.
+//! Manages the inotify watches: one for each folder that is scanned, and for no other.
 //!
-//! Not `notify`'s recursive mode: that would also watch what is temporary or excluded, our own
-//! staging first of all, and each write there would cost events. The price is that new folders are
-//! ours to watch, which the scan does before it lists them, so that nothing falls between.
+//! Rejected: the recursive mode of `notify`. It would also watch temporary and excluded folders,
+//! above all the staging folder, and each write there would raise events. In exchange, new folders
+//! must be watched explicitly. The scan does that before it lists them, so that no change is missed
+//! in between.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -16,14 +17,14 @@ use notify::{Config, ErrorKind, RecommendedWatcher, RecursiveMode, Watcher as _}
 use super::dirty::Dirty;
 use crate::base::filestamp::Inode;
 
-/// The watches of one folder. Dropped, they end.
+/// The watches of one resource. Dropping this removes them.
 #[derive(Debug)]
 pub(super) struct Watches {
     watcher: Option<RecommendedWatcher>,
     root: PathBuf,
-    /// The folders that are watched, and the inode that each had.
+    /// The watched folders, and the inode of each when it was watched.
     folders: BTreeMap<OsString, Inode>,
-    /// Why some folder is not watched.
+    /// Why some folder is not watched, if so.
     limited: Option<String>,
 }
 
@@ -42,10 +43,11 @@ impl Watches {
         Self { watcher, root, folders: BTreeMap::new(), limited }
     }
 
-    /// Watches a folder (the empty path: the resource itself), once more if an event has told of
-    /// it, for then the watch may be gone. What fails shows in [`Watches::limited`].
-    pub(super) fn watch(&mut self, folder: &OsStr, inode: Inode, told: bool) {
-        if !told && self.folders.get(folder) == Some(&inode) {
+    /// Watches a folder (the empty path: the resource itself). With `renew`, sets the watch again
+    /// even if the folder is watched already, because the watch may be gone after an event about
+    /// the folder. [`Watches::limited`] reports failures.
+    pub(super) fn watch(&mut self, folder: &OsStr, inode: Inode, renew: bool) {
+        if !renew && self.folders.get(folder) == Some(&inode) {
             return;
         }
         let Some(watcher) = &mut self.watcher else { return };
@@ -57,7 +59,7 @@ impl Watches {
             Err(error) => {
                 self.folders.remove(folder);
                 match error.kind {
-                    // Gone already: its removal raises an event above it.
+                    // The folder is gone already; its removal raises an event at its parent.
                     ErrorKind::PathNotFound => {}
                     ErrorKind::MaxFilesWatch => {
                         let why =
@@ -70,7 +72,7 @@ impl Watches {
         }
     }
 
-    /// A folder is gone, and all in it. (The watcher has noticed by itself.)
+    /// Forgets a folder and everything beneath it. (The watcher removes the watches itself.)
     pub(super) fn forget(&mut self, folder: &OsStr) {
         self.folders.remove(folder);
         let mut prefix = folder.as_bytes().to_vec();
@@ -89,19 +91,19 @@ impl Watches {
         }
     }
 
-    /// Forgets what failed, so that the next scan tries again.
+    /// Forgets earlier failures, so that the next scan tries again.
     pub(super) fn retry(&mut self) {
         if self.watcher.is_some() {
             self.limited = None;
         }
     }
 
-    /// Why some folder is not watched, if so.
+    /// Returns why some folder is not watched, if so.
     pub(super) fn limited(&self) -> Option<&str> {
         self.limited.as_deref()
     }
 
-    /// The folders that are watched.
+    /// Returns the folders that are watched.
     #[cfg(test)]
     pub(super) fn folders(&self) -> impl Iterator<Item = &OsStr> {
         self.folders.keys().map(OsString::as_os_str)

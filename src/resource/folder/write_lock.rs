@@ -1,13 +1,13 @@
-//! One pipeline writes to a folder.
+//! Ensures that only one pipeline writes to a folder.
 //!
-//! Two hosts that stage files in the same folder would sweep away each other's: a host that starts
-//! removes what it takes for the remains of a dead one. So a writer holds a lock on
-//! `.anacostia/lock` (`flock`, which the kernel releases when the process ends, however it ends),
-//! and the file says who that is. Readers and watchers need no lock. Where the file system has no
-//! locks, there is none, with a warning.
+//! Two hosts that stage files in the same folder would delete each other's files, because a
+//! starting host removes the staged files that a dead host seems to have left. So a writer holds a
+//! lock on `.anacostia/lock` (`flock`, which the kernel releases when the process ends, however it
+//! ends), and the file names the holder. Readers and watchers need no lock. If the file system does
+//! not support locks, the host goes on without one and logs a warning.
 //!
-//! Several [`super::Folder`]s of one process may stand for the same folder: revisions of a
-//! manifest. They share the lock, which belongs to the holder and not to the value.
+//! Several [`super::Folder`]s in one process may refer to the same folder, one for each revision of
+//! a manifest. They share the lock, which belongs to the holder and not to the value.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
@@ -23,31 +23,31 @@ use super::names::OWN;
 use crate::base::escape;
 use crate::base::filestamp::{Inode, inode};
 
-/// The lock's file, in the folder.
+/// The lock file, relative to the folder.
 const FILE: &str = ".anacostia/lock";
-/// Most bytes of a holder that are read.
+/// The most bytes that are read of a holder's name.
 const MAX_HOLDER_BYTES: u64 = 2_000;
-/// How often to try again when the file goes away between its opening and its locking.
+/// How often to try again when the file disappears between opening and locking it.
 const TRIES: usize = 16;
 
 /// The locks that this process holds, by the inode of the folder.
 static HELD: Mutex<Option<HashMap<Inode, Weak<WriteLock>>>> = Mutex::new(None);
 
-/// The right to write to a folder, until dropped.
+/// The right to write to a folder. Dropping it releases the lock.
 #[derive(Debug)]
 pub(super) struct WriteLock {
     holder: String,
     root: Dir,
-    /// Open for as long as the lock is held.
+    /// Holds the lock while it is open.
     _file: File,
 }
 
-/// Why there is no lock.
+/// Why the lock could not be taken.
 #[derive(Debug)]
 pub(super) enum Refusal {
-    /// This holder has it.
+    /// Another holder has it, whose name this is.
     HeldBy(String),
-    /// It could not be found out.
+    /// Taking it failed.
     Failed(io::Error),
 }
 
@@ -63,7 +63,7 @@ impl From<Errno> for Refusal {
     }
 }
 
-/// Takes the lock of a folder for `holder`, a description for people.
+/// Takes the lock of a folder for `holder`, a description for display.
 pub(super) fn take(root: &Dir, holder: &str) -> Result<Arc<WriteLock>, Refusal> {
     let key = inode(&rustix::fs::fstat(root.as_fd())?);
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -99,8 +99,8 @@ fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
             }
             Err(errno) => return Err(errno.into()),
         }
-        // A holder removes the file before it lets go of the lock: what was locked may be a file
-        // that no other process will open.
+        // A holder removes the file before it releases the lock. So the locked file may be one that
+        // no other process can open.
         let ours = inode(&rustix::fs::fstat(&file)?);
         let there = rustix::fs::statat(root, FILE, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok();
         if there.as_ref().map(inode) != Some(ours) {
@@ -123,7 +123,7 @@ fn read_holder(file: &File) -> String {
 
 impl Drop for WriteLock {
     fn drop(&mut self) {
-        // What fails here is left behind and does no harm: a lock that nobody holds is free.
+        // A file that cannot be removed does no harm: a lock that nobody holds is free.
         let _ = self.root.remove_file(FILE);
         let _ = self.root.remove_dir(Path::new(OWN));
     }

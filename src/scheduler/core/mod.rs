@@ -1,9 +1,9 @@
-//! The decisions, and nothing else: no clock, no I/O, no randomness of their own.
+//! The pure decisions of the scheduler, without a clock, I/O or randomness of their own.
 //!
-//! [`RunCore`] decides about one run, [`plan`] about when the next run starts. Both are told what
-//! happened and what time it is, and answer with what is to be done; the dispatcher and the drivers
-//! do it. So thousands of runs can be simulated in a second, and the same decision is made again
-//! after a crash.
+//! [`RunCore`] decides about one run, [`plan`] about when the next run starts. Both receive what
+//! happened and what time it is, and return what to do; the dispatcher and the drivers do it. So a
+//! test can simulate thousands of runs in a second, and a restarted host makes the same decision
+//! again after a crash.
 
 mod run;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What becomes of one run.
+//! Decides the states of one run and its actions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use crate::manifest::{Backoff, Retry, RunWhen};
 use crate::model::{ActionState, Outcome, RunAction, RunState};
 use crate::store::{ActionChange, RunChange};
 
-/// After this many attempts in a row that crashed with the host, the action fails: it may be what
-/// kills the host.
+/// After this many attempts in a row that crashed with the host, the action fails, because it may
+/// be the cause.
 pub const CRASH_LOOP: u32 = 3;
 
-/// How one action is to be treated.
+/// When one action runs and is retried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Rule {
-    /// When it runs.
+    /// The condition under which it runs.
     pub run_when: RunWhen,
-    /// When it is tried again.
+    /// The retry policy.
     pub retry: Retry,
 }
 
@@ -29,19 +29,19 @@ pub enum Event {
     Ended {
         /// The action.
         action: usize,
-        /// How.
+        /// The outcome of the attempt.
         outcome: Outcome,
-        /// When.
+        /// The time of its end.
         now: Now,
-        /// From 0 to 1, random: spreads the waiting time before a retry.
+        /// A random number from 0 to 1, which spreads the wait before a retry.
         jitter: f64,
     },
-    /// The time before an action's next try is over.
+    /// The backoff before an action's next try is over.
     BackoffOver {
         /// The action.
         action: usize,
     },
-    /// Someone wants the run to end.
+    /// Someone has requested to cancel the run.
     CancelRequested,
 }
 
@@ -50,24 +50,24 @@ pub enum Event {
 pub struct Start {
     /// The action.
     pub action: usize,
-    /// 1 for its first attempt in the run.
+    /// The number of the attempt; 1 for the first attempt of the action in the run.
     pub number: u32,
 }
 
-/// One run as the scheduler sees it.
+/// The state of one run, and the decisions about it.
 #[derive(Debug, Clone)]
 pub struct RunCore {
     graph: Arc<Graph>,
     rules: Arc<[Rule]>,
     state: RunState,
     actions: Vec<RunAction>,
-    /// By place, when the next try of an action that is `retrying` is due. Its `retry_at` is for
-    /// people, and for the next host.
+    /// When the next try of each `retrying` action is due, by place. The `retry_at` of an action is
+    /// for display, and for the next host.
     due: Vec<Option<Moment>>,
     recorded: Recorded,
 }
 
-/// What was on record when the last step was taken: the next step holds what is different.
+/// What was on record when the last step was taken. The next step contains the differences.
 #[derive(Debug, Clone)]
 struct Recorded {
     state: RunState,
@@ -75,9 +75,9 @@ struct Recorded {
 }
 
 impl RunCore {
-    /// A run as it is on record. `actions` are in the order of the graph's places, and so are
-    /// `rules`. A retry is due at the time on record, but never later than its longest backoff from
-    /// now: the clock may have been set back since.
+    /// Creates the core of a run on record. `actions` and `rules` are in the order of the graph's
+    /// places. A retry is due at the time on record, but at most its longest backoff from now,
+    /// because the clock may have been set back since.
     #[must_use]
     pub fn new(graph: Arc<Graph>, rules: Arc<[Rule]>, state: RunState, actions: Vec<RunAction>, now: Now) -> Self {
         let recorded = Recorded { state, actions: actions.clone() };
@@ -91,20 +91,20 @@ impl RunCore {
         core
     }
 
-    /// Where the run stands.
+    /// Returns the state of the run.
     #[must_use]
     pub fn state(&self) -> RunState {
         self.state
     }
 
-    /// The actions, by place.
+    /// Returns the actions, by place.
     #[must_use]
     pub fn actions(&self) -> &[RunAction] {
         &self.actions
     }
 
-    /// Takes in what happened. An event about an action that is not in the state for it (a timer of
-    /// a cancelled run) changes nothing.
+    /// Applies an event. An event about an action that is not in the matching state (such as a
+    /// timer of a cancelled run) changes nothing.
     pub fn apply(&mut self, event: Event) {
         match event {
             Event::Ended { action, outcome, now, jitter } => self.ended(action, outcome, now, jitter),
@@ -123,21 +123,20 @@ impl RunCore {
         self.apply_graph_rules();
     }
 
-    /// How many actions could start now.
+    /// Returns the number of actions that can start now.
     #[must_use]
     pub fn ready(&self) -> usize {
         self.actions.iter().filter(|action| action.state == ActionState::Ready).count()
     }
 
-    /// The next time at which a retry is due, and of which action.
+    /// Returns when the next retry is due, and the place of its action.
     #[must_use]
     pub fn next_retry(&self) -> Option<(Moment, usize)> {
         let retrying = self.actions.iter().zip(&self.due).enumerate();
         retrying.filter_map(|(place, (action, due))| action.retry_at.and(*due).map(|due| (due, place))).min()
     }
 
-    /// Starts at most `most` of the actions that are ready, the first in the order of the graph
-    /// first.
+    /// Starts at most `most` of the ready actions, in the order of the graph.
     pub fn start(&mut self, most: usize) -> Vec<Start> {
         let mut starts = Vec::new();
         for place in self.graph.order() {
@@ -156,7 +155,7 @@ impl RunCore {
         starts
     }
 
-    /// What has changed since the last call, for the record.
+    /// Returns what has changed since the last call, for the record.
     pub fn take_changes(&mut self) -> (Vec<ActionChange>, Option<RunChange>) {
         let changed = |(now, before): (&RunAction, &RunAction)| {
             (now != before).then(|| ActionChange { action: now.clone(), before: before.state })
@@ -211,8 +210,8 @@ impl RunCore {
         }
     }
 
-    /// Moves actions to the states that follow from the graph alone. One pass is enough: in the
-    /// order of the graph, each action comes after those it depends on.
+    /// Moves actions to the states that follow from the graph alone. One pass is enough, because in
+    /// the order of the graph each action comes after those that it depends on.
     fn apply_graph_rules(&mut self) {
         let graph = Arc::clone(&self.graph);
         for place in graph.order() {
@@ -223,7 +222,7 @@ impl RunCore {
                 {
                     Some((ActionState::Cancelled, None))
                 }
-                ActionState::Pending => self.verdict(*place),
+                ActionState::Pending => self.next_state(*place),
                 _ => None,
             };
             if let (Some((state, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
@@ -233,11 +232,11 @@ impl RunCore {
             }
         }
         if self.actions.iter().all(|action| action.state.ended()) && !self.state.ended() {
-            self.state = self.verdict_of_run();
+            self.state = self.end_state();
         }
     }
 
-    fn verdict_of_run(&self) -> RunState {
+    fn end_state(&self) -> RunState {
         if self.state == RunState::Cancelling {
             RunState::Cancelled
         } else if self.actions.iter().any(|action| action.state == ActionState::Failed) {
@@ -247,7 +246,7 @@ impl RunCore {
         }
     }
 
-    /// Why the run is in its state, for people.
+    /// Returns why the run is in its state, for display.
     fn reason(&self) -> Option<String> {
         match self.state {
             RunState::Failed => {
@@ -259,10 +258,10 @@ impl RunCore {
         }
     }
 
-    /// What becomes of a pending action, if that is decided already.
-    fn verdict(&self, place: usize) -> Option<(ActionState, Option<String>)> {
+    /// Returns the next state of a pending action, and the reason, if that is decided already.
+    fn next_state(&self, place: usize) -> Option<(ActionState, Option<String>)> {
         let rule = self.rules.get(place).copied().unwrap_or_default();
-        // Branches that were not triggered are as if they were not there for one that was.
+        // A triggered action ignores branches that were not triggered.
         let before: Vec<(usize, &RunAction)> = self
             .graph
             .before(place)
@@ -287,7 +286,7 @@ impl RunCore {
         }
     }
 
-    /// Whether an action failed, or was skipped because one before it did.
+    /// Returns whether an action failed, or was skipped because one before it failed.
     fn failed_at_or_before(&self, place: usize) -> bool {
         match self.actions.get(place).map(|action| action.state) {
             Some(ActionState::Failed) => true,
@@ -299,7 +298,7 @@ impl RunCore {
     }
 }
 
-/// Why an action keeps those after it from running, if it does.
+/// Returns why an action prevents those after it from running, if it does.
 fn blocked_by(before: &RunAction) -> Option<String> {
     match before.state {
         ActionState::Failed => Some(format!("{} failed", before.name)),
@@ -314,7 +313,7 @@ fn blocked_by(before: &RunAction) -> Option<String> {
     }
 }
 
-/// How long to wait after the given number of tries.
+/// Returns how long to wait after the given number of tries.
 fn wait(backoff: Backoff, tries: u32, jitter: f64) -> Duration {
     let doublings = tries.saturating_sub(1).min(30);
     let full = backoff.first.saturating_mul(1 << doublings).min(backoff.max);

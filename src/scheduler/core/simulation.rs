@@ -1,4 +1,4 @@
-//! Thousands of random runs against the rules that must hold for each.
+//! Simulates thousands of random runs, and checks the invariants of each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    /// One random step. Returns whether the run goes on.
+    /// Makes one random step. Returns whether the run continues.
     fn step(&mut self) -> bool {
         let before: Vec<ActionState> = self.core.actions().iter().map(|action| action.state).collect();
         let slots = self.rng.usize(0..4);
@@ -140,14 +140,13 @@ impl World {
             assert_eq!(self.core.actions()[action].state, ActionState::Retrying);
             assert!(due.since(self.now.moment) <= Duration::from_secs(4), "the wait is longer than its bound");
             self.now.moment = due;
-            // The clock on the wall may be set meanwhile.
+            // The wall clock may be set meanwhile.
             self.now.time = Timestamp::from_micros(self.rng.i64(0..1_000_000_000));
             self.core.apply(Event::BackoffOver { action });
         }
     }
 
-    /// The host dies, or hands back what runs, and starts again: all that is left is what is on
-    /// record.
+    /// The host dies, or hands back active attempts, and starts again. Only the record is left.
     fn restart_host(&mut self) {
         if self.rng.bool() {
             for action in self.running.split_off(self.running.len() / 2) {
@@ -190,7 +189,7 @@ fn random_runs_keep_every_rule_and_end() {
         }
         *ends.entry(world.core.state().as_str()).or_insert(0) += 1;
     }
-    // The simulation is worth something only if it gets everywhere.
+    // The simulation is only meaningful if it reaches every end state.
     for state in ["succeeded", "failed", "cancelled"] {
         assert!(ends.get(state).is_some_and(|count| *count > 200), "{ends:?}");
     }

@@ -1,4 +1,4 @@
-//! When the next run starts.
+//! Decides when the next runs start.
 
 use std::collections::BTreeMap;
 
@@ -8,39 +8,39 @@ use crate::manifest::{Join, Pipeline, Trigger};
 use crate::model::{Tick, TickOutcome};
 use crate::store::Claim;
 
-/// What is known at the moment of a decision.
+/// The input of a decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Situation<'a> {
-    /// What waits in each watched resource.
+    /// The pending artifacts in each watched resource.
     pub pending: &'a Waiting,
-    /// Watched resources that are not known to be as they are on record, with the reason: what
-    /// waits there may have been replaced.
+    /// Watched resources that may differ from the record, with the reason. Their pending artifacts
+    /// may have been replaced.
     pub unseen: &'a BTreeMap<String, String>,
-    /// How many runs are active.
+    /// The number of active runs.
     pub runs: usize,
-    /// How many runs wait to be worked on: started by hand, retried, or left by the last host.
+    /// The number of runs that wait for a slot: started by hand, retried, or left by the last host.
     pub queued: usize,
     /// Whether the pipeline is paused.
     pub paused: bool,
-    /// Whether what is there is all that will come (`run --once`): then nothing waits for quiet.
+    /// Whether no more artifacts will come (`run --once`), so that no trigger waits for quiet.
     pub draining: bool,
     /// The time.
     pub now: Now,
 }
 
-/// Most runs that are decided on together.
+/// The most runs that are decided on together.
 const MAX_TOGETHER: usize = 64;
 
-/// What to do now.
+/// The decision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Plan {
     /// Create these runs, at least one, in this order.
     Fire(Vec<Fire>),
     /// Wait.
     Wait {
-        /// One tick for each trigger for which something waits, with the reason.
+        /// One tick, with the reason, for each trigger that has pending artifacts.
         ticks: Vec<Tick>,
-        /// When time alone could change the answer.
+        /// When time alone could change the decision.
         until: Option<Moment>,
     },
 }
@@ -48,18 +48,19 @@ pub enum Plan {
 /// A run to create.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Fire {
-    /// What it takes.
+    /// What the run claims.
     pub claims: Vec<Claim>,
-    /// Why, for each trigger.
+    /// A tick for each trigger, with its reason.
     pub ticks: Vec<Tick>,
-    /// Why, for people; becomes part of the run's record.
+    /// Why the run starts, for display; becomes part of the run's record.
     pub trigger: String,
 }
 
 /// Decides whether runs start now. Only watched resources count.
 ///
-/// All runs that what waits is enough for are decided on together, so that a burst is not created
-/// commit by commit; where what one run takes leaves open whether the next may start, there is one.
+/// If there are enough pending artifacts for several runs, decides on these together, so that the
+/// runs of a burst share commits. If the claim of one run leaves open whether the next may start,
+/// decides only on that one.
 #[must_use]
 pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
     let mut fires = Vec::new();
@@ -68,7 +69,7 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
         let now = Situation { pending: &left, runs: situation.runs + fires.len(), ..situation };
         match decide(pipeline, now) {
             Decision::Fire(fire) => {
-                let is_known = take(pipeline, &fire.claims, &mut left);
+                let is_known = subtract(pipeline, &fire.claims, &mut left);
                 fires.push(fire);
                 if !is_known {
                     break;
@@ -81,9 +82,9 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
     Plan::Fire(fires)
 }
 
-/// Takes off what a run claims. `false` if what is left cannot be known without asking: its bytes,
-/// or the age of its oldest.
-fn take(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
+/// Subtracts what a run claims. `false` if the rest is not known without asking the store: its
+/// bytes, or the age of its oldest artifact.
+fn subtract(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
     claims.iter().all(|claim| {
         let trigger = pipeline.resource(&claim.resource).map(|resource| &resource.trigger);
         let is_plain = trigger.is_some_and(|trigger| trigger.min_bytes == 0 && trigger.max_wait.is_none());
@@ -99,13 +100,14 @@ enum Decision {
 /// A trigger of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Named<'p> {
-    /// Under this name its ticks are recorded.
+    /// The name under which its ticks are recorded.
     name: &'p str,
     /// What it waits for.
     condition: Condition<'p>,
 }
 
-/// What a trigger waits for. A new kind of trigger is a variant here, with its look and its claim.
+/// What a trigger waits for. A new kind of trigger needs a variant here, with its evaluation and
+/// its claim.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Condition<'p> {
     /// Enough new artifacts in a resource, which the run claims.
@@ -117,7 +119,8 @@ enum Condition<'p> {
     },
 }
 
-/// The triggers of a pipeline. That of a watched resource has the resource's name.
+/// Returns the triggers of a pipeline. The trigger of a watched resource has the name of the
+/// resource.
 fn triggers(pipeline: &Pipeline) -> impl Iterator<Item = Named<'_>> {
     let watched = pipeline.resources.iter().filter(|resource| resource.watch);
     watched.map(|resource| Named {
@@ -127,17 +130,17 @@ fn triggers(pipeline: &Pipeline) -> impl Iterator<Item = Named<'_>> {
 }
 
 impl Condition<'_> {
-    /// Whether it holds.
-    fn look(self, situation: Situation<'_>) -> Look {
+    /// Evaluates the condition.
+    fn evaluate(self, situation: Situation<'_>) -> Evaluation {
         match self {
             Condition::Artifacts { resource, needs } => {
                 let waits = situation.pending.of(resource);
                 match situation.unseen.get(resource) {
                     Some(why) => {
                         let (reason, waiting) = (why.clone(), waits.is_some_and(|waits| waits.pending.count > 0));
-                        Look { ready: false, overdue: false, waiting, reason, until: None }
+                        Evaluation { ready: false, overdue: false, waiting, reason, until: None }
                     }
-                    None => look(needs, waits, situation),
+                    None => evaluate(needs, waits, situation),
                 }
             }
         }
@@ -146,11 +149,11 @@ impl Condition<'_> {
 
 /// Decides whether one run starts now.
 fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
-    let looks: Vec<(Named<'_>, Look)> =
-        triggers(pipeline).map(|trigger| (trigger, trigger.condition.look(situation))).collect();
-    let ready: Vec<&(Named<'_>, Look)> = looks.iter().filter(|(_, look)| look.ready).collect();
+    let evaluated: Vec<(Named<'_>, Evaluation)> =
+        triggers(pipeline).map(|trigger| (trigger, trigger.condition.evaluate(situation))).collect();
+    let ready: Vec<&(Named<'_>, Evaluation)> = evaluated.iter().filter(|(_, result)| result.ready).collect();
     let joined = match pipeline.join {
-        Join::All => !looks.is_empty() && ready.len() == looks.len(),
+        Join::All => !evaluated.is_empty() && ready.len() == evaluated.len(),
         Join::Any => !ready.is_empty(),
     };
     let hold = hold(pipeline, situation);
@@ -158,24 +161,24 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     if joined && hold.is_none() {
         return Decision::Fire(fire(&ready, now));
     }
-    let not_ready = looks.iter().filter(|(_, look)| !look.ready);
+    let not_ready = evaluated.iter().filter(|(_, result)| !result.ready);
     let waits_for = not_ready.map(|(trigger, _)| trigger.name).collect::<Vec<_>>().join(", ");
     let hold = hold.unwrap_or_else(|| format!("waits for {waits_for}"));
-    let ticks = looks
+    let ticks = evaluated
         .iter()
-        .filter(|(_, look)| look.waiting)
-        .map(|(trigger, look)| {
-            if look.ready {
-                tick(trigger, TickOutcome::Held, format!("{}, but {hold}", look.reason), now)
+        .filter(|(_, result)| result.waiting)
+        .map(|(trigger, result)| {
+            if result.ready {
+                tick(trigger, TickOutcome::Held, format!("{}, but {hold}", result.reason), now)
             } else {
-                tick(trigger, TickOutcome::NotReady, look.reason.clone(), now)
+                tick(trigger, TickOutcome::NotReady, result.reason.clone(), now)
             }
         })
         .collect();
-    Decision::Wait { ticks, until: looks.iter().filter_map(|(_, look)| look.until).min() }
+    Decision::Wait { ticks, until: evaluated.iter().filter_map(|(_, result)| result.until).min() }
 }
 
-/// Why no run may start, whatever the triggers say.
+/// Returns why no run may start, regardless of the triggers.
 fn hold(pipeline: &Pipeline, situation: Situation<'_>) -> Option<String> {
     if situation.paused {
         return Some("the pipeline is paused".to_owned());
@@ -187,24 +190,24 @@ fn hold(pipeline: &Pipeline, situation: Situation<'_>) -> Option<String> {
     Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
 }
 
-fn fire(ready: &[&(Named<'_>, Look)], now: Timestamp) -> Fire {
+fn fire(ready: &[&(Named<'_>, Evaluation)], now: Timestamp) -> Fire {
     let claims = ready
         .iter()
-        .map(|(trigger, look)| match trigger.condition {
-            Condition::Artifacts { resource, needs } => claim(resource, needs, look),
+        .map(|(trigger, result)| match trigger.condition {
+            Condition::Artifacts { resource, needs } => claim(resource, needs, result),
         })
         .collect();
     let ticks =
-        ready.iter().map(|(trigger, look)| tick(trigger, TickOutcome::Fired, look.reason.clone(), now)).collect();
-    let reasons = ready.iter().map(|(trigger, look)| format!("{}: {}", trigger.name, look.reason));
+        ready.iter().map(|(trigger, result)| tick(trigger, TickOutcome::Fired, result.reason.clone(), now)).collect();
+    let reasons = ready.iter().map(|(trigger, result)| format!("{}: {}", trigger.name, result.reason));
     Fire { claims, ticks, trigger: reasons.collect::<Vec<_>>().join("; ") }
 }
 
-/// What a run takes from a resource that made it start.
-fn claim(resource: &str, needs: &Trigger, look: &Look) -> Claim {
-    // What waited may have been replaced since it was counted. After `max_wait`, any number will
-    // do.
-    let (at_least, min_bytes) = if look.overdue { (1, 0) } else { (needs.min_artifacts, needs.min_bytes) };
+/// Returns what a run claims from a resource whose trigger fired.
+fn claim(resource: &str, needs: &Trigger, result: &Evaluation) -> Claim {
+    // The claim repeats the bounds, because pending artifacts may have been replaced since they
+    // were counted. After `max_wait`, any number is enough.
+    let (at_least, min_bytes) = if result.overdue { (1, 0) } else { (needs.min_artifacts, needs.min_bytes) };
     Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes }
 }
 
@@ -215,32 +218,43 @@ fn tick(trigger: &Named<'_>, outcome: TickOutcome, reason: String, time: Timesta
     Tick { seq: 0, trigger: trigger.name.to_owned(), resource, time, outcome, reason, run_id: None }
 }
 
-/// What one look at one resource tells.
+/// The result of evaluating one trigger.
 #[derive(Debug, PartialEq)]
-struct Look {
+struct Evaluation {
     ready: bool,
     /// Whether it is ready because the oldest artifact has waited for `max_wait`, however few there
     /// are.
     overdue: bool,
-    /// Whether anything waits at all.
+    /// Whether there are any pending artifacts.
     waiting: bool,
     reason: String,
     until: Option<Moment>,
 }
 
-fn look(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Look {
-    let not_ready =
-        |reason: String, until: Option<Moment>| Look { ready: false, overdue: false, waiting: true, reason, until };
+fn evaluate(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Evaluation {
+    let not_ready = |reason: String, until: Option<Moment>| Evaluation {
+        ready: false,
+        overdue: false,
+        waiting: true,
+        reason,
+        until,
+    };
     let now = situation.now.moment;
     let Some(Waits { pending, oldest, newest, .. }) = waits.filter(|waits| waits.pending.count > 0) else {
-        return Look { ready: false, overdue: false, waiting: false, reason: "nothing new".to_owned(), until: None };
+        return Evaluation {
+            ready: false,
+            overdue: false,
+            waiting: false,
+            reason: "nothing new".to_owned(),
+            until: None,
+        };
     };
     let patience_ends = trigger.max_wait.map(|wait| oldest.after(wait));
     if let (Some(end), Some(wait)) = (patience_ends, trigger.max_wait)
         && now >= end
     {
         let reason = format!("{}, the oldest of which has waited for {}", artifacts(pending.count), TimeSpan(wait));
-        return Look { ready: true, overdue: true, waiting: true, reason, until: None };
+        return Evaluation { ready: true, overdue: true, waiting: true, reason, until: None };
     }
     if pending.count < trigger.min_artifacts {
         return not_ready(format!("{} of {} artifacts", pending.count, trigger.min_artifacts), patience_ends);
@@ -254,7 +268,7 @@ fn look(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Lo
         let span = TimeSpan(trigger.quiet_for);
         return not_ready(format!("{}, waits for {span} without a new one", artifacts(pending.count)), Some(until));
     }
-    Look { ready: true, overdue: false, waiting: true, reason: artifacts(pending.count), until: None }
+    Evaluation { ready: true, overdue: false, waiting: true, reason: artifacts(pending.count), until: None }
 }
 
 fn artifacts(count: u64) -> String {
@@ -301,8 +315,8 @@ mod tests {
             draining: false,
             now: now(seconds),
         };
-        let look = look(trigger, waiting.of("raw"), situation);
-        (look.ready, look.reason, look.until)
+        let result = evaluate(trigger, waiting.of("raw"), situation);
+        (result.ready, result.reason, result.until)
     }
 
     #[test]

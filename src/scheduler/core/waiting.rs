@@ -1,14 +1,14 @@
-//! What waits in each watched resource, as far as the scheduler has heard.
+//! Tracks the pending artifacts in each watched resource, as far as the scheduler knows them.
 //!
-//! It is a copy of counts that the store keeps, and copies arrive out of order: a resource's
-//! recorder tells what waited when its batch was recorded, and a run may have claimed some of it
-//! before that message is read. So each count says as of which event it was taken, and an older one
-//! never replaces a newer one.
+//! The counts are copies of those in the store, and arrive out of order: the recorder of a resource
+//! sends the count when its batch was recorded, and a run may have claimed some of these artifacts
+//! before the message is read. So each count contains the number of the event as of which it was
+//! taken, and an older count never replaces a newer one.
 //!
-//! Counts carry the times at which artifacts were recorded. How long artifacts have waited is
-//! measured from the moments at which the scheduler heard of them, so that a clock that is set back
-//! or forward changes nothing. Only of what the last host recorded the time on record is all there
-//! is; a time in the future counts as now.
+//! Counts contain the times at which artifacts were recorded. How long artifacts have waited is
+//! measured from the moments at which the scheduler received the counts, so that setting the clock
+//! changes nothing. For artifacts that the last host recorded, only the time on record is known; a
+//! time in the future counts as now.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,45 +16,45 @@ use std::time::Duration;
 use crate::base::{Moment, Now, Timestamp};
 use crate::model::Pending;
 
-/// What waits in each watched resource, as far as the scheduler has heard.
+/// The pending artifacts in each watched resource, as far as the scheduler knows them.
 #[derive(Debug, Clone, Default)]
 pub struct Waiting(BTreeMap<String, Waits>);
 
-/// What waits in one resource.
+/// The pending artifacts in one resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waits {
     /// The count.
     pub(super) pending: Pending,
-    /// When the oldest artifact was recorded; if there is none, when this was heard.
+    /// When the oldest artifact was recorded; if there is none, when the count was received.
     pub(super) oldest: Moment,
-    /// When the newest artifact was recorded; if there is none, when this was heard.
+    /// When the newest artifact was recorded; if there is none, when the count was received.
     pub(super) newest: Moment,
-    /// When this was heard.
-    heard: Moment,
+    /// When the count was received.
+    received: Moment,
 }
 
 impl Waits {
-    /// What is heard first of a resource.
+    /// Creates the state from the first count of a resource.
     fn first(pending: Pending, now: Now) -> Self {
         let moment = |at: Option<Timestamp>| now.moment.before(at.map_or(Duration::ZERO, |at| now.time.since(at)));
-        Self { pending, oldest: moment(pending.oldest_at), newest: moment(pending.newest_at), heard: now.moment }
+        Self { pending, oldest: moment(pending.oldest_at), newest: moment(pending.newest_at), received: now.moment }
     }
 
-    /// What is heard next.
+    /// Returns the state after the next count.
     fn next(&self, pending: Pending, now: Now) -> Self {
         let next = Self::first(pending, now);
         let is_same_newest = pending.newest_at == self.pending.newest_at && pending.newest_at.is_some();
         let is_same_oldest = pending.oldest_at == self.pending.oldest_at && pending.oldest_at.is_some();
-        // A newest that was not there before was recorded since. What was recorded before and is
-        // the oldest now, because older ones were claimed, is not older than these.
-        let newest = if is_same_newest { self.newest } else { next.newest.max(self.heard) };
+        // If the newest artifact has changed, it was recorded since the last count. If the oldest
+        // has changed, because older ones were claimed, it is not older than those were.
+        let newest = if is_same_newest { self.newest } else { next.newest.max(self.received) };
         let oldest = if is_same_oldest { self.oldest } else { next.oldest.max(self.oldest) };
         Self { oldest: oldest.min(newest), newest, ..next }
     }
 }
 
 impl Waiting {
-    /// Takes note of a count, unless a later one is known already.
+    /// Stores a count, unless a later one is known already.
     pub fn note(&mut self, resource: &str, pending: Pending, now: Now) {
         match self.0.get_mut(resource) {
             Some(known) if known.pending.as_of > pending.as_of => {}
@@ -65,18 +65,18 @@ impl Waiting {
         }
     }
 
-    /// What waits in a resource; `None` if nothing was heard of it.
+    /// Returns the pending artifacts in a resource; `None` if no count of it was received.
     pub(super) fn of(&self, resource: &str) -> Option<Waits> {
         self.0.get(resource).copied()
     }
 
-    /// The resources of which something was heard.
+    /// Returns the resources of which a count was received.
     pub fn resources(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
     }
 
-    /// Takes off `count` artifacts that a planned run will claim. `false` if not more than these
-    /// wait.
+    /// Subtracts `count` artifacts that a planned run will claim. `false` if there are not more
+    /// than these, and then nothing changes.
     pub(super) fn claim(&mut self, resource: &str, count: u64) -> bool {
         match self.0.get_mut(resource) {
             Some(known) if known.pending.count > count => {
@@ -118,7 +118,7 @@ mod tests {
         parse_pinned(&manifest, Path::new("/p"), Path::new("/p/anacostia.toml"), &|_| None).unwrap()
     }
 
-    /// A store of counts: artifacts arrive and are claimed, each with an event.
+    /// A model of the store's counts: artifacts arrive and are claimed, each with an event.
     #[derive(Default)]
     struct Store {
         count: u64,
@@ -138,8 +138,8 @@ mod tests {
         }
     }
 
-    /// Every run that is planned finds enough, whenever the recorder's messages are read; and once
-    /// all are read, what waits is known.
+    /// Every planned run finds enough artifacts, whenever the recorder's messages are read. Once
+    /// all are read, the count is correct.
     #[test]
     fn a_count_that_arrives_late_starts_no_run_with_too_few() {
         let (pipeline, unseen) = (pipeline(), std::collections::BTreeMap::new());
@@ -185,7 +185,7 @@ mod tests {
         Pending { count: 2, bytes: 2, oldest_at: at(oldest_s), newest_at: at(newest_s), as_of }
     }
 
-    /// The moments of the oldest and the newest, in seconds.
+    /// Returns the moments of the oldest and the newest, in seconds.
     fn moments(waiting: &Waiting) -> (i64, i64) {
         let waits = waiting.of("raw").unwrap();
         let seconds = |moment: Moment| {
@@ -201,10 +201,11 @@ mod tests {
         let mut waiting = Waiting::default();
         waiting.note("raw", counted(9_990, 10_000, 1), now(10_000, 100));
         assert_eq!(moments(&waiting), (90, 100), "what the last host recorded is as old as the record says");
-        // An hour back: what is recorded now bears an earlier time than what was there.
+        // The clock is set back by an hour: an artifact recorded now has an earlier time than the
+        // others.
         waiting.note("raw", counted(9_990, 6_410, 2), now(6_410, 110));
         assert_eq!(moments(&waiting), (90, 110));
-        // The older ones are claimed, and the clock is put right again.
+        // The older artifacts are claimed, and the clock is corrected again.
         waiting.note("raw", counted(6_410, 6_410, 3), now(10_020, 120));
         assert_eq!(moments(&waiting), (90, 110), "not older than what was there before");
         waiting.note("raw", counted(6_410, 10_030, 4), now(10_030, 130));

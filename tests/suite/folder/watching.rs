@@ -5,11 +5,13 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anacostia::base::Digest;
+use anacostia::base::filestamp::{self, FileStamp};
 use anacostia::model::Observation;
 use anacostia::resource::{Status, Waiting};
 
 use super::in_child;
 use super::recorder::{Watched, age, rewrite_with_old_time};
+use crate::support::wait::wait_until;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_written_in_pieces_for_two_seconds_is_seen_once_and_whole() {
@@ -470,10 +472,16 @@ async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_version
     watched.start().await;
     watched.seen("changed", b"after!").await;
     assert_eq!(["small", "large", "elsewhere"].map(|path| watched.head(path).id), before);
-    // Known with their change times now, and old enough to be relied on: another start has nothing
-    // to tell.
+    // Known with their change times now: once these are old enough to be relied on, another start
+    // has nothing to tell.
     watched.caught_up().await;
     watched.stop().await;
+    wait_until("files that are old enough", || {
+        ["small", "large", "elsewhere", "changed"].iter().all(|path| {
+            let file = std::fs::metadata(watched.path.join(path)).unwrap();
+            FileStamp::of_metadata(&file).racy_for(filestamp::now_ns()).is_zero()
+        })
+    });
     watched.start().await;
     watched.stop().await;
     let told = watched.recorder.read(|records| records.told.len());
