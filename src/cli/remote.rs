@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::failure::Failure;
 use crate::base::RunId;
@@ -30,11 +30,11 @@ pub(crate) fn get(address: &str, path: &str) -> Result<Value, Failure> {
     }
 }
 
-/// Asks the host at `address` to start the run `run`, with params of its own. Asked again, the host
-/// answers with the same run.
-pub(crate) fn start(address: &str, run: RunId, params: Map<String, Value>) -> Result<Answer, Failure> {
+/// Asks the host at `address` to start the run `run` as `how` says (`params`, `rerun_of`). Asked
+/// again, the host answers with the same run.
+pub(crate) fn start(address: &str, run: RunId, how: &Value) -> Result<Answer, Failure> {
     let request = with_token(agent().put(format!("http://{address}/api/v1/runs/{run}")));
-    Ok(match read(address, request.send_json(json!({ "params": params })))? {
+    Ok(match read(address, request.send_json(how))? {
         Ok(run) => Answer::Run(run),
         Err(why) => Answer::Refused(why),
     })

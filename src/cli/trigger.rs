@@ -3,7 +3,7 @@
 //! Only a running host starts runs, so it is asked over HTTP. The run claims the artifacts that are
 //! new, as a run that a trigger starts does; there may be none.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::base::{RunId, first_large_integer};
 use crate::cli::load::PathArg;
@@ -60,7 +60,7 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
         }
     }
     let id = RunId::new();
-    let mut run = match remote::start(address, id, params)? {
+    let mut run = match remote::start(address, id, &json!({ "params": params }))? {
         Answer::Run(run) => run,
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start a run: {why}"))),
     };
@@ -97,9 +97,7 @@ fn summary(run: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::{param, summary};
+    use super::{json, param, summary};
 
     #[test]
     fn a_param_is_json_or_else_a_string() {

@@ -56,6 +56,8 @@ pub struct Run {
     pub ended_at: Option<Timestamp>,
     /// Why it failed or was cancelled, for people.
     pub reason: Option<String>,
+    /// The run whose inputs it was given, to work on them again.
+    pub rerun_of: Option<RunId>,
 }
 
 /// A run with all that belongs to it.

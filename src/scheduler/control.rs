@@ -22,13 +22,22 @@ pub trait Control: Send + Sync {
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError>;
     /// Retries a failed or cancelled run; see [`MetadataStore::request_retry`].
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError>;
-    /// Starts a run by hand, which claims all new artifacts, even if there are none.
+    /// Starts a run by hand. It claims all new artifacts, even if there are none. With `rerun_of` it
+    /// claims nothing, and works on the inputs of that run again, under the manifest in force.
+    /// `params` are by default those of that run, or else none.
     ///
-    /// Idempotent by id: if the run exists with the same params, it is returned unchanged.
+    /// Idempotent by id: if the run exists and was started in the same way, it is returned
+    /// unchanged.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] if the run exists with other params.
-    async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError>;
+    /// [`StoreError::Conflict`] if the run exists and was started otherwise, if the run to repeat
+    /// does not exist or has not ended, or if one of its inputs was replaced or removed.
+    async fn start(
+        &self,
+        run: RunId,
+        params: Option<serde_json::Value>,
+        rerun_of: Option<RunId>,
+    ) -> Result<Run, StoreError>;
     /// Pauses the pipeline, so that no run starts by a trigger, or resumes it.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
     /// Subscribes to the runs that end from now on. Each is sent once its end is on record. A slow

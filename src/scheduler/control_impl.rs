@@ -7,17 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::control::Control;
 use super::messages::Message;
+use super::new_run::{ManualRun, Repeated};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
+use crate::base::bounds::MAX_PAGE;
 use crate::base::{AttemptId, RunId, WriteId};
 use crate::model::Run;
 use crate::resource::{Status, Waiting};
 use crate::sandbox::Progress;
-use crate::store::{StoreError, repeat_briefly};
+use crate::store::{PageRequest, StoreError, repeat_briefly};
 
 /// How long a request waits for the store. SQLite itself waits up to 5 s for a lock of another
 /// program.
@@ -51,6 +54,29 @@ impl HostControl {
             Ok(Err(_)) => Err(stopping()),
             Err(_) => Err(self.no_answer("record the request")),
         }
+    }
+
+    /// Returns a run that works on the inputs of the run `old` again.
+    async fn repeat(&self, id: RunId, params: Option<Value>, old: RunId) -> Result<ManualRun, StoreError> {
+        let store = &self.shared.store;
+        let Some(run) = store.run_summary(old).await? else {
+            return Err(StoreError::Conflict(format!("there is no run {old} to work on again")));
+        };
+        if !run.state.ended() {
+            let number = run.number;
+            return Err(StoreError::Conflict(format!("run #{number} has not ended: cancel it, or wait for its end")));
+        }
+        let (mut inputs, mut cursor) = (Vec::new(), None);
+        loop {
+            let page = store.run_inputs(old, PageRequest { cursor, limit: MAX_PAGE }).await?;
+            inputs.extend(page.items.into_iter().map(|input| (input.id, input.resource)));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        let again = Repeated { run: old, number: run.number, inputs };
+        Ok(ManualRun { id, params: params.unwrap_or(run.params), again: Some(again) })
     }
 
     /// Returns the error for a request that was not answered in time, with the reason if it is
@@ -87,10 +113,14 @@ impl Control for HostControl {
         .await
     }
 
-    async fn start(&self, run: RunId, params: serde_json::Value) -> Result<Run, StoreError> {
+    async fn start(&self, run: RunId, params: Option<Value>, rerun_of: Option<RunId>) -> Result<Run, StoreError> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            self.send(Message::Start { run, params, answer }).await?;
+            let run = match rerun_of {
+                None => ManualRun { id: run, params: params.unwrap_or_else(|| json!({})), again: None },
+                Some(old) => self.repeat(run, params, old).await?,
+            };
+            self.send(Message::Start { run, answer }).await?;
             answered.await.unwrap_or_else(|_| Err(stopping()))
         };
         match tokio::time::timeout(ANSWER_WITHIN, asked).await {

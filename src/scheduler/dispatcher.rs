@@ -20,12 +20,13 @@ use super::driver::Driver;
 use super::error::StartError;
 use super::library::Library;
 use super::messages::{MESSAGES, Message};
+use super::new_run::{ManualRun, fired};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist, read_on, stopping};
 use super::stepper::Stepper;
 use crate::base::{Digest, Moment, RunId, fault};
 use crate::model::{Pending, Run, RunDetail, RunState, Tick};
-use crate::store::{Claim, CreatedRun, NewRun, RunStep, StoreError, UnfinishedRun};
+use crate::store::{CreatedRun, NewRun, StoreError, UnfinishedRun};
 
 /// The shortest time between recorded ticks that did not fire. Without it, each of many runs in
 /// quick succession would record that it was held for a moment.
@@ -178,8 +179,8 @@ impl Dispatcher {
             }
             // The caller timed out, and was told that the run was not started.
             Message::Start { answer, .. } if answer.is_closed() => {}
-            Message::Start { run, params, answer } => {
-                let _ = answer.send(self.start_by_hand(run, params, work).await);
+            Message::Start { run, answer } => {
+                let _ = answer.send(self.start_by_hand(run, work).await);
             }
             Message::Paused(paused) => self.paused = paused,
             Message::Reload { bound, answer } => {
@@ -407,7 +408,7 @@ impl Dispatcher {
         }
         let definition = self.library.current().clone();
         let (shared, definition) = (Arc::clone(&self.shared), &definition);
-        let runs = fires.into_iter().map(|fire| new_run(definition, RunId::new(), serde_json::json!({}), fire));
+        let runs = fires.into_iter().map(|fire| fired(definition, RunId::new(), serde_json::json!({}), fire));
         let opens = join_all(runs.map(|run| open(&shared, definition, run, Patience::Endless)));
         let mut fired = Fired::All;
         for opened in self.wait_for(work, opens).await {
@@ -460,21 +461,16 @@ impl Dispatcher {
 
     /// Starts a run by hand. If the store does not work, returns an error at once; the caller can
     /// send the same request again.
-    async fn start_by_hand(
-        &mut self,
-        id: RunId,
-        params: serde_json::Value,
-        work: &mut AtWork,
-    ) -> Result<Run, StoreError> {
-        let shared = Arc::clone(&self.shared);
+    async fn start_by_hand(&mut self, manual: ManualRun, work: &mut AtWork) -> Result<Run, StoreError> {
+        let (shared, id) = (Arc::clone(&self.shared), manual.id);
         if let Some(known) = self.wait_for(work, shared.store.run_summary(id)).await? {
-            return if known.params == params {
+            return if known.params == manual.params && known.rerun_of == manual.rerun_of() {
                 // The answer to its creation may have been lost. The run is then on record without
                 // a driver.
                 self.resume(id, work).await?;
                 Ok(known)
             } else {
-                Err(StoreError::Conflict(format!("run {id} exists already, with other params")))
+                Err(StoreError::Conflict(format!("run {id} exists already, and was started otherwise")))
             };
         }
         if self.waiting.len() >= MAX_WAITING {
@@ -483,7 +479,7 @@ impl Dispatcher {
             )));
         }
         let definition = self.library.current().clone();
-        let run = new_run(&definition, id, params, by_hand(&definition));
+        let run = manual.under(&definition);
         let refused = || StoreError::Conflict("the run could not be created".to_owned());
         if self.waiting.is_empty() && self.has_slot(work) {
             let opening = open(&shared, &definition, run, Patience::None);
@@ -557,35 +553,6 @@ async fn create(shared: &Shared, run: NewRun, patience: Patience) -> Result<Opti
     match patience {
         Patience::Endless => persist(shared, || shared.store.create_run(run.clone(), shared.clock.now())).await,
         Patience::None => shared.store.create_run(run, shared.clock.now()).await,
-    }
-}
-
-/// Returns what a run that is started by hand claims: all new artifacts, even if there are none.
-fn by_hand(definition: &Definition) -> Fire {
-    let watched = definition.pipeline.resources.iter().filter(|resource| resource.watch);
-    let claims = watched
-        .map(|resource| Claim {
-            resource: resource.name.clone(),
-            at_most: resource.trigger.max_artifacts,
-            at_least: 0,
-            min_bytes: 0,
-        })
-        .collect();
-    Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() }
-}
-
-/// Returns a new run of this definition, without a first step.
-fn new_run(definition: &Definition, id: RunId, params: serde_json::Value, fire: Fire) -> NewRun {
-    let fired: Vec<&str> = fire.claims.iter().map(|claim| claim.resource.as_str()).collect();
-    NewRun {
-        id,
-        trigger: fire.trigger,
-        params,
-        revision: definition.revision,
-        actions: definition.new_actions(&fired),
-        claims: fire.claims,
-        ticks: fire.ticks,
-        step: RunStep::default(),
     }
 }
 

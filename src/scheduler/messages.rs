@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use super::error::StartError;
 use super::library::PinnedRevision;
+use super::new_run::ManualRun;
 use crate::base::RunId;
 use crate::model::{Pending, Run};
 use crate::store::StoreError;
@@ -26,10 +27,8 @@ pub(super) enum Message {
     Cancel(RunId),
     /// Start a run by hand.
     Start {
-        /// The id of the run.
-        run: RunId,
-        /// The params of the run.
-        params: serde_json::Value,
+        /// The run.
+        run: ManualRun,
         /// Receives the answer. If the receiver is gone, the run is not started.
         answer: oneshot::Sender<Result<Run, StoreError>>,
     },

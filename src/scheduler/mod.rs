@@ -25,6 +25,7 @@ mod health;
 mod host;
 mod library;
 mod messages;
+mod new_run;
 mod parts;
 mod recorder;
 mod reload;

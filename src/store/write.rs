@@ -98,6 +98,12 @@ pub struct NewRun {
     pub revision: Digest,
     /// What it takes.
     pub claims: Vec<Claim>,
+    /// Artifacts that it works on again, beside what it claims. They stay claimed by the run that
+    /// claimed them. Each must still lie in its resource, or there is no run
+    /// ([`StoreError::Conflict`](super::StoreError::Conflict)).
+    pub given: Vec<ArtifactId>,
+    /// The run that it repeats.
+    pub rerun_of: Option<RunId>,
     /// Its actions in the order of the manifest, each `pending`, or already `skipped` with the
     /// reason.
     pub actions: Vec<RunAction>,

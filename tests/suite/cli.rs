@@ -354,6 +354,45 @@ fn a_run_is_started_by_hand_with_params_and_waited_for() {
 }
 
 #[test]
+fn after_a_fix_the_same_inputs_are_worked_on_again() {
+    let mut app = doing(r#"{ do = "fail", message = "a bug" }"#);
+    app.start();
+    app.drop_file("inbox/a.txt", b"1");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
+    let shown = app.cli(&["runs", "show", "1", "PATH"]);
+    let both = ["anacostia runs retry 1", "--current"];
+    assert!(both.iter().all(|way| ends_with(&shown, 0).0.contains(way)), "{}", text(&shown.stdout));
+    let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    let fixed = manifest.replace(r#"{ do = "fail", message = "a bug" }"#, r#"{ do = "read", from = "inbox" }"#);
+    assert_ne!(fixed, manifest);
+    fs::write(app.path("anacostia.toml"), fixed).unwrap();
+    app.kill();
+    let without = app.cli(&["runs", "retry", "1", "PATH", "--current"]);
+    assert!(ends_with(&without, 1).1.contains("no host is running, and only a host starts runs"));
+    app.start();
+    // The run goes on with what it began with, as ever.
+    ends_with(&app.cli(&["runs", "retry", "1", "PATH"]), 0);
+    wait_until("the second failure", || app.get("/api/v1/runs/1")["state"] == "failed");
+    let again = app.cli(&["runs", "retry", "1", "PATH", "--current"]);
+    assert!(ends_with(&again, 0).0.starts_with("Run #2 is "), "{}", text(&again.stdout));
+    app.wait_for_runs(2);
+    let (old, new) = (app.get("/api/v1/runs/1"), app.get("/api/v1/runs/2"));
+    assert_eq!((&new["state"], &new["trigger"]), (&"succeeded".into(), &"run #1 again".into()));
+    assert_eq!((&new["rerun_of"], &new["inputs"]), (&old["id"], &old["inputs"]));
+    assert_eq!(new["inputs"][0]["run_id"], old["id"], "the claim is the first run's");
+    assert!(ends_with(&app.cli(&["runs", "logs", "2", "PATH"]), 0).0.contains("read a.txt"));
+    // What was replaced since cannot be worked on.
+    app.drop_file("inbox/a.txt", b"other");
+    app.wait_for_runs(3);
+    let gone = app.cli(&["runs", "retry", "1", "PATH", "--current"]);
+    let why = format!(
+        "artifact {} cannot be worked on again: it was replaced or removed since it was recorded",
+        old["inputs"][0]["id"].as_str().unwrap()
+    );
+    assert!(ends_with(&gone, 1).1.contains(&why), "{}", text(&gone.stderr));
+}
+
+#[test]
 fn a_second_host_is_refused_with_the_name_of_the_first() {
     let mut app = doing(r#"{ do = "log", message = "x" }"#);
     app.start();

@@ -104,6 +104,8 @@ impl Scene {
             actions: vec![action("left"), action("right")],
             ticks: vec![tick],
             step: RunStep::default(),
+            given: vec![],
+            rerun_of: None,
         };
         store.create_run(new, now()).await.unwrap().unwrap();
         let starts = vec![attempt("left", log_from), attempt("right", log_from)];

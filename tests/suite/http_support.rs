@@ -56,7 +56,8 @@ impl Control for FakeControl {
             detail => Ok(detail.map(|detail| detail.run)),
         }
     }
-    async fn start(&self, id: RunId, params: serde_json::Value) -> Stored<Run> {
+    async fn start(&self, id: RunId, params: Option<serde_json::Value>, rerun_of: Option<RunId>) -> Stored<Run> {
+        let params = params.unwrap_or_else(|| serde_json::json!({}));
         self.note(format!("start {id} {params}"));
         if let Some(detail) = self.store.run(id)? {
             if detail.run.params == params {
@@ -65,7 +66,7 @@ impl Control for FakeControl {
             return Err(StoreError::Conflict(format!("run {id} exists with other params")));
         }
         let number = self.store.runs.lock().unwrap().len() as u64 + 1;
-        let run = Run { id, params, ..a_run(number, RunState::Queued) };
+        let run = Run { id, params, rerun_of, ..a_run(number, RunState::Queued) };
         let detail = RunDetail { run: run.clone(), inputs: vec![], actions: vec![], attempts: vec![] };
         self.store.runs.lock().unwrap().push(detail);
         Ok(run)
@@ -177,6 +178,7 @@ pub(crate) fn a_run(number: u64, state: RunState) -> Run {
         started_at: (state != RunState::Queued).then_some(moment),
         ended_at: state.ended().then(|| moment.after(Duration::from_millis(340))),
         reason: (state == RunState::Failed).then(|| "`train` failed: <script>alert(1)</script>".to_owned()),
+        rerun_of: None,
     }
 }
 

@@ -17,8 +17,8 @@ pub(crate) enum Verb {
     Logs(logs::Args),
     /// Ask a run to end
     Cancel(steer::Args),
-    /// Take a failed or cancelled run up again, with what failed or was skipped
-    Retry(steer::Args),
+    /// Retry a failed or cancelled run: what failed or was skipped, or all of it with `--current`
+    Retry(steer::RetryArgs),
 }
 
 pub(crate) fn runs(verb: Verb) -> Result<End, Failure> {
@@ -27,6 +27,6 @@ pub(crate) fn runs(verb: Verb) -> Result<End, Failure> {
         Verb::Show(args) => show::show(&args),
         Verb::Logs(args) => logs::logs(&args),
         Verb::Cancel(args) => steer::steer(&args, steer::What::Cancel),
-        Verb::Retry(args) => steer::steer(&args, steer::What::Retry),
+        Verb::Retry(args) => steer::retry(&args),
     }
 }

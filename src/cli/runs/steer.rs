@@ -4,7 +4,7 @@
 //! request is recorded in the store, and the next host acts on it. The lock of the store tells
 //! whether a host is running; it is released when the host ends, even by a crash.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::base::{Clock as _, RunId, SystemClock, WriteId};
 use crate::cli::load::PathArg;
@@ -25,6 +25,15 @@ pub(crate) struct Args {
     /// Print the run as JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct RetryArgs {
+    #[command(flatten)]
+    run: Args,
+    /// Start a new run with the same inputs, and today's manifest and components
+    #[arg(long)]
+    current: bool,
 }
 
 /// The change that is requested for the run.
@@ -61,10 +70,38 @@ pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-fn through_the_host(address: Option<&str>, id: RunId, what: What) -> Result<Value, Failure> {
-    let Some(address) = address else {
-        return Err(Failure::work("a host is just starting or stopping; try again in a moment"));
+pub(crate) fn retry(args: &RetryArgs) -> Result<End, Failure> {
+    if args.current { start_again(&args.run) } else { steer(&args.run, What::Retry) }
+}
+
+/// Starts a new run with the inputs of another. Only a running host can: it has today's components.
+fn start_again(args: &Args) -> Result<End, Failure> {
+    let (pipeline, old) = {
+        let records = Records::open(&args.path)?;
+        let old = records.resolve(args.run)?;
+        (records.pipeline, old)
     };
+    let Some(holder) = open::holder(&pipeline)? else {
+        return Err(Failure::work(format!(
+            "no host is running, and only a host starts runs: start one with `anacostia run {}`",
+            args.path.shown()
+        )));
+    };
+    let address = holder.listen.as_deref().ok_or_else(starting_or_stopping)?;
+    match remote::start(address, RunId::new(), &json!({ "rerun_of": old }))? {
+        Answer::Run(run) if args.json => out::json(&run)?,
+        Answer::Run(run) => out::result(&summary(&run, true))?,
+        Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start the run again: {why}"))),
+    }
+    Ok(End::Well)
+}
+
+fn starting_or_stopping() -> Failure {
+    Failure::work("a host is just starting or stopping; try again in a moment")
+}
+
+fn through_the_host(address: Option<&str>, id: RunId, what: What) -> Result<Value, Failure> {
+    let address = address.ok_or_else(starting_or_stopping)?;
     match remote::ask(address, id, what.route())? {
         Answer::Run(run) => Ok(run),
         Answer::Refused(why) => Err(Failure::work(format!("the host refused to {} the run: {why}", what.route()))),

@@ -274,7 +274,11 @@ fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
     let command = |verb: &str, rest: &str| format!("anacostia runs {verb} {}{}{rest}", run.number, beside(path));
     match run.state {
         RunState::Failed | RunState::Cancelled => {
-            vec![("see what it said", command("logs", "")), ("take it up again", command("retry", ""))]
+            vec![
+                ("see what it said", command("logs", "")),
+                ("retry what failed", command("retry", "")),
+                ("start it again after a fix", command("retry", " --current")),
+            ]
         }
         RunState::Running => vec![("follow it", command("logs", " --follow")), ("end it", command("cancel", ""))],
         RunState::Queued | RunState::Cancelling | RunState::Succeeded => Vec::new(),

@@ -36,6 +36,7 @@ pub(crate) fn run(number: u64, state: RunState) -> Run {
         started_at: Some(at(1)),
         ended_at: state.ended().then(|| at(3)),
         reason: (state == RunState::Failed).then(|| "`train` failed".to_owned()),
+        rerun_of: None,
     }
 }
 

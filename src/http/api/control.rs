@@ -23,9 +23,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StartBody {
-    /// Params for this run alone.
-    #[serde(default)]
-    params: serde_json::Map<String, serde_json::Value>,
+    /// Params for this run alone. By default those of the run to repeat, or else none.
+    params: Option<serde_json::Map<String, serde_json::Value>>,
+    /// The run whose inputs it works on again: a number or an id. Without it, the run claims what is
+    /// new.
+    rerun_of: Option<String>,
 }
 
 /// `PUT /api/v1/runs/{id}`: starts a run by hand, and answers at once or when it has ended.
@@ -41,10 +43,14 @@ pub(super) async fn start(
     let id: RunId = id.parse().ok().filter(RunId::is_version_7).ok_or_else(|| {
         Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id)))
     })?;
-    let StartBody { params } = read(&headers, body).await?;
+    let StartBody { params, rerun_of } = read(&headers, body).await?;
+    let rerun_of = match rerun_of {
+        Some(old) => Some(find_run(&app.view, &old).await?),
+        None => None,
+    };
     let existed = app.view.store.run_summary(id).await?.is_some();
     let waiting = Waiting::begin(&app, &query)?;
-    let mut run = app.view.control.start(id, params.into()).await?;
+    let mut run = app.view.control.start(id, params.map(Into::into), rerun_of).await?;
     if let Some(waiting) = waiting.filter(|_| !run.state.ended()) {
         waiting.until_ended(&app, id).await?;
         run = app.view.store.run_summary(id).await?.unwrap_or(run);

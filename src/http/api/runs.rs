@@ -36,6 +36,8 @@ pub(crate) struct RunBody {
     created_at: Timestamp,
     started_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
+    /// The run whose inputs it works on again.
+    rerun_of: Option<RunId>,
 }
 
 impl From<Run> for RunBody {
@@ -51,6 +53,7 @@ impl From<Run> for RunBody {
             created_at: run.created_at,
             started_at: run.started_at,
             ended_at: run.ended_at,
+            rerun_of: run.rerun_of,
         }
     }
 }

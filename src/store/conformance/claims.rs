@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::World;
 use super::fixtures::*;
+use crate::base::RunId;
 use crate::model::{ArtifactState, Observation, RunState, Tick, TickOutcome};
-use crate::store::{Claim, MetadataStore, NewRun, RunQuery, StoreError, TickQuery};
+use crate::store::{Claim, MetadataStore, NewRun, PageRequest, RunQuery, StoreError, TickQuery};
 
 pub(super) async fn a_claim_takes_the_oldest_and_at_most_what_it_says(world: &mut World) {
     let store = world.store().as_ref();
@@ -24,6 +25,40 @@ pub(super) async fn a_claim_takes_the_oldest_and_at_most_what_it_says(world: &mu
     assert_eq!(store.pending("raw").await.unwrap().count, 0);
     let twice = NewRun { claims: vec![claim(None, 0), claim(None, 0)], ..new_run() };
     assert!(matches!(store.create_run(twice, at(1)).await, Err(StoreError::Invalid(_))));
+}
+
+pub(super) async fn what_a_run_is_given_stays_claimed_by_another(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, vec![present("a", "1"), present("b", "22"), present("c", "333")]).await;
+    let first = create(store, NewRun { claims: vec![claim(Some(2), 1)], ..new_run() }).await.detail;
+    let given: Vec<_> = first.inputs.iter().map(|it| it.id).collect();
+    let again = NewRun { claims: Vec::new(), given: given.clone(), rerun_of: Some(first.run.id), ..new_run() };
+    let created = create(store, again.clone()).await;
+    assert_eq!(created.detail.run.rerun_of, Some(first.run.id));
+    assert_eq!(created.detail.inputs, first.inputs, "they are still the first run's");
+    assert_eq!(create(store, again.clone()).await, created, "a repeat");
+    let id = created.detail.run.id;
+    assert_eq!(store.run_inputs(id, all()).await.unwrap().items, first.inputs);
+    assert_eq!(store.count_inputs(id).await.unwrap(), 2);
+    assert_eq!(store.unfinished(id).await.unwrap().unwrap().detail.inputs, first.inputs);
+    let page = store.run_inputs(id, PageRequest { cursor: None, limit: 1 }).await.unwrap();
+    let rest = store.run_inputs(id, PageRequest { cursor: page.next_cursor, limit: 1 }).await.unwrap();
+    assert_eq!([page.items, rest.items].concat(), first.inputs);
+    assert_eq!(store.pending("raw").await.unwrap().count, 1, "`c` still waits");
+    // With new ones beside them, and without counting the given as claimed.
+    let both = NewRun { id: RunId::new(), claims: vec![claim(None, 1)], ..again.clone() };
+    let created = create(store, both).await;
+    let paths: Vec<_> = created.detail.inputs.iter().map(|it| it.path.as_str()).collect();
+    assert_eq!(paths, ["a", "b", "c"]);
+    assert_eq!((store.pending("raw").await.unwrap().count, store.pending("raw").await.unwrap().bytes), (0, 0));
+    // What is not there any more cannot be given, and leaves no run.
+    record(store, vec![present("a", "other")]).await;
+    let gone = NewRun { id: RunId::new(), ..again };
+    let refused = store.create_run(gone.clone(), at(60)).await.unwrap_err().to_string();
+    let why =
+        format!("artifact {} cannot be worked on again: it was replaced or removed since it was recorded", given[0]);
+    assert_eq!(refused, why);
+    assert_eq!(store.run_progress(gone.id).await.unwrap(), None);
 }
 
 pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {

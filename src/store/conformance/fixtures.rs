@@ -95,6 +95,8 @@ pub(in crate::store) fn new_run() -> NewRun {
         actions: vec![action("first"), action("second")],
         ticks: Vec::new(),
         step: RunStep::default(),
+        given: Vec::new(),
+        rerun_of: None,
     }
 }
 

@@ -103,6 +103,7 @@ suite! {
         without_a_digest_a_version_is_known_by_its_stamp;
     claims:
         a_claim_takes_the_oldest_and_at_most_what_it_says,
+        what_a_run_is_given_stays_claimed_by_another,
         too_few_make_no_run_and_leave_no_trace,
         every_change_of_what_waits_has_a_later_number,
         concurrent_runs_claim_each_artifact_once,

@@ -227,16 +227,38 @@ pub(super) fn seq_of(db: &Connection, id: ArtifactId) -> Work<Option<u64>> {
     Ok(prepare(db, sql)?.query_row([id], |row| row.get(0)).optional()?)
 }
 
-/// What a run claimed, in the order of recording.
-pub(super) fn claimed(db: &Connection, run: RunId) -> Work<Vec<Artifact>> {
-    let sql = concat!(
+/// Returns the inputs of a run: the artifacts that it claimed and those that it was given, in the
+/// order of recording.
+pub(super) fn inputs(db: &Connection, run: RunId) -> Work<Vec<Artifact>> {
+    let found = inputs_after(db, run, 0, usize::MAX)?;
+    Ok(found.into_iter().map(|(_, artifact)| artifact).collect())
+}
+
+/// Returns at most `limit` inputs of a run whose sequence is greater than `after`.
+pub(super) fn inputs_after(db: &Connection, run: RunId, after: i64, limit: usize) -> Work<Vec<(i64, Artifact)>> {
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let claimed = concat!(
         "SELECT ",
         artifact_columns!(),
-        " FROM artifacts a INDEXED BY artifacts_run WHERE a.run_id = ?1 ORDER BY a.seq"
+        " FROM artifacts a INDEXED BY artifacts_run WHERE a.run_id = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3"
     );
-    let mut statement = prepare(db, sql)?;
-    let rows = statement.query_map([run], artifact)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let given = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        " FROM given g CROSS JOIN artifacts a ON a.seq = g.artifact
+          WHERE g.run = (SELECT number FROM runs WHERE id = ?1) AND g.artifact > ?2 ORDER BY g.artifact LIMIT ?3"
+    );
+    let mut found = Vec::new();
+    for sql in [claimed, given] {
+        let mut statement = prepare(db, sql)?;
+        let rows = statement.query_map(params![run, after, most], |row| Ok((row.get(SEQ_COLUMN)?, artifact(row)?)))?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
+    found.sort_by_key(|(seq, _)| *seq);
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// Artifacts, newest first.

@@ -12,7 +12,7 @@ use crate::model::{EventKind, Run, RunState};
 /// The beginning of a statement that reads rows for [`run`].
 macro_rules! run_columns {
     () => {
-        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason FROM runs"
+        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of FROM runs"
     };
 }
 
@@ -32,6 +32,7 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         started_at: row.get(8)?,
         ended_at: row.get(9)?,
         reason: row.get(10)?,
+        rerun_of: row.get(11)?,
     })
 }
 

@@ -1,9 +1,9 @@
 //! Runs: created with their claims, looked at, and steered.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::json;
 
-use super::artifacts::{Change, change_waiting, claimed, pending};
+use super::artifacts::{self, Change, change_waiting, pending};
 use super::events::{NewEvent, emit};
 use super::page;
 use super::run_rows::{find, run, run_columns, set_state};
@@ -11,34 +11,27 @@ use super::sql::{Fail, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
 use super::{advance, attempts};
-use crate::base::{RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
 
 /// One run with all that belongs to it.
 pub(super) fn detail(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
     let Some(mut detail) = progress(db, id)? else { return Ok(None) };
-    detail.inputs = claimed(db, id)?;
+    detail.inputs = artifacts::inputs(db, id)?;
     Ok(Some(detail))
 }
 
-/// What a run claimed, in the order of recording.
+/// Returns a page of the inputs of a run, in the order of recording.
 pub(super) fn inputs(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<Artifact>> {
-    use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
     let (after, limit) = (page::after(request)?, page::limit(request));
-    let sql = concat!(
-        "SELECT ",
-        artifact_columns!(),
-        " FROM artifacts a INDEXED BY artifacts_run WHERE a.run_id = ?1 AND a.seq > ?2 ORDER BY a.seq LIMIT ?3"
-    );
-    let mut statement = prepare(db, sql)?;
-    let rows = statement.query_map(params![run, after, limit + 1], |row| Ok((row.get(SEQ_COLUMN)?, artifact(row)?)))?;
-    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
+    Ok(page::cut(artifacts::inputs_after(db, run, after, limit + 1)?, limit))
 }
 
-/// How many artifacts a run claimed.
+/// Returns the number of inputs of a run.
 pub(super) fn count_inputs(db: &Connection, run: RunId) -> Work<u64> {
-    let sql = "SELECT count(*) FROM artifacts INDEXED BY artifacts_run WHERE run_id = ?1";
+    let sql = "SELECT (SELECT count(*) FROM artifacts INDEXED BY artifacts_run WHERE run_id = ?1)
+        + (SELECT count(*) FROM given WHERE run = (SELECT number FROM runs WHERE id = ?1))";
     Ok(prepare(db, sql)?.query_row([run], |row| row.get(0))?)
 }
 
@@ -141,9 +134,13 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         started_at: None,
         ended_at: None,
         reason: None,
+        rerun_of: new.rerun_of,
     };
     insert(tx, &run, &new.actions)?;
-    let inputs = if new.claims.is_empty() { Vec::new() } else { claim(tx, &run, &new.claims)? };
+    give(tx, &run, &new.given)?;
+    claim(tx, &run, &new.claims)?;
+    let none = new.claims.is_empty() && new.given.is_empty();
+    let inputs = if none { Vec::new() } else { artifacts::inputs(tx.db, run.id)? };
     let data = json!({ "number": run.number, "trigger": run.trigger, "inputs": inputs.len() });
     emit(tx, now, NewEvent::of(EventKind::RunCreated, data).run(run.id))?;
     for mut tick in new.ticks {
@@ -159,15 +156,16 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
 /// The answer to the creation of a run that exists: the first one, if the run is the one that is
 /// asked for.
 fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
-    let sql = "SELECT 1 FROM runs WHERE number = ?1 AND cause = ?2 AND params = ?3 AND revision = ?4";
-    let values = params![run.number, new.trigger, new.params.to_string(), new.revision];
+    let sql = "SELECT 1 FROM runs WHERE number = ?1 AND cause = ?2 AND params = ?3 AND revision = ?4
+        AND rerun_of IS ?5";
+    let values = params![run.number, new.trigger, new.params.to_string(), new.revision, new.rerun_of];
     let on_record = actions(tx.db, run.number)?;
     let same_actions = on_record.iter().map(|action| &action.name).eq(new.actions.iter().map(|action| &action.name));
     if !same_actions || !prepare(tx.db, sql)?.exists(values)? {
         return Err(Fail::conflict(format!("run {} exists already, and is another one", new.id)));
     }
     let started = advance::started_before(tx, run.number, &new.step, tx.epoch)?;
-    let inputs = claimed(tx.db, run.id)?;
+    let inputs = artifacts::inputs(tx.db, run.id)?;
     let pending = left_waiting(tx.db, &new.claims)?;
     // As it was before its first step.
     let run = Run { state: RunState::Queued, started_at: None, ended_at: None, reason: None, ..run };
@@ -181,13 +179,23 @@ fn left_waiting(db: &Connection, claims: &[Claim]) -> Work<Vec<(String, Pending)
 }
 
 fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
-    let sql = "INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    let sql = "INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at, rerun_of)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let params = run.params.to_string();
     execute(
         tx.db,
         sql,
-        params![run.number, run.id, run.state, run.trigger, params, run.revision, run.snapshot, run.created_at],
+        params![
+            run.number,
+            run.id,
+            run.state,
+            run.trigger,
+            params,
+            run.revision,
+            run.snapshot,
+            run.created_at,
+            run.rerun_of
+        ],
     )?;
     let sql = "INSERT INTO run_actions
         (run, name, position, state, reason, attempts, tries, crashes, retry_at, skipped_rest)
@@ -203,8 +211,23 @@ fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
     Ok(())
 }
 
-/// Claims the oldest `new` artifacts, and returns them in the order of recording.
-fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<Vec<Artifact>> {
+/// Records the artifacts that a run is given. Each must still lie at its path.
+fn give(tx: &Tx<'_>, run: &Run, given: &[ArtifactId]) -> Work<()> {
+    for id in given {
+        let sql = "SELECT seq FROM artifacts WHERE id = ?1 AND ended IS NULL AND state <> 'ignored'";
+        let found = prepare(tx.db, sql)?.query_row([id], |row| row.get::<_, i64>(0)).optional()?;
+        let Some(seq) = found else {
+            return Err(Fail::conflict(format!(
+                "artifact {id} cannot be worked on again: it was replaced or removed since it was recorded"
+            )));
+        };
+        execute(tx.db, "INSERT OR IGNORE INTO given (run, artifact) VALUES (?1, ?2)", params![run.number, seq])?;
+    }
+    Ok(())
+}
+
+/// Claims the oldest `new` artifacts.
+fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<()> {
     for claim in claims {
         let most = i64::try_from(claim.at_most.unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
         // The key of `claims` is what makes a second claim impossible, whatever the states say.
@@ -216,13 +239,17 @@ fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<Vec<Artifact>> {
              WHERE resource = ?2 AND state = 'new' ORDER BY seq LIMIT ?3)";
         execute(tx.db, sql, params![run.id, claim.resource, most])?;
     }
-    let inputs = claimed(tx.db, run.id)?;
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let inputs = artifacts::inputs(tx.db, run.id)?;
+    let claimed = |it: &&Artifact, claim: &Claim| it.resource == claim.resource && it.run_id == Some(run.id);
     for claim in claims {
         let mut change = Change::default();
-        inputs.iter().filter(|it| it.resource == claim.resource).for_each(|it| change.less(it.size));
+        inputs.iter().filter(|it| claimed(it, claim)).for_each(|it| change.less(it.size));
         change_waiting(tx, &claim.resource, change)?;
     }
-    Ok(inputs)
+    Ok(())
 }
 
 /// Asks a run to end.

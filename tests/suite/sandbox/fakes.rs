@@ -65,6 +65,7 @@ pub fn run(number: u64, state: RunState) -> Run {
         started_at: None,
         ended_at: None,
         reason: None,
+        rerun_of: None,
     }
 }
 
