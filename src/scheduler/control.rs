@@ -6,12 +6,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
-use crate::base::{AttemptId, RunId};
+use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
 use crate::model::Run;
 use crate::resource::{Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogStore};
+
+/// What a run works on that is started by hand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inputs {
+    /// All new artifacts, which it claims; there may be none.
+    New,
+    /// The inputs of a run that has ended, again. The default params are those of that run.
+    Of(RunId),
+    /// These artifacts, whoever claimed them.
+    Given(Vec<ArtifactId>),
+}
 
 /// Controls a running pipeline. The HTTP floor uses this trait; tests provide their own
 /// implementation.
@@ -22,22 +33,16 @@ pub trait Control: Send + Sync {
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError>;
     /// Retries a failed or cancelled run; see [`MetadataStore::request_retry`].
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError>;
-    /// Starts a run by hand. It claims all new artifacts, even if there are none. With `rerun_of` it
-    /// claims nothing, and works on the inputs of that run again, under the manifest in force.
-    /// `params` are by default those of that run, or else none.
+    /// Starts a run by hand, under the manifest in force.
     ///
     /// Idempotent by id: if the run exists and was started in the same way, it is returned
     /// unchanged.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if the run exists and was started otherwise, if the run to repeat
-    /// does not exist or has not ended, or if one of its inputs was replaced or removed.
-    async fn start(
-        &self,
-        run: RunId,
-        params: Option<serde_json::Value>,
-        rerun_of: Option<RunId>,
-    ) -> Result<Run, StoreError>;
+    /// does not exist or has not ended, or if an artifact that it is to work on does not exist, or
+    /// was replaced or removed.
+    async fn start(&self, run: RunId, params: Option<serde_json::Value>, inputs: Inputs) -> Result<Run, StoreError>;
     /// Pauses the pipeline, so that no run starts by a trigger, or resumes it.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
     /// Subscribes to the runs that end from now on. Each is sent once its end is on record. A slow

@@ -10,13 +10,13 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::control::Control;
+use super::control::{Control, Inputs};
 use super::messages::Message;
-use super::new_run::{ManualRun, Repeated};
+use super::new_run::{Given, ManualRun};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::bounds::MAX_PAGE;
-use crate::base::{AttemptId, RunId, WriteId};
+use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
 use crate::model::Run;
 use crate::resource::{Status, Waiting};
 use crate::sandbox::Progress;
@@ -75,8 +75,23 @@ impl HostControl {
                 break;
             }
         }
-        let again = Repeated { run: old, number: run.number, inputs };
-        Ok(ManualRun { id, params: params.unwrap_or(run.params), again: Some(again) })
+        let given = Given { rerun_of: Some(old), trigger: format!("run #{} again", run.number), artifacts: inputs };
+        Ok(ManualRun { id, params: params.unwrap_or(run.params), given: Some(given) })
+    }
+
+    /// Returns a run that works on these artifacts.
+    async fn give(&self, id: RunId, params: Option<Value>, ids: &[ArtifactId]) -> Result<ManualRun, StoreError> {
+        let mut artifacts = Vec::with_capacity(ids.len());
+        for id in ids {
+            let Some(artifact) = self.shared.store.artifact(*id).await? else {
+                return Err(StoreError::Conflict(format!("there is no artifact {id}")));
+            };
+            artifacts.push((artifact.id, artifact.resource));
+        }
+        let plural = if ids.len() == 1 { "" } else { "s" };
+        let trigger = format!("started by hand on {} artifact{plural}", ids.len());
+        let given = Given { rerun_of: None, trigger, artifacts };
+        Ok(ManualRun { id, params: params.unwrap_or_else(|| json!({})), given: Some(given) })
     }
 
     /// Returns the error for a request that was not answered in time, with the reason if it is
@@ -113,12 +128,13 @@ impl Control for HostControl {
         .await
     }
 
-    async fn start(&self, run: RunId, params: Option<Value>, rerun_of: Option<RunId>) -> Result<Run, StoreError> {
+    async fn start(&self, run: RunId, params: Option<Value>, inputs: Inputs) -> Result<Run, StoreError> {
         let (answer, answered) = oneshot::channel();
         let asked = async {
-            let run = match rerun_of {
-                None => ManualRun { id: run, params: params.unwrap_or_else(|| json!({})), again: None },
-                Some(old) => self.repeat(run, params, old).await?,
+            let run = match inputs {
+                Inputs::New => ManualRun { id: run, params: params.unwrap_or_else(|| json!({})), given: None },
+                Inputs::Of(old) => self.repeat(run, params, old).await?,
+                Inputs::Given(artifacts) => self.give(run, params, &artifacts).await?,
             };
             self.send(Message::Start { run, answer }).await?;
             answered.await.unwrap_or_else(|_| Err(stopping()))

@@ -464,7 +464,7 @@ impl Dispatcher {
     async fn start_by_hand(&mut self, manual: ManualRun, work: &mut AtWork) -> Result<Run, StoreError> {
         let (shared, id) = (Arc::clone(&self.shared), manual.id);
         if let Some(known) = self.wait_for(work, shared.store.run_summary(id)).await? {
-            return if known.params == manual.params && known.rerun_of == manual.rerun_of() {
+            return if manual.is(&known) {
                 // The answer to its creation may have been lost. The run is then on record without
                 // a driver.
                 self.resume(id, work).await?;

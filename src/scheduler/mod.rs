@@ -37,7 +37,7 @@ mod supervise;
 mod tidy;
 
 pub use at_work::Tally;
-pub use control::{Control, InForce, View};
+pub use control::{Control, InForce, Inputs, View};
 pub use error::StartError;
 pub use host::{Host, Options};
 pub use parts::Parts;

@@ -5,7 +5,11 @@ use serde_json::Value;
 use super::core::Fire;
 use super::definition::Definition;
 use crate::base::{ArtifactId, RunId};
+use crate::model::Run;
 use crate::store::{Claim, NewRun, RunStep};
+
+/// Why a run starts that claims all new artifacts.
+const BY_HAND: &str = "started by hand";
 
 /// A run that someone starts by hand.
 #[derive(Debug, Clone)]
@@ -14,45 +18,47 @@ pub(super) struct ManualRun {
     pub(super) id: RunId,
     /// The params of the run.
     pub(super) params: Value,
-    /// The run to repeat. Without it, the run claims all new artifacts.
-    pub(super) again: Option<Repeated>,
+    /// The artifacts to work on. Without them, the run claims all new artifacts.
+    pub(super) given: Option<Given>,
 }
 
-/// A run whose inputs another run works on again.
+/// The artifacts that a run is given.
 #[derive(Debug, Clone)]
-pub(super) struct Repeated {
-    /// The id of the run.
-    pub(super) run: RunId,
-    /// The number of the run.
-    pub(super) number: u64,
-    /// The inputs of the run, each with its resource.
-    pub(super) inputs: Vec<(ArtifactId, String)>,
+pub(super) struct Given {
+    /// The run whose inputs they are.
+    pub(super) rerun_of: Option<RunId>,
+    /// Why the run starts, for people.
+    pub(super) trigger: String,
+    /// The artifacts, each with its resource.
+    pub(super) artifacts: Vec<(ArtifactId, String)>,
 }
 
 impl ManualRun {
-    /// Returns the id of the run that it repeats.
-    pub(super) fn rerun_of(&self) -> Option<RunId> {
-        self.again.as_ref().map(|again| again.run)
+    /// Returns whether a run on record was started in this way.
+    pub(super) fn is(&self, known: &Run) -> bool {
+        let trigger = self.given.as_ref().map_or(BY_HAND, |given| &given.trigger);
+        let rerun_of = self.given.as_ref().and_then(|given| given.rerun_of);
+        known.params == self.params && known.rerun_of == rerun_of && known.trigger == trigger
     }
 
     /// Returns the run to create under a definition, without a first step.
     pub(super) fn under(self, definition: &Definition) -> NewRun {
-        let Self { id, params, again } = self;
-        let Some(Repeated { run, number, inputs }) = again else {
+        let Self { id, params, given } = self;
+        let Some(Given { rerun_of, trigger, artifacts }) = given else {
             return fired(definition, id, params, all_new(definition));
         };
-        let resources: Vec<&str> = inputs.iter().map(|(_, resource)| resource.as_str()).collect();
+        let resources: Vec<&str> = artifacts.iter().map(|(_, resource)| resource.as_str()).collect();
         NewRun {
             id,
-            trigger: format!("run #{number} again"),
+            trigger,
             params,
             revision: definition.revision,
             claims: Vec::new(),
             actions: definition.new_actions(&resources),
             ticks: Vec::new(),
             step: RunStep::default(),
-            given: inputs.into_iter().map(|(artifact, _)| artifact).collect(),
-            rerun_of: Some(run),
+            given: artifacts.into_iter().map(|(artifact, _)| artifact).collect(),
+            rerun_of,
         }
     }
 }
@@ -85,5 +91,5 @@ fn all_new(definition: &Definition) -> Fire {
             min_bytes: 0,
         })
         .collect();
-    Fire { claims, ticks: Vec::new(), trigger: "started by hand".to_owned() }
+    Fire { claims, ticks: Vec::new(), trigger: BY_HAND.to_owned() }
 }

@@ -393,6 +393,35 @@ fn after_a_fix_the_same_inputs_are_worked_on_again() {
 }
 
 #[test]
+fn recorded_artifacts_are_worked_on_again_by_pattern() {
+    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+    app.start();
+    for name in ["2026-01-01.csv", "2026-01-02.csv", "2026-02-01.csv"] {
+        app.drop_file(&format!("inbox/{name}"), name.as_bytes());
+    }
+    wait_until("all claimed", || app.get_all("/api/v1/artifacts?state=old").len() == 3);
+    let runs = app.get_all("/api/v1/runs").len();
+    let select = ["trigger", "PATH", "--inputs", "inbox/2026-01-*"];
+    let dry = app.cli(&[&select[..], &["--dry-run"]].concat());
+    let (out, error) = ends_with(&dry, 0);
+    assert!(out.contains("2026-01-01.csv") && out.contains("2026-01-02.csv") && !out.contains("2026-02"), "{out}");
+    assert_eq!(error, "Without `--dry-run`: 1 run on 2 artifacts.\n");
+    assert_eq!(app.get_all("/api/v1/runs").len(), runs, "nothing was started");
+    let again = app.cli(&[&select[..], &["--wait"]].concat());
+    assert_eq!(ends_with(&again, 0).0, format!("Run #{} has succeeded\n", runs + 1));
+    let run = app.get(&format!("/api/v1/runs/{}", runs + 1));
+    assert_eq!((&run["trigger"], &run["inputs_count"]), (&"started by hand on 2 artifacts".into(), &2.into()));
+    let log = app.cli(&["runs", "logs", "latest", "PATH"]);
+    assert!(ends_with(&log, 0).0.contains("read 2026-01-02.csv"), "{}", text(&log.stdout));
+    let later = app.cli(&[&select[..], &["--since", "2126-01-01"]].concat());
+    assert!(ends_with(&later, 1).1.contains("no artifact on record that still lies in its resource matches"));
+    let when = app.cli(&[&select[..], &["--since", "yesterday"]].concat());
+    assert!(ends_with(&when, 2).1.contains("`--since yesterday` is not a time: write a date (2026-03-01)"));
+    let where_ = app.cli(&["trigger", "PATH", "--inputs", "raw"]);
+    assert!(ends_with(&where_, 2).1.contains("there is no resource `raw`; there are inbox"));
+}
+
+#[test]
 fn a_second_host_is_refused_with_the_name_of_the_first() {
     let mut app = doing(r#"{ do = "log", message = "x" }"#);
     app.start();

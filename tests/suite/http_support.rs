@@ -15,7 +15,7 @@ use anacostia::resource::{
     Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
 use anacostia::sandbox::Progress;
-use anacostia::scheduler::{Control, InForce, View};
+use anacostia::scheduler::{Control, InForce, Inputs, View};
 use anacostia::store::{
     MetadataStore, StoreError,
     logs::{self, LogStore},
@@ -56,7 +56,8 @@ impl Control for FakeControl {
             detail => Ok(detail.map(|detail| detail.run)),
         }
     }
-    async fn start(&self, id: RunId, params: Option<serde_json::Value>, rerun_of: Option<RunId>) -> Stored<Run> {
+    async fn start(&self, id: RunId, params: Option<serde_json::Value>, inputs: Inputs) -> Stored<Run> {
+        let rerun_of = if let Inputs::Of(old) = inputs { Some(old) } else { None };
         let params = params.unwrap_or_else(|| serde_json::json!({}));
         self.note(format!("start {id} {params}"));
         if let Some(detail) = self.store.run(id)? {

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::runs::{RunBody, no_run};
 use super::wait::Waiting;
-use crate::base::{RunId, first_large_integer};
+use crate::base::{ArtifactId, RunId, first_large_integer};
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment, find_run};
 use crate::http::{App, MAX_BODY_BYTES};
+use crate::scheduler::Inputs;
 
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
@@ -28,7 +29,12 @@ struct StartBody {
     /// The run whose inputs it works on again: a number or an id. Without it, the run claims what is
     /// new.
     rerun_of: Option<String>,
+    /// Artifacts that it works on, whoever claimed them; at most [`MAX_INPUTS`].
+    inputs: Option<Vec<ArtifactId>>,
 }
+
+/// Most artifacts in the body of a request.
+const MAX_INPUTS: usize = 1_000;
 
 /// `PUT /api/v1/runs/{id}`: starts a run by hand, and answers at once or when it has ended.
 /// Idempotent: the same again answers with the run as it is by then.
@@ -43,14 +49,21 @@ pub(super) async fn start(
     let id: RunId = id.parse().ok().filter(RunId::is_version_7).ok_or_else(|| {
         Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id)))
     })?;
-    let StartBody { params, rerun_of } = read(&headers, body).await?;
-    let rerun_of = match rerun_of {
-        Some(old) => Some(find_run(&app.view, &old).await?),
-        None => None,
+    let StartBody { params, rerun_of, inputs } = read(&headers, body).await?;
+    let inputs = match (rerun_of, inputs) {
+        (None, None) => Inputs::New,
+        (Some(old), None) => Inputs::Of(find_run(&app.view, &old).await?),
+        (None, Some(inputs)) if (1..=MAX_INPUTS).contains(&inputs.len()) => Inputs::Given(inputs),
+        (None, Some(_)) => {
+            return Err(Problem::bad_request(format!("`inputs` must have 1 to {MAX_INPUTS} artifacts")));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Problem::bad_request("`rerun_of` and `inputs` exclude each other: leave one out"));
+        }
     };
     let existed = app.view.store.run_summary(id).await?.is_some();
     let waiting = Waiting::begin(&app, &query)?;
-    let mut run = app.view.control.start(id, params.map(Into::into), rerun_of).await?;
+    let mut run = app.view.control.start(id, params.map(Into::into), inputs).await?;
     if let Some(waiting) = waiting.filter(|_| !run.state.ended()) {
         waiting.until_ended(&app, id).await?;
         run = app.view.store.run_summary(id).await?.unwrap_or(run);

@@ -1,16 +1,23 @@
 //! `anacostia trigger`: starts a run by hand.
 //!
 //! Only a running host starts runs, so it is asked over HTTP. The run claims the artifacts that are
-//! new, as a run that a trigger starts does; there may be none.
+//! new, as a run that a trigger starts does; there may be none. With `--inputs` it claims nothing,
+//! and works on artifacts that are on record, again.
+
+mod select;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::{RunId, first_large_integer};
+use crate::base::{Clock as _, RunId, SystemClock, first_large_integer};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::remote::{self, Answer};
 use crate::cli::show::{Cell, styles};
-use crate::cli::{End, Failure, open, out};
+use crate::cli::{End, Failure, open, out, show};
+use crate::model::{Artifact, ArtifactState};
+
+/// Most artifacts of one run: beyond that, several runs are started.
+const MAX_INPUTS: usize = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -19,6 +26,18 @@ pub(crate) struct Args {
     /// A param for this run alone, over those of the manifest: JSON, or else a string
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = param)]
     params: Vec<(String, Value)>,
+    /// Work on recorded artifacts again, whoever claimed them: RESOURCE, or RESOURCE/GLOB
+    #[arg(long, value_name = "PATTERN", value_parser = select::pattern)]
+    inputs: Vec<select::Pattern>,
+    /// With `--inputs`: only those in this state, such as new, current, old, published
+    #[arg(long, requires = "inputs")]
+    state: Option<ArtifactState>,
+    /// With `--inputs`: only those recorded since a date, a time, or a span such as 7d
+    #[arg(long, value_name = "DATE", requires = "inputs")]
+    since: Option<String>,
+    /// With `--inputs`: list the artifacts, and start nothing
+    #[arg(long, requires = "inputs")]
+    dry_run: bool,
     /// Wait until the run has ended; exit with 1 unless it succeeded
     #[arg(long)]
     wait: bool,
@@ -43,7 +62,35 @@ fn param(text: &str) -> Result<(String, Value), String> {
 }
 
 pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
-    let pipeline = Records::open(&args.path)?.pipeline;
+    let mut params = Map::new();
+    for (key, value) in &args.params {
+        if params.insert(key.clone(), value.clone()).is_some() {
+            return Err(Failure::usage(format!("the param `{key}` is given twice")));
+        }
+    }
+    let records = Records::open(&args.path)?;
+    let starts = match args.inputs.as_slice() {
+        [] => vec![json!({ "params": params })],
+        patterns => {
+            let since = match &args.since {
+                Some(text) => {
+                    let since = select::since(text, SystemClock.now());
+                    Some(since.map_err(|why| Failure::usage(format!("`--since {text}` is not a time: {why}")))?)
+                }
+                None => None,
+            };
+            let selected = select::select(&records, patterns, args.state, since)?;
+            if selected.is_empty() {
+                return Err(Failure::work("no artifact on record that still lies in its resource matches"));
+            }
+            if args.dry_run {
+                return would_start(&selected);
+            }
+            let ids: Vec<_> = selected.iter().map(|artifact| artifact.id).collect();
+            ids.chunks(MAX_INPUTS).map(|ids| json!({ "params": params, "inputs": ids })).collect()
+        }
+    };
+    let pipeline = records.pipeline;
     let Some(holder) = open::holder(&pipeline)? else {
         return Err(Failure::work(format!(
             "no host is running, and only a host starts runs: start one with `anacostia run {}`",
@@ -53,27 +100,44 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
     let Some(address) = holder.listen.as_deref() else {
         return Err(Failure::work("a host is just starting or stopping; try again in a moment"));
     };
-    let mut params = Map::new();
-    for (key, value) in &args.params {
-        if params.insert(key.clone(), value.clone()).is_some() {
-            return Err(Failure::usage(format!("the param `{key}` is given twice")));
+    let mut end = End::Well;
+    for how in starts {
+        let run = start(address, &how, args.wait)?;
+        if args.json {
+            out::json(&run)?;
+        } else {
+            out::result(&summary(&run))?;
+        }
+        if args.wait && state(&run) != "succeeded" {
+            end = End::WorkFailed;
         }
     }
+    Ok(end)
+}
+
+/// Starts one run, and waits for its end if that is asked for.
+fn start(address: &str, how: &Value, wait: bool) -> Result<Value, Failure> {
     let id = RunId::new();
-    let mut run = match remote::start(address, id, &json!({ "params": params }))? {
+    let mut run = match remote::start(address, id, how)? {
         Answer::Run(run) => run,
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start a run: {why}"))),
     };
-    while args.wait && !has_ended(&run) {
+    while wait && !has_ended(&run) {
         run = remote::get(address, &format!("runs/{id}?wait=20s"))?;
     }
-    if args.json {
-        out::json(&run)?;
-    } else {
-        out::result(&summary(&run))?;
-    }
-    let failed = args.wait && state(&run) != "succeeded";
-    Ok(if failed { End::WorkFailed } else { End::Well })
+    Ok(run)
+}
+
+/// Lists the artifacts that runs would be started on.
+fn would_start(selected: &[Artifact]) -> Result<End, Failure> {
+    out::result(&show::artifact_list(selected, SystemClock.now(), out::result_width()))?;
+    let runs = selected.len().div_ceil(MAX_INPUTS);
+    out::error(&format!(
+        "Without `--dry-run`: {} on {}.\n",
+        show::plural(runs as u64, "run"),
+        show::plural(selected.len() as u64, "artifact")
+    ));
+    Ok(End::Well)
 }
 
 fn state(run: &Value) -> &str {
