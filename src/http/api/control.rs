@@ -1,4 +1,4 @@
-//! Steering: starting, cancelling and retrying runs, pausing the pipeline.
+//! Control: starting, cancelling and retrying runs, and pausing the pipeline.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::http::{App, MAX_BODY_BYTES};
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What `PUT /api/v1/runs/{id}` takes. No body is an empty object.
+/// The body of `PUT /api/v1/runs/{id}`. An empty body counts as an empty object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StartBody {
@@ -28,8 +28,8 @@ struct StartBody {
     params: serde_json::Map<String, serde_json::Value>,
 }
 
-/// `PUT /api/v1/runs/{id}`: starts a run by hand, and answers at once or when it has ended.
-/// Idempotent: the same again answers with the run as it is by then.
+/// `PUT /api/v1/runs/{id}`: starts a run manually, and answers at once or when the run has ended.
+/// Idempotent: a repeated request returns the current state of the run.
 pub(super) async fn start(
     State(app): State<App>,
     Segment(id): Segment,
@@ -96,7 +96,7 @@ pub(super) async fn retry(State(app): State<App>, Segment(id): Segment, uri: Uri
 
 #[derive(Debug, Serialize)]
 pub(super) struct StateBody {
-    /// As `state` of `/api/v1/pipeline`.
+    /// Same as `state` of `/api/v1/pipeline`.
     state: &'static str,
 }
 
