@@ -36,7 +36,7 @@ const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then waits for open requests to end, for at most [`STOP_GRACE`].
+/// Serves until `stop`, then waits for open requests to end, for a few seconds at most.
 ///
 /// # Errors
 /// Returns an error if the address of the listener cannot be read.

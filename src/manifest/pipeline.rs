@@ -392,8 +392,8 @@ impl Default for Limits {
 /// When a failed action is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// `max_attempts`: tries in all, 1 to 100 (default 1: no retry). Only errors that say they are
-    /// retryable are retried.
+    /// `max_attempts`: number of tries, 1 to 100 (default 1: no retry). Only errors that are marked
+    /// as retryable are retried.
     pub max_attempts: u32,
     /// How long to wait.
     pub backoff: Backoff,

@@ -1,4 +1,4 @@
-//! What `[actions.NAME]` says to a command: how it is called, and what its standard input reads.
+//! The keys of `[actions.NAME]` for commands: the arguments and the source of standard input.
 
 use globset::GlobBuilder;
 
@@ -6,11 +6,11 @@ use super::super::problem::{Problem, quoted};
 use super::super::settings::MAX_ARGS;
 use super::super::tree::{At, Reader, Table};
 
-/// What was read.
+/// The values of these keys.
 pub(super) struct Command {
     pub(super) args: Vec<String>,
     pub(super) stdin: Option<String>,
-    /// The keys that are there.
+    /// The keys that are present.
     pub(super) keys: Vec<At<&'static str>>,
 }
 
