@@ -35,7 +35,7 @@ const HOOKS: &str = "hooks";
 const WASI_VERSION: &str = "0.2.";
 /// The interface that makes a component a command, which is an action too.
 const RUN: &str = "wasi:cli/run";
-/// The packages of WASI 0.2 that the host links, without any capabilities.
+/// The packages of WASI 0.2 that the host links. They grant nothing by themselves.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
 /// Drafts of WASI that the host links for convenience. Drafts have no compatible versions, so each
 /// name is listed.

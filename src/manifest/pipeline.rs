@@ -405,8 +405,8 @@ impl Default for Retry {
     }
 }
 
-/// How long to wait before the next try: `first`, doubled each time, at most `max`, and of that a
-/// random part between half and all.
+/// Delay before the next try: `first`, doubled each time, at most `max`. The actual delay is a
+/// random part of it, between half and all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// `backoff` (default 1 s).
