@@ -1,17 +1,16 @@
-//! Bounds that hold across modules. Each is a hard limit on something that comes from outside; none
-//! is a setting.
+//! Bounds that several modules use. Each is a hard limit on external input; none is configurable.
 
 /// Longest path of an artifact inside its resource, in bytes.
 pub const MAX_PATH_BYTES: usize = 1024;
-/// Longest part of such a path, in bytes: what Linux file systems take.
+/// Longest part of such a path, in bytes: the limit of Linux file systems.
 pub const MAX_PATH_PART_BYTES: usize = 255;
 /// Most bytes that one read or write of a guest moves.
 pub const MAX_CHUNK_BYTES: usize = 8 << 20;
-/// Longest message of a log line, in bytes; the rest is cut.
+/// Longest message of a log line, in bytes; the rest is truncated.
 pub const MAX_LOG_MESSAGE_BYTES: usize = 16 << 10;
 /// Most fields of a log line; the rest is dropped.
 pub const MAX_LOG_FIELDS: usize = 32;
-/// Longest message of an error or of an outcome that is kept, in bytes.
+/// Longest recorded message of an error or an outcome, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4096;
 /// Longest name of a metric, param or run tag, in bytes.
 pub const MAX_FACT_NAME_BYTES: usize = 200;
@@ -29,10 +28,10 @@ pub const MAX_PAGE: u32 = 1_000;
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Largest params object of an action, as JSON, in bytes.
 pub const MAX_PARAMS_BYTES: usize = 1 << 20;
-/// Largest component that is looked at, in bytes.
+/// Largest component that is read, in bytes.
 pub const MAX_COMPONENT_BYTES: u64 = 256 << 20;
 
-/// Cuts `text` to at most `max` bytes, at a character boundary, and says so with an ellipsis.
+/// Truncates `text` to at most `max` bytes at a character boundary, and then adds an ellipsis.
 #[must_use]
 pub fn cut(text: &str, max: usize) -> std::borrow::Cow<'_, str> {
     if text.len() <= max {

@@ -1,7 +1,7 @@
-//! Time. Order never comes from here: it is the store's sequence.
+//! Clocks. They never define an order; the store's sequence does.
 //!
-//! [`Timestamp`] is for records, and follows the machine's clock, which people and NTP set.
-//! [`Moment`] is for waiting: it passes evenly, and means nothing to another process.
+//! [`Timestamp`] is for records. It follows the machine's clock, which people and NTP adjust.
+//! [`Moment`] is for waiting. It runs steadily, and has no meaning in another process.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,31 +10,31 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment: microseconds since 1970-01-01T00:00:00Z. As text RFC 3339 in UTC with six digits, such
-/// as `2026-03-01T12:00:00.000000Z`.
+/// A point in time: microseconds since 1970-01-01T00:00:00Z. Its text form is RFC 3339 in UTC with
+/// six digits, such as `2026-03-01T12:00:00.000000Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From microseconds since the epoch.
+    /// Creates a timestamp from microseconds since the epoch.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since the epoch.
+    /// Returns microseconds since the epoch.
     #[must_use]
     pub fn as_micros(self) -> i64 {
         self.0
     }
 
-    /// The moment `span` later; at the end of time, the end of time.
+    /// Returns the time `span` later. Saturates.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long ago `earlier` was; zero when it is not earlier.
+    /// Returns how long ago `earlier` was; zero if it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -70,59 +70,58 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// A moment of a clock that nobody can set: microseconds since this process first looked at it.
-/// Never recorded.
+/// A point on a monotonic clock: microseconds since this process first read it. Never recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(i64);
 
 impl Moment {
-    /// From microseconds since the process first looked; negative for what was before.
+    /// Creates a moment from microseconds since the first reading; negative for earlier moments.
     #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         Self(micros)
     }
 
-    /// The moment `span` later; at the end of time, the end of time.
+    /// Returns the moment `span` later. Saturates.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// The moment `span` earlier.
+    /// Returns the moment `span` earlier.
     #[must_use]
     pub fn before(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)))
     }
 
-    /// How long ago `earlier` was; zero when it is not earlier.
+    /// Returns how long ago `earlier` was; zero if it is not earlier.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 }
 
-/// Now, on both clocks.
+/// The current time on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Now {
-    /// For records.
+    /// The time for records.
     pub time: Timestamp,
-    /// For waiting.
+    /// The time for waiting.
     pub moment: Moment,
 }
 
-/// Where the time comes from. Tests have their own.
+/// A source of time. Tests have their own.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// Now.
+    /// Returns the current time for records.
     fn now(&self) -> Timestamp;
 
-    /// Now, on the clock that nobody can set.
+    /// Returns the current moment of the monotonic clock.
     fn moment(&self) -> Moment {
         static START: OnceLock<Instant> = OnceLock::new();
         let elapsed = START.get_or_init(Instant::now).elapsed();
         Moment(i64::try_from(elapsed.as_micros()).unwrap_or(i64::MAX))
     }
 
-    /// Now, on both clocks.
+    /// Returns the current time on both clocks.
     fn both(&self) -> Now {
         Now { time: self.now(), moment: self.moment() }
     }

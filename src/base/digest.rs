@@ -6,30 +6,31 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of some bytes (FIPS 180-4). As text `sha256:` and 64 lower-case hexadecimal digits.
+/// The SHA-256 of some bytes (FIPS 180-4). Its text form is `sha256:` and 64 lower-case hexadecimal
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// The digest of `bytes`.
+    /// Computes the digest of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The 32 bytes.
+    /// Returns the 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 
-    /// From the 32 bytes of a digest that was made before.
+    /// Creates a digest from the 32 bytes of an existing one.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The digits without the `sha256:` before them: what a file name is made of.
+    /// Returns the digits without the prefix `sha256:`, for file names.
     #[must_use]
     pub fn hex(&self) -> String {
         use fmt::Write as _;
@@ -52,7 +53,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A text that is not a digest.
+/// The error for a text that is not a digest.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no digest: it must be `sha256:` and 64 hexadecimal digits")]
 pub struct DigestError(String);
@@ -87,17 +88,17 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Digests bytes as they pass.
+/// Computes a digest incrementally.
 #[derive(Debug, Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// Take the next bytes.
+    /// Adds the next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The digest of all bytes taken.
+    /// Returns the digest of all added bytes.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())

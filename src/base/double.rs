@@ -1,39 +1,40 @@
-//! Doubles that JSON has no numbers for.
+//! JSON forms of doubles that are not finite.
 //!
-//! A loss that diverges is NaN, and that is worth a record. JSON has no such numbers, so they are
-//! the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, as in Protocol Buffers' JSON mapping and
-//! under Python's names for them.
+//! A loss that diverges becomes NaN, which is worth recording. JSON has no number for it, so NaN
+//! and the infinities are the strings `"NaN"`, `"Infinity"` and `"-Infinity"`, as in the JSON
+//! mapping of Protocol Buffers, with the names that Python uses.
 
 use std::fmt;
 
 use serde::de::{self, Visitor};
 use serde::{Deserializer, Serializer};
 
-/// Each text and the double that it stands for.
+/// The word for each double that is not finite.
 const WORDS: [(&str, f64); 3] = [("NaN", f64::NAN), ("Infinity", f64::INFINITY), ("-Infinity", f64::NEG_INFINITY)];
 
-/// The text for a double that JSON has no number for; `None` for a finite one.
+/// Returns the word for a double that is not finite; `None` for a finite one.
 #[must_use]
 pub fn word(value: f64) -> Option<&'static str> {
     let same = |of: f64| of.is_nan() && value.is_nan() || of.total_cmp(&value).is_eq();
     WORDS.into_iter().find(|(_, of)| same(*of)).map(|(word, _)| word)
 }
 
-/// The double that a text stands for.
+/// Returns the double that a word means.
 #[must_use]
 pub fn of_word(word: &str) -> Option<f64> {
     WORDS.into_iter().find(|(text, _)| *text == word).map(|(_, of)| of)
 }
 
-/// The number as people read it: the shortest text that is read as the same number again, or the
-/// word.
+/// Formats the number for display: the shortest text that parses to the same number, or the word.
 #[must_use]
 pub fn text(value: f64) -> String {
-    word(value).map_or_else(|| value.to_string(), str::to_owned)
+    // Where the decimal form has many zeros, an exponent says more.
+    let far = value != 0.0 && !(1e-5..1e16).contains(&value.abs());
+    word(value).map_or_else(|| if far { format!("{value:e}") } else { value.to_string() }, str::to_owned)
 }
 
-/// JSON as Python and JavaScript programs write it, with the words in the place of numbers: with
-/// the words in quotes. `None` if there is none. What is in strings stays as it is.
+/// Converts JSON as Python and JavaScript programs write it, with unquoted words as numbers: puts
+/// the words in quotes. Returns `None` if there are no such words. Leaves strings unchanged.
 #[must_use]
 pub fn quote_words(json: &str) -> Option<String> {
     let (mut quoted, mut rest) = (String::with_capacity(json.len() + 2), json);
@@ -52,7 +53,7 @@ pub fn quote_words(json: &str) -> Option<String> {
     found.then_some(quoted)
 }
 
-/// Where the string ends that `json` begins with.
+/// Returns the end of the string at the start of `json`.
 fn end_of_string(json: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in json.bytes().enumerate().skip(1) {
@@ -65,10 +66,10 @@ fn end_of_string(json: &str) -> usize {
     json.len()
 }
 
-/// For `#[serde(with = "…")]`: a number, or one of the words.
+/// Serializes a number, or one of the words, for `#[serde(with = "…")]`.
 ///
 /// # Errors
-/// Those of the serializer.
+/// Returns the serializer's errors.
 pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     match word(*value) {
         Some(word) => serializer.serialize_str(word),
@@ -76,10 +77,10 @@ pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::
     }
 }
 
-/// For `#[serde(with = "…")]`: a number, or one of the words.
+/// Deserializes a number, or one of the words, for `#[serde(with = "…")]`.
 ///
 /// # Errors
-/// If it is neither.
+/// Returns an error if the value is neither.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
     struct Double;
 
@@ -139,6 +140,8 @@ mod tests {
         let error = serde_json::from_str::<Value>(r#"{"value":"nan"}"#).unwrap_err().to_string();
         assert!(error.contains("expected a number, \"NaN\", \"Infinity\" or \"-Infinity\""), "{error}");
         assert_eq!([text(1.5), text(f64::NEG_INFINITY)], ["1.5", "-Infinity"]);
+        // Not in 300 digits.
+        assert_eq!([text(5e-324), text(-1e300), text(1e-4), text(0.0)], ["5e-324", "-1e300", "0.0001", "0"]);
         assert_eq!(word(f64::MAX), None);
     }
 

@@ -1,7 +1,6 @@
-//! Hosts with a port, as the manifest grants them and as guests ask for them. One parser for both,
-//! so that what is granted and what is asked for are compared as values: `Example.COM` and
-//! `example.com:443` are the same, and `127.1`, which some systems take for `127.0.0.1`, is
-//! neither.
+//! Hosts with a port, in grants of the manifest and in requests of guests. One parser reads both,
+//! so that they are compared as values: `Example.COM` and `example.com:443` are equal. `127.1`,
+//! which some systems read as `127.0.0.1`, is refused.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,11 +8,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Longest name of a host, in bytes: what the domain name system takes.
+/// Longest host name, in bytes: the limit of the domain name system.
 const MAX_NAME_BYTES: usize = 253;
 /// Longest part of such a name, in bytes.
 const MAX_LABEL_BYTES: usize = 63;
-/// The port of an endpoint that names none: that of `https`.
+/// The port of an endpoint without one: that of `https`.
 pub const DEFAULT_PORT: u16 = 443;
 
 /// A host: by name, or by address.
@@ -25,8 +24,8 @@ pub enum Host {
     Address(IpAddr),
 }
 
-/// A host and a port. As text `api.example.com:443`, `127.0.0.1:8080` or `[::1]:9000`; serialised
-/// as that text.
+/// A host and a port. Its text and serialized form is `api.example.com:443`, `127.0.0.1:8080` or
+/// `[::1]:9000`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint {
     /// The host.
@@ -35,19 +34,19 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// A text that is not a valid host and port.
+/// The error for a text that is not a valid host and port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// Nothing is there.
+    /// The host is missing.
     #[error("no host is named")]
     Empty,
-    /// A scheme stands before it.
+    /// A scheme precedes the host.
     #[error("a scheme does not belong here")]
     Scheme,
-    /// A user stands before it.
+    /// A user precedes the host.
     #[error("a user does not belong here")]
     User,
-    /// A path, a query or a fragment stands behind it.
+    /// A path, a query or a fragment follows the host.
     #[error("a path does not belong here")]
     Path,
     /// It is a pattern.
@@ -59,16 +58,16 @@ pub enum EndpointError {
     /// An IPv6 address without brackets.
     #[error("an IPv6 address stands in brackets")]
     Brackets,
-    /// An IPv6 address that is an IPv4 address.
+    /// An IPv4-mapped IPv6 address.
     #[error("an IPv4 address is not written as an IPv6 address")]
     Mapped,
     /// An IPv6 address with a zone.
     #[error("an address with a zone is not possible")]
     Zone,
-    /// A text that ends in a number and is not an IPv4 address: systems differ in how they read it.
+    /// A text that ends in a number but is not an IPv4 address: systems read it differently.
     #[error("what ends in a number is an IPv4 address, of four numbers from 0 to 255")]
     Number,
-    /// A name with characters outside of ASCII.
+    /// A name with characters other than ASCII.
     #[error("a name is written in ASCII")]
     NotAscii,
     /// A name that is not a valid host name.
@@ -77,10 +76,10 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// Reads a host with an optional port, which is `default_port` if there is none.
+    /// Parses a host with an optional port. The default is `default_port`.
     ///
     /// # Errors
-    /// When it is anything else, or more than that.
+    /// Returns an error for any other text.
     pub fn parse(text: &str, default_port: u16) -> Result<Self, EndpointError> {
         refuse_more(text)?;
         let (host, port) = split(text)?;
@@ -95,7 +94,7 @@ impl Endpoint {
     }
 }
 
-/// Refuses what belongs to a URL, and not to its host.
+/// Refuses the parts of a URL other than the host and port.
 fn refuse_more(text: &str) -> Result<(), EndpointError> {
     match text {
         "" => Err(EndpointError::Empty),
@@ -108,7 +107,7 @@ fn refuse_more(text: &str) -> Result<(), EndpointError> {
     }
 }
 
-/// The host, and the text of the port if there is one.
+/// Splits into the host and the text of the port, if there is one.
 fn split(text: &str) -> Result<(Host, Option<&str>), EndpointError> {
     if let Some(rest) = text.strip_prefix('[') {
         let (inside, after) = rest.split_once(']').ok_or(EndpointError::Brackets)?;
@@ -132,7 +131,7 @@ fn split(text: &str) -> Result<(Host, Option<&str>), EndpointError> {
     Ok((named(host)?, port))
 }
 
-/// An IPv4 address or a name.
+/// Parses an IPv4 address or a name.
 fn named(text: &str) -> Result<Host, EndpointError> {
     if text.is_empty() {
         return Err(EndpointError::Empty);

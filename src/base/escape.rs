@@ -1,10 +1,10 @@
-//! Text from outside, made safe to show in one line of a terminal, a log or a page.
+//! Makes external text safe to show in one line of a terminal, a log or a page.
 
 use std::fmt::Write as _;
 
-/// `bytes` as text in which nothing can act: bytes that are not UTF-8 become `\xNN`, control
-/// characters and characters that turn or hide text (bidirectional controls, zero width) become
-/// `\u{…}`, a backslash is doubled.
+/// Returns `bytes` as text without characters that have side effects: bytes that are not UTF-8
+/// become `\xNN`; control characters and characters that reorder or hide text (bidirectional
+/// controls, zero width) become `\u{…}`; a backslash is doubled.
 #[must_use]
 pub fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -25,7 +25,7 @@ pub fn escape(bytes: &[u8]) -> String {
     text
 }
 
-/// Whether a character changes how the characters around it look.
+/// Returns whether a character changes the appearance of the characters around it.
 fn acts(character: char) -> bool {
     matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }

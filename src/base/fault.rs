@@ -1,18 +1,17 @@
-//! Fault points: named places at which a test makes the process die as if by `kill -9`, or makes a
-//! task panic.
+//! Fault points: named places at which a test kills the process as `kill -9` does, or makes a task
+//! panic.
 //!
 //! `ANACOSTIA_FAULT=publish.renamed:3` kills the process the third time that it passes
-//! `publish.renamed`. `ANACOSTIA_FAULT=panic:publish.renamed:3` makes whatever passes it for the
-//! third time panic; with `3+` instead of `3`, whatever passes it from then on. The points are in
-//! debug builds only; in a release build [`point`] does nothing.
+//! `publish.renamed`. `ANACOSTIA_FAULT=panic:publish.renamed:3` makes the thread or task that
+//! passes it for the third time panic; with `3+` instead of `3`, also all later ones. The points
+//! exist only in debug builds; in a release build [`point`] does nothing.
 //!
 //! `ANACOSTIA_LOSE_ANSWERS=claim,finish` makes the store lose the first answer of each of these
-//! writes after it is committed, as a connection to a server does.
+//! writes after it is committed, as can happen on a connection to a server.
 //!
-//! At a [`panic_point`] it is not the process that dies but the thread or task that panics, as a
-//! bug would make it.
+//! A [`panic_point`] does not kill the process; it makes the thread or task panic, as a bug would.
 
-/// A place at which the process may be made to die, or a task to panic.
+/// A place at which a test can kill the process or make a task panic.
 #[inline]
 pub fn point(name: &str) {
     #[cfg(debug_assertions)]
@@ -21,8 +20,8 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
-/// Whether a test wants the answer of this write to be lost: once for each name in
-/// `ANACOSTIA_LOSE_ANSWERS`, separated by commas. `false` in a release build.
+/// Returns whether a test wants to lose the answer of this write: once for each name in the
+/// comma-separated `ANACOSTIA_LOSE_ANSWERS`. Always `false` in a release build.
 #[must_use]
 pub fn loses_answer(write: &str) -> bool {
     #[cfg(debug_assertions)]
@@ -34,7 +33,7 @@ pub fn loses_answer(write: &str) -> bool {
     }
 }
 
-/// A place at which the calling thread or task may be made to panic.
+/// A place at which a test can make the calling thread or task panic.
 #[inline]
 pub fn panic_point(name: &str) {
     #[cfg(debug_assertions)]
@@ -51,9 +50,9 @@ mod armed {
 
     struct Fault {
         name: String,
-        /// Whether it panics, and does not kill the process.
+        /// Whether it panics instead of killing the process.
         panics: bool,
-        /// Whether it goes on after the first time.
+        /// Whether it repeats after the first time.
         repeats: bool,
         left: AtomicU64,
     }
@@ -102,7 +101,7 @@ mod armed {
             if fault.panics {
                 panic!("fault point {name}");
             }
-            // Not abort: nothing must get a chance to run, not even a signal handler.
+            // SIGKILL instead of abort, so that no code runs afterwards, not even a signal handler.
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
             loop {
                 std::thread::park();

@@ -1,13 +1,12 @@
-//! What a file is known by between two looks at it: [`FileStamp`].
+//! Identity of a file's version: [`FileStamp`].
 //!
 //! The change time (`st_ctime`) is part of it. The kernel sets it on each change of the content or
-//! of what is kept about the file, and no program can set it: `cp -p` over a file and `touch -r`
-//! leave size and modification time as they were, but not this. The price is that a rename, a
-//! `chmod` and a hard link change it too: after those the content has to be hashed again to find
-//! that it is the same.
+//! the metadata of a file, and no program can set it: `cp -p` over a file and `touch -r` keep size
+//! and modification time, but not the change time. The price is that a rename, a `chmod` and a hard
+//! link change it too, so that the content must be hashed again to find that it is unchanged.
 //!
 //! Clocks of file systems tick every few milliseconds. A stamp that is taken right after a change
-//! may therefore stay the same after a second change: [`FileStamp::racy_for`] says for how long.
+//! may therefore be the same after a second change: [`FileStamp::racy_for`] returns for how long.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,33 +14,32 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::Stat;
 
-/// How long after a change a second one may leave the change time as it is: twice the coarsest tick
-/// of Linux (100 Hz).
+/// How long after a change a second change may leave the change time the same: twice the coarsest
+/// tick of Linux (100 Hz).
 const TICK_NS: i64 = 20_000_000;
-/// The same for a file system that keeps whole seconds (FAT: two).
+/// The same for a file system that stores whole seconds (FAT: two).
 const SECONDS_NS: i64 = 2_100_000_000;
 
 /// An inode: its device and its number.
 pub type Inode = (u32, u64);
 
-/// Which file, and in which state.
+/// The identity and version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileStamp {
-    /// The device. The kernel's numbers have 32 bits.
+    /// The device. The kernel's device numbers have 32 bits.
     pub dev: u32,
     /// The inode's number on that device.
     pub ino: u64,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Last change of the content, nanoseconds since 1970. Programs can set it.
     pub mtime_ns: i64,
-    /// Last change of the content or of what is kept about the file, nanoseconds since 1970. Only
-    /// the kernel sets it.
+    /// Last change of the content or the metadata, nanoseconds since 1970. Only the kernel sets it.
     pub ctime_ns: i64,
 }
 
 impl FileStamp {
-    /// From what `stat` says.
+    /// Creates a stamp from the result of `stat`.
     #[must_use]
     pub fn of(stat: &Stat) -> Self {
         let (dev, ino) = inode(stat);
@@ -54,7 +52,7 @@ impl FileStamp {
         }
     }
 
-    /// From what the standard library says.
+    /// Creates a stamp from the standard library's metadata.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the kernel hands out 32 bits")]
     pub fn of_metadata(file: &Metadata) -> Self {
@@ -67,26 +65,26 @@ impl FileStamp {
         }
     }
 
-    /// The inode.
+    /// Returns the inode.
     #[must_use]
     pub fn inode(&self) -> Inode {
         (self.dev, self.ino)
     }
 
-    /// Whether `other` is the same file with the same size and modification time: all but the
-    /// change time, which a rename changes.
+    /// Returns whether `other` is the same file with the same size and modification time. Ignores
+    /// the change time, because a rename changes it.
     #[must_use]
     pub fn is_alike(&self, other: &Self) -> bool {
         Self { ctime_ns: 0, ..*self } == Self { ctime_ns: 0, ..*other }
     }
 
-    /// Whether a change that came right after `now_ns` could leave this stamp as it is.
+    /// Returns whether a change right after `now_ns` could leave this stamp the same.
     #[must_use]
     pub fn racy_at(&self, now_ns: i64) -> bool {
         now_ns.saturating_sub(self.ctime_ns).saturating_abs() < self.window_ns()
     }
 
-    /// How long until it is no longer racy; zero if it is not.
+    /// Returns how long the stamp stays racy; zero if it is not.
     #[must_use]
     pub fn racy_for(&self, now_ns: i64) -> Duration {
         if !self.racy_at(now_ns) {
@@ -101,14 +99,14 @@ impl FileStamp {
     }
 }
 
-/// The inode of a file: what stays as the file is written and moved.
+/// Returns the inode of a file, which stays the same when the file is written or moved.
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "the kernel hands out 32 bits")]
 pub fn inode(stat: &Stat) -> Inode {
     (stat.st_dev as u32, stat.st_ino)
 }
 
-/// The clock that file systems go by, nanoseconds since 1970.
+/// Returns the time of the clock that file systems use, in nanoseconds since 1970.
 #[must_use]
 pub fn now_ns() -> i64 {
     let since_epoch = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
@@ -130,10 +128,10 @@ mod tests {
         assert!(at(now).racy_at(now));
         assert!(at(now - 10_000_000).racy_at(now));
         assert!(!at(now - 20_000_000).racy_at(now));
-        // Whole seconds: the file system keeps no more.
+        // Whole seconds: the file system stores no more.
         assert!(at(1_700_000_000_000_000_000).racy_at(now));
         assert!(!at(1_699_999_990_000_000_000).racy_at(now));
-        // From the far future: the next change will not have this time.
+        // Far in the future: the next change cannot have this time.
         assert!(!at(now + 3_000_000_000).racy_at(now));
         assert_eq!(at(now - 10_000_000).racy_for(now).as_millis(), 10);
     }
@@ -145,7 +143,7 @@ mod tests {
         std::fs::write(&path, b"some").unwrap();
         let stamp = FileStamp::of(&rustix::fs::stat(&path).unwrap());
         assert_eq!(stamp, FileStamp::of_metadata(&std::fs::metadata(&path).unwrap()));
-        // A rename changes the change time, and nothing else of it.
+        // A rename changes only the change time.
         let other = folder.path().join("b");
         while std::fs::metadata(&path).is_ok_and(|file| FileStamp::of_metadata(&file) == stamp) {
             std::fs::rename(&path, &other).unwrap();

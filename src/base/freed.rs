@@ -1,16 +1,16 @@
-//! Disk space that was given back.
+//! Freed disk space.
 
-/// Files that were removed, or would be.
+/// Files that were removed, or would be removed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Freed {
-    /// How many.
+    /// Number of files.
     pub files: u64,
-    /// Their bytes.
+    /// Total size in bytes.
     pub bytes: u64,
 }
 
 impl Freed {
-    /// Counts one more file.
+    /// Adds a file.
     pub fn add(&mut self, bytes: u64) {
         self.files += 1;
         self.bytes += bytes;

@@ -1,4 +1,4 @@
-//! Ids: UUIDs of version 7 (RFC 9562), so that they sort by the time they were made.
+//! Ids: UUIDs of version 7 (RFC 9562), which sort by their time of creation.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A text that is not an id.
+/// The error for a text that is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no id: it must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
 pub struct IdError(String);
@@ -19,26 +19,26 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id.
+            /// Creates a new id.
             #[must_use]
             #[expect(clippy::new_without_default, reason = "each call gives another value, which `default` would hide")]
             pub fn new() -> Self {
                 Self(Uuid::now_v7())
             }
 
-            /// The 16 bytes.
+            /// Returns the 16 bytes.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
             }
 
-            /// Whether it is a UUID of version 7, as every id that the host makes.
+            /// Returns whether it is a UUID of version 7, as all ids that the host creates are.
             #[must_use]
             pub fn is_version_7(&self) -> bool {
                 self.0.get_version_num() == 7
             }
 
-            /// From the 16 bytes.
+            /// Creates an id from its 16 bytes.
             #[must_use]
             pub fn from_bytes(bytes: [u8; 16]) -> Self {
                 Self(Uuid::from_bytes(bytes))
@@ -62,20 +62,20 @@ macro_rules! id {
 }
 
 id!(
-    /// Names a run.
+    /// Id of a run.
     RunId
 );
 id!(
-    /// Names an attempt.
+    /// Id of an attempt.
     AttemptId
 );
 id!(
-    /// Names an artifact: one version of one path in one resource.
+    /// Id of an artifact: one version of one path in one resource.
     ArtifactId
 );
 id!(
-    /// Names one write to the metadata store. The caller makes it before the first try and keeps it
-    /// for every repeat, so that the store can tell a repeat whose first answer was lost from a new
-    /// write.
+    /// Id of one write to the metadata store. The caller creates it before the first try and reuses
+    /// it for every repeat, so that the store can distinguish a repeat whose first answer was lost
+    /// from a new write.
     WriteId
 );

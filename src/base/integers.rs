@@ -1,6 +1,7 @@
-//! Integers in JSON that only a float could hold: parsers turn them into another number in silence.
+//! Detects integers in JSON that only a float could hold, because parsers silently change their
+//! value.
 
-/// Whether a token of JSON is an integer that fits neither `i64` nor `u64`.
+/// Returns whether a JSON token is an integer that fits neither `i64` nor `u64`.
 #[must_use]
 pub fn is_large_integer(token: &str) -> bool {
     let digits = token.strip_prefix('-').unwrap_or(token);
@@ -10,7 +11,7 @@ pub fn is_large_integer(token: &str) -> bool {
         && token.parse::<u64>().is_err()
 }
 
-/// The first integer in a text of JSON that fits neither `i64` nor `u64`. Strings are passed over.
+/// Returns the first integer in a JSON text that fits neither `i64` nor `u64`. Skips strings.
 #[must_use]
 pub fn first_large_integer(json: &str) -> Option<&str> {
     let mut rest = json;
@@ -30,7 +31,7 @@ pub fn first_large_integer(json: &str) -> Option<&str> {
     None
 }
 
-/// What follows a string, of which this is what follows its opening quote.
+/// Returns the text after the end of a string. `text` begins after the opening quote.
 fn after_string(text: &str) -> &str {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate() {

@@ -1,42 +1,44 @@
-//! Memory that the process has freed, and that the allocator still holds.
+//! Returns memory that the allocator holds, but the process has freed, to the system.
 //!
-//! An allocator returns freed memory to the system after a delay, and only when it is called again,
-//! which an idle host does not do. The allocator is the binary's choice: it says here how to make
-//! it return memory.
+//! An allocator returns freed memory after a delay, and only when it is called again, which an idle
+//! host does not do. The binary chooses the allocator, and passes functions that make it return
+//! memory.
 
 use std::sync::OnceLock;
 
-/// What the binary's allocator can do. Any thread may call these at any time.
+/// Functions of the binary's allocator. Any thread may call them at any time.
 #[derive(Debug, Clone, Copy)]
 pub struct Allocator {
     /// Returns the free memory of the calling thread to the system.
     pub give_back: fn(),
-    /// Sets how long freed memory stays with the process, in milliseconds.
+    /// Sets the delay before freed memory is returned, in milliseconds.
     pub set_delay: fn(u16),
 }
 
-/// How long freed memory stays with the process, in milliseconds: mimalloc's default. To return
-/// memory at once costs a tenth of the CPU time of a run.
+/// The delay before freed memory is returned, in milliseconds: mimalloc's default. Returning memory
+/// at once costs a tenth of the CPU time of a run.
 const DELAY: u16 = 1_000;
 
 static ALLOCATOR: OnceLock<Allocator> = OnceLock::new();
 
-/// Sets what the functions of this module use; without it, they do nothing. The first call counts.
+/// Sets the allocator for this module; without one, its functions do nothing. Only the first call
+/// has an effect.
 pub fn set_allocator(allocator: Allocator) {
-    // Set already: the allocator is the same.
+    // If one is set already, it is the same allocator.
     let _ = ALLOCATOR.set(allocator);
 }
 
-/// Returns free memory of the calling thread to the system: after work that needed far more than
-/// what follows. Takes up to some milliseconds.
+/// Returns free memory of the calling thread to the system. Used after work that needed far more
+/// memory than the work that follows. Takes up to a few milliseconds.
 pub fn give_back() {
     if let Some(allocator) = ALLOCATOR.get() {
         (allocator.give_back)();
     }
 }
 
-/// Makes the allocator return memory as soon as it is freed, by any thread, until the value is
-/// dropped: for a load of much data, of which mimalloc otherwise loses track now and then.
+/// Makes the allocator return memory as soon as any thread frees it, until the returned value is
+/// dropped. Used for loading large data, because mimalloc otherwise sometimes fails to return some
+/// of the memory.
 #[must_use]
 pub fn give_back_at_once() -> AtOnce {
     set_delay(0);
@@ -49,7 +51,7 @@ pub struct AtOnce(());
 
 impl Drop for AtOnce {
     fn drop(&mut self) {
-        // Another load that still goes on goes on with the delay, which loses little.
+        // A concurrent load continues with the delay, which costs little.
         set_delay(DELAY);
     }
 }

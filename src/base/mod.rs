@@ -1,8 +1,8 @@
-//! Floor 0: what everything else is made of, and what knows nothing of pipelines.
+//! Floor 0: basic types that do not depend on pipelines.
 //!
 //! Small value types with their text forms ([`Digest`], [`ByteSize`], [`Endpoint`], [`Timestamp`],
-//! the ids), the bounds that hold across modules ([`bounds`]), what a file is known by
-//! ([`filestamp`]), and the points at which tests kill the process ([`fault`]).
+//! the ids), bounds that several modules use ([`bounds`]), the identity of a file version
+//! ([`filestamp`]), and the fault points at which tests kill the process ([`fault`]).
 
 pub mod bounds;
 mod clock;

@@ -1,14 +1,14 @@
 //! Names of nodes.
 
-/// Why a text is not a valid name.
+/// The error for a text that is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a name starts with a letter a-z, goes on with a-z, 0-9, `_` or `-`, and has at most 63 characters")]
 pub struct NameError;
 
-/// Checks that `name` is a name of a node or a pipeline: `[a-z][a-z0-9_-]{0,62}`.
+/// Checks that `name` is a valid name of a node or a pipeline: `[a-z][a-z0-9_-]{0,62}`.
 ///
 /// # Errors
-/// When it is not.
+/// Returns an error if it is not.
 pub fn check_name(name: &str) -> Result<(), NameError> {
     let mut characters = name.bytes();
     let first = characters.next().is_some_and(|c| c.is_ascii_lowercase());

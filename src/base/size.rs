@@ -1,28 +1,28 @@
-//! Amounts of bytes, as people write them.
+//! Byte sizes with units.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A number of bytes. As text a whole number and a unit: `512 B`, `64KiB`, `1.5 GiB`, `10MB`
+/// A number of bytes. Its text form is a number and a unit: `512 B`, `64KiB`, `1.5 GiB`, `10MB`
 /// (binary and decimal units).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ByteSize(pub u64);
 
-/// A text that is not an amount of bytes, or one that is too large.
+/// The error for a text that is not a byte size, or a too large one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
-    /// It is something else.
+    /// The text is not a byte size.
     #[error("`{0}` is no size: write a number and a unit, such as \"64KiB\", \"256MiB\" or \"1GiB\"")]
     NoSize(String),
-    /// It is beyond the bound.
+    /// The size is above the bound.
     #[error("`{0}` is too large: at most {max}TiB are possible", max = MAX_BYTES >> 40)]
     TooLarge(String),
 }
 
-/// Up to here each number of bytes is exact also as a number with a fraction.
+/// Up to this bound, each number of bytes is exact as a floating-point number.
 const MAX_BYTES: u64 = 8 << 50;
 
 const UNITS: [(&str, u64); 9] = [
@@ -56,7 +56,7 @@ impl FromStr for ByteSize {
         let fraction: f64 = number.parse().map_err(|_| refuse())?;
         #[expect(clippy::cast_precision_loss, reason = "a unit is far below 2^53")]
         let bytes = fraction * *factor as f64;
-        // `inf` and `nan` are numbers too.
+        // `inf` and `nan` would parse as numbers too.
         if !number.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
             return Err(refuse());
         }

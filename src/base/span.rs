@@ -1,28 +1,29 @@
-//! Spans of time, as people write them.
+//! Time spans with units.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// A span of time. As text one whole number and a unit, `ms`, `s`, `m`, `h` or `d`: `500ms`, `10m`.
+/// A time span. Its text form is a whole number and a unit, `ms`, `s`, `m`, `h` or `d`: `500ms`,
+/// `10m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(pub Duration);
 
-/// A text that is not a span of time, or one that is too long.
+/// The error for a text that is not a time span, or a too long one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
-    /// It is something else.
+    /// The text is not a time span.
     #[error(
         "`{0}` is no span of time: write a whole number and a unit (ms, s, m, h, d), such as \"500ms\", \"30s\" or \"10m\""
     )]
     NoSpan(String),
-    /// It is beyond the bound.
+    /// The span is above the bound.
     #[error("`{0}` is too long: at most {max}d are possible", max = MAX_MILLIS / DAY_MILLIS)]
     TooLong(String),
 }
 
 const DAY_MILLIS: u64 = 86_400_000;
-/// A hundred years: more is a typing error, and would overflow a clock.
+/// A hundred years. A longer span is a typing error, and would overflow a clock.
 const MAX_MILLIS: u64 = 100 * 366 * DAY_MILLIS;
 
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", DAY_MILLIS)];

@@ -1,13 +1,13 @@
 //! Floor 3: the graph of a pipeline.
 //!
-//! Edges are what `after` says, and nothing else. The manifest has been checked: there are no
-//! cycles and no unknown names.
+//! Only `after` defines edges. The manifest is already checked, so there are no cycles and no
+//! unknown names.
 
 use std::collections::BTreeSet;
 
 use crate::manifest::Pipeline;
 
-/// The actions of a pipeline as numbers (their place in the manifest), with what comes before and
+/// The actions of a pipeline as indices (in the order of the manifest), with the nodes before and
 /// after each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Graph {
@@ -19,7 +19,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// The graph of a checked pipeline.
+    /// Builds the graph of a checked pipeline.
     #[must_use]
     pub fn of(pipeline: &Pipeline) -> Self {
         let names: Vec<String> = pipeline.actions.iter().map(|action| action.name.clone()).collect();
@@ -37,8 +37,8 @@ impl Graph {
         Self::build(names, before, resources)
     }
 
-    /// A graph from the actions before each action; for tests and simulations. Edges to places that
-    /// do not exist are dropped.
+    /// Builds a graph from the actions before each action, for tests and simulations. Drops edges
+    /// to indices that do not exist.
     #[must_use]
     pub fn from_edges(names: Vec<String>, before: Vec<Vec<usize>>) -> Self {
         let resources = vec![BTreeSet::new(); names.len()];
@@ -58,50 +58,50 @@ impl Graph {
         Self { names, before, after, resources, order }
     }
 
-    /// How many actions there are.
+    /// Returns the number of actions.
     #[must_use]
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there is no action.
+    /// Returns whether there are no actions.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The name of an action; empty if there is no such place.
+    /// Returns the name of an action; empty if the index does not exist.
     #[must_use]
     pub fn name(&self, action: usize) -> &str {
         self.names.get(action).map_or("", String::as_str)
     }
 
-    /// The place of an action.
+    /// Returns the index of an action.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<usize> {
         self.names.iter().position(|other| other == name)
     }
 
-    /// The actions directly before an action.
+    /// Returns the actions directly before an action.
     #[must_use]
     pub fn before(&self, action: usize) -> &[usize] {
         self.before.get(action).map_or(&[], Vec::as_slice)
     }
 
-    /// The actions directly after an action.
+    /// Returns the actions directly after an action.
     #[must_use]
     pub fn after(&self, action: usize) -> &[usize] {
         self.after.get(action).map_or(&[], Vec::as_slice)
     }
 
-    /// All actions, each after those before it. Actions on a cycle (a checked manifest has none)
-    /// are left out.
+    /// Returns all actions in topological order. Omits actions on a cycle (a checked manifest has
+    /// none).
     #[must_use]
     pub fn order(&self) -> &[usize] {
         &self.order
     }
 
-    /// All actions before an action, near and far, by name and sorted.
+    /// Returns the names of all direct and indirect predecessors of an action, sorted.
     #[must_use]
     pub fn ancestors(&self, action: usize) -> Vec<String> {
         let seen = self.upstream(action);
@@ -110,7 +110,7 @@ impl Graph {
         names
     }
 
-    /// All resources before an action, near and far.
+    /// Returns all resources that an action depends on, directly or indirectly.
     #[must_use]
     pub fn resources_before(&self, action: usize) -> BTreeSet<&str> {
         self.upstream(action)
@@ -133,7 +133,7 @@ impl Graph {
     }
 }
 
-/// Kahn's algorithm; among those that could come next, the one that stands first in the manifest.
+/// Kahn's algorithm. Among several possible next actions, takes the first one in the manifest.
 fn topological(before: &[Vec<usize>], after: &[Vec<usize>]) -> Vec<usize> {
     let mut missing: Vec<usize> = before.iter().map(Vec::len).collect();
     let mut ready: BTreeSet<usize> =
@@ -158,7 +158,7 @@ mod tests {
     use super::Graph;
 
     fn diamond() -> Graph {
-        // d waits for b and c, which wait for a; written in another order on purpose.
+        // d waits for b and c, which wait for a. The order here differs on purpose.
         let names = ["d", "b", "c", "a"].map(String::from).to_vec();
         Graph::from_edges(names, vec![vec![1, 2], vec![3], vec![3], vec![]])
     }

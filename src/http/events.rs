@@ -1,13 +1,13 @@
-//! The event stream: server-sent events, resumable.
+//! The event stream: resumable server-sent events.
 //!
-//! Each client has a cursor of its own and reads the store from there, so that nothing is queued
-//! for it: a slow client reads later, and one that comes back after years asks for what is long
-//! gone, and is told so. The id of a message is the event's epoch and sequence, `3-105`: after a
-//! power cut the store may have forgotten the last numbers and give them to other events, and a
-//! client that had seen the forgotten ones must not be led on as if nothing had happened.
+//! Each client has its own cursor and reads the store from there, so the host queues nothing for
+//! it. A slow client reads later. A client that returns after the events it needs were removed
+//! receives a `reset`. The id of a message is the event's epoch and sequence, such as `3-105`.
+//! After a power cut, the store may have lost the last sequence numbers and assign them to other
+//! events; the epoch shows that to a client that has received the lost ones.
 //!
-//! A message `reset` says that events were missed, and why; what the client shows must be fetched
-//! anew.
+//! A `reset` message says that events were missed, and why. The client must then fetch again what
+//! it displays.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,10 +29,10 @@ use crate::base::RunId;
 use crate::model::Event;
 use crate::store::{MetadataStore, StoreError};
 
-/// Most events that are read at once, and held for one client.
+/// Maximum number of events that are read at once, and held for one client.
 const PAGE: u32 = 256;
-/// After this long without a message a comment is sent, so that both ends notice when the other has
-/// gone.
+/// After this time without a message a comment is sent, so that both ends notice a broken
+/// connection.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// `GET /api/v1/events`
@@ -40,8 +40,8 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
     let query = Query::parse(&uri, &["after", "run"])?;
     let run = query.run(&app.view, "run").await?;
     let begin = match (headers.get("last-event-id"), query.text("after")) {
-        // A browser sends this by itself, and stops forever at an error: what cannot be read is
-        // answered by `reset`.
+        // A browser sends this header by itself, and stops forever on an error, so an invalid value
+        // is answered by `reset`.
         (Some(id), _) => id.to_str().ok().and_then(Position::parse).map_or(Begin::Lost, Begin::After),
         (None, Some(text)) => Begin::After(Position::parse(text).ok_or_else(|| {
             Problem::bad_parameter("after", "it must be the id of a message, such as `3-105`, or a sequence")
@@ -59,10 +59,10 @@ pub(super) async fn follow(State(app): State<App>, uri: Uri, headers: HeaderMap)
     Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(messages)).into_response())
 }
 
-/// A place in the sequence of events, as a client names it.
+/// A position in the sequence of events, as a client gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Position {
-    /// Of the event there; unknown if the client gave a sequence only.
+    /// Epoch of the event there; unknown if the client gave only a sequence number.
     epoch: Option<u64>,
     seq: u64,
 }
@@ -79,11 +79,11 @@ impl Position {
 /// Where a client wants to begin.
 #[derive(Debug, Clone, Copy)]
 enum Begin {
-    /// With what happens next: it is new.
+    /// With the next event, because the client is new.
     Now,
-    /// After what it has.
+    /// After the last event that it has.
     After(Position),
-    /// It has a value that is not a position in this stream.
+    /// The client sent a value that is not a position in this stream.
     Lost,
 }
 
@@ -91,10 +91,10 @@ enum Begin {
 struct Follower {
     store: Arc<dyn MetadataStore>,
     run: Option<RunId>,
-    /// The newest event that the client has, or needs no more.
+    /// The newest event that the client has, or does not need.
     seq: u64,
     newest: watch::Receiver<u64>,
-    /// What to say before anything else.
+    /// The first message to send.
     greeting: Option<String>,
     heartbeat_at: Instant,
     stop: CancellationToken,
@@ -121,8 +121,8 @@ impl Follower {
         };
         let first = match missed {
             Some(why) => reset(store.as_ref(), seq, &why).await?,
-            // An id without data: a client that loses the connection before the first event comes
-            // back to this place.
+            // An id without data: a client that loses the connection before the first event
+            // continues from this position.
             None => format!("id: {}\n\n", id(store.as_ref(), seq).await?),
         };
         let greeting = format!("retry: 1000\n{first}");
@@ -130,8 +130,8 @@ impl Follower {
         Ok(Self { store, run, seq, newest, greeting: Some(greeting), heartbeat_at, stop, _place: place })
     }
 
-    /// What to send next; `None` at the end. A client that gets an end comes back with the id of
-    /// what it has.
+    /// Returns the next text to send, or `None` at the end. The client then reconnects with the id
+    /// of its last event.
     async fn next(&mut self) -> Option<String> {
         if let Some(greeting) = self.greeting.take() {
             return Some(greeting);
@@ -168,8 +168,8 @@ impl Follower {
         }
     }
 
-    /// The messages of the next page, and moves the cursor behind it. `newest` was the newest event
-    /// before the call.
+    /// Returns the messages of the next page, and moves the cursor past it. `newest` is the newest
+    /// event before the call.
     async fn read(&mut self, newest: u64) -> std::result::Result<String, StoreError> {
         let events = self.store.events(self.seq, self.run, PAGE).await?;
         let dropped = match self.run {
@@ -182,13 +182,13 @@ impl Follower {
         }
         let whole_page = events.len() >= PAGE as usize;
         let last = events.last().map_or(self.seq, |event| event.seq);
-        // Without a full page there is nothing more for this client up to the newest.
+        // If the page is not full, there are no more events for this client up to the newest.
         self.seq = if whole_page { last } else { last.max(newest) };
         Ok(events.iter().map(message).collect())
     }
 }
 
-/// Why events after `position` cannot be told without a gap, if they cannot.
+/// Returns why events after `position` cannot be sent without a gap, if so.
 async fn missed(
     store: &dyn MetadataStore,
     position: Position,
@@ -217,7 +217,7 @@ async fn at(store: &dyn MetadataStore, seq: u64) -> std::result::Result<Option<E
     Ok(events.into_iter().find(|event| event.seq == seq))
 }
 
-/// The id of a place. Where no event is kept, that of the epoch at work.
+/// Returns the id of a position. If no event is stored there, uses the current epoch.
 async fn id(store: &dyn MetadataStore, seq: u64) -> std::result::Result<String, StoreError> {
     if seq == 0 {
         return Ok("0".to_owned());
@@ -227,8 +227,8 @@ async fn id(store: &dyn MetadataStore, seq: u64) -> std::result::Result<String, 
 }
 
 fn message(event: &Event) -> String {
-    // An event is made of texts and numbers: turning it into JSON cannot fail. JSON has no line
-    // breaks.
+    // An event consists of texts and numbers, so serializing it to JSON cannot fail, and the JSON
+    // has no line breaks.
     let data = serde_json::to_string(event).unwrap_or_default();
     format!("id: {}-{}\ndata: {data}\n\n", event.epoch, event.seq)
 }

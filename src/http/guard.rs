@@ -1,8 +1,9 @@
-//! What every request passes before a handler sees it, and every answer on its way out.
+//! Checks that apply to every request before a handler sees it, and headers that apply to every
+//! answer.
 //!
-//! One middleware over all routes, unknown ones and pages included, so that no route can be
-//! forgotten: size of the address, `Host`, for what changes something `Origin`, the bearer token;
-//! then the security headers.
+//! One middleware covers all routes, including unknown ones and pages, so that no route can be
+//! forgotten. It checks the length of the address, `Host`, `Origin` (for requests that change
+//! something) and the bearer token, and then adds the security headers.
 
 use std::net::SocketAddr;
 
@@ -19,19 +20,19 @@ use crate::manifest::Pipeline;
 /// Longest path and query together, in bytes.
 pub(super) const MAX_TARGET_BYTES: usize = 8 << 10;
 
-/// Answered without a token, so that whatever keeps the process alive needs none: it says nothing
-/// but that it lives.
+/// The path that is answered without a token, so that a process supervisor needs none. The answer
+/// only says that the process is alive.
 const OPEN_PATH: &str = "/healthz";
 
-/// What is checked.
+/// What the guard checks.
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     hosts: AllowedHosts,
-    /// Digest of the bearer token, if one is asked for.
+    /// Digest of the bearer token, if one is required.
     token: Option<Digest>,
 }
 
-/// The middleware.
+/// Runs the checks of the guard, and adds the security headers.
 pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let mut response = match guard.check(&request) {
@@ -48,7 +49,7 @@ pub(super) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-/// The method as a label with few values: a client can send any text as method.
+/// Returns the method as a label with few values, because a client can send any text as method.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
         "GET" => "GET",
@@ -60,7 +61,7 @@ fn known(method: &Method) -> &'static str {
 }
 
 impl Guard {
-    /// The guard of a server that is bound to `bound`.
+    /// Creates the guard of a server that is bound to `bound`.
     pub(super) fn new(pipeline: &Pipeline, bound: SocketAddr) -> Self {
         Self { hosts: AllowedHosts::new(bound, &pipeline.hosts), token: pipeline.token }
     }
@@ -78,15 +79,15 @@ impl Guard {
         if request.uri().path() == OPEN_PATH { Ok(()) } else { self.token(request.headers()) }
     }
 
-    /// Checks the host that is asked, in the header and, if it is there too, in the request line.
+    /// Checks the requested host, in the header and, if present, in the request line.
     fn host(&self, request: &Request) -> Result<Authority> {
         let text = single(request.headers(), &header::HOST)?
             .ok_or_else(|| Problem::bad_request("the request has no `Host` header"))?;
         let in_line = request.uri().authority().map(axum::http::uri::Authority::as_str);
         let mut host = None;
         for text in [text].into_iter().chain(in_line) {
-            let asked =
-                Authority::parse(text).ok_or_else(|| Problem::bad_request(format!("`{}` is no host", shown(text))))?;
+            let asked = Authority::parse(text)
+                .ok_or_else(|| Problem::bad_request(format!("`{}` is not a host", shown(text))))?;
             if !self.hosts.allow(&asked) {
                 return Err(Problem::misdirected(format!(
                     "`{}` is not a name of this server; reach it by the address that it is bound to, or add the name to `hosts` of `[server]`",
@@ -115,12 +116,12 @@ impl Guard {
     }
 }
 
-/// Compares in a time that does not depend on where they differ.
+/// Compares in constant time.
 fn equal(one: &Digest, other: &Digest) -> bool {
     one.hex().bytes().zip(other.hex().bytes()).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }
 
-/// The one value of a header; an error if it stands there twice, or is not text.
+/// Returns the only value of a header; an error if the header occurs twice or is not text.
 fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>> {
     let mut values = headers.get_all(name).iter();
     let first = values.next();
@@ -132,10 +133,10 @@ fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a st
         .transpose()
 }
 
-/// Refuses what a page of another site sends. Other clients send neither header.
+/// Refuses requests from pages of another site. Other clients send neither header.
 fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
-    // `same-site` is refused too: another port of this machine is the same site, and another
-    // server.
+    // `same-site` is refused too, because another port of this machine counts as the same site but
+    // is another server.
     if let Some(site) = headers.get("sec-fetch-site")
         && site != "same-origin"
         && site != "none"
@@ -145,7 +146,7 @@ fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
     let Some(origin) = single(headers, &header::ORIGIN)? else { return Ok(()) };
     let same = match origin.split_once("://") {
         Some((scheme @ ("http" | "https"), rest)) => {
-            // Behind a proxy that speaks TLS the scheme is not ours; the authority is what counts.
+            // Behind a TLS proxy the scheme differs from ours, so only the authority is compared.
             let port = if scheme == "http" { 80 } else { 443 };
             Authority::parse(rest).is_some_and(|origin| origin.port_or(port) == host.clone().port_or(port))
         }
@@ -158,7 +159,7 @@ fn origin(headers: &HeaderMap, host: &Authority) -> Result<()> {
     }
 }
 
-/// Headers of every answer. A handler that has set one itself knows why.
+/// Adds the security headers to an answer, unless a handler has set them itself.
 fn secure(headers: &mut HeaderMap) {
     const ALWAYS: [(HeaderName, &str); 7] = [
         (
@@ -168,7 +169,8 @@ fn secure(headers: &mut HeaderMap) {
         ),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
-        // Not `no-referrer`: with it, browsers send `Origin: null` with the forms of our own pages.
+        // Not `no-referrer`, because with it browsers send `Origin: null` with the forms of our own
+        // pages.
         (header::REFERRER_POLICY, "same-origin"),
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),

@@ -1,13 +1,13 @@
-//! Which hosts this server answers for.
+//! The host names that this server answers for.
 //!
-//! A page of any site can make a browser send requests to a loopback address, by letting its own
-//! name point there (DNS rebinding). Such a request still carries that name in `Host`, so a server
-//! that answers for its own names only is safe from it. Addresses need no list of names: who has to
-//! know the address cannot rebind it.
+//! A page of any site can make a browser send requests to a loopback address by pointing its own
+//! name there (DNS rebinding). Such a request still has that name in `Host`, so a server that
+//! answers only for its own names is safe from it. IP addresses need no list, because a request
+//! with an address in `Host` does not depend on DNS.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// A host and, where it was given, a port.
+/// A host with an optional port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Authority {
     /// Lower case, without brackets.
@@ -39,14 +39,14 @@ impl Authority {
         Some(Self { host: host.to_ascii_lowercase(), port })
     }
 
-    /// The same, with the port that the scheme of an address implies.
+    /// Returns it with the default port of the scheme, if it has none.
     pub(super) fn port_or(mut self, default: u16) -> Self {
         self.port.get_or_insert(default);
         self
     }
 }
 
-/// What `Host` may say.
+/// The allowed values of `Host`.
 #[derive(Debug, Clone)]
 pub(super) struct AllowedHosts {
     bound: SocketAddr,
@@ -54,14 +54,13 @@ pub(super) struct AllowedHosts {
 }
 
 impl AllowedHosts {
-    /// For a server bound to `bound`; `extra` are names by which it is reached besides, with a port
-    /// or for any port. The manifest's check has refused names that are not valid; here they are
-    /// left out.
+    /// Creates the list for a server bound to `bound`. `extra` are additional names, each with a
+    /// port or for any port. The manifest's check refuses invalid names; here they are skipped.
     pub(super) fn new(bound: SocketAddr, extra: &[String]) -> Self {
         Self { bound, extra: extra.iter().filter_map(|name| Authority::parse(name)).collect() }
     }
 
-    /// Whether this server answers for `asked`.
+    /// Returns whether this server answers for `asked`.
     pub(super) fn allow(&self, asked: &Authority) -> bool {
         let port = asked.port.unwrap_or(80);
         let extra =

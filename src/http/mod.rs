@@ -1,13 +1,13 @@
-//! Floor 7: inspecting and steering a pipeline over HTTP.
+//! Floor 7: the HTTP API for inspecting and controlling a pipeline.
 //!
-//! [`router`] is everything that answers; [`serve`] puts it on a socket. A handler turns a request
-//! into a question to the [`View`], and the answer into JSON: it decides nothing. What all have in
-//! common stands in one place each: `guard` (who may ask), `query` (what may stand in an address),
-//! `problem` (errors, with their status codes), `server` (bounds on connections).
+//! [`router`] builds the routes; [`serve`] accepts connections. A handler turns a request into a
+//! query to the [`View`] and the result into JSON; it makes no decisions. Common concerns have one
+//! module each: `guard` (access), `query` (parameters of the address), `problem` (errors and their
+//! status codes), `server` (bounds on connections).
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
-//! request's head may take; and deriving the JSON from the model's types throughout, because a run
-//! as a client wants it (its actions with their attempts inside) is not a record of the store.
+//! request's head may take; and deriving all JSON from the model's types, because a run in the form
+//! that clients need (its actions with their attempts inside) is not a record of the store.
 
 mod api;
 mod events;
@@ -37,33 +37,33 @@ use problem::{Problem, nearest, shown};
 
 pub use server::{serve, serve_routers};
 
-/// Most clients that follow the event stream at once.
+/// Maximum number of clients that follow the event stream at once.
 pub const MAX_EVENT_CLIENTS: usize = 64;
-/// Most bytes of a request's body.
+/// Maximum size of a request's body, in bytes.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 
-/// How to serve.
+/// Options of the server.
 #[derive(Debug, Clone, Default)]
 pub struct ServeOptions {
-    /// Routes beside those of the API, behind the same guards: the pages.
+    /// Routes besides those of the API, behind the same guards: the web pages.
     pub pages: Router,
-    /// What the parts of the host count through the `metrics` facade, for `/metrics`; see
-    /// [`count_metrics`].
+    /// Recorder of what the parts of the host count through the `metrics` facade, for `/metrics`;
+    /// see [`count_metrics`].
     pub recorder: Option<PrometheusHandle>,
 }
 
-/// Makes what is counted through the `metrics` facade visible at `/metrics`. Once per process.
+/// Exports what is counted through the `metrics` facade at `/metrics`. Call it once per process.
 ///
 /// # Errors
-/// When a recorder is installed already.
+/// Returns an error if a recorder is already installed.
 pub fn count_metrics() -> Result<PrometheusHandle, BuildError> {
     PrometheusBuilder::new()
-        // Seconds, from an action without work to one that takes an hour.
+        // In seconds, from an action without work to one that takes an hour.
         .set_buckets(&[0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 60.0, 600.0, 3600.0])?
         .install_recorder()
 }
 
-/// What handlers share.
+/// State that handlers share.
 #[derive(Clone)]
 struct App {
     view: View,
@@ -73,7 +73,7 @@ struct App {
     stop: CancellationToken,
 }
 
-/// Everything that answers on a server bound to `bound`. Open event streams end with `stop`.
+/// Builds all routes of a server bound to `bound`. Open event streams end with `stop`.
 pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: CancellationToken) -> Router {
     let guard = guard::Guard::new(&view.pipeline(), bound);
     let app = App {
@@ -90,9 +90,9 @@ pub fn router(view: View, options: ServeOptions, bound: SocketAddr, stop: Cancel
         .layer(from_fn_with_state(guard, guard::guard))
 }
 
-/// What answers on a server bound to `bound` while the host starts: `/healthz` as ever, everything
-/// else with 503. Each answer ends its connection, so that the next request meets the router of the
-/// host.
+/// Builds the routes that a server bound to `bound` has while the host starts: `/healthz` answers
+/// as usual, everything else with 503. Each answer closes its connection, so that the next request
+/// reaches the router of the started host.
 pub fn starting_router(pipeline: &Pipeline, bound: SocketAddr) -> Router {
     let guard = guard::Guard::new(pipeline, bound);
     api::starting_routes().layer(from_fn_with_state(guard, guard::guard)).layer(map_response(

@@ -1,5 +1,5 @@
-//! Errors as clients see them: RFC 9457 problem details. The only place that knows the status code
-//! of an error.
+//! Errors as clients see them: RFC 9457 problem details. Only this module assigns status codes to
+//! errors.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -16,7 +16,7 @@ pub(super) type Result<T> = std::result::Result<T, Problem>;
 /// Media type of problem details.
 pub(super) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// What went wrong with a request, and what to do about it.
+/// What is wrong with a request, and advice on how to fix it.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -32,7 +32,7 @@ impl Problem {
         Self { status, kind, title, detail: detail.into(), extras: Map::new(), headers: Vec::new() }
     }
 
-    /// A member beside the standard ones.
+    /// Adds a member besides the standard ones.
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.extras.insert(name.to_owned(), value.into());
         self
@@ -43,8 +43,7 @@ impl Problem {
         self
     }
 
-    /// The value that is wrong in the request, the values that it may have, and the nearest of
-    /// them.
+    /// Adds the invalid value of the request, the allowed values, and the most similar of them.
     pub(super) fn choices<'a>(mut self, word: &str, allowed: impl IntoIterator<Item = &'a str>) -> Self {
         let allowed: Vec<&str> = allowed.into_iter().collect();
         if let Some(near) = nearest(word, allowed.iter().copied()) {
@@ -58,14 +57,14 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", "the request makes no sense", detail)
     }
 
-    /// A parameter of the query that no route of this name knows.
+    /// A query parameter that this route does not have.
     pub(super) fn unknown_parameter(name: &str, allowed: &[&str]) -> Self {
         let detail = format!("`{}` is no parameter here", shown(name));
         Self::new(StatusCode::BAD_REQUEST, "unknown-parameter", "unknown query parameter", detail)
             .choices(name, allowed.iter().copied())
     }
 
-    /// A parameter whose value cannot be.
+    /// A parameter with an invalid value.
     pub(super) fn bad_parameter(name: &str, why: impl std::fmt::Display) -> Self {
         let detail = format!("`{name}` is not usable: {why}");
         Self::new(StatusCode::BAD_REQUEST, "bad-parameter", "a parameter has a value that cannot be", detail)
@@ -78,22 +77,22 @@ impl Problem {
             .header(header::WWW_AUTHENTICATE, "Bearer realm=\"anacostia\"")
     }
 
-    /// A page of another site wants to change something.
+    /// A page of another site tries to change something.
     pub(super) fn foreign_origin(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "foreign-origin", "only pages of this server may change something", detail)
     }
 
-    /// The request asks for another host.
+    /// The request is for another host.
     pub(super) fn misdirected(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "this server is not the host that was asked", detail)
     }
 
-    /// There is no such thing.
+    /// The requested item does not exist.
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not-found", "not found", detail)
     }
 
-    /// There was such content, and it is gone for good.
+    /// The content existed and is permanently removed.
     pub(super) fn gone(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::GONE, "gone", "the content is gone", detail)
     }
@@ -104,12 +103,12 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "no such method here", detail)
     }
 
-    /// What is on record does not allow it.
+    /// The recorded state does not allow the request.
     pub(super) fn conflict(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, "conflict", "what is on record does not allow it", detail)
     }
 
-    /// The body is larger than is ever looked at.
+    /// The body is larger than the limit.
     pub(super) fn body_too_large(limit: usize) -> Self {
         let detail = format!("the body has more than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the body is too large", detail)
@@ -121,13 +120,13 @@ impl Problem {
             .header(header::CONNECTION, "close")
     }
 
-    /// The body is not JSON, as it says itself.
+    /// The body is not declared as JSON.
     pub(super) fn not_json() -> Self {
         let detail = "send a JSON object with `Content-Type: application/json`";
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-json", "the body is not JSON", detail)
     }
 
-    /// Path and query are longer than is ever looked at.
+    /// Path and query are longer than the limit.
     pub(super) fn target_too_long(limit: usize) -> Self {
         let detail = format!("path and query together have more than {limit} bytes");
         Self::new(StatusCode::URI_TOO_LONG, "target-too-long", "the address is too long", detail)
@@ -144,13 +143,13 @@ impl Problem {
         problem
     }
 
-    /// It does not work at the moment.
+    /// The service is temporarily unavailable.
     pub(super) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "not available at the moment", detail)
             .header(header::RETRY_AFTER, "1")
     }
 
-    /// The host does not take part in everything yet.
+    /// The host is not ready yet.
     pub(super) fn not_ready(reasons: Vec<String>) -> Self {
         let detail = reasons.join("; ");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "the host is not ready", detail)
@@ -158,8 +157,8 @@ impl Problem {
             .header(header::RETRY_AFTER, "1")
     }
 
-    /// A fault of the host. The request can do nothing about it. What happened may name files of
-    /// the host, so it goes to the host's log, under a number that the answer names.
+    /// An internal error of the host, which the client cannot fix. The details may name files of
+    /// the host, so they go to the host's log, under a number that the answer contains.
     pub(super) fn internal(what: impl std::fmt::Display) -> Self {
         let number = format!("{:08x}", fastrand::u32(..));
         tracing::error!("failed to answer a request (fault {number}): {what}");
@@ -214,14 +213,15 @@ impl From<ResourceError> for Problem {
     }
 }
 
-/// `text` from a request, short and harmless enough to be told back.
+/// Shortens and escapes `text` from a request, so that an answer can contain it.
 pub(super) fn shown(text: &str) -> String {
     escape(cut(text, 100).as_bytes())
 }
 
-/// The candidate that `word` was most likely meant to be.
+/// Returns the candidate that `word` most likely means.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The distance takes time in the product of the lengths, and a client chooses the text.
+    // Computing the distance takes time proportional to the product of the lengths, and a client
+    // chooses the text.
     let word = cut(word, 100);
     candidates
         .into_iter()

@@ -1,5 +1,5 @@
-//! What stands in an address: the parameters of the query, and the ids in the path. Strict: what is
-//! not known is refused, because a filter that is silently ignored answers another question.
+//! Reads the parameters of the query and the ids in the path. Unknown parameters are refused,
+//! because a filter that is silently ignored would return the wrong result.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -12,18 +12,18 @@ use crate::base::{ArtifactId, RunId, bounds::MAX_PAGE};
 use crate::scheduler::View;
 use crate::store::PageRequest;
 
-/// Items of a page when the client names no number.
+/// Number of items of a page if the client gives no limit.
 const DEFAULT_LIMIT: u32 = 50;
 
-/// The parameters of a query. One without a value counts as absent, so that an empty field of a
-/// form filters nothing.
+/// The parameters of a query. A parameter without a value counts as absent, so that an empty form
+/// field does not filter.
 #[derive(Debug)]
 pub(super) struct Query {
     pairs: Vec<(String, String)>,
 }
 
 impl Query {
-    /// Reads the query of `uri`, in which only `allowed` parameters may stand, each once.
+    /// Parses the query of `uri`. Each parameter must be in `allowed` and occur at most once.
     pub(super) fn parse(uri: &Uri, allowed: &[&str]) -> Result<Self> {
         let axum::extract::Query(mut pairs) = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|error| Problem::bad_request(error.to_string()))?;
@@ -41,22 +41,22 @@ impl Query {
         Ok(Self { pairs })
     }
 
-    /// A value as it stands there.
+    /// Returns a value as it is written.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
     }
 
-    /// A value as an owned text.
+    /// Returns a value as an owned string.
     pub(super) fn owned(&self, name: &str) -> Option<String> {
         self.text(name).map(str::to_owned)
     }
 
-    /// A value of a type with a text form.
+    /// Parses a value of a type with a text form.
     pub(super) fn value<T: FromStr<Err: Display>>(&self, name: &str) -> Result<Option<T>> {
         self.text(name).map(|text| text.parse().map_err(|error| Problem::bad_parameter(name, error))).transpose()
     }
 
-    /// Some of a fixed set of words, separated by commas.
+    /// Parses a comma-separated list of words from a fixed set.
     pub(super) fn words<T: FromStr<Err: Display>>(&self, name: &str, allowed: &[&'static str]) -> Result<Vec<T>> {
         let words = self.text(name).into_iter().flat_map(|text| text.split(','));
         words
@@ -66,12 +66,12 @@ impl Query {
             .collect()
     }
 
-    /// `limit` and `cursor`.
+    /// Reads `limit` and `cursor`.
     pub(super) fn page(&self) -> Result<PageRequest> {
         Ok(PageRequest { cursor: self.owned("cursor"), limit: self.limit()? })
     }
 
-    /// `limit`.
+    /// Reads `limit`.
     pub(super) fn limit(&self) -> Result<u32> {
         match self.value::<u32>("limit")? {
             None => Ok(DEFAULT_LIMIT),
@@ -80,7 +80,7 @@ impl Query {
         }
     }
 
-    /// A run, by id or number.
+    /// Reads a run, by id or number.
     pub(super) async fn run(&self, view: &View, name: &str) -> Result<Option<RunId>> {
         match self.text(name) {
             Some(text) => Ok(Some(find_run(view, text).await?)),
@@ -89,7 +89,7 @@ impl Query {
     }
 }
 
-/// The one part of the path that stands for something, such as an id.
+/// The variable part of the path, such as an id.
 #[derive(Debug)]
 pub(super) struct Segment(pub(super) String);
 
@@ -104,7 +104,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
-/// The id of the run that `text` names: a UUID, or a number.
+/// Returns the id of the run that `text` names by UUID or number.
 pub(super) async fn find_run(view: &View, text: &str) -> Result<RunId> {
     if let Ok(number) = text.parse::<u64>() {
         let id = view.store.run_by_number(number).await?;
@@ -113,9 +113,9 @@ pub(super) async fn find_run(view: &View, text: &str) -> Result<RunId> {
     text.parse().map_err(|_| Problem::bad_request(format!("`{}` is no run: write its number or its UUID", shown(text))))
 }
 
-/// The artifact id that `text` is.
+/// Parses an artifact id.
 pub(super) fn artifact_id(text: &str) -> Result<ArtifactId> {
-    text.parse().map_err(|_| Problem::bad_request(format!("`{}` is no artifact: write its UUID", shown(text))))
+    text.parse().map_err(|_| Problem::bad_request(format!("`{}` is not an artifact: write its UUID", shown(text))))
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Connections: accepting them, and bounding what each may cost.
+//! Accepts connections, and bounds the cost of each.
 //!
-//! At the bound on connections no more are accepted, so that further clients wait in the system's
-//! queue. One that says nothing is dropped after [`HEAD_TIMEOUT`], one that takes nothing of its
-//! answer after [`STALL_TIMEOUT_MS`].
+//! At the maximum number of connections, no more are accepted, and further clients wait in the
+//! system's queue. A connection is closed if the client sends nothing for [`HEAD_TIMEOUT`], or
+//! reads nothing of its answer for [`STALL_TIMEOUT_MS`].
 
 use std::io;
 use std::sync::Arc;
@@ -20,26 +20,26 @@ use tokio_util::sync::CancellationToken;
 use super::{ServeOptions, router};
 use crate::scheduler::View;
 
-/// Most connections at once.
+/// Maximum number of connections at once.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a request's head may take to arrive, and how long a connection may stay open between
 /// requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// Most bytes of a request's head.
+/// Maximum size of a request's head, in bytes.
 const MAX_HEAD_BYTES: usize = 32 << 10;
-/// Most bytes that are read ahead, and that wait to be sent.
+/// Maximum number of bytes that are read ahead, and that wait to be sent, for each connection.
 const BUFFER_BYTES: usize = 64 << 10;
-/// How long a client may take nothing of what is sent to it, in milliseconds.
+/// How long a client may read nothing of what is sent to it, in milliseconds.
 const STALL_TIMEOUT_MS: u32 = 60_000;
-/// How long open requests have to end when the server stops.
+/// How long open requests may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, then lets open requests end, for a few seconds at most.
+/// Serves until `stop`, then waits for open requests to end, for a few seconds at most.
 ///
 /// # Errors
-/// When the address of the listener cannot be read.
+/// Returns an error if the address of the listener cannot be read.
 pub async fn serve(
     listener: TcpListener,
     view: View,
@@ -51,7 +51,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// The same with a router that may change: a connection keeps the one that it began with.
+/// Same as [`serve`], with a router that may change. A connection keeps the router that it began
+/// with.
 pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Router>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
@@ -66,7 +67,7 @@ pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Route
     }
 }
 
-/// The next connection, once there is a place for it; `None` when the server stops.
+/// Waits for a free slot and the next connection. Returns `None` when the server stops.
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
@@ -77,7 +78,7 @@ async fn next(
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => return Some((stream, place)),
-                // The client has gone again; the next one may be there.
+                // The client has disconnected; the next one may be waiting.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     tracing::warn!("failed to accept a connection, trying again: {error}");
@@ -94,7 +95,7 @@ async fn next(
 }
 
 async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, _place: OwnedSemaphorePermit) {
-    // Both make the connection better, and neither is needed for it.
+    // Both improve the connection, but it works without them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_TIMEOUT_MS);

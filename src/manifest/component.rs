@@ -1,9 +1,9 @@
-//! A component file, seen from outside: what it is, what it asks for, who made it. Nothing is
-//! compiled or run.
+//! Inspects a component file without compiling or running it: its type, imports, exports and
+//! producers.
 //!
-//! Imports are known by name here, long before a component is linked, so that a manifest that
-//! grants too little is refused with the lines that it lacks, not with a linker's error in the
-//! middle of a run.
+//! Imports are checked by name here, long before a component is linked. A manifest that grants too
+//! little is therefore refused with the missing lines, instead of a linker error in the middle of a
+//! run.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -15,90 +15,90 @@ use super::keys::nearest;
 use super::problem::quoted;
 use crate::base::{ByteSize, Digest, bounds, escape};
 
-/// Most imports, and most exports, of a component that is looked at.
+/// Maximum number of imports, and of exports, of a component that is inspected.
 const MAX_NAMES: usize = 10_000;
-/// Most entries about a component's producers that are kept.
+/// Maximum number of recorded entries about a component's producers.
 const MAX_MAKERS: usize = 100;
-/// The package of the contract with guests.
+/// The package of the guest interface.
 const CONTRACT: &str = "anacostia:pipeline/";
-/// Its released minor version; patches are compatible.
+/// Its minor version that the host supports; patch versions are compatible.
 const CONTRACT_VERSION: &str = "0.1.";
-/// Its interfaces that every action may import.
+/// Its interfaces that every action may import without a grant.
 const FREE: [&str; 4] = ["types", "run-context", "log", "metadata"];
 /// The interface that needs a grant.
 const RESOURCES: &str = "resources";
 /// The interface that makes a component an action.
 const ACTION: &str = "action";
-/// The interface that it may export besides.
+/// The optional interface of an action.
 const HOOKS: &str = "hooks";
-/// The minor version of WASI that is linked; patches are compatible.
+/// The supported minor version of WASI; patch versions are compatible.
 const WASI_VERSION: &str = "0.2.";
 /// The interface that makes a component a command, which is an action too.
 const RUN: &str = "wasi:cli/run";
-/// The packages of WASI 0.2 that are linked, empty.
+/// The packages of WASI 0.2 that the host links. They grant nothing by themselves.
 const WASI: [&str; 6] = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-/// Drafts of WASI that are linked as conveniences. Drafts have no patches: each name is known by
-/// itself.
+/// Drafts of WASI that the host links for convenience. Drafts have no compatible versions, so each
+/// name is listed.
 const DRAFTS: [&str; 3] =
     ["wasi:logging/logging@0.1.0-draft", "wasi:config/store@0.2.0-rc.1", "wasi:config/store@0.2.0-draft"];
 
-/// What a component file holds.
+/// The result of inspecting a component file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ComponentInfo {
-    /// Of the whole file.
+    /// Digest of the whole file.
     pub digest: Digest,
-    /// Of the file, in bytes.
+    /// Size of the file, in bytes.
     pub size: u64,
-    /// Names of what it imports, with versions, such as `anacostia:pipeline/log@0.1.0`, in its
-    /// order.
+    /// Names of its imports with versions, such as `anacostia:pipeline/log@0.1.0`, in the order of
+    /// the file.
     pub imports: Vec<String>,
-    /// Names of what it exports.
+    /// Names of its exports.
     pub exports: Vec<String>,
-    /// The languages that it says it was written in, such as `Rust`.
+    /// The languages that its producers sections name, such as `Rust`.
     pub languages: Vec<String>,
-    /// The tools that it says it was made with, such as `wit-component 0.254.0`.
+    /// The tools that its producers sections name, such as `wit-component 0.254.0`.
     pub tools: Vec<String>,
 }
 
-/// The world that a component was made for, as far as its exports tell. Whether this host serves
-/// that version of it is another question: see [`ComponentInfo::not_an_action`].
+/// The world that a component was made for, as far as its exports show.
+/// [`ComponentInfo::not_an_action`] checks whether this host supports that version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum World {
-    /// Of the contract with guests.
+    /// The `action` world of the guest interface.
     Action,
-    /// The same with hooks.
+    /// The same world with hooks.
     ActionWithHooks,
     /// A program: `wasi:cli/command`.
     Command,
-    /// Another.
+    /// Another world.
     Unknown,
 }
 
-/// What an import asks of the manifest.
+/// What an import requires of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Nothing: every action may have it.
+    /// Nothing: every action may have the import.
     Nothing,
     /// A grant.
     Grant(Grant),
-    /// It cannot be had, for the reason given.
+    /// The host does not provide the import, for the given reason.
     Refused(String),
 }
 
-/// A capability that the manifest gives to an action.
+/// A capability that the manifest grants to an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grant {
-    /// To read or write resources: `reads` or `writes` names one.
+    /// Reading or writing resources: `reads` or `writes` names one.
     Resources,
-    /// To send requests over the network: `http` names a host.
+    /// Sending requests over the network: `http` names a host.
     Http,
 }
 
 impl Grant {
-    /// The lines of a manifest that give it to `action`, with `resource` as the example.
+    /// Returns the manifest lines that grant it to `action`, with `resource` as the example.
     #[must_use]
     pub fn lines(self, action: &str, resource: &str) -> String {
         match self {
@@ -113,46 +113,46 @@ impl Grant {
 /// Why a file is not a component.
 #[derive(Debug, thiserror::Error)]
 pub enum ComponentError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("{}", unreadable(.0))]
     Unreadable(#[from] std::io::Error),
-    /// It is a folder.
+    /// The path is a folder.
     #[error("is a folder, not a file")]
     Folder,
-    /// It is a pipe, a device.
+    /// The path is a pipe or a device, for example.
     #[error("is not a regular file")]
     NotAFile,
-    /// Nothing is in it.
+    /// The file is empty.
     #[error("is empty")]
     Empty,
-    /// It is beyond the bound.
+    /// The file exceeds the size limit.
     #[error("is larger than {}", ByteSize(bounds::MAX_COMPONENT_BYTES))]
     TooLarge,
-    /// It is a module, not a component.
+    /// The file is a core module, not a component.
     #[error("is a core WebAssembly module, not a component")]
     CoreModule,
-    /// It is the text form.
+    /// The file is WebAssembly text.
     #[error("is WebAssembly text, not a component")]
     Text,
-    /// It is machine code.
+    /// The file is native machine code.
     #[error("is native code, not a component")]
     Native,
-    /// It is a stand-in for a file that was not fetched.
+    /// The file is a placeholder for content that was not downloaded.
     #[error("is a Git LFS pointer, not the component itself")]
     LfsPointer,
-    /// It is something else.
+    /// The file is something else.
     #[error("is not a WebAssembly component")]
     Other,
-    /// It starts well, and ends in the middle.
+    /// The file is a truncated component.
     #[error("is cut off: the part at byte {0} goes on beyond its end")]
     Truncated(u64),
-    /// It starts well, and goes wrong.
+    /// The file begins as a component, but is invalid.
     #[error("is a broken component: {0}")]
     Broken(String),
 }
 
 impl ComponentError {
-    /// What to do about it.
+    /// Returns advice on how to fix it.
     #[must_use]
     pub fn advice(&self) -> Option<&'static str> {
         Some(match self {
@@ -173,15 +173,15 @@ impl ComponentError {
 }
 
 impl ComponentInfo {
-    /// What each import asks of the manifest.
+    /// Returns what each import requires of the manifest.
     pub fn needs(&self) -> impl Iterator<Item = (&str, Need)> {
         self.imports.iter().map(|import| (import.as_str(), need(import)))
     }
 
-    /// Why it is not an action; `None` if it is one.
+    /// Returns why it is not an action, or `None` if it is one.
     #[must_use]
     pub fn not_an_action(&self) -> Option<String> {
-        // Hooks of another version would never be called, and the user would not notice.
+        // The host would never call hooks of another version, and the user would not notice.
         if let Some(version) =
             [ACTION, HOOKS].iter().filter_map(|name| self.version_of(name)).find(|version| !served(version))
         {
@@ -201,7 +201,7 @@ impl ComponentInfo {
         }
     }
 
-    /// The world that it was made for.
+    /// Returns the world that it was made for.
     #[must_use]
     pub fn world(&self) -> World {
         if self.version_of(ACTION).is_some() {
@@ -213,8 +213,8 @@ impl ComponentInfo {
         }
     }
 
-    /// Whether it is a command that can be run: a program that knows files and an exit code, and
-    /// nothing of the contract.
+    /// Returns whether it is a command: a program with files and an exit code that does not use the
+    /// guest interface.
     #[must_use]
     pub fn is_command(&self) -> bool {
         self.world() == World::Command && self.run_versions().any(|version| is_patch_of(version, WASI_VERSION))
@@ -225,23 +225,23 @@ impl ComponentInfo {
         exports.filter(|(interface, _)| *interface == RUN).map(|(_, version)| version)
     }
 
-    /// Whether it imports all of its world, whatever it uses: an interpreter is in it, which may
-    /// call anything. componentize-py leaves the name of what it stores the interpreter's memory
-    /// with, `ComponentizeJS` its own.
+    /// Returns whether it imports its whole world, whether or not it uses all of it, because it
+    /// contains an interpreter that may call anything. componentize-py leaves the name of the tool
+    /// with which it stores the interpreter's memory, `ComponentizeJS` its own name.
     #[must_use]
     pub fn imports_whole_world(&self) -> bool {
         let mut tools = self.tools.iter().filter_map(|tool| tool.split(' ').next());
         tools.any(|tool| matches!(tool, "component-init-transform" | "ComponentizeJS"))
     }
 
-    /// Whether it has hooks: functions that are called around each attempt.
+    /// Returns whether it has hooks: functions that are called before and after each attempt.
     #[must_use]
     pub fn has_hooks(&self) -> bool {
         self.world() == World::ActionWithHooks
     }
 
-    /// The version in which it exports an interface of the contract: one that is served, if there
-    /// are several.
+    /// Returns the version in which it exports an interface of the package: a supported one, if
+    /// there are several.
     fn version_of(&self, interface: &str) -> Option<&str> {
         let exports = self.exports.iter().filter_map(|name| split(name));
         let versions = || {
@@ -254,7 +254,7 @@ impl ComponentInfo {
     }
 }
 
-/// What an import of this name asks of the manifest.
+/// Returns what an import of this name requires of the manifest.
 #[must_use]
 pub fn need(import: &str) -> Need {
     let refused = |why: &str| Need::Refused(why.to_owned());
@@ -295,25 +295,26 @@ pub fn need(import: &str) -> Need {
     }
 }
 
-/// Whether this host serves that version of the contract.
+/// Returns whether this host supports that version of the guest interface.
 fn served(version: &str) -> bool {
     is_patch_of(version, CONTRACT_VERSION)
 }
 
-/// `interface@version` in its two parts.
+/// Splits `interface@version`.
 fn split(name: &str) -> Option<(&str, &str)> {
     name.split_once('@')
 }
 
-/// Whether `version` is `prefix` and a number: no release candidate, no other minor version.
+/// Returns whether `version` is `prefix` and a number: not a release candidate, and no other minor
+/// version.
 fn is_patch_of(version: &str, prefix: &str) -> bool {
     version.strip_prefix(prefix).is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|c| c.is_ascii_digit()))
 }
 
-/// Looks at the component in a file.
+/// Inspects the component in a file.
 ///
 /// # Errors
-/// When the file cannot be read, is too large, or is not a component.
+/// Returns an error if the file cannot be read, is too large, or is not a component.
 pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
     inspect(&read_component(path)?)
 }
@@ -321,9 +322,9 @@ pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
 /// Reads a file that may be a component.
 ///
 /// # Errors
-/// When it cannot be read, or is too large to be one.
+/// Returns an error if the file cannot be read or is too large.
 pub fn read_component(path: &Path) -> Result<Vec<u8>, ComponentError> {
-    // Looked at before it is opened: opening a pipe would wait for a writer.
+    // Checked before the file is opened, because opening a pipe would wait for a writer.
     match std::fs::metadata(path)? {
         about if about.is_dir() => return Err(ComponentError::Folder),
         about if !about.is_file() => return Err(ComponentError::NotAFile),
@@ -346,10 +347,10 @@ fn unreadable(why: &std::io::Error) -> String {
     }
 }
 
-/// Looks at a component.
+/// Inspects the bytes of a component.
 ///
 /// # Errors
-/// When the bytes are no component, or too many.
+/// Returns an error if the bytes are not a component, or are too many.
 pub fn inspect(bytes: &[u8]) -> Result<ComponentInfo, ComponentError> {
     if bytes.len() as u64 > bounds::MAX_COMPONENT_BYTES {
         return Err(ComponentError::TooLarge);
@@ -372,7 +373,7 @@ pub fn inspect(bytes: &[u8]) -> Result<ComponentInfo, ComponentError> {
     Ok(info)
 }
 
-/// Takes one part of the file in.
+/// Processes one part of the file.
 fn look(info: &mut ComponentInfo, depth: &mut u32, payload: Payload<'_>) -> Result<(), ComponentError> {
     match payload {
         Payload::Version { encoding: Encoding::Module, .. } if *depth == 0 => return Err(ComponentError::CoreModule),
@@ -391,7 +392,8 @@ fn look(info: &mut ComponentInfo, depth: &mut u32, payload: Payload<'_>) -> Resu
         Payload::UnknownSection { id, range, .. } => {
             return Err(ComponentError::Broken(format!("a section of the unknown kind {id}, at byte {}", range.start)));
         }
-        // The language is usually named by a module inside, the tool that wrapped it outside.
+        // The language is usually in a module inside, the tool that wrapped it in the outer
+        // component.
         Payload::CustomSection(section) => {
             if let KnownCustom::Producers(producers) = section.as_known() {
                 note_makers(info, producers);
@@ -410,8 +412,8 @@ fn keep(names: &mut Vec<String>, name: &str) -> Result<(), ComponentError> {
     Ok(())
 }
 
-/// What the file says about who made it. Whatever is malformed here is left out: nothing depends on
-/// it.
+/// Records the producers that the file names. Ignores malformed parts, because nothing depends on
+/// them.
 fn note_makers(info: &mut ComponentInfo, producers: wasmparser::ProducersSectionReader<'_>) {
     for field in producers.into_iter().flatten() {
         let list = match field.name {
@@ -436,7 +438,7 @@ fn broken(error: &wasmparser::BinaryReaderError) -> ComponentError {
     ComponentError::Broken(format!("{}, at byte {}", escape(error.message().as_bytes()), error.offset()))
 }
 
-/// What bytes are that do not start like WebAssembly.
+/// Returns the error for bytes that do not begin like WebAssembly.
 fn stranger(bytes: &[u8]) -> ComponentError {
     let text = bytes.trim_ascii_start();
     if bytes.is_empty() {
@@ -452,7 +454,7 @@ fn stranger(bytes: &[u8]) -> ComponentError {
     }
 }
 
-/// A message about an import that cannot be had.
+/// Returns the message for an import that the host does not provide.
 pub(super) fn refusal(import: &str, why: &str) -> String {
     format!("the component imports {}: {why}", quoted(import))
 }
@@ -467,7 +469,7 @@ mod tests {
         wat::parse_str(text).unwrap()
     }
 
-    /// What is seen of a component with these exports.
+    /// Returns the result for a component with these exports.
     fn exporting(names: &[impl Display]) -> ComponentInfo {
         let exports: Vec<_> = names.iter().map(|name| format!("(export \"{name}\" (instance $i))")).collect();
         inspect(&component(&format!("(component (instance $i) {})", exports.concat()))).unwrap()
@@ -485,7 +487,7 @@ mod tests {
         assert_eq!(world(&["anacostia:pipeline/action@0.1.0", "wasi:cli/run@0.2.6"]), World::Action);
         assert_eq!(world(&["wasi:cli/run@0.2.6"]), World::Command);
         assert_eq!(world(&["wasi:http/incoming-handler@0.2.6"]), World::Unknown);
-        // Of a version that this host does not serve, too.
+        // Also in a version that this host does not support.
         assert_eq!(world(&["anacostia:pipeline/action@0.9.0"]), World::Action);
         assert_eq!(world(&["wasi:cli/run@0.3.0"]), World::Command);
     }

@@ -1,11 +1,11 @@
-//! `${NAME}` in string values.
+//! Expansion of `${NAME}` in string values.
 
 use std::ops::Range;
 
-/// Looks up a variable of the host's environment. `None` if it is not set, or is not UTF-8.
+/// Looks up a variable of the host's environment. Returns `None` if it is not set or not UTF-8.
 pub type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Longest value after expansion, in bytes: variables may be long, and a manifest may name them
+/// Longest value after expansion, in bytes. Variables may be long, and a manifest may use them
 /// often.
 pub(super) const MAX_EXPANDED_BYTES: usize = 64 << 10;
 
@@ -16,14 +16,15 @@ pub(super) enum ExpandError {
     Missing(String),
     /// `${` without `}`.
     Unclosed,
-    /// What stands between the braces is not a name of a variable.
+    /// The text between the braces is not a valid variable name.
     BadName(String),
     /// The result is longer than [`MAX_EXPANDED_BYTES`].
     TooLong,
 }
 
-/// `text` with each `${NAME}` replaced by the variable's value, and each `$$` by `$`. Any other `$`
-/// stays, so that a shell's `$HOME` needs no care. What a variable holds is not expanded again.
+/// Returns `text` with each `${NAME}` replaced by the variable's value, and each `$$` by `$`. Any
+/// other `$` is kept, so that `$HOME` in a shell command needs no escape. The values of variables
+/// are not expanded again.
 pub(super) fn expand(text: &str, env: Env<'_>) -> Result<String, ExpandError> {
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
@@ -51,14 +52,14 @@ pub(super) fn expand(text: &str, env: Env<'_>) -> Result<String, ExpandError> {
     Ok(expanded)
 }
 
-/// Whether `name` can name a variable: `[A-Za-z_][A-Za-z0-9_]*`.
+/// Returns whether `name` is a valid variable name: `[A-Za-z_][A-Za-z0-9_]*`.
 pub(super) fn is_variable(name: &str) -> bool {
     name.bytes().next().is_some_and(|c| c.is_ascii_alphabetic() || c == b'_')
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
 }
 
-/// Where in `text` the variable `name` is asked for, if it stands there as it is (a TOML escape may
-/// hide it), inside `span`.
+/// Returns the place of the reference to the variable `name` inside `span`. If a TOML escape hides
+/// the reference, returns the whole span.
 pub(super) fn place_of(text: &str, span: &Range<usize>, name: &str) -> Range<usize> {
     let found = text.get(span.clone()).and_then(|value| value.find(&format!("${{{name}}}")));
     found.map_or_else(|| span.clone(), |at| span.start + at..span.start + at + name.len() + 3)

@@ -1,6 +1,6 @@
-//! The keys of a manifest, one table for each section: a key, what others call it, and what may
-//! stand there. The reader finds unknown keys and guesses what they mean by these tables, and the
-//! JSON Schema is made of them.
+//! The keys of a manifest, one table for each section: each key, its common wrong names, and its
+//! allowed values. The reader uses these tables to find unknown keys and to suggest the right ones,
+//! and the JSON Schema is generated from them.
 
 use std::sync::LazyLock;
 
@@ -17,12 +17,11 @@ use super::settings;
 /// The keys of one section.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// Where such a section stands, for "belongs to".
+    /// The location of such a section, for messages with "belongs to".
     home: &'static str,
-    /// Keys that are promised, and not available in this version.
+    /// Keys that are announced but not available in this version.
     later: &'static [&'static str],
-    /// A key, what others call it, and what may stand there: its kind, bounds, default and
-    /// description.
+    /// Each key, its common wrong names, and its schema: type, bounds, default and description.
     rows: Vec<(&'static str, &'static [&'static str], Value)>,
 }
 
@@ -155,7 +154,7 @@ pub(super) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
 });
 
 pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
-    // No default, although there is but one: it has to be said.
+    // No default, although there is only one value: the key is mandatory.
     let kind = without_default(choice("What the resource is.", &RESOURCE_KINDS));
     let trigger = object("When a watched resource starts a run. Needs `watch = true`.", &TRIGGER, &[]);
     Keys {
@@ -408,12 +407,12 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
     }
 });
 
-/// All sections.
+/// Returns all sections.
 fn all() -> [&'static Keys; 11] {
     [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
 }
 
-/// The JSON Schema (draft 2020-12) of `anacostia.toml`.
+/// Returns the JSON Schema (draft 2020-12) of `anacostia.toml`.
 #[must_use]
 pub fn schema() -> Value {
     let mut root = object("", &ROOT, &["manifest_version", "pipeline"]);
@@ -428,7 +427,7 @@ pub fn schema() -> Value {
     root
 }
 
-/// A table whose keys are these and no others, in this order.
+/// Returns the schema of a table with exactly these keys, in this order.
 fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
     let properties: Map<String, Value> =
         keys.rows.iter().map(|(key, _, shape)| ((*key).to_owned(), shape.clone())).collect();
@@ -447,23 +446,23 @@ impl Keys {
         self.rows.iter().map(|(key, ..)| *key)
     }
 
-    /// Whether it is a key here.
+    /// Returns whether this section has the key.
     pub(super) fn knows(&self, key: &str) -> bool {
         self.known().any(|known| known == key)
     }
 
-    /// Whether it is a key here in a later version.
+    /// Returns whether a later version will have the key.
     pub(super) fn promises(&self, key: &str) -> bool {
         self.later.contains(&key)
     }
 
-    /// The known key that someone probably meant who wrote `key`.
+    /// Returns the known key that `key` probably means.
     pub(super) fn meant_by(&self, key: &str) -> Option<&'static str> {
         let known = self.rows.iter().find(|(_, theirs, _)| theirs.contains(&key)).map(|(ours, ..)| *ours);
         known.or_else(|| nearest(key, self.known()))
     }
 
-    /// What to say to someone who wrote `key` here.
+    /// Returns advice for a user who wrote `key` in this section.
     pub(super) fn advice(&self, key: &str) -> String {
         if let Some(meant) = self.meant_by(key) {
             return format!("did you mean `{meant}`?");
@@ -475,10 +474,10 @@ impl Keys {
     }
 }
 
-/// The candidate that `word` most likely was meant to be, if one is near enough for a typing
-/// pen.
+/// Returns the candidate that `word` most likely means, if one is similar enough for a typing
+/// error.
 pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Names are short: a long text is not a typing error, and comparing it would take long.
+    // Names are short. A long text is not a typing error, and comparing it would be slow.
     if word.chars().count() > 100 {
         return None;
     }

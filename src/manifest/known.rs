@@ -1,10 +1,13 @@
-//! Component files that this process has looked at, so that one is read and hashed once and not at
-//! each step of a start: what an interpreter comes with makes a component of 20 MB, and a pipeline
-//! may have a dozen of them.
+//! A process-wide cache of inspected component files.
 //!
-//! A file is known by what it is and when it was changed last, as resources know theirs. One that
-//! was changed a moment ago is looked at again: within a tick of the file system's clock, a change
-//! cannot be told from the one before.
+//! The cache is process-wide on purpose. Several steps of a start inspect the same components, and
+//! without the cache each step would read and hash each file again. A component that contains an
+//! interpreter has about 20 MB, and a pipeline may have a dozen of them.
+//!
+//! The cache is in memory only, and bounded: when it has [`MAX_KNOWN`] entries, it is emptied. An
+//! entry is valid while the [`FileStamp`] of its file is unchanged; resources identify their files
+//! in the same way. A file that changed a moment ago is not cached, because a second change within
+//! one tick of the file system's clock may leave the stamp as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,14 +17,14 @@ use std::time::Duration;
 use super::component::{ComponentError, ComponentInfo, inspect_file};
 use crate::base::filestamp::{FileStamp, now_ns};
 
-/// Files that are known at once; then all are forgotten.
+/// Maximum number of cached files. When it is reached, the cache is emptied.
 const MAX_KNOWN: usize = 1_000;
-/// How long ago the last change of a file must be, for the file to be known by its times.
+/// Minimum age of a file's last change for the file to be cached.
 const SETTLED: Duration = Duration::from_secs(2);
 
 static KNOWN: Mutex<BTreeMap<PathBuf, (FileStamp, ComponentInfo)>> = Mutex::new(BTreeMap::new());
 
-/// Whether a file was last changed long enough ago to be known by its times.
+/// Returns whether the last change of a file is old enough for the file to be cached.
 fn is_settled(file: FileStamp) -> bool {
     let age_ns = now_ns().saturating_sub(file.ctime_ns);
     u64::try_from(age_ns).is_ok_and(|age| Duration::from_nanos(age) >= SETTLED)
@@ -31,10 +34,10 @@ fn stamp_of(path: &Path) -> std::io::Result<FileStamp> {
     Ok(FileStamp::of_metadata(&std::fs::metadata(path)?))
 }
 
-/// Looks at the component in a file, unless it is known.
+/// Inspects the component in a file, or returns the cached result.
 ///
 /// # Errors
-/// As [`inspect_file`].
+/// Same as [`inspect_file`].
 pub fn inspect_known(path: &Path) -> Result<ComponentInfo, ComponentError> {
     let before = stamp_of(path)?;
     if let Some((_, info)) = known().get(path).filter(|(stamp, _)| *stamp == before) {
@@ -51,7 +54,7 @@ pub fn inspect_known(path: &Path) -> Result<ComponentInfo, ComponentError> {
     Ok(info)
 }
 
-/// The same for several files, on as many threads as there are cores.
+/// Inspects several files, on as many threads as there are cores.
 pub(super) fn inspect_all<'p>(paths: &BTreeSet<&'p Path>) -> BTreeMap<&'p Path, Result<ComponentInfo, ComponentError>> {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let left = Mutex::new(paths.iter());
@@ -93,14 +96,14 @@ mod tests {
         fs::write(&path, &one).unwrap();
         settle(&path);
         let first = inspect_known(&path).unwrap();
-        // The time of its content is an old one, but that of the file itself is not.
+        // The modification time is old, but the change time is not.
         assert!(!known().contains_key(&path));
         fs::write(&path, &other).unwrap();
         settle(&path);
         let second = inspect_known(&path).unwrap();
         assert_ne!(first.digest, second.digest);
 
-        // A file that did not change lately is known, until it is another one.
+        // A file that did not change recently is cached until its stamp changes.
         known().insert(path.clone(), (stamp_of(&path).unwrap(), first.clone()));
         assert_eq!(inspect_known(&path).unwrap(), first);
         fs::write(folder.path().join("b.wasm"), &other).unwrap();

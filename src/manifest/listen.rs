@@ -1,8 +1,8 @@
-//! Which addresses may be listened on. `--listen` is held to the same rules as the manifest.
+//! Addresses that the server may listen on. `--listen` follows the same rules as the manifest.
 
 use std::net::SocketAddr;
 
-/// An address as `server.listen` and `--listen` take it: an IP address or `localhost`, and a port.
+/// Parses an address of `server.listen` or `--listen`: an IP address or `localhost`, and a port.
 #[must_use]
 pub fn parse_listen(text: &str) -> Option<SocketAddr> {
     match text.strip_prefix("localhost:") {
@@ -11,19 +11,19 @@ pub fn parse_listen(text: &str) -> Option<SocketAddr> {
     }
 }
 
-/// Why an address must not be listened on.
+/// Why the server must not listen on an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ListenError {
-    /// Off loopback, and everyone would be let in.
+    /// Not loopback, and no token is required.
     #[error("listening on {0}, which other machines can reach, needs a token")]
     NoToken(SocketAddr),
-    /// Off loopback, and the token would travel in the open.
+    /// Not loopback, and the token would be sent unencrypted.
     #[error("listening on {0}, which other machines can reach, would send the token over plain HTTP")]
     Plain(SocketAddr),
 }
 
 impl ListenError {
-    /// What to do about it. `insecure`: whether plain HTTP is consented to already.
+    /// Returns advice on how to fix it. `insecure` says whether plain HTTP is already allowed.
     #[must_use]
     pub fn advice(self, insecure: bool) -> &'static str {
         match self {
@@ -40,10 +40,11 @@ impl ListenError {
     }
 }
 
-/// Whether an address may be listened on, also if `--listen` gave it.
+/// Checks whether the server may listen on an address, from the manifest or from `--listen`.
 ///
 /// # Errors
-/// Off loopback without a token, or without `insecure = true`.
+/// Returns an error for an address other than loopback without a token, or without `insecure =
+/// true`.
 pub fn check_listen(address: SocketAddr, token: bool, insecure: bool) -> Result<(), ListenError> {
     match (address.ip().to_canonical().is_loopback(), token, insecure) {
         (true, ..) | (false, true, true) => Ok(()),

@@ -1,13 +1,14 @@
-//! Floor 2: `anacostia.toml` to a checked pipeline, or a diagnostic that shows the place.
+//! Floor 2: turns `anacostia.toml` into a checked pipeline, or into diagnostics with places.
 //!
-//! [`load`] reads, checks and resolves a manifest: what it returns can be run. Everything that can
-//! be seen without running is seen here, and all of it at once: [`Problems`] has each mistake with
-//! its place in the text and what to do about it.
+//! [`load`] reads, checks and resolves a manifest; a pipeline that it returns can be run. It finds
+//! every mistake that can be found without running the pipeline, and reports all of them at once:
+//! [`Problems`] has each mistake with its place in the text and advice on how to fix it.
 //!
-//! The way of a text: TOML to a tree with places (`toml`), the tree to a draft (`read`, over the
-//! typed getters of `tree`), the draft against itself and the disk (`check`), and then, if no check
-//! has complained, a [`Pipeline`]. `serde` is not on that way: it stops at the first error, knows
-//! no place for a key that is missing, and its message for an unknown key is not one that helps.
+//! Steps: the `toml` crate parses the text to a tree with places, `read` turns the tree into a
+//! draft (through the typed getters of `tree`), and `check` compares the parts of the draft with
+//! each other and with the disk. If no step reports a problem, the draft becomes a [`Pipeline`].
+//! `serde` is not used: it stops at the first error, has no place for a missing key, and its
+//! message for an unknown key does not help the user.
 
 mod check;
 mod component;
@@ -48,25 +49,25 @@ use tree::Reader;
 /// The name of a manifest in its folder.
 pub const MANIFEST_FILE: &str = "anacostia.toml";
 
-/// Most syntax errors that are reported. What follows a few of them is mostly about them.
+/// Maximum number of syntax errors that are reported. Later ones are mostly caused by the first.
 const MAX_SYNTAX_ERRORS: usize = 3;
 
-/// What [`load`] looks at besides the manifest itself.
+/// What [`load`] checks besides the manifest itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LoadOptions {
-    /// Whether the components are looked at.
+    /// Whether to check the components.
     pub components: Components,
 }
 
-/// Whether the components are looked at.
+/// Whether to check the components.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Components {
-    /// They must be there, be actions, and be granted what they import; and secrets must be set.
-    /// Before a run: sources of builds need not be there.
+    /// Checks that each component exists, is an action, and is granted what it imports, and that
+    /// secrets are set. Used before a run; the sources of builds need not exist.
     #[default]
     Check,
-    /// They are not touched, and secrets need not be set, but the sources of builds must be there.
-    /// Before a build.
+    /// Does not read the components, and secrets need not be set, but the sources of builds must
+    /// exist. Used before a build.
     Skip,
 }
 
@@ -74,7 +75,7 @@ pub enum Components {
 /// looks up variables of the environment.
 ///
 /// # Errors
-/// With all that is wrong.
+/// Returns all problems of the manifest.
 pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline, Problems> {
     let Written { name, text, file, folder } = Written::read(path)?;
     parse(&name, &text, env, options.components == Components::Check, |reader, draft| {
@@ -88,12 +89,13 @@ pub fn load(path: &Path, env: Env<'_>, options: LoadOptions) -> Result<Pipeline,
     .map(|draft| finish(draft, &folder, &file, &text))
 }
 
-/// As much of a manifest as is needed to look at the records of its pipeline, and its faults, if it
-/// has some: above all where the metadata store lies. What the faults are about is left out or as
-/// if nothing was said. The disk, the components and the edges are not looked at.
+/// Loads as much of a manifest as is needed to read the records of its pipeline, above all the
+/// location of the metadata store, and returns its problems, if there are any. Invalid values are
+/// left out or replaced by defaults. The disk, the components and the edges are not checked.
 ///
 /// # Errors
-/// When there is no manifest, or where the metadata store lies cannot be told from it.
+/// Returns an error if there is no manifest, or if the location of the metadata store cannot be
+/// determined from it.
 pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<Problems>), Problems> {
     let Written { name, text, file, folder } = Written::read(path)?;
     let (tree, errors) = DeTable::parse_recoverable(&text);
@@ -102,7 +104,7 @@ pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<P
     let mut problems = syntax(&text, &errors);
     problems.extend(reader.into_problems());
     let faults = (!problems.is_empty()).then(|| Problems::new(&name, &text, problems));
-    // What does not parse is not in the tree: there the store's own table has to be.
+    // Text that does not parse is missing from the tree, so the store's own table must be there.
     let sure = draft.top.store_is_known && (errors.is_empty() || tree.get_ref().contains_key("metadata_store"));
     match faults {
         Some(faults) if !sure => Err(faults),
@@ -114,21 +116,21 @@ pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<P
     }
 }
 
-/// Reads the text of a manifest again that is on record, for a run that goes on after a restart. It
-/// was checked when it was put on record: the disk is not looked at, because what lies there now
-/// may belong to a later manifest.
+/// Parses the recorded text of a manifest again, for a run that continues after a restart. The text
+/// was checked when it was recorded. The disk is not checked, because the files there may belong to
+/// a later manifest.
 ///
 /// # Errors
-/// When a variable is not set any more, or the text was never a good one.
+/// Returns an error if a variable is no longer set, or if the text is invalid.
 pub fn parse_pinned(text: &str, folder: &Path, file: &Path, env: Env<'_>) -> Result<Pipeline, Problems> {
     let name = file.to_string_lossy();
     parse(&name, text, env, false, |_, draft| check::paths::fill_in(folder, draft))
         .map(|draft| finish(draft, folder, file, text))
 }
 
-/// A manifest as it is written, and where.
+/// The text of a manifest and its location.
 struct Written {
-    /// The file, as it was asked for.
+    /// The file name as the caller gave it.
     name: String,
     text: String,
     file: PathBuf,
@@ -153,7 +155,7 @@ impl Written {
     }
 }
 
-/// The way from a text to a draft without problems. `look` looks at what lies outside of the text.
+/// Parses a text to a draft without problems. `look` checks what lies outside of the text.
 fn parse(
     name: &str,
     text: &str,
@@ -175,7 +177,7 @@ fn parse(
     }
 }
 
-/// The text of a manifest, which is not read whole before its size is known to be sane.
+/// Reads the text of a manifest, after checking its size.
 fn read_text(file: &Path, name: &str) -> Result<String, Problems> {
     let refuse = |problem: Problem| Problems::unread(name, problem);
     let unreadable = |error: std::io::Error| match error.kind() {
@@ -203,8 +205,8 @@ fn read_text(file: &Path, name: &str) -> Result<String, Problems> {
     })
 }
 
-/// TOML's own errors: the first of each line, and the first key that stands twice. The others
-/// mostly are about the same mistake.
+/// Converts TOML's own errors: the first of each line, and the first duplicate key. The others are
+/// mostly about the same mistake.
 fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
     let mut by_line = std::collections::BTreeMap::new();
     let twice = |error: &&toml::de::Error| error.message() == "duplicate key";
@@ -231,7 +233,7 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
         .collect()
 }
 
-/// A draft without problems becomes a pipeline.
+/// Turns a draft without problems into a pipeline.
 fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
     let top = draft.top;
     let (store, state) = (top.store_spec(folder), top.state_folder(folder));

@@ -1,11 +1,11 @@
-//! What a component was written in, as far as it says so.
+//! The language and tool that a component was made with, as far as its bytes say.
 //!
-//! Tools leave their names in `producers` sections, each in the module that it made, and a
+//! Tools write their names to `producers` sections, one in each module that they made, and a
 //! component has many modules: the adapter of a Go program is written in Rust, and the engine
-//! inside a JavaScript action in C++. What counts is the module that holds the author's work: the
-//! first one, because the tools of the component model put it there. Two runtimes are known by what
-//! is inside instead: `ComponentizeJS` names itself at the top, and componentize-py, which leaves
-//! no name, by the library of CPython.
+//! inside a JavaScript action in C++. The relevant module is the one with the author's work: the
+//! first one, because the tools of the component model put it there. Two runtimes are recognised in
+//! another way: `ComponentizeJS` writes its name at the top level, and componentize-py, which
+//! writes no name, is recognised by the CPython library inside.
 
 use std::collections::BTreeMap;
 
@@ -13,22 +13,22 @@ use wasmparser::{KnownCustom, Name, Parser, Payload};
 
 use crate::base::{bounds, escape};
 
-/// Most bytes of a name or version that are shown.
+/// Longest name or version that is displayed, in bytes.
 const MAX_WORD: usize = 100;
-/// Most names of a section that are looked at.
+/// Maximum number of names that are read from a section.
 const MAX_VALUES: usize = 100;
 
-/// What a component says about how it came to be. Words are safe to show.
+/// How a component was made, as far as it says. The texts are safe to display.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The language, with its version where that is known: `Python 3.14`.
+    /// The language, with its version if known: `Python 3.14`.
     pub language: Option<String>,
-    /// What made the component of it: `ComponentizeJS 0.23.0`.
+    /// The tool that made the component: `ComponentizeJS 0.23.0`.
     pub tool: Option<String>,
 }
 
-/// What the bytes of a component say about how it came to be. What is malformed is left out:
-/// nothing depends on it.
+/// Reads the origin from the bytes of a component. Ignores malformed parts, because nothing depends
+/// on them.
 #[must_use]
 pub fn origin(bytes: &[u8]) -> Origin {
     let mut said = Said::default();
@@ -55,14 +55,14 @@ pub fn origin(bytes: &[u8]) -> Origin {
     said.origin()
 }
 
-/// What was found.
+/// The collected data.
 #[derive(Debug, Default)]
 struct Said {
-    /// Of the component itself.
+    /// Producers of the component itself.
     top: Makers,
-    /// Of the module that holds the author's work.
+    /// Producers of the module with the author's work.
     work: Makers,
-    /// The version of CPython inside.
+    /// The version of CPython inside, if there is one.
     python: Option<String>,
 }
 
@@ -88,10 +88,10 @@ impl Makers {
         }
     }
 
-    /// A tool whose name begins so, with its version.
+    /// Returns the tool whose name begins with `name`, with its version.
     fn tool(&self, name: &str) -> Option<String> {
         let (name, version) = self.tools.iter().find(|(tool, _)| tool.starts_with(name))?;
-        // rustc and clang tell their commit, too.
+        // rustc and clang add their commit.
         let version = version.split([' ', '(']).next().unwrap_or_default();
         Some(format!("{name} {version}").trim_end().to_owned())
     }
@@ -102,7 +102,7 @@ impl Makers {
 }
 
 impl Said {
-    /// Whether a module calls itself the library of CPython.
+    /// Records the version of CPython, if the module's name is that of the CPython library.
     fn note_library(&mut self, names: wasmparser::NameSectionReader<'_>) {
         let Some(Ok(Name::Module { name, .. })) = names.into_iter().next() else { return };
         if let Some(version) = name.strip_prefix("libpython").and_then(|rest| rest.strip_suffix(".so")) {
@@ -133,8 +133,8 @@ impl Said {
             let known = if is_cpp || name.starts_with('C') { if is_cpp { "C++" } else { "C" } } else { name };
             return origin(known, "", work.tool("clang").or(work.tool("wit-bindgen-c")));
         }
-        // Compilers of C leave no name when their debugging information goes; what made their
-        // bindings does.
+        // C compilers leave no name once debugging information is stripped, but the generator of
+        // the bindings does.
         match work.tool("wit-bindgen-c").or(work.tool("clang")) {
             Some(tool) => origin("C", "", Some(tool)),
             None => Origin { language: None, tool: top.tool("wit-component").or(work.tool("wit-component")) },
@@ -146,7 +146,7 @@ impl Said {
 mod tests {
     use super::{Origin, origin};
 
-    /// What a component of these modules says; `top` stands at its top.
+    /// Returns the origin of a component with these modules; `top` is its top level.
     fn of(modules: &str, top: &str) -> (String, String) {
         let Origin { language, tool } = origin(&wat::parse_str(format!("(component {modules} {top})")).unwrap());
         (language.unwrap_or_default(), tool.unwrap_or_default())

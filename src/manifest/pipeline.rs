@@ -1,4 +1,4 @@
-//! A checked pipeline: what a manifest means, defaults filled in, paths resolved.
+//! A checked pipeline: the values of a manifest with defaults filled in and paths resolved.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
-/// `ignore` of a folder: names that editors, browsers and uploaders give to files that are not
-/// finished.
+/// Default of a folder's `ignore`: names that editors, browsers and uploaders give to unfinished
+/// files.
 pub(super) const DEFAULT_IGNORE: [&str; 13] = [
     ".*",
     "~$*",
@@ -28,20 +28,20 @@ pub(super) const DEFAULT_IGNORE: [&str; 13] = [
     "*.swp",
 ];
 
-/// `trigger.max_artifacts` if nothing is said, and `min_artifacts` is not more: what one run can
-/// hold in memory, in the host and in a guest.
+/// Default of `trigger.max_artifacts`, if `min_artifacts` is not larger: as many artifacts as one
+/// run can hold in memory, in the host and in a guest.
 pub(super) const DEFAULT_MAX_ARTIFACTS: u64 = 10_000;
 
-/// What a manifest means.
+/// The checked content of a manifest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
     /// `pipeline.name`.
     pub name: String,
-    /// The folder of the manifest, absolute: relative paths start here.
+    /// The folder of the manifest, absolute. Relative paths are resolved against it.
     pub folder: PathBuf,
     /// The manifest's file.
     pub file: PathBuf,
-    /// The manifest's text, `${…}` unexpanded: what goes on record.
+    /// The manifest's text as it is recorded, with `${…}` unexpanded.
     pub text: String,
     /// `pipeline.join`.
     pub join: Join,
@@ -51,22 +51,23 @@ pub struct Pipeline {
     pub params: serde_json::Map<String, serde_json::Value>,
     /// `server.listen`.
     pub listen: SocketAddr,
-    /// `server.hosts`: names by which the server is reached besides its address, each for any port
-    /// or with one. Lower case.
+    /// `server.hosts`: names besides its address under which the server is reached, in lower case.
+    /// A name without a port is valid for any port.
     pub hosts: Vec<String>,
-    /// `server.insecure`: plain HTTP off loopback is allowed.
+    /// `server.insecure`: allows plain HTTP on addresses other than loopback.
     pub insecure: bool,
-    /// `server.token_sha256`: digest of the bearer token that is asked for; needed off loopback.
+    /// `server.token_sha256`: digest of the required bearer token. Mandatory on addresses other
+    /// than loopback.
     pub token: Option<Digest>,
-    /// `metadata_store`, but for `durability`.
+    /// `metadata_store`, without `durability`.
     pub store: StoreSpec,
-    /// `metadata_store.durability`: for the store and for what is published to local resources
-    /// alike.
+    /// `metadata_store.durability`: applies to the store and to outputs that are published to local
+    /// resources.
     pub durability: Durability,
     /// `pipeline.state`, absolute: the folder in which the host keeps logs and components.
     pub state: PathBuf,
-    /// `pipeline.logs`: bytes of log lines that are kept, besides those of active runs (default 1
-    /// GiB).
+    /// `pipeline.logs`: bytes of log lines that are retained, besides those of active runs (default
+    /// 1 GiB).
     pub max_log_bytes: u64,
     /// `resources`, in the order of the file.
     pub resources: Vec<ResourceSpec>,
@@ -75,31 +76,31 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// The resource of this name.
+    /// Returns the resource of this name.
     #[must_use]
     pub fn resource(&self, name: &str) -> Option<&ResourceSpec> {
         self.resources.iter().find(|resource| resource.name == name)
     }
 
-    /// The action of this name.
+    /// Returns the action of this name.
     #[must_use]
     pub fn action(&self, name: &str) -> Option<&ActionSpec> {
         self.actions.iter().find(|action| action.name == name)
     }
 }
 
-/// When a run starts, with several watched resources.
+/// When a run starts, if several resources are watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Join {
-    /// When all of them have what they need.
+    /// When the triggers of all of them are satisfied.
     #[default]
     All,
-    /// When one of them has.
+    /// When the trigger of one of them is satisfied.
     Any,
 }
 
-/// Where records are kept.
+/// Location of the metadata store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreSpec {
     /// A SQLite database in a file.
@@ -110,7 +111,7 @@ pub enum StoreSpec {
 }
 
 impl StoreSpec {
-    /// `metadata_store.kind`.
+    /// Returns `metadata_store.kind`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -118,7 +119,7 @@ impl StoreSpec {
         }
     }
 
-    /// Where it is, for people. Without passwords.
+    /// Describes the location for display, without passwords.
     #[must_use]
     pub fn location(&self) -> String {
         match self {
@@ -126,8 +127,9 @@ impl StoreSpec {
         }
     }
 
-    /// The files on this machine in which it lies, absolute. Files beside one of them whose names
-    /// begin with its name are the store's too. Empty for a store that lies elsewhere.
+    /// Returns the store's files on this machine, absolute. Files in the same folder whose names
+    /// begin with the name of one of them belong to the store too. Empty for a store on another
+    /// machine.
     #[must_use]
     pub fn local_paths(&self) -> Vec<&Path> {
         match self {
@@ -141,16 +143,16 @@ impl StoreSpec {
 pub struct ResourceSpec {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// Its kind, with the settings of that kind.
     pub kind: ResourceKind,
-    /// Whether it is watched, and triggers runs.
+    /// Whether it is watched and triggers runs.
     pub watch: bool,
-    /// When it triggers; meaningful if it is watched.
+    /// When it triggers; only meaningful if it is watched.
     pub trigger: Trigger,
 }
 
 impl ResourceSpec {
-    /// `kind`.
+    /// Returns `kind`.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match &self.kind {
@@ -158,7 +160,7 @@ impl ResourceSpec {
         }
     }
 
-    /// Where it is, for people. Without passwords.
+    /// Describes the location for display, without passwords.
     #[must_use]
     pub fn location(&self) -> String {
         match &self.kind {
@@ -166,7 +168,7 @@ impl ResourceSpec {
         }
     }
 
-    /// The key of its table in the manifest that says where it is.
+    /// Returns the key of its table in the manifest that gives its location.
     #[must_use]
     pub fn location_key(&self) -> &'static str {
         match &self.kind {
@@ -174,8 +176,8 @@ impl ResourceSpec {
         }
     }
 
-    /// The folders on this machine in which its data lies, absolute. Empty for a resource that lies
-    /// elsewhere.
+    /// Returns the folders on this machine that hold its data, absolute. Empty for a resource on
+    /// another machine.
     #[must_use]
     pub fn local_paths(&self) -> Vec<&Path> {
         match &self.kind {
@@ -183,7 +185,7 @@ impl ResourceSpec {
         }
     }
 
-    /// The globs of paths that count; empty: all.
+    /// Returns the globs of included paths; empty means all.
     #[must_use]
     pub fn include(&self) -> &[String] {
         match &self.kind {
@@ -191,7 +193,7 @@ impl ResourceSpec {
         }
     }
 
-    /// The globs of paths that do not count.
+    /// Returns the globs of excluded paths.
     #[must_use]
     pub fn exclude(&self) -> &[String] {
         match &self.kind {
@@ -199,7 +201,7 @@ impl ResourceSpec {
         }
     }
 
-    /// The globs of names that are not looked at.
+    /// Returns the globs of ignored names.
     #[must_use]
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
@@ -207,7 +209,7 @@ impl ResourceSpec {
         }
     }
 
-    /// Puts in the absolute path, for a kind that lies on this machine.
+    /// Sets the absolute path, for a kind that lies on this machine.
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
@@ -215,7 +217,7 @@ impl ResourceSpec {
     }
 }
 
-/// What a resource is.
+/// The kind of a resource, with its settings.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ResourceKind {
     /// A folder of files.
@@ -227,30 +229,29 @@ pub enum ResourceKind {
 pub struct FolderSpec {
     /// The folder, absolute.
     pub path: PathBuf,
-    /// Globs of paths that count; empty: all.
+    /// Globs of included paths; empty means all.
     pub include: Vec<String>,
-    /// Globs of paths that do not count, besides the names to ignore.
+    /// Globs of excluded paths, besides the ignored names.
     pub exclude: Vec<String>,
-    /// Globs of names of files and folders that are not looked at, in any case of letters.
+    /// Globs of ignored file and folder names, case-insensitive.
     pub ignore: Vec<String>,
-    /// How long size and time must stand still where the system cannot tell whether a file is open
-    /// for writing.
+    /// How long size and time must stay unchanged before a file counts as complete, if the system
+    /// cannot tell whether it is open for writing.
     pub settle: Duration,
-    /// How often the whole folder is looked through, in case something was missed.
+    /// How often the whole folder is scanned, in case a change was missed.
     pub rescan: Duration,
 }
 
 impl FolderSpec {
-    /// What is ignored unless the manifest says otherwise: the temporary names of editors, browsers
-    /// and uploaders.
+    /// Returns the default of `ignore`: the temporary names of editors, browsers and uploaders.
     #[must_use]
     pub fn default_ignore() -> Vec<String> {
         DEFAULT_IGNORE.map(str::to_owned).to_vec()
     }
 }
 
-/// When a watched resource has what it needs: `min_artifacts` and `min_bytes` both reached, and
-/// nothing new for `quiet_for`; or the oldest has waited for `max_wait`.
+/// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached and nothing
+/// new has arrived for `quiet_for`, or the oldest artifact has waited for `max_wait`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trigger {
     /// At least this many artifacts (default 1).
@@ -262,7 +263,7 @@ pub struct Trigger {
     pub min_bytes: u64,
     /// No new artifact for this long (default: zero).
     pub quiet_for: Duration,
-    /// Fire all the same when the oldest artifact has waited for this long.
+    /// Trigger anyway when the oldest artifact has waited for this long.
     pub max_wait: Option<Duration>,
 }
 
@@ -273,49 +274,49 @@ impl Default for Trigger {
     }
 }
 
-/// A job.
+/// An action of a pipeline.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ActionSpec {
     /// Its name.
     pub name: String,
     /// The component's file, absolute.
     pub component: PathBuf,
-    /// What the component's digest must be.
+    /// The required digest of the component.
     pub digest: Option<Digest>,
     /// How to build it.
     pub build: Option<Build>,
-    /// The nodes before it: resources and actions.
+    /// The nodes that it depends on: resources and actions.
     pub after: Vec<String>,
     /// Resources that it may read.
     pub reads: Vec<String>,
     /// Resources that it may write.
     pub writes: Vec<String>,
-    /// Whether its outputs are `new` in watched resources.
+    /// Whether its outputs are `new` artifacts in watched resources.
     pub retrigger: bool,
     /// Its params, a JSON object.
     pub params: serde_json::Map<String, serde_json::Value>,
-    /// `args`: what a command is called with, after its name.
+    /// `args`: the arguments of a command, without its name.
     pub args: Vec<String>,
-    /// `stdin`: the input that a command's standard input reads, `RESOURCE` or `RESOURCE/GLOB`.
+    /// `stdin`: the input that becomes a command's standard input, `RESOURCE` or `RESOURCE/GLOB`.
     pub stdin: Option<String>,
     /// Its environment; values expanded.
     pub env: BTreeMap<String, String>,
-    /// Its secrets: the name that the action sees, and where the value is.
+    /// Its secrets: the name that the action sees, and the source of the value.
     pub secrets: BTreeMap<String, SecretSource>,
-    /// Its secrets that the host puts into a header of its requests, by name. The action does not
-    /// see them.
+    /// Its secrets that the host puts into a header of its requests, by name. They are not visible
+    /// to the action.
     pub header_secrets: BTreeMap<String, HeaderSecretSpec>,
     /// Hosts that it may send requests to.
     pub http: Vec<Endpoint>,
     /// Its limits.
     pub limits: Limits,
-    /// When it is tried again.
+    /// When it is retried.
     pub retry: Retry,
-    /// When it runs, given how those before it ended.
+    /// When it runs, depending on how the actions before it ended.
     pub run_when: RunWhen,
 }
 
-/// Where a secret is.
+/// The source of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretSource {
     /// In a variable of the host's environment, `env:NAME`.
@@ -325,7 +326,7 @@ pub enum SecretSource {
 /// A secret that goes into one header of the requests to one host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderSecretSpec {
-    /// Where the value is.
+    /// The source of the value.
     pub source: SecretSource,
     /// The header, in lower case.
     pub header: String,
@@ -391,8 +392,8 @@ impl Default for Limits {
 /// When a failed action is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retry {
-    /// `max_attempts`: tries in all, 1 to 100 (default 1: no retry). Only errors that say they are
-    /// retryable are retried.
+    /// `max_attempts`: number of tries, 1 to 100 (default 1: no retry). Only errors that are marked
+    /// as retryable are retried.
     pub max_attempts: u32,
     /// How long to wait.
     pub backoff: Backoff,
@@ -404,8 +405,8 @@ impl Default for Retry {
     }
 }
 
-/// How long to wait before the next try: `first`, doubled each time, at most `max`, and of that a
-/// random part between half and all.
+/// Delay before the next try: `first`, doubled each time, at most `max`. The actual delay is a
+/// random part of it, between half and all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     /// `backoff` (default 1 s).

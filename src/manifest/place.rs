@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-/// A path of a manifest as an absolute one. `..` stays: what it means is up to the disk.
+/// Makes a path of the manifest absolute. Keeps `..`, because its meaning depends on links on the
+/// disk.
 pub(super) fn absolute(folder: &Path, text: &str) -> PathBuf {
     folder.join(text).components().collect()
 }

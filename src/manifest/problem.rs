@@ -1,8 +1,8 @@
-//! What is wrong with a manifest, and where.
+//! Problems of a manifest, with their places.
 //!
-//! A reader who made three slips wants to see three, so problems are collected, not thrown. Each
-//! knows its place in the text; the text itself hangs on [`Problems`], once, and is cleaned of
-//! characters that would act on a terminal before any of it is shown.
+//! Problems are collected rather than returned one at a time, so that a user with three mistakes
+//! sees all three. Each problem has its place in the text. The text itself is stored once, in
+//! [`Problems`]. Characters that would affect a terminal are replaced before any of it is shown.
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
@@ -13,14 +13,14 @@ use serde::Serialize;
 
 use crate::base::{bounds, escape};
 
-/// Most problems of one manifest that are reported; beyond, a count.
+/// Maximum number of problems that are reported for one manifest; the rest is counted.
 pub const MAX_PROBLEMS: usize = 50;
 
-/// Longest line of a manifest of which a picture is drawn, in bytes. A longer one is named by line
-/// and column only.
+/// Longest line of a manifest that is drawn, in bytes. For a longer one, only line and column are
+/// shown.
 const MAX_DRAWN_LINE: usize = 500;
 
-/// One thing that is wrong. As a [`miette::Diagnostic`] it draws itself with the text around.
+/// One problem. As a [`miette::Diagnostic`] it is drawn with the surrounding text.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct Problem {
@@ -30,13 +30,14 @@ pub struct Problem {
     text: Option<Arc<Source>>,
 }
 
-/// The text of a manifest, fit to be drawn: same length, same lines, nothing that acts.
+/// The text of a manifest, safe to draw: same length, same lines, no control characters.
 #[derive(Debug)]
 struct Source {
     named: NamedSource<String>,
 }
 
-/// Where a problem is, as an editor counts: both from 1, columns in characters.
+/// The place of a problem as editors count it: line and column start at 1, columns count
+/// characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The line.
@@ -46,48 +47,48 @@ pub struct Place {
 }
 
 impl Problem {
-    /// Something that is wrong, as a lowercase fragment.
+    /// Creates a problem. The message is a lowercase fragment.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None, labels: Vec::new(), text: None }
     }
 
-    /// The same, seen at `span`. The first place is where the problem counts as being.
+    /// Adds a labelled place. The first one is the main place of the problem.
     pub(super) fn at(mut self, span: &Range<usize>, label: impl Into<String>) -> Self {
         self.labels.push((span.clone(), label.into()));
         self
     }
 
-    /// The same, with what to do about it.
+    /// Adds advice on how to fix it.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// The same, with what to do about it if there is something to say.
+    /// Adds advice on how to fix it, if there is any.
     pub(super) fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help;
         self
     }
 
-    /// What is wrong.
+    /// Returns the message.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// What to do about it.
+    /// Returns the advice on how to fix it.
     #[must_use]
     pub fn advice(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// The bytes of the manifest's text that it is about, the first range being the place itself.
-    /// Always inside the text.
+    /// Returns the byte ranges of the manifest's text that the problem is about, the main place
+    /// first. Always inside the text.
     pub fn spans(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.labels.iter().map(|(span, _)| span.clone())
     }
 
-    /// Where it is; `None` for what has no place, such as a manifest that is not there.
+    /// Returns the place, or `None` for a problem without one, such as a missing manifest.
     #[must_use]
     pub fn place(&self) -> Option<Place> {
         let (span, _) = self.labels.first()?;
@@ -97,7 +98,7 @@ impl Problem {
         Some(Place { line, column: before.get(line_start..)?.chars().count() + 1 })
     }
 
-    /// Whether all the lines it is about are short enough to be drawn.
+    /// Returns whether all lines that the problem is about are short enough to be drawn.
     fn drawable(&self) -> bool {
         let Some(source) = &self.text else { return false };
         let text = source.named.inner();
@@ -109,7 +110,7 @@ impl Problem {
         !text.is_empty() && self.labels.iter().all(|(span, _)| short(span))
     }
 
-    /// Moves every span into the text, onto whole characters.
+    /// Clamps every span to the text and to character boundaries.
     fn clamp(&mut self, text: &str) {
         for (span, _) in &mut self.labels {
             span.start = floor_boundary(text, span.start);
@@ -118,7 +119,7 @@ impl Problem {
     }
 }
 
-/// The last character boundary of `text` that is not after `at`.
+/// Returns the last character boundary of `text` that is not after `at`.
 fn floor_boundary(text: &str, at: usize) -> usize {
     let mut at = at.min(text.len());
     while !text.is_char_boundary(at) {
@@ -162,7 +163,7 @@ impl miette::Diagnostic for Problem {
     }
 }
 
-/// All that is wrong with a manifest, in the order of its text. Never empty.
+/// All problems of a manifest, in the order of its text. Never empty.
 #[derive(Debug, Clone)]
 pub struct Problems {
     name: String,
@@ -171,7 +172,7 @@ pub struct Problems {
 }
 
 impl Problems {
-    /// Problems of the manifest `name` with this text.
+    /// Creates the problems of the manifest `name` with this text.
     pub(super) fn new(name: &str, text: &str, mut list: Vec<Problem>) -> Self {
         let name = escape(name.as_bytes());
         let source = Arc::new(Source { named: NamedSource::new(&name, harmless(text)) });
@@ -185,24 +186,24 @@ impl Problems {
         Self { name, list, unlisted }
     }
 
-    /// One problem of a manifest that could not be read at all.
+    /// Creates the single problem of a manifest that could not be read.
     pub(super) fn unread(name: &str, problem: Problem) -> Self {
         Self { name: escape(name.as_bytes()), list: vec![problem], unlisted: 0 }
     }
 
-    /// The manifest's file, as it was asked for.
+    /// Returns the manifest's file name as the caller gave it.
     #[must_use]
     pub fn file(&self) -> &str {
         &self.name
     }
 
-    /// The problems; at most [`MAX_PROBLEMS`].
+    /// Returns the problems; at most [`MAX_PROBLEMS`].
     #[must_use]
     pub fn list(&self) -> &[Problem] {
         &self.list
     }
 
-    /// Draws all of them for people, `width` columns wide. `color` is for terminals only; without
+    /// Draws all problems for display, `width` columns wide. `color` is for terminals only; without
     /// it the result is the same on every machine.
     #[must_use]
     pub fn render(&self, width: usize, color: bool) -> String {
@@ -246,8 +247,8 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// `text` with each character that acts on a terminal replaced by one of the same length, so that
-/// spans still hold.
+/// Returns `text` with each character that affects a terminal replaced by one of the same length,
+/// so that spans stay valid.
 fn harmless(text: &str) -> String {
     let acts = |c: char| c.is_control() || (!c.is_ascii() && escape(c.encode_utf8(&mut [0; 4]).as_bytes()).is_ascii());
     text.chars()
@@ -264,12 +265,12 @@ fn harmless(text: &str) -> String {
         .collect()
 }
 
-/// A text from outside, fit to stand in a message: in backticks, escaped, cut.
+/// Quotes an external text for a message: in backticks, escaped, truncated.
 pub(super) fn quoted(text: &str) -> String {
     format!("`{}`", escape(bounds::cut(text, 100).as_bytes()).replace("\\\\", "\\"))
 }
 
-/// `a`, `b` and `c`.
+/// Joins names as `a`, `b` and `c`.
 pub(super) fn listed<'a>(names: impl IntoIterator<Item = &'a str>, last: &str) -> String {
     let mut names: Vec<String> = names.into_iter().map(quoted).collect();
     match names.pop() {

@@ -1,16 +1,16 @@
-//! What may stand at a key, as JSON Schema: the parts of which the tables in
-//! [`keys`](super::keys) are made.
+//! The JSON Schema of values: building blocks for the tables in [`keys`](super::keys).
 //!
 //! The schema is written as data, over the same keys and bounds as the reader. A derive
-//! (`schemars`) was rejected: it describes types that `serde` would read, and the reader is not
-//! `serde` (the module above says why), nor are the types that come out of it what stands in the
-//! text: `"10m"` is a `Duration` by then, a path is absolute, defaults are filled in. A second set
-//! of types would be needed for the schema alone, and nothing would hold the two together. A good
-//! manifest that the schema refuses fails a test.
+//! (`schemars`) was rejected: it describes types that `serde` would read, but the reader does not
+//! use `serde` (see the parent module), and the resulting types differ from the text. `"10m"`
+//! becomes a `Duration`, paths become absolute, defaults are filled in. A second set of types would
+//! be needed only for the schema, and nothing would keep the two consistent. A test fails if the
+//! schema refuses a valid manifest.
 //!
-//! A schema sees the text before `${…}` is expanded. So wherever a string is held to a form, one
-//! with a variable in it passes too: the schema refuses nothing that the reader takes. What needs
-//! two places to be seen (edges, names, files) is left to `anacostia check`.
+//! A schema applies to the text before `${…}` is expanded. Wherever a string must have a certain
+//! form, a string with a variable is therefore also allowed: the schema refuses nothing that the
+//! reader accepts. Only `anacostia check` checks what involves several places (edges, names,
+//! files).
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -21,20 +21,20 @@ use serde_json::{Value, json};
 use super::settings;
 use crate::base::{ByteSize, TimeSpan};
 
-/// A string with a variable in it.
+/// Pattern of a string that contains a variable.
 pub(super) const VARIABLE: &str = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}";
 pub(super) const NAME: &str = "^[a-z][a-z0-9_-]{0,62}$";
 pub(super) const VARIABLE_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 pub(super) const SOURCE: &str = "Where the value is.";
 pub(super) const ENV: &str = "^env:[A-Za-z_][A-Za-z0-9_]*$";
-/// Looser than the reader, which knows more of addresses.
+/// Less strict than the reader, which parses addresses.
 pub(super) const HOST: &str = r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.-]+)(:[0-9]{1,5})?$";
 pub(super) const STDIN: &str = "^[a-z][a-z0-9_-]{0,62}(/.+)?$";
 pub(super) const DIGEST: &str = "^sha256:[0-9a-fA-F]{64}$";
 pub(super) const SIZE: &str = r"^\s*\+?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*([kKmMgGtT][iI]?)?[bB]$";
 pub(super) const SPAN: &str = r"^\s*\+?[0-9]+\s*(ms|s|m|h|d)$";
 
-/// Unlike other lists: an argument may stand twice.
+/// Unlike other lists, this one may contain an argument twice.
 pub(super) fn arguments() -> Value {
     json!({"type": "array", "description": "What a command is called with, after its name.", "items": {"type": "string"},
         "maxItems": settings::MAX_ARGS, "default": [], "examples": [["--verbose", "/in/raw/a.csv"]]})
@@ -62,12 +62,13 @@ pub(super) fn text(doc: &str) -> Value {
     json!({"type": "string", "description": doc})
 }
 
-/// A string of this form, or with a variable in it.
+/// Returns the schema of a string of this form, or with a variable.
 pub(super) fn form(doc: &str, pattern: &str, example: &str) -> Value {
     json!({"type": "string", "description": doc, "pattern": format!("{pattern}|{VARIABLE}"), "examples": [example]})
 }
 
-/// One of a few values, the first of which is the default, or a string with a variable in it.
+/// Returns the schema of one of a few values, the first of which is the default, or of a string
+/// with a variable.
 pub(super) fn choice<T>(doc: &str, words: &[(&str, T)]) -> Value {
     let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     json!({"type": "string", "description": doc, "default": list.first(), "anyOf": [{"enum": list}, {"pattern": VARIABLE}]})
@@ -86,14 +87,15 @@ pub(super) fn integer(doc: &str, bounds: RangeInclusive<u64>, default: Option<u6
     schema
 }
 
-/// An amount of bytes. Its bounds are for people: a schema does not count units.
+/// Returns the schema of a byte size. Its bounds are only in the description, because a schema
+/// cannot compare values with units.
 pub(super) fn size(doc: &str, bounds: &RangeInclusive<u64>, default: u64) -> Value {
     let shown = |bytes: u64| ByteSize(bytes).to_string().replace(' ', "");
     let doc = format!("{doc} From {} to {}.", shown(*bounds.start()), shown(*bounds.end()));
     with_default(form(&doc, SIZE, "64MiB"), shown(default))
 }
 
-/// A span of time. Its bounds are for people, as those of [`size`].
+/// Returns the schema of a time span. Its bounds are only in the description, as in [`size`].
 pub(super) fn span(doc: &str, bounds: &RangeInclusive<Duration>, default: Option<Duration>) -> Value {
     let doc = format!("{doc} From {} to {}.", TimeSpan(*bounds.start()), TimeSpan(*bounds.end()));
     let schema = form(&doc, SPAN, "30s");
@@ -103,7 +105,7 @@ pub(super) fn span(doc: &str, bounds: &RangeInclusive<Duration>, default: Option
     }
 }
 
-/// A list of strings, of which none stands twice.
+/// Returns the schema of a list of unique strings.
 pub(super) fn strings(doc: &str, pattern: Option<&str>, example: &str) -> Value {
     let item = match pattern {
         Some(pattern) => json!({"type": "string", "pattern": format!("{pattern}|{VARIABLE}")}),

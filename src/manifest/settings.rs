@@ -1,5 +1,5 @@
-//! Bounds, choices and defaults of values: what the reader holds them to, and what the schema says
-//! of them. One place, so that an editor never promises what the reader refuses.
+//! Bounds, choices and defaults of values. The reader and the schema both use them, so that an
+//! editor never suggests a value that the reader refuses.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::model::Durability;
 const DAY: Duration = Duration::from_hours(24);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// The version of the format that is read here.
+/// The version of the manifest format that this host reads.
 pub(super) const MANIFEST_VERSION: &str = "1";
-/// Most resources, and most actions, of a pipeline.
+/// Maximum number of resources, and of actions, of a pipeline.
 pub(super) const MAX_NODES: usize = 1_000;
 
 /// `pipeline.join`.
@@ -20,29 +20,29 @@ pub(super) const JOIN: [(&str, Join); 2] = [("all", Join::All), ("any", Join::An
 /// `pipeline.max_concurrent_runs`.
 pub(super) const CONCURRENT_RUNS: RangeInclusive<u64> = 1..=1_000;
 
-/// `pipeline.state` if nothing is said, and the store lies on another machine.
+/// Default of `pipeline.state`, if the store is on another machine.
 pub(super) const DEFAULT_STATE: &str = "state";
 
-/// `pipeline.logs`: at least what 16 of the smallest segments take.
+/// `pipeline.logs`: at least the size of 16 of the smallest segments.
 pub(super) const LOGS: RangeInclusive<u64> = 1 << 20..=1 << 50;
-/// `pipeline.logs` if nothing is said.
+/// Default of `pipeline.logs`.
 pub(super) const DEFAULT_LOGS: u64 = 1 << 30;
 
-/// `server.listen` if nothing is said.
+/// Default of `server.listen`.
 pub(super) const DEFAULT_LISTEN: &str = "127.0.0.1:8000";
 
-/// Where the metadata store lies if nothing is said.
+/// Default location of the metadata store.
 pub(super) const DEFAULT_STORE: &str = "state/metadata.db";
 /// `metadata_store.durability`.
 pub(super) const DURABILITY: [(&str, Durability); 2] = [("normal", Durability::Normal), ("full", Durability::Full)];
 
 /// `settle` of a folder.
 pub(super) const SETTLE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
-/// `settle` if nothing is said.
+/// Default of `settle`.
 pub(super) const DEFAULT_SETTLE: Duration = Duration::from_secs(2);
 /// `rescan` of a folder.
 pub(super) const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
-/// `rescan` if nothing is said: rare enough that 100,000 files cost nothing to speak of.
+/// Default of `rescan`: rare enough that the cost for 100,000 files is negligible.
 pub(super) const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
 
 /// `trigger.min_artifacts` and `trigger.max_artifacts`.
@@ -77,8 +77,8 @@ pub(super) const HTTP_REQUESTS: RangeInclusive<u64> = 1..=1_000_000;
 /// `limits.http_wait`.
 pub(super) const HTTP_WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(1);
 
-/// Headers of a request that the host itself writes, or that are about the connection: no secret
-/// goes there.
+/// Headers of a request that the host itself writes or that concern the connection. Secrets cannot
+/// be put there.
 pub(super) const HOST_HEADERS: [&str; 14] = [
     "connection",
     "content-length",
@@ -95,7 +95,7 @@ pub(super) const HOST_HEADERS: [&str; 14] = [
     "upgrade",
     "via",
 ];
-/// Most hosts that one action is granted.
+/// Maximum number of hosts that one action may be granted.
 pub(super) const MAX_HOSTS: usize = 100;
 
 /// `retry.max_attempts`.
@@ -103,5 +103,5 @@ pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=100;
 /// `retry.backoff` and `retry.max_backoff`.
 pub(super) const BACKOFF: RangeInclusive<Duration> = MILLISECOND..=DAY;
 
-/// Most `args` of a command.
+/// Maximum number of `args` of a command.
 pub(super) const MAX_ARGS: usize = 1_000;

@@ -1,9 +1,9 @@
-//! Typed access to the tree of a TOML text, where each wrong value is a problem with a place.
+//! Typed access to the tree of a TOML text. Each invalid value becomes a problem with a place.
 //!
-//! By hand instead of through `serde`, which stops at the first error and knows no place for a
-//! missing key. Every getter returns `None` both for an absent key and for one that it has
-//! complained about: whoever reads on with a default can, because a pipeline is only handed out
-//! when nobody has complained.
+//! This is written by hand, because `serde` stops at the first error and has no place for a missing
+//! key. Every getter returns `None` both for an absent key and for an invalid value that it has
+//! reported. The caller can continue with a default, because a pipeline is returned only if there
+//! are no problems.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
@@ -18,7 +18,7 @@ use super::keys::{Keys, nearest};
 use super::problem::{Problem, listed, quoted};
 use crate::base::{ByteSize, SizeError, SpanError, TimeSpan, escape};
 
-/// Most problems that are kept, of which the first in the text are shown.
+/// Maximum number of recorded problems, of which the first in the text are displayed.
 const MAX_KEPT: usize = 1_000;
 
 /// A value and its place in the text.
@@ -28,18 +28,18 @@ pub(super) struct At<T> {
     pub(super) span: Range<usize>,
 }
 
-/// A table whose keys have been looked at.
+/// A table whose keys have been read.
 #[derive(Debug, Clone)]
 pub(super) struct Table<'t> {
-    /// What it is called in messages: `[actions.train]`, or `trigger` of …
+    /// Its name in messages: `[actions.train]`, or `trigger` of …
     pub(super) name: String,
-    /// Where it begins: the key that it is the value of.
+    /// The place of its key.
     pub(super) at: Range<usize>,
     entries: &'t DeTable<'t>,
 }
 
 impl<'t> Table<'t> {
-    /// The whole of a text.
+    /// Creates the top-level table of a text.
     pub(super) fn root(entries: &'t DeTable<'t>) -> Self {
         Self { name: "the manifest".to_owned(), at: 0..0, entries }
     }
@@ -48,20 +48,19 @@ impl<'t> Table<'t> {
         self.entries.get(key)
     }
 
-    /// Where the key stands.
+    /// Returns the place of the key.
     pub(super) fn key_span(&self, key: &str) -> Range<usize> {
         self.entries.get_key_value(key).map_or_else(|| self.at.clone(), |(key, _)| key.span())
     }
 
-    /// Whether an unknown key may have been meant to be `key`: one that is like it, or one that is
-    /// like none.
+    /// Returns whether an unknown key may mean `key`: it is similar to `key`, or to no known key.
     pub(super) fn may_mean(&self, keys: &Keys, key: &str) -> bool {
         let strange = |found: &&str| !keys.knows(found) && !keys.promises(found);
         let mut strangers = self.entries.keys().map(|found| found.get_ref().as_ref()).filter(strange);
         strangers.any(|found| keys.meant_by(found).is_none_or(|meant| meant == key))
     }
 
-    /// The entries in the order of the text.
+    /// Returns the entries in the order of the text.
     pub(super) fn in_order(&self) -> Vec<(At<&'t str>, &'t Spanned<DeValue<'t>>)> {
         let mut entries: Vec<_> = self
             .entries
@@ -73,54 +72,55 @@ impl<'t> Table<'t> {
     }
 }
 
-/// Reads values, and collects what is wrong.
+/// Reads values and collects problems.
 pub(super) struct Reader<'a> {
     text: &'a str,
     env: Env<'a>,
     secrets_needed: bool,
     incomplete: bool,
-    /// Known keys that unknown ones were probably meant to be, each with the place of its table.
+    /// Known keys that unknown ones probably mean, each with the place of its table.
     meant: BTreeSet<(usize, usize, &'static str)>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
-    /// Of this text, with these variables; without `secrets_needed`, those of secrets need not be
-    /// set.
+    /// Creates a reader for this text, with these variables. Unless `secrets_needed`, the variables
+    /// of secrets need not be set.
     pub(super) fn new(text: &'a str, env: Env<'a>, secrets_needed: bool) -> Self {
         Self { text, env, secrets_needed, incomplete: false, meant: BTreeSet::new(), problems: Vec::new() }
     }
 
-    /// Something is wrong. Beyond [`MAX_KEPT`] it is not kept: a generated manifest can be wrong in
-    /// a million places.
+    /// Records a problem. Drops it if there are [`MAX_KEPT`] already, because a generated manifest
+    /// can have a million problems.
     pub(super) fn complain(&mut self, problem: Problem) {
         if !self.is_full() {
             self.problems.push(problem);
         }
     }
 
-    /// Whether so much is wrong that looking further is of no use.
+    /// Returns whether there are so many problems that further checks are not useful.
     pub(super) fn is_full(&self) -> bool {
         self.problems.len() >= MAX_KEPT
     }
 
-    /// Names or nodes could not be read: from now on, that something is not there means nothing.
+    /// Records that names or nodes could not be read, so that checks for missing ones are not
+    /// reliable.
     pub(super) fn mark_incomplete(&mut self) {
         self.incomplete = true;
     }
 
-    /// Whether names or nodes are missing that may have been meant. A complaint about what is not
-    /// there would then be noise.
+    /// Returns whether names or nodes could not be read. Problems about missing ones would then be
+    /// noise.
     pub(super) fn is_incomplete(&self) -> bool {
         self.incomplete
     }
 
-    /// All that is wrong.
+    /// Returns all problems.
     pub(super) fn into_problems(self) -> Vec<Problem> {
         self.problems
     }
 
-    /// A secret is taken from `variable`, which must be set if the pipeline is about to run.
+    /// Checks that `variable`, the source of a secret, is set if the pipeline is about to run.
     pub(super) fn check_secret(&mut self, variable: &str, span: &Range<usize>) {
         if self.secrets_needed && (self.env)(variable).is_none() {
             self.complain(
@@ -131,7 +131,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A value that is a table, whatever its keys.
+    /// Reads a value that is a table with any keys.
     pub(super) fn open_table<'t>(
         &mut self,
         name: impl Into<String>,
@@ -157,7 +157,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The table under `key`, whose keys must be known. The table is called `name`.
+    /// Reads the table under `key`, whose keys must be known. `name` is its name in messages.
     pub(super) fn table<'t>(
         &mut self,
         parent: &Table<'t>,
@@ -172,8 +172,7 @@ impl<'a> Reader<'a> {
         Some(table)
     }
 
-    /// Refuses keys that are not known, and those that come later. Comes before whatever may miss
-    /// one of them.
+    /// Refuses unknown keys and keys of later versions. Call it before the checks for missing keys.
     pub(super) fn check_keys(&mut self, table: &Table<'_>, keys: &Keys) {
         for (key, _) in table.in_order() {
             if keys.knows(key.value) {
@@ -193,13 +192,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether an unknown key of this table was probably meant to be `key`. That it is missing then
-    /// needs no second complaint.
+    /// Returns whether an unknown key of this table probably means `key`. A second problem about
+    /// the missing `key` is then not needed.
     pub(super) fn is_meant(&self, table: &Table<'_>, key: &'static str) -> bool {
         self.meant.contains(&(table.at.start, table.at.end, key))
     }
 
-    /// `key` is needed.
+    /// Reports that the mandatory `key` is missing.
     pub(super) fn missing(&mut self, table: &Table<'_>, key: &'static str, example: &str) {
         if self.is_meant(table, key) {
             return;
@@ -211,13 +210,13 @@ impl<'a> Reader<'a> {
         );
     }
 
-    /// A string, expanded.
+    /// Reads a string and expands it.
     pub(super) fn string(&mut self, table: &Table<'_>, key: &str, example: &str) -> Option<At<String>> {
         let value = table.get(key)?;
         self.string_value(&format!("`{key}`"), value, &format!("{key} = {example}"))
     }
 
-    /// A string that must be there.
+    /// Reads a mandatory string.
     pub(super) fn required_string(
         &mut self,
         table: &Table<'_>,
@@ -266,7 +265,8 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// The line that gives `key` this value as a string, if it is a plain value that is none.
+    /// Returns the line that sets `key` to this value as a string, if it is a plain value of
+    /// another type.
     pub(super) fn as_string(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
         let plain = matches!(
             value.get_ref(),
@@ -276,7 +276,7 @@ impl<'a> Reader<'a> {
         expand::is_variable(key).then(|| format!("{key} = \"{text}\""))
     }
 
-    /// A list of strings, expanded.
+    /// Reads a list of strings and expands them.
     pub(super) fn strings(&mut self, table: &Table<'_>, key: &str, example: &str) -> Vec<At<String>> {
         let Some(value) = table.get(key) else { return Vec::new() };
         let DeValue::Array(items) = value.get_ref() else {
@@ -307,7 +307,7 @@ impl<'a> Reader<'a> {
         None
     }
 
-    /// A whole number within bounds.
+    /// Reads an integer within bounds.
     pub(super) fn integer(
         &mut self,
         table: &Table<'_>,
@@ -332,7 +332,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// An amount of bytes within bounds.
+    /// Reads a byte size within bounds.
     pub(super) fn size(
         &mut self,
         table: &Table<'_>,
@@ -347,7 +347,7 @@ impl<'a> Reader<'a> {
         Some(At { value: found.value.0, span: found.span })
     }
 
-    /// A span of time within bounds.
+    /// Reads a time span within bounds.
     pub(super) fn duration(
         &mut self,
         table: &Table<'_>,
@@ -362,8 +362,9 @@ impl<'a> Reader<'a> {
         Some(At { value: found.value.0, span: found.span })
     }
 
-    /// A number with a unit, in a string, within bounds. `words` say which of the two it is beyond;
-    /// `beyond`, whether a text is not even read because its amount is too much.
+    /// Reads a number with a unit, in a string, within bounds. `words` are the words for below and
+    /// above the bounds; `beyond` returns whether a text does not parse because its amount is too
+    /// large.
     fn measured<T>(
         &mut self,
         table: &Table<'_>,
@@ -389,13 +390,13 @@ impl<'a> Reader<'a> {
             }
             Ok(_) | Err(_) => words.1,
         };
-        // As one writes it in a manifest.
+        // In the form in which it is written in a manifest.
         let [least, most] = [least, most].map(|bound| format!("\"{}\"", bound.to_string().replace(' ', "")));
         self.out_of_bounds(key, &text.span, &least, &most, wrong);
         None
     }
 
-    /// One of a few values.
+    /// Reads one of a few values.
     pub(super) fn choice<T: Copy>(
         &mut self,
         table: &Table<'_>,
@@ -446,7 +447,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A number as people read it: `1,000,000`.
+/// Formats a number with separators: `1,000,000`.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -5,38 +5,38 @@ use serde::{Deserialize, Serialize};
 use super::words;
 use crate::base::Timestamp;
 
-/// The reason of an action that was skipped because no resource before it had fired (`join =
+/// The reason of an action that is skipped because no resource before it has triggered (`join =
 /// "any"`).
 pub const NOT_TRIGGERED: &str = "not_triggered";
 
 words! {
-    /// Where an action of one run stands.
+    /// The state of an action in a run.
     ActionState {
-        /// Waits for the actions before it.
+        /// It waits for the actions before it.
         Pending = "pending",
-        /// May start, as soon as an executor is free.
+        /// It can start as soon as an executor is free.
         Ready = "ready",
         /// An attempt is running.
         Running = "running",
-        /// The last attempt failed, another one follows at `retry_at`.
+        /// The last attempt failed; the next one follows at `retry_at`.
         Retrying = "retrying",
-        /// Waits for a person.
+        /// It waits for a person's approval.
         AwaitingApproval = "awaiting_approval",
-        /// Done.
+        /// It has succeeded.
         Succeeded = "succeeded",
-        /// Done before with the same inputs; not run again.
+        /// It succeeded before with the same inputs, and is not run again.
         Cached = "cached",
-        /// Failed for good.
+        /// It failed permanently.
         Failed = "failed",
-        /// Not run, for the reason given.
+        /// It is not run, for the given reason.
         Skipped = "skipped",
-        /// Stopped, or never started, because the run was cancelled.
+        /// It was stopped or never started, because the run was cancelled.
         Cancelled = "cancelled",
     }
 }
 
 impl ActionState {
-    /// Whether nothing more happens to such an action unless the run is retried.
+    /// Returns whether the state is final unless the run is retried.
     #[must_use]
     pub fn ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Cached | Self::Failed | Self::Skipped | Self::Cancelled)
@@ -44,7 +44,7 @@ impl ActionState {
 }
 
 impl RunAction {
-    /// Whether it has no part in its run, because no resource before it had fired.
+    /// Returns whether it takes no part in its run, because no resource before it has triggered.
     #[must_use]
     pub fn not_triggered(&self) -> bool {
         self.state == ActionState::Skipped && self.reason.as_deref() == Some(NOT_TRIGGERED)
@@ -56,25 +56,25 @@ impl RunAction {
 pub struct RunAction {
     /// The action's name in the manifest.
     pub name: String,
-    /// Where it stands.
+    /// Its state.
     pub state: ActionState,
-    /// Why it is skipped, failed or waits; or what a succeeded action said of itself.
+    /// Why it is skipped, failed or waiting; or the message of a succeeded action.
     pub reason: Option<String>,
-    /// How many attempts were started.
+    /// Number of started attempts.
     pub attempts: u32,
-    /// How many of them used up a try: all but those that crashed with the host.
+    /// Number of attempts that count as tries: all except those that crashed with the host.
     pub tries: u32,
-    /// How many attempts crashed with the host, in a row, up to now.
+    /// Number of most recent attempts in a row that crashed with the host.
     pub crashes: u32,
     /// When the next attempt is due, while `retrying`.
     pub retry_at: Option<Timestamp>,
-    /// Whether it has succeeded by saying that there was nothing worth doing: its dependents are
-    /// skipped.
+    /// Whether it succeeded by returning `skip`, because there was nothing worth doing: its
+    /// dependents are skipped.
     pub skipped_rest: bool,
 }
 
 impl RunAction {
-    /// An action of a new run: nothing has happened to it yet.
+    /// Creates an action of a new run, in its initial state.
     #[must_use]
     pub fn pending(name: &str) -> Self {
         Self {

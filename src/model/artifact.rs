@@ -6,9 +6,9 @@ use super::words;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 
 words! {
-    /// Where an artifact stands.
+    /// The state of an artifact.
     ArtifactState {
-        /// Recorded in a watched resource, and claimed by no run yet.
+        /// Recorded in a watched resource, and not yet claimed by a run.
         New = "new",
         /// Claimed by a run that has not ended.
         Current = "current",
@@ -16,31 +16,31 @@ words! {
         Old = "old",
         /// Replaced before any run claimed it.
         Superseded = "superseded",
-        /// Gone before any run claimed it.
+        /// Removed before any run claimed it.
         Deleted = "deleted",
-        /// Seen, and never taken as an input, for the reason given.
+        /// Found, but never used as an input, for the given reason.
         Ignored = "ignored",
         /// Written by an action.
         Published = "published",
     }
 }
 
-/// One version of one thing in a resource.
+/// One version of the content at one path of a resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artifact {
-    /// Names it.
+    /// Its id.
     pub id: ArtifactId,
     /// The resource's name.
     pub resource: String,
-    /// Where in the resource; escaped if it is `ignored`.
+    /// Path in the resource; escaped if the artifact is `ignored`.
     pub path: String,
-    /// Counts up per path.
+    /// Version number, counted for each path.
     pub version: u64,
-    /// Of the content. Absent if it is `ignored`.
+    /// Digest of the content. Absent if the artifact is `ignored`.
     pub digest: Option<Digest>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Where it stands.
+    /// Its state.
     pub state: ArtifactState,
     /// Why it is ignored.
     pub reason: Option<String>,
@@ -48,55 +48,55 @@ pub struct Artifact {
     pub run_id: Option<RunId>,
     /// The attempt that wrote it.
     pub produced_by: Option<AttemptId>,
-    /// When it was recorded.
+    /// Time of the record.
     pub created_at: Timestamp,
-    /// Sorted.
+    /// Its tags, sorted.
     pub tags: Vec<String>,
-    /// Whether this version's content still lies at its path, as far as the host knows.
+    /// Whether this version's content is still at its path, as far as the host knows.
     pub present: bool,
-    /// What the resource needs to know the content again (for a folder device, inode, size and
-    /// times; for a bucket the etag). Means nothing to anyone else.
+    /// Data by which the resource recognises the content (for a folder: device, inode, size and
+    /// times; for a bucket: the etag). Opaque to all other code.
     #[serde(skip)]
     pub stamp: String,
 }
 
-/// What a resource saw. A watcher hands these to the store, which decides whether it is news.
+/// An observation of a resource. A watcher passes it to the store, which decides whether it is new.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Observation {
-    /// Whole content lies at `path`. News if it differs from the last version there, or if that one
-    /// was gone.
+    /// Complete content is at `path`. It is new if it differs from the last version there, or if
+    /// that version was removed.
     Present {
-        /// Where.
+        /// The path.
         path: String,
-        /// Of the content. Absent if reading is expensive (a bucket): then the content is what its
-        /// stamp says it is, and the digest is recorded when an action first reads all of it; see
-        /// [`super::Access::digest`].
+        /// Digest of the content. Absent if reading is expensive (a bucket): then the stamp
+        /// identifies the content, and the digest is recorded when an action first reads all of it;
+        /// see [`super::Access::digest`].
         digest: Option<Digest>,
-        /// Bytes.
+        /// Size in bytes.
         size: u64,
         /// See [`Artifact::stamp`].
         stamp: String,
     },
-    /// Nothing lies at `path` any more.
+    /// There is no content at `path` any more.
     Gone {
-        /// Where.
+        /// The path.
         path: String,
     },
-    /// What lay at `from` now lies at `to`, unchanged: version, id and claim stay with it. Where
-    /// that version number is taken at `to`, it becomes the next one there.
+    /// The content at `from` was moved to `to`, unchanged. Version, id and claim stay the same. If
+    /// that version number is already used at `to`, the artifact gets the next one there.
     Renamed {
-        /// Where it lay.
+        /// The old path.
         from: String,
-        /// Where it lies.
+        /// The new path.
         to: String,
         /// See [`Artifact::stamp`].
         stamp: String,
     },
-    /// Something that cannot be an artifact lies at `path`.
+    /// A file that cannot be an artifact is at `path`.
     Ignored {
-        /// Where, escaped.
+        /// The path, escaped.
         path: String,
-        /// Why, for people.
+        /// The reason, for display.
         reason: String,
         /// See [`Artifact::stamp`].
         stamp: String,

@@ -6,42 +6,42 @@ use super::{ErrorInfo, LogPosition, words};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 
 words! {
-    /// Where an attempt stands.
+    /// The state of an attempt.
     AttemptState {
         /// The guest is running.
         Running = "running",
-        /// The guest is done, the commit point is passed: its outputs are being made visible, and
-        /// nothing stops them any more.
+        /// The guest has ended and the commit point has passed: the host is making the outputs
+        /// visible, and the attempt can no longer be stopped.
         Publishing = "publishing",
-        /// Done, and its outputs are visible.
+        /// It has ended, and its outputs are visible.
         Succeeded = "succeeded",
         /// It returned an error, trapped, or reached a limit.
         Failed = "failed",
         /// It reached its limit of wall time.
         TimedOut = "timed_out",
-        /// The host died under it.
+        /// The host died while it was running.
         Crashed = "crashed",
-        /// The run was cancelled, or the host was stopped and handed it back.
+        /// The run was cancelled, or the host was stopped and handed the attempt back.
         Cancelled = "cancelled",
     }
 }
 
-/// The right to write about one attempt. Tokens grow: who holds an old one is refused, so that a
-/// host which was thought dead cannot disturb its successor.
+/// The right to write about one attempt (a fencing token). Tokens grow, and the store refuses older
+/// ones, so that a host that was presumed dead cannot disturb its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fence {
     /// The attempt.
     pub attempt_id: AttemptId,
-    /// The store's epoch at issue: one more at each start of a host.
+    /// The store's epoch when the token was issued. Each start of a host increases it by one.
     pub epoch: u64,
-    /// Grows with each token of an epoch.
+    /// Increases with each token of an epoch.
     pub token: u64,
 }
 
-/// One try of one action in one run.
+/// One attempt of one action in one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// Names it.
+    /// Its id.
     pub id: AttemptId,
     /// The run.
     pub run_id: RunId,
@@ -49,7 +49,7 @@ pub struct Attempt {
     pub action: String,
     /// 1 for the first attempt of the action in the run.
     pub number: u32,
-    /// Where it stands.
+    /// Its state.
     pub state: AttemptState,
     /// When it started.
     pub started_at: Timestamp,
@@ -57,33 +57,33 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// The component that ran.
     pub component_digest: Digest,
-    /// The grants in force, as a JSON object for people: `reads`, `writes`, `env` (names),
+    /// The effective grants, as a JSON object for display: `reads`, `writes`, `env` (names),
     /// `secrets` (names), `http`, `limits`.
     pub grants: serde_json::Value,
     /// Why it failed.
     pub error: Option<ErrorInfo>,
-    /// What it said of itself when it succeeded.
+    /// The message that the action returned on success.
     pub message: Option<String>,
-    /// What it used.
+    /// The resources that it used.
     pub usage: Usage,
-    /// Where its log begins.
+    /// Start of its log.
     pub log_from: LogPosition,
-    /// Where its log ends, once it has ended.
+    /// End of its log; set when it has ended.
     pub log_to: Option<LogPosition>,
-    /// The newest fencing token of it.
+    /// Its newest fencing token.
     #[serde(skip)]
     pub fence: Option<Fence>,
 }
 
-/// What an attempt used, measured by the host.
+/// What an attempt used, as measured by the host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Usage {
-    /// The most memory that its linear memories and tables had at once, in bytes.
+    /// Peak size of all its linear memories and tables together, in bytes.
     pub peak_memory_bytes: u64,
     /// Time on a CPU inside the guest, in microseconds.
     pub cpu_time_us: u64,
-    /// From start to end by the monotonic clock, in microseconds.
+    /// Time from start to end by the monotonic clock, in microseconds.
     pub wall_time_us: u64,
     /// Bytes read from resources.
     pub bytes_read: u64,
@@ -93,21 +93,21 @@ pub struct Usage {
     pub log_bytes: u64,
     /// Calls to host functions of `anacostia:pipeline`.
     pub host_calls: u64,
-    /// Requests through `wasi:http`, those that were refused too.
+    /// Requests through `wasi:http`, including denied ones.
     pub http_requests: u64,
-    /// Bytes of the bodies of those requests.
+    /// Bytes of the bodies of these requests.
     pub http_bytes_sent: u64,
-    /// Bytes of the bodies of their answers.
+    /// Bytes of the bodies of the answers.
     pub http_bytes_received: u64,
 }
 
-/// How the guest's part of an attempt ended.
+/// How the guest of an attempt ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It did its work, and may have said something about it.
+    /// It succeeded, optionally with a message.
     Done(Option<String>),
-    /// It did its work by seeing that there was nothing worth doing; dependents are skipped.
+    /// It succeeded and found nothing worth doing; dependents are skipped.
     Skip(String),
     /// It returned an error, trapped, or reached a limit.
     Failed(ErrorInfo),
@@ -115,10 +115,10 @@ pub enum Outcome {
     TimedOut(ErrorInfo),
     /// It was stopped because the run is cancelled.
     Cancelled,
-    /// It was stopped because the host stops; the run takes it up again at the next start. Uses up
-    /// no try.
+    /// It was stopped because the host stops; the run continues it at the next start. Does not
+    /// count as a try.
     HandedBack,
-    /// The host died under it. Uses up no try.
+    /// The host died while it was running. Does not count as a try.
     Crashed,
 }
 
@@ -132,19 +132,19 @@ words! {
     }
 }
 
-/// That an attempt used an artifact: one record for each attempt, artifact and kind, written when
-/// the attempt ends.
+/// The record that an attempt used an artifact: one for each attempt, artifact and kind, written
+/// when the attempt ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
-    /// What was used.
+    /// The used artifact.
     pub artifact_id: ArtifactId,
-    /// How.
+    /// The kind of use.
     pub kind: AccessKind,
-    /// How many bytes, in all calls.
+    /// Number of bytes, over all calls.
     pub bytes: u64,
-    /// How many calls.
+    /// Number of calls.
     pub calls: u64,
-    /// Of the content, if it was not on record and the attempt has read all of it.
+    /// Digest of the content, if it was not recorded before and the attempt has read all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
 }
@@ -152,10 +152,10 @@ pub struct Access {
 /// A call that the grants did not allow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
-    /// The capability that was used, such as `resources.create`.
+    /// The capability, such as `resources.create`.
     pub call: String,
-    /// What it was used on, escaped.
+    /// The target of the call, escaped.
     pub target: String,
-    /// What the guest was told.
+    /// The error message that the guest received.
     pub message: String,
 }

@@ -1,14 +1,14 @@
-//! What a power cut may take.
+//! Durability of commits in a power cut.
 
 use super::words;
 
 words! {
-    /// What a power cut may take. When only the process dies, nothing is lost in either.
+    /// What may be lost in a power cut. If only the process dies, neither setting loses anything.
     Durability {
-        /// The store stays consistent, but the last moments may be forgotten; they are worked on
-        /// again.
+        /// The store stays consistent, but the last commits may be lost; their work is then
+        /// repeated.
         Normal = "normal",
-        /// Nothing that was committed is lost: the store and the resources sync what they write.
+        /// No commit is lost: the store and the resources sync what they write.
         Full = "full",
     }
 }

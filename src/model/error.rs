@@ -1,4 +1,4 @@
-//! Why something failed, as it is kept on record and shown.
+//! The reason of a failure, as it is recorded and displayed.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct ErrorInfo {
-    /// A word to branch on, such as `denied`, `changed`, `limit` or `memory_limit`.
+    /// A code for programs, such as `denied`, `changed`, `limit` or `memory_limit`.
     pub code: String,
-    /// For people: what failed, where, why, what to do next. Masked, and at most
+    /// For people: what failed, where, why, and what to do next. Secrets are masked. At most
     /// [`crate::base::bounds::MAX_MESSAGE_BYTES`].
     pub message: String,
-    /// Whether the same may succeed later.
+    /// Whether a retry may succeed.
     pub retryable: bool,
 }
 
 impl ErrorInfo {
-    /// An error that trying again does not mend.
+    /// Creates an error that a retry cannot fix.
     pub fn permanent(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), retryable: false }
     }
 
-    /// An error that may be gone at the next try.
+    /// Creates an error for which a retry may succeed.
     pub fn retryable(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.into(), message: message.into(), retryable: true }
     }

@@ -7,51 +7,50 @@ use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 /// One measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// What was measured.
+    /// Name of the metric.
     pub name: String,
-    /// Any double; see [`crate::base::double`] for what stands in JSON. A negative zero becomes
-    /// zero.
+    /// Any double; see [`crate::base::double`] for its JSON form. Negative zero becomes zero.
     #[serde(with = "crate::base::double")]
     pub value: f64,
-    /// Where on the curve.
+    /// Position on the curve.
     pub step: Option<u64>,
 }
 
-/// A name and a text.
+/// A name with a text value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The name.
     pub name: String,
-    /// The text.
+    /// The value.
     pub value: String,
 }
 
-/// What one call of a guest records.
+/// The facts that one call of a guest records.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
-    /// Measurements.
+    /// Metrics.
     pub metrics: Vec<Metric>,
-    /// Params that the action chose; the last value of a name counts.
+    /// Params that the action chose; the last value of a name is used.
     pub params: Vec<Entry>,
-    /// Tags of the run; the last value of a name counts.
+    /// Tags of the run; the last value of a name is used.
     pub tags: Vec<Entry>,
 }
 
-/// A tag that an attempt puts on an artifact when it publishes.
+/// A tag that an attempt sets on an artifact when it publishes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArtifactTag {
-    /// What is tagged.
+    /// The tagged artifact.
     pub artifact_id: ArtifactId,
     /// The tag.
     pub tag: String,
-    /// Whether it is taken off every other artifact of the same resource.
+    /// Whether the tag is removed from every other artifact of the same resource.
     pub unique: bool,
 }
 
-/// A measurement on record.
+/// A recorded metric.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricRecord {
-    /// Orders and pages.
+    /// Sequence number, for order and paging.
     pub seq: u64,
     /// The run.
     pub run_id: RunId,
@@ -63,22 +62,21 @@ pub struct MetricRecord {
     pub attempt_id: AttemptId,
     /// Whether that attempt succeeded.
     pub succeeded: bool,
-    /// What was measured.
+    /// Name of the metric.
     pub name: String,
-    /// Any double; see [`crate::base::double`] for what stands in JSON. A negative zero becomes
-    /// zero.
+    /// Any double; see [`crate::base::double`] for its JSON form. Negative zero becomes zero.
     #[serde(with = "crate::base::double")]
     pub value: f64,
-    /// Where on the curve.
+    /// Position on the curve.
     pub step: Option<u64>,
-    /// When.
+    /// Time of the record.
     pub recorded_at: Timestamp,
 }
 
-/// A param on record.
+/// A recorded param.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ParamRecord {
-    /// Orders and pages.
+    /// Sequence number, for order and paging.
     pub seq: u64,
     /// The run.
     pub run_id: RunId,
@@ -90,23 +88,23 @@ pub struct ParamRecord {
     pub succeeded: bool,
     /// The name.
     pub name: String,
-    /// The text.
+    /// The value.
     pub value: String,
-    /// When.
+    /// Time of the record.
     pub recorded_at: Timestamp,
 }
 
-/// A tag of a run on record.
+/// A recorded tag of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunTag {
-    /// Orders and pages.
+    /// Sequence number, for order and paging.
     pub seq: u64,
     /// The run.
     pub run_id: RunId,
     /// The name.
     pub name: String,
-    /// The text.
+    /// The value.
     pub value: String,
-    /// When.
+    /// Time of the record.
     pub recorded_at: Timestamp,
 }

@@ -6,21 +6,21 @@ use super::words;
 use crate::base::{AttemptId, Timestamp};
 
 words! {
-    /// How much a line matters.
+    /// The level of a line.
     LogLevel {
-        /// For who looks closely.
+        /// Details for debugging.
         Debug = "debug",
-        /// The normal course.
+        /// Normal operation.
         Info = "info",
-        /// Something to look at.
+        /// A possible problem.
         Warn = "warn",
-        /// Something failed.
+        /// A failure.
         Error = "error",
     }
 }
 
 words! {
-    /// Where a line came from.
+    /// The source of a line.
     LogStream {
         /// The `log` interface.
         Log = "log",
@@ -28,7 +28,7 @@ words! {
         Stdout = "stdout",
         /// Standard error.
         Stderr = "stderr",
-        /// The host, about the attempt.
+        /// The host, with a message about the attempt.
         Host = "host",
     }
 }
@@ -36,47 +36,47 @@ words! {
 /// One line of an attempt's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// When.
+    /// Time of the line.
     pub t: Timestamp,
     /// The attempt.
     pub attempt: AttemptId,
-    /// 1, 2, 3, … within the attempt.
+    /// Line number within the attempt, from 1.
     pub n: u64,
-    /// How much it matters.
+    /// Its level.
     pub level: LogLevel,
-    /// Where it came from.
+    /// Its source.
     pub stream: LogStream,
-    /// One line, masked; control characters are escaped.
+    /// One line, with secrets masked and control characters escaped.
     pub text: String,
-    /// Names and values that belong to it.
+    /// Structured fields of the line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<(String, String)>,
 }
 
-/// A place in a log. Only the log store that made it knows what its two numbers mean; for everybody
-/// else it is a value that grows with the log. The default is before everything.
+/// A position in a log. Only the log store that created it interprets its two numbers; to all other
+/// code it is a value that grows with the log. The default is before all lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct LogPosition(u64, u64);
 
 impl LogPosition {
-    /// The position of these numbers; the first counts more.
+    /// Creates a position. The first number is the more significant one.
     #[must_use]
     pub fn from_parts(parts: (u64, u64)) -> Self {
         Self(parts.0, parts.1)
     }
 
-    /// Its numbers: for the log store that made it, and for a store that keeps it.
+    /// Returns its numbers, for the log store that created it and for a store that records it.
     #[must_use]
     pub fn parts(self) -> (u64, u64) {
         (self.0, self.1)
     }
 }
 
-/// The part of a log in which the lines of an attempt lie, among those of others.
+/// The part of a log that has the lines of an attempt, mixed with those of others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogRange {
-    /// Where the log ended before the attempt started.
+    /// End of the log before the attempt started.
     pub from: LogPosition,
-    /// Where it ended when the attempt had; `None` while it is active.
+    /// End of the log when the attempt ended; `None` while it is active.
     pub to: Option<LogPosition>,
 }

@@ -1,9 +1,8 @@
-//! Floor 1: the terms of the domain, as types. What is on record has one of these shapes, whichever
-//! store keeps it.
+//! Floor 1: the types of the domain. Every record has one of these shapes, in every store.
 //!
-//! The types carry `serde` because the same shapes go to the store, over HTTP and to the command
-//! line; nothing here knows about any of them. States are enumerations whose text is the public
-//! word, lower case.
+//! The types implement `serde` because the same shapes are used in the store, over HTTP and on the
+//! command line; this module depends on none of these. States are enumerations whose text form is
+//! the public lower-case word.
 
 mod action;
 mod artifact;
@@ -33,8 +32,8 @@ pub use resource::{KnownPath, StagedFile};
 pub use run::{Run, RunDetail, RunState};
 pub use trigger::{Pending, Tick, TickOutcome};
 
-/// Makes an enumeration whose text is a fixed word: `as_str`, `Display`, `FromStr`, and the same
-/// word in JSON.
+/// Defines an enumeration whose text form is a fixed word: `as_str`, `Display`, `FromStr`, and the
+/// same word in JSON.
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
@@ -47,7 +46,7 @@ macro_rules! words {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The public word.
+            /// Returns the public word.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
@@ -74,7 +73,7 @@ macro_rules! words {
 }
 use words;
 
-/// A word that is not one of a fixed set.
+/// The error for a word that is not one of a fixed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{word}` is none of {known}")]
 pub struct UnknownWord {

@@ -1,25 +1,25 @@
-//! Requests that attempts make over the network.
+//! Network requests of attempts.
 
 use serde::{Deserialize, Serialize};
 
 use super::words;
 
 words! {
-    /// What came of a request.
+    /// The result of a request.
     RequestOutcome {
-        /// The server answered, with whatever status, and the answer was read as far as the guest
-        /// wanted it.
+        /// The server answered, with any status, and the guest read the answer as far as it needed.
         Answered = "answered",
-        /// The grants did not allow it: nothing was sent.
+        /// The grants did not allow it; nothing was sent.
         Denied = "denied",
-        /// It failed on the way, or reached a limit.
+        /// It failed in transit, or reached a limit.
         Failed = "failed",
         /// The attempt ended before the answer did.
         Unfinished = "unfinished",
     }
 }
 
-/// A request that an attempt made through `wasi:http`. Texts are escaped, cut, and without secrets.
+/// A request that an attempt made through `wasi:http`. Texts are escaped, truncated, and without
+/// secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpRequest {
     /// The method, such as `GET`.
@@ -28,15 +28,15 @@ pub struct HttpRequest {
     pub scheme: String,
     /// The host and the port.
     pub authority: String,
-    /// The path, without its query: people put keys there.
+    /// The path without its query, because queries may contain keys.
     pub path: String,
-    /// What came of it.
+    /// Its result.
     pub outcome: RequestOutcome,
-    /// The status of the answer, if one came.
+    /// The status of the answer, if there was one.
     pub status: Option<u16>,
     /// Bytes of the request's body that were handed to the network.
     pub bytes_sent: u64,
-    /// Bytes of the answer's body that the guest took.
+    /// Bytes of the answer's body that the guest read.
     pub bytes_received: u64,
     /// From the call to the end of the answer by the monotonic clock, in microseconds.
     pub duration_us: u64,

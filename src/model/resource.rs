@@ -1,47 +1,47 @@
-//! What passes between a resource and the store, through the scheduler.
+//! Types that the scheduler passes between a resource and the store.
 
 use serde::{Deserialize, Serialize};
 
 use super::ArtifactState;
 use crate::base::{ArtifactId, Digest};
 
-/// The newest version at a path, as the store knows it: what a resource is reconciled with.
+/// The newest version at a path, as the store has it. A resource is reconciled with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownPath {
-    /// Where (escaped if `ignored`).
+    /// The path; escaped if the artifact is `ignored`.
     pub path: String,
-    /// Of the content. Absent if it is `ignored`.
+    /// Digest of the content. Absent if the artifact is `ignored`.
     pub digest: Option<Digest>,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Where that version stands.
+    /// State of that version.
     pub state: ArtifactState,
     /// See [`super::Artifact::stamp`].
     pub stamp: String,
 }
 
-/// A file that is written whole, and not visible yet. It stands in the publishing intent, from
-/// which it can be made visible by another process.
+/// A file that is completely written but not yet visible. It is recorded in the publishing intent,
+/// so that another process can make it visible.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
-    /// The artifact that it becomes.
+    /// The artifact that it will become.
     pub artifact_id: ArtifactId,
-    /// The resource that it goes to.
+    /// The target resource.
     pub resource: String,
-    /// Where it goes.
+    /// The target path.
     pub path: String,
-    /// Of the content.
+    /// Digest of the content.
     pub digest: Digest,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// What the resource needs to find it, for example a path in its staging folder.
+    /// Data by which the resource finds it, for example a path in its staging folder.
     pub staged: String,
-    /// What the resource will know it by once it is visible; see [`super::Artifact::stamp`].
+    /// Its stamp once it is visible; see [`super::Artifact::stamp`].
     pub stamp: String,
-    /// Whether it may replace what lies at its path.
+    /// Whether it may replace existing content at its path.
     pub overwrite: bool,
-    /// What the resource knows the content by that it replaces, as it was right before the commit
-    /// point; `None` if nothing lay there.
+    /// Stamp of the content that it replaces, taken right before the commit point; `None` if there
+    /// was none.
     #[serde(default)]
     pub replaces: Option<String>,
 }

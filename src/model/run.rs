@@ -6,45 +6,45 @@ use super::{Artifact, Attempt, RunAction, words};
 use crate::base::{RunId, Timestamp};
 
 words! {
-    /// Where a run stands.
+    /// The state of a run.
     RunState {
-        /// Created, nothing started yet.
+        /// Created; nothing has started yet.
         Queued = "queued",
-        /// At least one action has started, or one could.
+        /// At least one action has started or is ready to start.
         Running = "running",
         /// Every action that had to run succeeded.
         Succeeded = "succeeded",
-        /// An action failed for good.
+        /// An action failed permanently.
         Failed = "failed",
-        /// Someone asked for an end; attempts are being stopped.
+        /// Cancellation was requested; attempts are being stopped.
         Cancelling = "cancelling",
-        /// It ended because someone asked for it.
+        /// It ended because cancellation was requested.
         Cancelled = "cancelled",
     }
 }
 
 impl RunState {
-    /// Whether nothing more happens in such a run unless someone retries it.
+    /// Returns whether the state is final unless the run is retried.
     #[must_use]
     pub fn ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
     }
 }
 
-/// One execution of the graph over the artifacts that it claimed.
+/// One execution of the graph with the artifacts that it claimed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// Its permanent id.
     pub id: RunId,
-    /// 1, 2, 3, … in the order of creation.
+    /// Run number, from 1, in the order of creation.
     pub number: u64,
-    /// Where it stands.
+    /// Its state.
     pub state: RunState,
-    /// Why it started, for people.
+    /// Why it started, for display.
     pub trigger: String,
-    /// The params given for this run alone, a JSON object.
+    /// Params for this run only, a JSON object.
     pub params: serde_json::Value,
-    /// The digest of the manifest that it is bound to.
+    /// The digest of the manifest that it uses.
     pub revision: crate::base::Digest,
     /// The store's sequence at its creation: its snapshot of every resource.
     pub snapshot: u64,
@@ -54,18 +54,18 @@ pub struct Run {
     pub started_at: Option<Timestamp>,
     /// When it ended (the last time, if it was retried).
     pub ended_at: Option<Timestamp>,
-    /// Why it failed or was cancelled, for people.
+    /// Why it failed or was cancelled, for display.
     pub reason: Option<String>,
     /// The run whose inputs it was given, to work on them again.
     pub rerun_of: Option<RunId>,
 }
 
-/// A run with all that belongs to it.
+/// A run with its inputs, actions and attempts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunDetail {
     /// The run.
     pub run: Run,
-    /// What it claimed, in the order of recording.
+    /// The artifacts that it claimed, in the order of recording.
     pub inputs: Vec<Artifact>,
     /// Its actions, in the order of the manifest.
     pub actions: Vec<RunAction>,

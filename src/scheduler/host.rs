@@ -175,10 +175,10 @@ impl Host {
     /// # Errors
     /// [`StoreError`] if the store refused something, now or earlier.
     pub async fn stop(self) -> Result<Tally, StoreError> {
+        self.watching.cancel();
         if let Some(what) = self.lost.get() {
             return Err(StoreError::Lost { what: what.clone() });
         }
-        self.watching.cancel();
         self.phase.send_replace(Phase::Finishing);
         let phase = self.phase.clone();
         let grace = self.grace;

@@ -358,7 +358,7 @@ fn numbers_in_params_come_back_as_they_are_or_are_refused() {
     let said = "the body is not usable: 123456789012345678901234567890 does not fit into 64 bits: write it as a string";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
     let (status, body) = put(&app, "f81d4fae-7dec-4d0f-a765-00a0c91e6bf6", "{}");
-    let said = "`f81d4fae-7dec-4d0f-a765-00a0c91e6bf6` is no id for a run: make a UUID of version 7";
+    let said = "`f81d4fae-7dec-4d0f-a765-00a0c91e6bf6` is not an id for a run: make a UUID of version 7";
     assert_eq!((status, body["detail"].as_str()), (400, Some(said)), "{body}");
 }
 

@@ -120,6 +120,17 @@ fn a_signal_ends_the_builds_of_a_run_with_all_that_they_started() {
     wait_until("the build to end", || test_kill_process(pid).is_err() || is_dead(pid));
 }
 
+#[test]
+fn a_run_once_that_is_stopped_has_not_succeeded() {
+    let mut app = TestApp::new(&manifest("params = { steps = [] }")).with_guest("worker");
+    fs::create_dir(app.path("raw")).unwrap();
+    // Sparse: it takes no space, and half a minute to hash.
+    fs::File::create(app.path("raw/large.bin")).unwrap().set_len(64 << 30).unwrap();
+    app.start_with(&["--once"]);
+    app.signal(Signal::INT);
+    assert_eq!(app.wait_for_end().code(), Some(1));
+}
+
 /// Whether a process has ended, and nobody has asked how yet.
 fn is_dead(pid: Pid) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("stat"));

@@ -76,13 +76,13 @@ impl HostHandle {
     }
 
     /// Waits until the host ends by itself (because it is drained, or after an error), or a signal
-    /// asks it to stop.
-    pub(crate) async fn until_ended(self, stops: &mut Stops) -> Result<Tally, Failure> {
+    /// asks it to stop. Returns that signal beside the tally.
+    pub(crate) async fn until_ended(self, stops: &mut Stops) -> Result<(Tally, Option<Stop>), Failure> {
         let asked = tokio::select! {
             () = self.host.ended() => None,
             stop = stops.next() => Some(stop),
         };
-        self.end(asked, stops).await
+        Ok((self.end(asked, stops).await?, asked))
     }
 
     /// Shuts the host down gracefully. `asked` is the signal that asked for it, if there was one.

@@ -108,11 +108,13 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
         return Ok(before_any_work(args));
     };
     let control = handle.host.view().control;
-    let tally = handle.until_ended(stops).await?;
+    let (tally, stopped) = handle.until_ended(stops).await?;
     if args.once && !args.json {
-        out::result(&summary(tally, &unrecorded(&control.waiting())))?;
+        let rest = if stopped.is_some() { STOPPED.to_owned() } else { unrecorded(&control.waiting()) };
+        out::result(&summary(tally, &rest))?;
     }
-    Ok(if args.once && tally.failed + tally.stuck > 0 { End::WorkFailed } else { End::Well })
+    let failed = stopped.is_some() || tally.failed + tally.stuck > 0;
+    Ok(if args.once && failed { End::WorkFailed } else { End::Well })
 }
 
 /// The result of a stop before any action ran. With `--once` that is a failure, because the work
@@ -120,6 +122,9 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
 fn before_any_work(args: &Args) -> End {
     if args.once { End::WorkFailed } else { End::Well }
 }
+
+/// What `run --once` adds when a signal stopped it: it does not know what was left.
+const STOPPED: &str = "stopped before all work was done; the next start does the rest\n";
 
 /// Describes files that could not be recorded and so started no run. One line, or empty.
 fn unrecorded(waiting: &BTreeMap<String, Waiting>) -> String {
@@ -137,18 +142,18 @@ fn unrecorded(waiting: &BTreeMap<String, Waiting>) -> String {
     format!("{} {}: {}\n", show::plural(count, "file"), if count == 1 { "waits" } else { "wait" }, named.join("; "))
 }
 
-/// Summarizes how the runs ended, followed by the line about unrecorded files.
-fn summary(tally: Tally, unrecorded: &str) -> String {
+/// Summarizes how the runs ended, followed by the line about what was not done.
+fn summary(tally: Tally, rest: &str) -> String {
     let Tally { succeeded, failed, cancelled, stuck } = tally;
     let all = [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (stuck, "could not go on")];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     match parts.as_slice() {
-        [] if unrecorded.is_empty() => "0 runs: nothing was new\n".to_owned(),
-        [] => format!("0 runs: {unrecorded}"),
+        [] if rest.is_empty() => "0 runs: nothing was new\n".to_owned(),
+        [] => format!("0 runs: {rest}"),
         parts => {
             let runs = show::plural(succeeded + failed + cancelled + stuck, "run");
-            format!("{runs}: {}\n{unrecorded}", parts.join(", "))
+            format!("{runs}: {}\n{rest}", parts.join(", "))
         }
     }
 }
@@ -167,7 +172,7 @@ impl From<StartError> for Failure {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{summary, unrecorded};
+    use super::{STOPPED, summary, unrecorded};
     use crate::base::Timestamp;
     use crate::resource::{Waiting, WaitingPath};
     use crate::scheduler::Tally;
@@ -205,5 +210,7 @@ mod tests {
         assert_eq!(summary(tally, ""), "50 runs: 49 succeeded, 1 failed\n");
         assert_eq!(summary(Tally { cancelled: 1, ..Tally::default() }, ""), "1 run: 1 cancelled\n");
         assert_eq!(summary(Tally::default(), ""), "0 runs: nothing was new\n");
+        let stopped = "0 runs: stopped before all work was done; the next start does the rest\n";
+        assert_eq!(summary(Tally::default(), STOPPED), stopped);
     }
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/artifacts`: what is on record of data.
+//! `/api/v1/artifacts`: the recorded artifacts.
 
 use axum::Json;
 use axum::extract::State;
@@ -32,8 +32,8 @@ fn state(query: &Query) -> Result<Option<ArtifactState>> {
     text.parse().map(Some).map_err(|error| Problem::bad_parameter("state", error).choices(text, words))
 }
 
-/// `resource`. One that the manifest has no more may still be on record, so that an unknown name is
-/// no error.
+/// Reads `resource`. A resource that is no longer in the manifest may still have records, so an
+/// unknown name is not an error.
 fn known_resource(view: &View, query: &Query) -> Result<Option<String>> {
     let Some(name) = query.owned("resource") else { return Ok(None) };
     if crate::base::check_name(&name).is_err() {
@@ -50,7 +50,7 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
     Ok(Json(find(&app.view, &id).await?))
 }
 
-/// The artifact that `text` names.
+/// Returns the artifact with the id in `text`.
 pub(super) async fn find(view: &View, text: &str) -> Result<Artifact> {
     let id = artifact_id(text)?;
     view.store.artifact(id).await?.ok_or_else(|| Problem::not_found(format!("there is no artifact {id}")))

@@ -1,12 +1,12 @@
-//! `/api/v1/artifacts/{id}/content`: the bytes of an artifact, also from the middle.
+//! `/api/v1/artifacts/{id}/content`: the bytes of an artifact, also in part.
 //!
-//! What is sent is the recorded version or nothing: the resource compares every chunk with what was
-//! recorded. When it has changed before the first byte the answer is 410; when it changes later the
-//! connection is cut, so that the length which was announced is never reached, and no client takes
-//! the piece for the whole. What is still being published is 503.
+//! The answer contains the recorded version or nothing: the resource compares every chunk with the
+//! record. If the content has changed before the first byte, the answer is 410. If it changes
+//! later, the connection is closed before the announced length is reached, so that no client takes
+//! the part for the whole. Content that is still being published is answered with 503.
 //!
-//! It is always a download in a sandbox: what data says it is must not make the browser run it on
-//! our origin.
+//! The answer is always a download in a sandbox, so that no browser executes the data on our
+//! origin, whatever its type.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::model::{Artifact, ArtifactState};
 use crate::resource::{Reader, Resource, ResourceError};
 use crate::sandbox::open_version;
 
-/// Bytes that are read, and held for one client, at once.
+/// Number of bytes that are read at once, and held for one client.
 const CHUNK_BYTES: u64 = 256 << 10;
 
 /// `GET /api/v1/artifacts/{id}/content`
@@ -41,7 +41,7 @@ pub(super) async fn show(
         let why = artifact.reason.as_deref().unwrap_or("it was ignored");
         return Err(Problem::not_found(format!("`{}` has no content: {why}", artifact.path)));
     }
-    // A version never changes, so its id serves as well.
+    // A version never changes, so its id can be the entity tag too.
     let etag = artifact.digest.map_or_else(|| format!("\"{}\"", artifact.id), |digest| format!("\"{digest}\""));
     if matches(&headers, &header::IF_NONE_MATCH, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
@@ -85,14 +85,14 @@ fn describe(response: &mut Response, artifact: &Artifact, etag: &str, length: u6
 }
 
 fn insert(response: &mut Response, name: header::HeaderName, value: &str) {
-    // All values are made of visible ASCII here.
+    // All values consist of visible ASCII here.
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }
 }
 
-/// A name for the file: the last part of the path, in ASCII for who cannot do better (RFC 6266,
-/// RFC 8187).
+/// Returns `Content-Disposition` with the last part of the path as file name, also in ASCII for
+/// clients that support no more (RFC 6266, RFC 8187).
 fn disposition(path: &str) -> String {
     let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("artifact");
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ' ') { c } else { '_' };
@@ -109,28 +109,28 @@ fn disposition(path: &str) -> String {
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
 }
 
-/// Whether a conditional header names `etag`, or anything.
+/// Returns whether a conditional header matches `etag`, or is `*`.
 fn matches(headers: &HeaderMap, name: &header::HeaderName, etag: &str) -> bool {
     let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let mut tags = values.flat_map(|value| value.split(','));
     tags.any(|tag| tag.trim().trim_start_matches("W/") == etag || tag.trim() == "*")
 }
 
-/// Which bytes are asked for.
+/// The requested bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     Whole,
-    /// From the first up to and without the second; at least one.
+    /// From the first number up to, but not including, the second; at least one byte.
     Part(u64, u64),
-    /// None that are there.
+    /// No byte of the range exists.
     Nothing,
 }
 
-/// Reads `Range`. Several ranges, other units, and what is invalid are answered with the whole,
-/// as RFC 9110 allows.
+/// Parses `Range`. Several ranges, other units and invalid values are answered with the whole
+/// content, as RFC 9110 allows.
 fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
     let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
-    // A part of another version does not complete the part that the client has.
+    // A part of another version cannot complete the part that the client has.
     if headers.get(header::IF_RANGE).is_some_and(|condition| condition != etag) {
         return Asked::Whole;
     }
@@ -138,7 +138,7 @@ fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
         return Asked::Whole;
     };
     let number = |text: &str| {
-        // A number too large for us is larger than any size.
+        // A number that overflows is larger than any size.
         let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
         digits.then(|| text.parse::<u64>().unwrap_or(u64::MAX))
     };
@@ -151,7 +151,7 @@ fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
     if from < to { Asked::Part(from, to) } else { Asked::Nothing }
 }
 
-/// What is left to read of one answer.
+/// The rest of an answer that is still to be read.
 struct Piece {
     reader: Box<dyn Reader>,
     at: u64,
@@ -159,7 +159,7 @@ struct Piece {
 }
 
 impl Piece {
-    /// The next chunk, with what is left after it; `None` at the end.
+    /// Reads the next chunk, and returns it with the rest; `None` at the end.
     async fn next(mut self) -> std::result::Result<Option<(Bytes, Self)>, ResourceError> {
         if self.at >= self.to {
             return Ok(None);
@@ -172,8 +172,8 @@ impl Piece {
     }
 }
 
-/// Opens the content and reads the first chunk, so that what is not there any more is seen while it
-/// can still be said.
+/// Opens the content and reads the first chunk, so that missing content is found while the status
+/// can still be set.
 async fn open(app: &App, resource: Arc<dyn Resource>, artifact: &Artifact, (from, to): (u64, u64)) -> Result<Body> {
     let reader = open_version(&*app.view.store, &*resource, artifact).await?;
     let first = Piece { reader, at: from, to }.next().await?;
@@ -181,8 +181,7 @@ async fn open(app: &App, resource: Arc<dyn Resource>, artifact: &Artifact, (from
     let start = (Some(chunk), Some(piece));
     let chunks = stream::try_unfold(start, |(ready, piece)| async move {
         if let Some(chunk) = ready {
-            // A short read at the front of what was recorded longer: the content is not what it
-            // was.
+            // A read that ends before the recorded size: the content has changed.
             return if chunk.is_empty() { Err(short()) } else { Ok(Some((chunk, (None, piece)))) };
         }
         let Some(piece) = piece else { return Ok(None) };

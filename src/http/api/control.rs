@@ -1,4 +1,4 @@
-//! Steering: starting, cancelling and retrying runs, pausing the pipeline.
+//! Control: starting, cancelling and retrying runs, and pausing the pipeline.
 
 use std::time::Duration;
 
@@ -20,14 +20,14 @@ use crate::scheduler::Inputs;
 /// How long a body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What `PUT /api/v1/runs/{id}` takes. No body is an empty object.
+/// The body of `PUT /api/v1/runs/{id}`. An empty body counts as an empty object.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StartBody {
     /// Params for this run alone. By default those of the run to repeat, or else none.
     params: Option<serde_json::Map<String, serde_json::Value>>,
-    /// The run whose inputs it works on again: a number or an id. Without it, the run claims what is
-    /// new.
+    /// The run whose inputs it works on again: a number or an id. Without it, the run claims what
+    /// is new.
     rerun_of: Option<String>,
     /// Artifacts that it works on, whoever claimed them; at most [`MAX_INPUTS`].
     inputs: Option<Vec<ArtifactId>>,
@@ -36,8 +36,8 @@ struct StartBody {
 /// Most artifacts in the body of a request.
 const MAX_INPUTS: usize = 1_000;
 
-/// `PUT /api/v1/runs/{id}`: starts a run by hand, and answers at once or when it has ended.
-/// Idempotent: the same again answers with the run as it is by then.
+/// `PUT /api/v1/runs/{id}`: starts a run manually, and answers at once or when the run has ended.
+/// Idempotent: a repeated request returns the current state of the run.
 pub(super) async fn start(
     State(app): State<App>,
     Segment(id): Segment,
@@ -47,7 +47,7 @@ pub(super) async fn start(
 ) -> Result<Response> {
     let query = Query::parse(&uri, &["wait"])?;
     let id: RunId = id.parse().ok().filter(RunId::is_version_7).ok_or_else(|| {
-        Problem::bad_request(format!("`{}` is no id for a run: make a UUID of version 7", shown(&id)))
+        Problem::bad_request(format!("`{}` is not an id for a run: make a UUID of version 7", shown(&id)))
     })?;
     let StartBody { params, rerun_of, inputs } = read(&headers, body).await?;
     let inputs = match (rerun_of, inputs) {
@@ -115,7 +115,7 @@ pub(super) async fn retry(State(app): State<App>, Segment(id): Segment, uri: Uri
 
 #[derive(Debug, Serialize)]
 pub(super) struct StateBody {
-    /// As `state` of `/api/v1/pipeline`.
+    /// Same as `state` of `/api/v1/pipeline`.
     state: &'static str,
 }
 

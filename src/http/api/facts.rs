@@ -1,5 +1,4 @@
-//! `/api/v1/metrics`, `/params`, `/tags`, `/triggers`: what actions and triggers have put on
-//! record.
+//! `/api/v1/metrics`, `/params`, `/tags`, `/triggers`: the records of actions and triggers.
 
 use axum::Json;
 use axum::extract::State;
@@ -40,7 +39,7 @@ pub(super) async fn tags(State(app): State<App>, uri: Uri) -> Result<Json<List<R
 /// `GET /api/v1/triggers`
 pub(super) async fn triggers(State(app): State<App>, uri: Uri) -> Result<Json<List<Tick>>> {
     let query = Query::parse(&uri, &["trigger", "resource", "limit", "cursor"])?;
-    // The trigger of a resource has its name.
+    // The trigger of a resource has the resource's name.
     let filter = TickQuery { trigger: query.owned("trigger").or_else(|| query.owned("resource")) };
     Ok(Json(app.view.store.ticks(filter, query.page()?).await?.into()))
 }

@@ -1,13 +1,13 @@
-//! `/api/v1/runs/{id}/logs`: the log lines of a run, attempt by attempt, and live by coming back
-//! with the cursor.
+//! `/api/v1/runs/{id}/logs`: the log lines of a run, ordered by attempt. A client follows the log
+//! by repeating the request with the cursor.
 //!
-//! Attempts that run at the same time each have a place of their own in the cursor: one that writes
-//! slowly must neither hold back the others, nor be left behind by them. So the cursor says how
-//! many of the run's attempts have been begun (their order never changes), and for each of those
-//! that may have more where to go on: `3,1@…,2@…`.
+//! The cursor has a separate position for each attempt that runs at the same time, so that an
+//! attempt with a slow log does not delay the lines of the others, and none of its lines are
+//! skipped. The cursor contains how many of the run's attempts have been started (their order never
+//! changes), and the position in each of those that may have more lines: `3,1@…,2@…`.
 //!
-//! Lines of runs that have ended are removed when the log has reached its bound. A page says which
-//! attempts that concerns. Where nothing that was asked for is left, the answer is 410.
+//! Lines of ended runs are removed when the log has reached its bound. A page names the attempts
+//! with removed lines. If nothing of the requested log is left, the answer is 410.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(crate) struct LineBody {
 }
 
 impl LineBody {
-    /// A line of an attempt of `action`.
+    /// Converts a line of an attempt of `action`.
     pub(crate) fn new(line: LogLine, action: &str) -> Self {
         Self {
             t: line.t,
@@ -59,7 +59,7 @@ impl LineBody {
 pub(super) struct LogBody {
     items: Vec<LineBody>,
     next_cursor: Option<String>,
-    /// The attempts of whose lines here some have been removed.
+    /// The attempts on this page of which some lines have been removed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     removed: Vec<AttemptId>,
 }
@@ -77,7 +77,7 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     };
     let (ended, attempts) = (detail.run.state.ended(), detail.attempts.len());
     let reading = Reading { logs: app.view.logs, attempts: detail.attempts, wanted, limit };
-    // The log is a file.
+    // The log is a file, so it is read on a blocking thread.
     let RunPage { lines: items, after, removed } =
         tokio::task::spawn_blocking(move || reading.page(cursor))
             .await
@@ -92,7 +92,7 @@ pub(super) async fn list(State(app): State<App>, Segment(id): Segment, uri: Uri)
     Ok(Json(LogBody { items, next_cursor: more.then(|| after.to_string()), removed }))
 }
 
-/// Lines of several attempts, where to go on, and the attempts of whose lines some have been
+/// Lines of several attempts, the cursor after them, and the attempts of which some lines have been
 /// removed.
 struct RunPage {
     lines: Vec<LineBody>,
@@ -100,7 +100,7 @@ struct RunPage {
     removed: Vec<AttemptId>,
 }
 
-/// Which attempts are asked for.
+/// The requested attempts.
 struct Wanted {
     action: Option<String>,
     attempt: Option<AttemptId>,
@@ -123,12 +123,12 @@ impl Wanted {
     }
 }
 
-/// Where a client is in the logs of a run.
+/// The position of a client in the logs of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct LogCursor {
-    /// How many attempts have been begun.
+    /// Number of attempts whose lines the client has begun to read.
     begun: usize,
-    /// Those among them that may have more lines, and where these begin.
+    /// Those of them that may have more lines, and the positions of these lines.
     open: Vec<(usize, String)>,
 }
 
@@ -148,7 +148,7 @@ impl LogCursor {
         Some(Self { begun, open })
     }
 
-    /// Whether there may be more lines, now or later.
+    /// Returns whether there may be more lines, now or later.
     fn has_more(&self, attempts: usize) -> bool {
         self.begun < attempts || !self.open.is_empty()
     }
@@ -169,7 +169,7 @@ struct Reading {
 }
 
 impl Reading {
-    /// Up to `limit` lines from the cursor on, and the cursor after them.
+    /// Returns up to `limit` lines from the cursor on, and the cursor after them.
     fn page(&self, cursor: LogCursor) -> Result<RunPage> {
         let (mut lines, mut removed) = (Vec::new(), Vec::new());
         let mut after = LogCursor { begun: cursor.begun, ..LogCursor::default() };
@@ -179,7 +179,7 @@ impl Reading {
         for (place, inner) in continued.chain(fresh) {
             let attempt = self.attempts.get(place).filter(|attempt| self.wanted.has(attempt));
             if left == 0 && attempt.is_some() {
-                // Begun before: stays where it is. The others stay unbegun.
+                // An attempt that was begun keeps its position. The others stay unbegun.
                 let Some(inner) = inner else { break };
                 after.open.push((place, inner));
                 continue;
@@ -194,8 +194,8 @@ impl Reading {
             if let Some(next) = found.next_cursor {
                 after.open.push((place, next));
                 if attempt.log_to.is_some() {
-                    // So much of others' lines stood between that reading has stopped: enough work
-                    // for one request.
+                    // Reading stopped because too many lines of other attempts lie in between; that
+                    // is enough work for one request.
                     left = 0;
                 }
             }

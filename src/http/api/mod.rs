@@ -1,4 +1,4 @@
-//! The routes, a file per noun.
+//! The routes, one file for each noun.
 
 mod artifacts;
 mod content;
@@ -11,7 +11,7 @@ mod pipeline;
 mod runs;
 mod wait;
 
-/// What the API answers with, for who tells the same without a server.
+/// The response types, for code that returns the same JSON without a server.
 pub(crate) mod bodies {
     pub(crate) use super::List;
     pub(crate) use super::logs::LineBody;
@@ -25,7 +25,7 @@ use serde::Serialize;
 use super::App;
 use crate::model::Page;
 
-/// The routes without a variable part, to find the one that was meant.
+/// The routes without a variable part, for suggestions when a path is unknown.
 pub(super) const FIXED_PATHS: [&str; 14] = [
     "/",
     "/api/v1/artifacts",
@@ -43,7 +43,7 @@ pub(super) const FIXED_PATHS: [&str; 14] = [
     "/readyz",
 ];
 
-/// All routes of the API.
+/// Builds all routes of the API.
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/api/v1/pipeline", get(pipeline::show))
@@ -72,7 +72,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/metrics", get(operations::metrics))
 }
 
-/// All routes while the host starts.
+/// Builds all routes for the time while the host starts.
 pub(super) fn starting_routes() -> Router {
     Router::new().route("/healthz", get(operations::health)).fallback(operations::starting)
 }
@@ -81,12 +81,12 @@ pub(super) fn starting_routes() -> Router {
 #[derive(Debug, Serialize)]
 pub(crate) struct List<T> {
     items: Vec<T>,
-    /// For `cursor=`; `null` when there is nothing more.
+    /// Cursor of the next page; `null` on the last page.
     next_cursor: Option<String>,
 }
 
 impl<T> List<T> {
-    /// All that there is.
+    /// Creates a list that is complete in one page.
     fn whole(items: Vec<T>) -> Self {
         Self { items, next_cursor: None }
     }

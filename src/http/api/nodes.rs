@@ -1,7 +1,7 @@
-//! `/api/v1/nodes`: what the graph is made of, how each node is doing, and what it may do.
+//! `/api/v1/nodes`: the nodes of the graph, their state and their grants.
 //!
-//! What the manifest gives with `${…}` in it is shown as it stands there; of environment and
-//! secrets only the names.
+//! Values of the manifest with `${…}` are shown unexpanded. Of environment variables and secrets,
+//! only the names are shown.
 
 use std::collections::BTreeMap;
 
@@ -22,20 +22,21 @@ use crate::resource::{Status, Waiting, WaitingPath};
 use crate::scheduler::View;
 use crate::store::{PageRequest, RunQuery};
 
-/// How the metadata store is called among the nodes.
+/// The name of the metadata store among the nodes.
 const STORE: &str = "metadata_store";
 
-/// What all kinds of node have.
+/// Fields that all kinds of node have.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct NodeHead {
     name: String,
     /// `metadata_store`, `resource` or `action`.
     #[serde(rename = "type")]
     node_type: &'static str,
-    /// Of a watched resource: `starting watching scanning unreachable`; of another: `unwatched`. Of
-    /// an action: its state in the newest run, or `idle` if there is none. Of the store: `ready`.
+    /// Of a watched resource: `starting watching scanning unreachable`; of another resource:
+    /// `unwatched`. Of an action: its state in the newest run, or `idle` without a run. Of the
+    /// store: `ready`.
     state: String,
-    /// Why it is in that state, where that is not plain.
+    /// Why it is in that state, if that is not obvious.
     reason: Option<String>,
     after: Vec<String>,
 }
@@ -64,18 +65,18 @@ struct StoreBody {
 #[derive(Debug, Serialize)]
 struct ResourceBody {
     kind: &'static str,
-    /// As the manifest has it.
+    /// As written in the manifest.
     path: Option<String>,
     include: Vec<String>,
     exclude: Vec<String>,
-    /// The list in force: that of the manifest, or the default.
+    /// The effective list: that of the manifest, or the default.
     ignore: Vec<String>,
     watch: bool,
-    /// Absent if it is not watched.
+    /// Absent if the resource is not watched.
     trigger: Option<TriggerBody>,
-    /// What waits for a run; absent if it is not watched.
+    /// The artifacts that wait for a run; absent if the resource is not watched.
     pending: Option<Pending>,
-    /// What was found and cannot be recorded yet; absent if there is nothing like that.
+    /// Paths that were found and cannot be recorded yet; absent if there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<WaitingBody>,
     read_by: Vec<String>,
@@ -84,7 +85,7 @@ struct ResourceBody {
 
 #[derive(Debug, Serialize)]
 struct WaitingBody {
-    /// How many there are.
+    /// Number of such paths.
     count: u64,
     /// The first of them, at most 100.
     items: Vec<WaitingPath>,
@@ -108,20 +109,20 @@ struct ActionBody {
     run_when: RunWhen,
     retrigger: bool,
     params: Map<String, Value>,
-    /// The run that `state` speaks of.
+    /// The run that `state` refers to.
     run: Option<RunRef>,
 }
 
 #[derive(Debug, Serialize)]
 struct ComponentBody {
-    /// As the manifest has it.
+    /// As written in the manifest.
     path: Option<String>,
     digest: Option<Digest>,
-    /// What it imports, by name.
+    /// Names of its imports.
     imports: Vec<String>,
-    /// Whether it has functions that are called around each attempt: `interface hooks`.
+    /// Whether it has functions that are called before and after each attempt: `interface hooks`.
     hooks: bool,
-    /// Whether it is a command: a program that exports `wasi:cli/run`, and no `action`.
+    /// Whether it is a command: a program that exports `wasi:cli/run` and no `action`.
     command: bool,
 }
 
@@ -129,11 +130,12 @@ struct ComponentBody {
 struct GrantsBody {
     reads: Vec<String>,
     writes: Vec<String>,
-    /// Names.
+    /// Names only.
     env: Vec<String>,
-    /// Names.
+    /// Names only.
     secrets: Vec<String>,
-    /// Names of secrets that the host puts into a header of requests: the action does not see them.
+    /// Names of secrets that the host puts into a header of requests. They are not visible to the
+    /// action.
     header_secrets: Vec<String>,
     /// Hosts that it may send requests to.
     http: Vec<Endpoint>,
@@ -200,7 +202,7 @@ pub(super) async fn show(State(app): State<App>, Segment(name): Segment, uri: Ur
     Ok(Json(node))
 }
 
-/// All nodes without their details.
+/// Returns all nodes without their details.
 pub(super) async fn heads(view: &View) -> Result<Vec<NodeHead>> {
     let pipeline = view.pipeline();
     let live = Live::look(view).await?;
@@ -209,7 +211,7 @@ pub(super) async fn heads(view: &View) -> Result<Vec<NodeHead>> {
     Ok([store_head()].into_iter().chain(resources).chain(actions).collect())
 }
 
-/// What nodes are doing at the moment.
+/// The current state of the nodes.
 struct Live {
     watches: BTreeMap<String, Status>,
     waiting: BTreeMap<String, Waiting>,
@@ -229,7 +231,7 @@ impl Live {
 }
 
 fn store_head() -> NodeHead {
-    // This answer comes from the store, so the store works.
+    // This answer is read from the store, so the store works.
     NodeHead {
         name: STORE.to_owned(),
         node_type: "metadata_store",

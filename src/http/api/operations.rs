@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz` and `/metrics`: for whatever keeps the process alive and watches it.
+//! `/healthz`, `/readyz` and `/metrics`: for process supervisors and monitoring.
 
 use std::fmt::{Display, Write as _};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::model::RunState;
 use crate::resource::Status;
 use crate::store::{PageRequest, RunQuery};
 
-/// How long `/readyz` waits for the store.
+/// How long `/readyz` waits for the store's answer.
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize)]
@@ -25,14 +25,14 @@ pub(super) struct StatusBody {
     status: &'static str,
 }
 
-/// `GET /healthz`: the process lives and answers. Nothing else is asked, so that a slow disk does
-/// not get it killed.
+/// `GET /healthz`: answers if the process is alive. It checks nothing else, so that a slow disk
+/// does not get the process killed.
 pub(super) async fn health(uri: Uri) -> Result<Json<StatusBody>> {
     Query::parse(&uri, &[])?;
     Ok(Json(StatusBody { status: "ok" }))
 }
 
-/// `GET /readyz`: the host takes part in everything.
+/// `GET /readyz`: answers whether all parts of the host are ready.
 pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<StatusBody>> {
     Query::parse(&uri, &[])?;
     let mut reasons = app.view.control.not_ready();
@@ -40,14 +40,14 @@ pub(super) async fn ready(State(app): State<App>, uri: Uri) -> Result<Json<Statu
     if reasons.is_empty() { Ok(Json(StatusBody { status: "ready" })) } else { Err(Problem::not_ready(reasons)) }
 }
 
-/// Any route while the host starts. The first start of a pipeline compiles its components, which
-/// can take minutes.
+/// Answers any route while the host starts. The first start of a pipeline compiles its components,
+/// which can take minutes.
 pub(super) async fn starting() -> Problem {
     Problem::not_ready(vec!["starting: the components are compiled or loaded".to_owned()])
 }
 
-/// Why the store takes no records, if it does not: asked for at each look, because an idle host
-/// writes nothing that would fail.
+/// Returns why the store cannot be written, if so. Checked at each request, because an idle host
+/// makes no writes that could fail.
 async fn store_trouble(app: &App) -> Option<String> {
     let why = match tokio::time::timeout(STORE_ANSWERS_WITHIN, app.view.store.probe()).await {
         Ok(Ok(())) => return None,
@@ -57,9 +57,9 @@ async fn store_trouble(app: &App) -> Option<String> {
     Some(format!("nothing can be recorded: {why}"))
 }
 
-/// `GET /metrics`: figures in the text format of Prometheus. Gauges and totals that the store knows
-/// are read at the scrape; what only passes by (ended runs, attempts, requests) is counted through
-/// the `metrics` facade since the start.
+/// `GET /metrics`: metrics in the text format of Prometheus. Gauges and totals that the store has
+/// are read at each scrape. Events (ended runs, attempts, requests) are counted through the
+/// `metrics` facade since the start.
 pub(super) async fn metrics(State(app): State<App>, uri: Uri) -> Result<Response> {
     Query::parse(&uri, &[])?;
     let mut text = Figures::default();
@@ -133,7 +133,7 @@ async fn resource_figures(app: &App, text: &mut Figures) -> Result<()> {
     Ok(())
 }
 
-/// The usual figures of a process, as far as the system tells them.
+/// Adds the standard metrics of a process, if the system provides them.
 fn process_figures(text: &mut Figures, started_at: Timestamp) {
     #[expect(clippy::cast_precision_loss, reason = "microseconds of now are far below 2^53")]
     let started = started_at.as_micros() as f64 / 1e6;
@@ -161,7 +161,7 @@ impl Figures {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    /// Labels are names of nodes and fixed words: nothing in them needs escaping.
+    /// Labels are names of nodes and fixed words, so they need no escaping.
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         let _ = if labels.is_empty() {

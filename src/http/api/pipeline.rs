@@ -1,4 +1,4 @@
-//! `/api/v1/pipeline`: the graph, and how the host is doing.
+//! `/api/v1/pipeline`: the graph, and the state of the host.
 
 use axum::Json;
 use axum::extract::State;
@@ -16,13 +16,13 @@ use crate::manifest::Join;
 #[derive(Debug, Serialize)]
 pub(super) struct PipelineBody {
     name: String,
-    /// `running`, or `paused`: nothing new starts.
+    /// `running`, or `paused` if nothing new starts.
     state: &'static str,
     join: Join,
     max_concurrent_runs: u32,
     params: Map<String, Value>,
     nodes: Vec<NodeHead>,
-    /// What `after` says; data flows from `from` to `to`.
+    /// The dependencies that `after` declares; data flows from `from` to `to`.
     edges: Vec<Edge>,
     host: HostBody,
 }
@@ -40,7 +40,7 @@ struct HostBody {
     epoch: u64,
     newest_event: u64,
     ready: bool,
-    /// Why it is not ready.
+    /// Why the host is not ready.
     reasons: Vec<String>,
 }
 

@@ -21,7 +21,7 @@ use crate::sandbox::Progress;
 use crate::scheduler::View;
 use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery};
 
-/// A run in a list: what its own record has. Inputs and actions are at `/runs/{id}`.
+/// A run in a list: the fields of its own record. Inputs and actions are at `/runs/{id}`.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunBody {
     pub(super) id: RunId,
@@ -31,7 +31,7 @@ pub(crate) struct RunBody {
     reason: Option<String>,
     trigger: String,
     params: serde_json::Value,
-    /// Digest of the manifest that it is bound to.
+    /// Digest of the manifest that the run uses.
     revision: Digest,
     created_at: Timestamp,
     started_at: Option<Timestamp>,
@@ -58,16 +58,16 @@ impl From<Run> for RunBody {
     }
 }
 
-/// A run with all that belongs to it.
+/// A run with its inputs, actions and attempts.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunDetailBody {
     #[serde(flatten)]
     run: RunBody,
-    /// The first of what it claimed, in the order of recording.
+    /// The first claimed artifacts, in the order of recording.
     inputs: Vec<Artifact>,
-    /// How many there are.
+    /// Number of all inputs.
     inputs_count: u64,
-    /// For `/runs/{id}/inputs?cursor=`, which has the rest; `null` if these are all.
+    /// For `/runs/{id}/inputs?cursor=`, which has the rest; `null` if `inputs` has all.
     inputs_next_cursor: Option<String>,
     actions: Vec<ActionBody>,
 }
@@ -77,8 +77,8 @@ struct ActionBody {
     name: String,
     state: ActionState,
     reason: Option<String>,
-    /// Whether it succeeded by saying `skip`: there was nothing worth doing, and its dependents are
-    /// skipped.
+    /// Whether it succeeded by returning `skip`: there was nothing worth doing, and its dependents
+    /// are skipped.
     skip: bool,
     /// When the next attempt is due, while `retrying`.
     retry_at: Option<Timestamp>,
@@ -95,15 +95,14 @@ struct AttemptBody {
     component_digest: Digest,
     grants: serde_json::Value,
     error: Option<ErrorInfo>,
-    /// What it said of itself when it succeeded.
+    /// The message that the action returned on success.
     message: Option<String>,
     usage: Usage,
-    /// What it was refused, one by one up to a bound.
+    /// Denied calls, one by one up to a bound.
     denials: Vec<Denial>,
-    /// What it asked for over the network: those requests that came first, up to a bound. All are
-    /// counted in `usage`.
+    /// The first network requests, up to a bound. `usage` counts all.
     requests: Vec<HttpRequest>,
-    /// How far it says it is, while it is active.
+    /// The progress that it reports while it is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressBody>,
 }
@@ -123,7 +122,7 @@ pub(super) async fn list(State(app): State<App>, uri: Uri) -> Result<Json<List<R
     Ok(Json(page.into()))
 }
 
-/// `GET /api/v1/runs/{id}`, at once or when the run has ended.
+/// `GET /api/v1/runs/{id}`: answers at once or when the run has ended.
 pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<RunDetailBody>> {
     let query = Query::parse(&uri, &["wait"])?;
     let waiting = Waiting::begin(&app, &query)?;
@@ -147,24 +146,24 @@ pub(super) async fn inputs(State(app): State<App>, Segment(id): Segment, uri: Ur
     Ok(Json(page.into()))
 }
 
-/// Most inputs of a run that are told with it.
+/// Maximum number of inputs that are returned with their run.
 const INPUTS: u32 = 100;
 
-/// What belongs to a run, beside its actions and attempts.
+/// The parts of a run besides its actions and attempts.
 #[derive(Debug)]
 pub(crate) struct RunParts {
-    /// The first of what it claimed.
+    /// The first claimed artifacts.
     pub(crate) inputs: Page<Artifact>,
-    /// How many there are.
+    /// Number of all inputs.
     pub(crate) inputs_count: u64,
-    /// What its attempts were refused.
+    /// Denied calls of its attempts.
     pub(crate) denials: Vec<(AttemptId, Denial)>,
-    /// What they asked for over the network.
+    /// Network requests of its attempts.
     pub(crate) requests: Vec<(AttemptId, HttpRequest)>,
 }
 
 impl RunParts {
-    /// Reads them.
+    /// Reads them from the store.
     pub(crate) async fn read(store: &dyn MetadataStore, run: RunId) -> crate::store::Result<Self> {
         Ok(Self {
             inputs: store.run_inputs(run, PageRequest { cursor: None, limit: INPUTS }).await?,
@@ -175,18 +174,18 @@ impl RunParts {
     }
 }
 
-/// The run that `text` names, without its inputs.
+/// Returns the run that `text` names, without its inputs.
 pub(super) async fn find_progress(view: &View, text: &str) -> Result<RunDetail> {
     let id = find_run(view, text).await?;
     view.store.run_progress(id).await?.ok_or_else(|| no_run(id))
 }
 
-/// The problem of a run that does not exist.
+/// Returns the problem for a run that does not exist.
 pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-/// A run as the API tells of it. `progress` is what active attempts say, where that is known.
+/// Returns a run in the API's form. `progress` is what active attempts report, if it is available.
 pub(crate) fn detail_body(
     detail: RunDetail,
     parts: RunParts,
@@ -244,14 +243,14 @@ fn attempt_body(
     }
 }
 
-/// `GET /api/v1/runs/{id}/events`. While the run goes on `next_cursor` is there also after the last
-/// event: more will come.
+/// `GET /api/v1/runs/{id}/events`. While the run is active, `next_cursor` is present also after the
+/// last event, because more events will follow.
 pub(super) async fn events(State(app): State<App>, Segment(id): Segment, uri: Uri) -> Result<Json<List<Event>>> {
     let query = Query::parse(&uri, &["limit", "cursor"])?;
     let limit = query.limit()?;
     let after = query.value::<u64>("cursor")?.unwrap_or(0);
-    // The state first: an event that comes after it is not lost, because the run then counts as
-    // going on.
+    // Read the state first: an event that comes after it is not lost, because the run then counts
+    // as active.
     let id = find_run(&app.view, &id).await?;
     let run = app.view.store.run_summary(id).await?.ok_or_else(|| no_run(id))?;
     let events = app.view.store.events(after, Some(id), limit).await?;
@@ -260,7 +259,7 @@ pub(super) async fn events(State(app): State<App>, Segment(id): Segment, uri: Ur
     Ok(Json(List { items: events, next_cursor: more.then(|| last.to_string()) }))
 }
 
-/// That an attempt used an artifact.
+/// The record that an attempt used an artifact.
 #[derive(Debug, Serialize)]
 pub(super) struct EdgeBody {
     action: String,

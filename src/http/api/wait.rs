@@ -1,10 +1,11 @@
-//! `wait=`: an answer that comes when a run has ended.
+//! `wait=`: delays the answer until a run has ended.
 //!
-//! Who asks again and again learns of the end half a pause late, and costs a look at the record
-//! each time; the event stream tells at once, but is a second connection that has to be open before
-//! the run starts. With `PUT /api/v1/runs/{id}?wait=30s` the result is one request away.
+//! A client that polls learns of the end late, by half its interval on average, and each poll reads
+//! the record. The event stream reports the end at once, but needs a second connection that is open
+//! before the run starts. `PUT /api/v1/runs/{id}?wait=30s` needs one request.
 //!
-//! Listening begins before the state of the run is looked at, so that no end falls in between.
+//! The server subscribes to events before it reads the state of the run, so that it cannot miss the
+//! end in between.
 
 use std::time::Duration;
 
@@ -17,10 +18,10 @@ use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::Query;
 
-/// The longest wait that can be asked for: less than what proxies let a request take.
+/// The longest allowed wait: shorter than the usual timeouts of proxies.
 const MAX_WAIT: TimeSpan = TimeSpan(Duration::from_mins(1));
 
-/// Someone who waits for the end of a run.
+/// A request that waits for the end of a run.
 #[derive(Debug)]
 pub(super) struct Waiting {
     ends: Receiver<RunId>,
@@ -28,7 +29,7 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    /// Begins to listen, if the query has a `wait`.
+    /// Subscribes to events, if the query has a `wait`.
     pub(super) fn begin(app: &App, query: &Query) -> Result<Option<Self>> {
         let Some(span) = query.value::<TimeSpan>("wait")? else { return Ok(None) };
         if span > MAX_WAIT {
@@ -37,8 +38,8 @@ impl Waiting {
         Ok(Some(Self { ends: app.view.control.ended_runs(), until: Instant::now() + span.0 }))
     }
 
-    /// Waits until the run has ended, the time is over, or the server stops: whoever asked looks at
-    /// the run then.
+    /// Waits until the run has ended, the time is over, or the server stops. The caller then reads
+    /// the state of the run.
     pub(super) async fn until_ended(mut self, app: &App, run: RunId) -> Result<()> {
         loop {
             let end = tokio::select! {
@@ -49,7 +50,7 @@ impl Waiting {
             match end {
                 Ok(ended) if ended == run => return Ok(()),
                 Ok(_) => {}
-                // Its end may be among those that were missed.
+                // The end of the run may be among the missed events.
                 Err(RecvError::Lagged(_)) => {
                     if app.view.store.run_summary(run).await?.is_none_or(|run| run.state.ended()) {
                         return Ok(());

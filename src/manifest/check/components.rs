@@ -1,4 +1,4 @@
-//! Components: there, whole, pinned as the manifest says, and asking for nothing that is not
+//! Checks of components: each exists, is complete, has the pinned digest, and imports only what is
 //! granted.
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::super::problem::{Problem, quoted};
 use super::super::read::{ActionDraft, Draft};
 use super::super::tree::{At, Reader};
 
-/// Looks at the component of each action; at one that several actions share, once.
+/// Checks the component of each action. Inspects a component that several actions share once.
 pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
     let with_component = draft.actions.iter().filter(|action| action.component.is_some());
     let mut looked_at = known::inspect_all(&with_component.map(|action| action.spec.component.as_path()).collect());
@@ -28,13 +28,13 @@ fn is_absent(error: &ComponentError) -> bool {
     matches!(error, ComponentError::Unreadable(cause) if cause.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Whether an action that shares this component says how it is built: that action is then the one
-/// to complain about.
+/// Returns whether another action with the same component has a build command. The problem is then
+/// reported for that action.
 fn is_built_elsewhere(draft: &Draft, path: &Path) -> bool {
     draft.actions.iter().any(|action| action.spec.build.is_some() && action.spec.component == path)
 }
 
-/// The file is not there, or is not a component.
+/// Returns the problem for a file that is missing or not a component.
 fn no_component(action: &ActionDraft, text: &At<String>, error: &ComponentError) -> Problem {
     let file = quoted(&text.value);
     match error {
@@ -59,7 +59,7 @@ fn no_component(action: &ActionDraft, text: &At<String>, error: &ComponentError)
     }
 }
 
-/// The component is what the manifest takes it for.
+/// Checks the component of one action against the manifest.
 fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text: &At<String>, info: &ComponentInfo) {
     if let Some(pin) = action.digest.as_ref().filter(|pin| pin.value != info.digest) {
         reader.complain(
@@ -89,7 +89,7 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
     }
     let mut asked = std::collections::BTreeSet::new();
     for (import, need) in info.needs() {
-        // What one grant gives is asked for once.
+        // Request each grant only once.
         if let Need::Grant(grant) = need
             && !asked.insert(grant)
         {
@@ -97,7 +97,7 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
         }
         let problem = match need {
             Need::Refused(why) => Problem::new(component::refusal(import, &why)),
-            // What it does call is refused then, one by one.
+            // The host denies the actual calls one by one.
             Need::Grant(Grant::Resources) if info.imports_whole_world() => continue,
             Need::Grant(Grant::Resources) if action.reads.is_empty() && action.writes.is_empty() => {
                 Problem::new(component::refusal(import, &format!("`{}` is granted no resource", action.name.value)))
@@ -113,7 +113,7 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
     }
 }
 
-/// A resource that the action may be about: one that it is after, or the first.
+/// Returns a resource for the example: one that the action is after, or the first.
 fn example<'d>(draft: &'d Draft, action: &ActionDraft) -> &'d str {
     let is_before = |name: &str| action.after.iter().any(|after| after.value == name);
     let mut names = draft.resources.iter().map(|resource| resource.name.value.as_str());

@@ -1,4 +1,4 @@
-//! Names and edges: what `after`, `reads` and `writes` say about each other.
+//! Checks of names and edges: whether `after`, `reads` and `writes` fit together.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -9,12 +9,12 @@ use super::super::problem::{Problem, listed, quoted};
 use super::super::read::{ActionDraft, Draft, ResourceDraft};
 use super::super::tree::{At, Reader};
 
-/// Most cycles that are drawn.
+/// Maximum number of cycles that are drawn.
 const MAX_CYCLES: usize = 10;
-/// Most actions of a cycle that are named.
+/// Maximum number of actions of a cycle that are named.
 const MAX_DRAWN: usize = 12;
 
-/// The nodes by name, and the actions directly before each action, by place.
+/// The nodes by name, and the direct predecessors of each action, by index.
 struct Nodes<'d> {
     draft: &'d Draft,
     resources: BTreeMap<&'d str, &'d ResourceDraft>,
@@ -22,7 +22,7 @@ struct Nodes<'d> {
     before: Vec<Vec<usize>>,
 }
 
-/// Looks at names and edges.
+/// Checks names and edges.
 pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
     let complete = !reader.is_incomplete();
     if draft.actions.is_empty() && complete {
@@ -33,8 +33,8 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
         );
     }
     let nodes = Nodes::of(draft);
-    // What follows from a reported mistake is left out: a user who wrote `afer` need not hear
-    // that nothing is after anything.
+    // Problems that follow from a reported mistake are left out: for a user who wrote `afer`, a
+    // message that the action is after nothing is not useful.
     let sure = complete && !draft.actions.iter().any(|action| nodes.is_in_doubt(action));
     nodes.names(reader);
     for action in &draft.actions {
@@ -53,7 +53,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
     }
     let has_cycles = nodes.cycles(reader);
     if !has_cycles && sure {
-        // Who is after whom means nothing as long as there are cycles.
+        // The order of actions is not defined while there are cycles.
         let upstream: Vec<BTreeSet<usize>> = (0..draft.actions.len()).map(|place| nodes.upstream(place)).collect();
         nodes.reads_of_writes(reader, &upstream);
         nodes.join_any(reader, &upstream);
@@ -63,7 +63,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
     }
 }
 
-/// The lines that put `action` after one more node.
+/// Returns the lines that put `action` after one more node.
 fn be_after(action: &ActionDraft, node: &str) -> String {
     let names = action.after.iter().map(|name| name.value.as_str()).chain([node]);
     let list: Vec<String> = names.map(|name| format!("\"{}\"", quoted(name).trim_matches('`'))).collect();
@@ -76,7 +76,8 @@ impl<'d> Nodes<'d> {
             draft.actions.iter().enumerate().map(|(place, action)| (action.name.value.as_str(), place)).collect();
         let resources: BTreeMap<&str, &ResourceDraft> =
             draft.resources.iter().map(|resource| (resource.name.value.as_str(), resource)).collect();
-        // A name of both may mean the resource: a cycle through it would be made up.
+        // If both kinds have the name, it may mean the resource, and a cycle through it may not
+        // exist.
         let place = |name: &str| actions.get(name).copied().filter(|_| !resources.contains_key(name));
         let before = draft
             .actions
@@ -94,15 +95,15 @@ impl<'d> Nodes<'d> {
         self.before.get(place).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether a resource is watched; `None` if there is none, or it is not known.
+    /// Returns whether a resource is watched; `None` if it does not exist or this is unknown.
     fn is_watched(&self, name: &str) -> Option<bool> {
         let resource = self.resources.get(name)?;
         let watch = resource.spec.as_ref()?.watch;
         (watch || !resource.perhaps_watched).then_some(watch)
     }
 
-    /// Whether an action may be meant to have other edges than it has: it names what is not there,
-    /// or has an unknown key.
+    /// Returns whether an action may have other edges than those that were read: it names a missing
+    /// node, or has an unknown key.
     fn is_in_doubt(&self, action: &ActionDraft) -> bool {
         let is_resource = |name: &At<String>| self.resources.contains_key(name.value.as_str());
         let is_node = |name: &At<String>| is_resource(name) || self.actions.contains_key(name.value.as_str());
@@ -110,7 +111,7 @@ impl<'d> Nodes<'d> {
         action.perhaps_more || !action.after.iter().all(is_node) || !data.all(is_resource)
     }
 
-    /// Resources and actions share one space of names.
+    /// Checks that names are unique among resources and actions.
     fn names(&self, reader: &mut Reader<'_>) {
         for action in &self.draft.actions {
             if let Some(resource) = self.resources.get(action.name.value.as_str()) {
@@ -124,7 +125,7 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// What `after` names exists, and can start something.
+    /// Checks that the nodes in `after` exist and can start the action.
     fn after(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
         for name in &action.after {
             if reader.is_full() {
@@ -162,7 +163,7 @@ impl<'d> Nodes<'d> {
             .help(help)
     }
 
-    /// What `reads` or `writes` names is a resource.
+    /// Checks that the names in `reads` or `writes` are resources.
     fn data(&self, reader: &mut Reader<'_>, action: &ActionDraft, key: &str, names: &[At<String>]) {
         for name in names {
             if self.resources.contains_key(name.value.as_str()) || reader.is_full() {
@@ -211,7 +212,7 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// All actions before an action, near and far.
+    /// Returns all direct and indirect predecessors of an action.
     fn upstream(&self, place: usize) -> BTreeSet<usize> {
         let mut seen = BTreeSet::new();
         let mut todo = self.before(place).to_vec();
@@ -223,9 +224,9 @@ impl<'d> Nodes<'d> {
         seen
     }
 
-    /// Of two actions, one that reads what the other writes, one must be after the other: a reader
-    /// that is after the writer sees what it wrote, one that is before it sees what there was when
-    /// the run started. Side by side, what it sees would be a matter of luck.
+    /// Checks the order of two actions of which one reads what the other writes: one must be after
+    /// the other. A reader after the writer sees its output; a reader before it sees the state at
+    /// the start of the run. Without an order, the result would depend on timing.
     fn reads_of_writes(&self, reader: &mut Reader<'_>, upstream: &[BTreeSet<usize>]) {
         let is_before = |earlier: usize, later: usize| upstream.get(later).is_some_and(|all| all.contains(&earlier));
         for (place, action) in self.draft.actions.iter().enumerate() {
@@ -250,8 +251,8 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// With `join = "any"`, an action runs when a resource before it has fired; one without can
-    /// never run.
+    /// With `join = "any"`, an action runs if a resource before it has triggered. Refuses actions
+    /// without one, because they can never run.
     fn join_any(&self, reader: &mut Reader<'_>, upstream: &[BTreeSet<usize>]) {
         if self.draft.top.join.value != Join::Any {
             return;
@@ -273,7 +274,8 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// What is watched is read, and starts something. With cycles, who is after it says nothing.
+    /// Checks that watched resources are read and start an action. With cycles, the actions after a
+    /// resource are not defined.
     fn watched(&self, reader: &mut Reader<'_>, has_cycles: bool) {
         for resource in &self.draft.resources {
             let name = resource.name.value.as_str();
@@ -299,13 +301,13 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// Draws the cycles, if there are any.
+    /// Draws the cycles. Returns whether there are any.
     fn cycles(&self, reader: &mut Reader<'_>) -> bool {
         let mut left = self.on_cycles();
         let found = !left.is_empty();
         let mut drawn = 0;
         while let Some(start) = left.iter().next().copied() {
-            // Not everything that is left lies on a cycle itself: it may lie between two.
+            // A remaining action may not be on a cycle itself, but between two cycles.
             let Some(cycle) = self.shortest_cycle(start, &left) else {
                 left.remove(&start);
                 continue;
@@ -321,8 +323,8 @@ impl<'d> Nodes<'d> {
         found
     }
 
-    /// The actions that are neither first nor last, however often first and last ones are taken
-    /// away.
+    /// Returns the actions that remain after repeatedly removing those without predecessors or
+    /// successors.
     fn on_cycles(&self) -> BTreeSet<usize> {
         let mut left: BTreeSet<usize> = (0..self.draft.actions.len()).collect();
         loop {
@@ -340,7 +342,8 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    /// The shortest way from `start` back to itself, against the edges: each is after the next.
+    /// Returns the shortest path from `start` back to itself, against the edges: each action is
+    /// after the next.
     fn shortest_cycle(&self, start: usize, among: &BTreeSet<usize>) -> Option<Vec<usize>> {
         let mut came_from = BTreeMap::new();
         let mut todo = VecDeque::from([start]);

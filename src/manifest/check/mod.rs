@@ -1,4 +1,4 @@
-//! What the values of a manifest mean to each other, and to the disk.
+//! Checks of values against each other and against the disk.
 
 pub(super) mod components;
 mod edges;

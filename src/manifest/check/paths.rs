@@ -1,4 +1,4 @@
-//! Paths: made absolute, and kept apart. Data that lies inside of other data would be found twice.
+//! Makes paths absolute and checks that they do not overlap. Nested data would be found twice.
 
 use std::ffi::OsString;
 use std::io::Read as _;
@@ -11,9 +11,9 @@ use super::super::problem::{Problem, quoted};
 use super::super::read::Draft;
 use super::super::tree::{At, Reader};
 
-/// Most links in a row that are followed: what Linux follows.
+/// Maximum number of links in a row that are followed, as on Linux.
 const MAX_LINKS: usize = 40;
-/// How a SQLite database begins.
+/// The first bytes of a SQLite database.
 const SQLITE_HEADER: &[u8] = b"SQLite format 3\0";
 
 /// Fills in the absolute paths of a draft.
@@ -33,15 +33,15 @@ pub(in super::super) fn fill_in(folder: &Path, draft: &mut Draft) {
     }
 }
 
-/// A folder that something claims for itself.
+/// A folder that a resource uses exclusively.
 struct Claim<'d> {
     name: &'d str,
     text: &'d At<String>,
-    /// Where it really is.
+    /// The path with links resolved.
     real: PathBuf,
 }
 
-/// Looks at where the data and the pipeline's own state lie.
+/// Checks the locations of the data and of the pipeline's own state.
 pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: &Path, draft: &Draft) {
     let mut claims = Vec::new();
     for resource in &draft.resources {
@@ -59,7 +59,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     state(reader, folder, draft, &claims);
 }
 
-/// Looks for the sources of builds. Running the components does not need them.
+/// Checks that the sources of builds exist. Running the components does not need them.
 pub(in super::super) fn check_sources(reader: &mut Reader<'_>, folder: &Path, draft: &Draft) {
     for action in &draft.actions {
         for source in &action.sources {
@@ -73,7 +73,7 @@ pub(in super::super) fn check_sources(reader: &mut Reader<'_>, folder: &Path, dr
     }
 }
 
-/// A resource's folder need not be there, but nothing else may be.
+/// Checks that a resource's path is a folder or does not exist.
 fn check_folder(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => {}
@@ -96,10 +96,10 @@ fn check_folder(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
     }
 }
 
-/// No resource lies in another.
+/// Checks that no resource is inside another.
 fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
-    // Sorted by path, whatever lies inside of a folder follows it directly: the one that it lies in
-    // is found among those still open.
+    // Sorted by path, the content of a folder follows it directly, so the enclosing folder is among
+    // those that are still open.
     let mut sorted: Vec<&Claim<'_>> = claims.iter().collect();
     sorted.sort_by(|a, b| (&a.real, a.text.span.start).cmp(&(&b.real, b.text.span.start)));
     let mut open: Vec<&Claim<'_>> = Vec::new();
@@ -124,20 +124,21 @@ fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
     }
 }
 
-/// The file of a SQLite store is a database, or is still to be made.
+/// Checks that the file of a SQLite store is a database or does not exist.
 fn sqlite_file(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<String>) {
     let wrong = match std::fs::metadata(path) {
         _ if text.value.ends_with('/') => "is a folder, not a file".to_owned(),
         Ok(found) if found.is_dir() => "is a folder, not a file".to_owned(),
         Ok(_) if real(path) == real(manifest) => "is this manifest".to_owned(),
-        // Not opened to find out: opening a pipe would wait for a writer.
+        // Checked without opening the file, because opening a pipe would wait for a writer.
         Ok(found) if !found.is_file() => "is not a file".to_owned(),
         Ok(_) => match starts_like_a_database(path) {
             Ok(true) => return,
             Ok(false) => "is a file, but not an SQLite database".to_owned(),
             Err(error) => format!("cannot be read: {error}"),
         },
-        // Not there yet; or its folder cannot be used, which opening it tells better.
+        // The file does not exist, or its folder cannot be used; opening the store reports that
+        // better.
         Err(_) => return,
     };
     reader.complain(
@@ -147,11 +148,12 @@ fn sqlite_file(reader: &mut Reader<'_>, path: &Path, manifest: &Path, text: &At<
     );
 }
 
-/// Whether a file begins as SQLite's do. An empty one is a database without tables.
+/// Returns whether a file begins as SQLite databases do. An empty file is a database without
+/// tables.
 ///
-/// A file that this process has open is not looked at: it is the store of the host, which checked
-/// it. To open and close it here would give up all locks of the process on it (POSIX), and another
-/// program might then remove the write-ahead log.
+/// A file that this process has open is not read: it is the host's store, and the host has checked
+/// it. Opening and closing it here would release all locks of the process on it (POSIX), and
+/// another program might then remove the write-ahead log.
 fn starts_like_a_database(path: &Path) -> std::io::Result<bool> {
     if is_open_here(path)? {
         return Ok(true);
@@ -161,7 +163,7 @@ fn starts_like_a_database(path: &Path) -> std::io::Result<bool> {
     Ok(start.is_empty() || start == SQLITE_HEADER)
 }
 
-/// Whether this process has a file open; also said of every file where the system does not tell.
+/// Returns whether this process has a file open; always `true` if the system does not provide this.
 fn is_open_here(path: &Path) -> std::io::Result<bool> {
     let wanted = std::fs::metadata(path)?;
     let Ok(open) = std::fs::read_dir("/dev/fd") else { return Ok(true) };
@@ -169,15 +171,15 @@ fn is_open_here(path: &Path) -> std::io::Result<bool> {
     Ok(open.any(|file| (file.dev(), file.ino()) == (wanted.dev(), wanted.ino())))
 }
 
-/// A folder in which the pipeline keeps something of its own.
+/// A folder in which the pipeline stores its own files.
 struct Own<'d> {
     path: PathBuf,
     text: &'d At<String>,
-    /// What lies there.
+    /// Describes these files.
     what: &'static str,
 }
 
-/// The pipeline's own state lies outside of its data, and its data outside of its state.
+/// Checks that the pipeline's own state is outside of its data, and its data outside of its state.
 fn state(reader: &mut Reader<'_>, folder: &Path, draft: &Draft, claims: &[Claim<'_>]) {
     let text = &draft.top.store;
     let store = absolute(folder, &text.value);
@@ -203,7 +205,7 @@ fn state(reader: &mut Reader<'_>, folder: &Path, draft: &Draft, claims: &[Claim<
 
 fn state_apart(reader: &mut Reader<'_>, folder: &Path, own: &Own<'_>, claims: &[Claim<'_>]) {
     let Some(state) = real(&own.path) else { return };
-    // Where the manifest itself lies, data may lie beside the state.
+    // If the state folder contains the manifest, it may contain data too.
     let shared = real(folder).is_some_and(|folder| folder.starts_with(&state));
     for claim in claims {
         let inside = state.starts_with(&claim.real);
@@ -223,8 +225,8 @@ fn state_apart(reader: &mut Reader<'_>, folder: &Path, own: &Own<'_>, claims: &[
     }
 }
 
-/// Where an absolute path really is: links followed, also where they lead to what is not there yet.
-/// `None` when they go in circles.
+/// Resolves the links of an absolute path, also if the target does not exist. Returns `None` if the
+/// links form a cycle.
 fn real(path: &Path) -> Option<PathBuf> {
     let mut todo: Vec<OsString> = Vec::new();
     let mut real = PathBuf::from("/");
@@ -252,7 +254,7 @@ fn real(path: &Path) -> Option<PathBuf> {
     Some(real)
 }
 
-/// Puts the parts of a path on a stack, the first on top.
+/// Pushes the parts of a path on a stack, with the first part on top.
 fn push_parts(todo: &mut Vec<OsString>, path: &Path) {
     for part in path.components().rev() {
         match part {

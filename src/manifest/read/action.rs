@@ -187,7 +187,7 @@ fn retry(reader: &mut Reader<'_>, table: &Table<'_>) -> Retry {
                 .at(&first.span, "to begin with"),
         );
     }
-    // Where only one of the two is given, the other gives way.
+    // If only one of the two is given, the default of the other is adjusted.
     retry.backoff = match (first.map(|span| span.value), max.map(|span| span.value)) {
         (Some(first), Some(max)) => Backoff { first, max },
         (Some(first), None) => Backoff { first, max: usual_max.max(first) },

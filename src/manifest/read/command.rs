@@ -1,16 +1,15 @@
-//! What `[actions.NAME]` says to a command: how it is called, and what its standard input reads.
-
-use globset::GlobBuilder;
+//! The keys of `[actions.NAME]` for commands: the arguments and the source of standard input.
 
 use super::super::problem::{Problem, quoted};
 use super::super::settings::MAX_ARGS;
 use super::super::tree::{At, Reader, Table};
+use super::resource::matches_nothing;
 
-/// What was read.
+/// The values of these keys.
 pub(super) struct Command {
     pub(super) args: Vec<String>,
     pub(super) stdin: Option<String>,
-    /// The keys that are there.
+    /// The keys that are present.
     pub(super) keys: Vec<At<&'static str>>,
 }
 
@@ -48,10 +47,9 @@ fn stdin(reader: &mut Reader<'_>, table: &Table<'_>, action: &str, reads: &[At<S
         );
         return None;
     }
-    if let Err(error) = GlobBuilder::new(glob).literal_separator(true).build() {
-        reader.complain(
-            Problem::new(format!("{} matches no path: {}", quoted(glob), error.kind())).at(&stdin.span, "this glob"),
-        );
+    if let Some((why, help)) = matches_nothing(glob, None) {
+        let problem = Problem::new(format!("{} matches no path: {why}", quoted(glob))).at(&stdin.span, "this glob");
+        reader.complain(help.into_iter().fold(problem, Problem::help));
         return None;
     }
     Some(stdin.value)

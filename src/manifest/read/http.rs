@@ -1,7 +1,8 @@
 //! `http` of an action: the hosts that it may send requests to, by name or by address.
 //!
-//! Each is one host and one port. There are no patterns: `*.example.com` would grant whatever
-//! someone else puts below that name, and a list of five names says better what an action talks to.
+//! Each entry is one host and one port. Patterns are not supported: `*.example.com` would grant
+//! every host that someone else adds below that name, and a list of names documents better which
+//! hosts an action uses.
 
 use std::net::IpAddr;
 
@@ -33,7 +34,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<At<Endpoin
     hosts
 }
 
-/// A host with its port.
+/// Reads a host with an optional port.
 pub(super) fn host(reader: &mut Reader<'_>, text: &At<String>) -> Option<Endpoint> {
     let problem = match text.value.parse::<Endpoint>() {
         Ok(endpoint) => match unreachable_address(&endpoint.host) {
@@ -50,14 +51,14 @@ pub(super) fn host(reader: &mut Reader<'_>, text: &At<String>) -> Option<Endpoin
     None
 }
 
-/// Advice for a text that is not a host.
+/// Returns advice for a text that is not a host.
 fn advice(why: EndpointError, text: &str) -> String {
     let without_scheme = text.split_once("://").map_or(text, |(_, rest)| rest);
     let bare = without_scheme.split(['/', '?', '#']).next().unwrap_or_default();
     let instead = bare.parse::<Endpoint>().ok().filter(|_| bare != text);
     match (why, instead) {
         (EndpointError::Scheme | EndpointError::Path, Some(_)) if text.starts_with("http://") => {
-            // The port that the scheme stood for goes with it.
+            // Removing the scheme also removes its default port, so the port is added.
             let port = if bare.parse::<Endpoint>().is_ok() && !bare.contains(':') { ":80" } else { "" };
             format!("write \"{bare}{port}\"")
         }
@@ -73,7 +74,7 @@ fn advice(why: EndpointError, text: &str) -> String {
     }
 }
 
-/// Why nothing can be at an address.
+/// Returns why an address cannot have a server, if so.
 fn unreachable_address(host: &Host) -> Option<&'static str> {
     let Host::Address(address) = host else { return None };
     let broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());

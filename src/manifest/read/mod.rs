@@ -1,8 +1,8 @@
-//! From the tree of a TOML text to a draft: every value read and looked at for itself.
+//! Reads the tree of a TOML text into a draft, and checks each value by itself.
 //!
-//! What values mean to each other (names, edges, files) is looked at afterwards, by
-//! [`check`](super::check), on a draft that still knows where everything stands, and that exists
-//! even if much of it is wrong.
+//! [`check`](super::check) then checks relations between values (names, edges, files). It works on
+//! a draft, which still has the place of each value, and which exists even if many values are
+//! invalid.
 
 mod action;
 mod command;
@@ -27,7 +27,7 @@ use top::Top;
 /// The name of the node that every pipeline has.
 const STORE_NODE: &str = "metadata_store";
 
-/// A manifest that has been read, with the places of what is looked at again.
+/// A manifest that has been read, with the places of the values that are checked later.
 pub(super) struct Draft {
     pub(super) top: Top,
     pub(super) resources: Vec<ResourceDraft>,
@@ -37,11 +37,11 @@ pub(super) struct Draft {
 /// A resource that has been read.
 pub(super) struct ResourceDraft {
     pub(super) name: At<String>,
-    /// `None` if its kind is not known: then nothing else about it is.
+    /// `None` if its kind is unknown, because its other keys are then unknown too.
     pub(super) spec: Option<ResourceSpec>,
-    /// `path` as it was written.
+    /// `path` as written.
     pub(super) path: Option<At<String>>,
-    /// Whether something that could not be read may have meant that it is watched.
+    /// Whether a key that could not be read may mean that the resource is watched.
     pub(super) perhaps_watched: bool,
 }
 
@@ -49,19 +49,19 @@ pub(super) struct ResourceDraft {
 pub(super) struct ActionDraft {
     pub(super) name: At<String>,
     pub(super) spec: ActionSpec,
-    /// `component` as it was written.
+    /// `component` as written.
     pub(super) component: Option<At<String>>,
     pub(super) digest: Option<At<Digest>>,
-    /// `build.watch` as it was written.
+    /// `build.watch` as written.
     pub(super) sources: Vec<At<String>>,
     pub(super) after: Vec<At<String>>,
     pub(super) reads: Vec<At<String>>,
     pub(super) writes: Vec<At<String>>,
     pub(super) retrigger: Option<At<bool>>,
-    /// The keys that it has and that are for commands only.
+    /// The keys of the action that only commands may have.
     pub(super) for_commands: Vec<At<&'static str>>,
     pub(super) run_when: Option<At<RunWhen>>,
-    /// Whether an unknown key may have been meant to be `after`, `reads` or `writes`.
+    /// Whether an unknown key may mean `after`, `reads` or `writes`.
     pub(super) perhaps_more: bool,
 }
 
@@ -126,8 +126,8 @@ fn nodes<T>(
     nodes
 }
 
-/// The params of each action, laid over those of the pipeline, must fit into what an action may be
-/// handed.
+/// Checks that the params of each action, merged over those of the pipeline, fit into the limit for
+/// an action.
 fn check_params(reader: &mut Reader<'_>, draft: &Draft) {
     let size = |params: &serde_json::Map<_, _>| serde_json::to_vec(params).map_or(0, |json| json.len());
     let shared = size(&draft.top.params);
@@ -144,12 +144,12 @@ fn check_params(reader: &mut Reader<'_>, draft: &Draft) {
     }
 }
 
-/// A table inside of another, whose keys are known: `trigger`, `limits`, `retry`, `build`.
+/// Reads a nested table with known keys: `trigger`, `limits`, `retry`, `build`.
 fn inner<'t>(reader: &mut Reader<'_>, parent: &Table<'t>, key: &str, keys: &Keys, example: &str) -> Option<Table<'t>> {
     reader.table(parent, key, format!("`{key}` of {}", parent.name), keys, &format!("`{key} = {example}`"))
 }
 
-/// Refuses what is named twice in a list.
+/// Refuses duplicates in a list.
 fn refuse_twice(reader: &mut Reader<'_>, key: &str, items: &[At<String>]) {
     let mut seen = std::collections::BTreeMap::new();
     for item in items {

@@ -1,4 +1,5 @@
-//! `params`: TOML as JSON. Nothing is expanded here, because params are on record as they stand.
+//! `params`: converts TOML to JSON. Variables are not expanded, because params are recorded as
+//! written.
 
 use serde_json::{Map, Value};
 use toml::Spanned;
@@ -7,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::super::problem::Problem;
 use super::super::tree::{Reader, Table};
 
-/// The object under `params`.
+/// Reads the object under `params`.
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> Map<String, Value> {
     let Some(value) = table.get("params") else { return Map::new() };
     let name = format!("`params` of {}", table.name);
@@ -21,12 +22,12 @@ fn object(reader: &mut Reader<'_>, entries: &DeTable<'_>) -> Map<String, Value> 
     entries.iter().map(|(key, value)| (key.get_ref().to_string(), json(reader, value))).collect()
 }
 
-/// One value. The depth is bounded: the parser takes at most 80 levels.
+/// Converts one value. The recursion is bounded, because the parser accepts at most 80 levels.
 fn json(reader: &mut Reader<'_>, value: &Spanned<DeValue<'_>>) -> Value {
     match value.get_ref() {
         DeValue::String(text) => Value::String(text.to_string()),
         DeValue::Boolean(truth) => Value::Bool(*truth),
-        // JSON has no dates: they are the text that the manifest has.
+        // JSON has no dates, so they become strings with the text of the manifest.
         DeValue::Datetime(moment) => Value::String(moment.to_string()),
         DeValue::Array(items) => Value::Array(items.iter().map(|item| json(reader, item)).collect()),
         DeValue::Table(entries) => Value::Object(object(reader, entries)),

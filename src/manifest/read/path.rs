@@ -1,9 +1,9 @@
-//! Paths, as they are written.
+//! Paths as written in the manifest.
 
 use super::super::problem::{Problem, quoted};
 use super::super::tree::{At, Reader};
 
-/// A path as written, unless it cannot be meant so.
+/// Returns a path as written, unless it is invalid.
 pub(super) fn checked_path(reader: &mut Reader<'_>, text: Option<At<String>>) -> Option<At<String>> {
     let text = text?;
     if text.value.trim().is_empty() {

@@ -15,7 +15,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let has_kind = table.get("kind").is_some();
     let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3", "http", "sql"]);
     if has_kind && kind.is_none() {
-        // Which keys it may have is not known then, and each complaint about one would be a guess.
+        // The allowed keys are then unknown, and a problem about any of them would be a guess.
         return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
     }
     let keys = kind.map_or(&keys::FOLDER, |kind| kind.value);
@@ -24,7 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         reader.missing(table, "kind", "`kind = \"folder\"`");
     }
     let path = reader.required_string(table, "path", "\"data/raw\"");
-    let folder = path.as_ref().and_then(|path| Some(Path::new(&path.value).file_name()?.to_str()?.to_owned()));
+    let folder = path.as_ref().map(|path| path.value.clone());
     let path = checked_path(reader, path);
     let include = globs(reader, table, "include", folder.as_deref());
     let exclude = globs(reader, table, "exclude", folder.as_deref());
@@ -52,7 +52,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     ResourceDraft { name, spec: Some(spec), path, perhaps_watched }
 }
 
-/// A trigger on what is not watched would never do anything.
+/// Refuses a trigger on a resource that is not watched, because it would have no effect.
 fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
     if table.get("trigger").is_some() {
         reader.complain(
@@ -90,7 +90,7 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
         );
     }
     trigger.min_artifacts = min.map_or(trigger.min_artifacts, |min| min.value);
-    // Who asks for more than the default at least gets it.
+    // A `min_artifacts` above the default raises the default.
     let most = super::super::pipeline::DEFAULT_MAX_ARTIFACTS.max(trigger.min_artifacts);
     trigger.max_artifacts = Some(max.map_or(most, |max| max.value));
     trigger.min_bytes = bytes.map_or(0, |bytes| bytes.value);
@@ -99,7 +99,7 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
     trigger
 }
 
-/// Globs of paths inside the resource, whose folder has this name.
+/// Reads globs of paths inside the resource. `folder` is the path of its folder.
 fn globs(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, folder: Option<&str>) -> Vec<String> {
     let usual = "such as `*.csv`, `2026-*/**` or `*.{jpg,png}`";
     checked_globs(reader, table, (key, "[\"*.csv\"]"), |glob| {
@@ -108,7 +108,7 @@ fn globs(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, folder: Option<&
     })
 }
 
-/// Globs of names, wherever in the resource they stand.
+/// Reads globs of names at any depth of the resource.
 fn ignored_names(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
     if table.get("ignore").is_none() {
         return FolderSpec::default_ignore();
@@ -123,8 +123,8 @@ fn ignored_names(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
     })
 }
 
-/// The globs at `key`. `wrong` says of a glob that matches nothing what it never matches, with the
-/// reason, and what to write instead.
+/// Reads the globs at `key`. For a glob that matches nothing, `wrong` returns the reason, and what
+/// to write instead.
 fn checked_globs(
     reader: &mut Reader<'_>,
     table: &Table<'_>,
@@ -142,9 +142,9 @@ fn checked_globs(
     items.into_iter().map(|item| item.value).collect()
 }
 
-/// Why a glob matches no path in a resource whose folder has this name, and what to write instead,
-/// if that can be told.
-fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(String, Option<String>)> {
+/// Returns why a glob matches no path in a resource with this folder, and what to write
+/// instead, if that is known.
+pub(super) fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(String, Option<String>)> {
     if glob.is_empty() {
         return Some(("it is empty".to_owned(), None));
     }
@@ -158,6 +158,9 @@ fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(String, Option<S
     if glob.split('/').any(|part| part == ".." || part == ".") {
         return Some(("paths in a resource have no `.` or `..` in them".to_owned(), None));
     }
+    if glob.contains("//") {
+        return Some(("paths in a resource have no empty parts".to_owned(), None));
+    }
     if glob.starts_with('!') {
         let help = "put what is not to count into `exclude`, without the `!`".to_owned();
         return Some(("a leading `!` does not negate a glob here".to_owned(), Some(help)));
@@ -166,9 +169,17 @@ fn matches_nothing(glob: &str, folder: Option<&str>) -> Option<(String, Option<S
         let help = format!("write `{inner}/**` for all that is in the folder");
         return Some(("it ends with `/`, and a path never does".to_owned(), Some(help)));
     }
-    if let Some(inner) = folder.and_then(|folder| glob.strip_prefix(folder)?.strip_prefix('/')) {
+    if let Some(inner) = folder.and_then(|folder| inside(glob, folder)) {
         let help = format!("write {}; for a folder of that name inside, `*/{inner}`", quoted(inner));
         return Some(("paths begin inside the resource, after the name of its folder".to_owned(), Some(help)));
     }
     globset::Glob::new(glob).err().map(|error| (error.kind().to_string(), None))
+}
+
+/// Returns the part of a glob behind the folder of its resource, if the glob begins with the
+/// folder's path or name.
+fn inside<'a>(glob: &'a str, folder: &str) -> Option<&'a str> {
+    let path = folder.trim_start_matches("./").trim_end_matches('/');
+    let name = Path::new(path).file_name()?.to_str()?;
+    [path, name].into_iter().find_map(|start| glob.strip_prefix(start)?.strip_prefix('/'))
 }

@@ -1,6 +1,6 @@
-//! `secrets` of an action. A secret is a variable of the host's environment: one that the action
-//! gets as a variable of its own, or one that the host puts into a header of its requests to one
-//! host, so that the action never holds it.
+//! `secrets` of an action. The value of a secret is in a variable of the host's environment. Either
+//! the action gets it as a variable of its own, or the host puts it into a header of the action's
+//! requests to one host, so that the action never has it.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +19,12 @@ use crate::base::Endpoint;
 
 const EXAMPLE: &str = "{ TOKEN = \"env:API_TOKEN\" }";
 
-/// The secrets of an action, of both kinds.
+/// Both kinds of secrets of an action.
 #[derive(Default)]
 pub(super) struct Secrets {
-    /// Those that it gets, and where they are.
+    /// Secrets that the action gets, with their sources.
     pub(super) plain: BTreeMap<String, SecretSource>,
-    /// Those that the host puts into headers.
+    /// Secrets that the host puts into headers.
     pub(super) headers: BTreeMap<String, HeaderSecretSpec>,
 }
 
@@ -66,9 +66,9 @@ pub(super) fn read(
     secrets
 }
 
-/// Where the value of a secret is.
+/// Reads the source of a secret.
 fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
-    // The text is not repeated in a message: someone may have put the secret itself there.
+    // Messages do not contain the text, because it may be the secret itself.
     if let Some(variable) = text.value.strip_prefix("env:").filter(|variable| is_variable(variable)) {
         reader.check_secret(variable, &text.span);
         return Some(SecretSource::Env(variable.to_owned()));
@@ -132,7 +132,7 @@ fn header_text(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
     None
 }
 
-/// The host that a secret is for: one that the action is granted.
+/// Reads the host that a secret is for, which the action must be granted.
 fn granted_host(reader: &mut Reader<'_>, name: &str, text: &At<String>, granted: &[At<Endpoint>]) -> Option<Endpoint> {
     let host = http::host(reader, text)?;
     if !granted.iter().any(|grant| grant.value == host) && !reader.is_incomplete() {

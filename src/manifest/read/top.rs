@@ -17,7 +17,7 @@ use super::path::checked_path;
 use crate::base::{Digest, Endpoint, Host, check_name};
 use crate::model::Durability;
 
-/// What stands above resources and actions, defaults filled in.
+/// The values outside of resources and actions, with defaults filled in.
 pub(in super::super) struct Top {
     pub(in super::super) name: String,
     pub(in super::super) join: At<Join>,
@@ -27,25 +27,25 @@ pub(in super::super) struct Top {
     pub(in super::super) hosts: Vec<String>,
     pub(in super::super) insecure: bool,
     pub(in super::super) token: Option<Digest>,
-    /// `metadata_store.path` as it was written.
+    /// `metadata_store.path` as written.
     pub(in super::super) store: At<String>,
-    /// Whether that is where it lies: nothing that could say otherwise has a fault.
+    /// Whether `store` is reliable: no key that affects it has a problem.
     pub(in super::super) store_is_known: bool,
     pub(in super::super) durability: Durability,
-    /// `pipeline.state` as it was written.
+    /// `pipeline.state` as written.
     pub(in super::super) state: Option<At<String>>,
     pub(in super::super) max_log_bytes: u64,
 }
 
 impl Top {
-    /// Which store is meant; relative paths start at `folder`.
+    /// Returns the location of the store. Relative paths are resolved against `folder`.
     pub(in super::super) fn store_spec(&self, folder: &Path) -> StoreSpec {
         StoreSpec::Sqlite { path: absolute(folder, &self.store.value) }
     }
 
-    /// Where logs and components are kept. If the manifest does not say: beside the store's file,
-    /// or in [`DEFAULT_STATE`] for a store that lies elsewhere. With the default of
-    /// `metadata_store.path` that is the same folder.
+    /// Returns the folder for logs and components. If the manifest does not set it, this is the
+    /// folder of the store's file, or [`DEFAULT_STATE`] for a store on another machine. With the
+    /// default of `metadata_store.path` both are the same folder.
     pub(in super::super) fn state_folder(&self, folder: &Path) -> PathBuf {
         if let Some(state) = &self.state {
             return absolute(folder, &state.value);
@@ -147,7 +147,7 @@ fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     }
 }
 
-/// Names by which the server is reached besides its address.
+/// Reads the names besides its address under which the server is reached.
 fn hosts(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
     let texts = reader.strings(table, "hosts", "[\"ml.example.com\"]");
     let mut hosts = Vec::new();
@@ -169,8 +169,8 @@ fn hosts(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
     hosts
 }
 
-/// The digest of the bearer token. The text is not repeated in a message: someone may have put the
-/// token itself there.
+/// Reads the digest of the bearer token. Messages do not contain the text, because it may be the
+/// token itself.
 fn digest_of_token(reader: &mut Reader<'_>, text: &At<String>) -> Option<Digest> {
     let digest: Option<Digest> = text.value.parse().ok();
     if digest.is_some_and(|digest| digest == Digest::of(b"") || digest == Digest::of(b"\n")) {

@@ -1,4 +1,4 @@
-//! Tables whose keys name variables of the environment.
+//! Reads tables whose keys are names of environment variables.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -7,7 +7,7 @@ use super::super::expand::is_variable;
 use super::super::problem::{Problem, quoted};
 use super::super::tree::{At, Reader, Table};
 
-/// The values of a table whose keys name variables.
+/// Reads the values of a table whose keys are names of variables.
 pub(super) fn named_values<'t>(
     reader: &mut Reader<'_>,
     table: &Table<'t>,

@@ -297,6 +297,7 @@ impl Observer {
         }
         let settled = self.settled(path);
         if seen.file.size > SMALL as u64 {
+            self.held.put(path, Why::Hashing);
             let room = self.hashing.push(path, settled);
             self.or_scan(room);
             return Ok(());

@@ -1,5 +1,6 @@
 //! Lists for display what cannot be recorded yet: files that someone has open for writing, files
-//! that must stop changing first, and folders that may be listed but not searched.
+//! that must stop changing first, large files that are being hashed, and folders that may be listed
+//! but not searched.
 //!
 //! Every written file is open for a moment, so a path is reported only after it has waited for
 //! [`REPORTED_AFTER`]. At the end of a scan, all paths are reported.
@@ -32,6 +33,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(1);
 pub(super) enum Why {
     /// Someone has the file open for writing.
     Open,
+    /// The file is being hashed, which takes a while.
+    Hashing,
     /// The file system cannot detect writers, so the file must not change for this long.
     Changing(Duration),
     /// The folder may be listed, but its entries cannot be examined.
@@ -118,6 +121,7 @@ impl Held {
 fn reason(why: Why, writer: Option<&str>) -> String {
     match why {
         Why::Open => format!("still open for writing by {}", writer.unwrap_or("another process")),
+        Why::Hashing => "being hashed: it counts once its whole content was read".to_owned(),
         Why::Changing(settle) => {
             format!("still changing: it counts once it has not changed for {}", crate::base::TimeSpan(settle))
         }

@@ -490,6 +490,22 @@ async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_version
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_being_hashed_is_shown_as_waiting() {
+    let mut watched = Watched::new().await;
+    let file = std::fs::File::create(watched.path.join("large.bin")).unwrap();
+    // Sparse: it takes no space, and half a minute to read.
+    file.set_len(64 << 30).unwrap();
+    drop(file);
+    wait_until("the file among what waits", || watched.recorder.read(|records| records.waiting.count == 1));
+    let waiting = watched.recorder.read(|records| records.waiting.clone());
+    let shown: Vec<_> = waiting.paths.iter().map(|path| (path.path.as_str(), path.reason.as_str())).collect();
+    assert_eq!(shown, [("large.bin", "being hashed: it counts once its whole content was read")]);
+    std::fs::remove_file(watched.path.join("large.bin")).unwrap();
+    wait_until("nothing that waits", || watched.recorder.read(|records| records.waiting.count == 0));
+    watched.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_its_writer_is_told_with_who_that_is() {
     let mut watched = Watched::unwatched(|_| {});
     let path = watched.path.join("slow.csv");

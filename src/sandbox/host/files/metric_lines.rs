@@ -105,7 +105,15 @@ fn metric(Line { name, value, step }: Line<'_>) -> Result<Metric, String> {
     if is_large_integer(text) {
         return Err(format!("its value {text} does not fit into 64 bits: write it with a fraction or an exponent"));
     }
-    let value = text.parse().map_err(|_| format!("its value {text} is not a number"))?;
+    let value: f64 = text.parse().map_err(|_| format!("its value {text} is not a number"))?;
+    if value.is_infinite() {
+        return Err(format!("its value {text} is beyond the range of a double: the largest is about 1.8e308"));
+    }
+    // Every integer up to 2^53 is a double; beyond that only some are.
+    let is_other = text.parse::<i128>().is_ok_and(|whole| format!("{value:.0}") != whole.to_string() && whole != 0);
+    if is_other {
+        return Err(format!("its value {text} is not a double: write it with a fraction or an exponent to round it"));
+    }
     Ok(Metric { name, value, step })
 }
 
@@ -177,5 +185,23 @@ mod tests {
             let line = serde_json::json!({ "name": "a", "value": value }).to_string();
             proptest::prop_assert_eq!(read(line.as_bytes()).unwrap().value.to_bits(), value.to_bits());
         }
+    }
+
+    #[test]
+    fn a_value_is_exact_or_refused_with_the_reason() {
+        let value = |text: &str| read(format!(r#"{{"name":"a","value":{text}}}"#).as_bytes());
+        for (text, double) in [
+            ("9007199254740992", 9_007_199_254_740_992.0),
+            ("1e23", 1e23),
+            ("-3", -3.0),
+            ("0", 0.0),
+            ("5e-324", 5e-324),
+        ] {
+            assert_eq!(value(text).map(|metric| metric.value.to_bits()), Ok(f64::to_bits(double)), "{text}");
+        }
+        let rounded = "its value 9007199254740993 is not a double: write it with a fraction or an exponent to round it";
+        assert_eq!(value("9007199254740993").err().as_deref(), Some(rounded));
+        let beyond = "its value -1e400 is beyond the range of a double: the largest is about 1.8e308";
+        assert_eq!(value("-1e400").err().as_deref(), Some(beyond));
     }
 }
