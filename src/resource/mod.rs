@@ -283,6 +283,8 @@ pub enum Status {
     Scanning(String),
     /// The watch cannot see anything at the moment, for the given reason. It tries again.
     Unreachable(String),
+    /// The resource can be reached again, and is being compared with its record.
+    Reconciling,
 }
 
 /// Checks a path in a resource, as a guest gives it. It must be relative, have at most 1,024 bytes

@@ -65,7 +65,7 @@ impl StatusBoard {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
         let reason = |(name, status): (&String, &Option<Status>)| {
             let reason = match status {
-                None => format!("{name} is being looked through"),
+                None | Some(Status::Reconciling) => format!("{name} is being looked through"),
                 Some(Status::Unreachable(why)) => format!("{name} cannot be reached: {why}"),
                 Some(Status::Watching | Status::Scanning(_)) => return None,
             };
@@ -147,7 +147,7 @@ impl ObservationSink for Recorder {
             Status::Watching if self.statuses.known().contains_key(&self.resource) => {
                 tracing::warn!("{} is watched again", self.resource);
             }
-            Status::Watching => {}
+            Status::Watching | Status::Reconciling => {}
             Status::Scanning(why) => tracing::warn!("changes in {} are found by scanning: {why}", self.resource),
             Status::Unreachable(why) => tracing::warn!("{} cannot be reached: {why}", self.resource),
         }

@@ -32,7 +32,7 @@ pub(super) struct NodeHead {
     /// `metadata_store`, `resource` or `action`.
     #[serde(rename = "type")]
     node_type: &'static str,
-    /// Of a watched resource: `starting watching scanning unreachable`; of another resource:
+    /// Of a watched resource: `starting watching scanning unreachable reconciling`; of another:
     /// `unwatched`. Of an action: its state in the newest run, or `idle` without a run. Of the
     /// store: `ready`.
     state: String,
@@ -258,6 +258,7 @@ fn resource_head(live: &Live, resource: &ResourceSpec) -> NodeHead {
     let (state, reason) = match (resource.watch, live.watches.get(&resource.name)) {
         (false, _) => ("unwatched", None),
         (true, None) => ("starting", None),
+        (true, Some(Status::Reconciling)) => ("reconciling", None),
         (true, Some(Status::Watching)) => ("watching", None),
         (true, Some(Status::Scanning(why))) => ("scanning", Some(why.clone())),
         (true, Some(Status::Unreachable(why))) => ("unreachable", Some(why.clone())),

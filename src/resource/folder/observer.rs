@@ -181,6 +181,9 @@ impl Observer {
             self.dirty.clear();
             root.inode()
         };
+        if matches!(self.status, Some(Status::Unreachable(_))) {
+            self.report_status(Status::Reconciling);
+        }
         let mut watches = self.watches();
         self.scan(&self.reach(inode)?, &mut watches, false).await?;
         let mut hashed = None;

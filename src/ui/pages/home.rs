@@ -140,6 +140,7 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
     let ticks = view.store.ticks(query, PageRequest { cursor: None, limit: 1 }).await?;
     let (state, icon, reason) = match view.control.watches().remove(&resource.name) {
         None => ("starting", "wait", None),
+        Some(Status::Reconciling) => ("reconciling", "wait", None),
         Some(Status::Watching) => ("watching", "ok", None),
         Some(Status::Scanning(why)) => ("scanning", "wait", Some(why)),
         Some(Status::Unreachable(why)) => ("unreachable", "bad", Some(why)),

@@ -48,6 +48,23 @@ async fn the_folder_removed_and_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_back_is_not_unreachable_while_its_files_are_hashed() {
+    let mut watched = Watched::new().await;
+    std::fs::remove_dir_all(&watched.path).unwrap();
+    unreachable(&watched).await;
+    let back = watched.path.with_extension("back");
+    std::fs::create_dir(&back).unwrap();
+    // Sparse: it takes no space, and half a minute to hash.
+    std::fs::File::create(back.join("large.bin")).unwrap().set_len(64 << 30).unwrap();
+    std::fs::rename(&back, &watched.path).unwrap();
+    let reconciling = |status: Option<&Status>| status == Some(&Status::Reconciling);
+    watched.recorder.until("it is compared", |records| reconciling(records.statuses.last())).await;
+    std::fs::remove_file(watched.path.join("large.bin")).unwrap();
+    watching(&watched).await;
+    watched.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_folder_moved_away_and_back() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
