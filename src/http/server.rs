@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::{ServeOptions, router};
+use crate::base::fault;
 use crate::scheduler::View;
 
 /// Maximum number of connections at once.
@@ -57,6 +58,7 @@ pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Route
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     while let Some((stream, place)) = next(&listener, &places, &stop).await {
+        fault::panic_point("http.accept");
         connections.spawn(connection(stream, routers.borrow().clone(), stop.clone(), place));
         while connections.try_join_next().is_some() {}
     }

@@ -137,7 +137,7 @@ impl Host {
         };
         let ended = CancellationToken::new();
         let lost = Arc::default();
-        tokio::spawn(end_when_lost(parts.lease, logs, ended.clone(), Arc::clone(&lost)));
+        tokio::spawn(guard_state(parts.lease, logs, ended.clone(), Arc::clone(&lost)));
         let ended_guard = ended.clone().drop_guard();
         let dispatcher = tokio::spawn(async move {
             let _ended_guard = ended_guard;
@@ -197,6 +197,20 @@ impl Host {
             resource.release_writing().await;
         }
         tally.unwrap_or_else(|error| Err(StoreError::Conflict(format!("the dispatcher ended abruptly: {error}"))))
+    }
+}
+
+/// Ends the host when its state is lost, or when the watch over the state fails.
+async fn guard_state(
+    lease: Arc<dyn HostLease>,
+    logs: Arc<dyn LogStore>,
+    ended: CancellationToken,
+    lost: Arc<OnceLock<String>>,
+) {
+    let guard = tokio::spawn(end_when_lost(lease, logs, ended.clone(), Arc::clone(&lost)));
+    if guard.await.is_err_and(|error| error.is_panic()) {
+        let _ = lost.set("the watch over the state folder panicked, which is a fault in Anacostia".to_owned());
+        ended.cancel();
     }
 }
 

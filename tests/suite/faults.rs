@@ -55,6 +55,19 @@ fn not_ready(app: &TestApp) -> Vec<String> {
 }
 
 #[test]
+fn a_host_whose_server_panics_ends_and_says_so() {
+    // The first connections ask whether the host is ready.
+    let mut app = with_fault("panic:http.accept:5+");
+    let end = wait_for("the end of the host", || {
+        let _ = app.try_get("/healthz");
+        app.has_ended()
+    });
+    assert_eq!(end.code(), Some(1));
+    let said = app.said();
+    assert!(said.contains("serving HTTP broke off, which is a fault in Anacostia; see the message above"), "{said}");
+}
+
+#[test]
 fn an_attempt_whose_task_panics_has_crashed_and_its_run_goes_on() {
     let app = with_fault("panic:attempt.begin:1");
     app.drop_file("raw/a.txt", b"content");

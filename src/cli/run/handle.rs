@@ -77,10 +77,17 @@ impl HostHandle {
 
     /// Waits until the host ends by itself (because it is drained, or after an error), or a signal
     /// asks it to stop. Returns that signal beside the tally.
-    pub(crate) async fn until_ended(self, stops: &mut Stops) -> Result<(Tally, Option<Stop>), Failure> {
+    ///
+    /// # Errors
+    /// When the host ends because of an error, or its HTTP server has broken off.
+    pub(crate) async fn until_ended(mut self, stops: &mut Stops) -> Result<(Tally, Option<Stop>), Failure> {
         let asked = tokio::select! {
             () = self.host.ended() => None,
             stop = stops.next() => Some(stop),
+            () = self.server.broke_off() => {
+                self.end(None, stops).await?;
+                return Err(Failure::work("serving HTTP broke off, which is a fault in Anacostia; see the message above"));
+            }
         };
         Ok((self.end(asked, stops).await?, asked))
     }
