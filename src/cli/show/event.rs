@@ -29,7 +29,7 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
         EventKind::RunCreated => {
             let inputs = event.data.get("inputs").and_then(Value::as_u64).unwrap_or_default();
             let trigger = Cell::new(text("trigger"));
-            format!("{run}  {}  {trigger}, claims {}", Cell::new("○ created"), plural(inputs, "artifact"))
+            format!("{run}  {}  {trigger}, works on {}", Cell::new("○ created"), plural(inputs, "artifact"))
         }
         EventKind::RunState if matches!(text("state"), "succeeded" | "failed" | "cancelled") => {
             let took = took.map(|span| format!("  {}", Cell::new(duration(span)).style(styles::FAINT)));
