@@ -1,8 +1,7 @@
-//! Components that runs are bound to.
+//! Stores the components that runs are bound to.
 //!
-//! A run goes on with the components that it began with, also when their files were built anew or
-//! removed meanwhile. So each component that comes into force is copied here first, under its
-//! digest.
+//! A run keeps the components that it began with, even if their files are rebuilt or removed
+//! meanwhile. So each component is copied here, under its digest, before it comes into force.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write as _};
@@ -12,10 +11,10 @@ use std::time::{Duration, SystemTime};
 
 use crate::base::{Digest, Freed};
 
-/// Copies that are older than this and have no final name are what a death left behind.
+/// Copies without a final name that are older than this were left by a process that died.
 const STALE_AFTER: Duration = Duration::from_hours(1);
 
-/// A component that is kept.
+/// A stored component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeptComponent {
     /// Its digest.
@@ -24,28 +23,28 @@ pub struct KeptComponent {
     pub bytes: u64,
 }
 
-/// Where components are kept, each under its digest. Methods may block for as long as a disk, or a
-/// copy over the network, does.
+/// A store of components, each under its digest. Methods may block for as long as a disk, or a copy
+/// over the network, takes.
 pub trait ComponentStore: Send + Sync + std::fmt::Debug {
-    /// Whether the component of this digest and size, in bytes, is kept. A power cut can leave one
-    /// that is not whole, which does not count.
+    /// Returns whether the component with this digest and size, in bytes, is stored. A component
+    /// that a power cut has left incomplete does not count.
     fn has(&self, digest: Digest, size: u64) -> bool;
 
-    /// Keeps a component. It survives the death of the process and a power cut once this has
-    /// returned; before, it is there whole or not at all.
+    /// Stores a component. Once this has returned, it survives the death of the process and a power
+    /// cut; before, it is stored completely or not at all.
     ///
     /// # Errors
     /// When it cannot be written.
     fn put(&self, digest: Digest, bytes: &[u8]) -> io::Result<()>;
 
-    /// The file on this machine in which the component of this digest lies; a store on another
-    /// machine fetches it first. The reader finds out whether it exists.
+    /// Returns the path of the component with this digest on this machine. A store on another
+    /// machine fetches the component first. The file need not exist.
     ///
     /// # Errors
     /// When it cannot be fetched.
     fn get(&self, digest: Digest) -> io::Result<PathBuf>;
 
-    /// All components that are kept, in no order.
+    /// Lists all stored components, in no order.
     ///
     /// # Errors
     /// When they cannot be listed.
@@ -57,16 +56,16 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// When it cannot be removed.
     fn remove(&self, digest: Digest) -> io::Result<()>;
 
-    /// Removes what calls of [`ComponentStore::put`] have left behind whose process died. With
-    /// `dry_run`, only says what it would remove. What cannot be removed stays.
+    /// Removes incomplete copies of [`ComponentStore::put`] calls whose process died. With
+    /// `dry_run`, only returns what it would remove. A file that cannot be removed stays.
     ///
     /// # Errors
-    /// When the components cannot be looked at.
+    /// When the components cannot be listed.
     fn remove_unfinished(&self, dry_run: bool) -> io::Result<Freed>;
 }
 
-/// Opens the components of the pipeline whose state lies in the folder `state`. Nothing is made or
-/// looked at yet.
+/// Opens the components of the pipeline whose state lies in the folder `state`. Nothing is created
+/// or read yet.
 #[must_use]
 pub fn open(state: &Path) -> Arc<dyn ComponentStore> {
     Arc::new(ComponentFolder(state.join("components")))
@@ -81,8 +80,8 @@ impl ComponentFolder {
         self.0.join(format!("{}.wasm", digest.hex()))
     }
 
-    /// The files whose names end in `suffix`, with what stands before it. A folder that is not
-    /// there is empty.
+    /// Lists the files whose names end in `suffix`, with the part before it. A folder that does not
+    /// exist is empty.
     fn files(&self, suffix: &str) -> io::Result<Vec<(String, PathBuf, Metadata)>> {
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

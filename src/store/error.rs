@@ -1,6 +1,6 @@
-//! Why a store refused or failed.
+//! Errors of a store.
 
-/// Why a store refused or failed.
+/// An error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The token is not the newest of its attempt, or the attempt has ended: another host has taken
@@ -9,13 +9,13 @@ pub enum StoreError {
     Fenced {
         /// The attempt.
         attempt: crate::base::AttemptId,
-        /// What the store has on record.
+        /// The recorded state of the attempt.
         why: String,
     },
-    /// What is on record does not allow it.
+    /// The write conflicts with the recorded state.
     #[error("{0}")]
     Conflict(String),
-    /// A path is taken, and may not be replaced.
+    /// A file exists at the path, and may not be replaced.
     #[error("`{path}` exists already in {resource}; create it with `overwrite` to make its next version")]
     PathTaken {
         /// The resource.
@@ -31,7 +31,7 @@ pub enum StoreError {
     InUse {
         /// Which store.
         store: String,
-        /// Who has it, for people: process id, and since when.
+        /// The holder, for people: process id, and since when.
         holder: String,
     },
     /// Another host, with another store, has its logs and components in the same folder.
@@ -42,11 +42,11 @@ pub enum StoreError {
     StateInUse {
         /// The folder.
         folder: String,
-        /// Who has it, for people.
+        /// The holder, for people.
         holder: String,
     },
-    /// What this host writes to is not where it was opened any more. The caller stops at
-    /// once, and closes nothing.
+    /// The files that this host writes to were moved or removed. The caller stops at once, and
+    /// closes nothing.
     #[error(
         "{what} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or start \
          `anacostia run` again, which begins with empty records if there are none"
@@ -59,12 +59,12 @@ pub enum StoreError {
     /// have happened or not: the caller repeats it with the same ids.
     #[error("the metadata store failed to {doing}: {why}")]
     Unavailable {
-        /// What it was to do.
+        /// The operation, which fits "failed to …".
         doing: String,
         /// What went wrong.
         why: String,
     },
-    /// What is on record is invalid, or comes from a newer version.
+    /// A record is invalid, or a newer version wrote it.
     #[error("the metadata store is not readable: {0}")]
     Corrupt(String),
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Result;
 use crate::base::Timestamp;
 
-/// Who has a store open for writing.
+/// The holder of a store that is open for writing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
     /// The process id.

@@ -1,7 +1,7 @@
-//! One host at a time: a lock on a file beside what it writes.
+//! A file lock that permits one host at a time.
 //!
-//! The lock is the kernel's (`flock`), so it ends with the process, however that ends; what the
-//! file says (JSON: who holds it) is only for people, and for the command line, which finds the
+//! The lock is the kernel's (`flock`), so it ends with the process, however that ends. The content
+//! of the file (JSON: the holder) is only for people, and for the command line, which finds the
 //! host's address there. A database's own locks would not do: they are taken for a transaction, and
 //! do not name their holder.
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::{Holder, Result, StoreError};
 use crate::base::Timestamp;
 
-/// How often a lock that is held is tried again, and after what time: [`read_holder`] takes it for
+/// How often and after which time a held lock is tried again, because [`read_holder`] takes it for
 /// a moment.
 const TRIES: u32 = 10;
 const BETWEEN_TRIES: Duration = Duration::from_millis(10);
@@ -26,8 +26,8 @@ pub(super) struct HostLock {
 }
 
 impl HostLock {
-    /// Takes the lock in `file`, which is made if there is none. If someone has it, the error is
-    /// what `in_use` makes of the holder's description.
+    /// Takes the lock in `file`, which is created if it does not exist. If another process has it,
+    /// `in_use` makes the error from the holder's description.
     pub(super) fn take(file: &Path, now: Timestamp, in_use: impl FnOnce(String) -> StoreError) -> Result<Self> {
         let failed = |error: std::io::Error| StoreError::Unavailable {
             doing: format!("lock {}", file.display()),
@@ -55,7 +55,7 @@ impl HostLock {
         Ok(Self { file: Mutex::new((file, holder)) })
     }
 
-    /// Records where the host serves HTTP.
+    /// Records the address at which the host serves HTTP.
     pub(super) fn announce(&self, listen: &str) -> std::io::Result<()> {
         let mut guard = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let (file, holder) = &mut *guard;

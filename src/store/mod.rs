@@ -1,4 +1,4 @@
-//! Floor 4: what is on record.
+//! Floor 4: the metadata store, which holds runs, attempts, artifacts, facts and events.
 //!
 //! [`MetadataStore`] is a trait in terms of the domain. Each method that writes is **one
 //! transaction**: all of it happens, with its events, or none of it. The trait has no `begin` and
@@ -7,14 +7,14 @@
 //! attempts, artifacts and writes; the store makes what must be dense or growing (sequence, run
 //! numbers, versions, fencing tokens).
 //!
-//! # What a crash leaves
+//! # State after a crash
 //!
 //! A method that has returned `Ok` survives the death of the process. A process that dies before a
 //! method returns finds, at the next start, either nothing of the write or all of it. Whether a
 //! write survives a power cut is the store's setting, see [`Durability`](crate::model::Durability).
 //! The docs of each writing method say what the next host does in either case.
 //!
-//! # A write may be repeated
+//! # Repeated writes
 //!
 //! [`StoreError::Unavailable`] does not say whether the write happened: a server may commit and
 //! lose the connection before it answers. The caller then calls again with **the same arguments**,
@@ -72,31 +72,31 @@ pub use write::{
 /// The result of a store's method.
 pub type Result<T> = std::result::Result<T, StoreError>;
 
-/// The records that a guest can reach: all that the sandbox needs of a store, which may be far from
-/// the store one day.
+/// The records that a guest can read and write. The sandbox needs no other part of a store, so that
+/// it can run on another machine than the store.
 #[async_trait]
 pub trait GuestRecords: Send + Sync + std::fmt::Debug {
-    /// One artifact, with the path at which it is now. `None` if there is none of this id.
+    /// Returns an artifact, with its current path. `None` if no artifact has this id.
     async fn artifact(&self, id: ArtifactId) -> Result<Option<Artifact>>;
 
-    /// What a run sees in a resource, by path: the snapshot of its start, and what the given
-    /// actions published there in that run (the last version, where two wrote one path). Paths that
+    /// Returns what a run sees in a resource, by path: the snapshot of its start, and the outputs
+    /// of the given actions in that run (the last version, if two wrote the same path). Paths that
     /// were `ignored` or gone at the start are left out. The answer is the same for every attempt:
     /// a version that was replaced, deleted or renamed since is still listed, under the path and
     /// version number that it had. [`GuestRecords::artifact`] says where it is now.
     async fn snapshot(&self, query: SnapshotQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
-    /// What the given actions published to a resource in a run, by path. For the inputs of an
-    /// action.
+    /// Returns the outputs of the given actions in a resource and a run, by path. They are inputs
+    /// of the actions after them.
     async fn outputs(&self, run: RunId, resource: &str, actions: &[String]) -> Result<Vec<Artifact>>;
 
-    /// The outputs of intents whose attempt is still `publishing`, in any run.
+    /// Returns the outputs of all intents whose attempt is still `publishing`, in any run.
     async fn open_intents(&self) -> Result<Vec<PublishedOutput>>;
 
-    /// Runs, newest first.
+    /// Lists runs, newest first.
     async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>>;
 
-    /// Metrics, newest first.
+    /// Lists metrics, newest first.
     async fn metrics(&self, query: FactQuery, page: PageRequest) -> Result<Page<MetricRecord>>;
 
     /// Records metrics, params and tags of a running attempt.
@@ -107,32 +107,32 @@ pub trait GuestRecords: Send + Sync + std::fmt::Debug {
     async fn record_facts(&self, fence: Fence, id: WriteId, facts: Facts, now: Timestamp) -> Result<()>;
 }
 
-/// What is on record. The module's docs say what holds for all methods.
+/// The metadata store. The module's docs say what holds for all methods.
 #[async_trait]
 pub trait MetadataStore: GuestRecords {
-    /// The epoch of this host: one more than any before it. Raised durably when the store is
-    /// opened.
+    /// Returns the epoch of this host, which is one more than that of any host before it. Opening
+    /// the store raises it durably.
     fn epoch(&self) -> u64;
 
-    /// Whether the store takes records now: an error or a long wait is what a write would meet.
-    /// Writes nothing.
+    /// Checks whether the store takes records now, without writing anything: a write would fail or
+    /// wait in the same way.
     async fn probe(&self) -> Result<()>;
 
-    /// The sequence of the newest committed event. A change wakes those who wait. Cheap.
+    /// Returns the sequence of the newest committed event. A change wakes the waiting tasks. Cheap.
     fn newest_event(&self) -> watch::Receiver<u64>;
 
     // ── configuration ────────────────────────────────────────────────────────────────────────────
 
-    /// Puts a manifest on record under its digest.
+    /// Records a manifest under its digest.
     ///
     /// Crash before or after: the next host registers its own manifest again. Repeat: recognised by
     /// the digest.
     async fn register_revision(&self, revision: NewRevision, now: Timestamp) -> Result<()>;
 
-    /// A manifest on record. `None` if there is none of this digest.
+    /// Returns the manifest with this digest. `None` if it is not on record.
     async fn revision(&self, digest: Digest) -> Result<Option<Revision>>;
 
-    /// Whether the pipeline is paused.
+    /// Returns whether the pipeline is paused.
     async fn paused(&self) -> Result<bool>;
 
     /// Pauses or resumes the pipeline.
@@ -143,8 +143,8 @@ pub trait MetadataStore: GuestRecords {
 
     // ── artifacts ────────────────────────────────────────────────────────────────────────────────
 
-    /// Records what a resource saw, in order, and where its cursor is now. Returns how much of it
-    /// was new, and what waits.
+    /// Records the observations of a resource, in order, and its new cursor. Returns how many
+    /// artifacts were new, and how many are pending.
     ///
     /// `Present` with the digest of the newest version at the path, if that version is still there,
     /// is not new; only its stamp is updated. Where one of the two has no digest, their stamps are
@@ -160,18 +160,19 @@ pub trait MetadataStore: GuestRecords {
     /// [`Batch::id`], if it is the last of the resource.
     async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded>;
 
-    /// The cursor of a resource: that of the last [`Batch`] that had one. `None` if no batch had.
+    /// Returns the cursor of a resource: that of the last [`Batch`] that had one. `None` if none
+    /// had.
     async fn cursor(&self, resource: &str) -> Result<Option<String>>;
 
-    /// The version that is present at each path of a resource, by path, `ignored` ones included:
-    /// what a resource is reconciled with. Its only writer must not record anything between the
-    /// pages.
+    /// Lists the version that is present at each path of a resource, by path, including `ignored`
+    /// ones. A resource is reconciled with these. Its only writer must not record anything between
+    /// the pages.
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>>;
 
-    /// What waits in a resource. The cost does not grow with what is on record.
+    /// Counts the pending artifacts of a resource. The cost does not grow with the records.
     async fn pending(&self, resource: &str) -> Result<Pending>;
 
-    /// Artifacts, newest first.
+    /// Lists artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
     // ── runs ─────────────────────────────────────────────────────────────────────────────────────
@@ -180,12 +181,12 @@ pub trait MetadataStore: GuestRecords {
     /// resource, at most as many as it says. They become `current`. Records the ticks that fired,
     /// and takes the first step of the run like [`MetadataStore::advance`]. Returns `None` and
     /// changes nothing if a claim finds fewer artifacts than its `at_least`, or fewer bytes than
-    /// its `min_bytes` (what waited was replaced or deleted meanwhile).
+    /// its `min_bytes` (pending artifacts were replaced or deleted meanwhile).
     ///
-    /// Crash before: there is no run, and its inputs still wait. After: the next host gets the run
-    /// from [`MetadataStore::take_over`] with the attempts of its first step. Repeat: recognised by
-    /// [`NewRun::id`]; a run of this id with another content is a [`StoreError::Conflict`]. After
-    /// `None` nothing is on record, so a repeat may create the run.
+    /// Crash before: there is no run, and its inputs stay pending. After: the next host gets the
+    /// run from [`MetadataStore::take_over`] with the attempts of its first step. Repeat:
+    /// recognised by [`NewRun::id`]; a run of this id with another content is a
+    /// [`StoreError::Conflict`]. After `None` nothing is on record, so a repeat may create the run.
     async fn create_run(&self, run: NewRun, now: Timestamp) -> Result<Option<CreatedRun>>;
 
     /// Takes a step of a run that does not follow from the end of an attempt: changes the states of
@@ -243,8 +244,8 @@ pub trait MetadataStore: GuestRecords {
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;
 
-    /// Records that someone wants the run to end: it becomes `cancelling`, and the scheduler ends
-    /// it. Returns the run, unchanged if it has ended; `None` if there is no such run.
+    /// Requests the cancellation of a run: it becomes `cancelling`, and the scheduler ends it.
+    /// Returns the run, unchanged if it has ended; `None` if there is no such run.
     ///
     /// Crash before: the run goes on. After: the next host ends it. Repeat: a run that is
     /// `cancelling` is returned as it is.
@@ -270,50 +271,50 @@ pub trait MetadataStore: GuestRecords {
     /// attempts with a token of this epoch keep it.
     async fn take_over(&self, now: Timestamp) -> Result<Vec<UnfinishedRun>>;
 
-    /// One run that has not ended, as [`MetadataStore::take_over`] returns it, without new tokens.
+    /// Returns a run that has not ended, as [`MetadataStore::take_over`] does, without new tokens.
     /// `None` if there is no such run.
     async fn unfinished(&self, run: RunId) -> Result<Option<UnfinishedRun>>;
 
-    /// What a run claimed, in the order of recording. Empty if there is no such run.
+    /// Lists the inputs of a run, claimed and given, in the order of recording. Empty if there is
+    /// no such run.
     async fn run_inputs(&self, run: RunId, page: PageRequest) -> Result<Page<Artifact>>;
 
-    /// How many artifacts a run claimed.
+    /// Counts the inputs of a run, claimed and given.
     async fn count_inputs(&self, run: RunId) -> Result<u64>;
 
-    /// One run with its actions and attempts; `inputs` is empty. They are listed by
-    /// [`MetadataStore::run_inputs`], in pages.
+    /// Returns a run with its actions and attempts. `inputs` is empty:
+    /// [`MetadataStore::run_inputs`] lists them, in pages.
     async fn run_progress(&self, id: RunId) -> Result<Option<RunDetail>>;
 
-    /// One run alone: its state and times.
+    /// Returns a run alone: its state and times.
     async fn run_summary(&self, id: RunId) -> Result<Option<Run>>;
 
-    /// How many runs are in a state. The cost may grow with that number, so ask only for states
-    /// that runs leave.
+    /// Counts the runs in a state. The cost may grow with their number, so callers ask only for
+    /// states that runs leave again.
     async fn count_runs(&self, state: RunState) -> Result<u64>;
 
-    /// The id of the run with this number.
+    /// Returns the id of the run with this number.
     async fn run_by_number(&self, number: u64) -> Result<Option<RunId>>;
 
-    /// What every attempt of a run read and wrote, in the order of recording.
+    /// Lists what every attempt of a run read and wrote, in the order of recording.
     async fn lineage(&self, run: RunId, page: PageRequest) -> Result<Page<LineageEdge>>;
 
-    /// The attempts, of any run, that read or wrote an artifact: newest first. Empty if there is no
-    /// such artifact.
+    /// Lists the attempts, of any run, that read or wrote an artifact, newest first. Empty if there
+    /// is no such artifact.
     async fn uses(&self, artifact: ArtifactId, page: PageRequest) -> Result<Page<ArtifactUse>>;
 
-    /// What the attempts of a run were refused, attempt by attempt, in the order of the calls.
+    /// Lists the denied calls of a run, attempt by attempt, in the order of the calls.
     async fn denials(&self, run: RunId) -> Result<Vec<(AttemptId, Denial)>>;
 
-    /// The network requests of the attempts of a run, attempt by attempt, in the order of the
-    /// calls.
+    /// Lists the network requests of a run, attempt by attempt, in the order of the calls.
     async fn requests(&self, run: RunId) -> Result<Vec<(AttemptId, HttpRequest)>>;
 
     // ── facts ────────────────────────────────────────────────────────────────────────────────────
 
-    /// Params, newest first.
+    /// Lists params, newest first.
     async fn params(&self, query: FactQuery, page: PageRequest) -> Result<Page<ParamRecord>>;
 
-    /// Tags of runs, newest first.
+    /// Lists tags of runs, newest first.
     async fn tags(&self, query: FactQuery, page: PageRequest) -> Result<Page<RunTag>>;
 
     // ── triggers, events ─────────────────────────────────────────────────────────────────────────
@@ -325,14 +326,15 @@ pub trait MetadataStore: GuestRecords {
     /// outcome and reason of the one before it, of the same trigger, is dropped.
     async fn record_tick(&self, tick: Tick) -> Result<()>;
 
-    /// Ticks, newest first.
+    /// Lists ticks, newest first.
     async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>>;
 
-    /// At most `limit` events after a sequence number, oldest first; only those of a run if one is
-    /// given.
+    /// Returns at most `limit` events after a sequence number, oldest first; only those of a run if
+    /// one is given.
     async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Result<Vec<Event>>;
 
-    /// The sequence of the oldest event that is kept; one more than the newest if there is none.
+    /// Returns the sequence of the oldest retained event; one more than the newest if there is
+    /// none.
     async fn oldest_event(&self) -> Result<u64>;
 
     /// Drops all events but the newest `keep`.
@@ -341,7 +343,7 @@ pub trait MetadataStore: GuestRecords {
     /// nothing is left to drop.
     async fn prune_events(&self, keep: u64) -> Result<()>;
 
-    /// Where the log lines of every attempt of a run that has not ended lie, in no order: the log
-    /// store must keep them.
+    /// Returns the log positions of every attempt of every run that has not ended, in no order: the
+    /// log store must keep these lines.
     async fn unfinished_logs(&self) -> Result<Vec<LogRange>>;
 }

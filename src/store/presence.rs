@@ -1,9 +1,9 @@
-//! Whether files that a host writes are still where it opened them.
+//! Checks whether the files that a host writes still lie where it opened them.
 //!
-//! A file that is removed stays writable for a process that has it open, so nothing fails; but all
-//! of it is gone with the process, and another host finds no lock and no records at the path, and
-//! starts beside this one. So the paths are looked at by a timer. `inotify` was rejected: a watch
-//! on a file sees no rename of a folder above it, and there are file systems without it.
+//! A removed file stays writable for a process that has it open, so no write fails. But its content
+//! is lost when the process ends, and another host finds neither lock nor records at the path, and
+//! starts beside this one. So a timer checks the paths. `inotify` was rejected: a watch on a file
+//! does not see a rename of a folder above it, and some file systems do not support it.
 
 use std::fs::Metadata;
 use std::io;
@@ -11,21 +11,20 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often the paths are looked at: two `stat` calls a file.
+/// How often the paths are checked, with two `stat` calls for each file.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// Files, by path, and which files lay there.
+/// Files by path, with the inode that lay there.
 #[derive(Debug)]
 pub(super) struct Presence {
     files: Vec<(PathBuf, (u64, u64))>,
 }
 
 impl Presence {
-    /// Takes down which files lie at these paths now; one that is not there is not looked for
-    /// later.
+    /// Notes which files lie at these paths now. A path without a file is not checked later.
     ///
     /// # Errors
-    /// When a path cannot be looked at.
+    /// When a path cannot be examined.
     pub(super) fn of(paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
         let mut files = Vec::new();
         for path in paths {
@@ -38,14 +37,14 @@ impl Presence {
         Ok(Self { files })
     }
 
-    /// What became of the first file that does not lie there any more; `None` if all do.
+    /// Describes what happened to the first file that is missing or replaced; `None` if none is.
     pub(super) fn lost(&self) -> Option<String> {
         self.files.iter().find_map(|(path, before)| lost(path, *before))
     }
 }
 
-/// What became of a file that lay at `path`; `None` if it still does, or if that cannot be told at
-/// the moment.
+/// Describes what happened to the file at `path`; `None` if it still lies there, or if that cannot
+/// be determined at the moment.
 pub(super) fn lost(path: &Path, before: (u64, u64)) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(about) if identity(&about) == before => None,

@@ -1,11 +1,11 @@
-//! What can be asked of a store, and shapes of answers that are not in the model.
+//! The queries of a store, and results that are not in the model.
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::model::{AccessKind, Artifact, ArtifactState, RunState, StagedFile};
 
-/// Which page of a list.
+/// Selects a page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PageRequest {
     /// `next_cursor` of the page before; `None` for the first.
@@ -14,7 +14,7 @@ pub struct PageRequest {
     pub limit: u32,
 }
 
-/// Which runs. Everything absent: all.
+/// Selects runs. An empty query selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RunQuery {
     /// Only those in one of these states; empty: in any.
@@ -23,7 +23,7 @@ pub struct RunQuery {
     pub before_run: Option<u64>,
 }
 
-/// Which artifacts. Everything absent: all.
+/// Selects artifacts. An empty query selects all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ArtifactQuery {
     /// Only of this resource.
@@ -38,14 +38,14 @@ pub struct ArtifactQuery {
     pub tag: Option<String>,
 }
 
-/// What a run sees in a resource.
+/// Selects what a run sees in a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotQuery {
     /// The run.
     pub run: RunId,
     /// The resource.
     pub resource: String,
-    /// The actions whose outputs of this run are seen too.
+    /// The actions whose outputs in this run are included.
     pub actions: Vec<String>,
     /// Only paths that start with this.
     pub prefix: Option<String>,

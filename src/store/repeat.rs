@@ -1,4 +1,4 @@
-//! Repeating a write whose answer may have been lost.
+//! Repeats a write whose answer may have been lost.
 
 use std::time::Duration;
 
@@ -7,12 +7,12 @@ use super::{Result, StoreError};
 /// How long to wait before each repeat.
 const PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(100), Duration::from_millis(500)];
 
-/// Does `write`, and repeats it a few times within a second while the store is unavailable. For
-/// callers who owe someone an answer: afterwards they report that the store is unavailable. `write`
-/// must make the same write each time, with the same ids.
+/// Calls `write`, and repeats it a few times within a second while the store is unavailable. For
+/// callers that must answer a request soon: afterwards they report that the store is unavailable.
+/// `write` must make the same write each time, with the same ids.
 ///
 /// # Errors
-/// What the store answered last.
+/// The last error of the store.
 pub async fn repeat_briefly<T, F>(mut write: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,

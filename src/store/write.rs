@@ -1,4 +1,4 @@
-//! What is handed to a store to put on record.
+//! The arguments of a store's writes, and their results.
 
 use std::sync::Arc;
 
@@ -10,78 +10,79 @@ use crate::model::{
     Pending, RunAction, RunDetail, RunState, StagedFile, Tick, Usage,
 };
 
-/// Most ticks that are kept; older ones are dropped.
+/// The most ticks that a store retains; older ones are dropped.
 pub const MAX_TICKS: u64 = 100_000;
 
-/// A manifest to put on record.
+/// A manifest to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRevision {
-    /// Of `manifest` and `components`: what the revision is known by.
+    /// The digest of `manifest` and `components`, which identifies the revision.
     pub digest: Digest,
     /// The manifest's text, `${…}` unexpanded.
     pub manifest: String,
-    /// For each action its component.
+    /// The component of each action.
     pub components: Vec<(String, Digest)>,
 }
 
 /// A manifest on record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revision {
-    /// What it is known by.
+    /// The digest that identifies it.
     pub digest: Digest,
     /// The manifest's text, `${…}` unexpanded.
     pub manifest: String,
-    /// For each action its component.
+    /// The component of each action.
     pub components: Vec<(String, Digest)>,
     /// When it was first registered.
     pub registered_at: Timestamp,
 }
 
-/// What a resource saw, to be recorded as a whole.
+/// Observations of a resource, which are recorded as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Names the batch. The same in every repeat.
+    /// The id of the batch. The same in every repeat.
     pub id: WriteId,
     /// The observations, in order.
     pub seen: Vec<Observation>,
-    /// The newest event that was on record before the resource looked: what was published later
-    /// may be missing in what it saw.
+    /// The newest event that was on record before the resource was examined. Outputs that were
+    /// published later may be missing in the observations.
     pub as_of: u64,
-    /// Where the resource goes on after this batch, for kinds that poll; `None` leaves the cursor
-    /// as it is.
+    /// The position from which the resource goes on after this batch, for kinds that poll. `None`
+    /// leaves the cursor unchanged.
     pub cursor: Option<String>,
 }
 
 impl Batch {
-    /// A batch with a new id, without a cursor, of a look that began after the event `as_of`.
+    /// Creates a batch with a new id and without a cursor, of an examination that began after the
+    /// event `as_of`.
     #[must_use]
     pub fn new(seen: Vec<Observation>, as_of: u64) -> Self {
         Self { id: WriteId::new(), seen, as_of, cursor: None }
     }
 }
 
-/// What came of recording.
+/// The result of recording a batch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recorded {
     /// How many artifacts became `new`.
     pub new: u64,
     /// Indices in [`Batch::seen`] of the observations that were not recorded, because an output was
-    /// published at their path after the look began. The resource looks there again.
+    /// published at their path after the examination began. The resource examines them again.
     pub outdated: Vec<usize>,
-    /// What waits in the resource after it.
+    /// The pending artifacts in the resource after it.
     pub pending: Pending,
 }
 
-/// What a new run takes from one resource.
+/// The artifacts that a new run claims in one resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The resource.
     pub resource: String,
     /// At most this many, oldest first; `None` for all.
     pub at_most: Option<u64>,
-    /// With fewer there is no run.
+    /// If fewer artifacts are pending, no run is created.
     pub at_least: u64,
-    /// When the artifacts that wait in the resource have fewer bytes in all, there is no run.
+    /// If the pending artifacts have fewer bytes in all, no run is created.
     pub min_bytes: u64,
 }
 
@@ -96,7 +97,7 @@ pub struct NewRun {
     pub params: serde_json::Value,
     /// The manifest that it is bound to.
     pub revision: Digest,
-    /// What it takes.
+    /// The artifacts that it claims.
     pub claims: Vec<Claim>,
     /// Artifacts that it works on again, beside what it claims. They stay claimed by the run that
     /// claimed them. Each must still lie in its resource, or there is no run
@@ -118,33 +119,33 @@ pub struct NewRun {
 pub struct CreatedRun {
     /// The run with its inputs and actions, as they were before its first step.
     pub detail: RunDetail,
-    /// What its first step started, in the order of the step.
+    /// The attempts that its first step started, in the order of the step.
     pub started: Vec<StartedAttempt>,
-    /// What still waits in each resource that it claimed from.
+    /// The artifacts that are still pending in each resource that it claimed from.
     pub pending: Vec<(String, Pending)>,
 }
 
 /// One step of a run, decided by the scheduler, written by the store as part of a transaction.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunStep {
-    /// What becomes of actions.
+    /// Changes of actions.
     pub actions: Vec<ActionChange>,
     /// Attempts to start; their actions become `running`, and a `queued` run too.
     pub starts: Vec<NewAttempt>,
-    /// What becomes of the run. When it ends, its claims become `old`.
+    /// The change of the run. When the run ends, its claims become `old`.
     pub run: Option<RunChange>,
 }
 
-/// What becomes of an action: these fields replace those on record.
+/// A change of an action: these fields replace those on record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActionChange {
     /// The action as it is after the step.
     pub action: RunAction,
-    /// Its state before, for the event: no event where it is the same.
+    /// Its state before. There is an event only if the state differs.
     pub before: ActionState,
 }
 
-/// What becomes of a run.
+/// A change of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunChange {
     /// Its state.
@@ -166,48 +167,49 @@ pub struct NewAttempt {
     pub component_digest: Digest,
     /// See [`crate::model::Attempt::grants`].
     pub grants: Arc<serde_json::Value>,
-    /// Where the log is at the moment: the attempt's lines come after it.
+    /// The current position of the log: the attempt's lines come after it.
     pub log_from: LogPosition,
 }
 
 /// An attempt that was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartedAttempt {
-    /// The right to write about it.
+    /// The token that permits writes for it.
     pub fence: Fence,
 }
 
-/// How an attempt ended, and what the host saw of it.
+/// The end of an attempt, with what the host observed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptEnd {
     /// Its last state: not `running` or `publishing`.
     pub state: AttemptState,
     /// Why it failed.
     pub error: Option<ErrorInfo>,
-    /// What it said of itself.
+    /// The message that it returned.
     pub message: Option<String>,
-    /// What it used.
+    /// Its resource usage.
     pub usage: Usage,
-    /// What it read and wrote.
+    /// Its reads and writes of artifacts.
     pub accesses: Vec<Access>,
-    /// What it was refused.
+    /// Its denied calls.
     pub denials: Vec<Denial>,
-    /// What it asked for over the network.
+    /// Its network requests.
     pub requests: Vec<HttpRequest>,
     /// Tags to put on artifacts; applied only if it succeeded.
     pub tags: Vec<ArtifactTag>,
-    /// Where its log ends.
+    /// The end of its log.
     pub log_to: LogPosition,
 }
 
-/// What an attempt publishes.
+/// The outputs that an attempt commits to publish.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Intent {
-    /// How it will have ended (`succeeded`).
+    /// Its end once they are published (`succeeded`).
     pub end: AttemptEnd,
-    /// Whether the action said `skip`: kept with the intent, so that recovery takes the right step.
+    /// Whether the action returned `skip`. Recorded with the intent, so that recovery takes the
+    /// right step.
     pub skip: bool,
-    /// What it publishes.
+    /// The files to publish.
     pub files: Vec<StagedFile>,
     /// Resources in which its outputs are `new` (`retrigger`), not `published`.
     pub retrigger: Vec<String>,
@@ -225,15 +227,16 @@ pub struct UnfinishedRun {
 /// An attempt that has not ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UnfinishedAttempt {
-    /// The right to write about it.
+    /// The token that permits writes for it.
     pub fence: Fence,
     /// Its action.
     pub action: String,
-    /// What it has committed to publish, if it has passed its commit point: it is rolled forward.
+    /// The files that it has committed to publish, if it has passed its commit point: recovery
+    /// publishes them.
     pub files: Option<Vec<StagedFile>>,
-    /// Whether it said `skip`; see [`Intent::skip`].
+    /// Whether it returned `skip`; see [`Intent::skip`].
     pub skip: bool,
-    /// What it said of itself, if it has passed its commit point.
+    /// The message that it returned, if it has passed its commit point.
     pub message: Option<String>,
     /// The artifacts that its files became; in the order of `files`.
     pub artifacts: Vec<ArtifactId>,
