@@ -1,5 +1,5 @@
-//! Attempts: the fence before every write about one, their end, and those that a starting host
-//! finds.
+//! Attempts: the fence check before every write for one, their end, and the unfinished ones that a
+//! starting host finds.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::json;
@@ -20,7 +20,7 @@ use crate::store::{
     ArtifactUse, AttemptEnd, LineageEdge, PageRequest, PublishedOutput, RunStep, StartedAttempt, StoreError,
 };
 
-/// What a write about an attempt needs to know of it.
+/// The row of an attempt, as far as writes need it.
 #[derive(Debug)]
 pub(super) struct Fenced {
     pub(super) seq: u64,
@@ -31,8 +31,8 @@ pub(super) struct Fenced {
     pub(super) state: AttemptState,
 }
 
-/// Checks a token: it must be the newest of its attempt. Whether the attempt has ended is for the
-/// caller to see.
+/// Checks a token: it must be the newest of its attempt. The caller checks whether the attempt has
+/// ended.
 pub(super) fn check(db: &Connection, fence: Fence) -> Work<Fenced> {
     let refuse = |why: String| Err(Fail::Rule(StoreError::Fenced { attempt: fence.attempt_id, why }));
     let sql = "SELECT a.seq, a.run, r.id, a.action, a.state, a.epoch, a.token
@@ -75,12 +75,13 @@ impl Fenced {
         }
     }
 
-    /// Why nothing more can be written about the attempt.
+    /// Returns the error for a write that comes after the end of the attempt.
     pub(super) fn has_ended(&self) -> Fail {
         Fail::Rule(StoreError::Fenced { attempt: self.id, why: format!("it has ended as {}", self.state) })
     }
 
-    /// Whether exactly this end is on record already, with the attempt in the state `state`.
+    /// Returns whether exactly this end is on record already, with the attempt in the state
+    /// `state`.
     pub(super) fn ended_before(&self, db: &Connection, end: &AttemptEnd, state: AttemptState) -> Work<bool> {
         let error = end.error.as_ref().map(serde_json::to_string).transpose()?;
         let usage = serde_json::to_string(&end.usage)?;
@@ -93,8 +94,8 @@ impl Fenced {
     }
 }
 
-/// Ends an attempt that publishes nothing, and takes the step that follows. The second time, only
-/// the first answer is given.
+/// Ends an attempt that publishes nothing, and takes the step that follows. A repeat returns the
+/// first answer.
 pub(super) fn finish(
     tx: &mut Tx<'_>,
     fence: Fence,
@@ -115,7 +116,7 @@ pub(super) fn finish(
     advance::follow(tx, attempt.run_id, step, now)
 }
 
-/// Tells that an attempt has ended.
+/// Emits the event of the end of an attempt.
 pub(super) fn emit_ended(
     tx: &mut Tx<'_>,
     attempt: &Fenced,
@@ -128,9 +129,9 @@ pub(super) fn emit_ended(
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
 }
 
-/// Writes what the host saw of an attempt: its own record, accesses, denials, requests, and the
-/// tags of a success. `became` says under which id an artifact is on record. What is not on record
-/// (a staged file that nobody published) is left out.
+/// Writes the record of an attempt: its row, accesses, denials, requests, and the tags if it
+/// succeeded. `became` maps artifacts to their ids on record. Artifacts that are not on record
+/// (staged files that were not published) are left out.
 pub(super) fn note_end(
     tx: &mut Tx<'_>,
     attempt: &Fenced,
@@ -224,7 +225,7 @@ fn log_to(row: &Row<'_>, first: usize) -> rusqlite::Result<Option<LogPosition>> 
     Ok(parts.0.zip(parts.1).map(LogPosition::from_parts))
 }
 
-/// Where the log lines of every attempt of a run that has not ended lie.
+/// Returns the log positions of every attempt of every run that has not ended.
 pub(super) fn unfinished_logs(db: &Connection) -> Work<Vec<LogRange>> {
     let mut found = Vec::new();
     for state in RunState::ALL.iter().filter(|state| !state.ended()) {
@@ -242,7 +243,7 @@ pub(super) fn unfinished_logs(db: &Connection) -> Work<Vec<LogRange>> {
     Ok(found)
 }
 
-/// What every attempt of a run read and wrote, in the order of recording.
+/// Lists what every attempt of a run read and wrote, in the order of recording.
 pub(super) fn lineage(db: &Connection, run: RunId, request: &PageRequest) -> Work<Page<LineageEdge>> {
     use super::artifacts::{SEQ_COLUMN, artifact, artifact_columns};
     let (after, limit) = (page::after(request)?, page::limit(request));
@@ -268,7 +269,7 @@ pub(super) fn lineage(db: &Connection, run: RunId, request: &PageRequest) -> Wor
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
-/// Which attempts read or wrote an artifact, newest first.
+/// Lists the attempts that read or wrote an artifact, newest first.
 pub(super) fn uses(db: &Connection, id: ArtifactId, request: &PageRequest) -> Work<Page<ArtifactUse>> {
     let before = page::before(request)?;
     let limit = page::limit(request);
@@ -292,7 +293,7 @@ pub(super) fn uses(db: &Connection, id: ArtifactId, request: &PageRequest) -> Wo
     Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
-/// What every attempt of a run was refused.
+/// Lists the denied calls of every attempt of a run.
 pub(super) fn denials(db: &Connection, run: RunId) -> Work<Vec<(AttemptId, Denial)>> {
     let Some(run) = run_rows::find(db, run)? else { return Ok(Vec::new()) };
     let sql = "SELECT t.id, d.call, d.target, d.message FROM attempts t INDEXED BY attempts_run

@@ -2,11 +2,11 @@
 //!
 //! One file in WAL mode. One thread writes ([`writer`]: group commit), a few read ([`readers`]:
 //! snapshots), and one host has it at a time ([`HostLock`]). Every method of the trait is a
-//! function over one transaction in the module of its subject; this file only hands them to the
+//! function over one transaction, in the module of its subject. This file only passes them to the
 //! threads.
 //!
-//! What a method has returned survives the death of the process (the kernel has it). With
-//! [`Durability::Full`] every commit is synced, and survives a power cut; with
+//! Once a method has returned, its write survives the death of the process (the kernel has it).
+//! With [`Durability::Full`] every commit is synced, and survives a power cut; with
 //! [`Durability::Normal`] only checkpoints and the epoch are.
 //!
 //! [`Durability::Full`]: crate::model::Durability::Full
@@ -69,7 +69,8 @@ use crate::model::{
 pub use open::read_holder;
 pub use steps::FAULT_POINTS;
 
-/// A store in a SQLite database. Dropped, it works off what waits, and closes the file.
+/// A store in a SQLite database. When it is dropped, it completes the waiting work, and closes the
+/// file.
 #[derive(Debug)]
 pub struct SqliteStore {
     path: PathBuf,
@@ -81,7 +82,7 @@ pub struct SqliteStore {
     writing: Option<Writing>,
 }
 
-/// What only the host has.
+/// The parts that only a host has.
 struct Writing {
     jobs: Arc<Queue<Box<dyn Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -158,8 +159,8 @@ impl HostLease for SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        // The last connection to close removes the log by its path: it would be that of whoever
-        // came in our place. The threads go with the process.
+        // The last connection to close removes the log by its path, which may be the log of another
+        // host by now. The threads end with the process.
         if self.writing.as_ref().is_some_and(|writing| writing.presence.lost().is_some()) {
             return;
         }
@@ -167,7 +168,7 @@ impl Drop for SqliteStore {
         // that may write.
         self.reads.close();
         for reader in self.readers.get_mut().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            // One that panicked has said so already.
+            // If it panicked, the message is in the log already.
             let _ = reader.join();
         }
         if let Some(writing) = &self.writing {

@@ -1,5 +1,5 @@
-//! Opening a store: for a host (or a verb that writes while there is none), or beside a host for
-//! reading.
+//! Opens a store: for a host (or for a verb that writes while no host is running), or for reading
+//! beside a host.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,7 +25,7 @@ use crate::store::lock::{self, HostLock};
 use crate::store::presence::Presence;
 use crate::store::{Holder, Result, StoreError};
 
-/// Statements that a connection keeps prepared: all that there are.
+/// How many prepared statements a connection caches: enough for all of them.
 const STATEMENTS: usize = 256;
 
 impl SqliteStore {
@@ -41,8 +41,8 @@ impl SqliteStore {
         let is_new = !path.exists();
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         migrations::look(&db).map_err(|error| name(error, path))?;
-        // Synced, whatever the durability: an epoch that a power cut takes back would be given
-        // twice.
+        // Synced with every durability: otherwise a power cut could undo an epoch, and it would be
+        // used twice.
         pragmas(&db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(|error| name(error, path))?;
         migrations::migrate(&db).map_err(|error| name(error, path))?;
         let (epoch, counters) = raise_epoch(&db, now).map_err(|fail| fail.into_store("raise the epoch"))?;
@@ -97,7 +97,7 @@ impl SqliteStore {
             }
         }
         let (epoch, counters) = counters(&db).map_err(|fail| fail.into_store("read the counters"))?;
-        // Nobody sends: the value stays.
+        // There is no sender: the value does not change.
         let (_, told) = watch::channel(counters.event);
         Self::with_readers(path, epoch, told, None)
     }
@@ -121,11 +121,11 @@ impl SqliteStore {
     }
 }
 
-/// A connection that reads, also where this user may not write.
+/// Opens a connection for reading, even if this user may not write.
 ///
-/// SQLite makes files beside a database to read it. Where it may not, and nobody has the database
-/// open (there is no log), it is told that nothing changes. A host of another user that starts
-/// meanwhile may be read wrongly; verbs that read are short.
+/// SQLite creates files beside a database to read it. If it may not, and no process has the
+/// database open (there is no log), the database is opened as immutable. If a host of another user
+/// starts meanwhile, the reads may be wrong; verbs that read are short.
 fn connect_to_read(path: &Path) -> Result<Connection> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     let mut log = path.as_os_str().to_owned();
@@ -151,12 +151,12 @@ fn connect_to_read(path: &Path) -> Result<Connection> {
 /// The host that has the store at `path` open for writing; `None` if there is none.
 ///
 /// # Errors
-/// When its lock is there and cannot be looked at.
+/// When its lock exists and cannot be read.
 pub fn read_holder(path: &Path) -> Result<Option<Holder>> {
     lock::read_holder(&lock_path(path))
 }
 
-/// Where the lock of the store at `path` is.
+/// Returns the path of the lock of the store at `path`.
 fn lock_path(path: &Path) -> PathBuf {
     beside(path, ".lock")
 }
@@ -167,7 +167,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     name.into()
 }
 
-/// Takes down which files the store has, once all of them are there.
+/// Notes which files the store has, once all of them exist.
 fn presence(path: &Path) -> Result<Presence> {
     Presence::of([".lock", "", "-wal", "-shm"].map(|end| beside(path, end))).map_err(|error| StoreError::Unavailable {
         doing: format!("look at {}", path.display()),
@@ -187,7 +187,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
     Ok(db)
 }
 
-/// Puts the file's name into an error of opening it.
+/// Adds the file's name to an error of opening it.
 fn name(error: StoreError, path: &Path) -> StoreError {
     match error {
         StoreError::Corrupt(why) => StoreError::Corrupt(format!("{}: {why}", path.display())),
@@ -209,7 +209,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         .map_err(|error| StoreError::Unavailable { doing: "start a thread".to_owned(), why: error.to_string() })
 }
 
-/// The epoch, and what counts up, as on record.
+/// Reads the epoch and the counters.
 fn counters(db: &Connection) -> Work<(u64, Counters)> {
     let sql = "SELECT epoch, seq, max(event, ifnull((SELECT max(seq) FROM events), 0)),
         max(run, ifnull((SELECT max(number) FROM runs), 0)) FROM meta WHERE one = 1";
@@ -238,7 +238,7 @@ fn raise_epoch(db: &Connection, now: Timestamp) -> Work<(u64, Counters)> {
     raised
 }
 
-/// Makes the name of a new database last.
+/// Syncs the folder of a new database, so that its name survives a power cut.
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     std::fs::File::open(folder).and_then(|it| it.sync_all()).map_err(|error| StoreError::Unavailable {

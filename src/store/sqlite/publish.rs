@@ -16,7 +16,7 @@ use crate::base::{ArtifactId, Digest, Timestamp};
 use crate::model::{ArtifactState, AttemptState, EventKind, Fence, StagedFile};
 use crate::store::{Intent, RunStep, StartedAttempt, StoreError};
 
-/// Commits the outputs of an attempt: from here on they exist. The second time, nothing happens.
+/// Commits the outputs of an attempt: from now on they exist. A repeat changes nothing.
 pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timestamp) -> Work<()> {
     if intent.end.state != AttemptState::Succeeded {
         return Err(Fail::invalid(format!("an attempt that ends as {} publishes nothing", intent.end.state)));
@@ -46,7 +46,7 @@ pub(super) fn intent(tx: &mut Tx<'_>, fence: Fence, intent: &Intent, now: Timest
     emit(tx, now, event.run(attempt.run_id).action(&attempt.action).attempt(attempt.id))
 }
 
-/// Whether exactly this intent is on record already.
+/// Returns whether exactly this intent is on record already.
 fn committed_before(db: &Connection, attempt: &Fenced, intent: &Intent) -> Work<bool> {
     let sql = "SELECT file FROM intents WHERE attempt = ?1 ORDER BY position";
     let mut statement = prepare(db, sql)?;
@@ -73,7 +73,7 @@ fn output(
     }
     let (seq, id, is_new) = match there {
         Some(same) if same.digest == Some(file.digest) => {
-            // The same bytes in another file: it is known by that one's stamp from now on.
+            // The same bytes in another file: from now on its stamp identifies the version.
             let sql = "UPDATE artifacts SET stamp = ?2, visible = ?3 WHERE seq = ?1";
             execute(tx.db, sql, params![same.seq, file.stamp, NOT_VISIBLE])?;
             (same.seq, same.id, false)
@@ -110,8 +110,8 @@ fn output(
     Ok(id)
 }
 
-/// Every file of the intent is visible: the attempt has succeeded, and the step that follows is
-/// taken. The second time, only the first answer is given.
+/// Records that every file of the intent is visible, so the attempt has succeeded, and takes the
+/// step that follows. A repeat returns the first answer.
 pub(super) fn published(
     tx: &mut Tx<'_>,
     fence: Fence,
@@ -161,7 +161,7 @@ struct Retriggering {
     size: u64,
 }
 
-/// The outputs of an intent that are to be `new`, and are still what lies at their paths.
+/// Returns the outputs of an intent that are to be `new`, and still lie at their paths.
 fn retriggering(db: &Connection, attempt: u64) -> Work<Vec<Retriggering>> {
     let sql = "SELECT a.seq, a.id, a.resource, a.path, a.version, a.digest, a.size
         FROM intents i CROSS JOIN artifacts a ON a.id = i.became
@@ -181,8 +181,8 @@ fn retriggering(db: &Connection, attempt: u64) -> Work<Vec<Retriggering>> {
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// An output waits for a run of its own, now that it can be read. Not at the commit point: a run
-/// could claim it before it is visible.
+/// Makes an output pending for a run of its own, now that it can be read. Not at the commit point,
+/// because a run could claim it before it is visible.
 fn retrigger(tx: &mut Tx<'_>, output: &Retriggering, now: Timestamp) -> Work<()> {
     let Retriggering { seq, id, resource, path, version, digest, size } = output;
     execute(tx.db, "UPDATE artifacts SET state = 'new' WHERE seq = ?1", [seq])?;

@@ -1,4 +1,4 @@
-//! What resources see becomes what is on record.
+//! Records the observations of resources.
 
 use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
@@ -12,7 +12,7 @@ use crate::base::{ArtifactId, Digest, Timestamp, WriteId};
 use crate::model::{ArtifactState, EventKind, Observation};
 use crate::store::{Batch, Recorded};
 
-/// Records what a resource saw, in order. The second time, only the first answer is given.
+/// Records a batch of observations, in order. A repeat returns the first answer.
 pub(super) fn record(tx: &mut Tx<'_>, resource: &str, batch: &Batch, now: Timestamp) -> Work<Recorded> {
     let Batch { id, seen, as_of, cursor } = batch;
     let before = recorded_before(tx, resource, *id)?;
@@ -39,14 +39,15 @@ pub(super) fn record(tx: &mut Tx<'_>, resource: &str, batch: &Batch, now: Timest
     Ok(Recorded { new, outdated, pending: pending(tx.db, resource)? })
 }
 
-/// How many artifacts this batch made `new`, if it is the last that was recorded of the resource.
+/// Returns how many artifacts this batch made `new`, if it is the last recorded batch of the
+/// resource.
 fn recorded_before(tx: &Tx<'_>, resource: &str, id: WriteId) -> Work<Option<u64>> {
     let sql = "SELECT batch_new FROM waiting WHERE resource = ?1 AND batch = ?2";
     Ok(prepare(tx.db, sql)?.query_row(params![resource, id], |row| row.get(0)).optional()?)
 }
 
-/// A version at `path` is replaced by another: it is `superseded` if it was not claimed. Used by
-/// publishing, too.
+/// Replaces a version at `path` by another. It becomes `superseded` if it was not claimed.
+/// Publishing uses this too.
 pub(super) fn replace(
     tx: &mut Tx<'_>,
     resource: &str,
@@ -144,8 +145,8 @@ impl Recorder<'_, '_, '_> {
         emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactDeleted, data).artifact(lying.id))
     }
 
-    /// A rename of what is not on record says nothing: without a digest it cannot be a version. The
-    /// next scan finds it.
+    /// Ignores a rename of a path that is not on record: without a digest it cannot become a
+    /// version. The next scan finds the file.
     fn renamed(&mut self, from: &str, to: &str, stamp: &str) -> Work<()> {
         let Some(moved) = lying(self.tx.db, self.resource, from)? else { return Ok(()) };
         if from == to {
@@ -190,7 +191,7 @@ impl Recorder<'_, '_, '_> {
         emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactIgnored, data).artifact(new.id))
     }
 
-    /// Takes over the stamp of a version that is no news.
+    /// Updates the stamp of a version whose content has not changed.
     fn stamp(&mut self, lying: &Lying, stamp: &str) -> Work<()> {
         if lying.stamp != stamp {
             execute(self.tx.db, "UPDATE artifacts SET stamp = ?2 WHERE seq = ?1", params![lying.seq, stamp])?;
