@@ -1,4 +1,4 @@
-//! What resources see.
+//! Observations of resources.
 
 use super::World;
 use super::fixtures::*;

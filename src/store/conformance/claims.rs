@@ -1,4 +1,4 @@
-//! Claimed at most once.
+//! Claims: each artifact is claimed at most once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Events: dense, in order, and telling.
+//! Events: dense, in order, and with all that a reader needs.
 
 use std::sync::Arc;
 use std::time::Duration;

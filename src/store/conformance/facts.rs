@@ -1,4 +1,4 @@
-//! Facts that actions record.
+//! Metrics, params and tags that actions record.
 
 use super::World;
 use super::fixtures::*;

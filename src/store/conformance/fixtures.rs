@@ -178,7 +178,7 @@ pub(super) async fn publish(store: &dyn MetadataStore, fence: Fence, files: Vec<
     store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
 }
 
-/// What happened after an event, by kind.
+/// The kinds of the events after a sequence number.
 pub(super) async fn kinds_after(store: &dyn MetadataStore, seq: u64) -> Vec<EventKind> {
     store.events(seq, None, 1_000).await.unwrap().iter().map(|event| event.kind).collect()
 }

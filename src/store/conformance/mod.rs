@@ -1,4 +1,4 @@
-//! What every store does: one suite over all kinds of them.
+//! The conformance suite, which every kind of store passes.
 //!
 //! A case is a function over a [`World`]; a kind of store makes a world and names the suite:
 //! `conformance!(make_world)`. The cases know the trait and nothing else, so they hold for a store
@@ -26,7 +26,7 @@ use async_trait::async_trait;
 use super::MetadataStore;
 pub(crate) use lossy::LossyPlace;
 
-/// A place where a store is kept between two hosts.
+/// A place in which a store survives from one host to the next.
 #[async_trait]
 pub(crate) trait Place: Send + Sync {
     /// Opens the store as a host does that starts.
@@ -51,7 +51,7 @@ impl World {
         self.store.as_ref().unwrap()
     }
 
-    /// The host goes away, and another one starts.
+    /// Ends the host, and starts another.
     async fn restart(&mut self) {
         self.store = None;
         self.store = Some(self.place.open().await);

@@ -1,4 +1,4 @@
-//! Outputs: the commit point, and what follows.
+//! Outputs: the commit point, and publishing after it.
 
 use super::World;
 use super::fixtures::*;
@@ -147,7 +147,7 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     let own = record(store, vec![present("out", "after")]).await;
     assert_eq!((own.new, own.outdated), (0, Vec::new()), "the output itself, already visible");
     store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
-    // It looked before, and comes late: nobody knows whether the output lay there.
+    // The examination began before: it is unknown whether it saw the output.
     for seen in [gone("out"), present("out", "before"), ignored("out", "a socket")] {
         let recorded = store.record("raw", Batch::new(vec![seen], before), at(55)).await.unwrap();
         assert_eq!((recorded.new, recorded.outdated), (0, vec![0]));

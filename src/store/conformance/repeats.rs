@@ -6,7 +6,7 @@ use super::fixtures::*;
 use crate::model::{ActionState, AttemptState, Entry, Facts, Metric, RunState, TickOutcome};
 use crate::store::{Batch, FactQuery, MetadataStore, NewRun, RunStep, StoreError};
 
-/// All that one can see of a run.
+/// Everything that a store returns of a run.
 async fn seen(store: &dyn MetadataStore) -> impl PartialEq + std::fmt::Debug + use<> {
     let runs = store.runs(crate::store::RunQuery::default(), all()).await.unwrap().items;
     let mut details = Vec::new();
@@ -24,8 +24,8 @@ async fn seen(store: &dyn MetadataStore) -> impl PartialEq + std::fmt::Debug + u
     (details, metrics, params, tags, ticks, artifacts, store.open_intents().await.unwrap(), events(store).await)
 }
 
-/// Does a write twice, and sees that the second time answers as the first and leaves all as it is.
-/// Arguments are values: an expression that makes an id would make two.
+/// Makes a write twice, and checks that the repeat returns the same answer and changes nothing. The
+/// arguments are values: an expression that makes an id would make two.
 macro_rules! twice {
     ($store:ident.$write:ident($($argument:expr),*)) => {{
         let first = $store.$write($($argument.clone()),*).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a run sees.
+//! Snapshots: what a run sees.
 
 use super::World;
 use super::fixtures::*;

@@ -1,4 +1,4 @@
-//! Evaluations of triggers.
+//! Ticks: evaluations of triggers.
 
 use super::World;
 use super::fixtures::*;

@@ -1,8 +1,8 @@
 //! Log lines of attempts.
 //!
-//! They are apart from the metadata store, because there are many more bytes of them than of
-//! everything else, they are only ever read by attempt, and none is worth a
-//! transaction. The record of an attempt says between which positions of the log its lines lie.
+//! They are stored apart from the metadata store, because they have many more bytes than everything
+//! else, are only read by attempt, and need no transactions. The record of an attempt says between
+//! which positions of the log its lines lie.
 
 mod open;
 mod segment;
@@ -23,21 +23,20 @@ pub use open::{open, open_read_only};
 pub struct LogPage {
     /// The lines, oldest first.
     pub items: Vec<LogLine>,
-    /// Where to go on; see [`LogStore::read`].
+    /// The cursor of the next page; see [`LogStore::read`].
     pub next_cursor: Option<String>,
-    /// Whether lines that belong before or between these have been removed by [`LogStore::trim`].
-    /// Also true if only lines of other attempts may have been removed there: which, nobody can
-    /// tell any more.
+    /// Whether [`LogStore::trim`] has removed lines that belong before or between these. Also true
+    /// if only lines of other attempts were removed there: that cannot be known any more.
     pub removed: bool,
 }
 
-/// Where log lines are kept. Methods that are not `async` may block for as long as a disk does:
+/// A store of log lines. Methods that are not `async` may block for as long as a disk does:
 /// they are called by threads that may wait. A kind on another machine answers them from a bounded
 /// spool on this one.
 #[async_trait]
 pub trait LogStore: Send + Sync + std::fmt::Debug {
-    /// Where the next line goes. Opened for reading only: the end of what is there. Positions grow;
-    /// only the store that made one knows what it means.
+    /// Returns the position of the next line; for a log that is opened for reading only, its end.
+    /// Positions grow. Only the store that made a position can interpret it.
     fn end(&self) -> LogPosition;
 
     /// Appends lines, all or none, and returns how many bytes they took. Lines whose append has
@@ -48,10 +47,10 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// only.
     fn append(&self, lines: &[LogLine]) -> Result<u64>;
 
-    /// Lines of `attempt` in a range, oldest first; `cursor` is `next_cursor` of the page before.
-    /// Without an end the range goes up to the end of the log. `next_cursor` is absent only when
-    /// the end of the range is reached; else it says where to look for more. A page may be empty
-    /// and have a `next_cursor`: then many lines of other attempts lie there.
+    /// Returns the lines of `attempt` in a range, oldest first; `cursor` is `next_cursor` of the
+    /// page before. Without an end the range goes up to the end of the log. `next_cursor` is absent
+    /// only when the end of the range is reached; else it says where to look for more. A page may
+    /// be empty and have a `next_cursor`: then many lines of other attempts lie there.
     ///
     /// # Errors
     /// [`StoreError::Invalid`](super::StoreError::Invalid) if the cursor is not one of this log.
@@ -62,15 +61,15 @@ pub trait LogStore: Send + Sync + std::fmt::Debug {
     /// remove.
     ///
     /// # Errors
-    /// When the log cannot be looked at, or was opened for reading only. What cannot be removed
-    /// stays.
+    /// When the log cannot be read, or was opened for reading only. A segment that cannot be
+    /// removed stays.
     fn trim(&self, needed: &[LogRange], dry_run: bool) -> Result<Freed>;
 
-    /// Changes whenever there is something new that [`LogStore::trim`] could remove.
+    /// Returns a number that changes whenever [`LogStore::trim`] could remove more.
     fn grown(&self) -> watch::Receiver<u64>;
 
-    /// Waits until what is appended would not be found again (removed or replaced by someone), and
-    /// says what was lost, and how.
+    /// Waits until appended lines would be lost, because the log was removed or replaced, and
+    /// returns what was lost, and how.
     async fn lost(&self) -> String;
 }
 

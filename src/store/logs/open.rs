@@ -1,4 +1,4 @@
-//! The only place that knows which kind of log there is.
+//! Opens a log: the only place that knows every kind.
 
 use std::path::Path;
 use std::sync::Arc;

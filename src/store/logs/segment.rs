@@ -1,18 +1,18 @@
-//! Files of log lines.
+//! The files of a log.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// How many bytes are looked at in one go, from the end, for the last whole line.
+/// How many bytes are read at once, from the end, to find the last whole line.
 const STEP_BYTES: u64 = 64 << 10;
 
-/// Where a segment is.
+/// Returns the path of a segment.
 pub(super) fn path_of(folder: &Path, segment: u64) -> PathBuf {
     folder.join(format!("{segment:08}.jsonl"))
 }
 
-/// The numbers of the segments in a folder, ascending. Other files do not matter.
+/// Lists the numbers of the segments in a folder, ascending. Ignores other files.
 pub(super) fn find_segments(folder: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -24,7 +24,7 @@ pub(super) fn find_segments(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(found)
 }
 
-/// Cuts a file after its last line feed, and says how long it is then.
+/// Truncates a file after its last line feed, and returns its new length.
 pub(super) fn cut_at_last_line(file: &mut File) -> io::Result<u64> {
     let length = file.seek(SeekFrom::End(0))?;
     let mut end = length;

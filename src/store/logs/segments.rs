@@ -14,9 +14,8 @@
 //! there: a reader takes no line without its end, and a host that opens the segments for writing
 //! cuts what a death left of one.
 //!
-//! The bound of the log is kept by removing whole segments, oldest first. A position whose segment
-//! is not there, while a later one is, lies in what was removed: so nothing has to be written down
-//! about it.
+//! Removing whole segments, oldest first, keeps the log within its bound. A position whose segment
+//! is missing, while a later segment exists, lies in a removed part: so removals need no record.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
@@ -38,9 +37,9 @@ use crate::store::{Result, StoreError};
 /// A segment that has this many bytes gets no more lines, unless the bound of the log asks for
 /// smaller ones.
 const MAX_SEGMENT_BYTES: u64 = 64 << 20;
-/// The smallest that segments get.
+/// The smallest size of a segment, in bytes.
 const MIN_SEGMENT_BYTES: u64 = 64 << 10;
-/// Into so many segments the bound of the log is divided: what is removed at once is one of them.
+/// How many segments the bound of the log is divided into. One of them is removed at once.
 const SEGMENTS: u64 = 16;
 /// Most bytes that one call of [`LogStore::read`] goes through.
 const MAX_SCAN_BYTES: u64 = 64 << 20;
@@ -55,11 +54,11 @@ pub(super) struct SegmentLog {
     writer: Option<Mutex<Writer>>,
     segment_bytes: u64,
     max_bytes: u64,
-    /// How many segments were sealed since the log was opened.
+    /// How many segments were completed since the log was opened.
     sealed: watch::Sender<u64>,
 }
 
-/// A place in the segments: what a [`LogPosition`] of this log means.
+/// A place in the segments, which a [`LogPosition`] of this log encodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     /// The segment's number, from 1; 0 is before everything.
@@ -81,7 +80,7 @@ impl From<Place> for LogPosition {
     }
 }
 
-/// The segment that is written.
+/// The segment that is being written.
 #[derive(Debug)]
 struct Writer {
     file: File,
@@ -121,7 +120,7 @@ impl SegmentLog {
         Some(self.writer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// What opened the log for reading only, and was to write.
+    /// The error of a write to a log that is opened for reading only.
     fn is_read_only(&self) -> StoreError {
         StoreError::Conflict(format!("the log in {} is open for reading only", self.folder.display()))
     }
@@ -198,7 +197,7 @@ impl LogStore for SegmentLog {
             }
             match File::open(path_of(&self.folder, segment)) {
                 Ok(file) => scan.segment(file).map_err(failed)?,
-                // Since the folder was listed.
+                // It was removed since the folder was listed.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => scan.removed = true,
                 Err(error) => return Err(failed(error)),
             }
@@ -290,8 +289,8 @@ impl Writer {
     }
 
     fn append(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        // To where we know the end is, not to where the last write stopped: a half line of a write
-        // that failed is overwritten.
+        // To the known end, not to where the last write stopped: this overwrites the half line of a
+        // failed write.
         self.file.seek(SeekFrom::Start(self.end.offset))?;
         if let Err(error) = self.file.write_all(bytes) {
             // If that fails as well, the next write or the next start does it.
@@ -305,15 +304,15 @@ impl Writer {
 
 /// A pass through the segments.
 struct Scan {
-    /// What stands behind the time of every line of the attempt.
+    /// The text that follows the time in every line of the attempt.
     attempt: String,
     to: Place,
     at: Place,
-    /// Bytes that may still be gone through.
+    /// How many bytes may still be read.
     left: u64,
     limit: usize,
     lines: Vec<LogLine>,
-    /// Whether segments that belong to the pass are not there any more.
+    /// Whether segments that belong to the pass were removed.
     removed: bool,
 }
 
@@ -322,7 +321,7 @@ impl Scan {
         self.at >= self.to || self.lines.len() == self.limit || self.left == 0
     }
 
-    /// Goes through one segment, from where the pass is.
+    /// Reads one segment, from the current position.
     fn segment(&mut self, mut file: File) -> std::io::Result<()> {
         file.seek(SeekFrom::Start(self.at.offset))?;
         let mut reader = BufReader::with_capacity(256 << 10, file);
