@@ -24,6 +24,8 @@ pub const MAX_ENTRIES_PER_CALL: usize = 1_000;
 pub const MAX_ARTIFACT_TAG_BYTES: usize = 100;
 /// Most items of a page of any list, to a guest or over HTTP.
 pub const MAX_PAGE: u32 = 1_000;
+/// Most artifacts that a request gives to a run that it starts.
+pub const MAX_GIVEN: usize = 1_000;
 /// Largest manifest, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Largest params object of an action, as JSON, in bytes.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::failure::Failure;
+use super::load::PathArg;
 use crate::base::Timestamp;
 use crate::manifest::Pipeline;
 use crate::sandbox::default_cache_folder;
@@ -40,4 +41,21 @@ pub(crate) fn compiled_code(pipeline: &Pipeline) -> [PathBuf; 2] {
 /// Returns the host that has the store open, if there is one.
 pub(crate) fn holder(pipeline: &Pipeline) -> Result<Option<Holder>, Failure> {
     Ok(store::holder(&pipeline.store)?)
+}
+
+/// Returns the address of the running host. `why` says what only a host can do: it completes "only
+/// a host …".
+pub(crate) fn host_address(pipeline: &Pipeline, path: &PathArg, why: &str) -> Result<String, Failure> {
+    let Some(holder) = holder(pipeline)? else {
+        let path = path.shown();
+        return Err(Failure::work(format!(
+            "no host is running, and only a host {why}: start one with `anacostia run {path}`"
+        )));
+    };
+    address(&holder)
+}
+
+/// Returns the address of a host. Fails if the host serves nothing yet, or no longer.
+pub(crate) fn address(holder: &Holder) -> Result<String, Failure> {
+    holder.listen.clone().ok_or_else(|| Failure::work("a host is just starting or stopping; try again in a moment"))
 }

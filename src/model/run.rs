@@ -31,7 +31,7 @@ impl RunState {
     }
 }
 
-/// One execution of the graph with the artifacts that it claimed.
+/// One execution of the graph with the artifacts that it claimed or was given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
     /// Its permanent id.
@@ -65,7 +65,7 @@ pub struct Run {
 pub struct RunDetail {
     /// The run.
     pub run: Run,
-    /// The artifacts that it claimed, in the order of recording.
+    /// The artifacts that it claimed or was given, in the order of recording.
     pub inputs: Vec<Artifact>,
     /// Its actions, in the order of the manifest.
     pub actions: Vec<RunAction>,

@@ -24,9 +24,10 @@ use super::new_run::{ManualRun, fired};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist, read_on, stopping};
 use super::stepper::Stepper;
+use crate::base::bounds::MAX_PAGE;
 use crate::base::{Digest, Moment, RunId, fault};
 use crate::model::{Pending, Run, RunDetail, RunState, Tick};
-use crate::store::{CreatedRun, NewRun, StoreError, UnfinishedRun};
+use crate::store::{CreatedRun, NewRun, PageRequest, StoreError, UnfinishedRun};
 
 /// The shortest time between recorded ticks that did not fire. Without it, each of many runs in
 /// quick succession would record that it was held for a moment.
@@ -464,7 +465,10 @@ impl Dispatcher {
     async fn start_by_hand(&mut self, manual: ManualRun, work: &mut AtWork) -> Result<Run, StoreError> {
         let (shared, id) = (Arc::clone(&self.shared), manual.id);
         if let Some(known) = self.wait_for(work, shared.store.run_summary(id)).await? {
-            return if manual.is(&known) {
+            // One page: a request gives no more.
+            let page = PageRequest { cursor: None, limit: MAX_PAGE };
+            let inputs = self.wait_for(work, shared.store.run_inputs(id, page)).await?.items;
+            return if manual.is(&known) && manual.gives(&inputs) {
                 // The answer to its creation may have been lost. The run is then on record without
                 // a driver.
                 self.resume(id, work).await?;

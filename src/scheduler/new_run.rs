@@ -1,11 +1,13 @@
 //! The runs that the dispatcher creates: by a trigger, by hand, or once more.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::core::Fire;
 use super::definition::Definition;
 use crate::base::{ArtifactId, RunId};
-use crate::model::Run;
+use crate::model::{Artifact, Run};
 use crate::store::{Claim, NewRun, RunStep};
 
 /// Why a run starts that claims all new artifacts.
@@ -39,6 +41,15 @@ impl ManualRun {
         let trigger = self.given.as_ref().map_or(BY_HAND, |given| &given.trigger);
         let rerun_of = self.given.as_ref().and_then(|given| given.rerun_of);
         known.params == self.params && known.rerun_of == rerun_of && known.trigger == trigger
+    }
+
+    /// Returns whether these are the artifacts that it is given. A run that repeats another needs
+    /// no comparison: the inputs of a run never change.
+    pub(super) fn gives(&self, inputs: &[Artifact]) -> bool {
+        self.given.as_ref().filter(|given| given.rerun_of.is_none()).is_none_or(|given| {
+            let asked: BTreeSet<ArtifactId> = given.artifacts.iter().map(|(artifact, _)| *artifact).collect();
+            inputs.iter().map(|input| input.id).collect::<BTreeSet<_>>() == asked
+        })
     }
 
     /// Returns the run to create under a definition, without a first step.

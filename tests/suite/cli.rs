@@ -411,7 +411,17 @@ fn recorded_artifacts_are_worked_on_again_by_pattern() {
     assert_eq!(ends_with(&again, 0).0, format!("Run #{} has succeeded\n", runs + 1));
     let run = app.get(&format!("/api/v1/runs/{}", runs + 1));
     assert_eq!((&run["trigger"], &run["inputs_count"]), (&"started by hand on 2 artifacts".into(), &2.into()));
-    let log = app.cli(&["runs", "logs", "latest", "PATH"]);
+    let listed = app.cli_json(&[&select[..], &["--dry-run", "--json"]].concat());
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+    let id = anacostia::base::RunId::new();
+    let put = |inputs: &[&Value]| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+        let url = format!("{}/api/v1/runs/{id}", app.url());
+        agent.put(url).send_json(serde_json::json!({ "inputs": inputs })).unwrap().status().as_u16()
+    };
+    let [one, two] = [0, 1].map(|at| &listed["items"][at]["id"]);
+    assert_eq!([put(&[one]), put(&[one]), put(&[two]), put(&[])], [201, 200, 409, 400]);
+    let log = app.cli(&["runs", "logs", &(runs + 1).to_string(), "PATH"]);
     assert!(ends_with(&log, 0).0.contains("read 2026-01-02.csv"), "{}", text(&log.stdout));
     let later = app.cli(&[&select[..], &["--since", "2126-01-01"]].concat());
     assert!(ends_with(&later, 1).1.contains("no artifact on record that still lies in its resource matches"));

@@ -10,15 +10,7 @@ use crate::cli::{End, Failure, open, out, remote, show};
 /// Lists the waiting files of all resources or of one.
 pub(super) fn list(path: &PathArg, resource: Option<&str>, as_json: bool) -> Result<End, Failure> {
     let pipeline = load_for_records(path)?;
-    let Some(holder) = open::holder(&pipeline)? else {
-        return Err(Failure::work(format!(
-            "no host is running, and only a host knows what waits: start one with `anacostia run {}`",
-            path.shown()
-        )));
-    };
-    let Some(address) = holder.listen else {
-        return Err(Failure::work("a host is just starting or stopping; try again in a moment"));
-    };
+    let address = open::host_address(&pipeline, path, "knows what waits")?;
     let nodes = remote::get(&address, "nodes")?;
     let nodes = nodes.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let (mut items, mut count) = (Vec::new(), 0);

@@ -59,7 +59,7 @@ pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
         (records.pipeline, id)
     };
     let (run, host) = match open::holder(&pipeline)? {
-        Some(holder) => (through_the_host(holder.listen.as_deref(), id, what)?, true),
+        Some(holder) => (through_the_host(&open::address(&holder)?, id, what)?, true),
         None => (through_the_store(&pipeline, args.run, id, what)?, false),
     };
     if args.json {
@@ -81,14 +81,8 @@ fn start_again(args: &Args) -> Result<End, Failure> {
         let old = records.resolve(args.run)?;
         (records.pipeline, old)
     };
-    let Some(holder) = open::holder(&pipeline)? else {
-        return Err(Failure::work(format!(
-            "no host is running, and only a host starts runs: start one with `anacostia run {}`",
-            args.path.shown()
-        )));
-    };
-    let address = holder.listen.as_deref().ok_or_else(starting_or_stopping)?;
-    match remote::start(address, RunId::new(), &json!({ "rerun_of": old }))? {
+    let address = open::host_address(&pipeline, &args.path, "starts runs")?;
+    match remote::start(&address, RunId::new(), &json!({ "rerun_of": old }))? {
         Answer::Run(run) if args.json => out::json(&run)?,
         Answer::Run(run) => out::result(&summary(&run, true))?,
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start the run again: {why}"))),
@@ -96,12 +90,7 @@ fn start_again(args: &Args) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-fn starting_or_stopping() -> Failure {
-    Failure::work("a host is just starting or stopping; try again in a moment")
-}
-
-fn through_the_host(address: Option<&str>, id: RunId, what: What) -> Result<Value, Failure> {
-    let address = address.ok_or_else(starting_or_stopping)?;
+fn through_the_host(address: &str, id: RunId, what: What) -> Result<Value, Failure> {
     match remote::ask(address, id, what.route())? {
         Answer::Run(run) => Ok(run),
         Answer::Refused(why) => Err(Failure::work(format!("the host refused to {} the run: {why}", what.route()))),

@@ -48,9 +48,9 @@ fn took(started: Option<Timestamp>, ended: Option<Timestamp>, now: Timestamp) ->
 /// The records of a run besides its actions and attempts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen<'a> {
-    /// The first artifacts that it claimed.
+    /// Its first inputs.
     pub(crate) inputs: &'a [Artifact],
-    /// How many artifacts it claimed.
+    /// How many inputs it has.
     pub(crate) inputs_count: u64,
     /// Calls that were refused to its attempts.
     pub(crate) denials: &'a [(AttemptId, Denial)],

@@ -8,6 +8,7 @@ mod select;
 
 use serde_json::{Map, Value, json};
 
+use crate::base::bounds::MAX_GIVEN;
 use crate::base::{Clock as _, RunId, SystemClock, first_large_integer};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
@@ -15,9 +16,6 @@ use crate::cli::remote::{self, Answer};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, open, out, show};
 use crate::model::{Artifact, ArtifactState};
-
-/// Most artifacts of one run: beyond that, several runs are started.
-const MAX_INPUTS: usize = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -41,7 +39,7 @@ pub(crate) struct Args {
     /// Wait until the run has ended; exit with 1 unless it succeeded
     #[arg(long)]
     wait: bool,
-    /// Print the run as JSON
+    /// Print the run as JSON, and with `--dry-run` the artifacts
     #[arg(long)]
     json: bool,
 }
@@ -62,47 +60,22 @@ fn param(text: &str) -> Result<(String, Value), String> {
 }
 
 pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
-    let mut params = Map::new();
-    for (key, value) in &args.params {
-        if params.insert(key.clone(), value.clone()).is_some() {
-            return Err(Failure::usage(format!("the param `{key}` is given twice")));
-        }
-    }
+    let params = params(args)?;
     let records = Records::open(&args.path)?;
-    let starts = match args.inputs.as_slice() {
-        [] => vec![json!({ "params": params })],
-        patterns => {
-            let since = match &args.since {
-                Some(text) => {
-                    let since = select::since(text, SystemClock.now());
-                    Some(since.map_err(|why| Failure::usage(format!("`--since {text}` is not a time: {why}")))?)
-                }
-                None => None,
-            };
-            let selected = select::select(&records, patterns, args.state, since)?;
-            if selected.is_empty() {
-                return Err(Failure::work("no artifact on record that still lies in its resource matches"));
-            }
-            if args.dry_run {
-                return would_start(&selected);
-            }
-            let ids: Vec<_> = selected.iter().map(|artifact| artifact.id).collect();
-            ids.chunks(MAX_INPUTS).map(|ids| json!({ "params": params, "inputs": ids })).collect()
+    let starts = if args.inputs.is_empty() {
+        vec![json!({ "params": params })]
+    } else {
+        let selected = selected(args, &records)?;
+        if args.dry_run {
+            return would_start(&selected, args.json);
         }
+        let ids: Vec<_> = selected.iter().map(|artifact| artifact.id).collect();
+        ids.chunks(MAX_GIVEN).map(|ids| json!({ "params": params, "inputs": ids })).collect()
     };
-    let pipeline = records.pipeline;
-    let Some(holder) = open::holder(&pipeline)? else {
-        return Err(Failure::work(format!(
-            "no host is running, and only a host starts runs: start one with `anacostia run {}`",
-            args.path.shown()
-        )));
-    };
-    let Some(address) = holder.listen.as_deref() else {
-        return Err(Failure::work("a host is just starting or stopping; try again in a moment"));
-    };
+    let address = open::host_address(&records.pipeline, &args.path, "starts runs")?;
     let mut end = End::Well;
     for how in starts {
-        let run = start(address, &how, args.wait)?;
+        let run = start(&address, &how, args.wait)?;
         if args.json {
             out::json(&run)?;
         } else {
@@ -113,6 +86,29 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
         }
     }
     Ok(end)
+}
+
+fn params(args: &Args) -> Result<Map<String, Value>, Failure> {
+    let mut params = Map::new();
+    for (key, value) in &args.params {
+        if params.insert(key.clone(), value.clone()).is_some() {
+            return Err(Failure::usage(format!("the param `{key}` is given twice")));
+        }
+    }
+    Ok(params)
+}
+
+/// Returns the artifacts to work on, at least one.
+fn selected(args: &Args, records: &Records) -> Result<Vec<Artifact>, Failure> {
+    let since = args.since.as_deref().map(|text| {
+        select::since(text, SystemClock.now())
+            .map_err(|why| Failure::usage(format!("`--since {text}` is not a time: {why}")))
+    });
+    let selected = select::select(records, &args.inputs, args.state, since.transpose()?)?;
+    if selected.is_empty() {
+        return Err(Failure::work("no artifact on record that still lies in its resource matches"));
+    }
+    Ok(selected)
 }
 
 /// Starts one run, and waits for its end if that is asked for.
@@ -129,9 +125,13 @@ fn start(address: &str, how: &Value, wait: bool) -> Result<Value, Failure> {
 }
 
 /// Lists the artifacts that runs would be started on.
-fn would_start(selected: &[Artifact]) -> Result<End, Failure> {
+fn would_start(selected: &[Artifact], as_json: bool) -> Result<End, Failure> {
+    if as_json {
+        out::json(&json!({ "items": selected }))?;
+        return Ok(End::Well);
+    }
     out::result(&show::artifact_list(selected, SystemClock.now(), out::result_width()))?;
-    let runs = selected.len().div_ceil(MAX_INPUTS);
+    let runs = selected.len().div_ceil(MAX_GIVEN);
     out::error(&format!(
         "Without `--dry-run`: {} on {}.\n",
         show::plural(runs as u64, "run"),

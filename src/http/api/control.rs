@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::runs::{RunBody, no_run};
 use super::wait::Waiting;
+use crate::base::bounds::MAX_GIVEN;
 use crate::base::{ArtifactId, RunId, first_large_integer};
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment, find_run};
@@ -29,12 +30,9 @@ struct StartBody {
     /// The run whose inputs it works on again: a number or an id. Without it, the run claims what
     /// is new.
     rerun_of: Option<String>,
-    /// Artifacts that it works on, whoever claimed them; at most [`MAX_INPUTS`].
+    /// Artifacts that it works on, whoever claimed them; at most [`MAX_GIVEN`].
     inputs: Option<Vec<ArtifactId>>,
 }
-
-/// Most artifacts in the body of a request.
-const MAX_INPUTS: usize = 1_000;
 
 /// `PUT /api/v1/runs/{id}`: starts a run manually, and answers at once or when the run has ended.
 /// Idempotent: a repeated request returns the current state of the run.
@@ -53,9 +51,9 @@ pub(super) async fn start(
     let inputs = match (rerun_of, inputs) {
         (None, None) => Inputs::New,
         (Some(old), None) => Inputs::Of(find_run(&app.view, &old).await?),
-        (None, Some(inputs)) if (1..=MAX_INPUTS).contains(&inputs.len()) => Inputs::Given(inputs),
+        (None, Some(inputs)) if (1..=MAX_GIVEN).contains(&inputs.len()) => Inputs::Given(inputs),
         (None, Some(_)) => {
-            return Err(Problem::bad_request(format!("`inputs` must have 1 to {MAX_INPUTS} artifacts")));
+            return Err(Problem::bad_request(format!("`inputs` must have 1 to {MAX_GIVEN} artifacts")));
         }
         (Some(_), Some(_)) => {
             return Err(Problem::bad_request("`rerun_of` and `inputs` exclude each other: leave one out"));

@@ -63,7 +63,7 @@ impl From<Run> for RunBody {
 pub(crate) struct RunDetailBody {
     #[serde(flatten)]
     run: RunBody,
-    /// The first claimed artifacts, in the order of recording.
+    /// Its first inputs, in the order of recording.
     inputs: Vec<Artifact>,
     /// Number of all inputs.
     inputs_count: u64,
@@ -152,7 +152,7 @@ const INPUTS: u32 = 100;
 /// The parts of a run besides its actions and attempts.
 #[derive(Debug)]
 pub(crate) struct RunParts {
-    /// The first claimed artifacts.
+    /// The first inputs.
     pub(crate) inputs: Page<Artifact>,
     /// Number of all inputs.
     pub(crate) inputs_count: u64,

@@ -37,6 +37,8 @@ pub(super) async fn what_a_run_is_given_stays_claimed_by_another(world: &mut Wor
     assert_eq!(created.detail.run.rerun_of, Some(first.run.id));
     assert_eq!(created.detail.inputs, first.inputs, "they are still the first run's");
     assert_eq!(create(store, again.clone()).await, created, "a repeat");
+    let other = NewRun { given: given[..1].to_vec(), ..again.clone() };
+    assert!(matches!(store.create_run(other, at(50)).await, Err(StoreError::Conflict(_))), "not a repeat");
     let id = created.detail.run.id;
     assert_eq!(store.run_inputs(id, all()).await.unwrap().items, first.inputs);
     assert_eq!(store.count_inputs(id).await.unwrap(), 2);

@@ -1,5 +1,7 @@
 //! Runs: created with their claims, looked at, and steered.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde_json::json;
 
@@ -161,7 +163,8 @@ fn created_before(tx: &Tx<'_>, run: Run, new: NewRun) -> Work<CreatedRun> {
     let values = params![run.number, new.trigger, new.params.to_string(), new.revision, new.rerun_of];
     let on_record = actions(tx.db, run.number)?;
     let same_actions = on_record.iter().map(|action| &action.name).eq(new.actions.iter().map(|action| &action.name));
-    if !same_actions || !prepare(tx.db, sql)?.exists(values)? {
+    let same_run = same_actions && prepare(tx.db, sql)?.exists(values)?;
+    if !same_run || given(tx.db, run.number)? != new.given.iter().copied().collect() {
         return Err(Fail::conflict(format!("run {} exists already, and is another one", new.id)));
     }
     let started = advance::started_before(tx, run.number, &new.step, tx.epoch)?;
@@ -224,6 +227,14 @@ fn give(tx: &Tx<'_>, run: &Run, given: &[ArtifactId]) -> Work<()> {
         execute(tx.db, "INSERT OR IGNORE INTO given (run, artifact) VALUES (?1, ?2)", params![run.number, seq])?;
     }
     Ok(())
+}
+
+/// Returns the artifacts that a run was given.
+fn given(db: &Connection, number: u64) -> Work<BTreeSet<ArtifactId>> {
+    let sql = "SELECT a.id FROM given g CROSS JOIN artifacts a ON a.seq = g.artifact WHERE g.run = ?1";
+    let mut statement = prepare(db, sql)?;
+    let rows = statement.query_map([number], |row| row.get(0))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Claims the oldest `new` artifacts.
