@@ -60,7 +60,7 @@ bool fail(Error *error, const char *code, const char *format, ...) {
 
 // --- Params: a JSON object. The host made it, so it is well-formed. ---
 
-// Behind the string that begins at `at`, with its quotes.
+// Returns the position after the quoted string that begins at `at`.
 static const char *behind_string(const char *at) {
     for (at++; *at != '"'; at++) {
         if (*at == '\\') at++;
@@ -68,7 +68,7 @@ static const char *behind_string(const char *at) {
     return at + 1;
 }
 
-// Behind the value that begins at `at`: at the comma or the brace that follows it.
+// Returns the position after the value that begins at `at`: the comma or the brace that follows.
 static const char *behind_value(const char *at) {
     for (int depth = 0;;) {
         if (*at == '"') {
@@ -101,8 +101,8 @@ static char *put_utf8(char *to, uint32_t point) {
     return to;
 }
 
-// `at` is behind the `\u`; half of a surrogate pair, which JSON uses above U+FFFF, takes the other
-// half with it.
+// Decodes a `\u` escape; `at` is the position after the `\u`. Also reads the second half of a
+// surrogate pair, which JSON uses above U+FFFF.
 static const char *unescape_point(const char *at, char **to) {
     unsigned point = 0, low = 0;
     sscanf(at, "%4x", &point);
@@ -115,7 +115,7 @@ static const char *unescape_point(const char *at, char **to) {
     return at;
 }
 
-// The string that begins at `at`, without quotes and escapes.
+// Returns the string that begins at `at`, without its quotes and with escapes decoded.
 static char *unescaped(const char *at) {
     char *text = must(malloc((size_t)(behind_string(at) - at))), *to = text;
     for (at++; *at != '"';) {
@@ -218,7 +218,7 @@ static bool next_chunk(Lines *lines) {
     return !lines->ended;
 }
 
-// Keep what is left of the chunk: its line goes on in the next one.
+// Saves the rest of the chunk: its line continues in the next chunk.
 static void keep(Lines *lines, const uint8_t *bytes, size_t length) {
     const size_t needed = lines->rest_length + length + 1;
     if (needed > lines->rest_capacity) {
@@ -230,7 +230,7 @@ static void keep(Lines *lines, const uint8_t *bytes, size_t length) {
     lines->rest[lines->rest_length] = '\0';
 }
 
-// Up to the next end of a line, or of the artifact. The NUL takes the place of the "\n".
+// Reads up to the next end of a line, or to the end of the artifact. A NUL replaces the "\n".
 static bool next_piece(Lines *lines, Text *line) {
     while (lines->at < lines->chunk.len || next_chunk(lines)) {
         uint8_t *begin = lines->chunk.ptr + lines->at;
@@ -256,8 +256,8 @@ static bool next_piece(Lines *lines, Text *line) {
     return found;
 }
 
-// How many bytes the character has that begins at `at`, 0 if it is not UTF-8. There is a NUL behind
-// the text.
+// Returns the length in bytes of the character that begins at `at`, or 0 if it is not UTF-8. The
+// text is followed by a NUL.
 static size_t utf8_length(const uint8_t *at) {
     const size_t length = *at < 0x80 ? 1 : *at < 0xc2 ? 0 : *at < 0xe0 ? 2 : *at < 0xf0 ? 3 : *at < 0xf5 ? 4 : 0;
     for (size_t i = 1; i < length; i++) {
@@ -268,8 +268,8 @@ static size_t utf8_length(const uint8_t *at) {
     return overlong || beyond ? 0 : length;
 }
 
-// A text that goes to the host must be UTF-8, or the action is stopped without a word that helps:
-// so it is said here.
+// Text that is passed to the host must be UTF-8: otherwise the host stops the action, with a
+// message that does not name the file. So the text is checked here first.
 static bool is_utf8(Text text) {
     for (size_t at = 0; at < text.len;) {
         const size_t length = utf8_length(text.ptr + at);

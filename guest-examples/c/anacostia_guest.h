@@ -1,12 +1,12 @@
 // Small helpers for Anacostia actions in C.
 //
-// Nothing here is needed: the functions of the host are in `guest.h`, which is made from
-// `wit/pipeline.wit`, and everything is described there. It is here because data moves in chunks,
-// and most actions want lines, or a file to print into.
+// These helpers are optional: the functions of the host are in `guest.h`, which is generated from
+// `wit/pipeline.wit` and documented there. The helpers exist because data is passed in chunks,
+// while most actions need lines, or a file to print to.
 //
-// A function that can fail returns false and fills in the error that it was given; an action hands
-// it on: `return false`. An instance lives for one attempt only, so texts that are small and made
-// once are never freed.
+// A function that can fail returns false and sets the error that it was given; the action then
+// passes it on with `return false`. An instance lives for one attempt only, so small strings that
+// are made once are never freed.
 
 #ifndef ANACOSTIA_GUEST_H
 #define ANACOSTIA_GUEST_H
@@ -17,7 +17,7 @@
 
 #include "guest.h"
 
-typedef guest_string_t Text; // UTF-8: ptr and len, and nothing ends it
+typedef guest_string_t Text; // UTF-8: ptr and len, not NUL-terminated
 typedef anacostia_pipeline_types_artifact_t Artifact;
 typedef anacostia_pipeline_resources_list_artifact_t Artifacts;
 typedef anacostia_pipeline_types_error_t Error;
@@ -26,7 +26,7 @@ typedef anacostia_pipeline_types_outcome_t Outcome;
 // For printf: "%.*s", SHOW(artifact->path).
 #define SHOW(text) (int)(text).len, (const char *)(text).ptr
 
-// How much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8
+// How much one call transfers: large enough that the overhead of the call is negligible. At most 8
 // MiB.
 #define CHUNK_BYTES (1u << 20)
 
@@ -34,17 +34,17 @@ typedef anacostia_pipeline_types_outcome_t Outcome;
 
 // --- How an action ends ---
 
-// What `exports_anacostia_pipeline_action_run` returns: the work is done, there was nothing worth
-// doing, or it went wrong.
+// The results that `exports_anacostia_pipeline_action_run` returns: the work is done, there was
+// nothing worth doing, or the work failed.
 bool done(Outcome *outcome, const char *format, ...) LIKE_PRINTF(2, 3);
 bool skip(Outcome *outcome, const char *format, ...) LIKE_PRINTF(2, 3);
-// `code` is a word to branch on, such as "invalid". The error is final; set `error->retryable` if
-// another try may succeed.
+// `code` is the reason, as a word to branch on, such as "invalid". The error is final; set
+// `error->retryable` if another attempt may succeed.
 bool fail(Error *error, const char *code, const char *format, ...) LIKE_PRINTF(3, 4);
 
-// --- What it was told, and what it tells ---
+// --- Params, logs and metrics ---
 
-// A param that is a string, or `otherwise` where it is absent or something else.
+// Returns a param that is a string, or `otherwise` if it is absent or not a string.
 const char *param(const char *name, const char *otherwise);
 
 void log_info(const char *format, ...) LIKE_PRINTF(1, 2);
@@ -55,7 +55,7 @@ typedef struct {
     Text value;
 } Field;
 
-// A line about something that is odd, and does not stop the work.
+// Logs something unexpected that does not stop the work.
 void log_warning(const Field *fields, size_t count, const char *format, ...) LIKE_PRINTF(3, 4);
 
 // A metric of this attempt.
@@ -67,38 +67,38 @@ typedef struct {
 bool log_metrics(const Metric *metrics, size_t count, Error *error);
 bool log_param(const char *name, const char *value, Error *error);
 
-// A text that is printed into memory.
+// Prints to a new string in memory.
 Text text_of(const char *format, ...) LIKE_PRINTF(1, 2);
 
 // --- Reading ---
 
 bool inputs_of(const char *resource, Artifacts *inputs, Error *error);
 
-// The lines of an artifact. It may be larger than memory; a line may not.
+// Reads the lines of an artifact. The artifact may be larger than memory; a line may not.
 typedef struct {
     const Artifact *artifact;
     anacostia_pipeline_resources_own_reader_t reader;
-    uint64_t offset;        // of what comes after the chunk, in the artifact
-    guest_list_u8_t chunk;  // what was read last
-    size_t at;              // where the next line begins in it
-    char *rest;             // the begin of a line whose end is in another chunk
+    uint64_t offset;        // in the artifact, of the first byte after the chunk
+    guest_list_u8_t chunk;  // the chunk that was read last
+    size_t at;              // where the next line begins in the chunk
+    char *rest;             // the beginning of a line that ends in another chunk
     size_t rest_length, rest_capacity;
-    uint64_t number; // of the line that was returned last; 1 for the first
+    uint64_t number; // the number of the line that was returned last; 1 for the first
     bool ended, failed;
     Error *error;
 } Lines;
 
 bool lines_open(Lines *lines, const Artifact *artifact, Error *error);
-// The next line, without what ends it ("\n" or "\r\n"). It has a NUL behind it, and is there until
-// the next call. False at the end, and when something went wrong.
+// Sets `line` to the next line, without its line ending ("\n" or "\r\n"). The line is followed by a
+// NUL, and is valid until the next call. Returns false at the end, and after a failure.
 bool lines_next(Lines *lines, Text *line);
-// False if something went wrong on the way.
+// Returns false if a call failed before.
 bool lines_close(Lines *lines);
 
 // --- Writing ---
 
-// An artifact that is written piece by piece. What goes wrong is told by `output_finish`, as
-// `fclose` does.
+// An artifact that is written piece by piece. `output_finish` reports errors of all calls before
+// it, as `fclose` does.
 typedef struct {
     anacostia_pipeline_resources_own_writer_t writer;
     uint8_t *buffer;
@@ -107,11 +107,12 @@ typedef struct {
     Error *error;
 } Output;
 
-// A path that exists gets its next version.
+// Starts an artifact. If the path exists, the artifact becomes its next version.
 bool output_open(Output *output, const char *resource, Text path, Error *error);
 void output_write(Output *output, const void *bytes, size_t length);
 void output_print(Output *output, const char *format, ...) LIKE_PRINTF(2, 3);
-// Write what is left, and complete the artifact. It is published when the attempt has succeeded.
+// Writes the buffered rest, and completes the artifact. The host publishes it when the attempt has
+// succeeded.
 bool output_finish(Output *output, Artifact *artifact);
 
 #endif

@@ -1,18 +1,18 @@
 // Small helpers for Anacostia actions in JavaScript.
 //
-// Nothing here is needed: the functions of the host are in `anacostia:pipeline/…`, and
-// `wit/pipeline.wit` describes them. It is here because data moves in chunks, and most actions want
-// lines, or all of a small file.
+// The module is optional: the functions of the host are in `anacostia:pipeline/…`, and
+// `wit/pipeline.wit` documents them. The helpers exist because data is passed in chunks, while most
+// actions need lines, or the whole content of a small file.
 
 import { log } from "anacostia:pipeline/log@0.1.0";
 import { logMetrics as logAll } from "anacostia:pipeline/metadata@0.1.0";
 import { create, open } from "anacostia:pipeline/resources@0.1.0";
 import { params as paramsAsText } from "anacostia:pipeline/run-context@0.1.0";
 
-/** How much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8 MiB. */
+/** How much one call transfers: large enough that the overhead of the call is negligible. At most 8 MiB. */
 export const CHUNK_BYTES = 1 << 20;
 
-/** What to throw when the action cannot do its work. With `retryable`, the host may try again. */
+/** The error to throw when the action cannot do its work. With `retryable`, the host may try again. */
 export class ActionError extends Error {
   constructor(message, { code = "failed", retryable = false } = {}) {
     super(message);
@@ -20,26 +20,26 @@ export class ActionError extends Error {
   }
 }
 
-/** The params of this action in this run. */
+/** Returns the params of this action in this run. */
 export const params = () => JSON.parse(paramsAsText());
 
-/** A line for whoever looks for a fault. */
+/** Logs details that help to find a fault. */
 export const debug = (message, fields = {}) => log("debug", message, texts(fields));
 
-/** A line that says what is going on. */
+/** Logs what is going on. */
 export const info = (message, fields = {}) => log("info", message, texts(fields));
 
-/** A line about something that is odd, and does not stop the work. */
+/** Logs something unexpected that does not stop the work. */
 export const warn = (message, fields = {}) => log("warn", message, texts(fields));
 
 const texts = (fields) => Object.entries(fields).map(([name, value]) => [name, String(value)]);
 
-/** Record metrics: `logMetrics({ accuracy: 0.9, loss: 0.1 })`. */
+/** Records metrics: `logMetrics({ accuracy: 0.9, loss: 0.1 })`. */
 export function logMetrics(values, step = undefined) {
   logAll(Object.entries(values).map(([name, value]) => ({ name, value, step })));
 }
 
-/** The content of an artifact, in chunks. */
+/** Yields the content of an artifact, in chunks. */
 export function* chunks(artifact) {
   const reader = open(artifact.id);
   for (let offset = 0n; ; ) {
@@ -50,7 +50,7 @@ export function* chunks(artifact) {
   }
 }
 
-/** The lines of an artifact, without what ends them. The artifact may be larger than memory; a line may not. */
+/** Yields the lines of an artifact, without line endings. The artifact may be larger than memory; a line may not. */
 export function* lines(artifact) {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let rest = "";
@@ -65,10 +65,10 @@ export function* lines(artifact) {
 
 const withoutReturn = (line) => (line.endsWith("\r") ? line.slice(0, -1) : line);
 
-/** Write an artifact whose text is in memory. A path that exists gets its next version. */
+/** Writes an artifact whose text is in memory. If the path exists, the artifact becomes its next version. */
 export const writeAll = (resource, path, text) => writeTexts(resource, path, [text]);
 
-/** Write an artifact piece by piece, such as line by line. A path that exists gets its next version. */
+/** Writes an artifact piece by piece, such as line by line. If the path exists, the artifact becomes its next version. */
 export function writeTexts(resource, path, texts) {
   const writer = create(resource, path, { overwrite: true });
   const encoder = new TextEncoder();

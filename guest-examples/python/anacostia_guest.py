@@ -1,7 +1,7 @@
 """Small helpers for Anacostia actions in Python.
 
-Nothing here is needed: the functions of the host are in `wit_world.imports`, and `wit/pipeline.wit` describes them. It is here because data moves in
-chunks, and most actions want lines, or all of a small file.
+The module is optional: the functions of the host are in `wit_world.imports`, and `wit/pipeline.wit` documents them. The helpers exist because data is passed
+in chunks, while most actions need lines, or the whole content of a small file.
 """
 
 import json
@@ -13,31 +13,31 @@ from wit_world.imports import log, metadata, resources, run_context
 from wit_world.imports.types import Artifact, Error
 
 CHUNK_BYTES = 1 << 20
-"""How much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8 MiB."""
+"""How much one call transfers: large enough that the overhead of the call is negligible. At most 8 MiB."""
 
 
 def params() -> dict[str, Any]:
-    """The params of this action in this run."""
+    """Return the params of this action in this run."""
     return json.loads(run_context.params())
 
 
 def failed(message: str, code: str = "failed", retryable: bool = False) -> Err:
-    """What to raise when the action cannot do its work: `raise failed("…")`. With `retryable`, the host may try again."""
+    """Return the exception to raise when the action cannot do its work: `raise failed("…")`. With `retryable`, the host may try again."""
     return Err(Error(code, message, retryable))
 
 
 def debug(message: str, **fields: object) -> None:
-    """A line for whoever looks for a fault."""
+    """Log details that help to find a fault."""
     _log(log.Level.DEBUG, message, fields)
 
 
 def info(message: str, **fields: object) -> None:
-    """A line that says what is going on."""
+    """Log what is going on."""
     _log(log.Level.INFO, message, fields)
 
 
 def warn(message: str, **fields: object) -> None:
-    """A line about something that is odd, and does not stop the work."""
+    """Log something unexpected that does not stop the work."""
     _log(log.Level.WARN, message, fields)
 
 
@@ -51,7 +51,7 @@ def log_metrics(step: int | None = None, **values: float) -> None:
 
 
 def chunks(artifact: Artifact) -> Iterator[bytes]:
-    """The content of an artifact, in chunks."""
+    """Yield the content of an artifact, in chunks."""
     with resources.open(artifact.id) as reader:
         offset = 0
         while chunk := reader.read(offset, CHUNK_BYTES):
@@ -60,7 +60,7 @@ def chunks(artifact: Artifact) -> Iterator[bytes]:
 
 
 def lines(artifact: Artifact) -> Iterator[str]:
-    """The lines of an artifact, without what ends them. The artifact may be larger than memory; a line may not."""
+    """Yield the lines of an artifact, without line endings. The artifact may be larger than memory; a line may not."""
     rest = b""
     for chunk in chunks(artifact):
         *whole, rest = (rest + chunk).split(b"\n")
@@ -71,17 +71,17 @@ def lines(artifact: Artifact) -> Iterator[str]:
 
 
 def read_all(artifact: Artifact) -> bytes:
-    """The whole content of an artifact that is known to be small."""
+    """Return the whole content of an artifact, which must fit into memory."""
     return b"".join(chunks(artifact))
 
 
 def write_all(resource: str, path: str, content: bytes | str) -> Artifact:
-    """Write an artifact whose content is in memory. A path that exists gets its next version."""
+    """Write an artifact whose content is in memory. If the path exists, the artifact becomes its next version."""
     return write_chunks(resource, path, [content])
 
 
 def write_chunks(resource: str, path: str, content: Iterable[bytes | str]) -> Artifact:
-    """Write an artifact piece by piece, such as line by line. A path that exists gets its next version."""
+    """Write an artifact piece by piece, such as line by line. If the path exists, the artifact becomes its next version."""
     with resources.create(resource, path, resources.CreateOptions(overwrite=True)) as writer:
         gathered = bytearray()
         for piece in content:

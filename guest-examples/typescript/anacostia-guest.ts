@@ -1,8 +1,8 @@
 // Small helpers for Anacostia actions in TypeScript.
 //
-// Nothing here is needed: the functions of the host are in `anacostia:pipeline/…`, and
-// `wit/pipeline.wit` describes them. It is here because data moves in chunks, and most actions want
-// lines, or all of a small file.
+// The module is optional: the functions of the host are in `anacostia:pipeline/…`, and
+// `wit/pipeline.wit` documents them. The helpers exist because data is passed in chunks, while most
+// actions need lines, or the whole content of a small file.
 
 import { type Level, log } from "anacostia:pipeline/log@0.1.0";
 import { logMetrics as logAll } from "anacostia:pipeline/metadata@0.1.0";
@@ -10,21 +10,21 @@ import { type Artifact, create, open } from "anacostia:pipeline/resources@0.1.0"
 import { params as paramsAsText } from "anacostia:pipeline/run-context@0.1.0";
 import type { Error as HostError, Outcome } from "anacostia:pipeline/types@0.1.0";
 
-/** How much is moved at once: large enough that the calls cost nothing beside the bytes. At most 8 MiB. */
+/** How much one call transfers: large enough that the overhead of the call is negligible. At most 8 MiB. */
 export const CHUNK_BYTES = 1 << 20;
 
-/** What an action exports: `export const action: Action = { run() { … } }`. */
+/** The object that an action exports: `export const action: Action = { run() { … } }`. */
 export interface Action {
   run(): Outcome;
 }
 
-/** The work is done; the text is shown beside the action. */
+/** Returns the outcome of completed work. The host displays the text beside the action. */
 export const done = (text?: string): Outcome => ({ tag: "done", val: text });
 
-/** There was nothing worth doing: the actions after this one are skipped. */
+/** Returns the outcome of an action that had nothing worth doing: the actions after it are skipped. */
 export const skip = (reason: string): Outcome => ({ tag: "skip", val: reason });
 
-/** What to throw when the action cannot do its work. With `retryable`, the host may try again. */
+/** The error to throw when the action cannot do its work. With `retryable`, the host may try again. */
 export class ActionError extends Error {
   readonly payload: HostError;
 
@@ -34,18 +34,18 @@ export class ActionError extends Error {
   }
 }
 
-/** The params of this action in this run. Their names and types are for the action to know. */
+/** Returns the params of this action in this run. The action chooses their type `T`; it is not checked. */
 export const params = <T>(): Partial<T> => JSON.parse(paramsAsText());
 
 type Fields = Record<string, unknown>;
 
-/** A line for whoever looks for a fault. */
+/** Logs details that help to find a fault. */
 export const debug = (message: string, fields: Fields = {}): void => line("debug", message, fields);
 
-/** A line that says what is going on. */
+/** Logs what is going on. */
 export const info = (message: string, fields: Fields = {}): void => line("info", message, fields);
 
-/** A line about something that is odd, and does not stop the work. */
+/** Logs something unexpected that does not stop the work. */
 export const warn = (message: string, fields: Fields = {}): void => line("warn", message, fields);
 
 function line(level: Level, message: string, fields: Fields): void {
@@ -56,12 +56,12 @@ function line(level: Level, message: string, fields: Fields): void {
   );
 }
 
-/** Record metrics: `logMetrics({ accuracy: 0.9, loss: 0.1 })`. */
+/** Records metrics: `logMetrics({ accuracy: 0.9, loss: 0.1 })`. */
 export function logMetrics(values: Record<string, number>, step?: bigint): void {
   logAll(Object.entries(values).map(([name, value]) => ({ name, value, step })));
 }
 
-/** The content of an artifact, in chunks. */
+/** Yields the content of an artifact, in chunks. */
 export function* chunks(artifact: Artifact): Generator<Uint8Array, void> {
   const reader = open(artifact.id);
   for (let offset = 0n; ; ) {
@@ -72,7 +72,7 @@ export function* chunks(artifact: Artifact): Generator<Uint8Array, void> {
   }
 }
 
-/** The lines of an artifact, without what ends them. The artifact may be larger than memory; a line may not. */
+/** Yields the lines of an artifact, without line endings. The artifact may be larger than memory; a line may not. */
 export function* lines(artifact: Artifact): Generator<string, void> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
   let rest = "";
@@ -87,10 +87,10 @@ export function* lines(artifact: Artifact): Generator<string, void> {
 
 const withoutReturn = (line: string): string => (line.endsWith("\r") ? line.slice(0, -1) : line);
 
-/** Write an artifact whose text is in memory. A path that exists gets its next version. */
+/** Writes an artifact whose text is in memory. If the path exists, the artifact becomes its next version. */
 export const writeAll = (resource: string, path: string, text: string): Artifact => writeTexts(resource, path, [text]);
 
-/** Write an artifact piece by piece, such as line by line. A path that exists gets its next version. */
+/** Writes an artifact piece by piece, such as line by line. If the path exists, the artifact becomes its next version. */
 export function writeTexts(resource: string, path: string, texts: Iterable<string>): Artifact {
   const writer = create(resource, path, { overwrite: true });
   const encoder = new TextEncoder();

@@ -12,8 +12,8 @@ import (
 	"anacostia/imports/anacostia_pipeline_resources"
 )
 
-// chunkBytes is how much is moved at once: large enough that the calls cost nothing beside the
-// bytes. At most 8 MiB.
+// chunkBytes is how much one call to the host transfers: large enough that the overhead of the call
+// is negligible. At most 8 MiB.
 const chunkBytes = 1 << 20
 
 type reader struct {
@@ -21,7 +21,7 @@ type reader struct {
 	offset uint64
 }
 
-// Open reads the content of an artifact, which may be larger than memory.
+// Open returns a reader of the content of an artifact, which may be larger than memory.
 func Open(artifact Artifact) (io.ReadCloser, error) {
 	host, err := unwrap(anacostia_pipeline_resources.Open(artifact.Id))
 	if err != nil {
@@ -31,9 +31,9 @@ func Open(artifact Artifact) (io.ReadCloser, error) {
 }
 
 func (r *reader) Read(into []byte) (int, error) {
-	// Room for the chunk is made while the host hands it over, and an action may call nobody then: but
-	// a collection that starts or ends there asks for the time. So none is under way, and none starts;
-	// what it would have done is done at the next allocation after this.
+	// The guest allocates memory for the chunk while the host passes it, and must not call the host
+	// then. But a garbage collection that starts or ends asks the host for the time. Disabling
+	// collection waits for one in progress and prevents new ones; the next allocation catches up.
 	percent := debug.SetGCPercent(-1)
 	chunk, err := unwrap(r.host.Read(r.offset, uint32(min(len(into), chunkBytes))))
 	debug.SetGCPercent(percent)
@@ -52,8 +52,8 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// Lines are the lines of an artifact, without what ends them. It may be larger than memory; a line
-// may not. An error is the last that comes.
+// Lines returns the lines of an artifact, without line endings. The artifact may be larger than
+// memory; a line may not. The sequence ends after an error.
 func Lines(artifact Artifact) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		file, err := Open(artifact)
@@ -72,7 +72,8 @@ func Lines(artifact Artifact) iter.Seq2[string, error] {
 			if err != nil && line == "" {
 				return
 			}
-			// Text that goes to the host must be UTF-8, or the action is stopped without a word that helps.
+			// Text that is passed to the host must be UTF-8: otherwise the host stops the action, with a
+			// message that does not name the file.
 			if !utf8.ValidString(line) {
 				yield("", Errorf("invalid", "%s is not text: line %d is not UTF-8", artifact.Path, number))
 				return
@@ -90,7 +91,7 @@ type Writer struct {
 	host *anacostia_pipeline_resources.Writer
 }
 
-// Create begins an artifact. A path that exists gets its next version.
+// Create starts an artifact. If the path exists, the artifact becomes its next version.
 func Create(resource, path string) (*Writer, error) {
 	options := anacostia_pipeline_resources.CreateOptions{Overwrite: true}
 	host, err := unwrap(anacostia_pipeline_resources.Create(resource, path, options))
@@ -100,8 +101,8 @@ func Create(resource, path string) (*Writer, error) {
 	return &Writer{bufio.NewWriterSize(sink{host}, chunkBytes), host}, nil
 }
 
-// Finish writes what is left, and completes the artifact. It is published when the attempt has
-// succeeded.
+// Finish writes the buffered rest, and completes the artifact. The host publishes it when the
+// attempt has succeeded.
 func (w *Writer) Finish() (Artifact, error) {
 	if err := w.Flush(); err != nil {
 		return Artifact{}, err

@@ -1,8 +1,9 @@
 // Package guest has small helpers for Anacostia actions in Go.
 //
-// Nothing here is needed: the functions of the host are in anacostia/imports/anacostia_pipeline_…,
-// which are made from wit/pipeline.wit, and everything is described there. It is here because data
-// moves in chunks, and Go has io.Reader and io.Writer for that.
+// The package is optional. The functions of the host are in
+// anacostia/imports/anacostia_pipeline_…, which are generated from wit/pipeline.wit and documented
+// there. The helpers exist because data is passed in chunks, for which Go has io.Reader and
+// io.Writer.
 package guest
 
 import (
@@ -19,47 +20,47 @@ import (
 	"go.bytecodealliance.org/pkg/wit/types"
 )
 
-// Artifact is one version of one thing in a resource.
+// Artifact is one version of one file in a resource.
 type Artifact = anacostia_pipeline_types.Artifact
 
-// Outcome is how an action ended well: Done or Skip.
+// Outcome says how a successful action ended: Done or Skip.
 type Outcome = anacostia_pipeline_types.Outcome
 
-// Failure is an error as the host has it on record: what OnFailure is told.
+// Failure is an error as the host has recorded it. OnFailure receives one.
 type Failure = anacostia_pipeline_types.Error
 
-// Done says that the work is done; the text is shown beside the action.
+// Done returns the outcome of completed work. The host displays the text beside the action.
 func Done(format string, values ...any) Outcome {
 	return anacostia_pipeline_types.MakeOutcomeDone(wit_types.Some(fmt.Sprintf(format, values...)))
 }
 
-// Skip says that there was nothing worth doing: the action has succeeded, and those after it are
-// skipped.
+// Skip returns the outcome of an action that had nothing worth doing: the action counts as
+// succeeded, and the actions after it are skipped.
 func Skip(format string, values ...any) Outcome {
 	return anacostia_pipeline_types.MakeOutcomeSkip(fmt.Sprintf(format, values...))
 }
 
-// Error is what an action returns when it cannot do its work, and what calls of the host fail
-// with. Any other error an action returns is on record with the code "failed".
+// Error is what an action returns when it cannot do its work, and what calls to the host fail with.
+// The host records any other error that an action returns with the code "failed".
 type Error struct {
-	Code      string // a word to branch on, such as "invalid"
+	Code      string // the reason, as a word to branch on, such as "invalid"
 	Message   string
-	Retryable bool // whether another try may succeed
+	Retryable bool // whether another attempt may succeed
 }
 
 func (e *Error) Error() string { return e.Message }
 
-// Failure is the error as the host takes it.
+// Failure converts the error to the host's type.
 func (e *Error) Failure() Failure {
 	return Failure{Code: e.Code, Message: e.Message, Retryable: e.Retryable}
 }
 
-// Errorf makes an error that is final.
+// Errorf returns an error that is final: the host does not try again.
 func Errorf(code, format string, values ...any) error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, values...)}
 }
 
-// unwrap makes Go's two results of the host's one.
+// unwrap converts a result of the host to a value and an error.
 func unwrap[T any](result wit_types.Result[T, Failure]) (T, error) {
 	if result.IsErr() {
 		failure := result.Err()
@@ -69,16 +70,16 @@ func unwrap[T any](result wit_types.Result[T, Failure]) (T, error) {
 	return result.Ok(), nil
 }
 
-// Params are the params of this action in this run.
+// Params returns the params of this action in this run.
 func Params() map[string]any {
 	var params map[string]any
 	if err := json.Unmarshal([]byte(anacostia_pipeline_run_context.Params()), &params); err != nil {
-		panic(err) // the host made them
+		panic(err) // cannot happen: the host made the JSON
 	}
 	return params
 }
 
-// Param is a param that is a string, or otherwise where it is absent.
+// Param returns a param that is a string, or otherwise if it is absent or not a string.
 func Param(name, otherwise string) string {
 	if text, ok := Params()[name].(string); ok {
 		return text
@@ -86,11 +87,11 @@ func Param(name, otherwise string) string {
 	return otherwise
 }
 
-// Info logs what is going on. What follows the message are names and values that belong to it, in
+// Info logs what is going on. After the message come the fields of the line: names and values in
 // turn.
 func Info(message string, fields ...any) { write(anacostia_pipeline_log.Level_Info, message, fields) }
 
-// Warn logs something that is odd, and does not stop the work.
+// Warn logs something unexpected that does not stop the work.
 func Warn(message string, fields ...any) { write(anacostia_pipeline_log.Level_Warn, message, fields) }
 
 func write(level anacostia_pipeline_log.Level, message string, fields []any) {
@@ -112,19 +113,19 @@ func LogMetrics(metrics map[string]float64) error {
 	return err
 }
 
-// LogParam records a param that the action chose itself.
+// LogParam records a param that the action has chosen itself.
 func LogParam(name, value string) error {
 	_, err := unwrap(anacostia_pipeline_metadata.LogParams([]anacostia_pipeline_metadata.Entry{{Name: name, Value: value}}))
 	return err
 }
 
-// Tag puts a tag on an artifact when the attempt publishes.
+// Tag adds a tag to an artifact. The tag takes effect when the attempt publishes.
 func Tag(artifact Artifact, tag string) error {
 	_, err := unwrap(anacostia_pipeline_metadata.TagArtifact(artifact.Id, tag, false))
 	return err
 }
 
-// Inputs are what this action is to work on in a resource, sorted by path.
+// Inputs returns the artifacts in a resource that this action is to process, sorted by path.
 func Inputs(resource string) ([]Artifact, error) {
 	return unwrap(anacostia_pipeline_resources.Inputs(resource))
 }

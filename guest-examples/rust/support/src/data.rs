@@ -1,12 +1,12 @@
-//! Moving bytes in chunks: an artifact may be far larger than the memory of an action.
+//! Transferring data in chunks, because an artifact may be far larger than the memory of an action.
 
 use crate::resources::{self, CreateOptions, Filter, Reader, Writer};
 use crate::{Artifact, Error, Result};
 
-/// How much is moved at once: 1 MiB, large enough that the calls cost nothing beside the bytes.
+/// How much one call transfers: 1 MiB, large enough that the overhead of the call is negligible.
 pub const CHUNK_BYTES: u32 = 1 << 20;
 
-/// What `chunks` gives.
+/// The iterator that `chunks` returns.
 pub struct Chunks<'a> {
     reader: &'a Reader,
     offset: u64,
@@ -14,8 +14,8 @@ pub struct Chunks<'a> {
     ended: bool,
 }
 
-/// The content of an artifact from its start, in chunks of `length` bytes (at most 8 MiB). It ends
-/// after an error.
+/// Iterates over the content of an artifact from its start, in chunks of `length` bytes (at most 8
+/// MiB). The iterator ends after an error.
 pub fn chunks(reader: &Reader, length: u32) -> Chunks<'_> {
     Chunks { reader, offset: 0, length, ended: false }
 }
@@ -36,15 +36,15 @@ impl Iterator for Chunks<'_> {
     }
 }
 
-/// What `lines` gives.
+/// The iterator that `lines` returns.
 pub struct Lines<'a> {
     chunks: Chunks<'a>,
     chunk: std::vec::IntoIter<u8>,
 }
 
-/// The lines of an artifact, without the `\n` or `\r\n` that ends them. The artifact may be larger
-/// than the memory of the action; a line may not. What is not UTF-8 is an error, after which it
-/// ends.
+/// Iterates over the lines of an artifact, without the `\n` or `\r\n` at their end. The artifact
+/// may be larger than the memory of the action; a line may not. A line that is not UTF-8 is an
+/// error. The iterator ends after an error.
 pub fn lines(reader: &Reader) -> Lines<'_> {
     Lines { chunks: chunks(reader, CHUNK_BYTES), chunk: Vec::new().into_iter() }
 }
@@ -87,28 +87,29 @@ impl Lines<'_> {
     }
 }
 
-/// Gathers what is written to an artifact, so that lines may be written one by one. `finish`
-/// completes it.
+/// Writes an artifact through a buffer, so that lines can be written one by one. `finish` completes
+/// the artifact.
 pub struct Gathering {
     writer: Writer,
     bytes: Vec<u8>,
 }
 
-/// Begin an artifact that is written in small pieces. A path that exists gets its next version.
+/// Starts an artifact that is written in small pieces. If the path exists, the artifact becomes its
+/// next version.
 pub fn create(resource: &str, path: &str) -> Result<Gathering> {
     let writer = resources::create(resource, path, CreateOptions { overwrite: true })?;
     Ok(Gathering { writer, bytes: Vec::with_capacity(CHUNK_BYTES as usize) })
 }
 
 impl Gathering {
-    /// Append a line and what ends it.
+    /// Appends a line and a `\n`.
     pub fn line(&mut self, line: &str) -> Result<()> {
         self.bytes.extend_from_slice(line.as_bytes());
         self.bytes.push(b'\n');
         if self.bytes.len() >= CHUNK_BYTES as usize { self.flush() } else { Ok(()) }
     }
 
-    /// The artifact is complete.
+    /// Writes the buffered rest, and completes the artifact.
     pub fn finish(mut self) -> Result<Artifact> {
         self.flush()?;
         self.writer.finish()
@@ -123,8 +124,8 @@ impl Gathering {
     }
 }
 
-/// Append the whole content of an artifact to another one; gives the number of bytes. `finish` is
-/// left to the caller.
+/// Appends the whole content of an artifact to another one, and returns the number of bytes. Does
+/// not call `finish`.
 pub fn copy(from: &Reader, to: &Writer) -> Result<u64> {
     let mut total = 0;
     for chunk in chunks(from, CHUNK_BYTES) {
@@ -135,8 +136,7 @@ pub fn copy(from: &Reader, to: &Writer) -> Result<u64> {
     Ok(total)
 }
 
-/// The whole content of an artifact, for those that are known to be small: it has to fit into the
-/// memory of the action.
+/// Returns the whole content of an artifact. It has to fit into the memory of the action.
 pub fn read_all(reader: &Reader) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for chunk in chunks(reader, CHUNK_BYTES) {
@@ -145,7 +145,8 @@ pub fn read_all(reader: &Reader) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Write an artifact whose bytes are all in memory. A path that exists gets its next version.
+/// Writes an artifact whose content is in memory. If the path exists, the artifact becomes its next
+/// version.
 pub fn write_all(resource: &str, path: &str, bytes: &[u8]) -> Result<Artifact> {
     let writer = resources::create(resource, path, CreateOptions { overwrite: true })?;
     for chunk in bytes.chunks(CHUNK_BYTES as usize) {
@@ -154,7 +155,7 @@ pub fn write_all(resource: &str, path: &str, bytes: &[u8]) -> Result<Artifact> {
     writer.finish()
 }
 
-/// All that there is in a resource, in the order of the paths: `list`, page by page.
+/// Returns all artifacts in a resource, sorted by path. Calls `list` page by page.
 pub fn list_all(resource: &str) -> Result<Vec<Artifact>> {
     let mut all: Vec<Artifact> = Vec::new();
     loop {

@@ -1,10 +1,10 @@
-//! Hooks: what an action does at the beginning and at the end of every attempt.
+//! Hooks: functions that the host calls at the beginning and at the end of every attempt.
 
 use crate::{Error, Outcome, Result};
 
-/// What the host calls around `run`, in this order, each in an instance of its own: nothing in
-/// memory is left from one to the next. A hook that is not written does nothing. `interface hooks`
-/// in `wit/pipeline.wit` says all about them.
+/// The functions that the host calls around `run`. It calls each in its own instance, so nothing
+/// in memory is left from one call to the next. By default a hook does nothing. `interface hooks`
+/// in `wit/pipeline.wit` is the full documentation.
 ///
 /// ```ignore
 /// use anacostia_guest::{Error, Hooks, Outcome, Result, log, resources};
@@ -28,27 +28,27 @@ use crate::{Error, Outcome, Result};
 /// }
 /// ```
 pub trait Hooks {
-    /// Before `run`. An error fails the attempt, and `run` is not called. The only hook that may
-    /// write.
+    /// Called before `run`. An error fails the attempt, and `run` is not called. This is the only
+    /// hook that may write.
     fn before_run() -> Result<()> {
         Ok(())
     }
 
-    /// `before_run` and `run` went well, and what was written is published next. An error is
-    /// logged, and changes nothing.
+    /// Called after `before_run` and `run` succeeded, and before the host publishes what they
+    /// wrote. An error is logged, and has no other effect.
     fn on_success(outcome: Outcome) -> Result<()> {
         let _ = outcome;
         Ok(())
     }
 
-    /// `before_run` or `run` failed, trapped, or reached a limit. An error is logged, and changes
-    /// nothing.
+    /// Called after `before_run` or `run` failed, trapped, or reached a limit. An error is logged,
+    /// and has no other effect.
     fn on_failure(error: Error) -> Result<()> {
         let _ = error;
         Ok(())
     }
 
-    /// At the end, however it went. An error is logged, and changes nothing.
+    /// Called at the end of every attempt. An error is logged, and has no other effect.
     fn after_run() -> Result<()> {
         Ok(())
     }

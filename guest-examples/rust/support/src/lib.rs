@@ -1,7 +1,7 @@
-//! What every Anacostia action in Rust shares: the bindings of its world (`wit/pipeline.wit`), the
-//! panic hook, and small helpers.
+//! Support for Anacostia actions in Rust: the bindings of their world (`wit/pipeline.wit`), a panic
+//! hook, and small helpers.
 //!
-//! An action is a function and one line:
+//! An action is a function and one macro call:
 //!
 //! ```ignore
 //! use anacostia_guest::{Outcome, Result, log, resources};
@@ -16,13 +16,12 @@
 //! }
 //! ```
 //!
-//! An action that has something to do around every attempt names its [`Hooks`] besides:
+//! An action with work to do around every attempt also names its [`Hooks`]:
 //! `action!(run, hooks: Watch);`.
 //!
-//! Nothing here is needed: an action may as well call `wit_bindgen::generate!` itself. It is here
-//! because the bindings take a few seconds to compile, which actions that share this crate share
-//! too, and because of the panic hook: a panic's text is written to stderr, and on some targets
-//! there is none.
+//! The crate is optional: an action can call `wit_bindgen::generate!` itself. The crate exists
+//! because the bindings take a few seconds to compile, which actions then do only once, and because
+//! of the panic hook: Rust writes the text of a panic to stderr, which some targets do not have.
 
 mod bindings {
     wit_bindgen::generate!({
@@ -33,9 +32,9 @@ mod bindings {
     });
 }
 
-/// What hooks add to it. A world of its own, and not `guest-with-hooks`, because an action without
-/// hooks must not export them: what a component exports is the sum of the worlds whose `export!` it
-/// uses.
+/// The bindings of the hooks. They have their own world instead of `guest-with-hooks`, because an
+/// action without hooks must not export them: a component exports what all worlds export whose
+/// `export!` macro it uses.
 mod hook_bindings {
     wit_bindgen::generate!({
         path: "../../../wit",
@@ -76,28 +75,29 @@ pub mod generated {
     }
 }
 
-/// What a call to the host gives.
+/// The result of a call to the host.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A failure that trying again does not cure.
+    /// Returns an error that is final: the host does not try again.
     pub fn permanent(message: impl Into<String>) -> Self {
         Self { code: "failed".to_owned(), message: message.into(), retryable: false }
     }
 
-    /// An input that is not what the action takes.
+    /// Returns a final error about an input that the action cannot process.
     pub fn invalid(message: impl Into<String>) -> Self {
         Self { code: "invalid".to_owned(), ..Self::permanent(message) }
     }
 
-    /// A failure that may go away: the host tries the action again as `retry` in the manifest says.
+    /// Returns an error that may be temporary: the host tries again, as `retry` in the manifest
+    /// says.
     pub fn temporary(message: impl Into<String>) -> Self {
         Self { code: "unavailable".to_owned(), message: message.into(), retryable: true }
     }
 }
 
-/// Make `fn() -> Result<Outcome>` the action that this crate is; with `hooks: TYPE`, [`Hooks`] of
-/// that type go with it.
+/// Exports a function `fn() -> Result<Outcome>` as the action of this crate. With `hooks: TYPE`,
+/// also exports the [`Hooks`] of that type.
 #[macro_export]
 macro_rules! action {
     ($run:path) => {
@@ -115,7 +115,7 @@ macro_rules! action {
     ($run:path, hooks: $hooks:ty) => {
         $crate::action!($run);
 
-        // Each hook is called in an instance of its own, so each sets the panic hook anew.
+        // Each hook runs in its own instance, so each has to install the panic hook.
         impl $crate::generated::hooks::Guest for Action {
             fn before_run() -> $crate::Result<()> {
                 $crate::log::panics();
