@@ -1,15 +1,15 @@
-//! Any bytes as a component that is looked at, not compiled: what it is, what it imports, who made
-//! it.
+//! Inspects arbitrary bytes as a component, without compiling them: its kind, its imports and its
+//! producers.
 
 use anacostia::manifest::{ComponentInfo, inspect};
 
-/// Looks at the bytes.
+/// Inspects the bytes.
 pub(crate) fn run(data: &[u8]) {
     match inspect(data) {
         Ok(info) => {
             let ComponentInfo { size, .. } = &info;
             assert_eq!(*size, data.len() as u64);
-            // Each import is told what it needs, and whether this is an action.
+            // For each import, the result says what it needs, and whether this is an action.
             let _ = (info.needs().count(), info.not_an_action(), info.has_hooks());
         }
         Err(why) => assert!(!why.to_string().is_empty()),

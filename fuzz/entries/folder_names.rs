@@ -1,5 +1,5 @@
-//! Any bytes as paths in a folder: what is refused has made nothing, and what is accepted lies in
-//! the folder, once, whole.
+//! Uses arbitrary bytes as paths in a folder: a refused path has created nothing, and an accepted
+//! path is in the folder, once and complete.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn runtime() -> &'static tokio::runtime::Runtime {
     RUNTIME.get_or_init(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap())
 }
 
-/// All files beneath a folder that are not the host's own.
+/// Returns all files below a folder, except the host's own.
 fn files(root: &Path, at: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in std::fs::read_dir(at).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -28,7 +28,7 @@ fn files(root: &Path, at: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
     }
 }
 
-/// Writes a file at each of the paths that the bytes are, one a line, and reads it again.
+/// Writes a file at each path in the bytes, one per line, and reads it back.
 pub(crate) fn run(data: &[u8]) {
     let parent = tempfile::tempdir().unwrap();
     let root = parent.path().join("folder");
@@ -65,7 +65,7 @@ async fn write(folder: &Folder, path: &str, content: &[u8]) -> bool {
     let Ok(mut writer) = folder.create(attempt, ArtifactId::new(), path, false).await else { return false };
     writer.write(content).await.unwrap();
     let staged = writer.finish().await.unwrap();
-    // A path that another one stands in the way of cannot be published, and is given up as the
+    // A path that is blocked by another one cannot be published. The attempt is discarded, as the
     // host does when it starts.
     let published = folder.publish(attempt, std::slice::from_ref(&staged)).await;
     if published.is_ok() {

@@ -1,6 +1,6 @@
-//! Any bytes as a sequence of host calls, made by a guest (`tests/guests/fuzz`). Whatever the calls
-//! are, the attempt ends with an outcome that the contract has, and the books balance: nothing is
-//! open or staged that is not on record, and no limit was passed.
+//! Uses arbitrary bytes as a sequence of host calls, made by a guest (`tests/guests/fuzz`).
+//! Whatever the calls are, the attempt ends with an outcome that the contract allows, everything
+//! that is open or staged is recorded, and no limit is exceeded.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -16,12 +16,12 @@ use anacostia::store::logs::{self, LogStore};
 
 use super::fakes::{self, FakeResource, FakeStore, artifact};
 
-/// How the host may end a guest that makes any calls: by a limit, or because WASI's own rules were
-/// broken.
+/// How the host may end a guest that makes arbitrary calls: by a limit, or because the guest has
+/// violated a rule of WASI.
 const CODES: [&str; 7] =
     ["log_limit", "payload_limit", "cpu_limit", "wall_limit", "memory_limit", "trap", "handles_limit"];
 
-/// What outlives the runs.
+/// The parts that are shared by all runs.
 struct Machine {
     runtime: tokio::runtime::Runtime,
     sandbox: Sandbox,
@@ -39,7 +39,7 @@ fn machine(component: &Path) -> &'static Machine {
         let digest = Digest::of(&std::fs::read(component).unwrap());
         runtime.block_on(sandbox.load(digest, component)).unwrap();
         let logs = logs::open(&folder, u64::MAX).unwrap();
-        // The code is mapped, the log is open: neither needs its name any more.
+        // The code is mapped and the log is open, so their files may be removed.
         let _ = std::fs::remove_dir_all(folder);
         Machine { runtime, sandbox, component: digest, logs }
     })
@@ -57,7 +57,7 @@ fn limits() -> Limits {
     }
 }
 
-/// Has the guest in the file `component` make the calls that the bytes are.
+/// Makes the guest in the file `component` execute the calls that the bytes encode.
 pub(crate) fn run(component: &Path, data: &[u8]) -> AttemptReport {
     let machine = machine(component);
     let raw = FakeResource::new("raw", &[("a.txt", data), ("b.txt", b"b")]);

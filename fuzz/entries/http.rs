@@ -1,8 +1,8 @@
-//! Any bytes as HTTP: a whole host, with a real store, on a real socket. Whatever comes, it answers
-//! with a status that the API has, and goes on to answer.
+//! Sends arbitrary bytes as HTTP to a complete host, with a real store, on a real socket. The host
+//! responds with a status that the API defines, and continues to respond.
 //!
-//! The first byte says how the rest is meant: as it is (whatever it is, no answer is promised), or
-//! as one request that is well-formed, with any path, query, headers and body.
+//! The first byte says how the rest is sent: as it is (then no response is guaranteed), or as one
+//! well-formed request with an arbitrary path, query, headers and body.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -20,9 +20,9 @@ use anacostia::store::sqlite::SqliteStore;
 use anacostia::store::{components, logs};
 use tokio_util::sync::CancellationToken;
 
-/// How long an answer may take. Nothing here is slow; who gets here is stuck.
+/// The time limit for a response. Nothing here is slow: a request that reaches it is stuck.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Most bytes of an answer that are looked at.
+/// The maximum number of bytes of a response to examine.
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
 const MANIFEST: &str = r#"
@@ -59,7 +59,7 @@ const PATHS: [&str; 16] = [
 ];
 const METHODS: [&str; 8] = ["GET", "GET", "GET", "GET", "PUT", "POST", "DELETE", "OPTIONS"];
 
-/// A host that goes on for as long as the process does. `component` is an action.
+/// Starts a host that runs until the process ends. `component` is an action.
 fn server(component: &[u8]) -> SocketAddr {
     static ADDRESS: OnceLock<SocketAddr> = OnceLock::new();
     *ADDRESS.get_or_init(|| {
@@ -97,7 +97,7 @@ async fn serve(folder: &Path, tell: std::sync::mpsc::Sender<SocketAddr>) -> std:
     http::serve(listener, host.view(), ServeOptions::default(), CancellationToken::new()).await
 }
 
-/// Sends the bytes to a host with the action `component`, and looks at what it answers.
+/// Sends the bytes to a host with the action `component`, and checks the response.
 pub(crate) fn run(component: &[u8], data: &[u8]) {
     let address = server(component);
     match data.split_first() {
@@ -120,7 +120,7 @@ pub(crate) fn run(component: &[u8], data: &[u8]) {
     assert_eq!(status(&alive), Some(200), "it does not answer any more");
 }
 
-/// A well-formed request out of bytes: method, path, query, headers and body are lines.
+/// Builds a well-formed request from bytes: method, path, query, headers and body are lines.
 fn request(address: SocketAddr, data: &[u8]) -> Vec<u8> {
     let mut bytes = data.iter().copied();
     let mut choice = |of: usize| usize::from(bytes.next().unwrap_or(0)) % of;
@@ -143,7 +143,7 @@ fn request(address: SocketAddr, data: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// A byte as it may stand in the target of a request.
+/// Encodes a byte for the target of a request.
 fn escaped(byte: u8) -> String {
     match byte {
         b'/' | b'?' | b'&' | b'=' | b'%' | b'-' | b'_' | b'.' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
@@ -153,11 +153,11 @@ fn escaped(byte: u8) -> String {
     }
 }
 
-/// Sends bytes, and reads the answer: all of it, or as much as is looked at.
+/// Sends bytes, and reads the response: all of it, or as much as is examined.
 fn exchange(address: SocketAddr, bytes: &[u8], half: bool) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    // It may answer and close before it has read everything.
+    // The host may respond and close before it has read everything.
     let _ = stream.write_all(bytes);
     if half {
         let _ = stream.shutdown(Shutdown::Write);

@@ -1,5 +1,4 @@
-//! Any text as a manifest: it is a pipeline, or there are problems that can be shown. Never
-//! anything else.
+//! Reads arbitrary text as a manifest: the result is a pipeline, or problems that can be displayed.
 
 use std::path::Path;
 
@@ -13,7 +12,7 @@ pub(crate) fn run(data: &[u8]) {
     match manifest::parse_pinned(text, folder, &folder.join("anacostia.toml"), &variables) {
         Ok(pipeline) => {
             assert!(!pipeline.actions.is_empty(), "a pipeline without actions was accepted");
-            // What is accepted can be put into an order.
+            // The actions of an accepted manifest can be ordered.
             let graph = anacostia::graph::Graph::of(&pipeline);
             let _ = format!("{graph:?}");
         }

@@ -1,4 +1,4 @@
-// An action that breaks as its param `how` says.
+// An action that fails in the way that its param `how` names.
 
 #include <assert.h>
 #include <stdio.h>
@@ -7,7 +7,7 @@
 
 #include "anacostia_guest.h"
 
-// Not inlined, so that the stack has what the source has.
+// Not inlined, so that the stack shows the functions of the source.
 #define IN_THE_STACK __attribute__((noinline))
 
 IN_THE_STACK static void check(int count) { assert(count == 1); }
@@ -21,7 +21,7 @@ bool exports_anacostia_pipeline_action_run(Outcome *outcome, Error *error) {
     const char *how = param("how", "");
     if (strcmp(how, "assert") == 0) check((int)strlen(how));
     if (strcmp(how, "abort") == 0) give_up();
-    // What the helper must get right in JSON.
+    // Special cases of JSON that the helper must handle.
     if (strcmp(how, "param") == 0) return done(outcome, "%s|%s|%s", param("text", ""), param("absent", "-"), param("number", "no text"));
     return fail(error, "invalid", "there is no way to break called \"%s\"", how);
 }

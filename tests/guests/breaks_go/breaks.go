@@ -1,4 +1,4 @@
-// Package action breaks as its param `how` says.
+// Package action fails in the way that its param `how` names.
 package action
 
 import (
@@ -9,7 +9,7 @@ import (
 	"anacostia/guest"
 )
 
-// Run is what the host calls.
+// Run is the function that the host calls.
 func Run() (guest.Outcome, error) {
 	switch how := guest.Param("how", ""); how {
 	case "index":
@@ -40,7 +40,7 @@ func OnFailure(failure guest.Failure) error {
 
 func pick(numbers []int, at int) int { return numbers[at] }
 
-// memory reads all inputs again and again: what was read must not stay.
+// memory reads all inputs again and again: memory of earlier reads must be freed.
 func memory() (guest.Outcome, error) {
 	files, err := guest.Inputs("raw")
 	if err != nil {

@@ -1,4 +1,5 @@
-// Breaks as its param `how` says: by what a browser or Node.js has, and an action has not.
+// Fails in the way that its param `how` names: by using what a browser or Node.js has, but an
+// action does not.
 import { params } from "anacostia:pipeline/run-context@0.1.0";
 
 const ways = {

@@ -1,8 +1,8 @@
-// A program that does what its arguments say, one after the other, and says on standard output how
-// each went: `VERB: ok`, or `VERB: ENOENT`.
+// A program that executes its arguments one after the other, and prints the result of each on
+// standard output: `VERB: ok`, or `VERB: ENOENT`.
 //
-// An argument is a verb and its words, separated by `|`. It is written for no pipeline: what it
-// knows are files.
+// An argument is a verb and its words, separated by `|`. The program has nothing specific to a
+// pipeline: it only uses files.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -68,7 +68,7 @@ static void write_file(int flags) {
     if (close(file) != 0) say(false);
 }
 
-// Opens words[1] and writes so many bytes to it, so many at once.
+// Opens words[1] and writes the given number of bytes to it, in pieces of the given size.
 static void fill(void) {
     size_t left = strtoull(words[2], NULL, 10), chunk = strtoull(words[3], NULL, 10);
     char *bytes = calloc(1, chunk);
@@ -129,7 +129,7 @@ static void look(void) {
     else printf("stat: %lld bytes, %s\n", (long long)about.st_size, about.st_mtime > 0 ? "with a time" : "without a time");
 }
 
-// Opens a path over and over, and keeps what it opens.
+// Opens a path over and over, and keeps all of them open.
 static void open_many(void) {
     int most = atoi(words[2]), count = 0;
     bool folders = words[3] != NULL;
@@ -137,7 +137,7 @@ static void open_many(void) {
     printf("open_many: %d%s%s\n", count, count < most ? ", then " : "", count < most ? error_name() : "");
 }
 
-// Writes words[3] at the place words[2] of a file that is there.
+// Writes words[3] at the offset words[2] of an existing file.
 static void patch(void) {
     int file = open(words[1], O_RDWR);
     bool good = file >= 0 && lseek(file, strtoll(words[2], NULL, 10), SEEK_SET) >= 0;
@@ -145,8 +145,8 @@ static void patch(void) {
     if (file >= 0) close(file);
 }
 
-// As writers of archives do: a header whose numbers are known at the end only, read back through
-// the same handle and through another.
+// Works like writers of archives: it writes a header at the end, and reads it back through the same
+// handle and through another.
 static void archive(void) {
     char bytes[64] = {0}, again[64] = {0};
     int file = open(words[1], O_RDWR | O_CREAT | O_TRUNC, 0666);
@@ -175,7 +175,7 @@ static void churn(void) {
     if (file >= 0) close(file);
 }
 
-// Asks for a size that no signed number of the C library can be.
+// Requests a size that exceeds the range of signed integers in the C library.
 static void huge(void) {
     int file = open(words[1], O_RDWR | O_CREAT, 0666);
     errno = __wasi_fd_filestat_set_size(file, strtoull(words[2], NULL, 10));

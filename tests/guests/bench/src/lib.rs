@@ -1,11 +1,11 @@
-//! The guest of the benchmarks: as little work as its param `mode` allows, so that what is measured
-//! is the host.
+//! The guest of the benchmarks: does as little work as its param `mode` allows, so that the
+//! benchmark measures the host.
 
 use anacostia_guest::{CHUNK_BYTES, Error, Outcome, Result, chunks, log, resources, run_context};
 use serde::Deserialize;
 use wasip2::clocks::{monotonic_clock, wall_clock};
 
-// Not `action!`: its panic hook would come before the first instruction that is ours.
+// Does not use `action!`, whose panic hook would run before our first instruction.
 struct Action;
 
 impl anacostia_guest::generated::Guest for Action {
@@ -25,11 +25,11 @@ struct Params {
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Mode {
-    /// Nothing.
+    /// Does nothing.
     Nothing,
-    /// Logs when it began: nanoseconds since 1970.
+    /// Logs when it started: nanoseconds since 1970.
     Stamp,
-    /// Reads its inputs in `raw`, and says how many lines they have.
+    /// Reads its inputs in `raw`, and returns their number of lines.
     Count,
     /// Reads its inputs in `raw` in chunks of 1 MiB, and logs `BYTES NANOSECONDS`.
     Read,

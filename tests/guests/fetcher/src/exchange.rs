@@ -1,4 +1,4 @@
-//! One request, by the calls of `wasi:http`.
+//! One request, sent with the functions of `wasi:http`.
 
 use std::collections::BTreeMap;
 
@@ -10,9 +10,9 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::StreamError;
 
-/// Most bytes that one call hands over.
+/// The maximum number of bytes in one call.
 const CHUNK: u64 = 1 << 20;
-/// Most bytes of an answer that are shown.
+/// The maximum number of bytes of a response to log.
 const SHOWN: usize = 2_000;
 
 /// A request to send.
@@ -30,21 +30,21 @@ pub struct Ask {
     headers: BTreeMap<String, String>,
     /// The text of the body.
     body: Option<String>,
-    /// Or so many bytes of it.
+    /// Or the number of bytes of the body.
     body_bytes: Option<u64>,
-    /// How often it is sent; once, if absent.
+    /// How often the request is sent. The default is once.
     pub times: Option<usize>,
-    /// How long the answer may take to begin, in milliseconds.
+    /// How long to wait for the first byte of the response, in milliseconds.
     first_byte_ms: Option<u64>,
-    /// Whether a redirect is followed, once.
+    /// Whether to follow a redirect, once.
     #[serde(default)]
     pub follow: bool,
-    /// Whether the answer's body is left unread.
+    /// Whether to leave the response body unread.
     #[serde(default)]
     unread: bool,
 }
 
-/// What came of it.
+/// The result of a request.
 #[derive(Default, Serialize)]
 pub struct Seen {
     pub status: Option<u16>,
@@ -62,7 +62,7 @@ impl Seen {
 }
 
 impl Ask {
-    /// The same, at another place: `http://HOST/PATH`.
+    /// Returns the same request to another location: `http://HOST/PATH`.
     pub fn at(&self, location: &str) -> Self {
         let (scheme, rest) = location.split_once("://").unwrap_or(("http", location));
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -82,7 +82,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Sends the request, body and all.
+    /// Sends the request with its body.
     pub fn begin(ask: &Ask) -> Result<Self, String> {
         let fields = Fields::new();
         for (name, value) in &ask.headers {
@@ -108,13 +108,13 @@ impl Exchange {
         let future = outgoing_handler::handle(request, Some(options)).map_err(code)?;
         if let Some((body, bytes)) = body {
             let body = body.map_err(|()| "the body is refused".to_owned())?;
-            // The answer says why the body broke off.
+            // The response says why the body was not accepted.
             let _ = send(body, ask.body.as_deref(), bytes);
         }
         Ok(Self { future, unread: ask.unread })
     }
 
-    /// Waits for the answer, and reads it.
+    /// Waits for the response, and reads it.
     pub fn finish(self) -> Seen {
         let response = loop {
             match self.future.get() {

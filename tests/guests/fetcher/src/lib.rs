@@ -1,7 +1,7 @@
-//! A guest that sends the requests that its params list. `tests/guests/README.md` lists the keys.
+//! A guest that sends the requests in its params. `tests/guests/README.md` lists the keys.
 //!
-//! A request that fails does not fail the action: each is answered with a line in the log, `answer
-//! N: JSON`, and the test looks at what was seen.
+//! A failed request does not fail the action: the guest logs the result of each request as
+//! `answer N: JSON`, and the test checks these lines.
 
 mod exchange;
 
@@ -11,18 +11,18 @@ use serde::Deserialize;
 
 anacostia_guest::action!(run);
 
-/// What to do.
+/// The params.
 #[derive(Deserialize)]
 struct Params {
     /// The requests.
     asks: Vec<Ask>,
-    /// Whether all are begun before the first answer is waited for.
+    /// Whether to send all requests before waiting for the first response.
     #[serde(default)]
     together: bool,
-    /// What to do with the answers still open: spin forever.
+    /// Whether to spin forever while the responses are outstanding.
     #[serde(default)]
     then_spin: bool,
-    /// Fail with the first error that was seen.
+    /// Whether to fail with the first error.
     #[serde(default)]
     strict: bool,
 }

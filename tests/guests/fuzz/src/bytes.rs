@@ -1,27 +1,27 @@
-//! Arguments out of bytes. When they are used up, everything is zero or empty.
+//! Decodes arguments from bytes. When the bytes are used up, every argument is zero or empty.
 
-/// Bytes that are used from the front.
+/// A sequence of bytes that is consumed from the front.
 pub struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
-    /// These.
+    /// Creates the sequence.
     pub fn new(data: &'a [u8]) -> Self {
         Self(data)
     }
 
-    /// Whether none are left.
+    /// Returns whether no bytes are left.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The next one.
+    /// Returns the next byte.
     pub fn byte(&mut self) -> u8 {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         *first
     }
 
-    /// A number: a small one, one at an edge, or any.
+    /// Returns a number: a small one, an edge case, or any.
     pub fn number(&mut self) -> u64 {
         match self.byte() {
             small @ 0..=99 => small.into(),
@@ -32,7 +32,7 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// A text of up to 63 bytes.
+    /// Returns a text of up to 63 bytes.
     pub fn text(&mut self) -> String {
         let length = usize::from(self.byte() % 64).min(self.0.len());
         let (text, rest) = self.0.split_at(length);

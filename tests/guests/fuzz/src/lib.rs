@@ -1,6 +1,6 @@
-//! A guest that does what bytes say: the first input of `raw` is a sequence of calls of host
-//! functions, with their arguments. Any bytes are one. What the calls answer does not matter to it;
-//! whether the host is still well does to whoever runs it.
+//! A guest that decodes the first input of `raw` as a sequence of host calls with their arguments.
+//! Any bytes can be decoded. The guest ignores the results of the calls; the fuzz target checks the
+//! state of the host.
 
 mod bytes;
 
@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 anacostia_guest::action!(run);
 
-/// Most calls of one sequence.
+/// The maximum number of calls in one sequence.
 const MAX_CALLS: u64 = 20_000;
 
 fn run() -> Result<Outcome> {
@@ -30,7 +30,7 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(calls.to_string())))
 }
 
-/// What the calls work on.
+/// The state that the calls use.
 struct State<'a> {
     bytes: Bytes<'a>,
     ids: Vec<String>,
@@ -45,7 +45,7 @@ impl<'a> State<'a> {
         Self { bytes, ids: Vec::new(), readers: Vec::new(), writers: Vec::new(), pollables: Vec::new() }
     }
 
-    /// A text that a call is made with.
+    /// Returns a text for an argument.
     fn text(&mut self) -> String {
         let known = |ids: &[String], at: usize| ids.get(at % ids.len().max(1)).cloned().unwrap_or_default();
         match self.bytes.byte() % 10 {
@@ -155,7 +155,8 @@ impl<'a> State<'a> {
         anacostia_guest::log::warn(&text, &[(&name, &value)]);
     }
 
-    /// Of WASI. What traps by its own rules ends the sequence, so it is done seldom.
+    /// Calls functions of WASI. A call that violates a rule traps and ends the sequence, so these
+    /// are made rarely.
     fn wasi(&mut self) {
         match self.bytes.byte() % 12 {
             0 => drop(cli::environment::get_environment()),

@@ -1,5 +1,5 @@
-//! One call each: what is refused first, then the same call as it is granted. So what is seen is
-//! about the grant, and not about a broken call.
+//! Single calls: first the call that is refused, then the same call as it is granted. So the
+//! refusal is due to the grant, and not to an invalid call.
 
 use anacostia_guest::metadata;
 use anacostia_guest::resources::{self, CreateOptions, Filter};
@@ -13,7 +13,7 @@ const CREATE: CreateOptions = CreateOptions { overwrite: false };
 const OVERWRITE: CreateOptions = CreateOptions { overwrite: true };
 const EVERYTHING: Filter = Filter { prefix: None, after: None, limit: None };
 
-/// The call, and the names that it is made with: `from` is granted for reading, `to` for writing,
+/// The call, and the names that are its arguments: `from` is granted for reading, `to` for writing,
 /// `other` for neither; `known` is a path in `from`, `taken` one in `to`, `artifact` the id of an
 /// artifact in `other`.
 #[derive(Deserialize)]
@@ -140,7 +140,7 @@ fn names_like_paths(call: &Call, seen: &mut Seen) -> Result<()> {
     open_granted(call, seen)
 }
 
-/// `known` is given as the path of a file that another attempt has staged.
+/// `known` is the path of a file that another attempt has staged.
 fn staging(call: &Call, seen: &mut Seen) -> Result<()> {
     for path in [call.known.as_str(), ".anacostia/staging", ".anacostia"] {
         seen.refused("read what is staged", "not-found|invalid", resources::open_path(&call.from, path))?;
@@ -182,7 +182,7 @@ fn write(call: &Call, seen: &mut Seen, what: &str, path: &str) -> Result<()> {
     seen.allowed("finish", writer.finish()).map(drop)
 }
 
-/// Of the environment there is only what the manifest says: `GRANTED`.
+/// The environment has only what the manifest grants: `GRANTED`.
 fn environment(seen: &mut Seen) -> Result<()> {
     let all = cli::environment::get_environment();
     for name in ["PATH", "HOME", "USER", "ANACOSTIA_TEST_SECRET", "CARGO_MANIFEST_DIR"] {

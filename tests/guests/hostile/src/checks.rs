@@ -1,13 +1,14 @@
-//! What must be refused, and what must not.
+//! Checks what must be refused, and what must not.
 
 use anacostia_guest::{Error, Result};
 
-/// What was seen so far, in the order in which it was.
+/// The results so far, in order.
 #[derive(Default)]
 pub struct Seen(Vec<String>);
 
 impl Seen {
-    /// The call `what` must have failed with one of `codes`, separated by `|`, and forever.
+    /// Checks that the call `what` has failed with one of `codes` (separated by `|`), as a final
+    /// error.
     pub fn refused<T>(&mut self, what: &str, codes: &str, result: Result<T>) -> Result<()> {
         match result {
             Err(error) if codes.split('|').any(|code| code == error.code) && !error.retryable => {
@@ -21,7 +22,7 @@ impl Seen {
         }
     }
 
-    /// The call `what` must have succeeded.
+    /// Checks that the call `what` has succeeded.
     pub fn allowed<T>(&mut self, what: &str, result: Result<T>) -> Result<T> {
         let value = result.map_err(|error| {
             Error::permanent(format!("{what}: must succeed, but failed as {}: {}", error.code, error.message))
@@ -30,7 +31,7 @@ impl Seen {
         Ok(value)
     }
 
-    /// That `what` cannot be had must be so.
+    /// Checks that `what` is not available.
     pub fn denied(&mut self, what: &str, truth: bool) -> Result<()> {
         if !truth {
             return Err(Error::permanent(format!("{what}: must not be had, but was")));
@@ -39,7 +40,7 @@ impl Seen {
         Ok(())
     }
 
-    /// `what` must hold.
+    /// Checks that `what` holds.
     pub fn holds(&mut self, what: &str, truth: bool) -> Result<()> {
         if !truth {
             return Err(Error::permanent(format!("{what}: does not hold")));
@@ -48,7 +49,7 @@ impl Seen {
         Ok(())
     }
 
-    /// The list, as the text of the outcome.
+    /// Returns the results, as the text of the outcome.
     pub fn text(self) -> String {
         self.0.join("; ")
     }

@@ -1,4 +1,4 @@
-//! Guests that take more than is theirs.
+//! Guests that use more resources than they are allowed.
 
 use anacostia_guest::metadata::{self, Entry, Metric};
 use anacostia_guest::resources::{self, CreateOptions};
@@ -7,11 +7,11 @@ use anacostia_guest::{Error, Result, log, run_context};
 use crate::checks::Seen;
 
 const CREATE: CreateOptions = CreateOptions { overwrite: false };
-/// More handles than any host needs to give.
+/// More handles than any host needs to provide.
 const HANDLES: usize = 1_000_000;
 
-/// Write `bytes` bytes to `flood.bin` in `to`, in chunks of 1 MiB. Beyond the limit, `limit` is
-/// what must come.
+/// Writes `bytes` bytes to `flood.bin` in `to`, in chunks of 1 MiB. Beyond the limit, the error
+/// must be `limit`.
 pub fn write(to: &str, bytes: u64) -> Result<String> {
     let mut seen = Seen::default();
     let writer = seen.allowed("create", resources::create(to, "flood.bin", CREATE))?;
@@ -29,7 +29,7 @@ pub fn write(to: &str, bytes: u64) -> Result<String> {
     Ok(format!("wrote {written} bytes, and nothing stopped it"))
 }
 
-/// Write `times` MiB, whatever the host says.
+/// Writes `times` MiB, and ignores errors.
 pub fn write_stubbornly(to: &str, times: u64) -> Result<String> {
     let writer = resources::create(to, "flood.bin", CREATE)?;
     let chunk = vec![b'x'; 1 << 20];
@@ -39,7 +39,7 @@ pub fn write_stubbornly(to: &str, times: u64) -> Result<String> {
     Ok(format!("wrote {times} MiB"))
 }
 
-/// Log `times` lines.
+/// Logs `times` lines.
 pub fn log_lines(times: u64) -> Result<String> {
     let line = "a line of a guest that logs without end ".repeat(20);
     for n in 0..times {
@@ -48,7 +48,7 @@ pub fn log_lines(times: u64) -> Result<String> {
     Ok(format!("logged {times} lines"))
 }
 
-/// Write `times` mebibytes to standard error, without a single newline, and whatever it says.
+/// Writes `times` mebibytes to standard error, without a newline, and ignores errors.
 pub fn stderr(times: u64) -> Result<String> {
     let stderr = wasip2::cli::stderr::get_stderr();
     let chunk = [b'e'; 4096];
@@ -58,7 +58,7 @@ pub fn stderr(times: u64) -> Result<String> {
     Ok(format!("wrote {times} MiB to standard error"))
 }
 
-/// Write `times` empty lines to standard output.
+/// Writes `times` empty lines to standard output.
 pub fn stdout(times: u64) -> Result<String> {
     let stdout = wasip2::cli::stdout::get_stdout();
     let lines = [b'\n'; 1024];
@@ -68,7 +68,7 @@ pub fn stdout(times: u64) -> Result<String> {
     Ok(format!("wrote {times} lines to standard output"))
 }
 
-/// Report progress, `times` times, each with a long text.
+/// Reports progress, `times` times, each with a long text.
 pub fn progress(times: u64) -> Result<String> {
     let text = "ä".repeat(4096);
     for n in 0..times {
@@ -77,7 +77,7 @@ pub fn progress(times: u64) -> Result<String> {
     Ok(format!("reported {times} times"))
 }
 
-/// Record params, a thousand in a call and as long as they may be, until that is refused, or
+/// Records params, a thousand in a call and with the maximum length, until that is refused, or
 /// `times` calls are made.
 pub fn params(times: u64) -> Result<String> {
     let mut seen = Seen::default();
@@ -93,7 +93,7 @@ pub fn params(times: u64) -> Result<String> {
     Ok(format!("recorded {times} thousand params"))
 }
 
-/// Put tags on the first input in `from` until that is refused. Those that are there stay good.
+/// Adds tags to the first input in `from` until that is refused. Existing tags remain usable.
 pub fn tags(from: &str) -> Result<String> {
     let mut seen = Seen::default();
     let inputs = resources::inputs(from)?;
@@ -108,7 +108,7 @@ pub fn tags(from: &str) -> Result<String> {
     Err(Error::permanent("a million tags were taken"))
 }
 
-/// Write artifacts of no bytes to `to` until that is refused.
+/// Writes empty artifacts to `to` until that is refused.
 pub fn artifacts(to: &str) -> Result<String> {
     let mut seen = Seen::default();
     let folder = resources::create(to, "first.txt", CREATE)?;
@@ -125,31 +125,31 @@ pub fn artifacts(to: &str) -> Result<String> {
     Err(Error::permanent("a million artifacts were taken"))
 }
 
-/// Fail with an error of `times` bytes, which clears the screen of whoever shows it.
+/// Fails with an error of `times` bytes, which contains escape codes that clear a terminal.
 pub fn huge_error(times: u64) -> Result<String> {
     let code = "x".repeat(times as usize / 2);
     Err(Error { code, message: "\u{1b}[2J".repeat(times as usize / 8), retryable: false })
 }
 
-/// Make `times` pollables of WASI, keep them all, and wait for all of them at once.
+/// Creates `times` pollables of WASI, keeps them all, and waits for all of them at once.
 pub fn pollables(times: u64) -> Result<String> {
     let kept: Vec<_> = (0..times).map(|_| wasip2::clocks::monotonic_clock::subscribe_duration(1)).collect();
     Ok(format!("{} of {times} are ready", wasip2::io::poll::poll(&kept.iter().collect::<Vec<_>>()).len()))
 }
 
-/// Wait for one pollable, named `times` times in one list.
+/// Waits for one pollable, which is `times` times in one list.
 pub fn poll_list(times: u64) -> Result<String> {
     let ready = wasip2::clocks::monotonic_clock::subscribe_duration(0);
     let list = vec![&ready; times as usize];
     Ok(format!("{} of {times} are ready", wasip2::io::poll::poll(&list).len()))
 }
 
-/// Ask for `times` random bytes in one call.
+/// Requests `times` random bytes in one call.
 pub fn random(times: u64) -> Result<String> {
     Ok(format!("{} random bytes", wasip2::random::random::get_random_bytes(times).len()))
 }
 
-/// Say the same text of `times` bytes wherever the host looks for secrets in it.
+/// Passes the same text of `times` bytes to every function in which the host masks secrets.
 pub fn haystack(text: &str, times: u64) -> Result<String> {
     let long = text.repeat(times as usize / text.len());
     let network = wasip2::sockets::instance_network::instance_network();
@@ -165,7 +165,7 @@ pub fn haystack(text: &str, times: u64) -> Result<String> {
     Ok(long)
 }
 
-/// Log a line of `times` MiB, then one with 100 fields of a hundredth of that each.
+/// Logs a line of `times` MiB, then one with 100 fields of a hundredth of that each.
 pub fn log_huge(times: u64) -> Result<String> {
     let message = "m".repeat((times as usize) << 20);
     log::info(&message, &[]);
@@ -175,8 +175,8 @@ pub fn log_huge(times: u64) -> Result<String> {
     Ok("logged two huge lines".to_owned())
 }
 
-/// Log metrics under a million names: one by one up to the first that is refused, then a thousand
-/// in a call. Those beyond the limit are refused, and the names that are known stay good.
+/// Logs metrics under a million names: one by one up to the first that is refused, then a thousand
+/// in a call. Names beyond the limit are refused, and known names remain usable.
 pub fn metric_names() -> Result<String> {
     let mut seen = Seen::default();
     let metric = |n: u32| Metric { name: format!("name-{n}"), value: 1.0, step: None };
@@ -199,8 +199,8 @@ pub fn metric_names() -> Result<String> {
     Ok(seen.text())
 }
 
-/// Open readers of the first input in `from`, and keep them all, until that is refused. Those that
-/// are open must go on.
+/// Opens readers of the first input in `from`, and keeps them all, until that is refused. The open
+/// ones must still work.
 pub fn readers(from: &str) -> Result<String> {
     let mut seen = Seen::default();
     let inputs = seen.allowed("inputs", resources::inputs(from))?;
@@ -221,8 +221,8 @@ pub fn readers(from: &str) -> Result<String> {
     Err(Error::permanent(format!("{HANDLES} readers were opened")))
 }
 
-/// Begin artifacts in `to`, and keep all the writers, until that is refused. Those that are open
-/// must go on.
+/// Starts artifacts in `to`, and keeps all the writers, until that is refused. The open ones must
+/// still work.
 pub fn writers(to: &str) -> Result<String> {
     let mut seen = Seen::default();
     let mut open = Vec::new();

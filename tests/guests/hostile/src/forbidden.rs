@@ -1,4 +1,4 @@
-//! Guests that try what they may not.
+//! Guests that try what they may not do.
 
 use anacostia_guest::metadata::{self, Entry, Metric};
 use anacostia_guest::resources::{self, CreateOptions, Filter, Reader};
@@ -9,11 +9,11 @@ use crate::checks::Seen;
 
 const CREATE: CreateOptions = CreateOptions { overwrite: false };
 const EVERYTHING: Filter = Filter { prefix: None, after: None, limit: None };
-/// The most that one call may move.
+/// The maximum number of bytes in one call.
 const MOST: u32 = 8 << 20;
 const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
 
-/// Paths out of a resource, or of a bad form.
+/// Paths that lead out of a resource, or are malformed.
 fn bad_paths() -> Vec<String> {
     let mut paths: Vec<String> = [
         "",
@@ -42,7 +42,7 @@ fn bad_paths() -> Vec<String> {
     paths
 }
 
-/// Bad paths in `create` in `to` and in `open-path` in `from`; then good ones: `known` is there to
+/// Tries bad paths in `create` in `to` and in `open-path` in `from`; then valid ones: `known` can
 /// be read.
 pub fn paths(from: &str, to: &str, known: &str) -> Result<String> {
     let mut seen = Seen::default();
@@ -59,8 +59,8 @@ pub fn paths(from: &str, to: &str, known: &str) -> Result<String> {
     Ok(seen.text())
 }
 
-/// A resource that is not granted (`other`), and ones that are granted for the other direction
-/// only; then `from` and `to` as granted. `artifact` is the id of an artifact in `other`.
+/// Uses a resource that is not granted (`other`), and ones that are granted only for the other
+/// direction; then `from` and `to` as granted. `artifact` is the id of an artifact in `other`.
 pub fn ungranted(from: &str, to: &str, other: &str, artifact: Option<&str>) -> Result<String> {
     let mut seen = Seen::default();
     for name in [other, "no-such-resource", "", "../state", "state"] {
@@ -87,7 +87,8 @@ pub fn ungranted(from: &str, to: &str, other: &str, artifact: Option<&str>) -> R
     Ok(seen.text())
 }
 
-/// The same denied call, `times` times: each is refused, and not each may cost a record.
+/// Makes the same denied call, `times` times: each is refused, but not each is recorded
+/// individually.
 pub fn denials(other: &str, times: u64) -> Result<String> {
     for _ in 0..times {
         Seen::default().refused("list", "denied", resources::list(other, &EVERYTHING))?;
@@ -95,7 +96,7 @@ pub fn denials(other: &str, times: u64) -> Result<String> {
     Ok(format!("refused {times} times"))
 }
 
-/// Calls that break the bounds of the contract, and handles that are used up.
+/// Makes calls that exceed the bounds of the contract, and uses handles that are finished.
 pub fn misuse(from: &str, to: &str) -> Result<String> {
     let mut seen = Seen::default();
     seen.refused("open an id of no artifact", "not-found|denied", resources::open(NOBODY))?;
@@ -127,7 +128,7 @@ fn huge_reads(seen: &mut Seen, reader: &Reader, size: u64) -> Result<()> {
     seen.holds("the bytes are those of the record", bytes.len() as u64 == size.min(u64::from(MOST)))
 }
 
-/// Facts out of their bounds.
+/// Records facts out of their bounds.
 pub fn facts() -> Result<String> {
     let mut seen = Seen::default();
     let metric = |name: &str, value| Metric { name: name.to_owned(), value, step: None };
@@ -151,7 +152,7 @@ pub fn facts() -> Result<String> {
     Ok(seen.text())
 }
 
-/// WASI is there, and empty; clocks and random numbers work.
+/// Checks that WASI is linked, but empty; clocks and random numbers work.
 pub fn wasi() -> Result<String> {
     let mut seen = Seen::default();
     seen.holds("no environment", cli::environment::get_environment().is_empty())?;
@@ -166,8 +167,8 @@ pub fn wasi() -> Result<String> {
     Ok(seen.text())
 }
 
-/// Whether a connection to this machine's own port 80 is refused for lack of permission, and not
-/// for lack of a listener.
+/// Returns whether a connection to port 80 of this machine is refused for lack of permission, and
+/// not because nothing listens.
 fn connects_nowhere() -> bool {
     use sockets::network::{ErrorCode, IpAddressFamily, IpSocketAddress, Ipv4SocketAddress};
 

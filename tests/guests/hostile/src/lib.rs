@@ -2,8 +2,8 @@
 //!
 //! Some modes never return: the host has to stop them, and its own error says why. The others try
 //! what must be refused, check that it was refused with the right code, then check that what is
-//! allowed still works, and end with a text that lists what they saw. When anything is not as it
-//! must be, they fail with the code `failed`.
+//! allowed still works, and end with a text that lists the results. If a check fails, they fail
+//! with the code `failed`.
 
 mod calls;
 mod checks;
@@ -16,9 +16,8 @@ use serde::Deserialize;
 
 anacostia_guest::action!(run);
 
-/// What to do, with the names of the resources to do it to. Where there is a `times`, a modest
-/// number makes the act a harmless one; absent, it goes on forever, or for as long as the host
-/// takes it.
+/// The act, and the names of the resources that it uses. If there is a `times`, a small number
+/// makes the act harmless; if it is absent, the act continues forever, or until the host stops it.
 #[derive(Deserialize)]
 #[serde(tag = "mode", rename_all = "snake_case")]
 enum Mode {

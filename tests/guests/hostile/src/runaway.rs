@@ -1,5 +1,5 @@
-//! Guests that do not end by themselves, unless they are told to be modest: `times` says how often.
-//! `Result<String>` is what they give then.
+//! Guests that do not end by themselves, unless `times` bounds what they do. They return a
+//! `Result<String>` in that case.
 
 use std::hint::black_box;
 
@@ -7,7 +7,7 @@ use anacostia_guest::resources::{self, Filter};
 use anacostia_guest::{Result, run_context};
 use wasip2::clocks::monotonic_clock;
 
-/// Compute, `times` times.
+/// Computes, `times` times.
 pub fn spin(times: u64) -> Result<String> {
     let mut x = 0_u64;
     while x < times {
@@ -16,7 +16,7 @@ pub fn spin(times: u64) -> Result<String> {
     Ok(format!("counted to {x}"))
 }
 
-/// Call the host, `times` times.
+/// Calls the host, `times` times.
 pub fn spin_in_host(times: u64) -> Result<String> {
     for _ in 0..times {
         black_box(run_context::cancelled());
@@ -24,7 +24,7 @@ pub fn spin_in_host(times: u64) -> Result<String> {
     Ok(format!("asked {times} times"))
 }
 
-/// Ask the host for a list, `times` times: each is work for the host.
+/// Requests a list from the host, `times` times, which makes the host work.
 pub fn list(from: &str, times: u64) -> Result<String> {
     let everything = Filter { prefix: None, after: None, limit: None };
     for _ in 0..times {
@@ -33,7 +33,7 @@ pub fn list(from: &str, times: u64) -> Result<String> {
     Ok(format!("listed {times} times"))
 }
 
-/// Fill `bytes` of memory, `times` times, each with one instruction that nothing interrupts.
+/// Fills `bytes` of memory, `times` times, each with one instruction that cannot be interrupted.
 pub fn fill(bytes: usize, times: u64) -> Result<String> {
     let mut memory = vec![0_u8; bytes];
     for round in 0..times {
@@ -43,13 +43,13 @@ pub fn fill(bytes: usize, times: u64) -> Result<String> {
     Ok(format!("filled {times} times"))
 }
 
-/// Wait so many nanoseconds, using no CPU.
+/// Waits that many nanoseconds without using the CPU.
 pub fn sleep(nanoseconds: u64) -> Result<String> {
     monotonic_clock::subscribe_duration(nanoseconds).block();
     Ok("slept".to_owned())
 }
 
-/// Take memory, 1 MiB at a time, and write to all of it, so that it is there in fact.
+/// Allocates memory, 1 MiB at a time, and writes to all of it, so that it is really used.
 pub fn allocate(times: u64) -> Result<String> {
     let mut taken = Vec::new();
     for _ in 0..times {
@@ -59,7 +59,7 @@ pub fn allocate(times: u64) -> Result<String> {
     Ok(format!("took {} MiB", taken.len()))
 }
 
-/// The instruction that traps.
+/// Executes the instruction that traps.
 pub fn trap() -> Result<String> {
     #[cfg(target_arch = "wasm32")]
     core::arch::wasm32::unreachable();
@@ -67,16 +67,16 @@ pub fn trap() -> Result<String> {
     std::process::abort();
 }
 
-/// Read where there is no memory.
+/// Reads beyond the end of the memory.
 pub fn out_of_bounds() -> Result<String> {
     let end = black_box(usize::MAX - 8) as *const u64;
-    // SAFETY: it is not, which is what this is for: the sandbox has to trap.
+    // SAFETY: this is not safe, on purpose: the sandbox has to trap.
     let value = unsafe { end.read_volatile() };
     Ok(format!("read {value} from beyond the memory"))
 }
 
-/// Call itself `times` deep, with next to nothing on the stack that lies in the guest's memory: the
-/// host's stack is what runs out.
+/// Calls itself `times` deep, with very little data on the stack in the guest's memory, so that the
+/// host's stack overflows.
 pub fn recurse(times: u64) -> Result<String> {
     Ok(format!("came back with {}", deeper(black_box(times))))
 }
@@ -86,8 +86,8 @@ fn deeper(depth: u64) -> u64 {
     if depth == 0 { 0 } else { deeper(depth - 1).wrapping_mul(31) ^ depth }
 }
 
-/// Call itself `times` deep, with much on the stack that lies in the guest's memory: that is what
-/// runs out.
+/// Calls itself `times` deep, with much data on the stack in the guest's memory, so that this stack
+/// overflows.
 pub fn recurse_in_memory(times: u64) -> Result<String> {
     Ok(format!("came back with {}", deeper_in_memory(black_box(times))))
 }

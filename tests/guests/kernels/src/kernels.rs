@@ -1,40 +1,40 @@
-//! The kernels themselves: plain Rust, which the guest compiles to WebAssembly and the benchmark to
-//! native code, so that both do the same work.
+//! The kernels: plain Rust, which the guest compiles to WebAssembly and the benchmark to native
+//! code, so that both do the same work.
 //!
-//! All but `bytes` compute with f64. `…-tiles` and `…-blocked` do what the kernel of that name
-//! does, with other loops: the sums are the same up to rounding.
+//! All except `bytes` compute with f64. `…-tiles` and `…-blocked` compute the same as the kernel
+//! without this suffix, with other loops: the sums are equal up to rounding.
 
 /// Rows and columns of the matrices.
 const N: usize = 320;
-/// Rows and columns of the product that `matmul-blocked` makes at once.
+/// Rows and columns of the block of the product that `matmul-blocked` computes at once.
 const ROWS: usize = 4;
 const COLUMNS: usize = 4;
-/// Numbers that `gradient-blocked` takes from each vector in one turn of its loops, that is from
-/// one check to the next. Few enough that the compiler writes out the whole turn, and leaves no
-/// loop inside it that would have checks of its own.
+/// The number of values that `gradient-blocked` takes from each vector in one iteration of its
+/// loops, that is from one check to the next. It is small enough for the compiler to unroll the
+/// whole iteration, so that there is no inner loop with its own checks.
 const TURN: usize = 16;
-/// The same for `dot-blocked`, which has less to do with each.
+/// The same for `dot-blocked`, which does less work per value.
 const DOT_TURN: usize = 64;
-/// Sums that `dot-blocked` keeps side by side.
+/// The number of parallel sums in `dot-blocked`.
 const LANES: usize = 8;
-/// Length of the vectors of `dot`: two of them fit into the nearest cache.
+/// The length of the vectors of `dot`. Two of them fit into the L1 cache.
 const LENGTH: usize = 2048;
 /// How often `dot` is computed.
 const DOTS: usize = 8192;
-/// Rows of the data that a gradient is computed over, and its features.
+/// The number of rows of the data that a gradient is computed over, and of its features.
 const SAMPLES: usize = 2048;
 const FEATURES: usize = 64;
-/// Samples that `gradient-blocked` takes at once.
+/// The number of samples that `gradient-blocked` takes at once.
 const BATCH: usize = 4;
 /// Steps of gradient descent.
 const DESCENTS: usize = 64;
-/// How often `bytes` goes over its bytes.
+/// How often `bytes` hashes its bytes.
 const PASSES: usize = 8;
 
-/// A kernel by name: what is computed, and what it is computed from.
+/// A kernel: its name, its function, and its input.
 pub(crate) type Kernel = fn(&Data) -> f64;
 
-/// All of them.
+/// All kernels.
 pub(crate) const KERNELS: [(&str, Kernel); 10] = [
     ("matmul", matmul),
     ("matmul-rows", matmul_rows),
@@ -48,7 +48,7 @@ pub(crate) const KERNELS: [(&str, Kernel); 10] = [
     ("bytes", bytes),
 ];
 
-/// What the kernels compute from: the same numbers every time, none of them special.
+/// Returns the input of the kernels: the same numbers every time, without special values.
 pub(crate) struct Data {
     a: Vec<f64>,
     b: Vec<f64>,
@@ -82,7 +82,7 @@ fn sum(values: &[f64]) -> f64 {
     values.iter().sum()
 }
 
-/// As one writes it first: a row by a column, for each entry of the product.
+/// The straightforward implementation: row times column, for each entry of the product.
 fn matmul(data: &Data) -> f64 {
     let mut c = vec![0.0; N * N];
     for (row, out) in data.a.chunks_exact(N).zip(c.chunks_exact_mut(N)) {
@@ -97,8 +97,8 @@ fn matmul(data: &Data) -> f64 {
     sum(&c)
 }
 
-/// The loops in another order: rows of the second matrix are added up. No number is carried from
-/// one step of the innermost loop to the next.
+/// The loops in another order: it adds up rows of the second matrix, so that no value is carried
+/// from one step of the innermost loop to the next.
 fn matmul_rows(data: &Data) -> f64 {
     let mut c = vec![0.0; N * N];
     for (row, out) in data.a.chunks_exact(N).zip(c.chunks_exact_mut(N)) {
@@ -111,8 +111,8 @@ fn matmul_rows(data: &Data) -> f64 {
     sum(&c)
 }
 
-/// The same in tiles of 32 by 32: the innermost loop has a length that the compiler knows, and is
-/// written out whole.
+/// The same in tiles of 32 by 32: the compiler knows the length of the innermost loop, and unrolls
+/// it completely.
 fn matmul_tiles(data: &Data) -> f64 {
     const TILE: usize = 32;
     let mut c = vec![0.0; N * N];
@@ -132,10 +132,11 @@ fn matmul_tiles(data: &Data) -> f64 {
     sum(&c)
 }
 
-/// Four rows by four columns of the product at once, whose sums stay in registers for four steps.
+/// Computes four rows by four columns of the product at once; the sums stay in registers for four
+/// steps.
 fn matmul_blocked(data: &Data) -> f64 {
     let mut c = vec![0.0; N * N];
-    // Numbers that lie beside each other in the order in which they are needed.
+    // Copies the values so that they are adjacent in the order in which they are used.
     let (mut left, mut right) = (vec![[0.0; ROWS]; N], vec![[0.0; COLUMNS]; N]);
     for j in (0..N).step_by(COLUMNS) {
         for (to, from) in right.iter_mut().zip(data.b.chunks_exact(N)) {
@@ -157,7 +158,7 @@ fn product(left: &[[f64; ROWS]], right: &[[f64; COLUMNS]]) -> [[f64; COLUMNS]; R
     let mut entries = [[0.0; COLUMNS]; ROWS];
     let (left, _) = left.as_chunks::<4>();
     let (right, _) = right.as_chunks::<4>();
-    // One after the other: the compiler would leave a loop over them, with a check in each step.
+    // Written out, because the compiler would keep a loop, with a check in each step.
     for ([l0, l1, l2, l3], [r0, r1, r2, r3]) in left.iter().zip(right) {
         add_products(&mut entries, l0, r0);
         add_products(&mut entries, l1, r1);
@@ -176,7 +177,7 @@ fn add_products(entries: &mut [[f64; COLUMNS]; ROWS], left: &[f64; ROWS], right:
     }
 }
 
-/// A sum of products, one after the other.
+/// A sequential sum of products.
 fn dot_of(x: &[f64], y: &[f64]) -> f64 {
     let mut sum = 0.0;
     for (x, y) in x.iter().zip(y) {
@@ -185,7 +186,7 @@ fn dot_of(x: &[f64], y: &[f64]) -> f64 {
     sum
 }
 
-/// Eight sums side by side, 64 products for each turn of the loop.
+/// Eight parallel sums, 64 products in each iteration of the loop.
 fn dot_of_blocks(x: &[f64], y: &[f64]) -> f64 {
     let mut sums = [0.0; LANES];
     let (x, x_rest) = x.as_chunks::<DOT_TURN>();
@@ -213,7 +214,7 @@ fn dot_blocked(data: &Data) -> f64 {
     dots(data, dot_of_blocks)
 }
 
-/// Gradient descent; `add_slopes` adds the gradient at some weights to a vector of zeros.
+/// Gradient descent. `add_slopes` adds the gradient at the given weights to a vector of zeros.
 fn descend(data: &Data, add_slopes: impl Fn(&[f64], &mut [f64])) -> f64 {
     let mut weights = data.weights.clone();
     for _ in 0..DESCENTS {
@@ -226,7 +227,7 @@ fn descend(data: &Data, add_slopes: impl Fn(&[f64], &mut [f64])) -> f64 {
     sum(&weights)
 }
 
-/// A linear model, as one writes it first: sample by sample.
+/// A linear model, the straightforward implementation: sample by sample.
 fn gradient(data: &Data) -> f64 {
     descend(data, |weights, slopes| {
         for (sample, target) in data.samples.chunks_exact(FEATURES).zip(&data.targets) {
@@ -238,7 +239,7 @@ fn gradient(data: &Data) -> f64 {
     })
 }
 
-/// The same four samples at once, and 16 features for each turn of the loop that adds.
+/// The same for four samples at once, and 16 features in each iteration of the adding loop.
 fn gradient_blocked(data: &Data) -> f64 {
     descend(data, |weights, slopes| {
         let (targets, _) = data.targets.as_chunks::<BATCH>();
@@ -255,7 +256,7 @@ fn gradient_blocked(data: &Data) -> f64 {
     })
 }
 
-/// A logistic model: an `exp` for each sample, which is compiled into the guest.
+/// A logistic model: one `exp` per sample, which is compiled into the guest.
 fn logistic(data: &Data) -> f64 {
     descend(data, |weights, slopes| {
         for (sample, target) in data.samples.chunks_exact(FEATURES).zip(&data.targets) {
@@ -267,7 +268,7 @@ fn logistic(data: &Data) -> f64 {
     })
 }
 
-/// No numbers: a checksum (FNV-1a) over the bytes of the matrices.
+/// No floating-point numbers: a checksum (FNV-1a) over the bytes of the matrices.
 fn bytes(data: &Data) -> f64 {
     let bytes: Vec<u8> = data.a.iter().flat_map(|number| number.to_le_bytes()).collect();
     let mut hash = 0x811c_9dc5_u32;

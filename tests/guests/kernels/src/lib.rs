@@ -1,5 +1,5 @@
-//! A guest that computes: its param `kernel` says what, and it says by the monotonic clock how long
-//! that took.
+//! A guest that computes the kernel in its param `kernel`, and logs how long that took by the
+//! monotonic clock.
 
 mod kernels;
 
@@ -14,7 +14,7 @@ anacostia_guest::action!(run);
 #[derive(Deserialize)]
 struct Params {
     kernel: String,
-    /// How often; the shortest time counts.
+    /// How often to compute it. The shortest time counts.
     times: u32,
 }
 

@@ -15,7 +15,7 @@ fn yes() -> bool {
     true
 }
 
-/// Copy each input in `from` to the same path in `to`, behind `prefix`, with the text `append` at
+/// Copies each input in `from` to the same path in `to`, after `prefix`, with the text `append` at
 /// the end.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,8 +49,8 @@ impl Copy {
     }
 }
 
-/// Write a table of the inputs in `from` to `path` in `to`: one line `PATH VERSION DIGEST SIZE` for
-/// each, sorted by path.
+/// Writes a table of the inputs in `from` to `path` in `to`: one line `PATH VERSION DIGEST SIZE`
+/// for each, sorted by path.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Summarise {
@@ -59,7 +59,7 @@ pub struct Summarise {
     path: String,
     #[serde(default)]
     overwrite: bool,
-    /// How many inputs to ask for at a time; all if absent.
+    /// How many inputs to request at a time. The default is all.
     page: Option<u32>,
 }
 
@@ -87,8 +87,8 @@ impl Summarise {
     }
 }
 
-/// Write `text`, or else `bytes` bytes of a fixed pattern, to `path` in `to`. With `tag`, tag what
-/// was written. With `finish = false` the writer is dropped, and nothing may come of it.
+/// Writes `text`, or otherwise `bytes` bytes of a fixed pattern, to `path` in `to`. With `tag`,
+/// tags the artifact. With `finish = false` drops the writer, so that nothing is published.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Write {
@@ -126,7 +126,7 @@ impl Write {
         Ok(())
     }
 
-    /// Byte n of the pattern is n modulo 251, a prime, so that no chunk is like the one before.
+    /// Byte n of the pattern is n modulo 251, a prime, so that consecutive chunks differ.
     fn write_pattern(&self, writer: &Writer) -> Result<()> {
         let mut written = 0;
         while written < self.bytes {
@@ -139,8 +139,8 @@ impl Write {
     }
 }
 
-/// Read each input in `from` to its end, waiting `pause_ms` between the chunks. It fails when the
-/// bytes are not as many as the record says.
+/// Reads each input in `from` to its end, and waits `pause_ms` between the chunks. Fails if the
+/// number of bytes is not the recorded size.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Read {
@@ -168,8 +168,8 @@ impl Read {
     }
 }
 
-/// Read the first input in `from` over and over until that fails, and fail so. It logs `reading
-/// PATH` when it begins: a test waits for that line before it changes the file.
+/// Reads the first input in `from` over and over until that fails, and fails with that error. Logs
+/// `reading PATH` at the beginning: a test waits for that line before it changes the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadForever {
@@ -189,8 +189,8 @@ impl ReadForever {
     }
 }
 
-/// Read `length` bytes from `offset` of what lies at `path` in `from`, and log them as text. With
-/// `expect`, fail when they are others.
+/// Reads `length` bytes from `offset` of the artifact at `path` in `from`, and logs them as text.
+/// With `expect`, fails if they differ.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadRange {
@@ -215,9 +215,9 @@ impl ReadRange {
     }
 }
 
-/// List `from` page by page, and log each artifact as `listed PATH`. With `expect`, fail when the
-/// paths are others. With `open_after_ms`, wait so long, open each by its id, and log what it holds
-/// as `opened PATH CONTENT`.
+/// Lists `from` page by page, and logs each artifact as `listed PATH`. With `expect`, fails if the
+/// paths differ. With `open_after_ms`, waits that long, opens each artifact by its id, and logs its
+/// content as `opened PATH CONTENT`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct List {
@@ -273,7 +273,7 @@ fn unexpected(what: &str, expected: &str, seen: &str) -> Error {
     Error::permanent(format!("{what}: expected \"{expected}\", saw \"{seen}\""))
 }
 
-/// One line about an artifact, in the form that tests look for.
+/// Logs one line about an artifact, in the format that tests expect.
 fn say(verb: &str, artifact: &Artifact) {
     log::info(
         &format!("{verb} {}", artifact.path),

@@ -1,4 +1,4 @@
-//! Steps that record facts about the work, and look at those of earlier runs.
+//! Steps that record facts about the work, and query those of earlier runs.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::Then;
 use crate::text::fill;
 
-/// Log `values` as the metric `name`; with `first_step`, as a curve that begins there.
+/// Logs `values` as the metric `name`; with `first_step`, as a curve that starts there.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
@@ -28,7 +28,7 @@ impl Metrics {
     }
 }
 
-/// Record the params in `entries`.
+/// Records the params in `entries`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
@@ -41,7 +41,7 @@ impl Params {
     }
 }
 
-/// Put the tags in `entries` on the run.
+/// Sets the tags in `entries` on the run.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tags {
@@ -54,7 +54,7 @@ impl Tags {
     }
 }
 
-/// Put `tag` on each input in `from`.
+/// Adds `tag` to each input in `from`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TagInputs {
@@ -73,8 +73,8 @@ impl TagInputs {
     }
 }
 
-/// Log the newest value of the metric `name` in earlier runs, as `latest NAME VALUE of run NUMBER`,
-/// or `latest NAME is not there`, and how many values there are.
+/// Logs the newest value of the metric `name` in earlier runs, as
+/// `latest NAME VALUE of run NUMBER`, or `latest NAME is not there`, and the number of values.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Latest {
@@ -93,7 +93,7 @@ impl Latest {
     }
 }
 
-/// Log each of the last `limit` runs, as `run NUMBER STATE`.
+/// Logs each of the last `limit` runs, as `run NUMBER STATE`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Runs {
@@ -109,8 +109,8 @@ impl Runs {
     }
 }
 
-/// Log `value` as the metric `name`, and skip what follows unless it is above the newest one of
-/// earlier runs.
+/// Logs `value` as the metric `name`, and skips the following actions unless it is higher than the
+/// newest value in earlier runs.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SkipUnlessBetter {

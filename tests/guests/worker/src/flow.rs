@@ -1,4 +1,4 @@
-//! Steps about the attempt itself: how long it takes, what it says, and how it ends.
+//! Steps about the attempt itself: its duration, its log, and how it ends.
 
 use std::hint::black_box;
 
@@ -10,7 +10,7 @@ use wasip2::clocks::monotonic_clock;
 use crate::text::fill;
 use crate::{Step, perform};
 
-/// Log `message`, `times` times, at `level`.
+/// Logs `message`, `times` times, at `level`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
@@ -43,7 +43,7 @@ impl Log {
     }
 }
 
-/// Report progress.
+/// Reports progress.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Progress {
@@ -58,8 +58,8 @@ impl Progress {
     }
 }
 
-/// Fail: on the first `attempts` attempts (absent: on all), and with `one_in` only in about one of
-/// so many runs and attempts, always in the same ones.
+/// Fails on the first `attempts` attempts (by default on all). With `one_in`, fails only in about
+/// one of that many runs and attempts, always the same ones.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fail {
@@ -91,8 +91,8 @@ impl Fail {
     }
 }
 
-/// FNV-1a, with its high bits mixed into the low ones: the same lot for the same parts, on every
-/// machine.
+/// FNV-1a, with its high bits mixed into the low ones: the result for the same parts is the same on
+/// every machine.
 fn lot(parts: &[&[u8]]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for &byte in parts.iter().copied().flatten() {
@@ -101,7 +101,7 @@ fn lot(parts: &[&[u8]]) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// Panic, on the first `attempts` attempts (absent: on all).
+/// Panics on the first `attempts` attempts (by default on all).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Panic {
@@ -118,7 +118,7 @@ impl Panic {
     }
 }
 
-/// End the action: nothing was worth doing.
+/// Ends the action with a skip.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Skip {
@@ -131,7 +131,7 @@ impl Skip {
     }
 }
 
-/// End the action with `text`.
+/// Ends the action with `text`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Done {
@@ -144,7 +144,7 @@ impl Done {
     }
 }
 
-/// Use the CPU for `rounds` rounds of a loop, about a nanosecond each.
+/// Uses the CPU for `rounds` rounds of a loop, about a nanosecond each.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spin {
@@ -160,13 +160,13 @@ impl Spin {
     }
 }
 
-/// Wait without using the CPU. Through WASI by hand: for some targets the standard library has no
-/// clocks, and panics.
+/// Waits without using the CPU. Calls WASI directly, because the standard library of some targets
+/// has no clocks, and panics.
 pub fn sleep_ms(ms: u64) {
     monotonic_clock::subscribe_duration(ms.saturating_mul(1_000_000)).block();
 }
 
-/// Wait without using the CPU.
+/// Waits without using the CPU.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sleep {
@@ -179,7 +179,8 @@ impl Sleep {
     }
 }
 
-/// Use `bytes` bytes of memory, and give them back (to the guest: its memory does not shrink).
+/// Allocates `bytes` bytes of memory, and frees them (inside the guest: its memory does not
+/// shrink).
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Allocate {
@@ -192,9 +193,9 @@ impl Allocate {
     }
 }
 
-/// Wait until the run is being cancelled, then end with the error `cancelled`, or with `then =
-/// "done"` as if nothing had been asked. It logs `awaiting cancel` when it begins. With `deaf =
-/// true` it does not ask, and waits forever.
+/// Waits until the run is being cancelled, then ends with the error `cancelled`, or with
+/// `then = "done"` as if it had not been cancelled. Logs `awaiting cancel` at the beginning. With
+/// `deaf = true` does not check, and waits forever.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AwaitCancel {
@@ -219,8 +220,8 @@ impl AwaitCancel {
     }
 }
 
-/// Do `step` and fail unless it fails with `code`. The message of its error is logged as `expected
-/// CODE: MESSAGE`.
+/// Executes `step`, and fails unless it fails with `code`. Logs the message of its error as
+/// `expected CODE: MESSAGE`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expect {

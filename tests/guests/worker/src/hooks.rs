@@ -1,11 +1,10 @@
-//! Hooks that do what the param `hooks` says: for each of them, a list of steps.
+//! Hooks that execute the param `hooks`: a list of steps for each of them.
 
 use anacostia_guest::{Error, Hooks, Outcome, Result, log};
 
 use crate::{Step, params, perform};
 
-/// Each hook logs that it is called, and with what, then does its steps, as far as they do not end
-/// it.
+/// Each hook logs its name and its argument, and then executes its steps, until one ends it.
 pub struct Steps;
 
 impl Hooks for Steps {

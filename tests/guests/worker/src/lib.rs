@@ -1,6 +1,6 @@
-//! A guest that does what the param `steps` says, one step after another. `tests/guests/README.md`
-//! lists the steps. With the feature `hooked` (the guest `hooked`) it has hooks too, which do what
-//! the param `hooks` says.
+//! A guest that executes the param `steps`, one step after another. `tests/guests/README.md` lists
+//! the steps. With the feature `hooked` (the guest `hooked`) it also has hooks, which execute the
+//! param `hooks`.
 
 mod data;
 mod facts;
@@ -17,7 +17,7 @@ anacostia_guest::action!(run);
 #[cfg(feature = "hooked")]
 anacostia_guest::action!(run, hooks: hooks::Steps);
 
-/// The params of this action. What other actions' params are merged with them is left alone.
+/// The params of this action. Params that are meant for other actions are ignored.
 #[derive(Deserialize)]
 struct Params {
     #[serde(default)]
@@ -27,7 +27,7 @@ struct Params {
     hooks: HookSteps,
 }
 
-/// What each hook does.
+/// The steps of each hook.
 #[cfg(feature = "hooked")]
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -38,7 +38,7 @@ struct HookSteps {
     after_run: Vec<Step>,
 }
 
-/// One thing to do. Each is described where it is done.
+/// One step. Each is described at its implementation.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Step {
@@ -69,7 +69,7 @@ enum Step {
     Expect(flow::Expect),
 }
 
-/// What follows a step: the next one, or the end of the action.
+/// What happens after a step: the next step, or the end of the action.
 type Then = Option<Outcome>;
 
 fn params() -> Result<Params> {

@@ -3,7 +3,7 @@
 
 use anacostia_guest::run_context;
 
-/// The text with its placeholders filled in.
+/// Returns the text with its placeholders replaced.
 pub fn fill(text: &str) -> String {
     let info = run_context::info();
     text.replace("{run}", &info.run_number.to_string())
