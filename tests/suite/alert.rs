@@ -1,4 +1,4 @@
-//! The example `alert`: the real pipeline, in a folder of its own.
+//! The example `alert`: the real pipeline, in its own folder.
 
 use std::fs;
 

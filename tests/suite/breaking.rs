@@ -1,5 +1,5 @@
-//! How an action in C, Go or JavaScript breaks: what its own runtime says of it must arrive, with
-//! the place in the source. And what the helpers of the two get right.
+//! How an action in C, Go or JavaScript fails: the error must contain the message of the language's
+//! runtime, with the location in the source. Also tests the helpers of C and Go.
 
 use std::fs;
 
@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::support::app::TestApp;
 
-/// The guest `breaks_c`, `breaks_go` or `breaks_javascript`, once for each of these params.
+/// A pipeline of the guest `breaks_c`, `breaks_go` or `breaks_javascript`, with one action for each
+/// of these params.
 fn broken(name: &str, params: &[&str], limits: &str) -> (TestApp, Vec<Value>) {
     let mut manifest = String::from(
         "manifest_version = 1\n[pipeline]\nname = \"breaking\"\n[resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n",
@@ -26,7 +27,7 @@ fn broken(name: &str, params: &[&str], limits: &str) -> (TestApp, Vec<Value>) {
     (app, actions)
 }
 
-/// What an action's hook logged; its failure is in the log too.
+/// Returns what an action's hook logged; its failure is in the log, too.
 fn heard(app: &TestApp, action: &str) -> Vec<String> {
     let lines = app.get_all(&format!("/api/v1/runs/1/logs?action={action}"));
     let heard = lines.iter().filter(|line| line["text"].as_str().is_some_and(|text| text.starts_with("heard")));
@@ -39,7 +40,7 @@ fn error(action: &Value) -> (String, String) {
     (text("code"), text("message"))
 }
 
-/// The number of the line in a guest's source that has this text.
+/// Returns the number of the line in a guest's source that contains this text.
 fn line_of(file: &str, text: &str) -> usize {
     let source = fs::read_to_string(format!("{}/tests/guests/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     source.lines().position(|line| line.contains(text)).unwrap() + 1
@@ -70,7 +71,7 @@ fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
 fn params_arrive_in_c_without_the_escapes_of_json() {
     let params = [r#"how = "param", number = [1, { text = "not this" }, "}"], text = "a\"b\\c\td\u00e9\U0001F600/""#];
     let (_app, actions) = broken("breaks_c", &params, "");
-    // As it is shown: what is not printable, and the backslash, are escaped.
+    // As it is displayed: characters that are not printable, and the backslash, are escaped.
     assert_eq!(actions[0]["reason"], r#"a"b\\c\u{9}dé😀/|-|no text"#, "{:#}", actions[0]);
 }
 
@@ -94,14 +95,14 @@ fn go_says_what_panicked_and_where() {
     let run = at("panic(fmt.Errorf") + "Run";
     assert_eq!(message.lines().map(str::trim).collect::<Vec<_>>(), ["panic: what was not \u{fffd} expected", &run]);
 
-    // An error of the host keeps its code on the way up.
+    // An error of the host keeps its code when it is passed on.
     let (code, message) = error(&actions[2]);
     assert_eq!(code, "not-found", "{message}");
     assert!(message.starts_with("while looking around: ") && message.contains("nowhere"), "{message}");
-    // Of several lines all but the first are set in, as of every guest.
+    // As with every guest, all lines but the first are indented.
     assert_eq!(error(&actions[3]), ("failed".to_owned(), "one thing\n  another".to_owned()));
 
-    // What Go does not recover from, it says on standard error.
+    // If Go cannot recover, it writes the reason to standard error.
     let (_, message) = error(&actions[4]);
     assert!(message.contains("all goroutines are asleep - deadlock!"), "{message}");
     assert!(message.contains(&format!("breaks.go:{}", line_of("breaks_go/breaks.go", "select {}"))), "{message}");
@@ -115,7 +116,7 @@ fn go_reads_far_more_than_it_has_memory() {
     assert_eq!(actions[0]["reason"], "6000000 lines", "{:#}", actions[0]);
 }
 
-/// What a browser or Node.js has, and an action has not.
+/// Features of a browser or Node.js that an action does not have.
 #[test]
 fn javascript_says_what_it_has_not() {
     let (_app, actions) = broken("breaks_javascript", &[r#"how = "fetch""#, r#"how = "async""#], "");

@@ -144,7 +144,7 @@ fn a_component_that_is_older_than_its_sources_is_run_with_a_word_of_warning() {
     };
     let warned = "warning: the component of work is older than its sources (lib.rs has changed); `--build` builds it\n";
     let said = once(&[]);
-    // Which of the two is seen to be newer first, the file or its folder, is not said.
+    // It is not specified which change is noticed first, that of the file or of its folder.
     assert!(said.replace("(src has", "(lib.rs has").starts_with(warned), "{said}");
     assert!(!once(&["--build"]).contains("warning"));
     assert!(!once(&[]).contains("warning"));
@@ -166,7 +166,7 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(error, "");
 }
 
-/// A pipeline whose one action does these steps.
+/// A pipeline with one action that executes these steps.
 fn doing(steps: &str) -> TestApp {
     let manifest = format!("{PIPELINE}params = {{ steps = [{steps}] }}\n");
     let app = TestApp::new(&manifest).with_guest("worker");
@@ -370,7 +370,7 @@ fn after_a_fix_the_same_inputs_are_worked_on_again() {
     let without = app.cli(&["runs", "retry", "1", "PATH", "--current"]);
     assert!(ends_with(&without, 1).1.contains("no host is running, and only a host starts runs"));
     app.start();
-    // The run goes on with what it began with, as ever.
+    // The run continues with the components that it started with.
     ends_with(&app.cli(&["runs", "retry", "1", "PATH"]), 0);
     wait_until("the second failure", || app.get("/api/v1/runs/1")["state"] == "failed");
     let again = app.cli(&["runs", "retry", "1", "PATH", "--current"]);
@@ -381,7 +381,7 @@ fn after_a_fix_the_same_inputs_are_worked_on_again() {
     assert_eq!((&new["rerun_of"], &new["inputs"]), (&old["id"], &old["inputs"]));
     assert_eq!(new["inputs"][0]["run_id"], old["id"], "the claim is the first run's");
     assert!(ends_with(&app.cli(&["runs", "logs", "2", "PATH"]), 0).0.contains("read a.txt"));
-    // What was replaced since cannot be worked on.
+    // Artifacts that were replaced since cannot be processed.
     app.drop_file("inbox/a.txt", b"other");
     app.wait_for_runs(3);
     let gone = app.cli(&["runs", "retry", "1", "PATH", "--current"]);
@@ -440,7 +440,7 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
     let address = app.url().trim_start_matches("http://");
     assert!(out.is_empty() && error.contains("is in use by process") && error.contains(address), "{error}");
 
-    // One that has records of its own, and keeps its logs and components in the same folder.
+    // A store that has its own records, and keeps its logs and components in the same folder.
     let neighbour = doing(r#"{ do = "log", message = "x" }"#);
     let state = app.path("state");
     let text = fs::read_to_string(neighbour.path("anacostia.toml")).unwrap();

@@ -1,5 +1,4 @@
-//! `--json` of the command line is what the HTTP interface says, value for value: whoever has read
-//! one knows the other.
+//! `--json` of the command line prints exactly the values that the HTTP API returns.
 
 use std::fs;
 
@@ -7,8 +6,8 @@ use serde_json::Value;
 
 use crate::support::app::TestApp;
 
-/// An action that fails at first, logs with fields, is refused something, logs metrics and writes;
-/// and one that is skipped.
+/// An action that fails at first, logs with fields, is denied a call, logs metrics and writes; and
+/// one that is skipped.
 const PIPELINE: &str = r#"
 manifest_version = 1
 
@@ -134,10 +133,11 @@ fn records_are_shown_whatever_else_is_wrong_with_the_manifest() {
         assert!(error.starts_with("warning: ") && error.lines().count() == 1, "{args:?}: {error}");
         assert!(error.contains("`NOBODY_SETS_THIS` is not set (and 1 more)"), "{args:?}: {error}");
     }
-    // Half a line, as while someone writes it: the table of the store is there.
+    // An incomplete line, as while someone is editing the manifest: the table of the store is
+    // there.
     fs::write(app.path("anacostia.toml"), format!("{PIPELINE}\nafter = [\n")).unwrap();
     assert_eq!(app.cli(&["runs", "list", "PATH"]).status.code(), Some(0));
-    // Where the records lie is not guessed.
+    // The location of the records is not guessed.
     for wrong in ["path = \"${NOBODY_SETS_THIS}/metadata.db\"", "file = \"state/metadata.db\"", "kind = \"redis\""] {
         fs::write(app.path("anacostia.toml"), PIPELINE.replace("path = \"state/metadata.db\"", wrong)).unwrap();
         assert_eq!(app.cli(&["runs", "list", "PATH"]).status.code(), Some(2), "{wrong}");

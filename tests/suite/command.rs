@@ -1,4 +1,5 @@
-//! Commands in a pipeline: the real binary, real files, and a program that knows nothing of either.
+//! Commands in a pipeline: the real binary, real files, and a program with nothing specific to
+//! either.
 
 use std::fs;
 
@@ -6,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::app::TestApp;
 
-/// `sort` is a command with these arguments; `more` are further lines of it.
+/// `sort` is a command with these arguments; `more` has further manifest lines for it.
 fn manifest(args: &[&str], more: &str) -> String {
     let args: Vec<String> = args.iter().map(|arg| format!("{arg:?}")).collect();
     format!(
@@ -37,7 +38,7 @@ fn host(manifest: &str) -> TestApp {
     TestApp::new(manifest).with_guest("command")
 }
 
-/// The end of a run, once it has ended.
+/// Returns the run once it has ended.
 fn ended(app: &TestApp) -> Value {
     let runs = app.wait_for_runs(1);
     app.get(&format!("/api/v1/runs/{}", runs[0]["number"]))
@@ -60,7 +61,7 @@ fn what_a_command_makes_is_published_with_its_lineage() {
         "write|/out/metrics.jsonl|{\"name\": \"rows\", \"value\": 3}\n",
         "env|ANACOSTIA_PARAMS",
     ];
-    // The second reads what the first has made, and nothing else that lies there.
+    // The second command reads what the first has written, and nothing else in the resource.
     let second = r#"
 stdin = "raw/*.csv"
 params = { seed = 7 }
@@ -134,8 +135,8 @@ fn a_command_that_fails_publishes_nothing() {
 
 #[test]
 fn where_a_name_can_not_be_it_is_refused_before_the_end() {
-    // The real folder knows what lies where; the program is told when it opens or renames, not when
-    // it is too late.
+    // The real folder checks paths early: the program gets the error when it opens or renames a
+    // file.
     let args = [
         "write|/out/out/taken/x.txt|x",
         "write|/out/out/folder|x",

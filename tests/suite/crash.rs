@@ -1,5 +1,5 @@
-//! `kill -9`, many times, while files arrive and a chain of three actions works on them. What is
-//! left at the end is checked by code that reads the disk and the database on its own.
+//! `kill -9`, many times, while files arrive and a chain of three actions processes them. At the
+//! end, independent code that reads the disk and the database checks the result.
 
 #[path = "crash_shapes.rs"]
 mod shapes;
@@ -17,13 +17,13 @@ use rusqlite::{Connection, OpenFlags};
 use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
 
-/// Kills, half of them at random, half at fault points.
+/// The number of kills: half of them at random times, half at fault points.
 const KILLS: u64 = 60;
-/// What decides the order of fault points and the moments of random kills. A failure is looked into
-/// with the seed that it names.
+/// The seed of the order of fault points and of the times of random kills. To reproduce a failure,
+/// use the seed that it prints.
 const SEED: u64 = 0x616e_6163_6f73_7469;
 
-/// Fault points inside each step: recording, claiming, starting, staging, publishing, finishing.
+/// The fault points in each step: recording, claiming, starting, staging, publishing, finishing.
 const POINTS: &[&str] = &[
     "record.observed",
     "record.in_transaction",
@@ -92,7 +92,7 @@ params = {{ steps = [
     text
 }
 
-/// Drops files for as long as it lives, some written in pieces, some renamed into place.
+/// Drops files until it is stopped, some written in pieces, some renamed into place.
 struct Arrivals {
     stop: Arc<AtomicBool>,
     count: Arc<AtomicU64>,
@@ -109,7 +109,7 @@ impl Arrivals {
                     let number = count.load(Ordering::SeqCst);
                     arrive(&folder, number);
                     count.store(number + 1, Ordering::SeqCst);
-                    // The pace of the arrivals: nothing waits for it.
+                    // The rate of arrivals. Nothing waits for it.
                     std::thread::sleep(Duration::from_millis(20));
                 }
             }
@@ -121,7 +121,7 @@ impl Arrivals {
         self.count.load(Ordering::SeqCst)
     }
 
-    /// Lets no more arrive, and tells how many have.
+    /// Stops the arrivals, and returns the number of files that arrived.
     fn end(mut self) -> u64 {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap();
@@ -174,8 +174,8 @@ fn nothing_is_lost_or_done_twice_through_sixty_kills() {
             let point = POINTS[usize::try_from(kill / 2).unwrap() % POINTS.len()];
             app.die_at(&format!("{point}:{}", rng.u32(1..5)));
         }
-        // What was killed three times in a row at one attempt has failed as `crash_loop`, and
-        // rightly so; here everything is to end well.
+        // An action whose attempt was killed three times in a row has failed as `crash_loop`, which
+        // is correct; but in this test everything is to succeed.
         if kill % 10 == 9 {
             app.start();
             let arrived = arrivals.count();
@@ -197,8 +197,8 @@ fn nothing_is_lost_or_done_twice_through_sixty_kills() {
     println!("{KILLS} kills, {arrived} files, {} runs taken up again after a crash loop", retried.len());
 }
 
-/// Waits until everything that arrived has been worked on. Runs that were killed too often in a row
-/// are taken up again, as a person would; returns them.
+/// Waits until all files that arrived have been processed. Retries runs that were killed too often
+/// in a row, as a person would, and returns them.
 fn settle(app: &TestApp, arrived: u64) -> BTreeSet<String> {
     let mut retried = BTreeSet::new();
     wait_for("every file to be worked on", || {
@@ -226,7 +226,7 @@ fn count(database: &Connection, query: &str) -> u64 {
     u64::try_from(count).unwrap()
 }
 
-/// Every file is on record once, and claimed by one run.
+/// Checks that every file is recorded once, and claimed by one run.
 fn check_claims(database: &Connection, arrived: u64) {
     assert_eq!(count(database, "SELECT count(*) FROM artifacts WHERE resource = 'raw'"), arrived);
     assert_eq!(
@@ -239,7 +239,7 @@ fn check_claims(database: &Connection, arrived: u64) {
     assert_eq!(count(database, "SELECT count(*) FROM claims"), arrived, "a claim on something else");
 }
 
-/// Every run has ended well, with all of its actions, and no crash used up a try.
+/// Checks that every run has succeeded, with all of its actions, and that no crash used up a retry.
 fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
     assert_eq!(count(database, "SELECT count(*) FROM runs WHERE state <> 'succeeded'"), 0);
     assert_eq!(count(database, "SELECT count(*) FROM run_actions WHERE state <> 'succeeded'"), 0);
@@ -262,7 +262,7 @@ fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
         let (id, number, action): (String, i64, String) =
             (row.get(0).unwrap(), row.get(1).unwrap(), row.get(2).unwrap());
         let (tries, failures): (i64, i64) = (row.get(3).unwrap(), row.get(4).unwrap());
-        // A person who takes a run up again sets its tries to zero.
+        // When a person retries a run, its attempts start at zero again.
         let again = retried.iter().any(|retried| retried.replace('-', "") == id);
         assert!(
             tries == failures || (again && tries <= failures),
@@ -274,8 +274,8 @@ fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
     assert_eq!(count(database, events), 0, "a gap in the events");
 }
 
-/// Every output is on record once, and lies on the disk with the content that it must have; nothing
-/// else does.
+/// Checks that every output is recorded once, and is on disk with the right content; and that there
+/// is nothing else.
 fn check_outputs(app: &TestApp, database: &Connection, arrived: u64) {
     let mut suffix = String::new();
     for (action, _, resource) in CHAIN {
@@ -302,7 +302,7 @@ fn check_outputs(app: &TestApp, database: &Connection, arrived: u64) {
     }
 }
 
-/// Nothing is staged any more, and no name is half a file.
+/// Checks that nothing is staged any more, and that no temporary file is left.
 fn check_staging(app: &TestApp) {
     for folder in ["raw", "cleaned", "models", "reports"] {
         let left = files(&app.path(folder).join(".anacostia"));
@@ -310,7 +310,7 @@ fn check_staging(app: &TestApp) {
     }
 }
 
-/// The files below a folder, but for hidden folders in it.
+/// Returns the files below a folder, except in hidden folders.
 fn files(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
     let mut found = Vec::new();

@@ -1,6 +1,6 @@
-//! `kill -9` while files are not only made: they are replaced, written in place, renamed and
-//! removed, and outputs replace one another. What must hold is asked of the host, and compared with
-//! the disk.
+//! `kill -9` while files are not only created: they are also replaced, written in place, renamed
+//! and removed, and outputs replace one another. The test queries the host for what must hold, and
+//! compares it with the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ use super::{POINTS, SEED, check_staging, files};
 use crate::support::app::TestApp;
 use crate::support::wait::wait_for;
 
-/// `copy` replaces what it wrote before.
+/// `copy` replaces its earlier outputs.
 const MANIFEST: &str = r#"
 manifest_version = 1
 [pipeline]
@@ -42,7 +42,7 @@ params = { steps = [
 ] }
 "#;
 
-/// What `copy` writes wakes this one.
+/// The outputs of `copy` trigger this action.
 const FOLLOW: &str = r#"
 [actions.follow]
 component = "worker.wasm"
@@ -51,7 +51,7 @@ reads = ["models"]
 params = { steps = [{ do = "done" }] }
 "#;
 
-/// Works on the files of a folder until it is told to end, and knows what must lie there.
+/// Changes the files of a folder until it is stopped, and knows what must be there.
 struct Editor {
     stop: Arc<AtomicBool>,
     changes: Arc<AtomicU64>,
@@ -66,7 +66,7 @@ impl Editor {
             let (mut there, mut rng) = (BTreeMap::new(), fastrand::Rng::with_seed(SEED));
             while !stopped.load(Ordering::SeqCst) {
                 change(&folder, &mut there, &mut rng, counter.fetch_add(1, Ordering::SeqCst));
-                // The pace of the changes: nothing waits for it.
+                // The rate of changes. Nothing waits for it.
                 std::thread::sleep(Duration::from_millis(30));
             }
             there
@@ -74,7 +74,7 @@ impl Editor {
         Self { stop, changes, thread: Some(thread) }
     }
 
-    /// Lets no more change; returns what lies there.
+    /// Stops the changes, and returns what is there.
     fn end(mut self) -> BTreeMap<String, String> {
         self.stop.store(true, Ordering::SeqCst);
         self.thread.take().unwrap().join().unwrap()
@@ -87,8 +87,8 @@ impl Drop for Editor {
     }
 }
 
-/// Makes a file, or replaces, writes in place, renames or removes one that is there. No two
-/// contents are the same.
+/// Creates a file, or replaces, writes in place, renames or removes an existing one. All contents
+/// are different.
 fn change(folder: &Path, there: &mut BTreeMap<String, String>, rng: &mut fastrand::Rng, number: u64) {
     let content = format!("content,{number}\n").repeat(rng.usize(1..20));
     let known: Vec<String> = there.keys().cloned().collect();
@@ -124,7 +124,7 @@ fn what_is_replaced_renamed_or_removed_is_right_after_many_kills() {
     kill_and_check(MANIFEST);
 }
 
-/// The same, with outputs that wake `follow` in runs of their own.
+/// The same, with outputs that trigger `follow` in separate runs.
 #[test]
 fn outputs_that_wake_actions_are_right_after_many_kills() {
     let watched = format!("{MANIFEST}{FOLLOW}")
@@ -136,8 +136,8 @@ fn outputs_that_wake_actions_are_right_after_many_kills() {
     assert!(runs.iter().filter(woken).count() > 0, "no output woke a run");
 }
 
-/// Kills a host of this pipeline at each point and at random while files change, and checks what is
-/// left. Returns the runs.
+/// Kills a host of this pipeline at each fault point and at random times while files change, and
+/// checks the result. Returns the runs.
 fn kill_and_check(manifest: &str) -> Vec<Value> {
     let mut app = TestApp::new(manifest).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
@@ -162,13 +162,13 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
     runs
 }
 
-/// Waits until all that lies there is on record and nothing is left to do. Runs that the kills
-/// ended as `crash_loop` are taken up again; any other failure must be that of an input that
-/// changed or went under the run. Returns the runs.
+/// Waits until everything is recorded and processed. Retries runs that the kills ended as
+/// `crash_loop`; any other failure must be due to an input that changed or disappeared during the
+/// run. Returns the runs.
 fn settle(app: &TestApp, there: &BTreeMap<String, String>) -> Vec<Value> {
     wait_for("everything to be worked on", || {
-        // First: once nothing waits and nothing is claimed by a run at work, no run can come or
-        // change.
+        // This comes first: once nothing is new and nothing is claimed by a running run, no run can
+        // start or change.
         let idle = ["raw", "models"].iter().all(|resource| {
             ["new", "current"]
                 .iter()
@@ -190,7 +190,8 @@ fn detail(app: &TestApp, run: &Value) -> Value {
     app.get(&format!("/api/v1/runs/{}", run["id"].as_str().unwrap()))
 }
 
-/// Whether a run failed because its host was killed too often, and not because of its inputs.
+/// Returns whether a run failed because its host was killed too often, and not because of its
+/// inputs.
 fn failed_by_kills(run: &Value) -> bool {
     let failed = run["actions"].as_array().unwrap().iter().find(|action| action["state"] == "failed").unwrap();
     if failed["reason"].as_str().unwrap().contains("crash_loop") {
@@ -201,7 +202,7 @@ fn failed_by_kills(run: &Value) -> bool {
     false
 }
 
-/// The digest of what lies at each path of a resource, as it is on record.
+/// Returns the recorded digest of the artifact at each path of a resource.
 fn newest(app: &TestApp, resource: &str) -> BTreeMap<String, String> {
     let artifacts = app.get_all(&format!("/api/v1/artifacts?resource={resource}"));
     let present = artifacts.iter().filter(|artifact| artifact["present"] == true);
@@ -213,8 +214,8 @@ fn digests(there: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     there.iter().map(|(path, content)| (path.clone(), Digest::of(content.as_bytes()).to_string())).collect()
 }
 
-/// No artifact was claimed by two runs, and an action that succeeded published once, and exactly,
-/// what its run had claimed for it.
+/// Checks that no artifact was claimed by two runs, and that an action that succeeded published
+/// exactly once what its run had claimed for it.
 fn check_runs(app: &TestApp, runs: &[Value]) {
     let mut claimed = BTreeSet::new();
     for input in runs.iter().flat_map(|run| run["inputs"].as_array().unwrap()) {
@@ -242,7 +243,7 @@ fn check_runs(app: &TestApp, runs: &[Value]) {
     assert!(outputs.is_empty(), "published by attempts that did not succeed: {outputs:?}");
 }
 
-/// What is on record as lying in a folder lies there, and nothing else.
+/// Checks that a folder contains what is recorded as present, and nothing else.
 fn check_disk(app: &TestApp, there: &BTreeMap<String, String>) {
     assert_eq!(newest(app, "raw"), digests(there));
     for resource in ["raw", "models"] {

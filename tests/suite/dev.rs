@@ -1,5 +1,5 @@
 //! `anacostia dev` on pipelines whose builds copy a component, so that a build takes no time and a
-//! test says when it fails.
+//! test controls when it fails.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -14,7 +14,7 @@ use crate::support::dev::DevSession;
 use crate::support::guests::guest;
 use crate::support::wait::{wait_for, wait_until};
 
-/// A pipeline of one action, whose build is `command`. Everything that it works with lies in `src`.
+/// A pipeline of one action that is built with `command`. All files that it uses are in `src`.
 fn manifest(command: &str, keys: &str) -> String {
     format!(
         r#"
@@ -40,7 +40,7 @@ reads = ["raw"]
 const BUILD: &str = "echo x >> builds; if [ -e src/broken ]; then echo 'error: it does not compile'; exit 1; fi; cp src/a.wasm work.wasm";
 const READ: &str = "params = { steps = [{ do = \"read\", from = \"raw\" }] }";
 
-/// The worker with a section that does nothing: another component, which does the same.
+/// Returns the worker with an empty section: another component, which does the same.
 fn variant(number: u8) -> Vec<u8> {
     let mut bytes = fs::read(guest("worker")).unwrap();
     bytes.extend([0, 3, 1, b'v', number]);
@@ -66,7 +66,7 @@ fn builds(app: &TestApp) -> usize {
     fs::read_to_string(app.path("builds")).unwrap_or_default().lines().count()
 }
 
-/// A session that is up.
+/// Returns a session that is ready.
 fn ready(app: &TestApp) -> (DevSession, String) {
     let mut session = DevSession::start(app.folder());
     let url = session.next("ready")["url"].as_str().unwrap().to_owned();
@@ -82,7 +82,7 @@ fn post(url: &str) {
     ureq::post(url).send_empty().unwrap();
 }
 
-/// The run of this number, once `is_so` holds of it.
+/// Returns the run of this number, once `is_so` holds for it.
 #[track_caller]
 fn run(url: &str, number: u64, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     wait_for(&format!("run {number}: {what}"), || {
@@ -126,7 +126,7 @@ fn new_runs_get_the_new_component_and_an_attempt_at_work_ends_on_the_old_one() {
     let ended = run(&url, 2, "it has ended", has_state("cancelled"));
     assert_eq!(attempts(&ended)[0]["component_digest"], digest(1), "{ended:#}");
 
-    // A run keeps what it began with, also when nobody has had it loaded for a while.
+    // A run keeps the components that it started with, even if nothing has used them for a while.
     fs::write(app.path("src/a.wasm"), variant(2)).unwrap();
     session.next("swapped");
     post(&format!("{url}/api/v1/runs/1/retry"));
@@ -146,7 +146,7 @@ fn a_build_that_fails_is_shown_and_changes_nothing_until_the_next_save() {
     let first = run(&url, 1, "it has ended", has_state("succeeded"));
     assert_eq!(attempts(&first)[0]["component_digest"], digest(0), "{first:#}");
 
-    // Whoever saves the same again wants to see the same again.
+    // If someone saves the same content again, the result is reported again.
     let before = builds(&app);
     fs::write(app.path("src/broken"), "").unwrap();
     session.next("build_failed");
@@ -191,7 +191,7 @@ fn what_a_build_writes_asks_for_no_build() {
         fs::write(app.path("src/a.wasm"), variant(number)).unwrap();
         assert_eq!(session.next("swapped")["digest"], digest(number));
     }
-    // One build of its own could follow the first, because `src/made.rs` was new then.
+    // The first build could be followed by one more, because `src/made.rs` was new then.
     assert!(at_start <= 2, "{at_start} builds");
     assert_eq!(builds(&app) - at_start, 3, "one for each save");
     assert_eq!(session.count("sources_keep_changing"), 0);
@@ -248,7 +248,7 @@ fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
     edited("echo x", "echo y");
     assert_eq!(session.next("building")["action"], "work", "another command is another build");
     session.next("reloaded");
-    // One at the start, and this one. What an edit before had asked for would have been built by
+    // There is one build at the start, and this one. A build for an earlier edit would have run by
     // now.
     assert_eq!(fs::read_to_string(app.path("builds")).unwrap(), "x\ny\n", "the manifest is no source");
 }
@@ -268,7 +268,7 @@ fn a_save_leaves_the_locks_on_the_store_as_they_are() {
     app.drop_file("anacostia.toml", text.replace("max_concurrent_runs = 2", "max_concurrent_runs = 3").as_bytes());
     session.next("reloaded");
     assert_eq!(locks(), before);
-    // Without the host's locks, whoever closes the database as the last one removes its log.
+    // Without the host's locks, the process that closes the database last removes its log.
     let log = fs::metadata(app.path("state/metadata.db-wal")).unwrap();
     let other = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
     other.query_row("SELECT count(*) FROM runs", [], |row| row.get::<_, u64>(0)).unwrap();
@@ -334,7 +334,7 @@ fn ctrl_c_ends_a_build_at_work_with_all_that_it_started() {
     wait_until("what the build started to end", || test_kill_process(pid).is_err() || is_dead(pid));
 }
 
-/// Whether a process has ended, and nobody has asked how yet.
+/// Returns whether a process has ended, and was not waited for yet.
 fn is_dead(pid: Pid) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("stat"));
     stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))

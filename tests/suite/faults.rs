@@ -1,5 +1,5 @@
-//! What goes wrong inside the host, and stays where it went wrong: a task that panics, a record
-//! that cannot be written, a component that takes long.
+//! Failures inside the host, and their containment: a task that panics, a record that cannot be
+//! written, a component that takes long to load.
 
 use std::fs;
 use std::io::Write as _;
@@ -30,7 +30,7 @@ writes = ["out"]
 params = { steps = [{ do = "copy", from = "raw", to = "out" }] }
 "#;
 
-/// A host with this fault.
+/// Starts a host with this fault.
 fn with_fault(fault: &str) -> TestApp {
     let mut app = TestApp::new(MANIFEST).with_guest("worker");
     app.set_env("ANACOSTIA_FAULT", fault);
@@ -46,7 +46,7 @@ fn states(attempts: &[Value]) -> Vec<&str> {
     attempts.iter().map(|attempt| attempt["state"].as_str().unwrap()).collect()
 }
 
-/// Why the host is not ready; nothing when it is.
+/// Returns why the host is not ready, or nothing if it is.
 fn not_ready(app: &TestApp) -> Vec<String> {
     let (status, body) = app.try_get("/readyz").unwrap();
     assert_eq!(status == 200, body["reasons"].is_null(), "{body}");
@@ -56,7 +56,7 @@ fn not_ready(app: &TestApp) -> Vec<String> {
 
 #[test]
 fn a_host_whose_server_panics_ends_and_says_so() {
-    // The first connections ask whether the host is ready.
+    // The first connections are the requests for readiness.
     let mut app = with_fault("panic:http.accept:5+");
     let end = wait_for("the end of the host", || {
         let _ = app.try_get("/healthz");
@@ -161,7 +161,7 @@ fn a_host_that_can_record_nothing_says_so_and_answers_and_goes_on_by_itself() {
     assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));
 }
 
-/// Status, body and `Retry-After` of a PUT.
+/// Sends a PUT, and returns its status, body and `Retry-After`.
 fn put(app: &TestApp, path: &str) -> (u16, Value, Option<String>) {
     let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(30)));
     let agent: ureq::Agent = config.http_status_as_error(false).proxy(None).build().into();
@@ -171,8 +171,8 @@ fn put(app: &TestApp, path: &str) -> (u16, Value, Option<String>) {
     (response.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::Null), retry_after)
 }
 
-/// A run that began with another component is retried, and that component takes as long to read as
-/// the test wants.
+/// Retries a run that started with another component. Reading that component takes as long as the
+/// test needs.
 #[test]
 fn runs_start_while_the_component_of_an_old_run_is_compiled() {
     let manifest = MANIFEST.replace(r#"{ do = "copy", "#, r#"{ do = "fail", attempts = 1 }, { do = "copy", "#);
@@ -181,7 +181,7 @@ fn runs_start_while_the_component_of_an_old_run_is_compiled() {
     app.set_env("XDG_CACHE_HOME", &cache);
     let component = app.path("worker.wasm");
     let newer = fs::read(&component).unwrap();
-    // A custom section makes it another component that does the same.
+    // A custom section makes it a different component that does the same.
     let older = [&newer[..], &[0, 5, 4, b'o', b'l', b'd', b'!']].concat();
     fs::write(&component, &older).unwrap();
     app.start();

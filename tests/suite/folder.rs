@@ -1,5 +1,5 @@
-//! The folder resource, on real files and real inotify, against a sink that keeps records as a
-//! store does.
+//! The folder resource, on real files and real inotify, with a sink that keeps records as a store
+//! does.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,14 +17,14 @@ mod trouble;
 mod unsupported;
 mod watching;
 
-/// What the test `name` does in a process of its own has this in its environment.
+/// Set in the environment of the separate process in which the test `name` runs.
 const CHILD: &str = "ANACOSTIA_TEST_CHILD";
 
 /// Runs the test `name`, which calls this, once more in a process that `wrapper` (a command and its
-/// arguments) begins. `true` there: the test goes on.
+/// arguments) starts. Returns `true` in that process: the test continues there.
 ///
-/// Some systems do not let ordinary users have namespaces. There the test says so and is not run,
-/// unless `CI` is set, or for root.
+/// Some systems do not let ordinary users create namespaces. The test says so and is skipped then,
+/// unless `CI` is set, or the user is root.
 fn in_child(wrapper: &[&str], name: &str) -> bool {
     if std::env::var(CHILD).is_ok_and(|child| child == name) {
         return true;
@@ -53,7 +53,7 @@ fn in_child(wrapper: &[&str], name: &str) -> bool {
     false
 }
 
-/// The arguments of `unshare` for a mount namespace of one's own.
+/// The arguments of `unshare` for a separate mount namespace.
 fn own_mounts() -> &'static [&'static str] {
     if rustix::process::geteuid().is_root() { &["unshare", "-m"] } else { &["unshare", "-Urm"] }
 }

@@ -1,6 +1,6 @@
-//! The fuzzers' entries, over the corpus that is kept and a bounded number of mutations of it: the
-//! same in every run, so that it can be part of the tests. `fuzz/README.md` says how to let them
-//! run for longer.
+//! Runs the fuzz entries over the stored corpus and a bounded number of mutations of it, the same
+//! in every run, so that this can be part of the tests. `fuzz/README.md` says how to run the
+//! fuzzers for longer.
 
 #[path = "../../fuzz/entries/component.rs"]
 mod component;
@@ -19,13 +19,13 @@ use std::path::Path;
 
 use crate::sandbox::{fakes, guests};
 
-/// Where the mutations begin, unless `ANACOSTIA_FUZZ_SEED` says otherwise: with another number they
-/// are others.
+/// The default seed of the mutations; `ANACOSTIA_FUZZ_SEED` overrides it. Another seed gives other
+/// mutations.
 const SEED: u64 = 0x0a11_ac05_71a0;
-/// Longest input that is made.
+/// The maximum length of an input.
 const MAX_BYTES: usize = 4096;
 
-/// The kept inputs of a target, the same order on every machine.
+/// Returns the stored inputs of a target, in the same order on every machine.
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -34,7 +34,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
     files.iter().map(|file| fs::read(file).unwrap()).collect()
 }
 
-/// An input that is like one of the corpus.
+/// Returns a mutation of an input in the corpus.
 fn mutated(random: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = random.choice(corpus).cloned().unwrap_or_default();
     for _ in 0..random.usize(1..8) {
@@ -60,7 +60,7 @@ fn mutated(random: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// A number that the environment may set.
+/// Returns a number that the environment may override.
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name)
         .ok()
@@ -68,7 +68,7 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 }
 
 /// Runs a target over its corpus and `rounds` mutations, or as many as `ANACOSTIA_FUZZ_ROUNDS`
-/// says. The input of a failure is kept, to become part of the corpus once it is mended.
+/// says. Saves the input of a failure, which can become part of the corpus once the fault is fixed.
 fn bounded(target: &str, rounds: u64, run: impl Fn(&[u8])) {
     let corpus = corpus(target);
     let (seed, rounds) = (setting("ANACOSTIA_FUZZ_SEED", SEED), setting("ANACOSTIA_FUZZ_ROUNDS", rounds));
@@ -104,8 +104,8 @@ fn any_path_leads_into_the_folder_or_nowhere() {
 fn any_host_calls_leave_the_books_balanced() {
     let guest = guests::rust("fuzz");
     bounded("host_calls", 500, |data| drop(host_calls::run(&guest, data)));
-    // What is fuzzed is what is meant: this input makes every call of the contract once, and most
-    // of them well.
+    // Checks the decoding of bytes: this input makes every call of the contract once, and most of
+    // them succeed.
     let each = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/host_calls/each-once");
     let report = host_calls::run(&guest, &fs::read(each).unwrap());
     assert!(report.usage.host_calls > 20 && report.usage.bytes_read > 0, "{report:?}");

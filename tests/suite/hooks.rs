@@ -1,5 +1,5 @@
 //! Hooks in a real host: which are called, in which order, what they may do, and that no hook
-//! reaches further than its attempt.
+//! affects anything outside of its attempt.
 
 use std::fs;
 
@@ -41,7 +41,7 @@ params = {{ steps = [{steps}], hooks = {{ {hooks} }} }}
     text
 }
 
-/// The host of such a pipeline, after its one run has ended.
+/// Starts a host for such a pipeline, and waits until its one run has ended.
 fn after_a_run(actions: &[(&str, &str, &str, &str)]) -> TestApp {
     let mut app = TestApp::new(&manifest(actions)).with_guest("hooked");
     app.start();
@@ -50,22 +50,22 @@ fn after_a_run(actions: &[(&str, &str, &str, &str)]) -> TestApp {
     app
 }
 
-/// The attempts of an action in run 1.
+/// Returns the attempts of an action in run 1.
 fn attempts(app: &TestApp, action: &str) -> Vec<Value> {
     let run = app.get("/api/v1/runs/1");
     let found = run["actions"].as_array().unwrap().iter().find(|a| a["name"] == action);
     found.unwrap()["attempts"].as_array().unwrap().clone()
 }
 
-/// The only attempt of an action in run 1.
+/// Returns the only attempt of an action in run 1.
 #[track_caller]
 fn attempt(app: &TestApp, action: &str) -> Value {
     let [attempt] = attempts(app, action).try_into().expect("one attempt");
     attempt
 }
 
-/// The lines of an action in run 1: those of the guest as they are, those of the host after `host:
-/// `, each cut at its first line.
+/// Returns the log lines of an action in run 1: lines of the guest unchanged, lines of the host
+/// after `host: `, each cut after its first line.
 fn lines(app: &TestApp, action: &str) -> Vec<String> {
     let lines = app.get_all(&format!("/api/v1/runs/1/logs?action={action}"));
     let said = |line: &Value| {
@@ -122,14 +122,14 @@ fn hooks_are_called_around_the_run_and_told_how_it_went() {
     ];
     assert_eq!(lines(&app, "fails"), expected);
 
-    // What `before-run` wrote is published with what `run` wrote, or not at all.
+    // Outputs of `before-run` are published together with those of `run`, or not at all.
     assert_eq!(fs::read(app.path("out/before.txt")).unwrap(), b"before");
     assert_eq!(fs::read(app.path("out/run.txt")).unwrap(), b"run");
     assert!(!app.path("out/vanishes.txt").exists());
 
     assert_eq!(app.get("/api/v1/nodes/works")["action"]["component"]["hooks"], true);
 
-    // What hooks do is on record as the attempt's own.
+    // What hooks do is recorded as part of the attempt.
     let usage = &attempt(&app, "works")["usage"];
     assert_eq!((&usage["bytes_written"], &usage["bytes_read"]), (&9.into(), &4.into()), "{usage}");
     let lineage = app.get("/api/v1/runs/1/lineage").to_string();
@@ -214,8 +214,8 @@ fn a_failing_before_run_fails_the_attempt_and_is_tried_again_with_it() {
     assert!(!app.path("out/x").exists());
 }
 
-/// Runs an action for each hook, whose hook of that name does these steps. In all but `on_failure`
-/// the work goes well, and writes a file.
+/// Runs an action for each hook, whose hook of that name executes these steps. In all but
+/// `on_failure` the work succeeds, and writes a file.
 fn in_each_hook(keys: &str, steps: &str) -> TestApp {
     let write = |name: &str| format!(r#"{{ do = "write", to = "out", path = "{name}.txt", text = "x" }}"#);
     let work =
@@ -229,7 +229,7 @@ fn in_each_hook(keys: &str, steps: &str) -> TestApp {
     after_a_run(&actions)
 }
 
-/// What every hook that fails has in common: only `before-run` changes how the attempt ends.
+/// Checks what all failing hooks have in common: only `before-run` changes how the attempt ends.
 #[track_caller]
 fn assert_outcomes(app: &TestApp, code: &str) {
     let before = attempt(app, "before_run");
@@ -293,7 +293,7 @@ fn hooks_can_not_extend_the_limits_of_their_attempt() {
             r#"{ do = "log", message = "from run", times = 300 }"#,
             r#"before_run = [{ do = "log", message = "from a hook", times = 300 }]"#,
         ),
-        // Memory is the instance's own: what one has used is free for the next.
+        // Memory is counted for each instance: what one has used is available to the next.
         (
             "allocates",
             "limits = { memory = \"48MiB\" }",
@@ -356,7 +356,7 @@ fn a_cancelled_attempt_ends_with_after_run_and_within_the_grace() {
     assert!(!app.path("out/x").exists());
 }
 
-/// The first lines of an action while it is at work.
+/// Returns the first log lines of an action while it is running.
 fn lines_now(app: &TestApp, action: &str) -> Vec<String> {
     let page = app.get(&format!("/api/v1/runs/1/logs?limit=100&action={action}"));
     page["items"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap().to_owned()).collect()

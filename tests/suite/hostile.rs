@@ -1,13 +1,14 @@
-//! Hostile guests, as tables: each row is an act, what stops or refuses it, and its harmless twin.
+//! Hostile guests, as tables: each row is an act, what stops or refuses it, and a harmless
+//! counterpart.
 //!
 //! A row proves three things, in this order: **the denial** (the host refuses the call, or stops
-//! the guest, with the error that it promises); **the allowed counterpart** (the same call with the
-//! grant, or the same guest within its means, so that what was seen is the limit and not a guest
-//! that cannot work); and **the host unharmed** (an honest guest, on the same sandbox, with
-//! nothing of the hostile one left).
+//! the guest, with the documented error); **the allowed counterpart** (the same call with the
+//! grant, or the same guest within its limits, which shows that the limit stopped the guest, and
+//! not a fault in the guest); and **an unharmed host** (an honest guest runs on the same sandbox,
+//! without traces of the hostile one).
 //!
-//! Two kinds of denial are proved elsewhere, where the servers for them are: an HTTP host that is
-//! not granted, and a redirect to a private address.
+//! Two kinds of denial are tested elsewhere, together with the servers that they need: an HTTP host
+//! that is not granted, and a redirect to a private address.
 
 mod abi;
 mod compiling;
@@ -30,33 +31,33 @@ use serde_json::{Value, json};
 
 use crate::sandbox::Bench;
 
-/// What is run.
+/// The guest to run.
 pub(crate) enum Act {
     /// The guest `hostile`, with these params.
     Mode(Value),
     /// The guest `hooked`, with these params.
     Hooked(Value),
-    /// A component of its own.
+    /// A separate component.
     Component(Vec<u8>),
 }
 
 /// How the act must end.
 pub(crate) enum Ends {
-    /// The host stops it: the code of the error, and words of its message.
+    /// The host stops it: the code of the error, and words in its message.
     Stopped(&'static str, &'static str),
-    /// Its calls are refused, as it sees itself: it goes on to what is allowed, and ends well.
-    /// Words of what it has seen.
+    /// Its calls are refused, and the guest checks this itself: it continues with what is allowed,
+    /// and succeeds. Words in its results.
     Refused(&'static str),
-    /// The component is not even loaded: words of the error.
+    /// The component is not even loaded: words in the error.
     NotLoaded(&'static str),
 }
 
-/// One row.
+/// One row of a table.
 pub(crate) struct Case {
     name: String,
     act: Act,
     ends: Ends,
-    /// The harmless twin; `None` where the act itself goes on to what is allowed.
+    /// The harmless counterpart; `None` if the act itself continues with what is allowed.
     twin: Option<Act>,
     /// The limits of both.
     limits: fn(&mut Limits),
@@ -68,29 +69,29 @@ impl Case {
         Self { name: name.to_owned(), act: Act::Mode(params), ends: Ends::Refused(words), twin: None, limits: |_| () }
     }
 
-    /// A guest that is stopped, and one that does the same more modestly.
+    /// A guest that is stopped, and one that does a limited amount of the same.
     fn stopped(name: &str, act: Act, code: &'static str, words: &'static str, twin: Act) -> Self {
         Self { name: name.to_owned(), act, ends: Ends::Stopped(code, words), twin: Some(twin), limits: |_| () }
     }
 
-    /// A component that is refused, and its twin that is not.
+    /// A component that is refused, and a similar one that is not.
     fn not_loaded(name: &str, component: Vec<u8>, words: &'static str, twin: Vec<u8>) -> Self {
         let (act, twin) = (Act::Component(component), Some(Act::Component(twin)));
         Self { name: name.to_owned(), act, ends: Ends::NotLoaded(words), twin, limits: |_| () }
     }
 
-    /// The same, where what is allowed needs a run of its own.
+    /// The same, if the allowed counterpart needs a separate run.
     fn with_twin(self, twin: Act) -> Self {
         Self { twin: Some(twin), ..self }
     }
 
-    /// The same within other limits.
+    /// The same with other limits.
     fn within(self, limits: fn(&mut Limits)) -> Self {
         Self { limits, ..self }
     }
 }
 
-/// Params of the guest `hostile` that has `times` in them.
+/// Params of the guest `hostile` with `times`.
 fn mode(mode: &str, times: impl Into<Option<u64>>) -> Act {
     let mut params = json!({ "mode": mode, "from": "raw", "to": "out" });
     if let Some(times) = times.into() {
@@ -99,7 +100,7 @@ fn mode(mode: &str, times: impl Into<Option<u64>>) -> Act {
     Act::Mode(params)
 }
 
-/// An order for an act, which is loaded; or why it is not.
+/// Returns an order for an act whose component is loaded, or why loading failed.
 async fn order(bench: &Bench, act: &Act, limits: fn(&mut Limits)) -> Result<AttemptOrder, String> {
     let mut order = match act {
         Act::Mode(params) => bench.order(bench.guest("hostile").await, params),
@@ -115,7 +116,7 @@ async fn order(bench: &Bench, act: &Act, limits: fn(&mut Limits)) -> Result<Atte
     Ok(order)
 }
 
-/// Proves the rows of a table, one after the other, on one sandbox. All that fail are told at the
+/// Checks the rows of a table, one after the other, on one sandbox, and reports all failures at the
 /// end.
 async fn prove(bench: &Bench, cases: Vec<Case>) {
     let mut failed = Vec::new();
@@ -171,17 +172,16 @@ async fn denied(bench: &Bench, case: &Case) -> Result<(), String> {
 
 const REFUSALS: [&str; 6] = ["denied", "invalid", "not-found", "already-exists", "limit", "changed"];
 
-/// Which of the entries that a guest has seen end so.
+/// Returns those results of a guest that end with this text.
 fn entry<'a>(seen: &'a str, ends: &'a [&str]) -> impl DoubleEndedIterator<Item = usize> + 'a {
     let is_one = |entry: &str| ends.iter().any(|end| entry.ends_with(&format!(": {end}")));
     let entries: Vec<&str> = seen.split("; ").collect();
     (0..entries.len()).filter(move |at| is_one(entries[*at]))
 }
 
-/// An honest guest does its work on the same sandbox, and nothing of the one before it is in its
-/// way.
+/// Checks that an honest guest can work on the same sandbox, undisturbed by the guest before it.
 async fn unharmed(bench: &Bench) -> Result<(), String> {
-    // What was finished by a guest that ended well is the scheduler's to publish or to discard.
+    // Whether finished outputs of a guest are published or discarded is up to the scheduler.
     bench.out.staged.lock().unwrap().clear();
     let report = bench.worker(json!([{ "do": "copy", "from": "raw", "to": "out", "append": "honest" }])).await;
     let well = report.outcome == Outcome::Done(Some("1 steps".to_owned()))
@@ -190,7 +190,7 @@ async fn unharmed(bench: &Bench) -> Result<(), String> {
     holds(well, || format!("the honest one after it: {report:?}"))
 }
 
-/// All tables of this folder that need nothing but a sandbox.
+/// All tables in this folder that need only a sandbox.
 fn tables(bench: &Bench) -> Vec<Vec<Case>> {
     vec![
         abi::cases(),

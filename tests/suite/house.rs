@@ -1,8 +1,9 @@
-//! Holds the house: floors, sizes, and what a source file must not say.
+//! Checks the structure of the source: floors (layers), file sizes, and text that source files must
+//! not contain.
 //!
-//! The floors are read from the source text, not from the compiler: a path `crate::…` anywhere
-//! outside of comments counts, whether in a `use`, nested in braces, in a macro or in the middle of
-//! an expression.
+//! Floors are checked in the source text, not by the compiler: a path `crate::…` anywhere outside
+//! of comments counts, whether in a `use`, nested in braces, in a macro or in the middle of an
+//! expression.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,8 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::support::circles::circles;
 use crate::support::source::{imports, words};
 
-/// Floor and module, as ARCHITECTURE.md argues them. A module imports only from floors below its
-/// own.
+/// The floor of each module, as ARCHITECTURE.md describes them. A module imports only from floors
+/// below its own.
 const FLOORS: &[(u32, &str)] = &[
     (0, "base"),
     (1, "model"),
@@ -33,7 +34,7 @@ const FLOORS: &[(u32, &str)] = &[
 const CIRCULAR: [&str; 2] = ["sandbox/bindings", "sandbox/host/files/entries"];
 
 const MAX_LINES: usize = 600;
-/// Columns of a line that is a comment. Code may be as wide as rustfmt.toml allows.
+/// The maximum width of a comment line. Code may be as wide as rustfmt.toml allows.
 const MAX_COMMENT: usize = 100;
 
 fn root() -> PathBuf {
@@ -44,7 +45,8 @@ fn floor(module: &str) -> Option<u32> {
     FLOORS.iter().find(|(_, name)| *name == module).map(|(floor, _)| *floor)
 }
 
-/// Every file below `folder` for which `wanted` is true, but for what is built or generated.
+/// Returns every file below `folder` for which `wanted` is true, except in folders that are built
+/// or generated.
 fn files(folder: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut todo = vec![folder.to_path_buf()];
@@ -70,8 +72,7 @@ fn is_rust(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "rs")
 }
 
-/// The top-level module that a file below `src/` belongs to, and how many modules deep the file
-/// itself lies.
+/// Returns the top-level module of a file below `src/`, and how many modules deep the file is.
 fn place(path: &Path) -> (String, usize) {
     let inside = path.strip_prefix(root().join("src")).unwrap().with_extension("");
     let mut parts: Vec<String> =
@@ -178,12 +179,12 @@ fn no_comment_is_too_wide_to_read() {
     assert!(wide.is_empty(), "comments over {MAX_COMMENT} columns:\n{}", wide.join("\n"));
 }
 
-/// A text in the repository stands by itself: no path of the machine that it was written on, no
-/// number that only a tracker can explain, no note that something is still to be done.
+/// Text in the repository must be understandable without its origin: no paths of the machine that
+/// it was written on, no issue numbers, no notes about work to do.
 #[test]
 fn the_text_stands_by_itself() {
     let machine: Vec<String> = machine_paths();
-    // Put together here, so that this file passes.
+    // Composed here, so that this file passes.
     let notes: Vec<String> =
         [("FIX", "ME"), ("TO", "DO"), ("XX", "X:")].iter().map(|(a, b)| format!("{a}{b}")).collect();
     let text_file = |path: &Path| {
@@ -195,7 +196,7 @@ fn the_text_stands_by_itself() {
     };
     let mut wrong = Vec::new();
     for path in files(&root(), &text_file) {
-        // What is not a text is none of our business: components, data.
+        // Files that are not UTF-8 (components, data) are not checked.
         let Ok(text) = fs::read_to_string(&path) else { continue };
         for (at, line) in text.lines().enumerate() {
             let place = format!("{}:{}", path.display(), at + 1);
@@ -209,8 +210,8 @@ fn the_text_stands_by_itself() {
     assert!(wrong.is_empty(), "text that only some can understand:\n{}", wrong.join("\n"));
 }
 
-/// Where this checkout lies, the folder at the top of that, and this user's home; but for names
-/// that every machine has.
+/// Returns the folder of this checkout, its top-level folder, and this user's home, except for
+/// names that every machine has.
 fn machine_paths() -> Vec<String> {
     let root = root();
     let top: PathBuf = root.components().take(2).collect();
@@ -220,7 +221,7 @@ fn machine_paths() -> Vec<String> {
     paths.into_iter().filter(|path| !common.contains(&path.as_str())).map(|path| format!("{path}/")).collect()
 }
 
-/// Whether `path` stands in the line, and not as a part of a longer path.
+/// Returns whether `path` is in the line, and not as a part of a longer path.
 fn names_a_path(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         !line[..at].ends_with(|before: char| before.is_alphanumeric() || matches!(before, '_' | '-' | '.' | '}' | '/'))
@@ -235,7 +236,7 @@ fn names_an_issue(line: &str) -> bool {
     })
 }
 
-/// The README's first two commands are what people copy, and what `.ci/run` runs.
+/// The README's first two commands are those that people copy, and that `.ci/run` runs.
 #[test]
 fn the_readme_starts_with_the_two_commands() {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
@@ -251,8 +252,8 @@ fn the_readme_starts_with_the_two_commands() {
 }
 
 /// The types of each kind of store, resource, log and component store, and the files below `src/`
-/// that may name them: the kind itself, what reads it from a manifest, and the factory. Everything
-/// else works with every kind.
+/// that may name them: the kind itself, the code that reads it from a manifest, and the factory.
+/// All other code must work with every kind.
 const KINDS: &[(&str, &[&str])] = &[
     (
         "StoreSpec",
@@ -278,7 +279,7 @@ fn only_factories_name_a_kind_of_store_or_resource() {
     for path in files(&root().join("src"), &is_rust) {
         let inside = path.strip_prefix(root().join("src")).unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&path).unwrap();
-        // What a test makes for itself may be of any kind.
+        // Tests may create any kind.
         let text = text.split("#[cfg(test)]").next().unwrap();
         if inside.ends_with("/tests.rs") {
             continue;

@@ -1,4 +1,4 @@
-//! The API: shapes, errors, steering.
+//! The API: shapes, errors, control of runs.
 
 use anacostia::base::RunId;
 use anacostia::model::{ArtifactState, RunDetail, RunState};
@@ -210,7 +210,7 @@ fn who_waits_is_answered_when_the_run_has_ended() {
         let put = scope.spawn(|| server.send("PUT", &format!("/api/v1/runs/{id}?wait=20s"), &[], b""));
         let get = scope.spawn(|| server.get("/api/v1/runs/1?wait=20s"));
         wait_until("both to listen", || server.control.ends.receiver_count() == 2);
-        // Others end first, more of them than are kept for a listener.
+        // Other runs end first, more than the channel keeps for a listener.
         for _ in 0..5 {
             server.control.ends.send(RunId::new()).unwrap();
         }
@@ -219,7 +219,7 @@ fn who_waits_is_answered_when_the_run_has_ended() {
         assert_eq!(put.join().unwrap().json()["state"], "succeeded");
         assert_eq!(get.join().unwrap().json()["state"], "succeeded");
     });
-    // One that has ended is not waited for; one that does not end is answered as it is.
+    // A run that has ended is returned at once; one that does not end is returned as it is.
     assert_eq!(server.get("/api/v1/runs/1?wait=60s").json()["state"], "succeeded");
     add_run(&server, 2, RunState::Running);
     assert_eq!(server.get("/api/v1/runs/2?wait=10ms").json()["state"], "running");
@@ -280,7 +280,7 @@ fn prometheus_reads_the_figures() {
     ] {
         assert!(text.lines().any(|other| other == line), "{line} is not in\n{text}");
     }
-    // Every line is a comment or a name, labels and a number.
+    // Every line is a comment, or a name, labels and a number.
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         assert!(line.rsplit_once(' ').is_some_and(|(_, value)| value.parse::<f64>().is_ok()), "{line}");
     }

@@ -1,10 +1,10 @@
-//! The bytes of artifacts.
+//! The content of artifacts.
 
 use anacostia::model::{Artifact, ArtifactState};
 
 use crate::http_support::{Answer, Server, an_artifact};
 
-/// Longer than several chunks, and different everywhere.
+/// Content that is longer than several chunks, without repetitions.
 fn long() -> Vec<u8> {
     (0..1_000_003_u32)
         .flat_map(|number| [number % 251, number / 251 % 256])

@@ -11,12 +11,12 @@ use crate::http_support::Server;
 /// A client of the stream.
 struct Client {
     lines: BufReader<TcpStream>,
-    /// What was read and not looked at yet.
+    /// Bytes that were read but not parsed yet.
     rest: Vec<u8>,
     status: u16,
 }
 
-/// One message: its fields.
+/// The fields of one message.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Message {
     event: String,
@@ -40,7 +40,7 @@ impl Client {
         Self { lines, rest: Vec::new(), status }
     }
 
-    /// The next line of the stream, without the chunks that it came in; `None` at its end.
+    /// Returns the next line of the stream, without chunk headers; `None` at its end.
     fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
@@ -59,7 +59,7 @@ impl Client {
         }
     }
 
-    /// The next `count` messages with an id, the greeting included.
+    /// Returns the next `count` messages with an id, including the greeting.
     fn messages(&mut self, count: usize) -> Vec<Message> {
         let (mut found, mut message) = (Vec::new(), Message::default());
         while found.len() < count {
@@ -75,7 +75,7 @@ impl Client {
         found
     }
 
-    /// Asserts that the next message is a reset, and gives its reason.
+    /// Asserts that the next message is a reset, and returns its reason.
     fn reset(&mut self) -> String {
         let message = self.messages(1).remove(0);
         assert_eq!(message.event, "reset");
@@ -93,7 +93,7 @@ fn a_new_client_gets_what_happens_from_then_on() {
     let server = Server::start();
     server.store.happen(3, None);
     let mut client = Client::open(&server, "", None);
-    // The place where it stands, so that it can come back to it before anything has happened.
+    // The current position, so that a client can resume from it before any event.
     assert_eq!(client.messages(1), [Message { id: "3-1".into(), ..Message::default() }]);
     server.store.happen(3, None);
     let message = client.messages(1).remove(0);
@@ -141,7 +141,7 @@ fn what_is_gone_to_come_or_of_another_epoch_is_answered_by_reset() {
     assert!(Client::open(&server, "", Some("3-11")).reset().contains("no event 11 yet"));
     assert!(Client::open(&server, "", Some("2-7")).reset().contains("epoch 2 was lost"));
     assert!(Client::open(&server, "", Some("gibberish")).reset().contains("none of this stream"));
-    // And after it goes on with what happens next.
+    // Afterwards the stream continues with new events.
     let mut client = Client::open(&server, "", Some("2-7"));
     client.reset();
     server.store.happen(3, None);
@@ -154,7 +154,7 @@ fn a_client_that_is_overtaken_by_retention_is_told() {
     server.store.happen(3, None);
     let mut client = Client::open(&server, "", None);
     client.messages(1);
-    // Both happen before the client is woken.
+    // Both happen before the client wakes.
     {
         let mut events = server.store.events.lock().unwrap();
         let template = events[0].clone();

@@ -1,7 +1,7 @@
-//! A metadata store that tests make as they need it.
+//! A metadata store whose state tests control.
 //!
-//! A fake on purpose: what the HTTP floor has to stand (events that were forgotten, other epochs,
-//! gaps, a store that fails) cannot be asked of a good one.
+//! It is a fake because a real store cannot be made to show what the HTTP floor must handle: events
+//! that were dropped, other epochs, gaps, a store that fails.
 
 use std::sync::Mutex;
 
@@ -24,7 +24,7 @@ fn not_here<T>() -> Stored<T> {
     Err(StoreError::Conflict("the fake store does not write".to_owned()))
 }
 
-/// What tests put in, the HTTP floor reads.
+/// The state that tests set and the HTTP floor reads.
 #[derive(Debug)]
 pub(crate) struct FakeStore {
     pub(crate) epoch: u64,
@@ -55,7 +55,7 @@ impl Default for FakeStore {
 }
 
 impl FakeStore {
-    /// Puts an event with the next sequence number on record.
+    /// Records an event with the next sequence number.
     pub(crate) fn happen(&self, epoch: u64, run_id: Option<RunId>) -> u64 {
         let seq = *self.newest.borrow() + 1;
         self.events.lock().unwrap().push(Event {
@@ -74,12 +74,12 @@ impl FakeStore {
         seq
     }
 
-    /// Forgets the oldest events, as retention does.
+    /// Drops the oldest events, as retention does.
     pub(crate) fn forget_before(&self, seq: u64) {
         self.events.lock().unwrap().retain(|event| event.seq >= seq);
     }
 
-    /// A run with all that belongs to it.
+    /// Adds a run with everything that belongs to it.
     pub(crate) fn run(&self, id: RunId) -> Stored<Option<RunDetail>> {
         self.check()?;
         Ok(self.runs.lock().unwrap().iter().find(|detail| detail.run.id == id).cloned())
@@ -214,7 +214,7 @@ impl MetadataStore for FakeStore {
         Ok(oldest.unwrap_or_else(|| *self.newest.borrow() + 1))
     }
 
-    // What follows the HTTP floor never calls.
+    // The HTTP floor never calls the methods below.
     async fn register_revision(&self, _: NewRevision, _: Timestamp) -> Stored<()> {
         not_here()
     }

@@ -1,10 +1,10 @@
-//! Promise 9: no doors open.
+//! Protection of the HTTP server: hosts, origins, tokens and bounds of requests.
 
 use anacostia::http::ServeOptions;
 
 use crate::http_support::Server;
 
-/// Sends `GET path` with these lines as the head, and gives the status.
+/// Sends `GET path` with these header lines, and returns the status.
 fn status(server: &Server, method: &str, target: &str, lines: &[&str]) -> u16 {
     let head: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
     let answer = server.raw(&format!("{method} {target} HTTP/1.1\r\n{head}Connection: close\r\n\r\n"));
@@ -75,7 +75,7 @@ fn pages_of_other_origins_change_nothing() {
     assert_eq!(pause(&[]).status, 200);
     assert_eq!(pause(&[("Origin", &format!("http://{address}")), ("Sec-Fetch-Site", "same-origin")]).status, 200);
     assert!(*server.store.paused.lock().unwrap());
-    // Reading is not a change, and no header lets another origin see the answer.
+    // Reading changes nothing, and no header lets another origin see the response.
     let read = server.send("GET", "/api/v1/pipeline", &[("Origin", "http://evil.example")], b"");
     assert_eq!((read.status, read.header("access-control-allow-origin")), (200, ""));
 }

@@ -1,4 +1,4 @@
-//! The plain page.
+//! The web page.
 
 use anacostia::model::{RunDetail, RunState};
 
@@ -11,7 +11,7 @@ fn an_empty_pipeline_says_what_to_do_next() {
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));
     let page = answer.text();
     assert!(page.contains("No runs yet."));
-    // The folder is named as the manifest names it: the variable stays closed.
+    // The folder is displayed as in the manifest: the variable is not replaced.
     assert!(page.contains("cp FILE &#x27;${DATA}&#x2f;raw&#x2f;&#x27;") || page.contains("${DATA}"), "{page}");
 }
 

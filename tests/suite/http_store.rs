@@ -1,4 +1,4 @@
-//! The API over the real store: what was recorded comes out as it went in, also while more comes.
+//! The API over the real store: it returns what was recorded, even while more is being recorded.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::http_support::Server;
 
-/// A server over a store with run 1, whose actions `left` and `right` are both at work.
+/// A server over a store with run 1, whose actions `left` and `right` are both running.
 struct Scene {
     server: Server,
     store: Arc<SqliteStore>,
@@ -62,7 +62,7 @@ impl Scene {
         Self::with_logs(u64::MAX)
     }
 
-    /// The same, whose log is kept at about so many bytes.
+    /// The same, with a log of at most about this many bytes.
     fn with_logs(max_log_bytes: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(&folder.path().join("metadata.db"), Durability::Normal, now()).unwrap();
@@ -148,14 +148,14 @@ impl Scene {
         self.server.wait(self.store.finish_attempt(who, end, step, now())).unwrap();
     }
 
-    /// The texts of a page of the log, and the cursor after it.
+    /// Returns the texts of a page of the log, and the cursor after it.
     fn page(&self, query: &str, cursor: Option<&str>) -> (Vec<String>, Option<String>) {
         let cursor = cursor.map_or(String::new(), |cursor| format!("&cursor={cursor}"));
         let page = self.server.get(&format!("/api/v1/runs/1/logs?{query}{cursor}")).json();
         (texts(&page), page["next_cursor"].as_str().map(str::to_owned))
     }
 
-    /// All texts from a cursor on, until there is nothing new.
+    /// Returns all texts from a cursor on, until there is nothing new.
     fn rest(&self, query: &str, mut cursor: Option<String>) -> (Vec<String>, Option<String>) {
         let mut all = Vec::new();
         loop {
@@ -174,7 +174,7 @@ fn texts(page: &Value) -> Vec<String> {
     page["items"].as_array().unwrap().iter().map(|line| line["text"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The texts of one attempt, in the order in which they came.
+/// Returns the texts of one attempt, in the order of arrival.
 fn of(texts: &[String], who: &str) -> Vec<String> {
     texts.iter().filter(|text| text.starts_with(who)).cloned().collect()
 }
@@ -189,7 +189,7 @@ fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() 
     }
     let (mut all, cursor) = scene.rest("limit=3", None);
     assert_eq!(all.len(), 20);
-    // More from both, one ends, then more from the other.
+    // More lines of both, one ends, then more lines of the other.
     for number in 10..15 {
         scene.log(right, &format!("right {number}"));
         scene.log(left, &format!("left {number}"));
@@ -205,7 +205,7 @@ fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() 
     let wanted = |who: &str, count| (0..count).map(|number| format!("{who} {number}")).collect::<Vec<_>>();
     assert_eq!((of(&all, "left"), of(&all, "right")), (wanted("left", 15), wanted("right", 16)));
     assert_eq!(all.len(), 31);
-    // From the beginning it is the same; each line says whose it is.
+    // Reading from the beginning returns the same; each line says which attempt it belongs to.
     let page = scene.server.get("/api/v1/runs/1/logs?limit=1000").json();
     assert_eq!((texts(&page).len(), &page["next_cursor"]), (31, &Value::Null));
     assert_eq!((&page["items"][0]["action"], &page["items"][0]["fields"]["file"]), (&"left".into(), &"a.csv".into()));
@@ -218,7 +218,7 @@ fn the_log_of_one_action_or_attempt_is_found_alone() {
     scene.log(left, "left 0");
     scene.log(right, "right 0");
     scene.end(left, false);
-    // The action may be tried again, as long as the run goes on.
+    // The action may be tried again, while the run continues.
     assert!(matches!(scene.page("action=left", None), (lines, Some(_)) if lines == ["left 0"]));
     scene.end(right, true);
     assert_eq!(scene.page("action=right", None), (vec!["right 0".to_owned()], None));
@@ -305,7 +305,7 @@ fn the_events_of_a_run_are_paged_and_end_with_it() {
     let first = scene.server.get("/api/v1/runs/1/events?limit=2").json();
     assert_eq!(first["items"][0]["type"], "run_created");
     let cursor = first["next_cursor"].as_str().unwrap().to_owned();
-    // Nothing is left, but the run goes on.
+    // No lines are left, but the run continues.
     let rest = scene.server.get(&format!("/api/v1/runs/1/events?cursor={cursor}")).json();
     let cursor = rest["next_cursor"].as_str().unwrap().to_owned();
     scene.end(scene.left, false);

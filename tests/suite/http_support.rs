@@ -1,5 +1,4 @@
-//! A server on a real socket over a store, a resource and a control that tests make as they need
-//! them.
+//! A server on a real socket, over a store, a resource and a control whose state tests set.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -25,12 +24,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::http_fake::{FakeStore, Stored};
 
-/// Notes what it is asked, and acts on the fake store.
+/// Records the requests to the control, and applies them to the fake store.
 pub(crate) struct FakeControl {
     pub(crate) store: Arc<FakeStore>,
     pub(crate) calls: Mutex<Vec<String>>,
     pub(crate) reasons: Mutex<Vec<String>>,
-    /// Runs that end.
+    /// The runs that end.
     pub(crate) ends: tokio::sync::broadcast::Sender<RunId>,
 }
 
@@ -93,8 +92,8 @@ impl Control for FakeControl {
     }
 }
 
-/// Content by path; `Err` is what opening says; `changes_at` is where reading finds that it has
-/// changed.
+/// Content by path. `Err` is the result of opening; `changes_at` is the offset from which reading
+/// reports that the content has changed.
 #[derive(Debug, Default)]
 pub(crate) struct FakeResource {
     pub(crate) contents: Mutex<BTreeMap<String, Vec<u8>>>,
@@ -164,7 +163,7 @@ impl Reader for FakeReader {
     }
 }
 
-/// A run of this number.
+/// Returns a run of this number.
 pub(crate) fn a_run(number: u64, state: RunState) -> Run {
     let moment = Timestamp::from_micros(1_772_366_400_000_000);
     Run {
@@ -183,7 +182,7 @@ pub(crate) fn a_run(number: u64, state: RunState) -> Run {
     }
 }
 
-/// An artifact of `raw` with this content.
+/// Returns an artifact of `raw` with this content.
 pub(crate) fn an_artifact(path: &str, content: &[u8], state: ArtifactState) -> Artifact {
     Artifact {
         id: ArtifactId::new(),
@@ -261,7 +260,7 @@ fn an_action() -> anacostia::manifest::ActionSpec {
     }
 }
 
-/// A server at work, until it is dropped.
+/// A running server. It is stopped when this is dropped.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) store: Arc<FakeStore>,
@@ -284,7 +283,7 @@ impl Server {
         Self::build(store.clone(), store, logs, token, options)
     }
 
-    /// Over a store and logs of the test's own.
+    /// Starts a server over the store and the logs of the test.
     pub(crate) fn over(store: Arc<dyn MetadataStore>, logs: Arc<dyn LogStore>) -> Self {
         Self::build(Arc::default(), store, logs, None, ServeOptions::default())
     }
@@ -322,8 +321,8 @@ impl Server {
         Self { address, store: fake, control, resource, stop, served, runtime }
     }
 
-    /// Runs work on the store.
-    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Returns the log of runs.
+    /// Runs a future, such as a call to the store, to its end.
         self.runtime.block_on(work)
     }
 
@@ -334,7 +333,7 @@ impl Server {
         self.runtime.block_on(ended).unwrap().unwrap().unwrap();
     }
 
-    /// Sends a request; `headers` besides `Host`.
+    /// Sends a request with `headers` in addition to `Host`.
     pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -359,7 +358,7 @@ impl Server {
         self.send("GET", path, &[], b"")
     }
 
-    /// Sends bytes as they are, and reads until the server closes.
+    /// Sends bytes as they are, and reads until the server closes the connection.
     pub(crate) fn raw(&self, request: &str) -> String {
         let mut stream = self.connect();
         stream.write_all(request.as_bytes()).unwrap();
@@ -381,7 +380,7 @@ impl Drop for Server {
     }
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -399,7 +398,7 @@ impl Answer {
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.text()).unwrap()
     }
-    /// Asserts that it is a problem of this kind.
+    /// Asserts that the response is a problem of this kind.
     pub(crate) fn problem(&self, status: u16, kind: &str) -> serde_json::Value {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("content-type"), "application/problem+json");

@@ -1,5 +1,5 @@
-//! `anacostia component inspect`: what it says of a component, and of everything that is none, word
-//! for word.
+//! `anacostia component inspect`: its exact output for components, and for files that are not
+//! components.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::app::anacostia;
 use crate::support::guests::guest;
 
-/// Exit code, standard output, standard error.
+/// Returns the exit code, standard output and standard error.
 fn inspect(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let output = anacostia().args(["component", "inspect"]).args(args).current_dir(folder).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
