@@ -321,8 +321,8 @@ impl Server {
         Self { address, store: fake, control, resource, stop, served, runtime }
     }
 
-    /// Returns the log of runs.
     /// Runs a future, such as a call to the store, to its end.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.runtime.block_on(work)
     }
 

@@ -1,6 +1,7 @@
 //! The same three actions in every language (`guest-examples/README.md`), built from source by
-//! their own scripts, in one pipeline over the same files: what they do must be the same, byte for
-//! byte. And what is shown of a guest that fails: its own words, and the place in its own source.
+//! their own scripts, in one pipeline over the same files: their results must be equal, byte for
+//! byte. Also tests the errors of failing guests: the guest's own message, and the location in its
+//! source.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,8 +13,8 @@ use serde_json::{Value, json};
 use crate::support::app::TestApp;
 use crate::support::guests::{action, guest};
 
-/// The languages: the folders of `guest-examples`, and what the error of `metric` says in them of a
-/// value that is not a number, with its place in the source.
+/// The languages: the folders of `guest-examples`, and the error of `metric` about a value that is
+/// not a number, with its source location.
 const LANGUAGES: [(&str, &[&str]); 6] = [
     ("rust", &["first.csv: \"warm\": invalid float literal"]),
     (
@@ -34,11 +35,11 @@ const LANGUAGES: [(&str, &[&str]); 6] = [
 
 const ACTIONS: [&str; 3] = ["ingest", "metric", "report"];
 
-/// Readings with everything that can be wrong with a row.
+/// Readings with every possible error in a row.
 const FIRST: &str = "sensor,value\r\nattic,21.5\r\ncellar,warm\nattic,1e1\n\ncellar,\nno comma\nattic,nan\nattic,inf\nhall,0x10\nhall,1_0\nhall, 7\nhall,.5\nhall,1e999\ncellar,-3.25,4\nkitchen,+2.\nкухня,-0.125";
-/// Their rows that stay.
+/// The rows that are kept.
 const FIRST_CLEAN: &str = "sensor,value\nattic,21.5\nattic,1e1\nhall,.5\nkitchen,+2.\nкухня,-0.125\n";
-/// Line and value of each row that goes.
+/// The line and the value of each dropped row.
 const FIRST_DROPPED: [(u32, &str); 10] = [
     (3, "warm"),
     (6, ""),
@@ -52,7 +53,7 @@ const FIRST_DROPPED: [(u32, &str); 10] = [
     (15, "-3.25,4"),
 ];
 
-/// Rows of the second file: several chunks, so that rows lie across the ends of chunks.
+/// The rows of the second file. They fill several chunks, so that rows cross the ends of chunks.
 const MANY: u32 = 150_000;
 
 fn second() -> String {
@@ -62,7 +63,7 @@ fn second() -> String {
     })
 }
 
-/// One watched resource, and for each language its three actions.
+/// One watched resource, and three actions for each language.
 static MANIFEST: LazyLock<String> = LazyLock::new(|| {
     let mut text = String::from(
         r#"
@@ -107,8 +108,8 @@ params = {{ from = "clean-{language}" }}
     text
 });
 
-/// A pipeline with all components, built, and compiled into the cache of this machine: the first
-/// time, that takes minutes, which no test of a host's start should wait for.
+/// A pipeline with all components, built, and compiled into the cache of this machine. The first
+/// time, that takes minutes, which no test should spend waiting for a host to start.
 fn pipeline(manifest: &str) -> TestApp {
     static COMPILED: LazyLock<()> = LazyLock::new(|| {
         let app = with_components(&MANIFEST);
@@ -156,7 +157,7 @@ fn every_language_does_the_same() {
     assert_eq!(reports.len(), LANGUAGES.len(), "{reports:#?}");
 }
 
-/// The report, and the mean of all values, as one sum in the order of the files comes to.
+/// The report, and the mean of all values, computed as one sum in the order of the files.
 fn expected(second: &str) -> (String, f64) {
     let mut sensors: BTreeMap<&str, (u32, f64)> = BTreeMap::new();
     let mut total = 0.0;
@@ -211,7 +212,7 @@ fn facts_are_on_record(app: &TestApp, language: &str, mean: f64) {
     assert_eq!((&own[0]["name"], &own[0]["value"]), (&json!("language"), &json!(language)));
 }
 
-/// The lines of an action's log: level, text and fields.
+/// Returns the lines of an action's log: level, text and fields.
 fn log(app: &TestApp, action: &str) -> Vec<Value> {
     let lines = app.get_all("/api/v1/runs/1/logs").into_iter().filter(|line| line["action"] == action);
     lines.map(|line| json!([line["level"], line["text"], line["fields"]])).collect()
@@ -256,14 +257,14 @@ fn lineage_is_seen(app: &TestApp, language: &str) {
     assert_eq!(seen, wanted, "{language}");
 }
 
-/// The error of the last attempt of an action in the first run.
+/// Returns the error of the last attempt of an action in the first run.
 fn error(run: &Value, action: &str) -> (String, String) {
     let action = run["actions"].as_array().unwrap().iter().find(|found| found["name"] == action).unwrap();
     let error = &action["attempts"][0]["error"];
     (error["code"].as_str().unwrap().to_owned(), error["message"].as_str().unwrap().to_owned())
 }
 
-/// The parts stand in the text, one after the other.
+/// Checks that the text contains the parts, one after the other.
 #[track_caller]
 fn assert_in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
@@ -275,12 +276,12 @@ fn assert_in_order(text: &str, parts: &[&str]) {
 
 #[test]
 fn what_a_guest_fails_with_is_shown_with_its_place_in_the_source() {
-    // `metric` trusts what it reads. Here it reads what nobody has looked at; and a guest that
-    // panics shows how a trap is told.
+    // `metric` relies on its input being valid. Here it reads raw input; and a panicking guest
+    // shows how a trap is reported.
     let mut manifest = MANIFEST.split_once("\n[resources.clean-").unwrap().0.to_owned();
     for (language, _) in LANGUAGES {
-        // An interpreter imports all that the contract has, so that its import of `resources` asks
-        // for no grant.
+        // An interpreter imports the whole contract, so its import of `resources` requires no
+        // grant.
         let interpreted = ["python", "javascript", "typescript"].contains(&language);
         let grants = if interpreted { "" } else { r#"reads = ["readings"]"# };
         manifest.push_str(&format!(
@@ -319,7 +320,7 @@ params = { steps = [{ do = "panic" }] }
         assert!(message.starts_with(parts[0]), "{language}: {message}");
         assert_in_order(&message, parts);
 
-        // What the host answers keeps its code, and shows the lines that would help.
+        // An error of the host keeps its code, and shows the manifest lines that would help.
         let (code, message) = error(&run, &format!("{language}-denied"));
         assert_eq!(code, "denied", "{language}: {message}");
         assert!(message.contains("reads = ["), "{language}: {message}");

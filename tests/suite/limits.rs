@@ -1,5 +1,5 @@
-//! Hostile actions in a real host, side by side with an honest one: each ends within its limit,
-//! with its own error, and the honest one is unharmed. Also with the whole host on one core.
+//! Hostile actions in a real host, beside an honest one: each ends within its limit, with its own
+//! error, and the honest one is not affected. Also with the whole host on one core.
 
 use std::fs;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::wait::wait_until;
 
-/// What is hostile: a name, the params of the guest, its limits, and the code and words with which
-/// the host ends it.
+/// The hostile actions: a name, the params of the guest, its limits, and the code and words of the
+/// error with which the host ends it.
 const HOSTILE: &[(&str, &str, &str, &str, &str)] = &[
     (
         "floods",
@@ -29,8 +29,8 @@ const HOSTILE: &[(&str, &str, &str, &str, &str)] = &[
     ("logs", r#"mode = "log""#, r#"log = "1MiB""#, "log_limit", "1 MiB"),
 ];
 
-/// Bytes of resident memory that the host must never have had: all guests together may take a good
-/// part of it, a leak or an unlimited guest would take more.
+/// The resident memory in bytes that the host must never reach: all guests together may use a large
+/// part of it, but a leak or an unlimited guest would use more.
 const MOST_RESIDENT: u64 = 400 << 20;
 
 fn manifest() -> String {
@@ -110,7 +110,7 @@ fn check(app: &TestApp) {
         );
         let message = attempt["error"]["message"].as_str().unwrap();
         assert!(message.contains(words), "{name}: {message}");
-        // Whatever it does with the refusals, no more than its limit was ever written.
+        // Although the guest ignores errors, it never wrote more than its limit.
         assert!(attempt["usage"]["bytes_written"].as_u64().unwrap() <= 2 << 20, "{name}: {attempt:#}");
     }
     for name in ["honest", "escapes", "asks"] {
@@ -124,7 +124,7 @@ fn check(app: &TestApp) {
     assert!(imports.contains("anacostia:pipeline/resources@0.1.0"), "{imports}");
     assert!(!app.path("x").exists());
 
-    // The next run is as good as the first: nothing of the hostile ones is left, in memory neither.
+    // The next run works like the first: nothing of the hostile actions is left, including memory.
     let before = most_resident(app.pid());
     app.drop_file("raw/a.csv", b"4,5,6\n");
     app.wait_for_runs(2);
@@ -142,7 +142,7 @@ fn action<'a>(run: &'a Value, name: &str) -> &'a Value {
     run["actions"].as_array().unwrap().iter().find(|action| action["name"] == name).unwrap()
 }
 
-/// The most memory that a process has had resident, in bytes.
+/// Returns the maximum resident memory of a process, in bytes.
 fn most_resident(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,4 +1,4 @@
-//! A host whose records are taken away while it is at work. The real binary, real files.
+//! A host whose records are removed while it is running. The real binary, real files.
 
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ reads = ["raw"]
 params = { steps = [] }
 "#;
 
-/// A host at work, with one run on record.
+/// Starts a host, and waits until it has recorded one run.
 fn at_work(manifest: &str) -> TestApp {
     let mut app = TestApp::new(manifest).with_guest("worker");
     app.start();
@@ -31,8 +31,8 @@ fn at_work(manifest: &str) -> TestApp {
     app
 }
 
-/// Takes something away from a running host; it must end by itself with exit code 1, and say that
-/// something in `path` was lost.
+/// Removes something under a running host. The host must end by itself with exit code 1, and report
+/// that something in `path` was lost.
 #[track_caller]
 fn ends_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce()) {
     take();
@@ -51,7 +51,7 @@ fn a_host_whose_state_is_removed_stops_and_says_so() {
     let mut app = at_work(MANIFEST);
     let state = app.path("state");
     ends_when(&mut app, &state, "was removed or moved", || fs::remove_dir_all(&state).unwrap());
-    // The next one begins anew, and takes what lies there as new.
+    // The next host starts from nothing, and takes all files as new.
     app.start();
     assert_eq!(app.wait_for_runs(1).len(), 1);
 }
@@ -60,7 +60,7 @@ fn a_host_whose_state_is_removed_stops_and_says_so() {
 fn a_host_whose_state_is_moved_away_harms_neither_that_nor_what_comes_in_its_place() {
     let mut app = at_work(MANIFEST);
     let [state, away] = ["state", "away"].map(|name| app.path(name));
-    // As after restoring a copy under a running host: other files under the same names.
+    // As after restoring a copy under a running host: other files with the same names.
     ends_when(&mut app, &state, "was replaced by another file", || {
         let copied = Command::new("cp").arg("-R").args([&state, &away]).status().unwrap();
         assert!(copied.success());

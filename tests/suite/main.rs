@@ -1,5 +1,5 @@
-//! The one integration-test binary: every further one would link the engine again. A file per
-//! subject; what they share is in `support`.
+//! The only integration-test binary, because every further one would link the engine again. There
+//! is one file per subject; shared code is in `support`.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
 //! Manifests: each bad one in `tests/manifests/invalid` has its exact diagnostic beside it, each
-//! good one loads, and no text at all makes the reader panic.
+//! good one loads, and no text makes the reader panic.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests, outside of test functions")]
 
 use std::collections::BTreeSet;
@@ -35,7 +35,7 @@ fn component(imports: &[&str], rest: &str) -> Vec<u8> {
     wat::parse_str(format!("(component {} {rest})", imports.join(" "))).unwrap()
 }
 
-/// A folder with all that the manifests of these tests name.
+/// A folder with everything that the manifests of these tests refer to.
 fn house() -> TempDir {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(folder.path().join(name), bytes).unwrap();
@@ -77,7 +77,7 @@ fn load_text(house: &TempDir, name: &str, text: &[u8], options: LoadOptions) -> 
     result
 }
 
-/// The manifests of a kind, by name.
+/// Returns the manifests of a kind, by name.
 fn each(kind: &str) -> Vec<(String, Vec<u8>)> {
     let mut found: Vec<_> = fs::read_dir(manifests(kind))
         .unwrap()
@@ -197,8 +197,8 @@ fn a_folder_stands_for_the_manifest_in_it() {
     assert_eq!(pipeline.max_log_bytes, 1 << 30);
 }
 
-/// So that a manifest that was written before there was the key finds its logs and components where
-/// they are.
+/// This way, the host still finds the logs and components of a manifest that was written before the
+/// key existed.
 #[test]
 fn the_state_lies_beside_the_database_unless_the_manifest_says_where() {
     let house = house();
@@ -309,7 +309,7 @@ fn color_is_for_terminals_only() {
     assert!(!problems.render(80, false).contains('\x1b'));
 }
 
-/// The messages about a manifest of actions that are after each other as the edges say.
+/// Returns the messages about a manifest whose actions have these edges.
 fn messages_about(edges: impl Iterator<Item = (String, Vec<String>)>) -> Vec<String> {
     let actions = edges.map(|(name, after)| format!("[actions.{name}]\ncomponent = \"a.wasm\"\nafter = {after:?}\n"));
     let text = format!("manifest_version = 1\npipeline.name = \"p\"\n{}", actions.collect::<String>());
@@ -370,7 +370,7 @@ fn too_much_is_refused_with_the_bound() {
     assert_eq!(messages(&text), ["`A` is longer than 64 KiB with its variables put in"]);
 }
 
-/// One change to a manifest: at a line, put something else in its place, or after it.
+/// A change to a manifest: replaces a line, or inserts after it.
 #[derive(Debug, Clone)]
 struct Edit {
     line: proptest::sample::Index,
@@ -378,8 +378,8 @@ struct Edit {
     piece: String,
 }
 
-/// Texts that look like manifests: some with a few changes to a good or a bad one, some put
-/// together from pieces of all at random.
+/// Generates texts that look like manifests: some are good or bad manifests with a few changes,
+/// some are composed of random pieces of all of them.
 fn text() -> impl Strategy<Value = String> {
     let whole: Vec<Vec<String>> = each("invalid")
         .into_iter()

@@ -1,5 +1,5 @@
-//! `anacostia new`, as its user goes on: in a folder far from this repository, with the real
-//! binary, check, build, and a run over the sample data.
+//! `anacostia new`, and the next steps of its user, in a folder outside of this repository, with
+//! the real binary: check, build, and a run over the sample data.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,7 @@ fn new(folder: &Path, args: &[&str]) -> Output {
     anacostia().arg("new").args(args).current_dir(folder).output().unwrap()
 }
 
-/// A project in this language, as it is made.
+/// Creates a project in this language.
 fn project(language: &str) -> (TempDir, PathBuf) {
     let home = tempfile::tempdir().unwrap();
     let made = new(home.path(), &["cold-room", "--lang", language]);
@@ -30,7 +30,7 @@ fn project(language: &str) -> (TempDir, PathBuf) {
     (home, folder)
 }
 
-/// New, build, check, run: the two files that lie there are summed up, and a third that arrives.
+/// New, build, check, run: processes the two sample files, and a third that arrives later.
 fn it_works_at_once(language: &str) {
     let (_home, folder) = project(language);
     let app = TestApp::at(&folder);

@@ -1,5 +1,5 @@
-//! Requests over the network in a real host: secrets that the host puts in, TLS, and what is on
-//! record afterwards.
+//! Requests over the network in a real host: secrets that the host adds, TLS, and the resulting
+//! records.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::upstream::Upstream;
 
-/// The secret. Nothing that the host keeps or says may hold it.
+/// The secret. No output or file of the host may contain it.
 const TOKEN: &str = "tok-5f3a9c2e71";
 
 /// A pipeline with one action, `fetch`, with these lines in its table.
@@ -35,7 +35,7 @@ reads = ["raw"]
     app
 }
 
-/// Runs it once, and returns the run and what the action said.
+/// Runs the pipeline once, and returns the run and the log of the action.
 fn run(app: &mut TestApp) -> (Value, Vec<String>) {
     app.start();
     app.drop_file("raw/a.csv", b"1\n");
@@ -49,13 +49,13 @@ fn attempt(run: &Value) -> &Value {
     &run["actions"][0]["attempts"][0]
 }
 
-/// The answers that the guest logged.
+/// Returns the responses that the guest logged.
 fn answers(lines: &[String]) -> Vec<Value> {
     let json = |line: &String| Some(line.strip_prefix("answer ")?.split_once(": ")?.1.to_owned());
     lines.iter().filter_map(json).map(|json| serde_json::from_str(&json).unwrap()).collect()
 }
 
-/// Every file below `folder` that holds the secret.
+/// Returns every file below `folder` that contains the secret.
 fn holds_the_secret(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {

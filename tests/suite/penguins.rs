@@ -1,5 +1,5 @@
-//! The example `penguins`: the real pipeline on the real data, in folders of their own. The
-//! example's script fetches the data once.
+//! The example `penguins`: the real pipeline on the real data, in its own folders. The example's
+//! script fetches the data once.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,13 +20,13 @@ const COMPONENTS: [(&str, &str); 4] = [
     ("promote.wasm", "penguins/promote"),
 ];
 
-/// A day whose model is promoted, early in the data: 2007-11-27, on which nothing is rejected.
+/// A day whose model is promoted, early in the data: 2007-11-27, on which no row is rejected.
 const EVENTFUL_DAY: usize = 13;
 
-/// Digests of what a resource holds, by path.
+/// The digests of the artifacts in a resource, by path.
 type Digests = BTreeMap<String, String>;
 
-/// The daily files of the Palmer penguins, in the order of the days: name and content.
+/// Returns the daily files of the Palmer penguins, in the order of the days: name and content.
 static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let output = Command::new(root.join("scripts/python"))
@@ -44,21 +44,22 @@ static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
     days
 });
 
-/// What an undisturbed host comes to in the first days.
+/// Returns the results of an undisturbed host for the first days.
 static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
     let app = start();
     drop_days(&app, 0, EVENTFUL_DAY);
     Results::of(&app)
 });
 
-/// What a host came to in its first days: all that must not depend on when and where it runs.
+/// The results of a host for its first days: everything that must not depend on when and where it
+/// runs.
 #[derive(Debug, PartialEq)]
 struct Results {
     /// By resource.
     artifacts: BTreeMap<&'static str, Digests>,
-    /// Name, state and reason of each action, by run.
+    /// The name, state and reason of each action, by run.
     actions: Vec<Vec<[Value; 3]>>,
-    /// Metrics of the last run.
+    /// The metrics of the last run.
     metrics: BTreeMap<&'static str, Vec<f64>>,
 }
 
@@ -75,7 +76,7 @@ impl Results {
     }
 }
 
-/// Name, state and reason of each action of a run.
+/// Returns the name, state and reason of each action of a run.
 fn actions(app: &TestApp, run: usize) -> Vec<[Value; 3]> {
     let run = app.get(&format!("/api/v1/runs/{run}"));
     let actions = run["actions"].as_array().unwrap();
@@ -88,7 +89,7 @@ fn start() -> TestApp {
     app
 }
 
-/// Drops days, each when the run of the one before has ended.
+/// Drops days, each after the run of the one before has ended.
 fn drop_days(app: &TestApp, from: usize, to: usize) {
     for (place, (name, content)) in DAYS.iter().enumerate().take(to).skip(from) {
         app.drop_file(&format!("data/raw/{name}"), content);
@@ -103,7 +104,7 @@ fn artifacts(app: &TestApp, query: &str) -> Digests {
     all.iter().map(|artifact| (text(artifact, "path"), text(artifact, "digest"))).collect()
 }
 
-/// The values of a metric, in one run if `run` is one, oldest first.
+/// Returns the values of a metric, oldest first; only those of one run if `run` is set.
 fn metric(app: &TestApp, name: &str, run: &str) -> Vec<f64> {
     let query = if run.is_empty() { String::new() } else { format!("&run={run}") };
     let mut records = app.get_all(&format!("/api/v1/metrics?name={name}{query}"));
@@ -111,14 +112,14 @@ fn metric(app: &TestApp, name: &str, run: &str) -> Vec<f64> {
     records.iter().map(|record| record["value"].as_f64().unwrap()).collect()
 }
 
-/// The value of a metric that was recorded once in this run.
+/// Returns the value of a metric that was recorded once in this run.
 fn figure(app: &TestApp, name: &str, run: usize) -> f64 {
     let values = metric(app, name, &run.to_string());
     assert_eq!(values.len(), 1, "{name} of run {run}: {values:?}");
     values[0]
 }
 
-/// Whether two figures are the same. On its way through JSON, the last digit may be rounded.
+/// Returns whether two values are the same. JSON may round the last digit.
 fn same(one: f64, other: f64) -> bool {
     (one - other).abs() < 1e-12
 }
@@ -224,8 +225,8 @@ fn a_training_that_is_killed_goes_on_without_cleaning_again_and_gives_the_same()
     drop_days(&app, 0, EVENTFUL_DAY - 1);
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
-    // The first write of this run is that of `clean`, and the second that of `train`: its curve is
-    // on record by then, and its model on the way.
+    // The first write of this run is by `clean`, and the second by `train`, which has recorded its
+    // curve by then and is writing its model.
     app.set_env("ANACOSTIA_FAULT", "stage.write:2");
     app.start();
     let (name, content) = &DAYS[EVENTFUL_DAY - 1];

@@ -1,5 +1,5 @@
 //! The example `polyglot`: every language and every program built from source by the example's own
-//! scripts, in one graph. All succeed, they agree, and lineage joins them.
+//! scripts, in one graph. All actions succeed, their results are equal, and lineage connects them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,20 +12,20 @@ use crate::support::guests::action;
 
 const LANGUAGES: [&str; 6] = ["rust", "python", "javascript", "typescript", "c", "go"];
 
-/// A file of the example's folder.
+/// Returns the content of a file in the example's folder.
 fn example(path: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines/polyglot").join(path);
     fs::read_to_string(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
 }
 
-/// The component that a line of the manifest names: its language, its folder and its file.
+/// The component that a manifest line names: its language, its folder and its file.
 fn component(line: &str) -> Option<(&str, &str, &str)> {
     let path = line.strip_prefix("component = \"../../")?.strip_suffix('"')?;
     let mut parts = path.splitn(3, '/');
     Some((parts.next()?, parts.next()?, parts.next()?))
 }
 
-/// The example in a folder of its own, with what its builds make.
+/// Creates the example in its own folder, with its built components.
 fn polyglot() -> TestApp {
     let manifest = example("anacostia.toml");
     let mut text = String::new();
@@ -69,7 +69,8 @@ fn six_languages_and_two_programs_work_in_one_graph() {
     for name in ["north.csv", "south.csv", "west.csv"] {
         app.drop_file(&format!("data/readings/{name}"), example(&format!("samples/{name}")).as_bytes());
     }
-    // The first time, compiling takes minutes, which no test of a host's start should wait for.
+    // The first time, compiling takes minutes, which no test should spend waiting for a host to
+    // start.
     let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     app.start();
@@ -99,7 +100,7 @@ fn they_agree(app: &TestApp) {
     }
     assert_eq!(of("metric_rust")["count"], 14.0_f64.to_bits());
 
-    // The Go program, which tells its metrics by a file.
+    // The Go program, which passes its metrics in a file.
     assert_eq!(of("ingest_command"), of("ingest"));
     assert_eq!(of("ingest")["rows_dropped"], 4.0_f64.to_bits());
     for name in ["north.csv", "south.csv", "west.csv"] {
@@ -122,7 +123,7 @@ fn the_page_has_all(app: &TestApp) {
     assert_eq!(page.matches("<td>garage</td>").count(), 1 + LANGUAGES.len(), "{page}");
 }
 
-/// From the page back, over what the host has seen: who wrote it, what they read, who wrote that.
+/// Follows the lineage that the host has recorded, from the page back to the readings.
 fn lineage_joins_them(app: &TestApp) {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut readers: BTreeMap<String, Vec<String>> = BTreeMap::new(); // what an action read

@@ -1,5 +1,5 @@
-//! Programs as actions: an ordinary Go program, and two that nobody wrote for Anacostia, SQLite's
-//! shell and comrak. Built from source by their own scripts.
+//! Programs as actions: an ordinary Go program, and two that were not written for Anacostia,
+//! SQLite's shell and comrak. Built from source by their own scripts.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::app::TestApp;
 use crate::support::guests::action;
 
-/// A program with these lines of the manifest, over what is dropped into `raw`.
+/// A program with these manifest lines, whose input is `raw`.
 fn pipeline(language: &str, name: &str, lines: &str) -> TestApp {
     let app = TestApp::new(&format!(
         r#"
@@ -34,10 +34,10 @@ writes = ["out"]
     app
 }
 
-/// Runs what was dropped, and answers the action of the first run.
+/// Processes the dropped files, and returns the action of the first run.
 fn worked(app: &mut TestApp) -> Value {
-    // The first time, compiling takes longer than a test of a host's start should wait for. How the
-    // run ends is asked below.
+    // The first time, compiling takes longer than a test should wait for a host to start. The
+    // result of the run is checked below.
     app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     app.start();
     app.get("/api/v1/runs/1")["actions"][0].clone()

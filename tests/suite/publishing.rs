@@ -1,5 +1,5 @@
-//! Outputs that are committed, and what stands in the way of making them visible. The real binary,
-//! real files, a real guest.
+//! Outputs that are committed, and obstacles to making them visible. The real binary, real files, a
+//! real guest.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
 
-/// `copy` writes each new file to `out`; `keys` are further lines of the manifest.
+/// `copy` writes each new file to `out`; `keys` has further manifest lines.
 fn manifest(keys: &str) -> String {
     format!(
         r#"
@@ -35,7 +35,8 @@ params = {{ steps = [{{ do = "copy", from = "raw", to = "out" }}] }}
     )
 }
 
-/// A pipeline whose host has died with the output `a.txt` committed and not visible. No host.
+/// Creates a pipeline whose host has died after it committed the output `a.txt` and before it made
+/// it visible. No host is running.
 fn committed(manifest: &str) -> TestApp {
     let mut app = TestApp::new(manifest).with_guest("worker");
     app.drop_file("raw/a.txt", b"content");
@@ -54,7 +55,7 @@ fn staged(app: &TestApp) -> usize {
 
 #[test]
 fn a_committed_output_waits_for_its_folder_to_come_back() {
-    // Away altogether, and an empty one in its place, as where a disk is to be mounted.
+    // The folder is removed, or replaced by an empty one, like an unmounted mount point.
     for empty in [false, true] {
         let mut app = committed(&manifest(""));
         let (out, elsewhere) = (app.path("out"), app.path("elsewhere"));
@@ -75,8 +76,8 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
         let runs = app.wait_for_runs(1);
         assert_eq!(runs[0]["state"], "succeeded", "{runs:#?}");
         assert_eq!(fs::read(out.join("a.txt")).unwrap(), b"content");
-        // Stopped well, it leaves nothing of an attempt; its only attempt is the one that was taken
-        // over.
+        // A host that shut down cleanly leaves nothing of an attempt; its only attempt is the one
+        // that was taken over.
         app.signal(Signal::TERM);
         assert!(app.wait_for_end().success());
         assert_eq!(staged(&app), 0);
@@ -90,7 +91,7 @@ fn what_is_staged_is_kept_until_its_publishing_is_on_record() {
         app.drop_file("raw/a.txt", b"content");
         app.die_at(&format!("{point}:1"));
         assert_eq!(staged(&app), 1, "{point}");
-        // Taken away between the two: what was published and then removed is not missed.
+        // An output that was published and removed in between is not missed.
         fs::remove_file(app.path("out/a.txt")).unwrap();
         app.start();
         assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "{point}");
@@ -113,7 +114,7 @@ fn a_host_that_stops_while_an_output_can_not_be_published_leaves_it_to_the_next(
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
 }
-/// A second action that reads the output `a.txt` of whatever run has made it, and tries again.
+/// A second action that reads the output `a.txt` of any run, and retries.
 const LOOK: &str = r#"
 [actions.look]
 component = "worker.wasm"
@@ -126,7 +127,7 @@ params = { steps = [{ do = "read_range", from = "out", path = "a.txt", length = 
 #[test]
 fn what_is_being_published_is_not_told_to_be_gone_or_changed() {
     let mut app = committed(&manifest(LOOK));
-    // Something lies there: as if it were the version before.
+    // Another file is there, as if it were the version before.
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
     let artifact = app.get_all("/api/v1/artifacts?resource=out")[0].clone();
@@ -148,7 +149,7 @@ fn what_is_being_published_is_not_told_to_be_gone_or_changed() {
     assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:#?}");
     let gone = app.path("out/a.txt");
     assert_eq!(fs::read(&gone).unwrap(), b"content");
-    // Published, and then taken away: that is a loss, and told as one.
+    // An output that was published and then removed is a loss, and is reported as one.
     fs::remove_file(gone).unwrap();
     assert_eq!(app.try_get(&content).unwrap().0, 410);
 }
@@ -159,8 +160,8 @@ fn database(app: &TestApp) -> rusqlite::Connection {
     database
 }
 
-/// A store that is a server can commit and lose the connection before it answers: nobody may be
-/// able to tell from the records.
+/// A store that is a server can commit and lose the connection before it responds. This must not be
+/// visible in the records.
 #[test]
 fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
     let steps = r#"params = { steps = [
@@ -182,7 +183,7 @@ fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
     assert_eq!(app.get_all("/api/v1/artifacts").len(), 2);
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
     let lost = app.said().matches("the answer was lost; it is tried again every second").count();
-    // The facts are repeated by the sandbox, which says nothing.
+    // The sandbox repeats the facts, without a message.
     assert_eq!(lost, writes.len() - 1, "{}", app.said());
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
@@ -193,7 +194,7 @@ fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
 fn an_attempt_that_the_store_is_at_odds_with_keeps_what_it_staged_and_ends_nothing_else() {
     let mut app = TestApp::new(&manifest("")).with_guest("worker");
     app.start();
-    // The commit point seems to be passed already, with other outputs than these.
+    // The commit point seems to be passed already, with different outputs.
     let passed = "CREATE TRIGGER passed AFTER INSERT ON attempts BEGIN
         UPDATE attempts SET state = 'publishing' WHERE seq = NEW.seq; END";
     database(&app).execute_batch(passed).unwrap();
@@ -240,8 +241,8 @@ fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
     assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
 }
 
-/// Names that a watched resource does not look at are no less published, and a later host that does
-/// not find them by looking does not take them for gone.
+/// Names that a watched resource ignores are published as well, and a later host that does not find
+/// them by scanning does not record them as gone.
 #[test]
 fn what_is_published_under_a_name_that_does_not_count_stays_published() {
     let manifest = r#"
@@ -279,7 +280,7 @@ params = { steps = [] }
     app.drop_file("raw/a.txt", b"a");
     app.wait_for_runs(1);
     app.restart();
-    // What a run begins with has been looked at.
+    // The files that are there at the start have been examined.
     app.drop_file("raw/b.txt", b"b");
     app.wait_for_runs(2);
     let written = app.get_all("/api/v1/artifacts?resource=out");
@@ -341,7 +342,7 @@ fn a_second_pipeline_that_writes_to_a_folder_is_refused_and_a_reader_is_not() {
         "{}",
         second.said()
     );
-    // A reader sweeps nothing that the writer has staged.
+    // A host that only reads removes nothing that the writer has staged.
     let staging = first.path("out/.anacostia/staging/0199aaaa-0000-7000-8000-000000000001");
     fs::create_dir_all(&staging).unwrap();
     let reads =
@@ -355,7 +356,7 @@ fn a_second_pipeline_that_writes_to_a_folder_is_refused_and_a_reader_is_not() {
     reader.start();
     assert_eq!(reader.wait_for_runs(1)[0]["state"], "succeeded");
     assert!(staging.exists());
-    // The lock goes with its process, however that ends.
+    // The lock is released when its process ends, in whatever way.
     first.kill();
     second.start();
 }

@@ -1,6 +1,6 @@
-//! Python in an action: what can be imported while it runs. And the scripts that build guests,
-//! where there is no Python that will do: what they take instead, and what they say where there is
-//! nothing to take.
+//! Python in an action: what it can import while it runs. Also tests the scripts that build guests
+//! on machines without a suitable Python: what they use instead, and what they report if nothing is
+//! available.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,10 +14,10 @@ use crate::support::app::TestApp;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// What the scripts fetch Debian's Python with.
+/// The tools with which the scripts fetch Debian's Python.
 const DEBIAN: [&str; 2] = ["apt-get", "dpkg-deb"];
 
-/// The functions of `tests/guests/late_python`, and what each returns. All of them import while the
+/// The functions of `tests/guests/late_python`, and their results. All of them import while the
 /// action runs.
 const LATE: [(&str, &str); 11] = [
     ("encodings", "97 codecs"),
@@ -37,7 +37,7 @@ const LATE: [(&str, &str); 11] = [
     ("packages", "packages"),
 ];
 
-/// Functions that import what is not there, and how the error of the attempt begins.
+/// Functions that import missing modules, and the beginning of the attempt's error.
 const ABSENT: [(&str, &str); 2] = [
     ("no_ssl", "ModuleNotFoundError: No module named '_ssl' (it is not part of this interpreter)\n  at "),
     (
@@ -80,14 +80,14 @@ fn python_imports_at_any_time_and_says_why_a_module_is_absent() {
     }
 }
 
-/// A folder with all that is in `PATH`, but without any Python, and without the `missing`.
+/// Creates a folder with all programs in `PATH`, except for any Python and the `missing` ones.
 fn programs_without(missing: &[&str]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let path = std::env::var_os("PATH").unwrap();
     for program in std::env::split_paths(&path).filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten() {
         let name = program.file_name().into_string().unwrap();
         if !name.starts_with("python") && !missing.contains(&name.as_str()) {
-            // Of several with the same name, the first is the one that `PATH` means.
+            // Of several programs with the same name, the first in `PATH` counts.
             let _ = symlink(program.path(), folder.path().join(name));
         }
     }
@@ -98,12 +98,12 @@ fn programs_without(missing: &[&str]) -> TempDir {
 fn add_old_python(programs: &Path) {
     let script =
         r#"printf '#!/bin/sh\n[ "$1" != --version ] || echo Python 3.9.2\nexit 1\n' >python3 && chmod +x python3"#;
-    // By another process: while another test starts one, this one might have the file open for
-    // writing longer than it knows.
+    // Written by another process: if another test forks at the same time, its child might keep the
+    // file open for writing.
     assert!(Command::new("sh").args(["-c", script]).current_dir(programs).status().unwrap().success());
 }
 
-/// Calls a script of the checkout where these are all programs.
+/// Calls a script of the checkout with only these programs in `PATH`.
 fn call(script: &str, argument: &str, programs: &Path, cache: &Path) -> Output {
     Command::new(Path::new(ROOT).join(script))
         .arg(argument)
@@ -113,7 +113,7 @@ fn call(script: &str, argument: &str, programs: &Path, cache: &Path) -> Output {
         .unwrap()
 }
 
-/// What an earlier run of this test fetched is as good, if the scripts fetched it that fetch now.
+/// What an earlier run of this test fetched can be used, if the same scripts fetched it.
 fn cache_of_these_scripts() -> PathBuf {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian-python");
     let fetched_by = cache.join("guest-common.sh");

@@ -1,4 +1,4 @@
-//! The action and the manifest that the README shows are built and run as they stand there.
+//! The action and the manifest in the README are built and run exactly as they are printed there.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::app::TestApp;
 const README: &str = include_str!("../../README.md");
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The first block of this language in the section on writing an action.
+/// Returns the first block of this language in the section on writing an action.
 fn block(language: &str) -> String {
     let section = README.split("### Writing an action").nth(1).expect("the section");
     let block = section.split(&format!("```{language}\n")).nth(1).expect("a block");

@@ -1,4 +1,4 @@
-//! Inputs that are renamed after they were recorded: a run reads them where they are now. The real
+//! Inputs that are renamed after they were recorded: a run reads them at their new path. The real
 //! binary and real guests.
 
 use std::fs;
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::wait::wait_until;
 
-/// A file is renamed when so many more were written.
+/// A file is renamed after this many more were written.
 const RENAMED_AFTER: usize = 4;
 
 const HEAD: &str = r#"
@@ -28,8 +28,8 @@ kind = "folder"
 path = "out"
 "#;
 
-/// Writes files, and renames each a few files after it was closed, so that some are renamed before
-/// they are recorded, some between their record and their reading, and some while they are read.
+/// Writes files, and renames each a few files later, so that some are renamed before they are
+/// recorded, some between being recorded and being read, and some while they are read.
 fn write_and_rename(raw: &Path, count: usize) {
     let at = |word: &str, number: usize| raw.join(format!("{word}-{number}"));
     for number in 0..count + RENAMED_AFTER {
@@ -39,7 +39,7 @@ fn write_and_rename(raw: &Path, count: usize) {
         if let Some(number) = number.checked_sub(RENAMED_AFTER) {
             fs::rename(at("upload", number), at("final", number)).unwrap();
         }
-        // The pace of the arrivals: nothing waits for it.
+        // The rate of arrivals. Nothing waits for it.
         std::thread::sleep(Duration::from_millis(3));
     }
 }
@@ -107,7 +107,7 @@ after = ["wait"]
 reads = ["raw"]
 args = ["cat|/in/raw/sub/a"]
 "#;
-    // One run takes both.
+    // One run claims both.
     let head = HEAD.replace("trigger = { max_artifacts = 1 }\n", "");
     let mut app = TestApp::new(&format!("{head}{actions}")).with_guest("worker").with_guest("command");
     for name in ["b", "a"] {
@@ -144,7 +144,7 @@ params = { steps = [{ do = "list", from = "raw", open_after_ms = 1500 }] }
     for name in ["a", "b"] {
         fs::rename(app.path(&format!("raw/{name}")), app.path(&format!("raw/{name}.moved"))).unwrap();
     }
-    // One of them is claimed by the first run, and the other by nobody yet.
+    // The first run has claimed one of them, and no run has claimed the other yet.
     assert_all_succeeded(&app.wait_for_runs(2));
     wait_for_log(&app, 1, "opened a a");
     wait_for_log(&app, 1, "opened b b");

@@ -1,5 +1,5 @@
-//! The host dies between every two steps of a run, and the next one goes on: nothing that matters
-//! lived only in memory.
+//! The host dies between any two steps of a run, and the next host continues: no important state is
+//! only in memory.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,7 +43,7 @@ reads = ["out"]
 params = { steps = [{ do = "read", from = "out" }] }
 "#;
 
-/// The steps of the run: its creation, and what its driver puts on record.
+/// The steps of the run: its creation, and the steps that its driver records.
 fn die_at(step: u32) -> String {
     if step == 0 { "run.created:1".to_owned() } else { format!("step.recorded:{step}") }
 }
@@ -56,7 +56,8 @@ fn a_run_goes_on_from_every_step() {
         app.set_env("ANACOSTIA_FAULT", &die_at(steps));
         app.drop_file("raw/a.txt", b"content");
         let survived = app.try_start().is_ok() && {
-            // Either the fault point ends it, or the run ends first because it has no such step.
+            // Either the fault point ends the host, or the run ends first because it has no such
+            // step.
             crate::support::wait::wait_for("the run or the host to end", || {
                 if let Some(status) = app.has_ended() {
                     assert_eq!(status.signal(), Some(9), "step {steps}: the host ended with {status}");
@@ -93,8 +94,8 @@ fn check(run: &Value, step: u32) {
         }
         let of = |state: &str| ends.get(state).copied().unwrap_or(0);
         assert_eq!(of("succeeded"), 1, "step {step}: {action:#}");
-        // `second` fails on its first attempt; if that one crashed, its second attempt succeeds at
-        // once.
+        // `second` fails on its first attempt; if that attempt crashed, its second attempt succeeds
+        // at once.
         assert!(of("failed") <= u32::from(action["name"] == "second"), "step {step}: {action:#}");
         assert!(of("crashed") <= 1, "step {step}: {action:#}");
     }

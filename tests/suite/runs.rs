@@ -1,5 +1,5 @@
-//! What runs when: joins, retries, skips, branches, cancels, stops, and what a run is bound to. The
-//! real binary, real files, a real guest.
+//! When runs and actions start: joins, retries, skips, branches, cancels, shutdowns, and what a run
+//! is bound to. The real binary, real files, a real guest.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
 
-/// A manifest of one watched folder `raw`, one output folder `out`, and what is given.
+/// A manifest with one watched folder `raw`, one output folder `out`, and the given lines.
 fn manifest(rest: &str) -> String {
     format!(
         r#"
@@ -28,7 +28,7 @@ path = "out"
     )
 }
 
-/// An action that runs the worker with these steps; `keys` are further lines of it.
+/// An action that runs the worker with these steps; `keys` has further lines for it.
 fn action(name: &str, after: &[&str], steps: &str, keys: &str) -> String {
     format!(
         r#"
@@ -53,7 +53,7 @@ fn run(app: &TestApp, number: u64) -> Value {
     app.get(&format!("/api/v1/runs/{number}"))
 }
 
-/// The actions of a run, each with its state and reason.
+/// Returns the actions of a run, each with its state and reason.
 fn states(run: &Value) -> Vec<(&str, &str, &str)> {
     run["actions"]
         .as_array()
@@ -181,14 +181,14 @@ fn branches_run_side_by_side_and_a_cancel_stops_them() {
     assert!(status < 300, "{status} {body}");
     let runs = app.wait_for_runs(1);
     assert_eq!(runs[0]["state"], "cancelled");
-    // One was told and ended by itself, the other does not listen and was stopped.
+    // One action noticed the cancelling and ended by itself; the other ignored it and was stopped.
     let run = run(&app, 1);
     assert!(states(&run).iter().all(|(_, state, _)| *state == "cancelled"), "{:#?}", states(&run));
 }
 
 #[test]
 fn arrivals_during_a_run_wait_and_are_taken_together() {
-    // A run is at work until it is cancelled, however slow the machine is.
+    // The run keeps running until it is cancelled, however slow the machine is.
     let app = start(&manifest(&action("slow", &["raw"], r#"{ do = "await_cancel" }"#, "")));
     app.drop_file("raw/0.csv", b"0");
     wait_for_log(&app, 1, "awaiting cancel");
@@ -215,8 +215,8 @@ fn what_was_replaced_while_no_host_was_at_work_is_not_claimed() {
     wait_until("the file to be on record", || app.get_all("/api/v1/artifacts?resource=raw").len() == 1);
     app.kill();
     app.drop_file("raw/a.csv", b"and then another");
-    // What was recorded has been quiet for long enough by now: the next host could claim it at
-    // once.
+    // The recorded file has been quiet for long enough by now, so that the next host could claim it
+    // at once.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     app.start();
     let runs = app.wait_for_runs(1);
@@ -304,7 +304,7 @@ fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
     wait_for_log(&app, 1, "at work");
     app.kill();
     fs::write(app.path("anacostia.toml"), text("new words")).unwrap();
-    // The component is gone from where the old manifest has it, too.
+    // The component is also gone from the path in the old manifest.
     fs::rename(app.path("worker.wasm"), app.path("moved.wasm")).unwrap();
     let edited = fs::read_to_string(app.path("anacostia.toml")).unwrap().replace("worker.wasm", "moved.wasm");
     fs::write(app.path("anacostia.toml"), edited).unwrap();
@@ -330,7 +330,7 @@ fn a_run_by_hand_is_answered_with_its_result() {
     }
 }
 
-/// What the host says to the start of a run by hand with this body: status and body.
+/// Requests the start of a run with this body, and returns the status and body of the response.
 fn put(app: &TestApp, id: &str, body: &str) -> (u16, Value) {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
     let url = format!("{}/api/v1/runs/{id}", app.url());

@@ -1,5 +1,4 @@
-//! The sandbox: guests do their work, and no guest gets beyond what it is granted and what it is
-//! limited to.
+//! The sandbox: guests can do their work, and no guest exceeds its grants or its limits.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -47,7 +46,7 @@ pub(crate) struct Bench {
     pub(crate) out: Arc<FakeResource>,
     pub(crate) progress: Arc<Mutex<Vec<Progress>>>,
     pub(crate) folder: TempDir,
-    /// Dropped last by being kept here: without it, nobody could say stop.
+    /// Kept so that it is dropped last: without it, nothing could send a stop.
     pub(crate) stop: watch::Sender<Stop>,
 }
 
@@ -56,11 +55,11 @@ impl Bench {
         Self::with(2)
     }
 
-    /// With so many executor threads.
+    /// The same with this many executor threads.
     pub(crate) fn with(executors: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = SandboxConfig {
-            // Shared between tests: what one has compiled the others find.
+            // Shared between tests, so that each component is compiled once.
             cache_folder: std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"),
             executors,
             ..SandboxConfig::default()
@@ -95,7 +94,7 @@ impl Bench {
         Self { sandbox, services, store, raw, out, progress, folder, stop: watch::channel(Stop::No).0 }
     }
 
-    /// An order for the component, with `raw` to read and `out` to write.
+    /// Returns an order for the component that may read `raw` and write `out`.
     pub(crate) fn order(&self, component: Digest, params: &Value) -> AttemptOrder {
         AttemptOrder {
             params: params.to_string(),
@@ -104,7 +103,7 @@ impl Bench {
         }
     }
 
-    /// The digest of a Rust guest, loaded.
+    /// Loads a Rust guest, and returns its digest.
     pub(crate) async fn guest(&self, name: &str) -> Digest {
         let file = guests::rust(name);
         let digest = Digest::of(&std::fs::read(&file).unwrap());
@@ -112,7 +111,7 @@ impl Bench {
         digest
     }
 
-    /// The digest of a component, loaded.
+    /// Loads a component, and returns its digest.
     pub(crate) async fn load(&self, component: &[u8]) -> Digest {
         let (digest, file) = guests::write(self.folder.path(), "guest.wasm", component);
         self.sandbox.load(digest, &file).await.unwrap();
@@ -123,7 +122,8 @@ impl Bench {
         self.sandbox.run(order, &self.services, self.stop.subscribe()).await
     }
 
-    /// An order for the program of `tests/guests/command`, with these steps as its arguments.
+    /// Returns an order for the program of `tests/guests/command`, with these steps as its
+    /// arguments.
     async fn command(&self, steps: &[&str]) -> AttemptOrder {
         let file = crate::support::guests::command();
         let digest = Digest::of(&std::fs::read(&file).unwrap());
@@ -140,28 +140,28 @@ impl Bench {
         self.run(order).await
     }
 
-    /// Runs the worker through these steps.
+    /// Runs the worker with these steps.
     pub(crate) async fn worker(&self, steps: Value) -> AttemptReport {
         let order = self.order(self.guest("worker").await, &json!({ "steps": steps }));
         self.run(order).await
     }
 }
 
-/// The lines of an attempt, stream and text.
+/// Returns the log lines of an attempt: stream and text.
 pub(crate) fn lines(bench: &Bench, order: &AttemptOrder) -> Vec<LogLine> {
     let range = LogRange { from: LogPosition::default(), to: None };
     bench.services.logs.read(order.fence.attempt_id, range, None, 1000).unwrap().items
 }
 
-/// A variable of this process, for a secret, and its value, which can stand in any text. Cargo sets
-/// it, to the same on every machine.
+/// A variable of this process for a secret, and its value, which may occur in any text. Cargo sets
+/// it to the same value on every machine.
 pub(crate) fn variable() -> (String, String) {
     let (name, value) = ("CARGO_PKG_LICENSE", env!("CARGO_PKG_LICENSE"));
     assert_eq!(std::env::var(name).as_deref(), Ok(value), "the tests are run by cargo");
     (name.to_owned(), value.to_owned())
 }
 
-/// The error of an attempt that failed.
+/// Returns the error of an attempt that failed.
 pub(crate) fn failure(report: &AttemptReport) -> &ErrorInfo {
     match &report.outcome {
         Outcome::Failed(error) | Outcome::TimedOut(error) => error,
@@ -169,7 +169,7 @@ pub(crate) fn failure(report: &AttemptReport) -> &ErrorInfo {
     }
 }
 
-/// What a guest said that has done its work.
+/// Returns the message of a guest that has completed its work.
 pub(crate) fn done(report: &AttemptReport) -> &str {
     match &report.outcome {
         Outcome::Done(Some(text)) => text,

@@ -1,9 +1,9 @@
-//! `anacostia schema` against the reader: what the reader takes the schema takes, and what the
-//! schema refuses the reader refuses too.
+//! Compares `anacostia schema` with the reader: the schema accepts what the reader accepts, and the
+//! reader refuses what the schema refuses.
 //!
-//! The check of a value against the schema is a small one of our own: the crates for it bring
-//! thirty others. It knows the words that the schema uses, and panics at any other, so that nothing
-//! in the schema goes unchecked.
+//! The check of a value against the schema is our own small implementation, because the crates for
+//! it have thirty dependencies. It supports the keywords that the schema uses, and panics at any
+//! other, so that nothing in the schema is left unchecked.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 
 use crate::support::app::anacostia;
 
-/// Words that say nothing about whether a value is right.
+/// Keywords that do not affect whether a value is valid.
 const NOTES: [&str; 5] = ["$schema", "title", "description", "default", "examples"];
 
-/// What is wrong with `value`, each with its place.
+/// Returns the errors in `value`, each with its path.
 fn problems(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     if *schema == json!(false) {
         return found.push(format!("{place}: not known"));
@@ -32,7 +32,7 @@ fn problems(schema: &Value, value: &Value, place: &str, found: &mut Vec<String>)
     }
 }
 
-/// What is wrong with `value` itself by one rule; what lies in it is looked at too.
+/// Returns the errors in `value` by one rule, including those in its parts.
 fn against(
     word: &str,
     rule: &Value,
@@ -65,7 +65,7 @@ fn against(
                 problems(choice, value, place, &mut found);
                 found.is_empty()
             };
-            // What each of several shapes is would fill the page.
+            // The errors of all alternatives would be too long to display.
             let fits_none = !rule.as_array().unwrap().iter().any(fits);
             if rule.to_string().len() > 200 {
                 fits_none.then(|| "none of the forms".to_owned())
@@ -91,7 +91,7 @@ fn against(
     }
 }
 
-/// What is wrong with the parts of `value`.
+/// Returns the errors in the parts of `value`.
 fn inside(word: &str, rule: &Value, schema: &Value, value: &Value, place: &str, found: &mut Vec<String>) {
     for (at, item) in value.as_array().into_iter().flatten().enumerate() {
         if word == "items" {
@@ -110,7 +110,7 @@ fn inside(word: &str, rule: &Value, schema: &Value, value: &Value, place: &str, 
     }
 }
 
-/// All that the schema finds wrong with a manifest; `None` if that is no TOML.
+/// Returns all errors that the schema finds in a manifest; `None` if it is not TOML.
 fn seen(text: &str) -> Option<Vec<String>> {
     let manifest: toml::Table = toml::from_str(text).ok()?;
     let mut found = Vec::new();
@@ -155,8 +155,9 @@ fn the_pipelines_of_the_repository_fit_the_schema() {
     assert!(seen_any);
 }
 
-/// Every fixture of a wrong manifest, with what the schema sees of it: wrong types, keys, forms and
-/// numbers. What it cannot see is in the list too, so that a change of the schema shows.
+/// Every fixture of an invalid manifest, with the errors that the schema finds: wrong types, keys,
+/// formats and numbers. Manifests in which it finds none are listed, too, so that a change of the
+/// schema shows.
 #[test]
 fn what_the_schema_sees_of_wrong_manifests() {
     let mut all = String::new();
@@ -172,15 +173,15 @@ fn what_the_schema_sees_of_wrong_manifests() {
     insta::assert_snapshot!(all);
 }
 
-/// A manifest with `key = value` in the table that `table` opens.
+/// Returns a manifest with `key = value` in the table that `table` opens.
 fn with(table: &str, key: &str, value: &str) -> String {
     let version = if key == "manifest_version" { "" } else { "manifest_version = 1\n" };
-    // What opens the table may have the key already.
+    // The lines that open the table may already have the key.
     let table = if key == "kind" { table.replace("kind = \"folder\"", "") } else { table.to_owned() };
     format!("{version}{table}\n{key} = {value}\n")
 }
 
-/// The tables of a manifest: how each is opened, and where the schema has it.
+/// The tables of a manifest: the lines that open each, and its location in the schema.
 const TABLES: [(&str, &str); 10] = [
     ("", ""),
     ("[pipeline]", "/properties/pipeline"),
@@ -204,15 +205,16 @@ fn messages(text: &str) -> Vec<String> {
     }
 }
 
-/// From outside: each key of the schema is known to the reader, with the type that the schema says,
-/// and a stranger to neither.
+/// Starts from the schema: the reader knows each of its keys with the same type, and both refuse an
+/// unknown key.
 #[test]
 fn the_keys_of_the_schema_are_those_of_the_reader() {
     let schema = schema();
     for (table, place) in TABLES {
         let described = schema.pointer(&format!("{place}/properties")).unwrap().as_object().unwrap();
         for (key, about) in described {
-            // Every key that is known complains of a date, and no key takes one.
+            // For every known key, the reader reports an error for a date, because no key is a
+            // date.
             let found = messages(&with(table, key, "2026-01-01"));
             assert!(!found.iter().any(|message| message.contains("unknown key")), "{key} of {table:?}: {found:?}");
             let wanted = match about["type"].as_str().unwrap() {
@@ -232,7 +234,7 @@ fn the_keys_of_the_schema_are_those_of_the_reader() {
     }
 }
 
-/// Defaults and examples are what one may write.
+/// Defaults and examples in the schema are valid values.
 #[test]
 fn every_default_and_example_fits_its_own_schema() {
     fn look(schema: &Value, count: &mut usize) {

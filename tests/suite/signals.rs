@@ -1,4 +1,4 @@
-//! Signals to a host that starts, builds or works.
+//! Signals to a host that is starting, building or running.
 
 use std::fs;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::support::app::{TestApp, anacostia};
 use crate::support::guests::guest;
 use crate::support::wait::{wait_for, wait_until};
 
-/// A process that is killed in the end.
+/// A process that is killed when this is dropped.
 struct Process(Child);
 
 impl Process {
@@ -58,7 +58,7 @@ reads = ["raw"]
     )
 }
 
-/// The worker, with a module in it that nobody calls, and that takes a compiler long.
+/// The worker, with an additional unused module that takes a long time to compile.
 fn slow_to_compile() -> Vec<u8> {
     let body = "local.get 0 local.get 0 i32.mul i32.const 7 i32.add local.set 0 ".repeat(40);
     let function = format!("(func (param i32) (result i32) {body} local.get 0)");
@@ -75,7 +75,7 @@ fn slow_to_compile() -> Vec<u8> {
     bytes
 }
 
-/// What a host says to a GET: status and body.
+/// Sends a GET to the host, and returns status and body.
 fn get(address: &str, path: &str) -> Option<(u16, Value)> {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
     let mut response = agent.get(format!("http://{address}{path}")).call().ok()?;
@@ -124,14 +124,14 @@ fn a_signal_ends_the_builds_of_a_run_with_all_that_they_started() {
 fn a_run_once_that_is_stopped_has_not_succeeded() {
     let mut app = TestApp::new(&manifest("params = { steps = [] }")).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
-    // Sparse: it takes no space, and half a minute to hash.
+    // Sparse: the file takes no space, and half a minute to hash.
     fs::File::create(app.path("raw/large.bin")).unwrap().set_len(64 << 30).unwrap();
     app.start_with(&["--once"]);
     app.signal(Signal::INT);
     assert_eq!(app.wait_for_end().code(), Some(1));
 }
 
-/// Whether a process has ended, and nobody has asked how yet.
+/// Returns whether a process has ended, and was not waited for yet.
 fn is_dead(pid: Pid) -> bool {
     let stat = fs::read_to_string(Path::new("/proc").join(pid.as_raw_nonzero().to_string()).join("stat"));
     stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))

@@ -1,5 +1,5 @@
-//! The README's first command, on a copy of the example: it builds the guest, starts, and works on
-//! ten files that its script drops.
+//! The README's first command, on a copy of the example: it builds the guest, starts, and processes
+//! ten files that the example's script drops.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::support::app::TestApp;
 
-/// Copies what is in git below `folder` of the checkout.
+/// Copies the files below `folder` of the checkout that are in git.
 fn copy(folder: &str, to: &Path) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let listed = Command::new("git").args(["ls-files", folder]).current_dir(root).output().unwrap();
@@ -30,7 +30,7 @@ fn ten_files_lead_to_ten_runs_whose_logs_name_them() {
     let example = checkout.path().join("guest-examples/pipelines/simplest");
     let mut app = TestApp::at(&example);
     app.start_with(&["--build"]);
-    // As the example's README says, but with less time between the files.
+    // As in the example's README, but with less time between the files.
     let dropped = Command::new(example.join("drop-files.sh")).args(["10", "0.15"]).output().unwrap();
     assert!(dropped.status.success(), "{}", String::from_utf8_lossy(&dropped.stderr));
     let files: BTreeSet<String> =

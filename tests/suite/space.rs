@@ -1,4 +1,4 @@
-//! Disk space that is given back, and machines on which a place that is usual cannot be written.
+//! Disk space that is freed, and machines on which a usual location is not writable.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -38,7 +38,7 @@ params = {{ steps = [{steps}] }}
     app
 }
 
-/// The worker with a section that does nothing: another component, which does the same.
+/// Returns the worker with an empty section: another component, which does the same.
 fn variant(number: u8) -> Vec<u8> {
     let mut bytes = fs::read(guest("worker")).unwrap();
     bytes.extend([0, 3, 1, b'v', number]);
@@ -77,7 +77,7 @@ fn components_go_when_no_run_can_need_them_any_more() {
     }
     assert_eq!(kept(&app), names(&[1]), "the run of the first has succeeded");
 
-    // A run that failed may be retried.
+    // A failed run may be retried.
     let text = fs::read_to_string(app.path("anacostia.toml")).unwrap();
     let failing = text.replace(r#"{ do = "read", from = "raw" }"#, r#"{ do = "fail", message = "no" }"#);
     fs::write(app.path("anacostia.toml"), failing).unwrap();
@@ -107,10 +107,10 @@ fn components_go_when_no_run_can_need_them_any_more() {
     assert_eq!(kept(&app), names(&[1]));
 }
 
-/// The bytes of the log on disk.
+/// Returns the size of the log on disk in bytes.
 fn log_bytes(app: &TestApp) -> u64 {
     let segments = fs::read_dir(app.path("state/logs")).unwrap();
-    // One may be removed while they are counted.
+    // A file may be removed while they are counted.
     segments.filter_map(|segment| segment.unwrap().metadata().ok()).map(|about| about.len()).sum()
 }
 
@@ -125,7 +125,7 @@ fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
         app.drop_file(&format!("raw/{number}"), &[number]);
         app.wait_for_runs(usize::from(number) + 1);
     }
-    // Each run logs more than 400 KB, and the log is looked at when a segment of 64 KiB is full.
+    // Each run logs more than 400 KB, and the log is checked when a segment of 64 KiB is full.
     wait_until("the log to shrink", || log_bytes(&app) <= (1 << 20) + (64 << 10));
     assert_eq!(app.cli(&["runs", "logs", "8", "PATH"]).stdout.split(|byte| *byte == b'\n').count(), 201);
     let gone = app.cli(&["runs", "logs", "1", "PATH"]);
@@ -135,7 +135,7 @@ fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
         "error: run #1: log lines of work have been removed to make room for newer ones; `[pipeline] logs` in the manifest \
          says how many bytes are kept\n"
     );
-    // What the page links to.
+    // The pages that the web page links to.
     assert_eq!(app.try_get("/api/v1/runs/1/logs").unwrap().0, 410);
     stop(&mut app);
     app.cli_json(&["gc", "--json", "PATH"]);
@@ -159,7 +159,7 @@ fn a_home_that_can_not_be_written_costs_the_cache_and_not_the_start() {
     assert_eq!(app.said().matches(&warning).count(), 2, "{}", app.said());
 }
 
-/// Runs a verb as a user who may read everything here, and write nothing.
+/// Runs a command as a user who may read everything here, and write nothing.
 fn as_a_reader(app: &TestApp, args: &[&str]) -> Output {
     let program = app.path("program");
     if !program.exists() {

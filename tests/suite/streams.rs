@@ -1,4 +1,5 @@
-//! Standard output and standard error of a host that fail, or that nobody reads: the work goes on.
+//! Standard output and standard error of a host that fail, or that nobody reads: the host continues
+//! to work.
 
 use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Write as _, pipe};
@@ -32,7 +33,7 @@ params = {{ steps = [{steps}] }}
     app
 }
 
-/// A pipe that takes no byte more.
+/// A pipe that is full.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
@@ -47,14 +48,14 @@ fn status(app: &TestApp) -> String {
     app.get("/api/v1/nodes/raw")["state"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Makes the threads of the host write to the log and to the report, and sees that all of them live
-/// on.
+/// Makes the threads of the host write to the log and to the report, and checks that all of them
+/// continue.
 #[track_caller]
 fn works(app: &TestApp) {
-    // A folder that is moved away before the first look at it is not missed.
+    // If a folder is moved away before it is first checked, this is not noticed.
     wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
     for round in 1..=2 {
-        // The watch logs that it has lost the folder, and that it is back.
+        // The watch logs that it has lost the folder, and that the folder is back.
         fs::rename(app.path("raw"), app.path("away")).unwrap();
         wait_until("the folder to be missed", || status(app) == "unreachable");
         fs::rename(app.path("away"), app.path("raw")).unwrap();

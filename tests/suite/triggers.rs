@@ -1,4 +1,4 @@
-//! When runs start, and with what.
+//! When runs start, and with which artifacts.
 
 use crate::support::app::TestApp;
 
@@ -23,8 +23,8 @@ params = {{ steps = [{{ do = "done" }}] }}
     )
 }
 
-/// Files arrive one by one while runs claim what was there: a count that is out of date must not
-/// start a run.
+/// Files arrive one by one while runs claim the earlier ones: an outdated count must not start a
+/// run.
 #[test]
 fn no_run_has_fewer_artifacts_than_its_trigger_asks_for() {
     const FILES: usize = 500;

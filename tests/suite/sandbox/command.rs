@@ -1,5 +1,5 @@
-//! Commands: a program that knows files only finds its inputs, makes its outputs, and gets no
-//! further than any other action.
+//! Commands: a program that only uses files finds its inputs, writes its outputs, and has no more
+//! access than any other action.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use super::fakes::artifact;
 use super::{Bench, failure, guests, lines, variable};
 
-/// Runs the program, and returns what it said on standard output besides how it was called.
+/// Runs the program, and returns its standard output, without the line about its arguments.
 pub(super) async fn run(bench: &Bench, steps: &[&str]) -> (AttemptReport, Vec<String>) {
     run_with(bench, steps, |_| {}).await
 }
@@ -31,14 +31,14 @@ fn said_on(bench: &Bench, order: &AttemptOrder, stream: LogStream) -> Vec<String
     lines(bench, order).into_iter().filter(|line| line.stream == stream).map(|line| line.text).collect()
 }
 
-/// What the program was told, step by step; it must have exited with 0.
+/// Returns the results of the program, step by step; it must have exited with 0.
 async fn told(bench: &Bench, steps: &[&str]) -> Vec<String> {
     let (report, said) = run(bench, steps).await;
     assert_eq!(report.outcome, Outcome::Done(None), "{said:?}");
     said
 }
 
-/// Paths and contents of what is to be published.
+/// Returns the paths and contents of the outputs to publish.
 pub(super) fn staged(bench: &Bench, report: &AttemptReport) -> Vec<(String, String)> {
     let kept = bench.out.staged.lock().unwrap();
     let files = report.staged.iter().map(|file| {
@@ -70,7 +70,7 @@ async fn it_finds_exactly_its_inputs() {
             "cat|/in/raw/a.txt",
             "part|/in/raw/a.txt|5|100",
             "part|in/./raw//../raw/a.txt|0|4",
-            // In the resource, and no input of this run.
+            // In the resource, but not an input of this run.
             "cat|/in/raw/b.txt",
             "cat|/in/other/secret.txt",
             "stat|/in/nowhere",
@@ -99,11 +99,11 @@ async fn it_finds_exactly_its_inputs() {
         ]
     );
     assert_eq!(report.outcome, Outcome::Done(None));
-    // Lineage is what was read: once whole, twice in part.
+    // Lineage contains what was read: once completely, twice in part.
     let [access] = report.accesses.as_slice() else { panic!("{:?}", report.accesses) };
     assert_eq!((access.artifact_id, access.kind), (bench.store.inputs[0].id, AccessKind::Read));
     assert_eq!((access.bytes, report.usage.bytes_read), (12 + 7 + 4, 12 + 7 + 4));
-    // The program was told that nothing is there; who reads the record is told why.
+    // The program gets the error that the file does not exist; the record contains the reason.
     let [denial] = report.denials.as_slice() else { panic!("{:?}", report.denials) };
     assert_eq!((denial.call.as_str(), denial.target.as_str()), ("wasi:filesystem", "other"));
     assert!(denial.message.ends_with("[actions.train]\nreads = [\"raw\", \"other\"]"), "{}", denial.message);
@@ -122,7 +122,7 @@ async fn what_it_makes_is_staged_until_it_exits_with_zero() {
             "list|/out/out",
             "stat|/out/out/a.txt",
             "cat|/out/out/a.txt",
-            // Was published by someone before: it does not show, and is replaced.
+            // Published by an earlier attempt: the program does not see it, and it is replaced.
             "stat|/out/out/taken.txt",
             "write|/out/out/taken.txt|new",
             "keep|/out/out/open.txt|not closed",
@@ -185,7 +185,7 @@ async fn files_are_renamed_removed_replaced_and_appended_to() {
     assert_eq!(report.outcome, Outcome::Done(None));
     let files = [("a.txt", "replaced"), ("b.txt", "b and more and more"), ("d.txt", "before after"), ("e.txt", "")];
     assert_eq!(staged(&bench, &report), texts(&files));
-    // Of what was replaced or removed nothing is on record.
+    // Files that were replaced or removed are not recorded.
     assert_eq!(report.accesses.len(), 4);
 }
 
@@ -295,7 +295,7 @@ async fn no_path_leads_out() {
 #[tokio::test]
 async fn the_exit_code_is_the_outcome() {
     let bench = Bench::new();
-    // Of the code, this program's adapter leaves that it is not 0.
+    // The adapter of this program only preserves that the code is not 0.
     let (report, _) = run(&bench, &["write|/out/out/a.txt|x", "err|no such column: age", "exit|3"]).await;
     let error = failure(&report);
     assert_eq!((error.code.as_str(), error.retryable), ("exit_code", false));
@@ -320,7 +320,7 @@ async fn what_it_said_last_is_told_without_secrets() {
             }
         })
         .await;
-        // What no newline ends was said, too.
+        // Text without a final newline counts, too.
         let said = format!("It said last:\n    the key is {shown}\n    and that is all");
         assert!(failure(&report).message.ends_with(&said), "{}", failure(&report).message);
     }
@@ -376,7 +376,7 @@ async fn arguments_environment_and_standard_input_are_those_of_the_manifest() {
     let mut order = bench.command(&["stdin"]).await;
     bench.run(order.clone()).await;
     assert_eq!(said_on(&bench, &order, LogStream::Stdout), ["called train with 1", "stdin: ok"]);
-    // One input must be meant.
+    // Exactly one input must match.
     order.stdin = Some("raw/*.csv".to_owned());
     let report = bench.run(order).await;
     assert_eq!(
@@ -403,7 +403,7 @@ async fn lines_of_metrics_become_metrics() {
         format!("write|/out/metrics.jsonl|{good}\n"),
         "stat|/out/metrics.jsonl".to_owned(),
         "list|/out".to_owned(),
-        // The file grows, however it is opened. The last line needs no end.
+        // The file grows in whatever way it is opened. The last line needs no newline.
         r#"append|/out/metrics.jsonl|{"name": "loss", "value": 0.25, "step": 2, "time": 9}"#.to_owned(),
         "append|/out/metrics.jsonl|nonsense\n\n{\"name\": \"\", \"value\": 1}\n{\"name\": \"loss\", \"value\": nan}\n"
             .to_owned(),
@@ -458,7 +458,7 @@ async fn what_is_open_at_once_is_limited() {
     let (report, said) = run_with(&bench, &["open_many|/in|100000|folders", "exit|1"], limit).await;
     assert_eq!(said, ["open_many: 50, then EDQUOT"]);
     assert_eq!(failure(&report).code, "handles_limit");
-    // What cannot be opened stays as it was.
+    // A file that cannot be opened is unchanged.
     let steps = [
         "write|/out/out/a.txt|kept",
         "open_many|/in/raw/a.txt|100",
@@ -468,7 +468,7 @@ async fn what_is_open_at_once_is_limited() {
     let (report, said) = run_with(&bench, &steps, limit).await;
     assert_eq!(said[2..], ["append: EDQUOT", "write: EDQUOT"]);
     assert_eq!(staged(&bench, &report), texts(&[("a.txt", "kept")]));
-    // Those that are closed do not count.
+    // Closed files do not count.
     let many = vec!["cat|/in/raw/a.txt"; 200];
     let (report, _) = run_with(&bench, &many, limit).await;
     assert_eq!(report.outcome, Outcome::Done(None));

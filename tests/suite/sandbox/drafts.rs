@@ -1,4 +1,4 @@
-//! `wasi:logging` and `wasi:config`, as drafts of WASI have them.
+//! `wasi:logging` and `wasi:config`, according to their WASI drafts.
 
 use anacostia::model::{LogLevel, Outcome};
 use serde_json::json;
@@ -26,8 +26,8 @@ package wasi:config@0.2.0-rc.1 {
     }
 }";
 
-/// Logs each param that it asks for by name, then all of them. Answers of `get` come at 100: the
-/// result, at 104 whether there is something, at 108 the text.
+/// Logs each param that it requests by name, then all of them. Results of `get` are stored at 100:
+/// the result, at 104 whether there is a value, at 108 the text.
 const MODULE: &str = r#"(module
     (import "wasi:logging/logging@0.1.0-draft" "log" (func $log (param i32 i32 i32 i32 i32)))
     (import "wasi:config/store@0.2.0-rc.1" "get" (func $get (param i32 i32 i32)))

@@ -1,5 +1,5 @@
-//! A store and resources in memory, so that these tests are about the sandbox alone, and an order
-//! for an attempt on them. The fuzzer has them too.
+//! A store and resources in memory, so that these tests depend on nothing but the sandbox, and an
+//! order for an attempt on them. The fuzzer uses them, too.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -18,7 +18,7 @@ use anacostia::store::{
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-/// A store that knows one run.
+/// A store with one run.
 #[derive(Debug)]
 pub struct FakeStore {
     pub run: RunId,
@@ -31,7 +31,7 @@ pub struct FakeStore {
     pub fenced: AtomicBool,
 }
 
-/// An artifact on record.
+/// Returns a recorded artifact.
 pub fn artifact(resource: &str, path: &str, content: &[u8]) -> Artifact {
     Artifact {
         id: ArtifactId::new(),
@@ -51,7 +51,7 @@ pub fn artifact(resource: &str, path: &str, content: &[u8]) -> Artifact {
     }
 }
 
-/// A run on record.
+/// Returns a recorded run.
 pub fn run(number: u64, state: RunState) -> Run {
     Run {
         id: RunId::new(),
@@ -69,7 +69,7 @@ pub fn run(number: u64, state: RunState) -> Run {
     }
 }
 
-/// An order for an attempt of the store's run, with `raw` to read and `out` to write.
+/// Returns an order for an attempt of the store's run that may read `raw` and write `out`.
 pub fn order(store: &FakeStore, component: Digest) -> AttemptOrder {
     AttemptOrder {
         pipeline: "penguins".to_owned(),
@@ -159,17 +159,17 @@ type Files = Mutex<BTreeMap<String, Arc<Vec<u8>>>>;
 pub struct FakeResource {
     pub name: String,
     pub files: Files,
-    /// Finished, and not published.
+    /// Finished, but not published.
     pub staged: Arc<Files>,
     pub changed: Arc<AtomicBool>,
     pub discarded: AtomicBool,
-    /// Readers and writers that are open.
+    /// The number of open readers and writers.
     pub open: Arc<AtomicUsize>,
-    /// Files longer than this do not fit on its disk.
+    /// Files longer than this do not fit on the simulated disk.
     pub full_at: AtomicUsize,
 }
 
-/// Counts for as long as it lives.
+/// Counts one while it exists.
 struct Open(Arc<AtomicUsize>);
 
 impl Open {

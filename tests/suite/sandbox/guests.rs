@@ -1,5 +1,5 @@
-//! Components for the tests: the Rust guests under `tests/guests`, and small ones written as text
-//! for what Rust cannot be made to do.
+//! Components for the tests: the Rust guests under `tests/guests`, and small components written as
+//! text for what Rust cannot express.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,8 @@ use anacostia::base::Digest;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The component of the guest in `tests/guests/NAME`, built once in each run of the tests.
+/// Returns the component of the guest in `tests/guests/NAME`, which is built once in each run of
+/// the tests.
 pub fn rust(name: &str) -> PathBuf {
     static BUILT: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
     let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -30,14 +31,14 @@ pub fn rust(name: &str) -> PathBuf {
     out
 }
 
-/// A component around a core module written as text. The module imports what it likes of
-/// `wit/pipeline.wit`, and exports `memory`, `cabi_realloc` and
+/// A component around a core module that is written as text. The module imports functions of
+/// `wit/pipeline.wit` as it needs them, and exports `memory`, `cabi_realloc` and
 /// `anacostia:pipeline/action@0.1.0#run`.
 pub fn text(module: &str) -> Vec<u8> {
     in_world(module, None)
 }
 
-/// [`text`] in another world: the text of a WIT package, and the name of a world in it.
+/// [`text`] with another world: the text of a WIT package, and the name of a world in it.
 pub fn in_world(module: &str, world: Option<(&str, &str)>) -> Vec<u8> {
     let mut resolve = Resolve::default();
     let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("wit/pipeline.wit");
@@ -73,8 +74,8 @@ pub fn body(body: &str) -> Vec<u8> {
     ))
 }
 
-/// The action that does nothing, as a component written by hand, with more declarations in it: for
-/// what `wit-component` makes of no module.
+/// The action that does nothing, as a component written by hand, with additional declarations, for
+/// components that `wit-component` cannot make from a module.
 pub fn by_hand(declarations: &str) -> Vec<u8> {
     let types = r#"(type $error (record (field "code" string) (field "message" string) (field "retryable" bool)))
         (type $outcome (variant (case "done" (option string)) (case "skip" string)))"#;

@@ -1,4 +1,4 @@
-//! What is handed from one call of an attempt to the next, and what is not.
+//! What is passed from one call of an attempt to the next, and what is not.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};

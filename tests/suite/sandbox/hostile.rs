@@ -1,4 +1,4 @@
-//! Guests that misbehave: each ends within its limit, with its own error, and others go on.
+//! Guests that misbehave: each ends within its limit, with its own error, and others continue.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Bench, done, failure, guests};
 
-/// Bytes of this process that are in memory.
+/// Returns the resident memory of this process in bytes.
 fn resident_bytes() -> u64 {
     let text = std::fs::read_to_string("/proc/self/statm").unwrap();
     text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
@@ -62,7 +62,7 @@ async fn memory_is_bounded_in_the_guest_and_in_the_process() {
         assert!(report.usage.peak_memory_bytes <= 64 << 20, "{:?}", report.usage);
         assert!(report.usage.peak_memory_bytes > 32 << 20, "{:?}", report.usage);
     }
-    // Other tests of this process have guests too; but five times 64 MiB are not there.
+    // Other tests in this process have guests, too; but not five times 64 MiB.
     let after = resident_bytes();
     assert!(after < before + (200 << 20), "{before} bytes before, {after} after");
 }
@@ -120,7 +120,7 @@ async fn output_is_bounded() {
     let bench = Bench::new();
     let params = json!({ "mode": "write", "to": "out" });
     let report = bench.hostile(params, |limits| limits.output_bytes = 3 << 20).await;
-    // The guest sees `limit`, twice, and then ends well without the file.
+    // The guest gets `limit`, twice, and then succeeds without the file.
     assert!(done(&report).contains("write after 3145728 bytes: limit; write again: limit"), "{:?}", report.outcome);
     assert!(report.staged.is_empty());
     assert_eq!(report.usage.bytes_written, 3 << 20);

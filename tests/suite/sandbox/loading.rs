@@ -23,7 +23,7 @@ fn sandbox(cache: &Path, compiler: Option<&Path>) -> Sandbox {
     .unwrap()
 }
 
-/// A program that is called as a compiler.
+/// A program that is called as the compiler.
 fn program(folder: &Path, script: &str) -> std::path::PathBuf {
     let path = folder.join("compiler");
     std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -155,7 +155,7 @@ async fn compiled_code_is_kept_and_what_was_tampered_with_is_not_loaded() {
     sandbox(&cache, None).load(digest, &file).await.unwrap();
     assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
 
-    // With a compiler that always fails, only what is kept can be loaded.
+    // With a compiler that always fails, only cached code can be loaded.
     let broken = program(folder.path(), "exit 1");
     sandbox(&cache, Some(&broken)).load(digest, &file).await.unwrap();
 

@@ -1,4 +1,4 @@
-//! What guests say.
+//! Log lines, standard output and standard error of guests.
 
 use anacostia::model::{LogLevel, LogStream, Outcome};
 use serde_json::json;
@@ -82,7 +82,7 @@ async fn lines_of_a_guest_at_work_are_seen() {
     }
 }
 
-/// Writes to standard output and standard error, a line in two pieces, a control character, and an
+/// Writes to standard output and standard error: a line in two pieces, a control character, and an
 /// end without a newline.
 const PRINTS: &str = r#"(module
     (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush"
@@ -100,7 +100,7 @@ const PRINTS: &str = r#"(module
         (call $write (call $stdout) (i32.const 16) (i32.const 11) (i32.const 1024))
         i32.const 2048))"#;
 
-/// As much of WASI as [`PRINTS`] imports.
+/// The part of WASI that [`PRINTS`] imports.
 const PRINTING: &str = "
     package test:printing;
     world printing {
@@ -151,7 +151,7 @@ async fn a_trap_is_told_with_the_last_words_on_standard_error_and_without_secret
         }
         let report = bench.run(order.clone()).await;
         let shown = if secret { "•••" } else { &value };
-        // What no newline ends is a word too. Standard output is not.
+        // Text without a final newline counts, too. Standard output does not.
         let words = format!("a panic or an abort. It said last:\n    it is {shown}\n    now\n  at ");
         assert!(failure(&report).message.contains(&words), "{}", failure(&report).message);
     }

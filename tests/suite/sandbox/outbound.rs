@@ -1,4 +1,4 @@
-//! Requests over the network: what is granted works, and nothing else does.
+//! Requests over the network: granted requests succeed, and all others are refused.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::{Bench, done, failure, lines};
 use crate::support::upstream::{Upstream, free_port};
 use crate::support::wait::wait_until;
 
-/// An order for these requests, with these grants.
+/// Returns an order for these requests, with these grants.
 async fn order(bench: &Bench, http: &[&str], params: Value) -> AttemptOrder {
     let mut order = bench.order(bench.guest("fetcher").await, &params);
     order.http = http.iter().map(|host| host.parse().unwrap()).collect();
     order
 }
 
-/// What an attempt saw of its answers, and what is on record of them.
+/// The responses that an attempt got, and the resulting records.
 struct Tried {
     answers: Vec<Value>,
     report: AttemptReport,
@@ -250,8 +250,8 @@ async fn a_server_that_is_slow_or_broken_ends_in_a_typed_error() {
         (&at, "/not-http", "HttpProtocolError", "the connection broke"),
         (&nobody, "/", "ConnectionRefused", "there is no connection"),
     ] {
-        // More than the buffers of the system take, so that a deaf server is noticed while it is
-        // sent.
+        // More than the system's buffers hold, so that the guest notices while sending that the
+        // server does not read.
         let body = (path == "/deaf").then_some(32 << 20);
         let ask = json!({ "asks": [{ "host": host, "path": path, "method": "PUT", "body_bytes": body }] });
         let limits = |limits: &mut Limits| limits.http_wait = Duration::from_secs(2);
@@ -266,7 +266,7 @@ async fn a_server_that_is_slow_or_broken_ends_in_a_typed_error() {
         error(&answers[0]).contains("HttpResponseIncomplete") || error(&answers[0]).contains("ConnectionTerminated")
     );
     assert_eq!((only(&report).status, only(&report).bytes_received), (Some(200), 5));
-    // A guest may ask for less patience, never for more.
+    // A guest may request a shorter wait, but not a longer one.
     let hasty = json!({ "asks": [{ "host": at, "path": "/silent", "first_byte_ms": 50 }] });
     let Tried { report, .. } = try_with(&bench, &[&at], hasty, |_| ()).await;
     assert_eq!(only(&report).error.as_deref().unwrap(), "the server did not answer within 50ms (`http_wait`)");

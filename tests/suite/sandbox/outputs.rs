@@ -1,5 +1,5 @@
-//! What commands make in `/out`: at any place of a file, within the limit of output, and with the
-//! reason when it cannot be made.
+//! Outputs of commands in `/out`: at any offset of a file, within the limit of output, and with the
+//! reason if they cannot be written.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -63,7 +63,7 @@ async fn files_are_written_at_any_place_and_read_back() {
 async fn the_limit_of_output_counts_what_files_have_and_not_what_is_written() {
     let bench = Bench::new();
     let limit = |order: &mut AttemptOrder| order.limits.output_bytes = 1_000;
-    // Written over, cut and removed: never more than 1,000 bytes at once.
+    // Overwritten, truncated and removed: never more than 1,000 bytes at once.
     let steps = [
         "churn|/out/out/a.bin|50|1000",
         "truncate|/out/out/a.bin|0",
@@ -77,7 +77,7 @@ async fn the_limit_of_output_counts_what_files_have_and_not_what_is_written() {
     assert_eq!(said, ["churn: ok", "truncate: ok", "fill: ok", "unlink: ok", "fill: ok", "fill: ok", "fill: ok"]);
     assert_eq!(report.outcome, Outcome::Done(None));
     assert_eq!(report.usage.bytes_written, 50_000 + 1_000 + 1_000 + 500 + 500);
-    // Each way to take more than that.
+    // Every way to take more than that.
     for step in [
         "churn|/out/out/a.bin|1|1001",
         "patch|/out/out/a.bin|1000|x",
@@ -98,7 +98,7 @@ async fn the_limit_of_output_counts_what_files_have_and_not_what_is_written() {
         );
         assert!(report.staged.is_empty() && bench.out.staged.lock().unwrap().is_empty());
     }
-    // What was refused is not an obstacle for a program that does without that file.
+    // A refused file does not prevent a program from succeeding without it.
     let steps = ["fill|/out/out/a.bin|2000|100", "unlink|/out/out/a.bin", "write|/out/out/b.txt|x"];
     let (report, _) = run_with(&bench, &steps, limit).await;
     assert_eq!(staged(&bench, &report), texts(&[("b.txt", "x")]));
@@ -109,7 +109,7 @@ async fn a_full_disk_is_told_as_one_and_can_be_tried_again() {
     let bench = Bench::new();
     bench.out.full_at.store(100, SeqCst);
     let full = "out failed to write `a.bin`: the disk is full: make room on it";
-    // Whether the program looks at its errors or not.
+    // Whether the program checks its errors or not.
     let ends = [
         (vec!["fill|/out/out/a.bin|1000|10"], format!("`/out/out/a.bin` is not complete: {full}")),
         (
@@ -143,7 +143,7 @@ async fn what_the_host_refused_is_in_the_error_of_a_program_that_gives_up() {
         "it exited with code 1. It said last:\n    can't open file\nThe host had refused a call: `train` may not write to \
          `other`; to grant it, write in anacostia.toml:\n[actions.train]\nwrites = [\"out\", \"other\"]"
     );
-    // However much the program says, the host's advice is not what is cut.
+    // However much the program writes, the host's advice is not cut.
     let long = format!("err|{}", "x".repeat(390));
     let steps: Vec<&str> =
         std::iter::once("write|/out/other/x.txt|x").chain(vec![long.as_str(); 9]).chain(["exit|1"]).collect();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{Bench, failure, lines};
 
-/// Waits until the guest has logged something: it is at work then.
+/// Waits until the guest has logged something, which shows that it is running.
 async fn logged(bench: &Bench, order: &AttemptOrder) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while lines(bench, order).is_empty() {
@@ -17,7 +17,7 @@ async fn logged(bench: &Bench, order: &AttemptOrder) {
     }
 }
 
-/// Cancels the attempt once its guest is at work.
+/// Cancels the attempt once its guest is running.
 async fn cancel_at_work(bench: &Bench, order: &AttemptOrder) {
     logged(bench, order).await;
     bench.stop.send_replace(Stop::Cancel);
@@ -55,7 +55,7 @@ async fn cancelling_tells_the_guest_and_ends_as_cancelled_whatever_it_returns() 
         let order = bench.order(bench.guest("worker").await, &steps);
         let (report, ()) = tokio::join!(bench.run(order.clone()), cancel_at_work(&bench, &order));
         assert_eq!(report.outcome, Outcome::Cancelled);
-        // It was told, and asked: the guest returned by itself.
+        // The guest checked for cancelling, and returned by itself.
         assert!(report.usage.host_calls > 1, "{:?}", report.usage);
     }
 }
@@ -117,6 +117,7 @@ async fn dropping_the_sandbox_stops_its_guests() {
         report = bench.run(order.clone()) => panic!("it spins: {report:?}"),
         () = logged(&bench, &order) => {}
     }
-    // The guest may still be at work when the threads are told to end. This returns once they have.
+    // The guest may still be running when the threads are asked to end. This returns once they have
+    // ended.
     drop(bench);
 }

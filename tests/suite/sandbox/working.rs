@@ -35,7 +35,8 @@ async fn pages_of_inputs_are_the_list_of_inputs() {
         let step = json!({ "do": "summarise", "from": "raw", "to": "out", "path": "table.txt", "page": page });
         let mut order = bench.order(bench.guest("worker").await, &json!({ "steps": [step] }));
         let many = (0..30).map(|n| artifact("raw", &format!("{:02}.txt", n * 7 % 30), format!("{n}").as_bytes()));
-        // A version of a path that is there already, another resource, and what is claimed twice.
+        // A further version of an existing path, another resource, and an artifact that is claimed
+        // twice.
         let twice = bench.store.inputs.iter().cloned();
         order.inputs = twice.clone().chain(many).chain([artifact("other", "x", b"x")]).collect();
         let report = bench.run(order).await;
@@ -46,8 +47,7 @@ async fn pages_of_inputs_are_the_list_of_inputs() {
     assert!(texts[0].lines().is_sorted() && texts.iter().all(|text| *text == texts[0]), "{texts:#?}");
 }
 
-/// A component that was built against the contract as it was before `inputs-page`, and knows
-/// nothing of it.
+/// A component that was built with the contract as it was before `inputs-page` was added.
 #[tokio::test]
 async fn components_of_an_older_contract_run() {
     let contract = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/wit/pipeline.wit")).unwrap();
@@ -187,7 +187,7 @@ async fn secrets_are_given_and_masked() {
 #[tokio::test]
 async fn a_fresh_instance_has_nothing_of_the_one_before() {
     let bench = Bench::new();
-    // Traps when its memory is not as it was at first.
+    // Traps if its memory is not in its initial state.
     let digest = bench
         .load(&guests::body(
             "(if (i32.load (i32.const 4096)) (then unreachable)) (i32.store (i32.const 4096) (i32.const 1)) i32.const 0",
