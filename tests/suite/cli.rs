@@ -440,7 +440,7 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
     let address = app.url().trim_start_matches("http://");
     assert!(out.is_empty() && error.contains("is in use by process") && error.contains(address), "{error}");
 
-    // A store that has its own records, and keeps its logs and components in the same folder.
+    // A pipeline with its own records that keeps its logs and components in the same folder.
     let neighbour = doing(r#"{ do = "log", message = "x" }"#);
     let state = app.path("state");
     let text = fs::read_to_string(neighbour.path("anacostia.toml")).unwrap();

@@ -135,7 +135,7 @@ fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
         "error: run #1: log lines of work have been removed to make room for newer ones; `[pipeline] logs` in the manifest \
          says how many bytes are kept\n"
     );
-    // The pages that the web page links to.
+    // The target of the web page's link.
     assert_eq!(app.try_get("/api/v1/runs/1/logs").unwrap().0, 410);
     stop(&mut app);
     app.cli_json(&["gc", "--json", "PATH"]);

@@ -1,4 +1,4 @@
-// Takes the rows out of sensor readings whose value is not a finite number.
+// Removes the rows from sensor readings whose value is not a finite number.
 
 #include <ctype.h>
 #include <math.h>
@@ -34,7 +34,7 @@ bool exports_anacostia_pipeline_action_run(Outcome *outcome, Error *error) {
     return done(outcome, "kept %llu rows of %zu files, dropped %llu", counts.kept, files.len, counts.dropped);
 }
 
-// Writes the rows that are kept under the same path.
+// Writes the rows that are kept to the same path.
 static bool clean(const Artifact *file, const char *to, Counts *counts, Error *error) {
     Lines lines;
     Output output;
@@ -77,7 +77,7 @@ static const char *behind_digits(const char *at) {
     return at;
 }
 
-// A decimal number such as 1, -2.5, .5 or 1e3. strtod alone takes more than that: nan, inf,
+// Accepts a decimal number such as 1, -2.5, .5 or 1e3. strtod alone accepts more: nan, inf,
 // hexadecimal digits, blanks.
 static bool is_finite_number(const char *text, size_t length) {
     const char *at = text + (*text == '+' || *text == '-');

@@ -1,4 +1,4 @@
-// Records the mean, the least, the greatest and the number of the values in sensor readings.
+// Records the mean, the minimum, the maximum and the number of the values in sensor readings.
 
 #include <math.h>
 #include <stdlib.h>
@@ -59,7 +59,7 @@ static bool read_header(Lines *lines, Error *error) {
     return fail(error, "invalid", "%.*s begins with \"%.*s\", not with \"%s\"", SHOW(lines->artifact->path), SHOW(header), HEADER);
 }
 
-// What stands behind the first comma.
+// Returns the text after the first comma.
 static bool read_value(const Lines *lines, Text line, double *value, Error *error) {
     const char *comma = memchr(line.ptr, ',', line.len), *end = (const char *)line.ptr + line.len;
     const char *text = comma == NULL ? end : comma + 1;

@@ -1,4 +1,4 @@
-// Writes a report of sensor readings: a table with the number of values and the mean of each
+// Writes a report on sensor readings: a table with the number of values and the mean for each
 // sensor.
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@ typedef struct {
     double sum;
 } Sensor;
 
-// In the order of the bytes of their names.
+// Compares sensors by the bytes of their names.
 typedef struct {
     Sensor *sensors;
     size_t length, capacity;
@@ -64,7 +64,7 @@ static bool read_header(Lines *lines, Error *error) {
     return fail(error, "invalid", "%.*s begins with \"%.*s\", not with \"%s\"", SHOW(lines->artifact->path), SHOW(header), HEADER);
 }
 
-// The sensor of that name, which has a place in the table from now on.
+// Returns the sensor of that name, and adds it to the table if it is new.
 static Sensor *sensor_named(Table *table, const char *name) {
     size_t low = 0, high = table->length;
     while (low < high) {

@@ -1,10 +1,10 @@
-// Takes the rows out of CSV files whose value is not a finite number: an ordinary program, which
-// knows nothing of Anacostia.
+// Removes the rows from CSV files whose value is not a finite number. This is an ordinary program,
+// with nothing specific to Anacostia.
 //
 //	ingest-command FROM TO
 //
-// Every file below the folder FROM is written to the folder TO, under the same path and without
-// those rows.
+// Writes every file below the folder FROM to the folder TO, under the same path and without those
+// rows.
 package main
 
 import (
@@ -117,7 +117,8 @@ func isFinite(text string) bool {
 	return err == nil
 }
 
-// writeMetrics writes one JSON object a line, where whoever runs this program may look for them.
+// writeMetrics writes one JSON object per line, to a file where the host of this program may look
+// for metrics.
 func writeMetrics(rows counts) error {
 	file, err := os.Create(metrics)
 	if err != nil {

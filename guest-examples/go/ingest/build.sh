@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds this action: ingest.wasm, beside this file, or where the first argument says.
+# Builds this action: ingest.wasm beside this file, or where the first argument says.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../../../scripts/build-go-guest . "${1:-ingest.wasm}"

@@ -1,4 +1,4 @@
-// Package action takes the rows out of sensor readings whose value is not a finite number.
+// Package action removes the rows from sensor readings whose value is not a finite number.
 package action
 
 import (
@@ -18,7 +18,7 @@ type counts struct {
 	kept, dropped int
 }
 
-// Run is what the host calls.
+// Run is the function that the host calls.
 func Run() (guest.Outcome, error) {
 	from, to := guest.Param("from", "readings"), guest.Param("to", "clean")
 	files, err := guest.Inputs(from)
@@ -43,7 +43,7 @@ func Run() (guest.Outcome, error) {
 	return guest.Done("kept %d rows of %d files, dropped %d", rows.kept, len(files), rows.dropped), nil
 }
 
-// clean writes the rows that are kept under the same path.
+// clean writes the rows that are kept to the same path.
 func clean(file guest.Artifact, to string, rows *counts) error {
 	output, err := guest.Create(to, file.Path)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package action records the mean, the least, the greatest and the number of the values in sensor
+// Package action records the mean, the minimum, the maximum and the number of the values in sensor
 // readings.
 package action
 
@@ -18,7 +18,7 @@ type summary struct {
 	sum, least, greatest float64
 }
 
-// Run is what the host calls.
+// Run is the function that the host calls.
 func Run() (guest.Outcome, error) {
 	from := guest.Param("from", "clean")
 	files, err := guest.Inputs(from)
@@ -48,7 +48,7 @@ func Run() (guest.Outcome, error) {
 	return guest.Done("mean %.3f of %d values", mean, all.count), nil
 }
 
-// add reads one file.
+// add adds the values of one file.
 func (s *summary) add(file guest.Artifact) error {
 	number := 0
 	for line, err := range guest.Lines(file) {

@@ -1,5 +1,5 @@
-// Package action writes a report of sensor readings: a table with the number of values and the mean
-// of each sensor.
+// Package action writes a report on sensor readings: a table with the number of values and the mean
+// for each sensor.
 package action
 
 import (
@@ -22,7 +22,7 @@ type sensor struct {
 	sum   float64
 }
 
-// Run is what the host calls.
+// Run is the function that the host calls.
 func Run() (guest.Outcome, error) {
 	from, to := guest.Param("from", "clean"), guest.Param("to", "reports")
 	files, err := guest.Inputs(from)
@@ -66,7 +66,7 @@ func write(sensors map[string]*sensor, to string) error {
 	return guest.Tag(written, "report")
 }
 
-// add reads one file, and gives the number of its values.
+// add adds the values of one file, and returns their number.
 func add(sensors map[string]*sensor, file guest.Artifact) (int, error) {
 	number, values := 0, 0
 	for line, err := range guest.Lines(file) {

@@ -1,4 +1,4 @@
-// Takes the rows out of sensor readings whose value is not a finite number.
+// Removes the rows from sensor readings whose value is not a finite number.
 
 import { ActionError, lines, logMetrics, params, warn, writeTexts } from "anacostia-guest";
 import { inputs } from "anacostia:pipeline/resources@0.1.0";
@@ -20,7 +20,7 @@ export const action = {
   },
 };
 
-// The lines of a file that are kept.
+// Yields the lines of a file that are kept.
 function* clean(file, counts) {
   const rest = lines(file);
   const { value: header = "" } = rest.next();

@@ -1,4 +1,4 @@
-// Records the mean, the least, the greatest and the number of the values in sensor readings.
+// Records the mean, the minimum, the maximum and the number of the values in sensor readings.
 
 import { ActionError, info, lines, logMetrics, params } from "anacostia-guest";
 import { logParams } from "anacostia:pipeline/metadata@0.1.0";
@@ -30,7 +30,7 @@ export const action = {
   },
 };
 
-// The values of a file, one after the other: it may be larger than memory.
+// Yields the values of a file, one after the other, because the file may be larger than memory.
 function* values(file) {
   const rest = lines(file);
   const { value: header = "" } = rest.next();
@@ -42,8 +42,8 @@ function* values(file) {
   }
 }
 
-// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the
-// attempt.
+// `Number` returns 0 for an empty string, and NaN for text that is not a number. Here both are
+// errors, which end the attempt.
 function number(text) {
   const value = text === "" ? NaN : Number(text);
   if (Number.isNaN(value)) throw new TypeError(`"${text}" is not a number`);

@@ -1,4 +1,4 @@
-// Writes a report of sensor readings: a table with the number of values and the mean of each
+// Writes a report on sensor readings: a table with the number of values and the mean for each
 // sensor.
 
 import { ActionError, info, lines, params, writeAll } from "anacostia-guest";
@@ -31,7 +31,7 @@ export const action = {
   },
 };
 
-// The rows of a file, one after the other: it may be larger than memory.
+// Yields the rows of a file, one after the other, because the file may be larger than memory.
 function* rows(file) {
   const rest = lines(file);
   const { value: header = "" } = rest.next();
@@ -45,8 +45,8 @@ function* rows(file) {
   }
 }
 
-// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the
-// attempt.
+// `Number` returns 0 for an empty string, and NaN for text that is not a number. Here both are
+// errors, which end the attempt.
 function number(text) {
   const value = text === "" ? NaN : Number(text);
   if (Number.isNaN(value)) throw new TypeError(`"${text}" is not a number`);

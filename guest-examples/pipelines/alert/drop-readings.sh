@@ -1,8 +1,8 @@
 #!/bin/sh
-# Drop five files of readings into the watched folder of this pipeline, one after another. In the
+# Drops five files of readings into the watched folder of this pipeline, one after another. In the
 # third and the fifth, a value leaves its range.
 #
-#   ./drop-readings.sh [SECONDS]      1 s apart, unless told otherwise
+#   ./drop-readings.sh [SECONDS]      1 s apart by default
 set -eu
 
 pause=${1:-1}

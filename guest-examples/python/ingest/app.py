@@ -1,4 +1,4 @@
-"""Takes the rows out of sensor readings whose value is not a finite number."""
+"""Removes the rows from sensor readings whose value is not a finite number."""
 
 import math
 import re
@@ -35,7 +35,7 @@ class Counts:
 
 
 def clean(artifact: Artifact, counts: Counts) -> Iterator[str]:
-    """The lines of a file that are kept."""
+    """Yield the lines of a file that are kept."""
     lines = guest.lines(artifact)
     header = next(lines, "")
     if header != HEADER:

@@ -1,4 +1,4 @@
-"""Records the mean, the least, the greatest and the number of the values in sensor readings."""
+"""Records the mean, the minimum, the maximum and the number of the values in sensor readings."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ class Action(exports.Action):
 
 
 def values(artifact: Artifact) -> Iterator[float]:
-    """The values of a file, one after the other: it may be larger than memory."""
+    """Yield the values of a file, one after the other, because the file may be larger than memory."""
     lines = guest.lines(artifact)
     header = next(lines, "")
     if header != HEADER:
@@ -41,4 +41,4 @@ def values(artifact: Artifact) -> Iterator[float]:
     for line in lines:
         if line:
             _, _, value = line.partition(",")
-            yield float(value)  # What it raises ends the attempt, and is its error.
+            yield float(value)  # An exception here ends the attempt, and becomes its error.

@@ -1,4 +1,4 @@
-"""Writes a report of sensor readings: a table with the number of values and the mean of each sensor."""
+"""Writes a report on sensor readings: a table with the number of values and the mean for each sensor."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ class Action(exports.Action):
 
 
 def rows(artifact: Artifact) -> Iterator[tuple[str, float]]:
-    """The rows of a file, one after the other: it may be larger than memory."""
+    """Yield the rows of a file, one after the other, because the file may be larger than memory."""
     lines = guest.lines(artifact)
     header = next(lines, "")
     if header != HEADER:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds this action: report.wasm, beside this file, or where the first argument says.
+# Builds this action: report.wasm beside this file, or where the first argument says.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 exec ../../../scripts/build-rust-guest . "${1:-report.wasm}"

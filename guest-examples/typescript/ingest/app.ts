@@ -1,4 +1,4 @@
-// Takes the rows out of sensor readings whose value is not a finite number.
+// Removes the rows from sensor readings whose value is not a finite number.
 
 import { type Action, ActionError, done, lines, logMetrics, params, skip, warn, writeTexts } from "anacostia-guest";
 import { type Artifact, inputs } from "anacostia:pipeline/resources@0.1.0";
@@ -25,7 +25,7 @@ export const action: Action = {
   },
 };
 
-// The lines of a file that are kept.
+// Yields the lines of a file that are kept.
 function* clean(file: Artifact, counts: Counts): Generator<string, void> {
   const rest = lines(file);
   const header = rest.next().value ?? "";

@@ -1,4 +1,4 @@
-// Writes a report of sensor readings: a table with the number of values and the mean of each
+// Writes a report on sensor readings: a table with the number of values and the mean for each
 // sensor.
 
 import { type Action, ActionError, done, info, lines, params, skip, writeAll } from "anacostia-guest";
@@ -36,7 +36,7 @@ export const action: Action = {
   },
 };
 
-// The rows of a file, one after the other: it may be larger than memory.
+// Yields the rows of a file, one after the other, because the file may be larger than memory.
 function* rows(file: Artifact): Generator<[sensor: string, value: number], void> {
   const rest = lines(file);
   const header = rest.next().value ?? "";
@@ -50,8 +50,8 @@ function* rows(file: Artifact): Generator<[sensor: string, value: number], void>
   }
 }
 
-// `Number` makes 0 of nothing, and NaN of what is no number: here that is an error, which ends the
-// attempt.
+// `Number` returns 0 for an empty string, and NaN for text that is not a number. Here both are
+// errors, which end the attempt.
 function number(text: string): number {
   const value = text === "" ? NaN : Number(text);
   if (Number.isNaN(value)) throw new TypeError(`"${text}" is not a number`);

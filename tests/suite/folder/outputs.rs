@@ -11,7 +11,7 @@ use anacostia::resource::{Content, Resource as _, ResourceError};
 
 use super::recorder::{Watched, spec};
 
-/// Every file in a folder, hidden ones too, by path.
+/// Returns every file in a folder, including hidden ones, by path.
 fn files(root: &Path) -> BTreeMap<String, Vec<u8>> {
     fn walk(root: &Path, at: &Path, files: &mut BTreeMap<String, Vec<u8>>) {
         for entry in std::fs::read_dir(at).unwrap() {
@@ -96,13 +96,14 @@ async fn publishing_goes_on_where_a_death_has_left_it() {
     let (parent, folder) = output();
     let attempt = AttemptId::new();
     let staged = stage(&folder, attempt, "a/model", b"bytes", false).await;
-    // Between link and unlink, on file systems that cannot rename without replacing.
+    // Killed between link and unlink, on file systems that cannot rename without replacing.
     std::fs::create_dir(folder.path().join("a")).unwrap();
     std::fs::hard_link(folder.path().join(&staged.staged), folder.path().join("a/model")).unwrap();
     let again = Folder::new("models", &spec(&parent.path().join("out")), false).unwrap();
     again.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     assert_eq!(files(folder.path()), BTreeMap::from([("a/model".to_owned(), b"bytes".to_vec())]));
-    // Replaced by someone after it was published and before that was on record: not ours to undo.
+    // The file was replaced by another program after it was published and before that was recorded,
+    // so the host must not undo it.
     std::fs::write(folder.path().join("a/model"), b"theirs").unwrap();
     again.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
     std::fs::remove_file(folder.path().join("a/model")).unwrap();
@@ -121,7 +122,7 @@ async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
     folder.publish(attempt, std::slice::from_ref(&done)).await.unwrap();
     let elsewhere = parent.path().join("elsewhere");
     std::fs::rename(folder.path(), &elsewhere).unwrap();
-    // Away, and then an empty one in its place, as where a disk is to be mounted.
+    // The folder is removed, and then replaced by an empty one, like an unmounted mount point.
     for _ in 0..2 {
         let error = folder.publish(attempt, std::slice::from_ref(&waits)).await.unwrap_err();
         assert!(error.retryable(), "{error}");
@@ -139,8 +140,8 @@ async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
     }
     let visible = [("done", b"done".to_vec()), ("waits", b"waits".to_vec())];
     assert_eq!(files(folder.path()), visible.map(|(path, bytes)| (path.to_owned(), bytes)).into());
-    // Nothing is kept of the attempt any more: what lies there as it was staged was published all
-    // the same.
+    // The record no longer has the attempt. A file that is there as it was staged was published
+    // anyway.
     folder.discard(attempt).await.unwrap();
     folder.publish(attempt, std::slice::from_ref(&done)).await.unwrap();
     std::fs::write(folder.path().join("waits2"), b"waits").unwrap();
@@ -252,7 +253,7 @@ async fn a_staged_file_is_written_at_any_place_and_taken_back() {
     let first = writer.finish().await.unwrap();
     assert_eq!((first.size, first.digest), (expected.len() as u64, Digest::of(&expected)));
 
-    // Taken back and not changed, it is what it was.
+    // A file that was reopened and not changed is unchanged.
     assert_eq!(folder.reopen(&first).await.unwrap().finish().await.unwrap(), first);
     let mut writer = folder.reopen(&first).await.unwrap();
     writer.set_size(8).await.unwrap();
@@ -260,7 +261,7 @@ async fn a_staged_file_is_written_at_any_place_and_taken_back() {
     writer.write(b"!").await.unwrap();
     let second = writer.finish().await.unwrap();
     assert_eq!((second.artifact_id, second.digest), (first.artifact_id, Digest::of(b"\x07\x07\x07\x07\x07pat\0\0!")));
-    // Cut to nothing, it is as if it was begun anew.
+    // A file that was truncated to zero is like a new one.
     let mut writer = folder.reopen(&second).await.unwrap();
     writer.set_size(0).await.unwrap();
     writer.write(b"new").await.unwrap();
@@ -327,7 +328,7 @@ async fn with_overwrite_only_what_lay_there_at_the_commit_point_is_replaced() {
     for (path, before) in [("was.there", Some(&b"before"[..])), ("is.new", None)] {
         let target = folder.path().join(path);
         before.inspect(|bytes| std::fs::write(&target, bytes).unwrap());
-        // Nobody comes in between, whatever is done to it besides.
+        // No other writer interferes, whatever else happens to the file.
         let attempt = AttemptId::new();
         let mut file = [stage(&folder, attempt, path, b"first", true).await];
         folder.note_replaced(&mut file).await.unwrap();
@@ -335,7 +336,7 @@ async fn with_overwrite_only_what_lay_there_at_the_commit_point_is_replaced() {
         folder.publish(attempt, &file).await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"first");
         assert!(displaced(&folder).is_empty());
-        // Two attempts that replace the same: the later one wins, and nothing is moved aside.
+        // Two attempts replace the same file: the later one wins, and nothing is moved aside.
         let attempts = [AttemptId::new(), AttemptId::new()];
         let mut both =
             [stage(&folder, attempts[0], path, b"A", true).await, stage(&folder, attempts[1], path, b"B", true).await];
@@ -344,7 +345,7 @@ async fn with_overwrite_only_what_lay_there_at_the_commit_point_is_replaced() {
         folder.publish(attempts[1], &both[1..]).await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"B");
         assert!(displaced(&folder).is_empty());
-        // Someone does, also while the host is down.
+        // Another writer interferes, even while the host is down.
         for (again, theirs) in [(false, b"theirs 1"), (true, b"theirs 2")] {
             let attempt = AttemptId::new();
             let mut file = [stage(&folder, attempt, path, b"ours", true).await];
@@ -385,7 +386,8 @@ async fn publishing_answers_with_the_stamps_that_its_files_are_known_by_then() {
         let content = Content { path: file.path.clone(), size: file.size, digest: Some(file.digest), stamp };
         assert!(folder.open(&content).await.is_ok());
     }
-    // Written to before it was asked: the stamp of that is not one of the output.
+    // The file was written to before the host examined it, so its stamp is not the stamp of the
+    // output.
     std::fs::write(folder.path().join("a"), b"other").unwrap();
     let last = folder.publish(attempt, &staged).await.unwrap();
     assert!(last[0].is_none() && last[1].is_some(), "{last:?}");
@@ -397,7 +399,7 @@ async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
     let path = parent.path().join("out");
     let folder = |name: &str| Folder::new(name, &spec(&path), false).unwrap();
     std::fs::create_dir(&path).unwrap();
-    // Empty, it may be the place of a disk that is not mounted yet: nothing is put into it.
+    // If the folder is empty, it may be an unmounted mount point, so nothing is written to it.
     first.claim_writing("pipeline `a`").await.unwrap();
     assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
     first.release_writing().await;
@@ -415,7 +417,7 @@ async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
         path.display()
     );
     assert_eq!(refused, expected);
-    // It shares what it writes, and takes what is left when the last one goes.
+    // Writers share the lock, and it is released when the last one is dropped.
     drop(first);
     assert!(other.claim_writing("pipeline `b`").await.is_err());
     same.release_writing().await;

@@ -1,9 +1,9 @@
-//! Random operations: in the end what is on record is what lies on the disk.
+//! Random operations: at the end, the record must be equal to what is on disk.
 //!
-//! Events tell of names, not of files. A file with several names that is written to under one which
-//! does not count, or has gone by the time that anyone looks, changes under its other names without
-//! any event: only the next scan can find that. So files with such a past are compared after a
-//! scan, and all others before it.
+//! Events refer to names, not to files. If a file with several names is written under a name that
+//! is ignored, or that is gone by the time of the check, it changes under its other names without
+//! an event. Only the next scan can find that. So such files are compared after a scan, and all
+//! others before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
@@ -44,12 +44,12 @@ struct Chaos {
     random: fastrand::Rng,
     root: PathBuf,
     outside: PathBuf,
-    /// Files that were written to while they had several names: by inode, the names.
+    /// Files that were written while they had several names: the names, by inode.
     shared: BTreeMap<u64, BTreeSet<PathBuf>>,
 }
 
 impl Chaos {
-    /// One of few paths, so that they meet.
+    /// Returns one of a small number of paths, so that operations often use the same path.
     fn path(&mut self) -> PathBuf {
         let part = |random: &mut fastrand::Rng| ["a", "b", "c", ".d", "e~"][random.usize(..5)];
         let mut path = self.root.clone();
@@ -59,7 +59,8 @@ impl Chaos {
         path
     }
 
-    /// One operation. Most fail, because things are not as they would have to be; that is fine.
+    /// Performs one operation. Most operations fail because their preconditions do not hold; that
+    /// is fine.
     fn step(&mut self, round: usize) {
         let (path, other) = (self.path(), self.path());
         let _ = match self.random.usize(..12) {
@@ -87,13 +88,14 @@ impl Chaos {
         if file.nlink() > 1 {
             self.shared.entry(file.ino()).or_default().insert(name);
         } else {
-            // All that it holds came under the name that it has.
+            // All its content was written under the name that it has.
             self.shared.remove(&file.ino());
         }
         Ok(())
     }
 
-    /// Whether a file was written to under a name of which no event tells, or that it has no more.
+    /// Returns whether a file was written under a name that raises no events, or that it no longer
+    /// has.
     fn is_for_a_scan(&self, path: &str) -> bool {
         let ino = |path: &Path| path.symlink_metadata().map(|file| file.ino()).ok();
         let file = ino(&self.root.join(path));
@@ -124,7 +126,7 @@ async fn after_any_operations_the_record_is_what_lies_on_the_disk() {
                 _ => continue,
             }
             if chaos.random.bool() && !watched.is_watched() {
-                // Some of it happens while no one watches.
+                // Some operations happen while nothing watches.
                 (0..20).for_each(|at| chaos.step(round + at));
             }
             if !watched.is_watched() {

@@ -1,4 +1,4 @@
-//! Reading a version: it, or `changed`.
+//! Reading a version returns its content, or `changed`.
 
 use std::fs::OpenOptions;
 use std::io::{Seek as _, Write as _};

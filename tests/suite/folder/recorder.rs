@@ -16,17 +16,17 @@ use async_trait::async_trait;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// How long anything may take before a test fails. Far more than it takes.
+/// The deadline of every wait. It is far longer than anything takes.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The newest version at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
-    /// Stays with the version when it is renamed.
+    /// Remains the same when the version is renamed.
     pub(crate) id: usize,
-    /// Counts up per path.
+    /// Increases for each path.
     pub(crate) version: u64,
-    /// `None`: ignored.
+    /// `None` if it is ignored.
     pub(crate) digest: Option<Digest>,
     pub(crate) size: u64,
     pub(crate) stamp: String,
@@ -37,23 +37,23 @@ pub(crate) struct Head {
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     pub(crate) heads: BTreeMap<String, Head>,
-    /// Everything that was told, in order.
+    /// All observations, in order.
     pub(crate) told: Vec<Observation>,
     pub(crate) statuses: Vec<Status>,
-    /// What cannot be recorded yet, as it was told last.
+    /// The files that cannot be recorded yet, as last reported.
     pub(crate) waiting: Waiting,
-    /// Versions made so far.
+    /// The number of versions so far.
     pub(crate) versions: usize,
-    /// Batches told so far.
+    /// The number of batches so far.
     pub(crate) batches: usize,
     next_id: usize,
     refuse: bool,
-    /// How many of the next observations are answered as outdated.
+    /// The number of the next observations that are answered as outdated.
     pub(crate) outdate: usize,
 }
 
 impl Records {
-    /// The content at a path, if it is recorded as present.
+    /// Returns the content at a path, if it is recorded as present.
     pub(crate) fn digest(&self, path: &str) -> Option<Digest> {
         self.heads.get(path).filter(|head| head.present).and_then(|head| head.digest)
     }
@@ -66,7 +66,7 @@ impl Records {
         self.heads.get(path).filter(|head| head.present).and_then(|head| head.reason.clone())
     }
 
-    /// Everything that is present, and what it holds.
+    /// Returns everything that is present, with its content.
     pub(crate) fn contents(&self) -> BTreeMap<String, Digest> {
         let present = self.heads.iter().filter(|(_, head)| head.present);
         present.filter_map(|(path, head)| Some((path.clone(), head.digest?))).collect()
@@ -113,7 +113,7 @@ impl Records {
 pub(crate) struct Recorder {
     pub(crate) records: Mutex<Records>,
     changed: tokio::sync::Notify,
-    /// One permit: whoever takes it stops the sink.
+    /// Has one permit: taking it blocks the sink.
     open: tokio::sync::Semaphore,
 }
 
@@ -128,7 +128,7 @@ impl Recorder {
         look(&self.records.lock().unwrap())
     }
 
-    /// Waits until `holds`.
+    /// Waits until `holds` returns true.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Records) -> bool) {
         let end = Instant::now() + DEADLINE;
         loop {
@@ -144,17 +144,17 @@ impl Recorder {
         }
     }
 
-    /// Lets nothing through for as long as the permit lives.
+    /// Blocks the sink while the permit exists.
     pub(crate) async fn hold(&self) -> tokio::sync::SemaphorePermit<'_> {
         self.open.acquire().await.unwrap()
     }
 
-    /// From now on takes nothing, or takes again.
+    /// Makes the sink fail from now on, or work again.
     pub(crate) fn refuse(&self, refuse: bool) {
         self.records.lock().unwrap().refuse = refuse;
     }
 
-    /// Takes the change time out of every stamp, as it was before stamps had one.
+    /// Removes the change time from every stamp, as in records that are older than it.
     pub(crate) fn forget_change_times(&self) {
         for head in self.records.lock().unwrap().heads.values_mut() {
             let parts: Vec<&str> = head.stamp.trim_end_matches('~').split(':').take(4).collect();
@@ -162,7 +162,7 @@ impl Recorder {
         }
     }
 
-    /// What a store would know.
+    /// Returns what a store would return as known.
     pub(crate) fn known(&self) -> Known {
         let known = self.read(|records| {
             let present = records.heads.iter().filter(|(_, head)| head.present);
@@ -180,7 +180,7 @@ impl Recorder {
     }
 }
 
-/// What is on record, a page of three at a time.
+/// The recorded artifacts, in pages of three.
 pub(crate) struct Known(Vec<KnownPath>);
 
 #[async_trait]
@@ -232,9 +232,9 @@ impl ObservationSink for Recorder {
     }
 }
 
-/// A folder that is watched.
+/// A watched folder.
 pub(crate) struct Watched {
-    /// Removed with it.
+    /// Removed together with this.
     parent: Option<tempfile::TempDir>,
     pub(crate) path: PathBuf,
     pub(crate) folder: Arc<Folder>,
@@ -243,8 +243,8 @@ pub(crate) struct Watched {
     task: Option<JoinHandle<Result<(), ResourceError>>>,
 }
 
-/// Replaces the content of a file in place, by content of the same size, and sets the modification
-/// time back: as `cp -p` over a file.
+/// Replaces the content of a file in place by content of the same size, and sets the modification
+/// time back, as `cp -p` over a file does.
 pub(crate) fn rewrite_with_old_time(path: &Path, bytes: &[u8]) {
     let mut file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     let before = file.metadata().unwrap();
@@ -253,8 +253,8 @@ pub(crate) fn rewrite_with_old_time(path: &Path, bytes: &[u8]) {
     file.set_modified(before.modified().unwrap()).unwrap();
 }
 
-/// Sets the modification time of a file to an hour ago, so that it is not a young file by that
-/// time.
+/// Sets the modification time of a file to an hour ago, so that the file does not count as recently
+/// modified.
 pub(crate) fn age(path: &Path) {
     let file = std::fs::File::open(path).unwrap();
     file.set_modified(std::time::SystemTime::now() - Duration::from_hours(1)).unwrap();
@@ -272,19 +272,19 @@ pub(crate) fn spec(path: &Path) -> FolderSpec {
 }
 
 impl Watched {
-    /// A new, empty folder, watched.
+    /// Creates a new, empty folder, and watches it.
     pub(crate) async fn new() -> Self {
         Self::with(|_| {}).await
     }
 
-    /// The same, with a spec that `change` has changed.
+    /// The same, with a spec that `change` has modified.
     pub(crate) async fn with(change: impl FnOnce(&mut FolderSpec)) -> Self {
         let mut watched = Self::unwatched(change);
         watched.start().await;
         watched
     }
 
-    /// The same, not watched yet.
+    /// The same, but not watched yet.
     pub(crate) fn unwatched(change: impl FnOnce(&mut FolderSpec)) -> Self {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("data");
@@ -294,7 +294,7 @@ impl Watched {
         watched
     }
 
-    /// Of a path that someone else looks after.
+    /// Uses a path that the caller manages.
     pub(crate) fn at(path: &Path, change: impl FnOnce(&mut FolderSpec)) -> Self {
         let mut spec = spec(path);
         change(&mut spec);
@@ -303,13 +303,13 @@ impl Watched {
         Self { parent: None, path: path.to_owned(), folder, recorder, stop, task: None }
     }
 
-    /// Begins to watch, and waits until it does.
+    /// Starts watching, and waits until the watch is active.
     pub(crate) async fn start(&mut self) {
         self.begin();
         self.recorder.until("it is watched", |records| matches!(records.statuses.last(), Some(Status::Watching))).await;
     }
 
-    /// Begins to watch.
+    /// Starts watching.
     pub(crate) fn begin(&mut self) {
         self.recorder.records.lock().unwrap().statuses.clear();
         self.stop = CancellationToken::new();
@@ -322,18 +322,18 @@ impl Watched {
         self.task.is_some()
     }
 
-    /// Stops, and waits until it has.
+    /// Stops watching, and waits until the watch has ended.
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
         self.ended().await.unwrap();
     }
 
-    /// A folder beside it, for what is moved in and out.
+    /// Returns a folder beside it, for files to be moved in and out.
     pub(crate) fn beside(&self) -> tempfile::TempDir {
         tempfile::tempdir_in(self.parent.as_ref().unwrap()).unwrap()
     }
 
-    /// Waits until the watch has ended, and says how.
+    /// Waits until the watch has ended, and returns its result.
     pub(crate) async fn ended(&mut self) -> Result<(), ResourceError> {
         tokio::time::timeout(DEADLINE, self.task.take().unwrap()).await.expect("the watch did not end").unwrap()
     }
@@ -342,14 +342,14 @@ impl Watched {
         std::fs::write(self.path.join(path), bytes).unwrap();
     }
 
-    /// Waits until a path is on record with this content.
+    /// Waits until a path is recorded with this content.
     pub(crate) async fn seen(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let digest = Digest::of(bytes.as_ref());
         let what = format!("`{path}` is on record with {digest}");
         self.recorder.until(&what, |records| records.digest(path) == Some(digest)).await;
     }
 
-    /// Writes, and waits until it is on record.
+    /// Writes a file, and waits until it is recorded.
     pub(crate) async fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
         self.write(path, &bytes);
         self.seen(path, bytes).await;
@@ -360,14 +360,15 @@ impl Watched {
         self.recorder.until(&what, |records| records.heads.get(path).is_none_or(|head| !head.present)).await;
     }
 
-    /// Waits until something at a path is on record as ignored, and says why.
+    /// Waits until something at a path is recorded as ignored, and returns the reason.
     pub(crate) async fn ignored(&self, path: &str) -> String {
         let what = format!("`{path}` is ignored");
         self.recorder.until(&what, |records| records.reason(path).is_some()).await;
         self.recorder.read(|records| records.reason(path).unwrap())
     }
 
-    /// Waits until all that happened before was looked at: a file made now is on record.
+    /// Waits until everything that happened before was processed: a file that is made now is
+    /// recorded.
     pub(crate) async fn caught_up(&self) {
         let name = format!("barrier-{}", fastrand::u64(..));
         self.put(&name, &name).await;
@@ -379,7 +380,7 @@ impl Watched {
         self.recorder.read(|records| records.heads[path].clone())
     }
 
-    /// The version at a path, to read it.
+    /// Returns the version at a path, for reading.
     pub(crate) fn content(&self, path: &str) -> Content {
         let head = self.head(path);
         Content { path: path.to_owned(), size: head.size, digest: head.digest, stamp: head.stamp }

@@ -1,4 +1,4 @@
-//! The folder itself goes, may not be read, or is full.
+//! The folder itself disappears, cannot be read, or is full.
 
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -54,7 +54,7 @@ async fn a_folder_that_is_back_is_not_unreachable_while_its_files_are_hashed() {
     unreachable(&watched).await;
     let back = watched.path.with_extension("back");
     std::fs::create_dir(&back).unwrap();
-    // Sparse: it takes no space, and half a minute to hash.
+    // Sparse: the file takes no space, and half a minute to hash.
     std::fs::File::create(back.join("large.bin")).unwrap().set_len(64 << 30).unwrap();
     std::fs::rename(&back, &watched.path).unwrap();
     let reconciling = |status: Option<&Status>| status == Some(&Status::Reconciling);
@@ -93,8 +93,8 @@ async fn another_folder_in_the_place_of_the_folder() {
     watched.put("c", b"c").await;
 }
 
-/// Runs `test` on a thread that is not a superuser: root would be let in anywhere. Identity belongs
-/// to a thread in Linux, and what the thread starts inherits it.
+/// Runs `test` on a thread that is not a superuser, because root may access everything. In Linux,
+/// credentials belong to a thread, and threads that it starts inherit them.
 fn as_nobody<F: Future<Output = ()>>(test: impl FnOnce() -> F + Send + 'static) {
     std::thread::spawn(move || {
         if rustix::process::geteuid().is_root() {
@@ -137,7 +137,7 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
         watched.put("sub/a", b"a").await;
         set_mode(&watched.path.join("sub"), 0);
         assert!(watched.ignored("sub").await.contains("cannot be read"));
-        // The slow scan comes by as well.
+        // The slow scan happens as well.
         let batches = watched.recorder.read(|records| records.batches);
         watched.put("b", b"b").await;
         watched.put("c", b"c").await;
@@ -161,7 +161,7 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
 #[test]
 fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
     const NAME: &str = "folder::trouble::where_leases_are_refused_a_file_counts_when_it_has_stood_still";
-    // A lease is refused on a file of someone else, and only root can make one here.
+    // The system refuses a lease on a file of another user, and only root can create one here.
     if !rustix::process::geteuid().is_root() && !in_child(&["unshare", "-Ur", "--map-users=all"], NAME) {
         return;
     }
@@ -174,7 +174,7 @@ fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
     let of_root = path.clone();
     let writer = std::thread::spawn(move || {
         is_ready.recv().unwrap();
-        // Root's: nobody can read it, and can have no lease on it.
+        // Owned by root: others cannot read it, and cannot get a lease on it.
         let mut file = std::fs::File::create(of_root.join("a")).unwrap();
         for _ in 0..10 {
             file.write_all(b"piece ").unwrap();
@@ -221,7 +221,7 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         assert!(error.to_string().contains("the disk is full"), "{error}");
         assert!(writer.write(b"more").await.is_err(), "what has failed cannot go on");
         assert!(writer.finish().await.is_err(), "or be finished");
-        // All of its room is there again.
+        // All of its space is free again.
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();
         writer.write(&vec![2; 900 << 10]).await.unwrap();
         let staged = writer.finish().await.unwrap();
@@ -250,7 +250,7 @@ fn with_more_folders_than_can_be_watched_it_scans_and_says_so() {
         for folder in 0..20 {
             watched.put(&format!("{folder}/file"), folder.to_string()).await;
         }
-        // Enough may be watched again.
+        // The number of watches is sufficient again.
         std::fs::write("/proc/sys/user/max_inotify_watches", "500").unwrap();
         watching(&watched).await;
         watched.stop().await;

@@ -1,4 +1,4 @@
-//! Things that cannot be an artifact: each is ignored, with the reason, and stops nothing.
+//! Entries that cannot be artifacts: each is ignored, with the reason, and does not affect others.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -33,7 +33,7 @@ async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
         assert!(given.contains(reason), "{name}: {given}");
     }
     watched.put("after", b"after").await;
-    // A link comes true, a FIFO makes room for a file.
+    // The target of the dangling link appears, and a file replaces the FIFO.
     watched.put("nothing", b"something").await;
     std::fs::remove_file(path("fifo")).unwrap();
     watched.put("fifo", b"a file now").await;
@@ -48,7 +48,7 @@ async fn nothing_unsupported_is_told_twice() {
     std::fs::write(watched.path.join(OsStr::from_bytes(b"bad-\xff")), b"x").unwrap();
     watched.ignored("outside").await;
     watched.ignored("bad-\\xff").await;
-    // It may have been seen between its making and its writing.
+    // It may have been seen between its creation and its writing.
     watched.caught_up().await;
     watched.stop().await;
     let told = watched.recorder.read(|records| records.told.len());

@@ -1,4 +1,4 @@
-//! What arrives, changes, moves and goes.
+//! Files that arrive, change, move and disappear.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -80,7 +80,7 @@ async fn a_renamed_file_stays_the_version_that_it_was() {
     let watched = Watched::new().await;
     watched.put("a.csv", b"content").await;
     let before = watched.head("a.csv");
-    // Twice in a row, so that the second may come before the first was looked at.
+    // Twice in a row, so that the second rename may come before the first was processed.
     std::fs::rename(watched.path.join("a.csv"), watched.path.join("b.csv")).unwrap();
     std::fs::rename(watched.path.join("b.csv"), watched.path.join("c.csv")).unwrap();
     watched.seen("c.csv", b"content").await;
@@ -122,8 +122,8 @@ async fn renaming_over_a_file_replaces_its_version() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_of_renames_moves_each_one_on() {
-    // As logs are rotated; long enough that the first is looked at when the last has moved on
-    // already.
+    // As in log rotation, with a chain so long that the first file is processed when the last one
+    // has already moved on.
     const LAST: usize = 9;
     let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x.{n}") };
     let watched = Watched::new().await;
@@ -164,7 +164,7 @@ async fn a_renamed_folder_takes_its_files_along() {
     std::fs::rename(watched.path.join("old"), watched.path.join("new")).unwrap();
     watched.seen("new/deep/b", b"b").await;
     assert_eq!([watched.head("new/a").id, watched.head("new/deep/b").id], ids);
-    // And it is watched where it lies now.
+    // And it is watched at its new path.
     watched.put("new/deep/c", b"c").await;
     assert!(!watched.head("old/a").present);
 }
@@ -321,7 +321,7 @@ async fn what_happened_while_no_one_watched_is_found_at_the_start() {
     while young() < Duration::from_millis(50) {
         tokio::task::yield_now().await;
     }
-    // By now every stamp is past doubt: nothing is hashed or told again.
+    // By now no stamp is racy: nothing is hashed or reported again.
     watched.stop().await;
     watched.start().await;
     watched.stop().await;
@@ -395,7 +395,7 @@ async fn other_bytes_of_the_same_size_and_time_are_a_new_version() {
         rewrite_with_old_time(&watched.path.join(at), &contents[1]);
         watched.seen(at, &contents[1]).await;
         assert_eq!(watched.head(at).version, 2);
-        // While nobody watches.
+        // While nothing watches.
         watched.caught_up().await;
         watched.stop().await;
         rewrite_with_old_time(&watched.path.join(at), &contents[2]);
@@ -427,7 +427,7 @@ async fn what_changes_about_a_file_and_not_in_it_is_no_new_version() {
         watched.start().await;
         watched.seen(&last, &bytes).await;
         assert_eq!(watched.head(&last).id, before.id, "renamed while nobody watched");
-        // What it is known by in the end is what it is like.
+        // In the end, the recorded stamp is the file's current one.
         let size = u64::try_from(size).unwrap();
         let is_known = |records: &super::recorder::Records| {
             let ctime = std::fs::metadata(watched.path.join(&last)).map(|file| {
@@ -472,8 +472,8 @@ async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_version
     watched.start().await;
     watched.seen("changed", b"after!").await;
     assert_eq!(["small", "large", "elsewhere"].map(|path| watched.head(path).id), before);
-    // Known with their change times now: once these are old enough to be relied on, another start
-    // has nothing to tell.
+    // The records now have change times. Once these are old enough to be relied on, another start
+    // reports nothing.
     watched.caught_up().await;
     watched.stop().await;
     wait_until("files that are old enough", || {
@@ -493,7 +493,7 @@ async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_version
 async fn a_file_that_is_being_hashed_is_shown_as_waiting() {
     let mut watched = Watched::new().await;
     let file = std::fs::File::create(watched.path.join("large.bin")).unwrap();
-    // Sparse: it takes no space, and half a minute to read.
+    // Sparse: the file takes no space, and half a minute to read.
     file.set_len(64 << 30).unwrap();
     drop(file);
     wait_until("the file among what waits", || watched.recorder.read(|records| records.waiting.count == 1));
@@ -509,7 +509,7 @@ async fn a_file_that_is_being_hashed_is_shown_as_waiting() {
 async fn what_waits_for_its_writer_is_told_with_who_that_is() {
     let mut watched = Watched::unwatched(|_| {});
     let path = watched.path.join("slow.csv");
-    // A process of its own: a test may be one of many in this one.
+    // A separate process, because this process may run many tests.
     let script = format!("exec 3> '{}'; echo open; read line", path.display());
     let mut writer = std::process::Command::new("sh")
         .args(["-c", &script])
@@ -519,12 +519,12 @@ async fn what_waits_for_its_writer_is_told_with_who_that_is() {
         .unwrap();
     std::io::Read::read_exact(writer.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
     watched.start().await;
-    // Told before it is said that all is watched, however short it has waited.
+    // It is reported before the watch reports that it is complete, however short it has waited.
     let waiting = watched.recorder.read(|records| records.waiting.clone());
     let shown: Vec<_> = waiting.paths.iter().map(|path| (path.path.as_str(), path.reason.as_str())).collect();
     let reason = format!("still open for writing by process {} (sh)", writer.id());
     assert_eq!((waiting.count, shown), (1, vec![("slow.csv", reason.as_str())]));
-    // One that comes later is told, too, and what is closed is not any more.
+    // A file that is opened later is reported, too, and a closed one is no longer reported.
     let late = std::fs::File::create(watched.path.join("late.csv")).unwrap();
     let names = |waiting: &Waiting| waiting.paths.iter().map(|path| path.path.clone()).collect::<Vec<_>>();
     watched.recorder.until("the second is told", |records| names(&records.waiting) == ["late.csv", "slow.csv"]).await;
@@ -541,7 +541,7 @@ async fn what_waits_for_its_writer_is_told_with_who_that_is() {
 fn a_folder_that_may_be_listed_and_not_searched_is_told() {
     use std::os::unix::fs::PermissionsExt as _;
     let name = "folder::watching::a_folder_that_may_be_listed_and_not_searched_is_told";
-    // Root may search all there is; without capabilities it is an owner like any other.
+    // Root may search every folder; without capabilities it is a normal owner.
     if !in_child(&["setpriv", "--bounding-set=-all", "--inh-caps=-all"], name) {
         return;
     }
@@ -567,8 +567,8 @@ fn a_folder_that_may_be_listed_and_not_searched_is_told() {
     });
 }
 
-/// An output came to the path after the look, says the store: the look is repeated, and what is
-/// told then counts.
+/// The store reports that an output was recorded at the path after the observation began: the
+/// folder looks at the path again, and reports the new observation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_look_that_was_outdated_is_repeated() {
     let watched = Watched::new().await;

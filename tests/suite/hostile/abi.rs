@@ -1,11 +1,12 @@
-//! Guests that no language makes: they break the rules by which values pass between guest and host.
-//! Each is a trap of the guest alone.
+//! Guests that no compiler produces: they violate the rules by which values pass between guest and
+//! host. Each traps without affecting the host.
 
 use super::{Act, Case, prove};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::text;
 
-/// What every module here has: host functions, memory with a few texts, and `run` with this body.
+/// The common parts of all modules here: host functions, memory with a few texts, and `run` with
+/// this body.
 fn module(run: &str) -> String {
     with_realloc("(i32.and (i32.add (local.get 2) (i32.const 4095)) (i32.const 0xfff8))", run)
 }
@@ -30,7 +31,7 @@ fn with_realloc(realloc: &str, run: &str) -> String {
     )
 }
 
-/// Opens `a.txt` in `raw`, and leaves its handle on the stack; the result of the call lies at 256.
+/// Opens `a.txt` in `raw`, and leaves its handle on the stack. The result of the call is at 256.
 const READER: &str = "(call $open (i32.const 16) (i32.const 3) (i32.const 32) (i32.const 5) (i32.const 256))";
 const WRITER: &str =
     "(call $create (i32.const 48) (i32.const 3) (i32.const 80) (i32.const 5) (i32.const 0) (i32.const 256))";
@@ -42,7 +43,7 @@ fn case(name: &str, words: &'static str, run: &str, twin: &str) -> Case {
     Case::stopped(name, act(run), "trap", words, act(twin))
 }
 
-/// `log` with a message at `from` of `length` bytes, and so many fields.
+/// Calls `log` with a message at `from` of `length` bytes, and the given number of fields.
 fn log(level: u32, from: u32, length: u32, fields: u32) -> String {
     let [level, from, length, fields] = [level, from, length, fields].map(|n| format!("(i32.const {n})"));
     format!("(call $log {level} {from} {length} (i32.const 512) {fields})")
@@ -86,7 +87,7 @@ fn handles() -> Vec<Case> {
     ]
 }
 
-/// Of `run` itself, and of the memory that the guest hands out.
+/// Cases about `run` itself, and about the memory that the guest allocates.
 fn answers() -> Vec<Case> {
     let act = |realloc: &str, run: &str| Act::Component(text(&with_realloc(realloc, run)));
     let good = "(i32.const 1024)";

@@ -1,5 +1,5 @@
-//! Components that the compiler would need minutes or gigabytes for. They are real ones, and so is
-//! the compiler: a process of its own, stopped by its bounds, which are small here.
+//! Components that would take the compiler minutes or gigabytes. They are valid, and the compiler
+//! is the real one: a separate process, stopped by its bounds, which are small here.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use super::encode::{leb, section};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::{body, write};
 
-/// A component around a module with `count` functions of `bytes` bytes each, which are `unit` over
-/// and over. In binary: as text it would be tens of megabytes.
+/// A component around a module with `count` functions of `bytes` bytes each, which repeat `unit`.
+/// It is binary, because as text it would be tens of megabytes.
 fn component(unit: &[u8], bytes: usize, count: usize) -> Vec<u8> {
     let body = [&[0], unit.repeat(bytes / unit.len()).as_slice(), &[0x20, 0, 0x0b]].concat();
     let bodies = [leb(body.len()), body].concat().repeat(count);
@@ -26,10 +26,9 @@ fn component(unit: &[u8], bytes: usize, count: usize) -> Vec<u8> {
     [b"\0asm\x0d\0\x01\0".as_slice(), &section(1, &module)].concat()
 }
 
-/// `block (br_if 0 a) c = b + c end`: each end is a place where the registers of both ways have to
-/// agree.
+/// `block (br_if 0 a) c = b + c end`: at each end, the registers of both paths have to be merged.
 const BRANCHES: &[u8] = b"\x02\x40\x20\x00\x0d\x00\x20\x01\x20\x02\x6a\x21\x01\x0b";
-/// `a = a * b`: much code, quickly made.
+/// `a = a * b`: much code that compiles quickly.
 const PRODUCTS: &[u8] = b"\x20\x00\x20\x01\x6c\x21\x00";
 
 /// Components in components, each with two instances of the next: 2^depth instances of the
@@ -42,7 +41,7 @@ fn instances(depth: u32) -> Vec<u8> {
     wat::parse_str(format!("(component {all})")).unwrap()
 }
 
-/// One that takes minutes.
+/// A component that takes minutes to compile.
 pub(super) fn endless() -> Vec<u8> {
     component(BRANCHES, 4_000_000, 1)
 }
@@ -59,7 +58,7 @@ fn sandbox(cache: &Path, wall: Duration, memory: ByteSize) -> Sandbox {
     .unwrap()
 }
 
-/// Processes that compile into this folder.
+/// Returns the processes that compile into this folder.
 fn compilers(cache: &Path) -> Vec<Pid> {
     let cache = cache.to_str().unwrap();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
@@ -71,13 +70,13 @@ fn compilers(cache: &Path) -> Vec<Pid> {
     ids.filter_map(Pid::from_raw).collect()
 }
 
-/// What is left of compiling in the cache.
+/// Returns what compiling has left in the cache.
 fn scraps(cache: &Path) -> Vec<String> {
     let names = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "tmp")).collect()
 }
 
-/// Loads what must not be loadable, and then what must be, within the same bounds.
+/// Loads a component that must not be loadable, and then one that must be, within the same bounds.
 async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
@@ -144,7 +143,8 @@ async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() 
     }
     let compilers = compilers(&cache);
     assert_eq!(compilers.len(), 1, "one is compiled at a time");
-    // Nobody waits for it any more; it would go on to the end of its time.
+    // Nothing waits for the result any more; without being killed, the compiler would run until its
+    // time limit.
     let _ = kill_process(compilers[0], Signal::KILL);
 }
 
@@ -152,8 +152,8 @@ async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() 
 async fn a_compiler_dies_with_its_host() {
     let folder = tempfile::tempdir().unwrap();
     let (_, file) = write(folder.path(), "monster.wasm", &endless());
-    // The compiler is the child of a shell that stands for the host, and is killed: soon after it
-    // was started, or just when.
+    // The compiler is the child of a shell that represents the host and is killed: soon after it
+    // was started, or at the moment when it starts.
     let script = format!(
         "ANACOSTIA_COMPILE_HOST=$$ {} {COMPILE_VERB} {}/cache.tmp < {}; true",
         env!("CARGO_BIN_EXE_anacostia"),

@@ -1,5 +1,5 @@
-//! Components that are hostile before they run: malformed, forged, of absurd types, and without end
-//! to compile.
+//! Components that are hostile before they run: malformed, forged, with absurd types, or endless to
+//! compile.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -18,7 +18,7 @@ use crate::sandbox::guests::{body, by_hand, in_world, write};
 
 const HARMLESS: &str = "i32.const 0";
 
-/// Compiled code, as the compiler of this very program makes it.
+/// Code that was compiled by this program's own compiler.
 fn compiled(folder: &Path, component: &[u8]) -> Vec<u8> {
     let out = folder.join("forged.cwasm");
     let _ = std::fs::remove_file(&out);
@@ -33,13 +33,13 @@ fn compiled(folder: &Path, component: &[u8]) -> Vec<u8> {
     std::fs::read(out).unwrap()
 }
 
-/// `count` types, each of which is made of the one before.
+/// `count` types, each of which is composed of the one before.
 fn types(count: u32, make: impl Fn(u32) -> String) -> String {
     (1..=count).fold("(type $t0 string)".to_owned(), |all, n| all + &format!("(type $t{n} {})", make(n - 1)))
 }
 
-/// Components in components, so many deep, at the end of one that does nothing. In binary, because
-/// no parser of text goes as deep.
+/// Components in components, nested to this depth, at the end of one that does nothing. Binary,
+/// because no text parser supports this depth.
 fn nested(depth: u32) -> Vec<u8> {
     const HEADER: [u8; 8] = *b"\0asm\x0d\0\x01\0";
     let innermost = section(4, &HEADER);
@@ -47,7 +47,7 @@ fn nested(depth: u32) -> Vec<u8> {
     [body(HARMLESS), nested].concat()
 }
 
-/// An action that imports what no host has.
+/// An action that imports an interface that no host provides.
 fn importing() -> Vec<u8> {
     let wit = "package test:test; interface secret { f: func(); }
         world w { include anacostia:pipeline/guest@0.1.0; import secret; }";
@@ -129,7 +129,7 @@ fn pair_types(depth: u32) -> String {
     exported(depth, &types(depth, |n| format!("(tuple $t{n} $t{n})")))
 }
 
-/// The last of some types, in use: a component that takes a function of it.
+/// A component that uses the last of some types: it imports a function with that type.
 fn exported(depth: u32, types: &str) -> String {
     let uses = format!("(alias outer 1 $t{depth} (type $t)) (import \"f\" (func (param \"x\" $t)))");
     format!("{types} (component $uses {uses})")
@@ -150,7 +150,7 @@ async fn what_is_malformed_forged_or_absurd_is_refused_and_what_is_not_runs() {
     prove(&bench, cases).await;
 }
 
-/// The forged code would trap; the component that it pretends to be does nothing.
+/// The forged code would trap; the component that it replaces does nothing.
 #[tokio::test]
 async fn forged_code_in_the_cache_is_never_run() {
     let bench = Bench::new();
@@ -189,14 +189,14 @@ async fn forged_code_in_the_cache_is_never_run() {
             "it is compiled again"
         );
     }
-    // What nobody has touched is used as it is: compiling it again would make another file.
+    // Unmodified code is used as it is: compiling again would create another file.
     let before = fs::metadata(&target).unwrap().ino();
     assert_eq!(outcome(good, &good_file).await, Outcome::Done(None));
     assert_eq!(fs::metadata(&target).unwrap().ino(), before);
 }
 
-/// However it is damaged, a component is refused, or does its work, or traps; nothing else happens
-/// to the host.
+/// However a component is damaged, it is refused, or does its work, or traps; the host is not
+/// affected otherwise.
 #[tokio::test]
 async fn a_damaged_component_harms_nobody_but_itself() {
     let bench = Bench::new();

@@ -1,4 +1,5 @@
-//! Just enough of the binary form for what text cannot say, or only in megabytes.
+//! A minimal encoder of the binary format, for components that text cannot express, or only in
+//! megabytes.
 
 /// A number.
 pub(super) fn leb(mut number: usize) -> Vec<u8> {

@@ -1,8 +1,9 @@
-//! One core for everything: the host, eight guests that take all they can get, and an honest one.
-//! The honest one does its work, and the HTTP API answers, while all eight are still at it.
+//! Everything on one core: the host, eight guests that use all resources they can get, and an
+//! honest one. The honest action completes, and the HTTP API responds, while all eight are still
+//! running.
 //!
-//! No stopwatch decides here: the clock is the limits of the eight. What was promised has happened
-//! before any of them was used up, or it has not. How long it took is printed.
+//! The test does not measure time to decide: either what was promised happens before the limits of
+//! the eight are used up, or the test fails. How long it took is printed.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use crate::support::app::TestApp;
 use crate::support::wait::{wait_for, wait_until};
 
 const GUESTS: usize = 8;
-/// Requests of each kind.
+/// The number of requests of each kind.
 const REQUESTS: usize = 60;
 
 /// Eight actions on `bait`, each with one of these params in turn, and an honest one on `raw`.
@@ -57,14 +58,14 @@ limits = {{ cpu = "2m", wall = "10m", log = "1GiB" }}
     text
 }
 
-/// How many of the eight are at work.
+/// Returns how many of the eight are running.
 fn running(app: &TestApp) -> usize {
     let (status, run) = app.try_get("/api/v1/runs/1").unwrap();
     let Some(actions) = run["actions"].as_array().filter(|_| status == 200) else { return 0 };
     actions.iter().filter(|action| action["name"] != "honest" && action["state"] == "running").count()
 }
 
-/// What some requests took: half of them, of a hundred 95, and all.
+/// Returns the median, the 95th percentile, and the maximum of the times.
 fn spread(mut times: Vec<Duration>) -> [Duration; 3] {
     times.sort_unstable();
     let last = times.len() - 1;
@@ -103,7 +104,7 @@ fn beside(kind: &str, hostile: &[&str]) {
     assert_eq!(std::fs::read(app.path("out/a.csv")).unwrap(), b"1,2,3\n");
     assert_eq!(running(&app), GUESTS, "the honest one has ended while all of them are at work");
 
-    // They are stopped like any other.
+    // They can be cancelled like any other.
     let run = app.get("/api/v1/runs/1");
     let id = run["id"].as_str().unwrap();
     assert_eq!(app.post(&format!("/api/v1/runs/{id}/cancel")).0, 200);

@@ -1,4 +1,4 @@
-//! Guests that give more than anyone asked for: output, log lines, facts, handles, texts.
+//! Guests that produce too much: output, log lines, facts, handles, texts.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(super) fn cases() -> Vec<Case> {
         .within(output),
         full("a flood of log lines", mode("log", None), mode("log", 100)),
         full("a flood of empty lines on standard output", mode("stdout", None), mode("stdout", 1024)),
-        // It is one line, of which the beginning is kept: nothing fills up, and the CPU time is
-        // what ends it.
+        // It is one line, of which only the beginning is kept. So no limit on size is reached, and
+        // the CPU time ends it.
         cpu("a flood on standard error without a newline", mode("stderr", None), mode("stderr", 2)),
         cpu("a flood of progress", mode("progress", u64::MAX), mode("progress", 1000)),
         Case::stopped(
@@ -120,12 +120,12 @@ async fn a_million_denials_cost_a_hundred_records() {
     assert_eq!(report.denials.len(), anacostia::sandbox::MAX_DENIALS);
 }
 
-/// The guest knows its own secrets, so it can fill a text with them. Looking for them must not take
-/// the time of others.
+/// The guest knows its own secrets, so it can fill a text with them. Masking them must not take
+/// time from others.
 #[tokio::test]
 async fn a_text_that_is_all_secrets_is_masked_before_anyone_notices() {
     let bench = Bench::new();
-    // Whatever the environment of tests has; the second is nowhere in the text.
+    // Any variables that the environment of the tests has; the second does not occur in the text.
     let secret = std::env::var("CARGO_PKG_NAME").unwrap();
     let params = json!({ "mode": "haystack", "text": secret, "times": 3 << 20 });
     let mut order = bench.order(bench.guest("hostile").await, &params);

@@ -1,5 +1,5 @@
-//! Links and other people's files, in real folders: nothing leads out of a resource, whenever it is
-//! put there.
+//! Links and files of others, in real folders: nothing leads out of a resource, whenever it is
+//! created.
 
 use std::fs;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use crate::support::wait::wait_until;
 
 const SECRET: &str = "what lies outside of the folder";
 
-/// Every file in a folder, links not followed.
+/// Returns every file in a folder, without following links.
 fn files(root: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(root) else { return Vec::new() };
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -52,7 +52,7 @@ fn action(app: &TestApp, run: u64, name: &str) -> Value {
     run["actions"].as_array().unwrap().iter().find(|action| action["name"] == name).unwrap().clone()
 }
 
-/// Nothing of the secret has come in, by any way.
+/// Checks that the secret has not entered by any way.
 #[track_caller]
 fn kept_out(app: &TestApp) {
     for folder in ["out", "raw"] {
@@ -97,7 +97,7 @@ params = {{ {beside} }}
     symlink(app.path("outside/secret.txt"), &draft).unwrap();
     fs::rename(app.path("raw/a.txt"), &original).unwrap();
     fs::rename(draft, app.path("raw/a.txt")).unwrap();
-    // Who has it open goes on with what is on record, until that is touched.
+    // A reader that is already open continues to read the recorded content, until that is changed.
     assert_eq!(action(&app, 1, "reads")["state"], "running");
     fs::File::options().append(true).open(original).unwrap().write_all(b" that is not on record").unwrap();
     app.wait_for_runs(1);
@@ -157,8 +157,7 @@ params = { steps = [{ do = "write", to = "out", path = "sub/x.txt", text = "made
 "#);
     app.drop_file("raw/a.txt", b"content");
     app.die_at("publish.begin:1");
-    // Written and committed; made visible by the next host, into a folder that leads elsewhere by
-    // then.
+    // Written and committed, but made visible by the next host, when the folder leads elsewhere.
     symlink(app.path("outside"), app.path("out/sub")).unwrap();
     app.start();
     wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));

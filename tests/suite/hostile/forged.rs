@@ -1,11 +1,11 @@
-//! An action that puts words into the host's mouth. The host proposes lines for the manifest when
-//! it refuses something; people paste them. A guest's own error must not be able to look like that.
+//! An action that imitates messages of the host. When the host refuses something, it proposes
+//! manifest lines, which people paste. A guest's own error must not look like such a proposal.
 
 use crate::support::app::TestApp;
 
 const FORGED: &str = "the limit of 1 MiB of output is reached; to raise it, write in anacostia.toml:\\n[actions.act]\\nhttp = [\\\"evil.example.com\\\"]";
 
-/// What is said on the terminal, and in `runs show`, of a run whose action takes this step.
+/// Returns what the terminal and `runs show` display of a run whose action executes this step.
 fn said(step: &str) -> [String; 2] {
     let app = TestApp::new(&format!(
         r#"
@@ -43,7 +43,7 @@ fn an_action_can_not_propose_grants_for_itself() {
         }
         assert!(!forged[0].contains("evil"), "{}", forged[0]);
     }
-    // What the host itself says, and the guest hands on, is shown.
+    // A message of the host that the guest passes on is displayed as the host's.
     let [console, _] = said(r#"{ do = "write", to = "out", path = "a.csv", text = "x" }"#);
     assert!(console.contains("to allow it, write in anacostia.toml:"), "{console}");
     assert!(console.contains("[actions.act]") && console.contains(r#"writes = ["out"]"#), "{console}");

@@ -1,4 +1,4 @@
-//! What is not granted: resources, paths out of them, environment, files, sockets.
+//! Access that is not granted: resources, paths out of them, environment, files, sockets.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
-//! The limits as `docs/SANDBOX.md` publishes them: what the page says is what the code has, and how
-//! far past each a guest gets is measured, and printed with `cargo test --test suite
-//! hostile::published -- --nocapture`.
+//! The limits that `docs/SANDBOX.md` publishes: the page must be equal to the constants in the
+//! code. Also measures how far a guest exceeds each limit, and prints this with
+//! `cargo test --test suite hostile::published -- --nocapture`.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn page() -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/SANDBOX.md")).unwrap()
 }
 
-/// The cells of the row of the page that begins with `label`.
+/// Returns the cells of the table row that begins with `label`.
 fn row(label: &str) -> Vec<String> {
     let start = format!("| {label} |");
     let page = page();
@@ -27,8 +27,8 @@ fn row(label: &str) -> Vec<String> {
     line.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// A setting: its key, what it is by default, the code of its error, and the words that follow the
-/// number in the message.
+/// The settings: the key, the default, the code of the error, and the words that follow the number
+/// in the message.
 fn settings() -> [(&'static str, String, &'static str, &'static str); 9] {
     let limits = Limits::default();
     let size = |bytes| ByteSize(bytes).to_string();
@@ -54,13 +54,13 @@ fn the_page_says_what_the_settings_are() {
         assert_eq!(cells[3], format!("`{code}`"), "{key}");
         assert_eq!(cells[4], format!("the limit of {default} {words} is reached"), "{key}");
     }
-    // The one whose error is another's.
+    // The setting whose error is not ours.
     assert_eq!(row("`http_wait`")[2], TimeSpan(Limits::default().http_wait).to_string());
     let all = serde_json::to_value(Limits::default()).unwrap();
     assert_eq!(all.as_object().unwrap().len(), settings().len() + 1, "a limit that the page does not have: {all}");
 }
 
-/// The value of a constant, as the source has it: `1_000`, `16 << 20`, or several of them
+/// Returns the value of a constant in the source: `1_000`, `16 << 20`, or several values
 /// multiplied.
 fn constant(file: &str, name: &str) -> u64 {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(file)).unwrap();
@@ -73,7 +73,7 @@ fn constant(file: &str, name: &str) -> u64 {
     }
 }
 
-/// A count with commas between the thousands.
+/// Formats a count with commas between the thousands.
 fn count(number: u64) -> String {
     let digits = number.to_string();
     let from_end = |at: usize| digits.len() - at;
@@ -123,7 +123,7 @@ fn the_page_says_what_the_fixed_bounds_are() {
     }
 }
 
-/// By how much one attempt got past a limit, in the unit of the limit, and how it ended.
+/// Returns by how much one attempt exceeded a limit, in the unit of the limit, and how it ended.
 async fn past(bench: &Bench, act: Act, limits: fn(&mut Limits), used: fn(&Usage, &Limits) -> i64) -> (i64, String) {
     let order = order(bench, &act, limits).await.unwrap();
     let report = bench.run(order.clone()).await;
@@ -134,7 +134,7 @@ async fn past(bench: &Bench, act: Act, limits: fn(&mut Limits), used: fn(&Usage,
     (used(&report.usage, &order.limits), error)
 }
 
-/// What is measured: a name, what is run, within which limits, and by how much it got past.
+/// A measurement: its name, the act, its limits, and by how much it exceeded the limit.
 type Measured<'a> = (&'a str, &'a dyn Fn() -> Act, fn(&mut Limits), fn(&Usage, &Limits) -> i64);
 
 fn signed(number: u64) -> i64 {
@@ -167,8 +167,8 @@ async fn what_is_counted_never_gets_past_its_limit() {
         assert!(past <= 0, "{key}: {past}");
         assert_eq!(row(&format!("`{key}`"))[5], "nothing", "{key}");
     }
-    // That those that count things never get past is what their guests see: the one after the last
-    // is refused. Bodies are `sandbox::outbound`'s.
+    // Limits that count are never exceeded: the guests themselves check that the first request
+    // beyond them is refused. `sandbox::outbound` tests bodies.
     for key in ["handles", "metric_names", "http_requests", "http_body"] {
         assert_eq!(row(&format!("`{key}`"))[5], "nothing", "{key}");
     }

@@ -1,5 +1,5 @@
 //! Guests that do not end by themselves: in memory, time or depth, in `run`, in hooks, at the
-//! start, and on the way in and out.
+//! start, and while values are passed.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn tiny_memory(limits: &mut Limits) {
     limits.memory_bytes = 1 << 20;
 }
 
-/// A module around the body of `run`, with more beside it.
+/// A module around the body of `run`, with additional items.
 fn with(declarations: &str, run: &str) -> Act {
     Act::Component(text(&format!(
         r#"(module
@@ -85,7 +85,7 @@ fn time() -> Vec<Case> {
     ]
 }
 
-/// A guest that is asked for memory, because the host has a text for it, and does this first.
+/// A guest that does this first when the host allocates memory for a text in it.
 fn realloc(first: &str) -> Act {
     Act::Component(text(&format!(
         r#"(module
@@ -162,14 +162,14 @@ fn space() -> Vec<Case> {
     ]
 }
 
-/// Grows once, and goes on whether it was granted or not.
+/// Grows once, and continues whether it was granted or not.
 fn once(instruction: &str, step: u32) -> String {
     format!("(drop ({instruction} (i32.const {step}))) {OK}")
 }
 
-/// Calls itself `depth` deep, and the host at every depth: what is answered from memory, what asks
-/// the store, and what is denied. The host's own functions stand on the same stack, above the
-/// guest's.
+/// Calls itself `depth` deep, and calls the host at every depth: calls that are answered from
+/// memory, calls that query the store, and denied ones. The host's own functions use the same
+/// stack, above the guest's.
 fn calls_at_depth(depth: u32) -> Vec<u8> {
     text(&format!(
         r#"(module
@@ -197,8 +197,8 @@ fn calls_at_depth(depth: u32) -> Vec<u8> {
     ))
 }
 
-/// The action that does nothing, in a component with `count` further instances in it that have a
-/// memory of `pages` each.
+/// The action that does nothing, in a component with `count` further instances, each with a memory
+/// of `pages`.
 fn nested(count: u32, pages: u32) -> Vec<u8> {
     let instances: String = (0..count).map(|_| "(core instance (instantiate $extra))").collect();
     by_hand(&format!("(core module $extra (memory {pages})) {instances}"))
@@ -228,8 +228,8 @@ async fn guests_that_run_away_are_stopped_and_modest_ones_are_not() {
 async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
     let bench = Bench::new();
     prove(&bench, hooks()).await;
-    // The other hooks change nothing by failing: the attempt's CPU time is used up, the work is
-    // done.
+    // A failure of the other hooks does not affect the attempt: its CPU time is used up, but the
+    // work is done.
     for hook in ["on_success", "after_run"] {
         let spin = json!([{ "do": "spin", "rounds": u64::MAX }]);
         let params =
@@ -249,7 +249,7 @@ async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
     assert!(report.usage.cpu_time_us >= 200_000, "{:?}", report.usage);
 }
 
-/// On one thread, so that each finds the slot of the one before.
+/// On one thread, so that each guest uses the slot of the one before.
 #[tokio::test]
 async fn what_one_guest_leaves_in_its_memory_no_other_finds() {
     let bench = Bench::with(1);

@@ -1,5 +1,4 @@
-//! A host as a user has it: the real binary, in a folder of its own, on a port that the system
-//! picks.
+//! A host as a user runs it: the real binary, in its own folder, on a port that the system picks.
 
 use std::fs::{self, File};
 use std::io::BufReader;
@@ -17,7 +16,7 @@ use tempfile::TempDir;
 use super::guests::{example, guest};
 use super::wait::{DEADLINE, wait_for};
 
-/// The binary, without what the environment of the tests would tell it.
+/// Returns a command for the binary, without the environment of the tests.
 pub(crate) fn anacostia() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_anacostia"));
     for name in ["ANACOSTIA_FAULT", "ANACOSTIA_LOG", "ANACOSTIA_TOKEN", "NO_COLOR", "CLICOLOR_FORCE"] {
@@ -26,11 +25,11 @@ pub(crate) fn anacostia() -> Command {
     command
 }
 
-/// A pipeline in a folder of its own, and its host while there is one. Dropped, the host is killed
-/// and the folder removed; a test that panics shows what the host said last.
+/// A pipeline in its own folder, and its host while one is running. When this is dropped, the host
+/// is killed and the folder removed; if the test panics, the end of the host's output is printed.
 pub(crate) struct TestApp {
     folder: PathBuf,
-    /// Removes the folder in the end, if it is ours.
+    /// Removes the folder at the end, if it is a temporary one.
     _temporary: Option<TempDir>,
     env: Vec<(String, String)>,
     host: Option<Host>,
@@ -42,32 +41,32 @@ struct Host {
 }
 
 impl TestApp {
-    /// A pipeline with this manifest; no host yet. `[server]` is better left out: the port is
-    /// picked.
+    /// Creates a pipeline with this manifest, without a host. The manifest should have no
+    /// `[server]`, because the port is picked.
     pub(crate) fn new(manifest: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("anacostia.toml"), manifest).unwrap();
         Self { folder: folder.path().to_owned(), _temporary: Some(folder), env: Vec::new(), host: None }
     }
 
-    /// The pipeline in this folder, which stays.
+    /// Uses the pipeline in this folder, which is not removed.
     pub(crate) fn at(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), _temporary: None, env: Vec::new(), host: None }
     }
 
-    /// The same with a guest's component in the pipeline's folder, under the guest's name.
+    /// The same, with a guest's component in the pipeline's folder, under the guest's name.
     pub(crate) fn with_guest(self, name: &str) -> Self {
         fs::copy(guest(name), self.path(&format!("{name}.wasm"))).unwrap();
         self
     }
 
-    /// The pipeline of an example, `guest-examples/pipelines/<name>`, with its components, which
-    /// are built from `guest-examples/rust/<crate>`.
+    /// Copies the pipeline of an example, `guest-examples/pipelines/<name>`, with its components,
+    /// which are built from `guest-examples/rust/<crate>`.
     pub(crate) fn example(name: &str, components: &[(&str, &str)]) -> Self {
         let file =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join("anacostia.toml");
         let text = fs::read_to_string(file).unwrap();
-        // How to build is said with paths that lead out of the example's folder.
+        // The build commands contain paths that lead out of the example's folder.
         let lines = text.lines().filter(|line| !line.starts_with("build ="));
         let app = Self::new(&lines.map(|line| format!("{line}\n")).collect::<String>());
         for (component, folder) in components {
@@ -76,25 +75,25 @@ impl TestApp {
         app
     }
 
-    /// Sets a variable of the environment for hosts that are started from now on; replaces one of
+    /// Sets an environment variable for hosts that are started from now on. Replaces a variable of
     /// the same name.
     pub(crate) fn set_env(&mut self, name: &str, value: &str) {
         self.unset_env(name);
         self.env.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Takes such a variable away.
+    /// Removes such a variable.
     pub(crate) fn unset_env(&mut self, name: &str) {
         self.env.retain(|(known, _)| known != name);
     }
 
-    /// A path in the pipeline's folder.
+    /// Returns a path in the pipeline's folder.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 
-    /// Puts a whole file into the pipeline's folder, folders before it included: written beside,
-    /// then renamed into place.
+    /// Puts a complete file into the pipeline's folder, and creates its parent folders: writes it
+    /// elsewhere, then renames it into place.
     pub(crate) fn drop_file(&self, path: &str, content: &[u8]) {
         let file = self.path(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -103,15 +102,15 @@ impl TestApp {
         fs::rename(&draft, &file).unwrap();
     }
 
-    /// Runs a verb on the pipeline and waits for its end. `PATH` stands where the pipeline's folder
-    /// goes.
+    /// Runs a command on the pipeline and waits for its end. `PATH` is replaced by the pipeline's
+    /// folder.
     pub(crate) fn cli(&self, args: &[&str]) -> Output {
         let folder = self.folder.to_str().unwrap();
         let args = args.iter().map(|arg| if *arg == "PATH" { folder } else { arg });
         anacostia().args(args).envs(self.env.clone()).output().unwrap()
     }
 
-    /// The same, with what it wrote to standard output as JSON; it must end well.
+    /// The same, but returns its standard output as JSON. The command must succeed.
     #[track_caller]
     pub(crate) fn cli_json(&self, args: &[&str]) -> Value {
         let output = self.cli(args);
@@ -120,13 +119,13 @@ impl TestApp {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{args:?}: {why}\n{error}"))
     }
 
-    /// Starts the host, and waits until it answers. Panics if it ends instead.
+    /// Starts the host, and waits until it responds. Panics if it ends instead.
     #[track_caller]
     pub(crate) fn start(&mut self) {
         self.start_with(&[]);
     }
 
-    /// The same with further arguments.
+    /// The same with additional arguments.
     #[track_caller]
     pub(crate) fn start_with(&mut self, args: &[&str]) {
         if let Err(status) = self.try_start_with(args) {
@@ -134,7 +133,7 @@ impl TestApp {
         }
     }
 
-    /// Starts the host on one core, which is all that it ever sees.
+    /// Starts the host on one core: it has no access to the others.
     #[track_caller]
     pub(crate) fn start_on_one_core(&mut self) {
         let all = sched_getaffinity(None).unwrap();
@@ -149,14 +148,14 @@ impl TestApp {
         assert!(cores.parse::<usize>().is_ok(), "the host is not on one core but on {cores}");
     }
 
-    /// Starts the host, and waits until it answers, or ends: a fault point may lie on the way.
+    /// Starts the host, and waits until it responds, or ends, for example at a fault point.
     #[track_caller]
     pub(crate) fn try_start(&mut self) -> Result<(), ExitStatus> {
         self.try_start_with(&[])
     }
 
-    /// Starts the host with a fault point armed, as `POINT:COUNT`, and waits until it has died
-    /// there. Hosts after it have no fault.
+    /// Starts the host with a fault point, as `POINT:COUNT`, and waits until it has died there.
+    /// Later hosts have no fault point.
     #[track_caller]
     pub(crate) fn die_at(&mut self, fault: &str) {
         self.set_env("ANACOSTIA_FAULT", fault);
@@ -199,8 +198,7 @@ impl TestApp {
         }
     }
 
-    /// Starts the host with these streams, and waits until it serves. Nothing is read of what it
-    /// writes.
+    /// Starts the host with these streams, and waits until it serves. Does not read its output.
     #[track_caller]
     pub(crate) fn start_with_streams(&mut self, args: &[&str], stdout: Stdio, stderr: Stdio) {
         assert!(self.host.is_none(), "one host at a time");
@@ -238,7 +236,7 @@ impl TestApp {
         kill_process(pid, signal).unwrap();
     }
 
-    /// The host's process.
+    /// Returns the host's process.
     pub(crate) fn pid(&self) -> u32 {
         self.host.as_ref().expect("a host").child.id()
     }
@@ -250,7 +248,7 @@ impl TestApp {
         wait_for("the host to end", || host.child.try_wait().unwrap())
     }
 
-    /// How the host has ended, if it has, by itself; it is reaped then.
+    /// Returns how the host has ended, if it has ended by itself, and reaps it.
     pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
         let status = self.host.as_mut().expect("a host").child.try_wait().unwrap()?;
         self.host = None;
@@ -265,18 +263,18 @@ impl TestApp {
         self.start();
     }
 
-    /// Where the host is, without a slash at the end.
+    /// Returns the URL of the host, without a slash at the end.
     pub(crate) fn url(&self) -> &str {
         &self.host.as_ref().expect("a host").url
     }
 
-    /// What the host says to a GET: status and body.
+    /// Sends a GET to the host, and returns status and body.
     pub(crate) fn try_get(&self, path: &str) -> Result<(u16, Value), ureq::Error> {
         let mut response = agent().get(format!("{}{path}", self.url())).call()?;
         Ok((response.status().as_u16(), read(&mut response)?))
     }
 
-    /// What the host says to a GET that must succeed.
+    /// Sends a GET that must succeed to the host, and returns its body.
     #[track_caller]
     pub(crate) fn get(&self, path: &str) -> Value {
         let (status, body) = self.try_get(path).unwrap_or_else(|error| panic!("GET {path}: {error}"));
@@ -284,14 +282,14 @@ impl TestApp {
         body
     }
 
-    /// What the host says to a POST without a body: status and body.
+    /// Sends a POST without a body to the host, and returns status and body.
     #[track_caller]
     pub(crate) fn post(&self, path: &str) -> (u16, Value) {
         let mut response = agent().post(format!("{}{path}", self.url())).send_empty().unwrap();
         (response.status().as_u16(), read(&mut response).unwrap())
     }
 
-    /// All items of a list, page by page.
+    /// Returns all items of a list, fetched page by page.
     #[track_caller]
     pub(crate) fn get_all(&self, path: &str) -> Vec<Value> {
         let mut items = Vec::new();
@@ -307,7 +305,8 @@ impl TestApp {
         }
     }
 
-    /// Waits until there are at least `count` runs, and all of them have ended; oldest first.
+    /// Waits until there are at least `count` runs, and all of them have ended. Returns them,
+    /// oldest first.
     #[track_caller]
     pub(crate) fn wait_for_runs(&self, count: usize) -> Vec<Value> {
         wait_for(&format!("{count} runs to end"), || {
@@ -318,12 +317,12 @@ impl TestApp {
         })
     }
 
-    /// Everything that hosts of this pipeline have written to standard error.
+    /// Returns everything that hosts of this pipeline have written to standard error.
     pub(crate) fn said(&self) -> String {
         fs::read(self.log()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
-    /// The pipeline's folder.
+    /// Returns the pipeline's folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
@@ -344,8 +343,8 @@ impl Drop for TestApp {
     }
 }
 
-/// The first line, as soon as it is there (`None` when the stream ends before). The rest is read
-/// too, so that the writer never waits.
+/// Returns the first line as soon as it is there (`None` if the stream ends before). Continues to
+/// read the rest, so that the writer never blocks.
 fn first_line(mut stream: impl std::io::BufRead + Send + 'static) -> mpsc::Receiver<Option<String>> {
     let (sender, receiver) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
@@ -361,7 +360,7 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().timeout_global(Some(DEADLINE)).http_status_as_error(false).proxy(None).build().into()
 }
 
-/// The body as JSON; `null` if it is none.
+/// Returns the body as JSON, or `null` if it is not JSON.
 fn read(response: &mut ureq::http::Response<ureq::Body>) -> Result<Value, ureq::Error> {
     let text = response.body_mut().with_config().limit(256 << 20).read_to_string()?;
     Ok(serde_json::from_str(&text).unwrap_or(Value::Null))

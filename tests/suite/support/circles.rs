@@ -1,7 +1,8 @@
-//! Which files of the library import each other in a circle.
+//! Finds files of the library that import each other in a circle.
 //!
-//! A file that only re-exports an item is not what an import of it reaches: the path is followed to
-//! the file that defines the item. What only tests see is left out.
+//! If a file only re-exports an item, an import of the item does not count as an import of that
+//! file: the path is followed to the file that defines the item. Code that only tests use is
+//! ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -12,8 +13,8 @@ use super::source::{Word, words};
 /// The path of a module, without `crate`.
 pub(crate) type Module = Vec<String>;
 
-/// The groups of files below `src` of which each imports every other, through others or directly:
-/// files by module, with what each imports of its group.
+/// Returns the groups of files below `src` in which each imports every other, directly or through
+/// others: files by module, with their imports in the group.
 pub(crate) fn circles(src: &Path, files: &[std::path::PathBuf]) -> Vec<BTreeMap<Module, BTreeSet<Module>>> {
     let mut house = House::default();
     for file in files {
@@ -38,7 +39,7 @@ pub(crate) fn circles(src: &Path, files: &[std::path::PathBuf]) -> Vec<BTreeMap<
 struct House {
     files: BTreeMap<Module, Vec<String>>,
     only_tests: BTreeSet<Module>,
-    /// What each file names; and what it re-exports, by name.
+    /// What each file imports, and what it re-exports, by name.
     named: BTreeMap<Module, Vec<Module>>,
     exported: BTreeMap<Module, BTreeMap<String, Module>>,
 }
@@ -90,7 +91,7 @@ impl House {
         }
     }
 
-    /// The path from the crate; `None` for one that leads elsewhere.
+    /// Returns the path relative to the crate, or `None` if it leads out of the crate.
     fn absolute(&self, module: &Module, path: &[String]) -> Option<Module> {
         let ups = path.iter().take_while(|part| *part == "super").count();
         let (mut base, rest) = match path.first()?.as_str() {
@@ -106,7 +107,7 @@ impl House {
         Some(base)
     }
 
-    /// The file that defines what a path names.
+    /// Returns the file that defines what a path names.
     fn defined_in(&self, path: &[String], depth: usize) -> Module {
         let mut length = path.len();
         while !self.files.contains_key(&path[..length]) {
@@ -155,7 +156,7 @@ impl House {
     }
 }
 
-/// The paths of the tree of a `use`.
+/// Returns the paths in the tree of a `use`.
 fn expand(tree: &[String]) -> Vec<Module> {
     let Some(open) = tree.iter().position(|word| word == "{") else {
         let end = tree.iter().position(|word| word == "as").unwrap_or(tree.len());
@@ -176,8 +177,8 @@ fn expand(tree: &[String]) -> Vec<Module> {
     parts.flat_map(|part| expand(part)).map(|path| [prefix.clone(), path].concat()).collect()
 }
 
-/// The words of a file, without what stands behind `#[cfg(test)]`. Modules of their own files that
-/// stand there are noted.
+/// Returns the words of a file, without items after `#[cfg(test)]`. Notes such items that are
+/// modules in files of their own.
 fn without_tests(words: &[Word], module: &Module, only_tests: &mut BTreeSet<Module>) -> Vec<String> {
     let text: Vec<String> = words.iter().map(|word| word.text.clone()).collect();
     let cfg = ["#", "[", "cfg", "(", "test", ")", "]"];

@@ -1,4 +1,4 @@
-//! A session of `anacostia dev`, which tells what happens as JSON lines.
+//! A session of `anacostia dev`, which reports events as JSON lines.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -13,10 +13,11 @@ use serde_json::Value;
 use super::app::anacostia;
 use super::wait::{wait_for, wait_for_within};
 
-/// Most lines that a test waits for come after a build.
+/// The deadline is long, because most lines that a test waits for come after a build.
 const BUILD_DEADLINE: Duration = Duration::from_mins(10);
 
-/// A session. Dropped, it is killed; a test that panics shows what it said.
+/// A session. When this is dropped, the session is killed; if the test panics, its output is
+/// printed.
 pub(crate) struct DevSession {
     child: Child,
     lines: Arc<Mutex<Vec<Value>>>,
@@ -26,12 +27,12 @@ pub(crate) struct DevSession {
 }
 
 impl DevSession {
-    /// Starts a session on the pipeline in `folder`; it may be far from ready.
+    /// Starts a session on the pipeline in `folder`, without waiting until it is ready.
     pub(crate) fn start(folder: &Path) -> Self {
         Self::start_command(anacostia(), folder)
     }
 
-    /// The same with another program, which keeps compiled code in `cache`.
+    /// The same with another program, which caches compiled code in `cache`.
     pub(crate) fn start_program(program: &Path, folder: &Path, cache: &Path) -> Self {
         let mut command = Command::new(program);
         command.env("XDG_CACHE_HOME", cache);
@@ -59,7 +60,7 @@ impl DevSession {
         Self { child, lines, seen: 0, log }
     }
 
-    /// Waits for the next line of this type, after those that were waited for before.
+    /// Waits for the next line of this type after the lines that were waited for before.
     #[track_caller]
     pub(crate) fn next(&mut self, kind: &str) -> Value {
         wait_for_within(BUILD_DEADLINE, &format!("a line of type {kind}"), || {
@@ -70,12 +71,12 @@ impl DevSession {
         })
     }
 
-    /// How many lines of this type there were so far.
+    /// Returns the number of lines of this type so far.
     pub(crate) fn count(&self, kind: &str) -> usize {
         self.lines.lock().unwrap().iter().filter(|line| line["type"] == kind).count()
     }
 
-    /// What was written to standard error.
+    /// Returns what was written to standard error.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
@@ -85,7 +86,7 @@ impl DevSession {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Waits for its end.
+    /// Waits until the session ends.
     #[track_caller]
     pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
         wait_for("the session to end", || self.child.try_wait().unwrap())

@@ -1,15 +1,15 @@
-//! The guests of the tests, built when the first test asks for them.
+//! The guests of the tests, built when the first test needs them.
 //!
-//! Each is a crate below `tests/guests`, or an action of the examples. The scripts that build the
-//! guests of users build them too, so every run of the tests tries those scripts. A guest is built
-//! once for each test process, and not at all when nothing has changed since the last.
+//! Each is a crate below `tests/guests`, or an action of the examples. They are built by the
+//! scripts that users have, so every run of the tests also tests these scripts. A guest is built
+//! once per test process, and not at all if nothing has changed since the last time.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// The component of the guest `name`: `tests/guests/<name>`.
+/// Returns the component of the guest `name`: `tests/guests/<name>`.
 pub(crate) fn guest(name: &str) -> PathBuf {
     if name == "command" {
         return command();
@@ -24,22 +24,22 @@ pub(crate) fn guest(name: &str) -> PathBuf {
     component(&format!("tests/guests/{name}"), script)
 }
 
-/// The component of `tests/guests/command`, a program in C, built by its own `build.sh`.
+/// Returns the component of `tests/guests/command`, a program in C, built by its own `build.sh`.
 pub(crate) fn command() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| build("tests/guests/command/build.sh", None, "tests/guests/command")).clone()
 }
 
-/// The component of an action of the examples: `guest-examples/rust/<name>`.
+/// Returns the component of an action of the examples: `guest-examples/rust/<name>`.
 pub(crate) fn example(name: &str) -> PathBuf {
     component(&format!("guest-examples/rust/{name}"), "scripts/build-rust-guest")
 }
 
-/// The component of an action of the examples, `guest-examples/<language>/<name>`, built by its own
-/// `build.sh`.
+/// Returns the component of an action of the examples, `guest-examples/<language>/<name>`, built by
+/// its own `build.sh`.
 pub(crate) fn action(language: &str, name: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
-    // A lock of its own: what waits for a crate does not wait for all the tools of all the
+    // A separate lock, so that a test that needs a crate does not wait for the tools of all
     // languages.
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let folder = format!("guest-examples/{language}/{name}");
@@ -47,16 +47,18 @@ pub(crate) fn action(language: &str, name: &str) -> PathBuf {
     built.entry(folder.clone()).or_insert_with(|| build(&script, None, &folder)).clone()
 }
 
-/// The component of the sources in a folder of the checkout, built by a script of it.
+/// Returns the component of the sources in a folder of the checkout, built by a script of the
+/// checkout.
 fn component(folder: &str, script: &str) -> PathBuf {
     static BUILT: OnceLock<Mutex<HashMap<String, PathBuf>>> = OnceLock::new();
-    // A build that failed has panicked with the lock held: the next test tells the same story.
+    // A failed build has panicked with the lock held. The next test then repeats the build, with
+    // the same error.
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     built.entry(folder.to_owned()).or_insert_with(|| build(script, Some(folder), folder)).clone()
 }
 
-/// Calls a script of the checkout, with a folder of it if it wants one, and where the component
-/// goes.
+/// Calls a script of the checkout, with a folder of the checkout if the script needs one, and the
+/// path of the component.
 fn build(script: &str, argument: Option<&str>, folder: &str) -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let components = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");

@@ -1,5 +1,4 @@
-//! What the tests share: a host in a folder of its own, the guests, and waiting for something to
-//! happen.
+//! Common code of the tests: a host in its own folder, the guests, and waiting for conditions.
 
 pub(crate) mod app;
 pub(crate) mod circles;

@@ -1,23 +1,23 @@
-//! Just enough of a Rust lexer to know which modules a file reaches for.
+//! A minimal Rust lexer that finds which modules a file refers to.
 
-/// A word or a single sign of source text.
+/// A word or a single character of punctuation in source text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Word {
     pub(crate) text: String,
     pub(crate) line: usize,
 }
 
-/// A top-level module that a file names.
+/// A top-level module that a file refers to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Import {
-    /// The first part of the path after `crate`. `super` when a chain of `super::` leaves the
+    /// The first part of the path after `crate`. It is `super` if a chain of `super::` leaves the
     /// top-level module.
     pub(crate) module: String,
     pub(crate) line: usize,
 }
 
-/// The words and signs of `source`, without comments. A string is read for the words inside it,
-/// because attributes carry paths in strings; its braces are left out.
+/// Returns the words and the punctuation of `source`, without comments. The words inside strings
+/// are included, because attributes contain paths in strings; braces in strings are not.
 pub(crate) fn words(source: &str) -> Vec<Word> {
     let characters: Vec<char> = source.chars().collect();
     let mut found = Vec::new();
@@ -36,7 +36,7 @@ pub(crate) fn words(source: &str) -> Vec<Word> {
                 at = end_of_string(&characters, at);
                 push_string(&characters[begin..at], line, &mut found);
             }
-            // A character, not a lifetime.
+            // A character literal, not a lifetime.
             ('\'', '\\') => at = find(&characters, at + 3, |index| seen(index) == '\'') + 1,
             ('\'', _) if seen(at + 2) == '\'' => at += 3,
             (first, _) if is_word(first) => {
@@ -87,8 +87,8 @@ fn end_of_string(characters: &[char], from: usize) -> usize {
     (at + 1).min(characters.len())
 }
 
-/// Where the raw string that begins at `from` ends; `None` if it is none (`r#type`, or a word that
-/// ends in r).
+/// Returns where the raw string that begins at `from` ends, or `None` if it is not a raw string
+/// (but `r#type`, or a word that ends in r).
 fn raw_string_end(characters: &[char], from: usize) -> Option<usize> {
     let hashes = characters[from + 1..].iter().take_while(|c| **c == '#').count();
     if characters.get(from + 1 + hashes) != Some(&'"') {
@@ -116,8 +116,8 @@ fn push_string(quoted: &[char], line: usize, found: &mut Vec<Word>) {
     }
 }
 
-/// The top-level modules that `source` names, where the file itself lies `depth` modules below the
-/// crate.
+/// Returns the top-level modules that `source` refers to, if the file itself is `depth` modules
+/// below the crate.
 pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
     let words = words(source);
     let text = |at: usize| words.get(at).map_or("", |word| word.text.as_str());
@@ -133,8 +133,8 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
                 let ups = (0..words.len())
                     .take_while(|up| text(at + 3 * up) == "super" && text(at + 3 * up + 1) == ":")
                     .count();
-                // What is left after leaving the inline modules; leaving the top-level module too
-                // is a way around the floors.
+                // What remains after leaving the inline modules. Leaving the top-level module as
+                // well would circumvent the floors.
                 if ups >= depth + braces.iter().filter(|module| **module).count() {
                     found.push(Import { module: "super".to_owned(), line: words[at].line });
                 }
@@ -145,7 +145,7 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
     found
 }
 
-/// The first parts of the paths that begin at `at`: one, or several in braces.
+/// Returns the first parts of the paths that begin at `at`: one, or several in braces.
 fn heads(words: &[Word], at: usize) -> Vec<Import> {
     let Some(first) = words.get(at) else { return Vec::new() };
     if first.text != "{" {

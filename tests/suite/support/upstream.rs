@@ -1,5 +1,5 @@
-//! A server on loopback for guests to send requests to: plain or over TLS, good or bad as its paths
-//! say. It keeps what it was sent.
+//! A server on loopback to which guests send requests: plain or over TLS, well-behaved or not,
+//! depending on the path. It records what it receives.
 
 use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::ring};
 
-/// A server at work, for as long as the test runs.
+/// A server that runs until the test ends.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
@@ -19,22 +19,23 @@ pub(crate) struct Upstream {
 
 #[derive(Default)]
 struct Seen {
-    /// Heads of requests, as they came.
+    /// The headers of requests, as received.
     heads: Mutex<Vec<String>>,
-    /// Bytes of the bodies of requests.
+    /// The number of bytes in request bodies.
     bytes: AtomicUsize,
-    /// Connections that are open.
+    /// The number of open connections.
     open: AtomicUsize,
     accepted: AtomicUsize,
 }
 
 impl Upstream {
-    /// A server that speaks plain HTTP.
+    /// Starts a server for plain HTTP.
     pub(crate) fn plain() -> Self {
         Self::start(None)
     }
 
-    /// A server with a certificate for `name`, and that certificate as PEM, for who is to trust it.
+    /// Starts a server with a certificate for `name`. Returns it with that certificate as PEM, for
+    /// clients to trust.
     pub(crate) fn tls(name: &str) -> (Self, String) {
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
@@ -57,7 +58,7 @@ impl Upstream {
                 seen.accepted.fetch_add(1, SeqCst);
                 seen.open.fetch_add(1, SeqCst);
                 std::thread::spawn(move || {
-                    // So that no thread outlives a test that has failed for long.
+                    // So that no thread outlives a test that has failed.
                     let _ = stream.set_read_timeout(Some(Duration::from_mins(2)));
                     let _ = match tls {
                         None => serve(stream, &seen),
@@ -79,22 +80,22 @@ impl Upstream {
         self.address.port()
     }
 
-    /// The heads of requests so far, in lower case.
+    /// Returns the headers of requests so far, in lower case.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap().clone()
     }
 
-    /// Bytes of bodies that came, without the lines around the chunks.
+    /// Returns the number of bytes in bodies, without the chunk headers.
     pub(crate) fn bytes(&self) -> usize {
         self.seen.bytes.load(SeqCst)
     }
 
-    /// Connections that are open.
+    /// Returns the number of open connections.
     pub(crate) fn open(&self) -> usize {
         self.seen.open.load(SeqCst)
     }
 
-    /// Connections that there ever were.
+    /// Returns the number of all connections so far.
     pub(crate) fn accepted(&self) -> usize {
         self.seen.accepted.load(SeqCst)
     }
@@ -131,8 +132,7 @@ fn serve(stream: impl Read + Write, seen: &Seen) -> std::io::Result<()> {
     wait_for_close(&mut stream)
 }
 
-/// Reads a body of a known length, or in chunks, and counts its bytes. What HTTP puts around chunks
-/// does not count.
+/// Reads a body of a known length, or in chunks, and counts its bytes. Chunk headers do not count.
 fn take_body(stream: &mut BufReader<impl Read + Write>, length: Option<u64>, seen: &Seen) -> std::io::Result<()> {
     if let Some(length) = length {
         return take_bytes(stream, length, seen);
@@ -201,12 +201,12 @@ fn answer(stream: &mut BufReader<impl Read + Write>, path: &str, head: &str) -> 
     stream.flush()
 }
 
-/// Holds the connection until the other side closes it.
+/// Keeps the connection open until the other side closes it.
 fn wait_for_close(stream: &mut BufReader<impl Read + Write>) -> std::io::Result<()> {
     std::io::copy(stream, &mut std::io::sink()).map(|_| ())
 }
 
-/// A port on loopback at which nobody listens.
+/// Returns a port on loopback on which nothing listens.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

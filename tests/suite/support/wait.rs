@@ -1,20 +1,20 @@
-//! Waiting for something to happen, never for time to pass.
+//! Waiting for conditions, instead of for time to pass.
 
 use std::time::{Duration, Instant};
 
-/// Long enough for a busy machine. A test that gets here is stuck, not slow.
+/// Long enough for a busy machine. A test that reaches this deadline is stuck, not slow.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// How often a condition that nothing announces is looked at.
+/// How often to check a condition that has no notification.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Waits until `look` gives a value, and panics with `what` when it has not by the [`DEADLINE`].
+/// Waits until `look` returns a value. Panics with `what` if it has not by the [`DEADLINE`].
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_for_within(DEADLINE, what, look)
 }
 
-/// The same with another deadline: for compilers, which may have to be fetched first.
+/// The same with another deadline: for compilers, which may have to be downloaded first.
 #[track_caller]
 pub(crate) fn wait_for_within<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();

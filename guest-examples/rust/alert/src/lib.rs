@@ -1,5 +1,4 @@
-//! Writes an alert for every file that arrived with a value out of its range. A file has lines of
-//! `time,value`.
+//! Writes an alert for every file with a value out of its range. A file has lines of `time,value`.
 
 use anacostia_guest::{Error, Outcome, Result, log, read_all, resources, run_context, write_all};
 
@@ -30,8 +29,8 @@ fn run() -> Result<Outcome> {
     })
 }
 
-/// What is wrong with a line, if something is. What is no number is as alarming as a bad one: a
-/// sensor that is broken tells nothing.
+/// Returns what is wrong with a line, if anything. A value that is not a number is reported as
+/// well, because the sensor may be broken.
 fn alarm(line: &str, Range { min, max }: &Range) -> Option<String> {
     let (time, value) = line.split_once(',').unwrap_or((line, "nothing"));
     let fine = value.trim().parse::<f64>().is_ok_and(|value| (*min..=*max).contains(&value));

@@ -1,4 +1,4 @@
-//! Takes the rows out of sensor readings whose value is not a finite number.
+//! Removes the rows from sensor readings whose value is not a finite number.
 
 use anacostia_guest::metadata::{self, Metric};
 use anacostia_guest::{Artifact, Error, Outcome, Result, create, lines, log, resources, run_context};
@@ -40,7 +40,7 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(format!("kept {kept} rows of {} files, dropped {dropped}", inputs.len()))))
 }
 
-/// Writes what is kept of a file; gives the number of rows that were kept, and that were dropped.
+/// Writes the rows of a file that are kept. Returns the numbers of kept and of dropped rows.
 fn clean(artifact: &Artifact, to: &str) -> Result<(u32, u32)> {
     let reader = resources::open(&artifact.id)?;
     let mut lines = lines(&reader);

@@ -1,14 +1,14 @@
-//! Logs what arrived in the resource `data_store`: path, version, size and first line of each
-//! artifact that this run claimed.
+//! Logs the files that arrived in the resource `data_store`: path, version, size and first line of
+//! each input of this run.
 
 use anacostia_guest::resources::{self, Reader};
 use anacostia_guest::{Outcome, Result, chunks, log, run_context};
 
 anacostia_guest::action!(run);
 
-/// A longer first line is cut here, so that one file of a single line does not fill the log.
+/// A longer first line is cut here, so that a file with a single line does not fill the log.
 const FIRST_LINE_BYTES: usize = 200;
-/// The first line is looked for in pieces of this size.
+/// The file is read in pieces of this size until the first line ends.
 const CHUNK_BYTES: u32 = 4096;
 
 fn run() -> Result<Outcome> {
@@ -25,7 +25,7 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(format!("{} arrived", arrived.len()))))
 }
 
-/// The text before the first line break. Only as much of the file is read as is needed for it.
+/// Returns the text before the first line break. Reads only as much of the file as needed.
 fn first_line(reader: &Reader) -> Result<String> {
     let mut line = Vec::new();
     for chunk in chunks(reader, CHUNK_BYTES) {

@@ -1,4 +1,4 @@
-//! Records the mean, the least, the greatest and the number of the values in sensor readings.
+//! Records the mean, the minimum, the maximum and the number of the values in sensor readings.
 
 use anacostia_guest::metadata::{self, Entry, Metric};
 use anacostia_guest::{Artifact, Error, Outcome, Result, lines, log, resources, run_context};
@@ -52,7 +52,7 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(format!("mean {mean:.3} of {count} values"))))
 }
 
-/// Takes in the values of a file, one after the other: it may be larger than memory.
+/// Adds the values of a file, one after the other, because the file may be larger than memory.
 fn read(artifact: &Artifact, values: &mut Values) -> Result<()> {
     let reader = resources::open(&artifact.id)?;
     let mut lines = lines(&reader);

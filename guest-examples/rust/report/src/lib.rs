@@ -1,4 +1,4 @@
-//! Writes a report of sensor readings: a table with the number of values and the mean of each
+//! Writes a report on sensor readings: a table with the number of values and the mean for each
 //! sensor.
 
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(summary)))
 }
 
-/// Takes in the rows of a file, one after the other: it may be larger than memory.
+/// Adds the rows of a file, one after the other, because the file may be larger than memory.
 fn read(artifact: &Artifact, sensors: &mut Sensors) -> Result<()> {
     let reader = resources::open(&artifact.id)?;
     let mut lines = lines(&reader);

@@ -1,4 +1,4 @@
-//! What makes a row a good one.
+//! Checks whether a row is valid.
 
 use csv::StringRecord;
 use penguins::row::{Penguin, SPECIES, Species};
@@ -11,8 +11,8 @@ pub enum Reason {
     Missing,
     NotANumber,
     OutOfRange,
-    /// All four measurements are those of an earlier row of the file: one penguin, written down
-    /// twice.
+    /// All four measurements are equal to those of an earlier row in the file: one penguin,
+    /// recorded twice.
     Duplicate,
 }
 
@@ -32,7 +32,7 @@ impl Reason {
     }
 }
 
-/// A measurement: its column, and what is plausible for an adult penguin.
+/// A measurement: its column, and the plausible range for an adult penguin.
 const MEASUREMENTS: [(&str, f64, f64); 4] = [
     ("Culmen Length (mm)", 20.0, 80.0),
     ("Culmen Depth (mm)", 10.0, 30.0),
@@ -40,7 +40,7 @@ const MEASUREMENTS: [(&str, f64, f64); 4] = [
     ("Body Mass (g)", 1500.0, 8000.0),
 ];
 
-/// Where in a row things are: a file may have its columns in any order, and more than are needed.
+/// The positions of the columns: a file may have its columns in any order, and additional ones.
 pub struct Columns {
     count: usize,
     species: usize,
@@ -48,7 +48,7 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// The error is the name of the column that is absent.
+    /// The error is the name of the missing column.
     pub fn find(header: &StringRecord) -> Result<Self, &'static str> {
         let find = |name: &'static str| header.iter().position(|column| column == name).ok_or(name);
         let mut measurements = [0; 4];
@@ -58,7 +58,7 @@ impl Columns {
         Ok(Self { count: header.len(), species: find("Species")?, measurements })
     }
 
-    /// The penguin in a row, or what is wrong with it.
+    /// Returns the penguin in a row, or what is wrong with it.
     pub fn check(&self, row: &StringRecord) -> Result<Penguin, Reason> {
         if row.len() != self.count {
             return Err(Reason::Malformed);
@@ -73,7 +73,7 @@ impl Columns {
     }
 }
 
-/// `Gentoo penguin (Pygoscelis papua)` is a Gentoo: the first word counts.
+/// `Gentoo penguin (Pygoscelis papua)` is a Gentoo: only the first word counts.
 fn species(text: &str) -> Result<Species, Reason> {
     let first = text.split_whitespace().next().unwrap_or_default();
     SPECIES.into_iter().find(|species| first.eq_ignore_ascii_case(species.name())).ok_or(Reason::UnknownSpecies)

@@ -1,8 +1,8 @@
-//! Checks every row of the files that arrived, writes the good ones to `cleaned`, and the others
+//! Checks every row of the files that arrived, writes the valid ones to `cleaned`, and the others
 //! with the reason to `rejected`.
 //!
-//! A bad row is no failure: it is counted, logged, and kept for whoever wants to mend it. A file
-//! that is not CSV at all is one.
+//! An invalid row is not a failure: it is counted, logged, and kept, so that somebody can correct
+//! it. A file that is not CSV is a failure.
 
 mod check;
 
@@ -18,8 +18,8 @@ use check::{Columns, Reason};
 
 anacostia_guest::action!(run);
 
-/// For each reason, at most this many rejected rows are shown in the log. All of them are counted,
-/// and in `rejected`.
+/// For each reason, at most this many rejected rows are logged. All of them are counted, and
+/// written to `rejected`.
 const LOGGED_ROWS: u32 = 20;
 
 #[derive(Default)]
@@ -44,7 +44,7 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(format!("clean rows: {}, rejected: {rejected}", counts.clean))))
 }
 
-/// Sort the rows of one file.
+/// Separates the rows of one file into valid and rejected ones.
 fn clean(file: &Artifact, counts: &mut Counts) -> Result<()> {
     let bytes = content(file)?;
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes.as_slice());
@@ -74,7 +74,7 @@ fn clean(file: &Artifact, counts: &mut Counts) -> Result<()> {
     Ok(())
 }
 
-/// Count a bad row, and show it.
+/// Counts a rejected row, and logs it.
 fn reject(file: &Artifact, row: &StringRecord, reason: Reason, counts: &mut Counts) {
     let count = counts.rejected.entry(reason).or_default();
     *count += 1;
@@ -92,7 +92,7 @@ fn clean_table(rows: &[Penguin]) -> Result<Vec<u8>> {
     table.into_inner().map_err(because("the clean rows do not turn into CSV"))
 }
 
-/// The rows as they came, with one more column: the reason.
+/// Writes the rejected rows unchanged, with one more column: the reason.
 fn rejected_table(header: &StringRecord, rows: &[(StringRecord, Reason)]) -> Result<Vec<u8>> {
     let failed = "a rejected row does not turn into CSV";
     let mut table = csv::WriterBuilder::new().flexible(true).from_writer(Vec::new());
@@ -103,8 +103,8 @@ fn rejected_table(header: &StringRecord, rows: &[(StringRecord, Reason)]) -> Res
     table.into_inner().map_err(because(failed))
 }
 
-/// The counts as metrics: one name for each reason, 0 included, so that each makes a whole line
-/// over the runs.
+/// Records the counts as metrics: one name for each reason, including those with a count of 0, so
+/// that each metric has a value in every run.
 fn record(counts: &Counts, rejected: u32) -> Result<()> {
     let metric = |name: String, value: u32| Metric { name, value: value.into(), step: None };
     let by_reason = Reason::ALL

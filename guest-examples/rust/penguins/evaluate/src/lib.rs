@@ -1,4 +1,4 @@
-//! Judges the new model, and the one in use, by the same rows: those that are held out, which
+//! Evaluates the new model, and the model in use, on the same rows: the held-out ones, which
 //! neither has seen.
 
 use anacostia_guest::metadata::{self, Metric};
@@ -12,7 +12,7 @@ anacostia_guest::action!(run);
 
 #[derive(Deserialize)]
 struct Params {
-    /// With fewer rows held out, a comparison is a matter of luck.
+    /// If fewer rows are held out, a comparison is not meaningful.
     min_holdout_rows: usize,
 }
 
@@ -24,7 +24,7 @@ fn run() -> Result<Outcome> {
         return Ok(Outcome::Skip(reason));
     }
     let new = model::score(&model::read(&only_input("candidates")?)?, &rows)?;
-    // What `models` was when this run started: `promote`, which writes there, comes after this.
+    // The contents of `models` when this run started. `promote`, which writes there, comes later.
     let in_use_model = list_all("models")?.into_iter().find(|model| model.tags.iter().any(|tag| tag == "production"));
     let in_use = in_use_model.as_ref().map(|artifact| model::score(&model::read(artifact)?, &rows)).transpose()?;
     record(&new, in_use.as_ref())?;
@@ -47,7 +47,7 @@ fn record(new: &Score, in_use: Option<&Score>) -> Result<()> {
         add("holdout_accuracy_in_use".to_owned(), in_use.accuracy());
     }
     for species in SPECIES {
-        // A species that is not there yet has neither.
+        // A species without rows has neither.
         if let Some(precision) = new.precision(species) {
             add(format!("precision_{}", species.name()), precision);
         }

@@ -1,5 +1,4 @@
-//! Puts the new model into use if it is better than the one that is, and tells about it in a
-//! report.
+//! Promotes the new model if it is better than the model in use, and writes a report on it.
 
 mod plot;
 mod report;
@@ -14,7 +13,7 @@ use plot::Line;
 
 anacostia_guest::action!(run);
 
-/// Most earlier runs that the plot shows.
+/// The maximum number of earlier runs in the plot.
 const PLOTTED_RUNS: u32 = 200;
 
 fn run() -> Result<Outcome> {
@@ -31,8 +30,8 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(format!("promoted: {model}, accuracy {accuracy:.3}"))))
 }
 
-/// Copy the new model to `models` and move the tag `production` to it. Both happen when this action
-/// publishes, and together.
+/// Copies the new model to `models` and moves the tag `production` to it. Both take effect
+/// together, when this action publishes.
 fn promote() -> Result<String> {
     let candidate = only_input("candidates")?;
     let writer = resources::create("models", &candidate.path, CreateOptions { overwrite: false })?;
@@ -45,7 +44,7 @@ fn promote() -> Result<String> {
     Ok(model.path)
 }
 
-/// A page in Markdown, and the plot that it shows.
+/// Writes a page in Markdown, and the plot that it shows.
 fn report(evaluation: &Evaluation, model: &str) -> Result<()> {
     let run = run_context::info().run_number;
     let in_use = evaluation.in_use.as_ref().map(Score::accuracy);
@@ -64,8 +63,8 @@ fn report(evaluation: &Evaluation, model: &str) -> Result<()> {
     Ok(())
 }
 
-/// The values of a metric in earlier runs and in this one, oldest first, each with the number of
-/// its run.
+/// Returns the values of a metric in earlier runs and in this one, oldest first, each with the
+/// number of its run.
 fn history(metric: &str, run: u64, now: Option<f64>) -> Result<Vec<(u64, f64)>> {
     let earlier = metadata::metrics(metric, PLOTTED_RUNS)?;
     let mut points: Vec<_> = earlier.into_iter().rev().map(|past| (past.run_number, past.value)).collect();

@@ -1,8 +1,8 @@
-//! Lines over the runs, as an SVG that needs nothing else.
+//! Plots lines over the runs, as a self-contained SVG.
 
 use std::fmt::{self, Write};
 
-/// The size of the picture, and the space around the axes.
+/// The size of the image, and the margins around the axes.
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 240.0;
 const MARGIN: f64 = 40.0;
@@ -14,7 +14,7 @@ pub struct Line {
     pub points: Vec<(u64, f64)>,
 }
 
-/// What the axes span.
+/// The ranges of the axes.
 struct Axes {
     first_run: u64,
     last_run: u64,
@@ -23,7 +23,7 @@ struct Axes {
 
 pub fn draw(title: &str, lines: &[Line]) -> String {
     let mut svg = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = fill(&mut svg, title, lines);
     svg
 }
@@ -62,7 +62,7 @@ fn fill(svg: &mut String, title: &str, lines: &[Line]) -> fmt::Result {
         let (x, y) = (axes.x(run), HEIGHT - MARGIN + 20.0);
         writeln!(svg, r#"<text x="{x:.1}" y="{y}" text-anchor="middle">run {run}</text>"#)?;
     }
-    // The first line is what matters most: it is drawn last, above the others.
+    // The first line is the most important: it is drawn last, above the others.
     for (place, line) in lines.iter().enumerate().rev() {
         line.fill(svg, &axes, MARGIN + 120.0 * place as f64)?;
     }
@@ -70,7 +70,7 @@ fn fill(svg: &mut String, title: &str, lines: &[Line]) -> fmt::Result {
 }
 
 impl Line {
-    /// The line with its points, and its name in the legend at `x`.
+    /// Draws the line with its points, and its name in the legend at `x`.
     fn fill(&self, svg: &mut String, axes: &Axes, x: f64) -> fmt::Result {
         let (name, color) = (self.name, self.color);
         let path: Vec<String> =

@@ -5,10 +5,10 @@ use std::fmt::{self, Write};
 use penguins::row::SPECIES;
 use penguins::score::{Evaluation, Score};
 
-/// The page about the run in which `model` came into use.
+/// Returns the page about the run in which `model` was promoted.
 pub fn write(run: u64, model: &str, evaluation: &Evaluation, plot: &str) -> String {
     let mut page = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = fill(&mut page, run, model, evaluation, plot);
     page
 }

@@ -1,8 +1,8 @@
-//! Fits a random forest to all clean rows so far, but those that are held out for `evaluate`.
+//! Trains a random forest on all clean rows so far, except those that are held out for `evaluate`.
 //!
-//! The training curve is the out-of-bag accuracy over the number of trees: each row is judged by
-//! those trees only that were grown without it. So it says what more trees are worth without a look
-//! at the hold-out.
+//! The training curve is the out-of-bag accuracy over the number of trees: each row is classified
+//! only by the trees that were trained without it. So the curve shows the benefit of more trees
+//! without using the held-out rows.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ anacostia_guest::action!(run);
 struct Params {
     seed: u64,
     trees: u16,
-    /// The curve has a point every so many trees.
+    /// The curve has a point every this many trees.
     curve_every: u16,
 }
 
@@ -47,8 +47,9 @@ fn run() -> Result<Outcome> {
     Ok(Outcome::Done(Some(format!("{} rows, out-of-bag accuracy {accuracy:.3}", rows.len()))))
 }
 
-/// Record the curve; gives its last point. Trees are grown one after the other from one seed, so a
-/// smaller forest is the beginning of a larger one, and this is the curve of one training.
+/// Records the curve, and returns its last point. Trees are grown one after the other from one
+/// seed, so a smaller forest is the beginning of a larger one, and this is the curve of a single
+/// training.
 fn training_curve(x: &DenseMatrix<f64>, y: &Vec<u32>, params: &Params) -> Result<f64> {
     let mut last = 0.0;
     for trees in (params.curve_every.max(1)..=params.trees).step_by(params.curve_every.max(1).into()) {
