@@ -38,7 +38,7 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-    Retry, RunWhen, SecretSource, StoreSpec, Trigger,
+    Retry, RunWhen, S3Credentials, S3Spec, S3Style, SecretSource, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
 

@@ -4,7 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::pipeline::{Join, RunWhen};
+use super::pipeline::{Join, RunWhen, S3Credentials, S3Style};
 use crate::model::Durability;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -44,6 +44,16 @@ pub(super) const DEFAULT_SETTLE: Duration = Duration::from_secs(2);
 pub(super) const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
 /// Default of `rescan`: rare enough that the cost for 100,000 files is negligible.
 pub(super) const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
+
+/// `interval` of a resource that is polled.
+pub(super) const POLL: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
+/// Default of `interval`.
+pub(super) const DEFAULT_POLL: Duration = Duration::from_secs(10);
+/// `style` of a bucket.
+pub(super) const S3_STYLE: [(&str, S3Style); 2] = [("path", S3Style::Path), ("virtual", S3Style::Virtual)];
+/// `credentials` of a bucket.
+pub(super) const S3_CREDENTIALS: [(&str, S3Credentials); 3] =
+    [("default", S3Credentials::Default), ("profile", S3Credentials::Profile), ("none", S3Credentials::None)];
 
 /// `trigger.min_artifacts` and `trigger.max_artifacts`.
 pub(super) const ARTIFACTS: RangeInclusive<u64> = 1..=1_000_000_000;

@@ -9,9 +9,12 @@
 //! conditional create) and a SQL database (rows as the artifact). ARCHITECTURE.md contains the
 //! sketch.
 
+mod about;
 mod error;
 pub mod folder;
+mod names;
 mod open;
+pub mod s3;
 
 use std::sync::Arc;
 

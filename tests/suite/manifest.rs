@@ -149,7 +149,7 @@ fn everything_is_read_as_it_was_meant() {
     let text = fs::read(manifests("valid").join("everything.toml")).unwrap();
     let pipeline = load_text(&house, "anacostia.toml", &text, LoadOptions::default()).unwrap();
     let raw = pipeline.resource("raw").unwrap();
-    let ResourceKind::Folder(folder) = &raw.kind;
+    let ResourceKind::Folder(folder) = &raw.kind else { panic!("{raw:?}") };
     let train = pipeline.action("train").unwrap();
     let json = serde_json::json!({"seed": 7, "since": "2026-01-01T00:00:00Z", "price": "5$${",
         "layers": [1, 2.5, {"wide": true}]});
@@ -179,7 +179,7 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
     assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
-    let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind;
+    let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind else { panic!("{pipeline:?}") };
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);

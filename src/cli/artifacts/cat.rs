@@ -64,7 +64,8 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
     let Some(spec) = records.pipeline.resource(resource) else {
         return Err(Failure::usage(format!("the manifest has no resource `{resource}` any more")));
     };
-    let resource = resource::open(spec, records.pipeline.durability).map_err(|error| Failure::Work(error.into()))?;
+    let resource = resource::open(spec, records.pipeline.durability, &records.pipeline.state)
+        .map_err(|error| Failure::Work(error.into()))?;
     Ok((resource, Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() }))
 }
 

@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::ops::Bound;
 
-use super::names::Names;
 use super::stamp::Stamp;
 use crate::base::Digest;
 use crate::base::filestamp::{FileStamp, Inode};
 use crate::model::{ArtifactState, KnownPath, Observation};
+use crate::resource::names::Names;
 use crate::resource::{KnownPaths, Result};
 
 /// A file on record.

@@ -18,12 +18,12 @@ use rustix::fs::{Timespec, Timestamps};
 
 use super::Folder;
 use super::blocking::aside;
-use super::errors::About;
-use super::names::OWN;
 use super::stamp::Stamp;
 use crate::base::filestamp::FileStamp;
 use crate::base::{ArtifactId, AttemptId, Digest, Hasher, bounds, fault};
 use crate::model::StagedFile;
+use crate::resource::about::About;
+use crate::resource::names::OWN;
 use crate::resource::{ResourceError, Result, Writer, check_path};
 
 /// The number of bytes that are hashed at a time.

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::check::PASSING;
 use super::dirty::Dirty;
 use super::index::Index;
-use super::names::Names;
 use super::observer::Observer;
 use super::scan::Scan;
 use super::tree::Root;
 use super::watches::Watches;
 use crate::manifest::FolderSpec;
 use crate::model::Observation;
+use crate::resource::names::Names;
 use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
 
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ struct Watch {
 
 async fn watch(spec: &FolderSpec) -> Watch {
     let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
-    let names = Arc::new(Names::new(spec).unwrap());
+    let names = Arc::new(Names::new(&spec.include, &spec.exclude, &spec.ignore).unwrap());
     let observer = Observer::new(spec, names, Index::default(), Arc::clone(&sink) as _, stop.clone());
     let dirty = Arc::clone(&observer.dirty);
     let runtime = tokio::runtime::Handle::current();
@@ -233,7 +233,7 @@ fn what_is_temporary_excluded_or_linked_is_not_even_watched() {
         std::fs::create_dir_all(folder.path().join(path)).unwrap();
     }
     std::os::unix::fs::symlink("a", folder.path().join("link")).unwrap();
-    let names = Arc::new(Names::new(&spec).unwrap());
+    let names = Arc::new(Names::new(&spec.include, &spec.exclude, &spec.ignore).unwrap());
     let dirty = Arc::new(Dirty::new(spec.path.clone(), Arc::clone(&names)));
     let mut watches = Watches::new(spec.path.clone(), dirty);
     let root = Root::open(&spec.path).unwrap();

@@ -12,11 +12,11 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use super::names::Names;
 use super::stamp::Stamp;
 use super::tree::Root;
 use crate::base::escape;
 use crate::base::filestamp::{FileStamp, inode};
+use crate::resource::names::Names;
 use crate::resource::{ResourceError, check_path};
 
 /// What is at a path.

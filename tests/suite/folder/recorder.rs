@@ -75,7 +75,9 @@ impl Records {
     fn put(&mut self, path: String, digest: Option<Digest>, size: u64, stamp: String, reason: Option<String>) {
         let before = self.heads.get(&path);
         let mut version = before.map_or(0, |head| head.version);
+        // Without a digest, the stamp identifies the content.
         let same = before.filter(|head| head.present && head.digest == digest && head.reason == reason);
+        let same = same.filter(|head| digest.is_some() || head.stamp == stamp);
         let id = same.map_or(self.next_id, |head| head.id);
         if same.is_none() {
             version += 1;
@@ -171,7 +173,7 @@ impl Recorder {
                     path: path.clone(),
                     digest: head.digest,
                     size: head.size,
-                    state: if head.digest.is_some() { ArtifactState::New } else { ArtifactState::Ignored },
+                    state: if head.reason.is_none() { ArtifactState::New } else { ArtifactState::Ignored },
                     stamp: head.stamp.clone(),
                 })
                 .collect()

@@ -4,6 +4,8 @@ pub(crate) mod app;
 pub(crate) mod circles;
 pub(crate) mod dev;
 pub(crate) mod guests;
+pub(crate) mod s3;
+pub(crate) mod server;
 pub(crate) mod source;
 pub(crate) mod upstream;
 pub(crate) mod wait;

@@ -5,8 +5,6 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::manifest::FolderSpec;
-
 /// The resource's own folder inside the resource. It is never watched, whatever the manifest has
 /// under `ignore`.
 pub(super) const OWN: &str = ".anacostia";
@@ -23,9 +21,9 @@ pub(super) struct Names {
 
 impl Names {
     /// Compiles the globs of the manifest. The error names the invalid glob.
-    pub(super) fn new(spec: &FolderSpec) -> Result<Self, globset::Error> {
-        let include = if spec.include.is_empty() { None } else { Some(globs(&spec.include, false)?) };
-        Ok(Self { include, exclude: globs(&spec.exclude, false)?, ignore: globs(&spec.ignore, true)? })
+    pub(super) fn new(include: &[String], exclude: &[String], ignore: &[String]) -> Result<Self, globset::Error> {
+        let include = if include.is_empty() { None } else { Some(globs(include, false)?) };
+        Ok(Self { include, exclude: globs(exclude, false)?, ignore: globs(ignore, true)? })
     }
 
     /// Returns whether a folder at this path, relative to the resource, is scanned. Does not check
@@ -77,7 +75,6 @@ fn globs(patterns: &[String], any_case: bool) -> Result<GlobSet, globset::Error>
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
-    use std::time::Duration;
 
     use super::Names;
     use crate::manifest::FolderSpec;
@@ -91,9 +88,7 @@ mod tests {
     }
 
     fn ignoring(include: &[&str], exclude: &[&str], ignore: Vec<String>) -> Names {
-        let path = "/nowhere".into();
-        let (settle, rescan) = (Duration::ZERO, Duration::ZERO);
-        Names::new(&FolderSpec { path, include: own(include), exclude: own(exclude), ignore, settle, rescan }).unwrap()
+        Names::new(&own(include), &own(exclude), &ignore).unwrap()
     }
 
     fn counts(names: &Names, path: &str) -> bool {

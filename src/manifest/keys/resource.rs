@@ -1,0 +1,179 @@
+//! The keys of each kind of resource.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+
+use super::section::{Keys, object};
+use super::trigger::TRIGGER;
+use crate::manifest::pipeline;
+use crate::manifest::schema::{ENV, boolean, choice, form, set, span, strings, text, with_default, without_default};
+use crate::manifest::settings;
+
+/// The kinds of resources.
+pub(in crate::manifest) const RESOURCE_KINDS: [(&str, Kind); 2] = [("folder", Kind::Folder), ("s3", Kind::S3)];
+
+/// A kind of resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::manifest) enum Kind {
+    Folder,
+    S3,
+}
+
+impl Kind {
+    /// Returns the keys of the kind.
+    pub(in crate::manifest) fn keys(self) -> &'static Keys {
+        match self {
+            Self::Folder => &FOLDER,
+            Self::S3 => &S3,
+        }
+    }
+
+    /// Returns the keys that a resource of the kind must have, besides `kind`.
+    fn required(self) -> &'static [&'static str] {
+        match self {
+            Self::Folder => &["kind", "path"],
+            Self::S3 => &["kind", "bucket"],
+        }
+    }
+}
+
+/// Returns the schema of a resource: that of one of the kinds.
+pub(super) fn schema() -> Value {
+    let kinds = RESOURCE_KINDS.map(|(word, kind)| {
+        let mut table = object("", kind.keys(), kind.required());
+        let word = without_default(choice("What the resource is.", &[(word, ())]));
+        if let Some(properties) = table.get_mut("properties") {
+            set(properties, "kind", word);
+        }
+        table
+    });
+    json!({"description": "An input or an output: where data lies.", "anyOf": kinds})
+}
+
+/// A key with its common wrong names and its schema.
+type Row = (&'static str, &'static [&'static str], Value);
+
+/// The keys that every kind of resource that is watched has.
+fn kind() -> Row {
+    // No default, although there is only one value: the key is mandatory.
+    ("kind", &["type"], without_default(choice("What the resource is.", &RESOURCE_KINDS)))
+}
+
+fn watch() -> Row {
+    ("watch", &["watched"], boolean("Whether it is watched, and starts runs."))
+}
+
+fn include() -> Row {
+    let doc = "Globs of the paths that count; all if there are none.";
+    ("include", &["glob", "pattern", "patterns", "files"], strings(doc, None, "*.csv"))
+}
+
+fn trigger() -> Row {
+    let doc = "When a watched resource starts a run. Needs `watch = true`.";
+    ("trigger", &["trigger_when"], object(doc, &TRIGGER, &[]))
+}
+
+pub(in crate::manifest) static FOLDER: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "resources of the kind `folder`",
+    later: &[],
+    rows: vec![
+        kind(),
+        ("path", &["folder", "dir", "directory"], text("The folder, relative to the manifest's folder.")),
+        watch(),
+        include(),
+        ("exclude", &[], strings("Globs of paths that do not count, besides the names to `ignore`.", None, "draft-*")),
+        (
+            "ignore",
+            &["ignored", "temporary"],
+            with_default(
+                strings(
+                    "Globs of names of files and folders that are not looked at, in any case of letters. They replace the default.",
+                    None,
+                    "*.tmp",
+                ),
+                pipeline::DEFAULT_IGNORE,
+            ),
+        ),
+        (
+            "settle",
+            &[],
+            span(
+                "How long size and time must not change where the system cannot tell whether a file is open for writing.",
+                &settings::SETTLE,
+                Some(settings::DEFAULT_SETTLE),
+            ),
+        ),
+        (
+            "rescan",
+            &["poll", "interval"],
+            span(
+                "How often the whole folder is looked through, in case something was missed.",
+                &settings::RESCAN,
+                Some(settings::DEFAULT_RESCAN),
+            ),
+        ),
+        trigger(),
+    ],
+});
+
+pub(in crate::manifest) static S3: LazyLock<Keys> = LazyLock::new(|| {
+    let secret = |doc: &str, example: &str| form(doc, ENV, example);
+    Keys {
+        home: "resources of the kind `s3`",
+        later: &[],
+        rows: vec![
+            kind(),
+            ("bucket", &["container"], text("The bucket.")),
+            (
+                "prefix",
+                &["path", "folder", "key"],
+                with_default(
+                    text("What the keys of its objects begin with, up to a `/`. Paths are relative to it."),
+                    "",
+                ),
+            ),
+            (
+                "endpoint",
+                &["url", "endpoint_url", "host"],
+                text("The URL of an S3-compatible service, such as `http://127.0.0.1:9000`. If not given: AWS."),
+            ),
+            (
+                "region",
+                &[],
+                text(
+                    "The region. If not given: `AWS_REGION`, `AWS_DEFAULT_REGION`, that of the profile, or `us-east-1`.",
+                ),
+            ),
+            (
+                "style",
+                &["addressing_style", "path_style"],
+                without_default(choice(
+                    "Where a request names the bucket: in its `path` (the default with an `endpoint`), or as `virtual` host.",
+                    &settings::S3_STYLE,
+                )),
+            ),
+            (
+                "credentials",
+                &["auth"],
+                choice(
+                    "`default`: the keys below, the variables AWS_…, or those of the machine (container, instance). \
+                     `profile`: the files of the AWS command line. `none`: requests are not signed.",
+                    &settings::S3_CREDENTIALS,
+                ),
+            ),
+            ("profile", &[], text("The profile in the files of the AWS command line, if `credentials = \"profile\"`.")),
+            ("access_key_id", &["access_key", "key_id"], secret("Where the id of the access key is.", "env:S3_KEY_ID")),
+            ("secret_access_key", &["secret_key", "secret"], secret("Where the secret key is.", "env:S3_SECRET_KEY")),
+            watch(),
+            include(),
+            ("exclude", &[], strings("Globs of paths that do not count.", None, "draft-*")),
+            (
+                "interval",
+                &["poll", "rescan", "poll_interval"],
+                span("How often the bucket is listed.", &settings::POLL, Some(settings::DEFAULT_POLL)),
+            ),
+            trigger(),
+        ],
+    }
+});
