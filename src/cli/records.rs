@@ -167,7 +167,7 @@ mod tests {
     use crate::base::RunId;
 
     #[test]
-    fn a_run_is_named_by_number_id_or_latest() {
+    fn a_run_is_found_by_number_id_or_latest() {
         let id = RunId::new();
         assert_eq!("12".parse(), Ok(RunRef::Number(12)));
         assert_eq!("#12".parse(), Ok(RunRef::Number(12)));

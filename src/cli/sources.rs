@@ -130,7 +130,7 @@ mod tests {
     use super::{Products, walk};
 
     #[test]
-    fn what_tools_and_hosts_write_is_no_source() {
+    fn files_written_by_tools_and_hosts_are_not_sources() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         let sources = ["a/src/lib.rs", "a/Cargo.toml", "a/metadata.db.rs"];

@@ -58,7 +58,7 @@ mod tests {
     use super::{ListenError, check_listen, parse_listen};
 
     #[test]
-    fn off_loopback_needs_a_token_and_consent() {
+    fn listening_off_loopback_needs_a_token_and_insecure_true() {
         for inside in ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"] {
             assert_eq!(check_listen(parse_listen(inside).unwrap(), false, false), Ok(()), "{inside}");
         }

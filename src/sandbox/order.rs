@@ -174,7 +174,7 @@ pub(super) mod tests {
     use crate::model::ArtifactState;
 
     #[test]
-    fn an_order_is_the_same_when_it_is_read_back() {
+    fn an_order_round_trips() {
         let input = Artifact {
             id: ArtifactId::new(),
             resource: "raw".to_owned(),

@@ -208,7 +208,7 @@ mod tests {
     use super::set_in;
 
     #[test]
-    fn only_the_first_line_of_a_guest_begins_at_the_edge() {
+    fn all_but_the_first_line_of_a_guest_message_are_indented() {
         assert_eq!(set_in("one line"), "one line");
         assert_eq!(set_in(""), "");
         assert_eq!(

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_kept_without_empty_lines_around_it() {
+    fn the_tail_is_kept_without_surrounding_empty_lines() {
         let mut words = LastWords::default();
         assert_eq!(words.text(), None);
         for line in ["", "panic: no", "", "main.go:12", " "] {
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_leaves_its_end_within_the_bounds() {
+    fn the_tail_of_a_flood_is_bounded() {
         let mut words = LastWords::default();
         for number in 0..10_000 {
             words.push(&format!("{number} {}", "x".repeat(number % 1_000)), &[]);

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_due_after_a_while_after_many_runs_and_when_the_log_has_grown() {
+    async fn it_is_due_after_a_period_after_many_runs_and_when_the_log_has_grown() {
         let (ends, grown, phase) =
             (broadcast::Sender::new(2), watch::Sender::new(0), watch::Sender::new(Phase::Running));
         let moments =

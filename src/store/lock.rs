@@ -109,7 +109,7 @@ mod tests {
     use crate::store::StoreError;
 
     #[test]
-    fn the_second_is_refused_with_the_name_of_the_first_and_the_third_finds_it_free() {
+    fn a_second_holder_is_refused_and_a_released_lock_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metadata.db.lock");
         assert_eq!(read_holder(&path).unwrap(), None);

@@ -47,7 +47,7 @@ fn line_of(file: &str, text: &str) -> usize {
 }
 
 #[test]
-fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
+fn c_reports_the_failed_assertion_its_location_and_the_running_action() {
     let params = [r#"how = "assert""#, r#"how = "abort""#, r#"how = "otherwise""#];
     let (app, actions) = broken("breaks_c", &params, "");
 
@@ -68,7 +68,7 @@ fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
 }
 
 #[test]
-fn params_arrive_in_c_without_the_escapes_of_json() {
+fn c_receives_params_without_json_escapes() {
     let params = [r#"how = "param", number = [1, { text = "not this" }, "}"], text = "a\"b\\c\td\u00e9\U0001F600/""#];
     let (_app, actions) = broken("breaks_c", &params, "");
     // As it is displayed: characters that are not printable, and the backslash, are escaped.
@@ -76,7 +76,7 @@ fn params_arrive_in_c_without_the_escapes_of_json() {
 }
 
 #[test]
-fn go_says_what_panicked_and_where() {
+fn go_reports_a_panic_with_its_location() {
     let kinds = ["index", "panic", "wrapped", "joined", "deadlock", "exit"];
     let params = kinds.map(|how| format!("how = \"{how}\""));
     let (app, actions) = broken("breaks_go", &params.each_ref().map(String::as_str), "");
@@ -111,14 +111,14 @@ fn go_says_what_panicked_and_where() {
 }
 
 #[test]
-fn go_reads_far_more_than_it_has_memory() {
+fn go_reads_inputs_larger_than_its_memory() {
     let (_app, actions) = broken("breaks_go", &[r#"how = "memory""#], "limits = { memory = \"32MiB\" }");
     assert_eq!(actions[0]["reason"], "6000000 lines", "{:#}", actions[0]);
 }
 
 /// Features of a browser or Node.js that an action does not have.
 #[test]
-fn javascript_says_what_it_has_not() {
+fn javascript_explains_unsupported_features() {
     let (_app, actions) = broken("breaks_javascript", &[r#"how = "fetch""#, r#"how = "async""#], "");
     let (code, message) = error(&actions[0]);
     assert_eq!(code, "failed");

@@ -46,7 +46,7 @@ fn app() -> TestApp {
 }
 
 #[test]
-fn wrong_usage_ends_with_2() {
+fn usage_errors_exit_with_2() {
     for args in
         [&["fly"][..], &["runs", "list", "--state", "lost"], &["runs", "show", "first"], &["run", "--listen", "x"]]
     {
@@ -57,7 +57,7 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn help_and_version_are_results() {
+fn help_and_version_exit_with_0() {
     let help = anacostia().arg("--help").output().unwrap();
     let (out, _) = ends_with(&help, 0);
     for verb in ["new", "check", "build", "run", "dev", "runs", "artifacts", "schema", "component"] {
@@ -69,7 +69,7 @@ fn help_and_version_are_results() {
 }
 
 #[test]
-fn check_shows_the_pipeline_or_every_problem_with_its_place() {
+fn check_shows_the_pipeline_or_every_problem_with_its_location() {
     let app = app().with_guest("worker");
     let good = app.cli(&["check", "PATH"]);
     let (out, _) = ends_with(&good, 0);
@@ -91,7 +91,7 @@ fn check_shows_the_pipeline_or_every_problem_with_its_place() {
 }
 
 #[test]
-fn a_pipeline_that_never_ran_has_nothing_on_record_and_says_how_to_start() {
+fn a_pipeline_that_never_ran_shows_how_to_start_it() {
     let app = app();
     let output = app.cli(&["runs", "list", "PATH"]);
     let run = format!("start the pipeline with `anacostia run {}`", app.folder().display());
@@ -105,7 +105,7 @@ fn a_missing_manifest_is_named() {
 }
 
 #[test]
-fn build_builds_what_is_missing_and_shows_the_output_of_what_fails() {
+fn build_makes_missing_components_and_shows_the_output_of_failed_builds() {
     let app = app();
     let manifest = |command: &str| {
         PIPELINE.replace("after =", &format!("build = {{ command = \"{command}\", watch = [\"src\"] }}\nafter ="))
@@ -131,7 +131,7 @@ fn build_builds_what_is_missing_and_shows_the_output_of_what_fails() {
 }
 
 #[test]
-fn a_component_that_is_older_than_its_sources_is_run_with_a_word_of_warning() {
+fn a_component_older_than_its_sources_runs_with_a_warning() {
     let build = "build = { command = \"touch worker.wasm\", watch = [\"src\"] }\nafter =";
     let app = TestApp::new(&PIPELINE.replace("after =", build)).with_guest("worker");
     fs::create_dir_all(app.path("src")).unwrap();
@@ -151,7 +151,7 @@ fn a_component_that_is_older_than_its_sources_is_run_with_a_word_of_warning() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_stdout_is_not_an_error() {
     let mut child = anacostia()
         .args(["component", "inspect"])
         .arg(guest("worker"))
@@ -175,7 +175,7 @@ fn doing(steps: &str) -> TestApp {
 }
 
 #[test]
-fn runs_are_read_beside_a_host_and_without_one() {
+fn runs_are_read_with_and_without_a_running_host() {
     let mut app = doing(r#"{ do = "read", from = "inbox" }, { do = "log", message = "hello" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
@@ -258,7 +258,7 @@ fn artifacts_are_listed_shown_and_read() {
 }
 
 #[test]
-fn what_is_no_artifact_is_named_word_for_word() {
+fn arguments_that_name_no_artifact_are_quoted_in_the_error() {
     let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
     rustix::fs::mknodat(rustix::fs::CWD, app.path("inbox/pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     app.drop_file("inbox/a.txt", b"1");
@@ -313,7 +313,7 @@ fn logs_are_followed_until_the_run_ends() {
 }
 
 #[test]
-fn without_a_host_the_wish_waits_in_the_store() {
+fn without_a_host_a_retry_is_stored_for_the_next_start() {
     let mut app = doing(r#"{ do = "fail", attempts = 1, message = "not yet" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
@@ -329,7 +329,7 @@ fn without_a_host_the_wish_waits_in_the_store() {
 }
 
 #[test]
-fn a_run_is_started_by_hand_with_params_and_waited_for() {
+fn trigger_starts_a_run_with_params_and_waits_for_it() {
     let mut app = app().with_guest("worker");
     app.start();
     app.kill();
@@ -354,7 +354,7 @@ fn a_run_is_started_by_hand_with_params_and_waited_for() {
 }
 
 #[test]
-fn after_a_fix_the_same_inputs_are_worked_on_again() {
+fn trigger_processes_the_inputs_of_a_failed_run_again() {
     let mut app = doing(r#"{ do = "fail", message = "a bug" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
@@ -393,7 +393,7 @@ fn after_a_fix_the_same_inputs_are_worked_on_again() {
 }
 
 #[test]
-fn recorded_artifacts_are_worked_on_again_by_pattern() {
+fn trigger_processes_recorded_artifacts_that_match_a_pattern() {
     let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
     app.start();
     for name in ["2026-01-01.csv", "2026-01-02.csv", "2026-02-01.csv"] {
@@ -432,7 +432,7 @@ fn recorded_artifacts_are_worked_on_again_by_pattern() {
 }
 
 #[test]
-fn a_second_host_is_refused_with_the_name_of_the_first() {
+fn a_second_host_is_refused_and_told_about_the_first() {
     let mut app = doing(r#"{ do = "log", message = "x" }"#);
     app.start();
     let second = app.cli(&["run", "PATH", "--listen", "127.0.0.1:0"]);
@@ -476,7 +476,7 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
 }
 
 #[test]
-fn a_running_host_tells_of_runs_as_they_end() {
+fn a_host_prints_runs_as_they_end() {
     let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
     app.drop_file("inbox/a.txt", b"1");
     let once = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
@@ -495,7 +495,7 @@ fn a_running_host_tells_of_runs_as_they_end() {
 }
 
 #[test]
-fn what_looks_alive_without_a_host_is_said_to_wait_for_one() {
+fn without_a_host_unfinished_runs_are_shown_as_waiting_for_one() {
     let steps = r#"params = { steps = [{ do = "await_cancel" }] }"#;
     let mut app = TestApp::new(&format!("{PIPELINE}{steps}\n")).with_guest("worker");
     app.start();

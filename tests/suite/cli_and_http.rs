@@ -59,7 +59,7 @@ fn ended() -> TestApp {
 }
 
 #[test]
-fn what_the_command_line_prints_is_what_http_answers() {
+fn cli_json_equals_the_http_response() {
     let app = ended();
     let same = |args: &[&str], path: &str| {
         let (printed, answered) = (app.cli_json(args), app.get(path));
@@ -78,7 +78,7 @@ fn what_the_command_line_prints_is_what_http_answers() {
 }
 
 #[test]
-fn a_line_of_the_log_is_the_same_too() {
+fn cli_log_lines_equal_the_http_response() {
     let app = ended();
     let printed = app.cli(&["runs", "logs", "1", "PATH", "--json"]);
     let printed: Vec<Value> =
@@ -90,7 +90,7 @@ fn a_line_of_the_log_is_the_same_too() {
 }
 
 #[test]
-fn a_cancelled_run_is_told_alike_with_a_host_and_without() {
+fn cancel_prints_the_same_with_and_without_a_host() {
     let mut app = ended();
     let beside = app.cli_json(&["runs", "cancel", "1", "PATH", "--json"]);
     app.kill();
@@ -98,7 +98,7 @@ fn a_cancelled_run_is_told_alike_with_a_host_and_without() {
 }
 
 #[test]
-fn what_a_run_made_is_shown_with_it() {
+fn a_run_is_shown_with_its_outputs_and_facts() {
     let app = ended();
     let shown = app.cli(&["runs", "show", "1", "PATH"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
@@ -111,7 +111,7 @@ fn what_a_run_made_is_shown_with_it() {
 }
 
 #[test]
-fn records_are_shown_whatever_else_is_wrong_with_the_manifest() {
+fn records_are_shown_even_if_the_manifest_has_errors() {
     let mut app = ended();
     app.kill();
     let broken = PIPELINE

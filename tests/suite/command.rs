@@ -50,7 +50,7 @@ fn log(app: &TestApp) -> String {
 }
 
 #[test]
-fn what_a_command_makes_is_published_with_its_lineage() {
+fn outputs_of_a_command_are_published_with_lineage() {
     let args = [
         "stdin",
         "write|/out/out/a.tmp|sorted: ",
@@ -134,7 +134,7 @@ fn a_command_that_fails_publishes_nothing() {
 }
 
 #[test]
-fn where_a_name_can_not_be_it_is_refused_before_the_end() {
+fn impossible_output_paths_are_refused_at_open_or_rename() {
     // The real folder checks paths early: the program gets the error when it opens or renames a
     // file.
     let args = [

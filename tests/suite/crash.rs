@@ -159,7 +159,7 @@ fn arrive(folder: &Path, number: u64) {
 }
 
 #[test]
-fn nothing_is_lost_or_done_twice_through_sixty_kills() {
+fn sixty_kills_lose_nothing_and_repeat_nothing() {
     let mut app = TestApp::new(&manifest()).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     let mut rng = fastrand::Rng::with_seed(SEED);

@@ -120,13 +120,13 @@ fn replace(folder: &Path, path: String, content: String, there: &mut BTreeMap<St
 }
 
 #[test]
-fn what_is_replaced_renamed_or_removed_is_right_after_many_kills() {
+fn replaced_renamed_and_removed_files_are_recorded_correctly_after_kills() {
     kill_and_check(MANIFEST);
 }
 
 /// The same, with outputs that trigger `follow` in separate runs.
 #[test]
-fn outputs_that_wake_actions_are_right_after_many_kills() {
+fn outputs_that_trigger_actions_are_recorded_correctly_after_kills() {
     let watched = format!("{MANIFEST}{FOLLOW}")
         .replace("max_concurrent_runs = 1\n", "max_concurrent_runs = 1\njoin = \"any\"\n")
         .replace("path = \"models\"\n", "path = \"models\"\nwatch = true\n")

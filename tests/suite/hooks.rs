@@ -80,7 +80,7 @@ fn has(lines: &[String], start: &str) -> bool {
 }
 
 #[test]
-fn hooks_are_called_around_the_run_and_told_how_it_went() {
+fn hooks_are_called_around_the_run_with_its_outcome() {
     let log = r#"{ do = "log", message = "at work" }"#;
     let app = after_a_run(&[
         (
@@ -139,7 +139,7 @@ fn hooks_are_called_around_the_run_and_told_how_it_went() {
 }
 
 #[test]
-fn an_action_without_hooks_has_none() {
+fn no_hook_is_called_without_hooks() {
     let text =
         manifest(&[("works", "", r#"{ do = "log", message = "at work" }"#, "")]).replace("hooked.wasm", "worker.wasm");
     let mut app = TestApp::new(&text).with_guest("worker").with_guest("hooked");
@@ -178,7 +178,7 @@ fn only_before_run_may_write() {
 }
 
 #[test]
-fn a_failing_before_run_fails_the_attempt_and_is_tried_again_with_it() {
+fn a_failing_before_run_fails_the_attempt_and_is_retried_with_it() {
     let work = r#"{ do = "log", message = "at work" }"#;
     let app = after_a_run(&[
         (
@@ -249,7 +249,7 @@ fn assert_outcomes(app: &TestApp, code: &str) {
 }
 
 #[test]
-fn a_trap_in_a_hook_does_not_reach_the_others() {
+fn a_trap_in_a_hook_does_not_affect_other_hooks() {
     let app = in_each_hook("", r#"{ do = "panic" }"#);
     assert_outcomes(&app, "trap");
     for action in ["before_run", "on_success", "on_failure", "after_run"] {
@@ -261,7 +261,7 @@ fn a_trap_in_a_hook_does_not_reach_the_others() {
 }
 
 #[test]
-fn a_hook_that_spins_is_stopped_and_leaves_no_time_to_those_after_it() {
+fn a_spinning_hook_uses_up_the_time_of_later_hooks() {
     let app = in_each_hook("limits = { cpu = \"300ms\" }", r#"{ do = "spin", rounds = 1000000000000 }"#);
     assert_outcomes(&app, "cpu_limit");
     for (action, left) in [
@@ -277,7 +277,7 @@ fn a_hook_that_spins_is_stopped_and_leaves_no_time_to_those_after_it() {
 }
 
 #[test]
-fn hooks_can_not_extend_the_limits_of_their_attempt() {
+fn hooks_cannot_extend_the_limits_of_their_attempt() {
     let app = after_a_run(&[
         ("waits", "limits = { wall = \"500ms\" }", "", r#"on_success = [{ do = "sleep", ms = 600000 }]"#),
         ("times_out", "limits = { wall = \"500ms\" }", r#"{ do = "sleep", ms = 600000 }"#, ""),
@@ -363,7 +363,7 @@ fn lines_now(app: &TestApp, action: &str) -> Vec<String> {
 }
 
 #[test]
-fn when_the_host_dies_in_a_hook_the_next_attempt_calls_them_all_anew() {
+fn after_a_host_crash_in_a_hook_the_next_attempt_calls_all_hooks() {
     let text = manifest(&[("works", "", r#"{ do = "copy", from = "raw", to = "out" }"#, "")]);
     let mut app = TestApp::new(&text).with_guest("hooked");
     // `before-run`, then `on-success`, when the work is done and nothing is committed.

@@ -84,7 +84,7 @@ fn place(path: &Path) -> (String, usize) {
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
+fn no_files_import_each_other_in_a_cycle() {
     let src = root().join("src");
     let mut found = circles(&src, &files(&src, &is_rust));
     found.retain(|group| !group.keys().all(|module| CIRCULAR.contains(&module.join("/").as_str())));
@@ -147,7 +147,7 @@ fn the_binary_only_calls_the_command_line() {
 }
 
 #[test]
-fn no_source_file_is_too_long_to_read() {
+fn no_source_file_is_too_long() {
     let long: Vec<String> = ["src", "tests"]
         .iter()
         .flat_map(|folder| files(&root().join(folder), &is_rust))
@@ -160,7 +160,7 @@ fn no_source_file_is_too_long_to_read() {
 }
 
 #[test]
-fn no_comment_is_too_wide_to_read() {
+fn no_comment_is_too_wide() {
     let source = |path: &Path| {
         path.extension()
             .and_then(|extension| extension.to_str())
@@ -182,7 +182,7 @@ fn no_comment_is_too_wide_to_read() {
 /// Text in the repository must be understandable without its origin: no paths of the machine that
 /// it was written on, no issue numbers, no notes about work to do.
 #[test]
-fn the_text_stands_by_itself() {
+fn text_does_not_depend_on_where_it_was_written() {
     let machine: Vec<String> = machine_paths();
     // Composed here, so that this file passes.
     let notes: Vec<String> =

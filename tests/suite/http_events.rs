@@ -89,7 +89,7 @@ fn ids(messages: &[Message]) -> Vec<&str> {
 }
 
 #[test]
-fn a_new_client_gets_what_happens_from_then_on() {
+fn a_new_client_gets_only_new_events() {
     let server = Server::start();
     server.store.happen(3, None);
     let mut client = Client::open(&server, "", None);
@@ -104,7 +104,7 @@ fn a_new_client_gets_what_happens_from_then_on() {
 }
 
 #[test]
-fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
+fn a_reconnecting_client_gets_each_event_once() {
     let server = Server::start();
     for _ in 0..1_000 {
         server.store.happen(3, None);
@@ -118,7 +118,7 @@ fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
 }
 
 #[test]
-fn after_begins_anywhere_that_is_kept() {
+fn after_starts_at_any_retained_event() {
     let server = Server::start();
     for _ in 0..3 {
         server.store.happen(3, None);
@@ -130,7 +130,7 @@ fn after_begins_anywhere_that_is_kept() {
 }
 
 #[test]
-fn what_is_gone_to_come_or_of_another_epoch_is_answered_by_reset() {
+fn pruned_future_and_foreign_event_ids_are_answered_with_a_reset() {
     let server = Server::start();
     for _ in 0..10 {
         server.store.happen(3, None);
@@ -149,7 +149,7 @@ fn what_is_gone_to_come_or_of_another_epoch_is_answered_by_reset() {
 }
 
 #[test]
-fn a_client_that_is_overtaken_by_retention_is_told() {
+fn a_client_overtaken_by_retention_gets_a_reset() {
     let server = Server::start();
     server.store.happen(3, None);
     let mut client = Client::open(&server, "", None);
@@ -166,7 +166,7 @@ fn a_client_that_is_overtaken_by_retention_is_told() {
 }
 
 #[test]
-fn one_run_can_be_followed_alone() {
+fn events_can_be_filtered_by_run() {
     let server = Server::start();
     let run = RunId::new();
     let mut client = Client::open(&server, &format!("?run={run}"), None);
@@ -179,7 +179,7 @@ fn one_run_can_be_followed_alone() {
 }
 
 #[test]
-fn clients_are_bounded_and_places_come_back() {
+fn clients_are_limited_and_slots_are_released() {
     let server = Server::start();
     let mut clients: Vec<Client> = (0..MAX_EVENT_CLIENTS).map(|_| Client::open(&server, "", None)).collect();
     assert!(clients.iter().all(|client| client.status == 200));
@@ -193,7 +193,7 @@ fn clients_are_bounded_and_places_come_back() {
 }
 
 #[test]
-fn a_client_that_reads_nothing_holds_up_nobody() {
+fn a_client_that_reads_nothing_does_not_block_others() {
     let server = Server::start();
     let _stuck = Client::open(&server, "", None);
     let mut other = Client::open(&server, "", None);

@@ -180,7 +180,7 @@ fn of(texts: &[String], who: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() {
+fn following_two_concurrent_attempts_shows_each_log_line_once() {
     let mut scene = Scene::set();
     let (left, right) = (scene.left, scene.right);
     for number in 0..10 {
@@ -212,7 +212,7 @@ fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() 
 }
 
 #[test]
-fn the_log_of_one_action_or_attempt_is_found_alone() {
+fn logs_can_be_filtered_by_action_or_attempt() {
     let mut scene = Scene::set();
     let (left, right) = (scene.left, scene.right);
     scene.log(left, "left 0");
@@ -231,7 +231,7 @@ fn the_log_of_one_action_or_attempt_is_found_alone() {
 }
 
 #[test]
-fn a_log_that_was_removed_is_gone_and_one_that_was_cut_says_so() {
+fn a_removed_log_is_410_and_a_truncated_log_is_marked() {
     let mut scene = Scene::with_logs(1);
     let (left, right) = (scene.left, scene.right);
     for (who, name) in [(left, "left"), (right, "right")] {
@@ -263,7 +263,7 @@ fn a_log_that_was_removed_is_gone_and_one_that_was_cut_says_so() {
 }
 
 #[test]
-fn what_a_run_took_read_and_recorded_is_told() {
+fn the_inputs_reads_and_facts_of_a_run_are_listed() {
     let scene = Scene::set();
     let metric = Metric { name: "loss".into(), value: 0.25, step: Some(1) };
     let entry = |name: &str| Entry { name: name.into(), value: "x".into() };

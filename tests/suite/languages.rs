@@ -132,7 +132,7 @@ fn with_components(manifest: &str) -> TestApp {
 }
 
 #[test]
-fn every_language_does_the_same() {
+fn every_language_gives_the_same_results() {
     let mut app = pipeline(&MANIFEST);
     let second = second();
     fs::write(app.path("readings/first.csv"), FIRST).unwrap();
@@ -275,7 +275,7 @@ fn assert_in_order(text: &str, parts: &[&str]) {
 }
 
 #[test]
-fn what_a_guest_fails_with_is_shown_with_its_place_in_the_source() {
+fn guest_errors_are_shown_with_their_source_location() {
     // `metric` relies on its input being valid. Here it reads raw input; and a panicking guest
     // shows how a trap is reported.
     let mut manifest = MANIFEST.split_once("\n[resources.clean-").unwrap().0.to_owned();

@@ -83,14 +83,14 @@ limits = {{ {limits} }}
 }
 
 #[test]
-fn each_hostile_action_ends_within_its_limit_and_its_sibling_is_unharmed() {
+fn each_hostile_action_ends_within_its_limit_and_does_not_affect_its_sibling() {
     let mut app = TestApp::new(&manifest()).with_guest("hostile").with_guest("worker");
     app.start();
     check(&app);
 }
 
 #[test]
-fn on_one_core_too() {
+fn hostile_actions_end_within_their_limits_on_one_core() {
     let mut app = TestApp::new(&manifest()).with_guest("hostile").with_guest("worker");
     app.start_on_one_core();
     check(&app);

@@ -47,7 +47,7 @@ fn ends_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce()) {
 }
 
 #[test]
-fn a_host_whose_state_is_removed_stops_and_says_so() {
+fn a_host_stops_with_a_message_when_its_state_is_removed() {
     let mut app = at_work(MANIFEST);
     let state = app.path("state");
     ends_when(&mut app, &state, "was removed or moved", || fs::remove_dir_all(&state).unwrap());
@@ -57,7 +57,7 @@ fn a_host_whose_state_is_removed_stops_and_says_so() {
 }
 
 #[test]
-fn a_host_whose_state_is_moved_away_harms_neither_that_nor_what_comes_in_its_place() {
+fn a_host_stops_when_its_state_is_moved_and_damages_neither_it_nor_its_replacement() {
     let mut app = at_work(MANIFEST);
     let [state, away] = ["state", "away"].map(|name| app.path(name));
     // As after restoring a copy under a running host: other files with the same names.
@@ -75,7 +75,7 @@ fn a_host_whose_state_is_moved_away_harms_neither_that_nor_what_comes_in_its_pla
 }
 
 #[test]
-fn a_host_whose_log_is_removed_stops_although_its_database_lies_elsewhere() {
+fn a_host_stops_when_its_log_is_removed_even_if_its_database_is_elsewhere() {
     let manifest = MANIFEST.replace("name = \"lost\"", "name = \"lost\"\nstate = \"kept\"");
     let mut app = at_work(&manifest);
     assert!(app.path("state/metadata.db").exists());

@@ -114,7 +114,7 @@ fn a_go_project_works_at_once() {
 }
 
 #[test]
-fn an_edit_of_a_rust_action_is_swapped_in_and_what_the_compiler_says_is_shown() {
+fn an_edited_rust_action_is_swapped_in_and_compiler_errors_are_shown() {
     let (_home, folder) = project("rust");
     let app = TestApp::at(&folder);
     let mut session = DevSession::start(&folder);
@@ -141,7 +141,7 @@ fn an_edit_of_a_rust_action_is_swapped_in_and_what_the_compiler_says_is_shown() 
 }
 
 #[test]
-fn what_is_made_is_complete_and_names_nothing_of_this_machine() {
+fn a_new_project_is_complete_and_contains_no_machine_paths() {
     for language in ["rust", "python", "javascript", "typescript", "c", "go"] {
         let (_home, folder) = project(language);
         let manifest = fs::read_to_string(folder.join("anacostia.toml")).unwrap();
@@ -172,7 +172,7 @@ fn what_is_made_is_complete_and_names_nothing_of_this_machine() {
 }
 
 #[test]
-fn what_is_there_stays_and_wrong_names_are_refused() {
+fn existing_files_are_kept_and_invalid_names_are_refused() {
     let home = tempfile::tempdir().unwrap();
     let refused = |args: &[&str]| {
         let output = new(home.path(), args);

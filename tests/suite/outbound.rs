@@ -70,7 +70,7 @@ fn holds_the_secret(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_secret_is_put_into_the_requests_to_its_host_alone_and_seen_by_nobody_else() {
+fn a_secret_header_is_sent_only_to_its_host_and_never_shown() {
     let (ours, other) = (Upstream::plain(), Upstream::plain());
     let (at, elsewhere) = (ours.authority(), other.authority());
     let mut app = app(&format!(
@@ -115,7 +115,7 @@ params = {{ asks = [
 }
 
 #[test]
-fn what_was_asked_for_is_shown_to_people_and_to_programs() {
+fn requests_are_shown_in_text_and_json() {
     let server = Upstream::plain();
     let at = server.authority();
     let mut app = app(&format!(
@@ -165,7 +165,7 @@ params = {{ asks = [{{ host = "{at}", path = "/items?page=1" }}, {{ host = "{at}
 }
 
 #[test]
-fn tls_is_spoken_to_whom_the_machine_trusts_and_the_certificate_must_be_for_the_name() {
+fn tls_certificates_must_be_trusted_and_match_the_name() {
     let (server, certificate) = Upstream::tls("localhost");
     let (stranger, _) = Upstream::tls("localhost");
     let (port, strange) = (server.port(), stranger.port());
@@ -208,7 +208,7 @@ params = {{ asks = [
 }
 
 #[test]
-fn a_secret_that_is_missing_or_unfit_for_a_header_fails_the_attempt_with_the_reason() {
+fn a_missing_or_invalid_secret_fails_the_attempt_with_the_reason() {
     let server = Upstream::plain();
     let at = server.authority();
     let mut app = app(&format!(

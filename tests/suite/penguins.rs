@@ -125,7 +125,7 @@ fn same(one: f64, other: f64) -> bool {
 }
 
 #[test]
-fn all_days_one_after_the_other_lead_to_promotions_skips_and_a_good_model() {
+fn daily_files_lead_to_promotions_skips_and_a_good_model() {
     let app = start();
     drop_days(&app, 0, DAYS.len());
     models_are_promoted_when_they_are_better_and_else_skipped(&app);
@@ -220,7 +220,7 @@ fn the_same_files_in_another_folder_give_the_same_models() {
 }
 
 #[test]
-fn a_training_that_is_killed_goes_on_without_cleaning_again_and_gives_the_same() {
+fn a_killed_training_resumes_without_cleaning_again_and_gives_the_same_model() {
     let mut app = start();
     drop_days(&app, 0, EVENTFUL_DAY - 1);
     app.signal(Signal::TERM);
@@ -248,7 +248,7 @@ fn a_training_that_is_killed_goes_on_without_cleaning_again_and_gives_the_same()
 }
 
 #[test]
-fn bad_rows_are_rejected_each_with_its_reason_and_a_file_of_something_else_is_a_failure() {
+fn bad_rows_are_rejected_with_a_reason_and_a_wrong_file_fails() {
     let app = start();
     let header = "Species,Comments,Culmen Length (mm),Culmen Depth (mm),Flipper Length (mm),Body Mass (g)";
     let rows = [

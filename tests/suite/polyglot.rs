@@ -43,7 +43,7 @@ fn polyglot() -> TestApp {
 }
 
 #[test]
-fn every_build_of_the_manifest_makes_the_component_that_it_stands_beside() {
+fn every_build_command_makes_the_component_of_its_action() {
     let manifest = example("anacostia.toml");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines/polyglot");
     let mut lines = manifest.lines();

@@ -52,7 +52,7 @@ fn log(app: &TestApp) -> Vec<String> {
 }
 
 #[test]
-fn an_ordinary_go_program_walks_through_its_inputs() {
+fn an_ordinary_go_program_walks_its_inputs() {
     let mut app = pipeline("go", "ingest-command", r#"args = ["/in/raw", "/out/out"]"#);
     app.drop_file("raw/a.csv", b"sensor,value\r\nattic,21.5\r\ncellar,warm\n\nattic,nan\nattic,.5");
     app.drop_file("raw/deep/down/b.csv", b"sensor,value\nhall,1\n");
@@ -77,7 +77,7 @@ fn an_ordinary_go_program_walks_through_its_inputs() {
 }
 
 #[test]
-fn an_ordinary_go_program_fails_with_its_own_words_and_publishes_nothing() {
+fn an_ordinary_go_program_fails_with_its_own_message_and_publishes_nothing() {
     let mut app = pipeline("go", "ingest-command", r#"args = ["/in/raw", "/out/out"]"#);
     app.drop_file("raw/a.csv", b"sensor,value\nhall,1\n");
     app.drop_file("raw/b.csv", b"time,value\n");
@@ -100,7 +100,7 @@ fn sqlite_answers_a_query_over_files() {
 }
 
 #[test]
-fn sqlite_makes_a_database_and_the_next_action_opens_it() {
+fn sqlite_creates_a_database_that_the_next_action_opens() {
     let sql = "create table t(a integer primary key, b text); insert into t(b) select hex(randomblob(200)) from generate_series(1, 2000); \
         create index i on t(b); update t set b = 'x' || b; delete from t where a > 1500; vacuum;";
     let mut app = pipeline(
@@ -136,7 +136,7 @@ args = ["-bail", "file:/in/out/copy.db?immutable=1", "pragma integrity_check", "
 }
 
 #[test]
-fn sqlite_fails_with_its_own_words() {
+fn sqlite_fails_with_its_own_message() {
     let mut app = pipeline("programs", "sqlite3", r#"args = ["-bail", ":memory:", "select * from nowhere"]"#);
     app.drop_file("raw/a.csv", b"x");
     let action = worked(&mut app);
@@ -146,7 +146,7 @@ fn sqlite_fails_with_its_own_words() {
 }
 
 #[test]
-fn comrak_makes_a_page_of_what_it_reads_from_standard_input() {
+fn comrak_renders_standard_input_to_html() {
     let lines = "args = [\"--gfm\", \"--output\", \"/out/out/page.html\"]\nstdin = \"raw/*.md\"";
     let mut app = pipeline("programs", "comrak", lines);
     app.drop_file("raw/a.md", "# Käse\n\n| a | b |\n|---|--:|\n| 1 | ~~2~~ |\n".as_bytes());

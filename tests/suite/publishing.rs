@@ -85,7 +85,7 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
 }
 
 #[test]
-fn what_is_staged_is_kept_until_its_publishing_is_on_record() {
+fn staged_files_are_kept_until_their_publication_is_recorded() {
     for point in ["publish.visible", "published.in_transaction", "published.committed"] {
         let mut app = TestApp::new(&manifest("")).with_guest("worker");
         app.drop_file("raw/a.txt", b"content");
@@ -102,7 +102,7 @@ fn what_is_staged_is_kept_until_its_publishing_is_on_record() {
 }
 
 #[test]
-fn a_host_that_stops_while_an_output_can_not_be_published_leaves_it_to_the_next() {
+fn an_unpublished_output_is_left_to_the_next_host() {
     let mut app = committed(&manifest(""));
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
@@ -125,7 +125,7 @@ params = { steps = [{ do = "read_range", from = "out", path = "a.txt", length = 
 "#;
 
 #[test]
-fn what_is_being_published_is_not_told_to_be_gone_or_changed() {
+fn files_being_published_are_not_reported_gone_or_changed() {
     let mut app = committed(&manifest(LOOK));
     // Another file is there, as if it were the version before.
     fs::create_dir(app.path("out/a.txt")).unwrap();
@@ -163,7 +163,7 @@ fn database(app: &TestApp) -> rusqlite::Connection {
 /// A store that is a server can commit and lose the connection before it responds. This must not be
 /// visible in the records.
 #[test]
-fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
+fn a_host_continues_when_the_result_of_a_write_is_lost() {
     let steps = r#"params = { steps = [
         { do = "metrics", name = "loss", values = [0.5] },
         { do = "copy", from = "raw", to = "out" },
@@ -191,7 +191,7 @@ fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
 }
 
 #[test]
-fn an_attempt_that_the_store_is_at_odds_with_keeps_what_it_staged_and_ends_nothing_else() {
+fn an_attempt_that_conflicts_with_the_store_keeps_its_staged_files() {
     let mut app = TestApp::new(&manifest("")).with_guest("worker");
     app.start();
     // The commit point seems to be passed already, with different outputs.
@@ -217,7 +217,7 @@ fn an_attempt_that_the_store_is_at_odds_with_keeps_what_it_staged_and_ends_nothi
 }
 
 #[test]
-fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
+fn a_run_that_cannot_be_recovered_does_not_block_others() {
     let mut app = committed(&manifest("").replace("max_concurrent_runs = 2", "max_concurrent_runs = 1"));
     let rename = |app: &TestApp, from: &str, to: &str| {
         let sql = "UPDATE intents SET file = json_replace(file, '$.resource', ?2) WHERE file ->> 'resource' = ?1";
@@ -244,7 +244,7 @@ fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
 /// Names that a watched resource ignores are published as well, and a later host that does not find
 /// them by scanning does not record them as gone.
 #[test]
-fn what_is_published_under_a_name_that_does_not_count_stays_published() {
+fn an_output_with_an_ignored_name_stays_published() {
     let manifest = r#"
 manifest_version = 1
 [pipeline]
@@ -293,7 +293,7 @@ params = { steps = [] }
 }
 
 #[test]
-fn a_file_that_someone_puts_in_the_place_of_one_to_be_overwritten_is_moved_aside() {
+fn a_foreign_file_at_an_overwritten_path_is_moved_aside() {
     let manifest = manifest("").replace("to = \"out\" }] }", "to = \"out\", overwrite = true }] }");
     for before in [None, Some(&b"before"[..])] {
         let mut app = TestApp::new(&manifest).with_guest("worker");
@@ -320,7 +320,7 @@ fn a_file_that_someone_puts_in_the_place_of_one_to_be_overwritten_is_moved_aside
 }
 
 #[test]
-fn a_second_pipeline_that_writes_to_a_folder_is_refused_and_a_reader_is_not() {
+fn a_second_pipeline_may_read_a_folder_but_not_write_to_it() {
     let mut first = TestApp::new(&manifest("")).with_guest("worker");
     first.drop_file("out/old.txt", b"old");
     first.start();

@@ -48,7 +48,7 @@ const ABSENT: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn python_imports_at_any_time_and_says_why_a_module_is_absent() {
+fn python_imports_lazily_and_explains_missing_modules() {
     let mut manifest = String::from(
         "manifest_version = 1\n[pipeline]\nname = \"late\"\n\
          [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n",
@@ -127,7 +127,7 @@ fn cache_of_these_scripts() -> PathBuf {
 }
 
 #[test]
-fn debians_python_builds_a_guest_where_that_in_use_is_too_old() {
+fn debians_python_builds_a_guest_if_the_default_one_is_too_old() {
     let programs = programs_without(&[]);
     if DEBIAN.iter().any(|program| !programs.path().join(program).exists()) {
         assert!(std::env::var_os("CI").is_none(), "this is not Debian, whose packages this test needs");
@@ -152,7 +152,7 @@ fn debians_python_builds_a_guest_where_that_in_use_is_too_old() {
 }
 
 #[test]
-fn without_python_and_debian_the_scripts_say_what_to_install() {
+fn without_python_and_debian_scripts_name_what_to_install() {
     let programs = programs_without(&DEBIAN);
     let cache = tempfile::tempdir().unwrap();
     let said = || {

@@ -49,7 +49,7 @@ fn die_at(step: u32) -> String {
 }
 
 #[test]
-fn a_run_goes_on_from_every_step() {
+fn a_run_resumes_after_a_crash_at_any_step() {
     let mut steps = 0;
     loop {
         let mut app = TestApp::new(MANIFEST).with_guest("worker");

@@ -134,7 +134,7 @@ fn manifests(kind: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_the_reader_takes_the_schema_takes() {
+fn manifests_that_the_reader_accepts_fit_the_schema() {
     let variables = "manifest_version = 1\n[pipeline]\nname = \"${NAME}\"\njoin = \"${JOIN}\"\n[metadata_store]\nkind = \"${KIND}\"\n\
         [actions.a]\ncomponent = \"${FILE}\"\ndigest = \"sha256:${DIGEST}\"\nafter = [\"${NODE}\"]\nlimits = { cpu = \"${CPU}\" }\n\
         secrets = { A = \"${WHERE}\" }\nretry = { backoff = \"${N}s\" }\n";
@@ -159,7 +159,7 @@ fn the_pipelines_of_the_repository_fit_the_schema() {
 /// formats and numbers. Manifests in which it finds none are listed, too, so that a change of the
 /// schema shows.
 #[test]
-fn what_the_schema_sees_of_wrong_manifests() {
+fn problems_that_the_schema_finds_in_invalid_manifests() {
     let mut all = String::new();
     for (name, text) in manifests("invalid") {
         let found = seen(&text);
@@ -208,7 +208,7 @@ fn messages(text: &str) -> Vec<String> {
 /// Starts from the schema: the reader knows each of its keys with the same type, and both refuse an
 /// unknown key.
 #[test]
-fn the_keys_of_the_schema_are_those_of_the_reader() {
+fn schema_and_reader_have_the_same_keys() {
     let schema = schema();
     for (table, place) in TABLES {
         let described = schema.pointer(&format!("{place}/properties")).unwrap().as_object().unwrap();
@@ -256,13 +256,13 @@ fn every_default_and_example_fits_its_own_schema() {
 }
 
 #[test]
-fn the_verb_prints_the_schema_and_nothing_else() {
+fn schema_prints_only_the_schema() {
     let output = anacostia().arg("schema").output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap(), schema());
 }
 
 #[test]
-fn the_schema_as_it_is() {
+fn the_schema_has_not_changed() {
     insta::assert_snapshot!(serde_json::to_string_pretty(&schema()).unwrap());
 }

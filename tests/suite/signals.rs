@@ -84,7 +84,7 @@ fn get(address: &str, path: &str) -> Option<(u16, Value)> {
 }
 
 #[test]
-fn a_host_that_compiles_says_that_it_lives_and_ends_at_once() {
+fn a_compiling_host_is_live_but_not_ready_and_stops_at_once() {
     let app = TestApp::new(&manifest("params = { steps = [] }"));
     fs::write(app.path("worker.wasm"), slow_to_compile()).unwrap();
     fs::create_dir(app.path("raw")).unwrap();
@@ -107,7 +107,7 @@ fn a_host_that_compiles_says_that_it_lives_and_ends_at_once() {
 }
 
 #[test]
-fn a_signal_ends_the_builds_of_a_run_with_all_that_they_started() {
+fn a_signal_stops_builds_and_their_child_processes() {
     let build = "sleep 1000 & echo $! > pid.tmp; mv pid.tmp pid; wait";
     let app = TestApp::new(&manifest(&format!("build = {{ command = \"{build}\", watch = [] }}\nparams = {{}}")));
     let cache = tempfile::tempdir().unwrap();
@@ -121,7 +121,7 @@ fn a_signal_ends_the_builds_of_a_run_with_all_that_they_started() {
 }
 
 #[test]
-fn a_run_once_that_is_stopped_has_not_succeeded() {
+fn an_interrupted_run_once_exits_with_1() {
     let mut app = TestApp::new(&manifest("params = { steps = [] }")).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     // Sparse: the file takes no space, and half a minute to hash.
@@ -138,7 +138,7 @@ fn is_dead(pid: Pid) -> bool {
 }
 
 #[test]
-fn a_closed_terminal_ends_a_host_in_good_order_however_often_it_says_so() {
+fn repeated_sighup_stops_a_host_gracefully() {
     let steps = r#"params = { steps = [{ do = "log", message = "at work" }, { do = "sleep", ms = 700 }] }"#;
     let mut app = TestApp::new(&manifest(steps)).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();

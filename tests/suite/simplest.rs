@@ -22,7 +22,7 @@ fn copy(folder: &str, to: &Path) {
 }
 
 #[test]
-fn ten_files_lead_to_ten_runs_whose_logs_name_them() {
+fn ten_files_start_ten_runs_whose_logs_name_them() {
     let checkout = tempfile::tempdir().unwrap();
     for folder in ["guest-examples", "scripts", "wit"] {
         copy(folder, checkout.path());

@@ -66,7 +66,7 @@ fn stop(app: &mut TestApp) {
 }
 
 #[test]
-fn components_go_when_no_run_can_need_them_any_more() {
+fn components_are_removed_when_no_run_can_need_them() {
     let mut app = app(r#"{ do = "read", from = "raw" }"#);
     for number in 0..2 {
         fs::write(app.path("worker.wasm"), variant(number)).unwrap();
@@ -115,7 +115,7 @@ fn log_bytes(app: &TestApp) -> u64 {
 }
 
 #[test]
-fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
+fn logs_of_ended_runs_are_trimmed_to_the_bound_while_the_host_runs() {
     let text = "x".repeat(2_000);
     let mut app = app(&format!(r#"{{ do = "log", message = "{text}", times = 200 }}"#));
     let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
@@ -144,7 +144,7 @@ fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
 }
 
 #[test]
-fn a_home_that_can_not_be_written_costs_the_cache_and_not_the_start() {
+fn an_unwritable_cache_folder_does_not_prevent_the_start() {
     let mut app = app(r#"{ do = "read", from = "raw" }"#);
     fs::write(app.path("a-file"), "").unwrap();
     let file = app.path("a-file");
@@ -177,7 +177,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn the_records_of_a_stopped_host_are_read_with_rights_to_read_only() {
+fn records_of_a_stopped_host_can_be_read_with_read_only_permissions() {
     let mut app = app(r#"{ do = "log", message = "seen" }"#);
     app.start();
     app.drop_file("raw/1", b"1");
@@ -199,7 +199,7 @@ fn the_records_of_a_stopped_host_are_read_with_rights_to_read_only() {
 }
 
 #[test]
-fn an_address_space_that_is_too_small_is_named_at_the_start() {
+fn a_too_small_address_space_is_reported_at_the_start() {
     let app = app("");
     let program = anacostia().get_program().to_owned();
     let mut shell = Command::new("sh");

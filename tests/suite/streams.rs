@@ -73,7 +73,7 @@ fn ends_well(app: &mut TestApp) {
 }
 
 #[test]
-fn a_full_disk_under_the_log_ends_nothing() {
+fn a_full_disk_under_the_log_does_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     app.start_with_streams(&["--json"], full(), full());
@@ -82,7 +82,7 @@ fn a_full_disk_under_the_log_ends_nothing() {
 }
 
 #[test]
-fn readers_that_are_gone_end_nothing() {
+fn closed_output_streams_do_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let gone = || Stdio::from(pipe().unwrap().1);
     app.start_with_streams(&[], gone(), gone());
@@ -91,7 +91,7 @@ fn readers_that_are_gone_end_nothing() {
 }
 
 #[test]
-fn readers_that_read_nothing_stop_nothing() {
+fn blocked_output_streams_do_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let (_out, stdout) = full_pipe();
     let (_err, stderr) = full_pipe();
@@ -101,7 +101,7 @@ fn readers_that_read_nothing_stop_nothing() {
 }
 
 #[test]
-fn a_second_signal_ends_a_host_that_nobody_reads_at_once() {
+fn a_second_signal_stops_a_host_with_blocked_output_streams() {
     let mut app = app(r#"{ do = "await_cancel", deaf = true }"#);
     let (_out, stdout) = full_pipe();
     let (_err, stderr) = full_pipe();

@@ -65,7 +65,7 @@ mod tests {
     use super::{Products, newer_than};
 
     #[test]
-    fn what_builds_write_is_no_source() {
+    fn build_products_are_not_sources() {
         let folder = tempfile::tempdir().unwrap();
         let products = Products::default();
         let then = SystemTime::now() - Duration::from_secs(50);

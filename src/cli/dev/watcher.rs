@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_counts_when_it_is_closed_or_renamed() {
+    fn a_file_counts_as_changed_when_it_is_closed_or_renamed() {
         let (mut state, now) = (State::default(), Instant::now());
         assert_eq!(state.wait(now, now), None, "nothing has happened");
         assert!(tell(&mut state, EventKind::Create(CreateKind::File), "/a/x", now));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_and_what_is_no_source_is_not_heard() {
+    fn reads_and_files_that_are_not_sources_are_ignored() {
         let (mut state, now) = (State::default(), Instant::now());
         for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
             assert!(!tell(&mut state, EventKind::Access(kind), "/a/x", now));

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_and_the_last_values_are_shown() {
+    fn outputs_and_last_metric_values_are_shown() {
         let wrote = edge("model.json", AccessKind::Wrote);
         let mut made = Made::of(vec![edge("read.csv", AccessKind::Read), wrote.clone(), wrote]);
         made.take(vec![metric(4, "accuracy", 0.976), metric(3, "loss", 0.25), metric(2, "loss", 0.5)]);
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn many_are_counted() {
+    fn many_outputs_are_summarised() {
         let mut made = Made::of((0..23).map(|n| edge(&format!("{n}.csv"), AccessKind::Wrote)).collect());
         made.take((0..21).map(|n| metric(n, &format!("m{n}"), 1.0)).collect());
         let text = anstream::adapter::strip_str(&made.shown(80)).to_string();

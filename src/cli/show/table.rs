@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_give_way_does_and_the_rest_stays_whole() {
+    fn flexible_columns_shrink_and_the_others_stay_complete() {
         let mut table = Table::new(&[
             ("NAME", Column::Word),
             ("PATH", Column::Path),

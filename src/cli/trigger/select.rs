@@ -94,7 +94,7 @@ mod tests {
     use crate::base::Timestamp;
 
     #[test]
-    fn a_pattern_is_a_resource_and_paths_in_it() {
+    fn a_pattern_has_a_resource_and_paths() {
         let all = pattern("raw").unwrap();
         assert!(all.resource == "raw" && all.matches("a/b.csv"));
         let march = pattern("raw/2026-03-*").unwrap();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn since_is_a_date_a_time_or_a_span() {
+    fn since_accepts_a_date_a_time_or_a_duration() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let now = time("2026-03-08T12:00:00Z");
         assert_eq!(since("2026-03-01", now), Ok(time("2026-03-01T00:00:00Z")));

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_version_is_the_whole() {
+    fn if_range_with_another_version_returns_the_full_content() {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-1"));
         headers.insert(header::IF_RANGE, HeaderValue::from_static("\"x\""));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn names_can_not_leave_their_quotes() {
+    fn file_names_cannot_break_out_of_their_quotes() {
         assert_eq!(
             disposition("a/b\"; x=<ä>.csv"),
             "attachment; filename=\"b__ x__ä_.csv\"; filename*=UTF-8''b%22%3B%20x%3D%3C%C3%A4%3E.csv".replace('ä', "_")

@@ -270,7 +270,7 @@ mod tests {
     use super::{real, starts_like_a_database};
 
     #[test]
-    fn a_database_is_known_by_its_beginning() {
+    fn a_database_is_recognised_by_its_header() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_also_to_what_is_not_there() {
+    fn symlinks_to_missing_targets_are_resolved() {
         let folder = tempfile::tempdir().unwrap();
         let base = std::fs::canonicalize(folder.path()).unwrap();
         std::fs::create_dir(base.join("data")).unwrap();

@@ -178,7 +178,7 @@ impl World {
 }
 
 #[test]
-fn random_runs_keep_every_rule_and_end() {
+fn random_runs_keep_the_invariants_and_end() {
     let mut ends = std::collections::BTreeMap::new();
     for seed in 0..5_000 {
         let mut world = World::new(seed);

@@ -44,7 +44,7 @@ fn read_all(
 }
 
 #[test]
-fn lines_of_one_attempt_come_back_in_pages_across_segments() {
+fn lines_of_one_attempt_are_paged_across_segments() {
     let folder = tempfile::tempdir().unwrap();
     let book = SegmentLog::open_with(&folder.path().join("logs"), u64::MAX, 2_000).unwrap();
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
@@ -73,7 +73,7 @@ fn lines_of_one_attempt_come_back_in_pages_across_segments() {
 }
 
 #[test]
-fn a_cursor_at_the_end_finds_what_comes_later() {
+fn a_cursor_at_the_end_finds_later_lines() {
     let folder = tempfile::tempdir().unwrap();
     let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     let attempt = AttemptId::new();
@@ -95,7 +95,7 @@ fn a_cursor_at_the_end_finds_what_comes_later() {
 }
 
 #[test]
-fn opening_cuts_half_a_line_and_later_lines_are_whole() {
+fn opening_truncates_a_partial_line_and_later_lines_are_complete() {
     let folder = tempfile::tempdir().unwrap();
     let attempt = AttemptId::new();
     let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
@@ -119,7 +119,7 @@ fn opening_cuts_half_a_line_and_later_lines_are_whole() {
 }
 
 #[test]
-fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
+fn a_range_that_ends_after_the_log_is_read_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     let attempt = AttemptId::new();
@@ -129,7 +129,7 @@ fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
 }
 
 #[test]
-fn readers_beside_a_writer_see_whole_lines_in_order() {
+fn readers_see_complete_lines_in_order_during_writes() {
     let folder = tempfile::tempdir().unwrap();
     let book = Arc::new(SegmentLog::open_with(folder.path(), u64::MAX, 50_000).unwrap());
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
@@ -198,7 +198,7 @@ fn bytes_in(folder: &std::path::Path) -> u64 {
 }
 
 #[test]
-fn beyond_the_bound_the_oldest_segments_go_and_reading_says_so() {
+fn trimming_removes_the_oldest_segments_and_readers_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let (book, attempts) = ten_attempts(folder.path(), 20_000);
     let before = bytes_in(folder.path());
@@ -228,7 +228,7 @@ fn beyond_the_bound_the_oldest_segments_go_and_reading_says_so() {
 }
 
 #[test]
-fn what_runs_at_work_have_logged_stays_whatever_the_bound() {
+fn logs_of_unfinished_runs_are_kept_beyond_the_bound() {
     let folder = tempfile::tempdir().unwrap();
     let (book, attempts) = ten_attempts(folder.path(), 1);
     let (third, sixth) = (attempts[2].1, LogRange { to: None, ..attempts[5].1 });
@@ -246,7 +246,7 @@ fn what_runs_at_work_have_logged_stays_whatever_the_bound() {
 }
 
 #[test]
-fn whoever_trims_hears_of_each_segment_that_is_full() {
+fn each_full_segment_is_announced() {
     let folder = tempfile::tempdir().unwrap();
     let book = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
     let mut grown = book.grown();

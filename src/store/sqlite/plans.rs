@@ -73,7 +73,7 @@ fn complaints(db: &Connection, sql: &str, used: &mut BTreeSet<usize>) -> Vec<Str
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_statement_goes_through_a_whole_table_or_sorts_one() {
+async fn no_statement_scans_or_sorts_a_table() {
     for case in CASES {
         run_case(case, &mut world().await).await;
     }

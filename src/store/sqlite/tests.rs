@@ -80,7 +80,7 @@ fn files(count: usize, from: usize) -> Vec<Observation> {
 /// Jobs that wait together are one transaction; the one that fails is undone alone; all are
 /// answered after the commit.
 #[test]
-fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
+fn queued_jobs_share_a_commit_and_fail_independently() {
     let folder = Folder::new();
     drop(folder.host());
     let db = Connection::open(folder.database()).unwrap();
@@ -130,7 +130,7 @@ async fn at_work(store: &SqliteStore) -> u64 {
 /// While attempts are active the writer waits for company, so their number must be right: whatever
 /// they end as, and only once.
 #[tokio::test]
-async fn the_writer_knows_how_many_attempts_are_at_work() {
+async fn the_writer_counts_running_attempts() {
     let folder = Folder::new();
     let store = folder.host();
     let (_, published) = started(&*store, new_run()).await;
@@ -156,7 +156,7 @@ async fn the_writer_knows_how_many_attempts_are_at_work() {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+async fn a_full_disk_fails_only_the_write_that_does_not_fit() {
     let folder = Folder::new();
     let store = folder.host();
     store.record("raw", Batch::new(files(10, 0), u64::MAX), now()).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
 
 /// Another program that stays in a read transaction keeps SQLite from beginning the log anew.
 #[tokio::test]
-async fn the_write_ahead_log_is_given_back_once_a_foreign_reader_has_gone() {
+async fn the_write_ahead_log_is_truncated_once_a_foreign_reader_ends() {
     let folder = Folder::new();
     let store = folder.host();
     let foreign = Connection::open(folder.database()).unwrap();
@@ -219,7 +219,7 @@ async fn the_write_ahead_log_is_given_back_once_a_foreign_reader_has_gone() {
 }
 
 #[tokio::test]
-async fn a_second_host_is_refused_with_the_name_of_the_first() {
+async fn a_second_host_is_refused_and_told_about_the_first() {
     let folder = Folder::new();
     let store = folder.host();
     store.announce("127.0.0.1:8123").await.unwrap();
@@ -236,7 +236,7 @@ async fn a_second_host_is_refused_with_the_name_of_the_first() {
 
 /// What a death leaves: the files as they are at some moment, the log of writes with the database.
 #[tokio::test]
-async fn what_was_answered_is_there_after_a_death() {
+async fn acknowledged_writes_survive_a_crash() {
     let (folder, copy) = (Folder::new(), Folder::new());
     let store = folder.host();
     for n in 0..20 {
@@ -259,7 +259,7 @@ async fn what_was_answered_is_there_after_a_death() {
 }
 
 #[tokio::test]
-async fn reading_beside_a_host_sees_what_it_commits_and_can_not_write() {
+async fn a_read_only_store_sees_commits_of_the_host_and_cannot_write() {
     let folder = Folder::new();
     let missing = SqliteStore::open_read_only(&folder.database()).unwrap_err();
     assert!(matches!(missing, StoreError::Unavailable { .. }), "{missing}");
@@ -282,7 +282,7 @@ async fn reading_beside_a_host_sees_what_it_commits_and_can_not_write() {
 }
 
 #[test]
-fn what_is_no_store_of_ours_is_refused_and_left_alone() {
+fn foreign_files_are_refused_and_not_changed() {
     let folder = Folder::new();
     drop(folder.host());
     let db = Connection::open(folder.database()).unwrap();
@@ -309,7 +309,7 @@ fn what_is_no_store_of_ours_is_refused_and_left_alone() {
 }
 
 #[test]
-fn every_step_has_its_two_points() {
+fn every_step_has_two_fault_points() {
     assert!(FAULT_POINTS.contains(&"claim.in_transaction") && FAULT_POINTS.contains(&"finish.committed"));
     assert_eq!(FAULT_POINTS.len() % 2, 0);
 }

@@ -24,7 +24,7 @@ async fn watching(watched: &Watched) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_folder_is_made_at_the_start() {
+async fn the_folder_is_created_at_the_start() {
     let parent = tempfile::tempdir().unwrap();
     let mut watched = Watched::at(&parent.path().join("not/there/yet"), |_| {});
     watched.start().await;
@@ -33,7 +33,7 @@ async fn the_folder_is_made_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_folder_removed_and_made_again() {
+async fn a_removed_and_recreated_folder_is_watched_again() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
     watched.put("b", b"b").await;
@@ -48,7 +48,7 @@ async fn the_folder_removed_and_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_back_is_not_unreachable_while_its_files_are_hashed() {
+async fn a_folder_that_is_back_is_reachable_while_its_files_are_hashed() {
     let mut watched = Watched::new().await;
     std::fs::remove_dir_all(&watched.path).unwrap();
     unreachable(&watched).await;
@@ -65,7 +65,7 @@ async fn a_folder_that_is_back_is_not_unreachable_while_its_files_are_hashed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_folder_moved_away_and_back() {
+async fn a_folder_that_is_moved_away_and_back_keeps_its_versions() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
     let id = watched.head("a").id;
@@ -80,7 +80,7 @@ async fn the_folder_moved_away_and_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_folder_in_the_place_of_the_folder() {
+async fn a_folder_that_replaces_the_watched_one_is_scanned() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
     let other = watched.path.with_extension("other");
@@ -114,7 +114,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn without_permission_it_waits() {
+fn a_folder_without_permission_is_unreachable_until_it_has_it() {
     as_nobody(|| async {
         let watched = Watched::new().await;
         watched.put("a", b"a").await;
@@ -130,7 +130,7 @@ fn without_permission_it_waits() {
 }
 
 #[test]
-fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
+fn unreadable_entries_are_reported_and_recorded_once_readable() {
     as_nobody(|| async {
         let watched = Watched::with(|spec| spec.rescan = std::time::Duration::from_secs(1)).await;
         std::fs::create_dir(watched.path.join("sub")).unwrap();
@@ -159,8 +159,8 @@ fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
 }
 
 #[test]
-fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
-    const NAME: &str = "folder::trouble::where_leases_are_refused_a_file_counts_when_it_has_stood_still";
+fn without_leases_a_file_is_recorded_after_it_settled() {
+    const NAME: &str = "folder::trouble::without_leases_a_file_is_recorded_after_it_settled";
     // The system refuses a lease on a file of another user, and only root can create one here.
     if !rustix::process::geteuid().is_root() && !in_child(&["unshare", "-Ur", "--map-users=all"], NAME) {
         return;
@@ -196,8 +196,8 @@ fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_leaves_nothing() {
-    if !in_child(own_mounts(), "folder::trouble::a_full_disk_is_told_and_leaves_nothing") {
+fn a_full_disk_is_reported_and_leaves_nothing() {
+    if !in_child(own_mounts(), "folder::trouble::a_full_disk_is_reported_and_leaves_nothing") {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -233,8 +233,11 @@ fn a_full_disk_is_told_and_leaves_nothing() {
 }
 
 #[test]
-fn with_more_folders_than_can_be_watched_it_scans_and_says_so() {
-    if !in_child(&["unshare", "-Ur"], "folder::trouble::with_more_folders_than_can_be_watched_it_scans_and_says_so") {
+fn with_too_few_inotify_watches_the_folder_is_scanned_and_this_is_reported() {
+    if !in_child(
+        &["unshare", "-Ur"],
+        "folder::trouble::with_too_few_inotify_watches_the_folder_is_scanned_and_this_is_reported",
+    ) {
         return;
     }
     std::fs::write("/proc/sys/user/max_inotify_watches", "5").unwrap();

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use super::recorder::Watched;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
+async fn entries_that_are_not_files_are_ignored_with_the_reason() {
     let watched = Watched::new().await;
     let path = |name: &str| watched.path.join(name);
     watched.put("real", b"real").await;
@@ -42,7 +42,7 @@ async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_unsupported_is_told_twice() {
+async fn unsupported_entries_are_reported_once() {
     let mut watched = Watched::new().await;
     symlink("/etc/passwd", watched.path.join("outside")).unwrap();
     std::fs::write(watched.path.join(OsStr::from_bytes(b"bad-\xff")), b"x").unwrap();
@@ -57,7 +57,7 @@ async fn nothing_unsupported_is_told_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_that_can_not_be_used_are_shown_escaped() {
+async fn unusable_names_are_reported_escaped() {
     let watched = Watched::new().await;
     let bad = watched.path.join(OsStr::from_bytes(b"caf\xe9.csv"));
     std::fs::write(&bad, b"x").unwrap();
@@ -74,7 +74,7 @@ async fn names_that_can_not_be_used_are_shown_escaped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_name_with_markup_in_it_is_a_name() {
+async fn a_long_name_with_markup_is_valid() {
     let watched = Watched::new().await;
     let name = format!("<script>alert(1)<script>{}", "x".repeat(176));
     assert_eq!(name.len(), 200);
@@ -83,7 +83,7 @@ async fn a_long_name_with_markup_in_it_is_a_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_in_the_place_of_a_file_and_the_other_way_round() {
+async fn a_file_replaced_by_a_folder_and_back_is_recorded() {
     let watched = Watched::new().await;
     watched.put("x", b"file").await;
     std::fs::remove_file(watched.path.join("x")).unwrap();
@@ -96,7 +96,7 @@ async fn a_folder_in_the_place_of_a_file_and_the_other_way_round() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_in_the_place_of_a_folder_hides_what_is_behind_it() {
+async fn a_symlink_that_replaces_a_folder_is_not_followed() {
     let watched = Watched::new().await;
     std::fs::create_dir(watched.path.join("sub")).unwrap();
     watched.put("sub/a", b"a").await;

@@ -14,7 +14,7 @@ use super::recorder::{Watched, age, rewrite_with_old_time};
 use crate::support::wait::wait_until;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_written_in_pieces_for_two_seconds_is_seen_once_and_whole() {
+async fn a_file_written_slowly_is_recorded_once_and_complete() {
     let watched = Watched::new().await;
     let mut file = std::fs::File::create(watched.path.join("slow.csv")).unwrap();
     let end = Instant::now() + Duration::from_secs(2);
@@ -33,7 +33,7 @@ async fn a_file_written_in_pieces_for_two_seconds_is_seen_once_and_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_writers_the_last_to_close_makes_it_whole() {
+async fn a_file_with_two_writers_is_recorded_after_the_last_close() {
     let watched = Watched::new().await;
     let path = watched.path.join("two.csv");
     let mut first = std::fs::File::create(&path).unwrap();
@@ -49,7 +49,7 @@ async fn of_two_writers_the_last_to_close_makes_it_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn overwriting_makes_versions_and_the_same_bytes_make_none() {
+async fn overwriting_with_other_bytes_makes_a_version_and_with_equal_bytes_does_not() {
     let watched = Watched::new().await;
     for (bytes, version) in [("A", 1), ("B", 2), ("A", 3), ("A", 3), ("AA", 4)] {
         watched.put("a.csv", bytes).await;
@@ -59,14 +59,14 @@ async fn overwriting_makes_versions_and_the_same_bytes_make_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_empty_file_counts() {
+async fn an_empty_file_is_recorded() {
     let watched = Watched::new().await;
     watched.put("empty", b"").await;
     assert_eq!(watched.head("empty").version, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_written_under_a_temporary_name_is_seen_when_it_gets_its_own() {
+async fn a_file_written_under_a_temporary_name_is_recorded_when_renamed() {
     let watched = Watched::new().await;
     watched.write("a.csv.tmp", b"whole");
     watched.caught_up().await;
@@ -76,7 +76,7 @@ async fn a_file_written_under_a_temporary_name_is_seen_when_it_gets_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renamed_file_stays_the_version_that_it_was() {
+async fn a_renamed_file_keeps_its_version() {
     let watched = Watched::new().await;
     watched.put("a.csv", b"content").await;
     let before = watched.head("a.csv");
@@ -93,7 +93,7 @@ async fn a_renamed_file_stays_the_version_that_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_renamed_on_and_on_stays_the_version_that_it_was() {
+async fn a_repeatedly_renamed_file_keeps_its_version() {
     let watched = Watched::new().await;
     watched.put("0", b"content").await;
     let id = watched.head("0").id;
@@ -121,7 +121,7 @@ async fn renaming_over_a_file_replaces_its_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_chain_of_renames_moves_each_one_on() {
+async fn a_chain_of_renames_moves_each_file() {
     // As in log rotation, with a chain so long that the first file is processed when the last one
     // has already moved on.
     const LAST: usize = 9;
@@ -143,7 +143,7 @@ async fn a_chain_of_renames_moves_each_one_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_change_places_are_seen_as_they_lie() {
+async fn files_that_swap_names_are_recorded_under_the_new_names() {
     let watched = Watched::new().await;
     watched.put("a", b"first").await;
     watched.put("b", b"second").await;
@@ -155,7 +155,7 @@ async fn files_that_change_places_are_seen_as_they_lie() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renamed_folder_takes_its_files_along() {
+async fn files_of_a_renamed_folder_keep_their_versions() {
     let watched = Watched::new().await;
     std::fs::create_dir_all(watched.path.join("old/deep")).unwrap();
     watched.put("old/a", b"a").await;
@@ -170,7 +170,7 @@ async fn a_renamed_folder_takes_its_files_along() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_moved_out_or_deleted_is_gone_and_what_is_moved_in_is_new() {
+async fn files_moved_out_or_deleted_are_gone_and_files_moved_in_are_new() {
     let watched = Watched::new().await;
     let outside = watched.beside();
     watched.put("a", b"a").await;
@@ -186,7 +186,7 @@ async fn what_is_moved_out_or_deleted_is_gone_and_what_is_moved_in_is_new() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_whole_tree_that_is_moved_in_is_seen_and_then_watched() {
+async fn a_tree_that_is_moved_in_is_recorded_and_watched() {
     let watched = Watched::new().await;
     let outside = watched.beside();
     let mut paths = Vec::new();
@@ -211,7 +211,7 @@ async fn a_whole_tree_that_is_moved_in_is_seen_and_then_watched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn files_made_in_folders_made_at_that_moment_are_seen() {
+async fn files_in_newly_created_folders_are_recorded() {
     let watched = Watched::new().await;
     for round in 0..50 {
         std::fs::create_dir_all(watched.path.join(format!("{round}/a/b"))).unwrap();
@@ -224,7 +224,7 @@ async fn files_made_in_folders_made_at_that_moment_are_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hard_links_are_files_of_their_own() {
+async fn each_hard_link_is_a_file_of_its_own() {
     let watched = Watched::new().await;
     watched.put("a", b"content").await;
     std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
@@ -254,7 +254,7 @@ async fn only_names_that_are_included_and_not_excluded_count() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_thousand_files_at_once_are_each_seen_once_while_the_sink_is_slow() {
+async fn twenty_thousand_files_are_each_recorded_once_by_a_slow_sink() {
     const FILES: usize = 20_000;
     let watched = Watched::new().await;
     let held = watched.recorder.hold().await;
@@ -275,7 +275,7 @@ async fn twenty_thousand_files_at_once_are_each_seen_once_while_the_sink_is_slow
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_file_does_not_hold_up_small_ones() {
+async fn a_large_file_does_not_delay_small_ones() {
     let watched = Watched::new().await;
     let large = vec![7; 64 << 20];
     for name in ["large-1", "large-2", "large-3", "large-4"] {
@@ -292,7 +292,7 @@ async fn a_large_file_does_not_hold_up_small_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_happened_while_no_one_watched_is_found_at_the_start() {
+async fn changes_made_while_not_watching_are_found_at_the_start() {
     let mut watched = Watched::new().await;
     for name in ["same", "changed", "deleted", "renamed", "touched"] {
         watched.put(name, name).await;
@@ -331,7 +331,7 @@ async fn what_happened_while_no_one_watched_is_found_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_sink_did_not_take_is_told_again() {
+async fn observations_that_the_sink_refused_are_reported_again() {
     let mut watched = Watched::new().await;
     watched.recorder.refuse(true);
     watched.write("a", b"a");
@@ -344,7 +344,7 @@ async fn what_the_sink_did_not_take_is_told_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rewrite_to_the_same_size_in_the_same_tick_is_seen() {
+async fn a_rewrite_to_the_same_size_in_the_same_clock_tick_is_recorded() {
     let watched = Watched::new().await;
     for round in 0..200 {
         watched.put("a", format!("{round:04}")).await;
@@ -353,7 +353,7 @@ async fn a_rewrite_to_the_same_size_in_the_same_tick_is_seen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_under_one_name_of_a_file_shows_under_the_others() {
+async fn a_write_through_one_hard_link_is_recorded_for_the_others() {
     let watched = Watched::new().await;
     watched.put("a", b"content").await;
     std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
@@ -363,7 +363,7 @@ async fn a_write_under_one_name_of_a_file_shows_under_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_under_a_name_that_goes_at_once_shows_under_the_others() {
+async fn a_write_through_a_removed_hard_link_is_recorded_for_the_others() {
     let watched = Watched::new().await;
     watched.put("a", b"content").await;
     std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
@@ -374,7 +374,7 @@ async fn a_write_under_a_name_that_goes_at_once_shows_under_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_under_a_name_that_does_not_count_is_found_by_the_next_scan() {
+async fn a_write_through_an_ignored_hard_link_is_found_by_the_next_scan() {
     let watched = Watched::with(|spec| spec.rescan = std::time::Duration::from_secs(1)).await;
     std::fs::create_dir(watched.path.join(".d")).unwrap();
     watched.put("a", b"content").await;
@@ -384,7 +384,7 @@ async fn a_write_under_a_name_that_does_not_count_is_found_by_the_next_scan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_bytes_of_the_same_size_and_time_are_a_new_version() {
+async fn different_bytes_with_equal_size_and_mtime_are_a_new_version() {
     let mut watched = Watched::new().await;
     for (size, at) in [(100, "small"), (600_000, "large")] {
         let contents = [b'a', b'b', b'c'].map(|byte| vec![byte; size]);
@@ -406,7 +406,7 @@ async fn other_bytes_of_the_same_size_and_time_are_a_new_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_changes_about_a_file_and_not_in_it_is_no_new_version() {
+async fn metadata_changes_do_not_make_a_version() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut watched = Watched::new().await;
     for (size, at) in [(100, "small"), (600_000, "large")] {
@@ -442,7 +442,7 @@ async fn what_changes_about_a_file_and_not_in_it_is_no_new_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_large_file_that_is_rewritten_and_renamed_at_once_is_hashed_after_all() {
+async fn a_large_file_rewritten_and_renamed_at_once_is_still_hashed() {
     let watched = Watched::new().await;
     let (old, new) = (vec![b'a'; 600_000], vec![b'b'; 600_000]);
     watched.write("a", &old);
@@ -457,7 +457,7 @@ async fn a_large_file_that_is_rewritten_and_renamed_at_once_is_hashed_after_all(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_without_a_change_time_are_looked_at_once_and_are_no_new_versions() {
+async fn records_without_a_ctime_are_checked_once_and_keep_their_version() {
     let mut watched = Watched::new().await;
     watched.put("small", b"small").await;
     watched.put("large", vec![b'a'; 600_000]).await;
@@ -506,7 +506,7 @@ async fn a_file_that_is_being_hashed_is_shown_as_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_waits_for_its_writer_is_told_with_who_that_is() {
+async fn a_file_open_for_writing_is_reported_with_its_writer() {
     let mut watched = Watched::unwatched(|_| {});
     let path = watched.path.join("slow.csv");
     // A separate process, because this process may run many tests.
@@ -538,9 +538,9 @@ async fn what_waits_for_its_writer_is_told_with_who_that_is() {
 }
 
 #[test]
-fn a_folder_that_may_be_listed_and_not_searched_is_told() {
+fn a_folder_without_search_permission_is_reported() {
     use std::os::unix::fs::PermissionsExt as _;
-    let name = "folder::watching::a_folder_that_may_be_listed_and_not_searched_is_told";
+    let name = "folder::watching::a_folder_without_search_permission_is_reported";
     // Root may search every folder; without capabilities it is a normal owner.
     if !in_child(&["setpriv", "--bounding-set=-all", "--inh-caps=-all"], name) {
         return;
@@ -570,7 +570,7 @@ fn a_folder_that_may_be_listed_and_not_searched_is_told() {
 /// The store reports that an output was recorded at the path after the observation began: the
 /// folder looks at the path again, and reports the new observation.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_look_that_was_outdated_is_repeated() {
+async fn an_outdated_observation_is_repeated() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
     watched.put("moves", b"m").await;

@@ -123,6 +123,6 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn values_that_break_the_rules_are_traps_of_the_guest() {
+async fn invalid_abi_values_trap_the_guest() {
     prove(&Bench::new(), cases()).await;
 }

@@ -95,20 +95,20 @@ async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str
 }
 
 #[tokio::test]
-async fn one_that_takes_minutes_is_given_up() {
+async fn a_compilation_that_takes_too_long_is_stopped() {
     let monster = endless();
     refused(&monster, Duration::from_secs(2), ByteSize(4 << 30), &["it takes longer than 2s"]).await;
 }
 
 #[tokio::test]
-async fn one_that_takes_gigabytes_is_given_up() {
+async fn a_compilation_that_takes_too_much_memory_is_stopped() {
     let monster = component(PRODUCTS, 4_000_000, 4);
     let words = ["memory allocation of", "the compiler died"];
     refused(&monster, Duration::from_mins(2), ByteSize(512 << 20), &words).await;
 }
 
 #[tokio::test]
-async fn a_few_hundred_bytes_that_are_a_million_instances_are_given_up() {
+async fn a_component_that_expands_to_a_million_instances_is_not_compiled() {
     let monster = instances(20);
     assert!(monster.len() < 2000, "{}", monster.len());
     let words = ["memory allocation of", "the compiler died", "it takes longer than 5s", "instances"];
@@ -116,7 +116,7 @@ async fn a_few_hundred_bytes_that_are_a_million_instances_are_given_up() {
 }
 
 #[tokio::test]
-async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() {
+async fn cached_components_load_and_run_during_a_compilation() {
     let bench = Bench::new();
     let cache = bench.folder.path().join("cache");
     let (wall, memory) = (Duration::from_secs(20), ByteSize(4 << 30));

@@ -144,7 +144,7 @@ fn long_function(bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn what_is_malformed_forged_or_absurd_is_refused_and_what_is_not_runs() {
+async fn malformed_forged_and_oversized_components_are_refused() {
     let bench = Bench::new();
     let cases = cases(bench.folder.path());
     prove(&bench, cases).await;
@@ -198,7 +198,7 @@ async fn forged_code_in_the_cache_is_never_run() {
 /// However a component is damaged, it is refused, or does its work, or traps; the host is not
 /// affected otherwise.
 #[tokio::test]
-async fn a_damaged_component_harms_nobody_but_itself() {
+async fn a_corrupt_component_affects_only_its_own_action() {
     let bench = Bench::new();
     let whole = body(HARMLESS);
     for length in (0..whole.len()).step_by(11) {

@@ -112,17 +112,17 @@ fn beside(kind: &str, hostile: &[&str]) {
 }
 
 #[test]
-fn eight_that_spin_do_not_keep_one_core_from_an_honest_one() {
+fn eight_spinning_guests_do_not_starve_another_on_one_core() {
     beside("eight that spin", &["mode = \"spin\""]);
 }
 
 #[test]
-fn eight_that_call_the_host_without_end_do_not_either() {
+fn eight_guests_in_endless_host_calls_do_not_starve_another() {
     beside("eight that call the host", &["mode = \"spin_in_host\"", "mode = \"list\""]);
 }
 
 #[test]
-fn eight_that_log_report_and_fill_memory_do_not_either() {
+fn eight_flooding_guests_do_not_starve_another() {
     beside(
         "eight that flood",
         &[

@@ -107,12 +107,12 @@ fn refusals() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn floods_are_stopped_and_what_fits_is_taken() {
+async fn floods_are_stopped_at_their_limit() {
     prove(&Bench::new(), cases()).await;
 }
 
 #[tokio::test]
-async fn a_million_denials_cost_a_hundred_records() {
+async fn a_million_denials_make_at_most_a_hundred_records() {
     let bench = Bench::new();
     let params = json!({ "mode": "denials", "other": "other", "times": 1_000_000 });
     let report = bench.hostile(params, |_| ()).await;
@@ -123,7 +123,7 @@ async fn a_million_denials_cost_a_hundred_records() {
 /// The guest knows its own secrets, so it can fill a text with them. Masking them must not take
 /// time from others.
 #[tokio::test]
-async fn a_text_that_is_all_secrets_is_masked_before_anyone_notices() {
+async fn a_text_full_of_secrets_is_masked_quickly() {
     let bench = Bench::new();
     // Any variables that the environment of the tests has; the second does not occur in the text.
     let secret = std::env::var("CARGO_PKG_NAME").unwrap();

@@ -65,7 +65,7 @@ fn kept_out(app: &TestApp) {
 }
 
 #[test]
-fn a_link_that_is_made_between_check_and_use_is_not_followed() {
+fn a_symlink_created_between_check_and_use_is_not_followed() {
     let read = |path: &str| {
         format!(r#"steps = [{{ do = "read_range", from = "raw", path = "{path}", length = 100, expect = "content" }}]"#)
     };
@@ -114,7 +114,7 @@ params = {{ {beside} }}
 }
 
 #[test]
-fn links_that_lie_there_from_the_start_are_no_artifacts() {
+fn existing_symlinks_are_not_artifacts() {
     let mut app = app(r#"
 [resources.out]
 kind = "folder"
@@ -143,7 +143,7 @@ params = { steps = [
 }
 
 #[test]
-fn a_link_that_is_made_between_writing_and_publishing_does_not_lead_out() {
+fn a_symlink_created_between_writing_and_publishing_is_not_followed() {
     let mut app = app(r#"
 [resources.out]
 kind = "folder"
@@ -170,7 +170,7 @@ params = { steps = [{ do = "write", to = "out", path = "sub/x.txt", text = "made
 }
 
 #[tokio::test]
-async fn what_another_action_has_staged_can_be_neither_read_nor_replaced() {
+async fn files_staged_by_another_action_cannot_be_read_or_replaced() {
     let mut bench = Bench::new();
     let folder = Arc::new(Folder::new("out", &spec(&bench.folder.path().join("out")), false).unwrap());
     let mut resources = (*bench.services.resources).clone();

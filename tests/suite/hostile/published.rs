@@ -47,7 +47,7 @@ fn settings() -> [(&'static str, String, &'static str, &'static str); 9] {
 }
 
 #[test]
-fn the_page_says_what_the_settings_are() {
+fn the_sandbox_page_lists_every_setting() {
     for (key, default, code, words) in settings() {
         let cells = row(&format!("`{key}`"));
         assert_eq!(cells[2], default, "{key}");
@@ -82,7 +82,7 @@ fn count(number: u64) -> String {
 }
 
 #[test]
-fn the_page_says_what_the_fixed_bounds_are() {
+fn the_sandbox_page_lists_every_fixed_bound() {
     let size = |file, name| ByteSize(constant(file, name)).to_string();
     let number = |file, name| count(constant(file, name));
     let compile = CompileBounds::default();
@@ -142,7 +142,7 @@ fn signed(number: u64) -> i64 {
 }
 
 #[tokio::test]
-async fn what_is_counted_never_gets_past_its_limit() {
+async fn counted_resources_never_exceed_their_limit() {
     let bench = Bench::new();
     let memory = past(
         &bench,
@@ -175,7 +175,7 @@ async fn what_is_counted_never_gets_past_its_limit() {
 }
 
 #[tokio::test]
-async fn what_is_measured_gets_past_its_limit_by_a_slice_or_one_instruction() {
+async fn measured_resources_exceed_their_limit_by_at_most_a_slice_or_one_instruction() {
     let bench = Bench::new();
     let cpu = |used: &Usage, limits: &Limits| signed(used.cpu_time_us) - i64::try_from(limits.cpu.as_micros()).unwrap();
     let wall =

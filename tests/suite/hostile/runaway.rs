@@ -220,12 +220,12 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn guests_that_run_away_are_stopped_and_modest_ones_are_not() {
+async fn runaway_guests_are_stopped_and_modest_guests_are_not() {
     prove(&Bench::new(), cases()).await;
 }
 
 #[tokio::test]
-async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
+async fn a_spinning_hook_is_stopped_and_the_outputs_of_the_run_are_kept() {
     let bench = Bench::new();
     prove(&bench, hooks()).await;
     // A failure of the other hooks does not affect the attempt: its CPU time is used up, but the
@@ -251,7 +251,7 @@ async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
 
 /// On one thread, so that each guest uses the slot of the one before.
 #[tokio::test]
-async fn what_one_guest_leaves_in_its_memory_no_other_finds() {
+async fn guest_memory_is_not_visible_to_later_guests() {
     let bench = Bench::with(1);
     let touch = |what: &str| {
         format!(

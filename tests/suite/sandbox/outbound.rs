@@ -51,7 +51,7 @@ fn error(answer: &Value) -> &str {
 }
 
 #[tokio::test]
-async fn a_listed_address_is_reached_and_the_request_is_on_record() {
+async fn a_granted_address_is_reached_and_the_request_is_recorded() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let at = server.authority();
     let ask = json!([{ "host": at, "path": "/items?key=1234", "method": "POST", "body": "12 ÄÖÜ bytes" }]);
@@ -84,7 +84,7 @@ async fn a_listed_address_is_reached_and_the_request_is_on_record() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_denied_and_recorded_with_the_lines_that_would_grant_it() {
+async fn ungranted_hosts_are_denied_and_recorded_with_the_lines_that_would_grant_them() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let (at, other) = (server.authority(), free_port());
     let asks = json!([
@@ -124,7 +124,7 @@ async fn what_is_not_granted_is_denied_and_recorded_with_the_lines_that_would_gr
 }
 
 #[tokio::test]
-async fn a_name_that_leads_to_loopback_is_refused_unless_the_address_is_listed() {
+async fn a_name_that_resolves_to_loopback_is_refused_unless_the_address_is_granted() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let name = format!("localhost:{}", server.port());
     let ask = json!([{ "host": name }]);
@@ -144,7 +144,7 @@ async fn a_name_that_leads_to_loopback_is_refused_unless_the_address_is_listed()
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_by_the_host_and_checked_when_the_guest_follows_it() {
+async fn a_redirect_is_left_to_the_guest_and_checked_like_any_request() {
     let (bench, server, inside) = (Bench::new(), Upstream::plain(), Upstream::plain());
     let at = server.authority();
     for target in
@@ -164,7 +164,7 @@ async fn a_redirect_is_not_followed_by_the_host_and_checked_when_the_guest_follo
 }
 
 #[tokio::test]
-async fn headers_that_would_smuggle_are_refused() {
+async fn headers_for_request_smuggling_are_refused() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let at = server.authority();
     let forbidden = [
@@ -201,7 +201,7 @@ async fn headers_that_would_smuggle_are_refused() {
 }
 
 #[tokio::test]
-async fn bodies_beyond_the_limit_are_cut_off_in_both_directions() {
+async fn oversized_request_and_response_bodies_are_cut_off() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let at = server.authority();
     let most = 1 << 20;
@@ -239,7 +239,7 @@ async fn bodies_beyond_the_limit_are_cut_off_in_both_directions() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_slow_or_broken_ends_in_a_typed_error() {
+async fn a_slow_or_broken_server_is_a_typed_error() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let (at, nobody) = (server.authority(), format!("127.0.0.1:{}", free_port()));
     for (host, path, code, text) in [
@@ -278,7 +278,7 @@ async fn a_server_that_is_slow_or_broken_ends_in_a_typed_error() {
 
 /// Printed with `-- --nocapture`; `docs/SANDBOX.md` has the figures.
 #[tokio::test]
-async fn a_request_gets_past_its_wait_by_a_timer() {
+async fn a_request_times_out_shortly_after_its_wait() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let (at, wait) = (server.authority(), Duration::from_millis(100));
     for path in ["/silent", "/stalls"] {
@@ -297,7 +297,7 @@ async fn a_request_gets_past_its_wait_by_a_timer() {
 }
 
 #[tokio::test]
-async fn requests_are_counted_and_bounded_in_all_and_at_once() {
+async fn requests_are_limited_in_total_and_concurrently() {
     let (bench, server) = (Bench::new(), Upstream::plain());
     let at = server.authority();
     let many = json!({ "asks": [{ "host": at, "times": 130 }] });
@@ -318,7 +318,7 @@ async fn requests_are_counted_and_bounded_in_all_and_at_once() {
 }
 
 #[tokio::test]
-async fn a_guest_that_spins_or_is_stopped_holds_no_connection_open() {
+async fn a_spinning_or_stopped_guest_keeps_no_connection_open() {
     let (bench, server) = (Bench::with(1), Upstream::plain());
     let at = server.authority();
     let params = json!({ "asks": [{ "host": at, "path": "/silent", "times": 3 }], "then_spin": true });
@@ -352,7 +352,7 @@ async fn a_guest_that_spins_or_is_stopped_holds_no_connection_open() {
 }
 
 #[tokio::test]
-async fn without_a_grant_a_component_that_could_send_requests_does_not_run() {
+async fn a_component_that_imports_http_does_not_run_without_a_grant() {
     let bench = Bench::new();
     let order = order(&bench, &[], json!({ "asks": [] })).await;
     let report = bench.run(order).await;

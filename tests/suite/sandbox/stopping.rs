@@ -24,7 +24,7 @@ async fn cancel_at_work(bench: &Bench, order: &AttemptOrder) {
 }
 
 #[tokio::test]
-async fn handing_back_stops_a_spinning_guest_at_once_and_leaves_nothing_staged() {
+async fn handing_back_stops_a_spinning_guest_and_leaves_nothing_staged() {
     let bench = Bench::new();
     let steps = json!([{ "do": "write", "to": "out", "path": "x", "text": "x" }, { "do": "spin", "rounds": u64::MAX }]);
     let order = bench.order(bench.guest("worker").await, &json!({ "steps": steps }));
@@ -47,7 +47,7 @@ async fn handing_back_stops_a_spinning_guest_at_once_and_leaves_nothing_staged()
 }
 
 #[tokio::test]
-async fn cancelling_tells_the_guest_and_ends_as_cancelled_whatever_it_returns() {
+async fn cancelling_notifies_the_guest_and_ends_as_cancelled() {
     let bench = Bench::new();
     for then in ["done", "fail"] {
         bench.stop.send_replace(Stop::No);
@@ -61,7 +61,7 @@ async fn cancelling_tells_the_guest_and_ends_as_cancelled_whatever_it_returns() 
 }
 
 #[tokio::test]
-async fn a_guest_that_does_not_listen_is_stopped_after_the_grace() {
+async fn a_guest_that_ignores_a_cancel_is_stopped_after_the_grace_period() {
     let bench = Bench::new();
     bench.stop.send_replace(Stop::Cancel);
     let order = bench.order(bench.guest("worker").await, &json!({}));
@@ -76,7 +76,7 @@ async fn a_guest_that_does_not_listen_is_stopped_after_the_grace() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_dropped_attempt() {
+async fn a_dropped_attempt_is_stopped() {
     let bench = Bench::new();
     let steps = json!([{ "do": "write", "to": "out", "path": "x", "text": "x" }, { "do": "spin", "rounds": u64::MAX }]);
     let order = bench.order(bench.guest("worker").await, &json!({ "steps": steps }));
@@ -98,7 +98,7 @@ async fn nobody_waits_for_a_dropped_attempt() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_is_fenced_off_stops_at_once() {
+async fn a_fenced_off_attempt_stops_at_once() {
     let bench = Bench::new();
     bench.store.fenced.store(true, std::sync::atomic::Ordering::SeqCst);
     let report =

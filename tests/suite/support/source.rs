@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_a_module_is_seen() {
+    fn every_form_of_import_is_found() {
         assert_eq!(modules("use crate::store::{Page, query::Run};", 1), ["store"]);
         assert_eq!(modules("use crate::{base::{Digest, Span}, model, http::*};", 1), ["base", "model", "http"]);
         assert_eq!(modules("fn f() { let x = 'a'; crate :: cli::run(\"}\") }", 1), ["cli"]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_other_strings_are_not() {
+    fn comments_and_strings_are_not_imports() {
         let source = "//! [`crate::http`]\n/* crate::http /* crate::cli */ crate::http */ \"a {crate} crate: x\" '\"' crate::base::X";
         assert_eq!(modules(source, 1), ["base"]);
         let line = imports("// one\n\"two\n\"\nuse crate::base;", 1)[0].line;

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_what_paths_imply() {
+    fn folders_are_implied_by_paths() {
         let tree = tree(&["raw/", "clean/b/c.csv", "clean/b.csv", "clean/b/d/e.csv", "clean/b0"]);
         assert_eq!(names(&tree, ""), ["clean/", "raw/"]);
         assert_eq!(names(&tree, "clean"), ["b.csv", "b/", "b0"]);
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_stays_when_its_last_file_goes() {
+    fn a_folder_remains_when_its_last_file_is_removed() {
         let mut tree = tree(&["out/", "out/a/b"]);
         assert_eq!(tree.take("out/a/b"), Some(1));
         assert_eq!(tree.find("out/a"), Found::Folder);
@@ -245,7 +245,7 @@ mod tests {
     proptest! {
         /// Every file is met by walking through the folders, once, and nothing else is.
         #[test]
-        fn a_walk_meets_each_file_once(paths in proptest::collection::btree_set("[ab.0]{1,2}(/[ab.0]{1,2}){0,3}", 0..30)) {
+        fn a_walk_visits_each_file_once(paths in proptest::collection::btree_set("[ab.0]{1,2}(/[ab.0]{1,2}){0,3}", 0..30)) {
             let mut tree = Tree::default();
             let mut put = Vec::new();
             for path in &paths {
@@ -269,7 +269,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_resolved_has_no_part_that_moves(path in "[ab./]{0,12}") {
+        fn resolved_paths_have_no_dot_or_empty_parts(path in "[ab./]{0,12}") {
             if let Ok((whole, _)) = resolve("base", &path) {
                 prop_assert!(whole == "base" || whole.starts_with("base/"));
                 prop_assert!(whole.split('/').all(|part| !matches!(part, "" | "." | "..")));
