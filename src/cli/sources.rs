@@ -156,7 +156,7 @@ mod tests {
         };
         let all: BTreeSet<PathBuf> = sources.iter().map(|path| at(path)).collect();
         assert_eq!(found(folder.path()), all);
-        assert_eq!(found(&at("a/raw")), BTreeSet::from([at("a/raw/1.csv")]), "someone named it");
+        assert_eq!(found(&at("a/raw")), BTreeSet::from([at("a/raw/1.csv")]), "a file that is named explicitly counts");
         assert!(walk(&at("absent"), &products, &mut |_| {}, &mut |_| Ok(true)).is_err());
     }
 }

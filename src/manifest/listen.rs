@@ -65,7 +65,10 @@ mod tests {
         for outside in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
             let address = parse_listen(outside).unwrap();
             assert_eq!(check_listen(address, false, true), Err(ListenError::NoToken(address)), "{outside}");
-            assert!(!ListenError::NoToken(address).advice(true).contains("insecure"), "that is there already");
+            assert!(
+                !ListenError::NoToken(address).advice(true).contains("insecure"),
+                "the advice does not repeat a key that is set"
+            );
             assert!(ListenError::NoToken(address).advice(false).contains("insecure = true"));
             assert_eq!(check_listen(address, true, false), Err(ListenError::Plain(address)), "{outside}");
             assert_eq!(check_listen(address, true, true), Ok(()), "{outside}");

@@ -242,6 +242,6 @@ mod tests {
         };
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(slice)).is_err());
         wait_until(true);
-        assert_eq!(ticker.shared.running.load(SeqCst), 0, "the slice has ended all the same");
+        assert_eq!(ticker.shared.running.load(SeqCst), 0, "the slice has ended nevertheless");
     }
 }

@@ -102,7 +102,7 @@ mod tests {
     fn memories_and_tables_share_one_limit() {
         let mut meter = MemoryMeter::new(1_000);
         assert!(meter.memory_growing(0, 400, None).unwrap());
-        assert!(meter.memory_growing(0, 400, None).unwrap(), "a second memory");
+        assert!(meter.memory_growing(0, 400, None).unwrap(), "a second memory counts too");
         assert!(meter.table_growing(0, 25, None).unwrap(), "25 pointers are 200 bytes");
         assert!(!meter.refused());
         assert!(!meter.table_growing(25, 26, None).unwrap());

@@ -74,7 +74,7 @@ fn check_shows_the_pipeline_or_every_problem_with_its_location() {
     let good = app.cli(&["check", "PATH"]);
     let (out, _) = ends_with(&good, 0);
     assert!(out.starts_with("✓ words: 1 resource, 1 action\n"), "{out}");
-    assert!(!out.contains('\u{1b}'), "colours without a terminal: {out:?}");
+    assert!(!out.contains('\u{1b}'), "the output has colours although it is not a terminal: {out:?}");
     assert_eq!(app.cli_json(&["check", "PATH", "--json"])["actions"], serde_json::json!(["work"]));
 
     fs::write(app.path("anacostia.toml"), PIPELINE.replace("reads", "reeds").replace("watch", "wotch")).unwrap();
@@ -95,7 +95,7 @@ fn a_pipeline_that_never_ran_shows_how_to_start_it() {
     let app = app();
     let output = app.cli(&["runs", "list", "PATH"]);
     let run = format!("start the pipeline with `anacostia run {}`", app.folder().display());
-    assert!(ends_with(&output, 2).1.contains(&run), "PATH is as it was given");
+    assert!(ends_with(&output, 2).1.contains(&run), "the path is shown as it was given");
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn build_makes_missing_components_and_shows_the_output_of_failed_builds() {
 
     fs::write(app.path("anacostia.toml"), manifest("echo no component > worker.wasm")).unwrap();
     let wrong = app.cli(&["build", "PATH", "--force"]);
-    assert!(ends_with(&wrong, 2).1.contains("worker.wasm"), "what was built is looked at");
+    assert!(ends_with(&wrong, 2).1.contains("worker.wasm"), "the built component is inspected");
 }
 
 #[test]
@@ -303,10 +303,10 @@ fn logs_are_followed_until_the_run_ends() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.by_ref().any(|line| line.contains("first words")), "lines come while the run is at work");
+    assert!(lines.by_ref().any(|line| line.contains("first words")), "lines are printed while the run is active");
     let cancelled = app.cli(&["runs", "cancel", "1", "PATH"]);
     assert!(ends_with(&cancelled, 0).0.starts_with("Run #1 is cancel"));
-    assert!(lines.any(|line| line.contains("awaiting cancel")), "what came later is followed too");
+    assert!(lines.any(|line| line.contains("awaiting cancel")), "later lines are followed too");
     lines.for_each(drop);
     assert!(follower.wait().unwrap().success());
     assert_eq!(app.wait_for_runs(1)[0]["state"], "cancelled");
@@ -379,7 +379,7 @@ fn trigger_processes_the_inputs_of_a_failed_run_again() {
     let (old, new) = (app.get("/api/v1/runs/1"), app.get("/api/v1/runs/2"));
     assert_eq!((&new["state"], &new["trigger"]), (&"succeeded".into(), &"run #1 again".into()));
     assert_eq!((&new["rerun_of"], &new["inputs"]), (&old["id"], &old["inputs"]));
-    assert_eq!(new["inputs"][0]["run_id"], old["id"], "the claim is the first run's");
+    assert_eq!(new["inputs"][0]["run_id"], old["id"], "the first run keeps the claim");
     assert!(ends_with(&app.cli(&["runs", "logs", "2", "PATH"]), 0).0.contains("read a.txt"));
     // Artifacts that were replaced since cannot be processed.
     app.drop_file("inbox/a.txt", b"other");
@@ -399,14 +399,14 @@ fn trigger_processes_recorded_artifacts_that_match_a_pattern() {
     for name in ["2026-01-01.csv", "2026-01-02.csv", "2026-02-01.csv"] {
         app.drop_file(&format!("inbox/{name}"), name.as_bytes());
     }
-    wait_until("all claimed", || app.get_all("/api/v1/artifacts?state=old").len() == 3);
+    wait_until("all files to be claimed", || app.get_all("/api/v1/artifacts?state=old").len() == 3);
     let runs = app.get_all("/api/v1/runs").len();
     let select = ["trigger", "PATH", "--inputs", "inbox/2026-01-*"];
     let dry = app.cli(&[&select[..], &["--dry-run"]].concat());
     let (out, error) = ends_with(&dry, 0);
     assert!(out.contains("2026-01-01.csv") && out.contains("2026-01-02.csv") && !out.contains("2026-02"), "{out}");
     assert_eq!(error, "Without `--dry-run`: 1 run on 2 artifacts.\n");
-    assert_eq!(app.get_all("/api/v1/runs").len(), runs, "nothing was started");
+    assert_eq!(app.get_all("/api/v1/runs").len(), runs, "no run was started");
     let again = app.cli(&[&select[..], &["--wait"]].concat());
     assert_eq!(ends_with(&again, 0).0, format!("Run #{} has succeeded\n", runs + 1));
     let run = app.get(&format!("/api/v1/runs/{}", runs + 1));
@@ -500,7 +500,7 @@ fn without_a_host_unfinished_runs_are_shown_as_waiting_for_one() {
     let mut app = TestApp::new(&format!("{PIPELINE}{steps}\n")).with_guest("worker");
     app.start();
     app.drop_file("inbox/a.txt", b"a");
-    crate::support::wait::wait_until("the run to be at work", || {
+    crate::support::wait::wait_until("the run to be running", || {
         app.try_get("/api/v1/runs/1/logs").is_ok_and(|(_, body)| body.to_string().contains("awaiting cancel"))
     });
     app.kill();
@@ -521,5 +521,5 @@ fn a_paused_pipeline_says_so_when_it_starts() {
     assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
     app.restart();
     let words = "The pipeline is paused: triggers start no run; resume it with `curl -X POST http://127.0.0.1:";
-    crate::support::wait::wait_until("the word about it", || app.said().contains(words));
+    crate::support::wait::wait_until("the message", || app.said().contains(words));
 }

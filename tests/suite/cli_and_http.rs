@@ -86,7 +86,7 @@ fn cli_log_lines_equal_the_http_response() {
     let answered = app.get("/api/v1/runs/1/logs?limit=1000");
     let answered = answered["items"].as_array().unwrap();
     assert!(answered.iter().any(|line| line["fields"]["n"] == "2"), "{answered:#?}");
-    assert_eq!(&printed, answered, "attempt after attempt, so that the order is the same");
+    assert_eq!(&printed, answered, "attempts run one after the other, so that the order is the same");
 }
 
 #[test]

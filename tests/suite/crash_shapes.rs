@@ -133,7 +133,7 @@ fn outputs_that_trigger_actions_are_recorded_correctly_after_kills() {
         .replace("writes = [\"models\"]\n", "writes = [\"models\"]\nretrigger = true\n");
     let runs = kill_and_check(&watched);
     let woken = |run: &&Value| run["inputs"].as_array().unwrap().iter().any(|input| input["resource"] == "models");
-    assert!(runs.iter().filter(woken).count() > 0, "no output woke a run");
+    assert!(runs.iter().filter(woken).count() > 0, "no output triggered a run");
 }
 
 /// Kills a host of this pipeline at each fault point and at random times while files change, and
@@ -166,7 +166,7 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
 /// `crash_loop`; any other failure must be due to an input that changed or disappeared during the
 /// run. Returns the runs.
 fn settle(app: &TestApp, there: &BTreeMap<String, String>) -> Vec<Value> {
-    wait_for("everything to be worked on", || {
+    wait_for("every file to be processed", || {
         // This comes first: once nothing is new and nothing is claimed by a running run, no run can
         // start or change.
         let idle = ["raw", "models"].iter().all(|resource| {
@@ -223,7 +223,7 @@ fn check_runs(app: &TestApp, runs: &[Value]) {
     }
     let mut outputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for output in app.get_all("/api/v1/artifacts?resource=models") {
-        let attempt = output["produced_by"].as_str().unwrap_or_else(|| panic!("nobody made {output:#}"));
+        let attempt = output["produced_by"].as_str().unwrap_or_else(|| panic!("no run made {output:#}"));
         outputs.entry(attempt.to_owned()).or_default().push(output["digest"].to_string());
     }
     for run in runs {

@@ -141,7 +141,7 @@ fn a_failed_build_is_shown_and_the_old_component_stays_in_use() {
     fs::write(app.path("src/broken"), "").unwrap();
     let failed = session.next("build_failed");
     assert_eq!((&failed["action"], &failed["digest"]), (&json!("work"), &json!(digest(0))), "{failed}");
-    wait_until("the compiler's words", || session.said().contains("error: it does not compile"));
+    wait_until("the compiler's error message", || session.said().contains("error: it does not compile"));
     app.drop_file("raw/1", b"1");
     let first = run(&url, 1, "it has ended", has_state("succeeded"));
     assert_eq!(attempts(&first)[0]["component_digest"], digest(0), "{first:#}");
@@ -193,7 +193,7 @@ fn files_that_a_build_writes_do_not_trigger_a_build() {
     }
     // The first build could be followed by one more, because `src/made.rs` was new then.
     assert!(at_start <= 2, "{at_start} builds");
-    assert_eq!(builds(&app) - at_start, 3, "one for each save");
+    assert_eq!(builds(&app) - at_start, 3, "one build for each save");
     assert_eq!(session.count("sources_keep_changing"), 0);
 }
 
@@ -246,11 +246,11 @@ fn manifest_changes_are_applied_or_the_need_for_a_restart_is_explained() {
     session.next("reloaded");
 
     edited("echo x", "echo y");
-    assert_eq!(session.next("building")["action"], "work", "another command is another build");
+    assert_eq!(session.next("building")["action"], "work", "a changed command starts a build");
     session.next("reloaded");
     // There is one build at the start, and this one. A build for an earlier edit would have run by
     // now.
-    assert_eq!(fs::read_to_string(app.path("builds")).unwrap(), "x\ny\n", "the manifest is no source");
+    assert_eq!(fs::read_to_string(app.path("builds")).unwrap(), "x\ny\n", "the manifest is not a source");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn an_action_that_shares_a_component_needs_no_build_of_its_own() {
     assert_eq!(builds(&app), 1);
     app.drop_file("anacostia.toml", text.replace("max_concurrent_runs = 2", "max_concurrent_runs = 3").as_bytes());
     session.next("reloaded");
-    assert_eq!(builds(&app), 1, "nothing of what is built has changed");
+    assert_eq!(builds(&app), 1, "no source has changed");
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn ctrl_c_stops_a_running_build_and_its_child_processes() {
     let app = app("sleep 1000 & echo $! > pid.tmp; mv pid.tmp pid; wait", READ);
     let mut session = DevSession::start(app.folder());
     let pid: i32 =
-        wait_for("the build to be at work", || fs::read_to_string(app.path("pid")).ok()?.trim().parse().ok());
+        wait_for("the build to be running", || fs::read_to_string(app.path("pid")).ok()?.trim().parse().ok());
     session.signal(Signal::INT);
     assert!(session.wait_for_end().success());
     let pid = Pid::from_raw(pid).unwrap();

@@ -108,7 +108,7 @@ fn a_run_whose_drivers_keep_panicking_fails_with_the_reason() {
     assert_eq!((&runs[0]["state"], &runs[0]["reason"]), (&"failed".into(), &why.into()));
     assert!(not_ready(&app).is_empty());
     app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success(), "one run's trouble is no trouble of the host");
+    assert!(app.wait_for_end().success(), "a failed run does not affect the exit code of the host");
     app.unset_env("ANACOSTIA_FAULT");
     app.start();
     assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
@@ -123,7 +123,7 @@ fn a_watch_that_ends_is_restarted_and_the_host_is_not_ready_meanwhile() {
     wait_until("the host not to be ready", || not_ready(&app).iter().any(|reason| reason.starts_with(why)));
     let node = app.get("/api/v1/nodes/raw");
     assert!(node["reason"].is_null() || node["state"] == "unreachable", "{node:#}");
-    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "what was not recorded is seen again");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "an unrecorded file is observed again");
     wait_until("the host to be ready", || not_ready(&app).is_empty());
 }
 
@@ -205,7 +205,7 @@ fn new_runs_start_while_the_component_of_an_old_run_is_compiled() {
     wait_until("another run to end", || {
         app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
     });
-    assert_eq!(app.get("/api/v1/runs/1")["state"], "running", "its component is not there yet");
+    assert_eq!(app.get("/api/v1/runs/1")["state"], "running", "its component is not compiled yet");
 
     fs::OpenOptions::new().write(true).open(&kept).unwrap().write_all(&older).unwrap();
     assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));

@@ -64,7 +64,7 @@ fn mutated(random: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name)
         .ok()
-        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 /// Runs a target over its corpus and `rounds` mutations, or as many as `ANACOSTIA_FUZZ_ROUNDS`

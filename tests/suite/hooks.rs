@@ -313,7 +313,7 @@ fn hooks_cannot_extend_the_limits_of_their_attempt() {
     for (action, code) in [("writes", "output_limit"), ("logs", "log_limit")] {
         assert_eq!(attempt(&app, action)["error"]["code"], code, "{:#}", attempt(&app, action));
     }
-    assert!(has(&lines(&app, "writes"), "on-failure: output_limit "), "the log has room: it is told");
+    assert!(has(&lines(&app, "writes"), "on-failure: output_limit "), "the log has room for the message");
     let allocates = attempt(&app, "allocates");
     assert_eq!(allocates["state"], "succeeded", "{allocates:#}");
     let peak = allocates["usage"]["peak_memory_bytes"].as_u64().unwrap();
@@ -339,7 +339,7 @@ fn a_cancelled_attempt_ends_with_after_run_and_within_the_grace() {
     app.start();
     app.drop_file("raw/a.csv", b"1");
     let actions = ["in_run", "in_before_run", "in_on_success", "deaf"];
-    wait_until("all to await the cancel", || {
+    wait_until("all actions to await the cancel", || {
         app.try_get("/api/v1/runs/1").is_ok_and(|(status, _)| status == 200)
             && actions.iter().all(|action| has(&lines_now(&app, action), "awaiting cancel"))
     });

@@ -210,7 +210,7 @@ async fn there_are_at_least_forty_cases_with_unique_names() {
     names.sort_unstable();
     let all = names.len();
     names.dedup();
-    assert_eq!(names.len(), all, "two cases have one name");
+    assert_eq!(names.len(), all, "two cases have the same name");
     for case in tables.iter().flatten() {
         let goes_on = matches!(case.ends, Ends::Refused(_));
         assert!(goes_on || case.twin.is_some(), "{} has no allowed counterpart", case.name);

@@ -96,7 +96,7 @@ fn no_files_import_each_other_in_a_cycle() {
             format!("{} imports {}", module.join("/"), imports.join(", "))
         })
         .collect();
-    assert!(told.is_empty(), "circles:\n{}", told.join("\n"));
+    assert!(told.is_empty(), "import cycles:\n{}", told.join("\n"));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn the_binary_only_calls_the_command_line() {
         .map(|four| four[3].text.clone())
         .collect();
     assert_eq!(used, BTreeSet::from(["cli".to_owned()]));
-    assert!(text.lines().count() <= 20, "src/main.rs has a job of its own");
+    assert!(text.lines().count() <= 20, "src/main.rs does more than call the command line");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn text_does_not_depend_on_where_it_was_written() {
             wrong.extend(names_an_issue(line).then(|| format!("{place}: the number of an issue")));
         }
     }
-    assert!(wrong.is_empty(), "text that only some can understand:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "text that depends on where it was written:\n{}", wrong.join("\n"));
 }
 
 /// Returns the folder of this checkout, its top-level folder, and this user's home, except for

@@ -209,7 +209,7 @@ fn a_waiting_request_is_answered_when_the_run_ends() {
     std::thread::scope(|scope| {
         let put = scope.spawn(|| server.send("PUT", &format!("/api/v1/runs/{id}?wait=20s"), &[], b""));
         let get = scope.spawn(|| server.get("/api/v1/runs/1?wait=20s"));
-        wait_until("both to listen", || server.control.ends.receiver_count() == 2);
+        wait_until("both requests to listen", || server.control.ends.receiver_count() == 2);
         // Other runs end first, more than the channel keeps for a listener.
         for _ in 0..5 {
             server.control.ends.send(RunId::new()).unwrap();

@@ -120,7 +120,7 @@ fn a_response_is_cut_off_when_the_content_changes() {
     *server.resource.changes_at.lock().unwrap() = Some(1_500_000);
     let answer = server.get(&address);
     assert_eq!(answer.status, 200);
-    assert!(answer.body.is_err(), "the answer must be cut off");
+    assert!(answer.body.is_err(), "the response must be cut off");
     *server.resource.changes_at.lock().unwrap() = Some(0);
     server.get(&address).problem(410, "gone");
 }

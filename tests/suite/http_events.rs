@@ -187,7 +187,7 @@ fn clients_are_limited_and_slots_are_released() {
     drop(clients.pop());
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while Client::open(&server, "", None).status != 200 {
-        assert!(std::time::Instant::now() < deadline, "the place of a client that went away is lost");
+        assert!(std::time::Instant::now() < deadline, "the slot of a disconnected client was not released");
         std::thread::yield_now();
     }
 }

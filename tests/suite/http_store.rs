@@ -201,7 +201,7 @@ fn following_two_concurrent_attempts_shows_each_log_line_once() {
     scene.end(right, true);
     let (more, cursor) = scene.rest("limit=3", cursor);
     all.extend(more);
-    assert_eq!(cursor, None, "the run has ended, and all was read");
+    assert_eq!(cursor, None, "the run has ended and everything was read");
     let wanted = |who: &str, count| (0..count).map(|number| format!("{who} {number}")).collect::<Vec<_>>();
     assert_eq!((of(&all, "left"), of(&all, "right")), (wanted("left", 15), wanted("right", 16)));
     assert_eq!(all.len(), 31);

@@ -147,7 +147,7 @@ fn every_language_gives_the_same_results() {
         outcomes_are_told(&run, language, mean);
         let clean = |name: &str| fs::read_to_string(app.path(&format!("clean/{language}/{name}"))).unwrap();
         assert_eq!(clean("first.csv"), FIRST_CLEAN, "{language}");
-        assert!(clean("second.csv") == second, "{language}: not all rows, or not as they are");
+        assert!(clean("second.csv") == second, "{language}: rows are missing or different");
         assert_eq!(fs::read_to_string(app.path(&format!("reports/report-{language}.md"))).unwrap(), report);
         facts_are_on_record(&app, language, mean);
         dropped_rows_are_logged(&app, language);
@@ -269,7 +269,7 @@ fn error(run: &Value, action: &str) -> (String, String) {
 fn assert_in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
     for part in parts {
-        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not, or not there, in {text:?}"));
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is missing or out of order in {text:?}"));
         rest = &rest[at + part.len()..];
     }
 }

@@ -131,7 +131,7 @@ fn check(app: &TestApp) {
     let again = app.get("/api/v1/runs/2");
     assert_eq!(action(&again, "asks")["state"], "succeeded", "{:#}", action(&again, "asks"));
     let resident = most_resident(app.pid());
-    assert!(resident < before + (64 << 20), "the same run once more took {} bytes more", resident - before);
+    assert!(resident < before + (64 << 20), "repeating the run took {} more bytes", resident - before);
     assert!(resident < MOST_RESIDENT, "the host had {resident} bytes in memory");
     wait_until("nothing to be staged any more", || {
         fs::read_dir(app.path("out/.anacostia/staging")).map_or(0, Iterator::count) == 0

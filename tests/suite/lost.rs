@@ -68,10 +68,10 @@ fn a_host_stops_when_its_state_is_moved_and_damages_neither_it_nor_its_replaceme
             .unwrap();
     });
     for file in ["metadata.db", "metadata.db-wal"] {
-        assert!(state.join(file).exists(), "the host that stopped has removed {file}");
+        assert!(state.join(file).exists(), "the stopped host removed {file}");
     }
     app.start();
-    assert_eq!(app.wait_for_runs(1).len(), 1, "what the copy has on record goes on");
+    assert_eq!(app.wait_for_runs(1).len(), 1, "runs recorded in the copy continue");
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_host_stops_when_its_log_is_removed_even_if_its_database_is_elsewhere() {
     let mut app = at_work(&manifest);
     assert!(app.path("state/metadata.db").exists());
     let kept = app.path("kept");
-    wait_until("the log to be there", || kept.join("logs/00000001.jsonl").exists());
+    wait_until("the log to exist", || kept.join("logs/00000001.jsonl").exists());
     ends_when(&mut app, &kept.join("logs/00000001.jsonl"), "was removed or moved", || {
         fs::remove_dir_all(&kept).unwrap();
     });

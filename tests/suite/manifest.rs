@@ -101,7 +101,7 @@ fn each_bad_manifest_has_its_exact_diagnostic() {
     assert!(all.len() >= 25);
     for (name, text) in &all {
         let loaded = load_text(&house, &format!("{name}.toml"), text, LoadOptions::default());
-        let Err(problems) = loaded else { panic!("{name}.toml is good, and should be bad") };
+        let Err(problems) = loaded else { panic!("{name}.toml is valid, but should be invalid") };
         let picture = problems.render(100, false).replace(&here, "");
         settings.bind(|| insta::assert_snapshot!(name.as_str(), picture));
     }
@@ -167,18 +167,18 @@ fn every_key_is_read_correctly() {
         (key.header.as_str(), key.prefix.as_str(), key.host.to_string()),
         ("x-api-key", "v1 ", "api.example.com:443".to_owned())
     );
-    assert!(!train.secrets.contains_key("KEY"), "the action does not get it");
+    assert!(!train.secrets.contains_key("KEY"), "the action does not receive it");
     let http: Vec<String> = train.http.iter().map(ToString::to_string).collect();
     assert_eq!(http, ["api.example.com:443", "127.0.0.1:8080", "[::1]:9000", "10.0.0.5:443"]);
     assert_eq!((train.limits.http_body_bytes, train.limits.http_requests), (1 << 30, 10));
     assert_eq!(train.limits.http_wait, Duration::from_mins(2));
     assert_eq!(train.limits.memory_bytes, 512 << 20);
     assert_eq!(train.retry.max_attempts, 3);
-    assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the usual maximum gives way");
+    assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the default maximum is raised");
     assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
-    assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
+    assert_eq!(names, ["train", "alarm", "label"], "the order is that of the manifest");
     let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind;
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());

@@ -73,7 +73,7 @@ fn it_works_at_once(language: &str) {
     fs::copy(folder.join("samples/wednesday.csv"), folder.join("data/readings/wednesday.csv")).unwrap();
     app.drop_file("data/readings/bad.csv", b"time,value\n08:00,much\n");
     let ran = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
-    assert_eq!(ran.status.code(), Some(1), "a value that is none fails the run");
+    assert_eq!(ran.status.code(), Some(1), "an invalid value fails the run");
     let error = latest()["actions"][0]["attempts"][0]["error"].to_string();
     assert!(error.contains("line 2 of bad.csv"), "{error}");
     assert!(!folder.join("data/summaries/wednesday.csv.json").exists(), "all or nothing");
@@ -202,5 +202,5 @@ fn existing_files_are_kept_and_invalid_names_are_refused() {
     );
     assert!(!home.path().join("good").exists());
     fs::create_dir(home.path().join("empty")).unwrap();
-    assert!(new(home.path(), &["empty", "--lang", "py"]).status.success(), "an empty folder will do");
+    assert!(new(home.path(), &["empty", "--lang", "py"]).status.success(), "an empty folder is accepted");
 }

@@ -98,9 +98,9 @@ params = {{ asks = [
     assert!(heads.iter().all(|head| !head.contains("authorization") && !head.contains(TOKEN)), "{heads:?}");
 
     assert!(lines.iter().all(|line| !line.contains(TOKEN)), "{lines:?}");
-    assert!(!lines.iter().any(|line| line.starts_with("variable TOKEN")), "it is no variable of the guest: {lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("variable TOKEN")), "the guest has no such variable: {lines:?}");
     let seen = answers(&lines);
-    assert_eq!(seen[5]["headers"]["x-sent"], "***", "taken out of what comes back: {seen:?}");
+    assert_eq!(seen[5]["headers"]["x-sent"], "***", "removed from the response: {seen:?}");
     assert!(seen[6]["error"].as_str().unwrap().contains("HttpRequestDenied"));
     let attempt = attempt(&run);
     assert_eq!(attempt["grants"]["secrets"], serde_json::json!(["TOKEN"]));
@@ -199,7 +199,7 @@ params = {{ asks = [
     assert!(
         heads[0].contains(&format!("x-api-key: {TOKEN}\r\n")) && heads[0].contains(&format!("host: localhost:{port}"))
     );
-    assert_eq!((heads.len(), stranger.heads().len()), (1, 0), "nothing is sent to whom is not trusted: {heads:?}");
+    assert_eq!((heads.len(), stranger.heads().len()), (1, 0), "nothing is sent to an untrusted server: {heads:?}");
     let requests = &attempt(&run)["requests"];
     assert_eq!((&requests[0]["scheme"], &requests[0]["outcome"]), (&Value::from("https"), &Value::from("answered")));
     assert!(requests[2]["error"].as_str().unwrap().starts_with("TLS failed: "), "{requests}");

@@ -33,7 +33,7 @@ static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
         .arg(root.join("guest-examples/pipelines/penguins/daily-files.py"))
         .output()
         .expect("scripts/python starts");
-    assert!(output.status.success(), "the data is not to be had:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "the data cannot be fetched:\n{}", String::from_utf8_lossy(&output.stderr));
     let folder = String::from_utf8(output.stdout).unwrap();
     let mut days: Vec<_> = fs::read_dir(folder.trim_end())
         .unwrap()
@@ -150,14 +150,14 @@ fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
             skipped += 1;
         }
     }
-    assert!(promoted.len() >= 3, "promoted are {promoted:?}");
+    assert!(promoted.len() >= 3, "promoted models: {promoted:?}");
     assert!(skipped >= 1);
 
     let models = artifacts(app, "resource=models");
     assert_eq!(
         models.keys().collect::<Vec<_>>(),
         promoted.iter().collect::<Vec<_>>(),
-        "nothing else came into `models`"
+        "nothing else was written to `models`"
     );
     let candidates = artifacts(app, "resource=candidates");
     assert!(
@@ -171,9 +171,9 @@ fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
 fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_seen(app: &TestApp) {
     let last = DAYS.len();
     let rows = figure(app, "holdout_rows", last);
-    assert!(rows > 60.0, "{rows} rows are too few to say so");
+    assert!(rows > 60.0, "{rows} rows are too few for this claim");
     assert!(figure(app, "holdout_accuracy", last) > 0.95);
-    assert!(figure(app, "holdout_accuracy_in_use", last) > 0.95, "the model in use is as good");
+    assert!(figure(app, "holdout_accuracy_in_use", last) > 0.95, "the model in use is as accurate");
     // No row is lost, or on both sides.
     let clean: f64 = metric(app, "rows_clean", "").iter().sum();
     let rejected: f64 = metric(app, "rows_rejected", "").iter().sum();

@@ -56,7 +56,7 @@ fn every_build_command_makes_the_component_of_its_action() {
         assert!(says.contains(&format!("\"${{1:-{file}}}\"")), "{script} does not write {file}");
         let (_, watched) = build.split_once("watch = [").unwrap();
         for path in watched.trim_end_matches("] }").split(", ").map(|path| path.trim_matches('"')) {
-            assert!(folder.join(path).exists(), "{path} is watched, and not there");
+            assert!(folder.join(path).exists(), "{path} is watched but does not exist");
         }
         seen += 1;
     }

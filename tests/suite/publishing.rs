@@ -64,14 +64,14 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
             fs::create_dir(&out).unwrap();
         }
         app.start();
-        wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
+        wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
         let run = app.get("/api/v1/runs/1");
         assert_eq!(run["state"], "running", "{run:#}");
         assert_eq!(copy_of(&app)["attempts"][0]["state"], "publishing", "{run:#}");
         if empty {
             fs::remove_dir(&out).unwrap();
         }
-        assert!(!out.exists(), "a folder was made where one is to come back");
+        assert!(!out.exists(), "the missing folder was created");
         fs::rename(&elsewhere, &out).unwrap();
         let runs = app.wait_for_runs(1);
         assert_eq!(runs[0]["state"], "succeeded", "{runs:#?}");
@@ -106,9 +106,9 @@ fn an_unpublished_output_is_left_to_the_next_host() {
     let mut app = committed(&manifest(""));
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
-    wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
+    wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
     app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success(), "a host that stops is not in trouble");
+    assert!(app.wait_for_end().success(), "stopping is not an error");
     fs::remove_dir(app.path("out/a.txt")).unwrap();
     app.start();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
@@ -199,13 +199,13 @@ fn an_attempt_that_conflicts_with_the_store_keeps_its_staged_files() {
         UPDATE attempts SET state = 'publishing' WHERE seq = NEW.seq; END";
     database(&app).execute_batch(passed).unwrap();
     app.drop_file("raw/a.txt", b"content");
-    wait_until("the run to be left", || app.said().contains("run #1 is left as it is: attempt "));
+    wait_until("the run to be left alone", || app.said().contains("run #1 is left as it is: attempt "));
     assert!(
         app.said().contains("could not be closed; the next driver of the run tries to recover it"),
         "{}",
         app.said()
     );
-    assert_eq!(staged(&app), 1, "what may be committed was thrown away");
+    assert_eq!(staged(&app), 1, "files that may be committed were discarded");
     assert_eq!(app.try_get("/readyz").unwrap().0, 200);
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
@@ -306,7 +306,7 @@ fn a_foreign_file_at_an_overwritten_path_is_moved_aside() {
             app.wait_for_end();
         }
         app.unset_env("ANACOSTIA_FAULT");
-        assert_eq!(staged(&app), 1, "the host died after the commit point");
+        assert_eq!(staged(&app), 1, "the host crashed after the commit point");
         fs::write(app.path("out/a.txt"), b"by a user").unwrap();
         app.start();
         assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");

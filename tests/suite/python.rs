@@ -71,7 +71,7 @@ fn python_imports_lazily_and_explains_missing_modules() {
         let action = of(name);
         assert_eq!((&action["state"], &action["reason"]), (&json!("succeeded"), &json!(result)), "{action:#}");
         let attempt = &action["attempts"][0];
-        assert_eq!(attempt["denials"], json!([]), "it looks for no files: {attempt:#}");
+        assert_eq!(attempt["denials"], json!([]), "importing does not access files: {attempt:#}");
     }
     for (name, begins) in ABSENT {
         let error: &Value = &of(name)["attempts"][0]["error"];
@@ -147,7 +147,7 @@ fn debians_python_builds_a_guest_if_the_default_one_is_too_old() {
         .unwrap();
     let answer = call("scripts/python", asked.to_str().unwrap(), programs.path(), &cache);
     let places = String::from_utf8(answer.stdout).unwrap();
-    assert_eq!(places.lines().count(), 2, "itself and its pip: {places}");
+    assert_eq!(places.lines().count(), 2, "Python itself and its pip: {places}");
     assert!(places.lines().all(|place| place.starts_with(cache.to_str().unwrap())), "{places}");
 }
 

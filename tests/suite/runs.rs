@@ -173,7 +173,7 @@ fn branches_run_in_parallel_and_cancel_stops_them() {
     let end = action("end", &["left", "right"], r#"{ do = "done" }"#, "");
     let app = start(&manifest(&format!("{left}{right}{end}")));
     app.drop_file("raw/a.csv", b"1");
-    wait_until("both branches to be at work", || {
+    wait_until("both branches to be running", || {
         let (status, run) = app.try_get("/api/v1/runs/1").unwrap();
         status == 200 && states(&run).iter().take(2).all(|(_, state, _)| *state == "running")
     });
@@ -195,7 +195,7 @@ fn files_that_arrive_during_a_run_start_one_run_afterwards() {
     for number in 1..6 {
         app.drop_file(&format!("raw/{number}.csv"), number.to_string().as_bytes());
     }
-    wait_until("the last file to be on record", || app.get_all("/api/v1/artifacts?resource=raw&state=new").len() == 5);
+    wait_until("the last file to be recorded", || app.get_all("/api/v1/artifacts?resource=raw&state=new").len() == 5);
     wait_until("the tick that holds the run", || {
         app.get("/api/v1/triggers").to_string().contains("but 1 of 1 runs at work")
     });
@@ -212,7 +212,7 @@ fn versions_replaced_while_no_host_ran_are_not_claimed() {
         .replace("watch = true", "watch = true\ntrigger = { quiet_for = \"1s\" }");
     let mut app = start(&text);
     app.drop_file("raw/a.csv", b"first");
-    wait_until("the file to be on record", || app.get_all("/api/v1/artifacts?resource=raw").len() == 1);
+    wait_until("the file to be recorded", || app.get_all("/api/v1/artifacts?resource=raw").len() == 1);
     app.kill();
     app.drop_file("raw/a.csv", b"and then another");
     // The recorded file has been quiet for long enough by now, so that the next host could claim it
@@ -287,9 +287,9 @@ fn a_second_signal_stops_at_once() {
     app.signal(Signal::TERM);
     wait_until("the host to say that it is stopping", || app.said().contains("again"));
     app.signal(Signal::TERM);
-    assert!(!app.wait_for_end().success(), "a host that is stopped at once has not ended well");
+    assert!(!app.wait_for_end().success(), "a host that is stopped at once must not exit with 0");
     app.start();
-    wait_until("the run to be taken up", || attempts(&run(&app, 1), 0) == ["crashed", "running"]);
+    wait_until("the run to be recovered", || attempts(&run(&app, 1), 0) == ["crashed", "running"]);
 }
 
 #[test]
@@ -351,7 +351,7 @@ fn numbers_in_params_are_exact_or_refused() {
     for shown in [app.get(&format!("/api/v1/runs/{id}")), app.cli_json(&["runs", "show", &id, "PATH", "--json"])] {
         let back = shown["params"]["all"].as_array().unwrap().iter().map(|double| double.as_f64().unwrap());
         let changed = back.zip(&doubles).filter(|(back, sent)| back.to_bits() != sent.to_bits()).count();
-        assert_eq!(changed, 0, "of 1,500");
+        assert_eq!(changed, 0, "of the 1,500");
     }
     let id = anacostia::base::RunId::new().to_string();
     let (status, body) = put(&app, &id, "{\"params\":{\"seed\":123456789012345678901234567890}}");
@@ -425,10 +425,10 @@ fn a_run_with_an_unusable_manifest_waits_or_is_cancelled() {
     app.unset_env("ANACOSTIA_TEST_MODE");
     fs::write(app.path("anacostia.toml"), text.replace(keys, "")).unwrap();
     app.start();
-    wait_until("a word about it", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
+    wait_until("the warning", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
     assert_eq!(run(&app, 1)["state"], "running");
     app.post("/api/v1/runs/1/cancel");
-    wait_until("its end", || run(&app, 1)["state"] == "cancelled");
+    wait_until("the run to end", || run(&app, 1)["state"] == "cancelled");
     assert_eq!(states(&run(&app, 1))[0].1, "cancelled");
 }
 
@@ -451,7 +451,7 @@ fn once_lists_files_that_are_still_being_written() {
         "{error}"
     );
     app.start();
-    wait_until("it is shown", || app.get("/api/v1/nodes/raw")["resource"]["waiting"]["count"] == 1);
+    wait_until("the file to be shown", || app.get("/api/v1/nodes/raw")["resource"]["waiting"]["count"] == 1);
     let item = app.get("/api/v1/nodes/raw")["resource"]["waiting"]["items"][0].clone();
     assert_eq!(item["path"], "x.csv");
     let listed = String::from_utf8(app.cli(&["artifacts", "list", "--waiting", "PATH"]).stdout).unwrap();
@@ -462,7 +462,7 @@ fn once_lists_files_that_are_still_being_written() {
     assert_eq!(page["items"][0]["reason"], item["reason"]);
     drop(open);
     app.wait_for_runs(1);
-    wait_until("nothing waits", || app.get("/api/v1/nodes/raw")["resource"]["waiting"].is_null());
+    wait_until("no file to be waiting", || app.get("/api/v1/nodes/raw")["resource"]["waiting"].is_null());
     let none = app.cli(&["artifacts", "list", "--waiting", "PATH"]);
     assert_eq!(String::from_utf8(none.stderr).unwrap(), "Nothing waits: all that was found is on record.\n");
 }
@@ -481,7 +481,7 @@ fn panics_of_hash_jobs_and_watches_are_reported() {
 
     app.set_env("ANACOSTIA_FAULT", "observe.panic:1");
     app.start();
-    wait_until("the end of the watch is told", || {
+    wait_until("the end of the watch to be reported", || {
         app.said().contains("raw cannot be used: its watch has failed, which is a bug: see the message above")
     });
 }

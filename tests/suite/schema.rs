@@ -87,7 +87,7 @@ fn against(
         "uniqueItems" => refuse(
             value.as_array().is_some_and(|items| items.iter().enumerate().any(|(at, item)| items[..at].contains(item))),
         ),
-        other => panic!("the word {other} is not checked here"),
+        other => panic!("the keyword {other} is not checked here"),
     }
 }
 

@@ -139,7 +139,7 @@ fn logs_of_ended_runs_are_trimmed_to_the_bound_while_the_host_runs() {
     assert_eq!(app.try_get("/api/v1/runs/1/logs").unwrap().0, 410);
     stop(&mut app);
     app.cli_json(&["gc", "--json", "PATH"]);
-    assert!(log_bytes(&app) <= 1 << 20, "the last segment has grown since it was looked at: {}", log_bytes(&app));
+    assert!(log_bytes(&app) <= 1 << 20, "the last segment has grown since it was checked: {}", log_bytes(&app));
     assert_eq!(app.cli(&["runs", "logs", "8", "PATH"]).status.code(), Some(0));
 }
 

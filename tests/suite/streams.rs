@@ -57,7 +57,7 @@ fn works(app: &TestApp) {
     for round in 1..=2 {
         // The watch logs that it has lost the folder, and that the folder is back.
         fs::rename(app.path("raw"), app.path("away")).unwrap();
-        wait_until("the folder to be missed", || status(app) == "unreachable");
+        wait_until("the folder to be unreachable", || status(app) == "unreachable");
         fs::rename(app.path("away"), app.path("raw")).unwrap();
         wait_until("the folder to be watched again", || status(app) == "watching");
         app.drop_file(&format!("raw/{round}"), &[round]);
@@ -69,7 +69,7 @@ fn works(app: &TestApp) {
 #[track_caller]
 fn ends_well(app: &mut TestApp) {
     app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success(), "the host did not stop in good order");
+    assert!(app.wait_for_end().success(), "the host did not stop gracefully");
 }
 
 #[test]
@@ -107,12 +107,12 @@ fn a_second_signal_stops_a_host_with_blocked_output_streams() {
     let (_err, stderr) = full_pipe();
     app.start_with_streams(&["--json"], stdout.into(), stderr.into());
     app.drop_file("raw/1", b"1");
-    wait_until("the attempt to be at work", || {
+    wait_until("the attempt to be running", || {
         app.get("/api/v1/runs")["items"][0]["state"] == "running"
             && app.get("/api/v1/runs/1/logs").to_string().contains("awaiting cancel")
     });
     app.signal(Signal::TERM);
     wait_until("the host to be stopping", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 503));
     app.signal(Signal::TERM);
-    assert!(!app.wait_for_end().success(), "a host that is stopped at once has not ended well");
+    assert!(!app.wait_for_end().success(), "a host that is stopped at once must not exit with 0");
 }

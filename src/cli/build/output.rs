@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(coloured("a\u{1b}[31"), "a");
         assert_eq!(coloured("a\u{1b}"), "a");
         assert_eq!(coloured("a\u{1b}é\u{7}"), "aé\\u{7}");
-        assert_eq!(coloured("a\u{1b}[3\u{7}m"), "a", "no colour is made of this");
+        assert_eq!(coloured("a\u{1b}[3\u{7}m"), "a", "an invalid sequence does not become a colour");
     }
 
     #[test]

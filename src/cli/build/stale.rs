@@ -77,7 +77,10 @@ mod tests {
         File::open(folder.path().join("lib.rs")).unwrap().set_modified(then - Duration::from_secs(9)).unwrap();
         assert_eq!(newer_than(folder.path(), then, &products).unwrap(), None);
         fs::remove_dir_all(folder.path().join("target")).unwrap();
-        assert!(newer_than(folder.path(), then, &products).unwrap().is_some(), "something was removed");
+        assert!(
+            newer_than(folder.path(), then, &products).unwrap().is_some(),
+            "a removed file makes the component stale"
+        );
         assert!(newer_than(&folder.path().join("absent"), then, &products).is_err());
     }
 }

@@ -193,16 +193,16 @@ mod tests {
     #[test]
     fn a_file_counts_as_changed_when_it_is_closed_or_renamed() {
         let (mut state, now) = (State::default(), Instant::now());
-        assert_eq!(state.wait(now, now), None, "nothing has happened");
+        assert_eq!(state.wait(now, now), None, "no event has arrived");
         assert!(tell(&mut state, EventKind::Create(CreateKind::File), "/a/x", now));
         assert!(tell(&mut state, WRITE, "/a/y", now));
         assert_eq!(state.wait(now, now + GATHER), SETTLE.checked_sub(GATHER));
         assert!(tell(&mut state, CLOSE, "/a/x", now));
         assert!(tell(&mut state, EventKind::Modify(ModifyKind::Name(RenameMode::Any)), "/a/y", now));
-        assert_eq!(state.wait(now, now), Some(GATHER), "more may be on its way");
+        assert_eq!(state.wait(now, now), Some(GATHER), "more events may follow");
         assert_eq!(state.wait(now, now + GATHER), None);
         tell(&mut state, CLOSE, "/a/z", now + MAX_GATHER);
-        assert_eq!(state.wait(now, now + MAX_GATHER), None, "events without end do not keep from looking");
+        assert_eq!(state.wait(now, now + MAX_GATHER), None, "endless events do not delay the scan forever");
         tell(&mut state, WRITE, "/a/open for ever", now);
         assert_eq!(state.wait(now, now + SETTLE), None);
         assert!(tell(&mut state, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/a/x", now));

@@ -226,7 +226,7 @@ mod tests {
             let kit = kit(*lang);
             let mut paths = BTreeSet::new();
             for file in COMMON.iter().chain(kit.files) {
-                assert!(paths.insert(file.path), "{} twice", file.path);
+                assert!(paths.insert(file.path), "{} is listed twice", file.path);
                 for (from, _) in file.replace {
                     assert_eq!(file.text.matches(from).count(), if from.contains("wit") { 2 } else { 1 }, "{from}");
                 }

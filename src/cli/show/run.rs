@@ -343,7 +343,7 @@ mod tests {
         assert!(from.starts_with("  `train` may not write `models`; ") && from.contains(lines), "{text}");
         detail.attempts[2].error = Some(ErrorInfo::permanent("denied", message));
         let text = shown(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80);
-        assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "not twice: {text}");
+        assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "it is shown only once: {text}");
     }
 
     #[test]

@@ -253,6 +253,6 @@ mod tests {
         table.row(["b", "x", "y", "z"].map(Cell::new).to_vec());
         insta::assert_snapshot!([120, 80, 60, 20].map(|width| drawn(&table, width)).join("\n"));
         let longest = |width| drawn(&table, width).lines().map(|line| line.chars().count()).max().unwrap();
-        assert!((58..120).all(|width| longest(width) <= width), "nothing stands out");
+        assert!((58..120).all(|width| longest(width) <= width), "no line is too wide");
     }
 }

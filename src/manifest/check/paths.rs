@@ -277,7 +277,7 @@ mod tests {
         assert!(starts_like_a_database(&file).unwrap());
         let _open = std::fs::File::open(&file).unwrap();
         std::fs::write(&file, "no database").unwrap();
-        assert!(starts_like_a_database(&file).unwrap(), "what is open here is not opened again");
+        assert!(starts_like_a_database(&file).unwrap(), "a database that this process has open is not opened again");
         let file = folder.path().join("other");
         for (bytes, expected) in [("", true), ("SQLite", false), ("manifest_version = 1", false)] {
             std::fs::write(&file, bytes).unwrap();

@@ -364,7 +364,7 @@ mod tests {
         index.begin_scan();
         assert!(index.see_file("b", entry(2, false).file()));
         assert_eq!(index.unseen_files("").collect::<Vec<_>>(), ["a"]);
-        assert!(!index.see_file("a", entry(1, true).file()), "a racy stamp vouches for nothing");
+        assert!(!index.see_file("a", entry(1, true).file()), "a racy stamp does not prove that a file is unchanged");
         assert_eq!(index.unseen_files("").count(), 0);
         assert_eq!(index.file("a").map(Entry::stamp), Some(entry(1, true).stamp()));
     }

@@ -56,7 +56,7 @@ impl Sink {
                 }
                 format!("{} seen, {:?}", seen.0.len(), seen.1)
             };
-            assert!(Instant::now() < deadline, "waited in vain until {what}: {state}");
+            assert!(Instant::now() < deadline, "timed out waiting until {what}: {state}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -221,7 +221,7 @@ async fn an_inotify_queue_overflow_loses_and_repeats_nothing_and_is_reported() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(digests.len(), files + 1, "each has one content");
+    assert_eq!(digests.len(), files + 1, "each file has one content");
 }
 
 #[test]

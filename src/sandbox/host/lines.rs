@@ -130,7 +130,7 @@ mod tests {
         );
         assert_eq!(lines(&[(0, "10%\r\x1b[K20%\r\x1b[2Kdone    \n")]), ["done"]);
         assert_eq!(lines(&[(0, "Building 1/3\rBuilding 3/3\r            \rFinished")]), ["Finished"]);
-        assert_eq!(lines(&[(0, "50%\r100%\r")]), ["100%"], "a cursor at the start of a line hides nothing");
+        assert_eq!(lines(&[(0, "50%\r100%\r")]), ["100%"], "a carriage return at the end discards nothing");
     }
 
     #[test]

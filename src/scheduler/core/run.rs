@@ -434,13 +434,17 @@ mod tests {
         run.start(1);
         run.apply(Event::Ended { action: 0, outcome: failure(true), now: now(10_000, 50), jitter: 1.0 });
         assert_eq!(run.next_retry(), Some((now(0, 52).moment, 0)));
-        assert_eq!(run.actions()[0].retry_at, Some(now(10_002, 0).time), "for people");
+        assert_eq!(run.actions()[0].retry_at, Some(now(10_002, 0).time), "the wall-clock time that users see");
         let restarted = |at: Now| {
             let (graph, rules, actions) = (Arc::clone(&run.graph), Arc::clone(&run.rules), run.actions().to_vec());
             RunCore::new(graph, rules, RunState::Running, actions, at).next_retry()
         };
         assert_eq!(restarted(now(10_001, 7)), Some((now(0, 8).moment, 0)));
-        assert_eq!(restarted(now(6_400, 7)), Some((now(0, 10).moment, 0)), "an hour back: not longer than the backoff");
+        assert_eq!(
+            restarted(now(6_400, 7)),
+            Some((now(0, 10).moment, 0)),
+            "with the clock set back an hour, it still waits no longer than the backoff"
+        );
         assert_eq!(restarted(now(20_000, 7)), Some((now(0, 7).moment, 0)));
     }
 

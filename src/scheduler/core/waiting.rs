@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(
                 waiting.of("raw").map_or(0, |waits| waits.pending.count),
                 store.count,
-                "seed {seed}: what waits is not known"
+                "seed {seed}: the pending artifacts are unknown"
             );
         }
     }
@@ -200,14 +200,14 @@ mod tests {
     fn waiting_time_is_independent_of_clock_changes() {
         let mut waiting = Waiting::default();
         waiting.note("raw", counted(9_990, 10_000, 1), now(10_000, 100));
-        assert_eq!(moments(&waiting), (90, 100), "what the last host recorded is as old as the record says");
+        assert_eq!(moments(&waiting), (90, 100), "artifacts that an earlier host recorded are as old as recorded");
         // The clock is set back by an hour: an artifact recorded now has an earlier time than the
         // others.
         waiting.note("raw", counted(9_990, 6_410, 2), now(6_410, 110));
         assert_eq!(moments(&waiting), (90, 110));
         // The older artifacts are claimed, and the clock is corrected again.
         waiting.note("raw", counted(6_410, 6_410, 3), now(10_020, 120));
-        assert_eq!(moments(&waiting), (90, 110), "not older than what was there before");
+        assert_eq!(moments(&waiting), (90, 110), "not older than the artifacts recorded before");
         waiting.note("raw", counted(6_410, 10_030, 4), now(10_030, 130));
         assert_eq!(moments(&waiting), (90, 130));
         waiting.note("raw", Pending { as_of: 5, ..Pending::default() }, now(10_040, 140));

@@ -19,10 +19,10 @@ pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
     let recorded = record(store, vec![again]).await;
     assert_eq!((recorded.new, recorded.pending.count), (0, 1));
     assert_eq!(versions(store, "a.csv").await, [(1, New, true)]);
-    assert_eq!(store.known("raw", all()).await.unwrap().items[0].stamp, "touched", "the stamp is taken over");
+    assert_eq!(store.known("raw", all()).await.unwrap().items[0].stamp, "touched", "the stamp is kept");
     assert!(kinds_after(store, before).await.is_empty());
     let other = store.record("other", Batch::new(vec![present("a.csv", "A")], u64::MAX), at(1)).await.unwrap();
-    assert_eq!(other.new, 1, "resources do not know of each other");
+    assert_eq!(other.new, 1, "resources are independent");
 }
 
 pub(super) async fn a_b_a_makes_three_versions(world: &mut World) {
@@ -79,7 +79,7 @@ pub(super) async fn renames_keep_id_claim_and_version(world: &mut World) {
     assert_eq!(inputs[0].id, id, "the claim is found by id");
     assert!(store.pending("raw").await.unwrap().count == 1);
     record(store, vec![renamed("c", "c")]).await;
-    assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3, "a rename onto itself is none");
+    assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3, "a rename onto itself changes nothing");
 }
 
 pub(super) async fn ignored_things_are_known_and_never_wait(world: &mut World) {
@@ -138,7 +138,7 @@ pub(super) async fn a_batch_is_recorded_once(world: &mut World) {
     assert_eq!(store.known("raw", all()).await.unwrap().items, lying);
     assert_eq!(versions(store, "c").await, [(1, Superseded, false), (2, New, true)]);
     let elsewhere = store.record("other", batch, at(13)).await.unwrap();
-    assert_eq!(elsewhere.new, 3, "another resource has batches of its own");
+    assert_eq!(elsewhere.new, 3, "batches are numbered per resource");
 }
 
 pub(super) async fn a_cursor_is_that_of_the_last_batch_that_had_one(world: &mut World) {
@@ -174,7 +174,7 @@ pub(super) async fn without_a_digest_a_version_is_known_by_its_stamp(world: &mut
     let access = Access { artifact_id: second.id, kind: AccessKind::Read, bytes: 5, calls: 1, digest: Some(digest) };
     let ended = AttemptEnd { accesses: vec![access], ..end(AttemptState::Succeeded) };
     store.finish_attempt(fence, ended, RunStep::default(), at(40)).await.unwrap();
-    assert_eq!(artifacts_at(store, "raw", "a").await[0].digest, Some(digest), "it was read");
+    assert_eq!(artifacts_at(store, "raw", "a").await[0].digest, Some(digest), "the artifact was read");
     assert_eq!(record(store, seen("etag 2", None)).await.new, 0, "the stamp is still the same");
     assert_eq!(record(store, seen("etag 3", Some(digest))).await.new, 0, "the same bytes");
     assert_eq!(record(store, seen("etag 4", None)).await.new, 1);

@@ -34,7 +34,7 @@ pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
     assert_eq!(
         store.run_progress(run).await.unwrap().unwrap().run.state,
         RunState::Running,
-        "nothing of it has happened"
+        "a fenced write leaves no trace"
     );
     store.finish_attempt(new, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
 }
@@ -114,11 +114,11 @@ pub(super) async fn the_logs_of_unfinished_runs_are_known(world: &mut World) {
     create(store, new_run()).await;
     let from = attempt("first", 1).log_from;
     let at_work = LogRange { from, to: None };
-    assert_eq!(store.unfinished_logs().await.unwrap(), [at_work], "a queued run has said nothing yet");
+    assert_eq!(store.unfinished_logs().await.unwrap(), [at_work], "a queued run has no log yet");
     let ended = end(AttemptState::Failed);
     let over = LogRange { from, to: Some(ended.log_to) };
     store.finish_attempt(fence, ended, RunStep::default(), at(50)).await.unwrap();
-    assert_eq!(store.unfinished_logs().await.unwrap(), [over], "the run goes on");
+    assert_eq!(store.unfinished_logs().await.unwrap(), [over], "the run continues");
     let fence = start(store, run, "first", 2).await;
     assert_eq!(store.unfinished_logs().await.unwrap().len(), 2);
     store.request_cancel(run, at(60)).await.unwrap();
@@ -127,7 +127,7 @@ pub(super) async fn the_logs_of_unfinished_runs_are_known(world: &mut World) {
     store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(70)).await.unwrap();
     assert_eq!(store.unfinished_logs().await.unwrap(), []);
     store.request_retry(run, WriteId::new(), at(80)).await.unwrap();
-    assert_eq!(store.unfinished_logs().await.unwrap().len(), 2, "it has been taken up again");
+    assert_eq!(store.unfinished_logs().await.unwrap().len(), 2, "it has been recovered");
 }
 
 fn request(method: &str, status: Option<u16>, error: Option<&str>) -> HttpRequest {
@@ -173,10 +173,10 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     assert_eq!(store.requests(run).await.unwrap(), requests);
     assert_eq!(store.requests(RunId::new()).await.unwrap(), []);
     let edges = store.lineage(run, all()).await.unwrap().items;
-    assert_eq!(edges.len(), 1, "what is not on record is left out");
+    assert_eq!(edges.len(), 1, "unrecorded artifacts are omitted");
     assert_eq!((edges[0].attempt_id, edges[0].kind, edges[0].bytes), (attempt.id, AccessKind::Read, 7));
     assert_eq!((edges[0].artifact.id, edges[0].action.as_str()), (input, "first"));
-    assert!(store.artifact(input).await.unwrap().unwrap().tags.is_empty(), "tags are of a success only");
+    assert!(store.artifact(input).await.unwrap().unwrap().tags.is_empty(), "tags are recorded only on success");
     let next = NewRun { claims: Vec::new(), ..new_run() };
     let (_, fence) = started(store, next).await;
     let ended = AttemptEnd { error: None, state: AttemptState::Succeeded, ..ended };

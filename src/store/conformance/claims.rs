@@ -35,10 +35,13 @@ pub(super) async fn what_a_run_is_given_stays_claimed_by_another(world: &mut Wor
     let again = NewRun { claims: Vec::new(), given: given.clone(), rerun_of: Some(first.run.id), ..new_run() };
     let created = create(store, again.clone()).await;
     assert_eq!(created.detail.run.rerun_of, Some(first.run.id));
-    assert_eq!(created.detail.inputs, first.inputs, "they are still the first run's");
-    assert_eq!(create(store, again.clone()).await, created, "a repeat");
+    assert_eq!(created.detail.inputs, first.inputs, "they are still claimed by the first run");
+    assert_eq!(create(store, again.clone()).await, created, "a repeated write returns the first result");
     let other = NewRun { given: given[..1].to_vec(), ..again.clone() };
-    assert!(matches!(store.create_run(other, at(50)).await, Err(StoreError::Conflict(_))), "not a repeat");
+    assert!(
+        matches!(store.create_run(other, at(50)).await, Err(StoreError::Conflict(_))),
+        "a different write is not a repeat"
+    );
     let id = created.detail.run.id;
     assert_eq!(store.run_inputs(id, all()).await.unwrap().items, first.inputs);
     assert_eq!(store.count_inputs(id).await.unwrap(), 2);
@@ -90,7 +93,7 @@ pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {
     assert_eq!(store.pending("raw").await.unwrap(), pending);
     assert!(kinds_after(store, before).await.is_empty());
     assert!(store.ticks(TickQuery::default(), all()).await.unwrap().items.is_empty());
-    assert_eq!(create(store, new_run()).await.detail.run.number, 1, "no number was used up");
+    assert_eq!(create(store, new_run()).await.detail.run.number, 1, "no run number was used");
 }
 
 pub(super) async fn every_change_of_what_waits_has_a_later_number(world: &mut World) {

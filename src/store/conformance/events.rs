@@ -98,6 +98,6 @@ pub(super) async fn pruning_keeps_the_newest(world: &mut World) {
     assert_eq!(store.oldest_event().await.unwrap(), 22, "one more than the newest");
     world.restart().await;
     let store = world.store().as_ref();
-    assert_eq!(store.oldest_event().await.unwrap(), 22, "numbers go on where they stopped");
+    assert_eq!(store.oldest_event().await.unwrap(), 22, "numbers continue where they stopped");
     assert_eq!(events(store).await[0].kind, EventKind::HostStarted);
 }

@@ -22,7 +22,7 @@ pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
     let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.ended_at), (AttemptState::Publishing, None));
     let finished = store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(45)).await;
-    assert!(matches!(finished, Err(StoreError::Conflict(_))), "nothing stops it any more");
+    assert!(matches!(finished, Err(StoreError::Conflict(_))), "it can no longer be stopped");
     let again = store.publish_intent(fence, intent(Vec::new()), at(45)).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))));
 
@@ -79,15 +79,15 @@ pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
     let ended = AttemptEnd { accesses: vec![wrote], tags: vec![tag], ..end(AttemptState::Succeeded) };
     store.publish_intent(fence, Intent { end: ended, ..intent(vec![second.clone()]) }, at(40)).await.unwrap();
     let unfinished = store.unfinished(run).await.unwrap().unwrap();
-    assert_eq!(unfinished.attempts[0].artifacts, [first.artifact_id], "that is what it became");
-    assert_eq!(unfinished.attempts[0].files.as_deref(), Some(&[second.clone()][..]), "it is still made visible");
+    assert_eq!(unfinished.attempts[0].artifacts, [first.artifact_id], "the output became this artifact");
+    assert_eq!(unfinished.attempts[0].files.as_deref(), Some(&[second.clone()][..]), "it is still published");
     store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
     let there = artifacts_at(store, "models", "m").await;
     assert_eq!(there.len(), 1);
     assert_eq!((there[0].stamp.as_str(), there[0].tags.as_slice()), ("another file", &["best".to_owned()][..]));
     assert_eq!(store.artifact(second.artifact_id).await.unwrap(), None);
     let outputs = store.outputs(run, "models", &["first".to_owned()]).await.unwrap();
-    assert_eq!(outputs[0].id, first.artifact_id, "it is an output of this run, too");
+    assert_eq!(outputs[0].id, first.artifact_id, "it is also an output of this run");
     assert_eq!(store.lineage(run, all()).await.unwrap().items[0].artifact.id, first.artifact_id);
 }
 

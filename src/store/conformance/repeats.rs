@@ -79,7 +79,7 @@ pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &m
     let step = starts(vec![attempt("second", 3)]);
     let fourth = twice!(store.advance(run, resumed, step, at(14)))[0].fence;
     let taken = twice!(store.take_over(at(15)));
-    assert_eq!(taken[0].attempts[0].fence, fourth, "it is of this epoch already");
+    assert_eq!(taken[0].attempts[0].fence, fourth, "it already belongs to this epoch");
     let tick = crate::model::Tick {
         seq: 0,
         trigger: "raw".to_owned(),
@@ -103,7 +103,7 @@ pub(super) async fn a_repeat_is_recognised_after_someone_else_has_written(world:
     store.request_retry(run, WriteId::new(), at(42)).await.unwrap();
     assert!(store.advance(run, id, step, at(43)).await.unwrap().is_empty());
     let state = store.run_progress(run).await.unwrap().unwrap().run.state;
-    assert_eq!(state, RunState::Running, "the retry stands");
+    assert_eq!(state, RunState::Running, "the retry remains recorded");
 
     // Someone cancels a run before its creator has heard that it exists.
     let new = NewRun { step: starts(vec![attempt("first", 1)]), ..new_run() };

@@ -103,7 +103,7 @@ pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
 
     let too_few = NewRun { claims: vec![claim(None, 1)], step, ..new_run() };
     assert!(store.create_run(too_few.clone(), at(40)).await.unwrap().is_none());
-    assert_eq!(store.run_progress(too_few.id).await.unwrap(), None, "nothing is started for a run that is not there");
+    assert_eq!(store.run_progress(too_few.id).await.unwrap(), None, "nothing is started for an unknown run");
 }
 
 pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
@@ -126,7 +126,7 @@ pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
     let before = newest(store).await;
     store.request_cancel(run, at(41)).await.unwrap();
     store.advance(run, WriteId::new(), run_becomes(RunState::Running, None), at(42)).await.unwrap();
-    assert!(kinds_after(store, before).await.is_empty(), "asking twice, or a step decided before, changes nothing");
+    assert!(kinds_after(store, before).await.is_empty(), "a repeated request or an outdated step changes nothing");
     let step = run_becomes(RunState::Cancelled, Some("asked for"));
     store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(43)).await.unwrap();
     let ended = store.request_cancel(run, at(44)).await.unwrap().unwrap();
@@ -161,9 +161,9 @@ pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     let detail = store.run_progress(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
     assert_eq!(states[..4], [ActionState::Succeeded, ActionState::Pending, ActionState::Pending, ActionState::Pending]);
-    assert_eq!(detail.actions[4], aside, "nothing has triggered it since");
+    assert_eq!(detail.actions[4], aside, "it was not triggered again");
     let bad = &detail.actions[1];
-    assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "attempts are history");
+    assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "earlier attempts are kept");
     assert_eq!(kinds_after(store, before).await, [Action, Action, Action, State]);
     store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
     assert!(

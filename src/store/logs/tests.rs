@@ -106,7 +106,11 @@ fn opening_truncates_a_partial_line_and_later_lines_are_complete() {
         let mut file = std::fs::File::options().append(true).open(path_of(folder.path(), 1)).unwrap();
         file.write_all(left.as_bytes()).unwrap();
         let beside = SegmentLog::open_read_only(folder.path()).unwrap();
-        assert_eq!(read_all(&beside, attempt, LogPosition::default(), None, 10).0, [1], "half a line is no line");
+        assert_eq!(
+            read_all(&beside, attempt, LogPosition::default(), None, 10).0,
+            [1],
+            "a partial line does not count"
+        );
         let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
         assert_eq!(book.end(), end);
     }
@@ -218,13 +222,13 @@ fn trimming_removes_the_oldest_segments_and_readers_are_told() {
     let cut = kept.iter().find(|(lines, _)| (1..20).contains(lines));
     assert!(cut.is_none_or(|(_, removed)| *removed), "{kept:?}");
     assert!(kept.iter().all(|(lines, removed)| *removed == (*lines < 20)), "{kept:?}");
-    assert_eq!(book.trim(&[], false).unwrap(), Freed::default(), "it is within the bound");
+    assert_eq!(book.trim(&[], false).unwrap(), Freed::default(), "the log is within the bound");
     drop(book);
     let beside = SegmentLog::open_read_only(folder.path()).unwrap();
     assert_eq!(left(&beside, &attempts[0]), (0, true));
     assert!(matches!(beside.trim(&[], false), Err(StoreError::Conflict(_))));
     let book = SegmentLog::open_with(folder.path(), 20_000, 2_000).unwrap();
-    assert_eq!(book.end(), attempts[9].1.to.unwrap(), "the next host goes on where the last one was");
+    assert_eq!(book.end(), attempts[9].1.to.unwrap(), "the next host continues where the last one ended");
 }
 
 #[test]
@@ -260,5 +264,5 @@ fn each_full_segment_is_announced() {
     drop(book);
     std::fs::write(path_of(folder.path(), 2), "x".repeat(1_999) + "\n").unwrap();
     let book = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
-    assert_eq!(book.end(), LogPosition::from_parts((3, 0)), "a host that died before it began the next one");
+    assert_eq!(book.end(), LogPosition::from_parts((3, 0)), "a host crashed before it began the next segment");
 }

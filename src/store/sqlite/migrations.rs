@@ -151,6 +151,6 @@ mod tests {
         other.execute_batch("CREATE TABLE theirs (x)").unwrap();
         let text = migrate(&other).unwrap_err().to_string();
         assert!(text.contains("another program"), "{text}");
-        assert_eq!(schema(&other).len(), 1, "nothing was put into it");
+        assert_eq!(schema(&other).len(), 1, "nothing was written to it");
     }
 }

@@ -138,7 +138,7 @@ mod tests {
         third.await.unwrap();
         queue.close();
         assert!(queue.push(4).await.is_err());
-        assert_eq!(queue.take(10, None).unwrap(), [3], "what waited is still worked off");
+        assert_eq!(queue.take(10, None).unwrap(), [3], "queued items are still processed");
         assert!(queue.take(10, None).unwrap().is_empty());
     }
     #[tokio::test]

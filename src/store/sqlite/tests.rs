@@ -116,8 +116,8 @@ fn queued_jobs_share_a_commit_and_fail_independently() {
     assert_eq!(first_answer.blocking_recv().unwrap().unwrap(), 1);
     assert!(matches!(second_answer.blocking_recv().unwrap(), Err(StoreError::Conflict(_))));
     let (event, inside, outside) = third_answer.blocking_recv().unwrap().unwrap();
-    assert_eq!(event, 3, "the number of the failed job was given again");
-    assert_eq!((inside, outside), (2, 0), "it sees the first job's work, and nobody else does yet");
+    assert_eq!(event, 3, "the number of the failed job was reused");
+    assert_eq!((inside, outside), (2, 0), "it sees the first job's changes before others do");
     assert_eq!(*told.borrow(), 3);
     let after = Connection::open(folder.database()).unwrap();
     assert_eq!(ticks(&after), 2);
@@ -141,7 +141,7 @@ async fn the_writer_counts_running_attempts() {
     assert!(store.finish_attempt(failed, end(AttemptState::Crashed), RunStep::default(), now()).await.is_err());
     assert_eq!(at_work(&store).await, 1);
     store.publish_intent(published, intent(Vec::new()), now()).await.unwrap();
-    assert_eq!(at_work(&store).await, 1, "it has yet to say that it has published");
+    assert_eq!(at_work(&store).await, 1, "its publication is not recorded yet");
     store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
     store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
     assert_eq!(at_work(&store).await, 0);
@@ -152,7 +152,7 @@ async fn the_writer_counts_running_attempts() {
     let fences = unfinished.iter().flat_map(|run| &run.attempts).map(|attempt| attempt.fence);
     assert_ne!(left.epoch, store.epoch());
     assert_eq!(fences.count(), 1);
-    assert_eq!(at_work(&store).await, 1, "what a dead host left is at work until it is closed");
+    assert_eq!(at_work(&store).await, 1, "an attempt of a crashed host counts as running until it is closed");
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn a_full_disk_fails_only_the_write_that_does_not_fit() {
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
         assert!(error.to_string().contains("full"), "{error}");
     }
-    assert_eq!(store.events(0, None, 1_000).await.unwrap(), before, "nothing is half done");
+    assert_eq!(store.events(0, None, 1_000).await.unwrap(), before, "no step is partially recorded");
     assert_eq!(store.pending("raw").await.unwrap().count, 10);
     most(1_000_000).await;
     let recorded = store.record("raw", Batch::new(files(2_000, 10_000), u64::MAX), now()).await.unwrap();
@@ -223,12 +223,14 @@ async fn a_second_host_is_refused_and_told_about_the_first() {
     let folder = Folder::new();
     let store = folder.host();
     store.announce("127.0.0.1:8123").await.unwrap();
-    let Err(StoreError::InUse { store: which, holder }) = open(&folder.database()) else { panic!("two hosts") };
+    let Err(StoreError::InUse { store: which, holder }) = open(&folder.database()) else {
+        panic!("two hosts opened the same store")
+    };
     assert!(which.ends_with("metadata.db"));
     assert!(holder.contains(&format!("process {}", std::process::id())) && holder.contains(":8123"), "{holder}");
     let holder = read_holder(&folder.database()).unwrap().unwrap();
     assert_eq!(holder.listen.as_deref(), Some("127.0.0.1:8123"));
-    assert_eq!(store.epoch(), 1, "who was refused has changed nothing");
+    assert_eq!(store.epoch(), 1, "the refused host changed nothing");
     drop(store);
     assert_eq!(read_holder(&folder.database()).unwrap(), None);
     assert_eq!(folder.host().epoch(), 2);
@@ -277,7 +279,7 @@ async fn a_read_only_store_sees_commits_of_the_host_and_cannot_write() {
     assert_eq!(
         alone.known("raw", PageRequest { cursor: None, limit: 10 }).await.unwrap().items.len(),
         3,
-        "without a host, too"
+        "also without a host"
     );
 }
 

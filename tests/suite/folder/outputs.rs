@@ -272,7 +272,7 @@ async fn a_staged_file_supports_random_access_and_reopening() {
 
     let gone = stage(&folder, attempt, "gone", b"bytes", false).await;
     drop(folder.reopen(&gone).await.unwrap());
-    assert_eq!(files(folder.path()).len(), 1, "dropped, it is removed");
+    assert_eq!(files(folder.path()).len(), 1, "a dropped writer removes its file");
     assert!(folder.reopen(&gone).await.is_err());
 }
 
@@ -375,7 +375,7 @@ async fn publishing_returns_the_stamps_of_the_published_files() {
         [stage(&folder, attempt, "a", b"small", false).await, stage(&folder, attempt, "b", &large, false).await];
     let first = folder.publish(attempt, &staged).await.unwrap();
     let again = Folder::new("models", &spec(&parent.path().join("out")), false).unwrap();
-    assert_eq!(again.publish(attempt, &staged).await.unwrap(), first, "also after a death");
+    assert_eq!(again.publish(attempt, &staged).await.unwrap(), first, "also after a crash");
     for (file, stamp) in staged.iter().zip(first) {
         let ctime = {
             let about = std::fs::metadata(folder.path().join(&file.path)).unwrap();

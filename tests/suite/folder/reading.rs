@@ -69,7 +69,7 @@ async fn a_version_that_is_no_longer_there_is_refused() {
     assert_eq!(code(&watched, &content).await, "changed");
     std::fs::remove_file(watched.path.join("a")).unwrap();
     watched.write("a", b"content");
-    assert_eq!(code(&watched, &content).await, "ok", "another file with the very same content is that version");
+    assert_eq!(code(&watched, &content).await, "ok", "another file with equal content is the same version");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,6 +182,6 @@ async fn rename_link_and_chmod_do_not_affect_reading() {
     std::fs::set_permissions(watched.path.join("a"), std::fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(code(&watched, &content).await, "ok");
     std::fs::rename(watched.path.join("a"), watched.path.join("b")).unwrap();
-    assert_eq!(all(&mut *reader).await.unwrap(), bytes, "what is open is read on");
+    assert_eq!(all(&mut *reader).await.unwrap(), bytes, "an open file can be read to its end");
     assert_eq!(code(&watched, &content).await, "not-found");
 }

@@ -92,7 +92,7 @@ impl Records {
             Observation::Ignored { path, reason, stamp } => self.put(path, None, 0, stamp, Some(reason)),
             Observation::Gone { path } => {
                 let head = self.heads.get_mut(&path).unwrap_or_else(|| panic!("`{path}` was never there"));
-                assert!(head.present, "`{path}` was gone already");
+                assert!(head.present, "`{path}` was already gone");
                 head.present = false;
             }
             Observation::Renamed { from, to, stamp } => {
@@ -139,7 +139,7 @@ impl Recorder {
             if tokio::time::timeout_at(end.into(), changed).await.is_err() {
                 let records = self.records.lock().unwrap();
                 let last: Vec<_> = records.told.iter().rev().take(20).collect();
-                panic!("waited in vain until {what}: statuses {:?}, told last {last:#?}", records.statuses);
+                panic!("timed out waiting until {what}: statuses {:?}, last reports {last:#?}", records.statuses);
             }
         }
     }

@@ -72,7 +72,7 @@ async fn a_folder_that_is_moved_away_and_back_keeps_its_versions() {
     let away = watched.path.with_extension("away");
     std::fs::rename(&watched.path, &away).unwrap();
     unreachable(&watched).await;
-    assert!(watched.head("a").present, "what cannot be reached is not gone");
+    assert!(watched.head("a").present, "unreachable files are not gone");
     std::fs::write(away.join("b"), b"b").unwrap();
     std::fs::rename(&away, &watched.path).unwrap();
     watched.seen("b", b"b").await;
@@ -121,7 +121,7 @@ fn a_folder_without_permission_is_unreachable_until_it_has_it() {
         set_mode(&watched.path, 0);
         let why = unreachable(&watched).await;
         assert!(why.contains("give this user access"), "{why}");
-        assert!(watched.head("a").present, "what cannot be seen is not gone");
+        assert!(watched.head("a").present, "unreadable files are not gone");
         set_mode(&watched.path, 0o755);
         watching(&watched).await;
         watched.put("b", b"b").await;
@@ -142,7 +142,7 @@ fn unreadable_entries_are_reported_and_recorded_once_readable() {
         watched.put("b", b"b").await;
         watched.put("c", b"c").await;
         assert!(watched.recorder.read(|records| records.batches) > batches);
-        assert!(watched.head("sub/a").present, "what cannot be seen is not gone");
+        assert!(watched.head("sub/a").present, "unreadable files are not gone");
         set_mode(&watched.path.join("sub"), 0o755);
         watched.gone("sub").await;
         watched.put("sub/d", b"d").await;
@@ -219,8 +219,8 @@ fn a_full_disk_is_reported_and_leaves_nothing() {
         };
         assert!(matches!(error, ResourceError::Full { .. }), "{error:?}");
         assert!(error.to_string().contains("the disk is full"), "{error}");
-        assert!(writer.write(b"more").await.is_err(), "what has failed cannot go on");
-        assert!(writer.finish().await.is_err(), "or be finished");
+        assert!(writer.write(b"more").await.is_err(), "a failed writer cannot continue");
+        assert!(writer.finish().await.is_err(), "a failed writer cannot be finished");
         // All of its space is free again.
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();
         writer.write(&vec![2; 900 << 10]).await.unwrap();

@@ -41,7 +41,7 @@ async fn a_file_with_two_writers_is_recorded_after_the_last_close() {
     first.write_all(b"first ").unwrap();
     drop(first);
     watched.caught_up().await;
-    assert_eq!(watched.recorder.read(|records| records.version("two.csv")), 0, "the second has it open");
+    assert_eq!(watched.recorder.read(|records| records.version("two.csv")), 0, "the second writer has it open");
     second.write_all(b"second").unwrap();
     drop(second);
     watched.seen("two.csv", b"first second").await;
@@ -265,8 +265,11 @@ async fn twenty_thousand_files_are_each_recorded_once_by_a_slow_sink() {
     watched.recorder.until("all are on record", |records| records.contents().len() == FILES).await;
     watched.caught_up().await;
     watched.recorder.read(|records| {
-        assert_eq!(records.versions, FILES + 1, "one each, and one to catch up");
-        assert!(records.statuses.iter().any(|status| matches!(status, Status::Scanning(_))), "it must show");
+        assert_eq!(records.versions, FILES + 1, "one batch for each, and one to catch up");
+        assert!(
+            records.statuses.iter().any(|status| matches!(status, Status::Scanning(_))),
+            "the overflow must be reported"
+        );
         assert_eq!(records.statuses.last(), Some(&Status::Watching));
         for file in 0..FILES {
             assert_eq!(records.digest(&file.to_string()), Some(Digest::of(file.to_string().as_bytes())));
@@ -426,7 +429,7 @@ async fn metadata_changes_do_not_make_a_version() {
         std::fs::rename(watched.path.join(&to), watched.path.join(&last)).unwrap();
         watched.start().await;
         watched.seen(&last, &bytes).await;
-        assert_eq!(watched.head(&last).id, before.id, "renamed while nobody watched");
+        assert_eq!(watched.head(&last).id, before.id, "renamed while not watching");
         // In the end, the recorded stamp is the file's current one.
         let size = u64::try_from(size).unwrap();
         let is_known = |records: &super::recorder::Records| {
@@ -496,12 +499,12 @@ async fn a_file_that_is_being_hashed_is_shown_as_waiting() {
     // Sparse: the file takes no space, and half a minute to read.
     file.set_len(64 << 30).unwrap();
     drop(file);
-    wait_until("the file among what waits", || watched.recorder.read(|records| records.waiting.count == 1));
+    wait_until("the file to be listed as waiting", || watched.recorder.read(|records| records.waiting.count == 1));
     let waiting = watched.recorder.read(|records| records.waiting.clone());
     let shown: Vec<_> = waiting.paths.iter().map(|path| (path.path.as_str(), path.reason.as_str())).collect();
     assert_eq!(shown, [("large.bin", "being hashed: it counts once its whole content was read")]);
     std::fs::remove_file(watched.path.join("large.bin")).unwrap();
-    wait_until("nothing that waits", || watched.recorder.read(|records| records.waiting.count == 0));
+    wait_until("no file to be waiting", || watched.recorder.read(|records| records.waiting.count == 0));
     watched.stop().await;
 }
 
@@ -534,7 +537,7 @@ async fn a_file_open_for_writing_is_reported_with_its_writer() {
     watched.recorder.until("the first is not", |records| names(&records.waiting) == ["late.csv"]).await;
     std::fs::remove_file(watched.path.join("late.csv")).unwrap();
     drop(late);
-    watched.recorder.until("nothing waits", |records| records.waiting == Waiting::default()).await;
+    watched.recorder.until("no file is waiting", |records| records.waiting == Waiting::default()).await;
 }
 
 #[test]
@@ -559,9 +562,9 @@ fn a_folder_without_search_permission_is_reported() {
             told.reason,
             "a folder that this user may list and not search: give it the `x` permission (`chmod u+x`)"
         );
-        assert!(watched.head("sub/a").present, "what is in it is not gone");
+        assert!(watched.head("sub/a").present, "files in the folder are not gone");
         mode(0o700);
-        watched.recorder.until("nothing waits", |records| records.waiting == Waiting::default()).await;
+        watched.recorder.until("no file is waiting", |records| records.waiting == Waiting::default()).await;
         watched.put("sub/b", b"b").await;
         assert_eq!(watched.head("sub/a").version, 1);
     });
@@ -582,7 +585,7 @@ async fn an_outdated_observation_is_repeated() {
     outdate(1);
     std::fs::rename(watched.path.join("moves"), watched.path.join("moved")).unwrap();
     watched.seen("moved", b"m").await;
-    assert_eq!(watched.recorder.read(|records| records.versions), 4, "the rename is still one");
+    assert_eq!(watched.recorder.read(|records| records.versions), 4, "the rename makes no new version");
     outdate(2);
     std::fs::remove_file(watched.path.join("a")).unwrap();
     watched.gone("a").await;

@@ -84,7 +84,7 @@ async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str
     let (digest, file) = write(folder.path(), "monster.wasm", monster);
     let why = sandbox.load(digest, &file).await.unwrap_err().to_string();
     assert!(words.iter().any(|words| why.contains(words)), "{why}");
-    assert_eq!(compilers(&cache), [], "a compiler goes on");
+    assert_eq!(compilers(&cache), [], "a compiler is still running");
     assert_eq!(scraps(&cache), [""; 0]);
 
     let (digest, file) = write(folder.path(), "good.wasm", &body("i32.const 0"));
@@ -138,11 +138,11 @@ async fn cached_components_load_and_run_during_a_compilation() {
         assert_eq!(report.outcome, Outcome::Done(None));
     };
     tokio::select! {
-        _ = compiling => panic!("the first compiler was given up before a component of the cache was loaded"),
+        _ = compiling => panic!("the first compiler was stopped before a cached component was loaded"),
         () = honest => {}
     }
     let compilers = compilers(&cache);
-    assert_eq!(compilers.len(), 1, "one is compiled at a time");
+    assert_eq!(compilers.len(), 1, "only one component is compiled at a time");
     // Nothing waits for the result any more; without being killed, the compiler would run until its
     // time limit.
     let _ = kill_process(compilers[0], Signal::KILL);
@@ -174,7 +174,7 @@ async fn a_compiler_dies_with_its_host() {
     }
     let _ = kill_process(Pid::from_child(&shell), Signal::KILL);
     while alive() > 0 {
-        assert!(Instant::now() < deadline, "the compiler goes on");
+        assert!(Instant::now() < deadline, "the compiler is still running");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     shell.wait().unwrap();

@@ -86,12 +86,12 @@ fn beside(kind: &str, hostile: &[&str]) {
     let mut app = TestApp::new(&manifest(hostile)).with_guest("hostile").with_guest("worker");
     app.start_on_one_core();
     app.drop_file("bait/bait.txt", b"bait");
-    wait_until("eight hostile guests to be at work", || running(&app) == GUESTS);
+    wait_until("eight hostile guests to be running", || running(&app) == GUESTS);
 
     for path in ["/healthz", "/api/v1/runs"] {
         println!("beside {kind}: {}", answers(&app, path));
     }
-    assert_eq!(running(&app), GUESTS, "the API has answered while all of them are at work");
+    assert_eq!(running(&app), GUESTS, "the API responded while all of them were running");
 
     let began = Instant::now();
     app.drop_file("raw/a.csv", b"1,2,3\n");
@@ -102,7 +102,7 @@ fn beside(kind: &str, hostile: &[&str]) {
     println!("beside {kind}: an honest run took {} ms", began.elapsed().as_millis());
     assert_eq!(done["state"], "succeeded", "{done:#}");
     assert_eq!(std::fs::read(app.path("out/a.csv")).unwrap(), b"1,2,3\n");
-    assert_eq!(running(&app), GUESTS, "the honest one has ended while all of them are at work");
+    assert_eq!(running(&app), GUESTS, "the honest action ended while all of them were running");
 
     // They can be cancelled like any other.
     let run = app.get("/api/v1/runs/1");

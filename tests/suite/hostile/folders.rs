@@ -160,7 +160,7 @@ params = { steps = [{ do = "write", to = "out", path = "sub/x.txt", text = "made
     // Written and committed, but made visible by the next host, when the folder leads elsewhere.
     symlink(app.path("outside"), app.path("out/sub")).unwrap();
     app.start();
-    wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
+    wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
     kept_out(&app);
 
     fs::remove_file(app.path("out/sub")).unwrap();
@@ -200,7 +200,7 @@ async fn files_staged_by_another_action_cannot_be_read_or_replaced() {
         order.reads.push("out".to_owned());
         let report = bench.run(order).await;
         assert!(done(&report).contains("read what is staged: not-found; write what is staged: invalid"), "{report:?}");
-        assert_eq!(report.staged.len(), 1, "what it may write it has written");
+        assert_eq!(report.staged.len(), 1, "the permitted writes succeeded");
         assert_eq!(fs::read(staged).unwrap(), b"staged");
         bench.stop.send_replace(Stop::HandBack);
     };

@@ -245,7 +245,7 @@ async fn a_spinning_hook_is_stopped_and_the_outputs_of_the_run_are_kept() {
     let mut order = bench.order(bench.guest("hooked").await, &params);
     short_cpu(&mut order.limits);
     let report = bench.run(order).await;
-    assert_eq!(failure(&report).code, "mine", "the error of `run` stays");
+    assert_eq!(failure(&report).code, "mine", "the error of `run` is kept");
     assert!(report.usage.cpu_time_us >= 200_000, "{:?}", report.usage);
 }
 

@@ -389,7 +389,7 @@ async fn args_env_and_stdin_come_from_the_manifest() {
         order.stdin = Some("raw".to_owned());
     })
     .await;
-    assert!(said.is_empty(), "it never ran: {said:?}");
+    assert!(said.is_empty(), "the program never ran: {said:?}");
     assert!(
         failure(&report).message.ends_with("names 2 of the action's inputs; it must name one: `a.txt`, `sub/c.txt`")
     );
@@ -454,7 +454,7 @@ async fn open_descriptors_are_limited() {
     let limit = |order: &mut AttemptOrder| order.limits.handles = 50;
     let (report, said) = run_with(&bench, &["open_many|/in/raw/a.txt|100000", "exit|0"], limit).await;
     assert_eq!(said, ["open_many: 50, then EDQUOT"]);
-    assert_eq!(report.outcome, Outcome::Done(None), "what the program does about it is its own business");
+    assert_eq!(report.outcome, Outcome::Done(None), "the program may handle the error as it likes");
     let (report, said) = run_with(&bench, &["open_many|/in|100000|folders", "exit|1"], limit).await;
     assert_eq!(said, ["open_many: 50, then EDQUOT"]);
     assert_eq!(failure(&report).code, "handles_limit");

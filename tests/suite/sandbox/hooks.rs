@@ -63,7 +63,7 @@ async fn a_stopping_host_neither_waits_for_a_hook_nor_calls_another() {
     let stop = async {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !lines(&bench, &order).iter().any(|line| line.text.starts_with("on-success")) {
-            assert!(Instant::now() < deadline, "it is called");
+            assert!(Instant::now() < deadline, "the hook is called");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         bench.stop.send_replace(Stop::HandBack);

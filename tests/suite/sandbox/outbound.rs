@@ -102,7 +102,7 @@ async fn ungranted_hosts_are_denied_and_recorded_with_the_lines_that_would_grant
     {
         assert!(errors[place].contains(code), "{place}: {errors:?}");
     }
-    assert_eq!(answers[5]["status"], 200, "and what is granted works");
+    assert_eq!(answers[5]["status"], 200, "granted calls work");
     let outcomes: Vec<_> = report.requests.iter().map(|request| request.outcome).collect();
     let (answered, denied, failed) = (RequestOutcome::Answered, RequestOutcome::Denied, RequestOutcome::Failed);
     assert_eq!(outcomes, [denied, denied, denied, failed, failed, answered]);
@@ -120,7 +120,7 @@ async fn ungranted_hosts_are_denied_and_recorded_with_the_lines_that_would_grant
     );
     let message = &report.denials[1].message;
     assert!(message.contains(&format!("`127.0.0.1:{other}` (its port {} it may)", server.port())), "{message}");
-    assert_eq!((report.denials.len(), server.accepted()), (3, 1), "nothing of the others has left");
+    assert_eq!((report.denials.len(), server.accepted()), (3, 1), "no other request was sent");
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn a_name_that_resolves_to_loopback_is_refused_unless_the_address_is_grant
     let listed: Vec<&str> = listed.iter().map(String::as_str).collect();
     let Tried { answers, .. } = tried(&bench, &listed, ask).await;
     assert_eq!(answers[0]["status"], 200, "{answers:?}");
-    assert!(server.heads()[0].contains(&format!("host: {name}\r\n")), "the name, not the address");
+    assert!(server.heads()[0].contains(&format!("host: {name}\r\n")), "the name is recorded, not the address");
 }
 
 #[tokio::test]
@@ -229,13 +229,13 @@ async fn oversized_request_and_response_bodies_are_cut_off() {
             "{said}"
         );
         assert!(request.bytes_sent <= most && request.bytes_received <= most, "{request:?}");
-        wait_until("the server to be rid of the connection", || server.open() == 0);
+        wait_until("the server to close the connection", || server.open() == 0);
         assert!(server.bytes() as u64 <= most, "the server received {} bytes", server.bytes());
     }
     let exactly = json!({ "asks": [{ "host": at, "path": "/up", "method": "PUT", "body_bytes": most }] });
     let Tried { answers, .. } = try_with(&bench, &[&at], exactly, |limits| limits.http_body_bytes = most).await;
-    assert_eq!(answers[0]["status"], 200, "what is within the limit arrives: {answers:?}");
-    wait_until("the server to be rid of all connections", || server.open() == 0);
+    assert_eq!(answers[0]["status"], 200, "bodies within the limit arrive: {answers:?}");
+    wait_until("the server to close all connections", || server.open() == 0);
 }
 
 #[tokio::test]
@@ -289,7 +289,7 @@ async fn a_request_times_out_shortly_after_its_wait() {
             let request = only(&report);
             assert!(request.error.as_deref().is_some_and(|said| said.contains("`http_wait`")), "{request:?}");
             let past = Duration::from_micros(request.duration_us).checked_sub(wait);
-            times.push(past.unwrap_or_else(|| panic!("given up before its time: {request:?}")));
+            times.push(past.unwrap_or_else(|| panic!("timed out too early: {request:?}")));
         }
         times.sort_unstable();
         println!("http_wait, {path}: median {:?}, most {:?} past", times[5], times[9]);
@@ -329,16 +329,16 @@ async fn a_spinning_or_stopped_guest_keeps_no_connection_open() {
     let outcomes: Vec<_> = report.requests.iter().map(|request| request.outcome).collect();
     assert_eq!(outcomes, [RequestOutcome::Unfinished; 3]);
     assert!(report.requests.iter().all(|request| request.duration_us > 0));
-    wait_until("its connections to go", || server.open() == 0);
+    wait_until("its connections to close", || server.open() == 0);
 
     let waits = json!({ "asks": [{ "host": at, "path": "/silent" }] });
     let mut waits = order(&bench, &[&at], waits).await;
     waits.limits.wall = Duration::from_millis(300);
     let report = bench.run(waits).await;
     assert!(matches!(report.outcome, Outcome::TimedOut(_)), "waiting is wall time: {:?}", report.outcome);
-    assert!(report.usage.cpu_time_us < 200_000, "and no CPU time: {}", report.usage.cpu_time_us);
+    assert!(report.usage.cpu_time_us < 200_000, "waiting is not CPU time: {}", report.usage.cpu_time_us);
     assert_eq!(only(&report).outcome, RequestOutcome::Unfinished);
-    wait_until("its connection to go", || server.open() == 0);
+    wait_until("its connection to close", || server.open() == 0);
 
     let stopped = order(&bench, &[&at], params).await;
     let report = tokio::join!(bench.run(stopped), async {
@@ -348,7 +348,7 @@ async fn a_spinning_or_stopped_guest_keeps_no_connection_open() {
         bench.stop.send_replace(Stop::HandBack);
     });
     assert_eq!(report.0.outcome, Outcome::HandedBack);
-    wait_until("its connections to go", || server.open() == 0);
+    wait_until("its connections to close", || server.open() == 0);
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn a_guest_that_ignores_a_cancel_is_stopped_after_the_grace_period() {
     let bench = Bench::new();
     bench.stop.send_replace(Stop::Cancel);
     let order = bench.order(bench.guest("worker").await, &json!({}));
-    assert_eq!(bench.run(order).await.outcome, Outcome::Cancelled, "told before it began");
+    assert_eq!(bench.run(order).await.outcome, Outcome::Cancelled, "cancelled before it began");
     bench.stop.send_replace(Stop::No);
     let steps = json!({ "steps": [{ "do": "await_cancel", "deaf": true }] });
     let order = bench.order(bench.guest("worker").await, &steps);
@@ -92,7 +92,7 @@ async fn a_dropped_attempt_is_stopped() {
         () = staged => {}
     }
     while !bench.out.staged.lock().unwrap().is_empty() {
-        assert!(Instant::now() < deadline, "what a dropped attempt has staged is discarded");
+        assert!(Instant::now() < deadline, "staged files of a dropped attempt are discarded");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -221,7 +221,7 @@ mod tests {
         let mut tree = tree(&["out/", "out/a/b"]);
         assert_eq!(tree.take("out/a/b"), Some(1));
         assert_eq!(tree.find("out/a"), Found::Folder);
-        assert!(!tree.remove_folder("out"), "something is in it");
+        assert!(!tree.remove_folder("out"), "the folder is not empty");
         assert!(tree.remove_folder("out/a"));
         assert_eq!(tree.find("out/a"), Found::Nothing);
         assert_eq!(tree.find("out"), Found::Folder);

@@ -130,7 +130,7 @@ async fn dns_rebinding_does_not_change_the_checked_address() {
     assert_eq!(
         bench.network.looked_up.lock().unwrap().len(),
         1,
-        "once a request: what was looked at is what is connected to"
+        "one lookup per request: the checked address is the one connected to"
     );
     assert!(matches!(bench.get("http://example.com/").await, Err(Error::DestinationIpProhibited)));
     assert_eq!(bench.get("http://EXAMPLE.com:80/").await.unwrap(), 204);
@@ -155,13 +155,13 @@ async fn every_address_of_a_name_must_be_allowed() {
     }
     let mut bench =
         Bench::new(&["example.com:80", "10.9.9.9:80"], &[&["10.9.9.9"], &["::ffff:10.9.9.9"], &["10.9.9.9"]]).await;
-    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "what is listed is allowed");
-    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "as what it is");
+    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "a granted address is allowed");
+    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "an IPv4-mapped address is the same address");
     assert_eq!(bench.connected(), ["10.9.9.9:80", "10.9.9.9:80"]);
     let mut bench = Bench::new(&["example.com:81", "10.9.9.9:80"], &[&["10.9.9.9"], &[]]).await;
     assert!(
         matches!(bench.get("http://example.com:81/").await, Err(Error::DestinationIpProhibited)),
-        "at its port alone"
+        "only at the granted port"
     );
     assert!(matches!(bench.get("http://example.com:81/").await, Err(Error::DestinationNotFound)));
 }
