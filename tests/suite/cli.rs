@@ -167,7 +167,7 @@ fn a_closed_stdout_is_not_an_error() {
 }
 
 /// A pipeline with one action that executes these steps.
-fn doing(steps: &str) -> TestApp {
+fn app_with_steps(steps: &str) -> TestApp {
     let manifest = format!("{PIPELINE}params = {{ steps = [{steps}] }}\n");
     let app = TestApp::new(&manifest).with_guest("worker");
     fs::create_dir(app.path("inbox")).unwrap();
@@ -176,7 +176,7 @@ fn doing(steps: &str) -> TestApp {
 
 #[test]
 fn runs_are_read_with_and_without_a_running_host() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }, { do = "log", message = "hello" }"#);
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }, { do = "log", message = "hello" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     app.wait_for_runs(1);
@@ -259,7 +259,7 @@ fn artifacts_are_listed_shown_and_read() {
 
 #[test]
 fn arguments_that_name_no_artifact_are_quoted_in_the_error() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }"#);
     rustix::fs::mknodat(rustix::fs::CWD, app.path("inbox/pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     app.drop_file("inbox/a.txt", b"1");
     app.start();
@@ -291,7 +291,7 @@ fn arguments_that_name_no_artifact_are_quoted_in_the_error() {
 
 #[test]
 fn logs_are_followed_until_the_run_ends() {
-    let mut app = doing(r#"{ do = "log", message = "first words" }, { do = "await_cancel" }"#);
+    let mut app = app_with_steps(r#"{ do = "log", message = "first words" }, { do = "await_cancel" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     wait_until("the run", || !app.get_all("/api/v1/runs").is_empty());
@@ -314,7 +314,7 @@ fn logs_are_followed_until_the_run_ends() {
 
 #[test]
 fn without_a_host_a_retry_is_stored_for_the_next_start() {
-    let mut app = doing(r#"{ do = "fail", attempts = 1, message = "not yet" }"#);
+    let mut app = app_with_steps(r#"{ do = "fail", attempts = 1, message = "not yet" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
@@ -355,7 +355,7 @@ fn trigger_starts_a_run_with_params_and_waits_for_it() {
 
 #[test]
 fn trigger_processes_the_inputs_of_a_failed_run_again() {
-    let mut app = doing(r#"{ do = "fail", message = "a bug" }"#);
+    let mut app = app_with_steps(r#"{ do = "fail", message = "a bug" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
@@ -394,7 +394,7 @@ fn trigger_processes_the_inputs_of_a_failed_run_again() {
 
 #[test]
 fn trigger_processes_recorded_artifacts_that_match_a_pattern() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }"#);
     app.start();
     for name in ["2026-01-01.csv", "2026-01-02.csv", "2026-02-01.csv"] {
         app.drop_file(&format!("inbox/{name}"), name.as_bytes());
@@ -433,7 +433,7 @@ fn trigger_processes_recorded_artifacts_that_match_a_pattern() {
 
 #[test]
 fn a_second_host_is_refused_and_told_about_the_first() {
-    let mut app = doing(r#"{ do = "log", message = "x" }"#);
+    let mut app = app_with_steps(r#"{ do = "log", message = "x" }"#);
     app.start();
     let second = app.cli(&["run", "PATH", "--listen", "127.0.0.1:0"]);
     let (out, error) = ends_with(&second, 2);
@@ -441,7 +441,7 @@ fn a_second_host_is_refused_and_told_about_the_first() {
     assert!(out.is_empty() && error.contains("is in use by process") && error.contains(address), "{error}");
 
     // A pipeline with its own records that keeps its logs and components in the same folder.
-    let neighbour = doing(r#"{ do = "log", message = "x" }"#);
+    let neighbour = app_with_steps(r#"{ do = "log", message = "x" }"#);
     let state = app.path("state");
     let text = fs::read_to_string(neighbour.path("anacostia.toml")).unwrap();
     let shared = text.replace("[pipeline]", &format!("[pipeline]\nstate = {state:?}"));
@@ -468,7 +468,7 @@ fn a_second_host_is_refused_and_told_about_the_first() {
     app.start();
     let address = app.url().trim_start_matches("http://");
 
-    let other = doing(r#"{ do = "log", message = "x" }"#);
+    let other = app_with_steps(r#"{ do = "log", message = "x" }"#);
     let taken = other.cli(&["run", "PATH", "--listen", address]);
     assert!(ends_with(&taken, 2).1.contains("choose another address with `--listen`"));
     let open = other.cli(&["run", "PATH", "--listen", "0.0.0.0:0"]);
@@ -477,7 +477,7 @@ fn a_second_host_is_refused_and_told_about_the_first() {
 
 #[test]
 fn a_host_prints_runs_as_they_end() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }"#);
     app.drop_file("inbox/a.txt", b"1");
     let once = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
     let (out, error) = ends_with(&once, 0);

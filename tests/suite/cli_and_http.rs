@@ -47,7 +47,7 @@ after = ["work"]
 reads = ["inbox"]
 "#;
 
-fn ended() -> TestApp {
+fn app_after_run() -> TestApp {
     let mut app = TestApp::new(PIPELINE).with_guest("worker");
     fs::create_dir(app.path("inbox")).unwrap();
     app.start();
@@ -60,7 +60,7 @@ fn ended() -> TestApp {
 
 #[test]
 fn cli_json_equals_the_http_response() {
-    let app = ended();
+    let app = app_after_run();
     let same = |args: &[&str], path: &str| {
         let (printed, answered) = (app.cli_json(args), app.get(path));
         assert_eq!(printed, answered, "{args:?} and {path}");
@@ -79,7 +79,7 @@ fn cli_json_equals_the_http_response() {
 
 #[test]
 fn cli_log_lines_equal_the_http_response() {
-    let app = ended();
+    let app = app_after_run();
     let printed = app.cli(&["runs", "logs", "1", "PATH", "--json"]);
     let printed: Vec<Value> =
         std::str::from_utf8(&printed.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -91,7 +91,7 @@ fn cli_log_lines_equal_the_http_response() {
 
 #[test]
 fn cancel_prints_the_same_with_and_without_a_host() {
-    let mut app = ended();
+    let mut app = app_after_run();
     let beside = app.cli_json(&["runs", "cancel", "1", "PATH", "--json"]);
     app.kill();
     assert_eq!(app.cli_json(&["runs", "cancel", "1", "PATH", "--json"]), beside);
@@ -99,7 +99,7 @@ fn cancel_prints_the_same_with_and_without_a_host() {
 
 #[test]
 fn a_run_is_shown_with_its_outputs_and_facts() {
-    let app = ended();
+    let app = app_after_run();
     let shown = app.cli(&["runs", "show", "1", "PATH"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("\nPublished\n  out/a.txt  v1  5 B  by work\n"), "{shown}");
@@ -112,7 +112,7 @@ fn a_run_is_shown_with_its_outputs_and_facts() {
 
 #[test]
 fn records_are_shown_even_if_the_manifest_has_errors() {
-    let mut app = ended();
+    let mut app = app_after_run();
     app.kill();
     let broken = PIPELINE
         .replace("path = \"out\"", "path = \"${NOBODY_SETS_THIS}/out\"")

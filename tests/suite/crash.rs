@@ -185,7 +185,7 @@ fn sixty_kills_lose_nothing_and_repeat_nothing() {
     }
     let arrived = arrivals.end();
     app.start();
-    let retried = settle(&app, arrived);
+    let retried = wait_until_processed(&app, arrived);
     app.signal(rustix::process::Signal::TERM);
     assert!(app.wait_for_end().success());
 
@@ -199,7 +199,7 @@ fn sixty_kills_lose_nothing_and_repeat_nothing() {
 
 /// Waits until all files that arrived have been processed. Retries runs that were killed too often
 /// in a row, as a person would, and returns them.
-fn settle(app: &TestApp, arrived: u64) -> BTreeSet<String> {
+fn wait_until_processed(app: &TestApp, arrived: u64) -> BTreeSet<String> {
     let mut retried = BTreeSet::new();
     wait_for("every file to be processed", || {
         let runs = app.get_all("/api/v1/runs");

@@ -59,7 +59,7 @@ struct Editor {
 }
 
 impl Editor {
-    fn at_work(folder: PathBuf) -> Self {
+    fn start(folder: PathBuf) -> Self {
         let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&changes));
         let thread = std::thread::spawn(move || {
@@ -142,7 +142,7 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
     let mut app = TestApp::new(manifest).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     let mut rng = fastrand::Rng::with_seed(SEED);
-    let editor = Editor::at_work(app.path("raw"));
+    let editor = Editor::start(app.path("raw"));
     for point in POINTS {
         app.die_at(&format!("{point}:{}", rng.u32(1..4)));
         app.start();
@@ -152,7 +152,7 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
     let changes = editor.changes.load(Ordering::SeqCst);
     let there = editor.end();
     app.start();
-    let runs = settle(&app, &there);
+    let runs = wait_until_processed(&app, &there);
     check_runs(&app, &runs);
     check_disk(&app, &there);
     app.signal(rustix::process::Signal::TERM);
@@ -165,7 +165,7 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
 /// Waits until everything is recorded and processed. Retries runs that the kills ended as
 /// `crash_loop`; any other failure must be due to an input that changed or disappeared during the
 /// run. Returns the runs.
-fn settle(app: &TestApp, there: &BTreeMap<String, String>) -> Vec<Value> {
+fn wait_until_processed(app: &TestApp, there: &BTreeMap<String, String>) -> Vec<Value> {
     wait_for("every file to be processed", || {
         // This comes first: once nothing is new and nothing is claimed by a running run, no run can
         // start or change.

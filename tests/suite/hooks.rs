@@ -42,7 +42,7 @@ params = {{ steps = [{steps}], hooks = {{ {hooks} }} }}
 }
 
 /// Starts a host for such a pipeline, and waits until its one run has ended.
-fn after_a_run(actions: &[(&str, &str, &str, &str)]) -> TestApp {
+fn app_after_run(actions: &[(&str, &str, &str, &str)]) -> TestApp {
     let mut app = TestApp::new(&manifest(actions)).with_guest("hooked");
     app.start();
     app.drop_file("raw/a.csv", b"1,2\n");
@@ -82,7 +82,7 @@ fn has(lines: &[String], start: &str) -> bool {
 #[test]
 fn hooks_are_called_around_the_run_with_its_outcome() {
     let log = r#"{ do = "log", message = "at work" }"#;
-    let app = after_a_run(&[
+    let app = app_after_run(&[
         (
             "works",
             "",
@@ -162,7 +162,7 @@ fn only_before_run_may_write() {
             r#"{{ do = "expect", code = "denied", step = {{ do = "write", to = "out", path = "{path}", text = "x" }} }}"#
         )
     };
-    let app = after_a_run(&[
+    let app = app_after_run(&[
         ("works", "", "", &format!("on_success = [{}], after_run = [{}]", write("1"), write("2"))),
         ("fails", "", r#"{ do = "fail" }"#, &format!("on_failure = [{}]", write("3"))),
     ]);
@@ -180,7 +180,7 @@ fn only_before_run_may_write() {
 #[test]
 fn a_failing_before_run_fails_the_attempt_and_is_retried_with_it() {
     let work = r#"{ do = "log", message = "at work" }"#;
-    let app = after_a_run(&[
+    let app = app_after_run(&[
         (
             "again",
             "retry = { max_attempts = 3, backoff = \"10ms\" }",
@@ -226,7 +226,7 @@ fn in_each_hook(keys: &str, steps: &str) -> TestApp {
         .collect();
     let actions: Vec<_> =
         made.iter().map(|[name, work, hook]| (name.as_str(), keys, work.as_str(), hook.as_str())).collect();
-    after_a_run(&actions)
+    app_after_run(&actions)
 }
 
 /// Checks what all failing hooks have in common: only `before-run` changes how the attempt ends.
@@ -278,7 +278,7 @@ fn a_spinning_hook_uses_up_the_time_of_later_hooks() {
 
 #[test]
 fn hooks_cannot_extend_the_limits_of_their_attempt() {
-    let app = after_a_run(&[
+    let app = app_after_run(&[
         ("waits", "limits = { wall = \"500ms\" }", "", r#"on_success = [{ do = "sleep", ms = 600000 }]"#),
         ("times_out", "limits = { wall = \"500ms\" }", r#"{ do = "sleep", ms = 600000 }"#, ""),
         (

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::circles::circles;
+use crate::support::cycles::cycles;
 use crate::support::source::{imports, words};
 
 /// The floor of each module, as ARCHITECTURE.md describes them. A module imports only from floors
@@ -86,7 +86,7 @@ fn place(path: &Path) -> (String, usize) {
 #[test]
 fn no_files_import_each_other_in_a_cycle() {
     let src = root().join("src");
-    let mut found = circles(&src, &files(&src, &is_rust));
+    let mut found = cycles(&src, &files(&src, &is_rust));
     found.retain(|group| !group.keys().all(|module| CIRCULAR.contains(&module.join("/").as_str())));
     let told: Vec<String> = found
         .iter()

@@ -91,11 +91,11 @@ fn ids(messages: &[Message]) -> Vec<&str> {
 #[test]
 fn a_new_client_gets_only_new_events() {
     let server = Server::start();
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let mut client = Client::open(&server, "", None);
     // The current position, so that a client can resume from it before any event.
     assert_eq!(client.messages(1), [Message { id: "3-1".into(), ..Message::default() }]);
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let message = client.messages(1).remove(0);
     assert_eq!((message.id.as_str(), message.event.as_str()), ("3-2", ""));
     let data: serde_json::Value = serde_json::from_str(&message.data).unwrap();
@@ -107,11 +107,11 @@ fn a_new_client_gets_only_new_events() {
 fn a_reconnecting_client_gets_each_event_once() {
     let server = Server::start();
     for _ in 0..1_000 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     let mut client = Client::open(&server, "", Some("3-400"));
     client.messages(1);
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let wanted: Vec<String> = (401..=1_001).map(|seq| format!("3-{seq}")).collect();
     let got = client.messages(wanted.len());
     assert_eq!(ids(&got), wanted);
@@ -121,7 +121,7 @@ fn a_reconnecting_client_gets_each_event_once() {
 fn after_starts_at_any_retained_event() {
     let server = Server::start();
     for _ in 0..3 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     let mut client = Client::open(&server, "?after=0", None);
     client.messages(1);
@@ -133,7 +133,7 @@ fn after_starts_at_any_retained_event() {
 fn pruned_future_and_foreign_event_ids_are_answered_with_a_reset() {
     let server = Server::start();
     for _ in 0..10 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     server.store.forget_before(5);
     assert!(Client::open(&server, "", Some("3-2")).reset().contains("kept no more"));
@@ -144,14 +144,14 @@ fn pruned_future_and_foreign_event_ids_are_answered_with_a_reset() {
     // Afterwards the stream continues with new events.
     let mut client = Client::open(&server, "", Some("2-7"));
     client.reset();
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     assert_eq!(ids(&client.messages(1)), ["3-11"]);
 }
 
 #[test]
 fn a_client_overtaken_by_retention_gets_a_reset() {
     let server = Server::start();
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let mut client = Client::open(&server, "", None);
     client.messages(1);
     // Both happen before the client wakes.
@@ -171,10 +171,10 @@ fn events_can_be_filtered_by_run() {
     let run = RunId::new();
     let mut client = Client::open(&server, &format!("?run={run}"), None);
     client.messages(1);
-    server.store.happen(3, Some(RunId::new()));
-    server.store.happen(3, Some(run));
-    server.store.happen(3, None);
-    server.store.happen(3, Some(run));
+    server.store.add_event(3, Some(RunId::new()));
+    server.store.add_event(3, Some(run));
+    server.store.add_event(3, None);
+    server.store.add_event(3, Some(run));
     assert_eq!(ids(&client.messages(2)), ["3-2", "3-4"]);
 }
 
@@ -199,7 +199,7 @@ fn a_client_that_reads_nothing_does_not_block_others() {
     let mut other = Client::open(&server, "", None);
     other.messages(1);
     for _ in 0..20_000 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     assert_eq!(other.messages(20_000).last().unwrap().id, "3-20000");
 }

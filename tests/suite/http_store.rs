@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::http_support::Server;
 
 /// A server over a store with run 1, whose actions `left` and `right` are both running.
-struct Scene {
+struct Fixture {
     server: Server,
     store: Arc<SqliteStore>,
     logs: Arc<dyn LogStore>,
@@ -57,8 +57,8 @@ fn attempt(action: &str, log_from: LogPosition) -> NewAttempt {
     }
 }
 
-impl Scene {
-    fn set() -> Self {
+impl Fixture {
+    fn new() -> Self {
         Self::with_logs(u64::MAX)
     }
 
@@ -181,7 +181,7 @@ fn of(texts: &[String], who: &str) -> Vec<String> {
 
 #[test]
 fn following_two_concurrent_attempts_shows_each_log_line_once() {
-    let mut scene = Scene::set();
+    let mut scene = Fixture::new();
     let (left, right) = (scene.left, scene.right);
     for number in 0..10 {
         scene.log(left, &format!("left {number}"));
@@ -213,7 +213,7 @@ fn following_two_concurrent_attempts_shows_each_log_line_once() {
 
 #[test]
 fn logs_can_be_filtered_by_action_or_attempt() {
-    let mut scene = Scene::set();
+    let mut scene = Fixture::new();
     let (left, right) = (scene.left, scene.right);
     scene.log(left, "left 0");
     scene.log(right, "right 0");
@@ -232,7 +232,7 @@ fn logs_can_be_filtered_by_action_or_attempt() {
 
 #[test]
 fn a_removed_log_is_410_and_a_truncated_log_is_marked() {
-    let mut scene = Scene::with_logs(1);
+    let mut scene = Fixture::with_logs(1);
     let (left, right) = (scene.left, scene.right);
     for (who, name) in [(left, "left"), (right, "right")] {
         for number in 0..400 {
@@ -264,7 +264,7 @@ fn a_removed_log_is_410_and_a_truncated_log_is_marked() {
 
 #[test]
 fn the_inputs_reads_and_facts_of_a_run_are_listed() {
-    let scene = Scene::set();
+    let scene = Fixture::new();
     let metric = Metric { name: "loss".into(), value: 0.25, step: Some(1) };
     let entry = |name: &str| Entry { name: name.into(), value: "x".into() };
     let facts = Facts { metrics: vec![metric], params: vec![entry("seed")], tags: vec![entry("stage")] };
@@ -301,7 +301,7 @@ fn the_inputs_reads_and_facts_of_a_run_are_listed() {
 
 #[test]
 fn the_events_of_a_run_are_paged_and_end_with_it() {
-    let scene = Scene::set();
+    let scene = Fixture::new();
     let first = scene.server.get("/api/v1/runs/1/events?limit=2").json();
     assert_eq!(first["items"][0]["type"], "run_created");
     let cursor = first["next_cursor"].as_str().unwrap().to_owned();

@@ -31,7 +31,7 @@ fn project(language: &str) -> (TempDir, PathBuf) {
 }
 
 /// New, build, check, run: processes the two sample files, and a third that arrives later.
-fn it_works_at_once(language: &str) {
+fn check_project_works(language: &str) {
     let (_home, folder) = project(language);
     let app = TestApp::at(&folder);
     let built = app.cli(&["build", "PATH", "--json"]);
@@ -85,32 +85,32 @@ fn it_works_at_once(language: &str) {
 
 #[test]
 fn a_rust_project_works_at_once() {
-    it_works_at_once("rust");
+    check_project_works("rust");
 }
 
 #[test]
 fn a_python_project_works_at_once() {
-    it_works_at_once("python");
+    check_project_works("python");
 }
 
 #[test]
 fn a_javascript_project_works_at_once() {
-    it_works_at_once("javascript");
+    check_project_works("javascript");
 }
 
 #[test]
 fn a_typescript_project_works_at_once() {
-    it_works_at_once("typescript");
+    check_project_works("typescript");
 }
 
 #[test]
 fn a_c_project_works_at_once() {
-    it_works_at_once("c");
+    check_project_works("c");
 }
 
 #[test]
 fn a_go_project_works_at_once() {
-    it_works_at_once("go");
+    check_project_works("go");
 }
 
 #[test]

@@ -56,12 +56,12 @@ fn answers(lines: &[String]) -> Vec<Value> {
 }
 
 /// Returns every file below `folder` that contains the secret.
-fn holds_the_secret(folder: &Path) -> Vec<String> {
+fn files_with_the_secret(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(holds_the_secret(&path));
+            found.extend(files_with_the_secret(&path));
         } else if fs::read(&path).unwrap().windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()) {
             found.push(path.display().to_string());
         }
@@ -111,7 +111,7 @@ params = {{ asks = [
     assert!(!run.to_string().contains(TOKEN) && !node.to_string().contains(TOKEN));
     assert!(!app.said().contains(TOKEN));
     app.kill();
-    assert_eq!(holds_the_secret(app.folder()), Vec::<String>::new());
+    assert_eq!(files_with_the_secret(app.folder()), Vec::<String>::new());
 }
 
 #[test]

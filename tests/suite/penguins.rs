@@ -45,7 +45,7 @@ static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
 });
 
 /// Returns the results of an undisturbed host for the first days.
-static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
+static UNINTERRUPTED: LazyLock<Results> = LazyLock::new(|| {
     let app = start();
     drop_days(&app, 0, EVENTFUL_DAY);
     Results::of(&app)
@@ -120,7 +120,7 @@ fn figure(app: &TestApp, name: &str, run: usize) -> f64 {
 }
 
 /// Returns whether two values are the same. JSON may round the last digit.
-fn same(one: f64, other: f64) -> bool {
+fn nearly_equal(one: f64, other: f64) -> bool {
     (one - other).abs() < 1e-12
 }
 
@@ -128,12 +128,12 @@ fn same(one: f64, other: f64) -> bool {
 fn daily_files_lead_to_promotions_skips_and_a_good_model() {
     let app = start();
     drop_days(&app, 0, DAYS.len());
-    models_are_promoted_when_they_are_better_and_else_skipped(&app);
-    the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_seen(&app);
-    each_promotion_has_a_report_with_tables_and_a_plot(&app);
+    check_promotions(&app);
+    check_accuracy_of_the_last_model(&app);
+    check_reports(&app);
 }
 
-fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
+fn check_promotions(app: &TestApp) {
     let shown = |run: usize| {
         let output = app.cli(&["runs", "show", &run.to_string(), "PATH"]);
         assert!(output.status.success());
@@ -168,7 +168,7 @@ fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
     assert_eq!(in_use.into_keys().collect::<Vec<_>>(), promoted[promoted.len() - 1..], "the tag has moved to the last");
 }
 
-fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_seen(app: &TestApp) {
+fn check_accuracy_of_the_last_model(app: &TestApp) {
     let last = DAYS.len();
     let rows = figure(app, "holdout_rows", last);
     assert!(rows > 60.0, "{rows} rows are too few for this claim");
@@ -178,18 +178,21 @@ fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_se
     let clean: f64 = metric(app, "rows_clean", "").iter().sum();
     let rejected: f64 = metric(app, "rows_rejected", "").iter().sum();
     assert_eq!((clean, rejected), (342.0, 2.0), "two of the 344 penguins were not measured");
-    assert!(same(figure(app, "training_rows", last) + rows, clean));
+    assert!(nearly_equal(figure(app, "training_rows", last) + rows, clean));
 
     let species = ["adelie", "chinstrap", "gentoo"];
     let taken = |actual: &str, predicted: &str| figure(app, &format!("confusion_{actual}_as_{predicted}"), last);
     let right: f64 = species.iter().map(|species| taken(species, species)).sum();
-    assert!(same(right / rows, figure(app, "holdout_accuracy", last)));
+    assert!(nearly_equal(right / rows, figure(app, "holdout_accuracy", last)));
     for name in species {
         let actual: f64 = species.iter().map(|predicted| taken(name, predicted)).sum();
         let predicted: f64 = species.iter().map(|actual| taken(actual, name)).sum();
-        assert!(same(figure(app, &format!("recall_{name}"), last), taken(name, name) / actual), "recall of {name}");
         assert!(
-            same(figure(app, &format!("precision_{name}"), last), taken(name, name) / predicted),
+            nearly_equal(figure(app, &format!("recall_{name}"), last), taken(name, name) / actual),
+            "recall of {name}"
+        );
+        assert!(
+            nearly_equal(figure(app, &format!("precision_{name}"), last), taken(name, name) / predicted),
             "precision of {name}"
         );
     }
@@ -198,7 +201,7 @@ fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_se
     assert!(curve.iter().all(|accuracy| (0.9..=1.0).contains(accuracy)), "{curve:?}");
 }
 
-fn each_promotion_has_a_report_with_tables_and_a_plot(app: &TestApp) {
+fn check_reports(app: &TestApp) {
     for model in artifacts(app, "resource=models").into_keys() {
         let run = model.trim_start_matches("model-").trim_end_matches(".json").to_owned();
         let page = fs::read_to_string(app.path(&format!("data/reports/report-{run}.md"))).unwrap();
@@ -216,7 +219,7 @@ fn each_promotion_has_a_report_with_tables_and_a_plot(app: &TestApp) {
 fn the_same_files_in_another_folder_give_the_same_models() {
     let app = start();
     drop_days(&app, 0, EVENTFUL_DAY);
-    assert_eq!(Results::of(&app), *UNDISTURBED);
+    assert_eq!(Results::of(&app), *UNINTERRUPTED);
 }
 
 #[test]
@@ -244,7 +247,7 @@ fn a_killed_training_resumes_without_cleaning_again_and_gives_the_same_model() {
     assert_eq!(run["state"], "succeeded");
     assert_eq!(attempts(0), ["succeeded"], "`clean` was not run again");
     assert_eq!(attempts(1), ["crashed", "succeeded"], "`train` was");
-    assert_eq!(Results::of(&app), *UNDISTURBED);
+    assert_eq!(Results::of(&app), *UNINTERRUPTED);
 }
 
 #[test]
@@ -273,7 +276,7 @@ fn bad_rows_are_rejected_with_a_reason_and_a_wrong_file_fails() {
         "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g\nGentoo,46.1,13.2,211.0,4500.0\n"
     );
     for (reason, count) in [("duplicate", 1.0), ("missing", 1.0), ("out_of_range", 2.0), ("malformed", 1.0)] {
-        assert!(same(figure(&app, &format!("rejected_{reason}"), 1), count), "{reason}");
+        assert!(nearly_equal(figure(&app, &format!("rejected_{reason}"), 1), count), "{reason}");
     }
     assert_eq!((figure(&app, "rows_clean", 1), figure(&app, "rows_rejected", 1)), (1.0, 7.0));
 

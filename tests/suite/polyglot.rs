@@ -81,12 +81,12 @@ fn six_languages_and_two_programs_work_in_one_graph() {
     for action in actions {
         assert_eq!(action["state"], "succeeded", "{action:#}");
     }
-    they_agree(&app);
-    the_page_has_all(&app);
-    lineage_joins_them(&app);
+    check_results_agree(&app);
+    check_page_is_complete(&app);
+    check_lineage(&app);
 }
 
-fn they_agree(app: &TestApp) {
+fn check_results_agree(app: &TestApp) {
     let metrics = app.get_all("/api/v1/metrics?run=1");
     let of = |action: &str| -> BTreeMap<String, u64> {
         let own = metrics.iter().filter(|metric| metric["action"] == action);
@@ -117,14 +117,14 @@ fn they_agree(app: &TestApp) {
     assert_eq!(rows(&report("summary")), rows(&report("report-rust")));
 }
 
-fn the_page_has_all(app: &TestApp) {
+fn check_page_is_complete(app: &TestApp) {
     let page = fs::read_to_string(app.path("data/pages/index.html")).unwrap();
     assert_eq!(page.matches("<table>").count(), 1 + LANGUAGES.len(), "{page}");
     assert_eq!(page.matches("<td>garage</td>").count(), 1 + LANGUAGES.len(), "{page}");
 }
 
 /// Follows the lineage that the host has recorded, from the page back to the readings.
-fn lineage_joins_them(app: &TestApp) {
+fn check_lineage(app: &TestApp) {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut readers: BTreeMap<String, Vec<String>> = BTreeMap::new(); // what an action read
     let mut writers: BTreeMap<String, String> = BTreeMap::new(); // who wrote it

@@ -37,7 +37,7 @@ params = {{ steps = [{{ do = "copy", from = "raw", to = "out" }}] }}
 
 /// Creates a pipeline whose host has died after it committed the output `a.txt` and before it made
 /// it visible. No host is running.
-fn committed(manifest: &str) -> TestApp {
+fn app_killed_after_commit(manifest: &str) -> TestApp {
     let mut app = TestApp::new(manifest).with_guest("worker");
     app.drop_file("raw/a.txt", b"content");
     app.die_at("publish.begin:1");
@@ -57,7 +57,7 @@ fn staged(app: &TestApp) -> usize {
 fn a_committed_output_waits_for_its_folder_to_come_back() {
     // The folder is removed, or replaced by an empty one, like an unmounted mount point.
     for empty in [false, true] {
-        let mut app = committed(&manifest(""));
+        let mut app = app_killed_after_commit(&manifest(""));
         let (out, elsewhere) = (app.path("out"), app.path("elsewhere"));
         fs::rename(&out, &elsewhere).unwrap();
         if empty {
@@ -103,7 +103,7 @@ fn staged_files_are_kept_until_their_publication_is_recorded() {
 
 #[test]
 fn an_unpublished_output_is_left_to_the_next_host() {
-    let mut app = committed(&manifest(""));
+    let mut app = app_killed_after_commit(&manifest(""));
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
     wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
@@ -126,7 +126,7 @@ params = { steps = [{ do = "read_range", from = "out", path = "a.txt", length = 
 
 #[test]
 fn files_being_published_are_not_reported_gone_or_changed() {
-    let mut app = committed(&manifest(LOOK));
+    let mut app = app_killed_after_commit(&manifest(LOOK));
     // Another file is there, as if it were the version before.
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
@@ -218,7 +218,7 @@ fn an_attempt_that_conflicts_with_the_store_keeps_its_staged_files() {
 
 #[test]
 fn a_run_that_cannot_be_recovered_does_not_block_others() {
-    let mut app = committed(&manifest("").replace("max_concurrent_runs = 2", "max_concurrent_runs = 1"));
+    let mut app = app_killed_after_commit(&manifest("").replace("max_concurrent_runs = 2", "max_concurrent_runs = 1"));
     let rename = |app: &TestApp, from: &str, to: &str| {
         let sql = "UPDATE intents SET file = json_replace(file, '$.resource', ?2) WHERE file ->> 'resource' = ?1";
         assert_eq!(database(app).execute(sql, [from, to]).unwrap(), 1);

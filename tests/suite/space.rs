@@ -45,7 +45,7 @@ fn variant(number: u8) -> Vec<u8> {
     bytes
 }
 
-fn kept(app: &TestApp) -> Vec<String> {
+fn stored_components(app: &TestApp) -> Vec<String> {
     let files = fs::read_dir(app.path("state/components")).unwrap();
     let mut names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -75,7 +75,7 @@ fn components_are_removed_when_no_run_can_need_them() {
         app.wait_for_runs(usize::from(number) + 1);
         stop(&mut app);
     }
-    assert_eq!(kept(&app), names(&[1]), "the run of the first has succeeded");
+    assert_eq!(stored_components(&app), names(&[1]), "the run of the first has succeeded");
 
     // A failed run may be retried.
     let text = fs::read_to_string(app.path("anacostia.toml")).unwrap();
@@ -91,20 +91,20 @@ fn components_are_removed_when_no_run_can_need_them() {
     fs::write(app.path("worker.wasm"), variant(2)).unwrap();
     app.start();
     stop(&mut app);
-    assert_eq!(kept(&app), names(&[1, 2]));
+    assert_eq!(stored_components(&app), names(&[1, 2]));
 
     fs::write(app.path("worker.wasm"), variant(3)).unwrap();
     let size = variant(2).len();
     let told = app.cli_json(&["gc", "--dry-run", "--json", "PATH"]);
     assert_eq!(told["components"], json!({"files": 1, "bytes": size}));
-    assert_eq!(kept(&app), names(&[1, 2]), "nothing was removed");
+    assert_eq!(stored_components(&app), names(&[1, 2]), "nothing was removed");
     let output = app.cli(&["gc", "PATH"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.starts_with("Removed 1 kept component (") && text.ends_with("and 0 files (0 B) of compiled code.\n"),
         "{text}"
     );
-    assert_eq!(kept(&app), names(&[1]));
+    assert_eq!(stored_components(&app), names(&[1]));
 }
 
 /// Returns the size of the log on disk in bytes.
@@ -160,7 +160,7 @@ fn an_unwritable_cache_folder_does_not_prevent_the_start() {
 }
 
 /// Runs a command as a user who may read everything here, and write nothing.
-fn as_a_reader(app: &TestApp, args: &[&str]) -> Output {
+fn as_read_only_user(app: &TestApp, args: &[&str]) -> Output {
     let program = app.path("program");
     if !program.exists() {
         fs::copy(env!("CARGO_BIN_EXE_anacostia"), &program).unwrap();
@@ -191,7 +191,7 @@ fn records_of_a_stopped_host_can_be_read_with_read_only_permissions() {
         (&["runs", "logs", "1"], "seen"),
         (&["artifacts", "list"], "raw"),
     ] {
-        let output = as_a_reader(&app, args);
+        let output = as_read_only_user(&app, args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).contains(expected), "{args:?}: {output:?}");
     }

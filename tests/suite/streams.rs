@@ -51,7 +51,7 @@ fn status(app: &TestApp) -> String {
 /// Makes the threads of the host write to the log and to the report, and checks that all of them
 /// continue.
 #[track_caller]
-fn works(app: &TestApp) {
+fn check_works(app: &TestApp) {
     // If a folder is moved away before it is first checked, this is not noticed.
     wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
     for round in 1..=2 {
@@ -67,7 +67,7 @@ fn works(app: &TestApp) {
 }
 
 #[track_caller]
-fn ends_well(app: &mut TestApp) {
+fn check_graceful_stop(app: &mut TestApp) {
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success(), "the host did not stop gracefully");
 }
@@ -77,8 +77,8 @@ fn a_full_disk_under_the_log_does_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     app.start_with_streams(&["--json"], full(), full());
-    works(&app);
-    ends_well(&mut app);
+    check_works(&app);
+    check_graceful_stop(&mut app);
 }
 
 #[test]
@@ -86,8 +86,8 @@ fn closed_output_streams_do_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let gone = || Stdio::from(pipe().unwrap().1);
     app.start_with_streams(&[], gone(), gone());
-    works(&app);
-    ends_well(&mut app);
+    check_works(&app);
+    check_graceful_stop(&mut app);
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn blocked_output_streams_do_not_stop_the_host() {
     let (_out, stdout) = full_pipe();
     let (_err, stderr) = full_pipe();
     app.start_with_streams(&[], stdout.into(), stderr.into());
-    works(&app);
-    ends_well(&mut app);
+    check_works(&app);
+    check_graceful_stop(&mut app);
 }
 
 #[test]

@@ -304,11 +304,11 @@ async fn staging_is_not_observed_and_publishing_is_observed_once() {
     let watched = Watched::new().await;
     let attempt = AttemptId::new();
     let staged = stage(&watched.folder, attempt, "sub/model", b"bytes", false).await;
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     let told = watched.recorder.read(|records| records.told.len());
     watched.folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
-    watched.seen("sub/model", b"bytes").await;
-    watched.caught_up().await;
+    watched.wait_recorded("sub/model", b"bytes").await;
+    watched.wait_caught_up().await;
     watched.recorder.read(|records| {
         let about = |told: &&Observation| !format!("{told:?}").contains("barrier");
         let told: Vec<_> = records.told[told..].iter().filter(about).collect();

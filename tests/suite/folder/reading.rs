@@ -157,8 +157,8 @@ async fn different_bytes_with_equal_size_and_mtime_are_not_read_as_the_recorded_
         let (name, old, new) = (format!("file-{size}"), vec![b'a'; size], vec![b'b'; size]);
         watched.write(&name, &old);
         age(&watched.path.join(&name));
-        watched.seen(&name, &old).await;
-        watched.caught_up().await;
+        watched.wait_recorded(&name, &old).await;
+        watched.wait_caught_up().await;
         let content = watched.content(&name);
         let mut reader = open(&watched, &content).await.unwrap();
         assert_eq!(reader.read(0, 10).await.unwrap(), &old[..10]);

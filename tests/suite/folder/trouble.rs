@@ -10,7 +10,7 @@ use anacostia::resource::{Resource as _, ResourceError, Status};
 use super::recorder::Watched;
 use super::{in_child, own_mounts};
 
-async fn unreachable(watched: &Watched) -> String {
+async fn wait_unreachable(watched: &Watched) -> String {
     let last = |status: Option<&Status>| match status {
         Some(Status::Unreachable(why)) => Some(why.clone()),
         _ => None,
@@ -19,7 +19,7 @@ async fn unreachable(watched: &Watched) -> String {
     watched.recorder.read(|records| last(records.statuses.last()).unwrap())
 }
 
-async fn watching(watched: &Watched) {
+async fn wait_watching(watched: &Watched) {
     watched.recorder.until("it is watched", |records| records.statuses.last() == Some(&Status::Watching)).await;
 }
 
@@ -38,12 +38,12 @@ async fn a_removed_and_recreated_folder_is_watched_again() {
     watched.put("a", b"a").await;
     watched.put("b", b"b").await;
     std::fs::remove_dir_all(&watched.path).unwrap();
-    assert!(unreachable(&watched).await.contains("not there"));
+    assert!(wait_unreachable(&watched).await.contains("not there"));
     std::fs::create_dir(&watched.path).unwrap();
     watched.write("b", b"b");
-    watching(&watched).await;
-    watched.gone("a").await;
-    watched.seen("b", b"b").await;
+    wait_watching(&watched).await;
+    watched.wait_gone("a").await;
+    watched.wait_recorded("b", b"b").await;
     watched.put("c", b"c").await;
 }
 
@@ -51,7 +51,7 @@ async fn a_removed_and_recreated_folder_is_watched_again() {
 async fn a_folder_that_is_back_is_reachable_while_its_files_are_hashed() {
     let mut watched = Watched::new().await;
     std::fs::remove_dir_all(&watched.path).unwrap();
-    unreachable(&watched).await;
+    wait_unreachable(&watched).await;
     let back = watched.path.with_extension("back");
     std::fs::create_dir(&back).unwrap();
     // Sparse: the file takes no space, and half a minute to hash.
@@ -60,7 +60,7 @@ async fn a_folder_that_is_back_is_reachable_while_its_files_are_hashed() {
     let reconciling = |status: Option<&Status>| status == Some(&Status::Reconciling);
     watched.recorder.until("it is compared", |records| reconciling(records.statuses.last())).await;
     std::fs::remove_file(watched.path.join("large.bin")).unwrap();
-    watching(&watched).await;
+    wait_watching(&watched).await;
     watched.stop().await;
 }
 
@@ -71,11 +71,11 @@ async fn a_folder_that_is_moved_away_and_back_keeps_its_versions() {
     let id = watched.head("a").id;
     let away = watched.path.with_extension("away");
     std::fs::rename(&watched.path, &away).unwrap();
-    unreachable(&watched).await;
+    wait_unreachable(&watched).await;
     assert!(watched.head("a").present, "unreachable files are not gone");
     std::fs::write(away.join("b"), b"b").unwrap();
     std::fs::rename(&away, &watched.path).unwrap();
-    watched.seen("b", b"b").await;
+    watched.wait_recorded("b", b"b").await;
     assert_eq!(watched.head("a").id, id);
 }
 
@@ -88,8 +88,8 @@ async fn a_folder_that_replaces_the_watched_one_is_scanned() {
     std::fs::write(other.join("b"), b"b").unwrap();
     std::fs::rename(&watched.path, watched.path.with_extension("away")).unwrap();
     std::fs::rename(&other, &watched.path).unwrap();
-    watched.seen("b", b"b").await;
-    watched.gone("a").await;
+    watched.wait_recorded("b", b"b").await;
+    watched.wait_gone("a").await;
     watched.put("c", b"c").await;
 }
 
@@ -119,11 +119,11 @@ fn a_folder_without_permission_is_unreachable_until_it_has_it() {
         let watched = Watched::new().await;
         watched.put("a", b"a").await;
         set_mode(&watched.path, 0);
-        let why = unreachable(&watched).await;
+        let why = wait_unreachable(&watched).await;
         assert!(why.contains("give this user access"), "{why}");
         assert!(watched.head("a").present, "unreadable files are not gone");
         set_mode(&watched.path, 0o755);
-        watching(&watched).await;
+        wait_watching(&watched).await;
         watched.put("b", b"b").await;
         assert_eq!(watched.head("a").version, 1);
     });
@@ -136,7 +136,7 @@ fn unreadable_entries_are_reported_and_recorded_once_readable() {
         std::fs::create_dir(watched.path.join("sub")).unwrap();
         watched.put("sub/a", b"a").await;
         set_mode(&watched.path.join("sub"), 0);
-        assert!(watched.ignored("sub").await.contains("cannot be read"));
+        assert!(watched.wait_ignored("sub").await.contains("cannot be read"));
         // The slow scan happens as well.
         let batches = watched.recorder.read(|records| records.batches);
         watched.put("b", b"b").await;
@@ -144,17 +144,17 @@ fn unreadable_entries_are_reported_and_recorded_once_readable() {
         assert!(watched.recorder.read(|records| records.batches) > batches);
         assert!(watched.head("sub/a").present, "unreadable files are not gone");
         set_mode(&watched.path.join("sub"), 0o755);
-        watched.gone("sub").await;
+        watched.wait_gone("sub").await;
         watched.put("sub/d", b"d").await;
 
         let outside = watched.beside();
         std::fs::write(outside.path().join("closed"), b"closed").unwrap();
         set_mode(&outside.path().join("closed"), 0);
         std::fs::rename(outside.path().join("closed"), watched.path.join("closed")).unwrap();
-        assert!(watched.ignored("closed").await.contains("cannot be read"));
+        assert!(watched.wait_ignored("closed").await.contains("cannot be read"));
         set_mode(&watched.path.join("closed"), 0o644);
-        watched.seen("closed", b"closed").await;
-        watched.gone("sub").await;
+        watched.wait_recorded("closed", b"closed").await;
+        watched.wait_gone("sub").await;
     });
 }
 
@@ -187,7 +187,7 @@ fn without_leases_a_file_is_recorded_after_it_settled() {
         let mut watched = Watched::at(&path, |_| {});
         watched.start().await;
         ready.send(()).unwrap();
-        watched.seen("a", b"piece ".repeat(10)).await;
+        watched.wait_recorded("a", b"piece ".repeat(10)).await;
         went.recv().unwrap();
         assert_eq!(watched.head("a").version, 1);
         watched.stop().await;
@@ -255,7 +255,7 @@ fn with_too_few_inotify_watches_the_folder_is_scanned_and_this_is_reported() {
         }
         // The number of watches is sufficient again.
         std::fs::write("/proc/sys/user/max_inotify_watches", "500").unwrap();
-        watching(&watched).await;
+        wait_watching(&watched).await;
         watched.stop().await;
     });
 }

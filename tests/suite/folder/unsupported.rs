@@ -29,7 +29,7 @@ async fn entries_that_are_not_files_are_ignored_with_the_reason() {
         ("absolute", "counts under its own path"),
         ("circle", "part of a loop of links"),
     ] {
-        let given = watched.ignored(name).await;
+        let given = watched.wait_ignored(name).await;
         assert!(given.contains(reason), "{name}: {given}");
     }
     watched.put("after", b"after").await;
@@ -38,7 +38,7 @@ async fn entries_that_are_not_files_are_ignored_with_the_reason() {
     std::fs::remove_file(path("fifo")).unwrap();
     watched.put("fifo", b"a file now").await;
     std::fs::remove_file(path("socket")).unwrap();
-    watched.gone("socket").await;
+    watched.wait_gone("socket").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,10 +46,10 @@ async fn unsupported_entries_are_reported_once() {
     let mut watched = Watched::new().await;
     symlink("/etc/passwd", watched.path.join("outside")).unwrap();
     std::fs::write(watched.path.join(OsStr::from_bytes(b"bad-\xff")), b"x").unwrap();
-    watched.ignored("outside").await;
-    watched.ignored("bad-\\xff").await;
+    watched.wait_ignored("outside").await;
+    watched.wait_ignored("bad-\\xff").await;
     // It may have been seen between its creation and its writing.
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     watched.stop().await;
     let told = watched.recorder.read(|records| records.told.len());
     watched.start().await;
@@ -61,15 +61,15 @@ async fn unusable_names_are_reported_escaped() {
     let watched = Watched::new().await;
     let bad = watched.path.join(OsStr::from_bytes(b"caf\xe9.csv"));
     std::fs::write(&bad, b"x").unwrap();
-    assert_eq!(watched.ignored("caf\\xe9.csv").await, "its name is not UTF-8");
+    assert_eq!(watched.wait_ignored("caf\\xe9.csv").await, "its name is not UTF-8");
     watched.write("a\nb", b"x");
-    assert!(watched.ignored("a\\u{a}b").await.contains("control character"));
+    assert!(watched.wait_ignored("a\\u{a}b").await.contains("control character"));
     let folder = watched.path.join(OsStr::from_bytes(b"folder-\xff"));
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("inside"), b"x").unwrap();
-    assert!(watched.ignored("folder-\\xff").await.contains("nothing in it counts"));
+    assert!(watched.wait_ignored("folder-\\xff").await.contains("nothing in it counts"));
     std::fs::remove_file(bad).unwrap();
-    watched.gone("caf\\xe9.csv").await;
+    watched.wait_gone("caf\\xe9.csv").await;
     assert!(watched.recorder.read(|records| records.contents().is_empty()));
 }
 
@@ -89,10 +89,10 @@ async fn a_file_replaced_by_a_folder_and_back_is_recorded() {
     std::fs::remove_file(watched.path.join("x")).unwrap();
     std::fs::create_dir(watched.path.join("x")).unwrap();
     watched.put("x/y", b"inside").await;
-    watched.gone("x").await;
+    watched.wait_gone("x").await;
     std::fs::remove_dir_all(watched.path.join("x")).unwrap();
     watched.put("x", b"file again").await;
-    watched.gone("x/y").await;
+    watched.wait_gone("x/y").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,8 +103,8 @@ async fn a_symlink_that_replaces_a_folder_is_not_followed() {
     let id = watched.head("sub/a").id;
     std::fs::rename(watched.path.join("sub"), watched.path.join("moved")).unwrap();
     symlink("moved", watched.path.join("sub")).unwrap();
-    watched.seen("moved/a", b"a").await;
-    watched.ignored("sub").await;
-    watched.gone("sub/a").await;
+    watched.wait_recorded("moved/a", b"a").await;
+    watched.wait_ignored("sub").await;
+    watched.wait_gone("sub/a").await;
     assert_eq!(watched.head("moved/a").id, id);
 }

@@ -24,11 +24,11 @@ async fn a_file_written_slowly_is_recorded_once_and_complete() {
         whole.extend_from_slice(b"0123456789");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     assert_eq!(watched.recorder.read(|records| records.version("slow.csv")), 0, "it is still open");
     drop(file);
-    watched.seen("slow.csv", &whole).await;
-    watched.caught_up().await;
+    watched.wait_recorded("slow.csv", &whole).await;
+    watched.wait_caught_up().await;
     assert_eq!(watched.head("slow.csv").version, 1);
 }
 
@@ -40,11 +40,11 @@ async fn a_file_with_two_writers_is_recorded_after_the_last_close() {
     let mut second = OpenOptions::new().append(true).open(&path).unwrap();
     first.write_all(b"first ").unwrap();
     drop(first);
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     assert_eq!(watched.recorder.read(|records| records.version("two.csv")), 0, "the second writer has it open");
     second.write_all(b"second").unwrap();
     drop(second);
-    watched.seen("two.csv", b"first second").await;
+    watched.wait_recorded("two.csv", b"first second").await;
     assert_eq!(watched.head("two.csv").version, 1);
 }
 
@@ -53,7 +53,7 @@ async fn overwriting_with_other_bytes_makes_a_version_and_with_equal_bytes_does_
     let watched = Watched::new().await;
     for (bytes, version) in [("A", 1), ("B", 2), ("A", 3), ("A", 3), ("AA", 4)] {
         watched.put("a.csv", bytes).await;
-        watched.caught_up().await;
+        watched.wait_caught_up().await;
         assert_eq!(watched.head("a.csv").version, version, "after {bytes}");
     }
 }
@@ -69,9 +69,9 @@ async fn an_empty_file_is_recorded() {
 async fn a_file_written_under_a_temporary_name_is_recorded_when_renamed() {
     let watched = Watched::new().await;
     watched.write("a.csv.tmp", b"whole");
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     std::fs::rename(watched.path.join("a.csv.tmp"), watched.path.join("a.csv")).unwrap();
-    watched.seen("a.csv", b"whole").await;
+    watched.wait_recorded("a.csv", b"whole").await;
     assert!(watched.recorder.read(|records| !records.told.iter().any(|told| format!("{told:?}").contains(".tmp"))));
 }
 
@@ -83,8 +83,8 @@ async fn a_renamed_file_keeps_its_version() {
     // Twice in a row, so that the second rename may come before the first was processed.
     std::fs::rename(watched.path.join("a.csv"), watched.path.join("b.csv")).unwrap();
     std::fs::rename(watched.path.join("b.csv"), watched.path.join("c.csv")).unwrap();
-    watched.seen("c.csv", b"content").await;
-    watched.caught_up().await;
+    watched.wait_recorded("c.csv", b"content").await;
+    watched.wait_caught_up().await;
     assert_eq!(watched.head("c.csv").id, before.id);
     assert!(!watched.head("a.csv").present);
     assert!(watched.recorder.read(|records| {
@@ -103,7 +103,7 @@ async fn a_repeatedly_renamed_file_keeps_its_version() {
             std::fs::rename(watched.path.join(last.to_string()), watched.path.join((last + 1).to_string())).unwrap();
             last += 1;
         }
-        watched.seen(&last.to_string(), b"content").await;
+        watched.wait_recorded(&last.to_string(), b"content").await;
         assert_eq!(watched.head(&last.to_string()).id, id);
     }
 }
@@ -115,7 +115,7 @@ async fn renaming_over_a_file_replaces_its_version() {
     watched.put("b.csv", b"old").await;
     let id = watched.head("a.csv").id;
     std::fs::rename(watched.path.join("a.csv"), watched.path.join("b.csv")).unwrap();
-    watched.seen("b.csv", b"new").await;
+    watched.wait_recorded("b.csv", b"new").await;
     assert_eq!(watched.head("b.csv").id, id);
     assert_eq!(watched.head("b.csv").version, 2);
 }
@@ -135,9 +135,9 @@ async fn a_chain_of_renames_moves_each_file() {
         std::fs::rename(watched.path.join(name(n)), watched.path.join(name(n + 1))).unwrap();
     }
     watched.write("x", b"new");
-    watched.seen("x", b"new").await;
+    watched.wait_recorded("x", b"new").await;
     for n in 0..LAST {
-        watched.seen(&name(n + 1), name(n).as_bytes()).await;
+        watched.wait_recorded(&name(n + 1), name(n).as_bytes()).await;
     }
     assert_eq!((1..=LAST).map(|n| watched.head(&name(n)).id).collect::<Vec<_>>(), ids);
 }
@@ -150,8 +150,8 @@ async fn files_that_swap_names_are_recorded_under_the_new_names() {
     for (from, to) in [("a", "c"), ("b", "a"), ("c", "b")] {
         std::fs::rename(watched.path.join(from), watched.path.join(to)).unwrap();
     }
-    watched.seen("a", b"second").await;
-    watched.seen("b", b"first").await;
+    watched.wait_recorded("a", b"second").await;
+    watched.wait_recorded("b", b"first").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +162,7 @@ async fn files_of_a_renamed_folder_keep_their_versions() {
     watched.put("old/deep/b", b"b").await;
     let ids = [watched.head("old/a").id, watched.head("old/deep/b").id];
     std::fs::rename(watched.path.join("old"), watched.path.join("new")).unwrap();
-    watched.seen("new/deep/b", b"b").await;
+    watched.wait_recorded("new/deep/b", b"b").await;
     assert_eq!([watched.head("new/a").id, watched.head("new/deep/b").id], ids);
     // And it is watched at its new path.
     watched.put("new/deep/c", b"c").await;
@@ -176,13 +176,13 @@ async fn files_moved_out_or_deleted_are_gone_and_files_moved_in_are_new() {
     watched.put("a", b"a").await;
     let id = watched.head("a").id;
     std::fs::rename(watched.path.join("a"), outside.path().join("a")).unwrap();
-    watched.gone("a").await;
+    watched.wait_gone("a").await;
     std::fs::rename(outside.path().join("a"), watched.path.join("a")).unwrap();
-    watched.seen("a", b"a").await;
+    watched.wait_recorded("a", b"a").await;
     assert_ne!(watched.head("a").id, id);
     assert_eq!(watched.head("a").version, 2);
     std::fs::remove_file(watched.path.join("a")).unwrap();
-    watched.gone("a").await;
+    watched.wait_gone("a").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -202,7 +202,7 @@ async fn a_tree_that_is_moved_in_is_recorded_and_watched() {
     std::fs::write(outside.path().join("tree/.hidden/x"), b"x").unwrap();
     std::fs::rename(outside.path().join("tree"), watched.path.join("tree")).unwrap();
     for path in &paths {
-        watched.seen(path, path).await;
+        watched.wait_recorded(path, path).await;
     }
     watched.put("tree/7/sub/later", b"later").await;
     assert_eq!(watched.recorder.read(|records| records.contents().len()), paths.len() + 1);
@@ -218,7 +218,7 @@ async fn files_in_newly_created_folders_are_recorded() {
         watched.write(&format!("{round}/a/b/file"), round.to_string());
     }
     for round in 0..50 {
-        watched.seen(&format!("{round}/a/b/file"), round.to_string()).await;
+        watched.wait_recorded(&format!("{round}/a/b/file"), round.to_string()).await;
     }
     assert_eq!(watched.recorder.read(|records| records.versions), 50);
 }
@@ -228,10 +228,10 @@ async fn each_hard_link_is_a_file_of_its_own() {
     let watched = Watched::new().await;
     watched.put("a", b"content").await;
     std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
-    watched.seen("b", b"content").await;
+    watched.wait_recorded("b", b"content").await;
     assert_ne!(watched.head("a").id, watched.head("b").id);
     std::fs::remove_file(watched.path.join("a")).unwrap();
-    watched.gone("a").await;
+    watched.wait_gone("a").await;
     assert!(watched.head("b").present);
 }
 
@@ -247,7 +247,7 @@ async fn only_names_that_are_included_and_not_excluded_count() {
     for path in ["a.txt", "old/a.csv", "sub/a.txt", "sub/.a.csv", "sub/a.csv"] {
         watched.write(path, path);
     }
-    watched.seen("sub/a.csv", "sub/a.csv").await;
+    watched.wait_recorded("sub/a.csv", "sub/a.csv").await;
     watched.put("last.csv", b"").await;
     let paths: Vec<String> = watched.recorder.read(|records| records.heads.keys().cloned().collect());
     assert_eq!(paths, ["last.csv", "sub/a.csv"]);
@@ -263,7 +263,7 @@ async fn twenty_thousand_files_are_each_recorded_once_by_a_slow_sink() {
     }
     drop(held);
     watched.recorder.until("all are on record", |records| records.contents().len() == FILES).await;
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     watched.recorder.read(|records| {
         assert_eq!(records.versions, FILES + 1, "one batch for each, and one to catch up");
         assert!(
@@ -286,7 +286,7 @@ async fn a_large_file_does_not_delay_small_ones() {
     }
     watched.put("small", b"small").await;
     for name in ["large-1", "large-2", "large-3", "large-4"] {
-        watched.seen(name, &large).await;
+        watched.wait_recorded(name, &large).await;
     }
     let told = watched
         .recorder
@@ -338,7 +338,7 @@ async fn observations_that_the_sink_refused_are_reported_again() {
     let mut watched = Watched::new().await;
     watched.recorder.refuse(true);
     watched.write("a", b"a");
-    let ended = watched.ended().await.unwrap_err().to_string();
+    let ended = watched.wait_ended().await.unwrap_err().to_string();
     assert_eq!(ended, "raw cannot be used: what is seen there cannot be recorded");
     assert!(watched.recorder.read(|records| records.told.is_empty()));
     watched.recorder.refuse(false);
@@ -360,9 +360,9 @@ async fn a_write_through_one_hard_link_is_recorded_for_the_others() {
     let watched = Watched::new().await;
     watched.put("a", b"content").await;
     std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
-    watched.seen("b", b"content").await;
+    watched.wait_recorded("b", b"content").await;
     watched.put("a", b"changed").await;
-    watched.seen("b", b"changed").await;
+    watched.wait_recorded("b", b"changed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -370,10 +370,10 @@ async fn a_write_through_a_removed_hard_link_is_recorded_for_the_others() {
     let watched = Watched::new().await;
     watched.put("a", b"content").await;
     std::fs::hard_link(watched.path.join("a"), watched.path.join("b")).unwrap();
-    watched.seen("b", b"content").await;
+    watched.wait_recorded("b", b"content").await;
     watched.write("a", b"changed");
     std::fs::remove_file(watched.path.join("a")).unwrap();
-    watched.seen("b", b"changed").await;
+    watched.wait_recorded("b", b"changed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,7 +383,7 @@ async fn a_write_through_an_ignored_hard_link_is_found_by_the_next_scan() {
     watched.put("a", b"content").await;
     std::fs::hard_link(watched.path.join("a"), watched.path.join(".d/a")).unwrap();
     watched.write(".d/a", b"changed");
-    watched.seen("a", b"changed").await;
+    watched.wait_recorded("a", b"changed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -393,17 +393,17 @@ async fn different_bytes_with_equal_size_and_mtime_are_a_new_version() {
         let contents = [b'a', b'b', b'c'].map(|byte| vec![byte; size]);
         watched.write(at, &contents[0]);
         age(&watched.path.join(at));
-        watched.seen(at, &contents[0]).await;
-        watched.caught_up().await;
+        watched.wait_recorded(at, &contents[0]).await;
+        watched.wait_caught_up().await;
         rewrite_with_old_time(&watched.path.join(at), &contents[1]);
-        watched.seen(at, &contents[1]).await;
+        watched.wait_recorded(at, &contents[1]).await;
         assert_eq!(watched.head(at).version, 2);
         // While nothing watches.
-        watched.caught_up().await;
+        watched.wait_caught_up().await;
         watched.stop().await;
         rewrite_with_old_time(&watched.path.join(at), &contents[2]);
         watched.start().await;
-        watched.seen(at, &contents[2]).await;
+        watched.wait_recorded(at, &contents[2]).await;
         assert_eq!(watched.head(at).version, 3);
     }
 }
@@ -419,16 +419,16 @@ async fn metadata_changes_do_not_make_a_version() {
         let before = watched.head(at);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         std::fs::hard_link(&path, outside.path().join("link")).unwrap();
-        watched.caught_up().await;
+        watched.wait_caught_up().await;
         assert_eq!((watched.head(at).id, watched.head(at).version), (before.id, 1));
         std::fs::rename(&path, watched.path.join(&to)).unwrap();
-        watched.seen(&to, &bytes).await;
+        watched.wait_recorded(&to, &bytes).await;
         assert_eq!(watched.head(&to).id, before.id, "{at}");
         watched.stop().await;
         let last = format!("{at}.last");
         std::fs::rename(watched.path.join(&to), watched.path.join(&last)).unwrap();
         watched.start().await;
-        watched.seen(&last, &bytes).await;
+        watched.wait_recorded(&last, &bytes).await;
         assert_eq!(watched.head(&last).id, before.id, "renamed while not watching");
         // In the end, the recorded stamp is the file's current one.
         let size = u64::try_from(size).unwrap();
@@ -450,13 +450,13 @@ async fn a_large_file_rewritten_and_renamed_at_once_is_still_hashed() {
     let (old, new) = (vec![b'a'; 600_000], vec![b'b'; 600_000]);
     watched.write("a", &old);
     age(&watched.path.join("a"));
-    watched.seen("a", &old).await;
-    watched.caught_up().await;
+    watched.wait_recorded("a", &old).await;
+    watched.wait_caught_up().await;
     let held = watched.recorder.hold().await;
     rewrite_with_old_time(&watched.path.join("a"), &new);
     std::fs::rename(watched.path.join("a"), watched.path.join("b")).unwrap();
     drop(held);
-    watched.seen("b", &new).await;
+    watched.wait_recorded("b", &new).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -466,18 +466,18 @@ async fn records_without_a_ctime_are_checked_once_and_keep_their_version() {
     watched.put("large", vec![b'a'; 600_000]).await;
     watched.put("moved", b"moved").await;
     watched.put("changed", b"before").await;
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     watched.stop().await;
     watched.recorder.forget_change_times();
     let before = ["small", "large", "moved"].map(|path| watched.head(path).id);
     std::fs::rename(watched.path.join("moved"), watched.path.join("elsewhere")).unwrap();
     rewrite_with_old_time(&watched.path.join("changed"), b"after!");
     watched.start().await;
-    watched.seen("changed", b"after!").await;
+    watched.wait_recorded("changed", b"after!").await;
     assert_eq!(["small", "large", "elsewhere"].map(|path| watched.head(path).id), before);
     // The records now have change times. Once these are old enough to be relied on, another start
     // reports nothing.
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     watched.stop().await;
     wait_until("files that are old enough", || {
         ["small", "large", "elsewhere", "changed"].iter().all(|path| {
@@ -533,7 +533,7 @@ async fn a_file_open_for_writing_is_reported_with_its_writer() {
     watched.recorder.until("the second is told", |records| names(&records.waiting) == ["late.csv", "slow.csv"]).await;
     drop(writer.stdin.take());
     writer.wait().unwrap();
-    watched.seen("slow.csv", b"").await;
+    watched.wait_recorded("slow.csv", b"").await;
     watched.recorder.until("the first is not", |records| names(&records.waiting) == ["late.csv"]).await;
     std::fs::remove_file(watched.path.join("late.csv")).unwrap();
     drop(late);
@@ -584,10 +584,10 @@ async fn an_outdated_observation_is_repeated() {
     watched.put("a", b"changed").await;
     outdate(1);
     std::fs::rename(watched.path.join("moves"), watched.path.join("moved")).unwrap();
-    watched.seen("moved", b"m").await;
+    watched.wait_recorded("moved", b"m").await;
     assert_eq!(watched.recorder.read(|records| records.versions), 4, "the rename makes no new version");
     outdate(2);
     std::fs::remove_file(watched.path.join("a")).unwrap();
-    watched.gone("a").await;
+    watched.wait_gone("a").await;
     assert_eq!(watched.recorder.read(|records| records.outdate), 0);
 }

@@ -12,7 +12,7 @@ use anacostia::sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 
 use super::encode::section;
-use super::{Case, prove};
+use super::{Case, check_cases};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::{body, by_hand, in_world, write};
 
@@ -62,8 +62,8 @@ fn importing() -> Vec<u8> {
 pub(super) fn cases(folder: &Path) -> Vec<Case> {
     let good = body(HARMLESS);
     let case = |name: &str, component: Vec<u8>, words| Case::not_loaded(name, component, words, body(HARMLESS));
-    let own = |name: &str, declarations: &str, words, twin: &str| {
-        Case::not_loaded(name, by_hand(declarations), words, by_hand(twin))
+    let own = |name: &str, declarations: &str, words, counterpart: &str| {
+        Case::not_loaded(name, by_hand(declarations), words, by_hand(counterpart))
     };
     let mut wrong_section = good.clone();
     wrong_section[8] = 0x7f;
@@ -147,7 +147,7 @@ fn long_function(bytes: usize) -> String {
 async fn malformed_forged_and_oversized_components_are_refused() {
     let bench = Bench::new();
     let cases = cases(bench.folder.path());
-    prove(&bench, cases).await;
+    check_cases(&bench, cases).await;
 }
 
 /// The forged code would trap; the component that it replaces does nothing.

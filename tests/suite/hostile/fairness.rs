@@ -66,7 +66,7 @@ fn running(app: &TestApp) -> usize {
 }
 
 /// Returns the median, the 95th percentile, and the maximum of the times.
-fn spread(mut times: Vec<Duration>) -> [Duration; 3] {
+fn percentiles(mut times: Vec<Duration>) -> [Duration; 3] {
     times.sort_unstable();
     let last = times.len() - 1;
     [times[last / 2], times[last * 95 / 100], times[last]]
@@ -78,11 +78,11 @@ fn answers(app: &TestApp, path: &str) -> Value {
         app.get(path);
         began.elapsed()
     });
-    let [half, most, all] = spread(times.collect()).map(|time| time.as_secs_f64() * 1000.0);
+    let [half, most, all] = percentiles(times.collect()).map(|time| time.as_secs_f64() * 1000.0);
     json!({ "path": path, "p50_ms": half, "p95_ms": most, "max_ms": all })
 }
 
-fn beside(kind: &str, hostile: &[&str]) {
+fn measure_with(kind: &str, hostile: &[&str]) {
     let mut app = TestApp::new(&manifest(hostile)).with_guest("hostile").with_guest("worker");
     app.start_on_one_core();
     app.drop_file("bait/bait.txt", b"bait");
@@ -113,17 +113,17 @@ fn beside(kind: &str, hostile: &[&str]) {
 
 #[test]
 fn eight_spinning_guests_do_not_starve_another_on_one_core() {
-    beside("eight that spin", &["mode = \"spin\""]);
+    measure_with("eight that spin", &["mode = \"spin\""]);
 }
 
 #[test]
 fn eight_guests_in_endless_host_calls_do_not_starve_another() {
-    beside("eight that call the host", &["mode = \"spin_in_host\"", "mode = \"list\""]);
+    measure_with("eight that call the host", &["mode = \"spin_in_host\"", "mode = \"list\""]);
 }
 
 #[test]
 fn eight_flooding_guests_do_not_starve_another() {
-    beside(
+    measure_with(
         "eight that flood",
         &[
             "mode = \"fill\", bytes = 67108864",

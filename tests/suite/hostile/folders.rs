@@ -54,7 +54,7 @@ fn action(app: &TestApp, run: u64, name: &str) -> Value {
 
 /// Checks that the secret has not entered by any way.
 #[track_caller]
-fn kept_out(app: &TestApp) {
+fn check_secret_not_leaked(app: &TestApp) {
     for folder in ["out", "raw"] {
         for file in files(&app.path(folder)).iter().filter(|file| !file.is_symlink()) {
             assert!(!fs::read_to_string(file).unwrap_or_default().contains(SECRET), "{}", file.display());
@@ -110,7 +110,7 @@ params = {{ {beside} }}
         );
     }
     assert_eq!(action(&app, 1, "beside")["state"], "succeeded", "{:#}", action(&app, 1, "beside"));
-    kept_out(&app);
+    check_secret_not_leaked(&app);
 }
 
 #[test]
@@ -139,7 +139,7 @@ params = { steps = [
     let runs = app.wait_for_runs(1);
     assert_eq!(runs[0]["state"], "succeeded", "{:#}", action(&app, 1, "copy"));
     assert_eq!(fs::read(app.path("out/honest.txt")).unwrap(), b"content");
-    kept_out(&app);
+    check_secret_not_leaked(&app);
 }
 
 #[test]
@@ -161,12 +161,12 @@ params = { steps = [{ do = "write", to = "out", path = "sub/x.txt", text = "made
     symlink(app.path("outside"), app.path("out/sub")).unwrap();
     app.start();
     wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
-    kept_out(&app);
+    check_secret_not_leaked(&app);
 
     fs::remove_file(app.path("out/sub")).unwrap();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     assert_eq!(fs::read(app.path("out/sub/x.txt")).unwrap(), b"made by an action");
-    kept_out(&app);
+    check_secret_not_leaked(&app);
 }
 
 #[tokio::test]

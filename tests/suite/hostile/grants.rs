@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, prove};
+use super::{Case, check_cases};
 use crate::sandbox::{Bench, done};
 
 fn call(bench: &Bench, call: &str) -> Value {
@@ -45,7 +45,7 @@ pub(super) fn cases(bench: &Bench) -> Vec<Case> {
 #[tokio::test]
 async fn ungranted_calls_are_refused_and_granted_calls_succeed() {
     let bench = Bench::new();
-    prove(&bench, cases(&bench)).await;
+    check_cases(&bench, cases(&bench)).await;
 }
 
 #[tokio::test]

@@ -124,7 +124,12 @@ fn the_sandbox_page_lists_every_fixed_bound() {
 }
 
 /// Returns by how much one attempt exceeded a limit, in the unit of the limit, and how it ended.
-async fn past(bench: &Bench, act: Act, limits: fn(&mut Limits), used: fn(&Usage, &Limits) -> i64) -> (i64, String) {
+async fn overshoot(
+    bench: &Bench,
+    act: Act,
+    limits: fn(&mut Limits),
+    used: fn(&Usage, &Limits) -> i64,
+) -> (i64, String) {
     let order = order(bench, &act, limits).await.unwrap();
     let report = bench.run(order.clone()).await;
     let error = match &report.outcome {
@@ -144,19 +149,19 @@ fn signed(number: u64) -> i64 {
 #[tokio::test]
 async fn counted_resources_never_exceed_their_limit() {
     let bench = Bench::new();
-    let memory = past(
+    let memory = overshoot(
         &bench,
         mode("allocate", None),
         |limits| limits.memory_bytes = 32 << 20,
         |used, limits| signed(used.peak_memory_bytes) - signed(limits.memory_bytes),
     );
-    let output = past(
+    let output = overshoot(
         &bench,
         Act::Mode(json!({ "mode": "write_stubbornly", "to": "out", "times": 9 })),
         |limits| limits.output_bytes = 2 << 20,
         |used, limits| signed(used.bytes_written) - signed(limits.output_bytes),
     );
-    let log = past(
+    let log = overshoot(
         &bench,
         mode("log", None),
         |limits| limits.log_bytes = 1 << 20,
@@ -196,7 +201,7 @@ async fn measured_resources_exceed_their_limit_by_at_most_a_slice_or_one_instruc
     for (name, act, limits, used) in cases {
         let mut times = Vec::new();
         for _ in 0..10 {
-            let (past, error) = past(&bench, act(), limits, used).await;
+            let (past, error) = overshoot(&bench, act(), limits, used).await;
             assert!(past >= 0, "{name}: stopped {past} µs before its limit: {error}");
             assert!(error.starts_with(if name.starts_with("cpu") { "cpu_limit" } else { "wall_limit" }), "{error}");
             times.push(past);

@@ -23,16 +23,16 @@ pub(super) async fn run_with(
     let mut order = bench.command(steps).await;
     change(&mut order);
     let report = bench.run(order.clone()).await;
-    let said = said_on(bench, &order, LogStream::Stdout);
+    let said = lines_on(bench, &order, LogStream::Stdout);
     (report, said.into_iter().skip(1).collect())
 }
 
-fn said_on(bench: &Bench, order: &AttemptOrder, stream: LogStream) -> Vec<String> {
+fn lines_on(bench: &Bench, order: &AttemptOrder, stream: LogStream) -> Vec<String> {
     lines(bench, order).into_iter().filter(|line| line.stream == stream).map(|line| line.text).collect()
 }
 
 /// Returns the results of the program, step by step; it must have exited with 0.
-async fn told(bench: &Bench, steps: &[&str]) -> Vec<String> {
+async fn step_results(bench: &Bench, steps: &[&str]) -> Vec<String> {
     let (report, said) = run(bench, steps).await;
     assert_eq!(report.outcome, Outcome::Done(None), "{said:?}");
     said
@@ -193,7 +193,7 @@ async fn output_files_can_be_renamed_removed_replaced_and_appended_to() {
 async fn a_progress_bar_is_logged_as_its_last_state() {
     let bench = Bench::new();
     let steps = ["raw|\r  0% [    ]", "raw|\r 50% [##  ]", "raw|\r100% [####]\n", "raw|one\r\ntwo\r\n"];
-    assert_eq!(told(&bench, &steps).await, ["100% [####]", "one", "two"]);
+    assert_eq!(step_results(&bench, &steps).await, ["100% [####]", "one", "two"]);
 }
 
 #[tokio::test]
@@ -221,12 +221,12 @@ async fn unsupported_staging_operations_are_refused_and_logged() {
     ];
     let order = bench.command(&steps).await;
     let report = bench.run(order.clone()).await;
-    let said = said_on(&bench, &order, LogStream::Stdout);
+    let said = lines_on(&bench, &order, LogStream::Stdout);
     let errors = ["ok", "EISDIR", "ENOTDIR", "ENOTSUP", "ENOTEMPTY", "EEXIST", "ENOENT", "ENOTSUP"];
     let told: Vec<&str> = said[1..].iter().filter_map(|line| line.split(": ").last()).collect();
     assert_eq!(told, errors, "{said:?}");
     assert_eq!(report.outcome, Outcome::Done(None));
-    let host = said_on(&bench, &order, LogStream::Host);
+    let host = lines_on(&bench, &order, LogStream::Host);
     assert!(host.iter().any(|line| line == "/out/out/a: is a folder: only files in `/out` can be renamed"), "{host:?}");
 }
 
@@ -267,7 +267,7 @@ async fn a_command_writes_only_where_it_is_granted() {
 #[tokio::test]
 async fn no_path_leads_out_of_the_preopened_folders() {
     let bench = Bench::new();
-    let said = told(
+    let said = step_results(
         &bench,
         &[
             "cat|/../etc/passwd",
@@ -375,7 +375,7 @@ async fn args_env_and_stdin_come_from_the_manifest() {
     assert_eq!(report.accesses[0].bytes, 12);
     let mut order = bench.command(&["stdin"]).await;
     bench.run(order.clone()).await;
-    assert_eq!(said_on(&bench, &order, LogStream::Stdout), ["called train with 1", "stdin: ok"]);
+    assert_eq!(lines_on(&bench, &order, LogStream::Stdout), ["called train with 1", "stdin: ok"]);
     // Exactly one input must match.
     order.stdin = Some("raw/*.csv".to_owned());
     let report = bench.run(order).await;
@@ -416,14 +416,14 @@ async fn metric_lines_become_metrics() {
     assert_eq!(report.outcome, Outcome::Done(None));
     let size = good.len() + 1;
     assert_eq!(
-        said_on(&bench, &order, LogStream::Stdout)[1..4],
+        lines_on(&bench, &order, LogStream::Stdout)[1..4],
         ["write: ok".to_owned(), format!("stat: {size} bytes, with a time"), "list: out/ metrics.jsonl (2)".to_owned()]
     );
     let metrics = bench.store.facts.lock().unwrap().metrics.clone();
     let metrics: Vec<_> = metrics.iter().map(|m| (m.name.as_str(), m.value, m.step)).collect();
     let diverged = ("loss", f64::NEG_INFINITY, None);
     assert_eq!(metrics, [("loss", 0.5, Some(1)), ("loss", 0.25, Some(2)), diverged, ("accuracy", 1.0, None)]);
-    let host = said_on(&bench, &order, LogStream::Host);
+    let host = lines_on(&bench, &order, LogStream::Host);
     let numbers: Vec<&str> = host.iter().filter_map(|line| line.split(" is not a metric: ").next()).collect();
     assert_eq!(numbers, [3, 5, 6, 7].map(|n| format!("/out/metrics.jsonl: line {n}")), "{host:?}");
     // The bounds are those of `log-metrics`.

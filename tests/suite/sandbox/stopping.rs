@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Bench, failure, lines};
 
 /// Waits until the guest has logged something, which shows that it is running.
-async fn logged(bench: &Bench, order: &AttemptOrder) {
+async fn wait_for_log(bench: &Bench, order: &AttemptOrder) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while lines(bench, order).is_empty() {
         assert!(Instant::now() < deadline, "the guest logged nothing");
@@ -19,7 +19,7 @@ async fn logged(bench: &Bench, order: &AttemptOrder) {
 
 /// Cancels the attempt once its guest is running.
 async fn cancel_at_work(bench: &Bench, order: &AttemptOrder) {
-    logged(bench, order).await;
+    wait_for_log(bench, order).await;
     bench.stop.send_replace(Stop::Cancel);
 }
 
@@ -115,7 +115,7 @@ async fn dropping_the_sandbox_stops_its_guests() {
     let order = bench.order(bench.guest("worker").await, &steps);
     tokio::select! {
         report = bench.run(order.clone()) => panic!("it spins: {report:?}"),
-        () = logged(&bench, &order) => {}
+        () = wait_for_log(&bench, &order) => {}
     }
     // The guest may still be running when the threads are asked to end. This returns once they have
     // ended.

@@ -128,7 +128,7 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
         match text(at) {
             "{" => braces.push(at >= 2 && text(at - 2) == "mod"),
             "}" => drop(braces.pop()),
-            "crate" if path => found.extend(heads(&words, at + 3)),
+            "crate" if path => found.extend(first_segments(&words, at + 3)),
             "super" if path && !(at >= 3 && text(at - 3) == "super") => {
                 let ups = (0..words.len())
                     .take_while(|up| text(at + 3 * up) == "super" && text(at + 3 * up + 1) == ":")
@@ -146,7 +146,7 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
 }
 
 /// Returns the first parts of the paths that begin at `at`: one, or several in braces.
-fn heads(words: &[Word], at: usize) -> Vec<Import> {
+fn first_segments(words: &[Word], at: usize) -> Vec<Import> {
     let Some(first) = words.get(at) else { return Vec::new() };
     if first.text != "{" {
         return vec![Import { module: first.text.clone(), line: first.line }];
