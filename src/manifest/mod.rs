@@ -40,7 +40,7 @@ pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
     Retry, RunWhen, SecretSource, StoreSpec, Trigger,
 };
-pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 
 use crate::base::{ByteSize, bounds};
 use read::UncheckedManifest;

@@ -286,7 +286,7 @@ fn an_unreadable_manifest_is_a_problem_without_a_location() {
         ("pipe", "the manifest `pipe` is not a file"),
     ] {
         let problems = load(&house.path().join(name), &variables, LoadOptions::default()).unwrap_err();
-        assert_eq!(problems.list()[0].place(), None);
+        assert_eq!(problems.list()[0].location(), None);
         assert!(!problems.render(80, false).is_empty());
         let message = problems.list()[0].message().replace(&format!("{}/", house.path().display()), "");
         assert_eq!(message, expected);
@@ -297,7 +297,7 @@ fn an_unreadable_manifest_is_a_problem_without_a_location() {
 fn text_that_is_not_utf8_is_refused_with_its_location() {
     let house = house();
     let problems = load_text(&house, "m.toml", b"manifest_version = 1\n# \xff\n", LoadOptions::default()).unwrap_err();
-    let place = problems.list()[0].place().unwrap();
+    let place = problems.list()[0].location().unwrap();
     assert_eq!((place.line, place.column), (2, 3));
 }
 
@@ -425,7 +425,7 @@ proptest! {
             if let Err(problems) = loaded {
                 prop_assert!(!problems.list().is_empty());
                 for problem in problems.list() {
-                    prop_assert!(problem.place().is_some(), "{problem}");
+                    prop_assert!(problem.location().is_some(), "{problem}");
                     for span in problem.spans() {
                         prop_assert!(text.get(span.clone()).is_some(), "{span:?} of {problem}");
                     }
