@@ -24,26 +24,26 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::MetadataStore;
-pub(crate) use lossy::LossyPlace;
+pub(crate) use lossy::LossyStoreFactory;
 
-/// A place in which a store survives from one host to the next.
+/// Opens one store again and again, as hosts do that run one after the other.
 #[async_trait]
-pub(crate) trait Place: Send + Sync {
+pub(crate) trait StoreFactory: Send + Sync {
     /// Opens the store as a host does that starts.
     async fn open(&self) -> Arc<dyn MetadataStore>;
 }
 
 /// A store to test, which can be opened again.
 pub(crate) struct World {
-    place: Box<dyn Place>,
+    factory: Box<dyn StoreFactory>,
     store: Option<Arc<dyn MetadataStore>>,
 }
 
 impl World {
     /// A world with an empty store.
-    pub(crate) async fn new(place: Box<dyn Place>) -> Self {
-        let store = Some(place.open().await);
-        Self { place, store }
+    pub(crate) async fn new(factory: Box<dyn StoreFactory>) -> Self {
+        let store = Some(factory.open().await);
+        Self { factory, store }
     }
 
     /// The store.
@@ -54,7 +54,7 @@ impl World {
     /// Ends the host, and starts another.
     async fn restart(&mut self) {
         self.store = None;
-        self.store = Some(self.place.open().await);
+        self.store = Some(self.factory.open().await);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{FAULT_POINTS, SqliteStore, read_holder, steps, wal};
 use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
-use crate::store::conformance::{LossyPlace, Place, World, conformance};
+use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
 use crate::store::{Batch, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError};
 
 struct Folder(tempfile::TempDir);
@@ -33,7 +33,7 @@ impl Folder {
 }
 
 #[async_trait]
-impl Place for Folder {
+impl StoreFactory for Folder {
     async fn open(&self) -> Arc<dyn MetadataStore> {
         self.host()
     }
@@ -58,7 +58,7 @@ mod suite {
 }
 
 async fn lossy_world() -> World {
-    World::new(Box::new(LossyPlace(Folder::new()))).await
+    World::new(Box::new(LossyStoreFactory(Folder::new()))).await
 }
 
 mod suite_with_lost_answers {
