@@ -131,7 +131,7 @@ impl<T> Tree<T> {
 
 /// Why a path cannot be resolved.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Astray {
+pub(super) enum ResolveError {
     /// The path is too long.
     TooLong,
     /// The path contains a control character, such as NUL.
@@ -143,21 +143,21 @@ pub(super) enum Astray {
 /// Resolves a path that is relative to a folder. `.`, `..` and repeated `/` are resolved lexically,
 /// because there are no links. The flag says whether the path must be a folder, because it ends
 /// with `/`.
-pub(super) fn resolve(folder: &str, path: &str) -> Result<(String, bool), Astray> {
+pub(super) fn resolve(folder: &str, path: &str) -> Result<(String, bool), ResolveError> {
     if path.len() > MAX_GUEST_PATH_BYTES {
-        return Err(Astray::TooLong);
+        return Err(ResolveError::TooLong);
     }
     if path.chars().any(char::is_control) {
-        return Err(Astray::Unreadable);
+        return Err(ResolveError::Unreadable);
     }
     if path.starts_with('/') {
-        return Err(Astray::Outside);
+        return Err(ResolveError::Outside);
     }
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => drop(parts.pop().ok_or(Astray::Outside)?),
+            ".." => drop(parts.pop().ok_or(ResolveError::Outside)?),
             part => parts.push(part),
         }
     }
@@ -236,10 +236,10 @@ mod tests {
         assert_eq!(ok("in", "raw//./b/../a.csv"), ("in/raw/a.csv".to_owned(), false));
         assert_eq!(ok("out/models", "x/"), ("out/models/x".to_owned(), true));
         for path in ["..", "../x", "a/../../x", "/etc/passwd", "/", "a/../.."] {
-            assert_eq!(resolve("in/raw", path), Err(Astray::Outside), "{path}");
+            assert_eq!(resolve("in/raw", path), Err(ResolveError::Outside), "{path}");
         }
-        assert_eq!(resolve("", "a\0b"), Err(Astray::Unreadable));
-        assert_eq!(resolve("", &"a/".repeat(MAX_GUEST_PATH_BYTES)), Err(Astray::TooLong));
+        assert_eq!(resolve("", "a\0b"), Err(ResolveError::Unreadable));
+        assert_eq!(resolve("", &"a/".repeat(MAX_GUEST_PATH_BYTES)), Err(ResolveError::TooLong));
     }
 
     proptest! {
