@@ -36,12 +36,12 @@ pub(super) struct Watcher {
     watched: BTreeSet<PathBuf>,
     /// Folders that could not be watched, which was reported.
     unwatched: BTreeSet<PathBuf>,
-    ear: Arc<Ear>,
+    shared: Arc<Shared>,
 }
 
 /// State that the watcher's thread updates.
 #[derive(Default)]
-struct Ear {
+struct Shared {
     heard: Notify,
     state: Mutex<State>,
 }
@@ -56,17 +56,17 @@ struct State {
 
 impl Watcher {
     pub(super) fn new() -> Result<Self, Failure> {
-        let ear = Arc::new(Ear::default());
-        let listener = Arc::clone(&ear);
+        let shared = Arc::new(Shared::default());
+        let handler = Arc::clone(&shared);
         let config = Config::default().with_follow_symlinks(false);
-        let inner = RecommendedWatcher::new(move |event| listener.hear(event), config)
+        let inner = RecommendedWatcher::new(move |event| handler.on_event(event), config)
             .map_err(|why| Failure::work(format!("failed to watch for changes: {why}")))?;
-        Ok(Self { inner, watched: BTreeSet::new(), unwatched: BTreeSet::new(), ear })
+        Ok(Self { inner, watched: BTreeSet::new(), unwatched: BTreeSet::new(), shared })
     }
 
     /// What is not a source from now on.
     pub(super) fn ignore(&self, products: Products) {
-        self.ear.state().products = products;
+        self.shared.state().products = products;
     }
 
     /// Watches a folder without its subfolders. Called again at each look, because a folder that
@@ -99,26 +99,26 @@ impl Watcher {
 
     /// Waits for the next event. An event since the last call counts.
     pub(super) async fn changed(&self) {
-        self.ear.heard.notified().await;
+        self.shared.heard.notified().await;
     }
 
     /// Waits until writers have finished.
     pub(super) async fn settled(&self) {
         let began = Instant::now();
         loop {
-            let wait = self.ear.state().wait(began, Instant::now());
+            let wait = self.shared.state().wait(began, Instant::now());
             let Some(wait) = wait else { return };
-            let _ = tokio::time::timeout(wait, self.ear.heard.notified()).await;
+            let _ = tokio::time::timeout(wait, self.shared.heard.notified()).await;
         }
     }
 }
 
-impl Ear {
+impl Shared {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, event: notify::Result<Event>) {
+    fn on_event(&self, event: notify::Result<Event>) {
         if self.state().take_in(event, Instant::now()) {
             self.heard.notify_one();
         }
