@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fit::{headline, wrap};
 use super::requests;
-use super::{Cell, Column, Made, Table, ago, duration, next_steps, plain, state_mark, styles};
+use super::{Cell, Column, RunOutputs, Table, ago, duration, next_steps, plain, state_mark, styles};
 use crate::base::{AttemptId, ByteSize, Timestamp};
 use crate::model::{ActionState, Artifact, Attempt, Denial, HttpRequest, Run, RunAction, RunDetail, RunState};
 
@@ -57,7 +57,7 @@ pub(crate) struct Seen<'a> {
     /// HTTP requests of its attempts.
     pub(crate) requests: &'a [(AttemptId, HttpRequest)],
     /// Artifacts and metrics that it made.
-    pub(crate) made: Option<&'a Made>,
+    pub(crate) outputs: Option<&'a RunOutputs>,
 }
 
 /// Formats one run: its facts, inputs, actions with their results, requests, outputs, and next
@@ -81,7 +81,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     }
     text.push_str(&requests::requests(detail, seen.requests, width));
     text.push_str(&refused(detail, seen.denials, width));
-    text.push_str(&seen.made.map(|made| made.shown(width)).unwrap_or_default());
+    text.push_str(&seen.outputs.map(|outputs| outputs.shown(width)).unwrap_or_default());
     text.push_str(&next_steps(&next(&detail.run, path)));
     text
 }
