@@ -48,7 +48,7 @@ pub(super) fn value<T>(ended: Ended<T>, state: &GuestState) -> Result<T, ErrorIn
 /// content that is not on record, whatever it did with it.
 pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
     match state.gate.changed() {
-        Some(changed) => Outcome::Failed(tidy(&state.masker, changed.clone())),
+        Some(changed) => Outcome::Failed(cleaned(&state.masker, changed.clone())),
         None => outcome,
     }
 }
@@ -139,7 +139,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
             trap
         }
     };
-    tidy(&state.masker, error)
+    cleaned(&state.masker, error)
 }
 
 /// Returns whether the guest returned an invalid value, such as a string outside its memory or an
@@ -191,7 +191,7 @@ fn frames(backtrace: &WasmBacktrace) -> String {
         .fold(String::new(), |all, name| all + "\n  at " + &cut(&escape(name.as_bytes()), MAX_FRAME_BYTES))
 }
 
-fn tidy(masker: &Masker, error: ErrorInfo) -> ErrorInfo {
+fn cleaned(masker: &Masker, error: ErrorInfo) -> ErrorInfo {
     ErrorInfo { message: clean(masker, &error.message), ..error }
 }
 
