@@ -12,9 +12,9 @@
 
 mod check;
 mod component;
+mod component_cache;
 mod expand;
 mod keys;
-mod known;
 mod listen;
 mod origin;
 mod pipeline;
@@ -31,9 +31,9 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
+pub use component_cache::inspect_known;
 pub use expand::Env;
 pub use keys::schema;
-pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{

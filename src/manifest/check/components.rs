@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::super::component::{self, ComponentError, ComponentInfo, Grant, Need};
-use super::super::known;
+use super::super::component_cache;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest};
 use super::super::tree::{At, Reader};
@@ -12,11 +12,12 @@ use super::super::tree::{At, Reader};
 /// Checks the component of each action. Inspects a component that several actions share once.
 pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
     let with_component = draft.actions.iter().filter(|action| action.component.is_some());
-    let mut looked_at = known::inspect_all(&with_component.map(|action| action.spec.component.as_path()).collect());
+    let mut looked_at =
+        component_cache::inspect_all(&with_component.map(|action| action.spec.component.as_path()).collect());
     for action in &draft.actions {
         let Some(text) = &action.component else { continue };
         let path = action.spec.component.as_path();
-        match looked_at.entry(path).or_insert_with(|| known::inspect_known(path)) {
+        match looked_at.entry(path).or_insert_with(|| component_cache::inspect_known(path)) {
             Ok(info) => check_one(reader, draft, action, text, info),
             Err(error) if action.spec.build.is_none() && is_absent(error) && is_built_elsewhere(draft, path) => {}
             Err(error) => reader.complain(no_component(action, text, error)),
