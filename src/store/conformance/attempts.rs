@@ -13,7 +13,7 @@ fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced { .. }))
 }
 
-pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
+pub(super) async fn fencing_tokens_increase_and_old_ones_are_refused(world: &mut World) {
     let (run, old) = started(world.store().as_ref(), new_run()).await;
     let sibling = start(world.store().as_ref(), run, "second", 1).await;
     assert_eq!(old.epoch, world.store().epoch());
@@ -39,7 +39,7 @@ pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
     store.finish_attempt(new, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
 }
 
-pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
+pub(super) async fn an_ended_attempt_cannot_change(world: &mut World) {
     let store = world.store().as_ref();
     let (_, fence) = started(store, new_run()).await;
     for state in [AttemptState::Running, AttemptState::Publishing] {
@@ -53,7 +53,7 @@ pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
     assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(41)).await));
 }
 
-pub(super) async fn one_attempt_of_an_action_at_a_time(world: &mut World) {
+pub(super) async fn an_action_has_one_running_attempt(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     let second = store.advance(run, WriteId::new(), starts(vec![attempt("first", 2)]), at(40)).await;
@@ -85,7 +85,7 @@ pub(super) async fn a_failed_step_leaves_nothing(world: &mut World) {
     store.finish_attempt(fence, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
 }
 
-pub(super) async fn taking_over_gives_new_tokens_to_what_is_unfinished(world: &mut World) {
+pub(super) async fn recovery_gives_new_tokens_to_unfinished_attempts(world: &mut World) {
     let store = world.store().as_ref();
     let (done, fence) = started(store, new_run()).await;
     let step = run_becomes(RunState::Succeeded, None);
@@ -107,7 +107,7 @@ pub(super) async fn taking_over_gives_new_tokens_to_what_is_unfinished(world: &m
     assert_eq!(store.unfinished(RunId::new()).await.unwrap(), None);
 }
 
-pub(super) async fn the_logs_of_unfinished_runs_are_known(world: &mut World) {
+pub(super) async fn the_logs_of_unfinished_runs_are_listed(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.unfinished_logs().await.unwrap(), []);
     let (run, fence) = started(store, new_run()).await;
@@ -145,7 +145,7 @@ fn request(method: &str, status: Option<u16>, error: Option<&str>) -> HttpReques
     }
 }
 
-pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
+pub(super) async fn accesses_and_usage_are_recorded(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
     let input = artifacts_at(store, "raw", "a").await[0].id;
@@ -184,7 +184,7 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     assert_eq!(store.artifact(input).await.unwrap().unwrap().tags, ["seen"]);
 }
 
-pub(super) async fn an_artifact_knows_who_used_it(world: &mut World) {
+pub(super) async fn uses_of_an_artifact_are_listed(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A"), present("b", "B")]).await;
     let [a, b] = [artifacts_at(store, "raw", "a").await[0].id, artifacts_at(store, "raw", "b").await[0].id];

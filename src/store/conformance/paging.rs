@@ -117,7 +117,7 @@ pub(super) async fn pages_of_every_list_are_complete_and_newest_first(world: &mu
     check_pages!(store, ticks, TickQuery { trigger: Some("raw".to_owned()) }, 6);
 }
 
-pub(super) async fn items_that_come_meanwhile_move_nothing(world: &mut World) {
+pub(super) async fn items_added_meanwhile_do_not_shift_pages(world: &mut World) {
     let store = Arc::clone(world.store());
     let files: Vec<_> = (0..100).map(|n| present(&format!("old-{n}"), "x")).collect();
     record(store.as_ref(), files).await;

@@ -6,7 +6,7 @@ use crate::model::ArtifactState::{Current, New, Published, Superseded};
 use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, EventKind, Facts, Metric, RunState};
 use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, RunStep, StoreError};
 
-pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
+pub(super) async fn outputs_exist_after_the_commit_point(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     let file = staged("models", "m.bin", "weights", false);
@@ -44,7 +44,7 @@ fn attempt_of(action: &str) -> crate::store::NewAttempt {
     attempt(action, 1)
 }
 
-pub(super) async fn a_taken_path_is_refused_and_nothing_has_happened(world: &mut World) {
+pub(super) async fn an_existing_path_is_refused_without_any_change(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("taken", "T"), present("free", "F"), gone("free")]).await;
     let (run, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
@@ -66,7 +66,7 @@ pub(super) async fn a_taken_path_is_refused_and_nothing_has_happened(world: &mut
     assert_eq!(store.pending("raw").await.unwrap().count, 0);
 }
 
-pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
+pub(super) async fn equal_bytes_make_no_new_version(world: &mut World) {
     let store = world.store().as_ref();
     let (_, fence) = started(store, new_run()).await;
     let first = staged("models", "m", "same", false);
@@ -105,7 +105,7 @@ pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {
     assert_eq!(store.run_progress(run).await.unwrap(), was);
 }
 
-pub(super) async fn recovery_finds_what_was_committed(world: &mut World) {
+pub(super) async fn recovery_finds_committed_outputs(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     let files = vec![staged("models", "b", "B", false), staged("models", "a", "A", false)];
@@ -161,7 +161,7 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     assert_eq!(versions(store, "fresh").await, [(1, Published, false), (2, New, true)]);
 }
 
-pub(super) async fn an_output_with_the_same_bytes_is_not_undone_either(world: &mut World) {
+pub(super) async fn late_observations_do_not_undo_an_output_with_equal_bytes(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("out", "same")]).await;
     let (_, fence) = started(store, new_run()).await;

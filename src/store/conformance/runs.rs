@@ -7,7 +7,7 @@ use crate::model::EventKind::{ActionState as Action, AttemptEnded, AttemptStarte
 use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunDetail, RunState};
 use crate::store::{NewRun, RunQuery, RunStep, StoreError};
 
-pub(super) async fn a_run_is_created_once_with_all_that_belongs_to_it(world: &mut World) {
+pub(super) async fn a_run_is_created_once_with_its_actions_and_inputs(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
     let skipped =
@@ -42,7 +42,7 @@ pub(super) async fn a_run_is_created_once_with_all_that_belongs_to_it(world: &mu
     assert_eq!(create(store, new_run()).await.detail.run.number, 2);
 }
 
-pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) {
+pub(super) async fn steps_change_actions_and_runs_and_emit_events(world: &mut World) {
     let store = world.store().as_ref();
     let run = create(store, new_run()).await.detail.run.id;
     let before = newest(store).await;
@@ -106,7 +106,7 @@ pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
     assert_eq!(store.run_progress(too_few.id).await.unwrap(), None, "nothing is started for an unknown run");
 }
 
-pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
+pub(super) async fn an_ended_run_refuses_steps(world: &mut World) {
     let store = world.store().as_ref();
     let run = create(store, new_run()).await.detail.run.id;
     store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(30)).await.unwrap();
@@ -117,7 +117,7 @@ pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
     assert_eq!(store.run_progress(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
 }
 
-pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
+pub(super) async fn cancelling_remains_until_the_run_ends(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.request_cancel(RunId::new(), at(1)).await.unwrap(), None);
     let (run, fence) = started(store, new_run()).await;
@@ -133,7 +133,7 @@ pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
     assert_eq!((ended.state, ended.ended_at), (RunState::Cancelled, Some(at(43))), "unchanged");
 }
 
-pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
+pub(super) async fn retry_restarts_actions_that_did_not_succeed(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.request_retry(RunId::new(), WriteId::new(), at(1)).await.unwrap(), None);
     let aside = RunAction { state: ActionState::Skipped, reason: Some("not_triggered".to_owned()), ..action("aside") };

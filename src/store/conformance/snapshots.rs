@@ -35,7 +35,7 @@ fn expect(list: &[(&str, u64)]) -> Vec<(String, u64)> {
     list.iter().map(|(path, version)| ((*path).to_owned(), *version)).collect()
 }
 
-pub(super) async fn a_snapshot_is_what_was_there_when_the_run_began(world: &mut World) {
+pub(super) async fn a_snapshot_shows_the_artifacts_at_the_start_of_the_run(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("gone before", "x"), gone("gone before"), ignored("pipe", "a FIFO")]).await;
     let there = ["a", "b", "c", "d", "e"].map(|path| present(path, path)).to_vec();
@@ -82,7 +82,7 @@ pub(super) async fn a_snapshot_is_what_was_there_when_the_run_began(world: &mut 
     assert!(seen(store, &of(RunId::new(), &[]), 2).await.is_empty());
 }
 
-pub(super) async fn outputs_of_the_given_actions_are_seen(world: &mut World) {
+pub(super) async fn a_snapshot_includes_outputs_of_the_given_actions(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A"), present("c", "C")]).await;
     let (run, fence) = started(store, new_run()).await;
@@ -107,7 +107,7 @@ pub(super) async fn outputs_of_the_given_actions_are_seen(world: &mut World) {
     assert_eq!(seen(store, &of(run, &["first"]), 1).await, first);
 }
 
-pub(super) async fn pages_prefixes_and_paths(world: &mut World) {
+pub(super) async fn snapshots_are_filtered_by_prefix_and_path_and_paged(world: &mut World) {
     let store = world.store().as_ref();
     let paths = ["a", "a/1", "a/2", "a0", "b/ä", "b/é", "z"];
     record(store, paths.map(|path| present(path, path)).to_vec()).await;
