@@ -82,8 +82,8 @@ pub(super) async fn steps_change_actions_and_runs_and_emit_events(world: &mut Wo
         RunStep { actions: vec![becomes("third", ActionState::Pending, ActionState::Ready)], ..RunStep::default() };
     let other = create(store, new_run()).await.detail.run.id;
     assert!(matches!(store.advance(other, WriteId::new(), unknown, at(50)).await, Err(StoreError::Conflict(_))));
-    let nobody = store.advance(RunId::new(), WriteId::new(), RunStep::default(), at(50)).await;
-    assert!(matches!(nobody, Err(StoreError::Conflict(_))));
+    let unknown = store.advance(RunId::new(), WriteId::new(), RunStep::default(), at(50)).await;
+    assert!(matches!(unknown, Err(StoreError::Conflict(_))));
 }
 
 pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {

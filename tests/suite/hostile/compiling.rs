@@ -77,11 +77,11 @@ fn scraps(cache: &Path) -> Vec<String> {
 }
 
 /// Loads a component that must not be loadable, and then one that must be, within the same bounds.
-async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str]) {
+async fn refused(bomb: &[u8], wall: Duration, memory: ByteSize, words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let sandbox = sandbox(&cache, wall, memory);
-    let (digest, file) = write(folder.path(), "monster.wasm", monster);
+    let (digest, file) = write(folder.path(), "bomb.wasm", bomb);
     let why = sandbox.load(digest, &file).await.unwrap_err().to_string();
     assert!(words.iter().any(|words| why.contains(words)), "{why}");
     assert_eq!(compilers(&cache), [], "a compiler is still running");
@@ -96,23 +96,23 @@ async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str
 
 #[tokio::test]
 async fn a_compilation_that_takes_too_long_is_stopped() {
-    let monster = endless();
-    refused(&monster, Duration::from_secs(2), ByteSize(4 << 30), &["it takes longer than 2s"]).await;
+    let bomb = endless();
+    refused(&bomb, Duration::from_secs(2), ByteSize(4 << 30), &["it takes longer than 2s"]).await;
 }
 
 #[tokio::test]
 async fn a_compilation_that_takes_too_much_memory_is_stopped() {
-    let monster = component(PRODUCTS, 4_000_000, 4);
+    let bomb = component(PRODUCTS, 4_000_000, 4);
     let words = ["memory allocation of", "the compiler died"];
-    refused(&monster, Duration::from_mins(2), ByteSize(512 << 20), &words).await;
+    refused(&bomb, Duration::from_mins(2), ByteSize(512 << 20), &words).await;
 }
 
 #[tokio::test]
 async fn a_component_that_expands_to_a_million_instances_is_not_compiled() {
-    let monster = instances(20);
-    assert!(monster.len() < 2000, "{}", monster.len());
+    let bomb = instances(20);
+    assert!(bomb.len() < 2000, "{}", bomb.len());
     let words = ["memory allocation of", "the compiler died", "it takes longer than 5s", "instances"];
-    refused(&monster, Duration::from_secs(5), ByteSize(512 << 20), &words).await;
+    refused(&bomb, Duration::from_secs(5), ByteSize(512 << 20), &words).await;
 }
 
 #[tokio::test]
@@ -124,10 +124,10 @@ async fn cached_components_load_and_run_during_a_compilation() {
     sandbox(&cache, wall, memory).load(known.0, &known.1).await.unwrap();
 
     let sandbox = sandbox(&cache, wall, memory);
-    let monster =
+    let bomb =
         |n: usize| write(bench.folder.path(), &format!("{n}.wasm"), &component(BRANCHES, 4_000_000 - n * 100, 1));
-    let monsters: Vec<_> = (0..4).map(monster).collect();
-    let loads = monsters.iter().map(|(digest, file)| Box::pin(sandbox.load(*digest, file)));
+    let bombs: Vec<_> = (0..4).map(bomb).collect();
+    let loads = bombs.iter().map(|(digest, file)| Box::pin(sandbox.load(*digest, file)));
     let compiling = futures_util::future::select_all(loads);
     let honest = async {
         while compilers(&cache).is_empty() {
@@ -151,7 +151,7 @@ async fn cached_components_load_and_run_during_a_compilation() {
 #[tokio::test]
 async fn a_compiler_dies_with_its_host() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, file) = write(folder.path(), "monster.wasm", &endless());
+    let (_, file) = write(folder.path(), "bomb.wasm", &endless());
     // The compiler is the child of a shell that represents the host and is killed: soon after it
     // was started, or at the moment when it starts.
     let script = format!(

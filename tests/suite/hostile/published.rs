@@ -219,7 +219,7 @@ async fn measured_resources_exceed_their_limit_by_at_most_a_slice_or_one_instruc
         ..SandboxConfig::default()
     })
     .unwrap();
-    let (digest, file) = crate::sandbox::guests::write(folder.path(), "monster.wasm", &super::compiling::endless());
+    let (digest, file) = crate::sandbox::guests::write(folder.path(), "bomb.wasm", &super::compiling::endless());
     let began = Instant::now();
     sandbox.load(digest, &file).await.unwrap_err();
     println!("time to compile: {} µs past", began.elapsed().saturating_sub(compile.wall).as_micros());
