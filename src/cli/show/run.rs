@@ -140,7 +140,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
         let state = state_mark(action.state.as_str());
         match attempts.as_slice() {
             [only] => {
-                let what = what_came_of(only).or_else(|| why(action, now)).unwrap_or_default();
+                let what = attempt_result(only).or_else(|| why(action, now)).unwrap_or_default();
                 let what = marked(action, what);
                 table.row(vec![
                     name,
@@ -158,7 +158,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
                         Cell::new(format!("  attempt {}", attempt.number)).style(styles::FAINT),
                         state_mark(attempt.state.as_str()),
                         Cell::new(took(Some(attempt.started_at), attempt.ended_at, now)),
-                        Cell::message(what_came_of(attempt).unwrap_or_default()),
+                        Cell::message(attempt_result(attempt).unwrap_or_default()),
                     ]);
                 }
             }
@@ -186,7 +186,7 @@ fn why(action: &RunAction, now: Timestamp) -> Option<String> {
 }
 
 /// The error in short, or the message with the resources used.
-fn what_came_of(attempt: &Attempt) -> Option<String> {
+fn attempt_result(attempt: &Attempt) -> Option<String> {
     if let Some(error) = &attempt.error {
         let again = if error.retryable { ", retryable" } else { "" };
         return Some(format!("{} ({}{again})", headline(&error.message), error.code));
