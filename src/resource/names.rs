@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_names_do_not_count_anywhere_in_a_path() {
+    fn temporary_names_are_ignored_anywhere_in_a_path() {
         let all = names(&[], &[]);
         for good in ["a", "a/b.csv", "tmp", "a.tmp.csv", "part", "#", "#1", "a#", "~a", "a.download.csv", "swp"] {
             assert!(counts(&all, good), "{good}");
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_names_to_ignore_replaces_the_default_and_never_uncovers_the_hosts_own_folder() {
+    fn an_ignore_list_replaces_the_default_but_never_exposes_the_hosts_folder() {
         let none = ignoring(&[], &["old"], vec![]);
         for (path, expected) in [
             (".a", true),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_does_not_cross_folders_and_an_excluded_folder_takes_all_in_it_along() {
+    fn a_star_does_not_cross_folders_and_excluding_a_folder_excludes_its_contents() {
         let some = names(&["*.csv", "deep/**/*.csv"], &["old", "deep/b*"]);
         for (path, expected) in [
             ("a.csv", true),

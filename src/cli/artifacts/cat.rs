@@ -83,7 +83,7 @@ mod tests {
     use super::harmless;
 
     #[test]
-    fn text_is_harmless_and_what_acts_is_not() {
+    fn control_characters_are_found_and_plain_text_is_not() {
         assert!(harmless("a,b\r\n\t日本ä".as_bytes()) && harmless(b"") && harmless(&"ä".as_bytes()[..1]));
         for bytes in [&b"\x1b[2J"[..], b"a\0b", b"\x9b2J", "\u{9b}2J".as_bytes()] {
             assert!(!harmless(bytes), "{bytes:?}");

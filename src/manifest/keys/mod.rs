@@ -342,7 +342,7 @@ mod tests {
     use super::{ACTION, FOLDER, all, nearest};
 
     #[test]
-    fn slips_are_recognised_and_strangers_are_not() {
+    fn typos_of_keys_are_recognised_and_unrelated_words_are_not() {
         let names = ["component", "after", "reads"];
         assert_eq!(nearest("componnet", names.into_iter()), Some("component"));
         assert_eq!(nearest("After", names.into_iter()), Some("after"));
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_names_the_key_or_its_home() {
+    fn advice_names_the_key_or_its_section() {
         assert_eq!(ACTION.advice("depends_on"), "did you mean `after`?");
         assert_eq!(FOLDER.advice("incldue"), "did you mean `include`?");
         assert_eq!(FOLDER.advice("listen"), "`listen` belongs to [server]");
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_of_a_section_stands_once_and_each_key_is_described() {
+    fn keys_are_unique_in_their_section_and_documented() {
         for keys in all() {
             let mut seen = std::collections::BTreeSet::new();
             for (key, theirs, shape) in &keys.rows {

@@ -60,7 +60,7 @@ impl Unsupported {
 }
 
 /// Determines what is at `path`. `folder` is the path of the folder itself.
-pub(super) fn what_lies(root: &Root, folder: &Path, names: &Names, path: &OsStr) -> Here {
+pub(super) fn entry_at(root: &Root, folder: &Path, names: &Names, path: &OsStr) -> Here {
     let stat = match root.stat(path) {
         Ok(stat) => stat,
         // `LOOP`: a link replaced a folder. The files behind the link have other paths.

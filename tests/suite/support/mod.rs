@@ -1,7 +1,7 @@
 //! Common code of the tests: a host in its own folder, the guests, and waiting for conditions.
 
 pub(crate) mod app;
-pub(crate) mod circles;
+pub(crate) mod cycles;
 pub(crate) mod dev;
 pub(crate) mod guests;
 pub(crate) mod s3;

@@ -11,14 +11,14 @@ use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::{ResourceDraft, inner, refuse_twice};
+use super::{UncheckedResource, inner, refuse_twice};
 
-pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
+pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
     let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["http", "sql"]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
-        return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
+        return UncheckedResource { name, spec: None, path: None, perhaps_watched: true };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -43,7 +43,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         unwatched(reader, table);
     }
     let spec = ResourceSpec { name: name.value.clone(), kind, watch, trigger };
-    ResourceDraft { name, spec: Some(spec), path, perhaps_watched }
+    UncheckedResource { name, spec: Some(spec), path, perhaps_watched }
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.
