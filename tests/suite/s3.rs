@@ -2,6 +2,7 @@
 //! keys folder by folder and keeps no key with an empty part; moto does as AWS documents.
 
 mod outputs;
+mod pipeline;
 mod reading;
 mod watching;
 
@@ -21,13 +22,13 @@ use crate::support::s3::{Service, TestBucket};
 macro_rules! over_each_service {
     ($($name:ident),* $(,)?) => {
         mod seaweedfs {
-            $(#[tokio::test]
+            $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
                 super::$name(crate::support::s3::Service::SeaweedFs).await;
             })*
         }
         mod moto {
-            $(#[tokio::test]
+            $(#[tokio::test(flavor = "multi_thread")]
             async fn $name() {
                 super::$name(crate::support::s3::Service::Moto).await;
             })*

@@ -1,9 +1,10 @@
 //! Sends requests to the service.
 //!
-//! `object_store` signs, retries and streams. It has no request for three things that this kind
+//! `object_store` signs, retries and streams. It has no request for some things that this kind
 //! needs, so this module sends these itself, to URLs that `object_store` signs: to list keys as
-//! they are (its own listing fails at a key such as `a//b`), to complete an upload on a condition,
-//! and to list uploads.
+//! they are (its own listing fails at a key such as `a//b`), to begin an upload once (it would
+//! repeat a request whose answer is lost, and leave an upload behind), to complete an upload on a
+//! condition, and to list uploads.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{
     Attribute, BackoffConfig, ClientOptions, CopyOptions, GetOptions, GetRange, ObjectStore as _, RetryConfig,
 };
-use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_LENGTH, HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use reqwest::{Method, Response, StatusCode};
 
 use super::{credentials, xml};
@@ -29,6 +30,8 @@ const VALIDITY: Duration = Duration::from_mins(15);
 const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// The metadata of an object that names the artifact that it is.
 const ARTIFACT: &str = "anacostia-artifact";
+/// The header by which a request sets it.
+const ARTIFACT_HEADER: &str = "x-amz-meta-anacostia-artifact";
 
 /// The result of a request.
 pub(super) type Answer<T> = std::result::Result<T, object_store::Error>;
@@ -138,6 +141,14 @@ impl Client {
         xml::uploads(&answer.1, key.as_ref()).map_err(generic)
     }
 
+    /// Begins an upload of an artifact, and returns its id. If this fails, there may be an upload.
+    pub(super) async fn begin_upload(&self, key: &Path, artifact: ArtifactId) -> Answer<String> {
+        let name = HeaderName::from_static(ARTIFACT_HEADER);
+        let value = HeaderValue::from_str(&artifact.to_string()).map_err(generic)?;
+        let answer = self.send(Method::POST, key, &[("uploads", "")], Some((name, value)), String::new()).await?;
+        xml::begun(&answer.1).map_err(generic)
+    }
+
     /// Completes an upload, if the object at the key meets the condition. Returns its entity tag.
     pub(super) async fn complete(
         &self,
@@ -170,7 +181,8 @@ impl Client {
         if !self.signed {
             url.query_pairs_mut().clear().extend_pairs(query);
         }
-        let mut request = self.http.request(method, url).body(body);
+        // Some services insist on a length, which the client leaves out if there is no body.
+        let mut request = self.http.request(method, url).header(CONTENT_LENGTH, body.len()).body(body);
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }

@@ -11,12 +11,11 @@ use std::path::{Path as FilePath, PathBuf};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use object_store::PutMultipartOptions;
 use object_store::multipart::{MultipartStore as _, PartId};
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
-use super::client::{Answer, Condition, attributes};
+use super::client::{Answer, Condition};
 use super::{Bucket, errors, publish};
 use crate::base::{AttemptId, fault};
 use crate::model::StagedFile;
@@ -28,6 +27,8 @@ const PART_BYTES: u64 = 16 << 20;
 const MAX_PARTS: u64 = 9_000;
 /// How many parts are sent at once. Each is in memory meanwhile.
 const AT_ONCE: usize = 2;
+/// How often to begin an upload.
+const MAX_TRIES: usize = 3;
 /// The folder of journals in the spool.
 const JOURNALS: &str = "uploads";
 
@@ -51,27 +52,39 @@ struct Journal {
 /// Uploads the parts of a file. An earlier upload of it is aborted.
 pub(super) async fn upload(bucket: &Bucket, key: &Path, file: &StagedFile) -> Result<()> {
     let about = bucket.about(&file.path);
-    let failed = |error: object_store::Error| about.unavailable("upload", io::Error::other(errors::reason(&error)));
     let place = journal_of(bucket, file);
-    abort(bucket, &place).await.map_err(failed)?;
-    let others = bucket.client.uploads(key).await.map_err(failed)?;
-    let mut journal = Journal { key: key.to_string(), others, id: None, parts: Vec::new() };
+    let mut journal = begin(bucket, key, file, &place).await?;
+    fault::point("s3.upload_begun");
     let write =
         |journal: &Journal| save(&place, journal).map_err(|error| about.unavailable("note the upload of", error));
     write(&journal)?;
-    let options = PutMultipartOptions { attributes: attributes(file.artifact_id), ..PutMultipartOptions::default() };
-    let id = bucket.client.store.create_multipart_opts(key, options).await.map_err(failed)?;
-    fault::point("s3.upload_begun");
-    journal.id = Some(id.clone());
-    write(&journal)?;
-    journal.parts = send_parts(bucket, key, file, &id).await?;
+    journal.parts = send_parts(bucket, key, file, journal.id.as_deref().unwrap_or_default()).await?;
     write(&journal)?;
     fault::point("s3.uploaded");
     Ok(())
 }
 
-async fn send_parts(bucket: &Bucket, key: &Path, file: &StagedFile, id: &String) -> Result<Vec<String>> {
+/// Begins an upload, and returns its journal, which has the id and is not written yet. After a
+/// failure, aborts what may have begun, and tries again.
+async fn begin(bucket: &Bucket, key: &Path, file: &StagedFile, place: &FilePath) -> Result<Journal> {
     let about = bucket.about(&file.path);
+    let failed = |error: object_store::Error| about.unavailable("upload", io::Error::other(errors::reason(&error)));
+    let mut tries = 1;
+    loop {
+        abort(bucket, place).await.map_err(failed)?;
+        let others = bucket.client.uploads(key).await.map_err(failed)?;
+        let journal = Journal { key: key.to_string(), others, id: None, parts: Vec::new() };
+        save(place, &journal).map_err(|error| about.unavailable("note the upload of", error))?;
+        match bucket.client.begin_upload(key, file.artifact_id).await {
+            Ok(id) => return Ok(Journal { id: Some(id), ..journal }),
+            Err(_) if tries < MAX_TRIES => tries += 1,
+            Err(error) => return Err(failed(error)),
+        }
+    }
+}
+
+async fn send_parts(bucket: &Bucket, key: &Path, file: &StagedFile, id: &str) -> Result<Vec<String>> {
+    let (about, id) = (bucket.about(&file.path), &id.to_owned());
     let part_bytes = PART_BYTES.max(file.size.div_ceil(MAX_PARTS));
     let count = usize::try_from(file.size.div_ceil(part_bytes)).unwrap_or(usize::MAX);
     let send = |number: usize| async move {

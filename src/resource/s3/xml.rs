@@ -58,6 +58,16 @@ pub(super) fn uploads(text: &str, key: &str) -> Result<Vec<String>, String> {
     Ok(uploads.upload.into_iter().filter(|upload| upload.key == key).map(|upload| upload.upload_id).collect())
 }
 
+/// Parses the answer to `CreateMultipartUpload`; returns the id of the upload.
+pub(super) fn begun(text: &str) -> Result<String, String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Begun {
+        upload_id: String,
+    }
+    parse::<Begun>(text).map(|begun| begun.upload_id)
+}
+
 /// Parses the answer to `CompleteMultipartUpload`; returns the entity tag. The answer may be an
 /// error, although its status is 200.
 pub(super) fn completed(text: &str) -> Result<String, String> {

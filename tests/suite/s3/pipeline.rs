@@ -1,0 +1,200 @@
+//! Pipelines between buckets: the real binary, a real service, and a proxy between them that fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::over_each_service;
+use crate::support::app::TestApp;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::s3::{KEY_ID, SECRET, Service, TestBucket};
+use crate::support::wait::wait_until;
+
+/// More than one part of an upload.
+const LARGE: usize = (16 << 20) + 7;
+
+over_each_service!(
+    a_pipeline_from_bucket_to_bucket_survives_each_fault_of_the_network,
+    a_host_that_is_killed_at_any_step_publishes_each_output_once,
+);
+
+/// A pipeline that copies what arrives under `in/` of a bucket to `out/`, through a proxy.
+struct Copying {
+    bucket: TestBucket,
+    proxy: Proxy,
+    app: TestApp,
+    /// What was put under `in/`, by path.
+    inputs: BTreeMap<String, Vec<u8>>,
+}
+
+impl Copying {
+    async fn new(service: Service) -> Self {
+        let bucket = TestBucket::new(service).await;
+        let proxy = Proxy::http(bucket.endpoint.strip_prefix("http://").unwrap().parse().unwrap());
+        let keys = bucket.keys(&proxy.url());
+        let manifest = format!(
+            "manifest_version = 1\n[pipeline]\nname = \"copying\"\nmax_concurrent_runs = 4\n\
+             [resources.raw]\n{keys}prefix = \"in\"\nwatch = true\ninterval = \"100ms\"\ntrigger = {{ max_artifacts = 1 }}\n\
+             [resources.out]\n{keys}prefix = \"out\"\n\
+             [actions.copy]\ncomponent = \"worker.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\nwrites = [\"out\"]\n\
+             retry = {{ max_attempts = 5, backoff = \"100ms\", max_backoff = \"500ms\" }}\n\
+             params = {{ steps = [{{ do = \"copy\", from = \"raw\", to = \"out\" }}] }}\n"
+        );
+        let mut app = TestApp::new(&manifest).with_guest("worker");
+        app.set_env("S3_KEY_ID", KEY_ID);
+        app.set_env("S3_SECRET_KEY", SECRET);
+        Self { bucket, proxy, app, inputs: BTreeMap::new() }
+    }
+
+    async fn put(&mut self, path: &str, size: usize) {
+        let bytes: Vec<u8> = path.bytes().cycle().take(size).collect();
+        self.bucket.put(&format!("in/{path}"), bytes.clone()).await;
+        self.inputs.insert(path.to_owned(), bytes);
+    }
+
+    /// Waits until every input was processed, and checks that each was processed once.
+    async fn check(&self) {
+        let runs = self.app.wait_for_runs(self.inputs.len());
+        assert_eq!(runs.len(), self.inputs.len(), "one run for each input: {runs:#?}");
+        assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:#?}");
+        let claims: BTreeSet<String> = self
+            .app
+            .get_all("/api/v1/artifacts?resource=raw")
+            .iter()
+            .map(|artifact| {
+                assert_eq!((&artifact["version"], &artifact["state"]), (&1.into(), &"old".into()), "{artifact:#}");
+                artifact["path"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert!(claims.iter().eq(self.inputs.keys()), "{claims:?}");
+        let published = self.app.get_all("/api/v1/artifacts?resource=out");
+        assert_eq!(published.len(), self.inputs.len(), "{published:#?}");
+        let outputs: Vec<String> = self.bucket.list().await.into_iter().filter(|key| key.starts_with("out/")).collect();
+        assert_eq!(outputs, self.inputs.keys().map(|path| format!("out/{path}")).collect::<Vec<_>>());
+        for (path, bytes) in &self.inputs {
+            assert!(self.bucket.get(&format!("out/{path}")).await.unwrap() == *bytes, "{path}");
+        }
+    }
+
+    /// Checks that the secret key is nowhere in what the host has written.
+    fn check_secrets(&self) {
+        assert!(!self.app.said().contains(SECRET), "in the log of the host");
+        let mut folders = vec![self.app.path("state")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).unwrap();
+                    let found = bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes());
+                    assert!(!found, "in {}", path.display());
+                }
+            }
+        }
+    }
+}
+
+async fn a_pipeline_from_bucket_to_bucket_survives_each_fault_of_the_network(service: Service) {
+    let mut copying = Copying::new(service).await;
+    copying.app.start();
+    copying.put("first.csv", 1_000).await;
+    copying.check().await;
+    let faults: [(&str, &str, Fault); 12] = [
+        ("listing-500", "list-type=2", Fault::status(500)),
+        ("listing-503", "list-type=2", Fault::retry_after(503, 1)),
+        ("listing-cut", "list-type=2", Fault::TruncateAfter(300)),
+        ("listing-reset", "list-type=2", Fault::ResetAfter(300)),
+        ("listing-repeated", "list-type=2", Fault::Repeat),
+        ("reading-reset", "/in/", Fault::ResetAfter(200)),
+        ("reading-cut", "/in/", Fault::TruncateAfter(200)),
+        ("reading-slow", "/in/", Fault::Slow(100, Duration::from_millis(2))),
+        ("putting-500", "PUT /", Fault::status(500)),
+        ("putting-reset", "PUT /", Fault::ResetRequestAfter(100)),
+        ("putting-lost", "PUT /", Fault::LoseAnswer),
+        ("looking-lost", "HEAD /", Fault::LoseAnswer),
+    ];
+    for (name, part, fault) in faults {
+        let struck = copying.proxy.struck();
+        copying.proxy.next(2, part, fault);
+        copying.put(&format!("{name}.csv"), 2_000).await;
+        copying.check().await;
+        wait_until("the fault to strike", || copying.proxy.struck() > struck);
+        copying.proxy.heal();
+    }
+    for part in ["POST /", "PUT /", "uploadId="] {
+        copying.proxy.next(1, part, Fault::LoseAnswer);
+        copying.put(&format!("large-{}.bin", part.replace([' ', '/', '='], "")), LARGE).await;
+        copying.check().await;
+        copying.proxy.heal();
+    }
+    copying.proxy.refuse();
+    copying.put("refused.csv", 10).await;
+    let reason = || copying.app.get("/api/v1/nodes/raw")["state"].as_str().unwrap().to_owned();
+    wait_until("the bucket to be unreachable", || reason() == "unreachable");
+    assert_eq!(copying.app.try_get("/readyz").unwrap().0, 503);
+    copying.proxy.accept();
+    copying.check().await;
+    wait_until("the host to be ready", || copying.app.try_get("/readyz").unwrap().0 == 200);
+    assert_eq!(copying.bucket.uploads().await, [""; 0], "no upload is left behind");
+    copying.check_secrets();
+}
+
+/// The fault points between an object and its output, with how often to pass each first.
+const POINTS: &[&str] = &[
+    "s3.told",
+    "s3.listed",
+    "record.committed",
+    "claim.committed",
+    "stage.finished",
+    "s3.upload_begun",
+    "s3.uploaded",
+    "intent.committed",
+    "s3.before_put",
+    "s3.put",
+    "publish.visible",
+    "published.committed",
+    "finish.committed",
+];
+
+async fn a_host_that_is_killed_at_any_step_publishes_each_output_once(service: Service) {
+    let mut copying = Copying::new(service).await;
+    for point in POINTS {
+        // Only a large output is uploaded in parts.
+        let size = if point.starts_with("s3.upload") { LARGE } else { 1_000 };
+        copying.put(&format!("{point}.bin"), size).await;
+        eprintln!("dying at {point}");
+        copying.app.die_at(&format!("{point}:1"));
+        copying.app.start();
+        copying.check().await;
+        copying.app.kill();
+    }
+    copying.app.start();
+    wait_until("what is left of uploads to be aborted", || {
+        let uploads =
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(copying.bucket.uploads()));
+        uploads.is_empty()
+    });
+    copying.check().await;
+    copying.check_secrets();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_starts_while_the_service_is_away_and_works_once_it_is_back() {
+    let mut copying = Copying::new(Service::Moto).await;
+    copying.proxy.refuse();
+    copying.put("a.csv", 10).await;
+    copying.app.start();
+    wait_until("the reason", || copying.app.get("/api/v1/nodes/raw")["state"] == "unreachable");
+    copying.proxy.accept();
+    copying.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_key_stops_the_start_with_the_variable_to_set() {
+    let mut copying = Copying::new(Service::Moto).await;
+    copying.app.unset_env("S3_SECRET_KEY");
+    let output = copying.app.cli(&["run", "--once", "PATH"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("S3_SECRET_KEY"), "{said}");
+}
