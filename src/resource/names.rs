@@ -84,11 +84,11 @@ mod tests {
     }
 
     fn names(include: &[&str], exclude: &[&str]) -> Names {
-        ignoring(include, exclude, FolderSpec::default_ignore())
+        ignoring(include, exclude, &FolderSpec::default_ignore())
     }
 
-    fn ignoring(include: &[&str], exclude: &[&str], ignore: Vec<String>) -> Names {
-        Names::new(&own(include), &own(exclude), &ignore).unwrap()
+    fn ignoring(include: &[&str], exclude: &[&str], ignore: &[String]) -> Names {
+        Names::new(&own(include), &own(exclude), ignore).unwrap()
     }
 
     fn counts(names: &Names, path: &str) -> bool {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn an_ignore_list_replaces_the_default_but_never_exposes_the_hosts_folder() {
-        let none = ignoring(&[], &["old"], vec![]);
+        let none = ignoring(&[], &["old"], &[]);
         for (path, expected) in [
             (".a", true),
             ("a.tmp", true),
@@ -126,7 +126,7 @@ mod tests {
         ] {
             assert_eq!(counts(&none, path), expected, "{path}");
         }
-        let some = ignoring(&[], &[], own(&["*.{bak,old}", "_*"]));
+        let some = ignoring(&[], &[], &own(&["*.{bak,old}", "_*"]));
         for (path, expected) in
             [("a.tmp", true), (".a", true), ("a.BAK", false), ("x/a.old", false), ("_x/a", false), ("x/a_", true)]
         {

@@ -266,9 +266,15 @@ const KINDS: &[(&str, &[&str])] = &[
         ],
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
-    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/open.rs"]),
-    ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/folder/"]),
-    ("folder::Folder", &["resource/open.rs"]),
+    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
+    // A bucket stages its outputs in a folder.
+    (
+        "FolderSpec",
+        &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/", "resource/s3/"],
+    ),
+    ("folder::Folder", &["resource/open.rs", "resource/s3/"]),
+    ("S3Spec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/s3/"]),
+    ("s3::Bucket", &["resource/open.rs"]),
     ("SegmentLog", &["store/logs/"]),
     ("ComponentFolder", &["store/components.rs"]),
 ];

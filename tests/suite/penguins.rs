@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::s3::{KEY_ID, SECRET, Service, TestBucket};
 
 const COMPONENTS: [(&str, &str); 4] = [
     ("clean.wasm", "penguins/clean"),
@@ -220,6 +221,32 @@ fn the_same_files_in_another_folder_give_the_same_models() {
     let app = start();
     drop_days(&app, 0, EVENTFUL_DAY);
     assert_eq!(Results::of(&app), *UNINTERRUPTED);
+}
+
+/// The same components and graph, with every folder in a bucket.
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_in_a_bucket_give_the_same_models() {
+    let bucket = TestBucket::new(Service::SeaweedFs).await;
+    let mut app = TestApp::example_manifest("penguins", "s3.toml", &COMPONENTS);
+    let settings = [
+        ("S3_ENDPOINT", bucket.endpoint.as_str()),
+        ("S3_BUCKET", &bucket.name),
+        ("S3_KEY_ID", KEY_ID),
+        ("S3_SECRET_KEY", SECRET),
+    ];
+    for (name, value) in settings {
+        app.set_env(name, value);
+    }
+    app.start();
+    for (place, (name, content)) in DAYS.iter().enumerate().take(EVENTFUL_DAY) {
+        bucket.put(&format!("raw/{name}"), content.clone()).await;
+        let runs = app.wait_for_runs(place + 1);
+        assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:?}");
+    }
+    assert_eq!(Results::of(&app), *UNINTERRUPTED);
+    let models: Vec<String> = bucket.list().await.into_iter().filter(|key| key.starts_with("models/")).collect();
+    let recorded = artifacts(&app, "resource=models");
+    assert_eq!(models, recorded.keys().map(|path| format!("models/{path}")).collect::<Vec<_>>());
 }
 
 #[test]

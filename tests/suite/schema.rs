@@ -73,6 +73,14 @@ fn check_rule(
                 refuse(fits_none)
             }
         }
+        "if" => {
+            let mut unmet = Vec::new();
+            problems(rule, value, place, &mut unmet);
+            problems(&schema[if unmet.is_empty() { "then" } else { "else" }], value, place, found);
+            None
+        }
+        // Checked with `if`.
+        "then" | "else" => None,
         "required" => {
             let has = |key: &Value| value.as_object().is_none_or(|entries| entries.contains_key(key.as_str().unwrap()));
             let missing = rule.as_array().unwrap().iter().find(|key| !has(key));
@@ -177,20 +185,21 @@ fn problems_that_the_schema_finds_in_invalid_manifests() {
 fn with(table: &str, key: &str, value: &str) -> String {
     let version = if key == "manifest_version" { "" } else { "manifest_version = 1\n" };
     // The lines that open the table may already have the key.
-    let table = if key == "kind" { table.replace("kind = \"folder\"", "") } else { table.to_owned() };
-    format!("{version}{table}\n{key} = {value}\n")
+    let table: Vec<&str> = table.lines().filter(|line| key != "kind" || !line.starts_with("kind = ")).collect();
+    format!("{version}{}\n{key} = {value}\n", table.join("\n"))
 }
 
 /// The tables of a manifest: the lines that open each, and its location in the schema.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("", ""),
     ("[pipeline]", "/properties/pipeline"),
     ("[server]", "/properties/server"),
     ("[metadata_store]", "/properties/metadata_store"),
-    ("[resources.r]\nkind = \"folder\"", "/properties/resources/additionalProperties"),
+    ("[resources.r]\nkind = \"folder\"", "/properties/resources/additionalProperties/else/else"),
+    ("[resources.r]\nkind = \"s3\"", "/properties/resources/additionalProperties/else/then"),
     (
         "[resources.r]\nkind = \"folder\"\n[resources.r.trigger]",
-        "/properties/resources/additionalProperties/properties/trigger",
+        "/properties/resources/additionalProperties/else/else/properties/trigger",
     ),
     ("[actions.a]", "/properties/actions/additionalProperties"),
     ("[actions.a.build]", "/properties/actions/additionalProperties/properties/build"),

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::section::{Keys, object};
 use super::trigger::TRIGGER;
 use crate::manifest::pipeline;
-use crate::manifest::schema::{ENV, boolean, choice, form, set, span, strings, text, with_default, without_default};
+use crate::manifest::schema::{
+    ENV, VARIABLE, boolean, choice, form, span, strings, text, with_default, without_default,
+};
 use crate::manifest::settings;
 
 /// The kinds of resources.
@@ -38,17 +40,19 @@ impl Kind {
     }
 }
 
-/// Returns the schema of a resource: that of one of the kinds.
+/// Returns the schema of a resource: that of its kind, and that of a folder if it has none. It asks
+/// for the kind first, so that an editor reports the one key that is wrong, and not that the table
+/// fits no kind.
 pub(super) fn schema() -> Value {
-    let kinds = RESOURCE_KINDS.map(|(word, kind)| {
-        let mut table = object("", kind.keys(), kind.required());
-        let word = without_default(choice("What the resource is.", &[(word, ())]));
-        if let Some(properties) = table.get_mut("properties") {
-            set(properties, "kind", word);
-        }
-        table
-    });
-    json!({"description": "An input or an output: where data lies.", "anyOf": kinds})
+    let table = |kind: Kind| object("", kind.keys(), kind.required());
+    let is = |kind: Value| json!({"properties": {"kind": kind}, "required": ["kind"]});
+    let others = RESOURCE_KINDS.iter().filter(|(_, kind)| *kind != Kind::Folder);
+    let chosen = others.rev().fold(
+        table(Kind::Folder),
+        |other, (word, kind)| json!({"if": is(json!({"const": word})), "then": table(*kind), "else": other}),
+    );
+    json!({"description": "An input or an output: where data lies.", "type": "object",
+        "if": is(json!({"pattern": VARIABLE})), "then": {}, "else": chosen})
 }
 
 /// A key with its common wrong names and its schema.

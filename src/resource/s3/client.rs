@@ -22,7 +22,7 @@ use crate::base::{ArtifactId, tls};
 use crate::manifest::{S3Credentials, S3Spec, S3Style};
 
 /// How long a request may take, with its body.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a URL that is signed for one request is valid.
 const VALIDITY: Duration = Duration::from_mins(15);

@@ -5,7 +5,7 @@
 //! | `watch` | lists the bucket at an interval, and reports differences from the record |
 //! | `read` | reads versions by ranges, on the condition that they are still there |
 //! | `publish` | makes outputs visible, on the condition that nothing else has come |
-//! | `upload` | uploads large outputs in parts before the commit point |
+//! | `upload`, `staged` | upload large outputs in parts before the commit point; read the spool |
 //! | `client`, `xml`, `credentials`, `errors` | speak to the service |
 //!
 //! A version is identified by its entity tag (the `ETag` of the service), which changes with the
@@ -21,6 +21,7 @@ mod credentials;
 mod errors;
 mod publish;
 mod read;
+mod staged;
 mod upload;
 mod watch;
 mod xml;

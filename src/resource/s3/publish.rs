@@ -9,7 +9,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore as _, PutMode, PutOptions, UpdateVersion};
 
 use super::client::{Answer, Condition, attributes, quoted, unquoted};
-use super::{Bucket, errors, upload};
+use super::{Bucket, errors, staged, upload};
 use crate::base::{bounds, fault};
 use crate::model::StagedFile;
 use crate::resource::Result;
@@ -72,7 +72,7 @@ async fn put(bucket: &Bucket, key: &Path, file: &StagedFile, condition: &Conditi
     if upload::is_large(file) {
         return upload::complete(bucket, key, file, condition).await;
     }
-    let Some(content) = upload::read_staged(bucket, file, 0, file.size).await? else {
+    let Some(content) = staged::read(bucket, file, 0, file.size).await? else {
         return already_published(bucket, key, file).await.map(Ok);
     };
     let mode = match condition {
@@ -85,17 +85,11 @@ async fn put(bucket: &Bucket, key: &Path, file: &StagedFile, condition: &Conditi
 }
 
 /// Handles a file that is not in the spool: it was published before, or the spool was lost.
-pub(super) async fn already_published(bucket: &Bucket, key: &Path, file: &StagedFile) -> Result<String> {
+async fn already_published(bucket: &Bucket, key: &Path, file: &StagedFile) -> Result<String> {
     let about = bucket.about(&file.path);
     let there = bucket.client.head(key).await.map_err(|error| errors::failed(about, "publish", &error))?;
-    match there {
-        Some(there) if there.artifact == Some(file.artifact_id.to_string()) => Ok(there.etag),
-        _ => {
-            let place = bucket.spool.path().join(&file.staged);
-            let why = format!("{} is not there, which has its content; put it back", place.display());
-            Err(about.unavailable("publish", std::io::Error::new(std::io::ErrorKind::NotFound, why)))
-        }
-    }
+    let ours = there.filter(|there| there.artifact == Some(file.artifact_id.to_string()));
+    ours.map(|there| there.etag).ok_or_else(|| staged::lost(bucket, file))
 }
 
 /// Copies an object that someone put at the key since the commit, to a name that never counts, and

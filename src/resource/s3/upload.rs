@@ -16,7 +16,7 @@ use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::client::{Answer, Condition};
-use super::{Bucket, errors, publish};
+use super::{Bucket, errors, staged};
 use crate::base::{AttemptId, fault};
 use crate::model::StagedFile;
 use crate::resource::{ResourceError, Result};
@@ -90,7 +90,7 @@ async fn send_parts(bucket: &Bucket, key: &Path, file: &StagedFile, id: &str) ->
     let send = |number: usize| async move {
         let start = part_bytes.saturating_mul(number as u64);
         let length = part_bytes.min(file.size.saturating_sub(start));
-        let Some(content) = read_staged(bucket, file, start, length).await? else {
+        let Some(content) = staged::read(bucket, file, start, length).await? else {
             return Err(about.unavailable("upload", io::Error::from(io::ErrorKind::NotFound)));
         };
         let part: Answer<PartId> = bucket.client.store.put_part(key, id, number, Bytes::from(content).into()).await;
@@ -100,8 +100,9 @@ async fn send_parts(bucket: &Bucket, key: &Path, file: &StagedFile, id: &str) ->
     stream::iter(0..count).map(send).buffered(AT_ONCE).try_collect().await
 }
 
-/// Completes the upload of a file, if what is at the key meets the condition. If the upload is gone,
-/// uploads the file again. The outer error is one of the spool, the inner one the service's answer.
+/// Completes the upload of a file, if what is at the key meets the condition. If the upload is
+/// gone, uploads the file again. The outer error is one of the spool, the inner one the answer of
+/// the service.
 pub(super) async fn complete(
     bucket: &Bucket,
     key: &Path,
@@ -134,32 +135,15 @@ pub(super) async fn complete(
             return Ok(Err(error));
         }
         if !bucket.spool.path().join(&file.staged).exists() {
-            return publish::already_published(bucket, key, file).await.map(Ok);
+            return Err(staged::lost(bucket, file));
         }
         upload(bucket, key, file).await?;
     }
     Err(bucket.about(&file.path).unavailable("publish", io::Error::other("the service does not keep uploads")))
 }
 
-/// Reads a piece of a staged file. `None` if the file is not there.
-pub(super) async fn read_staged(bucket: &Bucket, file: &StagedFile, at: u64, length: u64) -> Result<Option<Vec<u8>>> {
-    use std::os::unix::fs::FileExt as _;
-    let place = bucket.spool.path().join(&file.staged);
-    let read = move || -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-        std::fs::File::open(place)?.read_exact_at(&mut bytes, at)?;
-        Ok(bytes)
-    };
-    let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read);
-    match read {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(bucket.about(&file.path).unavailable("read what is staged for", error)),
-    }
-}
-
-/// Aborts the uploads of an attempt, and removes its journals. What cannot be aborted now is aborted
-/// when a host starts.
+/// Aborts the uploads of an attempt, and removes its journals. What cannot be aborted now is
+/// aborted when a host starts.
 pub(super) async fn discard(bucket: &Bucket, attempt: AttemptId) {
     let folder = bucket.spool.path().join(JOURNALS).join(attempt.to_string());
     let Ok(entries) = std::fs::read_dir(&folder) else { return };
@@ -192,15 +176,14 @@ pub(super) async fn sweep(bucket: &Bucket, keep: &[AttemptId]) {
 async fn abort(bucket: &Bucket, place: &FilePath) -> Answer<()> {
     let Some(journal) = load(place) else { return Ok(()) };
     let key = Path::parse(&journal.key)?;
-    let ids = match journal.id {
-        Some(id) => vec![id],
+    let ids = if let Some(id) = journal.id {
+        vec![id]
+    } else {
         // The host died before it knew the id: it is the one that was not there before, and that is
         // in no other journal.
-        None => {
-            let (mut ids, known) = (bucket.client.uploads(&key).await?, known_ids(bucket));
-            ids.retain(|id| !journal.others.contains(id) && !known.contains(id));
-            ids
-        }
+        let (mut ids, known) = (bucket.client.uploads(&key).await?, known_ids(bucket));
+        ids.retain(|id| !journal.others.contains(id) && !known.contains(id));
+        ids
     };
     for id in ids {
         match bucket.client.store.abort_multipart(&key, &id).await {

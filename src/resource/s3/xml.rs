@@ -1,5 +1,5 @@
-//! The XML of the requests that this kind sends itself. Source:
-//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_Amazon_Simple_Storage_Service.html>
+//! The XML of the requests that this kind sends itself. Source: the reference of Amazon S3,
+//! <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations.html>
 
 use std::fmt::Write as _;
 

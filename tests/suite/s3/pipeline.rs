@@ -153,7 +153,6 @@ const POINTS: &[&str] = &[
     "s3.put",
     "publish.visible",
     "published.committed",
-    "finish.committed",
 ];
 
 async fn a_host_that_is_killed_at_any_step_publishes_each_output_once(service: Service) {
@@ -162,7 +161,6 @@ async fn a_host_that_is_killed_at_any_step_publishes_each_output_once(service: S
         // Only a large output is uploaded in parts.
         let size = if point.starts_with("s3.upload") { LARGE } else { 1_000 };
         copying.put(&format!("{point}.bin"), size).await;
-        eprintln!("dying at {point}");
         copying.app.die_at(&format!("{point}:1"));
         copying.app.start();
         copying.check().await;

@@ -63,8 +63,12 @@ impl TestApp {
     /// Copies the pipeline of an example, `guest-examples/pipelines/<name>`, with its components,
     /// which are built from `guest-examples/rust/<crate>`.
     pub(crate) fn example(name: &str, components: &[(&str, &str)]) -> Self {
-        let file =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join("anacostia.toml");
+        Self::example_manifest(name, "anacostia.toml", components)
+    }
+
+    /// The same with another of the example's manifests.
+    pub(crate) fn example_manifest(name: &str, manifest: &str, components: &[(&str, &str)]) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join(manifest);
         let text = fs::read_to_string(file).unwrap();
         // The build commands contain paths that lead out of the example's folder.
         let lines = text.lines().filter(|line| !line.starts_with("build ="));

@@ -300,7 +300,7 @@ impl Shared {
     fn remembered(&self, part: &str) -> Vec<u8> {
         let state = self.state();
         let found = state.answers.iter().rev().find(|(line, _)| line.contains(part));
-        found.map(|(_, answer)| answer.clone()).unwrap_or_else(|| panic!("no response to `{part}` was remembered"))
+        found.map_or_else(|| panic!("no response to `{part}` was remembered"), |(_, answer)| answer.clone())
     }
 }
 
@@ -553,8 +553,8 @@ fn reset_on_close(stream: &TcpStream) {
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
-/// Returns a socket on the port, which does not listen. As long as it is there, nobody else gets the
-/// port, and connections are refused.
+/// Returns a socket on the port, which does not listen. As long as it is there, nobody else gets
+/// the port, and connections are refused.
 fn reserve(address: SocketAddr) -> OwnedFd {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).unwrap();

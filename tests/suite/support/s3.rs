@@ -30,8 +30,6 @@ pub(crate) enum Service {
     Moto,
 }
 
-pub(crate) const SERVICES: [Service; 2] = [Service::SeaweedFs, Service::Moto];
-
 /// Returns the URL of a service, which the first caller starts.
 pub(crate) fn endpoint(service: Service) -> &'static str {
     static SEAWEEDFS: OnceLock<String> = OnceLock::new();
