@@ -9,10 +9,11 @@ use serde_json::{Map, Value, json};
 use super::pipeline;
 use super::pipeline::{Backoff, Limits, Retry, Trigger};
 use super::schema::{
-    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
-    strings, text, variables, with_default, without_default,
+    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, by_kind, choice, form, integer, params, set, size,
+    span, strings, text, variables, with_default, without_default,
 };
 use super::settings;
+use super::sql_keys;
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub(super) struct Keys {
 pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
 
 /// The keys of each kind of resource.
-pub(super) static RESOURCE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("folder", &FOLDER)];
+pub(super) static RESOURCE_KINDS: [(&str, &LazyLock<Keys>); 2] = [("folder", &FOLDER), ("sql", &SQL)];
 
 pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     let version: Value = settings::MANIFEST_VERSION.parse::<u64>().map_or(Value::Null, Value::from);
@@ -37,7 +38,9 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
         json!({"type": "object", "description": doc, "propertyNames": {"pattern": NAME},
             "maxProperties": settings::MAX_NODES, "additionalProperties": table})
     };
-    let resource = object("An input or an output: where data lies.", &FOLDER, &["kind", "path"]);
+    let sql = object("The rows of a database.", &SQL, &["kind", "url", "high_water", "watch"]);
+    let folder = object("An input or an output: where data lies.", &FOLDER, &["kind", "path"]);
+    let resource = by_kind(&[("sql", sql)], folder);
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
     Keys {
         home: "the top of the manifest",
@@ -153,10 +156,20 @@ pub(super) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
     ],
 });
 
-pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
-    // No default, although there is only one value: the key is mandatory.
+/// Returns the keys that every kind of resource has: `kind` and `trigger`.
+fn of_every_resource() -> (Value, Value) {
+    // No default: the key is mandatory.
     let kind = without_default(choice("What the resource is.", &RESOURCE_KINDS));
-    let trigger = object("When a watched resource starts a run. Needs `watch = true`.", &TRIGGER, &[]);
+    (kind, object("When a watched resource starts a run. Needs `watch = true`.", &TRIGGER, &[]))
+}
+
+pub(super) static SQL: LazyLock<Keys> = LazyLock::new(|| {
+    let (kind, trigger) = of_every_resource();
+    Keys { home: "a resource of the kind `sql`", later: &[], rows: sql_keys::rows(kind, trigger) }
+});
+
+pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
+    let (kind, trigger) = of_every_resource();
     Keys {
         home: "[resources.NAME]",
         later: &[],
@@ -408,8 +421,8 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 11] {
-    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
+fn all() -> [&'static Keys; 12] {
+    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &SQL, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
 }
 
 /// Returns the JSON Schema (draft 2020-12) of `anacostia.toml`.

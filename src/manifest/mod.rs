@@ -22,7 +22,10 @@ mod place;
 mod problem;
 mod read;
 mod schema;
+mod secret;
 mod settings;
+mod sql;
+mod sql_keys;
 mod tree;
 
 use std::io::Read as _;
@@ -38,9 +41,11 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-    Retry, RunWhen, SecretSource, StoreSpec, Trigger,
+    Retry, RunWhen, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use secret::SecretSource;
+pub use sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
 
 use crate::base::{ByteSize, bounds};
 use read::Draft;

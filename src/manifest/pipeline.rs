@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::secret::SecretSource;
+use super::sql::{SqlDatabase, SqlSpec};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
@@ -157,6 +159,7 @@ impl ResourceSpec {
     pub fn kind(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "folder",
+            ResourceKind::Sql(_) => "sql",
         }
     }
 
@@ -165,6 +168,7 @@ impl ResourceSpec {
     pub fn location(&self) -> String {
         match &self.kind {
             ResourceKind::Folder(folder) => folder.path.display().to_string(),
+            ResourceKind::Sql(sql) => sql.database.location(),
         }
     }
 
@@ -173,16 +177,32 @@ impl ResourceSpec {
     pub fn location_key(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "path",
+            ResourceKind::Sql(_) => "url",
         }
     }
 
-    /// Returns the folders on this machine that hold its data, absolute. Empty for a resource on
-    /// another machine.
+    /// Returns the folders or files on this machine that hold its data, absolute. Empty for a
+    /// resource on another machine.
     #[must_use]
     pub fn local_paths(&self) -> Vec<&Path> {
         match &self.kind {
             ResourceKind::Folder(folder) => vec![&folder.path],
+            ResourceKind::Sql(SqlSpec { database: SqlDatabase::Sqlite { path }, .. }) => vec![path],
+            ResourceKind::Sql(_) => Vec::new(),
         }
+    }
+
+    /// Returns whether it consists of files with paths of their own, which `include`, `exclude` and
+    /// `ignore` select.
+    #[must_use]
+    pub fn has_files(&self) -> bool {
+        matches!(&self.kind, ResourceKind::Folder(_))
+    }
+
+    /// Returns whether actions can write to it.
+    #[must_use]
+    pub fn can_be_written(&self) -> bool {
+        matches!(&self.kind, ResourceKind::Folder(_))
     }
 
     /// Returns the globs of included paths; empty means all.
@@ -190,6 +210,7 @@ impl ResourceSpec {
     pub fn include(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.include,
+            ResourceKind::Sql(_) => &[],
         }
     }
 
@@ -198,6 +219,7 @@ impl ResourceSpec {
     pub fn exclude(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.exclude,
+            ResourceKind::Sql(_) => &[],
         }
     }
 
@@ -206,6 +228,7 @@ impl ResourceSpec {
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
+            ResourceKind::Sql(_) => &[],
         }
     }
 
@@ -213,6 +236,11 @@ impl ResourceSpec {
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
+            ResourceKind::Sql(sql) => {
+                if matches!(sql.database, SqlDatabase::Sqlite { .. }) {
+                    sql.database = SqlDatabase::Sqlite { path };
+                }
+            }
         }
     }
 }
@@ -222,6 +250,8 @@ impl ResourceSpec {
 pub enum ResourceKind {
     /// A folder of files.
     Folder(FolderSpec),
+    /// The rows of a database.
+    Sql(SqlSpec),
 }
 
 /// A folder of files.
@@ -314,13 +344,6 @@ pub struct ActionSpec {
     pub retry: Retry,
     /// When it runs, depending on how the actions before it ended.
     pub run_when: RunWhen,
-}
-
-/// The source of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In a variable of the host's environment, `env:NAME`.
-    Env(String),
 }
 
 /// A secret that goes into one header of the requests to one host.

@@ -45,6 +45,21 @@ pub(super) const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY
 /// Default of `rescan`: rare enough that the cost for 100,000 files is negligible.
 pub(super) const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
 
+/// The form of `url` of a database. The reader is stricter.
+pub(super) const SQL_URL: &str = "^(sqlite:|postgres(ql)?://).+";
+/// `overlap` of a database.
+pub(super) const OVERLAP: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+/// Default of `overlap`: longer than most transactions that only add rows.
+pub(super) const DEFAULT_OVERLAP: Duration = Duration::from_secs(30);
+/// `interval` of a database.
+pub(super) const SQL_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
+/// Default of `interval`.
+pub(super) const DEFAULT_SQL_INTERVAL: Duration = Duration::from_secs(1);
+/// `max_rows` of a database.
+pub(super) const MAX_ROWS: RangeInclusive<u64> = 1..=1_000_000;
+/// Default of `max_rows`.
+pub(super) const DEFAULT_MAX_ROWS: u64 = 10_000;
+
 /// `trigger.min_artifacts` and `trigger.max_artifacts`.
 pub(super) const ARTIFACTS: RangeInclusive<u64> = 1..=1_000_000_000;
 /// `trigger.min_bytes`.

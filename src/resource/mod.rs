@@ -11,7 +11,9 @@
 
 mod error;
 pub mod folder;
+mod kept;
 mod open;
+pub mod sql;
 
 use std::sync::Arc;
 

@@ -1,19 +1,24 @@
 //! Creates a resource from its section of the manifest. Only this module knows every kind.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::folder::Folder;
+use super::sql::Sql;
 use super::{Resource, Result};
 use crate::manifest::{ResourceKind, ResourceSpec};
 use crate::model::Durability;
 
-/// Creates the resource that `spec` describes. Does not check whether its data exists.
+/// Creates the resource that `spec` describes. `state` is the folder of the pipeline's state, for
+/// kinds that keep content there. Does not check whether its data exists.
 ///
 /// # Errors
 /// [`ResourceError::Unusable`](super::ResourceError::Unusable) if the resource cannot work as
 /// configured.
-pub fn open(spec: &ResourceSpec, durability: Durability) -> Result<Arc<dyn Resource>> {
+pub fn open(spec: &ResourceSpec, durability: Durability, state: &Path) -> Result<Arc<dyn Resource>> {
+    let sync = durability == Durability::Full;
     match &spec.kind {
-        ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, durability == Durability::Full)?)),
+        ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, sync)?)),
+        ResourceKind::Sql(sql) => Ok(Arc::new(Sql::new(&spec.name, sql, state, sync))),
     }
 }

@@ -269,6 +269,15 @@ const KINDS: &[(&str, &[&str])] = &[
     ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/open.rs"]),
     ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/folder/"]),
     ("folder::Folder", &["resource/open.rs"]),
+    (
+        "SqlSpec",
+        &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/sql.rs", "manifest/read/sql.rs", "resource/sql/"],
+    ),
+    (
+        "SqlDatabase",
+        &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/sql.rs", "manifest/read/sql.rs", "resource/sql/"],
+    ),
+    ("sql::Sql", &["resource/open.rs"]),
     ("SegmentLog", &["store/logs/"]),
     ("ComponentFolder", &["store/components.rs"]),
 ];

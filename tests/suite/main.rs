@@ -54,6 +54,7 @@ mod schema;
 mod signals;
 mod simplest;
 mod space;
+mod sql;
 mod streams;
 mod support;
 mod triggers;

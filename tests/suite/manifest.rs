@@ -10,7 +10,7 @@ use std::time::Duration;
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
     Components, FolderSpec, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource,
-    inspect, load, parse_pinned,
+    SqlDatabase, SqlFrom, SqlRows, inspect, load, parse_pinned,
 };
 use anacostia::model::Durability;
 use proptest::prelude::*;
@@ -149,7 +149,7 @@ fn everything_is_read_as_it_was_meant() {
     let text = fs::read(manifests("valid").join("everything.toml")).unwrap();
     let pipeline = load_text(&house, "anacostia.toml", &text, LoadOptions::default()).unwrap();
     let raw = pipeline.resource("raw").unwrap();
-    let ResourceKind::Folder(folder) = &raw.kind;
+    let ResourceKind::Folder(folder) = &raw.kind else { panic!("{raw:?}") };
     let train = pipeline.action("train").unwrap();
     let json = serde_json::json!({"seed": 7, "since": "2026-01-01T00:00:00Z", "price": "5$${",
         "layers": [1, 2.5, {"wide": true}]});
@@ -179,11 +179,38 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
     assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
-    let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind;
+    let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind else { panic!("no folder") };
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
+    check_databases(&pipeline, house.path());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
+}
+
+fn check_databases(pipeline: &Pipeline, folder: &Path) {
+    let sql = |name: &str| match &pipeline.resource(name).unwrap().kind {
+        ResourceKind::Sql(sql) => sql.clone(),
+        other => panic!("{other:?}"),
+    };
+    let readings = sql("readings");
+    let url = "postgres://anna@db.example.com:5433/lab?sslmode=require".to_owned();
+    assert_eq!(readings.database, SqlDatabase::Postgres { url });
+    assert_eq!(readings.password, Some(SecretSource::Env("API_TOKEN".to_owned())));
+    let rows = SqlRows {
+        from: SqlFrom::Table("lab.readings".to_owned()),
+        high_water: "at".to_owned(),
+        key: vec!["id".to_owned()],
+        overlap: Duration::from_mins(1),
+        interval: Duration::from_secs(5),
+        notify: Some("readings".to_owned()),
+        max_rows: 500,
+    };
+    assert_eq!(readings.rows, Some(rows));
+    let notes = sql("notes");
+    assert_eq!(notes.database, SqlDatabase::Sqlite { path: folder.join("data/app.db") });
+    let rows = notes.rows.unwrap();
+    assert_eq!(rows.from, SqlFrom::Query("select * from notes where kind = 'a'".to_owned()));
+    assert_eq!((rows.overlap, rows.interval, rows.max_rows), (Duration::from_secs(30), Duration::from_secs(1), 10_000));
 }
 
 #[test]

@@ -73,6 +73,14 @@ fn against(
                 refuse(fits_none)
             }
         }
+        "if" => {
+            let mut wrong = Vec::new();
+            problems(rule, value, place, &mut wrong);
+            let applies = if wrong.is_empty() { "then" } else { "else" };
+            problems(&schema[applies], value, place, found);
+            None
+        }
+        "then" | "else" => None,
         "required" => {
             let has = |key: &Value| value.as_object().is_none_or(|entries| entries.contains_key(key.as_str().unwrap()));
             let missing = rule.as_array().unwrap().iter().find(|key| !has(key));
@@ -177,20 +185,29 @@ fn what_the_schema_sees_of_wrong_manifests() {
 fn with(table: &str, key: &str, value: &str) -> String {
     let version = if key == "manifest_version" { "" } else { "manifest_version = 1\n" };
     // The lines that open the table may already have the key.
-    let table = if key == "kind" { table.replace("kind = \"folder\"", "") } else { table.to_owned() };
+    let table = if key == "kind" {
+        table.replace("kind = \"folder\"", "").replace("kind = \"sql\"", "")
+    } else {
+        table.to_owned()
+    };
     format!("{version}{table}\n{key} = {value}\n")
 }
 
 /// The tables of a manifest: the lines that open each, and its location in the schema.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 12] = [
     ("", ""),
     ("[pipeline]", "/properties/pipeline"),
     ("[server]", "/properties/server"),
     ("[metadata_store]", "/properties/metadata_store"),
-    ("[resources.r]\nkind = \"folder\"", "/properties/resources/additionalProperties"),
+    ("[resources.r]\nkind = \"folder\"", "/properties/resources/additionalProperties/else"),
     (
         "[resources.r]\nkind = \"folder\"\n[resources.r.trigger]",
-        "/properties/resources/additionalProperties/properties/trigger",
+        "/properties/resources/additionalProperties/else/properties/trigger",
+    ),
+    ("[resources.r]\nkind = \"sql\"", "/properties/resources/additionalProperties/then"),
+    (
+        "[resources.r]\nkind = \"sql\"\n[resources.r.trigger]",
+        "/properties/resources/additionalProperties/then/properties/trigger",
     ),
     ("[actions.a]", "/properties/actions/additionalProperties"),
     ("[actions.a.build]", "/properties/actions/additionalProperties/properties/build"),
@@ -246,7 +263,10 @@ fn every_default_and_example_fits_its_own_schema() {
             *count += 1;
         }
         let inner = schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|it| it.values());
-        for schema in inner.chain(schema.get("additionalProperties")).filter(|schema| schema.is_object()) {
+        for schema in inner
+            .chain(["additionalProperties", "then", "else"].into_iter().filter_map(|part| schema.get(part)))
+            .filter(|schema| schema.is_object())
+        {
             look(schema, count);
         }
     }

@@ -166,7 +166,17 @@ impl<'d> Nodes<'d> {
     /// Checks that the names in `reads` or `writes` are resources.
     fn data(&self, reader: &mut Reader<'_>, action: &ActionDraft, key: &str, names: &[At<String>]) {
         for name in names {
-            if self.resources.contains_key(name.value.as_str()) || reader.is_full() {
+            if let Some(resource) = self.resources.get(name.value.as_str()) {
+                if let Some(spec) = resource.spec.as_ref().filter(|spec| key == "writes" && !spec.can_be_written()) {
+                    reader.complain(
+                        Problem::new(format!("`{}` writes `{}`, which takes no files", action.name.value, name.value))
+                            .at(&name.span, format!("a resource of the kind `{}`", spec.kind()))
+                            .help("actions write to a resource such as a folder"),
+                    );
+                }
+                continue;
+            }
+            if reader.is_full() {
                 continue;
             }
             let problem = if self.actions.contains_key(name.value.as_str()) {

@@ -11,6 +11,7 @@ mod params;
 mod path;
 mod resource;
 mod secrets;
+mod sql;
 mod top;
 mod variables;
 

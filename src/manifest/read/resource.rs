@@ -9,28 +9,27 @@ use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
-use super::{ResourceDraft, inner, refuse_twice};
+use super::{ResourceDraft, inner, refuse_twice, sql};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
     let has_kind = table.get("kind").is_some();
-    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3", "http", "sql"]);
+    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3", "http"]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
         return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
     }
-    let keys = kind.map_or(&keys::FOLDER, |kind| kind.value);
+    let keys: &keys::Keys = kind.map_or(&keys::FOLDER, |kind| kind.value);
     reader.check_keys(table, keys);
     if !has_kind {
         reader.missing(table, "kind", "`kind = \"folder\"`");
     }
-    let path = reader.required_string(table, "path", "\"data/raw\"");
-    let folder = path.as_ref().map(|path| path.value.clone());
-    let path = checked_path(reader, path);
-    let include = globs(reader, table, "include", folder.as_deref());
-    let exclude = globs(reader, table, "exclude", folder.as_deref());
-    let ignore = ignored_names(reader, table);
-    let settle = reader.duration(table, "settle", settings::SETTLE, "2s");
-    let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
+    let (kind, path) = if std::ptr::eq(keys, &*keys::SQL) {
+        let (sql, path) = sql::read(reader, table);
+        (sql.map(ResourceKind::Sql), path)
+    } else {
+        let (folder, path) = folder(reader, table);
+        (Some(ResourceKind::Folder(folder)), path)
+    };
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
     let trigger = trigger(reader, table);
     let perhaps_watched = match table.get("watch") {
@@ -40,7 +39,21 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
-    let folder = FolderSpec {
+    let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
+    ResourceDraft { name, spec, path, perhaps_watched }
+}
+
+/// Reads the settings of a folder. Also returns its path, as written.
+fn folder(reader: &mut Reader<'_>, table: &Table<'_>) -> (FolderSpec, Option<At<String>>) {
+    let path = reader.required_string(table, "path", "\"data/raw\"");
+    let folder = path.as_ref().map(|path| path.value.clone());
+    let path = checked_path(reader, path);
+    let include = globs(reader, table, "include", folder.as_deref());
+    let exclude = globs(reader, table, "exclude", folder.as_deref());
+    let ignore = ignored_names(reader, table);
+    let settle = reader.duration(table, "settle", settings::SETTLE, "2s");
+    let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
+    let spec = FolderSpec {
         path: PathBuf::new(),
         include,
         exclude,
@@ -48,8 +61,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         settle: settle.map_or(settings::DEFAULT_SETTLE, |span| span.value),
         rescan: rescan.map_or(settings::DEFAULT_RESCAN, |span| span.value),
     };
-    let spec = ResourceSpec { name: name.value.clone(), kind: ResourceKind::Folder(folder), watch, trigger };
-    ResourceDraft { name, spec: Some(spec), path, perhaps_watched }
+    (spec, path)
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.

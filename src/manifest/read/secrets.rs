@@ -9,8 +9,9 @@ use toml::de::DeValue;
 
 use super::super::expand::is_variable;
 use super::super::keys;
-use super::super::pipeline::{HeaderSecretSpec, SecretSource};
+use super::super::pipeline::HeaderSecretSpec;
 use super::super::problem::{Problem, quoted};
+use super::super::secret::SecretSource;
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::http;
@@ -67,7 +68,7 @@ pub(super) fn read(
 }
 
 /// Reads the source of a secret.
-fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
+pub(super) fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
     // Messages do not contain the text, because it may be the secret itself.
     if let Some(variable) = text.value.strip_prefix("env:").filter(|variable| is_variable(variable)) {
         reader.check_secret(variable, &text.span);

@@ -80,12 +80,6 @@ impl Database {
         self.connection.query(sql, params)
     }
 
-    /// Returns the first column of each row, as text.
-    #[track_caller]
-    pub(crate) fn texts(&self, sql: &str) -> Vec<String> {
-        self.query(sql, &[]).iter().map(|row| row.get(0)).collect()
-    }
-
     /// Ends the connections of other programs to this database, as a restart of the server does.
     pub(crate) fn disconnect_others(&self) {
         let all = "select pg_terminate_backend(pid) from pg_stat_activity \
