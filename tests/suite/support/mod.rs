@@ -5,6 +5,7 @@ pub(crate) mod circles;
 pub(crate) mod dev;
 pub(crate) mod guests;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod source;
 pub(crate) mod upstream;
 pub(crate) mod wait;
