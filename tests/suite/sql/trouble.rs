@@ -1,9 +1,12 @@
 //! Databases that do not answer, or not as expected: the reason is shown, and nothing is lost.
 
 use std::fs;
+use std::net::SocketAddr;
 
 use super::{Data, KEYS, Lab, manifest};
 use crate::support::app::TestApp;
+use crate::support::postgres::Database;
+use crate::support::proxy::Proxy;
 use crate::support::wait::wait_until;
 
 #[test]
@@ -124,4 +127,37 @@ fn the_password_is_shown_nowhere() {
     app.kill();
     let state = fs::read(app.path("state/metadata.db")).unwrap();
     assert!(!String::from_utf8_lossy(&state).contains("s3cr3t"));
+}
+
+/// Between the host and the server is a proxy that resets connections, also in the middle of rows.
+#[test]
+fn connections_that_break_lose_no_row_and_double_none() {
+    let data = Database::new();
+    let proxy = Proxy::tcp(SocketAddr::from(([127, 0, 0, 1], Database::port())));
+    let keys = format!("{KEYS}\nnotify = \"new\"\nmax_rows = 400");
+    let url = data.url_by_port(proxy.address().port());
+    let mut lab = Lab { app: TestApp::new(&manifest(&url, &keys)).with_guest("worker"), data: Data::Postgres(data) };
+    lab.execute(super::TABLE);
+    proxy.refuse();
+    lab.app.start();
+    let why = lab.wait_for_trouble("readings cannot be reached");
+    assert_eq!(why, "readings cannot be reached: error connecting to server: Connection refused (os error 111)");
+    proxy.accept();
+    let mut last = 0;
+    for round in 0..20_i64 {
+        lab.add(last + 1..=last + 500);
+        last += 500;
+        lab.execute("notify new");
+        if round % 5 == 4 {
+            proxy.refuse();
+            lab.wait_for_trouble("readings cannot be reached");
+            lab.add(last + 1..=last + 1);
+            last += 1;
+            proxy.accept();
+        } else {
+            proxy.reset_open();
+        }
+    }
+    lab.wait_for_exactly(1..=last);
+    wait_until("the host to be ready", || lab.app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
 }

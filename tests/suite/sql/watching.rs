@@ -152,6 +152,37 @@ fn a_notification_wakes_the_watch_and_so_does_a_commit_to_sqlite() {
     }
 }
 
+/// With the trigger that the README shows.
+#[test]
+fn a_table_that_sends_notifications_wakes_the_watch_at_each_insert() {
+    let readme = include_str!("../../../README.md");
+    let trigger = readme.split("```sql\n").nth(1).unwrap().split("```").next().unwrap();
+    let keys = "table = \"readings\"\nhigh_water = \"id\"\ninterval = \"1h\"\nnotify = \"readings\"";
+    let mut lab = Lab::postgres(keys);
+    lab.execute(super::TABLE);
+    lab.execute(trigger);
+    lab.app.start();
+    for id in 1..=3 {
+        lab.add(id..=id);
+        lab.wait_for_exactly(1..=id);
+    }
+}
+
+/// A look begins at a value, not after it.
+#[test]
+fn a_row_with_the_greatest_value_so_far_is_found_also_when_that_is_settled() {
+    let keys = KEYS.replace("\"id\"", "\"value\"") + "\noverlap = \"0s\"";
+    for mut lab in Lab::both(&keys) {
+        lab.execute("insert into readings values (1, 'a')");
+        lab.app.start();
+        lab.wait_for_exactly([1]);
+        lab.execute("insert into readings values (2, 'a')");
+        lab.wait_for_exactly([1, 2]);
+        lab.execute("insert into readings values (3, 'a')");
+        lab.wait_for_exactly([1, 2, 3]);
+    }
+}
+
 /// Many rows: after the first thousand, most looks read only the end.
 #[test]
 fn many_rows_that_come_one_after_another_are_delivered_once() {
