@@ -43,6 +43,7 @@ mod outbound;
 mod penguins;
 mod polyglot;
 mod programs;
+mod proxy;
 mod publishing;
 mod python;
 mod readme;

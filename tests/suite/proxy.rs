@@ -1,0 +1,74 @@
+//! The fault proxy of the tests does what its faults say.
+
+use std::io::Read as _;
+use std::time::{Duration, Instant};
+
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::upstream::Upstream;
+
+/// What a server of the tests answers to `GET /page`.
+const BODY: &str = "hello from /page";
+
+/// Sends a request, and returns the status, and the body or the kind of error that ended it.
+fn get(proxy: &Proxy) -> Result<(u16, Result<String, String>), String> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+    let response = agent.get(format!("{}/page", proxy.url())).call().map_err(|error| format!("{error:?}"))?;
+    let status = response.status().as_u16();
+    let mut body = String::new();
+    let read = response.into_body().into_reader().read_to_string(&mut body);
+    Ok((status, read.map(|_| body).map_err(|error| format!("{error:?}"))))
+}
+
+#[test]
+fn forwards_and_answers_for_the_server() {
+    let upstream = Upstream::plain();
+    let proxy = Proxy::http(upstream.address);
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
+    proxy.next(2, "GET /page", Fault::retry_after(503, 7));
+    assert_eq!(get(&proxy), Ok((503, Ok(String::new()))));
+    assert_eq!(get(&proxy), Ok((503, Ok(String::new()))));
+    proxy.next(1, "PUT ", Fault::status(500));
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))), "the rule is about another method");
+    assert_eq!((proxy.struck(), upstream.heads().len(), proxy.requests().len()), (2, 2, 4));
+}
+
+#[test]
+fn breaks_off_bodies_and_loses_answers() {
+    let upstream = Upstream::plain();
+    let proxy = Proxy::http(upstream.address);
+    proxy.next(1, "GET ", Fault::TruncateAfter(5));
+    let (_, body) = get(&proxy).unwrap();
+    assert!(body.unwrap_err().contains("UnexpectedEof"));
+    proxy.next(1, "GET ", Fault::ResetAfter(5));
+    let reset = get(&proxy).and_then(|(_, body)| body).unwrap_err();
+    assert!(reset.contains("ConnectionReset"), "{reset}");
+    proxy.next(1, "GET ", Fault::LoseAnswer);
+    assert!(get(&proxy).unwrap_err().contains("ConnectionReset"));
+    assert_eq!(upstream.heads().len(), 3, "the server did its work each time");
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
+}
+
+#[test]
+fn refuses_connections_until_it_accepts_again() {
+    let upstream = Upstream::plain();
+    let proxy = Proxy::http(upstream.address);
+    proxy.refuse();
+    assert!(get(&proxy).unwrap_err().contains("ConnectionRefused"));
+    proxy.heal();
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
+    let bytes = Proxy::tcp(upstream.address);
+    assert_eq!(get(&bytes), Ok((200, Ok(BODY.to_owned()))));
+}
+
+#[test]
+fn slows_bodies_and_repeats_responses() {
+    let upstream = Upstream::plain();
+    let proxy = Proxy::http(upstream.address);
+    proxy.next(1, "GET ", Fault::Slow(4, Duration::from_millis(20)));
+    let began = Instant::now();
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
+    assert!(began.elapsed() >= Duration::from_millis(80));
+    proxy.next(1, "GET ", Fault::Repeat);
+    assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
+    assert_eq!(upstream.heads().len(), 1, "the second response came from the proxy");
+}

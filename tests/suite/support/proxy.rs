@@ -1,0 +1,564 @@
+//! A proxy on loopback that injects faults between a host and a real server.
+//!
+//! [`Proxy::http`] understands HTTP/1.1 well enough to apply a [`Fault`] to one request and forward
+//! the next. [`Proxy::tcp`] forwards bytes of any protocol, and can only refuse and reset
+//! connections. A test switches faults while the proxy runs. The proxy ends when it is dropped.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{BufRead as _, BufReader, Error, ErrorKind, Read, Result, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, sockopt};
+
+/// So that no thread outlives a test that has failed.
+const STUCK_AFTER: Duration = Duration::from_mins(2);
+
+/// Responses up to this size are remembered, for [`Fault::Repeat`].
+const REMEMBERED_BYTES: usize = 1 << 20;
+
+/// How many responses are remembered.
+const REMEMBERED: usize = 64;
+
+/// What the proxy does to a request.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// Answers with this status and these header lines (each `name: value`) instead of forwarding.
+    Answer(u16, Vec<String>),
+    /// Forwards the request, and resets the connection after so many bytes of the response's body.
+    ResetAfter(u64),
+    /// Forwards the request, and ends the connection in an orderly way after so many bytes of the
+    /// response's body.
+    TruncateAfter(u64),
+    /// Forwards the request, and sends the response's body in pieces of so many bytes, each after a
+    /// pause.
+    Slow(usize, Duration),
+    /// Sends the last response to a request of this rule again, instead of forwarding.
+    Repeat,
+    /// Forwards the request, waits for the response, and resets the connection without sending it:
+    /// the work is done, and the client does not learn of it.
+    LoseAnswer,
+    /// Resets the connection after so many bytes of the request's body, of which the server
+    /// receives no more.
+    ResetRequestAfter(u64),
+}
+
+impl Fault {
+    /// Answers with this status, and nothing else.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::Answer(status, Vec::new())
+    }
+
+    /// Answers with this status, and asks the client to wait for so many seconds.
+    pub(crate) fn retry_after(status: u16, seconds: u32) -> Self {
+        Self::Answer(status, vec![format!("Retry-After: {seconds}")])
+    }
+}
+
+/// A fault for some of the requests.
+#[derive(Debug)]
+struct Rule {
+    /// A part of the request lines that it applies to, such as `GET /list` or `PUT `.
+    part: String,
+    /// For how many further requests; `None`: until [`Proxy::heal`].
+    left: Option<u32>,
+    fault: Fault,
+}
+
+/// A running proxy.
+pub(crate) struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    /// Keeps the port while nothing listens on it.
+    _port: OwnedFd,
+    listening: Mutex<Option<Listening>>,
+}
+
+struct Listening {
+    listener: Arc<TcpListener>,
+    thread: JoinHandle<()>,
+}
+
+struct Shared {
+    upstream: SocketAddr,
+    http: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    rules: Vec<Rule>,
+    /// Request lines, as received.
+    requests: Vec<String>,
+    /// How often a fault was applied.
+    struck: u32,
+    /// Responses with their request lines, oldest first.
+    answers: VecDeque<(String, Vec<u8>)>,
+    /// Both ends of every open connection.
+    open: BTreeMap<u64, [TcpStream; 2]>,
+    threads: Vec<JoinHandle<()>>,
+    connections: u64,
+}
+
+impl Proxy {
+    /// Starts a proxy to an HTTP/1.1 server.
+    pub(crate) fn http(upstream: SocketAddr) -> Self {
+        Self::start(upstream, true)
+    }
+
+    /// Starts a proxy to a server of any protocol over TCP.
+    pub(crate) fn tcp(upstream: SocketAddr) -> Self {
+        Self::start(upstream, false)
+    }
+
+    fn start(upstream: SocketAddr, http: bool) -> Self {
+        let port = reserve("127.0.0.1:0".parse().unwrap());
+        let address = SocketAddr::try_from(rustix::net::getsockname(&port).unwrap()).unwrap();
+        let shared = Arc::new(Shared { upstream, http, state: Mutex::default() });
+        let proxy = Self { address, shared, _port: port, listening: Mutex::default() };
+        proxy.accept();
+        proxy
+    }
+
+    /// Returns the address that clients connect to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns `http://127.0.0.1:PORT`.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Refuses new connections, and resets the open ones, until [`Self::accept`].
+    pub(crate) fn refuse(&self) {
+        if let Some(listening) = self.listening.lock().unwrap().take() {
+            // Wakes the thread. The port stays reserved.
+            let _ = rustix::net::shutdown(&*listening.listener, rustix::net::Shutdown::Both);
+            listening.thread.join().unwrap();
+        }
+        self.reset_open();
+    }
+
+    /// Accepts connections again.
+    pub(crate) fn accept(&self) {
+        let mut listening = self.listening.lock().unwrap();
+        if listening.is_some() {
+            return;
+        }
+        let socket = reserve(self.address);
+        rustix::net::listen(&socket, 128).unwrap();
+        let listener = Arc::new(TcpListener::from(socket));
+        let (shared, accepting) = (Arc::clone(&self.shared), Arc::clone(&listener));
+        let thread = std::thread::spawn(move || {
+            while let Ok((client, _)) = accepting.accept() {
+                shared.take(client);
+            }
+        });
+        *listening = Some(Listening { listener, thread });
+    }
+
+    /// Resets all open connections.
+    pub(crate) fn reset_open(&self) {
+        for [client, server] in self.shared.state().open.values() {
+            reset_on_close(client);
+            // Ends the threads. The client must not see an orderly close before the reset.
+            let _ = client.shutdown(Shutdown::Read);
+            let _ = server.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Applies `fault` to the next `count` requests whose request line contains `part`. An earlier
+    /// rule goes first.
+    pub(crate) fn next(&self, count: u32, part: &str, fault: Fault) {
+        self.shared.state().rules.push(Rule { part: part.to_owned(), left: Some(count), fault });
+    }
+
+    /// Applies `fault` to all requests whose request line contains `part`, until [`Self::heal`].
+    pub(crate) fn all(&self, part: &str, fault: Fault) {
+        self.shared.state().rules.push(Rule { part: part.to_owned(), left: None, fault });
+    }
+
+    /// Ends all faults: requests are forwarded, and connections accepted.
+    pub(crate) fn heal(&self) {
+        self.shared.state().rules.clear();
+        self.accept();
+    }
+
+    /// Returns how often a fault was applied to a request.
+    pub(crate) fn struck(&self) -> u32 {
+        self.shared.state().struck
+    }
+
+    /// Returns the request lines so far, such as `GET /page?after=3 HTTP/1.1`.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.shared.state().requests.clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.refuse();
+        let threads = std::mem::take(&mut self.shared.state().threads);
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Serves a connection on its own thread. Without an upstream the client is reset.
+    fn take(self: &Arc<Self>, client: TcpStream) {
+        let Ok(server) = TcpStream::connect(self.upstream) else {
+            reset_on_close(&client);
+            return;
+        };
+        for stream in [&client, &server] {
+            let _ = stream.set_read_timeout(Some(STUCK_AFTER));
+            let _ = stream.set_write_timeout(Some(STUCK_AFTER));
+            let _ = stream.set_nodelay(true);
+        }
+        let mut state = self.state();
+        state.connections += 1;
+        let id = state.connections;
+        state.open.insert(id, [client.try_clone().unwrap(), server.try_clone().unwrap()]);
+        let shared = Arc::clone(self);
+        let thread = std::thread::spawn(move || {
+            let _ = if shared.http { shared.serve(&client, &server) } else { pipe(&client, &server) };
+            // The last copies of both ends: what closes them decides how the client sees it.
+            shared.state().open.remove(&id);
+        });
+        state.threads.retain(|thread| !thread.is_finished());
+        state.threads.push(thread);
+    }
+
+    /// Forwards one request after another.
+    fn serve(&self, client: &TcpStream, server: &TcpStream) -> Result<()> {
+        let (mut from_client, mut from_server) = (BufReader::new(client), BufReader::new(server));
+        loop {
+            let Some(head) = Head::read(&mut from_client)? else { return Ok(()) };
+            let line = head.first_line().to_owned();
+            let (part, fault) = self.fault_for(&line);
+            let mut connection = Exchange { client, server, from_client: &mut from_client, head: &head };
+            match &fault {
+                Some(Fault::Answer(status, headers)) => {
+                    connection.skip_request()?;
+                    connection.answer(*status, headers)?;
+                    continue;
+                }
+                Some(Fault::Repeat) => {
+                    connection.skip_request()?;
+                    let (mut client, answer) = (client, self.remembered(&part));
+                    client.write_all(&answer)?;
+                    continue;
+                }
+                Some(Fault::ResetRequestAfter(bytes)) => {
+                    let _ = connection.forward_request(*bytes);
+                    reset_on_close(client);
+                    return Err(ErrorKind::ConnectionReset.into());
+                }
+                _ => {
+                    // A server that does not want the body answers, and reads no more of it.
+                    let _ = connection.forward_request(u64::MAX);
+                }
+            }
+            let answer = relay(&mut from_server, client, &head, fault.as_ref())?;
+            self.remember(line, answer);
+        }
+    }
+
+    /// Notes the request, and returns the fault to apply to it, with the part of its rule.
+    fn fault_for(&self, line: &str) -> (String, Option<Fault>) {
+        let mut state = self.state();
+        state.requests.push(line.to_owned());
+        let rule = state.rules.iter_mut().find(|rule| line.contains(&rule.part) && rule.left != Some(0));
+        let Some(rule) = rule else { return (String::new(), None) };
+        rule.left = rule.left.map(|left| left - 1);
+        let found = (rule.part.clone(), Some(rule.fault.clone()));
+        state.struck += 1;
+        found
+    }
+
+    fn remember(&self, line: String, answer: Vec<u8>) {
+        let mut state = self.state();
+        if answer.len() < REMEMBERED_BYTES {
+            state.answers.push_back((line, answer));
+        }
+        if state.answers.len() > REMEMBERED {
+            state.answers.pop_front();
+        }
+    }
+
+    /// Returns the last response to a request whose line contains `part`.
+    fn remembered(&self, part: &str) -> Vec<u8> {
+        let state = self.state();
+        let found = state.answers.iter().rev().find(|(line, _)| line.contains(part));
+        found.map(|(_, answer)| answer.clone()).unwrap_or_else(|| panic!("no response to `{part}` was remembered"))
+    }
+}
+
+/// One request, and where it comes from and goes to.
+struct Exchange<'a, 'b> {
+    client: &'a TcpStream,
+    server: &'a TcpStream,
+    from_client: &'b mut BufReader<&'a TcpStream>,
+    head: &'b Head,
+}
+
+impl Exchange<'_, '_> {
+    /// Forwards the request with at most `most` bytes of its body.
+    fn forward_request(&mut self, most: u64) -> Result<()> {
+        let mut server = self.server;
+        server.write_all(self.head.text.as_bytes())?;
+        self.agree_to_body()?;
+        copy_body(self.from_client, &mut server, self.head.body(false), most)
+    }
+
+    fn skip_request(&mut self) -> Result<()> {
+        self.agree_to_body()?;
+        copy_body(self.from_client, &mut std::io::sink(), self.head.body(false), u64::MAX)
+    }
+
+    /// A client that asks whether it may send its body is told at once that it may.
+    fn agree_to_body(&self) -> Result<()> {
+        let mut client = self.client;
+        match self.head.value("expect") {
+            Some(_) => client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n"),
+            None => Ok(()),
+        }
+    }
+
+    fn answer(&self, status: u16, headers: &[String]) -> Result<()> {
+        let mut client = self.client;
+        let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+        client.write_all(format!("HTTP/1.1 {status} Fault\r\n{headers}Content-Length: 0\r\n\r\n").as_bytes())
+    }
+}
+
+/// Sends the response to the client, with the fault applied. Returns what was sent.
+fn relay(
+    from_server: &mut BufReader<&TcpStream>,
+    mut client: &TcpStream,
+    request: &Head,
+    fault: Option<&Fault>,
+) -> Result<Vec<u8>> {
+    let response = loop {
+        let head = Head::read(from_server)?.ok_or(ErrorKind::UnexpectedEof)?;
+        // The client was told already that it may continue.
+        if head.status() != Some(100) {
+            break head;
+        }
+    };
+    let body = response.body(request.text.starts_with("HEAD ")).or_until_close(&response);
+    if matches!(fault, Some(Fault::LoseAnswer)) {
+        copy_body(from_server, &mut std::io::sink(), body, u64::MAX)?;
+        reset_on_close(client);
+        return Err(ErrorKind::ConnectionReset.into());
+    }
+    client.write_all(response.text.as_bytes())?;
+    let mut sent = Recording {
+        inner: Slow { inner: client, pace: fault.and_then(Fault::pace) },
+        sent: response.text.into_bytes(),
+    };
+    let most = match fault {
+        Some(Fault::ResetAfter(most) | Fault::TruncateAfter(most)) => *most,
+        _ => u64::MAX,
+    };
+    copy_body(from_server, &mut sent, body, most)?;
+    if most < u64::MAX || body == Body::UntilClose {
+        if matches!(fault, Some(Fault::ResetAfter(_))) {
+            reset_on_close(client);
+        }
+        return Err(ErrorKind::ConnectionAborted.into());
+    }
+    Ok(sent.sent)
+}
+
+impl Fault {
+    fn pace(&self) -> Option<(usize, Duration)> {
+        match self {
+            Self::Slow(bytes, pause) => Some((*bytes, *pause)),
+            _ => None,
+        }
+    }
+}
+
+/// Writes in pieces with pauses, if a pace is given.
+struct Slow<'a> {
+    inner: &'a TcpStream,
+    pace: Option<(usize, Duration)>,
+}
+
+impl Write for Slow<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        let Some((piece, pause)) = self.pace else { return self.inner.write(bytes) };
+        std::thread::sleep(pause);
+        self.inner.write(&bytes[..bytes.len().min(piece)])
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Keeps the start of what is written.
+struct Recording<'a> {
+    inner: Slow<'a>,
+    sent: Vec<u8>,
+}
+
+impl Write for Recording<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
+        let written = self.inner.write(bytes)?;
+        if self.sent.len() < REMEMBERED_BYTES {
+            self.sent.extend_from_slice(&bytes[..written]);
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// How long a body is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Bytes(u64),
+    Chunks,
+    UntilClose,
+}
+
+impl Body {
+    /// A response without a length ends with its connection.
+    fn or_until_close(self, response: &Head) -> Self {
+        let none = matches!(response.status(), Some(204 | 304));
+        let unsaid = self == Self::Bytes(0) && !none && response.value("content-length").is_none();
+        if unsaid { Self::UntilClose } else { self }
+    }
+}
+
+/// The first line and the headers of a message.
+struct Head {
+    text: String,
+}
+
+impl Head {
+    /// Returns `None` if the connection ends before the first byte.
+    fn read(stream: &mut BufReader<&TcpStream>) -> Result<Option<Self>> {
+        let mut text = String::new();
+        loop {
+            let begin = text.len();
+            if stream.read_line(&mut text)? == 0 {
+                return if begin == 0 { Ok(None) } else { Err(ErrorKind::UnexpectedEof.into()) };
+            }
+            if text[begin..].trim().is_empty() {
+                return Ok(Some(Self { text }));
+            }
+        }
+    }
+
+    fn first_line(&self) -> &str {
+        self.text.lines().next().unwrap_or("")
+    }
+
+    fn status(&self) -> Option<u16> {
+        self.first_line().split(' ').nth(1)?.parse().ok()
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.text.lines().skip(1).find_map(|line| {
+            let (found, value) = line.split_once(':')?;
+            found.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    fn body(&self, none: bool) -> Body {
+        if none {
+            Body::Bytes(0)
+        } else if self.value("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked")) {
+            Body::Chunks
+        } else {
+            Body::Bytes(self.value("content-length").and_then(|value| value.parse().ok()).unwrap_or(0))
+        }
+    }
+}
+
+/// Copies a body as it is on the wire, chunk headers included, but at most `most` bytes.
+fn copy_body(from: &mut BufReader<&TcpStream>, to: &mut impl Write, body: Body, most: u64) -> Result<()> {
+    match body {
+        Body::Bytes(length) => copy(from, to, length.min(most), true),
+        Body::UntilClose => copy(from, to, most, false),
+        Body::Chunks => {
+            let mut left = most;
+            loop {
+                let mut line = String::new();
+                from.read_line(&mut line)?;
+                let size = line.split(';').next().unwrap_or("").trim();
+                let size = u64::from_str_radix(size, 16).map_err(Error::other)?;
+                if left < line.len() as u64 {
+                    return Ok(());
+                }
+                to.write_all(line.as_bytes())?;
+                left -= line.len() as u64;
+                // With the line break after the chunk. There are no trailers here.
+                copy(from, to, (size + 2).min(left), true)?;
+                left = left.saturating_sub(size + 2);
+                if size == 0 || left == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// Copies `left` bytes. With `all`, fewer are an error.
+fn copy(from: &mut BufReader<&TcpStream>, to: &mut impl Write, mut left: u64, all: bool) -> Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    while left > 0 {
+        let most = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = from.read(&mut buffer[..most])?;
+        if read == 0 {
+            return if all { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(()) };
+        }
+        to.write_all(&buffer[..read])?;
+        left -= read as u64;
+    }
+    Ok(())
+}
+
+/// Forwards bytes both ways until both sides have closed.
+fn pipe(client: &TcpStream, server: &TcpStream) -> Result<()> {
+    std::thread::scope(|scope| {
+        let one_way = |mut from: &TcpStream, mut to: &TcpStream| {
+            let done = std::io::copy(&mut from, &mut to);
+            let _ = to.shutdown(Shutdown::Write);
+            done.map(|_| ())
+        };
+        let back = scope.spawn(move || one_way(server, client));
+        one_way(client, server)?;
+        back.join().unwrap()
+    })
+}
+
+/// Makes the end of the connection a reset, and not an orderly close.
+fn reset_on_close(stream: &TcpStream) {
+    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+/// Returns a socket on the port, which does not listen. As long as it is there, nobody else gets the
+/// port, and connections are refused.
+fn reserve(address: SocketAddr) -> OwnedFd {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).unwrap();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    socket
+}
