@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::http::HttpSpec;
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
@@ -157,6 +158,7 @@ impl ResourceSpec {
     pub fn kind(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "folder",
+            ResourceKind::Http(_) => "http",
         }
     }
 
@@ -165,6 +167,7 @@ impl ResourceSpec {
     pub fn location(&self) -> String {
         match &self.kind {
             ResourceKind::Folder(folder) => folder.path.display().to_string(),
+            ResourceKind::Http(http) => http.location(),
         }
     }
 
@@ -173,6 +176,7 @@ impl ResourceSpec {
     pub fn location_key(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "path",
+            ResourceKind::Http(_) => "url",
         }
     }
 
@@ -182,6 +186,7 @@ impl ResourceSpec {
     pub fn local_paths(&self) -> Vec<&Path> {
         match &self.kind {
             ResourceKind::Folder(folder) => vec![&folder.path],
+            ResourceKind::Http(_) => Vec::new(),
         }
     }
 
@@ -190,6 +195,7 @@ impl ResourceSpec {
     pub fn include(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.include,
+            ResourceKind::Http(_) => &[],
         }
     }
 
@@ -198,6 +204,7 @@ impl ResourceSpec {
     pub fn exclude(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.exclude,
+            ResourceKind::Http(_) => &[],
         }
     }
 
@@ -206,6 +213,7 @@ impl ResourceSpec {
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
+            ResourceKind::Http(_) => &[],
         }
     }
 
@@ -213,6 +221,7 @@ impl ResourceSpec {
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
+            ResourceKind::Http(_) => {}
         }
     }
 }
@@ -222,6 +231,8 @@ impl ResourceSpec {
 pub enum ResourceKind {
     /// A folder of files.
     Folder(FolderSpec),
+    /// An endpoint of a server, or uploads to this host.
+    Http(HttpSpec),
 }
 
 /// A folder of files.

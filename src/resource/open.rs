@@ -1,19 +1,24 @@
 //! Creates a resource from its section of the manifest. Only this module knows every kind.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::folder::Folder;
+use super::http::Endpoint;
 use super::{Resource, Result};
 use crate::manifest::{ResourceKind, ResourceSpec};
 use crate::model::Durability;
 
-/// Creates the resource that `spec` describes. Does not check whether its data exists.
+/// Creates the resource that `spec` describes. Does not check whether its data exists. `state` is
+/// the state folder of the pipeline, for kinds that keep content or outputs there.
 ///
 /// # Errors
 /// [`ResourceError::Unusable`](super::ResourceError::Unusable) if the resource cannot work as
 /// configured.
-pub fn open(spec: &ResourceSpec, durability: Durability) -> Result<Arc<dyn Resource>> {
+pub fn open(spec: &ResourceSpec, durability: Durability, state: &Path) -> Result<Arc<dyn Resource>> {
+    let sync = durability == Durability::Full;
     match &spec.kind {
-        ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, durability == Durability::Full)?)),
+        ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, sync)?)),
+        ResourceKind::Http(http) => Ok(Arc::new(Endpoint::new(&spec.name, http, sync, state)?)),
     }
 }

@@ -231,7 +231,7 @@ pub(super) fn resources(
         });
         let resource = match same {
             Some(same) => Arc::clone(same),
-            None => resource::open(spec, pipeline.durability)?,
+            None => resource::open(spec, pipeline.durability, &pipeline.state)?,
         };
         all.insert(spec.name.clone(), resource);
     }

@@ -8,6 +8,7 @@ use super::find::{ArtifactRef, find};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::{End, Failure, out, show};
+use crate::manifest::Pipeline;
 use crate::model::{Artifact, ArtifactState};
 use crate::resource::{self, Content, Resource, ResourceError};
 
@@ -64,7 +65,8 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
     let Some(spec) = records.pipeline.resource(resource) else {
         return Err(Failure::usage(format!("the manifest has no resource `{resource}` any more")));
     };
-    let resource = resource::open(spec, records.pipeline.durability).map_err(|error| Failure::Work(error.into()))?;
+    let Pipeline { durability, state, .. } = &records.pipeline;
+    let resource = resource::open(spec, *durability, state).map_err(|error| Failure::Work(error.into()))?;
     Ok((resource, Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() }))
 }
 

@@ -67,7 +67,7 @@ pub(super) fn read(
 }
 
 /// Reads the source of a secret.
-fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
+pub(super) fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
     // Messages do not contain the text, because it may be the secret itself.
     if let Some(variable) = text.value.strip_prefix("env:").filter(|variable| is_variable(variable)) {
         reader.check_secret(variable, &text.span);
@@ -105,7 +105,7 @@ fn header_secret(
     Some(HeaderSecretSpec { source: source?, header: header?, host: host?, prefix })
 }
 
-fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
+pub(super) fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
     let name = text.value.to_ascii_lowercase();
     let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     let problem = if name.is_empty() || name.len() > 100 || !name.bytes().all(token) {

@@ -1,36 +1,38 @@
 //! `[resources.NAME]`.
 
-use std::path::{Path, PathBuf};
+mod folder;
+mod http;
+
+use std::path::Path;
 use std::time::Duration;
 
 use super::super::keys;
-use super::super::pipeline::{FolderSpec, ResourceKind, ResourceSpec, Trigger};
+use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::path::checked_path;
 use super::{ResourceDraft, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
     let has_kind = table.get("kind").is_some();
-    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3", "http", "sql"]);
+    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3", "sql"]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
         return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
     }
-    let keys = kind.map_or(&keys::FOLDER, |kind| kind.value);
+    let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
+    let keys = kind.keys();
     reader.check_keys(table, keys);
     if !has_kind {
         reader.missing(table, "kind", "`kind = \"folder\"`");
     }
-    let path = reader.required_string(table, "path", "\"data/raw\"");
-    let folder = path.as_ref().map(|path| path.value.clone());
-    let path = checked_path(reader, path);
-    let include = globs(reader, table, "include", folder.as_deref());
-    let exclude = globs(reader, table, "exclude", folder.as_deref());
-    let ignore = ignored_names(reader, table);
-    let settle = reader.duration(table, "settle", settings::SETTLE, "2s");
-    let rescan = reader.duration(table, "rescan", settings::RESCAN, "10m");
+    let (kind, path) = match kind {
+        keys::Kind::Folder => {
+            let (folder, path) = folder::read(reader, table);
+            (ResourceKind::Folder(folder), path)
+        }
+        keys::Kind::Http => (ResourceKind::Http(http::read(reader, table)), None),
+    };
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
     let trigger = trigger(reader, table);
     let perhaps_watched = match table.get("watch") {
@@ -40,15 +42,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
-    let folder = FolderSpec {
-        path: PathBuf::new(),
-        include,
-        exclude,
-        ignore,
-        settle: settle.map_or(settings::DEFAULT_SETTLE, |span| span.value),
-        rescan: rescan.map_or(settings::DEFAULT_RESCAN, |span| span.value),
-    };
-    let spec = ResourceSpec { name: name.value.clone(), kind: ResourceKind::Folder(folder), watch, trigger };
+    let spec = ResourceSpec { name: name.value.clone(), kind, watch, trigger };
     ResourceDraft { name, spec: Some(spec), path, perhaps_watched }
 }
 
@@ -105,21 +99,6 @@ fn globs(reader: &mut Reader<'_>, table: &Table<'_>, key: &str, folder: Option<&
     checked_globs(reader, table, (key, "[\"*.csv\"]"), |glob| {
         let (wrong, help) = matches_nothing(glob, folder)?;
         Some((format!("path: {wrong}"), help.unwrap_or_else(|| usual.to_owned())))
-    })
-}
-
-/// Reads globs of names at any depth of the resource.
-fn ignored_names(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
-    if table.get("ignore").is_none() {
-        return FolderSpec::default_ignore();
-    }
-    checked_globs(reader, table, ("ignore", "[\"*.tmp\"]"), |glob| {
-        let (wrong, help) = if glob.contains('/') {
-            ("it has a `/` in it, and a name never does".to_owned(), "put globs of paths into `exclude`")
-        } else {
-            (matches_nothing(glob, None)?.0, "such as `*.tmp`, `.*` or `*.{part,partial}`")
-        };
-        Some((format!("name: {wrong}"), help.to_owned()))
     })
 }
 
