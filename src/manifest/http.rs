@@ -90,4 +90,15 @@ impl HttpSpec {
             HttpForm::Push => "uploads to this host".to_owned(),
         }
     }
+
+    /// Returns what to do if no action can write to it.
+    pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
+        match self.form {
+            HttpForm::Poll { .. } => {
+                Some("outputs are sent to a resource with `method = \"PUT\"` or `\"POST\"`: declare another one")
+            }
+            HttpForm::Push => Some("other programs upload its artifacts: write to another resource"),
+            HttpForm::Send { .. } => None,
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::http::HttpSpec;
+use super::http::{HttpForm, HttpSpec};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
@@ -215,6 +215,20 @@ impl ResourceSpec {
             ResourceKind::Folder(folder) => &folder.ignore,
             ResourceKind::Http(_) => &[],
         }
+    }
+
+    /// Returns what to do if no action can write to it; `None` if actions can.
+    pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
+        match &self.kind {
+            ResourceKind::Folder(_) => None,
+            ResourceKind::Http(http) => http.takes_no_outputs(),
+        }
+    }
+
+    /// Returns whether other programs upload its artifacts to this host.
+    #[must_use]
+    pub fn takes_uploads(&self) -> bool {
+        matches!(&self.kind, ResourceKind::Http(http) if http.form == HttpForm::Push)
     }
 
     /// Sets the absolute path, for a kind that lies on this machine.

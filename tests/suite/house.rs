@@ -267,8 +267,12 @@ const KINDS: &[(&str, &[&str])] = &[
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
     ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/open.rs"]),
-    ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/folder/"]),
-    ("folder::Folder", &["resource/open.rs"]),
+    (
+        "FolderSpec",
+        &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/", "resource/http/"],
+    ),
+    ("folder::Folder", &["resource/open.rs", "resource/http/"]),
+    ("HttpSpec", &["manifest/", "resource/http/"]),
     ("SegmentLog", &["store/logs/"]),
     ("ComponentFolder", &["store/components.rs"]),
 ];

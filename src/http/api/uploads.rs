@@ -16,7 +16,6 @@ use crate::base::Digest;
 use crate::http::App;
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
-use crate::manifest::{HttpForm, ResourceKind};
 use crate::model::Artifact;
 use crate::resource::{Upload, check_path};
 use crate::scheduler::View;
@@ -66,8 +65,7 @@ fn no_resource(name: &str) -> Problem {
 fn takes_uploads(view: &View, name: &str) -> Result<()> {
     let pipeline = view.pipeline();
     let resource = pipeline.resource(name).ok_or_else(|| no_resource(name))?;
-    let push = matches!(&resource.kind, ResourceKind::Http(http) if http.form == HttpForm::Push);
-    let wrong = match (push, resource.watch) {
+    let wrong = match (resource.takes_uploads(), resource.watch) {
         (true, true) => return Ok(()),
         (true, false) => format!("`{name}` is not watched: add `watch = true` to [resources.{name}]"),
         (false, _) => {

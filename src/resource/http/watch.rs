@@ -32,7 +32,7 @@ pub(super) async fn watch(
     let url = Url::parse(url).map_err(|error| endpoint.unusable(&format!("`url` is not one: {error}")))?;
     let source = Source { url, path, paging: paging.as_ref() };
     let mut progress = Progress::read(cursor, source.digest());
-    let mut rounds = Rounds { endpoint, sink, failures: 0, last: None };
+    let mut rounds = Rounds { sink, failures: 0, last: None };
     let mut trimmed = None;
     endpoint.kept.remove_drafts().await?;
     while !stop.is_cancelled() {
@@ -81,7 +81,6 @@ impl Endpoint {
 
 /// The results of polls.
 struct Rounds<'a> {
-    endpoint: &'a Endpoint,
     sink: &'a dyn ObservationSink,
     /// How many polls have failed since the last success.
     failures: u32,
@@ -115,7 +114,6 @@ impl Rounds<'_> {
                 self.failures += 1;
                 let (first, most) = (FIRST_WAIT.min(interval), LONGEST_WAIT.max(interval));
                 let wait = back_off(self.failures, first, most, failure.retry_after);
-                tracing::warn!(resource = &*self.endpoint.name, "a poll has failed: {}", failure.reason);
                 (Status::Unreachable(failure.reason), wait)
             }
         };

@@ -24,6 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> HttpSpec {
     let form = form(reader, table);
     let headers = values(reader, table, "headers", "{ authorization = \"env:API_TOKEN\" }", header);
     let query = values(reader, table, "query", "{ key = \"env:API_KEY\" }", |_, name, _| Some(name.value.clone()));
+    in_the_open(reader, table, &form, headers.values().chain(query.values()));
     let max_body = reader.size(table, "max_body", settings::BODY, "1GiB");
     let keep = reader.size(table, "keep", settings::KEEP, "1GiB");
     let timeout = reader.duration(table, "timeout", settings::SILENCE, "30s");
@@ -198,6 +199,31 @@ fn values(
         }
     }
     found
+}
+
+/// Refuses secrets that would be sent in plain text over a network.
+fn in_the_open<'v>(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    form: &HttpForm,
+    mut values: impl Iterator<Item = &'v HttpValue>,
+) {
+    let (HttpForm::Poll { url, .. } | HttpForm::Send { url, .. }) = form else { return };
+    let Ok(url) = Url::parse(url) else { return };
+    if url.scheme() == "https" || is_this_machine(&url) || !values.any(|value| matches!(value, HttpValue::Secret(_))) {
+        return;
+    }
+    reader.complain(
+        Problem::new(format!("a secret of {} would be sent in plain text", table.name))
+            .at(&table.key_span("url"), "without TLS, to another machine")
+            .help("write `https://`"),
+    );
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    address.map_or(host == "localhost", |address| address.is_loopback())
 }
 
 /// Headers that the host itself sets, besides those of every request.
