@@ -19,6 +19,7 @@ pub mod memory;
 mod name;
 mod size;
 mod span;
+pub mod tls;
 
 pub use clock::{Clock, Moment, Now, SystemClock, Timestamp};
 pub use digest::{Digest, DigestError, Hasher};

@@ -13,6 +13,7 @@
 mod check;
 mod component;
 mod expand;
+mod http;
 mod keys;
 mod known;
 mod listen;
@@ -25,7 +26,6 @@ mod schema;
 mod secret;
 mod settings;
 mod sql;
-mod sql_keys;
 mod tree;
 
 use std::io::Read as _;
@@ -35,6 +35,7 @@ use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
 pub use expand::Env;
+pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
 pub use keys::schema;
 pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::http::{HttpForm, HttpSpec};
 use super::secret::SecretSource;
 use super::sql::{SqlDatabase, SqlSpec};
 use crate::base::{Digest, Endpoint};
@@ -160,6 +161,7 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(_) => "folder",
             ResourceKind::Sql(_) => "sql",
+            ResourceKind::Http(_) => "http",
         }
     }
 
@@ -169,6 +171,7 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => folder.path.display().to_string(),
             ResourceKind::Sql(sql) => sql.database.location(),
+            ResourceKind::Http(http) => http.location(),
         }
     }
 
@@ -178,6 +181,7 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(_) => "path",
             ResourceKind::Sql(_) => "url",
+            ResourceKind::Http(_) => "url",
         }
     }
 
@@ -189,6 +193,7 @@ impl ResourceSpec {
             ResourceKind::Folder(folder) => vec![&folder.path],
             ResourceKind::Sql(SqlSpec { database: SqlDatabase::Sqlite { path }, .. }) => vec![path],
             ResourceKind::Sql(_) => Vec::new(),
+            ResourceKind::Http(_) => Vec::new(),
         }
     }
 
@@ -199,18 +204,13 @@ impl ResourceSpec {
         matches!(&self.kind, ResourceKind::Folder(_))
     }
 
-    /// Returns whether actions can write to it.
-    #[must_use]
-    pub fn can_be_written(&self) -> bool {
-        matches!(&self.kind, ResourceKind::Folder(_))
-    }
-
     /// Returns the globs of included paths; empty means all.
     #[must_use]
     pub fn include(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.include,
             ResourceKind::Sql(_) => &[],
+            ResourceKind::Http(_) => &[],
         }
     }
 
@@ -220,6 +220,7 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.exclude,
             ResourceKind::Sql(_) => &[],
+            ResourceKind::Http(_) => &[],
         }
     }
 
@@ -229,7 +230,23 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
             ResourceKind::Sql(_) => &[],
+            ResourceKind::Http(_) => &[],
         }
+    }
+
+    /// Returns what to do if no action can write to it; `None` if actions can.
+    pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
+        match &self.kind {
+            ResourceKind::Folder(_) => None,
+            ResourceKind::Http(http) => http.takes_no_outputs(),
+            ResourceKind::Sql(_) => Some("a database is an input; write to a resource such as a folder"),
+        }
+    }
+
+    /// Returns whether other programs upload its artifacts to this host.
+    #[must_use]
+    pub fn takes_uploads(&self) -> bool {
+        matches!(&self.kind, ResourceKind::Http(http) if http.form == HttpForm::Push)
     }
 
     /// Sets the absolute path, for a kind that lies on this machine.
@@ -241,6 +258,7 @@ impl ResourceSpec {
                     sql.database = SqlDatabase::Sqlite { path };
                 }
             }
+            ResourceKind::Http(_) => {}
         }
     }
 }
@@ -252,6 +270,8 @@ pub enum ResourceKind {
     Folder(FolderSpec),
     /// The rows of a database.
     Sql(SqlSpec),
+    /// An endpoint of a server, or uploads to this host.
+    Http(HttpSpec),
 }
 
 /// A folder of files.

@@ -46,15 +46,6 @@ pub(super) fn set(schema: &mut Value, key: &str, value: Value) {
     }
 }
 
-/// Returns the schema of a table whose keys depend on its `kind`. `usual` is that of all other
-/// kinds.
-pub(super) fn by_kind(kinds: &[(&str, Value)], usual: Value) -> Value {
-    kinds.iter().fold(usual, |usual, (kind, table)| {
-        let is_kind = json!({"properties": {"kind": {"const": kind}}, "required": ["kind"]});
-        json!({"if": is_kind, "then": table, "else": usual})
-    })
-}
-
 pub(super) fn with_default(mut schema: Value, default: impl Serialize) -> Value {
     set(&mut schema, "default", json!(default));
     schema

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::http::HttpMethod;
 use super::pipeline::{Join, RunWhen};
 use crate::model::Durability;
 
@@ -59,6 +60,27 @@ pub(super) const DEFAULT_SQL_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const MAX_ROWS: RangeInclusive<u64> = 1..=1_000_000;
 /// Default of `max_rows`.
 pub(super) const DEFAULT_MAX_ROWS: u64 = 10_000;
+
+/// `interval` of a resource that is polled.
+pub(super) const POLL: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
+/// Default of `interval` of the kind `http`.
+pub(super) const DEFAULT_HTTP_POLL: Duration = Duration::from_secs(30);
+/// `paging` of the kind `http`, unless it is a table.
+pub(super) const PAGING: [(&str, ()); 1] = [("link", ())];
+/// `method` of the kind `http`.
+pub(super) const HTTP_METHOD: [(&str, HttpMethod); 2] = [("PUT", HttpMethod::Put), ("POST", HttpMethod::Post)];
+/// `max_body` of the kind `http`.
+pub(super) const BODY: RangeInclusive<u64> = 1..=1 << 50;
+/// Default of `max_body`.
+pub(super) const DEFAULT_BODY: u64 = 1 << 30;
+/// `keep` of a resource whose content the host keeps.
+pub(super) const KEEP: RangeInclusive<u64> = 0..=1 << 50;
+/// Default of `keep`.
+pub(super) const DEFAULT_KEEP: u64 = 1 << 30;
+/// `timeout` of the kind `http`.
+pub(super) const SILENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+/// Default of `timeout`.
+pub(super) const DEFAULT_SILENCE: Duration = Duration::from_secs(30);
 
 /// `trigger.min_artifacts` and `trigger.max_artifacts`.
 pub(super) const ARTIFACTS: RangeInclusive<u64> = 1..=1_000_000_000;

@@ -14,6 +14,8 @@ pub struct SqlSpec {
     pub password: Option<SecretSource>,
     /// The rows to watch, if it is watched.
     pub rows: Option<SqlRows>,
+    /// `keep`: how many bytes of rows are kept that no run needs any more (default 1 GiB).
+    pub keep: u64,
 }
 
 /// Location of a database.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
-    Components, FolderSpec, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource,
-    SqlDatabase, SqlFrom, SqlRows, inspect, load, parse_pinned,
+    Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging, Pipeline, Problems, ResourceKind,
+    RunWhen, SecretSource, SqlDatabase, SqlFrom, SqlRows, inspect, load, parse_pinned,
 };
 use anacostia::model::Durability;
 use proptest::prelude::*;
@@ -149,7 +149,7 @@ fn everything_is_read_as_it_was_meant() {
     let text = fs::read(manifests("valid").join("everything.toml")).unwrap();
     let pipeline = load_text(&house, "anacostia.toml", &text, LoadOptions::default()).unwrap();
     let raw = pipeline.resource("raw").unwrap();
-    let ResourceKind::Folder(folder) = &raw.kind else { panic!("{raw:?}") };
+    let ResourceKind::Folder(folder) = &raw.kind else { panic!("{:?}", raw.kind) };
     let train = pipeline.action("train").unwrap();
     let json = serde_json::json!({"seed": 7, "since": "2026-01-01T00:00:00Z", "price": "5$${",
         "layers": [1, 2.5, {"wide": true}]});
@@ -178,7 +178,22 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
-    assert_eq!(names, ["train", "alarm", "label"], "the order is that of the text");
+    assert_eq!(names, ["train", "send", "alarm", "label"], "the order is that of the text");
+    let ResourceKind::Http(items) = &pipeline.resource("items").unwrap().kind else { panic!("no endpoint") };
+    let (url, path, interval) = (
+        "https://api.example.com/v1/items.json?sort=id".to_owned(),
+        "items/list.json".to_owned(),
+        Duration::from_mins(1),
+    );
+    let paging = Some(Paging::Cursor { param: "after".to_owned(), field: vec!["meta".to_owned(), "next".to_owned()] });
+    assert_eq!(items.form, HttpForm::Poll { url, path, interval, paging });
+    let token = HttpValue::Secret(SecretSource::Env("API_TOKEN".to_owned()));
+    assert_eq!(items.headers["authorization"], token);
+    assert_eq!(items.headers["accept"], HttpValue::Plain("application/json".to_owned()));
+    assert_eq!((&items.query["key"], items.max_body, items.keep), (&token, 10 << 20, 1 << 30));
+    let ResourceKind::Http(news) = &pipeline.resource("news").unwrap().kind else { panic!("no endpoint") };
+    let HttpForm::Poll { path, paging, interval, .. } = &news.form else { panic!("{:?}", news.form) };
+    assert_eq!((path.as_str(), paging.as_ref(), *interval), ("news", Some(&Paging::Link), Duration::from_secs(30)));
     let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind else { panic!("no folder") };
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
@@ -205,7 +220,7 @@ fn check_databases(pipeline: &Pipeline, folder: &Path) {
         notify: Some("readings".to_owned()),
         max_rows: 500,
     };
-    assert_eq!(readings.rows, Some(rows));
+    assert_eq!((readings.rows, readings.keep), (Some(rows), 10 << 20));
     let notes = sql("notes");
     assert_eq!(notes.database, SqlDatabase::Sqlite { path: folder.join("data/app.db") });
     let rows = notes.rows.unwrap();

@@ -11,7 +11,6 @@ mod params;
 mod path;
 mod resource;
 mod secrets;
-mod sql;
 mod top;
 mod variables;
 

@@ -106,7 +106,7 @@ fn header_secret(
     Some(HeaderSecretSpec { source: source?, header: header?, host: host?, prefix })
 }
 
-fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
+pub(super) fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
     let name = text.value.to_ascii_lowercase();
     let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     let problem = if name.is_empty() || name.len() > 100 || !name.bytes().all(token) {

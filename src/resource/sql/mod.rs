@@ -66,7 +66,7 @@ impl Sql {
         Self {
             name: name.to_owned(),
             spec: spec.clone(),
-            kept: Arc::new(Kept::new(name, state)),
+            kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
             recent: Arc::new(Recent::new(name, state, sync)),
         }
     }
@@ -93,7 +93,7 @@ impl Resource for Sql {
 
     async fn watch(
         self: Arc<Self>,
-        _: Arc<dyn KnownPaths>,
+        known: Arc<dyn KnownPaths>,
         cursor: Option<String>,
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
@@ -113,7 +113,7 @@ impl Resource for Sql {
             stop: stop.clone(),
         };
         let database = self.spec.clone();
-        let watch = async move { watcher.run(&database, cursor.as_deref()).await };
+        let watch = async move { watcher.run(&database, known.as_ref(), cursor.as_deref()).await };
         // A thread of its own, because calls of SQLite block.
         let runtime = tokio::runtime::Handle::current();
         let (ended, end) = tokio::sync::oneshot::channel();

@@ -24,7 +24,9 @@ use crate::base::{Clock as _, Digest, SystemClock, fault};
 use crate::manifest::{SqlRows, SqlSpec};
 use crate::model::Observation;
 use crate::resource::kept::Kept;
-use crate::resource::{ObservationSink, RecordOutcome, ResourceError, Result, Status, Waiting, WaitingPath};
+use crate::resource::{
+    KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Waiting, WaitingPath,
+};
 
 /// How soon to open a database again that does not answer; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
@@ -32,6 +34,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The number of rows up to which reading them again costs nothing that matters.
 const FEW_ROWS: usize = 1_000;
+/// How often to remove kept rows that no run needs.
+const TRIM_EVERY: Duration = Duration::from_mins(1);
 /// Full sweeps in each overlap, if there are more rows than that.
 const FULL_PER_OVERLAP: u32 = 4;
 
@@ -102,14 +106,14 @@ impl Watcher {
     ///
     /// # Errors
     /// [`ResourceError::Unusable`] if nothing more can be recorded.
-    pub(super) async fn run(self, database: &SqlSpec, cursor: Option<&str>) -> Result<()> {
+    pub(super) async fn run(self, database: &SqlSpec, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<()> {
         let mut progress = self.restore(cursor)?;
         let mut pause = FIRST_PAUSE;
         loop {
             let end = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return Ok(()),
-                end = self.session(database, &mut progress) => end,
+                end = self.session(database, known, &mut progress) => end,
             };
             match end {
                 End::Refused => return Err(self.unusable("what is seen there cannot be recorded")),
@@ -150,21 +154,31 @@ impl Watcher {
     }
 
     /// Watches for as long as the database answers.
-    async fn session(&self, database: &SqlSpec, progress: &mut Progress) -> End {
-        match self.observe(database, progress).await {
+    async fn session(&self, database: &SqlSpec, known: &dyn KnownPaths, progress: &mut Progress) -> End {
+        match self.observe(database, known, progress).await {
             Ok(never) => match never {},
             Err(end) => end,
         }
     }
 
-    async fn observe(&self, database: &SqlSpec, progress: &mut Progress) -> std::result::Result<Infallible, End> {
+    async fn observe(
+        &self,
+        database: &SqlSpec,
+        known: &dyn KnownPaths,
+        progress: &mut Progress,
+    ) -> std::result::Result<Infallible, End> {
         let mut source = open(database, &self.rows).await?;
         if matches!(progress.status, Some(Status::Unreachable(_))) {
             self.report(progress, Status::Reconciling);
         }
         // Changes may have happened while the database could not be reached.
         progress.full = None;
+        let mut trimmed: Option<Instant> = None;
         loop {
+            if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
+                self.kept.trim(Some(known)).await.map_err(|why| End::Failed(why.to_string()))?;
+                trimmed = Some(Instant::now());
+            }
             self.sweep(source.as_mut(), progress).await?;
             self.report(progress, Status::Watching);
             self.rest(source.as_mut(), progress).await?;

@@ -130,6 +130,7 @@ suite! {
         a_taken_path_is_refused_and_nothing_has_happened,
         the_same_bytes_make_no_new_version,
         publishing_is_idempotent_and_fenced,
+        a_refused_output_fails_its_attempt_and_stays_on_record,
         recovery_finds_what_was_committed,
         late_observations_do_not_undo_an_output,
         an_output_with_the_same_bytes_is_not_undone_either,

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::super::problem::{Problem, quoted};
-use super::super::secret::SecretSource;
-use super::super::settings;
-use super::super::sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
-use super::super::tree::{At, Reader, Table};
-use super::path::checked_path;
-use super::{refuse_twice, secrets};
+use crate::manifest::problem::{Problem, quoted};
+use crate::manifest::read::path::checked_path;
+use crate::manifest::read::{refuse_twice, secrets};
+use crate::manifest::secret::SecretSource;
+use crate::manifest::settings;
+use crate::manifest::sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
+use crate::manifest::tree::{At, Reader, Table};
 
 const URL: &str = "\"postgres://anna@db.example.com/lab\"";
 const FORMS: &str = "write \"sqlite:data/app.db\", or \"postgres://anna@db.example.com/lab\"";
@@ -24,7 +24,8 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpe
     let password = password(reader, table, on_server);
     let rows = rows(reader, table, on_server);
     watched(reader, table);
-    let spec = database.map(|database| SqlSpec { database, password, rows });
+    let keep = reader.size(table, "keep", settings::KEEP, "1GiB").map_or(settings::DEFAULT_KEEP, |size| size.value);
+    let spec = database.map(|database| SqlSpec { database, password, rows, keep });
     (spec, path)
 }
 

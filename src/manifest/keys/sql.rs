@@ -1,14 +1,12 @@
-//! The keys of a resource of kind `sql`; see [`super::keys`].
+//! The keys of the kind `sql`.
 
-use serde_json::Value;
+use super::section::Row;
+use crate::manifest::schema::{ENV, SOURCE, form, integer, size, span, strings, text};
+use crate::manifest::settings;
 
-use super::schema::{ENV, SOURCE, boolean, form, integer, span, strings, text};
-use super::settings;
-
-/// Returns the keys. `kind` and `trigger` are those of every resource.
-pub(super) fn rows(kind: Value, trigger: Value) -> Vec<(&'static str, &'static [&'static str], Value)> {
+/// Returns the keys, besides those of every kind.
+pub(super) fn rows() -> Vec<Row> {
     vec![
-        ("kind", &["type"], kind),
         (
             "url",
             &["path", "database", "dsn", "uri", "connection"],
@@ -63,7 +61,14 @@ pub(super) fn rows(kind: Value, trigger: Value) -> Vec<(&'static str, &'static [
             &["batch_size", "limit"],
             integer("Rows of one artifact at most.", settings::MAX_ROWS, Some(settings::DEFAULT_MAX_ROWS)),
         ),
-        ("watch", &["watched"], boolean("Whether it is watched, and starts runs.")),
-        ("trigger", &["trigger_when"], trigger),
+        (
+            "keep",
+            &["kept", "cache"],
+            size(
+                "How many bytes of rows are kept that no run needs any more.",
+                &settings::KEEP,
+                settings::DEFAULT_KEEP,
+            ),
+        ),
     ]
 }

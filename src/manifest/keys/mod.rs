@@ -2,35 +2,28 @@
 //! allowed values. The reader uses these tables to find unknown keys and to suggest the right ones,
 //! and the JSON Schema is generated from them.
 
+mod resource;
+mod section;
+mod sql;
+mod trigger;
+
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::pipeline;
-use super::pipeline::{Backoff, Limits, Retry, Trigger};
+use super::pipeline::{Backoff, Limits, Retry};
 use super::schema::{
-    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, by_kind, choice, form, integer, params, set, size,
-    span, strings, text, variables, with_default, without_default,
+    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
+    strings, text, variables, with_default,
 };
 use super::settings;
-use super::sql_keys;
-
-/// The keys of one section.
-#[derive(Debug)]
-pub(super) struct Keys {
-    /// The location of such a section, for messages with "belongs to".
-    home: &'static str,
-    /// Keys that are announced but not available in this version.
-    later: &'static [&'static str],
-    /// Each key, its common wrong names, and its schema: type, bounds, default and description.
-    rows: Vec<(&'static str, &'static [&'static str], Value)>,
-}
+pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, SQL};
+use section::object;
+pub(super) use section::{Keys, nearest};
+pub(super) use trigger::TRIGGER;
 
 /// The keys of each kind of metadata store.
 pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
-
-/// The keys of each kind of resource.
-pub(super) static RESOURCE_KINDS: [(&str, &LazyLock<Keys>); 2] = [("folder", &FOLDER), ("sql", &SQL)];
 
 pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     let version: Value = settings::MANIFEST_VERSION.parse::<u64>().map_or(Value::Null, Value::from);
@@ -38,9 +31,6 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
         json!({"type": "object", "description": doc, "propertyNames": {"pattern": NAME},
             "maxProperties": settings::MAX_NODES, "additionalProperties": table})
     };
-    let sql = object("The rows of a database.", &SQL, &["kind", "url", "high_water", "watch"]);
-    let folder = object("An input or an output: where data lies.", &FOLDER, &["kind", "path"]);
-    let resource = by_kind(&[("sql", sql)], folder);
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
     Keys {
         home: "the top of the manifest",
@@ -54,7 +44,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             ("pipeline", &[], object("The pipeline as a whole.", &PIPELINE, &["name"])),
             ("server", &[], object("The HTTP interface.", &SERVER, &[])),
             ("metadata_store", &["store", "metadata", "database"], object("Where every run is recorded.", &STORE, &[])),
-            ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource)),
+            ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource::schema())),
             ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
         ],
     }
@@ -154,111 +144,6 @@ pub(super) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
             ),
         ),
     ],
-});
-
-/// Returns the keys that every kind of resource has: `kind` and `trigger`.
-fn of_every_resource() -> (Value, Value) {
-    // No default: the key is mandatory.
-    let kind = without_default(choice("What the resource is.", &RESOURCE_KINDS));
-    (kind, object("When a watched resource starts a run. Needs `watch = true`.", &TRIGGER, &[]))
-}
-
-pub(super) static SQL: LazyLock<Keys> = LazyLock::new(|| {
-    let (kind, trigger) = of_every_resource();
-    Keys { home: "a resource of the kind `sql`", later: &[], rows: sql_keys::rows(kind, trigger) }
-});
-
-pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
-    let (kind, trigger) = of_every_resource();
-    Keys {
-        home: "[resources.NAME]",
-        later: &[],
-        rows: vec![
-            ("kind", &["type"], kind),
-            ("path", &["folder", "dir", "directory"], text("The folder, relative to the manifest's folder.")),
-            ("watch", &["watched"], boolean("Whether it is watched, and starts runs.")),
-            (
-                "include",
-                &["glob", "pattern", "patterns", "files"],
-                strings("Globs of the paths that count; all if there are none.", None, "*.csv"),
-            ),
-            (
-                "exclude",
-                &[],
-                strings("Globs of paths that do not count, besides the names to `ignore`.", None, "draft-*"),
-            ),
-            (
-                "ignore",
-                &["ignored", "temporary"],
-                with_default(
-                    strings(
-                        "Globs of names of files and folders that are not looked at, in any case of letters. They replace the default.",
-                        None,
-                        "*.tmp",
-                    ),
-                    pipeline::DEFAULT_IGNORE,
-                ),
-            ),
-            (
-                "settle",
-                &[],
-                span(
-                    "How long size and time must not change where the system cannot tell whether a file is open for writing.",
-                    &settings::SETTLE,
-                    Some(settings::DEFAULT_SETTLE),
-                ),
-            ),
-            (
-                "rescan",
-                &["poll", "interval"],
-                span(
-                    "How often the whole folder is looked through, in case something was missed.",
-                    &settings::RESCAN,
-                    Some(settings::DEFAULT_RESCAN),
-                ),
-            ),
-            ("trigger", &["trigger_when"], trigger),
-        ],
-    }
-});
-
-pub(super) static TRIGGER: LazyLock<Keys> = LazyLock::new(|| {
-    let usual = Trigger::default();
-    Keys {
-        home: "`trigger` of a resource",
-        later: &["every", "cron", "metric", "all", "any", "group_by"],
-        rows: vec![
-            (
-                "min_artifacts",
-                &["min", "count", "min_files"],
-                integer("How many new artifacts are needed.", settings::ARTIFACTS, Some(usual.min_artifacts)),
-            ),
-            (
-                "max_artifacts",
-                &["max", "max_files", "batch_size"],
-                integer(
-                    "How many artifacts one run takes at most, oldest first.",
-                    settings::ARTIFACTS,
-                    usual.max_artifacts,
-                ),
-            ),
-            (
-                "min_bytes",
-                &[],
-                size("How many bytes the new artifacts must have together.", &settings::MIN_BYTES, usual.min_bytes),
-            ),
-            (
-                "quiet_for",
-                &["debounce", "quiet"],
-                span("How long no new artifact must have arrived.", &settings::QUIET_FOR, Some(usual.quiet_for)),
-            ),
-            (
-                "max_wait",
-                &["timeout"],
-                span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
-            ),
-        ],
-    }
 });
 
 pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
@@ -421,8 +306,11 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 12] {
-    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &SQL, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
+fn all() -> [&'static Keys; 14] {
+    [
+        &ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &HTTP, &PAGING, &SQL, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS,
+        &RETRY,
+    ]
 }
 
 /// Returns the JSON Schema (draft 2020-12) of `anacostia.toml`.
@@ -440,41 +328,7 @@ pub fn schema() -> Value {
     root
 }
 
-/// Returns the schema of a table with exactly these keys, in this order.
-fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
-    let properties: Map<String, Value> =
-        keys.rows.iter().map(|(key, _, shape)| ((*key).to_owned(), shape.clone())).collect();
-    let mut table = json!({"type": "object", "properties": properties, "additionalProperties": false});
-    if !doc.is_empty() {
-        set(&mut table, "description", json!(doc));
-    }
-    if !required.is_empty() {
-        set(&mut table, "required", json!(required));
-    }
-    table
-}
-
 impl Keys {
-    fn known(&self) -> impl Iterator<Item = &'static str> {
-        self.rows.iter().map(|(key, ..)| *key)
-    }
-
-    /// Returns whether this section has the key.
-    pub(super) fn knows(&self, key: &str) -> bool {
-        self.known().any(|known| known == key)
-    }
-
-    /// Returns whether a later version will have the key.
-    pub(super) fn promises(&self, key: &str) -> bool {
-        self.later.contains(&key)
-    }
-
-    /// Returns the known key that `key` probably means.
-    pub(super) fn meant_by(&self, key: &str) -> Option<&'static str> {
-        let known = self.rows.iter().find(|(_, theirs, _)| theirs.contains(&key)).map(|(ours, ..)| *ours);
-        known.or_else(|| nearest(key, self.known()))
-    }
-
     /// Returns advice for a user who wrote `key` in this section.
     pub(super) fn advice(&self, key: &str) -> String {
         if let Some(meant) = self.meant_by(key) {
@@ -485,24 +339,6 @@ impl Keys {
         }
         format!("the keys here are {}", super::problem::listed(self.known(), "and"))
     }
-}
-
-/// Returns the candidate that `word` most likely means, if one is similar enough for a typing
-/// error.
-pub(super) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    // Names are short. A long text is not a typing error, and comparing it would be slow.
-    if word.chars().count() > 100 {
-        return None;
-    }
-    let word = word.to_lowercase();
-    candidates
-        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
-        .filter(|(distance, candidate)| {
-            let longer = word.chars().count().max(candidate.len());
-            *distance <= (longer / 3).max(1) && *distance < longer
-        })
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]

@@ -1,0 +1,73 @@
+//! One section of a manifest: its keys, and what people call them.
+
+use serde_json::{Map, Value, json};
+
+use crate::manifest::schema::set;
+
+/// A key with its common wrong names and its schema: type, bounds, default and description.
+pub(super) type Row = (&'static str, &'static [&'static str], Value);
+
+/// The keys of one section.
+#[derive(Debug)]
+pub(in crate::manifest) struct Keys {
+    /// The location of such a section, for messages with "belongs to".
+    pub(super) home: &'static str,
+    /// Keys that are announced but not available in this version.
+    pub(super) later: &'static [&'static str],
+    /// Each key.
+    pub(super) rows: Vec<Row>,
+}
+
+impl Keys {
+    pub(super) fn known(&self) -> impl Iterator<Item = &'static str> {
+        self.rows.iter().map(|(key, ..)| *key)
+    }
+
+    /// Returns whether this section has the key.
+    pub(in crate::manifest) fn knows(&self, key: &str) -> bool {
+        self.known().any(|known| known == key)
+    }
+
+    /// Returns whether a later version will have the key.
+    pub(in crate::manifest) fn promises(&self, key: &str) -> bool {
+        self.later.contains(&key)
+    }
+
+    /// Returns the known key that `key` probably means.
+    pub(in crate::manifest) fn meant_by(&self, key: &str) -> Option<&'static str> {
+        let known = self.rows.iter().find(|(_, theirs, _)| theirs.contains(&key)).map(|(ours, ..)| *ours);
+        known.or_else(|| nearest(key, self.known()))
+    }
+}
+
+/// Returns the schema of a table with exactly these keys, in this order.
+pub(super) fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
+    let properties: Map<String, Value> =
+        keys.rows.iter().map(|(key, _, shape)| ((*key).to_owned(), shape.clone())).collect();
+    let mut table = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if !doc.is_empty() {
+        set(&mut table, "description", json!(doc));
+    }
+    if !required.is_empty() {
+        set(&mut table, "required", json!(required));
+    }
+    table
+}
+
+/// Returns the candidate that `word` most likely means, if one is similar enough for a typing
+/// error.
+pub(in crate::manifest) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // Names are short. A long text is not a typing error, and comparing it would be slow.
+    if word.chars().count() > 100 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    candidates
+        .map(|candidate| (strsim::damerau_levenshtein(&word, candidate), candidate))
+        .filter(|(distance, candidate)| {
+            let longer = word.chars().count().max(candidate.len());
+            *distance <= (longer / 3).max(1) && *distance < longer
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
