@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::pipeline::SecretSource;
+use super::secret::SecretSource;
 
 /// An endpoint that is polled, an endpoint that takes outputs, or uploads to this host.
 #[derive(Debug, Clone, PartialEq, Eq)]

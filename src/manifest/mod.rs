@@ -23,6 +23,7 @@ mod place;
 mod problem;
 mod read;
 mod schema;
+mod secret;
 mod settings;
 mod tree;
 
@@ -40,9 +41,10 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-    Retry, RunWhen, SecretSource, StoreSpec, Trigger,
+    Retry, RunWhen, StoreSpec, Trigger,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use secret::SecretSource;
 
 use crate::base::{ByteSize, bounds};
 use read::Draft;

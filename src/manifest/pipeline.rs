@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::http::{HttpForm, HttpSpec};
+use super::secret::SecretSource;
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
@@ -339,13 +340,6 @@ pub struct ActionSpec {
     pub retry: Retry,
     /// When it runs, depending on how the actions before it ended.
     pub run_when: RunWhen,
-}
-
-/// The source of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In a variable of the host's environment, `env:NAME`.
-    Env(String),
 }
 
 /// A secret that goes into one header of the requests to one host.

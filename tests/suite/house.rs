@@ -266,7 +266,7 @@ const KINDS: &[(&str, &[&str])] = &[
         ],
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
-    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource.rs", "resource/open.rs"]),
+    ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
     (
         "FolderSpec",
         &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/", "resource/http/"],

@@ -9,8 +9,9 @@ use toml::de::DeValue;
 
 use super::super::expand::is_variable;
 use super::super::keys;
-use super::super::pipeline::{HeaderSecretSpec, SecretSource};
+use super::super::pipeline::HeaderSecretSpec;
 use super::super::problem::{Problem, quoted};
+use super::super::secret::SecretSource;
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::http;
