@@ -1,4 +1,4 @@
-//! Where the host finds a secret.
+//! Where the value of a secret is.
 
 /// The source of a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -98,7 +98,7 @@ impl Kept {
         link.await.map_err(|error| self.failed("store content", &error))
     }
 
-    /// Content that is stored while this is held is not removed. It is held until the artifact is on
+    /// Content that is stored while this is held is not removed. Hold it until the artifact is on
     /// record.
     pub(super) async fn recording(&self) -> RwLockReadGuard<'_, ()> {
         self.recording.read().await

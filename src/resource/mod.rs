@@ -155,8 +155,9 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// Begins to take an upload of another program, which becomes the next version at `path`.
     ///
     /// # Errors
-    /// [`ResourceError::Unusable`] if the resource takes no uploads, [`ResourceError::InvalidPath`],
-    /// and [`ResourceError::Unavailable`] while nothing can be recorded.
+    /// [`ResourceError::Unusable`] if the resource takes no uploads,
+    /// [`ResourceError::InvalidPath`], and [`ResourceError::Unavailable`] while nothing can be
+    /// recorded.
     async fn receive(&self, path: &str) -> Result<Box<dyn Upload>> {
         let _ = path;
         let why = "it takes no uploads; only resources with `kind = \"http\"` and `push = true` do".to_owned();

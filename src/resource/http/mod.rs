@@ -7,7 +7,7 @@
 //! | `poll` | gets the page, or all pages, of one poll |
 //! | `progress` | what is on record between polls: the validators of pages, and where to go on |
 //! | `paging` | finds the next page |
-//! | `push` | takes uploads |
+//! | `push`, `uploads` | take uploads |
 //! | `send` | sends outputs |
 //! | `client` | builds requests, and describes failures without secrets |
 //!
@@ -22,6 +22,7 @@ mod poll;
 mod progress;
 mod push;
 mod send;
+mod uploads;
 mod watch;
 
 use std::path::Path;
@@ -32,7 +33,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use self::client::Client;
-use self::push::Uploads;
+use self::uploads::Uploads;
 use super::folder::Folder;
 use super::kept::Kept;
 use super::{

@@ -3,38 +3,18 @@
 //! An upload is acknowledged once its artifact is on record. So a program that was not answered
 //! sends it again, and the same bytes make no second version.
 
-use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use super::Endpoint;
+use super::uploads::Uploads;
 use super::watch::TRIM_EVERY;
 use crate::base::{Digest, fault};
 use crate::model::Observation;
 use crate::resource::kept::{Draft, Kept};
 use crate::resource::{KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Upload, check_path};
-
-/// Where uploads are recorded, while the resource is watched.
-#[derive(Default)]
-pub(super) struct Uploads(Mutex<Option<Arc<dyn ObservationSink>>>);
-
-impl Uploads {
-    fn set(&self, sink: Option<Arc<dyn ObservationSink>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sink;
-    }
-
-    fn sink(&self) -> Option<Arc<dyn ObservationSink>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl fmt::Debug for Uploads {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Uploads").field(&self.sink().is_some()).finish()
-    }
-}
 
 /// Ends the uploads when the watch ends in any way.
 struct Open<'a>(&'a Uploads);

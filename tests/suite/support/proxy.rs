@@ -554,8 +554,8 @@ fn reset_on_close(stream: &TcpStream) {
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
-/// Returns a socket on the port, which does not listen. As long as it is there, nobody else gets the
-/// port, and connections are refused.
+/// Returns a socket on the port, which does not listen. As long as it is there, nobody else gets
+/// the port, and connections are refused.
 fn reserve(address: SocketAddr) -> OwnedFd {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).unwrap();
