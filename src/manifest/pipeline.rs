@@ -180,8 +180,7 @@ impl ResourceSpec {
     pub fn location_key(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "path",
-            ResourceKind::Sql(_) => "url",
-            ResourceKind::Http(_) => "url",
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => "url",
         }
     }
 
@@ -192,8 +191,7 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => vec![&folder.path],
             ResourceKind::Sql(SqlSpec { database: SqlDatabase::Sqlite { path }, .. }) => vec![path],
-            ResourceKind::Sql(_) => Vec::new(),
-            ResourceKind::Http(_) => Vec::new(),
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => Vec::new(),
         }
     }
 
@@ -209,8 +207,7 @@ impl ResourceSpec {
     pub fn include(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.include,
-            ResourceKind::Sql(_) => &[],
-            ResourceKind::Http(_) => &[],
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
 
@@ -219,8 +216,7 @@ impl ResourceSpec {
     pub fn exclude(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.exclude,
-            ResourceKind::Sql(_) => &[],
-            ResourceKind::Http(_) => &[],
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
 
@@ -229,8 +225,7 @@ impl ResourceSpec {
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
-            ResourceKind::Sql(_) => &[],
-            ResourceKind::Http(_) => &[],
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
 

@@ -75,7 +75,9 @@ impl Lab {
     /// Both, with these lines of the resource, and with the table [`TABLE`].
     fn both(keys: &str) -> [Self; 2] {
         let labs = [Self::sqlite(keys), Self::postgres(keys)];
-        labs.iter().for_each(|lab| lab.execute(TABLE));
+        for lab in &labs {
+            lab.execute(TABLE);
+        }
         labs
     }
 

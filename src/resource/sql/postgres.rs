@@ -4,7 +4,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, pin_mut};
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement};
 
 use super::source::{Answer, Failure, Look, Mark, Row, Source, Take, quoted, table_expression};
 use super::tls;
@@ -22,6 +22,8 @@ use crate::manifest::{SecretSource, SqlRows};
 const CONNECT: Duration = Duration::from_secs(10);
 /// After this time without an answer of its machine, the server counts as gone.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long to use prepared statements, before columns are looked for that were added.
+const PLAN_FOR: Duration = Duration::from_secs(10);
 /// Rows that are requested at a time.
 const ROWS_AT_ONCE: i32 = 1_000;
 /// What values look like as text, and that nothing is written.
@@ -35,15 +37,16 @@ pub(super) struct Postgres {
     news: Arc<Notify>,
     table: String,
     column: String,
-    columns: Option<Columns>,
+    plan: Option<Plan>,
 }
 
-/// The columns of the rows.
-struct Columns {
-    /// The type of the high-water column.
-    high_water: String,
-    /// The columns as a list of expressions.
-    list: String,
+/// The statements that read rows.
+struct Plan {
+    made: Instant,
+    /// Reads all rows.
+    from_start: Statement,
+    /// Reads the rows from a value on.
+    from_value: Statement,
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -81,18 +84,17 @@ impl Postgres {
             client.batch_execute(&format!("listen {}", quoted(channel))).await?;
         }
         let (table, column) = (table_expression(&rows.from), rows.high_water.clone());
-        Ok(Self { client, news, table, column, columns: None })
+        Ok(Self { client, news, table, column, plan: None })
     }
 
-    /// Asks for the columns, which may have changed.
-    async fn describe(&self) -> Answer<Columns> {
-        let statement = self.client.prepare(&format!("select * from {} q", self.table)).await?;
-        let found = statement.columns().iter().find(|column| column.name() == self.column);
-        let Some(high_water) = found else {
+    /// Asks for the columns, which may have changed, and prepares the statements that read them.
+    async fn prepare(&self) -> Answer<Plan> {
+        let rows = self.client.prepare(&format!("select * from {} q", self.table)).await?;
+        let Some(high_water) = rows.columns().iter().find(|column| column.name() == self.column) else {
             return Err(Failure(format!("the rows have no column `{}`, which `high_water` names", self.column)));
         };
-        let type_of = |kind: &Type| format!("{}.{}", quoted(kind.schema()), quoted(kind.name()));
-        let each = statement.columns().iter().map(|column| {
+        let kind = format!("{}.{}", quoted(high_water.type_().schema()), quoted(high_water.type_().name()));
+        let each = rows.columns().iter().map(|column| {
             let name = quoted(column.name());
             match *column.type_() {
                 // Without the line breaks of `encode`.
@@ -100,7 +102,18 @@ impl Postgres {
                 _ => format!("q.{name}"),
             }
         });
-        Ok(Columns { high_water: type_of(high_water.type_()), list: each.collect::<Vec<_>>().join(", ") })
+        let list = each.collect::<Vec<_>>().join(", ");
+        let (table, column) = (&self.table, quoted(&self.column));
+        let sql = |start: &str| {
+            format!(
+                "select q.{column}::text, coalesce(q.{column} <= $2::text::{kind}, false), row_to_json(r)::text \
+                 from {table} q cross join lateral (select {list}) r where {start} \
+                 order by q.{column} limit $3::text::bigint"
+            )
+        };
+        let from_start = self.client.prepare(&sql(&format!("q.{column} is not null and $1::text is null"))).await?;
+        let from_value = self.client.prepare(&sql(&format!("q.{column} >= $1::text::{kind}"))).await?;
+        Ok(Plan { made: Instant::now(), from_start, from_value })
     }
 }
 
@@ -147,32 +160,28 @@ fn as_text(mark: Option<&Mark>) -> Option<String> {
 #[async_trait]
 impl Source for Postgres {
     async fn greatest(&mut self) -> Answer<Option<Mark>> {
-        self.columns = Some(self.describe().await?);
+        if self.plan.as_ref().is_none_or(|plan| plan.made.elapsed() >= PLAN_FOR) {
+            self.plan = Some(self.prepare().await?);
+        }
         let (table, column) = (&self.table, quoted(&self.column));
         let sql = format!(
             "select q.{column}::text from {table} q where q.{column} is not null order by q.{column} desc limit 1"
         );
-        let row = self.client.query_opt(&sql, &[]).await?;
+        // In one message, unlike a statement that is prepared.
+        let row = self.client.query_typed_opt(&sql, &[]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?.map(Mark::Text))
     }
 
     async fn read(&mut self, look: Look<'_>, take: &mut Take<'_>) -> Answer<()> {
-        let Columns { high_water, list } = match self.columns.take() {
-            Some(columns) => columns,
-            None => self.describe().await?,
+        let plan = match self.plan.take() {
+            Some(plan) => plan,
+            None => self.prepare().await?,
         };
-        let (table, column, limit) = (&self.table, quoted(&self.column), look.limit);
-        let start = match look.from {
-            Some(_) => format!("q.{column} >= $1::text::{high_water}"),
-            None => format!("q.{column} is not null and $1::text is null"),
-        };
-        let sql = format!(
-            "select q.{column}::text, coalesce(q.{column} <= $2::text::{high_water}, false), row_to_json(r)::text \
-             from {table} q cross join lateral (select {list}) r where {start} order by q.{column} limit {limit}"
-        );
-        self.columns = Some(Columns { high_water, list });
+        let statement = if look.from.is_some() { &plan.from_value } else { &plan.from_start };
+        let limit = look.limit.to_string();
         let transaction = self.client.transaction().await?;
-        let portal = transaction.bind(&sql, &[&as_text(look.from), &as_text(look.settled)]).await?;
+        let portal = transaction.bind(statement, &[&as_text(look.from), &as_text(look.settled), &limit]).await?;
+        self.plan = Some(plan);
         loop {
             let rows = transaction.query_portal_raw(&portal, ROWS_AT_ONCE).await?;
             pin_mut!(rows);

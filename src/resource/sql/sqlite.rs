@@ -148,7 +148,7 @@ impl Source for Sqlite {
         // A statement with `or` would not use an index.
         let sql = if look.from.is_some() { sql.replace("?1 is null or ", "") } else { sql };
         let mut statement = self.db.prepare(&sql)?;
-        let names: Vec<String> = statement.column_names().into_iter().skip(2).map(str::to_owned).collect();
+        let names: Vec<String> = statement.column_names().skip(2).map(str::to_owned).collect();
         let mut rows = statement.query((look.from, look.settled))?;
         while let Some(row) = rows.next()? {
             let Some(mark) = mark(row.get_ref(0)?)? else { continue };

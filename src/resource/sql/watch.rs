@@ -145,7 +145,9 @@ impl Watcher {
         for number in cursor.oldest_batch..cursor.next_batch {
             match self.recent.read(number) {
                 Ok(lines) => {
-                    lines.lines().filter_map(|line| identity.of(line).ok()).for_each(|id| window.add(id, number))
+                    for id in lines.lines().filter_map(|line| identity.of(line).ok()) {
+                        window.add(id, number);
+                    }
                 }
                 Err(why) => tracing::warn!("batch {number} of {} is lost ({why}): its rows may come again", self.name),
             }
@@ -284,8 +286,12 @@ impl Watcher {
             None => None,
         };
         // From here on nothing fails but the recording, after which this progress is not used.
-        settled.iter().for_each(|id| progress.window.forget(id));
-        batch.ids.iter().for_each(|id| progress.window.add(*id, number));
+        for id in &settled {
+            progress.window.forget(id);
+        }
+        for id in &batch.ids {
+            progress.window.add(*id, number);
+        }
         progress.cursor.from = from.or(progress.cursor.from.take());
         if last.is_some() {
             progress.last = last;

@@ -161,3 +161,28 @@ fn connections_that_break_lose_no_row_and_double_none() {
     lab.wait_for_exactly(1..=last);
     wait_until("the host to be ready", || lab.app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
 }
+
+#[test]
+fn with_tls_the_certificate_of_the_server_is_verified() {
+    let data = Database::new();
+    let url = format!("{}?sslmode=require", data.url());
+    let mut lab = Lab { app: TestApp::new(&manifest(&url, KEYS)).with_guest("worker"), data: Data::Postgres(data) };
+    lab.execute(super::TABLE);
+    lab.add(1..=1);
+    // Some other certificate.
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let trusted = lab.app.path("trusted.pem");
+    fs::write(&trusted, other.cert.pem()).unwrap();
+    lab.app.set_env("SSL_CERT_FILE", trusted.to_str().unwrap());
+    lab.app.start();
+    let why = lab.wait_for_trouble("readings cannot be reached");
+    assert!(why.contains("TLS handshake: invalid peer certificate: "), "{why}");
+    lab.app.kill();
+    fs::write(&trusted, Database::certificate()).unwrap();
+    lab.app.start();
+    lab.wait_for_exactly([1]);
+    let Data::Postgres(data) = &lab.data else { unreachable!() };
+    let encrypted = "select 1 from pg_stat_ssl s join pg_stat_activity a using (pid) \
+                     where a.application_name = 'anacostia' and a.datname = current_database() and s.ssl";
+    assert_eq!(data.query(encrypted, &[]).len(), 1);
+}

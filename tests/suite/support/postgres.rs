@@ -5,6 +5,7 @@
 //! whether its tests pass, panic or are killed.
 
 use std::fmt::Write as _;
+use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,6 +19,8 @@ use tokio_postgres::{Client, NoTls, Row};
 /// The server, and the script that runs it for as long as its standard input is open.
 struct Server {
     port: u16,
+    /// Its certificate, as PEM.
+    certificate: String,
     _script: Child,
 }
 
@@ -25,11 +28,19 @@ fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-postgres");
-        let mut child = Command::new(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = made.cert.pem();
+        // The script copies both files before it prints the port.
+        let files = tempfile::tempdir().unwrap();
+        let [public, key] = ["server.crt", "server.key"].map(|name| files.path().join(name));
+        fs::write(&public, &certificate).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let mut command = Command::new(script);
+        let mut child = command.args([public, key]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let port = line.trim().parse().unwrap_or_else(|_| panic!("PostgreSQL does not start; see the output above"));
-        Server { port, _script: child }
+        Server { port, certificate, _script: child }
     })
 }
 
@@ -51,6 +62,11 @@ impl Database {
     /// Returns the port of the server on 127.0.0.1.
     pub(crate) fn port() -> u16 {
         server().port
+    }
+
+    /// Returns the certificate of the server, as PEM.
+    pub(crate) fn certificate() -> &'static str {
+        &server().certificate
     }
 
     /// Returns the URL of the database.
