@@ -130,7 +130,7 @@ mod tests {
     use super::{Products, walk};
 
     #[test]
-    fn what_tools_and_hosts_write_is_no_source() {
+    fn files_written_by_tools_and_hosts_are_not_sources() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         let sources = ["a/src/lib.rs", "a/Cargo.toml", "a/metadata.db.rs"];
@@ -156,7 +156,7 @@ mod tests {
         };
         let all: BTreeSet<PathBuf> = sources.iter().map(|path| at(path)).collect();
         assert_eq!(found(folder.path()), all);
-        assert_eq!(found(&at("a/raw")), BTreeSet::from([at("a/raw/1.csv")]), "someone named it");
+        assert_eq!(found(&at("a/raw")), BTreeSet::from([at("a/raw/1.csv")]), "a file that is named explicitly counts");
         assert!(walk(&at("absent"), &products, &mut |_| {}, &mut |_| Ok(true)).is_err());
     }
 }

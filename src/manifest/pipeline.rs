@@ -159,6 +159,7 @@ impl ResourceSpec {
     pub fn kind(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "folder",
+            ResourceKind::S3(_) => "s3",
             ResourceKind::Http(_) => "http",
         }
     }
@@ -168,6 +169,7 @@ impl ResourceSpec {
     pub fn location(&self) -> String {
         match &self.kind {
             ResourceKind::Folder(folder) => folder.path.display().to_string(),
+            ResourceKind::S3(s3) => s3.location(),
             ResourceKind::Http(http) => http.location(),
         }
     }
@@ -177,6 +179,7 @@ impl ResourceSpec {
     pub fn location_key(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "path",
+            ResourceKind::S3(_) => "bucket",
             ResourceKind::Http(_) => "url",
         }
     }
@@ -187,6 +190,7 @@ impl ResourceSpec {
     pub fn local_paths(&self) -> Vec<&Path> {
         match &self.kind {
             ResourceKind::Folder(folder) => vec![&folder.path],
+            ResourceKind::S3(_) => Vec::new(),
             ResourceKind::Http(_) => Vec::new(),
         }
     }
@@ -196,6 +200,7 @@ impl ResourceSpec {
     pub fn include(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.include,
+            ResourceKind::S3(s3) => &s3.include,
             ResourceKind::Http(_) => &[],
         }
     }
@@ -205,6 +210,7 @@ impl ResourceSpec {
     pub fn exclude(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.exclude,
+            ResourceKind::S3(s3) => &s3.exclude,
             ResourceKind::Http(_) => &[],
         }
     }
@@ -214,6 +220,7 @@ impl ResourceSpec {
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
+            ResourceKind::S3(_) => &[],
             ResourceKind::Http(_) => &[],
         }
     }
@@ -221,7 +228,7 @@ impl ResourceSpec {
     /// Returns what to do if no action can write to it; `None` if actions can.
     pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
         match &self.kind {
-            ResourceKind::Folder(_) => None,
+            ResourceKind::Folder(_) | ResourceKind::S3(_) => None,
             ResourceKind::Http(http) => http.takes_no_outputs(),
         }
     }
@@ -236,6 +243,7 @@ impl ResourceSpec {
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
+            ResourceKind::S3(_) => {}
             ResourceKind::Http(_) => {}
         }
     }
@@ -246,6 +254,8 @@ impl ResourceSpec {
 pub enum ResourceKind {
     /// A folder of files.
     Folder(FolderSpec),
+    /// A bucket of an S3-compatible service.
+    S3(S3Spec),
     /// An endpoint of a server, or uploads to this host.
     Http(HttpSpec),
 }
@@ -274,6 +284,64 @@ impl FolderSpec {
     pub fn default_ignore() -> Vec<String> {
         DEFAULT_IGNORE.map(str::to_owned).to_vec()
     }
+}
+
+/// A bucket of an S3-compatible service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Spec {
+    /// The bucket.
+    pub bucket: String,
+    /// What its keys begin with: empty, or text that ends with `/`. Paths are relative to it.
+    pub prefix: String,
+    /// The URL of the service, without a `/` at its end; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// The region, if the manifest gives one.
+    pub region: Option<String>,
+    /// Where a request names the bucket.
+    pub style: S3Style,
+    /// Where the credentials come from.
+    pub credentials: S3Credentials,
+    /// The profile, if `credentials` is `profile`; `None` is `AWS_PROFILE`, or `default`.
+    pub profile: Option<String>,
+    /// The source of the id of the access key.
+    pub access_key_id: Option<SecretSource>,
+    /// The source of the secret key. Present if and only if `access_key_id` is.
+    pub secret_access_key: Option<SecretSource>,
+    /// Globs of included paths; empty means all.
+    pub include: Vec<String>,
+    /// Globs of excluded paths.
+    pub exclude: Vec<String>,
+    /// How often it is listed.
+    pub interval: Duration,
+}
+
+impl S3Spec {
+    /// Describes the location for display: `s3://bucket/prefix`, with the service unless it is AWS.
+    #[must_use]
+    pub fn location(&self) -> String {
+        let service = self.endpoint.as_deref().map(|url| format!(" at {url}")).unwrap_or_default();
+        format!("s3://{}/{}{service}", self.bucket, self.prefix)
+    }
+}
+
+/// Where a request names the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Style {
+    /// In the path: `https://service/bucket/key`.
+    Path,
+    /// In the name of the host: `https://bucket.service/key`.
+    Virtual,
+}
+
+/// Where the credentials of a bucket come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Credentials {
+    /// The keys in the manifest, or the variables `AWS_…`, or the container or instance.
+    Default,
+    /// A profile in the files of the AWS command line.
+    Profile,
+    /// None: requests are not signed.
+    None,
 }
 
 /// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached and nothing

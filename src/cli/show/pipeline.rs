@@ -212,7 +212,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_pipeline_in_the_order_in_which_it_works() {
+    fn a_pipeline_is_shown_in_execution_order() {
         let text = [120, 60].map(|width| pipeline_summary(&sample(), width)).join("\n────\n\n");
         insta::assert_snapshot!(anstream::adapter::strip_str(&text));
     }

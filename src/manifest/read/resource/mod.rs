@@ -2,6 +2,7 @@
 
 mod folder;
 mod http;
+mod s3;
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::{ResourceDraft, inner, refuse_twice};
+use super::{UncheckedResource, inner, refuse_twice};
 
-pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
+pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
-    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3", "sql"]);
+    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["sql"]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
-        return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
+        return UncheckedResource { name, spec: None, path: None, perhaps_watched: true };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -31,6 +32,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
             let (folder, path) = folder::read(reader, table);
             (ResourceKind::Folder(folder), path)
         }
+        keys::Kind::S3 => (ResourceKind::S3(s3::read(reader, table)), None),
         keys::Kind::Http => (ResourceKind::Http(http::read(reader, table)), None),
     };
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
@@ -43,7 +45,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         unwatched(reader, table);
     }
     let spec = ResourceSpec { name: name.value.clone(), kind, watch, trigger };
-    ResourceDraft { name, spec: Some(spec), path, perhaps_watched }
+    UncheckedResource { name, spec: Some(spec), path, perhaps_watched }
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.
