@@ -15,13 +15,13 @@ use crate::table::{Figure, Row, quantile};
 /// Number of files of a burst.
 const BURST: usize = 500;
 /// Most runs of a burst that may be active at once.
-const TOGETHER: usize = 16;
+const CONCURRENT_RUNS: usize = 16;
 
 /// Measures runs of one action that does nothing, one at a time. All inputs wait from the
 /// beginning.
 pub(crate) fn one_action(bench: &Bench) -> Result<Vec<Row>> {
     let count = bench.effort.of(3_000, 500);
-    let pipeline = bench.workshop.pipeline("{ max_artifacts = 1 }", 1, &["act"], "nothing")?;
+    let pipeline = bench.workspace.pipeline("{ max_artifacts = 1 }", 1, &["act"], "nothing")?;
     let host = pipeline.start()?;
     pipeline.drop_file("first.csv", b"wakes everything up\n")?;
     host.wait_for_runs(1)?;
@@ -47,7 +47,8 @@ pub(crate) fn one_action(bench: &Bench) -> Result<Vec<Row>> {
 /// Measures bursts of files, with a run of three actions for each file. The script gets bursts of
 /// the same size in turn.
 pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
-    let pipeline = bench.workshop.pipeline("{ max_artifacts = 1 }", TOGETHER, &["lines", "words", "size"], "count")?;
+    let pipeline =
+        bench.workspace.pipeline("{ max_artifacts = 1 }", CONCURRENT_RUNS, &["lines", "words", "size"], "count")?;
     let host = pipeline.start()?;
     pipeline.drop_file("first.csv", b"wakes everything up\n")?;
     host.wait_for_runs(1)?;
@@ -64,7 +65,7 @@ pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
     let (ours, script) = *rounds.get(count / 2).context("no rounds")?;
     let cpu = each(host.cpu()? - used, count * BURST);
     host.stop()?;
-    let bare = floor::burst(bench.workshop.scratch()?.path(), BURST, TOGETHER, bench.floors.instance)?;
+    let bare = floor::burst(bench.workspace.scratch()?.path(), BURST, CONCURRENT_RUNS, bench.floors.instance)?;
     Ok(vec![
         Row::new("three-action runs, burst of 500 files, one file a run", Figure::PerSecond(ours))
             .floor(Figure::PerSecond(bare))
@@ -75,7 +76,7 @@ pub(crate) fn three_actions(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 fn of_script(bench: &Bench) -> Result<f64> {
-    let scratch = bench.workshop.scratch()?;
+    let scratch = bench.workspace.scratch()?;
     let folder = scratch.path().join("raw");
     std::fs::create_dir(&folder)?;
     let mut script = Reaped(
@@ -119,7 +120,7 @@ impl Drop for Reaped {
 /// Measures the time from the first write until all files are on record.
 pub(crate) fn record(bench: &Bench) -> Result<Vec<Row>> {
     let count = 10_000;
-    let pipeline = bench.workshop.pipeline("{ min_artifacts = 1_000_000 }", 1, &["act"], "nothing")?;
+    let pipeline = bench.workspace.pipeline("{ min_artifacts = 1_000_000 }", 1, &["act"], "nothing")?;
     let host = pipeline.start()?;
     let (mut ours, mut before, used) = (Vec::new(), 0, host.cpu()?);
     for round in 0..bench.effort.of(3, 1) {
@@ -130,7 +131,7 @@ pub(crate) fn record(bench: &Bench) -> Result<Vec<Row>> {
     }
     let cpu = each(host.cpu()? - used, before);
     host.stop()?;
-    let bare = floor::record(bench.workshop.scratch()?.path(), count)?;
+    let bare = floor::record(bench.workspace.scratch()?.path(), count)?;
     Ok(vec![
         Row::new("10,000 files until all are recorded", Figure::Seconds(quantile(&mut ours, 0.5)))
             .floor(Figure::Seconds(bare))

@@ -10,7 +10,7 @@ use crate::table::{Figure, Row, quantile};
 /// file is in the page cache: the host has hashed it.
 pub(crate) fn read(bench: &Bench) -> Result<Vec<Row>> {
     let size = bench.effort.of(512, 128) << 20;
-    let pipeline = bench.workshop.pipeline("{}", 1, &["act"], "read")?;
+    let pipeline = bench.workspace.pipeline("{}", 1, &["act"], "read")?;
     let host = pipeline.start()?;
     let mut rates = Vec::new();
     let mut content: Vec<u8> = (0..size).map(|n| u8::try_from(n % 251).unwrap_or_default()).collect();

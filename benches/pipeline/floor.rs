@@ -22,7 +22,7 @@ use wasmtime::component::{Component, Linker, Val};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
 use crate::Effort;
-use crate::host::{Workshop, small};
+use crate::host::{Workspace, small};
 use crate::table::quantile;
 
 /// Number of rounds, of which the best counts.
@@ -48,15 +48,15 @@ pub(crate) struct Floors {
 }
 
 impl Floors {
-    pub(crate) fn measure(effort: Effort, workshop: &Workshop) -> Result<Self> {
-        let scratch = workshop.scratch()?;
+    pub(crate) fn measure(effort: Effort, workspace: &Workspace) -> Result<Self> {
+        let scratch = workspace.scratch()?;
         let (wake_up, wake_up_p95) = wake_up(scratch.path(), effort.of(500, 100))?;
         Ok(Self {
             wake_up,
             wake_up_p95,
             read_small: read_small(scratch.path(), effort.of(2_000, 200))?,
             commit: commit(scratch.path(), effort.of(5_000, 1_000))?,
-            instance: instance(&workshop.guest(), effort.of(5_000, 1_000))?,
+            instance: instance(&workspace.guest(), effort.of(5_000, 1_000))?,
             round_trip: round_trip(effort.of(5_000, 1_000))?,
         })
     }

@@ -21,15 +21,15 @@ pub(crate) const ANACOSTIA: &str = env!("CARGO_BIN_EXE_anacostia");
 
 /// A temporary folder for pipelines, with the guest and a shared cache of compiled code. Dropping
 /// it removes everything.
-pub(crate) struct Workshop {
+pub(crate) struct Workspace {
     folder: TempDir,
 }
 
-impl Workshop {
+impl Workspace {
     pub(crate) fn new() -> Result<Self> {
-        let workshop = Self { folder: tempfile::Builder::new().prefix("anacostia-bench-").tempdir()? };
-        workshop.build("bench", "build-rust-guest")?;
-        Ok(workshop)
+        let workspace = Self { folder: tempfile::Builder::new().prefix("anacostia-bench-").tempdir()? };
+        workspace.build("bench", "build-rust-guest")?;
+        Ok(workspace)
     }
 
     /// Builds one of the test guests with this script.
@@ -170,7 +170,7 @@ impl Pipeline {
     }
 
     /// Waits until `count` artifacts belong to runs that have ended, however many runs that takes.
-    pub(crate) fn wait_for_worked_on(&self, count: usize, deadline: Duration) -> Result<Instant> {
+    pub(crate) fn wait_for_processed(&self, count: usize, deadline: Duration) -> Result<Instant> {
         let deadline = Instant::now() + deadline;
         let db = self.database()?;
         let mut look = db.prepare("SELECT count(*) FROM artifacts WHERE resource = 'raw' AND state = 'old'")?;

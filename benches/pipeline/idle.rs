@@ -21,7 +21,7 @@ pub(crate) fn hundred_thousand_known(bench: &Bench) -> Result<Vec<Row>> {
 
 /// One host records the files. The next one, which finds them known, is measured.
 fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
-    let pipeline = bench.workshop.pipeline("{ min_artifacts = 1_000_000 }", 1, &["act"], "nothing")?;
+    let pipeline = bench.workspace.pipeline("{ min_artifacts = 1_000_000 }", 1, &["act"], "nothing")?;
     pipeline.drop_many("known", known)?;
     let host = pipeline.start()?;
     pipeline.wait_for_waiting(known)?;

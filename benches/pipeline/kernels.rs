@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(2);
 
 /// Each kernel twice: with checks, its floor being native code, and without, for comparison.
 pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
-    let file = bench.workshop.build("kernels", "build-rust-guest")?;
+    let file = bench.workspace.build("kernels", "build-rust-guest")?;
     let (bare, checked) = (Guest::new(&file, false)?, Guest::new(&file, true)?);
     let stop = Arc::new(AtomicBool::new(false));
     let ticker = {

@@ -46,7 +46,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
         components.push((language, component));
     }
     for (language, script, goal) in INTERPRETED {
-        let component = bench.workshop.build(&format!("noop_{language}"), script)?;
+        let component = bench.workspace.build(&format!("noop_{language}"), script)?;
         let run = runs(bench, &pipeline(bench, &[(language, &component)])?)?;
         let row = Row::new(format!("{language}: a run of an action that does nothing"), Figure::Seconds(run));
         rows.push(row.goal(Figure::Seconds(goal)));
@@ -60,7 +60,7 @@ pub(crate) fn all(bench: &Bench) -> Result<Vec<Row>> {
 
 /// Builds the example action `metric` with its own build script.
 fn metric(bench: &Bench, language: &str) -> Result<PathBuf> {
-    let component = bench.workshop.path(&format!("{language}.wasm"));
+    let component = bench.workspace.path(&format!("{language}.wasm"));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples").join(language).join("metric/build.sh");
     let built = Command::new(&script).arg(&component).status().with_context(|| script.display().to_string())?;
     ensure!(built.success(), "{} failed", script.display());
@@ -78,7 +78,7 @@ fn pipeline(bench: &Bench, components: &[(&str, &Path)]) -> Result<Pipeline> {
             component.to_string_lossy()
         )?;
     }
-    bench.workshop.pipeline_of("{ max_artifacts = 1 }", 1, &actions)
+    bench.workspace.pipeline_of("{ max_artifacts = 1 }", 1, &actions)
 }
 
 /// Measures the time from starting the process to serving, with compiled code cached.

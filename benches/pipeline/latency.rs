@@ -20,7 +20,7 @@ pub(crate) fn ten_thousand_known(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
-    let pipeline = bench.workshop.pipeline("{}", 1, &["stamp"], "stamp")?;
+    let pipeline = bench.workspace.pipeline("{}", 1, &["stamp"], "stamp")?;
     pipeline.drop_many("known", known)?;
     let host = pipeline.start()?;
     if known > 0 {
@@ -31,7 +31,7 @@ fn known(bench: &Bench, known: usize) -> Result<Vec<Row>> {
 
 /// Waits until the files that were there from the beginning are processed, in however many runs.
 fn settle(pipeline: &Pipeline, host: &Host, known: usize) -> Result<()> {
-    pipeline.wait_for_worked_on(known, DEADLINE)?;
+    pipeline.wait_for_processed(known, DEADLINE)?;
     // The ends of those runs are on the way.
     std::thread::sleep(Duration::from_millis(200));
     host.forget_runs();

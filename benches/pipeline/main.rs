@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use floor::Floors;
-use host::Workshop;
+use host::Workspace;
 use table::Row;
 
 /// How much is done.
@@ -48,7 +48,7 @@ impl Effort {
 pub(crate) struct Bench {
     pub(crate) effort: Effort,
     pub(crate) floors: Floors,
-    pub(crate) workshop: Workshop,
+    pub(crate) workspace: Workspace,
 }
 
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
@@ -106,10 +106,10 @@ fn run() -> Result<()> {
     }
     let effort = Effort { quick };
     let before = table::load();
-    let workshop = Workshop::new()?;
+    let workspace = Workspace::new()?;
     eprintln!("measuring the floor");
-    let floors = Floors::measure(effort, &workshop)?;
-    let bench = Bench { effort, floors, workshop };
+    let floors = Floors::measure(effort, &workspace)?;
+    let bench = Bench { effort, floors, workspace };
     let (mut rows, mut failed) = (Vec::new(), Ok(()));
     for (name, subject) in subjects {
         eprintln!("measuring {name}");

@@ -16,7 +16,7 @@ const DEADLINE: Duration = Duration::from_mins(30);
 /// finds them known.
 pub(crate) fn files(bench: &Bench) -> Result<Vec<Row>> {
     let count = bench.effort.of(1_000_000, 100_000);
-    let pipeline = bench.workshop.pipeline("{}", 1, &["stamp"], "stamp")?;
+    let pipeline = bench.workspace.pipeline("{}", 1, &["stamp"], "stamp")?;
     pipeline.drop_many("known", count)?;
     let mut rows = first_start(bench, &pipeline, count)?;
     rows.extend(next_start(bench, &pipeline, count)?);
@@ -28,7 +28,7 @@ fn first_start(bench: &Bench, pipeline: &Pipeline, count: usize) -> Result<Vec<R
     let host = pipeline.start()?;
     let first = host.wait_for_runs(1)? - began;
     let page = page(bench, &host)?;
-    let all = pipeline.wait_for_worked_on(count, DEADLINE)? - began;
+    let all = pipeline.wait_for_processed(count, DEADLINE)? - began;
     let peak = host.peak_memory()?;
     host.stop()?;
     let with = format!("first start on {count} files");

@@ -74,7 +74,7 @@ fn copy_the_run(db: &Connection) -> Result<()> {
 }
 
 fn with_history(bench: &Bench) -> Result<(Pipeline, Host)> {
-    let pipeline = bench.workshop.pipeline("{}", 1, &["stamp"], "stamp")?;
+    let pipeline = bench.workspace.pipeline("{}", 1, &["stamp"], "stamp")?;
     let host = pipeline.start()?;
     pipeline.drop_file("first.csv", b"the run that is copied\n")?;
     host.wait_for_runs(1)?;

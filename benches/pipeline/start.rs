@@ -11,7 +11,7 @@ use crate::table::{Figure, Row, quantile};
 
 /// Measures a start with compiled code and an existing database: as on every start but the first.
 pub(crate) fn cached(bench: &Bench) -> Result<Vec<Row>> {
-    let pipeline = bench.workshop.pipeline("{}", 1, &["act"], "nothing")?;
+    let pipeline = bench.workspace.pipeline("{}", 1, &["act"], "nothing")?;
     pipeline.start()?.stop()?;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..bench.effort.of(21, 7) {

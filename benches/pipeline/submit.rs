@@ -16,10 +16,10 @@ const CLIENTS: u32 = 8;
 const WARM_UP: usize = 100;
 
 pub(crate) fn over_http(bench: &Bench) -> Result<Vec<Row>> {
-    let pipeline = bench.workshop.pipeline("{}", CLIENTS as usize, &["act"], "nothing")?;
+    let pipeline = bench.workspace.pipeline("{}", CLIENTS as usize, &["act"], "nothing")?;
     let host = pipeline.start()?;
-    let mut spans = one_by_one(&host.url, bench.effort.of(2_000, 300))?;
-    let rate = side_by_side(&host.url, bench.effort.of(1_000, 100))?;
+    let mut spans = sequential(&host.url, bench.effort.of(2_000, 300))?;
+    let rate = concurrent(&host.url, bench.effort.of(1_000, 100))?;
     host.stop()?;
     let floors = &bench.floors;
     // A run takes two commits: created and started, ended. At best all clients share a commit. The
@@ -38,7 +38,7 @@ pub(crate) fn over_http(bench: &Bench) -> Result<Vec<Row>> {
 }
 
 /// Returns how long each run took, from before the request to after the response.
-fn one_by_one(url: &str, count: usize) -> Result<Vec<f64>> {
+fn sequential(url: &str, count: usize) -> Result<Vec<f64>> {
     let agent = agent();
     let mut spans = Vec::new();
     for n in 0..WARM_UP + count {
@@ -53,7 +53,7 @@ fn one_by_one(url: &str, count: usize) -> Result<Vec<f64>> {
 
 /// Returns the runs per second. Each client has its own connection, and starts its next run when
 /// the previous one has ended.
-fn side_by_side(url: &str, each: usize) -> Result<f64> {
+fn concurrent(url: &str, each: usize) -> Result<f64> {
     let began = Instant::now();
     std::thread::scope(|scope| -> Result<()> {
         let clients: Vec<_> = (0..CLIENTS)

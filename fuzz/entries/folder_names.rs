@@ -48,7 +48,7 @@ pub(crate) fn run(data: &[u8]) {
         let content = format!("content {number}").into_bytes();
         let written = runtime().block_on(write(&folder, path, &content));
         if written {
-            assert!(check_path(path).is_ok(), "{path:?} was accepted by the folder, and is no path");
+            assert!(check_path(path).is_ok(), "{path:?} was accepted by the folder but is not a valid path");
             accepted.insert(PathBuf::from(path), content);
         }
     }
@@ -75,7 +75,7 @@ async fn write(folder: &Folder, path: &str, content: &[u8]) -> bool {
             digest: Some(staged.digest),
             stamp: staged.stamp.clone(),
         };
-        assert!(folder.open(&content).await.is_ok(), "{path:?} is published, and cannot be read");
+        assert!(folder.open(&content).await.is_ok(), "{path:?} is published but cannot be read");
     }
     folder.sweep(&[]).await.unwrap();
     published.is_ok()

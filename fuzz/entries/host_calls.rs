@@ -84,8 +84,8 @@ pub(crate) fn run(component: &Path, data: &[u8]) -> AttemptReport {
     let (_never, stop) = tokio::sync::watch::channel(Stop::No);
     let report = machine.runtime.block_on(machine.sandbox.run(order, &services, stop));
     check(&report, &limits);
-    assert_eq!([&raw, &out].map(|resource| resource.open.load(SeqCst)), [0, 0], "readers or writers are open");
-    assert_eq!(out.staged.lock().unwrap().len(), report.staged.len(), "staged, and not on record: {report:?}");
+    assert_eq!([&raw, &out].map(|resource| resource.open.load(SeqCst)), [0, 0], "readers or writers were left open");
+    assert_eq!(out.staged.lock().unwrap().len(), report.staged.len(), "staged but not recorded: {report:?}");
     let names: std::collections::BTreeSet<_> =
         store.facts.lock().unwrap().metrics.iter().map(|metric| metric.name.clone()).collect();
     assert!(names.len() <= limits.metric_names as usize, "{} names of metrics", names.len());
@@ -99,9 +99,9 @@ fn check(report: &AttemptReport, limits: &Limits) {
             assert!(CODES.contains(&error.code.as_str()), "{error:?}");
             false
         }
-        other => panic!("nobody stopped it, but: {other:?}"),
+        other => panic!("it was not stopped, but ended with {other:?}"),
     };
-    assert!(succeeded || report.staged.is_empty(), "failed, and something is staged: {report:?}");
+    assert!(succeeded || report.staged.is_empty(), "failed, but left staged files: {report:?}");
     let bytes =
         |kind| -> u64 { report.accesses.iter().filter(|access| access.kind == kind).map(|access| access.bytes).sum() };
     let usage = &report.usage;

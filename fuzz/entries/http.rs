@@ -117,7 +117,7 @@ pub(crate) fn run(component: &[u8], data: &[u8]) {
         format!("GET /healthz HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").as_bytes(),
         false,
     );
-    assert_eq!(status(&alive), Some(200), "it does not answer any more");
+    assert_eq!(status(&alive), Some(200), "the server no longer responds");
 }
 
 /// Builds a well-formed request from bytes: method, path, query, headers and body are lines.
@@ -165,7 +165,7 @@ fn exchange(address: SocketAddr, bytes: &[u8], half: bool) -> Vec<u8> {
     let mut answer = Vec::new();
     match stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer) {
         Err(why) if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            panic!("{}\nis never answered", String::from_utf8_lossy(bytes))
+            panic!("{}\ngot no response", String::from_utf8_lossy(bytes))
         }
         _ => answer,
     }

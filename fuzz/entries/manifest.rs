@@ -16,6 +16,6 @@ pub(crate) fn run(data: &[u8]) {
             let graph = anacostia::graph::Graph::of(&pipeline);
             let _ = format!("{graph:?}");
         }
-        Err(problems) => assert!(!problems.to_string().is_empty(), "refused, and nobody is told why"),
+        Err(problems) => assert!(!problems.to_string().is_empty(), "refused without a problem"),
     }
 }

@@ -143,7 +143,7 @@ mod tests {
     use super::Timestamp;
 
     #[test]
-    fn text_is_utc_with_microseconds_and_reads_back() {
+    fn text_is_utc_with_microseconds_and_round_trips() {
         let moment = Timestamp::from_micros(1_772_366_400_000_001);
         assert_eq!(moment.to_string(), "2026-03-01T12:00:00.000001Z");
         assert_eq!("2026-03-01T12:00:00.000001Z".parse::<Timestamp>().unwrap(), moment);

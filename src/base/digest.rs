@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn text_form_reads_back_and_bad_text_is_refused() {
+    fn text_round_trips_and_bad_text_is_refused() {
         let digest = Digest::of(b"abc");
         let text = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(digest.to_string(), text);

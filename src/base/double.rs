@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_has_no_number_for_is_a_word() {
+    fn nan_and_infinity_are_strings_in_json() {
         for (value, json) in [
             (f64::NAN, r#"{"value":"NaN"}"#),
             (-f64::NAN, r#"{"value":"NaN"}"#),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_quoted_outside_of_strings() {
+    fn nan_and_infinity_are_quoted_outside_of_strings() {
         let quoted = |json| quote_words(json).unwrap_or_default();
         assert_eq!(quoted(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#), r#"{"a":"NaN","b":["-Infinity","Infinity"]}"#);
         assert_eq!(quoted(r#"{"NaN \" NaN\\":NaN}"#), r#"{"NaN \" NaN\\":"NaN"}"#);

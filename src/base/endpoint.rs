@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_addresses_with_and_without_a_port() {
+    fn names_and_addresses_parse_with_and_without_a_port() {
         for (text, expected) in [
             ("api.example.com", "api.example.com:443"),
             ("API.Example.com:8443", "api.example.com:8443"),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_more_or_less_than_a_host_is_refused_for_what_it_is() {
+    fn text_that_is_not_a_host_is_refused_with_the_reason() {
         use EndpointError as E;
         for (text, why) in [
             ("", E::Empty),
@@ -265,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_is_shown_so_that_it_is_read_again(text in "\\PC{0,40}|[a-f0-9:.\\[\\]%x]{0,24}") {
+        fn display_round_trips(text in "\\PC{0,40}|[a-f0-9:.\\[\\]%x]{0,24}") {
             if let Ok(endpoint) = text.parse::<Endpoint>() {
                 prop_assert_eq!(endpoint.to_string().parse::<Endpoint>(), Ok(endpoint));
             }

@@ -35,7 +35,7 @@ mod tests {
     use super::escape;
 
     #[test]
-    fn what_acts_is_spelt_out_and_the_rest_is_left() {
+    fn control_and_bidi_characters_are_escaped_and_other_text_is_kept() {
         assert_eq!(escape("naïve.csv".as_bytes()), "naïve.csv");
         assert_eq!(escape(b"a\xff\x1b[2J\\"), "a\\xff\\u{1b}[2J\\\\");
         assert_eq!(escape("a\u{202e}b".as_bytes()), "a\\u{202e}b");

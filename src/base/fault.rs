@@ -92,7 +92,7 @@ mod armed {
     }
 
     pub(super) fn pass_or_panic(name: &str) {
-        assert!(struck(name).is_none(), "made to panic at {name} by a test");
+        assert!(struck(name).is_none(), "a test requested a panic at {name}");
     }
 
     #[expect(clippy::panic, clippy::manual_assert, reason = "it is what the test asks for")]

@@ -50,7 +50,7 @@ mod tests {
     use super::first_large_integer;
 
     #[test]
-    fn only_integers_that_no_integer_type_holds_are_found() {
+    fn only_integers_beyond_64_bits_are_found() {
         for good in [
             "{}",
             "{\"a\":18446744073709551615,\"b\":-9223372036854775808}",

@@ -86,7 +86,7 @@ mod tests {
     use super::{ByteSize, SizeError};
 
     #[test]
-    fn sizes_read_and_show() {
+    fn sizes_parse_and_display() {
         for (text, bytes, shown) in [
             ("0B", 0, "0 B"),
             ("512 B", 512, "512 B"),

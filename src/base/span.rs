@@ -64,7 +64,7 @@ mod tests {
     use super::{SpanError, TimeSpan};
 
     #[test]
-    fn spans_read_and_show() {
+    fn spans_parse_and_display() {
         for (text, millis, shown) in [
             ("500ms", 500, "500ms"),
             ("60s", 60_000, "1m"),

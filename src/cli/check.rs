@@ -40,7 +40,7 @@ fn check_for_programs(loaded: Result<crate::manifest::Pipeline, Failure>) -> Res
                 .list()
                 .iter()
                 .map(|problem| {
-                    let place = problem.place().map(|place| json!({"line": place.line, "column": place.column}));
+                    let place = problem.location().map(|place| json!({"line": place.line, "column": place.column}));
                     json!({"message": problem.message(), "advice": problem.advice(), "place": place})
                 })
                 .collect();

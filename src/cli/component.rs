@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_component_needs_stands_beside_its_imports() {
+    fn imports_are_shown_with_the_grants_they_need() {
         let about = component(
             &[
                 "wasi:http/types@0.2.0",
@@ -182,12 +182,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_action_says_why() {
+    fn components_that_are_not_actions_are_explained() {
         insta::assert_snapshot!(drawn(&component(&["wasi:cli/stdout@0.2.6"], &["acme:tools/thing@1.0.0"])));
     }
 
     #[test]
-    fn an_action_is_called_after_its_file() {
+    fn an_action_is_named_after_its_file() {
         let name = |file: &str| action_name(Path::new(file));
         assert_eq!(["a/Train.wasm", "x.y.wasm", "9.wasm", "/"].map(name), ["train", "x_y", "work", "work"]);
     }

@@ -138,7 +138,7 @@ mod tests {
     use clap::CommandFactory as _;
 
     #[test]
-    fn the_arguments_make_sense() {
+    fn the_argument_definitions_are_consistent() {
         super::Cli::command().debug_assert();
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::load::{PathArg, load_for_records};
-use super::show::Made;
+use super::show::RunOutputs;
 use super::{open, out, show};
 use crate::base::RunId;
 use crate::base::bounds::MAX_PAGE;
@@ -104,7 +104,7 @@ impl Records {
     }
 
     /// Returns the outputs and metrics of a run.
-    pub(crate) fn made(&self, run: RunId) -> Result<Made, Failure> {
+    pub(crate) fn outputs(&self, run: RunId) -> Result<RunOutputs, Failure> {
         let (mut edges, mut cursor) = (Vec::new(), None);
         loop {
             let page = self.ask(self.store.lineage(run, PageRequest { cursor, limit: MAX_PAGE }))?;
@@ -115,15 +115,15 @@ impl Records {
                 break;
             }
         }
-        let mut made = Made::of(edges);
+        let mut outputs = RunOutputs::of(edges);
         let query = FactQuery { run: Some(run), ..FactQuery::default() };
         let mut cursor = None;
         loop {
             let page = self.ask(self.store.metrics(query.clone(), PageRequest { cursor, limit: MAX_PAGE }))?;
-            made.take(page.items);
+            outputs.take(page.items);
             cursor = page.next_cursor;
             if cursor.is_none() {
-                return Ok(made);
+                return Ok(outputs);
             }
         }
     }
@@ -167,7 +167,7 @@ mod tests {
     use crate::base::RunId;
 
     #[test]
-    fn a_run_is_named_by_number_id_or_latest() {
+    fn a_run_is_found_by_number_id_or_latest() {
         let id = RunId::new();
         assert_eq!("12".parse(), Ok(RunRef::Number(12)));
         assert_eq!("#12".parse(), Ok(RunRef::Number(12)));

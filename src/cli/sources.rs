@@ -33,7 +33,7 @@ impl Products {
         let local = |resources: Vec<&ResourceSpec>| -> Vec<PathBuf> {
             resources.into_iter().flat_map(ResourceSpec::local_paths).map(Path::to_owned).collect()
         };
-        let (folders, databases) = pipeline.resources.iter().partition(|resource| resource.has_files());
+        let (folders, databases) = pipeline.resources.iter().partition(|resource| resource.is_folder());
         let state = ["components", "logs", "resources"].map(|folder| pipeline.state.join(folder));
         Self {
             components: built.map(|action| action.component.clone()).collect(),
@@ -133,7 +133,7 @@ mod tests {
     use super::{Products, walk};
 
     #[test]
-    fn what_tools_and_hosts_write_is_no_source() {
+    fn files_written_by_tools_and_hosts_are_not_sources() {
         let folder = tempfile::tempdir().unwrap();
         let at = |path: &str| folder.path().join(path);
         let sources = ["a/src/lib.rs", "a/Cargo.toml", "a/metadata.db.rs"];
@@ -159,7 +159,7 @@ mod tests {
         };
         let all: BTreeSet<PathBuf> = sources.iter().map(|path| at(path)).collect();
         assert_eq!(found(folder.path()), all);
-        assert_eq!(found(&at("a/raw")), BTreeSet::from([at("a/raw/1.csv")]), "someone named it");
+        assert_eq!(found(&at("a/raw")), BTreeSet::from([at("a/raw/1.csv")]), "a file that is named explicitly counts");
         assert!(walk(&at("absent"), &products, &mut |_| {}, &mut |_| Ok(true)).is_err());
     }
 }

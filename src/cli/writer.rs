@@ -458,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_nobody_reads_are_dropped_and_counted() {
+    fn unread_lines_are_dropped_and_counted() {
         let (mut reader, end) = pipe().unwrap();
         let writer = Writer::start("test", File::from(OwnedFd::from(end)), null()).unwrap();
         let line = [&[b'x'; 1023][..], b"\n"].concat();
@@ -488,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_fails_is_tried_again_and_one_without_a_reader_is_not() {
+    fn a_failing_stream_is_retried_and_a_closed_one_is_not() {
         let written = AtomicU64::new(0);
         let mut sink = Sink::new(File::options().write(true).open("/dev/full").unwrap());
         for _ in 0..2 {

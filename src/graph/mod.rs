@@ -164,14 +164,14 @@ mod tests {
     }
 
     #[test]
-    fn the_order_puts_each_action_after_those_before_it() {
+    fn the_order_is_topological() {
         let graph = diamond();
         let names: Vec<&str> = graph.order().iter().map(|place| graph.name(*place)).collect();
         assert_eq!(names, ["a", "b", "c", "d"]);
     }
 
     #[test]
-    fn ancestors_are_near_and_far_ones() {
+    fn ancestors_are_direct_and_indirect() {
         let graph = diamond();
         assert_eq!(graph.ancestors(0), ["a", "b", "c"]);
         assert_eq!(graph.ancestors(3), Vec::<String>::new());

@@ -244,7 +244,7 @@ mod tests {
     use super::Position;
 
     #[test]
-    fn ids_are_epoch_and_sequence_or_a_sequence() {
+    fn event_ids_have_an_optional_epoch_and_a_sequence() {
         assert_eq!(Position::parse("3-105"), Some(Position { epoch: Some(3), seq: 105 }));
         assert_eq!(Position::parse("105"), Some(Position { epoch: None, seq: 105 }));
         for bad in ["", "-", "3-", "-5", "3-x", "a", "1-2-3", "+"] {

@@ -244,14 +244,14 @@ mod tests {
     use super::{Problem, nearest};
 
     #[test]
-    fn a_fault_of_the_host_is_in_its_log_and_not_in_the_answer() {
+    fn internal_errors_are_logged_and_not_sent() {
         let Problem { detail, .. } = Problem::internal("/home/me/state/metadata.db is malformed");
         let number = detail.strip_prefix("the host's log says what happened: look for `fault ").unwrap();
         assert_eq!(number.trim_end_matches('`').len(), 8, "{detail}");
     }
 
     #[test]
-    fn a_slip_of_the_pen_is_seen_and_another_word_is_not() {
+    fn typos_are_recognised_and_unrelated_words_are_not() {
         assert_eq!(nearest("limt", ["state", "limit", "cursor"]), Some("limit"));
         assert_eq!(nearest("/api/v1/run", ["/api/v1/runs", "/api/v1/tags"]), Some("/api/v1/runs"));
         assert_eq!(nearest("colour", ["state", "limit"]), None);

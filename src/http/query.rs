@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_repeated_and_impossible_values_are_refused() {
+    fn unknown_repeated_and_invalid_parameters_are_refused() {
         assert!(parse("limt=7").unwrap_err().contains("\"did_you_mean\": String(\"limit\")"));
         assert!(parse("limit=7&limit=8").unwrap_err().contains("twice"));
         for bad in ["limit=0", "limit=1001", "limit=-1", "limit=x", "limit=99999999999999999999"] {

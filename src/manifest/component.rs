@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn the_world_is_told_by_the_exports() {
+    fn the_world_is_derived_from_the_exports() {
         let world = |exports: &[&str]| exporting(exports).world();
         assert_eq!(world(&["anacostia:pipeline/action@0.1.0"]), World::Action);
         assert_eq!(
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn imports_exports_and_makers_are_read_from_outside() {
+    fn top_level_imports_exports_and_producers_are_read() {
         let mut bytes = component(
             r#"(component
                 (import "anacostia:pipeline/log@0.1.0" (instance))
@@ -515,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_interpreter_imports_says_nothing_of_what_is_used() {
+    fn imports_of_an_interpreter_do_not_show_what_is_used() {
         let made_by = |tool: &str| {
             let text = format!(r#"(component (core module (@producers (processed-by "{tool}" "0.23.0"))))"#);
             inspect(&component(&text)).unwrap()
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_component_is_called_by_its_name() {
+    fn files_that_are_not_components_are_identified() {
         assert!(matches!(inspect(b""), Err(ComponentError::Empty)));
         assert!(matches!(inspect(&component("(module)")), Err(ComponentError::CoreModule)));
         assert!(matches!(inspect(b"\n(component)"), Err(ComponentError::Text)));
@@ -537,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn hooks_are_recognised_and_their_version_is_looked_at() {
+    fn hooks_are_recognised_and_their_version_is_checked() {
         let exporting = |names: &[&str]| {
             exporting(&names.iter().map(|name| format!("anacostia:pipeline/{name}")).collect::<Vec<_>>())
         };
@@ -552,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_is_an_action_unless_it_exports_one_or_is_of_another_time() {
+    fn a_wasi_command_is_recognised_by_its_exports_and_version() {
         let info = exporting(&["wasi:cli/run@0.2.3"]);
         assert!(info.is_command() && info.not_an_action().is_none() && !info.has_hooks());
         let info = exporting(&["wasi:cli/run@0.2.3", "anacostia:pipeline/action@0.1.0"]);

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_expanded_is_refused() {
+    fn invalid_variables_are_refused() {
         assert_eq!(expand("${NOPE}", &env), Err(ExpandError::Missing("NOPE".to_owned())));
         assert_eq!(expand("a ${HOME", &env), Err(ExpandError::Unclosed));
         assert_eq!(expand("${}", &env), Err(ExpandError::BadName(String::new())));

@@ -58,14 +58,17 @@ mod tests {
     use super::{ListenError, check_listen, parse_listen};
 
     #[test]
-    fn off_loopback_needs_a_token_and_consent() {
+    fn listening_off_loopback_needs_a_token_and_insecure_true() {
         for inside in ["127.0.0.1:1", "127.8.0.1:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1"] {
             assert_eq!(check_listen(parse_listen(inside).unwrap(), false, false), Ok(()), "{inside}");
         }
         for outside in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1"] {
             let address = parse_listen(outside).unwrap();
             assert_eq!(check_listen(address, false, true), Err(ListenError::NoToken(address)), "{outside}");
-            assert!(!ListenError::NoToken(address).advice(true).contains("insecure"), "that is there already");
+            assert!(
+                !ListenError::NoToken(address).advice(true).contains("insecure"),
+                "the advice does not repeat a key that is set"
+            );
             assert!(ListenError::NoToken(address).advice(false).contains("insecure = true"));
             assert_eq!(check_listen(address, true, false), Err(ListenError::Plain(address)), "{outside}");
             assert_eq!(check_listen(address, true, true), Ok(()), "{outside}");

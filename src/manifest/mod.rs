@@ -4,18 +4,18 @@
 //! every mistake that can be found without running the pipeline, and reports all of them at once:
 //! [`Problems`] has each mistake with its place in the text and advice on how to fix it.
 //!
-//! Steps: the `toml` crate parses the text to a tree with places, `read` turns the tree into a
-//! draft (through the typed getters of `tree`), and `check` compares the parts of the draft with
-//! each other and with the disk. If no step reports a problem, the draft becomes a [`Pipeline`].
+//! Steps: the `toml` crate parses the text to a tree with places, `read` turns the tree into an
+//! unchecked manifest (through the typed getters of `tree`), and `check` compares its parts with
+//! each other and with the disk. If no step reports a problem, it becomes a [`Pipeline`].
 //! `serde` is not used: it stops at the first error, has no place for a missing key, and its
 //! message for an unknown key does not help the user.
 
 mod check;
 mod component;
+mod component_cache;
 mod expand;
 mod http;
 mod keys;
-mod known;
 mod listen;
 mod origin;
 mod pipeline;
@@ -34,22 +34,22 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
+pub use component_cache::inspect_known;
 pub use expand::Env;
 pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
 pub use keys::schema;
-pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-    Retry, RunWhen, StoreSpec, Trigger,
+    Retry, RunWhen, S3Credentials, S3Spec, S3Style, StoreSpec, Trigger,
 };
-pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
+pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use secret::SecretSource;
 pub use sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
 
 use crate::base::{ByteSize, bounds};
-use read::Draft;
+use read::UncheckedManifest;
 use tree::Reader;
 
 /// The name of a manifest in its folder.
@@ -161,14 +161,14 @@ impl Written {
     }
 }
 
-/// Parses a text to a draft without problems. `look` checks what lies outside of the text.
+/// Parses a text to a manifest without problems. `look` checks what lies outside of the text.
 fn parse(
     name: &str,
     text: &str,
     env: Env<'_>,
     secrets_needed: bool,
-    look: impl FnOnce(&mut Reader<'_>, &mut Draft),
-) -> Result<Draft, Problems> {
+    look: impl FnOnce(&mut Reader<'_>, &mut UncheckedManifest),
+) -> Result<UncheckedManifest, Problems> {
     let (tree, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         return Err(Problems::new(name, text, syntax(text, &errors)));
@@ -239,8 +239,8 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
         .collect()
 }
 
-/// Turns a draft without problems into a pipeline.
-fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
+/// Turns a manifest without problems into a pipeline.
+fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> Pipeline {
     let top = draft.top;
     let (store, state) = (top.store_spec(folder), top.state_folder(folder));
     Pipeline {

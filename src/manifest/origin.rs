@@ -160,7 +160,7 @@ mod tests {
         r#"(core module (@producers (language "Rust" "") (processed-by "rustc" "1.97.0 (2d8 2026)")))"#;
 
     #[test]
-    fn each_language_is_known_by_what_its_tools_leave() {
+    fn each_language_is_recognised_by_its_toolchain() {
         let rust = r#"(core module (@producers (language "Rust" "") (language "C11" "") (processed-by "rustc" "1.95.0 (596 2026)") (processed-by "clang" "21.1")))"#;
         assert_eq!(of(rust, ""), said("Rust", "rustc 1.95.0"));
         let go = r#"(core module (@producers (language "Go" "go1.27.3") (processed-by "Go cmd/compile" "go1.27.3")))"#;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_nothing_is_said_to_say_nothing() {
+    fn a_component_without_hints_has_an_unknown_origin() {
         assert_eq!(of(&format!("(core module) {ADAPTER}"), ""), said("", ""));
         assert_eq!(origin(b"no component"), Origin::default());
     }

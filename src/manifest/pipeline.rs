@@ -160,6 +160,7 @@ impl ResourceSpec {
     pub fn kind(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "folder",
+            ResourceKind::S3(_) => "s3",
             ResourceKind::Sql(_) => "sql",
             ResourceKind::Http(_) => "http",
         }
@@ -170,6 +171,7 @@ impl ResourceSpec {
     pub fn location(&self) -> String {
         match &self.kind {
             ResourceKind::Folder(folder) => folder.path.display().to_string(),
+            ResourceKind::S3(s3) => s3.location(),
             ResourceKind::Sql(sql) => sql.database.location(),
             ResourceKind::Http(http) => http.location(),
         }
@@ -180,6 +182,7 @@ impl ResourceSpec {
     pub fn location_key(&self) -> &'static str {
         match &self.kind {
             ResourceKind::Folder(_) => "path",
+            ResourceKind::S3(_) => "bucket",
             ResourceKind::Http(_) | ResourceKind::Sql(_) => "url",
         }
     }
@@ -191,14 +194,13 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => vec![&folder.path],
             ResourceKind::Sql(SqlSpec { database: SqlDatabase::Sqlite { path }, .. }) => vec![path],
-            ResourceKind::Http(_) | ResourceKind::Sql(_) => Vec::new(),
+            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => Vec::new(),
         }
     }
 
-    /// Returns whether it consists of files with paths of their own, which `include`, `exclude` and
-    /// `ignore` select.
+    /// Returns whether it is a folder, in which `ignore` selects names.
     #[must_use]
-    pub fn has_files(&self) -> bool {
+    pub fn is_folder(&self) -> bool {
         matches!(&self.kind, ResourceKind::Folder(_))
     }
 
@@ -207,6 +209,7 @@ impl ResourceSpec {
     pub fn include(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.include,
+            ResourceKind::S3(s3) => &s3.include,
             ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
@@ -216,6 +219,7 @@ impl ResourceSpec {
     pub fn exclude(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.exclude,
+            ResourceKind::S3(s3) => &s3.exclude,
             ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
@@ -225,14 +229,14 @@ impl ResourceSpec {
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
-            ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
+            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
 
     /// Returns what to do if no action can write to it; `None` if actions can.
     pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
         match &self.kind {
-            ResourceKind::Folder(_) => None,
+            ResourceKind::Folder(_) | ResourceKind::S3(_) => None,
             ResourceKind::Http(http) => http.takes_no_outputs(),
             ResourceKind::Sql(_) => Some("a database is an input; write to a resource such as a folder"),
         }
@@ -248,6 +252,7 @@ impl ResourceSpec {
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
+            ResourceKind::S3(_) => {}
             ResourceKind::Sql(sql) => {
                 if matches!(sql.database, SqlDatabase::Sqlite { .. }) {
                     sql.database = SqlDatabase::Sqlite { path };
@@ -263,6 +268,8 @@ impl ResourceSpec {
 pub enum ResourceKind {
     /// A folder of files.
     Folder(FolderSpec),
+    /// A bucket of an S3-compatible service.
+    S3(S3Spec),
     /// The rows of a database.
     Sql(SqlSpec),
     /// An endpoint of a server, or uploads to this host.
@@ -293,6 +300,64 @@ impl FolderSpec {
     pub fn default_ignore() -> Vec<String> {
         DEFAULT_IGNORE.map(str::to_owned).to_vec()
     }
+}
+
+/// A bucket of an S3-compatible service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Spec {
+    /// The bucket.
+    pub bucket: String,
+    /// What its keys begin with: empty, or text that ends with `/`. Paths are relative to it.
+    pub prefix: String,
+    /// The URL of the service, without a `/` at its end; `None` is AWS.
+    pub endpoint: Option<String>,
+    /// The region, if the manifest gives one.
+    pub region: Option<String>,
+    /// Where a request names the bucket.
+    pub style: S3Style,
+    /// Where the credentials come from.
+    pub credentials: S3Credentials,
+    /// The profile, if `credentials` is `profile`; `None` is `AWS_PROFILE`, or `default`.
+    pub profile: Option<String>,
+    /// The source of the id of the access key.
+    pub access_key_id: Option<SecretSource>,
+    /// The source of the secret key. Present if and only if `access_key_id` is.
+    pub secret_access_key: Option<SecretSource>,
+    /// Globs of included paths; empty means all.
+    pub include: Vec<String>,
+    /// Globs of excluded paths.
+    pub exclude: Vec<String>,
+    /// How often it is listed.
+    pub interval: Duration,
+}
+
+impl S3Spec {
+    /// Describes the location for display: `s3://bucket/prefix`, with the service unless it is AWS.
+    #[must_use]
+    pub fn location(&self) -> String {
+        let service = self.endpoint.as_deref().map(|url| format!(" at {url}")).unwrap_or_default();
+        format!("s3://{}/{}{service}", self.bucket, self.prefix)
+    }
+}
+
+/// Where a request names the bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Style {
+    /// In the path: `https://service/bucket/key`.
+    Path,
+    /// In the name of the host: `https://bucket.service/key`.
+    Virtual,
+}
+
+/// Where the credentials of a bucket come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum S3Credentials {
+    /// The keys in the manifest, or the variables `AWS_…`, or the container or instance.
+    Default,
+    /// A profile in the files of the AWS command line.
+    Profile,
+    /// None: requests are not signed.
+    None,
 }
 
 /// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached and nothing

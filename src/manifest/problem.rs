@@ -36,10 +36,10 @@ struct Source {
     named: NamedSource<String>,
 }
 
-/// The place of a problem as editors count it: line and column start at 1, columns count
+/// The location of a problem as editors count it: line and column start at 1, columns count
 /// characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Place {
+pub struct Location {
     /// The line.
     pub line: usize,
     /// The character in the line.
@@ -88,14 +88,14 @@ impl Problem {
         self.labels.iter().map(|(span, _)| span.clone())
     }
 
-    /// Returns the place, or `None` for a problem without one, such as a missing manifest.
+    /// Returns the location, or `None` for a problem without one, such as a missing manifest.
     #[must_use]
-    pub fn place(&self) -> Option<Place> {
+    pub fn location(&self) -> Option<Location> {
         let (span, _) = self.labels.first()?;
         let before = self.text.as_ref()?.named.inner().get(..span.start)?;
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.matches('\n').count() + 1;
-        Some(Place { line, column: before.get(line_start..)?.chars().count() + 1 })
+        Some(Location { line, column: before.get(line_start..)?.chars().count() + 1 })
     }
 
     /// Returns whether all lines that the problem is about are short enough to be drawn.
@@ -137,7 +137,7 @@ impl miette::Diagnostic for Problem {
         if self.drawable() {
             return None;
         }
-        let Place { line, column } = self.place()?;
+        let Location { line, column } = self.location()?;
         let file = self.text.as_ref()?.named.name();
         Some(Box::new(format!("{file}:{line}:{column}")))
     }

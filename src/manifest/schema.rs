@@ -128,7 +128,7 @@ mod tests {
     use crate::base::{ByteSize, TimeSpan};
 
     #[test]
-    fn forms_take_what_the_reader_takes() {
+    fn schema_patterns_accept_what_the_reader_accepts() {
         let [size, span] = [super::SIZE, super::SPAN].map(|form| regex_lite::Regex::new(form).unwrap());
         for text in ["0B", "512 B", "64KiB", "1.5 GiB", "10MB", "1gib", " 7 tib", ".5MiB", "1e3kB", "5.MB", "+5B"] {
             assert!(text.parse::<ByteSize>().is_ok() && size.is_match(text), "{text}");

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::http::HttpMethod;
-use super::pipeline::{Join, RunWhen};
+use super::pipeline::{Join, RunWhen, S3Credentials, S3Style};
 use crate::model::Durability;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -63,6 +63,13 @@ pub(super) const DEFAULT_MAX_ROWS: u64 = 10_000;
 
 /// `interval` of a resource that is polled.
 pub(super) const POLL: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
+/// Default of `interval`.
+pub(super) const DEFAULT_POLL: Duration = Duration::from_secs(10);
+/// `style` of a bucket.
+pub(super) const S3_STYLE: [(&str, S3Style); 2] = [("path", S3Style::Path), ("virtual", S3Style::Virtual)];
+/// `credentials` of a bucket.
+pub(super) const S3_CREDENTIALS: [(&str, S3Credentials); 3] =
+    [("default", S3Credentials::Default), ("profile", S3Credentials::Profile), ("none", S3Credentials::None)];
 /// Default of `interval` of the kind `http`.
 pub(super) const DEFAULT_HTTP_POLL: Duration = Duration::from_secs(30);
 /// `paging` of the kind `http`, unless it is a table.

@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_enum;
 use crate::base::Timestamp;
 
 /// The reason of an action that is skipped because no resource before it has triggered (`join =
 /// "any"`).
 pub const NOT_TRIGGERED: &str = "not_triggered";
 
-words! {
+string_enum! {
     /// The state of an action in a run.
     ActionState {
         /// It waits for the actions before it.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_enum;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 
-words! {
+string_enum! {
     /// The state of an artifact.
     ArtifactState {
         /// Recorded in a watched resource, and not yet claimed by a run.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ErrorInfo, LogPosition, words};
+use super::{ErrorInfo, LogPosition, string_enum};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 
-words! {
+string_enum! {
     /// The state of an attempt.
     AttemptState {
         /// The guest is running.
@@ -122,7 +122,7 @@ pub enum Outcome {
     Crashed,
 }
 
-words! {
+string_enum! {
     /// How an attempt used an artifact.
     AccessKind {
         /// It read bytes of it.

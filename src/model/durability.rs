@@ -1,8 +1,8 @@
 //! Durability of commits in a power cut.
 
-use super::words;
+use super::string_enum;
 
-words! {
+string_enum! {
     /// What may be lost in a power cut. If only the process dies, neither setting loses anything.
     Durability {
         /// The store stays consistent, but the last commits may be lost; their work is then
@@ -13,7 +13,7 @@ words! {
     }
 }
 
-#[expect(clippy::derivable_impls, reason = "`words!` has no place for `#[default]`")]
+#[expect(clippy::derivable_impls, reason = "`string_enum!` has no place for `#[default]`")]
 impl Default for Durability {
     fn default() -> Self {
         Self::Normal

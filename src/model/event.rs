@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_enum;
 use crate::base::{ArtifactId, AttemptId, RunId, Timestamp};
 
-words! {
+string_enum! {
     /// The type of an event.
     EventKind {
         /// A host opened the store. `data`: `version`, `pid`.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_enum;
 use crate::base::{AttemptId, Timestamp};
 
-words! {
+string_enum! {
     /// The level of a line.
     LogLevel {
         /// Details for debugging.
@@ -19,7 +19,7 @@ words! {
     }
 }
 
-words! {
+string_enum! {
     /// The source of a line.
     LogStream {
         /// The `log` interface.

@@ -34,7 +34,7 @@ pub use trigger::{Pending, Tick, TickOutcome};
 
 /// Defines an enumeration whose text form is a fixed word: `as_str`, `Display`, `FromStr`, and the
 /// same word in JSON.
-macro_rules! words {
+macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -46,7 +46,7 @@ macro_rules! words {
             /// Every value, in order.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// Returns the public word.
+            /// Returns the text form.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
@@ -71,7 +71,7 @@ macro_rules! words {
         }
     };
 }
-use words;
+use string_enum;
 
 /// The error for a word that is not one of a fixed set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

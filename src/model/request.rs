@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_enum;
 
-words! {
+string_enum! {
     /// The result of a request.
     RequestOutcome {
         /// The server answered, with any status, and the guest read the answer as far as it needed.

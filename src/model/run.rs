@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Attempt, RunAction, words};
+use super::{Artifact, Attempt, RunAction, string_enum};
 use crate::base::{RunId, Timestamp};
 
-words! {
+string_enum! {
     /// The state of a run.
     RunState {
         /// Created; nothing has started yet.

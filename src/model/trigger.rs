@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::words;
+use super::string_enum;
 use crate::base::{RunId, Timestamp};
 
 /// Count of the `new` artifacts of a watched resource.
@@ -22,7 +22,7 @@ pub struct Pending {
     pub as_of: u64,
 }
 
-words! {
+string_enum! {
     /// The result of one evaluation of a trigger.
     TickOutcome {
         /// A run was created.

@@ -9,11 +9,14 @@
 //! conditional create) and a SQL database (rows as the artifact). ARCHITECTURE.md contains the
 //! sketch.
 
+mod about;
 mod error;
 pub mod folder;
 pub mod http;
 mod kept;
+mod names;
 mod open;
+pub mod s3;
 pub mod sql;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::folder::Folder;
 use super::http::Endpoint;
+use super::s3::Bucket;
 use super::sql::Sql;
 use super::{Resource, Result};
 use crate::manifest::{ResourceKind, ResourceSpec};
@@ -21,6 +22,7 @@ pub fn open(spec: &ResourceSpec, durability: Durability, state: &Path) -> Result
     match &spec.kind {
         ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, sync)?)),
         ResourceKind::Http(http) => Ok(Arc::new(Endpoint::new(&spec.name, http, sync, state)?)),
+        ResourceKind::S3(s3) => Ok(Arc::new(Bucket::new(&spec.name, s3, sync, state)?)),
         ResourceKind::Sql(sql) => Ok(Arc::new(Sql::new(&spec.name, sql, state, sync))),
     }
 }

@@ -214,7 +214,7 @@ mod tests {
     use crate::base::Freed;
 
     #[test]
-    fn what_was_used_longest_ago_goes_first_and_what_is_stale_always() {
+    fn the_least_recently_used_code_is_removed_first_and_stale_code_always() {
         let folder = tempfile::tempdir().unwrap();
         let now = SystemTime::now();
         let put = |name: &str, age: Duration| {

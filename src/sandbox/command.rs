@@ -3,8 +3,8 @@
 //!
 //! Its files are prepared before it starts (see `host::files`). If it exits with 0, its written
 //! files are complete. Any other code fails the attempt, with the program's last output (see
-//! `words`), because programs write the reason to standard error; nothing is published. Code 75,
-//! traditionally `EX_TEMPFAIL`, means that a retry may help.
+//! `output_tail`), because programs write the reason to standard error; nothing is published. Code
+//! 75, traditionally `EX_TEMPFAIL`, means that a retry may help.
 //!
 //! A program can exit in two ways, with the same effect: it returns from `run`, which knows only
 //! success and failure (0 and 1), or it calls `wasi:cli/exit`. Most programs lose their code on the

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn code_of_the_compiling_engine_fits_the_running_one() {
+    fn compiled_code_is_compatible_with_the_running_engine() {
         assert_eq!(compatibility(&compiling().unwrap()), compatibility(&running(4).unwrap()));
     }
 
@@ -242,6 +242,6 @@ mod tests {
         };
         assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(slice)).is_err());
         wait_until(true);
-        assert_eq!(ticker.shared.running.load(SeqCst), 0, "the slice has ended all the same");
+        assert_eq!(ticker.shared.running.load(SeqCst), 0, "the slice has ended nevertheless");
     }
 }

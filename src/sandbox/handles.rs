@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn guests_together_have_a_share_and_give_back_what_they_had() {
+    fn guests_share_a_part_of_the_file_handles_and_return_them() {
         let all: &'static Handles = Box::leak(Box::new(Handles { most: 3, open: AtomicUsize::new(0) }));
         let (mut one, mut other) = (Held::none(all), Held::none(all));
         assert!(one.take() && one.take() && other.take());
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_keeps_files_for_itself_however_few_there_are() {
+    fn the_host_always_reserves_file_handles_for_itself() {
         assert_eq!([share(0), share(1), share(256), share(1024), share(20_000)], [0, 0, 64, 256, 8_976]);
     }
 }

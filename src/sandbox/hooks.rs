@@ -45,7 +45,7 @@ impl Calls<'_> {
             Some(outcome) => (state, outcome),
             None => Box::pin(self.run(self.renewed(state, None))).await,
         };
-        self.conclude(state, outcome).await
+        self.call_final_hooks(state, outcome).await
     }
 
     async fn run(&mut self, state: GuestState) -> (GuestState, Outcome) {
@@ -84,7 +84,7 @@ impl Calls<'_> {
     }
 
     /// Calls the hooks that follow `run`, as long as the attempt has time and CPU left.
-    async fn conclude(&mut self, mut state: GuestState, mut outcome: Outcome) -> (GuestState, Outcome) {
+    async fn call_final_hooks(&mut self, mut state: GuestState, mut outcome: Outcome) -> (GuestState, Outcome) {
         for hook in Hook::about(&outcome).into_iter().chain([Hook::AfterRun]) {
             if outcome == Outcome::HandedBack {
                 break;

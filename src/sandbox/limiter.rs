@@ -99,10 +99,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_memories_and_tables_count_together() {
+    fn memories_and_tables_share_one_limit() {
         let mut meter = MemoryMeter::new(1_000);
         assert!(meter.memory_growing(0, 400, None).unwrap());
-        assert!(meter.memory_growing(0, 400, None).unwrap(), "a second memory");
+        assert!(meter.memory_growing(0, 400, None).unwrap(), "a second memory counts too");
         assert!(meter.table_growing(0, 25, None).unwrap(), "25 pointers are 200 bytes");
         assert!(!meter.refused());
         assert!(!meter.table_growing(25, 26, None).unwrap());
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_system_could_not_give_is_not_counted() {
+    fn failed_allocations_are_not_counted() {
         let mut meter = MemoryMeter::new(1_000);
         assert!(meter.memory_growing(0, 900, None).unwrap());
         meter.memory_grow_failed(wasmtime::Error::msg("no memory")).unwrap();

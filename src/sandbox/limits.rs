@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_says_what_it_is_and_how_to_raise_it() {
+    fn a_limit_error_names_the_limit_and_how_to_raise_it() {
         let limits = Limits::default();
         assert_eq!(
             memory("train", &limits).message,

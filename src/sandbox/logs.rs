@@ -14,7 +14,7 @@ use crate::store::logs::LogStore;
 
 use super::halt::Halt;
 use super::mask::Masker;
-use super::words::LastWords;
+use super::output_tail::OutputTail;
 
 /// The number of bytes that a line counts in addition to its text and fields: about the size of the
 /// rest of its entry in the segment.
@@ -44,7 +44,7 @@ struct State {
     counted: u64,
     n: u64,
     halt: Option<Halt>,
-    words: LastWords,
+    tail: OutputTail,
 }
 
 impl AttemptLog {
@@ -91,7 +91,7 @@ impl AttemptLog {
             }
             state.counted += bytes;
             if stream == LogStream::Stderr || level == LogLevel::Error {
-                state.words.push(&text, &fields);
+                state.tail.push(&text, &fields);
             }
             self.gather(&mut state, level, stream, text, fields, bytes);
         }
@@ -122,13 +122,13 @@ impl AttemptLog {
 
     /// Returns the last lines that the guest wrote to standard error, or logged as errors, in this
     /// call. They are masked and escaped.
-    pub(super) fn last_words(&self) -> Option<String> {
-        self.state().words.text()
+    pub(super) fn output_tail(&self) -> Option<String> {
+        self.state().tail.text()
     }
 
     /// Prepares the log for the next call of the same attempt.
     pub(super) fn begin_call(&self) {
-        self.state().words.clear();
+        self.state().tail.clear();
     }
 
     /// Returns the number of counted bytes.

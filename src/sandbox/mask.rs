@@ -116,7 +116,7 @@ mod tests {
     use super::Masker;
 
     #[test]
-    fn secrets_are_taken_out_the_longest_first() {
+    fn the_longest_secrets_are_masked_first() {
         let masker = Masker::new(["hunter2", "hunter2-long", "abc", "line one\nline two"].into_iter());
         assert_eq!(masker.mask("a hunter2-long b hunter2 c"), "a ••• b ••• c");
         assert_eq!(masker.mask("abc stays: it is too short"), "abc stays: it is too short");
@@ -127,14 +127,14 @@ mod tests {
 
     /// Takes an hour if each secret that is found costs a look at all the rest of the text.
     #[test]
-    fn a_text_full_of_secrets_costs_no_more_than_a_long_one() {
+    fn masking_takes_time_linear_in_the_text() {
         let masker = Masker::new(["aaaa", "zzzz is nowhere"].into_iter());
         let masked = masker.mask(&"aaaa".repeat(4 << 20)).into_owned();
         assert_eq!(masked.len(), super::MASK.len() * (4 << 20));
     }
 
     #[test]
-    fn a_cut_never_leaves_a_part_of_a_secret() {
+    fn truncation_never_leaves_a_part_of_a_secret() {
         let masker = Masker::new(["hunter2"].into_iter());
         for max in 0..40 {
             let cut = masker.mask_cut("hunter2 hunter2 hunter2 and some text", max);

@@ -35,13 +35,13 @@ mod logs;
 mod mask;
 mod order;
 mod outcome;
+mod output_tail;
 mod progress;
 mod ready;
 mod services;
 mod setup;
 mod version;
 mod watch;
-mod words;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

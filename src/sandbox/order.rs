@@ -174,7 +174,7 @@ pub(super) mod tests {
     use crate::model::ArtifactState;
 
     #[test]
-    fn an_order_is_the_same_when_it_is_read_back() {
+    fn an_order_round_trips() {
         let input = Artifact {
             id: ArtifactId::new(),
             resource: "raw".to_owned(),
@@ -210,7 +210,7 @@ pub(super) mod tests {
         let sent = serde_json::to_string(&order).unwrap();
         assert_eq!(serde_json::from_str::<AttemptOrder>(&sent).unwrap(), order);
         let shown = serde_json::to_string(&order.inputs[0]).unwrap();
-        assert!(!shown.contains("2049:17:1"), "people are shown no stamp: {shown}");
+        assert!(!shown.contains("2049:17:1"), "a displayed artifact has no stamp: {shown}");
     }
 
     /// An order with nothing granted.

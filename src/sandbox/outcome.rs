@@ -48,7 +48,7 @@ pub(super) fn value<T>(ended: Ended<T>, state: &GuestState) -> Result<T, ErrorIn
 /// content that is not on record, whatever it did with it.
 pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
     match state.gate.changed() {
-        Some(changed) => Outcome::Failed(tidy(&state.masker, changed.clone())),
+        Some(changed) => Outcome::Failed(cleaned(&state.masker, changed.clone())),
         None => outcome,
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn unless_changed(outcome: Outcome, state: &GuestState) -> Outcome {
 fn returned(error: types::Error, state: &GuestState) -> ErrorInfo {
     let gate = &state.gate;
     let code = cut(&escape(state.masker.mask(&error.code).as_bytes()), MAX_CODE_BYTES).into_owned();
-    let mut error = ErrorInfo { code, message: own_words(error.message, state), retryable: error.retryable };
+    let mut error = ErrorInfo { code, message: own_message(error.message, state), retryable: error.retryable };
     let mut reasons = String::new();
     if let Some(reached) = gate.reached().filter(|_| error.code == "limit") {
         error.code.clone_from(&reached.code);
@@ -97,7 +97,7 @@ fn with_reasons(masker: &Masker, said: &str, reasons: &str) -> String {
 /// Indents all lines of a guest's text except the first. The host proposes manifest lines without
 /// indentation, and an action must not be able to propose grants for itself. Messages of the host
 /// that the guest passes on unchanged are not indented.
-fn own_words(message: String, state: &GuestState) -> String {
+fn own_message(message: String, state: &GuestState) -> String {
     let gate = &state.gate;
     let of_host = gate.denials().iter().any(|denial| denial.message == message)
         || gate.reached().is_some_and(|reached| reached.message == message);
@@ -139,7 +139,7 @@ fn stopped(why: &wasmtime::Error, state: &GuestState) -> ErrorInfo {
             trap
         }
     };
-    tidy(&state.masker, error)
+    cleaned(&state.masker, error)
 }
 
 /// Returns whether the guest returned an invalid value, such as a string outside its memory or an
@@ -152,7 +152,7 @@ fn returned_nonsense(why: &wasmtime::Error, state: &GuestState) -> bool {
 /// Returns the last output of the guest, as text that follows the description of how it ended. In
 /// many languages it contains the reason.
 pub(super) fn last_output(log: &AttemptLog) -> Option<String> {
-    log.last_words().map(|words| format!(". It said last:\n{words}"))
+    log.output_tail().map(|tail| format!(". It said last:\n{tail}"))
 }
 
 /// Returns the error for a trap, with the last output of the guest.
@@ -191,7 +191,7 @@ fn frames(backtrace: &WasmBacktrace) -> String {
         .fold(String::new(), |all, name| all + "\n  at " + &cut(&escape(name.as_bytes()), MAX_FRAME_BYTES))
 }
 
-fn tidy(masker: &Masker, error: ErrorInfo) -> ErrorInfo {
+fn cleaned(masker: &Masker, error: ErrorInfo) -> ErrorInfo {
     ErrorInfo { message: clean(masker, &error.message), ..error }
 }
 
@@ -208,7 +208,7 @@ mod tests {
     use super::set_in;
 
     #[test]
-    fn only_the_first_line_of_a_guest_begins_at_the_edge() {
+    fn all_but_the_first_line_of_a_guest_message_are_indented() {
         assert_eq!(set_in("one line"), "one line");
         assert_eq!(set_in(""), "");
         assert_eq!(

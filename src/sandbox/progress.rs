@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_reports_are_few_and_the_newest_counts() {
+    fn progress_reports_are_throttled_and_the_newest_is_kept() {
         let seen: Arc<Mutex<Vec<f64>>> = Arc::default();
         let sink = Arc::clone(&seen);
         let tap = ProgressTap::new(AttemptId::new(), Arc::new(move |_, p| sink.lock().unwrap().push(p.fraction)));

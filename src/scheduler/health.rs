@@ -62,7 +62,7 @@ mod tests {
     use crate::base::Timestamp;
 
     #[test]
-    fn the_reason_names_the_first_failure_and_goes_away_with_the_first_answer() {
+    fn the_reason_names_the_first_failure_and_is_cleared_by_the_first_success() {
         let health = Health::default();
         health.write_failed(Timestamp::from_micros(0), "the disk is full");
         health.write_failed(Timestamp::from_micros(9_000_000), "database is locked");

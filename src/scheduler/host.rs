@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::at_work::Tally;
+use super::cleanup::{Cleaner, run_cleanup};
 use super::control::View;
 use super::control_impl::HostControl;
 use super::core::Waiting;
@@ -27,7 +28,6 @@ use super::retention::prune_events;
 use super::shared::{ENDS, Phase, ProgressBoard, Shared};
 use super::space::Space;
 use super::supervise::supervise;
-use super::tidy::{Tidier, keep_tidy};
 use crate::base::Digest;
 use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
@@ -61,7 +61,7 @@ pub struct Host {
     watching: CancellationToken,
     dispatcher: JoinHandle<Result<Tally, StoreError>>,
     watchers: Vec<JoinHandle<()>>,
-    tidying: JoinHandle<()>,
+    cleanup: JoinHandle<()>,
     ended: CancellationToken,
     lost: Arc<OnceLock<String>>,
     grace: Duration,
@@ -124,8 +124,8 @@ impl Host {
             watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching)?);
         }
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
-        let tidier = Tidier { space: Space::of(&parts), in_force: in_force.clone(), binding };
-        let tidying = tokio::spawn(keep_tidy(tidier, Arc::clone(&shared), watching.clone()));
+        let cleaner = Cleaner { space: Space::of(&parts), in_force: in_force.clone(), binding };
+        let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
         let logs = parts.logs;
         let control = HostControl { shared, dispatcher: to_dispatcher, statuses, progress };
         let view = View {
@@ -143,7 +143,7 @@ impl Host {
             let _ended_guard = ended_guard;
             dispatcher.work().await
         });
-        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, tidying, ended, lost, grace: options.grace })
+        Ok(Self { view, reloader, phase, watching, dispatcher, watchers, cleanup, ended, lost, grace: options.grace })
     }
 
     /// Returns the access to the pipeline for higher floors.
@@ -189,7 +189,7 @@ impl Host {
         let tally = self.dispatcher.await;
         patience.abort();
         self.phase.send_replace(Phase::HandingBack);
-        for task in self.watchers.into_iter().chain([self.tidying]) {
+        for task in self.watchers.into_iter().chain([self.cleanup]) {
             // The task ends when `watching` is cancelled, after completing what it has begun.
             let _ = task.await;
         }

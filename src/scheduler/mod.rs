@@ -13,6 +13,7 @@
 
 mod abandon;
 mod at_work;
+mod cleanup;
 mod control;
 mod control_impl;
 pub mod core;
@@ -34,7 +35,6 @@ mod shared;
 mod space;
 mod stepper;
 mod supervise;
-mod tidy;
 
 pub use at_work::Tally;
 pub use control::{Control, InForce, Inputs, View};

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_restart_is_named() {
+    fn changes_that_need_a_restart_are_named() {
         assert_eq!(after(&[("\"p\"", "\"q\"")]), ["`pipeline.name`"]);
         assert_eq!(after(&[("[resources.raw]", "[server]\nlisten = \"127.0.0.1:1\"\n[resources.raw]")]), ["`server`"]);
         let store = "[metadata_store]\nkind = \"sqlite\"\ndurability = \"full\"\n[resources.raw]";

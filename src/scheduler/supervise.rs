@@ -80,7 +80,7 @@ mod tests {
     use super::keep_going;
 
     #[tokio::test]
-    async fn a_task_that_ends_is_started_again_and_the_reason_is_told() {
+    async fn a_task_that_ends_is_restarted_and_the_reason_is_reported() {
         let (starts, stop) = (Arc::new(AtomicU32::new(0)), CancellationToken::new());
         let reasons = Mutex::new(Vec::new());
         let begin = || {

@@ -155,7 +155,7 @@ mod tests {
     use crate::base::{Digest, Freed};
 
     #[test]
-    fn what_is_kept_is_found_by_its_digest_until_it_is_removed() {
+    fn a_stored_component_is_found_by_digest_until_removed() {
         let state = tempfile::tempdir().unwrap();
         let components = open(state.path());
         let [one, other] = [b"one", b"two"].map(|bytes| Digest::of(bytes));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_death_left_of_a_copy_goes_and_a_copy_at_work_stays() {
+    fn abandoned_partial_copies_are_removed_and_active_ones_are_kept() {
         let state = tempfile::tempdir().unwrap();
         let components = open(state.path());
         assert_eq!(components.remove_unfinished(false).unwrap(), Freed::default(), "there is no folder yet");

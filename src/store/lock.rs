@@ -109,7 +109,7 @@ mod tests {
     use crate::store::StoreError;
 
     #[test]
-    fn the_second_is_refused_with_the_name_of_the_first_and_the_third_finds_it_free() {
+    fn a_second_holder_is_refused_and_a_released_lock_is_free() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metadata.db.lock");
         assert_eq!(read_holder(&path).unwrap(), None);
@@ -121,11 +121,11 @@ mod tests {
         lock.announce("127.0.0.1:8000").unwrap();
         let holder = read_holder(&path).unwrap().unwrap();
         assert_eq!((holder.pid, holder.listen.as_deref()), (std::process::id(), Some("127.0.0.1:8000")));
-        let Err(StoreError::InUse { holder, .. }) = take(2) else { panic!("taken twice") };
+        let Err(StoreError::InUse { holder, .. }) = take(2) else { panic!("the lock was taken twice") };
         assert!(holder.contains(&std::process::id().to_string()) && holder.contains("127.0.0.1:8000"), "{holder}");
         drop(lock);
         assert_eq!(read_holder(&path).unwrap(), None);
-        assert!(path.exists(), "the file stays: removing it would let two hold two locks");
+        assert!(path.exists(), "the file is kept: removing it would let two hosts hold separate locks");
         take(3).unwrap();
     }
 }

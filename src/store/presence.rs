@@ -76,7 +76,7 @@ mod tests {
         fs::write(at("other"), "b").unwrap();
         let presence = Presence::of([at("state/a"), at("absent")]).unwrap();
         fs::write(at("state/a"), "longer").unwrap();
-        assert_eq!(presence.lost(), None, "what is in it does not matter");
+        assert_eq!(presence.lost(), None, "the content does not matter");
         fs::rename(at("state"), at("away")).unwrap();
         assert_eq!(presence.lost(), Some(format!("{} was removed or moved", at("state/a").display())));
         fs::rename(at("away"), at("state")).unwrap();

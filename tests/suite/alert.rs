@@ -5,7 +5,7 @@ use std::fs;
 use crate::support::app::TestApp;
 
 #[test]
-fn an_alert_is_written_when_a_value_leaves_its_range_and_only_then() {
+fn an_alert_is_written_only_when_a_value_leaves_its_range() {
     let mut app = TestApp::example("alert", &[("alert.wasm", "alert")]);
     app.start();
     app.drop_file("readings/fine.csv", b"01:00,2.0\n01:30,8.0\n");

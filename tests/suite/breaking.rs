@@ -9,7 +9,7 @@ use crate::support::app::TestApp;
 
 /// A pipeline of the guest `breaks_c`, `breaks_go` or `breaks_javascript`, with one action for each
 /// of these params.
-fn broken(name: &str, params: &[&str], limits: &str) -> (TestApp, Vec<Value>) {
+fn failing_pipeline(name: &str, params: &[&str], limits: &str) -> (TestApp, Vec<Value>) {
     let mut manifest = String::from(
         "manifest_version = 1\n[pipeline]\nname = \"breaking\"\n[resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n",
     );
@@ -28,7 +28,7 @@ fn broken(name: &str, params: &[&str], limits: &str) -> (TestApp, Vec<Value>) {
 }
 
 /// Returns what an action's hook logged; its failure is in the log, too.
-fn heard(app: &TestApp, action: &str) -> Vec<String> {
+fn hook_log(app: &TestApp, action: &str) -> Vec<String> {
     let lines = app.get_all(&format!("/api/v1/runs/1/logs?action={action}"));
     let heard = lines.iter().filter(|line| line["text"].as_str().is_some_and(|text| text.starts_with("heard")));
     heard.map(|line| format!("{} {}", line["text"].as_str().unwrap(), line["fields"])).collect()
@@ -47,9 +47,9 @@ fn line_of(file: &str, text: &str) -> usize {
 }
 
 #[test]
-fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
+fn c_reports_the_failed_assertion_its_location_and_the_running_action() {
     let params = [r#"how = "assert""#, r#"how = "abort""#, r#"how = "otherwise""#];
-    let (app, actions) = broken("breaks_c", &params, "");
+    let (app, actions) = failing_pipeline("breaks_c", &params, "");
 
     let (code, message) = error(&actions[0]);
     assert_eq!(code, "trap", "{message}");
@@ -64,22 +64,22 @@ fn c_says_what_it_asserted_and_where_and_what_was_at_work() {
 
     let (code, message) = error(&actions[2]);
     assert_eq!((code.as_str(), message.as_str()), ("invalid", "there is no way to break called \"otherwise\""));
-    assert_eq!(heard(&app, "a2"), ["heard of a failure: invalid null"], "its hook was called");
+    assert_eq!(hook_log(&app, "a2"), ["heard of a failure: invalid null"], "its hook was called");
 }
 
 #[test]
-fn params_arrive_in_c_without_the_escapes_of_json() {
+fn c_receives_params_without_json_escapes() {
     let params = [r#"how = "param", number = [1, { text = "not this" }, "}"], text = "a\"b\\c\td\u00e9\U0001F600/""#];
-    let (_app, actions) = broken("breaks_c", &params, "");
+    let (_app, actions) = failing_pipeline("breaks_c", &params, "");
     // As it is displayed: characters that are not printable, and the backslash, are escaped.
     assert_eq!(actions[0]["reason"], r#"a"b\\c\u{9}dé😀/|-|no text"#, "{:#}", actions[0]);
 }
 
 #[test]
-fn go_says_what_panicked_and_where() {
+fn go_reports_a_panic_with_its_location() {
     let kinds = ["index", "panic", "wrapped", "joined", "deadlock", "exit"];
     let params = kinds.map(|how| format!("how = \"{how}\""));
-    let (app, actions) = broken("breaks_go", &params.each_ref().map(String::as_str), "");
+    let (app, actions) = failing_pipeline("breaks_go", &params.each_ref().map(String::as_str), "");
     let at = |text: &str| format!("at breaks.go:{} in ", line_of("breaks_go/breaks.go", text));
 
     let (code, message) = error(&actions[0]);
@@ -88,7 +88,7 @@ fn go_says_what_panicked_and_where() {
     let pick = at("return numbers[at]") + "pick";
     let run = at("pick([]int{1, 2, 3}") + "Run";
     assert_eq!(lines, ["panic: runtime error: index out of range [3] with length 3", &pick, &run]);
-    assert_eq!(heard(&app, "a0"), [r#"heard of a failure {"code":"failed"}"#], "its hook was called");
+    assert_eq!(hook_log(&app, "a0"), [r#"heard of a failure {"code":"failed"}"#], "its hook was called");
 
     let (code, message) = error(&actions[1]);
     assert_eq!(code, "failed", "{message}");
@@ -111,15 +111,15 @@ fn go_says_what_panicked_and_where() {
 }
 
 #[test]
-fn go_reads_far_more_than_it_has_memory() {
-    let (_app, actions) = broken("breaks_go", &[r#"how = "memory""#], "limits = { memory = \"32MiB\" }");
+fn go_reads_inputs_larger_than_its_memory() {
+    let (_app, actions) = failing_pipeline("breaks_go", &[r#"how = "memory""#], "limits = { memory = \"32MiB\" }");
     assert_eq!(actions[0]["reason"], "6000000 lines", "{:#}", actions[0]);
 }
 
 /// Features of a browser or Node.js that an action does not have.
 #[test]
-fn javascript_says_what_it_has_not() {
-    let (_app, actions) = broken("breaks_javascript", &[r#"how = "fetch""#, r#"how = "async""#], "");
+fn javascript_explains_unsupported_features() {
+    let (_app, actions) = failing_pipeline("breaks_javascript", &[r#"how = "fetch""#, r#"how = "async""#], "");
     let (code, message) = error(&actions[0]);
     assert_eq!(code, "failed");
     let said = "Error: an action in JavaScript has no fetch: requests need wasi:http, which build-js-guest does not bring along\n  at app.js:";

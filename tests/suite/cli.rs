@@ -46,7 +46,7 @@ fn app() -> TestApp {
 }
 
 #[test]
-fn wrong_usage_ends_with_2() {
+fn usage_errors_exit_with_2() {
     for args in
         [&["fly"][..], &["runs", "list", "--state", "lost"], &["runs", "show", "first"], &["run", "--listen", "x"]]
     {
@@ -57,7 +57,7 @@ fn wrong_usage_ends_with_2() {
 }
 
 #[test]
-fn help_and_version_are_results() {
+fn help_and_version_exit_with_0() {
     let help = anacostia().arg("--help").output().unwrap();
     let (out, _) = ends_with(&help, 0);
     for verb in ["new", "check", "build", "run", "dev", "runs", "artifacts", "schema", "component"] {
@@ -69,12 +69,12 @@ fn help_and_version_are_results() {
 }
 
 #[test]
-fn check_shows_the_pipeline_or_every_problem_with_its_place() {
+fn check_shows_the_pipeline_or_every_problem_with_its_location() {
     let app = app().with_guest("worker");
     let good = app.cli(&["check", "PATH"]);
     let (out, _) = ends_with(&good, 0);
     assert!(out.starts_with("✓ words: 1 resource, 1 action\n"), "{out}");
-    assert!(!out.contains('\u{1b}'), "colours without a terminal: {out:?}");
+    assert!(!out.contains('\u{1b}'), "the output has colours although it is not a terminal: {out:?}");
     assert_eq!(app.cli_json(&["check", "PATH", "--json"])["actions"], serde_json::json!(["work"]));
 
     fs::write(app.path("anacostia.toml"), PIPELINE.replace("reads", "reeds").replace("watch", "wotch")).unwrap();
@@ -91,11 +91,11 @@ fn check_shows_the_pipeline_or_every_problem_with_its_place() {
 }
 
 #[test]
-fn a_pipeline_that_never_ran_has_nothing_on_record_and_says_how_to_start() {
+fn a_pipeline_that_never_ran_shows_how_to_start_it() {
     let app = app();
     let output = app.cli(&["runs", "list", "PATH"]);
     let run = format!("start the pipeline with `anacostia run {}`", app.folder().display());
-    assert!(ends_with(&output, 2).1.contains(&run), "PATH is as it was given");
+    assert!(ends_with(&output, 2).1.contains(&run), "the path is shown as it was given");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn a_missing_manifest_is_named() {
 }
 
 #[test]
-fn build_builds_what_is_missing_and_shows_the_output_of_what_fails() {
+fn build_makes_missing_components_and_shows_the_output_of_failed_builds() {
     let app = app();
     let manifest = |command: &str| {
         PIPELINE.replace("after =", &format!("build = {{ command = \"{command}\", watch = [\"src\"] }}\nafter ="))
@@ -127,11 +127,11 @@ fn build_builds_what_is_missing_and_shows_the_output_of_what_fails() {
 
     fs::write(app.path("anacostia.toml"), manifest("echo no component > worker.wasm")).unwrap();
     let wrong = app.cli(&["build", "PATH", "--force"]);
-    assert!(ends_with(&wrong, 2).1.contains("worker.wasm"), "what was built is looked at");
+    assert!(ends_with(&wrong, 2).1.contains("worker.wasm"), "the built component is inspected");
 }
 
 #[test]
-fn a_component_that_is_older_than_its_sources_is_run_with_a_word_of_warning() {
+fn a_component_older_than_its_sources_runs_with_a_warning() {
     let build = "build = { command = \"touch worker.wasm\", watch = [\"src\"] }\nafter =";
     let app = TestApp::new(&PIPELINE.replace("after =", build)).with_guest("worker");
     fs::create_dir_all(app.path("src")).unwrap();
@@ -151,7 +151,7 @@ fn a_component_that_is_older_than_its_sources_is_run_with_a_word_of_warning() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_stdout_is_not_an_error() {
     let mut child = anacostia()
         .args(["component", "inspect"])
         .arg(guest("worker"))
@@ -167,7 +167,7 @@ fn a_reader_that_goes_away_is_no_error() {
 }
 
 /// A pipeline with one action that executes these steps.
-fn doing(steps: &str) -> TestApp {
+fn app_with_steps(steps: &str) -> TestApp {
     let manifest = format!("{PIPELINE}params = {{ steps = [{steps}] }}\n");
     let app = TestApp::new(&manifest).with_guest("worker");
     fs::create_dir(app.path("inbox")).unwrap();
@@ -175,8 +175,8 @@ fn doing(steps: &str) -> TestApp {
 }
 
 #[test]
-fn runs_are_read_beside_a_host_and_without_one() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }, { do = "log", message = "hello" }"#);
+fn runs_are_read_with_and_without_a_running_host() {
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }, { do = "log", message = "hello" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     app.wait_for_runs(1);
@@ -258,8 +258,8 @@ fn artifacts_are_listed_shown_and_read() {
 }
 
 #[test]
-fn what_is_no_artifact_is_named_word_for_word() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+fn arguments_that_name_no_artifact_are_quoted_in_the_error() {
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }"#);
     rustix::fs::mknodat(rustix::fs::CWD, app.path("inbox/pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     app.drop_file("inbox/a.txt", b"1");
     app.start();
@@ -291,7 +291,7 @@ fn what_is_no_artifact_is_named_word_for_word() {
 
 #[test]
 fn logs_are_followed_until_the_run_ends() {
-    let mut app = doing(r#"{ do = "log", message = "first words" }, { do = "await_cancel" }"#);
+    let mut app = app_with_steps(r#"{ do = "log", message = "first words" }, { do = "await_cancel" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     wait_until("the run", || !app.get_all("/api/v1/runs").is_empty());
@@ -303,18 +303,18 @@ fn logs_are_followed_until_the_run_ends() {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.by_ref().any(|line| line.contains("first words")), "lines come while the run is at work");
+    assert!(lines.by_ref().any(|line| line.contains("first words")), "lines are printed while the run is active");
     let cancelled = app.cli(&["runs", "cancel", "1", "PATH"]);
     assert!(ends_with(&cancelled, 0).0.starts_with("Run #1 is cancel"));
-    assert!(lines.any(|line| line.contains("awaiting cancel")), "what came later is followed too");
+    assert!(lines.any(|line| line.contains("awaiting cancel")), "later lines are followed too");
     lines.for_each(drop);
     assert!(follower.wait().unwrap().success());
     assert_eq!(app.wait_for_runs(1)[0]["state"], "cancelled");
 }
 
 #[test]
-fn without_a_host_the_wish_waits_in_the_store() {
-    let mut app = doing(r#"{ do = "fail", attempts = 1, message = "not yet" }"#);
+fn without_a_host_a_retry_is_stored_for_the_next_start() {
+    let mut app = app_with_steps(r#"{ do = "fail", attempts = 1, message = "not yet" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
@@ -329,7 +329,7 @@ fn without_a_host_the_wish_waits_in_the_store() {
 }
 
 #[test]
-fn a_run_is_started_by_hand_with_params_and_waited_for() {
+fn trigger_starts_a_run_with_params_and_waits_for_it() {
     let mut app = app().with_guest("worker");
     app.start();
     app.kill();
@@ -354,8 +354,8 @@ fn a_run_is_started_by_hand_with_params_and_waited_for() {
 }
 
 #[test]
-fn after_a_fix_the_same_inputs_are_worked_on_again() {
-    let mut app = doing(r#"{ do = "fail", message = "a bug" }"#);
+fn trigger_processes_the_inputs_of_a_failed_run_again() {
+    let mut app = app_with_steps(r#"{ do = "fail", message = "a bug" }"#);
     app.start();
     app.drop_file("inbox/a.txt", b"1");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "failed");
@@ -379,7 +379,7 @@ fn after_a_fix_the_same_inputs_are_worked_on_again() {
     let (old, new) = (app.get("/api/v1/runs/1"), app.get("/api/v1/runs/2"));
     assert_eq!((&new["state"], &new["trigger"]), (&"succeeded".into(), &"run #1 again".into()));
     assert_eq!((&new["rerun_of"], &new["inputs"]), (&old["id"], &old["inputs"]));
-    assert_eq!(new["inputs"][0]["run_id"], old["id"], "the claim is the first run's");
+    assert_eq!(new["inputs"][0]["run_id"], old["id"], "the first run keeps the claim");
     assert!(ends_with(&app.cli(&["runs", "logs", "2", "PATH"]), 0).0.contains("read a.txt"));
     // Artifacts that were replaced since cannot be processed.
     app.drop_file("inbox/a.txt", b"other");
@@ -393,20 +393,20 @@ fn after_a_fix_the_same_inputs_are_worked_on_again() {
 }
 
 #[test]
-fn recorded_artifacts_are_worked_on_again_by_pattern() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+fn trigger_processes_recorded_artifacts_that_match_a_pattern() {
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }"#);
     app.start();
     for name in ["2026-01-01.csv", "2026-01-02.csv", "2026-02-01.csv"] {
         app.drop_file(&format!("inbox/{name}"), name.as_bytes());
     }
-    wait_until("all claimed", || app.get_all("/api/v1/artifacts?state=old").len() == 3);
+    wait_until("all files to be claimed", || app.get_all("/api/v1/artifacts?state=old").len() == 3);
     let runs = app.get_all("/api/v1/runs").len();
     let select = ["trigger", "PATH", "--inputs", "inbox/2026-01-*"];
     let dry = app.cli(&[&select[..], &["--dry-run"]].concat());
     let (out, error) = ends_with(&dry, 0);
     assert!(out.contains("2026-01-01.csv") && out.contains("2026-01-02.csv") && !out.contains("2026-02"), "{out}");
     assert_eq!(error, "Without `--dry-run`: 1 run on 2 artifacts.\n");
-    assert_eq!(app.get_all("/api/v1/runs").len(), runs, "nothing was started");
+    assert_eq!(app.get_all("/api/v1/runs").len(), runs, "no run was started");
     let again = app.cli(&[&select[..], &["--wait"]].concat());
     assert_eq!(ends_with(&again, 0).0, format!("Run #{} has succeeded\n", runs + 1));
     let run = app.get(&format!("/api/v1/runs/{}", runs + 1));
@@ -432,8 +432,8 @@ fn recorded_artifacts_are_worked_on_again_by_pattern() {
 }
 
 #[test]
-fn a_second_host_is_refused_with_the_name_of_the_first() {
-    let mut app = doing(r#"{ do = "log", message = "x" }"#);
+fn a_second_host_is_refused_and_told_about_the_first() {
+    let mut app = app_with_steps(r#"{ do = "log", message = "x" }"#);
     app.start();
     let second = app.cli(&["run", "PATH", "--listen", "127.0.0.1:0"]);
     let (out, error) = ends_with(&second, 2);
@@ -441,7 +441,7 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
     assert!(out.is_empty() && error.contains("is in use by process") && error.contains(address), "{error}");
 
     // A pipeline with its own records that keeps its logs and components in the same folder.
-    let neighbour = doing(r#"{ do = "log", message = "x" }"#);
+    let neighbour = app_with_steps(r#"{ do = "log", message = "x" }"#);
     let state = app.path("state");
     let text = fs::read_to_string(neighbour.path("anacostia.toml")).unwrap();
     let shared = text.replace("[pipeline]", &format!("[pipeline]\nstate = {state:?}"));
@@ -468,7 +468,7 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
     app.start();
     let address = app.url().trim_start_matches("http://");
 
-    let other = doing(r#"{ do = "log", message = "x" }"#);
+    let other = app_with_steps(r#"{ do = "log", message = "x" }"#);
     let taken = other.cli(&["run", "PATH", "--listen", address]);
     assert!(ends_with(&taken, 2).1.contains("choose another address with `--listen`"));
     let open = other.cli(&["run", "PATH", "--listen", "0.0.0.0:0"]);
@@ -476,8 +476,8 @@ fn a_second_host_is_refused_with_the_name_of_the_first() {
 }
 
 #[test]
-fn a_running_host_tells_of_runs_as_they_end() {
-    let mut app = doing(r#"{ do = "read", from = "inbox" }"#);
+fn a_host_prints_runs_as_they_end() {
+    let mut app = app_with_steps(r#"{ do = "read", from = "inbox" }"#);
     app.drop_file("inbox/a.txt", b"1");
     let once = app.cli(&["run", "PATH", "--once", "--listen", "127.0.0.1:0"]);
     let (out, error) = ends_with(&once, 0);
@@ -495,12 +495,12 @@ fn a_running_host_tells_of_runs_as_they_end() {
 }
 
 #[test]
-fn what_looks_alive_without_a_host_is_said_to_wait_for_one() {
+fn without_a_host_unfinished_runs_are_shown_as_waiting_for_one() {
     let steps = r#"params = { steps = [{ do = "await_cancel" }] }"#;
     let mut app = TestApp::new(&format!("{PIPELINE}{steps}\n")).with_guest("worker");
     app.start();
     app.drop_file("inbox/a.txt", b"a");
-    crate::support::wait::wait_until("the run to be at work", || {
+    crate::support::wait::wait_until("the run to be running", || {
         app.try_get("/api/v1/runs/1/logs").is_ok_and(|(_, body)| body.to_string().contains("awaiting cancel"))
     });
     app.kill();
@@ -521,5 +521,5 @@ fn a_paused_pipeline_says_so_when_it_starts() {
     assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
     app.restart();
     let words = "The pipeline is paused: triggers start no run; resume it with `curl -X POST http://127.0.0.1:";
-    crate::support::wait::wait_until("the word about it", || app.said().contains(words));
+    crate::support::wait::wait_until("the message", || app.said().contains(words));
 }

@@ -47,7 +47,7 @@ after = ["work"]
 reads = ["inbox"]
 "#;
 
-fn ended() -> TestApp {
+fn app_after_run() -> TestApp {
     let mut app = TestApp::new(PIPELINE).with_guest("worker");
     fs::create_dir(app.path("inbox")).unwrap();
     app.start();
@@ -59,8 +59,8 @@ fn ended() -> TestApp {
 }
 
 #[test]
-fn what_the_command_line_prints_is_what_http_answers() {
-    let app = ended();
+fn cli_json_equals_the_http_response() {
+    let app = app_after_run();
     let same = |args: &[&str], path: &str| {
         let (printed, answered) = (app.cli_json(args), app.get(path));
         assert_eq!(printed, answered, "{args:?} and {path}");
@@ -78,28 +78,28 @@ fn what_the_command_line_prints_is_what_http_answers() {
 }
 
 #[test]
-fn a_line_of_the_log_is_the_same_too() {
-    let app = ended();
+fn cli_log_lines_equal_the_http_response() {
+    let app = app_after_run();
     let printed = app.cli(&["runs", "logs", "1", "PATH", "--json"]);
     let printed: Vec<Value> =
         std::str::from_utf8(&printed.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let answered = app.get("/api/v1/runs/1/logs?limit=1000");
     let answered = answered["items"].as_array().unwrap();
     assert!(answered.iter().any(|line| line["fields"]["n"] == "2"), "{answered:#?}");
-    assert_eq!(&printed, answered, "attempt after attempt, so that the order is the same");
+    assert_eq!(&printed, answered, "attempts run one after the other, so that the order is the same");
 }
 
 #[test]
-fn a_cancelled_run_is_told_alike_with_a_host_and_without() {
-    let mut app = ended();
+fn cancel_prints_the_same_with_and_without_a_host() {
+    let mut app = app_after_run();
     let beside = app.cli_json(&["runs", "cancel", "1", "PATH", "--json"]);
     app.kill();
     assert_eq!(app.cli_json(&["runs", "cancel", "1", "PATH", "--json"]), beside);
 }
 
 #[test]
-fn what_a_run_made_is_shown_with_it() {
-    let app = ended();
+fn a_run_is_shown_with_its_outputs_and_facts() {
+    let app = app_after_run();
     let shown = app.cli(&["runs", "show", "1", "PATH"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("\nPublished\n  out/a.txt  v1  5 B  by work\n"), "{shown}");
@@ -111,8 +111,8 @@ fn what_a_run_made_is_shown_with_it() {
 }
 
 #[test]
-fn records_are_shown_whatever_else_is_wrong_with_the_manifest() {
-    let mut app = ended();
+fn records_are_shown_even_if_the_manifest_has_errors() {
+    let mut app = app_after_run();
     app.kill();
     let broken = PIPELINE
         .replace("path = \"out\"", "path = \"${NOBODY_SETS_THIS}/out\"")

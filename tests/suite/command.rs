@@ -39,7 +39,7 @@ fn host(manifest: &str) -> TestApp {
 }
 
 /// Returns the run once it has ended.
-fn ended(app: &TestApp) -> Value {
+fn ended_run(app: &TestApp) -> Value {
     let runs = app.wait_for_runs(1);
     app.get(&format!("/api/v1/runs/{}", runs[0]["number"]))
 }
@@ -50,7 +50,7 @@ fn log(app: &TestApp) -> String {
 }
 
 #[test]
-fn what_a_command_makes_is_published_with_its_lineage() {
+fn outputs_of_a_command_are_published_with_lineage() {
     let args = [
         "stdin",
         "write|/out/out/a.tmp|sorted: ",
@@ -76,7 +76,7 @@ args = ["list|/in/out", "cat|/in/out/deep/a.txt", "write|/out/out/second.txt|x"]
     app.drop_file("out/b.txt", b"by someone before");
     app.drop_file("raw/a.csv", b"3 1 2\n");
     app.start();
-    let run = ended(&app);
+    let run = ended_run(&app);
     assert_eq!(run["state"], "succeeded", "{run:#}\n{}", log(&app));
     assert_eq!(fs::read(app.path("out/deep/a.txt")).unwrap(), b"sorted: 1 2 3");
     assert_eq!(fs::read(app.path("out/b.txt")).unwrap(), b"left open");
@@ -116,7 +116,7 @@ fn a_command_that_fails_publishes_nothing() {
     let mut app = host(&manifest(&args, ""));
     app.drop_file("raw/a.csv", b"x");
     app.start();
-    let run = ended(&app);
+    let run = ended_run(&app);
     assert_eq!(run["state"], "failed", "{run:#}");
     let error = &run["actions"][0]["attempts"][0]["error"];
     assert_eq!(error["code"], "exit_code", "{run:#}");
@@ -134,7 +134,7 @@ fn a_command_that_fails_publishes_nothing() {
 }
 
 #[test]
-fn where_a_name_can_not_be_it_is_refused_before_the_end() {
+fn impossible_output_paths_are_refused_at_open_or_rename() {
     // The real folder checks paths early: the program gets the error when it opens or renames a
     // file.
     let args = [
@@ -151,7 +151,7 @@ fn where_a_name_can_not_be_it_is_refused_before_the_end() {
     app.drop_file("out/folder/a.txt", b"in a folder");
     app.drop_file("raw/a.csv", b"x");
     app.start();
-    let run = ended(&app);
+    let run = ended_run(&app);
     let log = log(&app);
     assert_eq!(run["state"], "succeeded", "{run:#}\n{log}");
     let told = |line: &str| log.matches(line).count();

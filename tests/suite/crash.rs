@@ -159,12 +159,12 @@ fn arrive(folder: &Path, number: u64) {
 }
 
 #[test]
-fn nothing_is_lost_or_done_twice_through_sixty_kills() {
+fn sixty_kills_lose_nothing_and_repeat_nothing() {
     let mut app = TestApp::new(&manifest()).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     let mut rng = fastrand::Rng::with_seed(SEED);
     let arrivals = Arrivals::into_folder(app.path("raw"));
-    const { assert!(KILLS / 2 >= POINTS.len() as u64, "not every point is aimed at") };
+    const { assert!(KILLS / 2 >= POINTS.len() as u64, "some fault points are never used") };
     for kill in 0..KILLS {
         if kill.is_multiple_of(2) {
             app.start();
@@ -179,13 +179,13 @@ fn nothing_is_lost_or_done_twice_through_sixty_kills() {
         if kill % 10 == 9 {
             app.start();
             let arrived = arrivals.count();
-            wait_until("arrivals while nothing kills", || arrivals.count() > arrived + 5);
+            wait_until("arrivals without kills", || arrivals.count() > arrived + 5);
             app.kill();
         }
     }
     let arrived = arrivals.end();
     app.start();
-    let retried = settle(&app, arrived);
+    let retried = wait_until_processed(&app, arrived);
     app.signal(rustix::process::Signal::TERM);
     assert!(app.wait_for_end().success());
 
@@ -199,9 +199,9 @@ fn nothing_is_lost_or_done_twice_through_sixty_kills() {
 
 /// Waits until all files that arrived have been processed. Retries runs that were killed too often
 /// in a row, as a person would, and returns them.
-fn settle(app: &TestApp, arrived: u64) -> BTreeSet<String> {
+fn wait_until_processed(app: &TestApp, arrived: u64) -> BTreeSet<String> {
     let mut retried = BTreeSet::new();
-    wait_for("every file to be worked on", || {
+    wait_for("every file to be processed", || {
         let runs = app.get_all("/api/v1/runs");
         for run in runs.iter().filter(|run| run["state"] == "failed") {
             let reason = run["reason"].as_str().unwrap();
@@ -236,7 +236,7 @@ fn check_claims(database: &Connection, arrived: u64) {
     let claimed = "SELECT count(*) FROM artifacts a WHERE resource = 'raw'
         AND (SELECT count(*) FROM claims c WHERE c.artifact_id = a.id) = 1";
     assert_eq!(count(database, claimed), arrived);
-    assert_eq!(count(database, "SELECT count(*) FROM claims"), arrived, "a claim on something else");
+    assert_eq!(count(database, "SELECT count(*) FROM claims"), arrived, "a claim on an unexpected artifact");
 }
 
 /// Checks that every run has succeeded, with all of its actions, and that no crash used up a retry.
@@ -249,7 +249,10 @@ fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
         WHERE t.run = a.run AND t.action = a.name AND t.state = 'succeeded')";
     assert_eq!(count(database, succeeded_once), 0, "an action ran again after it had succeeded");
     assert!(count(database, "SELECT count(*) FROM attempts WHERE state = 'crashed'") > 0, "no kill hit an attempt");
-    assert!(count(database, "SELECT count(*) FROM attempts WHERE state = 'failed'") > 0, "no attempt failed by itself");
+    assert!(
+        count(database, "SELECT count(*) FROM attempts WHERE state = 'failed'") > 0,
+        "no attempt failed on its own"
+    );
     let mut query = database
         .prepare(
             "SELECT lower(hex(r.id)), r.number, a.name, a.tries, (SELECT count(*) FROM attempts t
@@ -266,7 +269,7 @@ fn check_runs(database: &Connection, retried: &BTreeSet<String>) {
         let again = retried.iter().any(|retried| retried.replace('-', "") == id);
         assert!(
             tries == failures || (again && tries <= failures),
-            "run {number}, {action}: {tries} tries, {failures} failures"
+            "run {number}, {action}: {tries} attempts, {failures} failures"
         );
     }
     let events =

@@ -59,7 +59,7 @@ struct Editor {
 }
 
 impl Editor {
-    fn at_work(folder: PathBuf) -> Self {
+    fn start(folder: PathBuf) -> Self {
         let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, counter) = (Arc::clone(&stop), Arc::clone(&changes));
         let thread = std::thread::spawn(move || {
@@ -120,20 +120,20 @@ fn replace(folder: &Path, path: String, content: String, there: &mut BTreeMap<St
 }
 
 #[test]
-fn what_is_replaced_renamed_or_removed_is_right_after_many_kills() {
+fn replaced_renamed_and_removed_files_are_recorded_correctly_after_kills() {
     kill_and_check(MANIFEST);
 }
 
 /// The same, with outputs that trigger `follow` in separate runs.
 #[test]
-fn outputs_that_wake_actions_are_right_after_many_kills() {
+fn outputs_that_trigger_actions_are_recorded_correctly_after_kills() {
     let watched = format!("{MANIFEST}{FOLLOW}")
         .replace("max_concurrent_runs = 1\n", "max_concurrent_runs = 1\njoin = \"any\"\n")
         .replace("path = \"models\"\n", "path = \"models\"\nwatch = true\n")
         .replace("writes = [\"models\"]\n", "writes = [\"models\"]\nretrigger = true\n");
     let runs = kill_and_check(&watched);
     let woken = |run: &&Value| run["inputs"].as_array().unwrap().iter().any(|input| input["resource"] == "models");
-    assert!(runs.iter().filter(woken).count() > 0, "no output woke a run");
+    assert!(runs.iter().filter(woken).count() > 0, "no output triggered a run");
 }
 
 /// Kills a host of this pipeline at each fault point and at random times while files change, and
@@ -142,7 +142,7 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
     let mut app = TestApp::new(manifest).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     let mut rng = fastrand::Rng::with_seed(SEED);
-    let editor = Editor::at_work(app.path("raw"));
+    let editor = Editor::start(app.path("raw"));
     for point in POINTS {
         app.die_at(&format!("{point}:{}", rng.u32(1..4)));
         app.start();
@@ -152,7 +152,7 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
     let changes = editor.changes.load(Ordering::SeqCst);
     let there = editor.end();
     app.start();
-    let runs = settle(&app, &there);
+    let runs = wait_until_processed(&app, &there);
     check_runs(&app, &runs);
     check_disk(&app, &there);
     app.signal(rustix::process::Signal::TERM);
@@ -165,8 +165,8 @@ fn kill_and_check(manifest: &str) -> Vec<Value> {
 /// Waits until everything is recorded and processed. Retries runs that the kills ended as
 /// `crash_loop`; any other failure must be due to an input that changed or disappeared during the
 /// run. Returns the runs.
-fn settle(app: &TestApp, there: &BTreeMap<String, String>) -> Vec<Value> {
-    wait_for("everything to be worked on", || {
+fn wait_until_processed(app: &TestApp, there: &BTreeMap<String, String>) -> Vec<Value> {
+    wait_for("every file to be processed", || {
         // This comes first: once nothing is new and nothing is claimed by a running run, no run can
         // start or change.
         let idle = ["raw", "models"].iter().all(|resource| {
@@ -223,7 +223,7 @@ fn check_runs(app: &TestApp, runs: &[Value]) {
     }
     let mut outputs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for output in app.get_all("/api/v1/artifacts?resource=models") {
-        let attempt = output["produced_by"].as_str().unwrap_or_else(|| panic!("nobody made {output:#}"));
+        let attempt = output["produced_by"].as_str().unwrap_or_else(|| panic!("no run made {output:#}"));
         outputs.entry(attempt.to_owned()).or_default().push(output["digest"].to_string());
     }
     for run in runs {

@@ -100,7 +100,7 @@ fn has_state(state: &str) -> impl Fn(&Value) -> bool {
 }
 
 #[test]
-fn new_runs_get_the_new_component_and_an_attempt_at_work_ends_on_the_old_one() {
+fn new_runs_use_the_new_component_and_running_attempts_keep_the_old_one() {
     let app = app(BUILD, "params = { steps = [{ do = \"await_cancel\", then = \"done\" }] }");
     let (mut session, url) = ready(&app);
     app.drop_file("raw/1", b"1");
@@ -135,13 +135,13 @@ fn new_runs_get_the_new_component_and_an_attempt_at_work_ends_on_the_old_one() {
 }
 
 #[test]
-fn a_build_that_fails_is_shown_and_changes_nothing_until_the_next_save() {
+fn a_failed_build_is_shown_and_the_old_component_stays_in_use() {
     let app = app(BUILD, READ);
     let (mut session, url) = ready(&app);
     fs::write(app.path("src/broken"), "").unwrap();
     let failed = session.next("build_failed");
     assert_eq!((&failed["action"], &failed["digest"]), (&json!("work"), &json!(digest(0))), "{failed}");
-    wait_until("the compiler's words", || session.said().contains("error: it does not compile"));
+    wait_until("the compiler's error message", || session.said().contains("error: it does not compile"));
     app.drop_file("raw/1", b"1");
     let first = run(&url, 1, "it has ended", has_state("succeeded"));
     assert_eq!(attempts(&first)[0]["component_digest"], digest(0), "{first:#}");
@@ -161,7 +161,7 @@ fn a_build_that_fails_is_shown_and_changes_nothing_until_the_next_save() {
 }
 
 #[test]
-fn what_is_built_is_checked_as_at_registration() {
+fn a_built_component_is_checked_as_at_registration() {
     let app = app(BUILD, READ);
     let (mut session, url) = ready(&app);
     fs::write(app.path("src/a.wasm"), wat::parse_str("(module)").unwrap()).unwrap();
@@ -180,7 +180,7 @@ fn what_is_built_is_checked_as_at_registration() {
 }
 
 #[test]
-fn what_a_build_writes_asks_for_no_build() {
+fn files_that_a_build_writes_do_not_trigger_a_build() {
     let command = format!(
         "mkdir -p src/target src/__pycache__; date +%N > src/target/x; date +%N > src/__pycache__/y; echo made > src/made.rs; date +%N > src/draft.tmp; {BUILD}"
     );
@@ -193,12 +193,12 @@ fn what_a_build_writes_asks_for_no_build() {
     }
     // The first build could be followed by one more, because `src/made.rs` was new then.
     assert!(at_start <= 2, "{at_start} builds");
-    assert_eq!(builds(&app) - at_start, 3, "one for each save");
+    assert_eq!(builds(&app) - at_start, 3, "one build for each save");
     assert_eq!(session.count("sources_keep_changing"), 0);
 }
 
 #[test]
-fn sources_that_each_build_changes_are_named_and_do_not_build_for_ever() {
+fn sources_that_every_build_changes_are_reported_and_do_not_loop() {
     let app = app(&format!("{BUILD}; wc -l builds > src/made.rs"), READ);
     let (mut session, _) = ready(&app);
     let sources_keep_changing = session.next("sources_keep_changing");
@@ -211,7 +211,7 @@ fn sources_that_each_build_changes_are_named_and_do_not_build_for_ever() {
 }
 
 #[test]
-fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
+fn manifest_changes_are_applied_or_the_need_for_a_restart_is_explained() {
     let app = app(BUILD, "params = { steps = [{ do = \"log\", message = \"one\" }] }");
     let (mut session, url) = ready(&app);
     let log_of = |number: u64| {
@@ -246,15 +246,15 @@ fn the_manifest_is_reloaded_or_it_says_why_a_restart_is_needed() {
     session.next("reloaded");
 
     edited("echo x", "echo y");
-    assert_eq!(session.next("building")["action"], "work", "another command is another build");
+    assert_eq!(session.next("building")["action"], "work", "a changed command starts a build");
     session.next("reloaded");
     // There is one build at the start, and this one. A build for an earlier edit would have run by
     // now.
-    assert_eq!(fs::read_to_string(app.path("builds")).unwrap(), "x\ny\n", "the manifest is no source");
+    assert_eq!(fs::read_to_string(app.path("builds")).unwrap(), "x\ny\n", "the manifest is not a source");
 }
 
 #[test]
-fn a_save_leaves_the_locks_on_the_store_as_they_are() {
+fn a_save_keeps_the_locks_on_the_store() {
     let app = app(BUILD, READ);
     let (mut session, url) = ready(&app);
     let store = fs::metadata(app.path("state/metadata.db")).unwrap().ino();
@@ -280,7 +280,7 @@ fn a_save_leaves_the_locks_on_the_store_as_they_are() {
 }
 
 #[test]
-fn a_host_whose_program_was_replaced_compiles_with_its_own() {
+fn a_host_compiles_with_its_own_executable_after_it_was_replaced() {
     let app = app(BUILD, READ);
     let cache = tempfile::tempdir().unwrap();
     let program = app.path("program");
@@ -297,7 +297,7 @@ fn a_host_whose_program_was_replaced_compiles_with_its_own() {
 }
 
 #[test]
-fn an_action_that_only_shares_a_component_asks_for_no_build() {
+fn an_action_that_shares_a_component_needs_no_build_of_its_own() {
     let twin =
         "[actions.twin]\ncomponent = \"work.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\nparams = { steps = [] }\n";
     let text = manifest(BUILD, READ).replace("[actions.work]", &format!("{twin}[actions.work]"));
@@ -306,11 +306,11 @@ fn an_action_that_only_shares_a_component_asks_for_no_build() {
     assert_eq!(builds(&app), 1);
     app.drop_file("anacostia.toml", text.replace("max_concurrent_runs = 2", "max_concurrent_runs = 3").as_bytes());
     session.next("reloaded");
-    assert_eq!(builds(&app), 1, "nothing of what is built has changed");
+    assert_eq!(builds(&app), 1, "no source has changed");
 }
 
 #[test]
-fn it_starts_once_everything_is_built() {
+fn dev_starts_once_everything_is_built() {
     let app = app(BUILD, READ);
     fs::write(app.path("src/broken"), "").unwrap();
     let mut session = DevSession::start(app.folder());
@@ -323,11 +323,11 @@ fn it_starts_once_everything_is_built() {
 }
 
 #[test]
-fn ctrl_c_ends_a_build_at_work_with_all_that_it_started() {
+fn ctrl_c_stops_a_running_build_and_its_child_processes() {
     let app = app("sleep 1000 & echo $! > pid.tmp; mv pid.tmp pid; wait", READ);
     let mut session = DevSession::start(app.folder());
     let pid: i32 =
-        wait_for("the build to be at work", || fs::read_to_string(app.path("pid")).ok()?.trim().parse().ok());
+        wait_for("the build to be running", || fs::read_to_string(app.path("pid")).ok()?.trim().parse().ok());
     session.signal(Signal::INT);
     assert!(session.wait_for_end().success());
     let pid = Pid::from_raw(pid).unwrap();

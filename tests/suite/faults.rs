@@ -55,7 +55,7 @@ fn not_ready(app: &TestApp) -> Vec<String> {
 }
 
 #[test]
-fn a_host_whose_server_panics_ends_and_says_so() {
+fn a_panic_in_the_server_stops_the_host_with_a_message() {
     // The first connections are the requests for readiness.
     let mut app = with_fault("panic:http.accept:5+");
     let end = wait_for("the end of the host", || {
@@ -68,7 +68,7 @@ fn a_host_whose_server_panics_ends_and_says_so() {
 }
 
 #[test]
-fn an_attempt_whose_task_panics_has_crashed_and_its_run_goes_on() {
+fn a_panic_in_an_attempt_task_counts_as_a_crash_and_the_run_continues() {
     let app = with_fault("panic:attempt.begin:1");
     app.drop_file("raw/a.txt", b"content");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
@@ -81,7 +81,7 @@ fn an_attempt_whose_task_panics_has_crashed_and_its_run_goes_on() {
 }
 
 #[test]
-fn outputs_that_were_committed_before_a_panic_are_made_visible() {
+fn outputs_committed_before_a_panic_are_published() {
     let app = with_fault("panic:publish.begin:1");
     app.drop_file("raw/a.txt", b"content");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
@@ -90,7 +90,7 @@ fn outputs_that_were_committed_before_a_panic_are_made_visible() {
 }
 
 #[test]
-fn a_driver_that_panics_is_replaced_and_the_host_goes_on() {
+fn a_driver_that_panics_is_restarted() {
     let app = with_fault("panic:driver.begin:1");
     app.drop_file("raw/a.txt", b"content");
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
@@ -100,7 +100,7 @@ fn a_driver_that_panics_is_replaced_and_the_host_goes_on() {
 }
 
 #[test]
-fn a_run_that_no_driver_survives_has_failed_with_the_reason_and_the_host_goes_on() {
+fn a_run_whose_drivers_keep_panicking_fails_with_the_reason() {
     let mut app = with_fault("panic:driver.begin:1+");
     app.drop_file("raw/a.txt", b"content");
     let runs = app.wait_for_runs(1);
@@ -108,7 +108,7 @@ fn a_run_that_no_driver_survives_has_failed_with_the_reason_and_the_host_goes_on
     assert_eq!((&runs[0]["state"], &runs[0]["reason"]), (&"failed".into(), &why.into()));
     assert!(not_ready(&app).is_empty());
     app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success(), "one run's trouble is no trouble of the host");
+    assert!(app.wait_for_end().success(), "a failed run does not affect the exit code of the host");
     app.unset_env("ANACOSTIA_FAULT");
     app.start();
     assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
@@ -116,20 +116,20 @@ fn a_run_that_no_driver_survives_has_failed_with_the_reason_and_the_host_goes_on
 }
 
 #[test]
-fn a_watch_that_ends_is_begun_again_and_the_host_is_not_ready_meanwhile() {
+fn a_watch_that_ends_is_restarted_and_the_host_is_not_ready_meanwhile() {
     let app = with_fault("panic:record.observed:1");
     app.drop_file("raw/a.txt", b"content");
     let why = "raw cannot be reached: its watch has ended, and starts again: ";
     wait_until("the host not to be ready", || not_ready(&app).iter().any(|reason| reason.starts_with(why)));
     let node = app.get("/api/v1/nodes/raw");
     assert!(node["reason"].is_null() || node["state"] == "unreachable", "{node:#}");
-    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "what was not recorded is seen again");
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded", "an unrecorded file is observed again");
     wait_until("the host to be ready", || not_ready(&app).is_empty());
 }
 
 /// Another program holds the lock on the database, for longer than SQLite waits for it.
 #[test]
-fn a_host_that_can_record_nothing_says_so_and_answers_and_goes_on_by_itself() {
+fn a_host_that_cannot_write_the_store_is_not_ready_and_recovers() {
     let mut app = TestApp::new(MANIFEST).with_guest("worker");
     app.start();
     app.drop_file("raw/a.txt", b"content");
@@ -174,7 +174,7 @@ fn put(app: &TestApp, path: &str) -> (u16, Value, Option<String>) {
 /// Retries a run that started with another component. Reading that component takes as long as the
 /// test needs.
 #[test]
-fn runs_start_while_the_component_of_an_old_run_is_compiled() {
+fn new_runs_start_while_the_component_of_an_old_run_is_compiled() {
     let manifest = MANIFEST.replace(r#"{ do = "copy", "#, r#"{ do = "fail", attempts = 1 }, { do = "copy", "#);
     let mut app = TestApp::new(&manifest).with_guest("worker");
     let cache = app.path("cache").to_str().unwrap().to_owned();
@@ -205,7 +205,7 @@ fn runs_start_while_the_component_of_an_old_run_is_compiled() {
     wait_until("another run to end", || {
         app.try_get("/api/v1/runs/2").is_ok_and(|(_, run)| run["state"] == "succeeded")
     });
-    assert_eq!(app.get("/api/v1/runs/1")["state"], "running", "its component is not there yet");
+    assert_eq!(app.get("/api/v1/runs/1")["state"], "running", "its component is not compiled yet");
 
     fs::OpenOptions::new().write(true).open(&kept).unwrap().write_all(&older).unwrap();
     assert!(app.wait_for_runs(2).iter().all(|run| run["state"] == "succeeded"));

@@ -37,7 +37,7 @@ fn in_child(wrapper: &[&str], name: &str) -> bool {
     };
     if !begin().arg("true").status().is_ok_and(|status| status.success()) {
         let must = rustix::process::geteuid().is_root() || std::env::var_os("CI").is_some();
-        assert!(!must, "`{}` does not work here, and {name} needs it", wrapper.join(" "));
+        assert!(!must, "{name} needs `{}`, which does not work here", wrapper.join(" "));
         eprintln!("NOT RUN: {name} needs `{}`, which this user may not use here", wrapper.join(" "));
         return false;
     }

@@ -64,7 +64,7 @@ fn mutated(random: &mut fastrand::Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
 fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name)
         .ok()
-        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+        .map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name} is not a number: {text}")))
 }
 
 /// Runs a target over its corpus and `rounds` mutations, or as many as `ANACOSTIA_FUZZ_ROUNDS`
@@ -86,22 +86,22 @@ fn bounded(target: &str, rounds: u64, run: impl Fn(&[u8])) {
 }
 
 #[test]
-fn any_text_is_a_manifest_or_has_problems_that_can_be_shown() {
+fn any_text_is_a_manifest_or_has_printable_problems() {
     bounded("manifest", 3000, manifest::run);
 }
 
 #[test]
-fn any_bytes_are_a_component_or_are_none() {
+fn any_bytes_are_inspected_without_a_panic() {
     bounded("component", 3000, component::run);
 }
 
 #[test]
-fn any_path_leads_into_the_folder_or_nowhere() {
+fn no_path_resolves_outside_the_folder() {
     bounded("folder_names", 500, folder_names::run);
 }
 
 #[test]
-fn any_host_calls_leave_the_books_balanced() {
+fn any_host_calls_keep_the_accounting_consistent() {
     let guest = guests::rust("fuzz");
     bounded("host_calls", 500, |data| drop(host_calls::run(&guest, data)));
     // Checks the decoding of bytes: this input makes every call of the contract once, and most of
@@ -113,7 +113,7 @@ fn any_host_calls_leave_the_books_balanced() {
 }
 
 #[test]
-fn any_request_is_answered() {
+fn any_request_gets_a_response() {
     let action = guests::body("i32.const 0");
     bounded("http", 500, |data| http::run(&action, data));
 }

@@ -42,7 +42,7 @@ params = {{ steps = [{steps}], hooks = {{ {hooks} }} }}
 }
 
 /// Starts a host for such a pipeline, and waits until its one run has ended.
-fn after_a_run(actions: &[(&str, &str, &str, &str)]) -> TestApp {
+fn app_after_run(actions: &[(&str, &str, &str, &str)]) -> TestApp {
     let mut app = TestApp::new(&manifest(actions)).with_guest("hooked");
     app.start();
     app.drop_file("raw/a.csv", b"1,2\n");
@@ -80,9 +80,9 @@ fn has(lines: &[String], start: &str) -> bool {
 }
 
 #[test]
-fn hooks_are_called_around_the_run_and_told_how_it_went() {
+fn hooks_are_called_around_the_run_with_its_outcome() {
     let log = r#"{ do = "log", message = "at work" }"#;
-    let app = after_a_run(&[
+    let app = app_after_run(&[
         (
             "works",
             "",
@@ -139,7 +139,7 @@ fn hooks_are_called_around_the_run_and_told_how_it_went() {
 }
 
 #[test]
-fn an_action_without_hooks_has_none() {
+fn no_hook_is_called_without_hooks() {
     let text =
         manifest(&[("works", "", r#"{ do = "log", message = "at work" }"#, "")]).replace("hooked.wasm", "worker.wasm");
     let mut app = TestApp::new(&text).with_guest("worker").with_guest("hooked");
@@ -162,7 +162,7 @@ fn only_before_run_may_write() {
             r#"{{ do = "expect", code = "denied", step = {{ do = "write", to = "out", path = "{path}", text = "x" }} }}"#
         )
     };
-    let app = after_a_run(&[
+    let app = app_after_run(&[
         ("works", "", "", &format!("on_success = [{}], after_run = [{}]", write("1"), write("2"))),
         ("fails", "", r#"{ do = "fail" }"#, &format!("on_failure = [{}]", write("3"))),
     ]);
@@ -178,9 +178,9 @@ fn only_before_run_may_write() {
 }
 
 #[test]
-fn a_failing_before_run_fails_the_attempt_and_is_tried_again_with_it() {
+fn a_failing_before_run_fails_the_attempt_and_is_retried_with_it() {
     let work = r#"{ do = "log", message = "at work" }"#;
-    let app = after_a_run(&[
+    let app = app_after_run(&[
         (
             "again",
             "retry = { max_attempts = 3, backoff = \"10ms\" }",
@@ -226,7 +226,7 @@ fn in_each_hook(keys: &str, steps: &str) -> TestApp {
         .collect();
     let actions: Vec<_> =
         made.iter().map(|[name, work, hook]| (name.as_str(), keys, work.as_str(), hook.as_str())).collect();
-    after_a_run(&actions)
+    app_after_run(&actions)
 }
 
 /// Checks what all failing hooks have in common: only `before-run` changes how the attempt ends.
@@ -249,7 +249,7 @@ fn assert_outcomes(app: &TestApp, code: &str) {
 }
 
 #[test]
-fn a_trap_in_a_hook_does_not_reach_the_others() {
+fn a_trap_in_a_hook_does_not_affect_other_hooks() {
     let app = in_each_hook("", r#"{ do = "panic" }"#);
     assert_outcomes(&app, "trap");
     for action in ["before_run", "on_success", "on_failure", "after_run"] {
@@ -261,7 +261,7 @@ fn a_trap_in_a_hook_does_not_reach_the_others() {
 }
 
 #[test]
-fn a_hook_that_spins_is_stopped_and_leaves_no_time_to_those_after_it() {
+fn a_spinning_hook_uses_up_the_time_of_later_hooks() {
     let app = in_each_hook("limits = { cpu = \"300ms\" }", r#"{ do = "spin", rounds = 1000000000000 }"#);
     assert_outcomes(&app, "cpu_limit");
     for (action, left) in [
@@ -277,8 +277,8 @@ fn a_hook_that_spins_is_stopped_and_leaves_no_time_to_those_after_it() {
 }
 
 #[test]
-fn hooks_can_not_extend_the_limits_of_their_attempt() {
-    let app = after_a_run(&[
+fn hooks_cannot_extend_the_limits_of_their_attempt() {
+    let app = app_after_run(&[
         ("waits", "limits = { wall = \"500ms\" }", "", r#"on_success = [{ do = "sleep", ms = 600000 }]"#),
         ("times_out", "limits = { wall = \"500ms\" }", r#"{ do = "sleep", ms = 600000 }"#, ""),
         (
@@ -313,7 +313,7 @@ fn hooks_can_not_extend_the_limits_of_their_attempt() {
     for (action, code) in [("writes", "output_limit"), ("logs", "log_limit")] {
         assert_eq!(attempt(&app, action)["error"]["code"], code, "{:#}", attempt(&app, action));
     }
-    assert!(has(&lines(&app, "writes"), "on-failure: output_limit "), "the log has room: it is told");
+    assert!(has(&lines(&app, "writes"), "on-failure: output_limit "), "the log has room for the message");
     let allocates = attempt(&app, "allocates");
     assert_eq!(allocates["state"], "succeeded", "{allocates:#}");
     let peak = allocates["usage"]["peak_memory_bytes"].as_u64().unwrap();
@@ -339,7 +339,7 @@ fn a_cancelled_attempt_ends_with_after_run_and_within_the_grace() {
     app.start();
     app.drop_file("raw/a.csv", b"1");
     let actions = ["in_run", "in_before_run", "in_on_success", "deaf"];
-    wait_until("all to await the cancel", || {
+    wait_until("all actions to await the cancel", || {
         app.try_get("/api/v1/runs/1").is_ok_and(|(status, _)| status == 200)
             && actions.iter().all(|action| has(&lines_now(&app, action), "awaiting cancel"))
     });
@@ -363,7 +363,7 @@ fn lines_now(app: &TestApp, action: &str) -> Vec<String> {
 }
 
 #[test]
-fn when_the_host_dies_in_a_hook_the_next_attempt_calls_them_all_anew() {
+fn after_a_host_crash_in_a_hook_the_next_attempt_calls_all_hooks() {
     let text = manifest(&[("works", "", r#"{ do = "copy", from = "raw", to = "out" }"#, "")]);
     let mut app = TestApp::new(&text).with_guest("hooked");
     // `before-run`, then `on-success`, when the work is done and nothing is committed.

@@ -42,7 +42,7 @@ pub(crate) enum Act {
 }
 
 /// How the act must end.
-pub(crate) enum Ends {
+pub(crate) enum Expected {
     /// The host stops it: the code of the error, and words in its message.
     Stopped(&'static str, &'static str),
     /// Its calls are refused, and the guest checks this itself: it continues with what is allowed,
@@ -56,9 +56,9 @@ pub(crate) enum Ends {
 pub(crate) struct Case {
     name: String,
     act: Act,
-    ends: Ends,
+    expected: Expected,
     /// The harmless counterpart; `None` if the act itself continues with what is allowed.
-    twin: Option<Act>,
+    counterpart: Option<Act>,
     /// The limits of both.
     limits: fn(&mut Limits),
 }
@@ -66,23 +66,35 @@ pub(crate) struct Case {
 impl Case {
     /// Calls that are refused, by a guest that then makes those that are allowed.
     fn refused(name: &str, params: Value, words: &'static str) -> Self {
-        Self { name: name.to_owned(), act: Act::Mode(params), ends: Ends::Refused(words), twin: None, limits: |_| () }
+        Self {
+            name: name.to_owned(),
+            act: Act::Mode(params),
+            expected: Expected::Refused(words),
+            counterpart: None,
+            limits: |_| (),
+        }
     }
 
     /// A guest that is stopped, and one that does a limited amount of the same.
-    fn stopped(name: &str, act: Act, code: &'static str, words: &'static str, twin: Act) -> Self {
-        Self { name: name.to_owned(), act, ends: Ends::Stopped(code, words), twin: Some(twin), limits: |_| () }
+    fn stopped(name: &str, act: Act, code: &'static str, words: &'static str, counterpart: Act) -> Self {
+        Self {
+            name: name.to_owned(),
+            act,
+            expected: Expected::Stopped(code, words),
+            counterpart: Some(counterpart),
+            limits: |_| (),
+        }
     }
 
     /// A component that is refused, and a similar one that is not.
-    fn not_loaded(name: &str, component: Vec<u8>, words: &'static str, twin: Vec<u8>) -> Self {
-        let (act, twin) = (Act::Component(component), Some(Act::Component(twin)));
-        Self { name: name.to_owned(), act, ends: Ends::NotLoaded(words), twin, limits: |_| () }
+    fn not_loaded(name: &str, component: Vec<u8>, words: &'static str, counterpart: Vec<u8>) -> Self {
+        let (act, counterpart) = (Act::Component(component), Some(Act::Component(counterpart)));
+        Self { name: name.to_owned(), act, expected: Expected::NotLoaded(words), counterpart, limits: |_| () }
     }
 
     /// The same, if the allowed counterpart needs a separate run.
-    fn with_twin(self, twin: Act) -> Self {
-        Self { twin: Some(twin), ..self }
+    fn with_counterpart(self, counterpart: Act) -> Self {
+        Self { counterpart: Some(counterpart), ..self }
     }
 
     /// The same with other limits.
@@ -118,11 +130,11 @@ async fn order(bench: &Bench, act: &Act, limits: fn(&mut Limits)) -> Result<Atte
 
 /// Checks the rows of a table, one after the other, on one sandbox, and reports all failures at the
 /// end.
-async fn prove(bench: &Bench, cases: Vec<Case>) {
+async fn check_cases(bench: &Bench, cases: Vec<Case>) {
     let mut failed = Vec::new();
     for case in cases {
         let began = Instant::now();
-        let Err(why) = prove_one(bench, &case).await else {
+        let Err(why) = check_case(bench, &case).await else {
             println!("{:>6} ms  {}", began.elapsed().as_millis(), case.name);
             continue;
         };
@@ -131,38 +143,40 @@ async fn prove(bench: &Bench, cases: Vec<Case>) {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-async fn prove_one(bench: &Bench, case: &Case) -> Result<(), String> {
-    denied(bench, case).await?;
-    if let Some(twin) = &case.twin {
-        let order = order(bench, twin, case.limits).await.map_err(|why| format!("the twin is not loaded: {why}"))?;
+async fn check_case(bench: &Bench, case: &Case) -> Result<(), String> {
+    check_outcome(bench, case).await?;
+    if let Some(counterpart) = &case.counterpart {
+        let order = order(bench, counterpart, case.limits)
+            .await
+            .map_err(|why| format!("the counterpart is not loaded: {why}"))?;
         let outcome = bench.run(order).await.outcome;
-        holds(matches!(outcome, Outcome::Done(_)), || format!("the twin: {outcome:?}"))?;
+        ensure(matches!(outcome, Outcome::Done(_)), || format!("the counterpart: {outcome:?}"))?;
     }
-    unharmed(bench).await
+    check_sandbox_works(bench).await
 }
 
-fn holds(truth: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+fn ensure(truth: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
     if truth { Ok(()) } else { Err(otherwise()) }
 }
 
-async fn denied(bench: &Bench, case: &Case) -> Result<(), String> {
-    let order = match (order(bench, &case.act, case.limits).await, &case.ends) {
-        (Err(why), Ends::NotLoaded(words)) => return holds(why.contains(words), || why),
+async fn check_outcome(bench: &Bench, case: &Case) -> Result<(), String> {
+    let order = match (order(bench, &case.act, case.limits).await, &case.expected) {
+        (Err(why), Expected::NotLoaded(words)) => return ensure(why.contains(words), || why),
         (Err(why), _) => return Err(format!("it is not loaded: {why}")),
         (Ok(order), _) => order,
     };
     let report = bench.run(order).await;
     let outcome = &report.outcome;
-    match (&case.ends, outcome) {
-        (Ends::Stopped(code, words), Outcome::Failed(error) | Outcome::TimedOut(error)) => {
-            holds(error.code == *code && error.message.contains(words), || format!("{error:?}"))?;
+    match (&case.expected, outcome) {
+        (Expected::Stopped(code, words), Outcome::Failed(error) | Outcome::TimedOut(error)) => {
+            ensure(error.code == *code && error.message.contains(words), || format!("{error:?}"))?;
             let staged = report.staged.len() + bench.out.staged.lock().unwrap().len();
-            holds(staged == 0, || format!("{staged} files are staged"))
+            ensure(staged == 0, || format!("{staged} files are staged"))
         }
-        (Ends::Refused(words), Outcome::Done(Some(seen))) => {
-            holds(seen.contains(words), || format!("it has not seen `{words}`: {seen}"))?;
+        (Expected::Refused(words), Outcome::Done(Some(seen))) => {
+            ensure(seen.contains(words), || format!("it has not seen `{words}`: {seen}"))?;
             let (denial, counterpart) = (entry(seen, &REFUSALS).next(), entry(seen, &["ok", "holds"]).next_back());
-            holds(denial.is_some() && (case.twin.is_some() || denial < counterpart), || {
+            ensure(denial.is_some() && (case.counterpart.is_some() || denial < counterpart), || {
                 format!("the denial comes first, the counterpart last: {seen}")
             })
         }
@@ -180,14 +194,14 @@ fn entry<'a>(seen: &'a str, ends: &'a [&str]) -> impl DoubleEndedIterator<Item =
 }
 
 /// Checks that an honest guest can work on the same sandbox, undisturbed by the guest before it.
-async fn unharmed(bench: &Bench) -> Result<(), String> {
+async fn check_sandbox_works(bench: &Bench) -> Result<(), String> {
     // Whether finished outputs of a guest are published or discarded is up to the scheduler.
     bench.out.staged.lock().unwrap().clear();
     let report = bench.worker(json!([{ "do": "copy", "from": "raw", "to": "out", "append": "honest" }])).await;
     let well = report.outcome == Outcome::Done(Some("1 steps".to_owned()))
         && (report.staged.len(), report.denials.len(), report.accesses.len()) == (1, 0, 2);
     bench.out.staged.lock().unwrap().clear();
-    holds(well, || format!("the honest one after it: {report:?}"))
+    ensure(well, || format!("the honest one after it: {report:?}"))
 }
 
 /// All tables in this folder that need only a sandbox.
@@ -203,16 +217,16 @@ fn tables(bench: &Bench) -> Vec<Vec<Case>> {
 }
 
 #[tokio::test]
-async fn there_are_as_many_as_promised_and_each_has_a_name_of_its_own() {
+async fn there_are_at_least_forty_cases_with_unique_names() {
     let tables = tables(&Bench::new());
     let mut names: Vec<&str> = tables.iter().flatten().map(|case| case.name.as_str()).collect();
     assert!(names.len() >= 40, "{} hostile cases", names.len());
     names.sort_unstable();
     let all = names.len();
     names.dedup();
-    assert_eq!(names.len(), all, "two cases have one name");
+    assert_eq!(names.len(), all, "two cases have the same name");
     for case in tables.iter().flatten() {
-        let goes_on = matches!(case.ends, Ends::Refused(_));
-        assert!(goes_on || case.twin.is_some(), "{} has no allowed counterpart", case.name);
+        let goes_on = matches!(case.expected, Expected::Refused(_));
+        assert!(goes_on || case.counterpart.is_some(), "{} has no allowed counterpart", case.name);
     }
 }

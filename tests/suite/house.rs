@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::circles::circles;
+use crate::support::cycles::cycles;
 use crate::support::source::{imports, words};
 
 /// The floor of each module, as ARCHITECTURE.md describes them. A module imports only from floors
@@ -84,9 +84,9 @@ fn place(path: &Path) -> (String, usize) {
 }
 
 #[test]
-fn no_files_import_each_other_in_a_circle() {
+fn no_files_import_each_other_in_a_cycle() {
     let src = root().join("src");
-    let mut found = circles(&src, &files(&src, &is_rust));
+    let mut found = cycles(&src, &files(&src, &is_rust));
     found.retain(|group| !group.keys().all(|module| CIRCULAR.contains(&module.join("/").as_str())));
     let told: Vec<String> = found
         .iter()
@@ -96,7 +96,7 @@ fn no_files_import_each_other_in_a_circle() {
             format!("{} imports {}", module.join("/"), imports.join(", "))
         })
         .collect();
-    assert!(told.is_empty(), "circles:\n{}", told.join("\n"));
+    assert!(told.is_empty(), "import cycles:\n{}", told.join("\n"));
 }
 
 #[test]
@@ -143,11 +143,11 @@ fn the_binary_only_calls_the_command_line() {
         .map(|four| four[3].text.clone())
         .collect();
     assert_eq!(used, BTreeSet::from(["cli".to_owned()]));
-    assert!(text.lines().count() <= 20, "src/main.rs has a job of its own");
+    assert!(text.lines().count() <= 20, "src/main.rs does more than call the command line");
 }
 
 #[test]
-fn no_source_file_is_too_long_to_read() {
+fn no_source_file_is_too_long() {
     let long: Vec<String> = ["src", "tests"]
         .iter()
         .flat_map(|folder| files(&root().join(folder), &is_rust))
@@ -160,7 +160,7 @@ fn no_source_file_is_too_long_to_read() {
 }
 
 #[test]
-fn no_comment_is_too_wide_to_read() {
+fn no_comment_is_too_wide() {
     let source = |path: &Path| {
         path.extension()
             .and_then(|extension| extension.to_str())
@@ -182,7 +182,7 @@ fn no_comment_is_too_wide_to_read() {
 /// Text in the repository must be understandable without its origin: no paths of the machine that
 /// it was written on, no issue numbers, no notes about work to do.
 #[test]
-fn the_text_stands_by_itself() {
+fn text_does_not_depend_on_where_it_was_written() {
     let machine: Vec<String> = machine_paths();
     // Composed here, so that this file passes.
     let notes: Vec<String> =
@@ -207,7 +207,7 @@ fn the_text_stands_by_itself() {
             wrong.extend(names_an_issue(line).then(|| format!("{place}: the number of an issue")));
         }
     }
-    assert!(wrong.is_empty(), "text that only some can understand:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "text that depends on where it was written:\n{}", wrong.join("\n"));
 }
 
 /// Returns the folder of this checkout, its top-level folder, and this user's home, except for

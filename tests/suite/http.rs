@@ -15,7 +15,7 @@ fn add_run(server: &Server, number: u64, state: RunState) -> RunId {
 }
 
 #[test]
-fn unknown_routes_methods_and_parameters_are_problems_that_help() {
+fn unknown_routes_methods_and_parameters_return_helpful_problems() {
     let server = Server::start();
     assert_eq!(server.get("/api/v1/run").problem(404, "not-found")["did_you_mean"], "/api/v1/runs");
     let problem = server.get("/api/v1/runs?limt=3").problem(400, "unknown-parameter");
@@ -33,7 +33,7 @@ fn unknown_routes_methods_and_parameters_are_problems_that_help() {
 }
 
 #[test]
-fn no_route_takes_a_parameter_that_it_does_not_know() {
+fn every_route_refuses_unknown_parameters() {
     let server = Server::start();
     let id = add_run(&server, 1, RunState::Succeeded);
     for path in [
@@ -60,7 +60,7 @@ fn no_route_takes_a_parameter_that_it_does_not_know() {
 }
 
 #[test]
-fn runs_are_listed_newest_first_in_pages_and_found_by_number_and_id() {
+fn runs_are_paged_newest_first_and_found_by_number_or_id() {
     let server = Server::start();
     let ids: Vec<RunId> = (1..=5).map(|number| add_run(&server, number, RunState::Succeeded)).collect();
     add_run(&server, 6, RunState::Failed);
@@ -80,7 +80,7 @@ fn runs_are_listed_newest_first_in_pages_and_found_by_number_and_id() {
 }
 
 #[test]
-fn a_run_has_the_members_of_the_contract() {
+fn a_run_has_the_documented_members() {
     let server = Server::start();
     let mut run = a_run(1, RunState::Succeeded);
     run.params = serde_json::json!({ "seed": 7 });
@@ -98,7 +98,7 @@ fn a_run_has_the_members_of_the_contract() {
 }
 
 #[test]
-fn the_inputs_of_a_run_are_told_a_page_at_a_time() {
+fn the_inputs_of_a_run_are_paged() {
     let server = Server::start();
     let run = a_run(1, RunState::Running);
     let inputs: Vec<_> =
@@ -161,7 +161,7 @@ fn an_attempt(run_id: RunId) -> anacostia::model::Attempt {
 }
 
 #[test]
-fn nodes_show_the_manifest_unexpanded_and_only_names_of_environment() {
+fn nodes_show_unexpanded_values_and_only_the_names_of_variables() {
     let server = Server::start();
     let nodes = server.get("/api/v1/nodes");
     assert!(!nodes.text().contains("expanded-value"));
@@ -199,7 +199,7 @@ fn a_put_starts_a_run_once() {
 }
 
 #[test]
-fn who_waits_is_answered_when_the_run_has_ended() {
+fn a_waiting_request_is_answered_when_the_run_ends() {
     let server = Server::start();
     let id = add_run(&server, 1, RunState::Running);
     let ended = |state| {
@@ -209,7 +209,7 @@ fn who_waits_is_answered_when_the_run_has_ended() {
     std::thread::scope(|scope| {
         let put = scope.spawn(|| server.send("PUT", &format!("/api/v1/runs/{id}?wait=20s"), &[], b""));
         let get = scope.spawn(|| server.get("/api/v1/runs/1?wait=20s"));
-        wait_until("both to listen", || server.control.ends.receiver_count() == 2);
+        wait_until("both requests to listen", || server.control.ends.receiver_count() == 2);
         // Other runs end first, more than the channel keeps for a listener.
         for _ in 0..5 {
             server.control.ends.send(RunId::new()).unwrap();
@@ -229,7 +229,7 @@ fn who_waits_is_answered_when_the_run_has_ended() {
 }
 
 #[test]
-fn cancel_retry_pause_and_resume_reach_the_control() {
+fn cancel_retry_pause_and_resume_call_the_control() {
     let server = Server::start();
     let done = add_run(&server, 1, RunState::Succeeded);
     let at_work = add_run(&server, 2, RunState::Running);
@@ -245,7 +245,7 @@ fn cancel_retry_pause_and_resume_reach_the_control() {
 }
 
 #[test]
-fn readiness_tells_its_reasons_and_a_store_that_fails_is_503() {
+fn readiness_lists_its_reasons_and_a_failing_store_is_503() {
     let server = Server::start();
     assert_eq!(server.get("/readyz").json()["status"], "ready");
     server.control.reasons.lock().unwrap().push("raw is still being looked through".into());
@@ -261,7 +261,7 @@ fn readiness_tells_its_reasons_and_a_store_that_fails_is_503() {
 }
 
 #[test]
-fn prometheus_reads_the_figures() {
+fn metrics_are_served_in_the_prometheus_format() {
     let server = Server::start();
     add_run(&server, 1, RunState::Succeeded);
     add_run(&server, 2, RunState::Running);
@@ -287,7 +287,7 @@ fn prometheus_reads_the_figures() {
 }
 
 #[test]
-fn stopping_ends_the_server_also_with_open_connections() {
+fn the_server_stops_despite_open_connections() {
     let mut server = Server::start();
     let _idle = server.connect();
     assert_eq!(server.get("/healthz").status, 200);

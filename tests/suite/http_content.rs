@@ -26,7 +26,7 @@ fn part(server: &Server, address: &str, range: &str) -> Answer {
 }
 
 #[test]
-fn content_comes_whole_as_a_download_in_a_sandbox() {
+fn content_is_sent_as_a_sandboxed_download() {
     let server = Server::start();
     let content = long();
     let address = put(&server, "in/<script>\"ü.html", &content, |_| ());
@@ -46,7 +46,7 @@ fn content_comes_whole_as_a_download_in_a_sandbox() {
 }
 
 #[test]
-fn ranges_are_parts_and_impossible_ones_are_416() {
+fn ranges_are_206_and_unsatisfiable_ranges_are_416() {
     let server = Server::start();
     let content = long();
     let address = put(&server, "a.bin", &content, |_| ());
@@ -70,7 +70,7 @@ fn ranges_are_parts_and_impossible_ones_are_416() {
 }
 
 #[test]
-fn an_empty_artifact_is_empty() {
+fn an_empty_artifact_has_an_empty_body() {
     let server = Server::start();
     let address = put(&server, "empty", b"", |_| ());
     let answer = server.get(&address);
@@ -79,7 +79,7 @@ fn an_empty_artifact_is_empty() {
 }
 
 #[test]
-fn who_has_it_already_gets_nothing_again() {
+fn conditional_requests_honour_the_etag() {
     let server = Server::start();
     let address = put(&server, "a.csv", b"1,2,3", |_| ());
     let tag = server.get(&address).header("etag").to_owned();
@@ -91,7 +91,7 @@ fn who_has_it_already_gets_nothing_again() {
 }
 
 #[test]
-fn what_is_gone_is_gone_and_what_never_was_is_not_found() {
+fn overwritten_content_is_410_and_unknown_artifacts_are_404() {
     let server = Server::start();
     let absent = put(&server, "overwritten", b"1", |artifact| artifact.present = false);
     server.get(&absent).problem(410, "gone");
@@ -113,14 +113,14 @@ fn what_is_gone_is_gone_and_what_never_was_is_not_found() {
 }
 
 #[test]
-fn what_changes_while_it_is_sent_is_never_taken_for_whole() {
+fn a_response_is_cut_off_when_the_content_changes() {
     let server = Server::start();
     let content = long();
     let address = put(&server, "a.bin", &content, |_| ());
     *server.resource.changes_at.lock().unwrap() = Some(1_500_000);
     let answer = server.get(&address);
     assert_eq!(answer.status, 200);
-    assert!(answer.body.is_err(), "the answer must be cut off");
+    assert!(answer.body.is_err(), "the response must be cut off");
     *server.resource.changes_at.lock().unwrap() = Some(0);
     server.get(&address).problem(410, "gone");
 }

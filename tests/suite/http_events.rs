@@ -89,13 +89,13 @@ fn ids(messages: &[Message]) -> Vec<&str> {
 }
 
 #[test]
-fn a_new_client_gets_what_happens_from_then_on() {
+fn a_new_client_gets_only_new_events() {
     let server = Server::start();
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let mut client = Client::open(&server, "", None);
     // The current position, so that a client can resume from it before any event.
     assert_eq!(client.messages(1), [Message { id: "3-1".into(), ..Message::default() }]);
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let message = client.messages(1).remove(0);
     assert_eq!((message.id.as_str(), message.event.as_str()), ("3-2", ""));
     let data: serde_json::Value = serde_json::from_str(&message.data).unwrap();
@@ -104,24 +104,24 @@ fn a_new_client_gets_what_happens_from_then_on() {
 }
 
 #[test]
-fn a_client_that_comes_back_misses_nothing_and_gets_nothing_twice() {
+fn a_reconnecting_client_gets_each_event_once() {
     let server = Server::start();
     for _ in 0..1_000 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     let mut client = Client::open(&server, "", Some("3-400"));
     client.messages(1);
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let wanted: Vec<String> = (401..=1_001).map(|seq| format!("3-{seq}")).collect();
     let got = client.messages(wanted.len());
     assert_eq!(ids(&got), wanted);
 }
 
 #[test]
-fn after_begins_anywhere_that_is_kept() {
+fn after_starts_at_any_retained_event() {
     let server = Server::start();
     for _ in 0..3 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     let mut client = Client::open(&server, "?after=0", None);
     client.messages(1);
@@ -130,10 +130,10 @@ fn after_begins_anywhere_that_is_kept() {
 }
 
 #[test]
-fn what_is_gone_to_come_or_of_another_epoch_is_answered_by_reset() {
+fn pruned_future_and_foreign_event_ids_are_answered_with_a_reset() {
     let server = Server::start();
     for _ in 0..10 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     server.store.forget_before(5);
     assert!(Client::open(&server, "", Some("3-2")).reset().contains("kept no more"));
@@ -144,14 +144,14 @@ fn what_is_gone_to_come_or_of_another_epoch_is_answered_by_reset() {
     // Afterwards the stream continues with new events.
     let mut client = Client::open(&server, "", Some("2-7"));
     client.reset();
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     assert_eq!(ids(&client.messages(1)), ["3-11"]);
 }
 
 #[test]
-fn a_client_that_is_overtaken_by_retention_is_told() {
+fn a_client_overtaken_by_retention_gets_a_reset() {
     let server = Server::start();
-    server.store.happen(3, None);
+    server.store.add_event(3, None);
     let mut client = Client::open(&server, "", None);
     client.messages(1);
     // Both happen before the client wakes.
@@ -166,20 +166,20 @@ fn a_client_that_is_overtaken_by_retention_is_told() {
 }
 
 #[test]
-fn one_run_can_be_followed_alone() {
+fn events_can_be_filtered_by_run() {
     let server = Server::start();
     let run = RunId::new();
     let mut client = Client::open(&server, &format!("?run={run}"), None);
     client.messages(1);
-    server.store.happen(3, Some(RunId::new()));
-    server.store.happen(3, Some(run));
-    server.store.happen(3, None);
-    server.store.happen(3, Some(run));
+    server.store.add_event(3, Some(RunId::new()));
+    server.store.add_event(3, Some(run));
+    server.store.add_event(3, None);
+    server.store.add_event(3, Some(run));
     assert_eq!(ids(&client.messages(2)), ["3-2", "3-4"]);
 }
 
 #[test]
-fn clients_are_bounded_and_places_come_back() {
+fn clients_are_limited_and_slots_are_released() {
     let server = Server::start();
     let mut clients: Vec<Client> = (0..MAX_EVENT_CLIENTS).map(|_| Client::open(&server, "", None)).collect();
     assert!(clients.iter().all(|client| client.status == 200));
@@ -187,19 +187,19 @@ fn clients_are_bounded_and_places_come_back() {
     drop(clients.pop());
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
     while Client::open(&server, "", None).status != 200 {
-        assert!(std::time::Instant::now() < deadline, "the place of a client that went away is lost");
+        assert!(std::time::Instant::now() < deadline, "the slot of a disconnected client was not released");
         std::thread::yield_now();
     }
 }
 
 #[test]
-fn a_client_that_reads_nothing_holds_up_nobody() {
+fn a_client_that_reads_nothing_does_not_block_others() {
     let server = Server::start();
     let _stuck = Client::open(&server, "", None);
     let mut other = Client::open(&server, "", None);
     other.messages(1);
     for _ in 0..20_000 {
-        server.store.happen(3, None);
+        server.store.add_event(3, None);
     }
     assert_eq!(other.messages(20_000).last().unwrap().id, "3-20000");
 }

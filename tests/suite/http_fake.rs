@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 pub(crate) type Stored<T> = Result<T, StoreError>;
 
-fn not_here<T>() -> Stored<T> {
+fn read_only<T>() -> Stored<T> {
     Err(StoreError::Conflict("the fake store does not write".to_owned()))
 }
 
@@ -56,7 +56,7 @@ impl Default for FakeStore {
 
 impl FakeStore {
     /// Records an event with the next sequence number.
-    pub(crate) fn happen(&self, epoch: u64, run_id: Option<RunId>) -> u64 {
+    pub(crate) fn add_event(&self, epoch: u64, run_id: Option<RunId>) -> u64 {
         let seq = *self.newest.borrow() + 1;
         self.events.lock().unwrap().push(Event {
             seq,
@@ -110,13 +110,13 @@ impl GuestRecords for FakeStore {
         Ok(self.artifacts.lock().unwrap().iter().find(|artifact| artifact.id == id).cloned())
     }
     async fn snapshot(&self, _: SnapshotQuery, _: PageRequest) -> Stored<Page<Artifact>> {
-        not_here()
+        read_only()
     }
     async fn outputs(&self, _: RunId, _: &str, _: &[String]) -> Stored<Vec<Artifact>> {
-        not_here()
+        read_only()
     }
     async fn open_intents(&self) -> Stored<Vec<PublishedOutput>> {
-        not_here()
+        read_only()
     }
     async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
         self.check()?;
@@ -129,7 +129,7 @@ impl GuestRecords for FakeStore {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn record_facts(&self, _: Fence, _: WriteId, _: Facts, _: Timestamp) -> Stored<()> {
-        not_here()
+        read_only()
     }
 }
 
@@ -216,31 +216,31 @@ impl MetadataStore for FakeStore {
 
     // The HTTP floor never calls the methods below.
     async fn register_revision(&self, _: NewRevision, _: Timestamp) -> Stored<()> {
-        not_here()
+        read_only()
     }
     async fn revision(&self, _: Digest) -> Stored<Option<Revision>> {
-        not_here()
+        read_only()
     }
     async fn set_paused(&self, _: bool, _: Timestamp) -> Stored<()> {
-        not_here()
+        read_only()
     }
     async fn record(&self, _: &str, _: Batch, _: Timestamp) -> Stored<Recorded> {
-        not_here()
+        read_only()
     }
     async fn known(&self, _: &str, _: PageRequest) -> Stored<Page<KnownPath>> {
-        not_here()
+        read_only()
     }
     async fn create_run(&self, _: NewRun, _: Timestamp) -> Stored<Option<CreatedRun>> {
-        not_here()
+        read_only()
     }
     async fn advance(&self, _: RunId, _: WriteId, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
-        not_here()
+        read_only()
     }
     async fn finish_attempt(&self, _: Fence, _: AttemptEnd, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
-        not_here()
+        read_only()
     }
     async fn publish_intent(&self, _: Fence, _: Intent, _: Timestamp) -> Stored<()> {
-        not_here()
+        read_only()
     }
     async fn published(
         &self,
@@ -249,7 +249,7 @@ impl MetadataStore for FakeStore {
         _: RunStep,
         _: Timestamp,
     ) -> Stored<Vec<StartedAttempt>> {
-        not_here()
+        read_only()
     }
     async fn refused(
         &self,
@@ -259,30 +259,30 @@ impl MetadataStore for FakeStore {
         _: RunStep,
         _: Timestamp,
     ) -> Stored<Vec<StartedAttempt>> {
-        not_here()
+        read_only()
     }
     async fn request_cancel(&self, _: RunId, _: Timestamp) -> Stored<Option<Run>> {
-        not_here()
+        read_only()
     }
     async fn request_retry(&self, _: RunId, _: WriteId, _: Timestamp) -> Stored<Option<Run>> {
-        not_here()
+        read_only()
     }
     async fn take_over(&self, _: Timestamp) -> Stored<Vec<UnfinishedRun>> {
-        not_here()
+        read_only()
     }
     async fn unfinished(&self, _: RunId) -> Stored<Option<UnfinishedRun>> {
-        not_here()
+        read_only()
     }
     async fn record_tick(&self, _: Tick) -> Stored<()> {
-        not_here()
+        read_only()
     }
     async fn prune_events(&self, _: u64) -> Stored<()> {
-        not_here()
+        read_only()
     }
     async fn cursor(&self, _: &str) -> Stored<Option<String>> {
-        not_here()
+        read_only()
     }
     async fn unfinished_logs(&self) -> Stored<Vec<LogRange>> {
-        not_here()
+        read_only()
     }
 }

@@ -25,7 +25,7 @@ fn the_host_is_checked_on_every_route_and_method() {
 }
 
 #[test]
-fn a_host_that_is_missing_twofold_or_contradicted_is_refused() {
+fn a_missing_duplicate_or_contradicting_host_is_refused() {
     let server = Server::start();
     let (good, port) = (format!("Host: {}", server.address), server.address.port());
     assert_eq!(status(&server, "GET", "/healthz", &[&good]), 200);
@@ -38,7 +38,7 @@ fn a_host_that_is_missing_twofold_or_contradicted_is_refused() {
 }
 
 #[test]
-fn the_hosts_of_the_manifest_are_answered_for() {
+fn the_hosts_of_the_manifest_are_accepted() {
     let server = Server::start();
     let known = ["ml.example.com", "ML.example.com:8443", "other.example.com:8443"];
     assert_eq!(known.map(|host| server.send("GET", "/healthz", &[("host", host)], b"").status), [200; 3]);
@@ -52,7 +52,7 @@ fn the_hosts_of_the_manifest_are_answered_for() {
 }
 
 #[test]
-fn pages_of_other_origins_change_nothing() {
+fn cross_origin_requests_cannot_change_anything() {
     let server = Server::start();
     let (address, port) = (server.address, server.address.port());
     let pause = |headers: &[(&str, &str)]| server.send("POST", "/api/v1/pipeline/pause", headers, b"");
@@ -81,7 +81,7 @@ fn pages_of_other_origins_change_nothing() {
 }
 
 #[test]
-fn a_token_is_asked_for_everywhere_when_there_is_one() {
+fn a_configured_token_is_required_on_every_route() {
     let server = Server::with(Some("open sesame"), ServeOptions::default());
     for path in ["/", "/api/v1/runs", "/api/v1/events", "/readyz", "/metrics", "/assets/plain.css", "/nowhere"] {
         let answer = server.get(path);
@@ -97,7 +97,7 @@ fn a_token_is_asked_for_everywhere_when_there_is_one() {
 }
 
 #[test]
-fn every_answer_carries_the_security_headers() {
+fn every_response_has_the_security_headers() {
     let server = Server::start();
     for path in ["/", "/api/v1/runs", "/nowhere", "/healthz", "/assets/plain.css", "/assets/none"] {
         let answer = server.get(path);
@@ -112,7 +112,7 @@ fn every_answer_carries_the_security_headers() {
 }
 
 #[test]
-fn addresses_and_heads_are_bounded() {
+fn urls_and_request_headers_are_limited() {
     let server = Server::start();
     let host = format!("Host: {}", server.address);
     server.get(&format!("/api/v1/runs?cursor={}", "x".repeat(9_000))).problem(414, "target-too-long");

@@ -5,7 +5,7 @@ use anacostia::model::{RunDetail, RunState};
 use crate::http_support::{Server, a_run};
 
 #[test]
-fn an_empty_pipeline_says_what_to_do_next() {
+fn an_empty_pipeline_shows_what_to_do_next() {
     let server = Server::start();
     let answer = server.get("/");
     assert_eq!((answer.status, answer.header("content-type")), (200, "text/html; charset=utf-8"));
@@ -16,7 +16,7 @@ fn an_empty_pipeline_says_what_to_do_next() {
 }
 
 #[test]
-fn runs_stand_in_the_table_with_all_text_escaped() {
+fn the_table_of_runs_escapes_all_text() {
     let server = Server::start();
     for (number, state) in [(1, RunState::Succeeded), (2, RunState::Failed), (3, RunState::Running)] {
         let mut run = a_run(number, state);
@@ -32,7 +32,7 @@ fn runs_stand_in_the_table_with_all_text_escaped() {
 }
 
 #[test]
-fn the_page_needs_nothing_that_its_policy_forbids_and_all_its_links_answer() {
+fn the_page_obeys_its_content_security_policy_and_its_links_work() {
     let server = Server::start();
     let detail = RunDetail { run: a_run(1, RunState::Succeeded), inputs: vec![], actions: vec![], attempts: vec![] };
     server.store.runs.lock().unwrap().push(detail);

@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::http_support::Server;
 
 /// A server over a store with run 1, whose actions `left` and `right` are both running.
-struct Scene {
+struct Fixture {
     server: Server,
     store: Arc<SqliteStore>,
     logs: Arc<dyn LogStore>,
@@ -57,8 +57,8 @@ fn attempt(action: &str, log_from: LogPosition) -> NewAttempt {
     }
 }
 
-impl Scene {
-    fn set() -> Self {
+impl Fixture {
+    fn new() -> Self {
         Self::with_logs(u64::MAX)
     }
 
@@ -180,8 +180,8 @@ fn of(texts: &[String], who: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() {
-    let mut scene = Scene::set();
+fn following_two_concurrent_attempts_shows_each_log_line_once() {
+    let mut scene = Fixture::new();
     let (left, right) = (scene.left, scene.right);
     for number in 0..10 {
         scene.log(left, &format!("left {number}"));
@@ -201,7 +201,7 @@ fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() 
     scene.end(right, true);
     let (more, cursor) = scene.rest("limit=3", cursor);
     all.extend(more);
-    assert_eq!(cursor, None, "the run has ended, and all was read");
+    assert_eq!(cursor, None, "the run has ended and everything was read");
     let wanted = |who: &str, count| (0..count).map(|number| format!("{who} {number}")).collect::<Vec<_>>();
     assert_eq!((of(&all, "left"), of(&all, "right")), (wanted("left", 15), wanted("right", 16)));
     assert_eq!(all.len(), 31);
@@ -212,8 +212,8 @@ fn the_log_of_two_attempts_at_once_is_followed_without_a_hole_or_a_line_twice() 
 }
 
 #[test]
-fn the_log_of_one_action_or_attempt_is_found_alone() {
-    let mut scene = Scene::set();
+fn logs_can_be_filtered_by_action_or_attempt() {
+    let mut scene = Fixture::new();
     let (left, right) = (scene.left, scene.right);
     scene.log(left, "left 0");
     scene.log(right, "right 0");
@@ -231,8 +231,8 @@ fn the_log_of_one_action_or_attempt_is_found_alone() {
 }
 
 #[test]
-fn a_log_that_was_removed_is_gone_and_one_that_was_cut_says_so() {
-    let mut scene = Scene::with_logs(1);
+fn a_removed_log_is_410_and_a_truncated_log_is_marked() {
+    let mut scene = Fixture::with_logs(1);
     let (left, right) = (scene.left, scene.right);
     for (who, name) in [(left, "left"), (right, "right")] {
         for number in 0..400 {
@@ -263,8 +263,8 @@ fn a_log_that_was_removed_is_gone_and_one_that_was_cut_says_so() {
 }
 
 #[test]
-fn what_a_run_took_read_and_recorded_is_told() {
-    let scene = Scene::set();
+fn the_inputs_reads_and_facts_of_a_run_are_listed() {
+    let scene = Fixture::new();
     let metric = Metric { name: "loss".into(), value: 0.25, step: Some(1) };
     let entry = |name: &str| Entry { name: name.into(), value: "x".into() };
     let facts = Facts { metrics: vec![metric], params: vec![entry("seed")], tags: vec![entry("stage")] };
@@ -301,7 +301,7 @@ fn what_a_run_took_read_and_recorded_is_told() {
 
 #[test]
 fn the_events_of_a_run_are_paged_and_end_with_it() {
-    let scene = Scene::set();
+    let scene = Fixture::new();
     let first = scene.server.get("/api/v1/runs/1/events?limit=2").json();
     assert_eq!(first["items"][0]["type"], "run_created");
     let cursor = first["next_cursor"].as_str().unwrap().to_owned();

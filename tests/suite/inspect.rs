@@ -15,7 +15,7 @@ fn inspect(folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 }
 
 #[test]
-fn a_component_tells_its_world_its_language_and_what_it_needs() {
+fn inspect_shows_world_language_and_needed_grants() {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(guest("hooked"), folder.path().join("train.wasm")).unwrap();
     let (code, out, error) = inspect(folder.path(), &["train.wasm"]);
@@ -43,7 +43,7 @@ fn a_component_tells_its_world_its_language_and_what_it_needs() {
 }
 
 #[test]
-fn what_is_no_component_is_told_word_for_word() {
+fn inspect_explains_why_a_file_is_not_a_component() {
     let folder = tempfile::tempdir().unwrap();
     let module = wat::parse_str("(module)").unwrap();
     let mut cut = wat::parse_str("(component (core module (func (export \"f\"))))").unwrap();

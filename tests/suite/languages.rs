@@ -132,7 +132,7 @@ fn with_components(manifest: &str) -> TestApp {
 }
 
 #[test]
-fn every_language_does_the_same() {
+fn every_language_gives_the_same_results() {
     let mut app = pipeline(&MANIFEST);
     let second = second();
     fs::write(app.path("readings/first.csv"), FIRST).unwrap();
@@ -144,14 +144,14 @@ fn every_language_does_the_same() {
 
     let (report, mean) = expected(&second);
     for (language, _) in LANGUAGES {
-        outcomes_are_told(&run, language, mean);
+        check_outcomes(&run, language, mean);
         let clean = |name: &str| fs::read_to_string(app.path(&format!("clean/{language}/{name}"))).unwrap();
         assert_eq!(clean("first.csv"), FIRST_CLEAN, "{language}");
-        assert!(clean("second.csv") == second, "{language}: not all rows, or not as they are");
+        assert!(clean("second.csv") == second, "{language}: rows are missing or different");
         assert_eq!(fs::read_to_string(app.path(&format!("reports/report-{language}.md"))).unwrap(), report);
-        facts_are_on_record(&app, language, mean);
-        dropped_rows_are_logged(&app, language);
-        lineage_is_seen(&app, language);
+        check_facts(&app, language, mean);
+        check_dropped_rows_are_logged(&app, language);
+        check_lineage(&app, language);
     }
     let reports = app.get_all("/api/v1/artifacts?resource=reports&tag=report");
     assert_eq!(reports.len(), LANGUAGES.len(), "{reports:#?}");
@@ -176,7 +176,7 @@ fn expected(second: &str) -> (String, f64) {
     (report, total / f64::from(MANY + 5))
 }
 
-fn outcomes_are_told(run: &Value, language: &str, mean: f64) {
+fn check_outcomes(run: &Value, language: &str, mean: f64) {
     let values = MANY + 5;
     for (name, message) in [
         ("ingest", format!("kept {values} rows of 2 files, dropped 10")),
@@ -189,7 +189,7 @@ fn outcomes_are_told(run: &Value, language: &str, mean: f64) {
     }
 }
 
-fn facts_are_on_record(app: &TestApp, language: &str, mean: f64) {
+fn check_facts(app: &TestApp, language: &str, mean: f64) {
     let metrics = app.get_all("/api/v1/metrics?run=1");
     let of = |action: &str| -> BTreeMap<String, f64> {
         let name = format!("{language}-{action}");
@@ -218,7 +218,7 @@ fn log(app: &TestApp, action: &str) -> Vec<Value> {
     lines.map(|line| json!([line["level"], line["text"], line["fields"]])).collect()
 }
 
-fn dropped_rows_are_logged(app: &TestApp, language: &str) {
+fn check_dropped_rows_are_logged(app: &TestApp, language: &str) {
     let dropped = FIRST_DROPPED.map(|(line, value)| {
         let text = format!("dropped line {line} of first.csv: \"{value}\" is not a finite number");
         json!(["warn", text, { "path": "first.csv", "line": line.to_string() }])
@@ -228,7 +228,7 @@ fn dropped_rows_are_logged(app: &TestApp, language: &str) {
     assert_eq!(log(app, &format!("{language}-report")), [json!(["info", report, null])], "{language}");
 }
 
-fn lineage_is_seen(app: &TestApp, language: &str) {
+fn check_lineage(app: &TestApp, language: &str) {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut seen: Vec<[String; 3]> = app
         .get_all("/api/v1/runs/1/lineage")
@@ -269,13 +269,13 @@ fn error(run: &Value, action: &str) -> (String, String) {
 fn assert_in_order(text: &str, parts: &[&str]) {
     let mut rest = text;
     for part in parts {
-        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is not, or not there, in {text:?}"));
+        let at = rest.find(part).unwrap_or_else(|| panic!("{part:?} is missing or out of order in {text:?}"));
         rest = &rest[at + part.len()..];
     }
 }
 
 #[test]
-fn what_a_guest_fails_with_is_shown_with_its_place_in_the_source() {
+fn guest_errors_are_shown_with_their_source_location() {
     // `metric` relies on its input being valid. Here it reads raw input; and a panicking guest
     // shows how a trap is reported.
     let mut manifest = MANIFEST.split_once("\n[resources.clean-").unwrap().0.to_owned();

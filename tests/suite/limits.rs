@@ -83,14 +83,14 @@ limits = {{ {limits} }}
 }
 
 #[test]
-fn each_hostile_action_ends_within_its_limit_and_its_sibling_is_unharmed() {
+fn each_hostile_action_ends_within_its_limit_and_does_not_affect_its_sibling() {
     let mut app = TestApp::new(&manifest()).with_guest("hostile").with_guest("worker");
     app.start();
     check(&app);
 }
 
 #[test]
-fn on_one_core_too() {
+fn hostile_actions_end_within_their_limits_on_one_core() {
     let mut app = TestApp::new(&manifest()).with_guest("hostile").with_guest("worker");
     app.start_on_one_core();
     check(&app);
@@ -131,7 +131,7 @@ fn check(app: &TestApp) {
     let again = app.get("/api/v1/runs/2");
     assert_eq!(action(&again, "asks")["state"], "succeeded", "{:#}", action(&again, "asks"));
     let resident = most_resident(app.pid());
-    assert!(resident < before + (64 << 20), "the same run once more took {} bytes more", resident - before);
+    assert!(resident < before + (64 << 20), "repeating the run took {} more bytes", resident - before);
     assert!(resident < MOST_RESIDENT, "the host had {resident} bytes in memory");
     wait_until("nothing to be staged any more", || {
         fs::read_dir(app.path("out/.anacostia/staging")).map_or(0, Iterator::count) == 0

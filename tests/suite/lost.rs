@@ -23,7 +23,7 @@ params = { steps = [] }
 "#;
 
 /// Starts a host, and waits until it has recorded one run.
-fn at_work(manifest: &str) -> TestApp {
+fn start_and_run_once(manifest: &str) -> TestApp {
     let mut app = TestApp::new(manifest).with_guest("worker");
     app.start();
     app.drop_file("raw/a.txt", b"content");
@@ -34,7 +34,7 @@ fn at_work(manifest: &str) -> TestApp {
 /// Removes something under a running host. The host must end by itself with exit code 1, and report
 /// that something in `path` was lost.
 #[track_caller]
-fn ends_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce()) {
+fn check_stops_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce()) {
     take();
     assert_eq!(app.wait_for_end().code(), Some(1));
     let said = app.said();
@@ -47,41 +47,41 @@ fn ends_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce()) {
 }
 
 #[test]
-fn a_host_whose_state_is_removed_stops_and_says_so() {
-    let mut app = at_work(MANIFEST);
+fn a_host_stops_with_a_message_when_its_state_is_removed() {
+    let mut app = start_and_run_once(MANIFEST);
     let state = app.path("state");
-    ends_when(&mut app, &state, "was removed or moved", || fs::remove_dir_all(&state).unwrap());
+    check_stops_when(&mut app, &state, "was removed or moved", || fs::remove_dir_all(&state).unwrap());
     // The next host starts from nothing, and takes all files as new.
     app.start();
     assert_eq!(app.wait_for_runs(1).len(), 1);
 }
 
 #[test]
-fn a_host_whose_state_is_moved_away_harms_neither_that_nor_what_comes_in_its_place() {
-    let mut app = at_work(MANIFEST);
+fn a_host_stops_when_its_state_is_moved_and_damages_neither_it_nor_its_replacement() {
+    let mut app = start_and_run_once(MANIFEST);
     let [state, away] = ["state", "away"].map(|name| app.path(name));
     // As after restoring a copy under a running host: other files with the same names.
-    ends_when(&mut app, &state, "was replaced by another file", || {
+    check_stops_when(&mut app, &state, "was replaced by another file", || {
         let copied = Command::new("cp").arg("-R").args([&state, &away]).status().unwrap();
         assert!(copied.success());
         rustix::fs::renameat_with(rustix::fs::CWD, &state, rustix::fs::CWD, &away, rustix::fs::RenameFlags::EXCHANGE)
             .unwrap();
     });
     for file in ["metadata.db", "metadata.db-wal"] {
-        assert!(state.join(file).exists(), "the host that stopped has removed {file}");
+        assert!(state.join(file).exists(), "the stopped host removed {file}");
     }
     app.start();
-    assert_eq!(app.wait_for_runs(1).len(), 1, "what the copy has on record goes on");
+    assert_eq!(app.wait_for_runs(1).len(), 1, "runs recorded in the copy continue");
 }
 
 #[test]
-fn a_host_whose_log_is_removed_stops_although_its_database_lies_elsewhere() {
+fn a_host_stops_when_its_log_is_removed_even_if_its_database_is_elsewhere() {
     let manifest = MANIFEST.replace("name = \"lost\"", "name = \"lost\"\nstate = \"kept\"");
-    let mut app = at_work(&manifest);
+    let mut app = start_and_run_once(&manifest);
     assert!(app.path("state/metadata.db").exists());
     let kept = app.path("kept");
-    wait_until("the log to be there", || kept.join("logs/00000001.jsonl").exists());
-    ends_when(&mut app, &kept.join("logs/00000001.jsonl"), "was removed or moved", || {
+    wait_until("the log to exist", || kept.join("logs/00000001.jsonl").exists());
+    check_stops_when(&mut app, &kept.join("logs/00000001.jsonl"), "was removed or moved", || {
         fs::remove_dir_all(&kept).unwrap();
     });
 }

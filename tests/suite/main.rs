@@ -51,6 +51,7 @@ mod readme;
 mod renaming;
 mod restart;
 mod runs;
+mod s3;
 mod sandbox;
 mod schema;
 mod signals;

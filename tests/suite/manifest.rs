@@ -101,14 +101,14 @@ fn each_bad_manifest_has_its_exact_diagnostic() {
     assert!(all.len() >= 25);
     for (name, text) in &all {
         let loaded = load_text(&house, &format!("{name}.toml"), text, LoadOptions::default());
-        let Err(problems) = loaded else { panic!("{name}.toml is good, and should be bad") };
+        let Err(problems) = loaded else { panic!("{name}.toml is valid, but should be invalid") };
         let picture = problems.render(100, false).replace(&here, "");
         settings.bind(|| insta::assert_snapshot!(name.as_str(), picture));
     }
 }
 
 #[test]
-fn advice_is_what_one_can_write() {
+fn advice_is_valid_manifest_text() {
     let house = house();
     let text = "manifest_version = 1\n[pipeline]\nname = \"a\"\n[server]\nlisten = \"0.0.0.0:8000\"\ninsecure = true\n\
         [resources.raw]\nkind = \"folder\"\npath = \"data/raw\"\nwatch = true\ntrigger = { min_artifacts = 0, min_bytes = \"2048TiB\" }\n\
@@ -124,7 +124,7 @@ fn advice_is_what_one_can_write() {
 }
 
 #[test]
-fn no_diagnostic_is_left_behind() {
+fn every_diagnostic_belongs_to_a_manifest() {
     let known: BTreeSet<String> = each("invalid").into_iter().map(|(name, _)| name).collect();
     for entry in fs::read_dir(manifests("invalid")).unwrap() {
         let path = entry.unwrap().path();
@@ -144,12 +144,12 @@ fn each_good_manifest_loads() {
 }
 
 #[test]
-fn everything_is_read_as_it_was_meant() {
+fn every_key_is_read_correctly() {
     let house = house();
     let text = fs::read(manifests("valid").join("everything.toml")).unwrap();
     let pipeline = load_text(&house, "anacostia.toml", &text, LoadOptions::default()).unwrap();
     let raw = pipeline.resource("raw").unwrap();
-    let ResourceKind::Folder(folder) = &raw.kind else { panic!("{:?}", raw.kind) };
+    let ResourceKind::Folder(folder) = &raw.kind else { panic!("{raw:?}") };
     let train = pipeline.action("train").unwrap();
     let json = serde_json::json!({"seed": 7, "since": "2026-01-01T00:00:00Z", "price": "5$${",
         "layers": [1, 2.5, {"wide": true}]});
@@ -167,18 +167,18 @@ fn everything_is_read_as_it_was_meant() {
         (key.header.as_str(), key.prefix.as_str(), key.host.to_string()),
         ("x-api-key", "v1 ", "api.example.com:443".to_owned())
     );
-    assert!(!train.secrets.contains_key("KEY"), "the action does not get it");
+    assert!(!train.secrets.contains_key("KEY"), "the action does not receive it");
     let http: Vec<String> = train.http.iter().map(ToString::to_string).collect();
     assert_eq!(http, ["api.example.com:443", "127.0.0.1:8080", "[::1]:9000", "10.0.0.5:443"]);
     assert_eq!((train.limits.http_body_bytes, train.limits.http_requests), (1 << 30, 10));
     assert_eq!(train.limits.http_wait, Duration::from_mins(2));
     assert_eq!(train.limits.memory_bytes, 512 << 20);
     assert_eq!(train.retry.max_attempts, 3);
-    assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the usual maximum gives way");
+    assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the default maximum is raised");
     assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
-    assert_eq!(names, ["train", "send", "alarm", "label"], "the order is that of the text");
+    assert_eq!(names, ["train", "send", "alarm", "label"], "the order is that of the manifest");
     let ResourceKind::Http(items) = &pipeline.resource("items").unwrap().kind else { panic!("no endpoint") };
     let (url, path, interval) = (
         "https://api.example.com/v1/items.json?sort=id".to_owned(),
@@ -229,7 +229,7 @@ fn check_databases(pipeline: &Pipeline, folder: &Path) {
 }
 
 #[test]
-fn a_folder_stands_for_the_manifest_in_it() {
+fn a_folder_argument_means_the_manifest_in_it() {
     let house = house();
     let text = fs::read(manifests("valid").join("smallest.toml")).unwrap();
     fs::write(house.path().join("anacostia.toml"), text).unwrap();
@@ -242,7 +242,7 @@ fn a_folder_stands_for_the_manifest_in_it() {
 /// This way, the host still finds the logs and components of a manifest that was written before the
 /// key existed.
 #[test]
-fn the_state_lies_beside_the_database_unless_the_manifest_says_where() {
+fn the_state_folder_is_beside_the_database_by_default() {
     let house = house();
     for (keys, expected) in [
         ("", "state"),
@@ -258,7 +258,7 @@ fn the_state_lies_beside_the_database_unless_the_manifest_says_where() {
 }
 
 #[test]
-fn whoever_builds_needs_the_sources_and_whoever_runs_does_not() {
+fn building_needs_the_sources_and_running_does_not() {
     let house = house();
     let text = r#"manifest_version = 1
         pipeline.name = "p"
@@ -275,7 +275,7 @@ fn whoever_builds_needs_the_sources_and_whoever_runs_does_not() {
 }
 
 #[test]
-fn whoever_builds_needs_no_components_and_no_secrets() {
+fn building_needs_no_components_and_no_secrets() {
     let house = house();
     let text = r#"manifest_version = 1
         pipeline.name = "p"
@@ -294,7 +294,7 @@ fn whoever_builds_needs_no_components_and_no_secrets() {
 }
 
 #[test]
-fn a_pinned_manifest_is_read_again_without_a_look_at_the_disk() {
+fn a_pinned_manifest_is_read_again_without_disk_access() {
     let house = house();
     let text = fs::read_to_string(manifests("valid").join("everything.toml")).unwrap();
     let loaded = load_text(&house, "anacostia.toml", text.as_bytes(), LoadOptions::default()).unwrap();
@@ -306,7 +306,7 @@ fn a_pinned_manifest_is_read_again_without_a_look_at_the_disk() {
 }
 
 #[test]
-fn a_right_digest_is_accepted() {
+fn a_correct_digest_is_accepted() {
     let house = house();
     let digest = Digest::of(&fs::read(house.path().join("plain.wasm")).unwrap());
     let text = format!(
@@ -317,7 +317,7 @@ fn a_right_digest_is_accepted() {
 }
 
 #[test]
-fn what_can_not_be_read_is_a_problem_without_a_place() {
+fn an_unreadable_manifest_is_a_problem_without_a_location() {
     let house = house();
     let pipe = house.path().join("pipe");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -328,7 +328,7 @@ fn what_can_not_be_read_is_a_problem_without_a_place() {
         ("pipe", "the manifest `pipe` is not a file"),
     ] {
         let problems = load(&house.path().join(name), &variables, LoadOptions::default()).unwrap_err();
-        assert_eq!(problems.list()[0].place(), None);
+        assert_eq!(problems.list()[0].location(), None);
         assert!(!problems.render(80, false).is_empty());
         let message = problems.list()[0].message().replace(&format!("{}/", house.path().display()), "");
         assert_eq!(message, expected);
@@ -336,15 +336,15 @@ fn what_can_not_be_read_is_a_problem_without_a_place() {
 }
 
 #[test]
-fn text_that_is_not_utf8_is_refused_at_its_place() {
+fn text_that_is_not_utf8_is_refused_with_its_location() {
     let house = house();
     let problems = load_text(&house, "m.toml", b"manifest_version = 1\n# \xff\n", LoadOptions::default()).unwrap_err();
-    let place = problems.list()[0].place().unwrap();
+    let place = problems.list()[0].location().unwrap();
     assert_eq!((place.line, place.column), (2, 3));
 }
 
 #[test]
-fn color_is_for_terminals_only() {
+fn colors_are_used_only_on_terminals() {
     let house = house();
     let problems = load_text(&house, "m.toml", b"zebra = 1", LoadOptions::default()).unwrap_err();
     assert!(problems.render(80, true).contains("\x1b["));
@@ -362,7 +362,7 @@ fn messages_about(edges: impl Iterator<Item = (String, Vec<String>)>) -> Vec<Str
 }
 
 #[test]
-fn each_cycle_is_drawn_once_and_a_long_one_in_short() {
+fn each_cycle_is_shown_once_and_a_long_one_is_shortened() {
     let edge = |name: &str, after: &[&str]| (name.to_owned(), after.iter().map(|&name| name.to_owned()).collect());
     let two_and_a_bridge = [
         edge("a", &["b"]),
@@ -385,13 +385,13 @@ fn each_cycle_is_drawn_once_and_a_long_one_in_short() {
 }
 
 #[test]
-fn a_manifest_that_is_wrong_everywhere_is_answered_briefly() {
+fn the_number_of_reported_problems_is_limited() {
     let names = (0..100_000).map(|n| format!("n{n}")).collect();
     assert_eq!(messages_about([("a".to_owned(), names)].into_iter()).len(), MAX_PROBLEMS);
 }
 
 #[test]
-fn too_much_is_refused_with_the_bound() {
+fn oversized_manifests_are_refused_with_the_limit() {
     let nodes = (0..1001).map(|n| format!("[actions.a{n}]\ncomponent = \"a.wasm\"\n")).collect::<String>();
     let text = format!("manifest_version = 1\npipeline.name = \"p\"\n{nodes}");
     let env = |name: &str| (name == "LONG").then(|| "x".repeat(40 << 10));
@@ -460,14 +460,14 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_makes_the_reader_panic_and_every_span_lies_inside(text in text(), cut in 0usize..2000, color: bool) {
+    fn no_text_makes_the_reader_panic_and_every_span_is_in_bounds(text in text(), cut in 0usize..2000, color: bool) {
         let cut = (0..=cut.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
         for text in [text.as_str(), &text[cut..]] {
             let loaded = HOUSE.with(|house| load_text(house, "m.toml", text.as_bytes(), LoadOptions::default()));
             if let Err(problems) = loaded {
                 prop_assert!(!problems.list().is_empty());
                 for problem in problems.list() {
-                    prop_assert!(problem.place().is_some(), "{problem}");
+                    prop_assert!(problem.location().is_some(), "{problem}");
                     for span in problem.spans() {
                         prop_assert!(text.get(span.clone()).is_some(), "{span:?} of {problem}");
                     }

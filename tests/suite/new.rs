@@ -31,7 +31,7 @@ fn project(language: &str) -> (TempDir, PathBuf) {
 }
 
 /// New, build, check, run: processes the two sample files, and a third that arrives later.
-fn it_works_at_once(language: &str) {
+fn check_project_works(language: &str) {
     let (_home, folder) = project(language);
     let app = TestApp::at(&folder);
     let built = app.cli(&["build", "PATH", "--json"]);
@@ -73,7 +73,7 @@ fn it_works_at_once(language: &str) {
     fs::copy(folder.join("samples/wednesday.csv"), folder.join("data/readings/wednesday.csv")).unwrap();
     app.drop_file("data/readings/bad.csv", b"time,value\n08:00,much\n");
     let ran = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
-    assert_eq!(ran.status.code(), Some(1), "a value that is none fails the run");
+    assert_eq!(ran.status.code(), Some(1), "an invalid value fails the run");
     let error = latest()["actions"][0]["attempts"][0]["error"].to_string();
     assert!(error.contains("line 2 of bad.csv"), "{error}");
     assert!(!folder.join("data/summaries/wednesday.csv.json").exists(), "all or nothing");
@@ -85,36 +85,36 @@ fn it_works_at_once(language: &str) {
 
 #[test]
 fn a_rust_project_works_at_once() {
-    it_works_at_once("rust");
+    check_project_works("rust");
 }
 
 #[test]
 fn a_python_project_works_at_once() {
-    it_works_at_once("python");
+    check_project_works("python");
 }
 
 #[test]
 fn a_javascript_project_works_at_once() {
-    it_works_at_once("javascript");
+    check_project_works("javascript");
 }
 
 #[test]
 fn a_typescript_project_works_at_once() {
-    it_works_at_once("typescript");
+    check_project_works("typescript");
 }
 
 #[test]
 fn a_c_project_works_at_once() {
-    it_works_at_once("c");
+    check_project_works("c");
 }
 
 #[test]
 fn a_go_project_works_at_once() {
-    it_works_at_once("go");
+    check_project_works("go");
 }
 
 #[test]
-fn an_edit_of_a_rust_action_is_swapped_in_and_what_the_compiler_says_is_shown() {
+fn an_edited_rust_action_is_swapped_in_and_compiler_errors_are_shown() {
     let (_home, folder) = project("rust");
     let app = TestApp::at(&folder);
     let mut session = DevSession::start(&folder);
@@ -141,7 +141,7 @@ fn an_edit_of_a_rust_action_is_swapped_in_and_what_the_compiler_says_is_shown() 
 }
 
 #[test]
-fn what_is_made_is_complete_and_names_nothing_of_this_machine() {
+fn a_new_project_is_complete_and_contains_no_machine_paths() {
     for language in ["rust", "python", "javascript", "typescript", "c", "go"] {
         let (_home, folder) = project(language);
         let manifest = fs::read_to_string(folder.join("anacostia.toml")).unwrap();
@@ -172,7 +172,7 @@ fn what_is_made_is_complete_and_names_nothing_of_this_machine() {
 }
 
 #[test]
-fn what_is_there_stays_and_wrong_names_are_refused() {
+fn existing_files_are_kept_and_invalid_names_are_refused() {
     let home = tempfile::tempdir().unwrap();
     let refused = |args: &[&str]| {
         let output = new(home.path(), args);
@@ -202,5 +202,5 @@ fn what_is_there_stays_and_wrong_names_are_refused() {
     );
     assert!(!home.path().join("good").exists());
     fs::create_dir(home.path().join("empty")).unwrap();
-    assert!(new(home.path(), &["empty", "--lang", "py"]).status.success(), "an empty folder will do");
+    assert!(new(home.path(), &["empty", "--lang", "py"]).status.success(), "an empty folder is accepted");
 }

@@ -56,12 +56,12 @@ fn answers(lines: &[String]) -> Vec<Value> {
 }
 
 /// Returns every file below `folder` that contains the secret.
-fn holds_the_secret(folder: &Path) -> Vec<String> {
+fn files_with_the_secret(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            found.extend(holds_the_secret(&path));
+            found.extend(files_with_the_secret(&path));
         } else if fs::read(&path).unwrap().windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes()) {
             found.push(path.display().to_string());
         }
@@ -70,7 +70,7 @@ fn holds_the_secret(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_secret_is_put_into_the_requests_to_its_host_alone_and_seen_by_nobody_else() {
+fn a_secret_header_is_sent_only_to_its_host_and_never_shown() {
     let (ours, other) = (Upstream::plain(), Upstream::plain());
     let (at, elsewhere) = (ours.authority(), other.authority());
     let mut app = app(&format!(
@@ -98,9 +98,9 @@ params = {{ asks = [
     assert!(heads.iter().all(|head| !head.contains("authorization") && !head.contains(TOKEN)), "{heads:?}");
 
     assert!(lines.iter().all(|line| !line.contains(TOKEN)), "{lines:?}");
-    assert!(!lines.iter().any(|line| line.starts_with("variable TOKEN")), "it is no variable of the guest: {lines:?}");
+    assert!(!lines.iter().any(|line| line.starts_with("variable TOKEN")), "the guest has no such variable: {lines:?}");
     let seen = answers(&lines);
-    assert_eq!(seen[5]["headers"]["x-sent"], "***", "taken out of what comes back: {seen:?}");
+    assert_eq!(seen[5]["headers"]["x-sent"], "***", "removed from the response: {seen:?}");
     assert!(seen[6]["error"].as_str().unwrap().contains("HttpRequestDenied"));
     let attempt = attempt(&run);
     assert_eq!(attempt["grants"]["secrets"], serde_json::json!(["TOKEN"]));
@@ -111,11 +111,11 @@ params = {{ asks = [
     assert!(!run.to_string().contains(TOKEN) && !node.to_string().contains(TOKEN));
     assert!(!app.said().contains(TOKEN));
     app.kill();
-    assert_eq!(holds_the_secret(app.folder()), Vec::<String>::new());
+    assert_eq!(files_with_the_secret(app.folder()), Vec::<String>::new());
 }
 
 #[test]
-fn what_was_asked_for_is_shown_to_people_and_to_programs() {
+fn requests_are_shown_in_text_and_json() {
     let server = Upstream::plain();
     let at = server.authority();
     let mut app = app(&format!(
@@ -165,7 +165,7 @@ params = {{ asks = [{{ host = "{at}", path = "/items?page=1" }}, {{ host = "{at}
 }
 
 #[test]
-fn tls_is_spoken_to_whom_the_machine_trusts_and_the_certificate_must_be_for_the_name() {
+fn tls_certificates_must_be_trusted_and_match_the_name() {
     let (server, certificate) = Upstream::tls("localhost");
     let (stranger, _) = Upstream::tls("localhost");
     let (port, strange) = (server.port(), stranger.port());
@@ -199,7 +199,7 @@ params = {{ asks = [
     assert!(
         heads[0].contains(&format!("x-api-key: {TOKEN}\r\n")) && heads[0].contains(&format!("host: localhost:{port}"))
     );
-    assert_eq!((heads.len(), stranger.heads().len()), (1, 0), "nothing is sent to whom is not trusted: {heads:?}");
+    assert_eq!((heads.len(), stranger.heads().len()), (1, 0), "nothing is sent to an untrusted server: {heads:?}");
     let requests = &attempt(&run)["requests"];
     assert_eq!((&requests[0]["scheme"], &requests[0]["outcome"]), (&Value::from("https"), &Value::from("answered")));
     assert!(requests[2]["error"].as_str().unwrap().starts_with("TLS failed: "), "{requests}");
@@ -208,7 +208,7 @@ params = {{ asks = [
 }
 
 #[test]
-fn a_secret_that_is_missing_or_unfit_for_a_header_fails_the_attempt_with_the_reason() {
+fn a_missing_or_invalid_secret_fails_the_attempt_with_the_reason() {
     let server = Upstream::plain();
     let at = server.authority();
     let mut app = app(&format!(

@@ -33,7 +33,7 @@ static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
         .arg(root.join("guest-examples/pipelines/penguins/daily-files.py"))
         .output()
         .expect("scripts/python starts");
-    assert!(output.status.success(), "the data is not to be had:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "the data cannot be fetched:\n{}", String::from_utf8_lossy(&output.stderr));
     let folder = String::from_utf8(output.stdout).unwrap();
     let mut days: Vec<_> = fs::read_dir(folder.trim_end())
         .unwrap()
@@ -45,7 +45,7 @@ static DAYS: LazyLock<Vec<(String, Vec<u8>)>> = LazyLock::new(|| {
 });
 
 /// Returns the results of an undisturbed host for the first days.
-static UNDISTURBED: LazyLock<Results> = LazyLock::new(|| {
+static UNINTERRUPTED: LazyLock<Results> = LazyLock::new(|| {
     let app = start();
     drop_days(&app, 0, EVENTFUL_DAY);
     Results::of(&app)
@@ -120,20 +120,20 @@ fn figure(app: &TestApp, name: &str, run: usize) -> f64 {
 }
 
 /// Returns whether two values are the same. JSON may round the last digit.
-fn same(one: f64, other: f64) -> bool {
+fn nearly_equal(one: f64, other: f64) -> bool {
     (one - other).abs() < 1e-12
 }
 
 #[test]
-fn all_days_one_after_the_other_lead_to_promotions_skips_and_a_good_model() {
+fn daily_files_lead_to_promotions_skips_and_a_good_model() {
     let app = start();
     drop_days(&app, 0, DAYS.len());
-    models_are_promoted_when_they_are_better_and_else_skipped(&app);
-    the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_seen(&app);
-    each_promotion_has_a_report_with_tables_and_a_plot(&app);
+    check_promotions(&app);
+    check_accuracy_of_the_last_model(&app);
+    check_reports(&app);
 }
 
-fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
+fn check_promotions(app: &TestApp) {
     let shown = |run: usize| {
         let output = app.cli(&["runs", "show", &run.to_string(), "PATH"]);
         assert!(output.status.success());
@@ -150,14 +150,14 @@ fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
             skipped += 1;
         }
     }
-    assert!(promoted.len() >= 3, "promoted are {promoted:?}");
+    assert!(promoted.len() >= 3, "promoted models: {promoted:?}");
     assert!(skipped >= 1);
 
     let models = artifacts(app, "resource=models");
     assert_eq!(
         models.keys().collect::<Vec<_>>(),
         promoted.iter().collect::<Vec<_>>(),
-        "nothing else came into `models`"
+        "nothing else was written to `models`"
     );
     let candidates = artifacts(app, "resource=candidates");
     assert!(
@@ -168,28 +168,31 @@ fn models_are_promoted_when_they_are_better_and_else_skipped(app: &TestApp) {
     assert_eq!(in_use.into_keys().collect::<Vec<_>>(), promoted[promoted.len() - 1..], "the tag has moved to the last");
 }
 
-fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_seen(app: &TestApp) {
+fn check_accuracy_of_the_last_model(app: &TestApp) {
     let last = DAYS.len();
     let rows = figure(app, "holdout_rows", last);
-    assert!(rows > 60.0, "{rows} rows are too few to say so");
+    assert!(rows > 60.0, "{rows} rows are too few for this claim");
     assert!(figure(app, "holdout_accuracy", last) > 0.95);
-    assert!(figure(app, "holdout_accuracy_in_use", last) > 0.95, "the model in use is as good");
+    assert!(figure(app, "holdout_accuracy_in_use", last) > 0.95, "the model in use is as accurate");
     // No row is lost, or on both sides.
     let clean: f64 = metric(app, "rows_clean", "").iter().sum();
     let rejected: f64 = metric(app, "rows_rejected", "").iter().sum();
     assert_eq!((clean, rejected), (342.0, 2.0), "two of the 344 penguins were not measured");
-    assert!(same(figure(app, "training_rows", last) + rows, clean));
+    assert!(nearly_equal(figure(app, "training_rows", last) + rows, clean));
 
     let species = ["adelie", "chinstrap", "gentoo"];
     let taken = |actual: &str, predicted: &str| figure(app, &format!("confusion_{actual}_as_{predicted}"), last);
     let right: f64 = species.iter().map(|species| taken(species, species)).sum();
-    assert!(same(right / rows, figure(app, "holdout_accuracy", last)));
+    assert!(nearly_equal(right / rows, figure(app, "holdout_accuracy", last)));
     for name in species {
         let actual: f64 = species.iter().map(|predicted| taken(name, predicted)).sum();
         let predicted: f64 = species.iter().map(|actual| taken(actual, name)).sum();
-        assert!(same(figure(app, &format!("recall_{name}"), last), taken(name, name) / actual), "recall of {name}");
         assert!(
-            same(figure(app, &format!("precision_{name}"), last), taken(name, name) / predicted),
+            nearly_equal(figure(app, &format!("recall_{name}"), last), taken(name, name) / actual),
+            "recall of {name}"
+        );
+        assert!(
+            nearly_equal(figure(app, &format!("precision_{name}"), last), taken(name, name) / predicted),
             "precision of {name}"
         );
     }
@@ -198,7 +201,7 @@ fn the_last_model_is_right_about_more_than_95_of_100_penguins_that_it_has_not_se
     assert!(curve.iter().all(|accuracy| (0.9..=1.0).contains(accuracy)), "{curve:?}");
 }
 
-fn each_promotion_has_a_report_with_tables_and_a_plot(app: &TestApp) {
+fn check_reports(app: &TestApp) {
     for model in artifacts(app, "resource=models").into_keys() {
         let run = model.trim_start_matches("model-").trim_end_matches(".json").to_owned();
         let page = fs::read_to_string(app.path(&format!("data/reports/report-{run}.md"))).unwrap();
@@ -216,11 +219,11 @@ fn each_promotion_has_a_report_with_tables_and_a_plot(app: &TestApp) {
 fn the_same_files_in_another_folder_give_the_same_models() {
     let app = start();
     drop_days(&app, 0, EVENTFUL_DAY);
-    assert_eq!(Results::of(&app), *UNDISTURBED);
+    assert_eq!(Results::of(&app), *UNINTERRUPTED);
 }
 
 #[test]
-fn a_training_that_is_killed_goes_on_without_cleaning_again_and_gives_the_same() {
+fn a_killed_training_resumes_without_cleaning_again_and_gives_the_same_model() {
     let mut app = start();
     drop_days(&app, 0, EVENTFUL_DAY - 1);
     app.signal(Signal::TERM);
@@ -244,11 +247,11 @@ fn a_training_that_is_killed_goes_on_without_cleaning_again_and_gives_the_same()
     assert_eq!(run["state"], "succeeded");
     assert_eq!(attempts(0), ["succeeded"], "`clean` was not run again");
     assert_eq!(attempts(1), ["crashed", "succeeded"], "`train` was");
-    assert_eq!(Results::of(&app), *UNDISTURBED);
+    assert_eq!(Results::of(&app), *UNINTERRUPTED);
 }
 
 #[test]
-fn bad_rows_are_rejected_each_with_its_reason_and_a_file_of_something_else_is_a_failure() {
+fn bad_rows_are_rejected_with_a_reason_and_a_wrong_file_fails() {
     let app = start();
     let header = "Species,Comments,Culmen Length (mm),Culmen Depth (mm),Flipper Length (mm),Body Mass (g)";
     let rows = [
@@ -273,7 +276,7 @@ fn bad_rows_are_rejected_each_with_its_reason_and_a_file_of_something_else_is_a_
         "species,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g\nGentoo,46.1,13.2,211.0,4500.0\n"
     );
     for (reason, count) in [("duplicate", 1.0), ("missing", 1.0), ("out_of_range", 2.0), ("malformed", 1.0)] {
-        assert!(same(figure(&app, &format!("rejected_{reason}"), 1), count), "{reason}");
+        assert!(nearly_equal(figure(&app, &format!("rejected_{reason}"), 1), count), "{reason}");
     }
     assert_eq!((figure(&app, "rows_clean", 1), figure(&app, "rows_rejected", 1)), (1.0, 7.0));
 

@@ -43,7 +43,7 @@ fn polyglot() -> TestApp {
 }
 
 #[test]
-fn every_build_of_the_manifest_makes_the_component_that_it_stands_beside() {
+fn every_build_command_makes_the_component_of_its_action() {
     let manifest = example("anacostia.toml");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines/polyglot");
     let mut lines = manifest.lines();
@@ -56,7 +56,7 @@ fn every_build_of_the_manifest_makes_the_component_that_it_stands_beside() {
         assert!(says.contains(&format!("\"${{1:-{file}}}\"")), "{script} does not write {file}");
         let (_, watched) = build.split_once("watch = [").unwrap();
         for path in watched.trim_end_matches("] }").split(", ").map(|path| path.trim_matches('"')) {
-            assert!(folder.join(path).exists(), "{path} is watched, and not there");
+            assert!(folder.join(path).exists(), "{path} is watched but does not exist");
         }
         seen += 1;
     }
@@ -81,12 +81,12 @@ fn six_languages_and_two_programs_work_in_one_graph() {
     for action in actions {
         assert_eq!(action["state"], "succeeded", "{action:#}");
     }
-    they_agree(&app);
-    the_page_has_all(&app);
-    lineage_joins_them(&app);
+    check_results_agree(&app);
+    check_page_is_complete(&app);
+    check_lineage(&app);
 }
 
-fn they_agree(app: &TestApp) {
+fn check_results_agree(app: &TestApp) {
     let metrics = app.get_all("/api/v1/metrics?run=1");
     let of = |action: &str| -> BTreeMap<String, u64> {
         let own = metrics.iter().filter(|metric| metric["action"] == action);
@@ -117,14 +117,14 @@ fn they_agree(app: &TestApp) {
     assert_eq!(rows(&report("summary")), rows(&report("report-rust")));
 }
 
-fn the_page_has_all(app: &TestApp) {
+fn check_page_is_complete(app: &TestApp) {
     let page = fs::read_to_string(app.path("data/pages/index.html")).unwrap();
     assert_eq!(page.matches("<table>").count(), 1 + LANGUAGES.len(), "{page}");
     assert_eq!(page.matches("<td>garage</td>").count(), 1 + LANGUAGES.len(), "{page}");
 }
 
 /// Follows the lineage that the host has recorded, from the page back to the readings.
-fn lineage_joins_them(app: &TestApp) {
+fn check_lineage(app: &TestApp) {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let mut readers: BTreeMap<String, Vec<String>> = BTreeMap::new(); // what an action read
     let mut writers: BTreeMap<String, String> = BTreeMap::new(); // who wrote it

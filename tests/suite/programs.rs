@@ -35,7 +35,7 @@ writes = ["out"]
 }
 
 /// Processes the dropped files, and returns the action of the first run.
-fn worked(app: &mut TestApp) -> Value {
+fn process_files(app: &mut TestApp) -> Value {
     // The first time, compiling takes longer than a test should wait for a host to start. The
     // result of the run is checked below.
     app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
@@ -52,11 +52,11 @@ fn log(app: &TestApp) -> Vec<String> {
 }
 
 #[test]
-fn an_ordinary_go_program_walks_through_its_inputs() {
+fn an_ordinary_go_program_walks_its_inputs() {
     let mut app = pipeline("go", "ingest-command", r#"args = ["/in/raw", "/out/out"]"#);
     app.drop_file("raw/a.csv", b"sensor,value\r\nattic,21.5\r\ncellar,warm\n\nattic,nan\nattic,.5");
     app.drop_file("raw/deep/down/b.csv", b"sensor,value\nhall,1\n");
-    let action = worked(&mut app);
+    let action = process_files(&mut app);
     assert_eq!(action["state"], "succeeded", "{action:#}");
     assert_eq!(fs::read_to_string(app.path("out/a.csv")).unwrap(), "sensor,value\nattic,21.5\nattic,.5\n");
     assert_eq!(fs::read_to_string(app.path("out/deep/down/b.csv")).unwrap(), "sensor,value\nhall,1\n");
@@ -77,11 +77,11 @@ fn an_ordinary_go_program_walks_through_its_inputs() {
 }
 
 #[test]
-fn an_ordinary_go_program_fails_with_its_own_words_and_publishes_nothing() {
+fn an_ordinary_go_program_fails_with_its_own_message_and_publishes_nothing() {
     let mut app = pipeline("go", "ingest-command", r#"args = ["/in/raw", "/out/out"]"#);
     app.drop_file("raw/a.csv", b"sensor,value\nhall,1\n");
     app.drop_file("raw/b.csv", b"time,value\n");
-    let action = worked(&mut app);
+    let action = process_files(&mut app);
     assert_eq!(action["state"], "failed", "{action:#}");
     let message = action["attempts"][0]["error"]["message"].as_str().unwrap();
     assert!(message.contains("/in/raw/b.csv begins with \"time,value\", not with \"sensor,value\""), "{message}");
@@ -94,13 +94,13 @@ fn sqlite_answers_a_query_over_files() {
         "select name, sum(value) as total from rows group by name order by name"]"#;
     let mut app = pipeline("programs", "sqlite3", args);
     app.drop_file("raw/a.csv", b"name,value\nb,2\na,\"1\"\nb,40\n");
-    let action = worked(&mut app);
+    let action = process_files(&mut app);
     assert_eq!(action["state"], "succeeded", "{action:#}\n{:#?}", log(&app));
     assert_eq!(fs::read_to_string(app.path("out/sum.csv")).unwrap().replace('\r', ""), "name,total\na,1\nb,42\n");
 }
 
 #[test]
-fn sqlite_makes_a_database_and_the_next_action_opens_it() {
+fn sqlite_creates_a_database_that_the_next_action_opens() {
     let sql = "create table t(a integer primary key, b text); insert into t(b) select hex(randomblob(200)) from generate_series(1, 2000); \
         create index i on t(b); update t set b = 'x' || b; delete from t where a > 1500; vacuum;";
     let mut app = pipeline(
@@ -122,7 +122,7 @@ args = ["-bail", "file:/in/out/copy.db?immutable=1", "pragma integrity_check", "
         ),
     );
     app.drop_file("raw/go", b"x");
-    let action = worked(&mut app);
+    let action = process_files(&mut app);
     assert_eq!(action["state"], "succeeded", "{action:#}\n{:#?}", log(&app));
     let run = app.get("/api/v1/runs/1");
     assert_eq!(run["state"], "succeeded", "{run:#}\n{:#?}", log(&app));
@@ -136,21 +136,21 @@ args = ["-bail", "file:/in/out/copy.db?immutable=1", "pragma integrity_check", "
 }
 
 #[test]
-fn sqlite_fails_with_its_own_words() {
+fn sqlite_fails_with_its_own_message() {
     let mut app = pipeline("programs", "sqlite3", r#"args = ["-bail", ":memory:", "select * from nowhere"]"#);
     app.drop_file("raw/a.csv", b"x");
-    let action = worked(&mut app);
+    let action = process_files(&mut app);
     assert_eq!(action["state"], "failed", "{action:#}");
     let message = action["attempts"][0]["error"]["message"].as_str().unwrap();
     assert!(message.contains("no such table: nowhere"), "{message}");
 }
 
 #[test]
-fn comrak_makes_a_page_of_what_it_reads_from_standard_input() {
+fn comrak_renders_standard_input_to_html() {
     let lines = "args = [\"--gfm\", \"--output\", \"/out/out/page.html\"]\nstdin = \"raw/*.md\"";
     let mut app = pipeline("programs", "comrak", lines);
     app.drop_file("raw/a.md", "# Käse\n\n| a | b |\n|---|--:|\n| 1 | ~~2~~ |\n".as_bytes());
-    let action = worked(&mut app);
+    let action = process_files(&mut app);
     assert_eq!(action["state"], "succeeded", "{action:#}\n{:#?}", log(&app));
     let page = fs::read_to_string(app.path("out/page.html")).unwrap();
     for part in ["<h1>Käse</h1>", "<th align=\"right\">b</th>", "<td>1</td>", "<del>2</del>"] {

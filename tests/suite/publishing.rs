@@ -37,7 +37,7 @@ params = {{ steps = [{{ do = "copy", from = "raw", to = "out" }}] }}
 
 /// Creates a pipeline whose host has died after it committed the output `a.txt` and before it made
 /// it visible. No host is running.
-fn committed(manifest: &str) -> TestApp {
+fn app_killed_after_commit(manifest: &str) -> TestApp {
     let mut app = TestApp::new(manifest).with_guest("worker");
     app.drop_file("raw/a.txt", b"content");
     app.die_at("publish.begin:1");
@@ -57,21 +57,21 @@ fn staged(app: &TestApp) -> usize {
 fn a_committed_output_waits_for_its_folder_to_come_back() {
     // The folder is removed, or replaced by an empty one, like an unmounted mount point.
     for empty in [false, true] {
-        let mut app = committed(&manifest(""));
+        let mut app = app_killed_after_commit(&manifest(""));
         let (out, elsewhere) = (app.path("out"), app.path("elsewhere"));
         fs::rename(&out, &elsewhere).unwrap();
         if empty {
             fs::create_dir(&out).unwrap();
         }
         app.start();
-        wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
+        wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
         let run = app.get("/api/v1/runs/1");
         assert_eq!(run["state"], "running", "{run:#}");
         assert_eq!(copy_of(&app)["attempts"][0]["state"], "publishing", "{run:#}");
         if empty {
             fs::remove_dir(&out).unwrap();
         }
-        assert!(!out.exists(), "a folder was made where one is to come back");
+        assert!(!out.exists(), "the missing folder was created");
         fs::rename(&elsewhere, &out).unwrap();
         let runs = app.wait_for_runs(1);
         assert_eq!(runs[0]["state"], "succeeded", "{runs:#?}");
@@ -85,7 +85,7 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
 }
 
 #[test]
-fn what_is_staged_is_kept_until_its_publishing_is_on_record() {
+fn staged_files_are_kept_until_their_publication_is_recorded() {
     for point in ["publish.visible", "published.in_transaction", "published.committed"] {
         let mut app = TestApp::new(&manifest("")).with_guest("worker");
         app.drop_file("raw/a.txt", b"content");
@@ -102,13 +102,13 @@ fn what_is_staged_is_kept_until_its_publishing_is_on_record() {
 }
 
 #[test]
-fn a_host_that_stops_while_an_output_can_not_be_published_leaves_it_to_the_next() {
-    let mut app = committed(&manifest(""));
+fn an_unpublished_output_is_left_to_the_next_host() {
+    let mut app = app_killed_after_commit(&manifest(""));
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
-    wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
+    wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
     app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success(), "a host that stops is not in trouble");
+    assert!(app.wait_for_end().success(), "stopping is not an error");
     fs::remove_dir(app.path("out/a.txt")).unwrap();
     app.start();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
@@ -125,8 +125,8 @@ params = { steps = [{ do = "read_range", from = "out", path = "a.txt", length = 
 "#;
 
 #[test]
-fn what_is_being_published_is_not_told_to_be_gone_or_changed() {
-    let mut app = committed(&manifest(LOOK));
+fn files_being_published_are_not_reported_gone_or_changed() {
+    let mut app = app_killed_after_commit(&manifest(LOOK));
     // Another file is there, as if it were the version before.
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
@@ -163,7 +163,7 @@ fn database(app: &TestApp) -> rusqlite::Connection {
 /// A store that is a server can commit and lose the connection before it responds. This must not be
 /// visible in the records.
 #[test]
-fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
+fn a_host_continues_when_the_result_of_a_write_is_lost() {
     let steps = r#"params = { steps = [
         { do = "metrics", name = "loss", values = [0.5] },
         { do = "copy", from = "raw", to = "out" },
@@ -191,7 +191,7 @@ fn a_host_goes_on_when_the_answer_of_a_write_is_lost() {
 }
 
 #[test]
-fn an_attempt_that_the_store_is_at_odds_with_keeps_what_it_staged_and_ends_nothing_else() {
+fn an_attempt_that_conflicts_with_the_store_keeps_its_staged_files() {
     let mut app = TestApp::new(&manifest("")).with_guest("worker");
     app.start();
     // The commit point seems to be passed already, with different outputs.
@@ -199,13 +199,13 @@ fn an_attempt_that_the_store_is_at_odds_with_keeps_what_it_staged_and_ends_nothi
         UPDATE attempts SET state = 'publishing' WHERE seq = NEW.seq; END";
     database(&app).execute_batch(passed).unwrap();
     app.drop_file("raw/a.txt", b"content");
-    wait_until("the run to be left", || app.said().contains("run #1 is left as it is: attempt "));
+    wait_until("the run to be left alone", || app.said().contains("run #1 is left as it is: attempt "));
     assert!(
         app.said().contains("could not be closed; the next driver of the run tries to recover it"),
         "{}",
         app.said()
     );
-    assert_eq!(staged(&app), 1, "what may be committed was thrown away");
+    assert_eq!(staged(&app), 1, "files that may be committed were discarded");
     assert_eq!(app.try_get("/readyz").unwrap().0, 200);
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success());
@@ -217,8 +217,8 @@ fn an_attempt_that_the_store_is_at_odds_with_keeps_what_it_staged_and_ends_nothi
 }
 
 #[test]
-fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
-    let mut app = committed(&manifest("").replace("max_concurrent_runs = 2", "max_concurrent_runs = 1"));
+fn a_run_that_cannot_be_recovered_does_not_block_others() {
+    let mut app = app_killed_after_commit(&manifest("").replace("max_concurrent_runs = 2", "max_concurrent_runs = 1"));
     let rename = |app: &TestApp, from: &str, to: &str| {
         let sql = "UPDATE intents SET file = json_replace(file, '$.resource', ?2) WHERE file ->> 'resource' = ?1";
         assert_eq!(database(app).execute(sql, [from, to]).unwrap(), 1);
@@ -244,7 +244,7 @@ fn a_run_that_can_not_be_taken_over_does_not_hold_up_the_others() {
 /// Names that a watched resource ignores are published as well, and a later host that does not find
 /// them by scanning does not record them as gone.
 #[test]
-fn what_is_published_under_a_name_that_does_not_count_stays_published() {
+fn an_output_with_an_ignored_name_stays_published() {
     let manifest = r#"
 manifest_version = 1
 [pipeline]
@@ -293,7 +293,7 @@ params = { steps = [] }
 }
 
 #[test]
-fn a_file_that_someone_puts_in_the_place_of_one_to_be_overwritten_is_moved_aside() {
+fn a_foreign_file_at_an_overwritten_path_is_moved_aside() {
     let manifest = manifest("").replace("to = \"out\" }] }", "to = \"out\", overwrite = true }] }");
     for before in [None, Some(&b"before"[..])] {
         let mut app = TestApp::new(&manifest).with_guest("worker");
@@ -306,7 +306,7 @@ fn a_file_that_someone_puts_in_the_place_of_one_to_be_overwritten_is_moved_aside
             app.wait_for_end();
         }
         app.unset_env("ANACOSTIA_FAULT");
-        assert_eq!(staged(&app), 1, "the host died after the commit point");
+        assert_eq!(staged(&app), 1, "the host crashed after the commit point");
         fs::write(app.path("out/a.txt"), b"by a user").unwrap();
         app.start();
         assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
@@ -320,7 +320,7 @@ fn a_file_that_someone_puts_in_the_place_of_one_to_be_overwritten_is_moved_aside
 }
 
 #[test]
-fn a_second_pipeline_that_writes_to_a_folder_is_refused_and_a_reader_is_not() {
+fn a_second_pipeline_may_read_a_folder_but_not_write_to_it() {
     let mut first = TestApp::new(&manifest("")).with_guest("worker");
     first.drop_file("out/old.txt", b"old");
     first.start();

@@ -48,7 +48,7 @@ const ABSENT: [(&str, &str); 2] = [
 ];
 
 #[test]
-fn python_imports_at_any_time_and_says_why_a_module_is_absent() {
+fn python_imports_lazily_and_explains_missing_modules() {
     let mut manifest = String::from(
         "manifest_version = 1\n[pipeline]\nname = \"late\"\n\
          [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n",
@@ -71,7 +71,7 @@ fn python_imports_at_any_time_and_says_why_a_module_is_absent() {
         let action = of(name);
         assert_eq!((&action["state"], &action["reason"]), (&json!("succeeded"), &json!(result)), "{action:#}");
         let attempt = &action["attempts"][0];
-        assert_eq!(attempt["denials"], json!([]), "it looks for no files: {attempt:#}");
+        assert_eq!(attempt["denials"], json!([]), "importing does not access files: {attempt:#}");
     }
     for (name, begins) in ABSENT {
         let error: &Value = &of(name)["attempts"][0]["error"];
@@ -127,7 +127,7 @@ fn cache_of_these_scripts() -> PathBuf {
 }
 
 #[test]
-fn debians_python_builds_a_guest_where_that_in_use_is_too_old() {
+fn debians_python_builds_a_guest_if_the_default_one_is_too_old() {
     let programs = programs_without(&[]);
     if DEBIAN.iter().any(|program| !programs.path().join(program).exists()) {
         assert!(std::env::var_os("CI").is_none(), "this is not Debian, whose packages this test needs");
@@ -147,12 +147,12 @@ fn debians_python_builds_a_guest_where_that_in_use_is_too_old() {
         .unwrap();
     let answer = call("scripts/python", asked.to_str().unwrap(), programs.path(), &cache);
     let places = String::from_utf8(answer.stdout).unwrap();
-    assert_eq!(places.lines().count(), 2, "itself and its pip: {places}");
+    assert_eq!(places.lines().count(), 2, "Python itself and its pip: {places}");
     assert!(places.lines().all(|place| place.starts_with(cache.to_str().unwrap())), "{places}");
 }
 
 #[test]
-fn without_python_and_debian_the_scripts_say_what_to_install() {
+fn without_python_and_debian_scripts_name_what_to_install() {
     let programs = programs_without(&DEBIAN);
     let cache = tempfile::tempdir().unwrap();
     let said = || {

@@ -15,7 +15,7 @@ fn block(language: &str) -> String {
 }
 
 #[test]
-fn its_action_is_built_and_does_what_it_says() {
+fn the_action_of_the_readme_builds_and_works() {
     let app = TestApp::new(&block("toml"));
     fs::create_dir(app.path("src")).unwrap();
     fs::write(app.path("src/lib.rs"), block("rust")).unwrap();

@@ -57,7 +57,7 @@ fn wait_for_log(app: &TestApp, run: u64, text: &str) {
 }
 
 #[test]
-fn files_that_are_renamed_right_after_they_are_closed_are_read_all_the_same() {
+fn files_renamed_right_after_closing_are_read() {
     let copy = r#"
 [actions.copy]
 component = "worker.wasm"
@@ -88,7 +88,7 @@ stdin = "raw"
 }
 
 #[test]
-fn a_folder_that_is_renamed_under_a_run_is_read_under_the_paths_that_the_run_knows() {
+fn a_folder_renamed_during_a_run_is_read_by_its_old_paths() {
     let actions = r#"
 [actions.wait]
 component = "worker.wasm"
@@ -125,7 +125,7 @@ args = ["cat|/in/raw/sub/a"]
 }
 
 #[test]
-fn what_a_run_has_listed_it_can_open_after_a_rename() {
+fn a_run_can_open_listed_inputs_after_a_rename() {
     let actions = r#"
 [actions.look]
 component = "worker.wasm"

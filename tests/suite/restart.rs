@@ -49,7 +49,7 @@ fn die_at(step: u32) -> String {
 }
 
 #[test]
-fn a_run_goes_on_from_every_step() {
+fn a_run_resumes_after_a_crash_at_any_step() {
     let mut steps = 0;
     loop {
         let mut app = TestApp::new(MANIFEST).with_guest("worker");
@@ -82,7 +82,7 @@ fn a_run_goes_on_from_every_step() {
     }
     // Creation and start of `first`; its end and the start of `second`; its failure; its second
     // start; its end and the start of `third`; its end.
-    assert_eq!(steps, 6, "the run has other steps than this test knows");
+    assert_eq!(steps, 6, "the run has steps that this test does not know");
 }
 
 fn check(run: &Value, step: u32) {

@@ -78,7 +78,7 @@ fn wait_for_log(app: &TestApp, number: u64, text: &str) {
 }
 
 #[test]
-fn a_file_leads_to_a_run_that_reads_it_and_publishes_what_it_wrote() {
+fn a_file_starts_a_run_that_reads_it_and_publishes_an_output() {
     let app = start(&manifest(&action("copy", &["raw"], r#"{ do = "copy", from = "raw", to = "out" }"#, "")));
     app.drop_file("raw/a.csv", b"1,2\n");
     let runs = app.wait_for_runs(1);
@@ -94,7 +94,7 @@ fn a_file_leads_to_a_run_that_reads_it_and_publishes_what_it_wrote() {
 }
 
 #[test]
-fn a_run_waits_for_all_watched_resources_and_says_so() {
+fn a_run_waits_for_all_watched_resources_and_shows_it() {
     let labels = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n";
     let steps = r#"{ do = "read", from = "raw" }, { do = "read", from = "labels" }"#;
     let both =
@@ -112,7 +112,7 @@ fn a_run_waits_for_all_watched_resources_and_says_so() {
 }
 
 #[test]
-fn with_join_any_only_what_was_triggered_runs() {
+fn with_join_any_only_triggered_branches_run() {
     let labels = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n";
     let raw = action("on_raw", &["raw"], r#"{ do = "read", from = "raw" }"#, "");
     let other = action("on_labels", &["labels"], r#"{ do = "read", from = "labels" }"#, "")
@@ -126,7 +126,7 @@ fn with_join_any_only_what_was_triggered_runs() {
 }
 
 #[test]
-fn a_retryable_failure_is_tried_again_and_nothing_of_it_is_left() {
+fn a_retryable_failure_is_retried_and_leaves_nothing() {
     let steps = r#"{ do = "copy", from = "raw", to = "out" }, { do = "fail", attempts = 2, retryable = true }"#;
     let keys = r#"retry = { max_attempts = 3, backoff = "5ms" }"#;
     let app = start(&manifest(&action("flaky", &["raw"], steps, keys)));
@@ -138,7 +138,7 @@ fn a_retryable_failure_is_tried_again_and_nothing_of_it_is_left() {
 }
 
 #[test]
-fn a_permanent_failure_skips_what_follows_and_starts_what_waits_for_it() {
+fn a_permanent_failure_skips_dependents_and_starts_failure_handlers() {
     let broken = action("broken", &["raw"], r#"{ do = "fail", message = "no such column" }"#, "");
     let after = action("after", &["broken"], r#"{ do = "done" }"#, "");
     let alarm = action("alarm", &["after"], r#"{ do = "done" }"#, "run_when = \"any_failed\"");
@@ -155,7 +155,7 @@ fn a_permanent_failure_skips_what_follows_and_starts_what_waits_for_it() {
 }
 
 #[test]
-fn an_action_that_skips_has_succeeded_and_its_dependents_are_skipped() {
+fn a_skip_outcome_is_a_success_that_skips_the_dependents() {
     let judge = action("judge", &["raw"], r#"{ do = "skip", reason = "not better" }"#, "");
     let promote = action("promote", &["judge"], r#"{ do = "done" }"#, "");
     let app = start(&manifest(&format!("{judge}{promote}")));
@@ -167,13 +167,13 @@ fn an_action_that_skips_has_succeeded_and_its_dependents_are_skipped() {
 }
 
 #[test]
-fn branches_run_side_by_side_and_a_cancel_stops_them() {
+fn branches_run_in_parallel_and_cancel_stops_them() {
     let left = action("left", &["raw"], r#"{ do = "await_cancel" }"#, "");
     let right = action("right", &["raw"], r#"{ do = "await_cancel", deaf = true }"#, "");
     let end = action("end", &["left", "right"], r#"{ do = "done" }"#, "");
     let app = start(&manifest(&format!("{left}{right}{end}")));
     app.drop_file("raw/a.csv", b"1");
-    wait_until("both branches to be at work", || {
+    wait_until("both branches to be running", || {
         let (status, run) = app.try_get("/api/v1/runs/1").unwrap();
         status == 200 && states(&run).iter().take(2).all(|(_, state, _)| *state == "running")
     });
@@ -187,7 +187,7 @@ fn branches_run_side_by_side_and_a_cancel_stops_them() {
 }
 
 #[test]
-fn arrivals_during_a_run_wait_and_are_taken_together() {
+fn files_that_arrive_during_a_run_start_one_run_afterwards() {
     // The run keeps running until it is cancelled, however slow the machine is.
     let app = start(&manifest(&action("slow", &["raw"], r#"{ do = "await_cancel" }"#, "")));
     app.drop_file("raw/0.csv", b"0");
@@ -195,7 +195,7 @@ fn arrivals_during_a_run_wait_and_are_taken_together() {
     for number in 1..6 {
         app.drop_file(&format!("raw/{number}.csv"), number.to_string().as_bytes());
     }
-    wait_until("the last file to be on record", || app.get_all("/api/v1/artifacts?resource=raw&state=new").len() == 5);
+    wait_until("the last file to be recorded", || app.get_all("/api/v1/artifacts?resource=raw&state=new").len() == 5);
     wait_until("the tick that holds the run", || {
         app.get("/api/v1/triggers").to_string().contains("but 1 of 1 runs at work")
     });
@@ -207,12 +207,12 @@ fn arrivals_during_a_run_wait_and_are_taken_together() {
 }
 
 #[test]
-fn what_was_replaced_while_no_host_was_at_work_is_not_claimed() {
+fn versions_replaced_while_no_host_ran_are_not_claimed() {
     let text = manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))
         .replace("watch = true", "watch = true\ntrigger = { quiet_for = \"1s\" }");
     let mut app = start(&text);
     app.drop_file("raw/a.csv", b"first");
-    wait_until("the file to be on record", || app.get_all("/api/v1/artifacts?resource=raw").len() == 1);
+    wait_until("the file to be recorded", || app.get_all("/api/v1/artifacts?resource=raw").len() == 1);
     app.kill();
     app.drop_file("raw/a.csv", b"and then another");
     // The recorded file has been quiet for long enough by now, so that the next host could claim it
@@ -225,7 +225,7 @@ fn what_was_replaced_while_no_host_was_at_work_is_not_claimed() {
 }
 
 #[test]
-fn a_failed_run_keeps_its_claims_until_someone_retries_it() {
+fn a_failed_run_keeps_its_claims_until_it_is_retried() {
     let steps = r#"{ do = "copy", from = "raw", to = "out" }"#;
     let mut app = TestApp::new(&manifest(&action("copy", &["raw"], steps, ""))).with_guest("worker");
     fs::create_dir_all(app.path("out")).unwrap();
@@ -249,7 +249,7 @@ fn a_failed_run_keeps_its_claims_until_someone_retries_it() {
 }
 
 #[test]
-fn a_stopping_host_lets_attempts_finish_and_the_next_host_goes_on() {
+fn a_stopping_host_lets_attempts_finish_and_the_next_host_continues() {
     let first = action("first", &["raw"], r#"{ do = "log", message = "at work" }, { do = "sleep", ms = 700 }"#, "");
     let second = action("second", &["first"], r#"{ do = "done" }"#, "");
     let mut app = start(&manifest(&format!("{first}{second}")));
@@ -262,7 +262,7 @@ fn a_stopping_host_lets_attempts_finish_and_the_next_host_goes_on() {
 }
 
 #[test]
-fn what_does_not_finish_in_time_is_handed_back_and_runs_again() {
+fn attempts_that_do_not_finish_in_time_are_handed_back_and_run_again() {
     let steps = r#"{ do = "await_cancel", deaf = true }"#;
     let mut app = start(&manifest(&action("endless", &["raw"], steps, "")));
     app.drop_file("raw/a.csv", b"1");
@@ -287,13 +287,13 @@ fn a_second_signal_stops_at_once() {
     app.signal(Signal::TERM);
     wait_until("the host to say that it is stopping", || app.said().contains("again"));
     app.signal(Signal::TERM);
-    assert!(!app.wait_for_end().success(), "a host that is stopped at once has not ended well");
+    assert!(!app.wait_for_end().success(), "a host that is stopped at once must not exit with 0");
     app.start();
-    wait_until("the run to be taken up", || attempts(&run(&app, 1), 0) == ["crashed", "running"]);
+    wait_until("the run to be recovered", || attempts(&run(&app, 1), 0) == ["crashed", "running"]);
 }
 
 #[test]
-fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
+fn a_run_keeps_the_manifest_and_component_it_started_with() {
     let text = |message: &str| {
         let first = action("first", &["raw"], r#"{ do = "log", message = "at work" }, { do = "sleep", ms = 500 }"#, "");
         let second = action("second", &["first"], &format!(r#"{{ do = "log", message = "{message}" }}"#), "");
@@ -317,7 +317,7 @@ fn a_run_goes_on_by_the_manifest_and_the_component_that_it_began_with() {
 }
 
 #[test]
-fn a_run_by_hand_is_answered_with_its_result() {
+fn a_manual_run_returns_its_result() {
     let app = start(&manifest(&action("done", &["raw"], r#"{ do = "sleep", ms = 50 }, { do = "done" }"#, "")));
     for number in 1..=3 {
         let id = anacostia::base::RunId::new();
@@ -339,7 +339,7 @@ fn put(app: &TestApp, id: &str, body: &str) -> (u16, Value) {
 }
 
 #[test]
-fn numbers_in_params_come_back_as_they_are_or_are_refused() {
+fn numbers_in_params_are_exact_or_refused() {
     let app = start(&manifest(&action("done", &["raw"], r#"{ do = "done" }"#, "")));
     let mut rng = fastrand::Rng::with_seed(1_500);
     let doubles = std::iter::repeat_with(|| f64::from_bits(rng.u64(..))).filter(|double| double.is_finite());
@@ -351,7 +351,7 @@ fn numbers_in_params_come_back_as_they_are_or_are_refused() {
     for shown in [app.get(&format!("/api/v1/runs/{id}")), app.cli_json(&["runs", "show", &id, "PATH", "--json"])] {
         let back = shown["params"]["all"].as_array().unwrap().iter().map(|double| double.as_f64().unwrap());
         let changed = back.zip(&doubles).filter(|(back, sent)| back.to_bits() != sent.to_bits()).count();
-        assert_eq!(changed, 0, "of 1,500");
+        assert_eq!(changed, 0, "of the 1,500");
     }
     let id = anacostia::base::RunId::new().to_string();
     let (status, body) = put(&app, &id, "{\"params\":{\"seed\":123456789012345678901234567890}}");
@@ -363,7 +363,7 @@ fn numbers_in_params_come_back_as_they_are_or_are_refused() {
 }
 
 #[test]
-fn a_run_takes_from_its_start_to_its_end_also_after_a_restart() {
+fn the_duration_of_a_run_spans_a_restart() {
     let steps = r#"{ do = "sleep", ms = 300 }, { do = "fail", attempts = 1, message = "not yet" }"#;
     let mut app = start(&manifest(&action("late", &["raw"], steps, "")));
     app.drop_file("raw/a.csv", b"1");
@@ -379,7 +379,7 @@ fn a_run_takes_from_its_start_to_its_end_also_after_a_restart() {
 }
 
 #[test]
-fn once_waits_for_what_takes_long_to_be_hashed() {
+fn once_waits_for_files_that_are_being_hashed() {
     let app =
         TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
     app.drop_file("raw/large.csv", &vec![b'1'; 32 << 20]);
@@ -396,7 +396,7 @@ fn once_waits_for_what_takes_long_to_be_hashed() {
 }
 
 #[test]
-fn once_drains_what_is_there_and_tells_by_its_exit_code() {
+fn once_processes_what_is_pending_and_sets_the_exit_code() {
     let app =
         TestApp::new(&manifest(&action("read", &["raw"], r#"{ do = "read", from = "raw" }"#, ""))).with_guest("worker");
     app.drop_file("raw/a.csv", b"1");
@@ -413,7 +413,7 @@ fn once_drains_what_is_there_and_tells_by_its_exit_code() {
 }
 
 #[test]
-fn a_run_whose_manifest_can_not_be_used_any_more_waits_or_is_cancelled() {
+fn a_run_with_an_unusable_manifest_waits_or_is_cancelled() {
     let keys = "env = { MODE = \"${ANACOSTIA_TEST_MODE}\" }";
     let text = manifest(&action("endless", &["raw"], r#"{ do = "await_cancel" }"#, keys));
     let mut app = TestApp::new(&text).with_guest("worker");
@@ -425,15 +425,15 @@ fn a_run_whose_manifest_can_not_be_used_any_more_waits_or_is_cancelled() {
     app.unset_env("ANACOSTIA_TEST_MODE");
     fs::write(app.path("anacostia.toml"), text.replace(keys, "")).unwrap();
     app.start();
-    wait_until("a word about it", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
+    wait_until("the warning", || app.said().contains("run #1 waits for the next start, or to be cancelled"));
     assert_eq!(run(&app, 1)["state"], "running");
     app.post("/api/v1/runs/1/cancel");
-    wait_until("its end", || run(&app, 1)["state"] == "cancelled");
+    wait_until("the run to end", || run(&app, 1)["state"] == "cancelled");
     assert_eq!(states(&run(&app, 1))[0].1, "cancelled");
 }
 
 #[test]
-fn what_is_still_being_written_is_shown_and_is_not_called_nothing_new() {
+fn once_lists_files_that_are_still_being_written() {
     let text = manifest(&action("copy", &["raw"], r#"{ do = "copy", from = "raw", to = "out" }"#, ""));
     let mut app = TestApp::new(&text).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
@@ -451,7 +451,7 @@ fn what_is_still_being_written_is_shown_and_is_not_called_nothing_new() {
         "{error}"
     );
     app.start();
-    wait_until("it is shown", || app.get("/api/v1/nodes/raw")["resource"]["waiting"]["count"] == 1);
+    wait_until("the file to be shown", || app.get("/api/v1/nodes/raw")["resource"]["waiting"]["count"] == 1);
     let item = app.get("/api/v1/nodes/raw")["resource"]["waiting"]["items"][0].clone();
     assert_eq!(item["path"], "x.csv");
     let listed = String::from_utf8(app.cli(&["artifacts", "list", "--waiting", "PATH"]).stdout).unwrap();
@@ -462,13 +462,13 @@ fn what_is_still_being_written_is_shown_and_is_not_called_nothing_new() {
     assert_eq!(page["items"][0]["reason"], item["reason"]);
     drop(open);
     app.wait_for_runs(1);
-    wait_until("nothing waits", || app.get("/api/v1/nodes/raw")["resource"]["waiting"].is_null());
+    wait_until("no file to be waiting", || app.get("/api/v1/nodes/raw")["resource"]["waiting"].is_null());
     let none = app.cli(&["artifacts", "list", "--waiting", "PATH"]);
     assert_eq!(String::from_utf8(none.stderr).unwrap(), "Nothing waits: all that was found is on record.\n");
 }
 
 #[test]
-fn a_hash_job_and_a_watch_that_panic_are_noticed() {
+fn panics_of_hash_jobs_and_watches_are_reported() {
     let text = manifest(&action("copy", &["raw"], r#"{ do = "copy", from = "raw", to = "out" }"#, ""));
     let mut app = TestApp::new(&text).with_guest("worker");
     app.set_env("ANACOSTIA_FAULT", "hash.panic:1");
@@ -481,7 +481,7 @@ fn a_hash_job_and_a_watch_that_panic_are_noticed() {
 
     app.set_env("ANACOSTIA_FAULT", "observe.panic:1");
     app.start();
-    wait_until("the end of the watch is told", || {
+    wait_until("the end of the watch to be reported", || {
         app.said().contains("raw cannot be used: its watch has failed, which is a bug: see the message above")
     });
 }

@@ -165,7 +165,7 @@ pub(crate) fn variable() -> (String, String) {
 pub(crate) fn failure(report: &AttemptReport) -> &ErrorInfo {
     match &report.outcome {
         Outcome::Failed(error) | Outcome::TimedOut(error) => error,
-        other => panic!("it must fail, but: {other:?}"),
+        other => panic!("it should have failed: {other:?}"),
     }
 }
 
@@ -173,6 +173,6 @@ pub(crate) fn failure(report: &AttemptReport) -> &ErrorInfo {
 pub(crate) fn done(report: &AttemptReport) -> &str {
     match &report.outcome {
         Outcome::Done(Some(text)) => text,
-        other => panic!("it must be done, but: {other:?}"),
+        other => panic!("it should have succeeded: {other:?}"),
     }
 }

@@ -84,7 +84,7 @@ fn get(address: &str, path: &str) -> Option<(u16, Value)> {
 }
 
 #[test]
-fn a_host_that_compiles_says_that_it_lives_and_ends_at_once() {
+fn a_compiling_host_is_live_but_not_ready_and_stops_at_once() {
     let app = TestApp::new(&manifest("params = { steps = [] }"));
     fs::write(app.path("worker.wasm"), slow_to_compile()).unwrap();
     fs::create_dir(app.path("raw")).unwrap();
@@ -98,22 +98,22 @@ fn a_host_that_compiles_says_that_it_lives_and_ends_at_once() {
         assert_eq!((status, ready["detail"].as_str()), (503, Some("starting: the components are compiled or loaded")));
         assert_eq!(get(&address, "/api/v1/runs").unwrap().0, 503);
         host.signal(signal);
-        assert!(host.wait_for_end().success(), "{verb} did not end well");
+        assert!(host.wait_for_end().success(), "{verb} did not exit with 0");
         let compiled = fs::read_dir(cache.path().join("anacostia/compiled")).unwrap();
         let compiled =
             compiled.filter(|file| file.as_ref().unwrap().path().extension().is_some_and(|it| it == "cwasm"));
-        assert_eq!(compiled.count(), 0, "it has not waited for its compiler");
+        assert_eq!(compiled.count(), 0, "the host waited for its compiler");
     }
 }
 
 #[test]
-fn a_signal_ends_the_builds_of_a_run_with_all_that_they_started() {
+fn a_signal_stops_builds_and_their_child_processes() {
     let build = "sleep 1000 & echo $! > pid.tmp; mv pid.tmp pid; wait";
     let app = TestApp::new(&manifest(&format!("build = {{ command = \"{build}\", watch = [] }}\nparams = {{}}")));
     let cache = tempfile::tempdir().unwrap();
     let mut host = Process::start(&["run", "--build", app.folder().to_str().unwrap()], cache.path());
     let pid: i32 =
-        wait_for("the build to be at work", || fs::read_to_string(app.path("pid")).ok()?.trim().parse().ok());
+        wait_for("the build to be running", || fs::read_to_string(app.path("pid")).ok()?.trim().parse().ok());
     host.signal(Signal::TERM);
     assert!(host.wait_for_end().success());
     let pid = Pid::from_raw(pid).unwrap();
@@ -121,7 +121,7 @@ fn a_signal_ends_the_builds_of_a_run_with_all_that_they_started() {
 }
 
 #[test]
-fn a_run_once_that_is_stopped_has_not_succeeded() {
+fn an_interrupted_run_once_exits_with_1() {
     let mut app = TestApp::new(&manifest("params = { steps = [] }")).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     // Sparse: the file takes no space, and half a minute to hash.
@@ -138,19 +138,19 @@ fn is_dead(pid: Pid) -> bool {
 }
 
 #[test]
-fn a_closed_terminal_ends_a_host_in_good_order_however_often_it_says_so() {
+fn repeated_sighup_stops_a_host_gracefully() {
     let steps = r#"params = { steps = [{ do = "log", message = "at work" }, { do = "sleep", ms = 700 }] }"#;
     let mut app = TestApp::new(&manifest(steps)).with_guest("worker");
     fs::create_dir(app.path("raw")).unwrap();
     app.start();
     app.drop_file("raw/1", b"1");
-    wait_until("the attempt to be at work", || {
+    wait_until("the attempt to be running", || {
         app.try_get("/api/v1/runs/1/logs").is_ok_and(|(_, body)| body.to_string().contains("at work"))
     });
     app.signal(Signal::HUP);
     wait_until("the host to be stopping", || app.said().contains("the terminal was closed: finishing running actions"));
     app.signal(Signal::HUP);
-    assert!(app.wait_for_end().success(), "the host did not stop in good order");
+    assert!(app.wait_for_end().success(), "the host did not stop gracefully");
     app.start();
     let run = &app.wait_for_runs(1)[0];
     assert_eq!(run["state"], "succeeded");

@@ -22,7 +22,7 @@ fn copy(folder: &str, to: &Path) {
 }
 
 #[test]
-fn ten_files_lead_to_ten_runs_whose_logs_name_them() {
+fn ten_files_start_ten_runs_whose_logs_name_them() {
     let checkout = tempfile::tempdir().unwrap();
     for folder in ["guest-examples", "scripts", "wit"] {
         copy(folder, checkout.path());
@@ -38,7 +38,7 @@ fn ten_files_lead_to_ten_runs_whose_logs_name_them() {
     assert_eq!(files.len(), 10);
 
     let runs = app.wait_for_runs(1);
-    let claimed = crate::support::wait::wait_for("all ten files to be worked on", || {
+    let claimed = crate::support::wait::wait_for("all ten files to be processed", || {
         let artifacts = app.get_all("/api/v1/artifacts?resource=data_store");
         (artifacts.iter().filter(|artifact| artifact["state"] == "old").count() == 10).then_some(artifacts)
     });

@@ -45,7 +45,7 @@ fn variant(number: u8) -> Vec<u8> {
     bytes
 }
 
-fn kept(app: &TestApp) -> Vec<String> {
+fn stored_components(app: &TestApp) -> Vec<String> {
     let files = fs::read_dir(app.path("state/components")).unwrap();
     let mut names: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -66,7 +66,7 @@ fn stop(app: &mut TestApp) {
 }
 
 #[test]
-fn components_go_when_no_run_can_need_them_any_more() {
+fn components_are_removed_when_no_run_can_need_them() {
     let mut app = app(r#"{ do = "read", from = "raw" }"#);
     for number in 0..2 {
         fs::write(app.path("worker.wasm"), variant(number)).unwrap();
@@ -75,7 +75,7 @@ fn components_go_when_no_run_can_need_them_any_more() {
         app.wait_for_runs(usize::from(number) + 1);
         stop(&mut app);
     }
-    assert_eq!(kept(&app), names(&[1]), "the run of the first has succeeded");
+    assert_eq!(stored_components(&app), names(&[1]), "the run of the first has succeeded");
 
     // A failed run may be retried.
     let text = fs::read_to_string(app.path("anacostia.toml")).unwrap();
@@ -91,20 +91,20 @@ fn components_go_when_no_run_can_need_them_any_more() {
     fs::write(app.path("worker.wasm"), variant(2)).unwrap();
     app.start();
     stop(&mut app);
-    assert_eq!(kept(&app), names(&[1, 2]));
+    assert_eq!(stored_components(&app), names(&[1, 2]));
 
     fs::write(app.path("worker.wasm"), variant(3)).unwrap();
     let size = variant(2).len();
     let told = app.cli_json(&["gc", "--dry-run", "--json", "PATH"]);
     assert_eq!(told["components"], json!({"files": 1, "bytes": size}));
-    assert_eq!(kept(&app), names(&[1, 2]), "nothing was removed");
+    assert_eq!(stored_components(&app), names(&[1, 2]), "nothing was removed");
     let output = app.cli(&["gc", "PATH"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.starts_with("Removed 1 kept component (") && text.ends_with("and 0 files (0 B) of compiled code.\n"),
         "{text}"
     );
-    assert_eq!(kept(&app), names(&[1]));
+    assert_eq!(stored_components(&app), names(&[1]));
 }
 
 /// Returns the size of the log on disk in bytes.
@@ -115,7 +115,7 @@ fn log_bytes(app: &TestApp) -> u64 {
 }
 
 #[test]
-fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
+fn logs_of_ended_runs_are_trimmed_to_the_bound_while_the_host_runs() {
     let text = "x".repeat(2_000);
     let mut app = app(&format!(r#"{{ do = "log", message = "{text}", times = 200 }}"#));
     let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
@@ -139,12 +139,12 @@ fn the_log_of_ended_runs_goes_beyond_its_bound_while_the_host_is_at_work() {
     assert_eq!(app.try_get("/api/v1/runs/1/logs").unwrap().0, 410);
     stop(&mut app);
     app.cli_json(&["gc", "--json", "PATH"]);
-    assert!(log_bytes(&app) <= 1 << 20, "the last segment has grown since it was looked at: {}", log_bytes(&app));
+    assert!(log_bytes(&app) <= 1 << 20, "the last segment has grown since it was checked: {}", log_bytes(&app));
     assert_eq!(app.cli(&["runs", "logs", "8", "PATH"]).status.code(), Some(0));
 }
 
 #[test]
-fn a_home_that_can_not_be_written_costs_the_cache_and_not_the_start() {
+fn an_unwritable_cache_folder_does_not_prevent_the_start() {
     let mut app = app(r#"{ do = "read", from = "raw" }"#);
     fs::write(app.path("a-file"), "").unwrap();
     let file = app.path("a-file");
@@ -160,7 +160,7 @@ fn a_home_that_can_not_be_written_costs_the_cache_and_not_the_start() {
 }
 
 /// Runs a command as a user who may read everything here, and write nothing.
-fn as_a_reader(app: &TestApp, args: &[&str]) -> Output {
+fn as_read_only_user(app: &TestApp, args: &[&str]) -> Output {
     let program = app.path("program");
     if !program.exists() {
         fs::copy(env!("CARGO_BIN_EXE_anacostia"), &program).unwrap();
@@ -177,7 +177,7 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn the_records_of_a_stopped_host_are_read_with_rights_to_read_only() {
+fn records_of_a_stopped_host_can_be_read_with_read_only_permissions() {
     let mut app = app(r#"{ do = "log", message = "seen" }"#);
     app.start();
     app.drop_file("raw/1", b"1");
@@ -191,7 +191,7 @@ fn the_records_of_a_stopped_host_are_read_with_rights_to_read_only() {
         (&["runs", "logs", "1"], "seen"),
         (&["artifacts", "list"], "raw"),
     ] {
-        let output = as_a_reader(&app, args);
+        let output = as_read_only_user(&app, args);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         assert!(String::from_utf8_lossy(&output.stdout).contains(expected), "{args:?}: {output:?}");
     }
@@ -199,7 +199,7 @@ fn the_records_of_a_stopped_host_are_read_with_rights_to_read_only() {
 }
 
 #[test]
-fn an_address_space_that_is_too_small_is_named_at_the_start() {
+fn a_too_small_address_space_is_reported_at_the_start() {
     let app = app("");
     let program = anacostia().get_program().to_owned();
     let mut shell = Command::new("sh");

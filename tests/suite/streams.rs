@@ -51,13 +51,13 @@ fn status(app: &TestApp) -> String {
 /// Makes the threads of the host write to the log and to the report, and checks that all of them
 /// continue.
 #[track_caller]
-fn works(app: &TestApp) {
+fn check_works(app: &TestApp) {
     // If a folder is moved away before it is first checked, this is not noticed.
     wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 200));
     for round in 1..=2 {
         // The watch logs that it has lost the folder, and that the folder is back.
         fs::rename(app.path("raw"), app.path("away")).unwrap();
-        wait_until("the folder to be missed", || status(app) == "unreachable");
+        wait_until("the folder to be unreachable", || status(app) == "unreachable");
         fs::rename(app.path("away"), app.path("raw")).unwrap();
         wait_until("the folder to be watched again", || status(app) == "watching");
         app.drop_file(&format!("raw/{round}"), &[round]);
@@ -67,52 +67,52 @@ fn works(app: &TestApp) {
 }
 
 #[track_caller]
-fn ends_well(app: &mut TestApp) {
+fn check_graceful_stop(app: &mut TestApp) {
     app.signal(Signal::TERM);
-    assert!(app.wait_for_end().success(), "the host did not stop in good order");
+    assert!(app.wait_for_end().success(), "the host did not stop gracefully");
 }
 
 #[test]
-fn a_full_disk_under_the_log_ends_nothing() {
+fn a_full_disk_under_the_log_does_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let full = || Stdio::from(File::options().write(true).open("/dev/full").unwrap());
     app.start_with_streams(&["--json"], full(), full());
-    works(&app);
-    ends_well(&mut app);
+    check_works(&app);
+    check_graceful_stop(&mut app);
 }
 
 #[test]
-fn readers_that_are_gone_end_nothing() {
+fn closed_output_streams_do_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let gone = || Stdio::from(pipe().unwrap().1);
     app.start_with_streams(&[], gone(), gone());
-    works(&app);
-    ends_well(&mut app);
+    check_works(&app);
+    check_graceful_stop(&mut app);
 }
 
 #[test]
-fn readers_that_read_nothing_stop_nothing() {
+fn blocked_output_streams_do_not_stop_the_host() {
     let mut app = app(r#"{ do = "done" }"#);
     let (_out, stdout) = full_pipe();
     let (_err, stderr) = full_pipe();
     app.start_with_streams(&[], stdout.into(), stderr.into());
-    works(&app);
-    ends_well(&mut app);
+    check_works(&app);
+    check_graceful_stop(&mut app);
 }
 
 #[test]
-fn a_second_signal_ends_a_host_that_nobody_reads_at_once() {
+fn a_second_signal_stops_a_host_with_blocked_output_streams() {
     let mut app = app(r#"{ do = "await_cancel", deaf = true }"#);
     let (_out, stdout) = full_pipe();
     let (_err, stderr) = full_pipe();
     app.start_with_streams(&["--json"], stdout.into(), stderr.into());
     app.drop_file("raw/1", b"1");
-    wait_until("the attempt to be at work", || {
+    wait_until("the attempt to be running", || {
         app.get("/api/v1/runs")["items"][0]["state"] == "running"
             && app.get("/api/v1/runs/1/logs").to_string().contains("awaiting cancel")
     });
     app.signal(Signal::TERM);
     wait_until("the host to be stopping", || app.try_get("/readyz").is_ok_and(|(status, _)| status == 503));
     app.signal(Signal::TERM);
-    assert!(!app.wait_for_end().success(), "a host that is stopped at once has not ended well");
+    assert!(!app.wait_for_end().success(), "a host that is stopped at once must not exit with 0");
 }

@@ -8,7 +8,6 @@ use super::find::{ArtifactRef, find};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::{End, Failure, out, show};
-use crate::manifest::Pipeline;
 use crate::model::{Artifact, ArtifactState};
 use crate::resource::{self, Content, Resource, ResourceError};
 
@@ -65,8 +64,8 @@ fn lies_at(records: &Records, artifact: &Artifact) -> Result<(Arc<dyn Resource>,
     let Some(spec) = records.pipeline.resource(resource) else {
         return Err(Failure::usage(format!("the manifest has no resource `{resource}` any more")));
     };
-    let Pipeline { durability, state, .. } = &records.pipeline;
-    let resource = resource::open(spec, *durability, state).map_err(|error| Failure::Work(error.into()))?;
+    let resource = resource::open(spec, records.pipeline.durability, &records.pipeline.state)
+        .map_err(|error| Failure::Work(error.into()))?;
     Ok((resource, Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() }))
 }
 
@@ -84,7 +83,7 @@ mod tests {
     use super::harmless;
 
     #[test]
-    fn text_is_harmless_and_what_acts_is_not() {
+    fn control_characters_are_found_and_plain_text_is_not() {
         assert!(harmless("a,b\r\n\t日本ä".as_bytes()) && harmless(b"") && harmless(&"ä".as_bytes()[..1]));
         for bytes in [&b"\x1b[2J"[..], b"a\0b", b"\x9b2J", "\u{9b}2J".as_bytes()] {
             assert!(!harmless(bytes), "{bytes:?}");

@@ -95,7 +95,7 @@ mod tests {
     use crate::base::ArtifactId;
 
     #[test]
-    fn an_artifact_is_named_by_id_or_place() {
+    fn an_artifact_is_found_by_id_or_path() {
         let id = ArtifactId::new();
         assert_eq!(id.to_string().parse(), Ok(ArtifactRef::Id(id)));
         let place = ArtifactRef::Place { resource: "raw".to_owned(), path: "a/b.csv@2".to_owned() };

@@ -3,7 +3,7 @@
 use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
 use crate::cli::records::{Records, RunRef};
-use crate::cli::show::Made;
+use crate::cli::show::RunOutputs;
 use crate::cli::{End, Failure, out, show};
 use crate::model::{Artifact, ArtifactState};
 use crate::store::{ArtifactQuery, PageRequest};
@@ -61,13 +61,13 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
         out::json(&page)?;
         return Ok(End::Well);
     }
-    let made = match query.run {
+    let outputs = match query.run {
         // Outputs come after the last of the inputs.
-        Some(run) if page.next_cursor.is_none() => Some(records.made(run)?),
+        Some(run) if page.next_cursor.is_none() => Some(records.outputs(run)?),
         _ => None,
     };
     let outputs =
-        made.iter().flat_map(Made::published).map(|edge| &edge.artifact).filter(|it| is_asked_for(it, &query));
+        outputs.iter().flat_map(RunOutputs::published).map(|edge| &edge.artifact).filter(|it| is_asked_for(it, &query));
     let outputs: Vec<&Artifact> = outputs.collect();
     if page.items.is_empty() && outputs.is_empty() {
         out::error(&nothing(&records, &query, &args.manifest)?);

@@ -169,7 +169,7 @@ mod tests {
     use super::{MAX_OUTPUT_BYTES, Progress, read, spawn};
 
     #[test]
-    fn output_is_kept_in_order_and_only_its_end() {
+    fn only_the_end_of_the_output_is_kept_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let progress = Progress::start("test");
         let run = |command: &str| {

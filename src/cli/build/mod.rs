@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_older_than_its_sources_is_built() {
+    fn only_components_older_than_their_sources_are_built() {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("src/deep");
         fs::create_dir_all(&source).unwrap();
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_build_that_fails_says_which_and_one_that_builds_nothing_too() {
+    fn failed_builds_and_builds_without_a_result_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = |command: &str| {
             let pipeline = pipeline(folder.path(), command);
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_does_not_keep_others_from_being_built() {
+    fn a_failed_build_does_not_prevent_others() {
         let folder = tempfile::tempdir().unwrap();
         let mut pipeline = pipeline(folder.path(), "exit 1");
         let mut other = pipeline.actions[0].clone();
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_says_what_became_of_each() {
+    fn the_table_shows_the_result_of_each_build() {
         let done = |action: &str, state, took_ms: Option<u64>, size: Option<u64>| Done {
             action: action.to_owned(),
             built: took_ms.is_some(),

@@ -95,17 +95,17 @@ mod tests {
     use super::{LAST_LINES, MAX_LINES, coloured, shown};
 
     #[test]
-    fn colours_stay_and_nothing_else_acts() {
+    fn colours_are_kept_and_other_escape_sequences_are_removed() {
         assert_eq!(coloured("\u{1b}[1;31merror\u{1b}[0m: no"), "\u{1b}[1;31merror\u{1b}[0m: no\u{1b}[0m");
         assert_eq!(coloured("a\u{1b}[2Jb\u{1b}]8;;http://x\u{1b}\\c\u{1b}]0;t\u{7}d\u{1b}ce\tf"), "abcde\tf");
         assert_eq!(coloured("a\u{1b}[31"), "a");
         assert_eq!(coloured("a\u{1b}"), "a");
         assert_eq!(coloured("a\u{1b}é\u{7}"), "aé\\u{7}");
-        assert_eq!(coloured("a\u{1b}[3\u{7}m"), "a", "no colour is made of this");
+        assert_eq!(coloured("a\u{1b}[3\u{7}m"), "a", "an invalid sequence does not become a colour");
     }
 
     #[test]
-    fn what_is_long_is_shown_from_the_first_complaint_on() {
+    fn long_output_is_shown_from_the_first_error() {
         assert_eq!(shown(b"one\r\rtwo\rthree\r\nfour\n"), "three\nfour\n");
         let lines = |count: usize| (0..count).map(|at| format!("line {at}\n")).collect::<Vec<_>>();
         assert_eq!(shown(lines(MAX_LINES).concat().as_bytes()).lines().count(), MAX_LINES);

@@ -65,7 +65,7 @@ mod tests {
     use super::{Products, newer_than};
 
     #[test]
-    fn what_builds_write_is_no_source() {
+    fn build_products_are_not_sources() {
         let folder = tempfile::tempdir().unwrap();
         let products = Products::default();
         let then = SystemTime::now() - Duration::from_secs(50);
@@ -77,7 +77,10 @@ mod tests {
         File::open(folder.path().join("lib.rs")).unwrap().set_modified(then - Duration::from_secs(9)).unwrap();
         assert_eq!(newer_than(folder.path(), then, &products).unwrap(), None);
         fs::remove_dir_all(folder.path().join("target")).unwrap();
-        assert!(newer_than(folder.path(), then, &products).unwrap().is_some(), "something was removed");
+        assert!(
+            newer_than(folder.path(), then, &products).unwrap().is_some(),
+            "a removed file makes the component stale"
+        );
         assert!(newer_than(&folder.path().join("absent"), then, &products).is_err());
     }
 }

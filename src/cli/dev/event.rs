@@ -128,7 +128,7 @@ mod tests {
     use crate::base::Digest;
 
     #[test]
-    fn a_line_tells_from_the_save_to_what_runs_then() {
+    fn each_event_is_one_line() {
         let changed = |files: &[&str]| files.iter().map(|file| (*file).to_owned()).collect::<Vec<_>>();
         let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
         let action = || "train".to_owned();

@@ -109,7 +109,7 @@ mod tests {
     use super::{Fingerprint, Products};
 
     #[test]
-    fn what_differs_is_told_and_what_was_only_touched_apart() {
+    fn changed_files_are_distinguished_from_touched_files() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let roots = [folder.path().to_owned()];
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_a_build_writes_is_no_change() {
+    fn a_lockfile_written_by_a_build_is_not_a_change() {
         let folder = tempfile::tempdir().unwrap();
         let roots = [folder.path().to_owned()];
         let take = || Fingerprint::take(&roots, &Products::default(), &Fingerprint::default(), &mut |_| {});
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_looked_at_is_named() {
+    fn unreadable_paths_are_named() {
         let fingerprint = Fingerprint::take(
             &[PathBuf::from("/nowhere/at/all")],
             &Products::default(),

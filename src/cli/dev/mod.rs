@@ -7,11 +7,11 @@
 //! A build is never stopped because something was saved meanwhile: it is followed by another.
 //! Killing it would save time, but would loop forever if a build writes among its sources.
 
+mod build_target;
 mod builder;
 mod event;
 mod fingerprint;
 mod session;
-mod unit;
 mod watcher;
 
 use super::load::{PathArg, load_unbuilt};

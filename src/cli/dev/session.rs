@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::build_target::{BuildTarget, targets};
 use super::builder::Builder;
 use super::event::{DevEvent, changes};
 use super::fingerprint::Fingerprint;
-use super::unit::{Unit, units};
 use super::watcher::Watcher;
 use crate::base::Digest;
 use crate::cli::Failure;
@@ -40,7 +40,7 @@ pub(super) struct Session {
     /// The manifest as it was last read without problems; its components are not checked.
     pipeline: Pipeline,
     products: Products,
-    units: Vec<Unit>,
+    targets: Vec<BuildTarget>,
     /// The manifest's file as it was last seen, valid or not.
     manifest: Fingerprint,
     /// Whether the current manifest is valid.
@@ -53,7 +53,7 @@ pub(super) struct Session {
 
 /// A successful build.
 struct Built {
-    unit: usize,
+    target: usize,
     changed: Vec<String>,
     took_ms: Option<u64>,
 }
@@ -62,10 +62,10 @@ impl Session {
     pub(super) fn new(options: SessionOptions, pipeline: Pipeline) -> Result<Self, Failure> {
         let products = Products::of(&pipeline);
         let manifest = look_at(&pipeline.file, &Fingerprint::default());
-        let units = units(&pipeline, &products, &[])?;
+        let targets = targets(&pipeline, &products, &[])?;
         let mut session = Self {
             options,
-            units,
+            targets,
             manifest,
             watcher: Watcher::new()?,
             builder: Builder::default(),
@@ -78,13 +78,13 @@ impl Session {
         Ok(session)
     }
 
-    /// Returns the sources of each unit, for display.
+    /// Returns the sources of each target, for display.
     pub(super) fn sources(&self) -> Vec<(String, String)> {
-        let shown = |unit: &Unit| match unit.roots.len() {
+        let shown = |target: &BuildTarget| match target.roots.len() {
             0 => "nothing: `build.watch` names no sources".to_owned(),
-            _ => unit.roots.iter().map(|root| self.short(root)).collect::<Vec<_>>().join(", "),
+            _ => target.roots.iter().map(|root| self.short(root)).collect::<Vec<_>>().join(", "),
         };
-        self.units.iter().map(|unit| (unit.name(), shown(unit))).collect()
+        self.targets.iter().map(|target| (target.name(), shown(target))).collect()
     }
 
     /// Builds what has changed, and puts it in force. Returns the pipeline to start, if there is no
@@ -101,8 +101,8 @@ impl Session {
                 break;
             }
             let mut built = Vec::new();
-            for (unit, changed, now) in due {
-                built.extend(self.build(host, unit, changed, now).await?);
+            for (target, changed, now) in due {
+                built.extend(self.build(host, target, changed, now).await?);
             }
             self.is_news |= !built.is_empty() || !edited.is_empty();
             if std::mem::take(&mut self.is_news)
@@ -124,12 +124,12 @@ impl Session {
         let changed = vec![self.short(&self.pipeline.file)];
         let read = load_unbuilt(&self.options.path).and_then(|pipeline| {
             let products = Products::of(&pipeline);
-            Ok((units(&pipeline, &products, &self.units)?, products, pipeline))
+            Ok((targets(&pipeline, &products, &self.targets)?, products, pipeline))
         });
         match read {
-            Ok((units, products, pipeline)) => {
+            Ok((targets, products, pipeline)) => {
                 self.is_readable = true;
-                (self.units, self.products, self.pipeline) = (units, products, pipeline);
+                (self.targets, self.products, self.pipeline) = (targets, products, pipeline);
                 self.look();
                 Ok(changed)
             }
@@ -150,56 +150,56 @@ impl Session {
         let above = |path: &Path| path.parent().map(Path::to_owned);
         let mut fingerprints = Vec::new();
         folders.extend(above(&self.pipeline.file));
-        for unit in &self.units {
-            folders.extend(unit.roots.iter().filter_map(|root| above(root)));
+        for target in &self.targets {
+            folders.extend(target.roots.iter().filter_map(|root| above(root)));
         }
         for folder in &folders {
             self.watcher.watch(folder);
         }
-        for unit in &self.units {
+        for target in &self.targets {
             let mut enter = |folder: &Path| {
                 // Before it is read, so that a save between the two is noticed.
                 self.watcher.watch(folder);
                 folders.insert(folder.to_owned());
             };
-            fingerprints.push(Fingerprint::take(&unit.roots, &self.products, &unit.seen, &mut enter));
+            fingerprints.push(Fingerprint::take(&target.roots, &self.products, &target.seen, &mut enter));
         }
         self.watcher.only(&folders);
         fingerprints
     }
 
-    /// Returns the units to build, with the changed files and the current sources. With `enough`,
-    /// units are not built again because of further changes: they have been built too often in a
+    /// Returns the targets to build, with the changed files and the current sources. With `enough`,
+    /// targets are not built again because of further changes: they have been built too often in a
     /// row.
     fn due(&mut self, enough: bool) -> Result<Vec<(usize, Vec<String>, Fingerprint)>, Failure> {
         let fingerprints = self.look();
         let mut due = Vec::new();
         for (at, now) in fingerprints.into_iter().enumerate() {
-            let Some(unit) = self.units.get_mut(at) else { break };
-            if now.trouble.is_some() && now.trouble != unit.seen.trouble {
+            let Some(target) = self.targets.get_mut(at) else { break };
+            if now.trouble.is_some() && now.trouble != target.seen.trouble {
                 let why = now.trouble.clone().unwrap_or_default();
-                DevEvent::Unseen { action: unit.name(), why }.report(self.options.json)?;
-                unit.seen.trouble.clone_from(&now.trouble);
+                DevEvent::Unseen { action: target.name(), why }.report(self.options.json)?;
+                target.seen.trouble.clone_from(&now.trouble);
             }
             let mut changed: Vec<String> =
-                unit.changes(&now).iter().map(|path| short(&self.pipeline.folder, path)).collect();
-            if enough && !changed.is_empty() && unit.due.is_none() {
-                DevEvent::SourcesKeepChanging { action: unit.name(), changed }.report(self.options.json)?;
-                unit.failed = unit.failed.is_some().then(|| now.clone());
-                unit.seen = now;
+                target.changes(&now).iter().map(|path| short(&self.pipeline.folder, path)).collect();
+            if enough && !changed.is_empty() && target.due.is_none() {
+                DevEvent::SourcesKeepChanging { action: target.name(), changed }.report(self.options.json)?;
+                target.failed = target.failed.is_some().then(|| now.clone());
+                target.seen = now;
                 continue;
             }
             changed.truncate(100);
             // A component without a build command that is missing is being made by someone else.
-            let is_there = unit.job.is_some() || unit.component.exists();
-            if unit.due.is_some() || (!changed.is_empty() && is_there) {
+            let is_there = target.job.is_some() || target.component.exists();
+            if target.due.is_some() || (!changed.is_empty() && is_there) {
                 due.push((at, changed, now));
             }
         }
         Ok(due)
     }
 
-    /// Builds a unit. `None` if that failed, which has been reported by then.
+    /// Builds a target. `None` if that failed, which has been reported by then.
     async fn build(
         &mut self,
         host: Option<&Host>,
@@ -207,11 +207,11 @@ impl Session {
         changed: Vec<String>,
         now: Fingerprint,
     ) -> Result<Option<Built>, Failure> {
-        let (json, Some(unit)) = (self.options.json, self.units.get_mut(at)) else { return Ok(None) };
-        let why = unit.due.take();
-        unit.seen = now;
-        let Some(job) = unit.job.clone() else { return Ok(Some(Built { unit: at, changed, took_ms: None })) };
-        let action = unit.name();
+        let (json, Some(target)) = (self.options.json, self.targets.get_mut(at)) else { return Ok(None) };
+        let why = target.due.take();
+        target.seen = now;
+        let Some(job) = target.job.clone() else { return Ok(Some(Built { target: at, changed, took_ms: None })) };
+        let action = target.name();
         if json {
             DevEvent::Building { action: action.clone(), changed: changed.clone() }.report(json)?;
         }
@@ -223,14 +223,14 @@ impl Session {
         let result = self.builder.build(job, Arc::clone(&progress)).await;
         drop(progress);
         let after = self.look().into_iter().nth(at).unwrap_or_default();
-        let Some(unit) = self.units.get_mut(at) else { return Ok(None) };
-        unit.seen.take_over_locks(&after);
-        unit.failed = result.is_err().then_some(after);
+        let Some(target) = self.targets.get_mut(at) else { return Ok(None) };
+        target.seen.take_over_locks(&after);
+        target.failed = result.is_err().then_some(after);
         match result {
-            Ok(took) => Ok(Some(Built { unit: at, changed, took_ms: Some(millis(took)) })),
+            Ok(took) => Ok(Some(Built { target: at, changed, took_ms: Some(millis(took)) })),
             Err(error) => {
                 error.show_output();
-                let digest = unit.actions.first().and_then(|action| digests(host).get(action).copied());
+                let digest = target.actions.first().and_then(|action| digests(host).get(action).copied());
                 DevEvent::BuildFailed { action, changed, error: error.to_string(), digest }.report(json)?;
                 Ok(None)
             }
@@ -248,7 +248,7 @@ impl Session {
         let json = self.options.json;
         let changed: Vec<String> =
             edited.iter().chain(built.iter().flat_map(|built| &built.changed)).cloned().collect();
-        if host.is_none() && self.units.iter().any(|unit| unit.failed.is_some()) {
+        if host.is_none() && self.targets.iter().any(|target| target.failed.is_some()) {
             DevEvent::Waiting.report(json)?;
             return Ok(None);
         }
@@ -291,16 +291,16 @@ impl Session {
         if !edited.is_empty() {
             DevEvent::Reloaded { changed: edited.to_vec() }.report(json)?;
         }
-        for (at, unit) in self.units.iter().enumerate() {
-            let built = built.iter().find(|built| built.unit == at);
+        for (at, target) in self.targets.iter().enumerate() {
+            let built = built.iter().find(|built| built.target == at);
             let (changed, took_ms) = built.map(|built| (built.changed.clone(), built.took_ms)).unwrap_or_default();
-            let of = |digests: &Digests| unit.actions.first().and_then(|action| digests.get(action).copied());
+            let of = |digests: &Digests| target.actions.first().and_then(|action| digests.get(action).copied());
             match (of(before), of(after)) {
                 (old, Some(digest)) if old != Some(digest) => {
-                    DevEvent::Swapped { action: unit.name(), changed, took_ms, digest, old }.report(json)?;
+                    DevEvent::Swapped { action: target.name(), changed, took_ms, digest, old }.report(json)?;
                 }
                 (digest, _) if built.is_some() => {
-                    DevEvent::Unchanged { action: unit.name(), changed, took_ms, digest }.report(json)?;
+                    DevEvent::Unchanged { action: target.name(), changed, took_ms, digest }.report(json)?;
                 }
                 _ => {}
             }

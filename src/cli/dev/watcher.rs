@@ -36,12 +36,12 @@ pub(super) struct Watcher {
     watched: BTreeSet<PathBuf>,
     /// Folders that could not be watched, which was reported.
     unwatched: BTreeSet<PathBuf>,
-    ear: Arc<Ear>,
+    shared: Arc<Shared>,
 }
 
 /// State that the watcher's thread updates.
 #[derive(Default)]
-struct Ear {
+struct Shared {
     heard: Notify,
     state: Mutex<State>,
 }
@@ -56,17 +56,17 @@ struct State {
 
 impl Watcher {
     pub(super) fn new() -> Result<Self, Failure> {
-        let ear = Arc::new(Ear::default());
-        let listener = Arc::clone(&ear);
+        let shared = Arc::new(Shared::default());
+        let handler = Arc::clone(&shared);
         let config = Config::default().with_follow_symlinks(false);
-        let inner = RecommendedWatcher::new(move |event| listener.hear(event), config)
+        let inner = RecommendedWatcher::new(move |event| handler.on_event(event), config)
             .map_err(|why| Failure::work(format!("failed to watch for changes: {why}")))?;
-        Ok(Self { inner, watched: BTreeSet::new(), unwatched: BTreeSet::new(), ear })
+        Ok(Self { inner, watched: BTreeSet::new(), unwatched: BTreeSet::new(), shared })
     }
 
     /// What is not a source from now on.
     pub(super) fn ignore(&self, products: Products) {
-        self.ear.state().products = products;
+        self.shared.state().products = products;
     }
 
     /// Watches a folder without its subfolders. Called again at each look, because a folder that
@@ -99,26 +99,26 @@ impl Watcher {
 
     /// Waits for the next event. An event since the last call counts.
     pub(super) async fn changed(&self) {
-        self.ear.heard.notified().await;
+        self.shared.heard.notified().await;
     }
 
     /// Waits until writers have finished.
     pub(super) async fn settled(&self) {
         let began = Instant::now();
         loop {
-            let wait = self.ear.state().wait(began, Instant::now());
+            let wait = self.shared.state().wait(began, Instant::now());
             let Some(wait) = wait else { return };
-            let _ = tokio::time::timeout(wait, self.ear.heard.notified()).await;
+            let _ = tokio::time::timeout(wait, self.shared.heard.notified()).await;
         }
     }
 }
 
-impl Ear {
+impl Shared {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn hear(&self, event: notify::Result<Event>) {
+    fn on_event(&self, event: notify::Result<Event>) {
         if self.state().take_in(event, Instant::now()) {
             self.heard.notify_one();
         }
@@ -191,25 +191,25 @@ mod tests {
     }
 
     #[test]
-    fn a_file_counts_when_it_is_closed_or_renamed() {
+    fn a_file_counts_as_changed_when_it_is_closed_or_renamed() {
         let (mut state, now) = (State::default(), Instant::now());
-        assert_eq!(state.wait(now, now), None, "nothing has happened");
+        assert_eq!(state.wait(now, now), None, "no event has arrived");
         assert!(tell(&mut state, EventKind::Create(CreateKind::File), "/a/x", now));
         assert!(tell(&mut state, WRITE, "/a/y", now));
         assert_eq!(state.wait(now, now + GATHER), SETTLE.checked_sub(GATHER));
         assert!(tell(&mut state, CLOSE, "/a/x", now));
         assert!(tell(&mut state, EventKind::Modify(ModifyKind::Name(RenameMode::Any)), "/a/y", now));
-        assert_eq!(state.wait(now, now), Some(GATHER), "more may be on its way");
+        assert_eq!(state.wait(now, now), Some(GATHER), "more events may follow");
         assert_eq!(state.wait(now, now + GATHER), None);
         tell(&mut state, CLOSE, "/a/z", now + MAX_GATHER);
-        assert_eq!(state.wait(now, now + MAX_GATHER), None, "events without end do not keep from looking");
+        assert_eq!(state.wait(now, now + MAX_GATHER), None, "endless events do not delay the scan forever");
         tell(&mut state, WRITE, "/a/open for ever", now);
         assert_eq!(state.wait(now, now + SETTLE), None);
         assert!(tell(&mut state, EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)), "/a/x", now));
     }
 
     #[test]
-    fn reading_and_what_is_no_source_is_not_heard() {
+    fn reads_and_files_that_are_not_sources_are_ignored() {
         let (mut state, now) = (State::default(), Instant::now());
         for kind in [AccessKind::Open(AccessMode::Any), AccessKind::Close(AccessMode::Read), AccessKind::Read] {
             assert!(!tell(&mut state, EventKind::Access(kind), "/a/x", now));

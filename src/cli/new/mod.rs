@@ -132,7 +132,7 @@ mod tests {
     use super::{Lang, kit, made, name, quoted};
 
     #[test]
-    fn a_project_is_called_like_its_folder() {
+    fn a_project_is_named_after_its_folder() {
         assert_eq!(name(Path::new("a/cold-room")).unwrap(), "cold-room");
         for bad in ["", "/", "..", "a/..", "Cold", "1a", "a b", "ä", &"a".repeat(64)] {
             let failure = format!("{:?}", name(Path::new(bad)).unwrap_err());

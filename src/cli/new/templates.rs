@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_the_wit_and_of_the_helpers_is_there() {
+    fn all_wit_and_support_files_are_included() {
         let paths: BTreeSet<String> = COMMON.iter().map(|file| file.path.to_owned()).collect();
         assert_eq!(in_git("wit").difference(&paths).collect::<Vec<_>>(), [""; 0]);
         for (lang, helpers) in [(Lang::Rust, "rust/support"), (Lang::C, "c/anacostia_guest*"), (Lang::Go, "go/guest")] {
@@ -221,12 +221,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_replaced_is_there_and_every_path_once() {
+    fn placeholders_exist_and_paths_are_unique() {
         for lang in Lang::value_variants() {
             let kit = kit(*lang);
             let mut paths = BTreeSet::new();
             for file in COMMON.iter().chain(kit.files) {
-                assert!(paths.insert(file.path), "{} twice", file.path);
+                assert!(paths.insert(file.path), "{} is listed twice", file.path);
                 for (from, _) in file.replace {
                     assert_eq!(file.text.matches(from).count(), if from.contains("wit") { 2 } else { 1 }, "{from}");
                 }

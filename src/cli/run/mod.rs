@@ -178,7 +178,7 @@ mod tests {
     use crate::scheduler::Tally;
 
     #[test]
-    fn what_waits_is_named_and_is_not_nothing_new() {
+    fn waiting_files_are_named_instead_of_nothing_new() {
         let path = |name: &str| WaitingPath {
             path: name.to_owned(),
             reason: "still open for writing by process 7 (cp)".to_owned(),
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tally_names_what_there_was() {
+    fn the_tally_names_each_outcome() {
         let tally = Tally { succeeded: 49, failed: 1, ..Tally::default() };
         assert_eq!(summary(tally, ""), "50 runs: 49 succeeded, 1 failed\n");
         assert_eq!(summary(Tally { cancelled: 1, ..Tally::default() }, ""), "1 run: 1 cancelled\n");

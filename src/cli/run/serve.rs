@@ -92,13 +92,13 @@ mod tests {
     use super::{bind, reachable};
 
     #[test]
-    fn all_addresses_are_reached_at_loopback() {
+    fn an_unspecified_address_is_shown_as_loopback() {
         let shown = |text: &str| reachable(text.parse().unwrap()).to_string();
         assert_eq!(["0.0.0.0:80", "[::]:80", "10.1.2.3:80"].map(shown), ["127.0.0.1:80", "[::1]:80", "10.1.2.3:80"]);
     }
 
     #[tokio::test]
-    async fn a_taken_address_is_named_with_what_to_do() {
+    async fn an_address_in_use_is_reported_with_advice() {
         let (_taken, address) = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let failure = bind(address).await.unwrap_err();
         assert!(format!("{failure:?}").contains("choose another address with `--listen`"), "{failure:?}");

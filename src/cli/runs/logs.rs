@@ -52,8 +52,8 @@ pub(crate) fn logs(args: &Args) -> Result<End, Failure> {
         // is missed.
         let ended = detail.run.state.ended();
         merge.meet(&detail, args.action.as_deref());
-        while let Some((line, said_by)) = merge.next(logs.as_ref())? {
-            print(args, line, &said_by, merge.width)?;
+        while let Some((line, source)) = merge.next(logs.as_ref())? {
+            print(args, line, &source, merge.width)?;
             printed += 1;
         }
         // Without a host no more lines are written.
@@ -87,11 +87,11 @@ fn check_action(action: Option<&str>, detail: &RunDetail) -> Result<(), Failure>
     Err(Failure::usage(format!("run #{} has no action `{action}`; it has {}", detail.run.number, known.join(", "))))
 }
 
-fn print(args: &Args, line: LogLine, said_by: &Speaker, width: usize) -> std::io::Result<()> {
+fn print(args: &Args, line: LogLine, name: &AttemptName, width: usize) -> std::io::Result<()> {
     if args.json {
-        out::json(&LineBody::new(line, &said_by.action))
+        out::json(&LineBody::new(line, &name.action))
     } else {
-        out::result(&show::log_line(&line, &said_by.shown, width))
+        out::result(&show::log_line(&line, &name.shown, width))
     }
 }
 
@@ -103,9 +103,9 @@ struct Merge {
     width: usize,
 }
 
-/// The attempt that wrote the lines.
+/// The name of the attempt that wrote the lines.
 #[derive(Debug)]
-struct Speaker {
+struct AttemptName {
     action: String,
     /// The action, with the number of the attempt if it is not the first.
     shown: String,
@@ -114,7 +114,7 @@ struct Speaker {
 #[derive(Debug)]
 struct Source {
     attempt: AttemptId,
-    who: Arc<Speaker>,
+    name: Arc<AttemptName>,
     range: LogRange,
     cursor: Option<String>,
     /// All lines have been read.
@@ -136,13 +136,13 @@ impl Merge {
                 self.sources.push(Source::of(attempt));
             }
         }
-        self.width = self.sources.iter().map(|source| source.who.shown.chars().count()).max().unwrap_or(0);
+        self.width = self.sources.iter().map(|source| source.name.shown.chars().count()).max().unwrap_or(0);
     }
 
     /// The message about removed lines, with their attempts; `None` if none were removed.
     fn removed(&self) -> Option<String> {
         let mut whose: Vec<&str> =
-            self.sources.iter().filter(|source| source.removed).map(|source| source.who.shown.as_str()).collect();
+            self.sources.iter().filter(|source| source.removed).map(|source| source.name.shown.as_str()).collect();
         let more = whose.len().saturating_sub(MAX_NAMES);
         whose.truncate(MAX_NAMES);
         let others =
@@ -152,7 +152,7 @@ impl Merge {
     }
 
     /// Returns the oldest line that was not returned yet.
-    fn next(&mut self, logs: &dyn LogStore) -> Result<Option<(LogLine, Arc<Speaker>)>, Failure> {
+    fn next(&mut self, logs: &dyn LogStore) -> Result<Option<(LogLine, Arc<AttemptName>)>, Failure> {
         for source in &mut self.sources {
             source.fill(logs)?;
         }
@@ -161,7 +161,7 @@ impl Merge {
             .iter_mut()
             .filter(|source| !source.at_hand.is_empty())
             .min_by_key(|source| source.at_hand.front().map(|line| line.t));
-        Ok(oldest.and_then(|source| source.at_hand.pop_front().map(|line| (line, Arc::clone(&source.who)))))
+        Ok(oldest.and_then(|source| source.at_hand.pop_front().map(|line| (line, Arc::clone(&source.name)))))
     }
 }
 
@@ -173,7 +173,7 @@ impl Source {
         };
         Self {
             attempt: attempt.id,
-            who: Arc::new(Speaker { action: attempt.action.clone(), shown }),
+            name: Arc::new(AttemptName { action: attempt.action.clone(), shown }),
             range: LogRange { from: attempt.log_from, to: attempt.log_to },
             cursor: None,
             read_all: false,

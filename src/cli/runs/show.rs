@@ -28,13 +28,13 @@ pub(crate) fn show(args: &Args) -> Result<End, Failure> {
         out::json(&detail_body(detail, parts, &BTreeMap::new()))?;
     } else {
         let (path, width) = (args.path.shown(), out::result_width());
-        let made = records.made(detail.run.id)?;
+        let outputs = records.outputs(detail.run.id)?;
         let seen = show::Seen {
             inputs: &parts.inputs.items,
             inputs_count: parts.inputs_count,
             denials: &parts.denials,
             requests: &parts.requests,
-            made: Some(&made),
+            outputs: Some(&outputs),
         };
         out::result(&show::run_detail(&detail, seen, &path, SystemClock.now(), width))?;
         records.warn_if_idle(!detail.run.state.ended(), &args.path)?;

@@ -184,13 +184,13 @@ mod tests {
     }
 
     #[test]
-    fn list_for_every_width() {
+    fn artifact_list_at_several_widths() {
         let text = [200, 120, 80, 60].map(|width| artifact_list(&artifacts(), samples::at(65), width)).join("\n");
         insta::assert_snapshot!(plain(&text));
     }
 
     #[test]
-    fn one_artifact_says_who_wrote_and_who_read_it() {
+    fn an_artifact_is_shown_with_its_writer_and_readers() {
         let artifacts = artifacts();
         let uses = [used(12, "evaluate", AccessKind::Read), used(7, "train", AccessKind::Wrote)];
         let about = ArtifactAbout { artifact: &artifacts[0], claimed_by: Some(7), uses: &uses, more_uses: true };
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_bytes_offers_none() {
+    fn an_artifact_without_content_offers_no_download() {
         let artifacts = artifacts();
         for artifact in [&artifacts[1], &artifacts[3]] {
             let about = ArtifactAbout { artifact, claimed_by: None, uses: &[], more_uses: false };

@@ -31,7 +31,7 @@ mod tests {
     use super::banner;
 
     #[test]
-    fn says_where_it_is_and_what_it_waits_for() {
+    fn banner_shows_the_address_and_the_watched_resources() {
         insta::assert_snapshot!(anstream::adapter::strip_str(&banner(&sample(), "http://127.0.0.1:8000")));
     }
 }

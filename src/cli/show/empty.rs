@@ -28,7 +28,7 @@ mod tests {
     use super::nothing_yet;
 
     #[test]
-    fn what_to_do_next_depends_on_what_is_there() {
+    fn advice_depends_on_what_is_recorded() {
         let mut pipeline = sample();
         assert_eq!(
             nothing_yet("runs", &pipeline, false, "."),

@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_told_and_a_start_is_not() {
+    fn a_retry_is_shown_and_a_start_is_not() {
         let running = |data| event_line(&event(EventKind::RunState, data), None, 80);
         assert_eq!(running(json!({"number": 3, "state": "running"})), None);
         let line = running(json!({"number": 3, "state": "running", "retried": true})).unwrap();
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_watching_person_wants_to_see() {
+    fn events_are_shown_as_lines() {
         let events = [
             event(EventKind::RunCreated, json!({"number": 3, "trigger": "data_store: 1 new artifact", "inputs": 1})),
             event(EventKind::AttemptStarted, json!({"number": 1})),

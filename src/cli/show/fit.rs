@@ -114,7 +114,7 @@ mod tests {
     use super::{cut_end, cut_front, headline, wrap};
 
     #[test]
-    fn what_is_cut_says_so() {
+    fn cut_text_is_marked() {
         assert_eq!(
             ["short", "a longer text", "two\nlines"].map(|text| cut_end(text, 8)),
             ["short", "a longe…", "two…"]
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_headline_has_no_advice_in_it() {
+    fn a_headline_omits_advice() {
         let limit = "the limit of 1 MiB is reached; to raise it, write in anacostia.toml:\n[actions.a]\nlimits = {}";
         assert_eq!(headline(limit), "the limit of 1 MiB is reached");
         assert_eq!(headline("it trapped: x\n  at y"), "it trapped: x");
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_headline_has_the_last_words_in_it() {
+    fn a_headline_includes_the_last_stderr_line() {
         let said = "it exited with code 1. It said last:\n    reading a.csv\n\n    a.csv: no such file\n  at main";
         assert_eq!(headline(said), "it exited with code 1: a.csv: no such file");
         assert_eq!(headline("it trapped. It said last:\n  at main"), "it trapped");
@@ -150,7 +150,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_wider_than_its_room(text in "[ab 日ä\n]{0,60}", room in 2usize..30) {
+        fn no_line_is_wider_than_its_limit(text in "[ab 日ä\n]{0,60}", room in 2usize..30) {
             prop_assert!(cut_end(&text, room).width() <= room);
             prop_assert!(cut_front(&text.replace('\n', ""), room).width() <= room);
             let lines = wrap(&text, room);

@@ -78,7 +78,7 @@ mod tests {
     use crate::base::Timestamp;
 
     #[test]
-    fn times_and_spans_are_as_short_as_they_can_be() {
+    fn times_and_spans_are_shortened() {
         let now = Timestamp::from_micros(1_772_366_400_000_000);
         let before = |seconds: i64| ago(Timestamp::from_micros(now.as_micros() - seconds * 1_000_000), now);
         assert_eq!(
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn text_from_outside_can_not_act() {
+    fn text_from_outside_is_escaped() {
         assert_eq!(plain("a\\b\u{1b}[2J\u{202e}x"), "a\\b\\u{1b}[2J\\u{202e}x");
     }
 }

@@ -48,7 +48,7 @@ mod tests {
     use crate::model::{LogLevel, LogLine, LogStream};
 
     #[test]
-    fn lines_are_aligned_and_say_where_they_come_from() {
+    fn lines_are_aligned_and_show_their_source() {
         let mut text = log_line(&samples::line(LogLevel::Info, "read"), "train", 9);
         let host =
             LogLine { stream: LogStream::Host, fields: vec![], ..samples::line(LogLevel::Error, "stopped\u{7}") };

@@ -11,11 +11,11 @@ mod event;
 mod fit;
 mod format;
 mod log;
-mod made;
 mod mark;
 mod pipeline;
 mod requests;
 mod run;
+mod run_outputs;
 mod steps;
 mod table;
 
@@ -25,10 +25,10 @@ pub(crate) use empty::nothing_yet;
 pub(crate) use event::event_line;
 pub(crate) use format::{ago, duration, plain, plural, short_digest, styles};
 pub(crate) use log::log_line;
-pub(crate) use made::Made;
 pub(crate) use mark::state_mark;
 pub(crate) use pipeline::pipeline_summary;
 pub(crate) use run::{Seen, run_detail, run_list};
+pub(crate) use run_outputs::RunOutputs;
 pub(crate) use steps::next_steps;
 pub(crate) use table::{Cell, Column, Table};
 

@@ -58,7 +58,7 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
 /// The ignored names. Resources with the same list share a line.
 fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
     let mut lists: Vec<(&[String], Vec<&str>)> = Vec::new();
-    for resource in pipeline.resources.iter().filter(|resource| resource.has_files()) {
+    for resource in pipeline.resources.iter().filter(|resource| resource.is_folder()) {
         match lists.iter_mut().find(|(list, _)| *list == resource.ignore()) {
             Some((_, names)) => names.push(&resource.name),
             None => lists.push((resource.ignore(), vec![&resource.name])),
@@ -212,7 +212,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_pipeline_in_the_order_in_which_it_works() {
+    fn a_pipeline_is_shown_in_execution_order() {
         let text = [120, 60].map(|width| pipeline_summary(&sample(), width)).join("\n────\n\n");
         insta::assert_snapshot!(anstream::adapter::strip_str(&text));
     }

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_each_request_and_a_count_of_the_others() {
+    fn requests_are_listed_and_the_rest_is_counted() {
         let mut detail = samples::detail();
         let attempt = samples::attempt_id(2);
         detail.attempts[1].usage.http_requests = 120;

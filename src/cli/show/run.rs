@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::fit::{headline, wrap};
 use super::requests;
-use super::{Cell, Column, Made, Table, ago, duration, next_steps, plain, state_mark, styles};
+use super::{Cell, Column, RunOutputs, Table, ago, duration, next_steps, plain, state_mark, styles};
 use crate::base::{AttemptId, ByteSize, Timestamp};
 use crate::model::{ActionState, Artifact, Attempt, Denial, HttpRequest, Run, RunAction, RunDetail, RunState};
 
@@ -57,7 +57,7 @@ pub(crate) struct Seen<'a> {
     /// HTTP requests of its attempts.
     pub(crate) requests: &'a [(AttemptId, HttpRequest)],
     /// Artifacts and metrics that it made.
-    pub(crate) made: Option<&'a Made>,
+    pub(crate) outputs: Option<&'a RunOutputs>,
 }
 
 /// Formats one run: its facts, inputs, actions with their results, requests, outputs, and next
@@ -81,7 +81,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     }
     text.push_str(&requests::requests(detail, seen.requests, width));
     text.push_str(&refused(detail, seen.denials, width));
-    text.push_str(&seen.made.map(|made| made.shown(width)).unwrap_or_default());
+    text.push_str(&seen.outputs.map(|outputs| outputs.shown(width)).unwrap_or_default());
     text.push_str(&next_steps(&next(&detail.run, path)));
     text
 }
@@ -140,7 +140,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
         let state = state_mark(action.state.as_str());
         match attempts.as_slice() {
             [only] => {
-                let what = what_came_of(only).or_else(|| why(action, now)).unwrap_or_default();
+                let what = attempt_result(only).or_else(|| why(action, now)).unwrap_or_default();
                 let what = marked(action, what);
                 table.row(vec![
                     name,
@@ -158,7 +158,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
                         Cell::new(format!("  attempt {}", attempt.number)).style(styles::FAINT),
                         state_mark(attempt.state.as_str()),
                         Cell::new(took(Some(attempt.started_at), attempt.ended_at, now)),
-                        Cell::message(what_came_of(attempt).unwrap_or_default()),
+                        Cell::message(attempt_result(attempt).unwrap_or_default()),
                     ]);
                 }
             }
@@ -186,7 +186,7 @@ fn why(action: &RunAction, now: Timestamp) -> Option<String> {
 }
 
 /// The error in short, or the message with the resources used.
-fn what_came_of(attempt: &Attempt) -> Option<String> {
+fn attempt_result(attempt: &Attempt) -> Option<String> {
     if let Some(error) = &attempt.error {
         let again = if error.retryable { ", retryable" } else { "" };
         return Some(format!("{} ({}{again})", headline(&error.message), error.code));
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn list_of_every_state() {
+    fn run_list_of_every_state() {
         let mut runs: Vec<_> =
             RunState::ALL.iter().zip([1, 2, 30, 4, 5, 6]).map(|(state, number)| samples::run(number, *state)).collect();
         runs[3].reason = Some(format!("train failed: {}", samples::LIMIT));
@@ -312,14 +312,14 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_run_says_what_failed_and_what_to_do() {
+    fn a_failed_run_shows_the_error_and_advice() {
         let text =
             [120, 60].map(|width| shown(&samples::detail(), Seen::default(), "pipelines/a", samples::at(7_300), width));
         insta::assert_snapshot!(text.join("\n────\n\n"));
     }
 
     #[test]
-    fn an_error_with_manifest_lines_or_a_stack_stands_by_itself() {
+    fn a_multi_line_error_is_shown_as_a_block() {
         let mut detail = samples::detail();
         detail.attempts[2].error = Some(ErrorInfo::permanent("memory_limit", samples::LIMIT));
         insta::assert_snapshot!(shown(&detail, Seen::default(), ".", samples::at(65), 80));
@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_call_shows_the_lines_that_would_grant_it() {
+    fn a_denial_shows_the_lines_that_would_grant_it() {
         let message = "`train` may not write `models`; to grant it, write in anacostia.toml:\n[actions.train]\nwrites = [\"models\"]";
         let denial =
             Denial { call: "resources.create".to_owned(), target: "models".to_owned(), message: message.to_owned() };
@@ -343,11 +343,11 @@ mod tests {
         assert!(from.starts_with("  `train` may not write `models`; ") && from.contains(lines), "{text}");
         detail.attempts[2].error = Some(ErrorInfo::permanent("denied", message));
         let text = shown(&detail, Seen { denials: &denials, ..Seen::default() }, ".", samples::at(65), 80);
-        assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "not twice: {text}");
+        assert!(!text.contains("Refused") && text.matches("writes = ").count() == 1, "it is shown only once: {text}");
     }
 
     #[test]
-    fn an_action_at_work_says_what_comes_next() {
+    fn a_running_action_shows_what_comes_next() {
         let mut detail = samples::detail();
         detail.run = samples::run(7, RunState::Running);
         detail.attempts.truncate(1);
@@ -361,13 +361,13 @@ mod tests {
     }
 
     #[test]
-    fn colours_stand_around_states_only_in_pairs() {
+    fn state_colours_are_always_reset() {
         let text = run_list(&[samples::run(1, RunState::Failed)], samples::at(65), 100);
         insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
     }
 
     #[test]
-    fn an_action_that_said_skip_is_told_from_one_that_did_its_work() {
+    fn a_skip_outcome_is_shown_differently_from_success() {
         let mut detail = samples::detail();
         let before = shown(&detail, Seen::default(), ".", samples::at(65), 100);
         assert!(!before.contains("said skip"), "{before}");
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn many_inputs_are_counted() {
+    fn many_inputs_are_summarised() {
         let inputs: Vec<_> = (0..25).map(|n| samples::artifact(&format!("{n}.csv"), 1, 1)).collect();
         let shown = |inputs: &[Artifact], inputs_count, path| {
             let seen = Seen { inputs, inputs_count, ..Seen::default() };

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_give_way_does_and_the_rest_stays_whole() {
+    fn flexible_columns_shrink_and_the_others_stay_complete() {
         let mut table = Table::new(&[
             ("NAME", Column::Word),
             ("PATH", Column::Path),
@@ -253,6 +253,6 @@ mod tests {
         table.row(["b", "x", "y", "z"].map(Cell::new).to_vec());
         insta::assert_snapshot!([120, 80, 60, 20].map(|width| drawn(&table, width)).join("\n"));
         let longest = |width| drawn(&table, width).lines().map(|line| line.chars().count()).max().unwrap();
-        assert!((58..120).all(|width| longest(width) <= width), "nothing stands out");
+        assert!((58..120).all(|width| longest(width) <= width), "no line is too wide");
     }
 }

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_param_is_refused_with_the_form_to_write() {
+    fn an_invalid_param_is_refused_with_the_expected_form() {
         assert_eq!(param("rate").unwrap_err(), "write KEY=VALUE, such as `-p learning_rate=0.01`");
         assert_eq!(param("=1").unwrap_err(), "the name before `=` is empty");
         assert_eq!(
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_of_the_run_is_one_line() {
+    fn the_run_state_is_shown_on_one_line() {
         let line = |run| anstream::adapter::strip_str(&summary(&run)).to_string();
         assert_eq!(line(json!({ "number": 3, "state": "queued" })), "Run #3 is queued\n");
         assert_eq!(line(json!({ "number": 3, "state": "succeeded" })), "Run #3 has succeeded\n");

@@ -94,19 +94,19 @@ mod tests {
     use crate::base::Timestamp;
 
     #[test]
-    fn a_pattern_is_a_resource_and_paths_in_it() {
+    fn a_pattern_has_a_resource_and_paths() {
         let all = pattern("raw").unwrap();
         assert!(all.resource == "raw" && all.matches("a/b.csv"));
         let march = pattern("raw/2026-03-*").unwrap();
         assert!(march.matches("2026-03-01.csv") && !march.matches("2026-04-01.csv") && !march.matches("2026-03-/x"));
         let deep = pattern("raw/**/*.csv").unwrap();
         assert!(deep.matches("a/b/c.csv") && deep.matches("c.csv") && !deep.matches("c.txt"));
-        assert!(pattern("raw/a[1].csv").unwrap().matches("a[1].csv"), "as it is written");
+        assert!(pattern("raw/a[1].csv").unwrap().matches("a[1].csv"), "the path is taken literally");
         assert!(pattern("raw/[").is_err());
     }
 
     #[test]
-    fn since_is_a_date_a_time_or_a_span() {
+    fn since_accepts_a_date_a_time_or_a_duration() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let now = time("2026-03-08T12:00:00Z");
         assert_eq!(since("2026-03-01", now), Ok(time("2026-03-01T00:00:00Z")));

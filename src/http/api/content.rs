@@ -47,17 +47,18 @@ pub(super) async fn show(
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, etag)]).into_response());
     }
     let resource = present_in(&app, &artifact)?;
-    let asked = if resource.capabilities().ranges { range(&headers, &etag, artifact.size) } else { Asked::Whole };
-    let (from, to) = match asked {
-        Asked::Whole => (0, artifact.size),
-        Asked::Part(from, to) => (from, to),
-        Asked::Nothing => return Err(Problem::range_not_satisfiable(artifact.size)),
+    let requested =
+        if resource.capabilities().ranges { range(&headers, &etag, artifact.size) } else { Requested::Whole };
+    let (from, to) = match requested {
+        Requested::Whole => (0, artifact.size),
+        Requested::Part(from, to) => (from, to),
+        Requested::Nothing => return Err(Problem::range_not_satisfiable(artifact.size)),
     };
     let body = open(&app, resource, &artifact, (from, to)).await?;
     let mut response = Response::new(body);
     let length = to - from;
     describe(&mut response, &artifact, &etag, length);
-    if let Asked::Part(from, to) = asked {
+    if let Requested::Part(from, to) = requested {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
         let text = format!("bytes {from}-{}/{}", to - 1, artifact.size);
         insert(&mut response, header::CONTENT_RANGE, &text);
@@ -118,7 +119,7 @@ fn matches(headers: &HeaderMap, name: &header::HeaderName, etag: &str) -> bool {
 
 /// The requested bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Asked {
+enum Requested {
     Whole,
     /// From the first number up to, but not including, the second; at least one byte.
     Part(u64, u64),
@@ -128,14 +129,14 @@ enum Asked {
 
 /// Parses `Range`. Several ranges, other units and invalid values are answered with the whole
 /// content, as RFC 9110 allows.
-fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
-    let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Asked::Whole };
+fn range(headers: &HeaderMap, etag: &str, size: u64) -> Requested {
+    let Some(range) = headers.get(header::RANGE).and_then(|value| value.to_str().ok()) else { return Requested::Whole };
     // A part of another version cannot complete the part that the client has.
     if headers.get(header::IF_RANGE).is_some_and(|condition| condition != etag) {
-        return Asked::Whole;
+        return Requested::Whole;
     }
     let Some((first, last)) = range.strip_prefix("bytes=").and_then(|range| range.trim().split_once('-')) else {
-        return Asked::Whole;
+        return Requested::Whole;
     };
     let number = |text: &str| {
         // A number that overflows is larger than any size.
@@ -146,9 +147,9 @@ fn range(headers: &HeaderMap, etag: &str, size: u64) -> Asked {
         (_, Some(first), "", _) => (first, size),
         (_, Some(first), _, Some(last)) if first <= last => (first, last.saturating_add(1).min(size)),
         ("", _, _, Some(last)) => (size.saturating_sub(last), size),
-        _ => return Asked::Whole,
+        _ => return Requested::Whole,
     };
-    if from < to { Asked::Part(from, to) } else { Asked::Nothing }
+    if from < to { Requested::Part(from, to) } else { Requested::Nothing }
 }
 
 /// The rest of an answer that is still to be read.
@@ -204,10 +205,10 @@ fn short() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::{Asked, disposition, range};
+    use super::{Requested, disposition, range};
     use axum::http::{HeaderMap, HeaderValue, header};
 
-    fn asked(value: &str, size: u64) -> Asked {
+    fn requested(value: &str, size: u64) -> Requested {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_str(value).unwrap());
         range(&headers, "\"x\"", size)
@@ -216,38 +217,38 @@ mod tests {
     #[test]
     fn ranges() {
         for (value, wanted) in [
-            ("bytes=0-0", Asked::Part(0, 1)),
-            ("bytes=2-5", Asked::Part(2, 6)),
-            ("bytes=2-", Asked::Part(2, 10)),
-            ("bytes=-3", Asked::Part(7, 10)),
-            ("bytes=-30", Asked::Part(0, 10)),
-            ("bytes=5-99999999999999999999999", Asked::Part(5, 10)),
-            ("bytes=10-", Asked::Nothing),
-            ("bytes=10-20", Asked::Nothing),
-            ("bytes=99999999999999999999999-", Asked::Nothing),
-            ("bytes=-0", Asked::Nothing),
-            ("bytes=5-2", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("bytes=0-1,3-4", Asked::Whole),
-            ("bytes=+1-2", Asked::Whole),
-            ("rows=0-1", Asked::Whole),
+            ("bytes=0-0", Requested::Part(0, 1)),
+            ("bytes=2-5", Requested::Part(2, 6)),
+            ("bytes=2-", Requested::Part(2, 10)),
+            ("bytes=-3", Requested::Part(7, 10)),
+            ("bytes=-30", Requested::Part(0, 10)),
+            ("bytes=5-99999999999999999999999", Requested::Part(5, 10)),
+            ("bytes=10-", Requested::Nothing),
+            ("bytes=10-20", Requested::Nothing),
+            ("bytes=99999999999999999999999-", Requested::Nothing),
+            ("bytes=-0", Requested::Nothing),
+            ("bytes=5-2", Requested::Whole),
+            ("bytes=-", Requested::Whole),
+            ("bytes=0-1,3-4", Requested::Whole),
+            ("bytes=+1-2", Requested::Whole),
+            ("rows=0-1", Requested::Whole),
         ] {
-            assert_eq!(asked(value, 10), wanted, "{value}");
+            assert_eq!(requested(value, 10), wanted, "{value}");
         }
-        assert_eq!(asked("bytes=0-", 0), Asked::Nothing);
+        assert_eq!(requested("bytes=0-", 0), Requested::Nothing);
     }
 
     #[test]
-    fn a_range_of_another_version_is_the_whole() {
+    fn if_range_with_another_version_returns_the_full_content() {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-1"));
         headers.insert(header::IF_RANGE, HeaderValue::from_static("\"x\""));
-        assert_eq!(range(&headers, "\"x\"", 10), Asked::Part(0, 2));
-        assert_eq!(range(&headers, "\"y\"", 10), Asked::Whole);
+        assert_eq!(range(&headers, "\"x\"", 10), Requested::Part(0, 2));
+        assert_eq!(range(&headers, "\"y\"", 10), Requested::Whole);
     }
 
     #[test]
-    fn names_can_not_leave_their_quotes() {
+    fn file_names_cannot_break_out_of_their_quotes() {
         assert_eq!(
             disposition("a/b\"; x=<ä>.csv"),
             "attachment; filename=\"b__ x__ä_.csv\"; filename*=UTF-8''b%22%3B%20x%3D%3C%C3%A4%3E.csv".replace('ä', "_")

@@ -209,7 +209,7 @@ mod tests {
     use super::LogCursor;
 
     #[test]
-    fn a_cursor_reads_back_and_another_text_is_none() {
+    fn a_cursor_round_trips_and_other_text_is_refused() {
         let cursor = LogCursor { begun: 3, open: vec![(0, "1:20".into()), (2, "7:0".into())] };
         assert_eq!(LogCursor::parse(&cursor.to_string(), 3), Some(cursor));
         assert_eq!(LogCursor::parse("0", 0), Some(LogCursor::default()));

@@ -4,19 +4,20 @@
 use std::path::Path;
 
 use super::super::component::{self, ComponentError, ComponentInfo, Grant, Need};
-use super::super::known;
+use super::super::component_cache;
 use super::super::problem::{Problem, quoted};
-use super::super::read::{ActionDraft, Draft};
+use super::super::read::{UncheckedAction, UncheckedManifest};
 use super::super::tree::{At, Reader};
 
 /// Checks the component of each action. Inspects a component that several actions share once.
-pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
+pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
     let with_component = draft.actions.iter().filter(|action| action.component.is_some());
-    let mut looked_at = known::inspect_all(&with_component.map(|action| action.spec.component.as_path()).collect());
+    let mut looked_at =
+        component_cache::inspect_all(&with_component.map(|action| action.spec.component.as_path()).collect());
     for action in &draft.actions {
         let Some(text) = &action.component else { continue };
         let path = action.spec.component.as_path();
-        match looked_at.entry(path).or_insert_with(|| known::inspect_known(path)) {
+        match looked_at.entry(path).or_insert_with(|| component_cache::inspect_known(path)) {
             Ok(info) => check_one(reader, draft, action, text, info),
             Err(error) if action.spec.build.is_none() && is_absent(error) && is_built_elsewhere(draft, path) => {}
             Err(error) => reader.complain(no_component(action, text, error)),
@@ -30,12 +31,12 @@ fn is_absent(error: &ComponentError) -> bool {
 
 /// Returns whether another action with the same component has a build command. The problem is then
 /// reported for that action.
-fn is_built_elsewhere(draft: &Draft, path: &Path) -> bool {
+fn is_built_elsewhere(draft: &UncheckedManifest, path: &Path) -> bool {
     draft.actions.iter().any(|action| action.spec.build.is_some() && action.spec.component == path)
 }
 
 /// Returns the problem for a file that is missing or not a component.
-fn no_component(action: &ActionDraft, text: &At<String>, error: &ComponentError) -> Problem {
+fn no_component(action: &UncheckedAction, text: &At<String>, error: &ComponentError) -> Problem {
     let file = quoted(&text.value);
     match error {
         error if is_absent(error) => {
@@ -60,7 +61,13 @@ fn no_component(action: &ActionDraft, text: &At<String>, error: &ComponentError)
 }
 
 /// Checks the component of one action against the manifest.
-fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text: &At<String>, info: &ComponentInfo) {
+fn check_one(
+    reader: &mut Reader<'_>,
+    draft: &UncheckedManifest,
+    action: &UncheckedAction,
+    text: &At<String>,
+    info: &ComponentInfo,
+) {
     if let Some(pin) = action.digest.as_ref().filter(|pin| pin.value != info.digest) {
         reader.complain(
             Problem::new(format!("{} is not the component that `digest` pins", quoted(&text.value)))
@@ -114,7 +121,7 @@ fn check_one(reader: &mut Reader<'_>, draft: &Draft, action: &ActionDraft, text:
 }
 
 /// Returns a resource for the example: one that the action is after, or the first.
-fn example<'d>(draft: &'d Draft, action: &ActionDraft) -> &'d str {
+fn example<'d>(draft: &'d UncheckedManifest, action: &UncheckedAction) -> &'d str {
     let is_before = |name: &str| action.after.iter().any(|after| after.value == name);
     let mut names = draft.resources.iter().map(|resource| resource.name.value.as_str());
     names.clone().find(|name| is_before(name)).or_else(|| names.next()).unwrap_or("raw")

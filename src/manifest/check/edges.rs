@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::super::keys::nearest;
 use super::super::pipeline::{Join, ResourceSpec, RunWhen};
 use super::super::problem::{Problem, listed, quoted};
-use super::super::read::{ActionDraft, Draft, ResourceDraft};
+use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedResource};
 use super::super::tree::{At, Reader};
 
 /// Maximum number of cycles that are drawn.
@@ -16,14 +16,14 @@ const MAX_DRAWN: usize = 12;
 
 /// The nodes by name, and the direct predecessors of each action, by index.
 struct Nodes<'d> {
-    draft: &'d Draft,
-    resources: BTreeMap<&'d str, &'d ResourceDraft>,
+    draft: &'d UncheckedManifest,
+    resources: BTreeMap<&'d str, &'d UncheckedResource>,
     actions: BTreeMap<&'d str, usize>,
     before: Vec<Vec<usize>>,
 }
 
 /// Checks names and edges.
-pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
+pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
     let complete = !reader.is_incomplete();
     if draft.actions.is_empty() && complete {
         reader.complain(
@@ -65,17 +65,17 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
 }
 
 /// Returns the lines that put `action` after one more node.
-fn be_after(action: &ActionDraft, node: &str) -> String {
+fn be_after(action: &UncheckedAction, node: &str) -> String {
     let names = action.after.iter().map(|name| name.value.as_str()).chain([node]);
     let list: Vec<String> = names.map(|name| format!("\"{}\"", quoted(name).trim_matches('`'))).collect();
     format!("write\n[actions.{}]\nafter = [{}]", action.name.value, list.join(", "))
 }
 
 impl<'d> Nodes<'d> {
-    fn of(draft: &'d Draft) -> Self {
+    fn of(draft: &'d UncheckedManifest) -> Self {
         let actions: BTreeMap<&str, usize> =
             draft.actions.iter().enumerate().map(|(place, action)| (action.name.value.as_str(), place)).collect();
-        let resources: BTreeMap<&str, &ResourceDraft> =
+        let resources: BTreeMap<&str, &UncheckedResource> =
             draft.resources.iter().map(|resource| (resource.name.value.as_str(), resource)).collect();
         // If both kinds have the name, it may mean the resource, and a cycle through it may not
         // exist.
@@ -88,7 +88,7 @@ impl<'d> Nodes<'d> {
         Self { draft, resources, actions, before }
     }
 
-    fn action(&self, place: usize) -> Option<&'d ActionDraft> {
+    fn action(&self, place: usize) -> Option<&'d UncheckedAction> {
         self.draft.actions.get(place)
     }
 
@@ -105,7 +105,7 @@ impl<'d> Nodes<'d> {
 
     /// Returns whether an action may have other edges than those that were read: it names a missing
     /// node, or has an unknown key.
-    fn is_in_doubt(&self, action: &ActionDraft) -> bool {
+    fn is_in_doubt(&self, action: &UncheckedAction) -> bool {
         let is_resource = |name: &At<String>| self.resources.contains_key(name.value.as_str());
         let is_node = |name: &At<String>| is_resource(name) || self.actions.contains_key(name.value.as_str());
         let mut data = action.reads.iter().chain(&action.writes);
@@ -127,7 +127,7 @@ impl<'d> Nodes<'d> {
     }
 
     /// Checks that the nodes in `after` exist and can start the action.
-    fn after(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
+    fn after(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
         for name in &action.after {
             if reader.is_full() {
                 return;
@@ -154,7 +154,7 @@ impl<'d> Nodes<'d> {
     }
 
     fn after_unwatched(&self, name: &At<String>) -> Problem {
-        let writes = |action: &&ActionDraft| action.writes.iter().any(|write| write.value == name.value);
+        let writes = |action: &&UncheckedAction| action.writes.iter().any(|write| write.value == name.value);
         let help = match self.draft.actions.iter().find(writes) {
             Some(writer) => format!("be after the action that writes it: `{}`", writer.name.value),
             None => format!("add\n[resources.{}]\nwatch = true", name.value),
@@ -165,7 +165,7 @@ impl<'d> Nodes<'d> {
     }
 
     /// Checks that the names in `reads` or `writes` are resources.
-    fn data(&self, reader: &mut Reader<'_>, action: &ActionDraft, key: &str, names: &[At<String>]) {
+    fn data(&self, reader: &mut Reader<'_>, action: &UncheckedAction, key: &str, names: &[At<String>]) {
         for name in names {
             if self.resources.contains_key(name.value.as_str()) || reader.is_full() {
                 continue;
@@ -192,7 +192,7 @@ impl<'d> Nodes<'d> {
     }
 
     /// Checks that the resources in `writes` take outputs.
-    fn writable(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
+    fn writable(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
         for name in &action.writes {
             let resource = self.resources.get(name.value.as_str()).and_then(|resource| resource.spec.as_ref());
             let Some(help) = resource.and_then(ResourceSpec::takes_no_outputs) else { continue };
@@ -204,7 +204,7 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    fn retrigger(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
+    fn retrigger(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
         let Some(retrigger) = action.retrigger.as_ref().filter(|retrigger| retrigger.value) else { return };
         if action.writes.iter().all(|write| self.is_watched(&write.value) == Some(false)) {
             reader.complain(
@@ -215,7 +215,7 @@ impl<'d> Nodes<'d> {
         }
     }
 
-    fn run_when(&self, reader: &mut Reader<'_>, action: &ActionDraft) {
+    fn run_when(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
         let Some(when) = action.run_when.as_ref().filter(|when| when.value != RunWhen::AllSucceeded) else { return };
         if action.after.iter().all(|name| self.resources.contains_key(name.value.as_str())) {
             reader.complain(
@@ -382,7 +382,7 @@ impl<'d> Nodes<'d> {
 
     /// Draws a cycle as a path in the direction of the data.
     fn draw(&self, reader: &mut Reader<'_>, cycle: &[usize]) {
-        let actions: Vec<&ActionDraft> = cycle.iter().filter_map(|place| self.action(*place)).collect();
+        let actions: Vec<&UncheckedAction> = cycle.iter().filter_map(|place| self.action(*place)).collect();
         let Some(first) = actions.first() else { return };
         let mut path = vec![first.name.value.as_str()];
         let back = actions.iter().rev().map(|action| action.name.value.as_str());

@@ -8,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use super::super::pipeline::StoreSpec;
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
-use super::super::read::Draft;
+use super::super::read::UncheckedManifest;
 use super::super::tree::{At, Reader};
 
 /// Maximum number of links in a row that are followed, as on Linux.
@@ -17,7 +17,7 @@ const MAX_LINKS: usize = 40;
 const SQLITE_HEADER: &[u8] = b"SQLite format 3\0";
 
 /// Fills in the absolute paths of a draft.
-pub(in super::super) fn fill_in(folder: &Path, draft: &mut Draft) {
+pub(in super::super) fn fill_in(folder: &Path, draft: &mut UncheckedManifest) {
     for resource in &mut draft.resources {
         if let (Some(spec), Some(path)) = (&mut resource.spec, &resource.path) {
             spec.set_local_path(absolute(folder, &path.value));
@@ -44,12 +44,12 @@ struct Claim<'d> {
 }
 
 /// Checks the locations of the data and of the pipeline's own state.
-pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: &Path, draft: &Draft) {
+pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: &Path, draft: &UncheckedManifest) {
     let mut claims = Vec::new();
     for resource in &draft.resources {
         let Some(text) = &resource.path else { continue };
         let path = absolute(folder, &text.value);
-        let is_file = resource.spec.as_ref().is_some_and(|spec| !spec.has_files());
+        let is_file = resource.spec.as_ref().is_some_and(|spec| !spec.is_folder());
         if is_file {
             check_database(reader, text, &path);
         } else {
@@ -67,7 +67,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
 }
 
 /// Checks that the sources of builds exist. Running the components does not need them.
-pub(in super::super) fn check_sources(reader: &mut Reader<'_>, folder: &Path, draft: &Draft) {
+pub(in super::super) fn check_sources(reader: &mut Reader<'_>, folder: &Path, draft: &UncheckedManifest) {
     for action in &draft.actions {
         for source in &action.sources {
             if !absolute(folder, &source.value).exists() {
@@ -203,7 +203,7 @@ struct Own<'d> {
 }
 
 /// Checks that the pipeline's own state is outside of its data, and its data outside of its state.
-fn state(reader: &mut Reader<'_>, folder: &Path, draft: &Draft, claims: &[Claim<'_>]) {
+fn state(reader: &mut Reader<'_>, folder: &Path, draft: &UncheckedManifest, claims: &[Claim<'_>]) {
     let text = &draft.top.store;
     let store = absolute(folder, &text.value);
     if !store.is_dir()
@@ -293,14 +293,14 @@ mod tests {
     use super::{real, starts_like_a_database};
 
     #[test]
-    fn a_database_is_known_by_its_beginning() {
+    fn a_database_is_recognised_by_its_header() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         rusqlite::Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
         assert!(starts_like_a_database(&file).unwrap());
         let _open = std::fs::File::open(&file).unwrap();
         std::fs::write(&file, "no database").unwrap();
-        assert!(starts_like_a_database(&file).unwrap(), "what is open here is not opened again");
+        assert!(starts_like_a_database(&file).unwrap(), "a database that this process has open is not opened again");
         let file = folder.path().join("other");
         for (bytes, expected) in [("", true), ("SQLite", false), ("manifest_version = 1", false)] {
             std::fs::write(&file, bytes).unwrap();
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_also_to_what_is_not_there() {
+    fn symlinks_to_missing_targets_are_resolved() {
         let folder = tempfile::tempdir().unwrap();
         let base = std::fs::canonicalize(folder.path()).unwrap();
         std::fs::create_dir(base.join("data")).unwrap();

@@ -17,7 +17,7 @@ use super::schema::{
     strings, text, variables, with_default,
 };
 use super::settings;
-pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, SQL};
+pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 use section::object;
 pub(super) use section::{Keys, nearest};
 pub(super) use trigger::TRIGGER;
@@ -306,10 +306,10 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 14] {
+fn all() -> [&'static Keys; 15] {
     [
-        &ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &HTTP, &PAGING, &SQL, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS,
-        &RETRY,
+        &ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &HTTP, &PAGING, &S3, &SQL, &TRIGGER, &ACTION, &SECRET, &BUILD,
+        &LIMITS, &RETRY,
     ]
 }
 
@@ -346,7 +346,7 @@ mod tests {
     use super::{ACTION, FOLDER, all, nearest};
 
     #[test]
-    fn slips_are_recognised_and_strangers_are_not() {
+    fn typos_of_keys_are_recognised_and_unrelated_words_are_not() {
         let names = ["component", "after", "reads"];
         assert_eq!(nearest("componnet", names.into_iter()), Some("component"));
         assert_eq!(nearest("After", names.into_iter()), Some("after"));
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_names_the_key_or_its_home() {
+    fn advice_names_the_key_or_its_section() {
         assert_eq!(ACTION.advice("depends_on"), "did you mean `after`?");
         assert_eq!(FOLDER.advice("incldue"), "did you mean `include`?");
         assert_eq!(FOLDER.advice("listen"), "`listen` belongs to [server]");
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn each_word_of_a_section_stands_once_and_each_key_is_described() {
+    fn keys_are_unique_in_their_section_and_documented() {
         for keys in all() {
             let mut seen = std::collections::BTreeSet::new();
             for (key, theirs, shape) in &keys.rows {

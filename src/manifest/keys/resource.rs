@@ -8,17 +8,20 @@ use super::section::{Keys, Row, object};
 use super::sql;
 use super::trigger::TRIGGER;
 use crate::manifest::pipeline;
-use crate::manifest::schema::{boolean, choice, size, span, strings, text, with_default, without_default};
+use crate::manifest::schema::{
+    ENV, boolean, choice, form, set, size, span, strings, text, with_default, without_default,
+};
 use crate::manifest::settings;
 
 /// The kinds of resources.
-pub(in crate::manifest) const RESOURCE_KINDS: [(&str, Kind); 3] =
-    [("folder", Kind::Folder), ("http", Kind::Http), ("sql", Kind::Sql)];
+pub(in crate::manifest) const RESOURCE_KINDS: [(&str, Kind); 4] =
+    [("folder", Kind::Folder), ("s3", Kind::S3), ("http", Kind::Http), ("sql", Kind::Sql)];
 
 /// A kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manifest) enum Kind {
     Folder,
+    S3,
     Http,
     Sql,
 }
@@ -28,6 +31,7 @@ impl Kind {
     pub(in crate::manifest) fn keys(self) -> &'static Keys {
         match self {
             Self::Folder => &FOLDER,
+            Self::S3 => &S3,
             Self::Http => &HTTP,
             Self::Sql => &SQL,
         }
@@ -37,22 +41,24 @@ impl Kind {
     fn required(self) -> &'static [&'static str] {
         match self {
             Self::Folder => &["kind", "path"],
+            Self::S3 => &["kind", "bucket"],
             Self::Http => &["kind"],
             Self::Sql => &["kind", "url", "high_water", "watch"],
         }
     }
 }
 
-/// Returns the schema of a resource: that of its kind, or of a folder if it has no known one. So an
-/// editor shows what is wrong with the keys of a kind, instead of that they fit to none.
+/// Returns the schema of a resource: that of one of the kinds.
 pub(super) fn schema() -> Value {
-    let doc = "An input or an output: where data lies.";
-    let usual = object(doc, &FOLDER, Kind::Folder.required());
-    let others = RESOURCE_KINDS.iter().filter(|(_, kind)| *kind != Kind::Folder);
-    others.fold(usual, |usual, (word, kind)| {
-        let is_kind = json!({"properties": {"kind": {"const": word}}, "required": ["kind"]});
-        json!({"if": is_kind, "then": object(doc, kind.keys(), kind.required()), "else": usual})
-    })
+    let kinds = RESOURCE_KINDS.map(|(word, kind)| {
+        let mut table = object("", kind.keys(), kind.required());
+        let word = without_default(choice("What the resource is.", &[(word, ())]));
+        if let Some(properties) = table.get_mut("properties") {
+            set(properties, "kind", word);
+        }
+        table
+    });
+    json!({"description": "An input or an output: where data lies.", "anyOf": kinds})
 }
 
 /// The keys that every kind of resource that is watched has.
@@ -202,4 +208,65 @@ pub(in crate::manifest) static PAGING: LazyLock<Keys> = LazyLock::new(|| Keys {
             text("Where the value for the next page is in the JSON of the body, such as `next` or `meta.next`."),
         ),
     ],
+});
+
+pub(in crate::manifest) static S3: LazyLock<Keys> = LazyLock::new(|| {
+    let secret = |doc: &str, example: &str| form(doc, ENV, example);
+    Keys {
+        home: "resources of the kind `s3`",
+        later: &[],
+        rows: vec![
+            kind(),
+            ("bucket", &["container"], text("The bucket.")),
+            (
+                "prefix",
+                &["path", "folder", "key"],
+                with_default(
+                    text("What the keys of its objects begin with, up to a `/`. Paths are relative to it."),
+                    "",
+                ),
+            ),
+            (
+                "endpoint",
+                &["url", "endpoint_url", "host"],
+                text("The URL of an S3-compatible service, such as `http://127.0.0.1:9000`. If not given: AWS."),
+            ),
+            (
+                "region",
+                &[],
+                text(
+                    "The region. If not given: `AWS_REGION`, `AWS_DEFAULT_REGION`, that of the profile, or `us-east-1`.",
+                ),
+            ),
+            (
+                "style",
+                &["addressing_style", "path_style"],
+                without_default(choice(
+                    "Where a request names the bucket: in its `path` (the default with an `endpoint`), or as `virtual` host.",
+                    &settings::S3_STYLE,
+                )),
+            ),
+            (
+                "credentials",
+                &["auth"],
+                choice(
+                    "`default`: the keys below, the variables AWS_…, or those of the machine (container, instance). \
+                     `profile`: the files of the AWS command line. `none`: requests are not signed.",
+                    &settings::S3_CREDENTIALS,
+                ),
+            ),
+            ("profile", &[], text("The profile in the files of the AWS command line, if `credentials = \"profile\"`.")),
+            ("access_key_id", &["access_key", "key_id"], secret("Where the id of the access key is.", "env:S3_KEY_ID")),
+            ("secret_access_key", &["secret_key", "secret"], secret("Where the secret key is.", "env:S3_SECRET_KEY")),
+            watch(),
+            include(),
+            ("exclude", &[], strings("Globs of paths that do not count.", None, "draft-*")),
+            (
+                "interval",
+                &["poll", "rescan", "poll_interval"],
+                span("How often the bucket is listed.", &settings::POLL, Some(settings::DEFAULT_POLL)),
+            ),
+            trigger(),
+        ],
+    }
 });

@@ -11,10 +11,10 @@ use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
 use super::secrets::{self, Secrets};
 use super::variables::named_values;
-use super::{ActionDraft, command, http, inner, params, refuse_twice};
+use super::{UncheckedAction, command, http, inner, params, refuse_twice};
 use crate::base::{Digest, escape};
 
-pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ActionDraft {
+pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedAction {
     reader.check_keys(table, &keys::ACTION);
     let component = component(reader, table);
     let digest = digest(reader, table);
@@ -53,7 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     };
     let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
     let for_commands = command.keys;
-    ActionDraft {
+    UncheckedAction {
         name,
         spec,
         component,

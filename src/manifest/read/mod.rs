@@ -1,8 +1,8 @@
-//! Reads the tree of a TOML text into a draft, and checks each value by itself.
+//! Reads the tree of a TOML text into an unchecked manifest, and checks each value by itself.
 //!
 //! [`check`](super::check) then checks relations between values (names, edges, files). It works on
-//! a draft, which still has the place of each value, and which exists even if many values are
-//! invalid.
+//! the unchecked manifest, which still has the place of each value, and which exists even if many
+//! values are invalid.
 
 mod action;
 mod command;
@@ -28,14 +28,14 @@ use top::Top;
 const STORE_NODE: &str = "metadata_store";
 
 /// A manifest that has been read, with the places of the values that are checked later.
-pub(super) struct Draft {
+pub(super) struct UncheckedManifest {
     pub(super) top: Top,
-    pub(super) resources: Vec<ResourceDraft>,
-    pub(super) actions: Vec<ActionDraft>,
+    pub(super) resources: Vec<UncheckedResource>,
+    pub(super) actions: Vec<UncheckedAction>,
 }
 
 /// A resource that has been read.
-pub(super) struct ResourceDraft {
+pub(super) struct UncheckedResource {
     pub(super) name: At<String>,
     /// `None` if its kind is unknown, because its other keys are then unknown too.
     pub(super) spec: Option<ResourceSpec>,
@@ -46,7 +46,7 @@ pub(super) struct ResourceDraft {
 }
 
 /// An action that has been read.
-pub(super) struct ActionDraft {
+pub(super) struct UncheckedAction {
     pub(super) name: At<String>,
     pub(super) spec: ActionSpec,
     /// `component` as written.
@@ -66,7 +66,7 @@ pub(super) struct ActionDraft {
 }
 
 /// Reads a manifest.
-pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
+pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedManifest {
     let root = Table::root(tree);
     reader.check_keys(&root, &keys::ROOT);
     if root.in_order().iter().any(|(key, value)| !keys::ROOT.knows(key.value) && value.get_ref().is_table()) {
@@ -75,7 +75,7 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
     let top = top::read(reader, &root);
     let resources = nodes(reader, &root, "resources", "[resources.raw]", resource::read);
     let actions = nodes(reader, &root, "actions", "[actions.train]", action::read);
-    let draft = Draft { top, resources, actions };
+    let draft = UncheckedManifest { top, resources, actions };
     check_params(reader, &draft);
     draft
 }
@@ -128,7 +128,7 @@ fn nodes<T>(
 
 /// Checks that the params of each action, merged over those of the pipeline, fit into the limit for
 /// an action.
-fn check_params(reader: &mut Reader<'_>, draft: &Draft) {
+fn check_params(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
     let size = |params: &serde_json::Map<_, _>| serde_json::to_vec(params).map_or(0, |json| json.len());
     let shared = size(&draft.top.params);
     for action in &draft.actions {

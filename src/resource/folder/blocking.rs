@@ -88,7 +88,7 @@ mod tests {
     use super::{Locality, aside, is_cached};
 
     #[tokio::test]
-    async fn what_is_written_just_now_is_cached_and_work_aside_answers() {
+    async fn cached_ranges_are_detected_and_aside_returns_its_result() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("a"), vec![1; 100_000]).unwrap();
         let root = Dir::open_ambient_dir(folder.path(), ambient_authority()).unwrap();

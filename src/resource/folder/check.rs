@@ -20,7 +20,7 @@ use super::observer::{End, Observer, SMALL};
 use super::stable_read::{ReadOutcome, Settled, read_stable};
 use super::stamp::Stamp;
 use super::tree::Root;
-use super::unsupported::{Here, Unsupported, shown, what_lies};
+use super::unsupported::{Here, Unsupported, entry_at, shown};
 use crate::base::filestamp::{FileStamp, Inode, now_ns};
 
 /// The minimum age of an empty file. Between its creation and the moment from which it counts as
@@ -161,7 +161,7 @@ impl Observer {
         if self.hashing.touch(path) && root.stat(path).is_ok() {
             return Ok(());
         }
-        let here = match what_lies(root, &self.folder, &self.names, path) {
+        let here = match entry_at(root, &self.folder, &self.names, path) {
             Here::File(text, stat) => {
                 self.sort_file(path, text, &stat, sorted);
                 return Ok(());

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
 use notify::{ErrorKind, Event};
 
-use super::names::Names;
 use super::rename_trail::{HALF_RENAME, MAX_PATHS, RenameTrail};
+use crate::resource::names::Names;
 
 /// How long to wait for the close of a created or written file before checking it anyway: some
 /// created entries (FIFO, hard link, symbolic link) are never closed.

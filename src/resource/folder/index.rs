@@ -12,11 +12,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::ops::Bound;
 
-use super::names::Names;
 use super::stamp::Stamp;
 use crate::base::Digest;
 use crate::base::filestamp::{FileStamp, Inode};
 use crate::model::{ArtifactState, KnownPath, Observation};
+use crate::resource::names::Names;
 use crate::resource::{KnownPaths, Result};
 
 /// A file on record.
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn beneath_a_folder_is_what_its_path_begins_and_nothing_beside_it() {
+    fn beneath_returns_only_entries_inside_the_folder() {
         let mut index = Index::default();
         for path in ["a", "a/b", "a/c/d", "a.b", "a0", "b/a/c"] {
             index.apply(Change::File(path.into(), entry(1, false)));
@@ -357,20 +357,20 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_tells_what_it_has_not_met_and_keeps_the_stamp() {
+    fn a_scan_reports_unseen_files_and_keeps_stamps() {
         let mut index = Index::default();
         index.apply(Change::File("a".into(), entry(1, true)));
         index.apply(Change::File("b".into(), entry(2, false)));
         index.begin_scan();
         assert!(index.see_file("b", entry(2, false).file()));
         assert_eq!(index.unseen_files("").collect::<Vec<_>>(), ["a"]);
-        assert!(!index.see_file("a", entry(1, true).file()), "a racy stamp vouches for nothing");
+        assert!(!index.see_file("a", entry(1, true).file()), "a racy stamp does not prove that a file is unchanged");
         assert_eq!(index.unseen_files("").count(), 0);
         assert_eq!(index.file("a").map(Entry::stamp), Some(entry(1, true).stamp()));
     }
 
     #[test]
-    fn an_inode_is_held_for_as_long_as_a_file_has_it() {
+    fn an_inode_is_indexed_as_long_as_a_file_has_it() {
         let mut index = Index::default();
         let held = |index: &Index| [1, 2, 3].map(|ino| index.may_hold((7, ino)));
         index.apply(Change::File("a".into(), entry(1, false)));
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finder_finds_the_same_however_often_it_is_asked() {
+    fn a_finder_returns_the_same_result_every_time() {
         let mut index = Index::default();
         for (path, ino) in [("a", 3), ("b", 1), ("c", 3), ("d", 2), ("e", 9)] {
             index.apply(Change::File(path.into(), entry(ino, false)));

@@ -97,7 +97,7 @@ mod tests {
     use super::{Lease, Refusal};
 
     #[test]
-    fn a_writer_bars_the_lease_and_later_breaks_it_without_harm() {
+    fn a_writer_prevents_a_lease_and_breaks_an_existing_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let writer = File::create(&path).unwrap();

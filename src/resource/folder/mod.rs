@@ -7,7 +7,7 @@
 //! | `held` | lists what cannot be recorded yet, for display |
 //! | `stable_read`, `lease`, `hashing` | hash a file while nobody writes to it |
 //! | `index`, `stamp` | cache what is on record; identify a version of a file |
-//! | `names`, `unsupported`, `moves` | match names; find what is never an artifact; order renames |
+//! | `unsupported`, `moves` | find what is never an artifact; order renames |
 //! | `rename_trail` | follows files through chains of renames |
 //! | `tree` | resolves paths without leaving the folder |
 //! | `read` | reads versions, chunk by chunk |
@@ -19,13 +19,11 @@
 mod blocking;
 mod check;
 mod dirty;
-mod errors;
 mod hashing;
 mod held;
 mod index;
 mod lease;
 mod moves;
-mod names;
 mod observer;
 mod publish;
 mod read;
@@ -51,14 +49,14 @@ use cap_std::fs::Dir;
 use tokio_util::sync::CancellationToken;
 
 use self::blocking::{Locality, aside};
-use self::errors::About;
 use self::index::Index;
-use self::names::Names;
 use self::observer::{Observer, SinkRefused};
 use self::write_lock::{Refusal, WriteLock};
 use crate::base::{ArtifactId, AttemptId, memory};
 use crate::manifest::FolderSpec;
 use crate::model::StagedFile;
+use crate::resource::about::About;
+use crate::resource::names::Names;
 use crate::resource::{
     Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
 };
@@ -107,10 +105,11 @@ impl Folder {
     /// # Errors
     /// [`ResourceError::Unusable`] if a glob is invalid.
     pub fn new(name: &str, spec: &FolderSpec, sync: bool) -> Result<Self> {
-        let names = Names::new(spec).map_err(|error| ResourceError::Unusable {
-            resource: name.to_owned(),
-            why: format!("a glob of `include` or `exclude` cannot be read: {error}"),
-        })?;
+        let names =
+            Names::new(&spec.include, &spec.exclude, &spec.ignore).map_err(|error| ResourceError::Unusable {
+                resource: name.to_owned(),
+                why: format!("a glob of `include` or `exclude` cannot be read: {error}"),
+            })?;
         Ok(Self {
             name: name.into(),
             spec: Arc::new(spec.clone()),

@@ -30,7 +30,7 @@ mod tests {
     use super::in_order;
 
     #[test]
-    fn a_path_is_left_before_it_is_taken_and_a_circle_is_set_apart() {
+    fn moves_free_a_path_before_reusing_it_and_cycles_are_separated() {
         let moves = vec![("x", "x.1", ()), ("x.1", "x.2", ()), ("x.2", "x.3", ()), ("a", "b", ()), ("b", "a", ())];
         let (ordered, circle) = in_order(moves);
         assert_eq!(ordered, [("x.2", "x.3", ()), ("x.1", "x.2", ()), ("x", "x.1", ())]);

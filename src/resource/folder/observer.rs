@@ -22,7 +22,6 @@ use super::dirty::{Dirty, Lost, Taken};
 use super::hashing::{Hashed, Hashing};
 use super::held::{Held, Why};
 use super::index::{Change, Index};
-use super::names::Names;
 use super::scan::Scan;
 use super::tree::Root;
 use super::unsupported::shown;
@@ -31,6 +30,7 @@ use super::watches::Watches;
 use crate::base::fault;
 use crate::base::filestamp::Inode;
 use crate::manifest::FolderSpec;
+use crate::resource::names::Names;
 use crate::resource::{ObservationSink, RecordOutcome, Status};
 
 /// The most changes that are reported at once.

@@ -18,12 +18,12 @@ use rustix::fs::{AtFlags, FileType, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::Folder;
-use super::errors::About;
 use super::stage::{staging_of, sync_parents};
 use super::stamp::Stamp;
 use crate::base::filestamp::{FileStamp, inode};
 use crate::base::{AttemptId, fault};
 use crate::model::StagedFile;
+use crate::resource::about::About;
 use crate::resource::{Result, check_path};
 
 /// How many times to move aside a file that someone puts at the target before giving up for now.

@@ -19,11 +19,11 @@ use std::os::fd::AsFd as _;
 
 use super::Folder;
 use super::blocking::{aside, is_cached};
-use super::errors::About;
 use super::lease::{Lease, Refusal};
 use super::stamp::Stamp;
 use crate::base::filestamp::{FileStamp, now_ns};
 use crate::base::{Digest, Hasher, bounds};
+use crate::resource::about::About;
 use crate::resource::{Content, Reader, Result, check_path};
 
 /// The size in bytes up to which a file with a racy stamp is read at once and served from memory. A

@@ -102,7 +102,7 @@ mod tests {
     use super::{HALF_RENAME, LATE, RenameTrail};
 
     #[test]
-    fn a_file_is_followed_until_it_is_removed_or_nothing_tells_of_it_for_long() {
+    fn a_renamed_file_is_followed_until_it_is_removed_or_its_trail_expires() {
         let (mut rename_trail, now) = (RenameTrail::default(), Instant::now());
         let [a, b, c] = ["a", "b", "c"].map(OsStr::new);
         assert_eq!(rename_trail.end(a, now), None);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_comes_back_goes_round_in_no_circle() {
+    fn a_file_renamed_back_does_not_cause_a_loop() {
         let (mut rename_trail, now) = (RenameTrail::default(), Instant::now());
         let [a, b] = ["a", "b"].map(OsStr::new);
         for (from, to) in [(a, b), (b, a), (a, b)] {

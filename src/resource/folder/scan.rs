@@ -11,11 +11,11 @@ use rustix::fs::{AtFlags, Dir, FileType, Stat};
 use rustix::io::Errno;
 
 use super::index::Index;
-use super::names::Names;
 use super::tree::Root;
 use super::unsupported::{readable_name, shown};
 use super::watches::Watches;
 use crate::base::filestamp::{FileStamp, inode};
+use crate::resource::names::Names;
 
 /// A scan of a folder.
 pub(super) struct Scan<'a> {

@@ -18,12 +18,12 @@ use rustix::fs::{Timespec, Timestamps};
 
 use super::Folder;
 use super::blocking::aside;
-use super::errors::About;
-use super::names::OWN;
 use super::stamp::Stamp;
 use crate::base::filestamp::FileStamp;
 use crate::base::{ArtifactId, AttemptId, Digest, Hasher, bounds, fault};
 use crate::model::StagedFile;
+use crate::resource::about::About;
+use crate::resource::names::OWN;
 use crate::resource::{ResourceError, Result, Writer, check_path};
 
 /// The number of bytes that are hashed at a time.
@@ -55,7 +55,7 @@ pub(super) fn create(
     check_target(&root, about, overwrite)?;
     let staged = format!("{}/{artifact}", staging_of(attempt));
     let file = create_file(&root, &staged).map_err(|error| about.unavailable("stage", error))?;
-    let draft = Draft {
+    let draft = StagingWriter {
         resource: folder.name.to_string(),
         path: path.to_owned(),
         artifact,
@@ -77,7 +77,7 @@ pub(super) fn reopen(folder: &Folder, finished: &StagedFile) -> Result<Box<dyn W
     let mut options = OpenOptions::new();
     options.read(true).write(true).custom_flags(libc::O_NOFOLLOW);
     let file = root.open_with(&finished.staged, &options).map_err(|error| about.unavailable("reopen", error))?;
-    let draft = Draft {
+    let draft = StagingWriter {
         resource: folder.name.to_string(),
         path: finished.path.clone(),
         artifact: finished.artifact_id,
@@ -92,7 +92,7 @@ pub(super) fn reopen(folder: &Folder, finished: &StagedFile) -> Result<Box<dyn W
     Ok(writer(folder, draft))
 }
 
-fn writer(folder: &Folder, draft: Draft) -> Box<dyn Writer> {
+fn writer(folder: &Folder, draft: StagingWriter) -> Box<dyn Writer> {
     let (resource, local) = (folder.name.to_string(), folder.locality.is_local());
     Box::new(FileWriter { resource, draft: Some(draft), local })
 }
@@ -152,7 +152,7 @@ fn remove_parent(root: &Dir, staged: &str) {
 }
 
 /// A staged file that is being written.
-struct Draft {
+struct StagingWriter {
     resource: String,
     path: String,
     artifact: ArtifactId,
@@ -168,7 +168,7 @@ struct Draft {
     staged: Staged,
 }
 
-impl Draft {
+impl StagingWriter {
     fn about(&self) -> About<'_> {
         About { resource: &self.resource, path: &self.path }
     }
@@ -192,7 +192,7 @@ impl Draft {
     }
 }
 
-impl Draft {
+impl StagingWriter {
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() {
             return Ok(());
@@ -290,13 +290,13 @@ struct FileWriter {
     resource: String,
     /// Absent once a write has failed or was cancelled halfway, because the file is then
     /// incomplete.
-    draft: Option<Draft>,
+    draft: Option<StagingWriter>,
     /// Whether the file system is local, so that writes go to the page cache of this machine.
     local: bool,
 }
 
 impl FileWriter {
-    fn take(&mut self) -> Result<Draft> {
+    fn take(&mut self) -> Result<StagingWriter> {
         self.draft.take().ok_or_else(|| ResourceError::Unavailable {
             resource: self.resource.clone(),
             doing: "go on with a file".to_owned(),

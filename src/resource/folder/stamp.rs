@@ -64,7 +64,7 @@ mod tests {
     use super::{FileStamp, NO_CTIME, Stamp};
 
     #[test]
-    fn a_stamp_reads_back_and_other_text_does_not() {
+    fn a_stamp_round_trips_and_other_text_is_refused() {
         for ctime_ns in [1_700_000_000_123_456_789, -1, NO_CTIME] {
             let file = FileStamp { dev: 66_305, ino: u64::MAX, size: 0, mtime_ns: -1, ctime_ns };
             for racy in [false, true] {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_of_an_earlier_release_names_the_inode_and_is_equal_to_no_file() {
+    fn a_stamp_of_an_earlier_release_names_the_inode_and_matches_no_file() {
         let stamp: Stamp = "7:8:9:10".parse().unwrap();
         assert_eq!(stamp.file.inode(), (7, 8));
         assert_eq!(stamp.to_string(), "7:8:9:10");

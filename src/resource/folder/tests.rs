@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::check::PASSING;
 use super::dirty::Dirty;
 use super::index::Index;
-use super::names::Names;
 use super::observer::Observer;
 use super::scan::Scan;
 use super::tree::Root;
 use super::watches::Watches;
 use crate::manifest::FolderSpec;
 use crate::model::Observation;
+use crate::resource::names::Names;
 use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
 
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Sink {
                 }
                 format!("{} seen, {:?}", seen.0.len(), seen.1)
             };
-            assert!(Instant::now() < deadline, "waited in vain until {what}: {state}");
+            assert!(Instant::now() < deadline, "timed out waiting until {what}: {state}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -78,7 +78,7 @@ struct Watch {
 
 async fn watch(spec: &FolderSpec) -> Watch {
     let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
-    let names = Arc::new(Names::new(spec).unwrap());
+    let names = Arc::new(Names::new(&spec.include, &spec.exclude, &spec.ignore).unwrap());
     let observer = Observer::new(spec, names, Index::default(), Arc::clone(&sink) as _, stop.clone());
     let dirty = Arc::clone(&observer.dirty);
     let runtime = tokio::runtime::Handle::current();
@@ -117,7 +117,7 @@ fn renamed(dirty: &Dirty, from: &std::path::Path, to: &std::path::Path, cookie: 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_far_ahead_of_the_events_of_its_renames_is_not_gone() {
+async fn a_file_renamed_faster_than_its_events_arrive_is_not_gone() {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<_> = (0..5).map(|at| folder.path().join(at.to_string())).collect();
     let Watch { sink, dirty, stop, thread } = watch(&spec(folder.path())).await;
@@ -150,7 +150,7 @@ async fn a_file_that_is_far_ahead_of_the_events_of_its_renames_is_not_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_lies_where_a_file_has_left_is_told_after_the_file_has() {
+async fn an_entry_at_a_renamed_files_old_path_is_reported_after_the_rename() {
     let folder = tempfile::tempdir().unwrap();
     let paths: Vec<_> = (0..3).map(|at| folder.path().join(at.to_string())).collect();
     let Watch { sink, dirty, stop, thread } = watch(&spec(folder.path())).await;
@@ -176,7 +176,7 @@ async fn what_lies_where_a_file_has_left_is_told_after_the_file_has() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_shows() {
+async fn an_inotify_queue_overflow_loses_and_repeats_nothing_and_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let spec = spec(folder.path());
     let Watch { sink, dirty, stop, thread } = watch(&spec).await;
@@ -221,11 +221,11 @@ async fn when_the_kernels_queue_overflows_nothing_is_lost_or_seen_twice_and_it_s
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(digests.len(), files + 1, "each has one content");
+    assert_eq!(digests.len(), files + 1, "each file has one content");
 }
 
 #[test]
-fn what_is_temporary_excluded_or_linked_is_not_even_watched() {
+fn temporary_excluded_and_linked_folders_are_not_watched() {
     let folder = tempfile::tempdir().unwrap();
     let mut spec = spec(folder.path());
     spec.exclude = vec!["old".to_owned()];
@@ -233,7 +233,7 @@ fn what_is_temporary_excluded_or_linked_is_not_even_watched() {
         std::fs::create_dir_all(folder.path().join(path)).unwrap();
     }
     std::os::unix::fs::symlink("a", folder.path().join("link")).unwrap();
-    let names = Arc::new(Names::new(&spec).unwrap());
+    let names = Arc::new(Names::new(&spec.include, &spec.exclude, &spec.ignore).unwrap());
     let dirty = Arc::new(Dirty::new(spec.path.clone(), Arc::clone(&names)));
     let mut watches = Watches::new(spec.path.clone(), dirty);
     let root = Root::open(&spec.path).unwrap();

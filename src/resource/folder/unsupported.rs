@@ -12,11 +12,11 @@ use std::path::Path;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
-use super::names::Names;
 use super::stamp::Stamp;
 use super::tree::Root;
 use crate::base::escape;
 use crate::base::filestamp::{FileStamp, inode};
+use crate::resource::names::Names;
 use crate::resource::{ResourceError, check_path};
 
 /// What is at a path.
@@ -60,7 +60,7 @@ impl Unsupported {
 }
 
 /// Determines what is at `path`. `folder` is the path of the folder itself.
-pub(super) fn what_lies(root: &Root, folder: &Path, names: &Names, path: &OsStr) -> Here {
+pub(super) fn entry_at(root: &Root, folder: &Path, names: &Names, path: &OsStr) -> Here {
     let stat = match root.stat(path) {
         Ok(stat) => stat,
         // `LOOP`: a link replaced a folder. The files behind the link have other paths.

@@ -125,7 +125,7 @@ mod tests {
     use super::{LAST, Waiting};
 
     #[test]
-    fn a_busy_file_is_looked_at_ever_more_rarely_and_then_no_more() {
+    fn a_busy_file_is_checked_with_backoff_and_finally_not_at_all() {
         let (mut waiting, path, start) = (Waiting::default(), OsStr::new("a"), Instant::now());
         let (mut now, mut checks) = (start, 0);
         assert!(waiting.busy(path, now));
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_done_is_not_due() {
+    fn finished_files_are_not_due() {
         let (mut waiting, now) = (Waiting::default(), Instant::now());
         waiting.for_span(OsStr::new("a"), Duration::from_secs(1), now);
         waiting.for_span(OsStr::new("b"), Duration::from_secs(2), now);

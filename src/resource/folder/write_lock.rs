@@ -19,9 +19,9 @@ use cap_std::fs::{Dir, File, OpenOptions};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use super::names::OWN;
 use crate::base::escape;
 use crate::base::filestamp::{Inode, inode};
+use crate::resource::names::OWN;
 
 /// The lock file, relative to the folder.
 const FILE: &str = ".anacostia/lock";

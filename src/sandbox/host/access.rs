@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_denied_is_kept_up_to_a_bound_however_it_is_spelt() {
+    fn distinct_denials_are_kept_up_to_a_bound() {
         let mut gate = gate();
         for target in ["\u{1}".repeat(500), "ä\u{202e}".repeat(500), "x".repeat(500)] {
             gate.deny("call", &target, String::new());
@@ -403,7 +403,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_bounded_in_number_and_not_in_calls() {
+    fn the_number_of_recorded_reads_is_bounded_but_not_the_number_of_calls() {
         let mut gate = gate();
         let first = ArtifactId::new();
         gate.note_read(first, 1, None);

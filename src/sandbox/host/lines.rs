@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_ends_as_its_last_state() {
+    fn a_progress_bar_is_kept_as_its_last_state() {
         // As tqdm, pip and cargo write it.
         assert_eq!(
             lines(&[(0, "\r  0%|    |"), (1, "\r 50%|##  |"), (2, "\r100%|####|\nafter\n")]),
@@ -130,24 +130,24 @@ mod tests {
         );
         assert_eq!(lines(&[(0, "10%\r\x1b[K20%\r\x1b[2Kdone    \n")]), ["done"]);
         assert_eq!(lines(&[(0, "Building 1/3\rBuilding 3/3\r            \rFinished")]), ["Finished"]);
-        assert_eq!(lines(&[(0, "50%\r100%\r")]), ["100%"], "a cursor at the start of a line hides nothing");
+        assert_eq!(lines(&[(0, "50%\r100%\r")]), ["100%"], "a carriage return at the end discards nothing");
     }
 
     #[test]
-    fn lines_of_windows_are_lines() {
+    fn crlf_ends_a_line() {
         assert_eq!(lines(&[(0, "one\r\n\r\ntwo\r"), (0, "\nthree \n")]), ["one", "", "two", "three "]);
         assert_eq!(lines(&[(0, "one\r\r\n")]), ["one"]);
     }
 
     #[test]
-    fn a_long_bar_shows_now_and_then() {
+    fn a_long_running_progress_bar_is_sampled() {
         let drawings: Vec<(u64, String)> = (0..=35).map(|second| (second, format!("\rat {second}"))).collect();
         let parts: Vec<(u64, &str)> = drawings.iter().map(|(at, text)| (*at, text.as_str())).collect();
         assert_eq!(lines(&parts), ["at 9", "at 19", "at 29", "at 35"]);
     }
 
     #[test]
-    fn what_is_kept_of_a_line_is_bounded() {
+    fn the_kept_length_of_a_line_is_bounded() {
         let long = "x".repeat(100);
         assert_eq!(lines(&[(0, &long), (0, &long), (0, "\n")]), ["x".repeat(40)]);
         let bars = format!("\r{long}").repeat(10_000);

@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_skips_what_depends_on_it_and_lets_the_rest_go_on() {
+    fn a_failure_skips_dependents_and_other_branches_continue() {
         let before = vec![vec![], vec![0], vec![1], vec![]];
         let mut run = core(&["a", "b", "c", "side"], before, vec![Rule::default(); 4]);
         run.start(9);
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn run_when_decides_what_failure_means() {
+    fn run_when_decides_whether_an_action_runs_after_a_failure() {
         let rules = vec![Rule::default(), Rule::default(), rule(RunWhen::AllDone), rule(RunWhen::AnyFailed)];
         let before = vec![vec![], vec![0], vec![1], vec![1]];
         let mut run = core(&["a", "b", "always", "on_failure"], before.clone(), rules.clone());
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outcome_of_skip_is_success_without_dependents() {
+    fn a_skip_outcome_is_success_without_dependents() {
         let mut run = core(&["a", "b"], vec![vec![], vec![0]], vec![Rule::default(); 2]);
         run.start(9);
         end(&mut run, 0, Outcome::Skip("not better".into()));
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn only_retryable_errors_are_tried_again_and_the_wait_doubles_up_to_its_bound() {
+    fn only_retryable_errors_are_retried_with_bounded_exponential_backoff() {
         let retry =
             Retry { max_attempts: 4, backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(3) } };
         let mut run = core(&["a"], vec![vec![]], vec![Rule { retry, ..Rule::default() }]);
@@ -427,25 +427,29 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_is_due_after_its_backoff_wherever_the_clock_is_set() {
+    fn a_retry_is_due_after_its_backoff_despite_clock_changes() {
         let retry =
             Retry { max_attempts: 4, backoff: Backoff { first: Duration::from_secs(2), max: Duration::from_secs(3) } };
         let mut run = core(&["a"], vec![vec![]], vec![Rule { retry, ..Rule::default() }]);
         run.start(1);
         run.apply(Event::Ended { action: 0, outcome: failure(true), now: now(10_000, 50), jitter: 1.0 });
         assert_eq!(run.next_retry(), Some((now(0, 52).moment, 0)));
-        assert_eq!(run.actions()[0].retry_at, Some(now(10_002, 0).time), "for people");
+        assert_eq!(run.actions()[0].retry_at, Some(now(10_002, 0).time), "the wall-clock time that users see");
         let restarted = |at: Now| {
             let (graph, rules, actions) = (Arc::clone(&run.graph), Arc::clone(&run.rules), run.actions().to_vec());
             RunCore::new(graph, rules, RunState::Running, actions, at).next_retry()
         };
         assert_eq!(restarted(now(10_001, 7)), Some((now(0, 8).moment, 0)));
-        assert_eq!(restarted(now(6_400, 7)), Some((now(0, 10).moment, 0)), "an hour back: not longer than the backoff");
+        assert_eq!(
+            restarted(now(6_400, 7)),
+            Some((now(0, 10).moment, 0)),
+            "with the clock set back an hour, it still waits no longer than the backoff"
+        );
         assert_eq!(restarted(now(20_000, 7)), Some((now(0, 7).moment, 0)));
     }
 
     #[test]
-    fn a_crash_uses_up_no_try_and_three_in_a_row_fail() {
+    fn crashes_do_not_count_as_retries_and_three_in_a_row_fail() {
         let mut run = core(&["a"], vec![vec![]], vec![Rule::default()]);
         for _ in 0..2 {
             run.start(1);
@@ -461,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn cancelling_stops_what_waits_at_once_and_ends_with_what_runs() {
+    fn cancelling_stops_waiting_actions_at_once_and_waits_for_running_ones() {
         let mut run = core(&["a", "b"], vec![vec![], vec![0]], vec![Rule::default(); 2]);
         run.start(9);
         run.apply(Event::CancelRequested);
@@ -471,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn branches_that_were_not_triggered_are_as_if_they_were_not_there() {
+    fn branches_that_were_not_triggered_are_ignored() {
         let graph = Graph::from_edges(vec!["a".into(), "b".into(), "c".into()], vec![vec![], vec![], vec![0, 1]]);
         let mut skipped = RunAction::pending("b");
         skipped.state = ActionState::Skipped;

@@ -100,7 +100,11 @@ impl World {
                         "a{action} started before {}",
                         predecessor.name
                     );
-                    assert!(!predecessor.skipped_rest, "a{action} started after {} had said skip", predecessor.name);
+                    assert!(
+                        !predecessor.skipped_rest,
+                        "a{action} started after the skip outcome of {}",
+                        predecessor.name
+                    );
                 }
             }
             RunWhen::AllDone | RunWhen::AnyFailed => {
@@ -166,8 +170,12 @@ impl World {
 
     fn check_always(&self) {
         for (place, action) in self.core.actions().iter().enumerate() {
-            assert_eq!(action.tries, self.failures[place], "{}: a crash used up a try, or a failure none", action.name);
-            assert!(action.tries <= self.rules[place].retry.max_attempts, "{}: too many tries", action.name);
+            assert_eq!(
+                action.tries, self.failures[place],
+                "{}: a crash counted as a try, or a failure did not",
+                action.name
+            );
+            assert!(action.tries <= self.rules[place].retry.max_attempts, "{}: too many attempts", action.name);
             let running = action.state == ActionState::Running;
             assert_eq!(running, self.running.contains(&place), "{}: {}", action.name, action.state);
         }
@@ -178,7 +186,7 @@ impl World {
 }
 
 #[test]
-fn random_runs_keep_every_rule_and_end() {
+fn random_runs_keep_the_invariants_and_end() {
     let mut ends = std::collections::BTreeMap::new();
     for seed in 0..5_000 {
         let mut world = World::new(seed);

@@ -141,7 +141,7 @@ mod tests {
     /// Every planned run finds enough artifacts, whenever the recorder's messages are read. Once
     /// all are read, the count is correct.
     #[test]
-    fn a_count_that_arrives_late_starts_no_run_with_too_few() {
+    fn a_late_count_starts_no_run_with_too_few_artifacts() {
         let (pipeline, unseen) = (pipeline(), std::collections::BTreeMap::new());
         for seed in 0..300 {
             let mut rng = Rng::with_seed(seed);
@@ -175,7 +175,7 @@ mod tests {
             assert_eq!(
                 waiting.of("raw").map_or(0, |waits| waits.pending.count),
                 store.count,
-                "seed {seed}: what waits is not known"
+                "seed {seed}: the pending artifacts are unknown"
             );
         }
     }
@@ -197,17 +197,17 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_grows_old_as_time_passes_and_not_as_the_clock_is_set() {
+    fn waiting_time_is_independent_of_clock_changes() {
         let mut waiting = Waiting::default();
         waiting.note("raw", counted(9_990, 10_000, 1), now(10_000, 100));
-        assert_eq!(moments(&waiting), (90, 100), "what the last host recorded is as old as the record says");
+        assert_eq!(moments(&waiting), (90, 100), "artifacts that an earlier host recorded are as old as recorded");
         // The clock is set back by an hour: an artifact recorded now has an earlier time than the
         // others.
         waiting.note("raw", counted(9_990, 6_410, 2), now(6_410, 110));
         assert_eq!(moments(&waiting), (90, 110));
         // The older artifacts are claimed, and the clock is corrected again.
         waiting.note("raw", counted(6_410, 6_410, 3), now(10_020, 120));
-        assert_eq!(moments(&waiting), (90, 110), "not older than what was there before");
+        assert_eq!(moments(&waiting), (90, 110), "not older than the artifacts recorded before");
         waiting.note("raw", counted(6_410, 10_030, 4), now(10_030, 130));
         assert_eq!(moments(&waiting), (90, 130));
         waiting.note("raw", Pending { as_of: 5, ..Pending::default() }, now(10_040, 140));
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_on_record_that_is_to_come_counts_as_now() {
+    fn a_recorded_time_in_the_future_counts_as_now() {
         let mut waiting = Waiting::default();
         waiting.note("raw", counted(13_600, 13_600, 1), now(10_000, 100));
         assert_eq!(moments(&waiting), (100, 100), "the clock was set back before this host started");

@@ -8,7 +8,7 @@ use crate::model::EventKind::{ArtifactDeleted, ArtifactIgnored, ArtifactRecorded
 use crate::model::{Access, AccessKind, ArtifactState, AttemptState, Observation, RunState};
 use crate::store::{AttemptEnd, Batch, RunStep};
 
-pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
+pub(super) async fn equal_bytes_make_one_new_version(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(record(store, vec![present("a.csv", "A"), present("a.csv", "A")]).await.new, 1);
     let mut again = present("a.csv", "A");
@@ -19,10 +19,10 @@ pub(super) async fn the_same_bytes_are_news_once(world: &mut World) {
     let recorded = record(store, vec![again]).await;
     assert_eq!((recorded.new, recorded.pending.count), (0, 1));
     assert_eq!(versions(store, "a.csv").await, [(1, New, true)]);
-    assert_eq!(store.known("raw", all()).await.unwrap().items[0].stamp, "touched", "the stamp is taken over");
+    assert_eq!(store.known("raw", all()).await.unwrap().items[0].stamp, "touched", "the stamp is kept");
     assert!(kinds_after(store, before).await.is_empty());
     let other = store.record("other", Batch::new(vec![present("a.csv", "A")], u64::MAX), at(1)).await.unwrap();
-    assert_eq!(other.new, 1, "resources do not know of each other");
+    assert_eq!(other.new, 1, "resources are independent");
 }
 
 pub(super) async fn a_b_a_makes_three_versions(world: &mut World) {
@@ -32,7 +32,7 @@ pub(super) async fn a_b_a_makes_three_versions(world: &mut World) {
     assert_eq!(versions(store, "a").await, [(1, Superseded, false), (2, Superseded, false), (3, New, true)]);
 }
 
-pub(super) async fn what_was_not_claimed_is_superseded_or_deleted(world: &mut World) {
+pub(super) async fn unclaimed_versions_are_superseded_or_deleted(world: &mut World) {
     let store = world.store().as_ref();
     let before = newest(store).await;
     record(store, vec![present("a", "A"), present("a", "B"), gone("a"), gone("a"), gone("never there")]).await;
@@ -44,7 +44,7 @@ pub(super) async fn what_was_not_claimed_is_superseded_or_deleted(world: &mut Wo
     assert!(store.known("raw", all()).await.unwrap().items.is_empty());
 }
 
-pub(super) async fn a_claim_is_never_touched(world: &mut World) {
+pub(super) async fn claimed_versions_are_never_changed(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A"), present("b", "B")]).await;
     let run = create(store, new_run()).await.detail.run.id;
@@ -79,10 +79,10 @@ pub(super) async fn renames_keep_id_claim_and_version(world: &mut World) {
     assert_eq!(inputs[0].id, id, "the claim is found by id");
     assert!(store.pending("raw").await.unwrap().count == 1);
     record(store, vec![renamed("c", "c")]).await;
-    assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3, "a rename onto itself is none");
+    assert_eq!(store.artifact(id).await.unwrap().unwrap().version, 3, "a rename onto itself changes nothing");
 }
 
-pub(super) async fn ignored_things_are_known_and_never_wait(world: &mut World) {
+pub(super) async fn ignored_entries_are_recorded_and_never_pending(world: &mut World) {
     let store = world.store().as_ref();
     let before = newest(store).await;
     let recorded = record(store, vec![ignored("pipe", "a FIFO"), ignored("pipe", "a FIFO")]).await;
@@ -99,7 +99,7 @@ pub(super) async fn ignored_things_are_known_and_never_wait(world: &mut World) {
     assert_eq!(artifacts_at(store, "raw", "pipe").await[0].reason.as_deref(), Some("a socket"));
 }
 
-pub(super) async fn pending_counts_what_is_new(world: &mut World) {
+pub(super) async fn pending_counts_new_versions(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.pending("raw").await.unwrap().count, 0);
     store.record("raw", Batch::new(vec![present("a", "12345"), present("b", "123")], u64::MAX), at(1)).await.unwrap();
@@ -115,7 +115,7 @@ pub(super) async fn pending_counts_what_is_new(world: &mut World) {
     assert_eq!(store.pending("other").await.unwrap().count, 0);
 }
 
-pub(super) async fn a_deleted_path_that_comes_back_is_news(world: &mut World) {
+pub(super) async fn a_deleted_path_that_comes_back_is_a_new_version(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
     create(store, new_run()).await;
@@ -138,10 +138,10 @@ pub(super) async fn a_batch_is_recorded_once(world: &mut World) {
     assert_eq!(store.known("raw", all()).await.unwrap().items, lying);
     assert_eq!(versions(store, "c").await, [(1, Superseded, false), (2, New, true)]);
     let elsewhere = store.record("other", batch, at(13)).await.unwrap();
-    assert_eq!(elsewhere.new, 3, "another resource has batches of its own");
+    assert_eq!(elsewhere.new, 3, "batches are numbered per resource");
 }
 
-pub(super) async fn a_cursor_is_that_of_the_last_batch_that_had_one(world: &mut World) {
+pub(super) async fn the_cursor_of_the_last_batch_with_one_is_kept(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.cursor("raw").await.unwrap(), None);
     let batch = |seen, cursor: Option<&str>| Batch { cursor: cursor.map(str::to_owned), ..Batch::new(seen, u64::MAX) };
@@ -158,7 +158,7 @@ pub(super) async fn a_cursor_is_that_of_the_last_batch_that_had_one(world: &mut 
 }
 
 /// A resource for which reading is expensive reports stamps without digests.
-pub(super) async fn without_a_digest_a_version_is_known_by_its_stamp(world: &mut World) {
+pub(super) async fn without_a_digest_a_version_is_identified_by_its_stamp(world: &mut World) {
     let store = world.store().as_ref();
     let seen = |stamp: &str, digest| {
         vec![Observation::Present { path: "a".to_owned(), digest, size: 5, stamp: stamp.to_owned() }]
@@ -174,7 +174,7 @@ pub(super) async fn without_a_digest_a_version_is_known_by_its_stamp(world: &mut
     let access = Access { artifact_id: second.id, kind: AccessKind::Read, bytes: 5, calls: 1, digest: Some(digest) };
     let ended = AttemptEnd { accesses: vec![access], ..end(AttemptState::Succeeded) };
     store.finish_attempt(fence, ended, RunStep::default(), at(40)).await.unwrap();
-    assert_eq!(artifacts_at(store, "raw", "a").await[0].digest, Some(digest), "it was read");
+    assert_eq!(artifacts_at(store, "raw", "a").await[0].digest, Some(digest), "the artifact was read");
     assert_eq!(record(store, seen("etag 2", None)).await.new, 0, "the stamp is still the same");
     assert_eq!(record(store, seen("etag 3", Some(digest))).await.new, 0, "the same bytes");
     assert_eq!(record(store, seen("etag 4", None)).await.new, 1);

@@ -13,7 +13,7 @@ fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced { .. }))
 }
 
-pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
+pub(super) async fn fencing_tokens_increase_and_old_ones_are_refused(world: &mut World) {
     let (run, old) = started(world.store().as_ref(), new_run()).await;
     let sibling = start(world.store().as_ref(), run, "second", 1).await;
     assert_eq!(old.epoch, world.store().epoch());
@@ -34,12 +34,12 @@ pub(super) async fn tokens_grow_and_old_ones_are_refused(world: &mut World) {
     assert_eq!(
         store.run_progress(run).await.unwrap().unwrap().run.state,
         RunState::Running,
-        "nothing of it has happened"
+        "a fenced write leaves no trace"
     );
     store.finish_attempt(new, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
 }
 
-pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
+pub(super) async fn an_ended_attempt_cannot_change(world: &mut World) {
     let store = world.store().as_ref();
     let (_, fence) = started(store, new_run()).await;
     for state in [AttemptState::Running, AttemptState::Publishing] {
@@ -53,7 +53,7 @@ pub(super) async fn an_ended_attempt_is_ended(world: &mut World) {
     assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(41)).await));
 }
 
-pub(super) async fn one_attempt_of_an_action_at_a_time(world: &mut World) {
+pub(super) async fn an_action_has_one_running_attempt(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     let second = store.advance(run, WriteId::new(), starts(vec![attempt("first", 2)]), at(40)).await;
@@ -85,7 +85,7 @@ pub(super) async fn a_failed_step_leaves_nothing(world: &mut World) {
     store.finish_attempt(fence, end(AttemptState::Succeeded), RunStep::default(), at(60)).await.unwrap();
 }
 
-pub(super) async fn taking_over_gives_new_tokens_to_what_is_unfinished(world: &mut World) {
+pub(super) async fn recovery_gives_new_tokens_to_unfinished_attempts(world: &mut World) {
     let store = world.store().as_ref();
     let (done, fence) = started(store, new_run()).await;
     let step = run_becomes(RunState::Succeeded, None);
@@ -107,18 +107,18 @@ pub(super) async fn taking_over_gives_new_tokens_to_what_is_unfinished(world: &m
     assert_eq!(store.unfinished(RunId::new()).await.unwrap(), None);
 }
 
-pub(super) async fn the_logs_of_unfinished_runs_are_known(world: &mut World) {
+pub(super) async fn the_logs_of_unfinished_runs_are_listed(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.unfinished_logs().await.unwrap(), []);
     let (run, fence) = started(store, new_run()).await;
     create(store, new_run()).await;
     let from = attempt("first", 1).log_from;
     let at_work = LogRange { from, to: None };
-    assert_eq!(store.unfinished_logs().await.unwrap(), [at_work], "a queued run has said nothing yet");
+    assert_eq!(store.unfinished_logs().await.unwrap(), [at_work], "a queued run has no log yet");
     let ended = end(AttemptState::Failed);
     let over = LogRange { from, to: Some(ended.log_to) };
     store.finish_attempt(fence, ended, RunStep::default(), at(50)).await.unwrap();
-    assert_eq!(store.unfinished_logs().await.unwrap(), [over], "the run goes on");
+    assert_eq!(store.unfinished_logs().await.unwrap(), [over], "the run continues");
     let fence = start(store, run, "first", 2).await;
     assert_eq!(store.unfinished_logs().await.unwrap().len(), 2);
     store.request_cancel(run, at(60)).await.unwrap();
@@ -127,7 +127,7 @@ pub(super) async fn the_logs_of_unfinished_runs_are_known(world: &mut World) {
     store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(70)).await.unwrap();
     assert_eq!(store.unfinished_logs().await.unwrap(), []);
     store.request_retry(run, WriteId::new(), at(80)).await.unwrap();
-    assert_eq!(store.unfinished_logs().await.unwrap().len(), 2, "it has been taken up again");
+    assert_eq!(store.unfinished_logs().await.unwrap().len(), 2, "it has been recovered");
 }
 
 fn request(method: &str, status: Option<u16>, error: Option<&str>) -> HttpRequest {
@@ -145,7 +145,7 @@ fn request(method: &str, status: Option<u16>, error: Option<&str>) -> HttpReques
     }
 }
 
-pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
+pub(super) async fn accesses_and_usage_are_recorded(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
     let input = artifacts_at(store, "raw", "a").await[0].id;
@@ -173,10 +173,10 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     assert_eq!(store.requests(run).await.unwrap(), requests);
     assert_eq!(store.requests(RunId::new()).await.unwrap(), []);
     let edges = store.lineage(run, all()).await.unwrap().items;
-    assert_eq!(edges.len(), 1, "what is not on record is left out");
+    assert_eq!(edges.len(), 1, "unrecorded artifacts are omitted");
     assert_eq!((edges[0].attempt_id, edges[0].kind, edges[0].bytes), (attempt.id, AccessKind::Read, 7));
     assert_eq!((edges[0].artifact.id, edges[0].action.as_str()), (input, "first"));
-    assert!(store.artifact(input).await.unwrap().unwrap().tags.is_empty(), "tags are of a success only");
+    assert!(store.artifact(input).await.unwrap().unwrap().tags.is_empty(), "tags are recorded only on success");
     let next = NewRun { claims: Vec::new(), ..new_run() };
     let (_, fence) = started(store, next).await;
     let ended = AttemptEnd { error: None, state: AttemptState::Succeeded, ..ended };
@@ -184,7 +184,7 @@ pub(super) async fn what_the_host_saw_is_on_record(world: &mut World) {
     assert_eq!(store.artifact(input).await.unwrap().unwrap().tags, ["seen"]);
 }
 
-pub(super) async fn an_artifact_knows_who_used_it(world: &mut World) {
+pub(super) async fn uses_of_an_artifact_are_listed(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A"), present("b", "B")]).await;
     let [a, b] = [artifacts_at(store, "raw", "a").await[0].id, artifacts_at(store, "raw", "b").await[0].id];

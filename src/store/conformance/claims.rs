@@ -9,7 +9,7 @@ use crate::base::RunId;
 use crate::model::{ArtifactState, Observation, RunState, Tick, TickOutcome};
 use crate::store::{Claim, MetadataStore, NewRun, PageRequest, RunQuery, StoreError, TickQuery};
 
-pub(super) async fn a_claim_takes_the_oldest_and_at_most_what_it_says(world: &mut World) {
+pub(super) async fn a_claim_takes_the_oldest_artifacts_up_to_its_maximum(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("c", "1"), present("a", "22"), present("b", "333")]).await;
     let created = create(store, NewRun { claims: vec![claim(Some(2), 1)], ..new_run() }).await;
@@ -27,7 +27,7 @@ pub(super) async fn a_claim_takes_the_oldest_and_at_most_what_it_says(world: &mu
     assert!(matches!(store.create_run(twice, at(1)).await, Err(StoreError::Invalid(_))));
 }
 
-pub(super) async fn what_a_run_is_given_stays_claimed_by_another(world: &mut World) {
+pub(super) async fn given_inputs_stay_claimed_by_their_first_run(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "1"), present("b", "22"), present("c", "333")]).await;
     let first = create(store, NewRun { claims: vec![claim(Some(2), 1)], ..new_run() }).await.detail;
@@ -35,10 +35,13 @@ pub(super) async fn what_a_run_is_given_stays_claimed_by_another(world: &mut Wor
     let again = NewRun { claims: Vec::new(), given: given.clone(), rerun_of: Some(first.run.id), ..new_run() };
     let created = create(store, again.clone()).await;
     assert_eq!(created.detail.run.rerun_of, Some(first.run.id));
-    assert_eq!(created.detail.inputs, first.inputs, "they are still the first run's");
-    assert_eq!(create(store, again.clone()).await, created, "a repeat");
+    assert_eq!(created.detail.inputs, first.inputs, "they are still claimed by the first run");
+    assert_eq!(create(store, again.clone()).await, created, "a repeated write returns the first result");
     let other = NewRun { given: given[..1].to_vec(), ..again.clone() };
-    assert!(matches!(store.create_run(other, at(50)).await, Err(StoreError::Conflict(_))), "not a repeat");
+    assert!(
+        matches!(store.create_run(other, at(50)).await, Err(StoreError::Conflict(_))),
+        "a different write is not a repeat"
+    );
     let id = created.detail.run.id;
     assert_eq!(store.run_inputs(id, all()).await.unwrap().items, first.inputs);
     assert_eq!(store.count_inputs(id).await.unwrap(), 2);
@@ -63,7 +66,7 @@ pub(super) async fn what_a_run_is_given_stays_claimed_by_another(world: &mut Wor
     assert_eq!(store.run_progress(gone.id).await.unwrap(), None);
 }
 
-pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {
+pub(super) async fn too_few_artifacts_create_no_run(world: &mut World) {
     let store = world.store().as_ref();
     store.register_revision(revision(), at(0)).await.unwrap();
     record(store, vec![present("a", "A"), present("b", "B")]).await;
@@ -90,10 +93,10 @@ pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {
     assert_eq!(store.pending("raw").await.unwrap(), pending);
     assert!(kinds_after(store, before).await.is_empty());
     assert!(store.ticks(TickQuery::default(), all()).await.unwrap().items.is_empty());
-    assert_eq!(create(store, new_run()).await.detail.run.number, 1, "no number was used up");
+    assert_eq!(create(store, new_run()).await.detail.run.number, 1, "no run number was used");
 }
 
-pub(super) async fn every_change_of_what_waits_has_a_later_number(world: &mut World) {
+pub(super) async fn every_change_of_the_pending_count_has_a_later_number(world: &mut World) {
     let store = world.store().as_ref();
     store.register_revision(revision(), at(0)).await.unwrap();
     let empty = store.pending("raw").await.unwrap();
@@ -153,7 +156,7 @@ async fn all_runs(store: &dyn MetadataStore) -> Vec<(u64, crate::base::RunId)> {
     store.runs(RunQuery::default(), all()).await.unwrap().items.iter().map(|run| (run.number, run.id)).collect()
 }
 
-pub(super) async fn claims_follow_the_run(world: &mut World) {
+pub(super) async fn claims_change_with_the_state_of_the_run(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
     let run = create(store, new_run()).await.detail.run.id;

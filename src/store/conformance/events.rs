@@ -8,7 +8,7 @@ use super::fixtures::*;
 use crate::model::EventKind;
 use crate::store::{RunStep, StoreError};
 
-pub(super) async fn events_are_dense_in_order_and_wake_who_waits(world: &mut World) {
+pub(super) async fn events_are_numbered_without_gaps_and_wake_subscribers(world: &mut World) {
     let store = Arc::clone(world.store());
     store.register_revision(revision(), at(0)).await.unwrap();
     let mut told = store.newest_event();
@@ -49,7 +49,7 @@ pub(super) async fn events_are_dense_in_order_and_wake_who_waits(world: &mut Wor
     assert!(store.events(u64::MAX, None, 100).await.unwrap().is_empty());
 }
 
-pub(super) async fn failed_work_leaves_no_gap(world: &mut World) {
+pub(super) async fn failed_writes_leave_no_gap(world: &mut World) {
     let store = Arc::clone(world.store());
     let run = create(store.as_ref(), new_run()).await.detail.run.id;
     let work: Vec<_> = (0..60)
@@ -81,7 +81,7 @@ pub(super) async fn failed_work_leaves_no_gap(world: &mut World) {
     assert!(store.run_progress(run).await.unwrap().unwrap().attempts.is_empty());
 }
 
-pub(super) async fn pruning_keeps_the_newest(world: &mut World) {
+pub(super) async fn pruning_keeps_the_newest_events(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.oldest_event().await.unwrap(), 1);
     for n in 0..20 {
@@ -98,6 +98,6 @@ pub(super) async fn pruning_keeps_the_newest(world: &mut World) {
     assert_eq!(store.oldest_event().await.unwrap(), 22, "one more than the newest");
     world.restart().await;
     let store = world.store().as_ref();
-    assert_eq!(store.oldest_event().await.unwrap(), 22, "numbers go on where they stopped");
+    assert_eq!(store.oldest_event().await.unwrap(), 22, "numbers continue where they stopped");
     assert_eq!(events(store).await[0].kind, EventKind::HostStarted);
 }

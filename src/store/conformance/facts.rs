@@ -13,7 +13,7 @@ fn entry(name: &str, value: &str) -> Entry {
     Entry { name: name.to_owned(), value: value.to_owned() }
 }
 
-pub(super) async fn facts_are_listed_newest_first_and_say_whether_they_count(world: &mut World) {
+pub(super) async fn facts_are_listed_newest_first_with_the_state_of_their_attempt(world: &mut World) {
     let store = world.store().as_ref();
     let mut runs = Vec::new();
     for (n, state) in [(1, AttemptState::Succeeded), (2, AttemptState::Failed), (3, AttemptState::Succeeded)] {
@@ -61,7 +61,7 @@ pub(super) async fn facts_are_listed_newest_first_and_say_whether_they_count(wor
     assert!(tags.unwrap().items.is_empty());
 }
 
-pub(super) async fn the_last_value_counts(world: &mut World) {
+pub(super) async fn the_last_value_replaces_earlier_ones(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     for value in ["1", "2", "3"] {
@@ -81,7 +81,7 @@ pub(super) async fn the_last_value_counts(world: &mut World) {
     assert_eq!(tags.iter().map(|it| it.value.as_str()).collect::<Vec<_>>(), ["3"]);
 }
 
-pub(super) async fn metrics_come_back_bit_by_bit(world: &mut World) {
+pub(super) async fn metrics_round_trip_exactly(world: &mut World) {
     use proptest::strategy::{Strategy as _, ValueTree as _};
     let store = world.store().as_ref();
     let (_, fence) = started(store, new_run()).await;

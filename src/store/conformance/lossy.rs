@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::Place;
+use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Denial, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
@@ -24,11 +24,11 @@ use crate::store::{
     SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
 };
 
-/// A place whose stores lose answers.
-pub(crate) struct LossyPlace<P>(pub(crate) P);
+/// A factory whose stores lose answers.
+pub(crate) struct LossyStoreFactory<P>(pub(crate) P);
 
 #[async_trait]
-impl<P: Place> Place for LossyPlace<P> {
+impl<P: StoreFactory> StoreFactory for LossyStoreFactory<P> {
     async fn open(&self) -> Arc<dyn MetadataStore> {
         Arc::new(Lossy(self.0.open().await))
     }

@@ -24,26 +24,26 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::MetadataStore;
-pub(crate) use lossy::LossyPlace;
+pub(crate) use lossy::LossyStoreFactory;
 
-/// A place in which a store survives from one host to the next.
+/// Opens one store again and again, as hosts do that run one after the other.
 #[async_trait]
-pub(crate) trait Place: Send + Sync {
+pub(crate) trait StoreFactory: Send + Sync {
     /// Opens the store as a host does that starts.
     async fn open(&self) -> Arc<dyn MetadataStore>;
 }
 
 /// A store to test, which can be opened again.
 pub(crate) struct World {
-    place: Box<dyn Place>,
+    factory: Box<dyn StoreFactory>,
     store: Option<Arc<dyn MetadataStore>>,
 }
 
 impl World {
     /// A world with an empty store.
-    pub(crate) async fn new(place: Box<dyn Place>) -> Self {
-        let store = Some(place.open().await);
-        Self { place, store }
+    pub(crate) async fn new(factory: Box<dyn StoreFactory>) -> Self {
+        let store = Some(factory.open().await);
+        Self { factory, store }
     }
 
     /// The store.
@@ -54,7 +54,7 @@ impl World {
     /// Ends the host, and starts another.
     async fn restart(&mut self) {
         self.store = None;
-        self.store = Some(self.place.open().await);
+        self.store = Some(self.factory.open().await);
     }
 }
 
@@ -90,76 +90,76 @@ macro_rules! suite {
 
 suite! {
     artifacts:
-        the_same_bytes_are_news_once,
+        equal_bytes_make_one_new_version,
         a_b_a_makes_three_versions,
-        what_was_not_claimed_is_superseded_or_deleted,
-        a_claim_is_never_touched,
+        unclaimed_versions_are_superseded_or_deleted,
+        claimed_versions_are_never_changed,
         renames_keep_id_claim_and_version,
-        ignored_things_are_known_and_never_wait,
-        pending_counts_what_is_new,
-        a_deleted_path_that_comes_back_is_news,
+        ignored_entries_are_recorded_and_never_pending,
+        pending_counts_new_versions,
+        a_deleted_path_that_comes_back_is_a_new_version,
         a_batch_is_recorded_once,
-        a_cursor_is_that_of_the_last_batch_that_had_one,
-        without_a_digest_a_version_is_known_by_its_stamp;
+        the_cursor_of_the_last_batch_with_one_is_kept,
+        without_a_digest_a_version_is_identified_by_its_stamp;
     claims:
-        a_claim_takes_the_oldest_and_at_most_what_it_says,
-        what_a_run_is_given_stays_claimed_by_another,
-        too_few_make_no_run_and_leave_no_trace,
-        every_change_of_what_waits_has_a_later_number,
+        a_claim_takes_the_oldest_artifacts_up_to_its_maximum,
+        given_inputs_stay_claimed_by_their_first_run,
+        too_few_artifacts_create_no_run,
+        every_change_of_the_pending_count_has_a_later_number,
         concurrent_runs_claim_each_artifact_once,
-        claims_follow_the_run;
+        claims_change_with_the_state_of_the_run;
     runs:
-        a_run_is_created_once_with_all_that_belongs_to_it,
+        a_run_is_created_once_with_its_actions_and_inputs,
         a_run_is_created_with_its_first_step,
-        steps_change_actions_and_runs_and_say_so,
-        an_ended_run_takes_no_step,
-        cancelling_stands_until_the_run_ends,
-        retry_takes_up_what_did_not_succeed,
+        steps_change_actions_and_runs_and_emit_events,
+        an_ended_run_refuses_steps,
+        cancelling_remains_until_the_run_ends,
+        retry_restarts_actions_that_did_not_succeed,
         configuration_survives_a_restart;
     attempts:
-        tokens_grow_and_old_ones_are_refused,
-        an_ended_attempt_is_ended,
-        one_attempt_of_an_action_at_a_time,
+        fencing_tokens_increase_and_old_ones_are_refused,
+        an_ended_attempt_cannot_change,
+        an_action_has_one_running_attempt,
         a_failed_step_leaves_nothing,
-        taking_over_gives_new_tokens_to_what_is_unfinished,
-        what_the_host_saw_is_on_record,
-        the_logs_of_unfinished_runs_are_known,
-        an_artifact_knows_who_used_it;
+        recovery_gives_new_tokens_to_unfinished_attempts,
+        accesses_and_usage_are_recorded,
+        the_logs_of_unfinished_runs_are_listed,
+        uses_of_an_artifact_are_listed;
     publish:
-        outputs_exist_from_the_commit_point_on,
-        a_taken_path_is_refused_and_nothing_has_happened,
-        the_same_bytes_make_no_new_version,
+        outputs_exist_after_the_commit_point,
+        an_existing_path_is_refused_without_any_change,
+        equal_bytes_make_no_new_version,
         publishing_is_idempotent_and_fenced,
         a_refused_output_fails_its_attempt_and_stays_on_record,
-        recovery_finds_what_was_committed,
+        recovery_finds_committed_outputs,
         late_observations_do_not_undo_an_output,
-        an_output_with_the_same_bytes_is_not_undone_either,
+        late_observations_do_not_undo_an_output_with_equal_bytes,
         retrigger_makes_outputs_new_once_they_are_visible,
         unique_tags_move;
     repeats:
-        a_repeat_gets_the_first_answer_and_changes_nothing,
-        a_repeat_is_recognised_after_someone_else_has_written,
-        an_older_host_gets_no_token_by_repeating;
+        a_repeated_write_returns_the_first_result_and_changes_nothing,
+        a_repeated_write_is_recognised_after_other_writes,
+        an_older_host_gets_no_token_from_a_repeated_write;
     snapshots:
-        a_snapshot_is_what_was_there_when_the_run_began,
-        outputs_of_the_given_actions_are_seen,
-        pages_prefixes_and_paths;
+        a_snapshot_shows_the_artifacts_at_the_start_of_the_run,
+        a_snapshot_includes_outputs_of_the_given_actions,
+        snapshots_are_filtered_by_prefix_and_path_and_paged;
     facts:
-        facts_are_listed_newest_first_and_say_whether_they_count,
-        the_last_value_counts,
-        metrics_come_back_bit_by_bit,
+        facts_are_listed_newest_first_with_the_state_of_their_attempt,
+        the_last_value_replaces_earlier_ones,
+        metrics_round_trip_exactly,
         facts_are_fenced;
     ticks:
-        the_same_evaluation_is_recorded_once,
+        an_unchanged_evaluation_is_recorded_once,
         every_fired_tick_is_recorded;
     events:
-        events_are_dense_in_order_and_wake_who_waits,
-        failed_work_leaves_no_gap,
-        pruning_keeps_the_newest;
+        events_are_numbered_without_gaps_and_wake_subscribers,
+        failed_writes_leave_no_gap,
+        pruning_keeps_the_newest_events;
     paging:
         pages_of_every_list_are_complete_and_newest_first,
         pages_by_path_and_oldest_first_are_complete,
-        items_that_come_meanwhile_move_nothing,
+        items_added_meanwhile_do_not_shift_pages,
         foreign_cursors_are_refused;
 }
 pub(crate) use conformance;

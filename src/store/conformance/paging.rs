@@ -32,7 +32,7 @@ macro_rules! check_pages {
         }
         assert_eq!(items, whole.items, "{query:?}");
         assert_eq!(items.len(), $expected, "{query:?}");
-        assert_eq!(pages, items.len().div_ceil(2).max(1), "no page is empty or short but the last");
+        assert_eq!(pages, items.len().div_ceil(2).max(1), "only the last page may be short");
         items
     }};
 }
@@ -117,7 +117,7 @@ pub(super) async fn pages_of_every_list_are_complete_and_newest_first(world: &mu
     check_pages!(store, ticks, TickQuery { trigger: Some("raw".to_owned()) }, 6);
 }
 
-pub(super) async fn items_that_come_meanwhile_move_nothing(world: &mut World) {
+pub(super) async fn items_added_meanwhile_do_not_shift_pages(world: &mut World) {
     let store = Arc::clone(world.store());
     let files: Vec<_> = (0..100).map(|n| present(&format!("old-{n}"), "x")).collect();
     record(store.as_ref(), files).await;
@@ -139,8 +139,8 @@ pub(super) async fn items_that_come_meanwhile_move_nothing(world: &mut World) {
     }
     writer.await.unwrap();
     let ids: std::collections::BTreeSet<_> = items.iter().map(|it| it.id).collect();
-    assert_eq!(ids.len(), items.len(), "nothing twice");
-    assert_eq!(items.iter().filter(|it| it.path.starts_with("old-")).count(), 100, "nothing left out");
+    assert_eq!(ids.len(), items.len(), "no item is repeated");
+    assert_eq!(items.iter().filter(|it| it.path.starts_with("old-")).count(), 100, "no item is missing");
     assert!(items.len() >= 100 && began == 3);
 }
 
@@ -164,7 +164,7 @@ pub(super) async fn foreign_cursors_are_refused(world: &mut World) {
     store.finish_attempt(fence, end(AttemptState::Succeeded), RunStep::default(), at(50)).await.unwrap();
     for limit in [0, 1_000_000] {
         let page = store.runs(RunQuery::default(), PageRequest { cursor: None, limit }).await.unwrap();
-        assert_eq!(page.items.len(), if limit == 0 { 1 } else { 7 }, "a limit is moved into its bounds");
+        assert_eq!(page.items.len(), if limit == 0 { 1 } else { 7 }, "a limit is clamped");
     }
 }
 

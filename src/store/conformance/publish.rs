@@ -6,7 +6,7 @@ use crate::model::ArtifactState::{Current, New, Published, Superseded};
 use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, ErrorInfo, EventKind, Facts, Metric, RunState};
 use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, RunStep, StoreError};
 
-pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
+pub(super) async fn outputs_exist_after_the_commit_point(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     let file = staged("models", "m.bin", "weights", false);
@@ -22,7 +22,7 @@ pub(super) async fn outputs_exist_from_the_commit_point_on(world: &mut World) {
     let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.ended_at), (AttemptState::Publishing, None));
     let finished = store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(45)).await;
-    assert!(matches!(finished, Err(StoreError::Conflict(_))), "nothing stops it any more");
+    assert!(matches!(finished, Err(StoreError::Conflict(_))), "it can no longer be stopped");
     let again = store.publish_intent(fence, intent(Vec::new()), at(45)).await;
     assert!(matches!(again, Err(StoreError::Conflict(_))));
 
@@ -44,7 +44,7 @@ fn attempt_of(action: &str) -> crate::store::NewAttempt {
     attempt(action, 1)
 }
 
-pub(super) async fn a_taken_path_is_refused_and_nothing_has_happened(world: &mut World) {
+pub(super) async fn an_existing_path_is_refused_without_any_change(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("taken", "T"), present("free", "F"), gone("free")]).await;
     let (run, fence) = started(store, NewRun { claims: Vec::new(), ..new_run() }).await;
@@ -66,7 +66,7 @@ pub(super) async fn a_taken_path_is_refused_and_nothing_has_happened(world: &mut
     assert_eq!(store.pending("raw").await.unwrap().count, 0);
 }
 
-pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
+pub(super) async fn equal_bytes_make_no_new_version(world: &mut World) {
     let store = world.store().as_ref();
     let (_, fence) = started(store, new_run()).await;
     let first = staged("models", "m", "same", false);
@@ -79,15 +79,15 @@ pub(super) async fn the_same_bytes_make_no_new_version(world: &mut World) {
     let ended = AttemptEnd { accesses: vec![wrote], tags: vec![tag], ..end(AttemptState::Succeeded) };
     store.publish_intent(fence, Intent { end: ended, ..intent(vec![second.clone()]) }, at(40)).await.unwrap();
     let unfinished = store.unfinished(run).await.unwrap().unwrap();
-    assert_eq!(unfinished.attempts[0].artifacts, [first.artifact_id], "that is what it became");
-    assert_eq!(unfinished.attempts[0].files.as_deref(), Some(&[second.clone()][..]), "it is still made visible");
+    assert_eq!(unfinished.attempts[0].artifacts, [first.artifact_id], "the output became this artifact");
+    assert_eq!(unfinished.attempts[0].files.as_deref(), Some(&[second.clone()][..]), "it is still published");
     store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
     let there = artifacts_at(store, "models", "m").await;
     assert_eq!(there.len(), 1);
     assert_eq!((there[0].stamp.as_str(), there[0].tags.as_slice()), ("another file", &["best".to_owned()][..]));
     assert_eq!(store.artifact(second.artifact_id).await.unwrap(), None);
     let outputs = store.outputs(run, "models", &["first".to_owned()]).await.unwrap();
-    assert_eq!(outputs[0].id, first.artifact_id, "it is an output of this run, too");
+    assert_eq!(outputs[0].id, first.artifact_id, "it is also an output of this run");
     assert_eq!(store.lineage(run, all()).await.unwrap().items[0].artifact.id, first.artifact_id);
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {
     assert_eq!(store.run_progress(run).await.unwrap(), was);
 }
 
-pub(super) async fn recovery_finds_what_was_committed(world: &mut World) {
+pub(super) async fn recovery_finds_committed_outputs(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     let files = vec![staged("models", "b", "B", false), staged("models", "a", "A", false)];
@@ -180,7 +180,7 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     assert_eq!(versions(store, "fresh").await, [(1, Published, false), (2, New, true)]);
 }
 
-pub(super) async fn an_output_with_the_same_bytes_is_not_undone_either(world: &mut World) {
+pub(super) async fn late_observations_do_not_undo_an_output_with_equal_bytes(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("out", "same")]).await;
     let (_, fence) = started(store, new_run()).await;

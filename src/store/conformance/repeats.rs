@@ -37,7 +37,7 @@ macro_rules! twice {
     }};
 }
 
-pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &mut World) {
+pub(super) async fn a_repeated_write_returns_the_first_result_and_changes_nothing(world: &mut World) {
     let store = world.store().as_ref();
     twice!(store.register_revision(revision(), at(1)));
     twice!(store.set_paused(true, at(2)));
@@ -79,7 +79,7 @@ pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &m
     let step = starts(vec![attempt("second", 3)]);
     let fourth = twice!(store.advance(run, resumed, step, at(14)))[0].fence;
     let taken = twice!(store.take_over(at(15)));
-    assert_eq!(taken[0].attempts[0].fence, fourth, "it is of this epoch already");
+    assert_eq!(taken[0].attempts[0].fence, fourth, "it already belongs to this epoch");
     let tick = crate::model::Tick {
         seq: 0,
         trigger: "raw".to_owned(),
@@ -93,7 +93,7 @@ pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &m
     twice!(store.prune_events(5));
 }
 
-pub(super) async fn a_repeat_is_recognised_after_someone_else_has_written(world: &mut World) {
+pub(super) async fn a_repeated_write_is_recognised_after_other_writes(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(40)).await.unwrap();
@@ -103,7 +103,7 @@ pub(super) async fn a_repeat_is_recognised_after_someone_else_has_written(world:
     store.request_retry(run, WriteId::new(), at(42)).await.unwrap();
     assert!(store.advance(run, id, step, at(43)).await.unwrap().is_empty());
     let state = store.run_progress(run).await.unwrap().unwrap().run.state;
-    assert_eq!(state, RunState::Running, "the retry stands");
+    assert_eq!(state, RunState::Running, "the retry remains recorded");
 
     // Someone cancels a run before its creator has heard that it exists.
     let new = NewRun { step: starts(vec![attempt("first", 1)]), ..new_run() };
@@ -113,7 +113,7 @@ pub(super) async fn a_repeat_is_recognised_after_someone_else_has_written(world:
     assert_eq!((again.detail, again.started), (created.detail, created.started));
 }
 
-pub(super) async fn an_older_host_gets_no_token_by_repeating(world: &mut World) {
+pub(super) async fn an_older_host_gets_no_token_from_a_repeated_write(world: &mut World) {
     let store = world.store().as_ref();
     let new = NewRun { step: starts(vec![attempt("first", 1)]), ..new_run() };
     let created = create(store, new.clone()).await;

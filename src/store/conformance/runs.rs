@@ -7,7 +7,7 @@ use crate::model::EventKind::{ActionState as Action, AttemptEnded, AttemptStarte
 use crate::model::{ActionState, AttemptState, EventKind, RunAction, RunDetail, RunState};
 use crate::store::{NewRun, RunQuery, RunStep, StoreError};
 
-pub(super) async fn a_run_is_created_once_with_all_that_belongs_to_it(world: &mut World) {
+pub(super) async fn a_run_is_created_once_with_its_actions_and_inputs(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A")]).await;
     let skipped =
@@ -42,7 +42,7 @@ pub(super) async fn a_run_is_created_once_with_all_that_belongs_to_it(world: &mu
     assert_eq!(create(store, new_run()).await.detail.run.number, 2);
 }
 
-pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) {
+pub(super) async fn steps_change_actions_and_runs_and_emit_events(world: &mut World) {
     let store = world.store().as_ref();
     let run = create(store, new_run()).await.detail.run.id;
     let before = newest(store).await;
@@ -82,8 +82,8 @@ pub(super) async fn steps_change_actions_and_runs_and_say_so(world: &mut World) 
         RunStep { actions: vec![becomes("third", ActionState::Pending, ActionState::Ready)], ..RunStep::default() };
     let other = create(store, new_run()).await.detail.run.id;
     assert!(matches!(store.advance(other, WriteId::new(), unknown, at(50)).await, Err(StoreError::Conflict(_))));
-    let nobody = store.advance(RunId::new(), WriteId::new(), RunStep::default(), at(50)).await;
-    assert!(matches!(nobody, Err(StoreError::Conflict(_))));
+    let unknown = store.advance(RunId::new(), WriteId::new(), RunStep::default(), at(50)).await;
+    assert!(matches!(unknown, Err(StoreError::Conflict(_))));
 }
 
 pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
@@ -103,10 +103,10 @@ pub(super) async fn a_run_is_created_with_its_first_step(world: &mut World) {
 
     let too_few = NewRun { claims: vec![claim(None, 1)], step, ..new_run() };
     assert!(store.create_run(too_few.clone(), at(40)).await.unwrap().is_none());
-    assert_eq!(store.run_progress(too_few.id).await.unwrap(), None, "nothing is started for a run that is not there");
+    assert_eq!(store.run_progress(too_few.id).await.unwrap(), None, "nothing is started for an unknown run");
 }
 
-pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
+pub(super) async fn an_ended_run_refuses_steps(world: &mut World) {
     let store = world.store().as_ref();
     let run = create(store, new_run()).await.detail.run.id;
     store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(30)).await.unwrap();
@@ -117,7 +117,7 @@ pub(super) async fn an_ended_run_takes_no_step(world: &mut World) {
     assert_eq!(store.run_progress(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
 }
 
-pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
+pub(super) async fn cancelling_remains_until_the_run_ends(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.request_cancel(RunId::new(), at(1)).await.unwrap(), None);
     let (run, fence) = started(store, new_run()).await;
@@ -126,14 +126,14 @@ pub(super) async fn cancelling_stands_until_the_run_ends(world: &mut World) {
     let before = newest(store).await;
     store.request_cancel(run, at(41)).await.unwrap();
     store.advance(run, WriteId::new(), run_becomes(RunState::Running, None), at(42)).await.unwrap();
-    assert!(kinds_after(store, before).await.is_empty(), "asking twice, or a step decided before, changes nothing");
+    assert!(kinds_after(store, before).await.is_empty(), "a repeated request or an outdated step changes nothing");
     let step = run_becomes(RunState::Cancelled, Some("asked for"));
     store.finish_attempt(fence, end(AttemptState::Cancelled), step, at(43)).await.unwrap();
     let ended = store.request_cancel(run, at(44)).await.unwrap().unwrap();
     assert_eq!((ended.state, ended.ended_at), (RunState::Cancelled, Some(at(43))), "unchanged");
 }
 
-pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
+pub(super) async fn retry_restarts_actions_that_did_not_succeed(world: &mut World) {
     let store = world.store().as_ref();
     assert_eq!(store.request_retry(RunId::new(), WriteId::new(), at(1)).await.unwrap(), None);
     let aside = RunAction { state: ActionState::Skipped, reason: Some("not_triggered".to_owned()), ..action("aside") };
@@ -161,9 +161,9 @@ pub(super) async fn retry_takes_up_what_did_not_succeed(world: &mut World) {
     let detail = store.run_progress(run).await.unwrap().unwrap();
     let states: Vec<_> = detail.actions.iter().map(|it| it.state).collect();
     assert_eq!(states[..4], [ActionState::Succeeded, ActionState::Pending, ActionState::Pending, ActionState::Pending]);
-    assert_eq!(detail.actions[4], aside, "nothing has triggered it since");
+    assert_eq!(detail.actions[4], aside, "it was not triggered again");
     let bad = &detail.actions[1];
-    assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "attempts are history");
+    assert_eq!((bad.attempts, bad.tries, bad.crashes, &bad.reason), (3, 0, 0, &None), "earlier attempts are kept");
     assert_eq!(kinds_after(store, before).await, [Action, Action, Action, State]);
     store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(50)).await.unwrap();
     assert!(

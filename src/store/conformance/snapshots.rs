@@ -35,7 +35,7 @@ fn expect(list: &[(&str, u64)]) -> Vec<(String, u64)> {
     list.iter().map(|(path, version)| ((*path).to_owned(), *version)).collect()
 }
 
-pub(super) async fn a_snapshot_is_what_was_there_when_the_run_began(world: &mut World) {
+pub(super) async fn a_snapshot_shows_the_artifacts_at_the_start_of_the_run(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("gone before", "x"), gone("gone before"), ignored("pipe", "a FIFO")]).await;
     let there = ["a", "b", "c", "d", "e"].map(|path| present(path, path)).to_vec();
@@ -70,19 +70,19 @@ pub(super) async fn a_snapshot_is_what_was_there_when_the_run_began(world: &mut 
     for id in &after {
         let one = SnapshotQuery { artifact: Some(*id), ..of(run, &[]) };
         let found: Vec<_> = store.snapshot(one, all()).await.unwrap().items.iter().map(|it| it.id).collect();
-        assert_eq!(found, [*id], "by its id, wherever it lies now");
+        assert_eq!(found, [*id], "found by id, at any path");
     }
     let next = create(store, new_run()).await.detail.run.id;
     let since = store.snapshot(of(next, &[]), all()).await.unwrap().items;
     let new = since.iter().find(|it| it.path == "new").map(|it| it.id);
     let one = SnapshotQuery { artifact: new, ..of(run, &[]) };
-    assert!(new.is_some() && seen(store, &one, 10).await.is_empty(), "what came later is not seen by its id either");
+    assert!(new.is_some() && seen(store, &one, 10).await.is_empty(), "later versions are not found by id either");
     let now = expect(&[("a", 2), ("b", 4), ("c", 2), ("d", 2), ("f", 2), ("new", 1)]);
     assert_eq!(seen(store, &of(next, &[]), 2).await, now);
     assert!(seen(store, &of(RunId::new(), &[]), 2).await.is_empty());
 }
 
-pub(super) async fn outputs_of_the_given_actions_are_seen(world: &mut World) {
+pub(super) async fn a_snapshot_includes_outputs_of_the_given_actions(world: &mut World) {
     let store = world.store().as_ref();
     record(store, vec![present("a", "A"), present("c", "C")]).await;
     let (run, fence) = started(store, new_run()).await;
@@ -90,12 +90,12 @@ pub(super) async fn outputs_of_the_given_actions_are_seen(world: &mut World) {
     let second = start(store, run, "second", 1).await;
     publish(store, second, vec![staged("raw", "b", "B2", true), staged("other", "z", "Z", false)]).await;
     let before = expect(&[("a", 1), ("c", 1)]);
-    assert_eq!(seen(store, &of(run, &[]), 10).await, before, "not its own");
+    assert_eq!(seen(store, &of(run, &[]), 10).await, before, "its own outputs are not included");
     let first = expect(&[("a", 2), ("b", 1), ("c", 1)]);
     assert_eq!(seen(store, &of(run, &["first"]), 10).await, first);
     let both = expect(&[("a", 2), ("b", 2), ("c", 1)]);
     for limit in [1, 2, 10] {
-        assert_eq!(seen(store, &of(run, &["first", "second"]), limit).await, both, "what was written last");
+        assert_eq!(seen(store, &of(run, &["first", "second"]), limit).await, both, "the last version written");
     }
     let only = store.outputs(run, "raw", &["first".to_owned(), "second".to_owned()]).await.unwrap();
     assert_eq!(only.iter().map(|it| (it.path.as_str(), it.version)).collect::<Vec<_>>(), [("a", 2), ("b", 2)]);
@@ -107,7 +107,7 @@ pub(super) async fn outputs_of_the_given_actions_are_seen(world: &mut World) {
     assert_eq!(seen(store, &of(run, &["first"]), 1).await, first);
 }
 
-pub(super) async fn pages_prefixes_and_paths(world: &mut World) {
+pub(super) async fn snapshots_are_filtered_by_prefix_and_path_and_paged(world: &mut World) {
     let store = world.store().as_ref();
     let paths = ["a", "a/1", "a/2", "a0", "b/ä", "b/é", "z"];
     record(store, paths.map(|path| present(path, path)).to_vec()).await;

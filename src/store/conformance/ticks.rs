@@ -16,7 +16,7 @@ async fn reasons(store: &dyn MetadataStore, resource: Option<&str>) -> Vec<Strin
     store.ticks(query, all()).await.unwrap().items.into_iter().map(|it| it.reason).collect()
 }
 
-pub(super) async fn the_same_evaluation_is_recorded_once(world: &mut World) {
+pub(super) async fn an_unchanged_evaluation_is_recorded_once(world: &mut World) {
     let store = world.store().as_ref();
     for (resource, outcome, reason) in [
         ("raw", NotReady, "1 of 5"),

@@ -58,25 +58,25 @@ pub(super) struct SegmentLog {
     sealed: watch::Sender<u64>,
 }
 
-/// A place in the segments, which a [`LogPosition`] of this log encodes.
+/// A position in the segments, which a [`LogPosition`] of this log encodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct SegmentOffset {
     /// The segment's number, from 1; 0 is before everything.
     segment: u64,
     /// The byte in it.
     offset: u64,
 }
 
-impl From<LogPosition> for Place {
+impl From<LogPosition> for SegmentOffset {
     fn from(position: LogPosition) -> Self {
         let (segment, offset) = position.parts();
         Self { segment, offset }
     }
 }
 
-impl From<Place> for LogPosition {
-    fn from(place: Place) -> Self {
-        Self::from_parts((place.segment, place.offset))
+impl From<SegmentOffset> for LogPosition {
+    fn from(position: SegmentOffset) -> Self {
+        Self::from_parts((position.segment, position.offset))
     }
 }
 
@@ -84,7 +84,7 @@ impl From<Place> for LogPosition {
 #[derive(Debug)]
 struct Writer {
     file: File,
-    end: Place,
+    end: SegmentOffset,
 }
 
 impl SegmentLog {
@@ -101,7 +101,7 @@ impl SegmentLog {
         let segment = find_segments(folder).map_err(failed)?.last().copied().unwrap_or(1);
         let mut file = open_segment(folder, segment).map_err(failed)?;
         let offset = cut_at_last_line(&mut file).map_err(failed)?;
-        let writer = Some(Mutex::new(Writer { file, end: Place { segment, offset } }));
+        let writer = Some(Mutex::new(Writer { file, end: SegmentOffset { segment, offset } }));
         let log = Self { folder: folder.to_owned(), writer, segment_bytes, max_bytes, sealed: watch::Sender::new(0) };
         if let Some(mut writer) = log.writer() {
             log.seal_if_full(&mut writer).map_err(failed)?;
@@ -134,10 +134,10 @@ impl SegmentLog {
         Ok(())
     }
 
-    fn end_of_files(&self) -> Option<Place> {
+    fn end_of_files(&self) -> Option<SegmentOffset> {
         let segment = find_segments(&self.folder).ok()?.last().copied()?;
         let offset = std::fs::metadata(path_of(&self.folder, segment)).ok()?.len();
-        Some(Place { segment, offset })
+        Some(SegmentOffset { segment, offset })
     }
 }
 
@@ -170,11 +170,11 @@ impl LogStore for SegmentLog {
 
     fn read(&self, attempt: AttemptId, range: LogRange, cursor: Option<&str>, limit: u32) -> Result<LogPage> {
         let failed = |error| unavailable("read the log in", &self.folder, &error);
-        let (from, to) = (Place::from(range.from), range.to);
+        let (from, to) = (SegmentOffset::from(range.from), range.to);
         let at = cursor.map(parse_cursor).transpose()?.unwrap_or(from).max(from);
         let mut scan = Scan {
             attempt: format!(",\"attempt\":\"{attempt}\""),
-            to: to.map_or(Place { segment: u64::MAX, offset: u64::MAX }, Place::from),
+            to: to.map_or(SegmentOffset { segment: u64::MAX, offset: u64::MAX }, SegmentOffset::from),
             at,
             left: MAX_SCAN_BYTES,
             limit: limit.clamp(1, MAX_PAGE) as usize,
@@ -193,7 +193,7 @@ impl LogStore for SegmentLog {
                 break;
             }
             if segment > scan.at.segment {
-                scan.at = Place { segment, offset: 0 };
+                scan.at = SegmentOffset { segment, offset: 0 };
             }
             match File::open(path_of(&self.folder, segment)) {
                 Ok(file) => scan.segment(file).map_err(failed)?,
@@ -214,8 +214,8 @@ impl LogStore for SegmentLog {
         let Some(newest) = self.writer().map(|writer| writer.end.segment) else { return Err(self.is_read_only()) };
         let is_needed = |segment: u64| {
             needed.iter().any(|range| {
-                let to = range.to.map_or(u64::MAX, |to| Place::from(to).segment);
-                (Place::from(range.from).segment..=to).contains(&segment)
+                let to = range.to.map_or(u64::MAX, |to| SegmentOffset::from(to).segment);
+                (SegmentOffset::from(range.from).segment..=to).contains(&segment)
             })
         };
         let mut sizes = Vec::new();
@@ -269,14 +269,14 @@ fn unavailable(doing: &str, folder: &Path, error: &std::io::Error) -> StoreError
     StoreError::Unavailable { doing: format!("{doing} {}", folder.display()), why: error.to_string() }
 }
 
-fn parse_cursor(cursor: &str) -> Result<Place> {
+fn parse_cursor(cursor: &str) -> Result<SegmentOffset> {
     let parts =
         cursor.split_once('-').and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
     let (segment, offset) = parts.ok_or_else(|| {
         let shown = escape(cut(cursor, 100).as_bytes());
         StoreError::Invalid(format!("`{shown}` is no cursor of a log; take `next_cursor` of the page before"))
     })?;
-    Ok(Place { segment, offset })
+    Ok(SegmentOffset { segment, offset })
 }
 
 impl Writer {
@@ -284,7 +284,7 @@ impl Writer {
     fn roll(&mut self, folder: &Path) -> std::io::Result<()> {
         let segment = self.end.segment + 1;
         self.file = open_segment(folder, segment)?;
-        self.end = Place { segment, offset: 0 };
+        self.end = SegmentOffset { segment, offset: 0 };
         Ok(())
     }
 
@@ -306,8 +306,8 @@ impl Writer {
 struct Scan {
     /// The text that follows the time in every line of the attempt.
     attempt: String,
-    to: Place,
-    at: Place,
+    to: SegmentOffset,
+    at: SegmentOffset,
     /// How many bytes may still be read.
     left: u64,
     limit: usize,

@@ -23,7 +23,7 @@ fn line(attempt: AttemptId, n: u64, text: &str) -> LogLine {
 
 /// All lines of an attempt, page by page, and how many pages it took.
 fn read_all(
-    book: &SegmentLog,
+    log: &SegmentLog,
     attempt: AttemptId,
     from: LogPosition,
     to: Option<LogPosition>,
@@ -31,7 +31,7 @@ fn read_all(
 ) -> (Vec<u64>, usize) {
     let (mut numbers, mut cursor, mut pages) = (Vec::new(), None::<String>, 0);
     loop {
-        let page = book.read(attempt, LogRange { from, to }, cursor.as_deref(), limit).unwrap();
+        let page = log.read(attempt, LogRange { from, to }, cursor.as_deref(), limit).unwrap();
         pages += 1;
         let empty = page.items.is_empty();
         numbers.extend(page.items.iter().map(|line| line.n));
@@ -44,109 +44,113 @@ fn read_all(
 }
 
 #[test]
-fn lines_of_one_attempt_come_back_in_pages_across_segments() {
+fn lines_of_one_attempt_are_paged_across_segments() {
     let folder = tempfile::tempdir().unwrap();
-    let book = SegmentLog::open_with(&folder.path().join("logs"), u64::MAX, 2_000).unwrap();
+    let log = SegmentLog::open_with(&folder.path().join("logs"), u64::MAX, 2_000).unwrap();
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
-    book.append(&[line(theirs, 1, "before")]).unwrap();
-    let from = book.end();
+    log.append(&[line(theirs, 1, "before")]).unwrap();
+    let from = log.end();
     let mut bytes = 0;
     for n in 1..=50 {
-        bytes += book.append(&[line(ours, n, "a \"quoted\" line\u{1b}")]).unwrap();
-        book.append(&[line(theirs, n, &format!("it names {ours}: \",\"attempt\":\"{ours}\""))]).unwrap();
+        bytes += log.append(&[line(ours, n, "a \"quoted\" line\u{1b}")]).unwrap();
+        log.append(&[line(theirs, n, &format!("it names {ours}: \",\"attempt\":\"{ours}\""))]).unwrap();
     }
-    let to = book.end();
-    book.append(&[line(ours, 51, "after")]).unwrap();
+    let to = log.end();
+    log.append(&[line(ours, 51, "after")]).unwrap();
     assert!(find_segments(&folder.path().join("logs")).unwrap().len() > 5);
     assert!(bytes > 50 * 100);
     let expected: Vec<u64> = (1..=50).collect();
     for limit in [1, 7, 50, 1000] {
-        assert_eq!(read_all(&book, ours, from, Some(to), limit).0, expected, "pages of {limit}");
+        assert_eq!(read_all(&log, ours, from, Some(to), limit).0, expected, "pages of {limit}");
     }
-    assert_eq!(read_all(&book, ours, from, None, 7).0, (1..=51).collect::<Vec<_>>());
-    let first = book.read(ours, LogRange { from, to: Some(to) }, None, 1).unwrap().items.remove(0);
+    assert_eq!(read_all(&log, ours, from, None, 7).0, (1..=51).collect::<Vec<_>>());
+    let first = log.read(ours, LogRange { from, to: Some(to) }, None, 1).unwrap().items.remove(0);
     assert_eq!(first, line(ours, 1, "a \"quoted\" line\u{1b}"));
     let beside = SegmentLog::open_read_only(&folder.path().join("logs")).unwrap();
     assert_eq!(read_all(&beside, ours, from, Some(to), 7).0, expected);
-    assert_eq!(beside.end(), book.end());
+    assert_eq!(beside.end(), log.end());
     assert!(matches!(beside.append(&[line(ours, 1, "x")]), Err(StoreError::Conflict(_))));
 }
 
 #[test]
-fn a_cursor_at_the_end_finds_what_comes_later() {
+fn a_cursor_at_the_end_finds_later_lines() {
     let folder = tempfile::tempdir().unwrap();
-    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
+    let log = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     let attempt = AttemptId::new();
-    let from = book.end();
+    let from = log.end();
     let open = LogRange { from, to: None };
-    let empty = book.read(attempt, open, None, 10).unwrap();
+    let empty = log.read(attempt, open, None, 10).unwrap();
     assert_eq!(empty.items, []);
-    book.append(&[line(attempt, 1, "one")]).unwrap();
-    let page = book.read(attempt, open, empty.next_cursor.as_deref(), 10).unwrap();
+    log.append(&[line(attempt, 1, "one")]).unwrap();
+    let page = log.read(attempt, open, empty.next_cursor.as_deref(), 10).unwrap();
     assert_eq!(page.items.len(), 1);
-    book.append(&[line(AttemptId::new(), 1, "a sibling"), line(attempt, 2, "two")]).unwrap();
-    let page = book.read(attempt, open, page.next_cursor.as_deref(), 10).unwrap();
+    log.append(&[line(AttemptId::new(), 1, "a sibling"), line(attempt, 2, "two")]).unwrap();
+    let page = log.read(attempt, open, page.next_cursor.as_deref(), 10).unwrap();
     assert_eq!(page.items.iter().map(|line| line.n).collect::<Vec<_>>(), [2]);
-    let page = book.read(attempt, LogRange { from, to: Some(book.end()) }, page.next_cursor.as_deref(), 10).unwrap();
+    let page = log.read(attempt, LogRange { from, to: Some(log.end()) }, page.next_cursor.as_deref(), 10).unwrap();
     assert_eq!((page.items.len(), page.next_cursor), (0, None));
     for bad in ["", "1", "x-1", "1-x", "1-2-3"] {
-        assert!(matches!(book.read(attempt, open, Some(bad), 10), Err(StoreError::Invalid(_))), "{bad}");
+        assert!(matches!(log.read(attempt, open, Some(bad), 10), Err(StoreError::Invalid(_))), "{bad}");
     }
 }
 
 #[test]
-fn opening_cuts_half_a_line_and_later_lines_are_whole() {
+fn opening_truncates_a_partial_line_and_later_lines_are_complete() {
     let folder = tempfile::tempdir().unwrap();
     let attempt = AttemptId::new();
-    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
-    book.append(&[line(attempt, 1, "whole")]).unwrap();
-    let end = book.end();
-    drop(book);
+    let log = SegmentLog::open(folder.path(), u64::MAX).unwrap();
+    log.append(&[line(attempt, 1, "whole")]).unwrap();
+    let end = log.end();
+    drop(log);
     for left in ["{\"t\":\"20", &"x".repeat(200_000)] {
         let mut file = std::fs::File::options().append(true).open(path_of(folder.path(), 1)).unwrap();
         file.write_all(left.as_bytes()).unwrap();
         let beside = SegmentLog::open_read_only(folder.path()).unwrap();
-        assert_eq!(read_all(&beside, attempt, LogPosition::default(), None, 10).0, [1], "half a line is no line");
-        let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
-        assert_eq!(book.end(), end);
+        assert_eq!(
+            read_all(&beside, attempt, LogPosition::default(), None, 10).0,
+            [1],
+            "a partial line does not count"
+        );
+        let log = SegmentLog::open(folder.path(), u64::MAX).unwrap();
+        assert_eq!(log.end(), end);
     }
-    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
-    book.append(&[line(attempt, 2, "next")]).unwrap();
-    assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(book.end()), 10).0, [1, 2]);
+    let log = SegmentLog::open(folder.path(), u64::MAX).unwrap();
+    log.append(&[line(attempt, 2, "next")]).unwrap();
+    assert_eq!(read_all(&log, attempt, LogPosition::default(), Some(log.end()), 10).0, [1, 2]);
     std::fs::write(path_of(folder.path(), 2), "no line feed at all").unwrap();
-    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
-    assert_eq!(book.end(), LogPosition::from_parts((2, 0)));
+    let log = SegmentLog::open(folder.path(), u64::MAX).unwrap();
+    assert_eq!(log.end(), LogPosition::from_parts((2, 0)));
 }
 
 #[test]
-fn a_record_that_ends_behind_the_end_is_read_to_the_end() {
+fn a_range_that_ends_after_the_log_is_read_to_its_end() {
     let folder = tempfile::tempdir().unwrap();
-    let book = SegmentLog::open(folder.path(), u64::MAX).unwrap();
+    let log = SegmentLog::open(folder.path(), u64::MAX).unwrap();
     let attempt = AttemptId::new();
-    book.append(&[line(attempt, 1, "kept")]).unwrap();
-    let lost = LogPosition::from_parts((1, book.end().parts().1 + 1_000));
-    assert_eq!(read_all(&book, attempt, LogPosition::default(), Some(lost), 10), (vec![1], 1));
+    log.append(&[line(attempt, 1, "kept")]).unwrap();
+    let lost = LogPosition::from_parts((1, log.end().parts().1 + 1_000));
+    assert_eq!(read_all(&log, attempt, LogPosition::default(), Some(lost), 10), (vec![1], 1));
 }
 
 #[test]
-fn readers_beside_a_writer_see_whole_lines_in_order() {
+fn readers_see_complete_lines_in_order_during_writes() {
     let folder = tempfile::tempdir().unwrap();
-    let book = Arc::new(SegmentLog::open_with(folder.path(), u64::MAX, 50_000).unwrap());
+    let log = Arc::new(SegmentLog::open_with(folder.path(), u64::MAX, 50_000).unwrap());
     let (ours, theirs) = (AttemptId::new(), AttemptId::new());
     let stop = Arc::new(AtomicBool::new(false));
     let flood = {
-        let (book, stop) = (Arc::clone(&book), Arc::clone(&stop));
+        let (log, stop) = (Arc::clone(&log), Arc::clone(&stop));
         std::thread::spawn(move || {
             while !stop.load(Ordering::SeqCst) {
-                book.append(&[line(theirs, 1, &"noise".repeat(50))]).unwrap();
+                log.append(&[line(theirs, 1, &"noise".repeat(50))]).unwrap();
             }
         })
     };
     let writer = {
-        let book = Arc::clone(&book);
+        let log = Arc::clone(&log);
         std::thread::spawn(move || {
             for n in 1..=500 {
-                book.append(&[line(ours, n, "ours")]).unwrap();
+                log.append(&[line(ours, n, "ours")]).unwrap();
             }
         })
     };
@@ -168,22 +172,22 @@ fn readers_beside_a_writer_see_whole_lines_in_order() {
 /// A log of an attempt after the other, each of which fills two segments and a half, and where
 /// their lines are.
 fn ten_attempts(folder: &std::path::Path, max_bytes: u64) -> (SegmentLog, Vec<(AttemptId, LogRange)>) {
-    let book = SegmentLog::open_with(folder, max_bytes, 2_000).unwrap();
+    let log = SegmentLog::open_with(folder, max_bytes, 2_000).unwrap();
     let attempts = (0..10).map(|_| {
-        let (attempt, from) = (AttemptId::new(), book.end());
-        let bytes: u64 = (1..=20).map(|n| book.append(&[line(attempt, n, &"x".repeat(100))]).unwrap()).sum();
+        let (attempt, from) = (AttemptId::new(), log.end());
+        let bytes: u64 = (1..=20).map(|n| log.append(&[line(attempt, n, &"x".repeat(100))]).unwrap()).sum();
         assert!((4_000..6_000).contains(&bytes), "{bytes}");
-        (attempt, LogRange { from, to: Some(book.end()) })
+        (attempt, LogRange { from, to: Some(log.end()) })
     });
     let attempts = attempts.collect();
-    (book, attempts)
+    (log, attempts)
 }
 
 /// How many lines of an attempt are left, and whether the log says that some are not.
-fn left(book: &SegmentLog, (attempt, range): &(AttemptId, LogRange)) -> (usize, bool) {
+fn left(log: &SegmentLog, (attempt, range): &(AttemptId, LogRange)) -> (usize, bool) {
     let (mut lines, mut removed, mut cursor) = (0, false, None::<String>);
     loop {
-        let page = book.read(*attempt, *range, cursor.as_deref(), 7).unwrap();
+        let page = log.read(*attempt, *range, cursor.as_deref(), 7).unwrap();
         lines += page.items.len();
         removed |= page.removed;
         cursor = page.next_cursor;
@@ -198,67 +202,67 @@ fn bytes_in(folder: &std::path::Path) -> u64 {
 }
 
 #[test]
-fn beyond_the_bound_the_oldest_segments_go_and_reading_says_so() {
+fn trimming_removes_the_oldest_segments_and_readers_are_told() {
     let folder = tempfile::tempdir().unwrap();
-    let (book, attempts) = ten_attempts(folder.path(), 20_000);
+    let (log, attempts) = ten_attempts(folder.path(), 20_000);
     let before = bytes_in(folder.path());
     assert!(before > 40_000, "{before}");
-    let all: Vec<_> = attempts.iter().map(|attempt| left(&book, attempt)).collect();
+    let all: Vec<_> = attempts.iter().map(|attempt| left(&log, attempt)).collect();
     assert_eq!(all, [(20, false); 10]);
-    let dry = book.trim(&[], true).unwrap();
+    let dry = log.trim(&[], true).unwrap();
     assert_eq!(bytes_in(folder.path()), before, "nothing was removed");
-    let freed = book.trim(&[], false).unwrap();
+    let freed = log.trim(&[], false).unwrap();
     assert_eq!(freed, dry);
     let after = bytes_in(folder.path());
     assert_eq!(before - after, freed.bytes);
     assert!((17_500..=20_000).contains(&after), "{after}");
-    let kept: Vec<_> = attempts.iter().map(|attempt| left(&book, attempt)).collect();
+    let kept: Vec<_> = attempts.iter().map(|attempt| left(&log, attempt)).collect();
     assert_eq!((kept[0], kept[1]), ((0, true), (0, true)));
     assert_eq!((kept[8], kept[9]), ((20, false), (20, false)));
     let cut = kept.iter().find(|(lines, _)| (1..20).contains(lines));
     assert!(cut.is_none_or(|(_, removed)| *removed), "{kept:?}");
     assert!(kept.iter().all(|(lines, removed)| *removed == (*lines < 20)), "{kept:?}");
-    assert_eq!(book.trim(&[], false).unwrap(), Freed::default(), "it is within the bound");
-    drop(book);
+    assert_eq!(log.trim(&[], false).unwrap(), Freed::default(), "the log is within the bound");
+    drop(log);
     let beside = SegmentLog::open_read_only(folder.path()).unwrap();
     assert_eq!(left(&beside, &attempts[0]), (0, true));
     assert!(matches!(beside.trim(&[], false), Err(StoreError::Conflict(_))));
-    let book = SegmentLog::open_with(folder.path(), 20_000, 2_000).unwrap();
-    assert_eq!(book.end(), attempts[9].1.to.unwrap(), "the next host goes on where the last one was");
+    let log = SegmentLog::open_with(folder.path(), 20_000, 2_000).unwrap();
+    assert_eq!(log.end(), attempts[9].1.to.unwrap(), "the next host continues where the last one ended");
 }
 
 #[test]
-fn what_runs_at_work_have_logged_stays_whatever_the_bound() {
+fn logs_of_unfinished_runs_are_kept_beyond_the_bound() {
     let folder = tempfile::tempdir().unwrap();
-    let (book, attempts) = ten_attempts(folder.path(), 1);
+    let (log, attempts) = ten_attempts(folder.path(), 1);
     let (third, sixth) = (attempts[2].1, LogRange { to: None, ..attempts[5].1 });
-    book.trim(&[third, sixth], false).unwrap();
-    let kept: Vec<_> = attempts.iter().map(|attempt| left(&book, attempt)).collect();
+    log.trim(&[third, sixth], false).unwrap();
+    let kept: Vec<_> = attempts.iter().map(|attempt| left(&log, attempt)).collect();
     for number in [2, 5, 6, 7, 8, 9] {
         assert_eq!(kept[number], (20, false), "{number}: {kept:?}");
     }
     for number in [0, 1, 3, 4] {
         assert!(kept[number].0 < 20 && kept[number].1, "{number}: {kept:?}");
     }
-    assert!(book.read(attempts[4].0, attempts[4].1, None, 1).unwrap().removed, "there is a gap");
-    book.trim(&[], false).unwrap();
+    assert!(log.read(attempts[4].0, attempts[4].1, None, 1).unwrap().removed, "there is a gap");
+    log.trim(&[], false).unwrap();
     assert_eq!(find_segments(folder.path()).unwrap().len(), 2, "the newest and the one before it");
 }
 
 #[test]
-fn whoever_trims_hears_of_each_segment_that_is_full() {
+fn each_full_segment_is_announced() {
     let folder = tempfile::tempdir().unwrap();
-    let book = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
-    let mut grown = book.grown();
+    let log = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
+    let mut grown = log.grown();
     let attempt = AttemptId::new();
-    book.append(&[line(attempt, 1, "short")]).unwrap();
+    log.append(&[line(attempt, 1, "short")]).unwrap();
     assert!(!grown.has_changed().unwrap());
-    book.append(&[line(attempt, 2, &"long".repeat(500))]).unwrap();
+    log.append(&[line(attempt, 2, &"long".repeat(500))]).unwrap();
     assert!(grown.has_changed().unwrap());
     grown.borrow_and_update();
-    assert_eq!(book.end(), LogPosition::from_parts((2, 0)));
-    drop(book);
+    assert_eq!(log.end(), LogPosition::from_parts((2, 0)));
+    drop(log);
     std::fs::write(path_of(folder.path(), 2), "x".repeat(1_999) + "\n").unwrap();
-    let book = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
-    assert_eq!(book.end(), LogPosition::from_parts((3, 0)), "a host that died before it began the next one");
+    let log = SegmentLog::open_with(folder.path(), 1, 2_000).unwrap();
+    assert_eq!(log.end(), LogPosition::from_parts((3, 0)), "a host crashed before it began the next segment");
 }

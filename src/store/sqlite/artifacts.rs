@@ -49,9 +49,9 @@ pub(super) fn artifact(row: &Row<'_>) -> rusqlite::Result<Artifact> {
     })
 }
 
-/// What lies at a path, as far as changing it needs to know.
+/// The current version at a path, with what is needed to change it.
 #[derive(Debug)]
-pub(super) struct Lying {
+pub(super) struct CurrentVersion {
     pub(super) seq: u64,
     pub(super) id: ArtifactId,
     pub(super) version: u64,
@@ -67,7 +67,7 @@ pub(super) struct Lying {
 /// more than any event has.
 pub(super) const NOT_VISIBLE: u64 = i64::MAX as u64;
 
-impl Lying {
+impl CurrentVersion {
     /// Whether content with this digest and stamp is this version: by their digests, or by their
     /// stamps where one has no digest.
     pub(super) fn holds(&self, digest: Option<Digest>, stamp: &str) -> bool {
@@ -78,12 +78,12 @@ impl Lying {
     }
 }
 
-/// The version that lies at a path; `None` if nothing does.
-pub(super) fn lying(db: &Connection, resource: &str, path: &str) -> Work<Option<Lying>> {
+/// Returns the current version at a path; `None` if there is none.
+pub(super) fn current_version(db: &Connection, resource: &str, path: &str) -> Work<Option<CurrentVersion>> {
     let sql = "SELECT seq, id, version, digest, size, state, reason, placed, stamp FROM artifacts
         INDEXED BY artifacts_present WHERE resource = ?1 AND path = ?2 AND ended IS NULL";
     let found = prepare(db, sql)?.query_row([resource, path], |row| {
-        Ok(Lying {
+        Ok(CurrentVersion {
             seq: row.get(0)?,
             id: row.get(1)?,
             version: row.get(2)?,

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn every_version_migrates_to_the_newest_and_a_second_time_changes_nothing() {
+    fn every_version_migrates_to_the_newest_and_migration_is_idempotent() {
         let fresh = Connection::open_in_memory().unwrap();
         migrate(&fresh).unwrap();
         for version in 1..=SCRIPTS.len() {
@@ -109,7 +109,7 @@ mod tests {
     /// A database of the version before the ids of writes, with a row in each table that was
     /// changed since.
     #[test]
-    fn what_is_on_record_survives_a_migration() {
+    fn records_survive_a_migration() {
         let db = Connection::open_in_memory().unwrap();
         migrate_to(&db, 2).unwrap();
         db.execute_batch(
@@ -151,6 +151,6 @@ mod tests {
         other.execute_batch("CREATE TABLE theirs (x)").unwrap();
         let text = migrate(&other).unwrap_err().to_string();
         assert!(text.contains("another program"), "{text}");
-        assert_eq!(schema(&other).len(), 1, "nothing was put into it");
+        assert_eq!(schema(&other).len(), 1, "nothing was written to it");
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 use serde_json::json;
 
 use super::advance;
-use super::artifacts::{self, Change, NOT_VISIBLE, NewVersion, change_waiting, lying};
+use super::artifacts::{self, Change, NOT_VISIBLE, NewVersion, change_waiting, current_version};
 use super::attempts::{self, Fenced};
 use super::events::{NewEvent, emit};
 use super::record;
@@ -67,7 +67,7 @@ fn output(
     now: Timestamp,
 ) -> Work<ArtifactId> {
     let StagedFile { resource, path, .. } = file;
-    let there = lying(tx.db, resource, path)?;
+    let there = current_version(tx.db, resource, path)?;
     if there.is_some() && !file.overwrite {
         return Err(Fail::Rule(StoreError::PathTaken { resource: resource.clone(), path: path.clone() }));
     }

@@ -127,7 +127,7 @@ mod tests {
     use super::Queue;
 
     #[tokio::test]
-    async fn a_full_queue_makes_its_caller_wait_until_a_worker_takes() {
+    async fn a_full_queue_blocks_its_caller_until_a_worker_takes_an_item() {
         let queue = Queue::new(2);
         queue.push(1).await.unwrap();
         queue.push(2).await.unwrap();
@@ -138,11 +138,11 @@ mod tests {
         third.await.unwrap();
         queue.close();
         assert!(queue.push(4).await.is_err());
-        assert_eq!(queue.take(10, None).unwrap(), [3], "what waited is still worked off");
+        assert_eq!(queue.take(10, None).unwrap(), [3], "queued items are still processed");
         assert!(queue.take(10, None).unwrap().is_empty());
     }
     #[tokio::test]
-    async fn topping_up_ends_when_enough_is_there() {
+    async fn topping_up_ends_when_enough_items_arrived() {
         let queue = Arc::new(Queue::new(10));
         let worker = Arc::clone(&queue);
         let topped_up = std::thread::spawn(move || {
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn topping_up_ends_with_its_time_and_with_the_queue() {
+    async fn topping_up_ends_at_its_timeout_and_when_the_queue_closes() {
         let queue = Queue::new(10);
         queue.push(1).await.unwrap();
         let mut taken = vec![0];

@@ -3,7 +3,9 @@
 use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 
-use super::artifacts::{self, Change, Lying, NOT_VISIBLE, NewVersion, end, highest_version, lying, pending};
+use super::artifacts::{
+    self, Change, CurrentVersion, NOT_VISIBLE, NewVersion, current_version, end, highest_version, pending,
+};
 use super::events::{NewEvent, emit};
 use super::settings;
 use super::sql::{Work, execute, prepare};
@@ -52,17 +54,17 @@ pub(super) fn replace(
     tx: &mut Tx<'_>,
     resource: &str,
     path: &str,
-    lying: &Lying,
+    current: &CurrentVersion,
     change: &mut Change,
     now: Timestamp,
 ) -> Work<()> {
-    if lying.state != ArtifactState::New {
-        return end(tx, lying.seq, lying.state);
+    if current.state != ArtifactState::New {
+        return end(tx, current.seq, current.state);
     }
-    end(tx, lying.seq, ArtifactState::Superseded)?;
-    change.less(lying.size);
-    let data = json!({ "resource": resource, "path": path, "version": lying.version });
-    emit(tx, now, NewEvent::of(EventKind::ArtifactSuperseded, data).artifact(lying.id))
+    end(tx, current.seq, ArtifactState::Superseded)?;
+    change.less(current.size);
+    let data = json!({ "resource": resource, "path": path, "version": current.version });
+    emit(tx, now, NewEvent::of(EventKind::ArtifactSuperseded, data).artifact(current.id))
 }
 
 struct Recorder<'t, 'c, 'a> {
@@ -107,11 +109,11 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn present(&mut self, path: &str, digest: Option<Digest>, size: u64, stamp: &str) -> Work<()> {
-        if let Some(lying) = lying(self.tx.db, self.resource, path)? {
-            if lying.holds(digest, stamp) {
-                return self.stamp(&lying, stamp);
+        if let Some(current) = current_version(self.tx.db, self.resource, path)? {
+            if current.holds(digest, stamp) {
+                return self.stamp(&current, stamp);
             }
-            replace(self.tx, self.resource, path, &lying, &mut self.change, self.now)?;
+            replace(self.tx, self.resource, path, &current, &mut self.change, self.now)?;
         }
         let new = NewVersion {
             id: ArtifactId::new(),
@@ -134,26 +136,26 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn gone(&mut self, path: &str) -> Work<()> {
-        let Some(lying) = lying(self.tx.db, self.resource, path)? else { return Ok(()) };
-        if lying.state == ArtifactState::New {
-            end(self.tx, lying.seq, ArtifactState::Deleted)?;
-            self.change.less(lying.size);
+        let Some(current) = current_version(self.tx.db, self.resource, path)? else { return Ok(()) };
+        if current.state == ArtifactState::New {
+            end(self.tx, current.seq, ArtifactState::Deleted)?;
+            self.change.less(current.size);
         } else {
-            end(self.tx, lying.seq, lying.state)?;
+            end(self.tx, current.seq, current.state)?;
         }
-        let data = json!({ "resource": self.resource, "path": path, "version": lying.version });
-        emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactDeleted, data).artifact(lying.id))
+        let data = json!({ "resource": self.resource, "path": path, "version": current.version });
+        emit(self.tx, self.now, NewEvent::of(EventKind::ArtifactDeleted, data).artifact(current.id))
     }
 
     /// Ignores a rename of a path that is not on record: without a digest it cannot become a
     /// version. The next scan finds the file.
     fn renamed(&mut self, from: &str, to: &str, stamp: &str) -> Work<()> {
-        let Some(moved) = lying(self.tx.db, self.resource, from)? else { return Ok(()) };
+        let Some(moved) = current_version(self.tx.db, self.resource, from)? else { return Ok(()) };
         if from == to {
             return self.stamp(&moved, stamp);
         }
-        if let Some(lying) = lying(self.tx.db, self.resource, to)? {
-            replace(self.tx, self.resource, to, &lying, &mut self.change, self.now)?;
+        if let Some(current) = current_version(self.tx.db, self.resource, to)? {
+            replace(self.tx, self.resource, to, &current, &mut self.change, self.now)?;
         }
         let highest = highest_version(self.tx.db, self.resource, to)?;
         let version = if moved.version > highest { moved.version } else { highest + 1 };
@@ -168,11 +170,11 @@ impl Recorder<'_, '_, '_> {
     }
 
     fn ignored(&mut self, path: &str, reason: &str, stamp: &str) -> Work<()> {
-        if let Some(lying) = lying(self.tx.db, self.resource, path)? {
-            if lying.state == ArtifactState::Ignored && lying.reason.as_deref() == Some(reason) {
-                return self.stamp(&lying, stamp);
+        if let Some(current) = current_version(self.tx.db, self.resource, path)? {
+            if current.state == ArtifactState::Ignored && current.reason.as_deref() == Some(reason) {
+                return self.stamp(&current, stamp);
             }
-            replace(self.tx, self.resource, path, &lying, &mut self.change, self.now)?;
+            replace(self.tx, self.resource, path, &current, &mut self.change, self.now)?;
         }
         let new = NewVersion {
             id: ArtifactId::new(),
@@ -192,9 +194,9 @@ impl Recorder<'_, '_, '_> {
     }
 
     /// Updates the stamp of a version whose content has not changed.
-    fn stamp(&mut self, lying: &Lying, stamp: &str) -> Work<()> {
-        if lying.stamp != stamp {
-            execute(self.tx.db, "UPDATE artifacts SET stamp = ?2 WHERE seq = ?1", params![lying.seq, stamp])?;
+    fn stamp(&mut self, current: &CurrentVersion, stamp: &str) -> Work<()> {
+        if current.stamp != stamp {
+            execute(self.tx.db, "UPDATE artifacts SET stamp = ?2 WHERE seq = ?1", params![current.seq, stamp])?;
         }
         Ok(())
     }

@@ -216,7 +216,7 @@ mod tests {
     use super::end_of_prefix;
 
     #[test]
-    fn a_prefix_ends_before_the_first_text_that_does_not_begin_with_it() {
+    fn a_prefix_range_ends_before_the_first_text_without_the_prefix() {
         for (prefix, end) in [("a", "b"), ("a/\u{d7ff}", "a/\u{e000}"), ("a\u{10ffff}", "b"), ("ä", "å")] {
             assert_eq!(end_of_prefix(prefix), end);
             assert!(format!("{prefix}\u{10ffff}z").as_str() < end);

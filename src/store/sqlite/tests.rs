@@ -13,7 +13,7 @@ use super::{FAULT_POINTS, SqliteStore, read_holder, steps, wal};
 use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
-use crate::store::conformance::{LossyPlace, Place, World, conformance};
+use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
 use crate::store::{Batch, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError};
 
 struct Folder(tempfile::TempDir);
@@ -33,7 +33,7 @@ impl Folder {
 }
 
 #[async_trait]
-impl Place for Folder {
+impl StoreFactory for Folder {
     async fn open(&self) -> Arc<dyn MetadataStore> {
         self.host()
     }
@@ -58,7 +58,7 @@ mod suite {
 }
 
 async fn lossy_world() -> World {
-    World::new(Box::new(LossyPlace(Folder::new()))).await
+    World::new(Box::new(LossyStoreFactory(Folder::new()))).await
 }
 
 mod suite_with_lost_answers {
@@ -80,7 +80,7 @@ fn files(count: usize, from: usize) -> Vec<Observation> {
 /// Jobs that wait together are one transaction; the one that fails is undone alone; all are
 /// answered after the commit.
 #[test]
-fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
+fn queued_jobs_share_a_commit_and_fail_independently() {
     let folder = Folder::new();
     drop(folder.host());
     let db = Connection::open(folder.database()).unwrap();
@@ -116,8 +116,8 @@ fn jobs_that_wait_together_share_a_commit_and_one_failure_is_its_own() {
     assert_eq!(first_answer.blocking_recv().unwrap().unwrap(), 1);
     assert!(matches!(second_answer.blocking_recv().unwrap(), Err(StoreError::Conflict(_))));
     let (event, inside, outside) = third_answer.blocking_recv().unwrap().unwrap();
-    assert_eq!(event, 3, "the number of the failed job was given again");
-    assert_eq!((inside, outside), (2, 0), "it sees the first job's work, and nobody else does yet");
+    assert_eq!(event, 3, "the number of the failed job was reused");
+    assert_eq!((inside, outside), (2, 0), "it sees the first job's changes before others do");
     assert_eq!(*told.borrow(), 3);
     let after = Connection::open(folder.database()).unwrap();
     assert_eq!(ticks(&after), 2);
@@ -130,7 +130,7 @@ async fn at_work(store: &SqliteStore) -> u64 {
 /// While attempts are active the writer waits for company, so their number must be right: whatever
 /// they end as, and only once.
 #[tokio::test]
-async fn the_writer_knows_how_many_attempts_are_at_work() {
+async fn the_writer_counts_running_attempts() {
     let folder = Folder::new();
     let store = folder.host();
     let (_, published) = started(&*store, new_run()).await;
@@ -141,7 +141,7 @@ async fn the_writer_knows_how_many_attempts_are_at_work() {
     assert!(store.finish_attempt(failed, end(AttemptState::Crashed), RunStep::default(), now()).await.is_err());
     assert_eq!(at_work(&store).await, 1);
     store.publish_intent(published, intent(Vec::new()), now()).await.unwrap();
-    assert_eq!(at_work(&store).await, 1, "it has yet to say that it has published");
+    assert_eq!(at_work(&store).await, 1, "its publication is not recorded yet");
     store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
     store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
     assert_eq!(at_work(&store).await, 0);
@@ -152,11 +152,11 @@ async fn the_writer_knows_how_many_attempts_are_at_work() {
     let fences = unfinished.iter().flat_map(|run| &run.attempts).map(|attempt| attempt.fence);
     assert_ne!(left.epoch, store.epoch());
     assert_eq!(fences.count(), 1);
-    assert_eq!(at_work(&store).await, 1, "what a dead host left is at work until it is closed");
+    assert_eq!(at_work(&store).await, 1, "an attempt of a crashed host counts as running until it is closed");
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
+async fn a_full_disk_fails_only_the_write_that_does_not_fit() {
     let folder = Folder::new();
     let store = folder.host();
     store.record("raw", Batch::new(files(10, 0), u64::MAX), now()).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
         assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
         assert!(error.to_string().contains("full"), "{error}");
     }
-    assert_eq!(store.events(0, None, 1_000).await.unwrap(), before, "nothing is half done");
+    assert_eq!(store.events(0, None, 1_000).await.unwrap(), before, "no step is partially recorded");
     assert_eq!(store.pending("raw").await.unwrap().count, 10);
     most(1_000_000).await;
     let recorded = store.record("raw", Batch::new(files(2_000, 10_000), u64::MAX), now()).await.unwrap();
@@ -196,7 +196,7 @@ async fn a_full_disk_fails_what_does_not_fit_and_nothing_else() {
 
 /// Another program that stays in a read transaction keeps SQLite from beginning the log anew.
 #[tokio::test]
-async fn the_write_ahead_log_is_given_back_once_a_foreign_reader_has_gone() {
+async fn the_write_ahead_log_is_truncated_once_a_foreign_reader_ends() {
     let folder = Folder::new();
     let store = folder.host();
     let foreign = Connection::open(folder.database()).unwrap();
@@ -219,16 +219,18 @@ async fn the_write_ahead_log_is_given_back_once_a_foreign_reader_has_gone() {
 }
 
 #[tokio::test]
-async fn a_second_host_is_refused_with_the_name_of_the_first() {
+async fn a_second_host_is_refused_and_told_about_the_first() {
     let folder = Folder::new();
     let store = folder.host();
     store.announce("127.0.0.1:8123").await.unwrap();
-    let Err(StoreError::InUse { store: which, holder }) = open(&folder.database()) else { panic!("two hosts") };
+    let Err(StoreError::InUse { store: which, holder }) = open(&folder.database()) else {
+        panic!("two hosts opened the same store")
+    };
     assert!(which.ends_with("metadata.db"));
     assert!(holder.contains(&format!("process {}", std::process::id())) && holder.contains(":8123"), "{holder}");
     let holder = read_holder(&folder.database()).unwrap().unwrap();
     assert_eq!(holder.listen.as_deref(), Some("127.0.0.1:8123"));
-    assert_eq!(store.epoch(), 1, "who was refused has changed nothing");
+    assert_eq!(store.epoch(), 1, "the refused host changed nothing");
     drop(store);
     assert_eq!(read_holder(&folder.database()).unwrap(), None);
     assert_eq!(folder.host().epoch(), 2);
@@ -236,7 +238,7 @@ async fn a_second_host_is_refused_with_the_name_of_the_first() {
 
 /// What a death leaves: the files as they are at some moment, the log of writes with the database.
 #[tokio::test]
-async fn what_was_answered_is_there_after_a_death() {
+async fn acknowledged_writes_survive_a_crash() {
     let (folder, copy) = (Folder::new(), Folder::new());
     let store = folder.host();
     for n in 0..20 {
@@ -259,7 +261,7 @@ async fn what_was_answered_is_there_after_a_death() {
 }
 
 #[tokio::test]
-async fn reading_beside_a_host_sees_what_it_commits_and_can_not_write() {
+async fn a_read_only_store_sees_commits_of_the_host_and_cannot_write() {
     let folder = Folder::new();
     let missing = SqliteStore::open_read_only(&folder.database()).unwrap_err();
     assert!(matches!(missing, StoreError::Unavailable { .. }), "{missing}");
@@ -277,12 +279,12 @@ async fn reading_beside_a_host_sees_what_it_commits_and_can_not_write() {
     assert_eq!(
         alone.known("raw", PageRequest { cursor: None, limit: 10 }).await.unwrap().items.len(),
         3,
-        "without a host, too"
+        "also without a host"
     );
 }
 
 #[test]
-fn what_is_no_store_of_ours_is_refused_and_left_alone() {
+fn foreign_files_are_refused_and_not_changed() {
     let folder = Folder::new();
     drop(folder.host());
     let db = Connection::open(folder.database()).unwrap();
@@ -309,7 +311,7 @@ fn what_is_no_store_of_ours_is_refused_and_left_alone() {
 }
 
 #[test]
-fn every_step_has_its_two_points() {
+fn every_step_has_two_fault_points() {
     assert!(FAULT_POINTS.contains(&"claim.in_transaction") && FAULT_POINTS.contains(&"finish.committed"));
     assert_eq!(FAULT_POINTS.len() % 2, 0);
 }

@@ -81,7 +81,7 @@ mod tests {
     use crate::store::sqlite::writer::{Counters, Tx};
 
     #[test]
-    fn the_oldest_are_dropped_before_the_bound_is_passed() {
+    fn the_oldest_ticks_are_dropped_to_stay_within_the_bound() {
         let db = Connection::open_in_memory().unwrap();
         migrations::migrate(&db).unwrap();
         let most = 3 * PRUNE_BATCH;

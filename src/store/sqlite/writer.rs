@@ -150,10 +150,10 @@ pub(super) struct Writer {
     pub(super) newest: watch::Sender<u64>,
 }
 
-/// Drops waiting jobs when the writer is gone, so that their callers hear of it.
-struct Gone(Arc<Queue<Box<dyn Job>>>);
+/// Drops waiting jobs when the writer has ended, so that their callers get an error.
+struct AbandonOnDrop(Arc<Queue<Box<dyn Job>>>);
 
-impl Drop for Gone {
+impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
         self.0.abandon();
     }
@@ -163,7 +163,7 @@ impl Writer {
     /// Works until the queue is closed and empty.
     pub(super) fn run(mut self) {
         let queue = Arc::clone(&self.queue);
-        let gone = Gone(Arc::clone(&queue));
+        let guard = AbandonOnDrop(Arc::clone(&queue));
         loop {
             let Some(mut batch) = queue.take(MAX_BATCH, wal::patience(&self.db)) else {
                 wal::give_back(&self.db);
@@ -179,7 +179,7 @@ impl Writer {
             }
             self.work_off(batch);
         }
-        drop(gone);
+        drop(guard);
     }
 
     /// One batch: at least one transaction, or more if SQLite gives one up in the middle.

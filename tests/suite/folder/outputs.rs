@@ -43,7 +43,7 @@ fn output() -> (tempfile::TempDir, Folder) {
 }
 
 #[tokio::test]
-async fn a_staged_file_is_seen_by_no_one_until_it_is_published_and_then_whole() {
+async fn a_staged_file_is_invisible_until_published_and_then_complete() {
     let (_parent, folder) = output();
     let attempt = AttemptId::new();
     let staged = stage(&folder, attempt, "deep/er/model.bin", b"some bytes of a model", false).await;
@@ -75,7 +75,7 @@ fn artifact(staged: &StagedFile) -> Artifacts {
 }
 
 #[tokio::test]
-async fn the_stamp_of_a_staged_file_holds_after_publishing_and_not_after_a_rewrite() {
+async fn the_stamp_of_a_staged_file_is_valid_after_publishing_but_not_after_a_rewrite() {
     let (_parent, folder) = output();
     for round in 0..200 {
         let attempt = AttemptId::new();
@@ -92,7 +92,7 @@ async fn the_stamp_of_a_staged_file_holds_after_publishing_and_not_after_a_rewri
 }
 
 #[tokio::test]
-async fn publishing_goes_on_where_a_death_has_left_it() {
+async fn publishing_resumes_after_a_crash() {
     let (parent, folder) = output();
     let attempt = AttemptId::new();
     let staged = stage(&folder, attempt, "a/model", b"bytes", false).await;
@@ -112,7 +112,7 @@ async fn publishing_goes_on_where_a_death_has_left_it() {
 }
 
 #[tokio::test]
-async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
+async fn files_staged_in_a_missing_folder_do_not_count_as_published() {
     let (parent, folder) = output();
     let attempt = AttemptId::new();
     let [done, waits] = [
@@ -150,7 +150,7 @@ async fn what_was_staged_in_a_folder_that_is_away_is_not_taken_for_published() {
 }
 
 #[tokio::test]
-async fn a_file_that_came_in_between_is_moved_aside_and_kept() {
+async fn a_file_that_appeared_before_publishing_is_moved_aside_and_kept() {
     let (_parent, folder) = output();
     let attempt = AttemptId::new();
     let name = "n".repeat(255);
@@ -166,7 +166,7 @@ async fn a_file_that_came_in_between_is_moved_aside_and_kept() {
 }
 
 #[tokio::test]
-async fn an_existing_path_is_refused_unless_it_is_to_be_overwritten() {
+async fn an_existing_path_is_refused_without_overwrite() {
     let (_parent, folder) = output();
     let attempt = AttemptId::new();
     let first = stage(&folder, attempt, "model", b"1", false).await;
@@ -179,7 +179,7 @@ async fn an_existing_path_is_refused_unless_it_is_to_be_overwritten() {
 }
 
 #[tokio::test]
-async fn paths_that_lead_out_or_can_not_be_are_refused() {
+async fn paths_outside_the_folder_and_invalid_paths_are_refused() {
     let (parent, folder) = output();
     std::fs::create_dir_all(folder.path().join("folder")).unwrap();
     std::fs::write(folder.path().join("file"), b"").unwrap();
@@ -205,7 +205,7 @@ async fn paths_that_lead_out_or_can_not_be_are_refused() {
 }
 
 #[tokio::test]
-async fn a_link_that_is_slipped_in_before_publishing_does_not_lead_it_out() {
+async fn publishing_does_not_follow_a_symlink_created_after_staging() {
     let (parent, folder) = output();
     let attempt = AttemptId::new();
     let outside = parent.path().join("outside");
@@ -220,7 +220,7 @@ async fn a_link_that_is_slipped_in_before_publishing_does_not_lead_it_out() {
 }
 
 #[tokio::test]
-async fn a_path_that_is_blocked_can_be_published_once_it_is_free() {
+async fn a_blocked_path_is_published_once_it_is_free() {
     let (_parent, folder) = output();
     let attempt = AttemptId::new();
     let staged = stage(&folder, attempt, "a/b", b"bytes", false).await;
@@ -237,7 +237,7 @@ async fn a_path_that_is_blocked_can_be_published_once_it_is_free() {
 }
 
 #[tokio::test]
-async fn a_staged_file_is_written_at_any_place_and_taken_back() {
+async fn a_staged_file_supports_random_access_and_reopening() {
     let (_parent, folder) = output();
     let attempt = AttemptId::new();
     let mut writer = folder.create(attempt, ArtifactId::new(), "a.zip", false).await.unwrap();
@@ -272,12 +272,12 @@ async fn a_staged_file_is_written_at_any_place_and_taken_back() {
 
     let gone = stage(&folder, attempt, "gone", b"bytes", false).await;
     drop(folder.reopen(&gone).await.unwrap());
-    assert_eq!(files(folder.path()).len(), 1, "dropped, it is removed");
+    assert_eq!(files(folder.path()).len(), 1, "a dropped writer removes its file");
     assert!(folder.reopen(&gone).await.is_err());
 }
 
 #[tokio::test]
-async fn what_is_not_finished_swept_or_discarded_leaves_nothing() {
+async fn unfinished_swept_and_discarded_files_leave_nothing() {
     let (_parent, folder) = output();
     let [dropped, discarded, swept, kept] = [(); 4].map(|()| AttemptId::new());
     let mut writer = folder.create(dropped, ArtifactId::new(), "a", false).await.unwrap();
@@ -300,15 +300,15 @@ async fn what_is_not_finished_swept_or_discarded_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn staging_in_a_watched_folder_is_not_seen_and_publishing_is_seen_once() {
+async fn staging_is_not_observed_and_publishing_is_observed_once() {
     let watched = Watched::new().await;
     let attempt = AttemptId::new();
     let staged = stage(&watched.folder, attempt, "sub/model", b"bytes", false).await;
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     let told = watched.recorder.read(|records| records.told.len());
     watched.folder.publish(attempt, std::slice::from_ref(&staged)).await.unwrap();
-    watched.seen("sub/model", b"bytes").await;
-    watched.caught_up().await;
+    watched.wait_recorded("sub/model", b"bytes").await;
+    watched.wait_caught_up().await;
     watched.recorder.read(|records| {
         let about = |told: &&Observation| !format!("{told:?}").contains("barrier");
         let told: Vec<_> = records.told[told..].iter().filter(about).collect();
@@ -319,7 +319,7 @@ async fn staging_in_a_watched_folder_is_not_seen_and_publishing_is_seen_once() {
 }
 
 #[tokio::test]
-async fn with_overwrite_only_what_lay_there_at_the_commit_point_is_replaced() {
+async fn overwrite_replaces_only_the_file_seen_at_the_commit_point() {
     let (parent, folder) = output();
     let displaced = |folder: &Folder| -> Vec<Vec<u8>> {
         files(folder.path()).into_iter().filter(|(path, _)| path.ends_with('~')).map(|(_, bytes)| bytes).collect()
@@ -367,7 +367,7 @@ async fn with_overwrite_only_what_lay_there_at_the_commit_point_is_replaced() {
 }
 
 #[tokio::test]
-async fn publishing_answers_with_the_stamps_that_its_files_are_known_by_then() {
+async fn publishing_returns_the_stamps_of_the_published_files() {
     let (parent, folder) = output();
     let attempt = AttemptId::new();
     let large = vec![b'x'; 600_000];
@@ -375,7 +375,7 @@ async fn publishing_answers_with_the_stamps_that_its_files_are_known_by_then() {
         [stage(&folder, attempt, "a", b"small", false).await, stage(&folder, attempt, "b", &large, false).await];
     let first = folder.publish(attempt, &staged).await.unwrap();
     let again = Folder::new("models", &spec(&parent.path().join("out")), false).unwrap();
-    assert_eq!(again.publish(attempt, &staged).await.unwrap(), first, "also after a death");
+    assert_eq!(again.publish(attempt, &staged).await.unwrap(), first, "also after a crash");
     for (file, stamp) in staged.iter().zip(first) {
         let ctime = {
             let about = std::fs::metadata(folder.path().join(&file.path)).unwrap();
@@ -394,7 +394,7 @@ async fn publishing_answers_with_the_stamps_that_its_files_are_known_by_then() {
 }
 
 #[tokio::test]
-async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
+async fn only_one_holder_can_write_to_a_folder_and_an_abandoned_lock_is_free() {
     let (parent, first) = output();
     let path = parent.path().join("out");
     let folder = |name: &str| Folder::new(name, &spec(&path), false).unwrap();
@@ -428,7 +428,7 @@ async fn only_one_holder_writes_to_a_folder_and_a_lock_without_one_is_free() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_made_later_is_locked_then() {
+async fn a_folder_created_later_is_locked_on_creation() {
     let (parent, first) = output();
     let other = Folder::new("other", &spec(&parent.path().join("out")), false).unwrap();
     first.claim_writing("pipeline `a`").await.unwrap();

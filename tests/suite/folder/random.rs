@@ -105,7 +105,7 @@ impl Chaos {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_any_operations_the_record_is_what_lies_on_the_disk() {
+async fn after_random_operations_the_record_matches_the_disk() {
     let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| fastrand::u64(..));
     for seed in (0..12_u64).map(|at| seed.wrapping_add(at)) {
         println!("SEED={seed}");

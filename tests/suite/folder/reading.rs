@@ -31,7 +31,7 @@ async fn code(watched: &Watched, content: &Content) -> &'static str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_is_read_whole_and_from_the_middle() {
+async fn a_version_is_read_completely_and_from_an_offset() {
     let watched = Watched::new().await;
     for size in [0, 1, 1000, 300_000, 3 << 20] {
         let bytes: Vec<u8> = (0..size).map(|at: u32| (at % 251) as u8).collect();
@@ -69,11 +69,11 @@ async fn a_version_that_is_no_longer_there_is_refused() {
     assert_eq!(code(&watched, &content).await, "changed");
     std::fs::remove_file(watched.path.join("a")).unwrap();
     watched.write("a", b"content");
-    assert_eq!(code(&watched, &content).await, "ok", "another file with the very same content is that version");
+    assert_eq!(code(&watched, &content).await, "ok", "another file with equal content is the same version");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rewrite_in_the_very_tick_of_recording_is_never_read_as_the_recorded_version() {
+async fn a_rewrite_in_the_clock_tick_of_recording_is_not_read_as_the_recorded_version() {
     let watched = Watched::new().await;
     for round in 0..300_u32 {
         let bytes = format!("{round:08}");
@@ -88,7 +88,7 @@ async fn a_rewrite_in_the_very_tick_of_recording_is_never_read_as_the_recorded_v
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_during_reading_shows_at_the_next_chunk() {
+async fn a_change_during_reading_is_detected_at_the_next_chunk() {
     let watched = Watched::new().await;
     for (round, change) in ["rewrite", "append", "truncate", "rewrite and set the time back"].into_iter().enumerate() {
         let (name, bytes) = (format!("file-{round}"), vec![1; 1 << 20]);
@@ -129,7 +129,7 @@ async fn a_rename_or_removal_during_reading_does_not_disturb_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_path_leaves_the_folder() {
+async fn no_path_escapes_the_folder() {
     let watched = Watched::new().await;
     let outside = watched.beside();
     std::fs::write(outside.path().join("secret"), b"secret").unwrap();
@@ -151,14 +151,14 @@ async fn no_path_leaves_the_folder() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_bytes_of_the_same_size_and_time_are_not_read_as_the_recorded_version() {
+async fn different_bytes_with_equal_size_and_mtime_are_not_read_as_the_recorded_version() {
     let watched = Watched::new().await;
     for size in [100, 600_000] {
         let (name, old, new) = (format!("file-{size}"), vec![b'a'; size], vec![b'b'; size]);
         watched.write(&name, &old);
         age(&watched.path.join(&name));
-        watched.seen(&name, &old).await;
-        watched.caught_up().await;
+        watched.wait_recorded(&name, &old).await;
+        watched.wait_caught_up().await;
         let content = watched.content(&name);
         let mut reader = open(&watched, &content).await.unwrap();
         assert_eq!(reader.read(0, 10).await.unwrap(), &old[..10]);
@@ -169,7 +169,7 @@ async fn other_bytes_of_the_same_size_and_time_are_not_read_as_the_recorded_vers
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rename_a_link_and_a_chmod_change_nothing_of_what_is_read() {
+async fn rename_link_and_chmod_do_not_affect_reading() {
     use std::os::unix::fs::PermissionsExt as _;
     let watched = Watched::new().await;
     let bytes = vec![b'a'; 600_000];
@@ -182,6 +182,6 @@ async fn a_rename_a_link_and_a_chmod_change_nothing_of_what_is_read() {
     std::fs::set_permissions(watched.path.join("a"), std::fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(code(&watched, &content).await, "ok");
     std::fs::rename(watched.path.join("a"), watched.path.join("b")).unwrap();
-    assert_eq!(all(&mut *reader).await.unwrap(), bytes, "what is open is read on");
+    assert_eq!(all(&mut *reader).await.unwrap(), bytes, "an open file can be read to its end");
     assert_eq!(code(&watched, &content).await, "not-found");
 }

@@ -75,7 +75,9 @@ impl Records {
     fn put(&mut self, path: String, digest: Option<Digest>, size: u64, stamp: String, reason: Option<String>) {
         let before = self.heads.get(&path);
         let mut version = before.map_or(0, |head| head.version);
+        // Without a digest, the stamp identifies the content.
         let same = before.filter(|head| head.present && head.digest == digest && head.reason == reason);
+        let same = same.filter(|head| digest.is_some() || head.stamp == stamp);
         let id = same.map_or(self.next_id, |head| head.id);
         if same.is_none() {
             version += 1;
@@ -92,7 +94,7 @@ impl Records {
             Observation::Ignored { path, reason, stamp } => self.put(path, None, 0, stamp, Some(reason)),
             Observation::Gone { path } => {
                 let head = self.heads.get_mut(&path).unwrap_or_else(|| panic!("`{path}` was never there"));
-                assert!(head.present, "`{path}` was gone already");
+                assert!(head.present, "`{path}` was already gone");
                 head.present = false;
             }
             Observation::Renamed { from, to, stamp } => {
@@ -139,7 +141,7 @@ impl Recorder {
             if tokio::time::timeout_at(end.into(), changed).await.is_err() {
                 let records = self.records.lock().unwrap();
                 let last: Vec<_> = records.told.iter().rev().take(20).collect();
-                panic!("waited in vain until {what}: statuses {:?}, told last {last:#?}", records.statuses);
+                panic!("timed out waiting until {what}: statuses {:?}, last reports {last:#?}", records.statuses);
             }
         }
     }
@@ -171,7 +173,7 @@ impl Recorder {
                     path: path.clone(),
                     digest: head.digest,
                     size: head.size,
-                    state: if head.digest.is_some() { ArtifactState::New } else { ArtifactState::Ignored },
+                    state: if head.reason.is_none() { ArtifactState::New } else { ArtifactState::Ignored },
                     stamp: head.stamp.clone(),
                 })
                 .collect()
@@ -329,7 +331,7 @@ impl Watched {
     /// Stops watching, and waits until the watch has ended.
     pub(crate) async fn stop(&mut self) {
         self.stop.cancel();
-        self.ended().await.unwrap();
+        self.wait_ended().await.unwrap();
     }
 
     /// Returns a folder beside it, for files to be moved in and out.
@@ -338,7 +340,7 @@ impl Watched {
     }
 
     /// Waits until the watch has ended, and returns its result.
-    pub(crate) async fn ended(&mut self) -> Result<(), ResourceError> {
+    pub(crate) async fn wait_ended(&mut self) -> Result<(), ResourceError> {
         tokio::time::timeout(DEADLINE, self.task.take().unwrap()).await.expect("the watch did not end").unwrap()
     }
 
@@ -347,7 +349,7 @@ impl Watched {
     }
 
     /// Waits until a path is recorded with this content.
-    pub(crate) async fn seen(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn wait_recorded(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let digest = Digest::of(bytes.as_ref());
         let what = format!("`{path}` is on record with {digest}");
         self.recorder.until(&what, |records| records.digest(path) == Some(digest)).await;
@@ -356,16 +358,16 @@ impl Watched {
     /// Writes a file, and waits until it is recorded.
     pub(crate) async fn put(&self, path: &str, bytes: impl AsRef<[u8]>) {
         self.write(path, &bytes);
-        self.seen(path, bytes).await;
+        self.wait_recorded(path, bytes).await;
     }
 
-    pub(crate) async fn gone(&self, path: &str) {
+    pub(crate) async fn wait_gone(&self, path: &str) {
         let what = format!("`{path}` is gone");
         self.recorder.until(&what, |records| records.heads.get(path).is_none_or(|head| !head.present)).await;
     }
 
     /// Waits until something at a path is recorded as ignored, and returns the reason.
-    pub(crate) async fn ignored(&self, path: &str) -> String {
+    pub(crate) async fn wait_ignored(&self, path: &str) -> String {
         let what = format!("`{path}` is ignored");
         self.recorder.until(&what, |records| records.reason(path).is_some()).await;
         self.recorder.read(|records| records.reason(path).unwrap())
@@ -373,11 +375,11 @@ impl Watched {
 
     /// Waits until everything that happened before was processed: a file that is made now is
     /// recorded.
-    pub(crate) async fn caught_up(&self) {
+    pub(crate) async fn wait_caught_up(&self) {
         let name = format!("barrier-{}", fastrand::u64(..));
         self.put(&name, &name).await;
         std::fs::remove_file(self.path.join(&name)).unwrap();
-        self.gone(&name).await;
+        self.wait_gone(&name).await;
     }
 
     pub(crate) fn head(&self, path: &str) -> Head {

@@ -10,7 +10,7 @@ use anacostia::resource::{Resource as _, ResourceError, Status};
 use super::recorder::Watched;
 use super::{in_child, own_mounts};
 
-async fn unreachable(watched: &Watched) -> String {
+async fn wait_unreachable(watched: &Watched) -> String {
     let last = |status: Option<&Status>| match status {
         Some(Status::Unreachable(why)) => Some(why.clone()),
         _ => None,
@@ -19,12 +19,12 @@ async fn unreachable(watched: &Watched) -> String {
     watched.recorder.read(|records| last(records.statuses.last()).unwrap())
 }
 
-async fn watching(watched: &Watched) {
+async fn wait_watching(watched: &Watched) {
     watched.recorder.until("it is watched", |records| records.statuses.last() == Some(&Status::Watching)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_folder_is_made_at_the_start() {
+async fn the_folder_is_created_at_the_start() {
     let parent = tempfile::tempdir().unwrap();
     let mut watched = Watched::at(&parent.path().join("not/there/yet"), |_| {});
     watched.start().await;
@@ -33,25 +33,25 @@ async fn the_folder_is_made_at_the_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_folder_removed_and_made_again() {
+async fn a_removed_and_recreated_folder_is_watched_again() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
     watched.put("b", b"b").await;
     std::fs::remove_dir_all(&watched.path).unwrap();
-    assert!(unreachable(&watched).await.contains("not there"));
+    assert!(wait_unreachable(&watched).await.contains("not there"));
     std::fs::create_dir(&watched.path).unwrap();
     watched.write("b", b"b");
-    watching(&watched).await;
-    watched.gone("a").await;
-    watched.seen("b", b"b").await;
+    wait_watching(&watched).await;
+    watched.wait_gone("a").await;
+    watched.wait_recorded("b", b"b").await;
     watched.put("c", b"c").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_is_back_is_not_unreachable_while_its_files_are_hashed() {
+async fn a_folder_that_is_back_is_reachable_while_its_files_are_hashed() {
     let mut watched = Watched::new().await;
     std::fs::remove_dir_all(&watched.path).unwrap();
-    unreachable(&watched).await;
+    wait_unreachable(&watched).await;
     let back = watched.path.with_extension("back");
     std::fs::create_dir(&back).unwrap();
     // Sparse: the file takes no space, and half a minute to hash.
@@ -60,27 +60,27 @@ async fn a_folder_that_is_back_is_not_unreachable_while_its_files_are_hashed() {
     let reconciling = |status: Option<&Status>| status == Some(&Status::Reconciling);
     watched.recorder.until("it is compared", |records| reconciling(records.statuses.last())).await;
     std::fs::remove_file(watched.path.join("large.bin")).unwrap();
-    watching(&watched).await;
+    wait_watching(&watched).await;
     watched.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_folder_moved_away_and_back() {
+async fn a_folder_that_is_moved_away_and_back_keeps_its_versions() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
     let id = watched.head("a").id;
     let away = watched.path.with_extension("away");
     std::fs::rename(&watched.path, &away).unwrap();
-    unreachable(&watched).await;
-    assert!(watched.head("a").present, "what cannot be reached is not gone");
+    wait_unreachable(&watched).await;
+    assert!(watched.head("a").present, "unreachable files are not gone");
     std::fs::write(away.join("b"), b"b").unwrap();
     std::fs::rename(&away, &watched.path).unwrap();
-    watched.seen("b", b"b").await;
+    watched.wait_recorded("b", b"b").await;
     assert_eq!(watched.head("a").id, id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_folder_in_the_place_of_the_folder() {
+async fn a_folder_that_replaces_the_watched_one_is_scanned() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;
     let other = watched.path.with_extension("other");
@@ -88,8 +88,8 @@ async fn another_folder_in_the_place_of_the_folder() {
     std::fs::write(other.join("b"), b"b").unwrap();
     std::fs::rename(&watched.path, watched.path.with_extension("away")).unwrap();
     std::fs::rename(&other, &watched.path).unwrap();
-    watched.seen("b", b"b").await;
-    watched.gone("a").await;
+    watched.wait_recorded("b", b"b").await;
+    watched.wait_gone("a").await;
     watched.put("c", b"c").await;
 }
 
@@ -114,53 +114,53 @@ fn set_mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn without_permission_it_waits() {
+fn a_folder_without_permission_is_unreachable_until_it_has_it() {
     as_nobody(|| async {
         let watched = Watched::new().await;
         watched.put("a", b"a").await;
         set_mode(&watched.path, 0);
-        let why = unreachable(&watched).await;
+        let why = wait_unreachable(&watched).await;
         assert!(why.contains("give this user access"), "{why}");
-        assert!(watched.head("a").present, "what cannot be seen is not gone");
+        assert!(watched.head("a").present, "unreadable files are not gone");
         set_mode(&watched.path, 0o755);
-        watching(&watched).await;
+        wait_watching(&watched).await;
         watched.put("b", b"b").await;
         assert_eq!(watched.head("a").version, 1);
     });
 }
 
 #[test]
-fn what_may_not_be_read_inside_the_folder_is_shown_and_comes_back() {
+fn unreadable_entries_are_reported_and_recorded_once_readable() {
     as_nobody(|| async {
         let watched = Watched::with(|spec| spec.rescan = std::time::Duration::from_secs(1)).await;
         std::fs::create_dir(watched.path.join("sub")).unwrap();
         watched.put("sub/a", b"a").await;
         set_mode(&watched.path.join("sub"), 0);
-        assert!(watched.ignored("sub").await.contains("cannot be read"));
+        assert!(watched.wait_ignored("sub").await.contains("cannot be read"));
         // The slow scan happens as well.
         let batches = watched.recorder.read(|records| records.batches);
         watched.put("b", b"b").await;
         watched.put("c", b"c").await;
         assert!(watched.recorder.read(|records| records.batches) > batches);
-        assert!(watched.head("sub/a").present, "what cannot be seen is not gone");
+        assert!(watched.head("sub/a").present, "unreadable files are not gone");
         set_mode(&watched.path.join("sub"), 0o755);
-        watched.gone("sub").await;
+        watched.wait_gone("sub").await;
         watched.put("sub/d", b"d").await;
 
         let outside = watched.beside();
         std::fs::write(outside.path().join("closed"), b"closed").unwrap();
         set_mode(&outside.path().join("closed"), 0);
         std::fs::rename(outside.path().join("closed"), watched.path.join("closed")).unwrap();
-        assert!(watched.ignored("closed").await.contains("cannot be read"));
+        assert!(watched.wait_ignored("closed").await.contains("cannot be read"));
         set_mode(&watched.path.join("closed"), 0o644);
-        watched.seen("closed", b"closed").await;
-        watched.gone("sub").await;
+        watched.wait_recorded("closed", b"closed").await;
+        watched.wait_gone("sub").await;
     });
 }
 
 #[test]
-fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
-    const NAME: &str = "folder::trouble::where_leases_are_refused_a_file_counts_when_it_has_stood_still";
+fn without_leases_a_file_is_recorded_after_it_settled() {
+    const NAME: &str = "folder::trouble::without_leases_a_file_is_recorded_after_it_settled";
     // The system refuses a lease on a file of another user, and only root can create one here.
     if !rustix::process::geteuid().is_root() && !in_child(&["unshare", "-Ur", "--map-users=all"], NAME) {
         return;
@@ -187,7 +187,7 @@ fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
         let mut watched = Watched::at(&path, |_| {});
         watched.start().await;
         ready.send(()).unwrap();
-        watched.seen("a", b"piece ".repeat(10)).await;
+        watched.wait_recorded("a", b"piece ".repeat(10)).await;
         went.recv().unwrap();
         assert_eq!(watched.head("a").version, 1);
         watched.stop().await;
@@ -196,8 +196,8 @@ fn where_leases_are_refused_a_file_counts_when_it_has_stood_still() {
 }
 
 #[test]
-fn a_full_disk_is_told_and_leaves_nothing() {
-    if !in_child(own_mounts(), "folder::trouble::a_full_disk_is_told_and_leaves_nothing") {
+fn a_full_disk_is_reported_and_leaves_nothing() {
+    if !in_child(own_mounts(), "folder::trouble::a_full_disk_is_reported_and_leaves_nothing") {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -219,8 +219,8 @@ fn a_full_disk_is_told_and_leaves_nothing() {
         };
         assert!(matches!(error, ResourceError::Full { .. }), "{error:?}");
         assert!(error.to_string().contains("the disk is full"), "{error}");
-        assert!(writer.write(b"more").await.is_err(), "what has failed cannot go on");
-        assert!(writer.finish().await.is_err(), "or be finished");
+        assert!(writer.write(b"more").await.is_err(), "a failed writer cannot continue");
+        assert!(writer.finish().await.is_err(), "a failed writer cannot be finished");
         // All of its space is free again.
         let mut writer = watched.folder.create(attempt, ArtifactId::new(), "small", false).await.unwrap();
         writer.write(&vec![2; 900 << 10]).await.unwrap();
@@ -233,8 +233,11 @@ fn a_full_disk_is_told_and_leaves_nothing() {
 }
 
 #[test]
-fn with_more_folders_than_can_be_watched_it_scans_and_says_so() {
-    if !in_child(&["unshare", "-Ur"], "folder::trouble::with_more_folders_than_can_be_watched_it_scans_and_says_so") {
+fn with_too_few_inotify_watches_the_folder_is_scanned_and_this_is_reported() {
+    if !in_child(
+        &["unshare", "-Ur"],
+        "folder::trouble::with_too_few_inotify_watches_the_folder_is_scanned_and_this_is_reported",
+    ) {
         return;
     }
     std::fs::write("/proc/sys/user/max_inotify_watches", "5").unwrap();
@@ -252,7 +255,7 @@ fn with_more_folders_than_can_be_watched_it_scans_and_says_so() {
         }
         // The number of watches is sufficient again.
         std::fs::write("/proc/sys/user/max_inotify_watches", "500").unwrap();
-        watching(&watched).await;
+        wait_watching(&watched).await;
         watched.stop().await;
     });
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::symlink;
 use super::recorder::Watched;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
+async fn entries_that_are_not_files_are_ignored_with_the_reason() {
     let watched = Watched::new().await;
     let path = |name: &str| watched.path.join(name);
     watched.put("real", b"real").await;
@@ -29,7 +29,7 @@ async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
         ("absolute", "counts under its own path"),
         ("circle", "part of a loop of links"),
     ] {
-        let given = watched.ignored(name).await;
+        let given = watched.wait_ignored(name).await;
         assert!(given.contains(reason), "{name}: {given}");
     }
     watched.put("after", b"after").await;
@@ -38,18 +38,18 @@ async fn what_is_no_file_is_ignored_with_the_reason_and_stops_nothing() {
     std::fs::remove_file(path("fifo")).unwrap();
     watched.put("fifo", b"a file now").await;
     std::fs::remove_file(path("socket")).unwrap();
-    watched.gone("socket").await;
+    watched.wait_gone("socket").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_unsupported_is_told_twice() {
+async fn unsupported_entries_are_reported_once() {
     let mut watched = Watched::new().await;
     symlink("/etc/passwd", watched.path.join("outside")).unwrap();
     std::fs::write(watched.path.join(OsStr::from_bytes(b"bad-\xff")), b"x").unwrap();
-    watched.ignored("outside").await;
-    watched.ignored("bad-\\xff").await;
+    watched.wait_ignored("outside").await;
+    watched.wait_ignored("bad-\\xff").await;
     // It may have been seen between its creation and its writing.
-    watched.caught_up().await;
+    watched.wait_caught_up().await;
     watched.stop().await;
     let told = watched.recorder.read(|records| records.told.len());
     watched.start().await;
@@ -57,24 +57,24 @@ async fn nothing_unsupported_is_told_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_that_can_not_be_used_are_shown_escaped() {
+async fn unusable_names_are_reported_escaped() {
     let watched = Watched::new().await;
     let bad = watched.path.join(OsStr::from_bytes(b"caf\xe9.csv"));
     std::fs::write(&bad, b"x").unwrap();
-    assert_eq!(watched.ignored("caf\\xe9.csv").await, "its name is not UTF-8");
+    assert_eq!(watched.wait_ignored("caf\\xe9.csv").await, "its name is not UTF-8");
     watched.write("a\nb", b"x");
-    assert!(watched.ignored("a\\u{a}b").await.contains("control character"));
+    assert!(watched.wait_ignored("a\\u{a}b").await.contains("control character"));
     let folder = watched.path.join(OsStr::from_bytes(b"folder-\xff"));
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("inside"), b"x").unwrap();
-    assert!(watched.ignored("folder-\\xff").await.contains("nothing in it counts"));
+    assert!(watched.wait_ignored("folder-\\xff").await.contains("nothing in it counts"));
     std::fs::remove_file(bad).unwrap();
-    watched.gone("caf\\xe9.csv").await;
+    watched.wait_gone("caf\\xe9.csv").await;
     assert!(watched.recorder.read(|records| records.contents().is_empty()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_long_name_with_markup_in_it_is_a_name() {
+async fn a_long_name_with_markup_is_valid() {
     let watched = Watched::new().await;
     let name = format!("<script>alert(1)<script>{}", "x".repeat(176));
     assert_eq!(name.len(), 200);
@@ -83,28 +83,28 @@ async fn a_long_name_with_markup_in_it_is_a_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_in_the_place_of_a_file_and_the_other_way_round() {
+async fn a_file_replaced_by_a_folder_and_back_is_recorded() {
     let watched = Watched::new().await;
     watched.put("x", b"file").await;
     std::fs::remove_file(watched.path.join("x")).unwrap();
     std::fs::create_dir(watched.path.join("x")).unwrap();
     watched.put("x/y", b"inside").await;
-    watched.gone("x").await;
+    watched.wait_gone("x").await;
     std::fs::remove_dir_all(watched.path.join("x")).unwrap();
     watched.put("x", b"file again").await;
-    watched.gone("x/y").await;
+    watched.wait_gone("x/y").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_link_in_the_place_of_a_folder_hides_what_is_behind_it() {
+async fn a_symlink_that_replaces_a_folder_is_not_followed() {
     let watched = Watched::new().await;
     std::fs::create_dir(watched.path.join("sub")).unwrap();
     watched.put("sub/a", b"a").await;
     let id = watched.head("sub/a").id;
     std::fs::rename(watched.path.join("sub"), watched.path.join("moved")).unwrap();
     symlink("moved", watched.path.join("sub")).unwrap();
-    watched.seen("moved/a", b"a").await;
-    watched.ignored("sub").await;
-    watched.gone("sub/a").await;
+    watched.wait_recorded("moved/a", b"a").await;
+    watched.wait_ignored("sub").await;
+    watched.wait_gone("sub/a").await;
     assert_eq!(watched.head("moved/a").id, id);
 }

@@ -1,7 +1,7 @@
 //! Guests that no compiler produces: they violate the rules by which values pass between guest and
 //! host. Each traps without affecting the host.
 
-use super::{Act, Case, prove};
+use super::{Act, Case, check_cases};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::text;
 
@@ -38,9 +38,9 @@ const WRITER: &str =
 const HANDLE: &str = "(i32.load (i32.const 260))";
 const OK: &str = "(i32.const 0)";
 
-fn case(name: &str, words: &'static str, run: &str, twin: &str) -> Case {
+fn case(name: &str, words: &'static str, run: &str, counterpart: &str) -> Case {
     let act = |run: &str| Act::Component(text(&module(&format!("{run} {OK}"))));
-    Case::stopped(name, act(run), "trap", words, act(twin))
+    Case::stopped(name, act(run), "trap", words, act(counterpart))
 }
 
 /// Calls `log` with a message at `from` of `length` bytes, and the given number of fields.
@@ -123,6 +123,6 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn values_that_break_the_rules_are_traps_of_the_guest() {
-    prove(&Bench::new(), cases()).await;
+async fn invalid_abi_values_trap_the_guest() {
+    check_cases(&Bench::new(), cases()).await;
 }

@@ -77,14 +77,14 @@ fn scraps(cache: &Path) -> Vec<String> {
 }
 
 /// Loads a component that must not be loadable, and then one that must be, within the same bounds.
-async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str]) {
+async fn refused(bomb: &[u8], wall: Duration, memory: ByteSize, words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let sandbox = sandbox(&cache, wall, memory);
-    let (digest, file) = write(folder.path(), "monster.wasm", monster);
+    let (digest, file) = write(folder.path(), "bomb.wasm", bomb);
     let why = sandbox.load(digest, &file).await.unwrap_err().to_string();
     assert!(words.iter().any(|words| why.contains(words)), "{why}");
-    assert_eq!(compilers(&cache), [], "a compiler goes on");
+    assert_eq!(compilers(&cache), [], "a compiler is still running");
     assert_eq!(scraps(&cache), [""; 0]);
 
     let (digest, file) = write(folder.path(), "good.wasm", &body("i32.const 0"));
@@ -95,28 +95,28 @@ async fn refused(monster: &[u8], wall: Duration, memory: ByteSize, words: &[&str
 }
 
 #[tokio::test]
-async fn one_that_takes_minutes_is_given_up() {
-    let monster = endless();
-    refused(&monster, Duration::from_secs(2), ByteSize(4 << 30), &["it takes longer than 2s"]).await;
+async fn a_compilation_that_takes_too_long_is_stopped() {
+    let bomb = endless();
+    refused(&bomb, Duration::from_secs(2), ByteSize(4 << 30), &["it takes longer than 2s"]).await;
 }
 
 #[tokio::test]
-async fn one_that_takes_gigabytes_is_given_up() {
-    let monster = component(PRODUCTS, 4_000_000, 4);
+async fn a_compilation_that_takes_too_much_memory_is_stopped() {
+    let bomb = component(PRODUCTS, 4_000_000, 4);
     let words = ["memory allocation of", "the compiler died"];
-    refused(&monster, Duration::from_mins(2), ByteSize(512 << 20), &words).await;
+    refused(&bomb, Duration::from_mins(2), ByteSize(512 << 20), &words).await;
 }
 
 #[tokio::test]
-async fn a_few_hundred_bytes_that_are_a_million_instances_are_given_up() {
-    let monster = instances(20);
-    assert!(monster.len() < 2000, "{}", monster.len());
+async fn a_component_that_expands_to_a_million_instances_is_not_compiled() {
+    let bomb = instances(20);
+    assert!(bomb.len() < 2000, "{}", bomb.len());
     let words = ["memory allocation of", "the compiler died", "it takes longer than 5s", "instances"];
-    refused(&monster, Duration::from_secs(5), ByteSize(512 << 20), &words).await;
+    refused(&bomb, Duration::from_secs(5), ByteSize(512 << 20), &words).await;
 }
 
 #[tokio::test]
-async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() {
+async fn cached_components_load_and_run_during_a_compilation() {
     let bench = Bench::new();
     let cache = bench.folder.path().join("cache");
     let (wall, memory) = (Duration::from_secs(20), ByteSize(4 << 30));
@@ -124,10 +124,10 @@ async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() 
     sandbox(&cache, wall, memory).load(known.0, &known.1).await.unwrap();
 
     let sandbox = sandbox(&cache, wall, memory);
-    let monster =
+    let bomb =
         |n: usize| write(bench.folder.path(), &format!("{n}.wasm"), &component(BRANCHES, 4_000_000 - n * 100, 1));
-    let monsters: Vec<_> = (0..4).map(monster).collect();
-    let loads = monsters.iter().map(|(digest, file)| Box::pin(sandbox.load(*digest, file)));
+    let bombs: Vec<_> = (0..4).map(bomb).collect();
+    let loads = bombs.iter().map(|(digest, file)| Box::pin(sandbox.load(*digest, file)));
     let compiling = futures_util::future::select_all(loads);
     let honest = async {
         while compilers(&cache).is_empty() {
@@ -138,11 +138,11 @@ async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() 
         assert_eq!(report.outcome, Outcome::Done(None));
     };
     tokio::select! {
-        _ = compiling => panic!("the first compiler was given up before a component of the cache was loaded"),
+        _ = compiling => panic!("the first compiler was stopped before a cached component was loaded"),
         () = honest => {}
     }
     let compilers = compilers(&cache);
-    assert_eq!(compilers.len(), 1, "one is compiled at a time");
+    assert_eq!(compilers.len(), 1, "only one component is compiled at a time");
     // Nothing waits for the result any more; without being killed, the compiler would run until its
     // time limit.
     let _ = kill_process(compilers[0], Signal::KILL);
@@ -151,7 +151,7 @@ async fn others_are_loaded_from_the_cache_and_run_while_one_is_being_compiled() 
 #[tokio::test]
 async fn a_compiler_dies_with_its_host() {
     let folder = tempfile::tempdir().unwrap();
-    let (_, file) = write(folder.path(), "monster.wasm", &endless());
+    let (_, file) = write(folder.path(), "bomb.wasm", &endless());
     // The compiler is the child of a shell that represents the host and is killed: soon after it
     // was started, or at the moment when it starts.
     let script = format!(
@@ -174,7 +174,7 @@ async fn a_compiler_dies_with_its_host() {
     }
     let _ = kill_process(Pid::from_child(&shell), Signal::KILL);
     while alive() > 0 {
-        assert!(Instant::now() < deadline, "the compiler goes on");
+        assert!(Instant::now() < deadline, "the compiler is still running");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     shell.wait().unwrap();

@@ -12,7 +12,7 @@ use anacostia::sandbox::{Sandbox, SandboxConfig};
 use serde_json::json;
 
 use super::encode::section;
-use super::{Case, prove};
+use super::{Case, check_cases};
 use crate::sandbox::Bench;
 use crate::sandbox::guests::{body, by_hand, in_world, write};
 
@@ -62,8 +62,8 @@ fn importing() -> Vec<u8> {
 pub(super) fn cases(folder: &Path) -> Vec<Case> {
     let good = body(HARMLESS);
     let case = |name: &str, component: Vec<u8>, words| Case::not_loaded(name, component, words, body(HARMLESS));
-    let own = |name: &str, declarations: &str, words, twin: &str| {
-        Case::not_loaded(name, by_hand(declarations), words, by_hand(twin))
+    let own = |name: &str, declarations: &str, words, counterpart: &str| {
+        Case::not_loaded(name, by_hand(declarations), words, by_hand(counterpart))
     };
     let mut wrong_section = good.clone();
     wrong_section[8] = 0x7f;
@@ -144,10 +144,10 @@ fn long_function(bytes: usize) -> String {
 }
 
 #[tokio::test]
-async fn what_is_malformed_forged_or_absurd_is_refused_and_what_is_not_runs() {
+async fn malformed_forged_and_oversized_components_are_refused() {
     let bench = Bench::new();
     let cases = cases(bench.folder.path());
-    prove(&bench, cases).await;
+    check_cases(&bench, cases).await;
 }
 
 /// The forged code would trap; the component that it replaces does nothing.
@@ -198,7 +198,7 @@ async fn forged_code_in_the_cache_is_never_run() {
 /// However a component is damaged, it is refused, or does its work, or traps; the host is not
 /// affected otherwise.
 #[tokio::test]
-async fn a_damaged_component_harms_nobody_but_itself() {
+async fn a_corrupt_component_affects_only_its_own_action() {
     let bench = Bench::new();
     let whole = body(HARMLESS);
     for length in (0..whole.len()).step_by(11) {

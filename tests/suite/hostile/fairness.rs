@@ -66,7 +66,7 @@ fn running(app: &TestApp) -> usize {
 }
 
 /// Returns the median, the 95th percentile, and the maximum of the times.
-fn spread(mut times: Vec<Duration>) -> [Duration; 3] {
+fn percentiles(mut times: Vec<Duration>) -> [Duration; 3] {
     times.sort_unstable();
     let last = times.len() - 1;
     [times[last / 2], times[last * 95 / 100], times[last]]
@@ -78,20 +78,20 @@ fn answers(app: &TestApp, path: &str) -> Value {
         app.get(path);
         began.elapsed()
     });
-    let [half, most, all] = spread(times.collect()).map(|time| time.as_secs_f64() * 1000.0);
+    let [half, most, all] = percentiles(times.collect()).map(|time| time.as_secs_f64() * 1000.0);
     json!({ "path": path, "p50_ms": half, "p95_ms": most, "max_ms": all })
 }
 
-fn beside(kind: &str, hostile: &[&str]) {
+fn measure_with(kind: &str, hostile: &[&str]) {
     let mut app = TestApp::new(&manifest(hostile)).with_guest("hostile").with_guest("worker");
     app.start_on_one_core();
     app.drop_file("bait/bait.txt", b"bait");
-    wait_until("eight hostile guests to be at work", || running(&app) == GUESTS);
+    wait_until("eight hostile guests to be running", || running(&app) == GUESTS);
 
     for path in ["/healthz", "/api/v1/runs"] {
         println!("beside {kind}: {}", answers(&app, path));
     }
-    assert_eq!(running(&app), GUESTS, "the API has answered while all of them are at work");
+    assert_eq!(running(&app), GUESTS, "the API responded while all of them were running");
 
     let began = Instant::now();
     app.drop_file("raw/a.csv", b"1,2,3\n");
@@ -102,7 +102,7 @@ fn beside(kind: &str, hostile: &[&str]) {
     println!("beside {kind}: an honest run took {} ms", began.elapsed().as_millis());
     assert_eq!(done["state"], "succeeded", "{done:#}");
     assert_eq!(std::fs::read(app.path("out/a.csv")).unwrap(), b"1,2,3\n");
-    assert_eq!(running(&app), GUESTS, "the honest one has ended while all of them are at work");
+    assert_eq!(running(&app), GUESTS, "the honest action ended while all of them were running");
 
     // They can be cancelled like any other.
     let run = app.get("/api/v1/runs/1");
@@ -112,18 +112,18 @@ fn beside(kind: &str, hostile: &[&str]) {
 }
 
 #[test]
-fn eight_that_spin_do_not_keep_one_core_from_an_honest_one() {
-    beside("eight that spin", &["mode = \"spin\""]);
+fn eight_spinning_guests_do_not_starve_another_on_one_core() {
+    measure_with("eight that spin", &["mode = \"spin\""]);
 }
 
 #[test]
-fn eight_that_call_the_host_without_end_do_not_either() {
-    beside("eight that call the host", &["mode = \"spin_in_host\"", "mode = \"list\""]);
+fn eight_guests_in_endless_host_calls_do_not_starve_another() {
+    measure_with("eight that call the host", &["mode = \"spin_in_host\"", "mode = \"list\""]);
 }
 
 #[test]
-fn eight_that_log_report_and_fill_memory_do_not_either() {
-    beside(
+fn eight_flooding_guests_do_not_starve_another() {
+    measure_with(
         "eight that flood",
         &[
             "mode = \"fill\", bytes = 67108864",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anacostia::manifest::Limits;
 use serde_json::json;
 
-use super::{Act, Case, mode, prove};
+use super::{Act, Case, check_cases, mode};
 use crate::sandbox::{Bench, done, lines};
 
 fn output(limits: &mut Limits) {
@@ -16,17 +16,20 @@ fn log(limits: &mut Limits) {
     limits.log_bytes = 1 << 20;
 }
 
-fn few(limits: &mut Limits) {
+fn few_handles(limits: &mut Limits) {
     (limits.handles, limits.metric_names) = (5, 3);
 }
 
 const LOG_FULL: &str = "the limit of 1 MiB of log lines is reached";
 
 pub(super) fn cases() -> Vec<Case> {
-    let full = |name: &str, act: Act, twin: Act| Case::stopped(name, act, "log_limit", LOG_FULL, twin).within(log);
-    let cpu = |name: &str, act: Act, twin: Act| {
+    let full = |name: &str, act: Act, counterpart: Act| {
+        Case::stopped(name, act, "log_limit", LOG_FULL, counterpart).within(log)
+    };
+    let cpu = |name: &str, act: Act, counterpart: Act| {
         let words = "the limit of 300ms of CPU time is reached";
-        Case::stopped(name, act, "cpu_limit", words, twin).within(|limits| limits.cpu = Duration::from_millis(300))
+        Case::stopped(name, act, "cpu_limit", words, counterpart)
+            .within(|limits| limits.cpu = Duration::from_millis(300))
     };
     let mut cases = vec![
         Case::stopped(
@@ -94,11 +97,11 @@ fn refusals() -> Vec<Case> {
     vec![
         refused("a flood of output, by one who listens", "write", "write again: limit")
             .within(output)
-            .with_twin(Act::Mode(json!({ "mode": "write", "to": "out", "bytes": 1 << 20 }))),
-        refused("readers without end", "readers", "open after 5 readers: limit").within(few),
-        refused("writers without end", "writers", "create after 5 writers: limit").within(few),
-        refused("a million names of metrics", "metric_names", "name 4: limit").within(few),
-        refused("params without end", "params_flood", "once more: limit").with_twin(mode("params_flood", 1)),
+            .with_counterpart(Act::Mode(json!({ "mode": "write", "to": "out", "bytes": 1 << 20 }))),
+        refused("readers without end", "readers", "open after 5 readers: limit").within(few_handles),
+        refused("writers without end", "writers", "create after 5 writers: limit").within(few_handles),
+        refused("a million names of metrics", "metric_names", "name 4: limit").within(few_handles),
+        refused("params without end", "params_flood", "once more: limit").with_counterpart(mode("params_flood", 1)),
         refused("tags without end", "tags", "tag 10001: limit"),
         refused("artifacts without end", "artifacts", "artifact 50001: limit"),
         refused("facts out of their bounds", "facts", "invalid"),
@@ -107,12 +110,12 @@ fn refusals() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn floods_are_stopped_and_what_fits_is_taken() {
-    prove(&Bench::new(), cases()).await;
+async fn floods_are_stopped_at_their_limit() {
+    check_cases(&Bench::new(), cases()).await;
 }
 
 #[tokio::test]
-async fn a_million_denials_cost_a_hundred_records() {
+async fn a_million_denials_make_at_most_a_hundred_records() {
     let bench = Bench::new();
     let params = json!({ "mode": "denials", "other": "other", "times": 1_000_000 });
     let report = bench.hostile(params, |_| ()).await;
@@ -123,7 +126,7 @@ async fn a_million_denials_cost_a_hundred_records() {
 /// The guest knows its own secrets, so it can fill a text with them. Masking them must not take
 /// time from others.
 #[tokio::test]
-async fn a_text_that_is_all_secrets_is_masked_before_anyone_notices() {
+async fn a_text_full_of_secrets_is_masked_quickly() {
     let bench = Bench::new();
     // Any variables that the environment of the tests has; the second does not occur in the text.
     let secret = std::env::var("CARGO_PKG_NAME").unwrap();

@@ -54,7 +54,7 @@ fn action(app: &TestApp, run: u64, name: &str) -> Value {
 
 /// Checks that the secret has not entered by any way.
 #[track_caller]
-fn kept_out(app: &TestApp) {
+fn check_secret_not_leaked(app: &TestApp) {
     for folder in ["out", "raw"] {
         for file in files(&app.path(folder)).iter().filter(|file| !file.is_symlink()) {
             assert!(!fs::read_to_string(file).unwrap_or_default().contains(SECRET), "{}", file.display());
@@ -65,7 +65,7 @@ fn kept_out(app: &TestApp) {
 }
 
 #[test]
-fn a_link_that_is_made_between_check_and_use_is_not_followed() {
+fn a_symlink_created_between_check_and_use_is_not_followed() {
     let read = |path: &str| {
         format!(r#"steps = [{{ do = "read_range", from = "raw", path = "{path}", length = 100, expect = "content" }}]"#)
     };
@@ -110,11 +110,11 @@ params = {{ {beside} }}
         );
     }
     assert_eq!(action(&app, 1, "beside")["state"], "succeeded", "{:#}", action(&app, 1, "beside"));
-    kept_out(&app);
+    check_secret_not_leaked(&app);
 }
 
 #[test]
-fn links_that_lie_there_from_the_start_are_no_artifacts() {
+fn existing_symlinks_are_not_artifacts() {
     let mut app = app(r#"
 [resources.out]
 kind = "folder"
@@ -139,11 +139,11 @@ params = { steps = [
     let runs = app.wait_for_runs(1);
     assert_eq!(runs[0]["state"], "succeeded", "{:#}", action(&app, 1, "copy"));
     assert_eq!(fs::read(app.path("out/honest.txt")).unwrap(), b"content");
-    kept_out(&app);
+    check_secret_not_leaked(&app);
 }
 
 #[test]
-fn a_link_that_is_made_between_writing_and_publishing_does_not_lead_out() {
+fn a_symlink_created_between_writing_and_publishing_is_not_followed() {
     let mut app = app(r#"
 [resources.out]
 kind = "folder"
@@ -160,17 +160,17 @@ params = { steps = [{ do = "write", to = "out", path = "sub/x.txt", text = "made
     // Written and committed, but made visible by the next host, when the folder leads elsewhere.
     symlink(app.path("outside"), app.path("out/sub")).unwrap();
     app.start();
-    wait_until("the host to say that it is tried again", || app.said().contains("it is tried again every second"));
-    kept_out(&app);
+    wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
+    check_secret_not_leaked(&app);
 
     fs::remove_file(app.path("out/sub")).unwrap();
     assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
     assert_eq!(fs::read(app.path("out/sub/x.txt")).unwrap(), b"made by an action");
-    kept_out(&app);
+    check_secret_not_leaked(&app);
 }
 
 #[tokio::test]
-async fn what_another_action_has_staged_can_be_neither_read_nor_replaced() {
+async fn files_staged_by_another_action_cannot_be_read_or_replaced() {
     let mut bench = Bench::new();
     let folder = Arc::new(Folder::new("out", &spec(&bench.folder.path().join("out")), false).unwrap());
     let mut resources = (*bench.services.resources).clone();
@@ -200,7 +200,7 @@ async fn what_another_action_has_staged_can_be_neither_read_nor_replaced() {
         order.reads.push("out".to_owned());
         let report = bench.run(order).await;
         assert!(done(&report).contains("read what is staged: not-found; write what is staged: invalid"), "{report:?}");
-        assert_eq!(report.staged.len(), 1, "what it may write it has written");
+        assert_eq!(report.staged.len(), 1, "the permitted writes succeeded");
         assert_eq!(fs::read(staged).unwrap(), b"staged");
         bench.stop.send_replace(Stop::HandBack);
     };

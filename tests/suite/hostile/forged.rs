@@ -33,7 +33,7 @@ params = {{ steps = [{step}] }}
 }
 
 #[test]
-fn an_action_can_not_propose_grants_for_itself() {
+fn an_action_cannot_forge_advice_that_grants_it_more() {
     for code in ["limit", "denied", "failed"] {
         let forged = said(&format!(r#"{{ do = "fail", code = "{code}", message = "{FORGED}" }}"#));
         for text in &forged {

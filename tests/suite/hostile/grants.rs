@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Case, prove};
+use super::{Case, check_cases};
 use crate::sandbox::{Bench, done};
 
 fn call(bench: &Bench, call: &str) -> Value {
@@ -43,13 +43,13 @@ pub(super) fn cases(bench: &Bench) -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_refused_and_what_is_granted_is_not() {
+async fn ungranted_calls_are_refused_and_granted_calls_succeed() {
     let bench = Bench::new();
-    prove(&bench, cases(&bench)).await;
+    check_cases(&bench, cases(&bench)).await;
 }
 
 #[tokio::test]
-async fn every_denial_is_on_record_and_says_what_would_grant_it() {
+async fn every_denial_is_recorded_with_the_lines_that_would_grant_it() {
     let bench = Bench::new();
     for (of, recorded, lines) in [
         ("list", "resources.list", "reads = [\"raw\", \"other\"]"),

@@ -47,7 +47,7 @@ fn settings() -> [(&'static str, String, &'static str, &'static str); 9] {
 }
 
 #[test]
-fn the_page_says_what_the_settings_are() {
+fn the_sandbox_page_lists_every_setting() {
     for (key, default, code, words) in settings() {
         let cells = row(&format!("`{key}`"));
         assert_eq!(cells[2], default, "{key}");
@@ -82,7 +82,7 @@ fn count(number: u64) -> String {
 }
 
 #[test]
-fn the_page_says_what_the_fixed_bounds_are() {
+fn the_sandbox_page_lists_every_fixed_bound() {
     let size = |file, name| ByteSize(constant(file, name)).to_string();
     let number = |file, name| count(constant(file, name));
     let compile = CompileBounds::default();
@@ -124,7 +124,12 @@ fn the_page_says_what_the_fixed_bounds_are() {
 }
 
 /// Returns by how much one attempt exceeded a limit, in the unit of the limit, and how it ended.
-async fn past(bench: &Bench, act: Act, limits: fn(&mut Limits), used: fn(&Usage, &Limits) -> i64) -> (i64, String) {
+async fn overshoot(
+    bench: &Bench,
+    act: Act,
+    limits: fn(&mut Limits),
+    used: fn(&Usage, &Limits) -> i64,
+) -> (i64, String) {
     let order = order(bench, &act, limits).await.unwrap();
     let report = bench.run(order.clone()).await;
     let error = match &report.outcome {
@@ -142,21 +147,21 @@ fn signed(number: u64) -> i64 {
 }
 
 #[tokio::test]
-async fn what_is_counted_never_gets_past_its_limit() {
+async fn counted_resources_never_exceed_their_limit() {
     let bench = Bench::new();
-    let memory = past(
+    let memory = overshoot(
         &bench,
         mode("allocate", None),
         |limits| limits.memory_bytes = 32 << 20,
         |used, limits| signed(used.peak_memory_bytes) - signed(limits.memory_bytes),
     );
-    let output = past(
+    let output = overshoot(
         &bench,
         Act::Mode(json!({ "mode": "write_stubbornly", "to": "out", "times": 9 })),
         |limits| limits.output_bytes = 2 << 20,
         |used, limits| signed(used.bytes_written) - signed(limits.output_bytes),
     );
-    let log = past(
+    let log = overshoot(
         &bench,
         mode("log", None),
         |limits| limits.log_bytes = 1 << 20,
@@ -175,7 +180,7 @@ async fn what_is_counted_never_gets_past_its_limit() {
 }
 
 #[tokio::test]
-async fn what_is_measured_gets_past_its_limit_by_a_slice_or_one_instruction() {
+async fn measured_resources_exceed_their_limit_by_at_most_a_slice_or_one_instruction() {
     let bench = Bench::new();
     let cpu = |used: &Usage, limits: &Limits| signed(used.cpu_time_us) - i64::try_from(limits.cpu.as_micros()).unwrap();
     let wall =
@@ -196,7 +201,7 @@ async fn what_is_measured_gets_past_its_limit_by_a_slice_or_one_instruction() {
     for (name, act, limits, used) in cases {
         let mut times = Vec::new();
         for _ in 0..10 {
-            let (past, error) = past(&bench, act(), limits, used).await;
+            let (past, error) = overshoot(&bench, act(), limits, used).await;
             assert!(past >= 0, "{name}: stopped {past} µs before its limit: {error}");
             assert!(error.starts_with(if name.starts_with("cpu") { "cpu_limit" } else { "wall_limit" }), "{error}");
             times.push(past);
@@ -214,7 +219,7 @@ async fn what_is_measured_gets_past_its_limit_by_a_slice_or_one_instruction() {
         ..SandboxConfig::default()
     })
     .unwrap();
-    let (digest, file) = crate::sandbox::guests::write(folder.path(), "monster.wasm", &super::compiling::endless());
+    let (digest, file) = crate::sandbox::guests::write(folder.path(), "bomb.wasm", &super::compiling::endless());
     let began = Instant::now();
     sandbox.load(digest, &file).await.unwrap_err();
     println!("time to compile: {} µs past", began.elapsed().saturating_sub(compile.wall).as_micros());

@@ -7,7 +7,7 @@ use anacostia::manifest::Limits;
 use anacostia::model::Outcome;
 use serde_json::json;
 
-use super::{Act, Case, mode, prove};
+use super::{Act, Case, check_cases, mode};
 use crate::sandbox::guests::{by_hand, text};
 use crate::sandbox::{Bench, failure};
 
@@ -39,7 +39,7 @@ fn with(declarations: &str, run: &str) -> Act {
 }
 
 /// Grows a memory or a table by `step` until that is refused, and then traps, as an allocator does.
-fn grows(instruction: &str, step: u32) -> String {
+fn grow_until_refused(instruction: &str, step: u32) -> String {
     format!("(loop $l (br_if $l (i32.ne ({instruction} (i32.const {step})) (i32.const -1)))) unreachable")
 }
 
@@ -47,8 +47,9 @@ const SPIN: &str = "(loop $l (br $l))";
 const OK: &str = "i32.const 0";
 
 fn time() -> Vec<Case> {
-    let cpu = |name: &str, act: Act, twin: Act| {
-        Case::stopped(name, act, "cpu_limit", "the limit of 200ms of CPU time is reached", twin).within(short_cpu)
+    let cpu = |name: &str, act: Act, counterpart: Act| {
+        Case::stopped(name, act, "cpu_limit", "the limit of 200ms of CPU time is reached", counterpart)
+            .within(short_cpu)
     };
     let start = |body: &str| with(&format!("(func $start {body}) (start $start)"), OK);
     let after = |body: &str| {
@@ -97,9 +98,9 @@ fn realloc(first: &str) -> Act {
 }
 
 fn space() -> Vec<Case> {
-    let memory = |name: &str, act: Act, twin: Act| {
+    let memory = |name: &str, act: Act, counterpart: Act| {
         let words = "the limit of 1 MiB of memory is reached";
-        Case::stopped(name, act, "memory_limit", words, twin).within(tiny_memory)
+        Case::stopped(name, act, "memory_limit", words, counterpart).within(tiny_memory)
     };
     let many = "(memory $b 0) (memory $c 0) (memory $d 0)";
     let alternating = "(loop $l
@@ -117,12 +118,16 @@ fn space() -> Vec<Case> {
             mode("allocate", 8),
         )
         .within(little_memory),
-        memory("one memory that grows", with("", &grows("memory.grow", 1)), with("", &once("memory.grow", 1))),
+        memory(
+            "one memory that grows",
+            with("", &grow_until_refused("memory.grow", 1)),
+            with("", &grow_once("memory.grow", 1)),
+        ),
         memory("many memories, each of them small", with(many, alternating), with(many, OK)),
         memory(
             "a table that grows",
-            with("(table $t 1 funcref)", &grows("table.grow $t (ref.null func)", 1000)),
-            with("(table $t 1 funcref)", &once("table.grow $t (ref.null func)", 1000)),
+            with("(table $t 1 funcref)", &grow_until_refused("table.grow $t (ref.null func)", 1000)),
+            with("(table $t 1 funcref)", &grow_once("table.grow $t (ref.null func)", 1000)),
         ),
         memory("a memory that is too large from the start", with("(memory 1000)", OK), with("(memory 1)", OK)),
         memory(
@@ -163,7 +168,7 @@ fn space() -> Vec<Case> {
 }
 
 /// Grows once, and continues whether it was granted or not.
-fn once(instruction: &str, step: u32) -> String {
+fn grow_once(instruction: &str, step: u32) -> String {
     format!("(drop ({instruction} (i32.const {step}))) {OK}")
 }
 
@@ -211,8 +216,11 @@ pub(super) fn hooks() -> Vec<Case> {
         let act = |rounds: &serde_json::Value| Act::Hooked(json!({ "steps": steps, "hooks": { hook: rounds } }));
         (name.to_owned(), act(&spin), act(&short))
     };
-    let (name, act, twin) = in_hook("a spin in the hook `before-run`", "before_run", json!([]));
-    vec![Case::stopped(&name, act, "cpu_limit", "`before-run` failed: the limit of 200ms", twin).within(short_cpu)]
+    let (name, act, counterpart) = in_hook("a spin in the hook `before-run`", "before_run", json!([]));
+    vec![
+        Case::stopped(&name, act, "cpu_limit", "`before-run` failed: the limit of 200ms", counterpart)
+            .within(short_cpu),
+    ]
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -220,14 +228,14 @@ pub(super) fn cases() -> Vec<Case> {
 }
 
 #[tokio::test]
-async fn guests_that_run_away_are_stopped_and_modest_ones_are_not() {
-    prove(&Bench::new(), cases()).await;
+async fn runaway_guests_are_stopped_and_modest_guests_are_not() {
+    check_cases(&Bench::new(), cases()).await;
 }
 
 #[tokio::test]
-async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
+async fn a_spinning_hook_is_stopped_and_the_outputs_of_the_run_are_kept() {
     let bench = Bench::new();
-    prove(&bench, hooks()).await;
+    check_cases(&bench, hooks()).await;
     // A failure of the other hooks does not affect the attempt: its CPU time is used up, but the
     // work is done.
     for hook in ["on_success", "after_run"] {
@@ -245,13 +253,13 @@ async fn a_spin_in_a_hook_is_stopped_and_what_run_has_made_stands() {
     let mut order = bench.order(bench.guest("hooked").await, &params);
     short_cpu(&mut order.limits);
     let report = bench.run(order).await;
-    assert_eq!(failure(&report).code, "mine", "the error of `run` stays");
+    assert_eq!(failure(&report).code, "mine", "the error of `run` is kept");
     assert!(report.usage.cpu_time_us >= 200_000, "{:?}", report.usage);
 }
 
 /// On one thread, so that each guest uses the slot of the one before.
 #[tokio::test]
-async fn what_one_guest_leaves_in_its_memory_no_other_finds() {
+async fn guest_memory_is_not_visible_to_later_guests() {
     let bench = Bench::with(1);
     let touch = |what: &str| {
         format!(

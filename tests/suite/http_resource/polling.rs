@@ -242,3 +242,22 @@ fn what_a_paused_run_still_needs_is_kept() {
     app.post("/api/v1/pipeline/resume");
     wait_for_copy(&app, "items.json", b"needed too");
 }
+
+/// Bodies go to disk as they arrive, in either direction.
+#[test]
+fn a_large_body_is_never_whole_in_memory() {
+    const BYTES: usize = 192 << 20;
+    let origin = Origin::start();
+    origin.put("/items.json", Document { body: vec![b'x'; BYTES], ..Document::default() });
+    let proxy = Proxy::http(origin.address);
+    let mut app = polls(&proxy, "");
+    app.start();
+    app.post("/api/v1/pipeline/pause");
+    wait_until("the body to be recorded", || {
+        app.get("/api/v1/artifacts?resource=api")["items"][0]["size"] == serde_json::json!(BYTES)
+    });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", app.pid())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: usize = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 160 << 10, "the host took {peak} KiB");
+}

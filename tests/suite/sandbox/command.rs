@@ -23,16 +23,16 @@ pub(super) async fn run_with(
     let mut order = bench.command(steps).await;
     change(&mut order);
     let report = bench.run(order.clone()).await;
-    let said = said_on(bench, &order, LogStream::Stdout);
+    let said = lines_on(bench, &order, LogStream::Stdout);
     (report, said.into_iter().skip(1).collect())
 }
 
-fn said_on(bench: &Bench, order: &AttemptOrder, stream: LogStream) -> Vec<String> {
+fn lines_on(bench: &Bench, order: &AttemptOrder, stream: LogStream) -> Vec<String> {
     lines(bench, order).into_iter().filter(|line| line.stream == stream).map(|line| line.text).collect()
 }
 
 /// Returns the results of the program, step by step; it must have exited with 0.
-async fn told(bench: &Bench, steps: &[&str]) -> Vec<String> {
+async fn step_results(bench: &Bench, steps: &[&str]) -> Vec<String> {
     let (report, said) = run(bench, steps).await;
     assert_eq!(report.outcome, Outcome::Done(None), "{said:?}");
     said
@@ -56,7 +56,7 @@ pub(super) fn texts(files: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn it_finds_exactly_its_inputs() {
+async fn a_command_sees_exactly_its_inputs() {
     let bench = Bench::new();
     let (report, said) = run(
         &bench,
@@ -110,7 +110,7 @@ async fn it_finds_exactly_its_inputs() {
 }
 
 #[tokio::test]
-async fn what_it_makes_is_staged_until_it_exits_with_zero() {
+async fn outputs_are_staged_only_if_the_command_exits_with_zero() {
     let bench = Bench::new();
     let (report, said) = run(
         &bench,
@@ -153,7 +153,7 @@ async fn what_it_makes_is_staged_until_it_exits_with_zero() {
 }
 
 #[tokio::test]
-async fn files_are_renamed_removed_replaced_and_appended_to() {
+async fn output_files_can_be_renamed_removed_replaced_and_appended_to() {
     let bench = Bench::new();
     let (report, said) = run(
         &bench,
@@ -190,14 +190,14 @@ async fn files_are_renamed_removed_replaced_and_appended_to() {
 }
 
 #[tokio::test]
-async fn a_progress_bar_is_a_line_that_ends_with_its_last_state() {
+async fn a_progress_bar_is_logged_as_its_last_state() {
     let bench = Bench::new();
     let steps = ["raw|\r  0% [    ]", "raw|\r 50% [##  ]", "raw|\r100% [####]\n", "raw|one\r\ntwo\r\n"];
-    assert_eq!(told(&bench, &steps).await, ["100% [####]", "one", "two"]);
+    assert_eq!(step_results(&bench, &steps).await, ["100% [####]", "one", "two"]);
 }
 
 #[tokio::test]
-async fn local_time_is_utc_whatever_tz_says() {
+async fn local_time_is_utc_whatever_tz_is_set_to() {
     let bench = Bench::new();
     let (_, said) = run_with(&bench, &["time"], |order| {
         order.env.insert("TZ".to_owned(), "America/New_York".to_owned());
@@ -207,7 +207,7 @@ async fn local_time_is_utc_whatever_tz_says() {
 }
 
 #[tokio::test]
-async fn what_a_stage_can_not_do_is_refused_and_told() {
+async fn unsupported_staging_operations_are_refused_and_logged() {
     let bench = Bench::new();
     let steps = [
         "write|/out/out/a/b.txt|x",
@@ -221,17 +221,17 @@ async fn what_a_stage_can_not_do_is_refused_and_told() {
     ];
     let order = bench.command(&steps).await;
     let report = bench.run(order.clone()).await;
-    let said = said_on(&bench, &order, LogStream::Stdout);
+    let said = lines_on(&bench, &order, LogStream::Stdout);
     let errors = ["ok", "EISDIR", "ENOTDIR", "ENOTSUP", "ENOTEMPTY", "EEXIST", "ENOENT", "ENOTSUP"];
     let told: Vec<&str> = said[1..].iter().filter_map(|line| line.split(": ").last()).collect();
     assert_eq!(told, errors, "{said:?}");
     assert_eq!(report.outcome, Outcome::Done(None));
-    let host = said_on(&bench, &order, LogStream::Host);
+    let host = lines_on(&bench, &order, LogStream::Host);
     assert!(host.iter().any(|line| line == "/out/out/a: is a folder: only files in `/out` can be renamed"), "{host:?}");
 }
 
 #[tokio::test]
-async fn it_writes_where_it_is_granted_and_nowhere_else() {
+async fn a_command_writes_only_where_it_is_granted() {
     let bench = Bench::new();
     let steps = [
         "write|/in/raw/a.txt|x",
@@ -265,9 +265,9 @@ async fn it_writes_where_it_is_granted_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn no_path_leads_out() {
+async fn no_path_leads_out_of_the_preopened_folders() {
     let bench = Bench::new();
-    let said = told(
+    let said = step_results(
         &bench,
         &[
             "cat|/../etc/passwd",
@@ -293,7 +293,7 @@ async fn no_path_leads_out() {
 }
 
 #[tokio::test]
-async fn the_exit_code_is_the_outcome() {
+async fn the_exit_code_decides_the_outcome() {
     let bench = Bench::new();
     // The adapter of this program only preserves that the code is not 0.
     let (report, _) = run(&bench, &["write|/out/out/a.txt|x", "err|no such column: age", "exit|3"]).await;
@@ -309,7 +309,7 @@ async fn the_exit_code_is_the_outcome() {
 }
 
 #[tokio::test]
-async fn what_it_said_last_is_told_without_secrets() {
+async fn the_error_quotes_the_last_stderr_lines_without_secrets() {
     let bench = Bench::new();
     let (name, value) = variable();
     for shown in [value.as_str(), "•••"] {
@@ -345,7 +345,7 @@ fn exiting(code: u8) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_exit_code_that_arrives_is_told() {
+async fn an_exit_code_is_reported() {
     let bench = Bench::new();
     let mut ends = Vec::new();
     for code in [0, 3, 75] {
@@ -362,7 +362,7 @@ async fn an_exit_code_that_arrives_is_told() {
 }
 
 #[tokio::test]
-async fn arguments_environment_and_standard_input_are_those_of_the_manifest() {
+async fn args_env_and_stdin_come_from_the_manifest() {
     let bench = Bench::new();
     let order = |order: &mut AttemptOrder| {
         order.stdin = Some("raw/*.txt".to_owned());
@@ -375,7 +375,7 @@ async fn arguments_environment_and_standard_input_are_those_of_the_manifest() {
     assert_eq!(report.accesses[0].bytes, 12);
     let mut order = bench.command(&["stdin"]).await;
     bench.run(order.clone()).await;
-    assert_eq!(said_on(&bench, &order, LogStream::Stdout), ["called train with 1", "stdin: ok"]);
+    assert_eq!(lines_on(&bench, &order, LogStream::Stdout), ["called train with 1", "stdin: ok"]);
     // Exactly one input must match.
     order.stdin = Some("raw/*.csv".to_owned());
     let report = bench.run(order).await;
@@ -389,14 +389,14 @@ async fn arguments_environment_and_standard_input_are_those_of_the_manifest() {
         order.stdin = Some("raw".to_owned());
     })
     .await;
-    assert!(said.is_empty(), "it never ran: {said:?}");
+    assert!(said.is_empty(), "the program never ran: {said:?}");
     assert!(
         failure(&report).message.ends_with("names 2 of the action's inputs; it must name one: `a.txt`, `sub/c.txt`")
     );
 }
 
 #[tokio::test]
-async fn lines_of_metrics_become_metrics() {
+async fn metric_lines_become_metrics() {
     let bench = Bench::new();
     let good = r#"{"name": "loss", "value": 0.5, "step": 1}"#;
     let steps = [
@@ -416,14 +416,14 @@ async fn lines_of_metrics_become_metrics() {
     assert_eq!(report.outcome, Outcome::Done(None));
     let size = good.len() + 1;
     assert_eq!(
-        said_on(&bench, &order, LogStream::Stdout)[1..4],
+        lines_on(&bench, &order, LogStream::Stdout)[1..4],
         ["write: ok".to_owned(), format!("stat: {size} bytes, with a time"), "list: out/ metrics.jsonl (2)".to_owned()]
     );
     let metrics = bench.store.facts.lock().unwrap().metrics.clone();
     let metrics: Vec<_> = metrics.iter().map(|m| (m.name.as_str(), m.value, m.step)).collect();
     let diverged = ("loss", f64::NEG_INFINITY, None);
     assert_eq!(metrics, [("loss", 0.5, Some(1)), ("loss", 0.25, Some(2)), diverged, ("accuracy", 1.0, None)]);
-    let host = said_on(&bench, &order, LogStream::Host);
+    let host = lines_on(&bench, &order, LogStream::Host);
     let numbers: Vec<&str> = host.iter().filter_map(|line| line.split(" is not a metric: ").next()).collect();
     assert_eq!(numbers, [3, 5, 6, 7].map(|n| format!("/out/metrics.jsonl: line {n}")), "{host:?}");
     // The bounds are those of `log-metrics`.
@@ -449,12 +449,12 @@ async fn the_limit_of_output_is_exact() {
 }
 
 #[tokio::test]
-async fn what_is_open_at_once_is_limited() {
+async fn open_descriptors_are_limited() {
     let bench = Bench::new();
     let limit = |order: &mut AttemptOrder| order.limits.handles = 50;
     let (report, said) = run_with(&bench, &["open_many|/in/raw/a.txt|100000", "exit|0"], limit).await;
     assert_eq!(said, ["open_many: 50, then EDQUOT"]);
-    assert_eq!(report.outcome, Outcome::Done(None), "what the program does about it is its own business");
+    assert_eq!(report.outcome, Outcome::Done(None), "the program may handle the error as it likes");
     let (report, said) = run_with(&bench, &["open_many|/in|100000|folders", "exit|1"], limit).await;
     assert_eq!(said, ["open_many: 50, then EDQUOT"]);
     assert_eq!(failure(&report).code, "handles_limit");
@@ -475,7 +475,7 @@ async fn what_is_open_at_once_is_limited() {
 }
 
 #[tokio::test]
-async fn an_input_that_changes_fails_the_attempt_whatever_the_program_makes_of_it() {
+async fn a_changed_input_fails_the_attempt_whatever_the_program_returns() {
     let bench = Bench::new();
     bench.raw.changed.store(true, SeqCst);
     let (report, said) = run(&bench, &["cat|/in/raw/a.txt", "write|/out/out/a.txt|x"]).await;
@@ -485,7 +485,7 @@ async fn an_input_that_changes_fails_the_attempt_whatever_the_program_makes_of_i
 }
 
 #[tokio::test]
-async fn folders_of_many_files_are_listed() {
+async fn large_folders_are_listed() {
     let bench = Bench::new();
     let (report, said) = run_with(&bench, &["list|/in/raw", "list|/in/raw/deep"], |order| {
         let many = (0..20_000).map(|n| artifact("raw", &format!("deep/{n:05}.txt"), b"x"));
@@ -498,7 +498,7 @@ async fn folders_of_many_files_are_listed() {
 }
 
 #[tokio::test]
-async fn other_actions_find_no_folders() {
+async fn actions_that_are_not_commands_have_no_preopened_folders() {
     let bench = Bench::new();
     let report = bench.hostile(json!({ "mode": "wasi" }), |_| {}).await;
     assert!(matches!(report.outcome, Outcome::Done(_)), "{:?}", report.outcome);

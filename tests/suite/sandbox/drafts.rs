@@ -64,7 +64,7 @@ const MODULE: &str = r#"(module
         i32.const 512))"#;
 
 #[tokio::test]
-async fn lines_come_into_the_log_and_params_are_the_config() {
+async fn wasi_logging_goes_to_the_log_and_wasi_config_has_the_params() {
     let bench = Bench::new();
     let guest = bench.load(&guests::in_world(MODULE, Some((WORLD, "both")))).await;
     let order = bench.order(guest, &json!({ "city": "Köln", "rate": 0.5, "list": [1, "x"] }));

@@ -14,7 +14,7 @@ async fn hooked(bench: &Bench, steps: Value, hooks: Value) -> AttemptOrder {
 }
 
 #[tokio::test]
-async fn staged_files_tags_and_facts_are_handed_on_and_open_writers_are_not() {
+async fn staged_files_tags_and_facts_pass_between_hooks_but_open_writers_do_not() {
     let bench = Bench::new();
     let write =
         |path: &str, finish: bool| json!({ "do": "write", "to": "out", "path": path, "text": "x", "finish": finish });
@@ -41,7 +41,7 @@ async fn staged_files_tags_and_facts_are_handed_on_and_open_writers_are_not() {
 }
 
 #[tokio::test]
-async fn an_input_that_a_hook_sees_changed_fails_the_attempt() {
+async fn an_input_changed_during_a_hook_fails_the_attempt() {
     for hook in ["on_success", "after_run"] {
         let bench = Bench::new();
         bench.raw.changed.store(true, SeqCst);
@@ -54,7 +54,7 @@ async fn an_input_that_a_hook_sees_changed_fails_the_attempt() {
 }
 
 #[tokio::test]
-async fn a_host_that_stops_waits_for_no_hook_and_calls_no_other() {
+async fn a_stopping_host_neither_waits_for_a_hook_nor_calls_another() {
     let bench = Bench::new();
     let steps = json!([{ "do": "write", "to": "out", "path": "x", "text": "x" }]);
     let spin = json!({ "on_success": [{ "do": "spin", "rounds": u64::MAX }] });
@@ -63,7 +63,7 @@ async fn a_host_that_stops_waits_for_no_hook_and_calls_no_other() {
     let stop = async {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !lines(&bench, &order).iter().any(|line| line.text.starts_with("on-success")) {
-            assert!(Instant::now() < deadline, "it is called");
+            assert!(Instant::now() < deadline, "the hook is called");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         bench.stop.send_replace(Stop::HandBack);
@@ -75,7 +75,7 @@ async fn a_host_that_stops_waits_for_no_hook_and_calls_no_other() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_is_fenced_off_in_a_hook_is_not_committed() {
+async fn an_attempt_fenced_off_in_a_hook_is_not_committed() {
     let bench = Bench::new();
     bench.store.fenced.store(true, SeqCst);
     let order = hooked(&bench, json!([]), json!({ "on_success": [{ "do": "tags", "entries": { "a": "b" } }] })).await;
@@ -84,7 +84,7 @@ async fn an_attempt_that_is_fenced_off_in_a_hook_is_not_committed() {
 }
 
 #[tokio::test]
-async fn hooks_in_part_are_refused_when_the_component_is_loaded() {
+async fn an_incomplete_hooks_interface_is_refused_at_load() {
     let bench = Bench::new();
     let package = r"
         package test:hooks;

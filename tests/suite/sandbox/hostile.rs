@@ -68,7 +68,7 @@ async fn memory_is_bounded_in_the_guest_and_in_the_process() {
 }
 
 #[tokio::test]
-async fn tables_and_first_memories_count() {
+async fn tables_and_initial_memories_count_towards_the_memory_limit() {
     let bench = Bench::new();
     let grows = guests::body(
         "(loop $l (br_if $l (i32.ne (table.grow $t (ref.null func) (i32.const 10)) (i32.const -1)))) unreachable",
@@ -85,7 +85,7 @@ async fn tables_and_first_memories_count() {
 }
 
 #[tokio::test]
-async fn traps_say_what_they_are_and_where() {
+async fn traps_are_reported_with_their_kind_and_location() {
     let bench = Bench::new();
     for (mode, code, text) in [
         (
@@ -156,7 +156,7 @@ async fn a_guest_that_logs_without_end_is_stopped() {
 }
 
 #[tokio::test]
-async fn what_a_call_carries_is_bounded() {
+async fn arguments_of_calls_are_bounded() {
     let bench = Bench::new();
     let report = bench.hostile(json!({ "mode": "log_huge" }), |_| ()).await;
     let error = failure(&report);
@@ -177,7 +177,7 @@ async fn handles_and_metric_names_are_bounded() {
 }
 
 #[tokio::test]
-async fn paths_facts_and_bounds_of_the_contract_hold() {
+async fn bounds_of_the_contract_for_paths_and_facts_hold() {
     let bench = Bench::new();
     for mode in ["paths", "misuse", "facts"] {
         let params = json!({ "mode": mode, "from": "raw", "to": "out", "known": "a.txt" });
@@ -186,7 +186,7 @@ async fn paths_facts_and_bounds_of_the_contract_hold() {
 }
 
 #[tokio::test]
-async fn what_is_not_granted_is_denied_and_recorded() {
+async fn ungranted_calls_are_denied_and_recorded() {
     let bench = Bench::new();
     let other = bench.store.others[1].id.to_string();
     let params = json!({ "mode": "ungranted", "from": "raw", "to": "out", "other": "other", "artifact": other });
@@ -206,7 +206,7 @@ async fn what_is_not_granted_is_denied_and_recorded() {
 }
 
 #[tokio::test]
-async fn wasi_is_there_and_empty_and_sockets_are_noted() {
+async fn wasi_is_available_but_empty_and_socket_calls_are_recorded() {
     let bench = Bench::new();
     let report = bench.hostile(json!({ "mode": "wasi" }), |_| ()).await;
     done(&report);
@@ -217,7 +217,7 @@ async fn wasi_is_there_and_empty_and_sockets_are_noted() {
 }
 
 #[tokio::test]
-async fn guests_that_spin_on_the_same_thread_do_not_stop_an_honest_one() {
+async fn spinning_guests_do_not_block_another_on_the_same_thread() {
     let bench = Bench::with(1);
     let spin = bench.order(bench.guest("hostile").await, &json!({ "mode": "spin" }));
     let honest = bench.guest("worker").await;

@@ -32,7 +32,7 @@ fn program(folder: &Path, script: &str) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn what_is_no_component_is_refused_with_the_reason() {
+async fn files_that_are_not_components_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(&folder.path().join("cache"), None);
     let module = wat::parse_str("(module)").unwrap();
@@ -57,7 +57,7 @@ async fn what_is_no_component_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_component_that_does_not_fit_is_refused_with_the_reason() {
+async fn incompatible_components_are_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(&folder.path().join("cache"), None);
     for (text, why) in [
@@ -76,7 +76,7 @@ async fn a_component_that_does_not_fit_is_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn a_start_function_that_spins_is_a_guest_that_spins() {
+async fn a_spinning_start_function_is_stopped() {
     let bench = Bench::new();
     let spins = guests::text(
         r#"(module
@@ -92,7 +92,7 @@ async fn a_start_function_that_spins_is_a_guest_that_spins() {
 }
 
 #[tokio::test]
-async fn compilation_is_bounded_by_counts() {
+async fn components_with_too_large_or_too_many_functions_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let sandbox = sandbox(&folder.path().join("cache"), None);
     let long = "i32.const 1000000 drop ".repeat(1_200_000);
@@ -108,7 +108,7 @@ async fn compilation_is_bounded_by_counts() {
 }
 
 #[tokio::test]
-async fn a_compiler_that_fails_hangs_or_lies_is_no_danger() {
+async fn a_compiler_that_fails_hangs_or_forges_its_output_is_handled() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let (digest, file) = guests::write(folder.path(), "good.wasm", &guests::body("i32.const 0"));
@@ -136,7 +136,7 @@ async fn a_compiler_that_fails_hangs_or_lies_is_no_danger() {
 }
 
 #[tokio::test]
-async fn code_is_compiled_in_a_process_of_its_own() {
+async fn code_is_compiled_in_a_separate_process() {
     let folder = tempfile::tempdir().unwrap();
     let compiler = Path::new(env!("CARGO_BIN_EXE_anacostia"));
     let sandbox = sandbox(&folder.path().join("cache"), Some(compiler));
@@ -148,7 +148,7 @@ async fn code_is_compiled_in_a_process_of_its_own() {
 }
 
 #[tokio::test]
-async fn compiled_code_is_kept_and_what_was_tampered_with_is_not_loaded() {
+async fn compiled_code_is_cached_and_tampered_code_is_not_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");
     let (digest, file) = guests::write(folder.path(), "good.wasm", &guests::body("i32.const 0"));

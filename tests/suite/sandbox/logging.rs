@@ -31,7 +31,7 @@ async fn lines_are_numbered_split_escaped_and_masked() {
 }
 
 #[tokio::test]
-async fn a_failure_is_in_the_log_with_what_was_denied() {
+async fn a_failure_is_logged_with_the_denials() {
     let bench = Bench::new();
     let order = bench.order(bench.guest("worker").await, &json!({ "steps": [{ "do": "read", "from": "other" }] }));
     let report = bench.run(order.clone()).await;
@@ -55,7 +55,7 @@ async fn a_failure_is_in_the_log_with_what_was_denied() {
 }
 
 #[tokio::test]
-async fn the_log_that_reached_its_limit_holds_no_more_than_it() {
+async fn a_log_never_exceeds_its_limit() {
     let bench = Bench::new();
     let mut order = bench.order(bench.guest("hostile").await, &json!({ "mode": "log" }));
     order.limits.log_bytes = 100 << 10;
@@ -67,7 +67,7 @@ async fn the_log_that_reached_its_limit_holds_no_more_than_it() {
 }
 
 #[tokio::test]
-async fn lines_of_a_guest_at_work_are_seen() {
+async fn log_lines_of_a_running_guest_are_visible() {
     let bench = Bench::new();
     let steps = json!({ "steps": [{ "do": "log", "message": "begun" }, { "do": "spin", "rounds": u64::MAX }] });
     let order = bench.order(bench.guest("worker").await, &steps);
@@ -124,7 +124,7 @@ const PRINTING: &str = "
     }";
 
 #[tokio::test]
-async fn standard_output_and_error_are_in_the_log() {
+async fn stdout_and_stderr_are_in_the_log() {
     let bench = Bench::new();
     let prints = guests::in_world(PRINTS, Some((PRINTING, "printing")));
     let order = bench.order(bench.load(&prints).await, &json!({}));
@@ -136,7 +136,7 @@ async fn standard_output_and_error_are_in_the_log() {
 }
 
 #[tokio::test]
-async fn a_trap_is_told_with_the_last_words_on_standard_error_and_without_secrets() {
+async fn a_trap_is_reported_with_the_last_stderr_lines_without_secrets() {
     let bench = Bench::new();
     let (name, value) = variable();
     let trap = PRINTS

@@ -11,7 +11,7 @@ use super::command::{run, run_with, staged, texts};
 use super::{Bench, failure};
 
 #[tokio::test]
-async fn files_are_written_at_any_place_and_read_back() {
+async fn files_are_written_at_any_offset_and_read_back() {
     let bench = Bench::new();
     let (report, said) = run(
         &bench,
@@ -60,7 +60,7 @@ async fn files_are_written_at_any_place_and_read_back() {
 }
 
 #[tokio::test]
-async fn the_limit_of_output_counts_what_files_have_and_not_what_is_written() {
+async fn the_output_limit_counts_file_sizes_and_not_bytes_written() {
     let bench = Bench::new();
     let limit = |order: &mut AttemptOrder| order.limits.output_bytes = 1_000;
     // Overwritten, truncated and removed: never more than 1,000 bytes at once.
@@ -105,7 +105,7 @@ async fn the_limit_of_output_counts_what_files_have_and_not_what_is_written() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told_as_one_and_can_be_tried_again() {
+async fn a_full_disk_is_a_retryable_error_that_names_the_cause() {
     let bench = Bench::new();
     bench.out.full_at.store(100, SeqCst);
     let full = "out failed to write `a.bin`: the disk is full: make room on it";
@@ -133,7 +133,7 @@ async fn a_full_disk_is_told_as_one_and_can_be_tried_again() {
 }
 
 #[tokio::test]
-async fn what_the_host_refused_is_in_the_error_of_a_program_that_gives_up() {
+async fn the_error_of_a_failed_program_includes_what_the_host_refused() {
     let bench = Bench::new();
     let (report, _) = run(&bench, &["write|/out/other/x.txt|x", "err|can't open file", "exit|1"]).await;
     let error = failure(&report);

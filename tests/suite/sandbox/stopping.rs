@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{Bench, failure, lines};
 
 /// Waits until the guest has logged something, which shows that it is running.
-async fn logged(bench: &Bench, order: &AttemptOrder) {
+async fn wait_for_log(bench: &Bench, order: &AttemptOrder) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while lines(bench, order).is_empty() {
         assert!(Instant::now() < deadline, "the guest logged nothing");
@@ -19,12 +19,12 @@ async fn logged(bench: &Bench, order: &AttemptOrder) {
 
 /// Cancels the attempt once its guest is running.
 async fn cancel_at_work(bench: &Bench, order: &AttemptOrder) {
-    logged(bench, order).await;
+    wait_for_log(bench, order).await;
     bench.stop.send_replace(Stop::Cancel);
 }
 
 #[tokio::test]
-async fn handing_back_stops_a_spinning_guest_at_once_and_leaves_nothing_staged() {
+async fn handing_back_stops_a_spinning_guest_and_leaves_nothing_staged() {
     let bench = Bench::new();
     let steps = json!([{ "do": "write", "to": "out", "path": "x", "text": "x" }, { "do": "spin", "rounds": u64::MAX }]);
     let order = bench.order(bench.guest("worker").await, &json!({ "steps": steps }));
@@ -47,7 +47,7 @@ async fn handing_back_stops_a_spinning_guest_at_once_and_leaves_nothing_staged()
 }
 
 #[tokio::test]
-async fn cancelling_tells_the_guest_and_ends_as_cancelled_whatever_it_returns() {
+async fn cancelling_notifies_the_guest_and_ends_as_cancelled() {
     let bench = Bench::new();
     for then in ["done", "fail"] {
         bench.stop.send_replace(Stop::No);
@@ -61,11 +61,11 @@ async fn cancelling_tells_the_guest_and_ends_as_cancelled_whatever_it_returns() 
 }
 
 #[tokio::test]
-async fn a_guest_that_does_not_listen_is_stopped_after_the_grace() {
+async fn a_guest_that_ignores_a_cancel_is_stopped_after_the_grace_period() {
     let bench = Bench::new();
     bench.stop.send_replace(Stop::Cancel);
     let order = bench.order(bench.guest("worker").await, &json!({}));
-    assert_eq!(bench.run(order).await.outcome, Outcome::Cancelled, "told before it began");
+    assert_eq!(bench.run(order).await.outcome, Outcome::Cancelled, "cancelled before it began");
     bench.stop.send_replace(Stop::No);
     let steps = json!({ "steps": [{ "do": "await_cancel", "deaf": true }] });
     let order = bench.order(bench.guest("worker").await, &steps);
@@ -76,7 +76,7 @@ async fn a_guest_that_does_not_listen_is_stopped_after_the_grace() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_a_dropped_attempt() {
+async fn a_dropped_attempt_is_stopped() {
     let bench = Bench::new();
     let steps = json!([{ "do": "write", "to": "out", "path": "x", "text": "x" }, { "do": "spin", "rounds": u64::MAX }]);
     let order = bench.order(bench.guest("worker").await, &json!({ "steps": steps }));
@@ -92,13 +92,13 @@ async fn nobody_waits_for_a_dropped_attempt() {
         () = staged => {}
     }
     while !bench.out.staged.lock().unwrap().is_empty() {
-        assert!(Instant::now() < deadline, "what a dropped attempt has staged is discarded");
+        assert!(Instant::now() < deadline, "staged files of a dropped attempt are discarded");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
 #[tokio::test]
-async fn an_attempt_that_is_fenced_off_stops_at_once() {
+async fn a_fenced_off_attempt_stops_at_once() {
     let bench = Bench::new();
     bench.store.fenced.store(true, std::sync::atomic::Ordering::SeqCst);
     let report =
@@ -115,7 +115,7 @@ async fn dropping_the_sandbox_stops_its_guests() {
     let order = bench.order(bench.guest("worker").await, &steps);
     tokio::select! {
         report = bench.run(order.clone()) => panic!("it spins: {report:?}"),
-        () = logged(&bench, &order) => {}
+        () = wait_for_log(&bench, &order) => {}
     }
     // The guest may still be running when the threads are asked to end. This returns once they have
     // ended.

@@ -28,7 +28,7 @@ async fn a_copy_is_staged_with_its_lineage() {
 }
 
 #[tokio::test]
-async fn pages_of_inputs_are_the_list_of_inputs() {
+async fn pages_of_inputs_add_up_to_the_list_of_inputs() {
     let bench = Bench::new();
     let mut texts = Vec::new();
     for page in [json!(null), json!(7), json!(1000)] {
@@ -90,7 +90,7 @@ async fn a_failed_attempt_leaves_nothing_staged() {
 }
 
 #[tokio::test]
-async fn a_changed_input_fails_the_attempt_whatever_the_guest_says() {
+async fn a_changed_input_fails_the_attempt_whatever_the_guest_returns() {
     let bench = Bench::new();
     bench.raw.changed.store(true, SeqCst);
     let report = bench
@@ -104,7 +104,7 @@ async fn a_changed_input_fails_the_attempt_whatever_the_guest_says() {
 }
 
 #[tokio::test]
-async fn lists_ranges_tags_and_earlier_runs() {
+async fn listing_ranges_tags_and_earlier_runs_work() {
     let bench = Bench::new();
     let report = bench
         .worker(json!([
@@ -141,7 +141,7 @@ async fn lists_ranges_tags_and_earlier_runs() {
 }
 
 #[tokio::test]
-async fn a_step_that_no_store_can_hold_is_refused() {
+async fn a_step_beyond_i64_is_refused() {
     let bench = Bench::new();
     let step = |first: u64| json!({ "do": "metrics", "name": "loss", "values": [0.5], "first_step": first });
     let steps = json!([{ "do": "expect", "code": "invalid", "step": step(1 << 63) }, step((1 << 63) - 1)]);
@@ -153,7 +153,7 @@ async fn a_step_that_no_store_can_hold_is_refused() {
 }
 
 #[tokio::test]
-async fn secrets_are_given_and_masked() {
+async fn secrets_are_passed_to_the_guest_and_masked_in_the_log() {
     let bench = Bench::new();
     let (name, value) = variable();
     let steps = json!([
@@ -185,7 +185,7 @@ async fn secrets_are_given_and_masked() {
 }
 
 #[tokio::test]
-async fn a_fresh_instance_has_nothing_of_the_one_before() {
+async fn a_new_instance_shares_no_state_with_the_previous_one() {
     let bench = Bench::new();
     // Traps if its memory is not in its initial state.
     let digest = bench

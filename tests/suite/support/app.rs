@@ -259,7 +259,7 @@ impl TestApp {
     #[track_caller]
     pub(crate) fn restart(&mut self) {
         self.signal(Signal::TERM);
-        assert!(self.wait_for_end().success(), "the host did not stop well");
+        assert!(self.wait_for_end().success(), "the host did not stop gracefully");
         self.start();
     }
 

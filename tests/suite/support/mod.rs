@@ -1,11 +1,13 @@
 //! Common code of the tests: a host in its own folder, the guests, and waiting for conditions.
 
 pub(crate) mod app;
-pub(crate) mod circles;
+pub(crate) mod cycles;
 pub(crate) mod dev;
 pub(crate) mod guests;
 pub(crate) mod postgres;
 pub(crate) mod proxy;
+pub(crate) mod s3;
+pub(crate) mod server;
 pub(crate) mod source;
 pub(crate) mod upstream;
 pub(crate) mod wait;

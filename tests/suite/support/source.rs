@@ -128,7 +128,7 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
         match text(at) {
             "{" => braces.push(at >= 2 && text(at - 2) == "mod"),
             "}" => drop(braces.pop()),
-            "crate" if path => found.extend(heads(&words, at + 3)),
+            "crate" if path => found.extend(first_segments(&words, at + 3)),
             "super" if path && !(at >= 3 && text(at - 3) == "super") => {
                 let ups = (0..words.len())
                     .take_while(|up| text(at + 3 * up) == "super" && text(at + 3 * up + 1) == ":")
@@ -146,7 +146,7 @@ pub(crate) fn imports(source: &str, depth: usize) -> Vec<Import> {
 }
 
 /// Returns the first parts of the paths that begin at `at`: one, or several in braces.
-fn heads(words: &[Word], at: usize) -> Vec<Import> {
+fn first_segments(words: &[Word], at: usize) -> Vec<Import> {
     let Some(first) = words.get(at) else { return Vec::new() };
     if first.text != "{" {
         return vec![Import { module: first.text.clone(), line: first.line }];
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_name_a_module_is_seen() {
+    fn every_form_of_import_is_found() {
         assert_eq!(modules("use crate::store::{Page, query::Run};", 1), ["store"]);
         assert_eq!(modules("use crate::{base::{Digest, Span}, model, http::*};", 1), ["base", "model", "http"]);
         assert_eq!(modules("fn f() { let x = 'a'; crate :: cli::run(\"}\") }", 1), ["cli"]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_other_strings_are_not() {
+    fn comments_and_strings_are_not_imports() {
         let source = "//! [`crate::http`]\n/* crate::http /* crate::cli */ crate::http */ \"a {crate} crate: x\" '\"' crate::base::X";
         assert_eq!(modules(source, 1), ["base"]);
         let line = imports("// one\n\"two\n\"\nuse crate::base;", 1)[0].line;

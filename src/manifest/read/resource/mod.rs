@@ -2,6 +2,7 @@
 
 mod folder;
 mod http;
+mod s3;
 mod sql;
 
 use std::path::Path;
@@ -12,14 +13,14 @@ use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::{ResourceDraft, inner, refuse_twice};
+use super::{UncheckedResource, inner, refuse_twice};
 
-pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> ResourceDraft {
+pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
-    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["s3"]);
+    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &[]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
-        return ResourceDraft { name, spec: None, path: None, perhaps_watched: true };
+        return UncheckedResource { name, spec: None, path: None, perhaps_watched: true };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -37,6 +38,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
             let (sql, path) = sql::read(reader, table);
             (sql.map(ResourceKind::Sql), path)
         }
+        keys::Kind::S3 => (Some(ResourceKind::S3(s3::read(reader, table))), None),
     };
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
     let trigger = trigger(reader, table);
@@ -48,7 +50,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         unwatched(reader, table);
     }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
-    ResourceDraft { name, spec, path, perhaps_watched }
+    UncheckedResource { name, spec, path, perhaps_watched }
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.

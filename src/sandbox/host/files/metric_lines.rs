@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_read_however_they_are_cut() {
+    fn lines_split_across_writes_are_read() {
         let mut lines = MetricLines::default();
         assert!(described(lines.take(b"{\"name\":\"a\",\"val")).is_empty());
         assert_eq!(lines.size(), 16);
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_harm_nothing_else() {
+    fn bad_lines_do_not_affect_other_lines() {
         let mut lines = MetricLines::default();
         let long = vec![b'x'; MAX_LINE_BYTES + 1];
         assert!(lines.take(&long).is_empty());
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn what_json_has_no_number_for_is_read_as_programs_write_it() {
+    fn nan_and_infinity_are_read_in_common_spellings() {
         let of = |value: &str| read(format!("{{\"name\":\"NaN\",\"value\":{value},\"step\":2}}").as_bytes()).unwrap();
         assert!(of("NaN").value.is_nan() && of("\"NaN\"").value.is_nan());
         assert_eq!(of("-Infinity").value.to_bits(), f64::NEG_INFINITY.to_bits());
@@ -181,7 +181,7 @@ mod tests {
     proptest::proptest! {
         #![proptest_config(proptest::test_runner::Config::with_cases(1_500))]
         #[test]
-        fn every_double_is_read_as_it_is(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
+        fn every_double_is_read_exactly(value in proptest::num::f64::NORMAL | proptest::num::f64::SUBNORMAL) {
             let line = serde_json::json!({ "name": "a", "value": value }).to_string();
             proptest::prop_assert_eq!(read(line.as_bytes()).unwrap().value.to_bits(), value.to_bits());
         }

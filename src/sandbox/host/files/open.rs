@@ -12,7 +12,7 @@ use crate::sandbox::host::access::CallError;
 
 use super::outputs::Begin;
 use super::state::{CALL, METRICS, Open, Seen};
-use super::tree::{Astray, resolve};
+use super::tree::{ResolveError, resolve};
 use super::{DescriptorEntry, FileError};
 
 type Result<T> = std::result::Result<T, FileError>;
@@ -32,9 +32,9 @@ impl GuestState {
                 Seen::Folder | Seen::Nothing => Ok(place),
                 _ => Err(ErrorCode::NotDirectory.into()),
             },
-            Err(Astray::TooLong) => Err(ErrorCode::NameTooLong.into()),
-            Err(Astray::Unreadable) => Err(ErrorCode::IllegalByteSequence.into()),
-            Err(Astray::Outside) => {
+            Err(ResolveError::TooLong) => Err(ErrorCode::NameTooLong.into()),
+            Err(ResolveError::Unreadable) => Err(ErrorCode::IllegalByteSequence.into()),
+            Err(ResolveError::Outside) => {
                 let message = "it leads out of the folders that a command sees: `/in` and `/out`".to_owned();
                 let target = format!("{folder}/{path}");
                 self.deny_file(target.trim_start_matches('/'), message);

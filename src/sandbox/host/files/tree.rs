@@ -131,7 +131,7 @@ impl<T> Tree<T> {
 
 /// Why a path cannot be resolved.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Astray {
+pub(super) enum ResolveError {
     /// The path is too long.
     TooLong,
     /// The path contains a control character, such as NUL.
@@ -143,21 +143,21 @@ pub(super) enum Astray {
 /// Resolves a path that is relative to a folder. `.`, `..` and repeated `/` are resolved lexically,
 /// because there are no links. The flag says whether the path must be a folder, because it ends
 /// with `/`.
-pub(super) fn resolve(folder: &str, path: &str) -> Result<(String, bool), Astray> {
+pub(super) fn resolve(folder: &str, path: &str) -> Result<(String, bool), ResolveError> {
     if path.len() > MAX_GUEST_PATH_BYTES {
-        return Err(Astray::TooLong);
+        return Err(ResolveError::TooLong);
     }
     if path.chars().any(char::is_control) {
-        return Err(Astray::Unreadable);
+        return Err(ResolveError::Unreadable);
     }
     if path.starts_with('/') {
-        return Err(Astray::Outside);
+        return Err(ResolveError::Outside);
     }
     let mut parts: Vec<&str> = Vec::new();
     for part in path.split('/') {
         match part {
             "" | "." => {}
-            ".." => drop(parts.pop().ok_or(Astray::Outside)?),
+            ".." => drop(parts.pop().ok_or(ResolveError::Outside)?),
             part => parts.push(part),
         }
     }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_what_paths_imply() {
+    fn folders_are_implied_by_paths() {
         let tree = tree(&["raw/", "clean/b/c.csv", "clean/b.csv", "clean/b/d/e.csv", "clean/b0"]);
         assert_eq!(names(&tree, ""), ["clean/", "raw/"]);
         assert_eq!(names(&tree, "clean"), ["b.csv", "b/", "b0"]);
@@ -217,11 +217,11 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_stays_when_its_last_file_goes() {
+    fn a_folder_remains_when_its_last_file_is_removed() {
         let mut tree = tree(&["out/", "out/a/b"]);
         assert_eq!(tree.take("out/a/b"), Some(1));
         assert_eq!(tree.find("out/a"), Found::Folder);
-        assert!(!tree.remove_folder("out"), "something is in it");
+        assert!(!tree.remove_folder("out"), "the folder is not empty");
         assert!(tree.remove_folder("out/a"));
         assert_eq!(tree.find("out/a"), Found::Nothing);
         assert_eq!(tree.find("out"), Found::Folder);
@@ -236,16 +236,16 @@ mod tests {
         assert_eq!(ok("in", "raw//./b/../a.csv"), ("in/raw/a.csv".to_owned(), false));
         assert_eq!(ok("out/models", "x/"), ("out/models/x".to_owned(), true));
         for path in ["..", "../x", "a/../../x", "/etc/passwd", "/", "a/../.."] {
-            assert_eq!(resolve("in/raw", path), Err(Astray::Outside), "{path}");
+            assert_eq!(resolve("in/raw", path), Err(ResolveError::Outside), "{path}");
         }
-        assert_eq!(resolve("", "a\0b"), Err(Astray::Unreadable));
-        assert_eq!(resolve("", &"a/".repeat(MAX_GUEST_PATH_BYTES)), Err(Astray::TooLong));
+        assert_eq!(resolve("", "a\0b"), Err(ResolveError::Unreadable));
+        assert_eq!(resolve("", &"a/".repeat(MAX_GUEST_PATH_BYTES)), Err(ResolveError::TooLong));
     }
 
     proptest! {
         /// Every file is met by walking through the folders, once, and nothing else is.
         #[test]
-        fn a_walk_meets_each_file_once(paths in proptest::collection::btree_set("[ab.0]{1,2}(/[ab.0]{1,2}){0,3}", 0..30)) {
+        fn a_walk_visits_each_file_once(paths in proptest::collection::btree_set("[ab.0]{1,2}(/[ab.0]{1,2}){0,3}", 0..30)) {
             let mut tree = Tree::default();
             let mut put = Vec::new();
             for path in &paths {
@@ -269,7 +269,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_resolved_has_no_part_that_moves(path in "[ab./]{0,12}") {
+        fn resolved_paths_have_no_dot_or_empty_parts(path in "[ab./]{0,12}") {
             if let Ok((whole, _)) = resolve("base", &path) {
                 prop_assert!(whole == "base" || whole.starts_with("base/"));
                 prop_assert!(whole.split('/').all(|part| !matches!(part, "" | "." | "..")));

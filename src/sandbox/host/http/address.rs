@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_called_by_what_they_are() {
+    fn special_addresses_are_named() {
         for (word, addresses) in [
             ("unspecified", vec!["0.0.0.0", "0.1.2.3", "::", "::ffff:0.0.0.0"]),
             (
@@ -135,7 +135,7 @@ mod tests {
     proptest! {
         /// Whatever is not public as IPv4 is not public in any of its disguises.
         #[test]
-        fn a_disguise_does_not_help(octets in any::<[u8; 4]>()) {
+        fn embedded_ipv4_addresses_are_judged_like_the_plain_ones(octets in any::<[u8; 4]>()) {
             let plain = Ipv4Addr::from(octets);
             let [a, b, c, d] = octets.map(u16::from);
             let (high, low) = (a << 8 | b, c << 8 | d);

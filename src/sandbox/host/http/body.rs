@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::bytes::Bytes;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-use super::fault::Fault;
+use super::request_error::RequestError;
 use super::request_log::Ticket;
 
 /// The error with which a request's body ends early, for the sender. The guest gets the reason from
@@ -141,14 +141,14 @@ pub(super) struct AnswerBody {
     /// The timer, active while the guest waits.
     pub(super) waiting: Option<Pin<Box<Sleep>>>,
     pub(super) ticket: Arc<Ticket>,
-    pub(super) faults: super::fault::Faults,
+    pub(super) reporter: super::request_error::ErrorReporter,
     /// Holds the place of the request among the concurrent requests of the attempt.
     pub(super) _slot: OwnedSemaphorePermit,
 }
 
 impl AnswerBody {
-    fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        Poll::Ready(Some(Err(self.faults.report(&self.ticket, fault))))
+    fn fail(&mut self, error: RequestError) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Poll::Ready(Some(Err(self.reporter.report(&self.ticket, error))))
     }
 }
 
@@ -161,12 +161,12 @@ impl Body for AnswerBody {
             Poll::Ready(Some(Ok(frame))) => {
                 self.waiting = None;
                 let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-                let Some(left) = self.left.checked_sub(bytes) else { return self.fail(Fault::AnswerTooLarge) };
+                let Some(left) = self.left.checked_sub(bytes) else { return self.fail(RequestError::AnswerTooLarge) };
                 self.left = left;
                 self.ticket.received(bytes);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(why))) => self.fail(Fault::Broken(why)),
+            Poll::Ready(Some(Err(why))) => self.fail(RequestError::Broken(why)),
             Poll::Ready(None) => {
                 self.ticket.answered();
                 Poll::Ready(None)
@@ -175,7 +175,7 @@ impl Body for AnswerBody {
                 let wait = self.wait;
                 let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(wait)));
                 match waiting.as_mut().poll(context) {
-                    Poll::Ready(()) => self.fail(Fault::Silent(wait)),
+                    Poll::Ready(()) => self.fail(RequestError::Silent(wait)),
                     Poll::Pending => Poll::Pending,
                 }
             }

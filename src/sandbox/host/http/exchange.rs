@@ -27,9 +27,9 @@ use crate::base::{Endpoint, Host};
 
 use super::address::not_public;
 use super::body::{AnswerBody, Broke, RequestBody, UploadWatch};
-use super::fault::{Fault, Faults};
 use super::network::Outbound;
 use super::permit::Permits;
+use super::request_error::{ErrorReporter, RequestError};
 use super::request_log::Ticket;
 use super::secrets::HeaderValues;
 
@@ -53,7 +53,7 @@ pub(super) struct Exchange {
     pub(super) outbound: Arc<Outbound>,
     pub(super) permits: Arc<Permits>,
     pub(super) secrets: Arc<HeaderValues>,
-    pub(super) faults: Faults,
+    pub(super) reporter: ErrorReporter,
     pub(super) ticket: Arc<Ticket>,
     pub(super) slot: OwnedSemaphorePermit,
     pub(super) endpoint: Endpoint,
@@ -93,20 +93,20 @@ impl Exchange {
         let deadline = Instant::now() + self.waits.connect;
         let stream = match timeout_at(deadline, self.open(https)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(Stopped::Fault(fault))) => return Err(self.faults.report(&self.ticket, fault)),
+            Ok(Err(Stopped::RequestError(error))) => return Err(self.reporter.report(&self.ticket, error)),
             Ok(Err(Stopped::Denied)) => return Err(Error::DestinationIpProhibited),
-            Err(_) => return Err(self.faults.report(&self.ticket, Fault::ConnectTimeout(self.waits.connect))),
+            Err(_) => return Err(self.reporter.report(&self.ticket, RequestError::ConnectTimeout(self.waits.connect))),
         };
         let watch = UploadWatch::new();
         match self.converse(stream, request, &watch).await {
             Ok((response, driver)) => self.answer(response, driver),
-            Err(fault) => {
-                let fault = match watch.broke() {
-                    Some(Broke::TooLarge) => Fault::RequestTooLarge,
-                    Some(Broke::GivenUp) => Fault::GivenUp,
-                    None => fault,
+            Err(error) => {
+                let error = match watch.broke() {
+                    Some(Broke::TooLarge) => RequestError::RequestTooLarge,
+                    Some(Broke::GivenUp) => RequestError::GivenUp,
+                    None => error,
                 };
-                Err(self.faults.report(&self.ticket, fault))
+                Err(self.reporter.report(&self.ticket, error))
             }
         }
     }
@@ -117,9 +117,9 @@ impl Exchange {
         if !https {
             return Ok(Box::new(stream));
         }
-        let connector = self.outbound.tls().await.map_err(Fault::Trust)?;
+        let connector = self.outbound.tls().await.map_err(RequestError::Trust)?;
         let name = server_name(&self.endpoint.host)?;
-        let stream = connector.connect(name, stream).await.map_err(Fault::Tls)?;
+        let stream = connector.connect(name, stream).await.map_err(RequestError::Tls)?;
         Ok(Box::new(stream))
     }
 
@@ -132,7 +132,7 @@ impl Exchange {
             Host::Address(address) => return Ok(vec![SocketAddr::new(*address, *port)]),
             Host::Name(name) => name,
         };
-        let found = self.outbound.network.resolve(name, *port).await.map_err(Fault::Lookup)?;
+        let found = self.outbound.network.resolve(name, *port).await.map_err(RequestError::Lookup)?;
         let mut addresses: Vec<IpAddr> = found.iter().map(|found| found.ip().to_canonical()).collect();
         addresses.dedup();
         for address in &addresses {
@@ -146,19 +146,19 @@ impl Exchange {
         }
         // Always uses the requested port, whatever the resolver returns.
         let addresses: Vec<_> = addresses.into_iter().map(|address| SocketAddr::new(address, *port)).collect();
-        if addresses.is_empty() { Err(Fault::NoAddress.into()) } else { Ok(addresses) }
+        if addresses.is_empty() { Err(RequestError::NoAddress.into()) } else { Ok(addresses) }
     }
 
     /// Connects to the first address that accepts. No single address may use the whole timeout.
-    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, Fault> {
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, RequestError> {
         let tried = addresses.len().min(MAX_TRIED);
         let share = self.waits.connect / u32::try_from(tried).unwrap_or(1).max(1);
-        let mut failed = Fault::NoAddress;
+        let mut failed = RequestError::NoAddress;
         for address in addresses.iter().take(tried) {
             match timeout_at(Instant::now() + share, self.outbound.network.connect(*address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(why)) => failed = Fault::Connect(why),
-                Err(_) => failed = Fault::ConnectTimeout(self.waits.connect),
+                Ok(Err(why)) => failed = RequestError::Connect(why),
+                Err(_) => failed = RequestError::ConnectTimeout(self.waits.connect),
             }
         }
         Err(failed)
@@ -170,23 +170,23 @@ impl Exchange {
         stream: Box<dyn Stream>,
         request: Request<WasiBody>,
         watch: &Arc<UploadWatch>,
-    ) -> Result<(Response<hyper::body::Incoming>, Driver), Fault> {
+    ) -> Result<(Response<hyper::body::Incoming>, Driver), RequestError> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_BUFFER_BYTES).max_header_size(MAX_HEAD_BYTES).max_headers(MAX_HEADERS);
-        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Fault::Broken)?;
+        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(RequestError::Broken)?;
         let mut connection = Box::pin(connection);
         let mut sent = pin!(sender.send_request(self.on_the_wire(request, watch)?));
         let mut open = true;
         let response = loop {
             tokio::select! {
                 biased;
-                response = &mut sent => break response.map_err(Fault::Broken)?,
+                response = &mut sent => break response.map_err(RequestError::Broken)?,
                 // A connection that closed without an error may still have delivered the response.
                 ended = &mut connection, if open => match ended {
                     Ok(()) => open = false,
-                    Err(why) => return Err(Fault::Broken(why)),
+                    Err(why) => return Err(RequestError::Broken(why)),
                 },
-                () = watch.stands_still(self.waits.answer) => return Err(Fault::NoAnswer(self.waits.answer)),
+                () = watch.stands_still(self.waits.answer) => return Err(RequestError::NoAnswer(self.waits.answer)),
             }
         };
         let driver: Driver = Box::pin(async move {
@@ -201,13 +201,17 @@ impl Exchange {
 
     /// Returns the request in the form for the wire: only the path, because the host is in the
     /// `host` header.
-    fn on_the_wire(&self, request: Request<WasiBody>, watch: &Arc<UploadWatch>) -> Result<Request<RequestBody>, Fault> {
+    fn on_the_wire(
+        &self,
+        request: Request<WasiBody>,
+        watch: &Arc<UploadWatch>,
+    ) -> Result<Request<RequestBody>, RequestError> {
         let (mut parts, body) = request.into_parts();
         let path = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        parts.uri = Uri::builder().path_and_query(path).build().map_err(|_| Fault::Header("path"))?;
+        parts.uri = Uri::builder().path_and_query(path).build().map_err(|_| RequestError::Header("path"))?;
         let body = RequestBody {
             inner: body,
-            left: self.faults.limits.http_body_bytes,
+            left: self.reporter.limits.http_body_bytes,
             ticket: Arc::clone(&self.ticket),
             watch: Arc::clone(watch),
         };
@@ -218,9 +222,9 @@ impl Exchange {
     fn answer(self, response: Response<hyper::body::Incoming>, driver: Driver) -> Result<Answer, Error> {
         let (mut parts, body) = response.into_parts();
         self.ticket.status(parts.status.as_u16());
-        let most = self.faults.limits.http_body_bytes;
+        let most = self.reporter.limits.http_body_bytes;
         if hyper::body::Body::size_hint(&body).lower() > most {
-            return Err(self.faults.report(&self.ticket, Fault::AnswerTooLarge));
+            return Err(self.reporter.report(&self.ticket, RequestError::AnswerTooLarge));
         }
         if self.has_secret {
             self.secrets.take_out_of(&mut parts.headers);
@@ -231,7 +235,7 @@ impl Exchange {
             wait: self.waits.between,
             waiting: None,
             ticket: self.ticket,
-            faults: self.faults,
+            reporter: self.reporter,
             _slot: self.slot,
         };
         Ok((Response::from_parts(parts, WasiBody::new(body)), driver))
@@ -240,21 +244,21 @@ impl Exchange {
 
 /// Why no connection was made.
 enum Stopped {
-    Fault(Fault),
+    RequestError(RequestError),
     /// The denial is already recorded.
     Denied,
 }
 
-impl From<Fault> for Stopped {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<RequestError> for Stopped {
+    fn from(error: RequestError) -> Self {
+        Self::RequestError(error)
     }
 }
 
 /// Returns the name that the server's certificate must contain.
-fn server_name(host: &Host) -> Result<ServerName<'static>, Fault> {
+fn server_name(host: &Host) -> Result<ServerName<'static>, RequestError> {
     match host {
         Host::Address(address) => Ok(ServerName::from(*address)),
-        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| Fault::ServerName(host.clone())),
+        Host::Name(name) => ServerName::try_from(name.clone()).map_err(|_| RequestError::ServerName(host.clone())),
     }
 }

@@ -14,9 +14,9 @@
 mod address;
 mod body;
 mod exchange;
-mod fault;
 mod network;
 mod permit;
+mod request_error;
 mod request_log;
 mod secrets;
 #[cfg(test)]
@@ -42,8 +42,8 @@ use crate::sandbox::mask::Masker;
 use crate::sandbox::order::AttemptOrder;
 
 use exchange::{Answer, Exchange, Waits};
-use fault::{Fault, Faults};
 use permit::Permits;
+use request_error::{ErrorReporter, RequestError};
 use request_log::{MAX_CONCURRENT, RequestLog};
 use secrets::Put;
 
@@ -80,7 +80,7 @@ struct Granted {
     permits: Arc<Permits>,
     secrets: Arc<HeaderValues>,
     request_log: Arc<RequestLog>,
-    faults: Faults,
+    reporter: ErrorReporter,
     slots: Arc<Semaphore>,
     /// Whether the attempt was warned that a secret is not sent in plain text. It is warned once.
     warned: AtomicBool,
@@ -102,7 +102,7 @@ impl Http {
             permits: Arc::new(Permits { action: order.action.clone(), hosts: order.http.clone() }),
             secrets: Arc::clone(secrets),
             request_log: RequestLog::new(Arc::clone(masker)),
-            faults: Faults {
+            reporter: ErrorReporter {
                 action: order.action.as_str().into(),
                 limits: Arc::new(order.limits.clone()),
                 log: Arc::clone(log),
@@ -160,45 +160,45 @@ impl Granted {
     /// Checks a request against the grants and the limits, and sets its headers. Sends nothing yet.
     fn begin(&self, parts: &mut Parts, options: Option<RequestOptions>) -> Result<Exchange, Error> {
         let (ticket, count) = self.request_log.begin(parts);
-        let fail = |fault| Err(self.faults.report(&ticket, fault));
-        if count > u64::from(self.faults.limits.http_requests) {
-            return fail(Fault::TooMany);
+        let fail = |error| Err(self.reporter.report(&ticket, error));
+        if count > u64::from(self.reporter.limits.http_requests) {
+            return fail(RequestError::TooMany);
         }
         // `CONNECT` opens a tunnel. `TRACE` asks the server to return everything that it received,
         // including secrets.
         if ["CONNECT", "TRACE"].iter().any(|method| parts.method.as_str().eq_ignore_ascii_case(method)) {
-            return fail(Fault::Method);
+            return fail(RequestError::Method);
         }
         let endpoint = match target(parts) {
             Ok(endpoint) => endpoint,
-            Err(why) => return fail(Fault::Authority(why)),
+            Err(why) => return fail(RequestError::Authority(why)),
         };
         if !self.permits.allows(&endpoint) {
             let scheme = parts.uri.scheme_str().unwrap_or_default();
             self.permits.deny_host(&ticket, &format!("{scheme}://{endpoint}"), &endpoint);
             return Err(Error::HttpRequestDenied);
         }
-        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return fail(Fault::TooManyAtOnce) };
+        let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() else { return fail(RequestError::TooManyAtOnce) };
         let has_secret = match self.headers(parts, &endpoint) {
             Ok(has_secret) => has_secret,
-            Err(fault) => return fail(fault),
+            Err(error) => return fail(error),
         };
         Ok(Exchange {
             outbound: Arc::clone(&self.outbound),
             permits: Arc::clone(&self.permits),
             secrets: Arc::clone(&self.secrets),
-            faults: self.faults.clone(),
+            reporter: self.reporter.clone(),
             ticket: Arc::new(ticket),
             slot,
             endpoint,
-            waits: Waits::new(options, self.faults.limits.http_wait),
+            waits: Waits::new(options, self.reporter.limits.http_wait),
             has_secret,
         })
     }
 
     /// Sets the headers: `host` names the target, and headers about the connection are removed.
     /// Returns whether they contain a secret.
-    fn headers(&self, parts: &mut Parts, endpoint: &Endpoint) -> Result<bool, Fault> {
+    fn headers(&self, parts: &mut Parts, endpoint: &Endpoint) -> Result<bool, RequestError> {
         // wasmtime already calls `is_forbidden`, so the guest cannot have set these. This code does
         // not rely on that.
         let found: Vec<HeaderName> = parts.headers.keys().filter(|name| is_forbidden(name)).cloned().collect();
@@ -208,7 +208,7 @@ impl Granted {
         let scheme = parts.uri.scheme().cloned().unwrap_or(Scheme::HTTPS);
         let usual = default_port(&scheme) == endpoint.port;
         let host = if usual { endpoint.host.to_string() } else { endpoint.to_string() };
-        parts.headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|_| Fault::Header("host"))?);
+        parts.headers.insert(header::HOST, HeaderValue::from_str(&host).map_err(|_| RequestError::Header("host"))?);
         match self.secrets.put_in(&mut parts.headers, &scheme, endpoint) {
             Put::None => Ok(false),
             Put::In => Ok(true),
@@ -216,7 +216,7 @@ impl Granted {
                 if !self.warned.swap(true, Relaxed) {
                     let why =
                         format!("the secret for `{endpoint}` is not put into a request over plain http: use https");
-                    self.faults.log.host(LogLevel::Warn, &why);
+                    self.reporter.log.host(LogLevel::Warn, &why);
                 }
                 Ok(false)
             }

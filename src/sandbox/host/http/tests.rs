@@ -123,14 +123,14 @@ async fn serve(listener: TcpListener) {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_elsewhere_a_moment_later_leads_nowhere() {
+async fn dns_rebinding_does_not_change_the_checked_address() {
     let (public, inside): (&[&str], &[&str]) = (&["93.184.216.34"], &["10.0.0.1"]);
     let mut bench = Bench::new(&["example.com:80"], &[public, inside, public]).await;
     assert_eq!(bench.get("http://example.com/").await.unwrap(), 204);
     assert_eq!(
         bench.network.looked_up.lock().unwrap().len(),
         1,
-        "once a request: what was looked at is what is connected to"
+        "one lookup per request: the checked address is the one connected to"
     );
     assert!(matches!(bench.get("http://example.com/").await, Err(Error::DestinationIpProhibited)));
     assert_eq!(bench.get("http://EXAMPLE.com:80/").await.unwrap(), 204);
@@ -141,7 +141,7 @@ async fn a_name_that_leads_elsewhere_a_moment_later_leads_nowhere() {
 }
 
 #[tokio::test]
-async fn all_that_a_name_leads_to_must_be_allowed() {
+async fn every_address_of_a_name_must_be_allowed() {
     for answer in [
         &["93.184.216.34", "127.0.0.1"] as &[&str],
         &["::ffff:169.254.169.254"],
@@ -155,19 +155,19 @@ async fn all_that_a_name_leads_to_must_be_allowed() {
     }
     let mut bench =
         Bench::new(&["example.com:80", "10.9.9.9:80"], &[&["10.9.9.9"], &["::ffff:10.9.9.9"], &["10.9.9.9"]]).await;
-    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "what is listed is allowed");
-    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "as what it is");
+    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "a granted address is allowed");
+    assert_eq!(bench.get("http://example.com/").await.unwrap(), 204, "an IPv4-mapped address is the same address");
     assert_eq!(bench.connected(), ["10.9.9.9:80", "10.9.9.9:80"]);
     let mut bench = Bench::new(&["example.com:81", "10.9.9.9:80"], &[&["10.9.9.9"], &[]]).await;
     assert!(
         matches!(bench.get("http://example.com:81/").await, Err(Error::DestinationIpProhibited)),
-        "at its port alone"
+        "only at the granted port"
     );
     assert!(matches!(bench.get("http://example.com:81/").await, Err(Error::DestinationNotFound)));
 }
 
 #[tokio::test]
-async fn an_address_is_not_looked_up_and_must_be_listed() {
+async fn a_literal_address_is_not_resolved_and_must_be_granted() {
     let mut bench = Bench::new(&["10.0.0.1:8080", "[fd00::1]:80"], &[]).await;
     assert_eq!(bench.get("http://10.0.0.1:8080/").await.unwrap(), 204);
     assert_eq!(bench.get("http://[fd00:0::1]/").await.unwrap(), 204);
@@ -188,7 +188,7 @@ async fn an_address_is_not_looked_up_and_must_be_listed() {
 }
 
 #[tokio::test]
-async fn texts_on_record_are_without_secrets_queries_and_control_characters() {
+async fn recorded_texts_omit_secrets_queries_and_control_characters() {
     let mut bench = Bench::new(&["a.b:80"], &[]).await;
     let long = format!("https://hunter2.example.com/hunter2/{}?hunter2", "x".repeat(500));
     assert!(bench.get(&long).await.is_err());
@@ -203,7 +203,7 @@ async fn texts_on_record_are_without_secrets_queries_and_control_characters() {
 }
 
 #[test]
-fn headers_of_an_answer_lose_the_secret() {
+fn secrets_are_removed_from_response_headers() {
     let mut order = order();
     order.header_secrets = vec![crate::sandbox::order::HeaderSecret {
         name: "T".to_owned(),

@@ -6,7 +6,7 @@ use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use crate::sandbox::host::GuestState;
 
-use super::fault;
+use super::request_error;
 
 /// Links `wasi:http`.
 pub(in crate::sandbox) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
@@ -17,7 +17,7 @@ pub(in crate::sandbox) fn link(linker: &mut Linker<GuestState>) -> wasmtime::Res
     linker.instance("wasi:http/types@0.2.12")?.func_wrap(
         "http-error-code",
         |mut store: StoreContextMut<'_, GuestState>, (error,): (Resource<wasmtime::Error>,)| {
-            Ok((store.data_mut().table.get(&error)?.downcast_ref().and_then(fault::code_of),))
+            Ok((store.data_mut().table.get(&error)?.downcast_ref().and_then(request_error::code_of),))
         },
     )?;
     linker.allow_shadowing(false);

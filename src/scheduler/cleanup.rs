@@ -24,7 +24,7 @@ const AFTER_RUNS: u64 = 10_000;
 
 /// Frees disk space.
 #[derive(Clone)]
-pub(super) struct Tidier {
+pub(super) struct Cleaner {
     pub(super) space: Space,
     pub(super) in_force: watch::Receiver<InForce>,
     /// Held while a manifest comes into force, because until then its components are neither in
@@ -41,15 +41,15 @@ enum Due {
 
 /// Frees disk space until `stop`. A failure only lets the disk fill, and affects nothing else, so
 /// it does not make the host unready.
-pub(super) async fn keep_tidy(tidier: Tidier, shared: Arc<Shared>, stop: CancellationToken) {
+pub(super) async fn run_cleanup(cleaner: Cleaner, shared: Arc<Shared>, stop: CancellationToken) {
     let begin = || {
-        let tidier = tidier.clone();
-        let (ends, grown, phase) = (shared.ends.subscribe(), tidier.space.logs.grown(), shared.phase.clone());
+        let cleaner = cleaner.clone();
+        let (ends, grown, phase) = (shared.ends.subscribe(), cleaner.space.logs.grown(), shared.phase.clone());
         let mut moments = Moments::new(ends, grown, phase, EVERY, AFTER_RUNS);
         async move {
             let mut due = Due::Everything;
             loop {
-                tidier.tidy(due).await;
+                cleaner.clean_up(due).await;
                 match moments.next().await {
                     Some(next) => due = next,
                     None => return Ok(()),
@@ -60,8 +60,8 @@ pub(super) async fn keep_tidy(tidier: Tidier, shared: Arc<Shared>, stop: Cancell
     supervise("giving back disk space", stop, begin, |_| {}).await;
 }
 
-impl Tidier {
-    async fn tidy(&self, due: Due) {
+impl Cleaner {
+    async fn clean_up(&self, due: Due) {
         if due == Due::Logs {
             return log_result("log segments", self.space.trim_logs(false).await);
         }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_due_after_a_while_after_many_runs_and_when_the_log_has_grown() {
+    async fn it_is_due_after_a_period_after_many_runs_and_when_the_log_has_grown() {
         let (ends, grown, phase) =
             (broadcast::Sender::new(2), watch::Sender::new(0), watch::Sender::new(Phase::Running));
         let moments =

@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_looked_at_again_when_it_was_changed() {
+    fn a_changed_file_is_inspected_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.wasm");
         let long_ago = SystemTime::now() - Duration::from_hours(1);
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn several_files_are_looked_at_each_with_its_own_end() {
+    fn several_files_are_inspected_each_with_its_own_result() {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["a", "b", "c", "d"].map(|name| folder.path().join(name));
         fs::write(&paths[0], wat::parse_str("(component)").unwrap()).unwrap();

@@ -5,8 +5,6 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
-use crate::manifest::FolderSpec;
-
 /// The resource's own folder inside the resource. It is never watched, whatever the manifest has
 /// under `ignore`.
 pub(super) const OWN: &str = ".anacostia";
@@ -23,9 +21,9 @@ pub(super) struct Names {
 
 impl Names {
     /// Compiles the globs of the manifest. The error names the invalid glob.
-    pub(super) fn new(spec: &FolderSpec) -> Result<Self, globset::Error> {
-        let include = if spec.include.is_empty() { None } else { Some(globs(&spec.include, false)?) };
-        Ok(Self { include, exclude: globs(&spec.exclude, false)?, ignore: globs(&spec.ignore, true)? })
+    pub(super) fn new(include: &[String], exclude: &[String], ignore: &[String]) -> Result<Self, globset::Error> {
+        let include = if include.is_empty() { None } else { Some(globs(include, false)?) };
+        Ok(Self { include, exclude: globs(exclude, false)?, ignore: globs(ignore, true)? })
     }
 
     /// Returns whether a folder at this path, relative to the resource, is scanned. Does not check
@@ -77,7 +75,6 @@ fn globs(patterns: &[String], any_case: bool) -> Result<GlobSet, globset::Error>
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
-    use std::time::Duration;
 
     use super::Names;
     use crate::manifest::FolderSpec;
@@ -91,9 +88,7 @@ mod tests {
     }
 
     fn ignoring(include: &[&str], exclude: &[&str], ignore: Vec<String>) -> Names {
-        let path = "/nowhere".into();
-        let (settle, rescan) = (Duration::ZERO, Duration::ZERO);
-        Names::new(&FolderSpec { path, include: own(include), exclude: own(exclude), ignore, settle, rescan }).unwrap()
+        Names::new(&own(include), &own(exclude), &ignore).unwrap()
     }
 
     fn counts(names: &Names, path: &str) -> bool {
@@ -101,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn temporary_names_do_not_count_anywhere_in_a_path() {
+    fn temporary_names_are_ignored_anywhere_in_a_path() {
         let all = names(&[], &[]);
         for good in ["a", "a/b.csv", "tmp", "a.tmp.csv", "part", "#", "#1", "a#", "~a", "a.download.csv", "swp"] {
             assert!(counts(&all, good), "{good}");
@@ -118,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_names_to_ignore_replaces_the_default_and_never_uncovers_the_hosts_own_folder() {
+    fn an_ignore_list_replaces_the_default_but_never_exposes_the_hosts_folder() {
         let none = ignoring(&[], &["old"], vec![]);
         for (path, expected) in [
             (".a", true),
@@ -140,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_star_does_not_cross_folders_and_an_excluded_folder_takes_all_in_it_along() {
+    fn a_star_does_not_cross_folders_and_excluding_a_folder_excludes_its_contents() {
         let some = names(&["*.csv", "deep/**/*.csv"], &["old", "deep/b*"]);
         for (path, expected) in [
             ("a.csv", true),

@@ -1,4 +1,4 @@
-//! A unit of building: one component, built by one command, for the actions that share it.
+//! A build target: one component, built by one command, for the actions that share it.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::manifest::Pipeline;
 
 /// One component and its sources.
 #[derive(Debug)]
-pub(super) struct Unit {
+pub(super) struct BuildTarget {
     /// The actions that use the component.
     pub(super) actions: Vec<String>,
     /// How it is built. Without it, someone else replaces the file.
@@ -27,7 +27,7 @@ pub(super) struct Unit {
     pub(super) due: Option<String>,
 }
 
-impl Unit {
+impl BuildTarget {
     /// The names of its actions, for people.
     pub(super) fn name(&self) -> String {
         self.actions.join(", ")
@@ -44,37 +44,42 @@ impl Unit {
     }
 }
 
-/// Returns the units of a pipeline. Units in `before` keep their state. Units that are new or have
-/// another command are built if needed.
-pub(super) fn units(pipeline: &Pipeline, products: &Products, before: &[Unit]) -> Result<Vec<Unit>, Failure> {
-    let mut all: Vec<Unit> = Vec::new();
+/// Returns the build targets of a pipeline. Those in `before` keep their state. Those that are
+/// new or have another command are built if needed.
+pub(super) fn targets(
+    pipeline: &Pipeline,
+    products: &Products,
+    before: &[BuildTarget],
+) -> Result<Vec<BuildTarget>, Failure> {
+    let mut all: Vec<BuildTarget> = Vec::new();
     for action in &pipeline.actions {
         let job = action.build.as_ref().map(|build| job(pipeline, action, build));
-        let command = |unit: &Unit| unit.job.as_ref().map(|job| job.command.clone());
+        let command = |target: &BuildTarget| target.job.as_ref().map(|job| job.command.clone());
         let own = job.as_ref().map(|job| job.command.clone());
-        if let Some(same) = all.iter_mut().find(|unit| unit.component == action.component && command(unit) == own) {
+        if let Some(same) = all.iter_mut().find(|target| target.component == action.component && command(target) == own)
+        {
             same.actions.push(action.name.clone());
             continue;
         }
         let roots = action.build.as_ref().map_or_else(|| vec![action.component.clone()], |build| build.watch.clone());
-        // Several may share a component; the one with the same command is the same unit.
-        let of_component = || before.iter().filter(|unit| unit.component == action.component);
-        let known = of_component().find(|unit| command(unit) == own).or_else(|| of_component().next());
+        // Several may share a component; the one with the same command is the same target.
+        let of_component = || before.iter().filter(|target| target.component == action.component);
+        let known = of_component().find(|target| command(target) == own).or_else(|| of_component().next());
         // Taken before the check of what is up to date, so that a save in between leads to one
         // build too many rather than to none.
         let (seen, failed) = match known {
-            Some(unit) if unit.roots == roots => (unit.seen.clone(), unit.failed.clone()),
+            Some(target) if target.roots == roots => (target.seen.clone(), target.failed.clone()),
             _ => (Fingerprint::take(&roots, products, &Fingerprint::default(), &mut |_| {}), None),
         };
         let due = match (&action.build, known) {
             (None, _) => None,
-            (Some(_), Some(unit)) if command(unit) != own => Some("its build command has changed".to_owned()),
-            (Some(_), Some(unit)) => unit.due.clone(),
+            (Some(_), Some(target)) if command(target) != own => Some("its build command has changed".to_owned()),
+            (Some(_), Some(target)) => target.due.clone(),
             (Some(build), None) if build.watch.is_empty() && action.component.exists() => None,
             (Some(build), None) => reason(action, build, products)?,
         };
         let actions = vec![action.name.clone()];
-        all.push(Unit { actions, job, component: action.component.clone(), roots, seen, failed, due });
+        all.push(BuildTarget { actions, job, component: action.component.clone(), roots, seen, failed, due });
     }
     Ok(all)
 }

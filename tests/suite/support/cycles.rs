@@ -15,8 +15,8 @@ pub(crate) type Module = Vec<String>;
 
 /// Returns the groups of files below `src` in which each imports every other, directly or through
 /// others: files by module, with their imports in the group.
-pub(crate) fn circles(src: &Path, files: &[std::path::PathBuf]) -> Vec<BTreeMap<Module, BTreeSet<Module>>> {
-    let mut house = House::default();
+pub(crate) fn cycles(src: &Path, files: &[std::path::PathBuf]) -> Vec<BTreeMap<Module, BTreeSet<Module>>> {
+    let mut graph = ModuleGraph::default();
     for file in files {
         let mut module: Module = file
             .strip_prefix(src)
@@ -28,15 +28,15 @@ pub(crate) fn circles(src: &Path, files: &[std::path::PathBuf]) -> Vec<BTreeMap<
         if module.last().is_some_and(|last| matches!(last.as_str(), "mod" | "lib" | "main")) {
             module.pop();
         }
-        let text = without_tests(&words(&fs::read_to_string(file).unwrap()), &module, &mut house.only_tests);
-        house.files.insert(module, text);
+        let text = without_tests(&words(&fs::read_to_string(file).unwrap()), &module, &mut graph.only_tests);
+        graph.files.insert(module, text);
     }
-    house.read();
-    house.groups()
+    graph.read();
+    graph.groups()
 }
 
 #[derive(Default)]
-struct House {
+struct ModuleGraph {
     files: BTreeMap<Module, Vec<String>>,
     only_tests: BTreeSet<Module>,
     /// What each file imports, and what it re-exports, by name.
@@ -44,7 +44,7 @@ struct House {
     exported: BTreeMap<Module, BTreeMap<String, Module>>,
 }
 
-impl House {
+impl ModuleGraph {
     fn read(&mut self) {
         let only_tests = std::mem::take(&mut self.only_tests);
         self.files.retain(|module, _| !only_tests.iter().any(|test| module.starts_with(test)));

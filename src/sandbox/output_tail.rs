@@ -19,12 +19,12 @@ const MAX_BYTES: usize = 3 << 10;
 
 /// The last lines, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct LastWords {
+pub(super) struct OutputTail {
     lines: VecDeque<String>,
     bytes: usize,
 }
 
-impl LastWords {
+impl OutputTail {
     /// Adds a line, which is already masked and escaped, with its fields.
     pub(super) fn push(&mut self, line: &str, fields: &[(String, String)]) {
         let fields = fields.iter().map(|(name, value)| format!("  {name}={value}"));
@@ -57,31 +57,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_end_is_kept_without_empty_lines_around_it() {
-        let mut words = LastWords::default();
-        assert_eq!(words.text(), None);
+    fn the_tail_is_kept_without_surrounding_empty_lines() {
+        let mut tail = OutputTail::default();
+        assert_eq!(tail.text(), None);
         for line in ["", "panic: no", "", "main.go:12", " "] {
-            words.push(line, &[]);
+            tail.push(line, &[]);
         }
-        assert_eq!(words.text().unwrap(), "    panic: no\n\n    main.go:12");
-        words.clear();
-        assert_eq!(words.text(), None);
-        words.push("panicked", &[("at".to_owned(), "lib.rs:1:2".to_owned())]);
-        assert_eq!(words.text().unwrap(), "    panicked  at=lib.rs:1:2");
+        assert_eq!(tail.text().unwrap(), "    panic: no\n\n    main.go:12");
+        tail.clear();
+        assert_eq!(tail.text(), None);
+        tail.push("panicked", &[("at".to_owned(), "lib.rs:1:2".to_owned())]);
+        assert_eq!(tail.text().unwrap(), "    panicked  at=lib.rs:1:2");
     }
 
     #[test]
-    fn a_flood_leaves_its_end_within_the_bounds() {
-        let mut words = LastWords::default();
+    fn the_tail_of_a_flood_is_bounded() {
+        let mut tail = OutputTail::default();
         for number in 0..10_000 {
-            words.push(&format!("{number} {}", "x".repeat(number % 1_000)), &[]);
-            let text = words.text().unwrap();
+            tail.push(&format!("{number} {}", "x".repeat(number % 1_000)), &[]);
+            let text = tail.text().unwrap();
             assert!(text.len() <= MAX_BYTES + MAX_LINES * 5, "{}", text.len());
         }
-        assert!(words.text().unwrap().contains("9999 x"));
+        assert!(tail.text().unwrap().contains("9999 x"));
         for number in 0..100 {
-            words.push(&number.to_string(), &[]);
+            tail.push(&number.to_string(), &[]);
         }
-        assert_eq!(words.text().unwrap().lines().count(), MAX_LINES);
+        assert_eq!(tail.text().unwrap().lines().count(), MAX_LINES);
     }
 }

@@ -13,21 +13,21 @@ const MAX_SHOWN: usize = 20;
 
 /// The outputs of a run.
 #[derive(Debug, Default)]
-pub(crate) struct Made {
+pub(crate) struct RunOutputs {
     published: Vec<LineageEdge>,
     /// The last value of each metric of each action.
     metrics: Vec<MetricRecord>,
     seen: BTreeSet<(String, String)>,
 }
 
-impl Made {
+impl RunOutputs {
     /// Creates it from the lineage of a run.
     pub(crate) fn of(lineage: Vec<LineageEdge>) -> Self {
-        let mut made = Self::default();
+        let mut outputs = Self::default();
         let mut known = BTreeSet::new();
         let wrote = lineage.into_iter().filter(|edge| edge.kind == AccessKind::Wrote);
-        made.published.extend(wrote.filter(|edge| known.insert(edge.artifact.id)));
-        made
+        outputs.published.extend(wrote.filter(|edge| known.insert(edge.artifact.id)));
+        outputs
     }
 
     /// Adds a page of its metrics, newest first: the first one with a name is the last value.
@@ -100,7 +100,7 @@ fn and_more(all: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::samples;
-    use super::Made;
+    use super::RunOutputs;
     use crate::base::{ArtifactId, RunId};
     use crate::model::{AccessKind, Artifact, MetricRecord};
     use crate::store::LineageEdge;
@@ -126,22 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_and_the_last_values_are_shown() {
+    fn outputs_and_last_metric_values_are_shown() {
         let wrote = edge("model.json", AccessKind::Wrote);
-        let mut made = Made::of(vec![edge("read.csv", AccessKind::Read), wrote.clone(), wrote]);
-        made.take(vec![metric(4, "accuracy", 0.976), metric(3, "loss", 0.25), metric(2, "loss", 0.5)]);
-        let text = anstream::adapter::strip_str(&made.shown(80)).to_string();
+        let mut outputs = RunOutputs::of(vec![edge("read.csv", AccessKind::Read), wrote.clone(), wrote]);
+        outputs.take(vec![metric(4, "accuracy", 0.976), metric(3, "loss", 0.25), metric(2, "loss", 0.5)]);
+        let text = anstream::adapter::strip_str(&outputs.shown(80)).to_string();
         let tables = "\nPublished\n  data_store/model.json  v3  12 KiB  by train\n\n\
             Metrics\n  loss       0.25  at step 3  by train\n  accuracy  0.976  at step 4  by train\n";
         assert_eq!(text, tables);
-        assert_eq!(Made::default().shown(80), "");
+        assert_eq!(RunOutputs::default().shown(80), "");
     }
 
     #[test]
-    fn many_are_counted() {
-        let mut made = Made::of((0..23).map(|n| edge(&format!("{n}.csv"), AccessKind::Wrote)).collect());
-        made.take((0..21).map(|n| metric(n, &format!("m{n}"), 1.0)).collect());
-        let text = anstream::adapter::strip_str(&made.shown(80)).to_string();
+    fn many_outputs_are_summarised() {
+        let mut outputs = RunOutputs::of((0..23).map(|n| edge(&format!("{n}.csv"), AccessKind::Wrote)).collect());
+        outputs.take((0..21).map(|n| metric(n, &format!("m{n}"), 1.0)).collect());
+        let text = anstream::adapter::strip_str(&outputs.shown(80)).to_string();
         assert!(text.contains("  … and 3 more\n") && text.ends_with("  … and 1 more\n"), "{text}");
     }
 }

@@ -1,0 +1,241 @@
+//! Sends requests to the service.
+//!
+//! `object_store` signs, retries and streams. It has no request for three things that this kind
+//! needs, so this module sends these itself, to URLs that `object_store` signs: to list keys as
+//! they are (its own listing fails at a key such as `a//b`), to complete an upload on a condition,
+//! and to list uploads.
+
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer as _};
+use object_store::{
+    Attribute, BackoffConfig, ClientOptions, CopyOptions, GetOptions, GetRange, ObjectStore as _, RetryConfig,
+};
+use reqwest::header::{HeaderName, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::{Method, Response, StatusCode};
+
+use super::{credentials, xml};
+use crate::base::{ArtifactId, tls};
+use crate::manifest::{S3Credentials, S3Spec, S3Style};
+
+/// How long a request may take, with its body.
+const TIMEOUT: Duration = Duration::from_secs(60);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a URL that is signed for one request is valid.
+const VALIDITY: Duration = Duration::from_mins(15);
+/// The largest answer to a request of this module: far more than a page of 1,000 keys has.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// The metadata of an object that names the artifact that it is.
+const ARTIFACT: &str = "anacostia-artifact";
+
+/// The result of a request.
+pub(super) type Answer<T> = std::result::Result<T, object_store::Error>;
+
+/// What an object at a key must be for a request to replace it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// There is none.
+    Absent,
+    /// It has this entity tag.
+    Matches(String),
+}
+
+/// The state of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Object {
+    /// The entity tag, without quotes.
+    pub(super) etag: String,
+    /// The artifact that it is, if a host wrote it.
+    pub(super) artifact: Option<String>,
+}
+
+/// A client for one bucket.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Everything that `object_store` does.
+    pub(super) store: AmazonS3,
+    http: reqwest::Client,
+    /// Whether requests are signed.
+    signed: bool,
+}
+
+impl Client {
+    /// Creates the client. Sends nothing.
+    ///
+    /// # Errors
+    /// A fragment that continues the sentence "… cannot be used: ".
+    pub(super) fn new(spec: &S3Spec) -> Result<Self, String> {
+        tls::use_ring();
+        let insecure = spec.endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
+        let options = ClientOptions::new().with_timeout(TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+        // The resource reports a longer outage, and repeats whole operations after it.
+        let retry = RetryConfig {
+            backoff: BackoffConfig { max_backoff: Duration::from_secs(2), ..BackoffConfig::default() },
+            max_retries: 3,
+            retry_timeout: Duration::from_secs(20),
+        };
+        let builder = AmazonS3Builder::from_env()
+            .with_bucket_name(&spec.bucket)
+            .with_virtual_hosted_style_request(spec.style == S3Style::Virtual)
+            .with_client_options(options.with_allow_http(insecure))
+            .with_retry(retry);
+        let builder = match (&spec.endpoint, spec.style) {
+            (None, _) => builder,
+            (Some(endpoint), S3Style::Path) => builder.with_endpoint(endpoint),
+            (Some(endpoint), S3Style::Virtual) => {
+                builder.with_endpoint(endpoint.replacen("://", &format!("://{}.", spec.bucket), 1))
+            }
+        };
+        let store = credentials::add(builder, spec)?.build().map_err(|error| error.to_string())?;
+        let http = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build();
+        let http = http.map_err(|error| format!("no HTTP client can be created: {error}"))?;
+        Ok(Self { store, http, signed: spec.credentials != S3Credentials::None })
+    }
+
+    /// Returns the state of the object at a key; `None` if there is none.
+    pub(super) async fn head(&self, key: &Path) -> Answer<Option<Object>> {
+        match self.store.get_opts(key, GetOptions { head: true, ..GetOptions::default() }).await {
+            Ok(found) => {
+                let artifact = found.attributes.get(&artifact_attribute()).map(|value| value.to_string());
+                Ok(Some(Object { etag: unquoted(found.meta.e_tag.as_deref()), artifact }))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a range of the version with this entity tag.
+    pub(super) async fn get(&self, key: &Path, etag: &str, range: std::ops::Range<u64>) -> Answer<bytes::Bytes> {
+        let options =
+            GetOptions { if_match: Some(quoted(etag)), range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        self.store.get_opts(key, options).await?.bytes().await
+    }
+
+    /// Copies an object within the bucket, on the service.
+    pub(super) async fn copy(&self, from: &Path, to: &Path) -> Answer<()> {
+        self.store.copy_opts(from, to, CopyOptions::default()).await
+    }
+
+    /// Lists at most 1,000 objects whose keys begin with `prefix` and are after `after`, by key.
+    pub(super) async fn list(&self, prefix: &str, after: &str) -> Answer<xml::Listing> {
+        let query = [("list-type", "2"), ("prefix", prefix), ("start-after", after), ("max-keys", "1000")];
+        let answer = self.send(Method::GET, &Path::ROOT, &query, None, String::new()).await?;
+        let listing = xml::listing(&answer.1).map_err(generic)?;
+        // A cache or proxy in between may repeat the answer to another request.
+        if listing.start_after.as_deref().is_some_and(|echo| echo != after) || listing.prefix.as_deref() != Some(prefix)
+        {
+            return Err(generic("it answered a listing with that of another part of the bucket"));
+        }
+        Ok(listing)
+    }
+
+    /// Returns the ids of the unfinished uploads to a key.
+    pub(super) async fn uploads(&self, key: &Path) -> Answer<Vec<String>> {
+        let query = [("uploads", ""), ("prefix", key.as_ref())];
+        let answer = self.send(Method::GET, &Path::ROOT, &query, None, String::new()).await?;
+        xml::uploads(&answer.1, key.as_ref()).map_err(generic)
+    }
+
+    /// Completes an upload, if the object at the key meets the condition. Returns its entity tag.
+    pub(super) async fn complete(
+        &self,
+        key: &Path,
+        upload: &str,
+        parts: &[String],
+        condition: &Condition,
+    ) -> Answer<String> {
+        let header = condition_header(condition).map_err(generic)?;
+        let body = xml::parts(parts);
+        let answer = self.send(Method::POST, key, &[("uploadId", upload)], Some(header), body).await?;
+        // The service may find a problem after it has begun to answer with 200.
+        xml::completed(&answer.1).map_err(generic)
+    }
+
+    /// Sends a request, and returns the status and the body of a successful answer.
+    async fn send(
+        &self,
+        method: Method,
+        key: &Path,
+        query: &[(&str, &str)],
+        header: Option<(HeaderName, HeaderValue)>,
+        body: String,
+    ) -> Answer<(StatusCode, String)> {
+        let mut options = SignedUrlOptions::default().with_query(query.iter().copied());
+        if let Some((name, value)) = header.clone() {
+            options = options.with_signed_header(name, value);
+        }
+        let mut url = self.store.signed_url_opts(method.clone(), key, VALIDITY, &options).await?;
+        if !self.signed {
+            url.query_pairs_mut().clear().extend_pairs(query);
+        }
+        let mut request = self.http.request(method, url).body(body);
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        // The URL has a signature in it, which is as good as a password for some minutes.
+        let response = request.send().await.map_err(|error| generic(error.without_url()))?;
+        let status = response.status();
+        let body = text(response).await?;
+        if status.is_success() {
+            return Ok((status, body));
+        }
+        Err(refusal(status, key, &body))
+    }
+}
+
+/// Returns the attribute of an object that names its artifact.
+fn artifact_attribute() -> Attribute {
+    Attribute::Metadata(ARTIFACT.into())
+}
+
+/// Returns the attributes of the object that an artifact becomes.
+pub(super) fn attributes(artifact: ArtifactId) -> object_store::Attributes {
+    [(artifact_attribute(), artifact.to_string())].into_iter().collect()
+}
+
+/// Returns an entity tag without its quotes. A service that sends none gets an empty one.
+pub(super) fn unquoted(etag: Option<&str>) -> String {
+    etag.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+pub(super) fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
+fn condition_header(condition: &Condition) -> Result<(HeaderName, HeaderValue), reqwest::header::InvalidHeaderValue> {
+    match condition {
+        Condition::Absent => Ok((IF_NONE_MATCH, HeaderValue::from_static("*"))),
+        Condition::Matches(etag) => Ok((IF_MATCH, HeaderValue::from_str(&quoted(etag))?)),
+    }
+}
+
+async fn text(mut response: Response) -> Answer<String> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| generic(error.without_url()))? {
+        if body.len().saturating_add(chunk.len()) > MAX_ANSWER_BYTES {
+            return Err(generic("its answer is longer than 16 MiB"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    String::from_utf8(body).map_err(|_| generic("its answer is not UTF-8"))
+}
+
+/// Returns the error of an answer that is not a success.
+fn refusal(status: StatusCode, key: &Path, body: &str) -> object_store::Error {
+    let path = key.to_string();
+    let source = xml::error(body).unwrap_or_else(|| format!("the service answers {status}")).into();
+    match status {
+        StatusCode::NOT_FOUND => object_store::Error::NotFound { path, source },
+        // 409: another request for the same key was faster.
+        StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => object_store::Error::Precondition { path, source },
+        StatusCode::FORBIDDEN => object_store::Error::PermissionDenied { path, source },
+        StatusCode::UNAUTHORIZED => object_store::Error::Unauthenticated { path, source },
+        _ => generic(source),
+    }
+}
+
+fn generic(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> object_store::Error {
+    object_store::Error::Generic { store: "S3", source: source.into() }
+}

@@ -1,0 +1,230 @@
+//! Uploads large outputs in parts before the commit point, and completes them after it.
+//!
+//! The id of an upload is on this machine, in the *journal*: a file of the spool for each upload.
+//! It is written before the upload begins, with the uploads that are there already, and again with
+//! the id. So a host that finds a journal can abort the upload, also if the last one died before it
+//! got the answer with the id.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use object_store::PutMultipartOptions;
+use object_store::multipart::{MultipartStore as _, PartId};
+use object_store::path::Path;
+use serde::{Deserialize, Serialize};
+
+use super::client::{Answer, Condition, attributes};
+use super::{Bucket, errors, publish};
+use crate::base::{AttemptId, fault};
+use crate::model::StagedFile;
+use crate::resource::{ResourceError, Result};
+
+/// The least size of a part; the size up to which an output is one request after the commit point.
+const PART_BYTES: u64 = 16 << 20;
+/// The most parts that an upload has. The service allows 10,000.
+const MAX_PARTS: u64 = 9_000;
+/// How many parts are sent at once. Each is in memory meanwhile.
+const AT_ONCE: usize = 2;
+/// The folder of journals in the spool.
+const JOURNALS: &str = "uploads";
+
+/// Returns whether a file is uploaded in parts.
+pub(super) fn is_large(file: &StagedFile) -> bool {
+    file.size > PART_BYTES
+}
+
+/// What is known about an upload.
+#[derive(Debug, Serialize, Deserialize)]
+struct Journal {
+    key: String,
+    /// Uploads to the key that were there before, and belong to someone else.
+    others: Vec<String>,
+    /// Its id, once the service has told it.
+    id: Option<String>,
+    /// The entity tags of its parts, once all are sent.
+    parts: Vec<String>,
+}
+
+/// Uploads the parts of a file. An earlier upload of it is aborted.
+pub(super) async fn upload(bucket: &Bucket, key: &Path, file: &StagedFile) -> Result<()> {
+    let about = bucket.about(&file.path);
+    let failed = |error: object_store::Error| about.unavailable("upload", io::Error::other(errors::reason(&error)));
+    let place = journal_of(bucket, file);
+    abort(bucket, &place).await.map_err(failed)?;
+    let others = bucket.client.uploads(key).await.map_err(failed)?;
+    let mut journal = Journal { key: key.to_string(), others, id: None, parts: Vec::new() };
+    let write =
+        |journal: &Journal| save(&place, journal).map_err(|error| about.unavailable("note the upload of", error));
+    write(&journal)?;
+    let options = PutMultipartOptions { attributes: attributes(file.artifact_id), ..PutMultipartOptions::default() };
+    let id = bucket.client.store.create_multipart_opts(key, options).await.map_err(failed)?;
+    fault::point("s3.upload_begun");
+    journal.id = Some(id.clone());
+    write(&journal)?;
+    journal.parts = send_parts(bucket, key, file, &id).await?;
+    write(&journal)?;
+    fault::point("s3.uploaded");
+    Ok(())
+}
+
+async fn send_parts(bucket: &Bucket, key: &Path, file: &StagedFile, id: &String) -> Result<Vec<String>> {
+    let about = bucket.about(&file.path);
+    let part_bytes = PART_BYTES.max(file.size.div_ceil(MAX_PARTS));
+    let count = usize::try_from(file.size.div_ceil(part_bytes)).unwrap_or(usize::MAX);
+    let send = |number: usize| async move {
+        let start = part_bytes.saturating_mul(number as u64);
+        let length = part_bytes.min(file.size.saturating_sub(start));
+        let Some(content) = read_staged(bucket, file, start, length).await? else {
+            return Err(about.unavailable("upload", io::Error::from(io::ErrorKind::NotFound)));
+        };
+        let part: Answer<PartId> = bucket.client.store.put_part(key, id, number, Bytes::from(content).into()).await;
+        let part = part.map_err(|error| about.unavailable("upload", io::Error::other(errors::reason(&error))))?;
+        Ok::<_, ResourceError>(part.content_id)
+    };
+    stream::iter(0..count).map(send).buffered(AT_ONCE).try_collect().await
+}
+
+/// Completes the upload of a file, if what is at the key meets the condition. If the upload is gone,
+/// uploads the file again. The outer error is one of the spool, the inner one the service's answer.
+pub(super) async fn complete(
+    bucket: &Bucket,
+    key: &Path,
+    file: &StagedFile,
+    condition: &Condition,
+) -> Result<Answer<String>> {
+    let place = journal_of(bucket, file);
+    for _ in 0..2 {
+        if let Some(Journal { id: Some(id), parts, .. }) = load(&place)
+            && !parts.is_empty()
+        {
+            match bucket.client.complete(key, &id, &parts, condition).await {
+                Ok(etag) => return Ok(Ok(etag)),
+                Err(error @ object_store::Error::Precondition { .. }) => return Ok(Err(error)),
+                // It was completed before, and the answer was lost; or the service has given the
+                // upload up. Services differ in how they say that, so this asks for it.
+                Err(error) => match bucket.client.uploads(key).await {
+                    Ok(uploads) if !uploads.contains(&id) => {}
+                    _ => return Ok(Err(error)),
+                },
+            }
+        }
+        let there = bucket.client.head(key).await;
+        if let Ok(Some(there)) = &there
+            && there.artifact == Some(file.artifact_id.to_string())
+        {
+            return Ok(Ok(there.etag.clone()));
+        }
+        if let Err(error) = there {
+            return Ok(Err(error));
+        }
+        if !bucket.spool.path().join(&file.staged).exists() {
+            return publish::already_published(bucket, key, file).await.map(Ok);
+        }
+        upload(bucket, key, file).await?;
+    }
+    Err(bucket.about(&file.path).unavailable("publish", io::Error::other("the service does not keep uploads")))
+}
+
+/// Reads a piece of a staged file. `None` if the file is not there.
+pub(super) async fn read_staged(bucket: &Bucket, file: &StagedFile, at: u64, length: u64) -> Result<Option<Vec<u8>>> {
+    use std::os::unix::fs::FileExt as _;
+    let place = bucket.spool.path().join(&file.staged);
+    let read = move || -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        std::fs::File::open(place)?.read_exact_at(&mut bytes, at)?;
+        Ok(bytes)
+    };
+    let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read);
+    match read {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(bucket.about(&file.path).unavailable("read what is staged for", error)),
+    }
+}
+
+/// Aborts the uploads of an attempt, and removes its journals. What cannot be aborted now is aborted
+/// when a host starts.
+pub(super) async fn discard(bucket: &Bucket, attempt: AttemptId) {
+    let folder = bucket.spool.path().join(JOURNALS).join(attempt.to_string());
+    let Ok(entries) = std::fs::read_dir(&folder) else { return };
+    for place in entries.flatten().map(|entry| entry.path()) {
+        if let Err(error) = abort(bucket, &place).await {
+            let why = errors::reason(&error);
+            tracing::warn!(
+                resource = &*bucket.name,
+                why,
+                "an unfinished upload could not be aborted; the next start tries again"
+            );
+        }
+    }
+    // Fails if a journal is left.
+    let _ = std::fs::remove_dir(folder);
+}
+
+/// Aborts the uploads of all attempts except those in `keep`.
+pub(super) async fn sweep(bucket: &Bucket, keep: &[AttemptId]) {
+    let Ok(entries) = std::fs::read_dir(bucket.spool.path().join(JOURNALS)) else { return };
+    for entry in entries.flatten() {
+        let attempt = entry.file_name().to_str().and_then(|name| name.parse::<AttemptId>().ok());
+        if let Some(attempt) = attempt.filter(|attempt| !keep.contains(attempt)) {
+            discard(bucket, attempt).await;
+        }
+    }
+}
+
+/// Aborts the upload of a journal, and removes the journal. Does nothing if there is none.
+async fn abort(bucket: &Bucket, place: &FilePath) -> Answer<()> {
+    let Some(journal) = load(place) else { return Ok(()) };
+    let key = Path::parse(&journal.key)?;
+    let ids = match journal.id {
+        Some(id) => vec![id],
+        // The host died before it knew the id: it is the one that was not there before, and that is
+        // in no other journal.
+        None => {
+            let (mut ids, known) = (bucket.client.uploads(&key).await?, known_ids(bucket));
+            ids.retain(|id| !journal.others.contains(id) && !known.contains(id));
+            ids
+        }
+    };
+    for id in ids {
+        match bucket.client.store.abort_multipart(&key, &id).await {
+            // It was completed, or aborted before.
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // If it stays, the next start finds no upload for it.
+    let _ = std::fs::remove_file(place);
+    Ok(())
+}
+
+/// Returns the ids of all uploads that have a journal.
+fn known_ids(bucket: &Bucket) -> HashSet<String> {
+    let folders = std::fs::read_dir(bucket.spool.path().join(JOURNALS)).into_iter().flatten().flatten();
+    let journals = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
+    journals.filter_map(|journal| load(&journal.path())?.id).collect()
+}
+
+/// Returns the journal of a file. Its folder is that of its attempt, as in the staging folder.
+fn journal_of(bucket: &Bucket, file: &StagedFile) -> PathBuf {
+    let staged = FilePath::new(&file.staged);
+    let attempt = staged.parent().and_then(|folder| folder.file_name()).unwrap_or_default();
+    bucket.spool.path().join(JOURNALS).join(attempt).join(file.artifact_id.to_string())
+}
+
+fn load(place: &FilePath) -> Option<Journal> {
+    serde_json::from_slice(&std::fs::read(place).ok()?).ok()
+}
+
+/// Writes a journal, whole or not at all.
+fn save(place: &FilePath, journal: &Journal) -> io::Result<()> {
+    let draft = place.with_extension("new");
+    if let Some(folder) = place.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    std::fs::write(&draft, serde_json::to_vec(journal)?)?;
+    std::fs::rename(draft, place)
+}
