@@ -67,7 +67,7 @@ impl Sql {
             name: name.to_owned(),
             spec: spec.clone(),
             kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
-            recent: Arc::new(Recent::new(name, state, sync)),
+            recent: Arc::new(Recent::new(name, state)),
         }
     }
 

@@ -13,14 +13,12 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(super) struct Recent {
     folder: PathBuf,
-    /// Whether a file survives a power cut.
-    sync: bool,
 }
 
 impl Recent {
     /// The files of the resource of this name, below the state folder.
-    pub(super) fn new(resource: &str, state: &Path, sync: bool) -> Self {
-        Self { folder: state.join("resources").join(resource).join("recent"), sync }
+    pub(super) fn new(resource: &str, state: &Path) -> Self {
+        Self { folder: state.join("resources").join(resource).join("recent") }
     }
 
     fn place(&self, number: u64) -> PathBuf {
@@ -29,25 +27,25 @@ impl Recent {
 
     /// Writes the batch with this number: completely, or not at all. Replaces one that a host wrote
     /// and did not put on record. Returns its path.
+    ///
+    /// Syncs it with either durability. The rows are not read again once they are on record, so a
+    /// power cut must not leave a record without them.
     pub(super) fn write(&self, number: u64, lines: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(&self.folder)?;
         let place = self.place(number);
         let draft = place.with_extension("draft");
         let mut file = File::create(&draft)?;
         file.write_all(lines.as_bytes())?;
-        if self.sync {
-            file.sync_all()?;
-        }
+        file.sync_all()?;
         fs::rename(&draft, &place)?;
-        if self.sync {
-            File::open(&self.folder)?.sync_all()?;
-        }
+        File::open(&self.folder)?.sync_all()?;
         Ok(place)
     }
 
-    /// Reads the batch with this number.
-    pub(super) fn read(&self, number: u64) -> io::Result<String> {
-        fs::read_to_string(self.place(number))
+    /// Reads the batch with this number. Also returns its path.
+    pub(super) fn read(&self, number: u64) -> io::Result<(PathBuf, String)> {
+        let place = self.place(number);
+        fs::read_to_string(&place).map(|lines| (place, lines))
     }
 
     /// Removes everything but the batches with these numbers: what hosts left that died. A file
@@ -75,12 +73,12 @@ mod tests {
     #[test]
     fn a_batch_is_read_as_it_was_written_last() {
         let state = tempfile::tempdir().unwrap();
-        let recent = Recent::new("rows", state.path(), true);
+        let recent = Recent::new("rows", state.path());
         assert!(recent.read(1).is_err());
         recent.write(1, "{\"id\":1}\n").unwrap();
         recent.write(1, "{\"id\":2}\n").unwrap();
         recent.write(2, "").unwrap();
-        assert_eq!(recent.read(1).unwrap(), "{\"id\":2}\n");
+        assert_eq!(recent.read(1).unwrap().1, "{\"id\":2}\n");
         recent.remove(0..2);
         assert!(recent.read(1).is_err() && recent.read(2).is_ok());
         recent.write(3, "").unwrap();

@@ -107,7 +107,7 @@ impl Watcher {
     /// # Errors
     /// [`ResourceError::Unusable`] if nothing more can be recorded.
     pub(super) async fn run(self, database: &SqlSpec, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<()> {
-        let mut progress = self.restore(cursor)?;
+        let mut progress = self.restore(cursor).await?;
         let mut pause = FIRST_PAUSE;
         loop {
             let end = tokio::select! {
@@ -132,7 +132,7 @@ impl Watcher {
     }
 
     /// Reads how far earlier watches were.
-    fn restore(&self, cursor: Option<&str>) -> Result<Progress> {
+    async fn restore(&self, cursor: Option<&str>) -> Result<Progress> {
         let column = &self.rows.high_water;
         let cursor = match cursor.map(|text| Cursor::read(text, column)) {
             None => Cursor::new(column),
@@ -144,7 +144,9 @@ impl Watcher {
         self.recent.retain(&(cursor.oldest_batch..cursor.next_batch));
         for number in cursor.oldest_batch..cursor.next_batch {
             match self.recent.read(number) {
-                Ok(lines) => {
+                Ok((file, lines)) => {
+                    // The link to it is not synced, and may be lost by a power cut.
+                    self.kept.link(file, Digest::of(lines.as_bytes())).await?;
                     for id in lines.lines().filter_map(|line| identity.of(line).ok()) {
                         window.add(id, number);
                     }

@@ -225,6 +225,27 @@ fn a_host_that_restarts_goes_on_where_the_last_one_was() {
     }
 }
 
+/// As after a power cut, in which only what is synced survives.
+#[test]
+fn kept_rows_of_the_overlap_are_put_back_at_the_next_start() {
+    for mut lab in Lab::both(KEYS) {
+        lab.add(1..=3);
+        lab.app.start();
+        lab.wait_for_exactly(1..=3);
+        lab.app.kill();
+        let digest = |artifact: &serde_json::Value| artifact["digest"].as_str().unwrap().replace("sha256:", "");
+        let artifact = lab.app.cli_json(&["artifacts", "list", "PATH", "--resource", "readings", "--json"]);
+        let artifact = artifact["items"][0].clone();
+        fs::remove_file(lab.app.path("state/resources/readings").join(digest(&artifact))).unwrap();
+        lab.app.start();
+        wait_until("the watch to have begun", || lab.app.get("/api/v1/nodes/readings")["state"] == "watching");
+        let content = format!("/api/v1/artifacts/{}/content", artifact["id"].as_str().unwrap());
+        assert_eq!(lab.app.try_get(&content).unwrap().0, 200);
+        lab.add(4..=4);
+        lab.wait_for_exactly(1..=4);
+    }
+}
+
 /// What a query returns today may not be there tomorrow.
 #[test]
 fn what_was_delivered_can_be_read_when_the_rows_are_gone() {
