@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Data, KEYS, Lab};
-use crate::support::wait::wait_until;
+use crate::support::wait::{wait_for, wait_until};
 
 #[test]
 fn rows_that_are_there_and_rows_that_come_are_delivered_once_and_in_order() {
@@ -260,4 +260,47 @@ fn what_was_delivered_can_be_read_when_the_rows_are_gone() {
         assert_eq!(lab.app.post("/api/v1/pipeline/resume").0, 200);
         lab.wait_for_exactly(1..=3);
     }
+}
+
+#[test]
+fn a_batch_ends_after_16_mib() {
+    for mut lab in Lab::both(&format!("{KEYS}\ntrigger = {{ min_artifacts = 2 }}")) {
+        for id in 1..=20 {
+            lab.execute(&format!("insert into readings values ({id}, '{}')", "x".repeat(1 << 20)));
+        }
+        lab.app.start();
+        lab.wait_for_exactly(1..=20);
+        let artifacts = lab.app.get_all("/api/v1/artifacts?resource=readings");
+        let mut sizes: Vec<u64> = artifacts.iter().map(|artifact| artifact["size"].as_u64().unwrap()).collect();
+        sizes.sort_unstable();
+        assert!(sizes.len() == 2 && sizes[1] < 17 << 20, "{sizes:?}");
+    }
+}
+
+/// More rows than the host remembers come within the overlap: the rest waits for it, and is shown.
+#[test]
+fn rows_beyond_what_the_host_can_tell_apart_wait_for_the_overlap() {
+    let mut lab = Lab::sqlite(&format!("{KEYS}\noverlap = \"3s\"\nmax_rows = 50000"));
+    lab.execute(super::TABLE);
+    lab.execute(
+        "with recursive n(id) as (select 1 union all select id + 1 from n where id < 260000)
+         insert into readings select id, null from n",
+    );
+    lab.app.start();
+    let waiting = wait_for("rows to wait", || {
+        let item = lab.app.get("/api/v1/nodes/readings")["resource"]["waiting"]["items"][0].clone();
+        item.is_object().then_some(item)
+    });
+    assert_eq!(waiting["path"], "rows after 250000", "{waiting}");
+    let reason = "waiting, because 250000 rows have come within `overlap`: make it shorter, or `high_water` finer";
+    assert_eq!(waiting["reason"], reason);
+    wait_until("the rest to be on record", || {
+        let artifacts = lab.app.get_all("/api/v1/artifacts?resource=readings");
+        artifacts.iter().any(|artifact| artifact["path"].as_str().unwrap().ends_with("..260000.jsonl"))
+    });
+    lab.app.wait_for_runs(1);
+    wait_until("the rest not to be shown any more", || {
+        lab.app.get("/api/v1/nodes/readings")["resource"]["waiting"].is_null()
+    });
+    assert_eq!(lab.ids(), (1..=260_000).collect::<Vec<i64>>());
 }
