@@ -1,4 +1,4 @@
-# Common functions of the scripts that build guests. Only these scripts source this file, from their
+# Common functions of the scripts in this folder. Only these scripts source this file, from their
 # own folder:
 #
 #   . "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/guest-common.sh"

@@ -11,6 +11,9 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
+/// The letters of base64 (RFC 4648).
+const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 impl Digest {
     /// Computes the digest of `bytes`.
     #[must_use]
@@ -28,6 +31,40 @@ impl Digest {
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Returns the digest as a value of the header `Content-Digest` (RFC 9530).
+    #[must_use]
+    pub fn to_content_digest(&self) -> String {
+        let mut text = String::from("sha-256=:");
+        for three in self.0.chunks(3) {
+            let bits =
+                three.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - three.len()));
+            for place in 0..4 {
+                let letter = BASE64.get(bits >> (18 - 6 * place) & 63).filter(|_| place <= three.len());
+                text.push(letter.map_or('=', |letter| char::from(*letter)));
+            }
+        }
+        text.push(':');
+        text
+    }
+
+    /// Reads the SHA-256 from a value of the header `Content-Digest`. `None` if it has none.
+    #[must_use]
+    pub fn from_content_digest(text: &str) -> Option<Self> {
+        let members = text.split(',').filter_map(|member| member.split_once('='));
+        let (_, value) = members.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("sha-256"))?;
+        let base64 = value.trim().strip_prefix(':')?.strip_suffix(':')?;
+        let letter = |byte: u8| BASE64.iter().position(|letter| *letter == byte);
+        let (mut bytes, mut bits, mut count) = (Vec::with_capacity(32), 0_usize, 0);
+        for byte in base64.trim_end_matches('=').bytes() {
+            (bits, count) = ((bits << 6 | letter(byte)?) & 0xffff, count + 6);
+            if count >= 8 {
+                count -= 8;
+                bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+            }
+        }
+        bytes.try_into().ok().map(Self)
     }
 
     /// Returns the digits without the prefix `sha256:`, for file names.
@@ -108,6 +145,18 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::{Digest, Hasher};
+
+    #[test]
+    fn a_content_digest_is_written_and_read() {
+        let digest = Digest::of(b"hello");
+        let text = "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:";
+        assert_eq!(digest.to_content_digest(), text);
+        assert_eq!(Digest::from_content_digest(text), Some(digest));
+        assert_eq!(Digest::from_content_digest(&format!("sha-512=:AAAA:, {text}")), Some(digest));
+        for none in ["", "sha-256=LPJN", "sha-256=:LPJN:", "sha-256=:?:", "md5=:AAAA:"] {
+            assert_eq!(Digest::from_content_digest(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn text_round_trips_and_bad_text_is_refused() {

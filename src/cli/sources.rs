@@ -7,7 +7,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::manifest::Pipeline;
+use crate::manifest::{Pipeline, ResourceSpec};
 
 /// Most files and folders that a path of `build.watch` may hold.
 const MAX_SOURCES: usize = 100_000;
@@ -19,9 +19,9 @@ const PRODUCTS: [&str; 6] = ["target", ".git", "node_modules", "__pycache__", ".
 pub(crate) struct Products {
     /// Components that are built.
     components: Vec<PathBuf>,
-    /// The files of the store. Files beside one whose names begin with its name belong to the store
-    /// too.
-    store: Vec<PathBuf>,
+    /// The files of databases: of the store, and of resources. Files beside one whose names begin
+    /// with its name belong to it too.
+    databases: Vec<PathBuf>,
     /// Folders of the host and of resources.
     folders: Vec<PathBuf>,
 }
@@ -30,12 +30,15 @@ impl Products {
     /// What the builds and runs of a pipeline write.
     pub(crate) fn of(pipeline: &Pipeline) -> Self {
         let built = pipeline.actions.iter().filter(|action| action.build.is_some());
-        let resources = pipeline.resources.iter().flat_map(|resource| resource.local_paths());
-        let state = [pipeline.state.join("components"), pipeline.state.join("logs")];
+        let local = |resources: Vec<&ResourceSpec>| -> Vec<PathBuf> {
+            resources.into_iter().flat_map(ResourceSpec::local_paths).map(Path::to_owned).collect()
+        };
+        let (folders, databases) = pipeline.resources.iter().partition(|resource| resource.is_folder());
+        let state = ["components", "logs", "resources"].map(|folder| pipeline.state.join(folder));
         Self {
             components: built.map(|action| action.component.clone()).collect(),
-            store: pipeline.store.local_paths().into_iter().map(Path::to_owned).collect(),
-            folders: state.into_iter().chain(resources.map(Path::to_owned)).collect(),
+            databases: pipeline.store.local_paths().into_iter().map(Path::to_owned).chain(local(databases)).collect(),
+            folders: state.into_iter().chain(local(folders)).collect(),
         }
     }
 
@@ -48,12 +51,12 @@ impl Products {
         by_name
             || path.file_name().is_some_and(is_draft)
             || self.components.iter().any(|component| component == path && component != root)
-            || self.is_store(path)
+            || self.is_of_database(path)
             || self.folders.iter().any(in_folder)
     }
 
-    fn is_store(&self, path: &Path) -> bool {
-        self.store.iter().any(|store| {
+    fn is_of_database(&self, path: &Path) -> bool {
+        self.databases.iter().any(|store| {
             let begins = |file: &std::ffi::OsStr| {
                 store.file_name().is_some_and(|store| file.as_encoded_bytes().starts_with(store.as_encoded_bytes()))
             };
@@ -142,7 +145,7 @@ mod tests {
         }
         let products = Products {
             components: vec![at("a/a.wasm")],
-            store: vec![at("db")],
+            databases: vec![at("db")],
             folders: vec![at("a/raw"), at("elsewhere")],
         };
         let found = |root: &Path| {

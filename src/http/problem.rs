@@ -109,7 +109,7 @@ impl Problem {
     }
 
     /// The body is larger than the limit.
-    pub(super) fn body_too_large(limit: usize) -> Self {
+    pub(super) fn body_too_large(limit: impl std::fmt::Display) -> Self {
         let detail = format!("the body has more than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", "the body is too large", detail)
     }
@@ -118,6 +118,11 @@ impl Problem {
     pub(super) fn body_too_slow() -> Self {
         Self::new(StatusCode::REQUEST_TIMEOUT, "body-too-slow", "the body did not arrive in time", "send it again")
             .header(header::CONNECTION, "close")
+    }
+
+    /// The body is not what its digest in the header announces.
+    pub(super) fn digest_mismatch(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "digest-mismatch", "the body is not what was announced", detail)
     }
 
     /// The body is not declared as JSON.
@@ -204,7 +209,10 @@ impl From<ResourceError> for Problem {
     fn from(error: ResourceError) -> Self {
         let detail = error.to_string();
         match error {
-            ResourceError::NotFound { .. } | ResourceError::Changed { .. } => Self::gone(detail),
+            ResourceError::NotFound { .. } | ResourceError::Changed { .. } | ResourceError::Gone { .. } => {
+                Self::gone(detail)
+            }
+            ResourceError::Refused { .. } => Self::conflict(detail),
             ResourceError::Unavailable { .. } | ResourceError::Full { .. } | ResourceError::Unusable { .. } => {
                 Self::unavailable(detail)
             }

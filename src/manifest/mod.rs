@@ -14,6 +14,7 @@ mod check;
 mod component;
 mod component_cache;
 mod expand;
+mod http;
 mod keys;
 mod listen;
 mod origin;
@@ -22,7 +23,9 @@ mod place;
 mod problem;
 mod read;
 mod schema;
+mod secret;
 mod settings;
+mod sql;
 mod tree;
 
 use std::io::Read as _;
@@ -33,14 +36,17 @@ use toml::de::DeTable;
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
 pub use component_cache::inspect_known;
 pub use expand::Env;
+pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
 pub use keys::schema;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-    Retry, RunWhen, S3Credentials, S3Spec, S3Style, SecretSource, StoreSpec, Trigger,
+    Retry, RunWhen, S3Credentials, S3Spec, S3Style, StoreSpec, Trigger,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
+pub use secret::SecretSource;
+pub use sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
 
 use crate::base::{ByteSize, bounds};
 use read::UncheckedManifest;

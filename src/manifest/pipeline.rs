@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::http::{HttpForm, HttpSpec};
+use super::secret::SecretSource;
+use super::sql::{SqlDatabase, SqlSpec};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
@@ -158,6 +161,8 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(_) => "folder",
             ResourceKind::S3(_) => "s3",
+            ResourceKind::Sql(_) => "sql",
+            ResourceKind::Http(_) => "http",
         }
     }
 
@@ -167,6 +172,8 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => folder.path.display().to_string(),
             ResourceKind::S3(s3) => s3.location(),
+            ResourceKind::Sql(sql) => sql.database.location(),
+            ResourceKind::Http(http) => http.location(),
         }
     }
 
@@ -176,17 +183,25 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(_) => "path",
             ResourceKind::S3(_) => "bucket",
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => "url",
         }
     }
 
-    /// Returns the folders on this machine that hold its data, absolute. Empty for a resource on
-    /// another machine.
+    /// Returns the folders or files on this machine that hold its data, absolute. Empty for a
+    /// resource on another machine.
     #[must_use]
     pub fn local_paths(&self) -> Vec<&Path> {
         match &self.kind {
             ResourceKind::Folder(folder) => vec![&folder.path],
-            ResourceKind::S3(_) => Vec::new(),
+            ResourceKind::Sql(SqlSpec { database: SqlDatabase::Sqlite { path }, .. }) => vec![path],
+            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => Vec::new(),
         }
+    }
+
+    /// Returns whether it is a folder, in which `ignore` selects names.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        matches!(&self.kind, ResourceKind::Folder(_))
     }
 
     /// Returns the globs of included paths; empty means all.
@@ -195,6 +210,7 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.include,
             ResourceKind::S3(s3) => &s3.include,
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
 
@@ -204,6 +220,7 @@ impl ResourceSpec {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.exclude,
             ResourceKind::S3(s3) => &s3.exclude,
+            ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
     }
 
@@ -212,8 +229,23 @@ impl ResourceSpec {
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
-            ResourceKind::S3(_) => &[],
+            ResourceKind::S3(_) | ResourceKind::Http(_) | ResourceKind::Sql(_) => &[],
         }
+    }
+
+    /// Returns what to do if no action can write to it; `None` if actions can.
+    pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
+        match &self.kind {
+            ResourceKind::Folder(_) | ResourceKind::S3(_) => None,
+            ResourceKind::Http(http) => http.takes_no_outputs(),
+            ResourceKind::Sql(_) => Some("a database is an input; write to a resource such as a folder"),
+        }
+    }
+
+    /// Returns whether other programs upload its artifacts to this host.
+    #[must_use]
+    pub fn takes_uploads(&self) -> bool {
+        matches!(&self.kind, ResourceKind::Http(http) if http.form == HttpForm::Push)
     }
 
     /// Sets the absolute path, for a kind that lies on this machine.
@@ -221,6 +253,12 @@ impl ResourceSpec {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
             ResourceKind::S3(_) => {}
+            ResourceKind::Sql(sql) => {
+                if matches!(sql.database, SqlDatabase::Sqlite { .. }) {
+                    sql.database = SqlDatabase::Sqlite { path };
+                }
+            }
+            ResourceKind::Http(_) => {}
         }
     }
 }
@@ -232,6 +270,10 @@ pub enum ResourceKind {
     Folder(FolderSpec),
     /// A bucket of an S3-compatible service.
     S3(S3Spec),
+    /// The rows of a database.
+    Sql(SqlSpec),
+    /// An endpoint of a server, or uploads to this host.
+    Http(HttpSpec),
 }
 
 /// A folder of files.
@@ -382,13 +424,6 @@ pub struct ActionSpec {
     pub retry: Retry,
     /// When it runs, depending on how the actions before it ended.
     pub run_when: RunWhen,
-}
-
-/// The source of a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretSource {
-    /// In a variable of the host's environment, `env:NAME`.
-    Env(String),
 }
 
 /// A secret that goes into one header of the requests to one host.

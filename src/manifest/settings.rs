@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::http::HttpMethod;
 use super::pipeline::{Join, RunWhen, S3Credentials, S3Style};
 use crate::model::Durability;
 
@@ -45,6 +46,21 @@ pub(super) const RESCAN: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY
 /// Default of `rescan`: rare enough that the cost for 100,000 files is negligible.
 pub(super) const DEFAULT_RESCAN: Duration = Duration::from_mins(10);
 
+/// The form of `url` of a database. The reader is stricter.
+pub(super) const SQL_URL: &str = "^(sqlite:|postgres(ql)?://).+";
+/// `overlap` of a database.
+pub(super) const OVERLAP: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+/// Default of `overlap`: longer than most transactions that only add rows.
+pub(super) const DEFAULT_OVERLAP: Duration = Duration::from_secs(30);
+/// `interval` of a database.
+pub(super) const SQL_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
+/// Default of `interval`.
+pub(super) const DEFAULT_SQL_INTERVAL: Duration = Duration::from_secs(1);
+/// `max_rows` of a database.
+pub(super) const MAX_ROWS: RangeInclusive<u64> = 1..=1_000_000;
+/// Default of `max_rows`.
+pub(super) const DEFAULT_MAX_ROWS: u64 = 10_000;
+
 /// `interval` of a resource that is polled.
 pub(super) const POLL: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
 /// Default of `interval`.
@@ -54,6 +70,24 @@ pub(super) const S3_STYLE: [(&str, S3Style); 2] = [("path", S3Style::Path), ("vi
 /// `credentials` of a bucket.
 pub(super) const S3_CREDENTIALS: [(&str, S3Credentials); 3] =
     [("default", S3Credentials::Default), ("profile", S3Credentials::Profile), ("none", S3Credentials::None)];
+/// Default of `interval` of the kind `http`.
+pub(super) const DEFAULT_HTTP_POLL: Duration = Duration::from_secs(30);
+/// `paging` of the kind `http`, unless it is a table.
+pub(super) const PAGING: [(&str, ()); 1] = [("link", ())];
+/// `method` of the kind `http`.
+pub(super) const HTTP_METHOD: [(&str, HttpMethod); 2] = [("PUT", HttpMethod::Put), ("POST", HttpMethod::Post)];
+/// `max_body` of the kind `http`.
+pub(super) const BODY: RangeInclusive<u64> = 1..=1 << 50;
+/// Default of `max_body`.
+pub(super) const DEFAULT_BODY: u64 = 1 << 30;
+/// `keep` of a resource whose content the host keeps.
+pub(super) const KEEP: RangeInclusive<u64> = 0..=1 << 50;
+/// Default of `keep`.
+pub(super) const DEFAULT_KEEP: u64 = 1 << 30;
+/// `timeout` of the kind `http`.
+pub(super) const SILENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
+/// Default of `timeout`.
+pub(super) const DEFAULT_SILENCE: Duration = Duration::from_secs(30);
 
 /// `trigger.min_artifacts` and `trigger.max_artifacts`.
 pub(super) const ARTIFACTS: RangeInclusive<u64> = 1..=1_000_000_000;

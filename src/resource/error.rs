@@ -19,6 +19,26 @@ pub enum ResourceError {
         /// The path.
         path: String,
     },
+    /// The content was recorded, and the host does not keep it any more. (`not-found`)
+    #[error("`{path}` in {resource} is not kept any more: {why}")]
+    Gone {
+        /// The resource.
+        resource: String,
+        /// The path.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// The server that outputs are sent to does not take one of them, and never will. (`refused`)
+    #[error("{resource} does not take `{path}`: {why}")]
+    Refused {
+        /// The resource.
+        resource: String,
+        /// The path.
+        path: String,
+        /// The answer of the server.
+        why: String,
+    },
     /// The content is not what was recorded. (`changed`)
     #[error("`{path}` in {resource} has changed since it was recorded: {why}")]
     Changed {
@@ -73,7 +93,8 @@ impl ResourceError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::InvalidPath { .. } => "invalid",
-            Self::NotFound { .. } => "not-found",
+            Self::NotFound { .. } | Self::Gone { .. } => "not-found",
+            Self::Refused { .. } => "refused",
             Self::Changed { .. } => "changed",
             Self::AlreadyExists { .. } => "already-exists",
             Self::Full { .. } => "disk-full",

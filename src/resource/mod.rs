@@ -12,9 +12,12 @@
 mod about;
 mod error;
 pub mod folder;
+pub mod http;
+mod kept;
 mod names;
 mod open;
 pub mod s3;
+pub mod sql;
 
 use std::sync::Arc;
 
@@ -152,6 +155,18 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
+    /// Begins to take an upload of another program, which becomes the next version at `path`.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unusable`] if the resource takes no uploads,
+    /// [`ResourceError::InvalidPath`], and [`ResourceError::Unavailable`] while nothing can be
+    /// recorded.
+    async fn receive(&self, path: &str) -> Result<Box<dyn Upload>> {
+        let _ = path;
+        let why = "it takes no uploads; only resources with `kind = \"http\"` and `push = true` do".to_owned();
+        Err(ResourceError::Unusable { resource: self.name().to_owned(), why })
+    }
+
     /// Makes the committed files of one attempt visible, each of them atomically. Returns for each
     /// file, in the same order, its current stamp if that differs from [`StagedFile::stamp`].
     ///
@@ -161,6 +176,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// [`ResourceError::Unavailable`] as long as the staged files cannot be reached. Publishing
     /// never counts as done in that case, and some of the files may already be visible.
+    /// [`ResourceError::Refused`] if a server never takes one of the files; everything that can be
+    /// done about the others is done then.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
 
     /// Removes all staged files except those of the attempts in `keep`, and returns how many it
@@ -213,6 +230,20 @@ pub trait Writer: Send {
     async fn finish(self: Box<Self>) -> Result<StagedFile>;
 }
 
+/// An upload of another program. If it is dropped without `finish`, nothing of it stays.
+#[async_trait]
+pub trait Upload: Send {
+    /// Returns the most bytes that it may have.
+    fn max_bytes(&self) -> u64;
+    /// Appends `bytes`.
+    async fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    /// Returns the digest of the bytes so far.
+    fn digest(&self) -> Digest;
+    /// Puts the upload on record, unless the same bytes are the newest version at its path already.
+    /// Once this returns, nothing of it can be lost.
+    async fn finish(self: Box<Self>) -> Result<()>;
+}
+
 /// What is on record about one resource. Its watch compares the resource with it.
 #[async_trait]
 pub trait KnownPaths: Send + Sync {
@@ -223,6 +254,14 @@ pub trait KnownPaths: Send + Sync {
     /// # Errors
     /// [`ResourceError::Unavailable`] if the records cannot be read.
     async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>>;
+
+    /// Returns a page of the digests of content that runs need: of artifacts that are new, or that
+    /// an unfinished run has claimed, at their paths or replaced there. The pages work as in
+    /// [`Self::page`].
+    ///
+    /// # Errors
+    /// [`ResourceError::Unavailable`] if the records cannot be read.
+    async fn needed(&self, cursor: Option<String>) -> Result<Page<Digest>>;
 }
 
 /// Receives the observations of a resource.

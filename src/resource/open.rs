@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::folder::Folder;
+use super::http::Endpoint;
 use super::s3::Bucket;
+use super::sql::Sql;
 use super::{Resource, Result};
 use crate::manifest::{ResourceKind, ResourceSpec};
 use crate::model::Durability;
 
 /// Creates the resource that `spec` describes. Does not check whether its data exists. `state` is
-/// the state folder of the pipeline: kinds that lie on another machine stage their outputs there.
+/// the state folder of the pipeline, for kinds that keep content or outputs there.
 ///
 /// # Errors
 /// [`ResourceError::Unusable`](super::ResourceError::Unusable) if the resource cannot work as
@@ -19,6 +21,8 @@ pub fn open(spec: &ResourceSpec, durability: Durability, state: &Path) -> Result
     let sync = durability == Durability::Full;
     match &spec.kind {
         ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, sync)?)),
+        ResourceKind::Http(http) => Ok(Arc::new(Endpoint::new(&spec.name, http, sync, state)?)),
         ResourceKind::S3(s3) => Ok(Arc::new(Bucket::new(&spec.name, s3, sync, state)?)),
+        ResourceKind::Sql(sql) => Ok(Arc::new(Sql::new(&spec.name, sql, state, sync))),
     }
 }

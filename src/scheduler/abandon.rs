@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::definition::Definition;
-use super::executor::{Close, HOST_FAILED, crashed_end, make_visible};
+use super::executor::{Close, HOST_FAILED, crashed_end, make_visible, mark_published};
 use super::shared::{Shared, persist};
 use crate::base::WriteId;
 use crate::model::{ActionState, RunAction, RunState};
@@ -41,21 +41,22 @@ pub(super) async fn abandon(shared: Arc<Shared>, run: UnfinishedRun, how: GiveUp
             return Ok(false);
         }
         let Close::Published(visible) = make_visible(&shared, definition, id, files).await else { return Ok(false) };
-        published.push((attempt.action.as_str(), attempt.fence, visible.stamps));
+        published.push((attempt.action.as_str(), attempt.fence, visible));
     }
     for attempt in &run.attempts {
         let (fence, now) = (attempt.fence, shared.clock.now());
-        let stamps = published.iter().find(|(_, of, _)| *of == fence).map(|(_, _, stamps)| stamps);
+        let visible = published.iter().find(|(_, of, _)| *of == fence).map(|(_, _, visible)| visible);
         let end = crashed_end(HOST_FAILED, shared.logs.end());
         let close = || async {
-            if let Some(stamps) = stamps {
-                return shared.store.published(fence, stamps.clone(), RunStep::default(), now).await;
+            if let Some(visible) = visible {
+                return mark_published(&shared, fence, visible, RunStep::default(), now).await;
             }
             shared.store.finish_attempt(fence, end.clone(), RunStep::default(), now).await
         };
         persist(&shared, close).await?;
     }
-    let published: Vec<&str> = published.iter().map(|(action, ..)| *action).collect();
+    let succeeded = published.iter().filter(|(.., visible)| visible.refusal.is_none());
+    let published: Vec<&str> = succeeded.map(|(action, ..)| *action).collect();
     let step = last_step(&run, state, &reason, &published);
     let (id, now) = (WriteId::new(), shared.clock.now());
     persist(&shared, || shared.store.advance(run.detail.run.id, id, step.clone(), now)).await?;

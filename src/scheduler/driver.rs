@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::core::{Event, Start};
-use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible};
+use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published};
 use super::shared::{Phase, persist, read_on};
 use super::stepper::Stepper;
 use super::supervise::panic_text;
@@ -192,7 +192,7 @@ impl Driver {
                 let message = attempt.message;
                 let outcome =
                     if attempt.skip { Outcome::Skip(message.unwrap_or_default()) } else { Outcome::Done(message) };
-                (outcome, close)
+                (close.outcome(outcome), close)
             }
         };
         fault::point("recover.attempt");
@@ -301,7 +301,7 @@ impl Driver {
                 persist(shared, || shared.store.finish_attempt(*fence, (**end).clone(), step.clone(), now)).await
             }
             Some((fence, Close::Published(visible))) => {
-                persist(shared, || shared.store.published(*fence, visible.stamps.clone(), step.clone(), now)).await
+                persist(shared, || mark_published(shared, *fence, visible, step.clone(), now)).await
             }
             // `record_end` returns early for these.
             Some((_, Close::Left)) => Ok(Vec::new()),

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::watch;
+
 use super::definition::Definition;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist};
-use crate::base::{AttemptId, fault};
+use crate::base::{AttemptId, Timestamp, fault};
 use crate::model::{AttemptState, ErrorInfo, Fence, Outcome, StagedFile};
 use crate::resource::{Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, StopSignal};
-use crate::store::{AttemptEnd, Intent, StoreError};
+use crate::store::{AttemptEnd, Intent, RunStep, StartedAttempt, StoreError};
 
 /// How to close an attempt.
 #[derive(Debug)]
@@ -35,6 +37,18 @@ pub(super) struct Visible {
     /// The stamp of each file of the intent, in its order, if it differs from that of the staged
     /// file.
     pub(super) stamps: Vec<Option<String>>,
+    /// Why a server refused one of them for good. The attempt has failed then.
+    pub(super) refusal: Option<ErrorInfo>,
+}
+
+impl Close {
+    /// Returns how the attempt ended: as its guest did, unless an output was refused.
+    pub(super) fn outcome(&self, of_guest: Outcome) -> Outcome {
+        match self {
+            Self::Published(Visible { refusal: Some(error), .. }) => Outcome::Failed(error.clone()),
+            _ => of_guest,
+        }
+    }
 }
 
 /// Runs an attempt. Never fails; errors are part of the outcome.
@@ -70,7 +84,7 @@ pub(super) async fn execute(
     match persist(shared, || shared.store.publish_intent(fence, intent.clone(), shared.clock.now())).await {
         Ok(()) => {
             let close = make_visible(shared, definition, fence.attempt_id, &report.staged).await;
-            (report.outcome, close)
+            (close.outcome(report.outcome), close)
         }
         Err(error @ StoreError::PathTaken { .. }) => {
             refused(definition, fence, report, ErrorInfo::permanent("already-exists", error.to_string())).await
@@ -112,13 +126,25 @@ pub(super) async fn make_visible(
     let mut phase = shared.phase.clone();
     fault::point("publish.begin");
     let mut stamps = vec![None; files.len()];
+    let mut refusal = None;
     let resources = resources_of(definition, files);
     for resource in &resources {
         let (places, of_resource): (Vec<usize>, Vec<StagedFile>) =
             files.iter().cloned().enumerate().filter(|(_, file)| file.resource == resource.name()).unzip();
         let visible = loop {
-            match resource.publish(attempt, &of_resource).await {
+            let published = tokio::select! {
+                biased;
+                published = resource.publish(attempt, &of_resource) => published,
+                // A server may be away for as long as it likes.
+                _ = handing_back(&shared.phase) => return Close::Left,
+            };
+            match published {
                 Ok(visible) => break visible,
+                Err(error @ ResourceError::Refused { .. }) => {
+                    tracing::error!("{error}");
+                    refusal.get_or_insert_with(|| ErrorInfo::permanent(error.code(), error.to_string()));
+                    break Vec::new();
+                }
                 Err(error) => tracing::error!("{error}; it is tried again every second"),
             }
             if *phase.borrow() == Phase::HandingBack {
@@ -138,7 +164,30 @@ pub(super) async fn make_visible(
         return Close::Left;
     }
     fault::point("publish.visible");
-    Close::Published(Visible { resources, stamps })
+    Close::Published(Visible { resources, stamps, refusal })
+}
+
+/// Waits until attempts are handed back.
+async fn handing_back(phase: &watch::Receiver<Phase>) {
+    let mut phase = phase.clone();
+    if phase.wait_for(|phase| *phase == Phase::HandingBack).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Records that the outputs of an attempt are visible, or that one of them was refused.
+pub(super) async fn mark_published(
+    shared: &Shared,
+    fence: Fence,
+    visible: &Visible,
+    step: RunStep,
+    now: Timestamp,
+) -> Result<Vec<StartedAttempt>, StoreError> {
+    let stamps = visible.stamps.clone();
+    match &visible.refusal {
+        None => shared.store.published(fence, stamps, step, now).await,
+        Some(error) => shared.store.refused(fence, stamps, error.clone(), step, now).await,
+    }
 }
 
 /// Removes what resources keep of an attempt that does not need it any more.

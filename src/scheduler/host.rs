@@ -31,10 +31,10 @@ use super::supervise::supervise;
 use crate::base::Digest;
 use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
-use crate::model::{KnownPath, Page};
+use crate::model::{ArtifactState, KnownPath, Page};
 use crate::resource::{KnownPaths, ObservationSink, Resource, ResourceError, Status};
 use crate::store::logs::LogStore;
-use crate::store::{HostLease, PageRequest, StoreError, UnfinishedRun};
+use crate::store::{ArtifactQuery, HostLease, PageRequest, StoreError, UnfinishedRun};
 
 /// The options of a host.
 #[derive(Debug, Clone, Copy)]
@@ -270,11 +270,38 @@ struct Known {
 impl KnownPaths for Known {
     async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>, ResourceError> {
         let page = self.shared.store.known(&self.resource, PageRequest { cursor, limit: MAX_PAGE }).await;
-        page.map_err(|error| ResourceError::Unavailable {
+        page.map_err(|error| self.unread(&error))
+    }
+
+    async fn needed(&self, cursor: Option<String>) -> Result<Page<Digest>, ResourceError> {
+        // New ones first: an artifact that is claimed in between is then in the second list.
+        let (state, cursor) = match cursor {
+            None => (ArtifactState::New, None),
+            Some(cursor) => match cursor.split_once(':') {
+                Some(("new", cursor)) => (ArtifactState::New, Some(cursor.to_owned())),
+                Some((_, cursor)) => (ArtifactState::Current, Some(cursor.to_owned()).filter(|it| !it.is_empty())),
+                None => (ArtifactState::Current, None),
+            },
+        };
+        let query = ArtifactQuery { resource: Some(self.resource.clone()), state: Some(state), ..Default::default() };
+        let page = self.shared.store.artifacts(query, PageRequest { cursor, limit: MAX_PAGE }).await;
+        let page = page.map_err(|error| self.unread(&error))?;
+        let next_cursor = match (page.next_cursor, state) {
+            (Some(next), state) => Some(format!("{state}:{next}")),
+            (None, ArtifactState::New) => Some(format!("{}:", ArtifactState::Current)),
+            (None, _) => None,
+        };
+        Ok(Page { items: page.items.into_iter().filter_map(|artifact| artifact.digest).collect(), next_cursor })
+    }
+}
+
+impl Known {
+    fn unread(&self, error: &StoreError) -> ResourceError {
+        ResourceError::Unavailable {
             resource: self.resource.clone(),
             doing: "read what is on record".to_owned(),
             why: error.to_string(),
-        })
+        }
     }
 }
 

@@ -52,8 +52,8 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
-    Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 
 pub use error::StoreError;
@@ -240,6 +240,20 @@ pub trait MetadataStore: GuestRecords {
         &self,
         fence: Fence,
         stamps: Vec<Option<String>>,
+        step: RunStep,
+        now: Timestamp,
+    ) -> Result<Vec<StartedAttempt>>;
+
+    /// Like [`MetadataStore::published`], when a server has refused an output for good: the attempt
+    /// has failed, with this error. Its outputs stay on record, because those that were not refused
+    /// are visible.
+    ///
+    /// Crash and repeat: as for [`MetadataStore::published`].
+    async fn refused(
+        &self,
+        fence: Fence,
+        stamps: Vec<Option<String>>,
+        error: ErrorInfo,
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;

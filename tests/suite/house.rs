@@ -267,14 +267,25 @@ const KINDS: &[(&str, &[&str])] = &[
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
     ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
-    // A bucket stages its outputs in a folder.
+    // These kinds stage their outputs in a folder.
     (
         "FolderSpec",
-        &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/", "resource/s3/"],
+        &[
+            "manifest/mod.rs",
+            "manifest/pipeline.rs",
+            "manifest/read/resource/",
+            "resource/folder/",
+            "resource/http/",
+            "resource/s3/",
+        ],
     ),
-    ("folder::Folder", &["resource/open.rs", "resource/s3/"]),
+    ("folder::Folder", &["resource/open.rs", "resource/http/", "resource/s3/"]),
     ("S3Spec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/s3/"]),
     ("s3::Bucket", &["resource/open.rs"]),
+    ("HttpSpec", &["manifest/", "resource/http/"]),
+    ("SqlSpec", &["manifest/", "resource/sql/"]),
+    ("SqlDatabase", &["manifest/", "resource/sql/"]),
+    ("sql::Sql", &["resource/open.rs"]),
     ("SegmentLog", &["store/logs/"]),
     ("ComponentFolder", &["store/components.rs"]),
 ];

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    Artifact, Denial, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
     ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use anacostia::store::{
@@ -246,6 +246,16 @@ impl MetadataStore for FakeStore {
         &self,
         _: Fence,
         _: Vec<Option<String>>,
+        _: RunStep,
+        _: Timestamp,
+    ) -> Stored<Vec<StartedAttempt>> {
+        read_only()
+    }
+    async fn refused(
+        &self,
+        _: Fence,
+        _: Vec<Option<String>>,
+        _: ErrorInfo,
         _: RunStep,
         _: Timestamp,
     ) -> Stored<Vec<StartedAttempt>> {

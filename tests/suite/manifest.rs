@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
-    Components, FolderSpec, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource,
-    inspect, load, parse_pinned,
+    Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging, Pipeline, Problems, ResourceKind,
+    RunWhen, SecretSource, SqlDatabase, SqlFrom, SqlRows, inspect, load, parse_pinned,
 };
 use anacostia::model::Durability;
 use proptest::prelude::*;
@@ -178,12 +178,54 @@ fn every_key_is_read_correctly() {
     assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
-    assert_eq!(names, ["train", "alarm", "label"], "the order is that of the manifest");
-    let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind else { panic!("{pipeline:?}") };
+    assert_eq!(names, ["train", "send", "alarm", "label"], "the order is that of the manifest");
+    let ResourceKind::Http(items) = &pipeline.resource("items").unwrap().kind else { panic!("no endpoint") };
+    let (url, path, interval) = (
+        "https://api.example.com/v1/items.json?sort=id".to_owned(),
+        "items/list.json".to_owned(),
+        Duration::from_mins(1),
+    );
+    let paging = Some(Paging::Cursor { param: "after".to_owned(), field: vec!["meta".to_owned(), "next".to_owned()] });
+    assert_eq!(items.form, HttpForm::Poll { url, path, interval, paging });
+    let token = HttpValue::Secret(SecretSource::Env("API_TOKEN".to_owned()));
+    assert_eq!(items.headers["authorization"], token);
+    assert_eq!(items.headers["accept"], HttpValue::Plain("application/json".to_owned()));
+    assert_eq!((&items.query["key"], items.max_body, items.keep), (&token, 10 << 20, 1 << 30));
+    let ResourceKind::Http(news) = &pipeline.resource("news").unwrap().kind else { panic!("no endpoint") };
+    let HttpForm::Poll { path, paging, interval, .. } = &news.form else { panic!("{:?}", news.form) };
+    assert_eq!((path.as_str(), paging.as_ref(), *interval), ("news", Some(&Paging::Link), Duration::from_secs(30)));
+    let ResourceKind::Folder(models) = &pipeline.resource("models").unwrap().kind else { panic!("no folder") };
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
+    check_databases(&pipeline, house.path());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
+}
+
+fn check_databases(pipeline: &Pipeline, folder: &Path) {
+    let sql = |name: &str| match &pipeline.resource(name).unwrap().kind {
+        ResourceKind::Sql(sql) => sql.clone(),
+        other => panic!("{other:?}"),
+    };
+    let readings = sql("readings");
+    let url = "postgres://anna@db.example.com:5433/lab?sslmode=require".to_owned();
+    assert_eq!(readings.database, SqlDatabase::Postgres { url });
+    assert_eq!(readings.password, Some(SecretSource::Env("API_TOKEN".to_owned())));
+    let rows = SqlRows {
+        from: SqlFrom::Table("lab.readings".to_owned()),
+        high_water: "at".to_owned(),
+        key: vec!["id".to_owned()],
+        overlap: Duration::from_mins(1),
+        interval: Duration::from_secs(5),
+        notify: Some("readings".to_owned()),
+        max_rows: 500,
+    };
+    assert_eq!((readings.rows, readings.keep), (Some(rows), 10 << 20));
+    let notes = sql("notes");
+    assert_eq!(notes.database, SqlDatabase::Sqlite { path: folder.join("data/app.db") });
+    let rows = notes.rows.unwrap();
+    assert_eq!(rows.from, SqlFrom::Query("select * from notes where kind = 'a'".to_owned()));
+    assert_eq!((rows.overlap, rows.interval, rows.max_rows), (Duration::from_secs(30), Duration::from_secs(1), 10_000));
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
 /// The ignored names. Resources with the same list share a line.
 fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
     let mut lists: Vec<(&[String], Vec<&str>)> = Vec::new();
-    for resource in &pipeline.resources {
+    for resource in pipeline.resources.iter().filter(|resource| resource.is_folder()) {
         match lists.iter_mut().find(|(list, _)| *list == resource.ignore()) {
             Some((_, names)) => names.push(&resource.name),
             None => lists.push((resource.ignore(), vec![&resource.name])),

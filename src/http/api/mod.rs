@@ -9,6 +9,7 @@ mod nodes;
 mod operations;
 mod pipeline;
 mod runs;
+mod uploads;
 mod wait;
 
 /// The response types, for code that returns the same JSON without a server.
@@ -51,6 +52,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/pipeline/resume", post(control::resume))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{name}", get(nodes::show))
+        .route("/api/v1/resources/{name}/artifacts", post(uploads::take))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
         .route("/api/v1/runs/{id}/cancel", post(control::cancel))

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::keys::nearest;
-use super::super::pipeline::{Join, RunWhen};
+use super::super::pipeline::{Join, ResourceSpec, RunWhen};
 use super::super::problem::{Problem, listed, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedResource};
 use super::super::tree::{At, Reader};
@@ -45,6 +45,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &UncheckedManifest
             nodes.after(reader, action);
             nodes.data(reader, action, "reads", &action.reads);
             nodes.data(reader, action, "writes", &action.writes);
+            nodes.writable(reader, action);
         }
         if !nodes.is_in_doubt(action) {
             nodes.retrigger(reader, action);
@@ -187,6 +188,19 @@ impl<'d> Nodes<'d> {
                 .help(help)
             };
             reader.complain(problem);
+        }
+    }
+
+    /// Checks that the resources in `writes` take outputs.
+    fn writable(&self, reader: &mut Reader<'_>, action: &UncheckedAction) {
+        for name in &action.writes {
+            let resource = self.resources.get(name.value.as_str()).and_then(|resource| resource.spec.as_ref());
+            let Some(help) = resource.and_then(ResourceSpec::takes_no_outputs) else { continue };
+            reader.complain(
+                Problem::new(format!("`{}` takes no outputs, and `{}` writes it", name.value, action.name.value))
+                    .at(&name.span, "takes no outputs")
+                    .help(help),
+            );
         }
     }
 

@@ -33,12 +33,14 @@ pub(in super::super) fn fill_in(folder: &Path, draft: &mut UncheckedManifest) {
     }
 }
 
-/// A folder that a resource uses exclusively.
+/// A folder or file that a resource uses.
 struct Claim<'d> {
     name: &'d str,
     text: &'d At<String>,
     /// The path with links resolved.
     real: PathBuf,
+    /// Whether it is one file, of which several resources may use different parts.
+    is_file: bool,
 }
 
 /// Checks the locations of the data and of the pipeline's own state.
@@ -47,9 +49,14 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
     for resource in &draft.resources {
         let Some(text) = &resource.path else { continue };
         let path = absolute(folder, &text.value);
-        check_folder(reader, text, &path);
+        let is_file = resource.spec.as_ref().is_some_and(|spec| !spec.is_folder());
+        if is_file {
+            check_database(reader, text, &path);
+        } else {
+            check_folder(reader, text, &path);
+        }
         if let Some(real) = real(&path) {
-            claims.push(Claim { name: &resource.name.value, text, real });
+            claims.push(Claim { name: &resource.name.value, text, real, is_file });
         }
     }
     apart(reader, &claims);
@@ -96,6 +103,22 @@ fn check_folder(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
     }
 }
 
+/// Checks that a database is a file of SQLite or does not exist yet.
+fn check_database(reader: &mut Reader<'_>, text: &At<String>, path: &Path) {
+    let wrong = match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => "is a folder, not a database".to_owned(),
+        Ok(found) if !found.is_file() => "is not a file".to_owned(),
+        Ok(_) => match starts_like_a_database(path) {
+            Ok(true) => return,
+            Ok(false) => "is a file, but not an SQLite database".to_owned(),
+            Err(error) => format!("cannot be read: {error}"),
+        },
+        // If it does not come, the watch of the resource says so.
+        Err(_) => return,
+    };
+    reader.complain(Problem::new(format!("{} {wrong}", quoted(&text.value))).at(&text.span, "here"));
+}
+
 /// Checks that no resource is inside another.
 fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
     // Sorted by path, the content of a folder follows it directly, so the enclosing folder is among
@@ -107,7 +130,7 @@ fn apart(reader: &mut Reader<'_>, claims: &[Claim<'_>]) {
         while open.last().is_some_and(|outer| !claim.real.starts_with(&outer.real)) {
             open.pop();
         }
-        if let Some(outer) = open.last() {
+        if let Some(outer) = open.last().filter(|outer| !(outer.is_file && claim.is_file)) {
             let message = if outer.real == claim.real {
                 format!("the resources `{}` and `{}` are the same folder", outer.name, claim.name)
             } else {

@@ -4,6 +4,7 @@
 
 mod resource;
 mod section;
+mod sql;
 mod trigger;
 
 use std::sync::LazyLock;
@@ -16,7 +17,7 @@ use super::schema::{
     strings, text, variables, with_default,
 };
 use super::settings;
-pub(super) use resource::{FOLDER, Kind, RESOURCE_KINDS, S3};
+pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 use section::object;
 pub(super) use section::{Keys, nearest};
 pub(super) use trigger::TRIGGER;
@@ -305,8 +306,11 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 12] {
-    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &S3, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
+fn all() -> [&'static Keys; 15] {
+    [
+        &ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &HTTP, &PAGING, &S3, &SQL, &TRIGGER, &ACTION, &SECRET, &BUILD,
+        &LIMITS, &RETRY,
+    ]
 }
 
 /// Returns the JSON Schema (draft 2020-12) of `anacostia.toml`.

@@ -4,22 +4,26 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::section::{Keys, object};
+use super::section::{Keys, Row, object};
+use super::sql;
 use super::trigger::TRIGGER;
 use crate::manifest::pipeline;
 use crate::manifest::schema::{
-    ENV, VARIABLE, boolean, choice, form, span, strings, text, with_default, without_default,
+    ENV, VARIABLE, boolean, choice, form, size, span, strings, text, with_default, without_default,
 };
 use crate::manifest::settings;
 
 /// The kinds of resources.
-pub(in crate::manifest) const RESOURCE_KINDS: [(&str, Kind); 2] = [("folder", Kind::Folder), ("s3", Kind::S3)];
+pub(in crate::manifest) const RESOURCE_KINDS: [(&str, Kind); 4] =
+    [("folder", Kind::Folder), ("s3", Kind::S3), ("http", Kind::Http), ("sql", Kind::Sql)];
 
 /// A kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::manifest) enum Kind {
     Folder,
     S3,
+    Http,
+    Sql,
 }
 
 impl Kind {
@@ -28,6 +32,8 @@ impl Kind {
         match self {
             Self::Folder => &FOLDER,
             Self::S3 => &S3,
+            Self::Http => &HTTP,
+            Self::Sql => &SQL,
         }
     }
 
@@ -36,6 +42,8 @@ impl Kind {
         match self {
             Self::Folder => &["kind", "path"],
             Self::S3 => &["kind", "bucket"],
+            Self::Http => &["kind"],
+            Self::Sql => &["kind", "url", "high_water", "watch"],
         }
     }
 }
@@ -54,9 +62,6 @@ pub(super) fn schema() -> Value {
     json!({"description": "An input or an output: where data lies.", "type": "object",
         "if": is(json!({"pattern": VARIABLE})), "then": {}, "else": chosen})
 }
-
-/// A key with its common wrong names and its schema.
-type Row = (&'static str, &'static [&'static str], Value);
 
 /// The keys that every kind of resource that is watched has.
 fn kind() -> Row {
@@ -118,6 +123,92 @@ pub(in crate::manifest) static FOLDER: LazyLock<Keys> = LazyLock::new(|| Keys {
             ),
         ),
         trigger(),
+    ],
+});
+
+pub(in crate::manifest) static SQL: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "resources of the kind `sql`",
+    later: &[],
+    rows: [kind()].into_iter().chain(sql::rows()).chain([watch(), trigger()]).collect(),
+});
+
+/// A table of headers or parameters.
+fn values(doc: &str, example: &str) -> Value {
+    json!({"type": "object", "description": doc, "default": {}, "additionalProperties": {"type": "string"},
+        "examples": [{example: "env:API_TOKEN"}]})
+}
+
+pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "resources of the kind `http`",
+    later: &[],
+    rows: vec![
+        kind(),
+        ("url", &["endpoint", "address", "uri"], text("What is polled, or where outputs are sent.")),
+        watch(),
+        ("path", &["name", "file"], text("The path of its artifact. If not given: the last segment of the URL.")),
+        (
+            "interval",
+            &["poll", "every", "poll_interval"],
+            span("How often it is polled.", &settings::POLL, Some(settings::DEFAULT_HTTP_POLL)),
+        ),
+        (
+            "paging",
+            &["pages", "pagination"],
+            json!({"description": "How one page leads to the next: `link` by the header `Link`, a table by a value in the body.",
+                    "anyOf": [choice("By `Link: <…>; rel=\"next\"`.", &settings::PAGING), object("By a value in the body.", &PAGING, &["param", "field"])]}),
+        ),
+        (
+            "method",
+            &["verb"],
+            without_default(choice(
+                "How outputs are sent. With this key the resource is an output.",
+                &settings::HTTP_METHOD,
+            )),
+        ),
+        ("push", &["upload", "uploads"], boolean("Whether other programs upload its artifacts to this host.")),
+        (
+            "headers",
+            &["header", "auth"],
+            values("Headers of its requests: values, or `env:NAME` for a secret.", "authorization"),
+        ),
+        (
+            "query",
+            &["params", "parameters"],
+            values("Parameters that are added to the URL: values, or `env:NAME` for a secret.", "key"),
+        ),
+        ("max_body", &["max_size", "limit"], size("The largest body.", &settings::BODY, settings::DEFAULT_BODY)),
+        (
+            "keep",
+            &["kept", "cache"],
+            size(
+                "How many bytes of bodies are kept that no run needs any more.",
+                &settings::KEEP,
+                settings::DEFAULT_KEEP,
+            ),
+        ),
+        (
+            "timeout",
+            &["read_timeout"],
+            span("How long the server may be silent.", &settings::SILENCE, Some(settings::DEFAULT_SILENCE)),
+        ),
+        trigger(),
+    ],
+});
+
+pub(in crate::manifest) static PAGING: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`paging` of a resource",
+    later: &[],
+    rows: vec![
+        (
+            "param",
+            &["parameter", "query"],
+            text("The parameter of the URL that says where a page begins, such as `after`."),
+        ),
+        (
+            "field",
+            &["next", "cursor"],
+            text("Where the value for the next page is in the JSON of the body, such as `next` or `meta.next`."),
+        ),
     ],
 });
 

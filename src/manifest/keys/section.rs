@@ -4,6 +4,9 @@ use serde_json::{Map, Value, json};
 
 use crate::manifest::schema::set;
 
+/// A key with its common wrong names and its schema: type, bounds, default and description.
+pub(super) type Row = (&'static str, &'static [&'static str], Value);
+
 /// The keys of one section.
 #[derive(Debug)]
 pub(in crate::manifest) struct Keys {
@@ -11,8 +14,8 @@ pub(in crate::manifest) struct Keys {
     pub(super) home: &'static str,
     /// Keys that are announced but not available in this version.
     pub(super) later: &'static [&'static str],
-    /// Each key, its common wrong names, and its schema: type, bounds, default and description.
-    pub(super) rows: Vec<(&'static str, &'static [&'static str], Value)>,
+    /// Each key.
+    pub(super) rows: Vec<Row>,
 }
 
 impl Keys {

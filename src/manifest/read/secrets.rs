@@ -9,8 +9,9 @@ use toml::de::DeValue;
 
 use super::super::expand::is_variable;
 use super::super::keys;
-use super::super::pipeline::{HeaderSecretSpec, SecretSource};
+use super::super::pipeline::HeaderSecretSpec;
 use super::super::problem::{Problem, quoted};
+use super::super::secret::SecretSource;
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::http;
@@ -105,7 +106,7 @@ fn header_secret(
     Some(HeaderSecretSpec { source: source?, header: header?, host: host?, prefix })
 }
 
-fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
+pub(super) fn header_name(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
     let name = text.value.to_ascii_lowercase();
     let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     let problem = if name.is_empty() || name.len() > 100 || !name.bytes().all(token) {

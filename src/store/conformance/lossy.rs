@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
-    Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -129,6 +129,7 @@ lossy! {
         finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep; now) -> Vec<StartedAttempt>;
         publish_intent(fence: Fence, intent: Intent; now) -> ();
         published(fence: Fence, stamps: Vec<Option<String>>, step: RunStep; now) -> Vec<StartedAttempt>;
+        refused(fence: Fence, stamps: Vec<Option<String>>, error: ErrorInfo, step: RunStep; now) -> Vec<StartedAttempt>;
         request_cancel(run: RunId; now) -> Option<Run>;
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;

@@ -130,6 +130,7 @@ suite! {
         an_existing_path_is_refused_without_any_change,
         equal_bytes_make_no_new_version,
         publishing_is_idempotent_and_fenced,
+        a_refused_output_fails_its_attempt_and_stays_on_record,
         recovery_finds_committed_outputs,
         late_observations_do_not_undo_an_output,
         late_observations_do_not_undo_an_output_with_equal_bytes,

@@ -3,7 +3,7 @@
 use super::World;
 use super::fixtures::*;
 use crate::model::ArtifactState::{Current, New, Published, Superseded};
-use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, EventKind, Facts, Metric, RunState};
+use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, ErrorInfo, EventKind, Facts, Metric, RunState};
 use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, RunStep, StoreError};
 
 pub(super) async fn outputs_exist_after_the_commit_point(world: &mut World) {
@@ -89,6 +89,25 @@ pub(super) async fn equal_bytes_make_no_new_version(world: &mut World) {
     let outputs = store.outputs(run, "models", &["first".to_owned()]).await.unwrap();
     assert_eq!(outputs[0].id, first.artifact_id, "it is also an output of this run");
     assert_eq!(store.lineage(run, all()).await.unwrap().items[0].artifact.id, first.artifact_id);
+}
+
+pub(super) async fn a_refused_output_fails_its_attempt_and_stays_on_record(world: &mut World) {
+    let store = world.store().as_ref();
+    let (run, fence) = started(store, new_run()).await;
+    let error = ErrorInfo::permanent("refused", "api does not take `m`: the server answers 422 Unprocessable Entity");
+    let refused = |error: &ErrorInfo| store.refused(fence, Vec::new(), error.clone(), RunStep::default(), at(60));
+    assert!(matches!(refused(&error).await, Err(StoreError::Conflict(_))), "nothing was committed");
+    store.publish_intent(fence, intent(vec![staged("models", "m", "M", false)]), at(40)).await.unwrap();
+    refused(&error).await.unwrap();
+    let newest_event = newest(store).await;
+    refused(&error).await.unwrap();
+    assert_eq!(newest(store).await, newest_event, "a repeat changes nothing");
+    let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
+    assert_eq!((attempt.state, attempt.error), (AttemptState::Failed, Some(error)));
+    assert_eq!(artifacts_at(store, "models", "m").await[0].state, Published);
+    assert!(store.unfinished(run).await.unwrap().unwrap().attempts.is_empty(), "nothing is left to publish");
+    let published = store.published(fence, Vec::new(), RunStep::default(), at(61)).await;
+    assert!(matches!(published, Err(StoreError::Conflict(_) | StoreError::Fenced { .. })), "{published:?}");
 }
 
 pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {

@@ -62,8 +62,8 @@ use super::{
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
-    Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 
 pub use open::read_holder;
@@ -296,7 +296,19 @@ impl MetadataStore for SqliteStore {
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
-        self.write(steps::PUBLISHED, move |tx| publish::published(tx, fence, &stamps, &step, now)).await
+        self.write(steps::PUBLISHED, move |tx| publish::published(tx, fence, &stamps, None, &step, now)).await
+    }
+
+    async fn refused(
+        &self,
+        fence: Fence,
+        stamps: Vec<Option<String>>,
+        error: ErrorInfo,
+        step: RunStep,
+        now: Timestamp,
+    ) -> Result<Vec<StartedAttempt>> {
+        let write = move |tx: &mut Tx<'_>| publish::published(tx, fence, &stamps, Some(&error), &step, now);
+        self.write(steps::REFUSED, write).await
     }
 
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {

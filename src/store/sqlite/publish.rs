@@ -13,7 +13,7 @@ use super::record;
 use super::sql::{Fail, Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::base::{ArtifactId, Digest, Timestamp};
-use crate::model::{ArtifactState, AttemptState, EventKind, Fence, StagedFile};
+use crate::model::{ArtifactState, AttemptState, ErrorInfo, EventKind, Fence, StagedFile};
 use crate::store::{Intent, RunStep, StartedAttempt, StoreError};
 
 /// Commits the outputs of an attempt: from now on they exist. A repeat changes nothing.
@@ -111,18 +111,21 @@ fn output(
 }
 
 /// Records that every file of the intent is visible, so the attempt has succeeded, and takes the
-/// step that follows. A repeat returns the first answer.
+/// step that follows. With `refusal`, a server has refused one of them, so the attempt has failed.
+/// A repeat returns the first answer.
 pub(super) fn published(
     tx: &mut Tx<'_>,
     fence: Fence,
     stamps: &[Option<String>],
+    refusal: Option<&ErrorInfo>,
     step: &RunStep,
     now: Timestamp,
 ) -> Work<Vec<StartedAttempt>> {
     let attempt = attempts::check(tx.db, fence)?;
+    let end = if refusal.is_some() { AttemptState::Failed } else { AttemptState::Succeeded };
     match attempt.state {
         AttemptState::Publishing => {}
-        AttemptState::Succeeded => return advance::started_before(tx, attempt.run, step, fence.epoch),
+        state if state == end => return advance::started_before(tx, attempt.run, step, fence.epoch),
         AttemptState::Running => {
             return Err(Fail::conflict(format!(
                 "attempt {} has not passed its commit point: there is nothing to mark as published",
@@ -144,9 +147,10 @@ pub(super) fn published(
         retrigger(tx, &output, now)?;
     }
     execute(tx.db, "DELETE FROM intents WHERE attempt = ?1", [attempt.seq])?;
-    let state = AttemptState::Succeeded;
-    execute(tx.db, "UPDATE attempts SET state = ?2, ended_at = ?3 WHERE seq = ?1", params![attempt.seq, state, now])?;
-    attempts::emit_ended(tx, &attempt, state, None, now)?;
+    let error = refusal.map(serde_json::to_string).transpose()?;
+    let sql = "UPDATE attempts SET state = ?2, ended_at = ?3, error = ?4 WHERE seq = ?1";
+    execute(tx.db, sql, params![attempt.seq, end, now, error])?;
+    attempts::emit_ended(tx, &attempt, end, refusal, now)?;
     advance::follow(tx, attempt.run_id, step, now)
 }
 

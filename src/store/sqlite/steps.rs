@@ -47,6 +47,7 @@ steps! {
     FINISH = "finish", "end an attempt";
     INTENT = "intent", "commit an attempt's outputs";
     PUBLISHED = "published", "mark outputs as published";
+    REFUSED = "refused", "record that an output was refused";
     CANCEL = "cancel", "cancel a run";
     RETRY = "retry", "retry a run";
     TAKE_OVER = "take_over", "take over unfinished runs";

@@ -176,7 +176,7 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
 /// Returns where to put files. A path that contains `${…}` is shown as written.
 fn place(view: &View, resource: &ResourceSpec, written: Option<&str>) -> String {
     match written {
-        Some(written) if written.contains('$') => written.to_owned(),
+        Some(written) if written.contains('$') || !resource.is_folder() => written.to_owned(),
         Some(written) => view.pipeline().folder.join(written).display().to_string(),
         None => resource.location(),
     }

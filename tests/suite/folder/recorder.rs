@@ -193,6 +193,10 @@ impl KnownPaths for Known {
         let next_cursor = items.last().filter(|_| rest.len() > 3).map(|known| known.path.clone());
         Ok(Page { items, next_cursor })
     }
+
+    async fn needed(&self, _: Option<String>) -> Result<Page<Digest>, ResourceError> {
+        unreachable!("a folder keeps no content")
+    }
 }
 
 #[async_trait]

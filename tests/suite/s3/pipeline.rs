@@ -104,7 +104,7 @@ async fn a_pipeline_from_bucket_to_bucket_survives_each_fault_of_the_network(ser
         ("listing-503", "list-type=2", Fault::retry_after(503, 1)),
         ("listing-cut", "list-type=2", Fault::TruncateAfter(300)),
         ("listing-reset", "list-type=2", Fault::ResetAfter(300)),
-        ("listing-repeated", "list-type=2", Fault::Repeat),
+        ("listing-repeated", "list-type=2", Fault::Repeat("list-type=2")),
         ("reading-reset", "/in/", Fault::ResetAfter(200)),
         ("reading-cut", "/in/", Fault::TruncateAfter(200)),
         ("reading-slow", "/in/", Fault::Slow(100, Duration::from_millis(2))),

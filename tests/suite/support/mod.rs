@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod cycles;
 pub(crate) mod dev;
 pub(crate) mod guests;
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod s3;
 pub(crate) mod server;

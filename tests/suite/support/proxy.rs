@@ -36,8 +36,9 @@ pub(crate) enum Fault {
     /// Forwards the request, and sends the response's body in pieces of so many bytes, each after a
     /// pause.
     Slow(usize, Duration),
-    /// Sends the last response to a request of this rule again, instead of forwarding.
-    Repeat,
+    /// Sends the last response again that a request with this part in its line got, instead of
+    /// forwarding: a listing page that repeats.
+    Repeat(&'static str),
     /// Forwards the request, waits for the response, and resets the connection without sending it:
     /// the work is done, and the client does not learn of it.
     LoseAnswer,
@@ -245,7 +246,7 @@ impl Shared {
         loop {
             let Some(head) = Head::read(&mut from_client)? else { return Ok(()) };
             let line = head.first_line().to_owned();
-            let (part, fault) = self.fault_for(&line);
+            let fault = self.fault_for(&line);
             let mut connection = Exchange { client, server, from_client: &mut from_client, head: &head };
             match &fault {
                 Some(Fault::Answer(status, headers)) => {
@@ -253,9 +254,9 @@ impl Shared {
                     connection.answer(*status, headers)?;
                     continue;
                 }
-                Some(Fault::Repeat) => {
+                Some(Fault::Repeat(part)) => {
                     connection.skip_request()?;
-                    let (mut client, answer) = (client, self.remembered(&part));
+                    let (mut client, answer) = (client, self.remembered(part));
                     client.write_all(&answer)?;
                     continue;
                 }
@@ -274,16 +275,16 @@ impl Shared {
         }
     }
 
-    /// Notes the request, and returns the fault to apply to it, with the part of its rule.
-    fn fault_for(&self, line: &str) -> (String, Option<Fault>) {
+    /// Notes the request, and returns the fault to apply to it.
+    fn fault_for(&self, line: &str) -> Option<Fault> {
         let mut state = self.state();
         state.requests.push(line.to_owned());
         let rule = state.rules.iter_mut().find(|rule| line.contains(&rule.part) && rule.left != Some(0));
-        let Some(rule) = rule else { return (String::new(), None) };
+        let rule = rule?;
         rule.left = rule.left.map(|left| left - 1);
-        let found = (rule.part.clone(), Some(rule.fault.clone()));
+        let fault = rule.fault.clone();
         state.struck += 1;
-        found
+        Some(fault)
     }
 
     fn remember(&self, line: String, answer: Vec<u8>) {

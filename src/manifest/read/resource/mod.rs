@@ -1,7 +1,9 @@
 //! `[resources.NAME]`.
 
 mod folder;
+mod http;
 mod s3;
+mod sql;
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use super::{UncheckedResource, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
-    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &["http", "sql"]);
+    let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &[]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
         return UncheckedResource { name, spec: None, path: None, perhaps_watched: true };
@@ -29,9 +31,14 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let (kind, path) = match kind {
         keys::Kind::Folder => {
             let (folder, path) = folder::read(reader, table);
-            (ResourceKind::Folder(folder), path)
+            (Some(ResourceKind::Folder(folder)), path)
         }
-        keys::Kind::S3 => (ResourceKind::S3(s3::read(reader, table)), None),
+        keys::Kind::Http => (Some(ResourceKind::Http(http::read(reader, table))), None),
+        keys::Kind::Sql => {
+            let (sql, path) = sql::read(reader, table);
+            (sql.map(ResourceKind::Sql), path)
+        }
+        keys::Kind::S3 => (Some(ResourceKind::S3(s3::read(reader, table))), None),
     };
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
     let trigger = trigger(reader, table);
@@ -42,8 +49,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
-    let spec = ResourceSpec { name: name.value.clone(), kind, watch, trigger };
-    UncheckedResource { name, spec: Some(spec), path, perhaps_watched }
+    let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
+    UncheckedResource { name, spec, path, perhaps_watched }
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.

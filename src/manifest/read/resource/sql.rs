@@ -1,0 +1,157 @@
+//! A resource of kind `sql`.
+
+use std::path::PathBuf;
+
+use crate::manifest::problem::{Problem, quoted};
+use crate::manifest::read::path::checked_path;
+use crate::manifest::read::{refuse_twice, secrets};
+use crate::manifest::secret::SecretSource;
+use crate::manifest::settings;
+use crate::manifest::sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
+use crate::manifest::tree::{At, Reader, Table};
+
+const URL: &str = "\"postgres://anna@db.example.com/lab\"";
+const FORMS: &str = "write \"sqlite:data/app.db\", or \"postgres://anna@db.example.com/lab\"";
+
+/// Reads the settings. Also returns the path of the file of SQLite, as written.
+pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpec>, Option<At<String>>) {
+    let url = reader.required_string(table, "url", URL);
+    let (database, path) = match url.as_ref().and_then(|url| database(reader, url)) {
+        Some((database, path)) => (Some(database), path),
+        None => (None, None),
+    };
+    let on_server = !matches!(database, Some(SqlDatabase::Sqlite { .. }));
+    let password = password(reader, table, on_server);
+    let rows = rows(reader, table, on_server);
+    watched(reader, table);
+    let keep = reader.size(table, "keep", settings::KEEP, "1GiB").map_or(settings::DEFAULT_KEEP, |size| size.value);
+    let spec = database.map(|database| SqlSpec { database, password, rows, keep });
+    (spec, path)
+}
+
+/// Reads the URL. Also returns the path in it.
+fn database(reader: &mut Reader<'_>, url: &At<String>) -> Option<(SqlDatabase, Option<At<String>>)> {
+    if let Some(path) = url.value.strip_prefix("sqlite:") {
+        if path.starts_with("//") {
+            // In other programs two slashes stand before a relative path, and three before an
+            // absolute one.
+            let path = format!("sqlite:{}", path.trim_start_matches("//"));
+            let problem = Problem::new("the path of a database follows `sqlite:` directly").at(&url.span, "here");
+            reader.complain(problem.help(format!("write {}", quoted(&path))));
+            return None;
+        }
+        let path = checked_path(reader, Some(At { value: path.to_owned(), span: url.span.clone() }))?;
+        return Some((SqlDatabase::Sqlite { path: PathBuf::new() }, Some(path)));
+    }
+    let problem = if url.value.starts_with("postgres://") || url.value.starts_with("postgresql://") {
+        match server(&url.value) {
+            Ok(()) => return Some((SqlDatabase::Postgres { url: url.value.clone() }, None)),
+            // Without the text, because there may be a password in it.
+            Err((wrong, help)) => Problem::new(wrong).at(&url.span, "here").help(help),
+        }
+    } else {
+        let scheme = url.value.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| scheme.len() < 20);
+        let what = scheme.map_or_else(
+            || "this is no URL of a database".to_owned(),
+            |scheme| format!("a database of {} cannot be used", quoted(scheme)),
+        );
+        Problem::new(what).at(&url.span, "here").help(FORMS)
+    };
+    reader.complain(problem);
+    None
+}
+
+/// Checks the URL of a server. Returns what is wrong, and what to do about it.
+fn server(url: &str) -> Result<(), (String, String)> {
+    let config: tokio_postgres::Config = url.parse().map_err(|why: tokio_postgres::Error| {
+        let why = std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
+        (format!("this URL of a database cannot be read: {why}"), FORMS.to_owned())
+    })?;
+    let missing = |what: &str| (format!("this URL of a database names no {what}"), FORMS.to_owned());
+    if config.get_password().is_some() {
+        let help = "take it out, and name a variable of the host's environment: `password = \"env:PGPASSWORD\"`";
+        return Err(("a password never stands in a manifest".to_owned(), help.to_owned()));
+    }
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(missing("host"));
+    }
+    if config.get_user().is_none() {
+        return Err(missing("user"));
+    }
+    config.get_dbname().map(drop).ok_or_else(|| missing("database"))
+}
+
+fn password(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<SecretSource> {
+    let text = reader.string(table, "password", "\"env:PGPASSWORD\"")?;
+    if !on_server {
+        let problem = Problem::new("a database of SQLite has no password").at(&table.key_span("password"), "here");
+        reader.complain(problem.help("remove it"));
+        return None;
+    }
+    secrets::source(reader, "password", &text)
+}
+
+fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<SqlRows> {
+    let from = from(reader, table);
+    let high_water = reader.required_string(table, "high_water", "\"id\"");
+    let key = reader.strings(table, "key", "[\"id\"]");
+    refuse_twice(reader, "key", &key);
+    let overlap = reader.duration(table, "overlap", settings::OVERLAP, "30s");
+    let interval = reader.duration(table, "interval", settings::SQL_INTERVAL, "1s");
+    let max_rows = reader.integer(table, "max_rows", settings::MAX_ROWS, 10_000);
+    let notify = reader.string(table, "notify", "\"readings\"");
+    if notify.is_some() && !on_server {
+        let problem = Problem::new("a database of SQLite sends no notifications").at(&table.key_span("notify"), "here");
+        reader.complain(problem.help("remove it: the host sees by itself when another program has written"));
+    }
+    for (key, name) in [("high_water", &high_water), ("notify", &notify)] {
+        refuse_empty(reader, key, name.as_ref());
+    }
+    Some(SqlRows {
+        from: from?,
+        high_water: high_water?.value,
+        key: key.into_iter().map(|column| column.value).collect(),
+        overlap: overlap.map_or(settings::DEFAULT_OVERLAP, |span| span.value),
+        interval: interval.map_or(settings::DEFAULT_SQL_INTERVAL, |span| span.value),
+        notify: notify.map(|channel| channel.value),
+        max_rows: max_rows.map_or(settings::DEFAULT_MAX_ROWS, |rows| rows.value),
+    })
+}
+
+/// Reads `table` or `query`, exactly one of which is needed.
+fn from(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<SqlFrom> {
+    if table.get("table").is_some() && table.get("query").is_some() {
+        reader.complain(
+            Problem::new(format!("{} has both a `table` and a `query`", table.name))
+                .at(&table.key_span("query"), "a query")
+                .at(&table.key_span("table"), "and a table")
+                .help("keep one of them: a query names its tables itself"),
+        );
+    }
+    if table.get("query").is_some() {
+        let query = reader.string(table, "query", "\"select * from readings\"");
+        refuse_empty(reader, "query", query.as_ref());
+        return query.map(|query| SqlFrom::Query(query.value));
+    }
+    let name = reader.required_string(table, "table", "\"readings\"");
+    refuse_empty(reader, "table", name.as_ref());
+    name.map(|name| SqlFrom::Table(name.value))
+}
+
+fn refuse_empty(reader: &mut Reader<'_>, key: &str, text: Option<&At<String>>) {
+    if let Some(text) = text.filter(|text| text.value.trim().is_empty()) {
+        reader.complain(Problem::new(format!("`{key}` is empty")).at(&text.span, "here"));
+    }
+}
+
+/// Requires that the rows are watched, because actions get rows only as artifacts.
+fn watched(reader: &mut Reader<'_>, table: &Table<'_>) {
+    let is_false = table.get("watch").is_some_and(|value| value.get_ref().as_bool() == Some(false));
+    if is_false {
+        let problem = Problem::new(format!("{} is a database, and is not watched", table.name));
+        reader
+            .complain(problem.at(&table.key_span("watch"), "gives no rows to any action").help("write `watch = true`"));
+    } else if table.get("watch").is_none() {
+        reader.missing(table, "watch", "`watch = true`: actions get the rows of a database as they come");
+    }
+}

@@ -1,0 +1,8 @@
+//! Where the value of a secret is.
+
+/// The source of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    /// In a variable of the host's environment, `env:NAME`.
+    Env(String),
+}

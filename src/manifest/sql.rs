@@ -1,0 +1,74 @@
+//! The settings of a resource of kind `sql`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::secret::SecretSource;
+
+/// Rows of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlSpec {
+    /// `url`: where the database is.
+    pub database: SqlDatabase,
+    /// `password`, for a database on a server.
+    pub password: Option<SecretSource>,
+    /// The rows to watch, if it is watched.
+    pub rows: Option<SqlRows>,
+    /// `keep`: how many bytes of rows are kept that no run needs any more (default 1 GiB).
+    pub keep: u64,
+}
+
+/// Location of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqlDatabase {
+    /// A file of SQLite, `sqlite:PATH`.
+    Sqlite {
+        /// The file, absolute.
+        path: PathBuf,
+    },
+    /// A server of PostgreSQL, `postgres://USER@HOST/DATABASE`.
+    Postgres {
+        /// The URL, without a password.
+        url: String,
+    },
+}
+
+impl SqlDatabase {
+    /// Describes the location for display.
+    pub(super) fn location(&self) -> String {
+        match self {
+            Self::Sqlite { path } => path.display().to_string(),
+            Self::Postgres { url } => url.clone(),
+        }
+    }
+}
+
+/// Which rows are new.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlRows {
+    /// `table` or `query`: all rows.
+    pub from: SqlFrom,
+    /// `high_water`: the column that grows, so that new rows have greater values than old ones.
+    pub high_water: String,
+    /// `key`: the columns that, together with `high_water`, tell rows apart. All columns do if it
+    /// is empty.
+    pub key: Vec<String>,
+    /// `overlap`: how long a transaction that adds a row may take after another one has added a row
+    /// with a greater value (default 30 s).
+    pub overlap: Duration,
+    /// `interval`: how often to look for new rows (default 1 s).
+    pub interval: Duration,
+    /// `notify`: the channel of PostgreSQL that says when to look.
+    pub notify: Option<String>,
+    /// `max_rows`: the most rows of one artifact (default 10,000).
+    pub max_rows: u64,
+}
+
+/// Where rows come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SqlFrom {
+    /// `table`: a table or a view; its schema may stand before it.
+    Table(String),
+    /// `query`: a statement that returns rows.
+    Query(String),
+}

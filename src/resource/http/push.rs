@@ -1,0 +1,107 @@
+//! Takes uploads of other programs.
+//!
+//! An upload is acknowledged once its artifact is on record. So a program that was not answered
+//! sends it again, and the same bytes make no second version.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use super::Endpoint;
+use super::uploads::Uploads;
+use super::watch::TRIM_EVERY;
+use crate::base::{Digest, fault};
+use crate::model::Observation;
+use crate::resource::kept::{Draft, Kept};
+use crate::resource::{KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Upload, check_path};
+
+/// Ends the uploads when the watch ends in any way.
+struct Open<'a>(&'a Uploads);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.set(None);
+    }
+}
+
+/// Takes uploads until `stop`; see [`crate::resource::Resource::watch`].
+pub(super) async fn watch(
+    endpoint: &Endpoint,
+    known: &dyn KnownPaths,
+    sink: Arc<dyn ObservationSink>,
+    stop: &CancellationToken,
+) -> Result<()> {
+    endpoint.kept.remove_drafts().await?;
+    let _open = Open(&endpoint.uploads);
+    endpoint.uploads.set(Some(Arc::clone(&sink)));
+    sink.status(Status::Watching);
+    while !stop.is_cancelled() {
+        endpoint.kept.trim(Some(known)).await?;
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(TRIM_EVERY) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Begins an upload; see [`crate::resource::Resource::receive`].
+pub(super) fn receive(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Upload>> {
+    check_path(path)?;
+    let sink = endpoint.uploads.sink().ok_or_else(|| closed(&endpoint.name))?;
+    Ok(Box::new(Receiving {
+        resource: Arc::clone(&endpoint.name),
+        path: path.to_owned(),
+        max_bytes: endpoint.spec.max_body,
+        draft: endpoint.kept.draft()?,
+        kept: Arc::clone(&endpoint.kept),
+        sink,
+    }))
+}
+
+fn closed(resource: &str) -> ResourceError {
+    ResourceError::Unavailable {
+        resource: resource.to_owned(),
+        doing: "take an upload".to_owned(),
+        why: "it is not watched at the moment; it needs `watch = true`".to_owned(),
+    }
+}
+
+struct Receiving {
+    resource: Arc<str>,
+    path: String,
+    max_bytes: u64,
+    draft: Draft,
+    kept: Arc<Kept>,
+    sink: Arc<dyn ObservationSink>,
+}
+
+#[async_trait]
+impl Upload for Receiving {
+    fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.draft.write(bytes)
+    }
+
+    fn digest(&self) -> Digest {
+        self.draft.digest()
+    }
+
+    async fn finish(self: Box<Self>) -> Result<()> {
+        let Self { resource, path, draft, kept, sink, .. } = *self;
+        fault::point("http.uploaded");
+        let _recording = kept.recording().await;
+        let stored = kept.store(draft).await?;
+        fault::point("http.upload_kept");
+        let seen =
+            Observation::Present { path, digest: Some(stored.digest), size: stored.size, stamp: stored.digest.hex() };
+        match sink.observed(vec![seen], sink.as_of(), None).await {
+            RecordOutcome::Recorded { .. } => Ok(()),
+            RecordOutcome::Refused => Err(closed(&resource)),
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! Sends outputs, after the commit point.
+//!
+//! A request carries the id of the artifact as `Idempotency-Key`, which is the same in every try,
+//! also by a later process. So a server that knows the key does the work once; without it an output
+//! may arrive twice, when the host dies or an answer is lost after the server has taken it.
+//!
+//! A server that answers with a status that no repetition changes (such as 400, 403 or 413) has
+//! refused the output. A host that tried again would never come to an end, and the run would keep
+//! its place. So the refusal is noted beside the staged file, and the attempt fails with the answer
+//! of the server. What it made is on record and kept here, and a retry of the run sends it anew.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::stream;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
+
+use super::Endpoint;
+use super::client::{Failure, back_off, display, refused};
+use crate::base::{AttemptId, fault};
+use crate::manifest::{HttpForm, HttpMethod};
+use crate::model::StagedFile;
+use crate::resource::kept::blocking;
+use crate::resource::{ResourceError, Result};
+
+/// The first wait after a failure.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// The longest wait after a failure, unless the server asks for more.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// How much of a file is read at a time.
+const PIECE_BYTES: usize = 256 << 10;
+/// What the name of a note about a staged file ends with.
+const NOTE: &str = ".answer";
+
+/// The answer of a server to an output.
+enum Answer {
+    Taken,
+    /// It never takes the output, for this reason.
+    Never(String),
+}
+
+/// Sends files; see [`crate::resource::Resource::publish`]. Returns once the server has answered to
+/// each of them, however long that takes.
+pub(super) async fn publish(endpoint: &Endpoint, _: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+    let mut refusal = None;
+    for file in files {
+        let staged = endpoint.spool.path().join(&file.staged);
+        let answer = match note(&staged).await.map_err(|error| unavailable(endpoint, file, &error))? {
+            Some(answer) => answer,
+            None => deliver(endpoint, file, &staged).await?,
+        };
+        if let Answer::Never(why) = answer {
+            refusal.get_or_insert_with(|| ResourceError::Refused {
+                resource: endpoint.name.to_string(),
+                path: file.path.clone(),
+                why,
+            });
+        }
+    }
+    refusal.map_or_else(|| Ok(vec![None; files.len()]), Err)
+}
+
+/// Sends one file until the server has answered, and notes the answer.
+async fn deliver(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> Result<Answer> {
+    let mut failures = 0;
+    let answer = loop {
+        fault::point("http.before_send");
+        let failure = match send(endpoint, file, staged).await {
+            Ok(answer) => break answer,
+            Err(Stopped::Spool(error)) => return Err(unavailable(endpoint, file, &error)),
+            Err(Stopped::Server(failure)) => failure,
+        };
+        failures += 1;
+        let wait = back_off(failures, FIRST_WAIT, LONGEST_WAIT, failure.retry_after);
+        tracing::warn!(
+            resource = &*endpoint.name,
+            path = file.path,
+            "an output was not taken: {}; it is sent again in {:.1} s",
+            failure.reason,
+            wait.as_secs_f64()
+        );
+        tokio::time::sleep(wait).await;
+    };
+    fault::point("http.sent");
+    endpoint.kept.link(staged.to_owned(), file.digest).await?;
+    set_note(staged, &answer).await.map_err(|error| unavailable(endpoint, file, &error))?;
+    fault::point("http.marked");
+    Ok(answer)
+}
+
+/// Why a try has ended without an answer that counts.
+enum Stopped {
+    Spool(io::Error),
+    Server(Failure),
+}
+
+async fn send(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> std::result::Result<Answer, Stopped> {
+    let staged = staged.to_owned();
+    let open = blocking(move || File::open(staged)).await.map_err(Stopped::Spool)?;
+    let request = request(endpoint, file, open).map_err(Stopped::Server)?;
+    let response = endpoint.client.send(request).await.map_err(Stopped::Server)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(Answer::Taken);
+    }
+    if is_final(status) {
+        return Ok(Answer::Never(format!("the server answers {}", display(status))));
+    }
+    Err(Stopped::Server(refused(&response)))
+}
+
+/// Returns whether repeating the request cannot change the answer.
+fn is_final(status: StatusCode) -> bool {
+    let passes = [
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::CONFLICT,
+        StatusCode::LOCKED,
+        StatusCode::TOO_EARLY,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
+    (status.is_redirection() || status.is_client_error()) && !passes.contains(&status)
+}
+
+fn request(endpoint: &Endpoint, file: &StagedFile, open: File) -> std::result::Result<RequestBuilder, Failure> {
+    let HttpForm::Send { url, method } = &endpoint.spec.form else {
+        return Err(Failure::new("it takes no outputs"));
+    };
+    let mut url = Url::parse(url).map_err(|error| Failure::new(format!("`url` is not one: {error}")))?;
+    let method = match method {
+        HttpMethod::Put => {
+            let mut segments =
+                url.path_segments_mut().map_err(|()| Failure::new("`url` has no path that could be extended"))?;
+            segments.pop_if_empty().extend(file.path.split('/'));
+            Method::PUT
+        }
+        HttpMethod::Post => Method::POST,
+    };
+    let mut request = endpoint.client.request(method, &url)?;
+    if !endpoint.spec.headers.contains_key(CONTENT_TYPE.as_str()) {
+        request = request.header(CONTENT_TYPE, "application/octet-stream");
+    }
+    Ok(request
+        .header("idempotency-key", file.artifact_id.to_string())
+        .header("anacostia-path", encoded(&file.path))
+        .header("content-digest", file.digest.to_content_digest())
+        .header(CONTENT_LENGTH, file.size)
+        .body(Body::wrap_stream(pieces(open, file.size))))
+}
+
+/// Encodes a path for a header: it may have any letters in it.
+fn encoded(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            use std::fmt::Write as _;
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+/// Reads a file piece by piece, as the connection takes it.
+fn pieces(file: File, size: u64) -> impl futures_util::Stream<Item = io::Result<Vec<u8>>> + Send {
+    stream::try_unfold((file, 0), move |(mut file, at)| async move {
+        if at >= size {
+            return Ok(None);
+        }
+        let read = blocking(move || {
+            file.seek(io::SeekFrom::Start(at))?;
+            let mut piece = Vec::with_capacity(PIECE_BYTES);
+            (&mut file).take((size - at).min(PIECE_BYTES as u64)).read_to_end(&mut piece)?;
+            Ok((file, piece))
+        });
+        let (file, piece) = read.await?;
+        if piece.is_empty() {
+            return Err(io::Error::new(ErrorKind::UnexpectedEof, "the staged file is shorter than it was"));
+        }
+        let next = at + piece.len() as u64;
+        Ok(Some((piece, (file, next))))
+    })
+}
+
+fn note_of(staged: &Path) -> PathBuf {
+    let mut name = staged.as_os_str().to_owned();
+    name.push(NOTE);
+    name.into()
+}
+
+/// Returns the answer that an earlier try has noted.
+async fn note(staged: &Path) -> io::Result<Option<Answer>> {
+    let note = note_of(staged);
+    let text = blocking(move || match std::fs::read_to_string(note) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        text => text.map(Some),
+    });
+    Ok(text.await?.map(|text| if text.is_empty() { Answer::Taken } else { Answer::Never(text) }))
+}
+
+/// Notes the answer beside the staged file: nothing if the server has taken it, or else why not.
+async fn set_note(staged: &Path, answer: &Answer) -> io::Result<()> {
+    let text = match answer {
+        Answer::Taken => String::new(),
+        Answer::Never(why) => why.clone(),
+    };
+    let note = note_of(staged);
+    blocking(move || {
+        let draft = note.with_extension("answer-draft");
+        let mut file = File::create(&draft)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_data()?;
+        std::fs::rename(draft, note)
+    })
+    .await
+}
+
+fn unavailable(endpoint: &Endpoint, file: &StagedFile, error: &io::Error) -> ResourceError {
+    ResourceError::Unavailable {
+        resource: endpoint.name.to_string(),
+        doing: format!("send `{}`, which is staged in {}", file.path, endpoint.spool.path().display()),
+        why: error.to_string(),
+    }
+}

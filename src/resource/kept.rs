@@ -1,0 +1,409 @@
+//! Keeps content in the state folder, for kinds of resources that cannot give it a second time: the
+//! answer that an API gives today may not be there tomorrow.
+//!
+//! Content lies in `resources/<name>/` under its digest, so storing it again changes nothing. It is
+//! stored before its artifact is put on record: a host that dies in between leaves content that no
+//! record names, which is removed like other content that no run needs.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use tokio::sync::{RwLock, RwLockReadGuard};
+
+use super::{Content, KnownPaths, Reader, ResourceError, Result};
+use crate::base::bounds::MAX_CHUNK_BYTES;
+use crate::base::{ByteSize, Digest, Hasher, escape};
+
+/// What the names of unfinished content begin with.
+const DRAFT: &str = "draft-";
+
+/// The content that one resource keeps.
+#[derive(Debug)]
+pub(super) struct Kept {
+    resource: String,
+    folder: PathBuf,
+    /// Whether content survives a power cut.
+    sync: bool,
+    /// How many bytes of content are kept that no run needs.
+    limit: u64,
+    /// Held for reading from storing content until its artifact is on record, and for writing while
+    /// content is removed.
+    recording: RwLock<()>,
+}
+
+impl Kept {
+    /// The content of the resource of this name, below the state folder. With `sync`, content is
+    /// synced to disk before it counts as stored.
+    pub(super) fn new(resource: &str, state: &Path, sync: bool, limit: u64) -> Self {
+        let folder = state.join("resources").join(resource);
+        Self { resource: resource.to_owned(), folder, sync, limit, recording: RwLock::default() }
+    }
+
+    fn place(&self, digest: Digest) -> PathBuf {
+        self.folder.join(digest.hex())
+    }
+
+    /// Begins to store content.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unavailable`] or [`ResourceError::Full`] if the folder cannot be written.
+    pub(super) fn draft(&self) -> Result<Draft> {
+        let create = || {
+            fs::create_dir_all(&self.folder)?;
+            let path = self.folder.join(format!("{DRAFT}{:016x}", fastrand::u64(..)));
+            Ok((File::options().read(true).write(true).create_new(true).open(&path)?, path))
+        };
+        let (file, path) = create().map_err(|error| self.failed("store content", &error))?;
+        Ok(Draft { resource: self.resource.clone(), file, path, hasher: Hasher::default(), size: 0 })
+    }
+
+    /// Stores content that is complete. It is then either there as a whole, or not at all.
+    ///
+    /// # Errors
+    /// As [`Self::draft`].
+    pub(super) async fn store(&self, draft: Draft) -> Result<Stored> {
+        let stored = Stored { digest: draft.digest(), size: draft.size };
+        let (place, folder, sync) = (self.place(stored.digest), self.folder.clone(), self.sync);
+        let store = blocking(move || {
+            draft.file.set_permissions(Permissions::from_mode(0o440))?;
+            if sync {
+                draft.file.sync_all()?;
+            }
+            fs::rename(&draft.path, &place)?;
+            if sync {
+                File::open(&folder)?.sync_all()?;
+            }
+            Ok(())
+        });
+        store.await.map_err(|error| self.failed("store content", &error))?;
+        Ok(stored)
+    }
+
+    /// Stores the content of a file on the same file system, which must not be written to again.
+    pub(super) async fn link(&self, file: PathBuf, digest: Digest) -> Result<()> {
+        let (place, folder) = (self.place(digest), self.folder.clone());
+        let link = blocking(move || {
+            fs::create_dir_all(&folder)?;
+            match fs::hard_link(&file, &place) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => Ok(()),
+            }
+        });
+        link.await.map_err(|error| self.failed("store content", &error))
+    }
+
+    /// Content that is stored while this is held is not removed. Hold it until the artifact is on
+    /// record.
+    pub(super) async fn recording(&self) -> RwLockReadGuard<'_, ()> {
+        self.recording.read().await
+    }
+
+    /// Opens the content of an artifact.
+    ///
+    /// # Errors
+    /// [`ResourceError::Gone`] if it is not kept any more, [`ResourceError::Changed`] if someone
+    /// changed what is kept.
+    pub(super) async fn open(&self, content: &Content) -> Result<Box<dyn Reader>> {
+        let path = escape(content.path.as_bytes());
+        let gone = || ResourceError::Gone {
+            resource: self.resource.clone(),
+            path: path.clone(),
+            why: format!("the host keeps {} of content that no run needs, and this was older", ByteSize(self.limit)),
+        };
+        let place = self.place(content.digest.ok_or_else(gone)?);
+        let opened = blocking(move || {
+            let file = File::open(place)?;
+            let size = file.metadata()?.len();
+            Ok((file, size))
+        });
+        let (file, size) = match opened.await {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
+            Err(error) => return Err(self.failed(&format!("open what is kept of `{path}`"), &error)),
+        };
+        if size != content.size {
+            let why = format!("what is kept of it has {size} bytes, not {}", content.size);
+            return Err(ResourceError::Changed { resource: self.resource.clone(), path, why });
+        }
+        Ok(Box::new(KeptReader { resource: self.resource.clone(), path, file: Arc::new(file) }))
+    }
+
+    /// Removes what a host left that died while it stored content. Call it before the first
+    /// [`Self::draft`].
+    ///
+    /// # Errors
+    /// As [`Self::draft`].
+    pub(super) async fn remove_drafts(&self) -> Result<()> {
+        let folder = self.folder.clone();
+        let remove = blocking(move || {
+            for entry in entries(&folder)? {
+                if entry.file_name().to_string_lossy().starts_with(DRAFT) {
+                    fs::remove_file(entry.path())?;
+                }
+            }
+            Ok(())
+        });
+        remove.await.map_err(|error| self.failed("remove unfinished content", &error))
+    }
+
+    /// Removes the oldest content that no run needs, until the rest of it fits into the limit.
+    /// `known` says what runs need; without it, none is needed.
+    ///
+    /// # Errors
+    /// As [`Self::draft`], and those of `known`.
+    pub(super) async fn trim(&self, known: Option<&dyn KnownPaths>) -> Result<()> {
+        let _none_is_stored = self.recording.write().await;
+        let folder = self.folder.clone();
+        let mut files =
+            blocking(move || files(&folder)).await.map_err(|error| self.failed("look at content", &error))?;
+        if files.iter().map(|file| file.size).sum::<u64>() <= self.limit {
+            return Ok(());
+        }
+        if let Some(known) = known {
+            let needed = needed(known).await?;
+            files.retain(|file| !needed.contains(&file.digest));
+        }
+        files.sort_by_key(|file| (file.stored, file.digest));
+        let mut bytes = files.iter().map(|file| file.size).sum::<u64>();
+        let limit = self.limit;
+        let remove = blocking(move || {
+            for file in files {
+                if bytes <= limit {
+                    break;
+                }
+                fs::remove_file(&file.path)?;
+                bytes = bytes.saturating_sub(file.size);
+            }
+            Ok(())
+        });
+        remove.await.map_err(|error| self.failed("remove content", &error))
+    }
+
+    fn failed(&self, doing: &str, error: &io::Error) -> ResourceError {
+        let (resource, doing) = (self.resource.clone(), format!("{doing} in {}", self.folder.display()));
+        let why = error.to_string();
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ResourceError::Full { resource, doing, why },
+            _ => ResourceError::Unavailable { resource, doing, why },
+        }
+    }
+}
+
+/// Content that is being stored. Removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Draft {
+    resource: String,
+    file: File,
+    path: PathBuf,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Draft {
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unavailable`] or [`ResourceError::Full`].
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.file.write_all(bytes).map_err(|error| {
+            let (resource, doing) = (self.resource.clone(), format!("write {}", self.path.display()));
+            let why = error.to_string();
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    ResourceError::Full { resource, doing, why }
+                }
+                _ => ResourceError::Unavailable { resource, doing, why },
+            }
+        })?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Returns the number of bytes so far.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the digest of the bytes so far.
+    pub(super) fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// Returns the file, to read it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Once the content is stored, there is no file of this name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Content that is stored.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stored {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+}
+
+struct KeptFile {
+    path: PathBuf,
+    digest: Digest,
+    size: u64,
+    stored: SystemTime,
+}
+
+fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the files of content. Other names are left alone.
+fn files(folder: &Path) -> io::Result<Vec<KeptFile>> {
+    let mut files = Vec::new();
+    for entry in entries(folder)? {
+        let Ok(digest) = format!("sha256:{}", entry.file_name().to_string_lossy()).parse() else { continue };
+        let found = entry.metadata()?;
+        files.push(KeptFile { path: entry.path(), digest, size: found.len(), stored: found.modified()? });
+    }
+    Ok(files)
+}
+
+async fn needed(known: &dyn KnownPaths) -> Result<BTreeSet<Digest>> {
+    let (mut needed, mut cursor) = (BTreeSet::new(), None);
+    loop {
+        let page = known.needed(cursor).await?;
+        needed.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(needed);
+        }
+    }
+}
+
+struct KeptReader {
+    resource: String,
+    path: String,
+    file: Arc<File>,
+}
+
+#[async_trait]
+impl Reader for KeptReader {
+    async fn read(&mut self, offset: u64, length: usize) -> Result<Vec<u8>> {
+        let file = Arc::clone(&self.file);
+        let read = blocking(move || {
+            let mut bytes = vec![0; length.min(MAX_CHUNK_BYTES)];
+            let mut filled = 0;
+            while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+                match file.read_at(rest, offset + filled as u64) {
+                    Ok(0) => break,
+                    Ok(count) => filled += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            bytes.truncate(filled);
+            Ok(bytes)
+        });
+        read.await.map_err(|error| ResourceError::Unavailable {
+            resource: self.resource.clone(),
+            doing: format!("read what is kept of `{}`", self.path),
+            why: error.to_string(),
+        })
+    }
+}
+
+/// Runs calls that wait for the disk where they hold up no other task.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(io::Error::other("the host is stopping")))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::{Kept, Stored};
+    use crate::base::Digest;
+    use crate::model::{KnownPath, Page};
+    use crate::resource::{Content, KnownPaths, ResourceError, Result};
+
+    struct Needed(Vec<Digest>);
+
+    #[async_trait]
+    impl KnownPaths for Needed {
+        async fn page(&self, _: Option<String>) -> Result<Page<KnownPath>> {
+            Ok(Page { items: Vec::new(), next_cursor: None })
+        }
+
+        async fn needed(&self, _: Option<String>) -> Result<Page<Digest>> {
+            Ok(Page { items: self.0.clone(), next_cursor: None })
+        }
+    }
+
+    async fn store(kept: &Kept, bytes: &[u8]) -> Stored {
+        let mut draft = kept.draft().unwrap();
+        draft.write(bytes).unwrap();
+        kept.store(draft).await.unwrap()
+    }
+
+    fn content(stored: Stored) -> Content {
+        Content { path: "a.json".to_owned(), size: stored.size, digest: Some(stored.digest), stamp: String::new() }
+    }
+
+    #[tokio::test]
+    async fn content_is_read_as_it_was_stored_and_damage_is_noticed() {
+        let state = tempfile::tempdir().unwrap();
+        let kept = Kept::new("api", state.path(), true, 0);
+        let stored = store(&kept, b"0123456789").await;
+        assert_eq!(store(&kept, b"0123456789").await.digest, stored.digest);
+        drop(kept.draft().unwrap());
+        assert_eq!(std::fs::read_dir(state.path().join("resources/api")).unwrap().count(), 1, "a draft was left");
+        let mut reader = kept.open(&content(stored)).await.unwrap();
+        assert_eq!(reader.read(2, 3).await.unwrap(), b"234");
+        assert_eq!(reader.read(8, 100).await.unwrap(), b"89");
+        assert_eq!(reader.read(10, 100).await.unwrap(), b"");
+
+        let other = Stored { size: 9, ..stored };
+        let changed = kept.open(&content(other)).await.err().unwrap();
+        assert!(matches!(changed, ResourceError::Changed { .. }), "{changed}");
+    }
+
+    #[tokio::test]
+    async fn the_oldest_content_that_no_run_needs_is_removed_first() {
+        let state = tempfile::tempdir().unwrap();
+        let kept = Kept::new("api", state.path(), false, 10);
+        let mut stored = Vec::new();
+        for (age, bytes) in [b"aaaaa", b"bbbbb", b"ccccc", b"ddddd"].iter().enumerate() {
+            let one = store(&kept, *bytes).await;
+            let file = std::fs::File::open(kept.place(one.digest)).unwrap();
+            file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(age as u64)).unwrap();
+            stored.push(one);
+        }
+        kept.trim(Some(&Needed(vec![stored[0].digest]))).await.unwrap();
+        let mut there = Vec::new();
+        for one in &stored {
+            there.push(kept.open(&content(*one)).await.is_ok());
+        }
+        assert_eq!(there, [true, false, true, true]);
+        let gone = kept.open(&content(stored[1])).await.err().unwrap();
+        assert_eq!(
+            gone.to_string(),
+            "`a.json` in api is not kept any more: the host keeps 10 B of content that no run needs, and this was older"
+        );
+    }
+}

@@ -1,0 +1,216 @@
+//! PostgreSQL as a source of rows.
+//!
+//! The server itself writes the rows as JSON, because it knows every type that it has.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, pin_mut};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::types::Type;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement};
+
+use super::source::{Answer, Failure, Look, Mark, Row, Source, Take, quoted, table_expression};
+use super::tls;
+use crate::manifest::{SecretSource, SqlRows};
+
+/// How long to wait for a connection, unless the URL says otherwise.
+const CONNECT: Duration = Duration::from_secs(10);
+/// After this time without an answer of its machine, the server counts as gone.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long to use prepared statements, before columns are looked for that were added.
+const PLAN_FOR: Duration = Duration::from_secs(10);
+/// Rows that are requested at a time.
+const ROWS_AT_ONCE: i32 = 1_000;
+/// What values look like as text, and that nothing is written.
+const SESSION: &str = "set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; \
+    set extra_float_digits = 1; set session characteristics as transaction read only";
+
+/// An open connection.
+pub(super) struct Postgres {
+    client: Client,
+    /// Notified when a notification has come, or the connection has ended.
+    news: Arc<Notify>,
+    table: String,
+    column: String,
+    plan: Option<Plan>,
+}
+
+/// The statements that read rows.
+struct Plan {
+    made: Instant,
+    /// Reads all rows.
+    from_start: Statement,
+    /// Reads the rows from a value on.
+    from_value: Statement,
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(said) = error.as_db_error() {
+            let more = [said.detail(), said.hint()].into_iter().flatten();
+            return Self(more.fold(said.message().to_owned(), |text, more| format!("{text}; {more}")));
+        }
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        Self(text)
+    }
+}
+
+impl Postgres {
+    /// Connects to the database, and listens for its notifications.
+    pub(super) async fn open(url: &str, password: Option<&SecretSource>, rows: &SqlRows) -> Answer<Self> {
+        let config = config(url, password)?;
+        let news = Arc::new(Notify::new());
+        let client = if config.get_ssl_mode() == SslMode::Require {
+            let (client, connection) = config.connect(tls::connector().await.map_err(Failure)?).await?;
+            drive(connection, Arc::clone(&news));
+            client
+        } else {
+            let (client, connection) = config.connect(NoTls).await?;
+            drive(connection, Arc::clone(&news));
+            client
+        };
+        client.batch_execute(SESSION).await?;
+        if let Some(channel) = &rows.notify {
+            client.batch_execute(&format!("listen {}", quoted(channel))).await?;
+        }
+        let (table, column) = (table_expression(&rows.from), rows.high_water.clone());
+        Ok(Self { client, news, table, column, plan: None })
+    }
+
+    /// Asks for the columns, which may have changed, and prepares the statements that read them.
+    async fn prepare(&self) -> Answer<Plan> {
+        let rows = self.client.prepare(&format!("select * from {} q", self.table)).await?;
+        let Some(high_water) = rows.columns().iter().find(|column| column.name() == self.column) else {
+            return Err(Failure(format!("the rows have no column `{}`, which `high_water` names", self.column)));
+        };
+        let kind = format!("{}.{}", quoted(high_water.type_().schema()), quoted(high_water.type_().name()));
+        let each = rows.columns().iter().map(|column| {
+            let name = quoted(column.name());
+            match *column.type_() {
+                // Without the line breaks of `encode`.
+                Type::BYTEA => format!("translate(encode(q.{name}, 'base64'), E'\\n', '') as {name}"),
+                _ => format!("q.{name}"),
+            }
+        });
+        let list = each.collect::<Vec<_>>().join(", ");
+        let (table, column) = (&self.table, quoted(&self.column));
+        let sql = |start: &str| {
+            format!(
+                "select q.{column}::text, coalesce(q.{column} <= $2::text::{kind}, false), row_to_json(r)::text \
+                 from {table} q cross join lateral (select {list}) r where {start} \
+                 order by q.{column} limit $3::text::bigint"
+            )
+        };
+        let from_start = self.client.prepare(&sql(&format!("q.{column} is not null and $1::text is null"))).await?;
+        let from_value = self.client.prepare(&sql(&format!("q.{column} >= $1::text::{kind}"))).await?;
+        Ok(Plan { made: Instant::now(), from_start, from_value })
+    }
+}
+
+/// Returns how to connect.
+fn config(url: &str, password: Option<&SecretSource>) -> Answer<Config> {
+    let mut config: Config = url.parse()?;
+    if let Some(SecretSource::Env(variable)) = password {
+        let value = std::env::var(variable)
+            .map_err(|_| Failure(format!("the environment variable `{variable}`, its password, is not set")))?;
+        config.password(value);
+    }
+    if config.get_application_name().is_none() {
+        config.application_name("anacostia");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT);
+    }
+    config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
+    Ok(config)
+}
+
+/// Moves the bytes of a connection until it ends.
+fn drive<S, T>(mut connection: Connection<S, T>, news: Arc<Notify>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if matches!(message, AsyncMessage::Notification(_)) {
+                news.notify_one();
+            }
+        }
+        // Calls in progress report the reason.
+        drop(connection);
+        news.notify_one();
+    });
+}
+
+fn as_text(mark: Option<&Mark>) -> Option<String> {
+    mark.map(ToString::to_string)
+}
+
+#[async_trait]
+impl Source for Postgres {
+    async fn greatest(&mut self) -> Answer<Option<Mark>> {
+        if self.plan.as_ref().is_none_or(|plan| plan.made.elapsed() >= PLAN_FOR) {
+            self.plan = Some(self.prepare().await?);
+        }
+        let (table, column) = (&self.table, quoted(&self.column));
+        let sql = format!(
+            "select q.{column}::text from {table} q where q.{column} is not null order by q.{column} desc limit 1"
+        );
+        // In one message, unlike a statement that is prepared.
+        let row = self.client.query_typed_opt(&sql, &[]).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.map(Mark::Text))
+    }
+
+    async fn read(&mut self, look: Look<'_>, take: &mut Take<'_>) -> Answer<()> {
+        let plan = match self.plan.take() {
+            Some(plan) => plan,
+            None => self.prepare().await?,
+        };
+        let statement = if look.from.is_some() { &plan.from_value } else { &plan.from_start };
+        let limit = look.limit.to_string();
+        let transaction = self.client.transaction().await?;
+        let portal = transaction.bind(statement, &[&as_text(look.from), &as_text(look.settled), &limit]).await?;
+        self.plan = Some(plan);
+        loop {
+            let rows = transaction.query_portal_raw(&portal, ROWS_AT_ONCE).await?;
+            pin_mut!(rows);
+            let mut count = 0;
+            while let Some(row) = rows.next().await {
+                let row = row?;
+                count += 1;
+                // Line breaks in JSON are white space; those in strings are escaped.
+                let line = row.try_get::<_, String>(2)?.replace(['\n', '\r'], " ");
+                let row = Row { mark: Mark::Text(row.try_get(0)?), is_settled: row.try_get(1)?, line };
+                if take(row).is_break() {
+                    return Ok(());
+                }
+            }
+            if count < ROWS_AT_ONCE {
+                return Ok(transaction.commit().await?);
+            }
+        }
+    }
+
+    async fn may_have_changed(&mut self) -> Answer<bool> {
+        Ok(true)
+    }
+
+    async fn changed(&mut self) -> Answer<()> {
+        self.news.notified().await;
+        if self.client.is_closed() {
+            return Err(Failure("the server has closed the connection".to_owned()));
+        }
+        Ok(())
+    }
+}

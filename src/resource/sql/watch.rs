@@ -1,0 +1,416 @@
+//! Looks for new rows, and reports them as batches.
+//!
+//! A *sweep* brings everything new on record. It consists of looks; each look is one query, and
+//! ends with at most one batch. A sweep is *full* if it begins where rows may still be missing
+//! ([`Cursor::from`]), and *quick* if it begins at the greatest value that was delivered. While few
+//! rows may be missing, every sweep is full. Otherwise a quick one follows each change, and a full
+//! one comes a few times in each overlap, because it reads all rows of the overlap again.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::batch::Batch;
+use super::cursor::Cursor;
+use super::open::open;
+use super::recent::Recent;
+use super::source::{Failure, Look, Mark, Row, Source};
+use super::window::{Identity, MAX_ROWS, RowId, Window};
+use crate::base::{Clock as _, Digest, SystemClock, fault};
+use crate::manifest::{SqlRows, SqlSpec};
+use crate::model::Observation;
+use crate::resource::kept::Kept;
+use crate::resource::{
+    KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Waiting, WaitingPath,
+};
+
+/// How soon to open a database again that does not answer; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest time between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// The number of rows up to which reading them again costs nothing that matters.
+const FEW_ROWS: usize = 1_000;
+/// How often to remove kept rows that no run needs.
+const TRIM_EVERY: Duration = Duration::from_mins(1);
+/// Full sweeps in each overlap, if there are more rows than that.
+const FULL_PER_OVERLAP: u32 = 4;
+
+/// Watches one database.
+pub(super) struct Watcher {
+    pub(super) name: String,
+    pub(super) rows: SqlRows,
+    pub(super) kept: Arc<Kept>,
+    pub(super) recent: Arc<Recent>,
+    pub(super) sink: Arc<dyn ObservationSink>,
+    pub(super) stop: CancellationToken,
+}
+
+/// How far the watch is.
+struct Progress {
+    cursor: Cursor,
+    window: Window,
+    identity: Identity,
+    /// The greatest value that a look has read.
+    last: Option<Mark>,
+    /// When the last full sweep began.
+    full: Option<Instant>,
+    /// Whether delivering waits for rows to settle.
+    is_held: bool,
+    /// The greatest value for which a warning said that the column has begun again.
+    warned: Option<Mark>,
+    status: Option<Status>,
+}
+
+/// Why a session with the database ends.
+enum End {
+    Failed(String),
+    /// Nothing more can be recorded.
+    Refused,
+}
+
+impl From<Failure> for End {
+    fn from(Failure(why): Failure) -> Self {
+        Self::Failed(why)
+    }
+}
+
+/// What a look has found.
+#[derive(Default)]
+struct Found {
+    batch: Batch,
+    /// How often each row was read, from `from` on.
+    read: HashMap<RowId, u32>,
+    /// Rows below `from`, which no later look reads.
+    settled: Vec<RowId>,
+    /// Where the next full sweep may begin, if that has moved.
+    from: Option<Mark>,
+    /// The value of the last row.
+    last: Option<Mark>,
+    rows: u64,
+    stopped: Option<Stopped>,
+}
+
+/// Why a look has not read all rows.
+enum Stopped {
+    BatchFull,
+    WindowFull,
+    Failed(Failure),
+}
+
+impl Watcher {
+    /// Watches until `stop`.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unusable`] if nothing more can be recorded.
+    pub(super) async fn run(self, database: &SqlSpec, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<()> {
+        let mut progress = self.restore(cursor).await?;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let end = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Ok(()),
+                end = self.session(database, known, &mut progress) => end,
+            };
+            match end {
+                End::Refused => return Err(self.unusable("what is seen there cannot be recorded")),
+                End::Failed(why) => {
+                    // A session that has worked starts the pauses anew.
+                    let worked = matches!(progress.status, Some(Status::Watching | Status::Reconciling));
+                    pause = if worked { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                    self.report(&mut progress, Status::Unreachable(why));
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)) => {}
+            }
+        }
+    }
+
+    /// Reads how far earlier watches were.
+    async fn restore(&self, cursor: Option<&str>) -> Result<Progress> {
+        let column = &self.rows.high_water;
+        let cursor = match cursor.map(|text| Cursor::read(text, column)) {
+            None => Cursor::new(column),
+            Some(Ok(cursor)) => cursor,
+            Some(Err(why)) => return Err(self.unusable(format!("its cursor on record cannot be read: {why}"))),
+        };
+        let identity = Identity::new(&self.rows.key, column);
+        let mut window = Window::default();
+        self.recent.retain(&(cursor.oldest_batch..cursor.next_batch));
+        for number in cursor.oldest_batch..cursor.next_batch {
+            match self.recent.read(number) {
+                Ok((file, lines)) => {
+                    // The link to it is not synced, and may be lost by a power cut.
+                    self.kept.link(file, Digest::of(lines.as_bytes())).await?;
+                    for id in lines.lines().filter_map(|line| identity.of(line).ok()) {
+                        window.add(id, number);
+                    }
+                }
+                Err(why) => tracing::warn!("batch {number} of {} is lost ({why}): its rows may come again", self.name),
+            }
+        }
+        Ok(Progress { cursor, window, identity, last: None, full: None, is_held: false, warned: None, status: None })
+    }
+
+    /// Watches for as long as the database answers.
+    async fn session(&self, database: &SqlSpec, known: &dyn KnownPaths, progress: &mut Progress) -> End {
+        match self.observe(database, known, progress).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn observe(
+        &self,
+        database: &SqlSpec,
+        known: &dyn KnownPaths,
+        progress: &mut Progress,
+    ) -> std::result::Result<Infallible, End> {
+        let mut source = open(database, &self.rows).await?;
+        if matches!(progress.status, Some(Status::Unreachable(_))) {
+            self.report(progress, Status::Reconciling);
+        }
+        // Changes may have happened while the database could not be reached.
+        progress.full = None;
+        let mut trimmed: Option<Instant> = None;
+        loop {
+            if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
+                self.kept.trim(Some(known)).await.map_err(|why| End::Failed(why.to_string()))?;
+                trimmed = Some(Instant::now());
+            }
+            self.sweep(source.as_mut(), progress).await?;
+            self.report(progress, Status::Watching);
+            self.rest(source.as_mut(), progress).await?;
+        }
+    }
+
+    /// Waits until a sweep may find something.
+    async fn rest(&self, source: &mut dyn Source, progress: &Progress) -> std::result::Result<(), End> {
+        loop {
+            tokio::select! {
+                changed = source.changed(), if !progress.is_held => changed?,
+                () = tokio::time::sleep(self.rows.interval) => {}
+            }
+            if progress.is_held {
+                if progress.full_is_due(self.full_every()) {
+                    return Ok(());
+                }
+            } else if source.may_have_changed().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn full_every(&self) -> Duration {
+        self.rows.interval.max(self.rows.overlap / FULL_PER_OVERLAP)
+    }
+
+    /// Brings everything new on record, as far as the window has room.
+    async fn sweep(&self, source: &mut dyn Source, progress: &mut Progress) -> std::result::Result<(), End> {
+        let full =
+            progress.last.is_none() || progress.window.len() <= FEW_ROWS || progress.full_is_due(self.full_every());
+        let mut greatest = None;
+        if full {
+            progress.full = Some(Instant::now());
+            // Before the rows are read, so that each of them up to this value can be read.
+            greatest = source.greatest().await?;
+            progress.cursor.note_greatest(greatest.as_ref(), SystemClock.now());
+        }
+        let mut from = if full { progress.cursor.from.clone() } else { progress.last.clone() };
+        let mut is_first = true;
+        loop {
+            let found = self.look(source, progress, from.as_ref(), full).await?;
+            fault::point("sql.read");
+            let (rows, last) = (found.rows, found.last.clone());
+            let stopped = self.deliver(progress, found, full && is_first).await?;
+            match stopped {
+                None => {
+                    progress.note_end(&self.name, &self.rows.high_water, rows, greatest.filter(|_| is_first));
+                    self.hold(progress, None);
+                    return Ok(());
+                }
+                Some(Stopped::Failed(why)) => return Err(why.into()),
+                Some(Stopped::WindowFull) => {
+                    self.hold(progress, last.or(from).as_ref());
+                    return Ok(());
+                }
+                Some(Stopped::BatchFull) => {}
+            }
+            (from, is_first) = (last, false);
+        }
+    }
+
+    /// Reads rows until a batch is full.
+    async fn look(
+        &self,
+        source: &mut dyn Source,
+        progress: &mut Progress,
+        from: Option<&Mark>,
+        full: bool,
+    ) -> std::result::Result<Found, Failure> {
+        let settled = progress.cursor.settled(SystemClock.now(), self.rows.overlap).filter(|_| full).cloned();
+        let (window, identity) = (&progress.window, &progress.identity);
+        // So many that not all of them can be known already.
+        let limit = window.total().saturating_add(self.rows.max_rows).saturating_add(1);
+        let look = Look { from, settled: settled.as_ref(), limit };
+        let mut found = Found::default();
+        let mut take = |row: Row| match found.take(row, window, identity, self.rows.max_rows) {
+            None => ControlFlow::Continue(()),
+            Some(stopped) => {
+                found.stopped = Some(stopped);
+                ControlFlow::Break(())
+            }
+        };
+        source.read(look, &mut take).await?;
+        if found.stopped.is_none() && found.rows >= limit {
+            found.stopped = Some(Stopped::BatchFull);
+        }
+        Ok(found)
+    }
+
+    /// Puts what a look has found on record. `complete` says that a look without end was the whole
+    /// of a full sweep, so that it has read every row that may be read again.
+    async fn deliver(
+        &self,
+        progress: &mut Progress,
+        found: Found,
+        complete: bool,
+    ) -> std::result::Result<Option<Stopped>, End> {
+        let Found { batch, read, settled, from, last, stopped, .. } = found;
+        let number = progress.cursor.next_batch;
+        let kept = match batch.path(number) {
+            Some(path) => Some(self.keep(number, path, &batch).await?),
+            None => None,
+        };
+        // From here on nothing fails but the recording, after which this progress is not used.
+        for id in &settled {
+            progress.window.forget(id);
+        }
+        for id in &batch.ids {
+            progress.window.add(*id, number);
+        }
+        progress.cursor.from = from.or(progress.cursor.from.take());
+        if last.is_some() {
+            progress.last = last;
+        }
+        if complete && stopped.is_none() {
+            progress.window.retain(&read);
+        }
+        if let Some(observation) = kept {
+            let oldest = progress.window.oldest_batch().unwrap_or(number + 1);
+            let unneeded = progress.cursor.oldest_batch..oldest;
+            progress.cursor.next_batch = number + 1;
+            progress.cursor.oldest_batch = oldest;
+            self.record(progress, observation).await?;
+            self.recent.remove(unneeded);
+        }
+        Ok(stopped)
+    }
+
+    /// Keeps the bytes of a batch, and returns what to put on record.
+    async fn keep(&self, number: u64, path: String, batch: &Batch) -> std::result::Result<Observation, End> {
+        let file = self
+            .recent
+            .write(number, &batch.lines)
+            .map_err(|why| End::Failed(format!("its rows cannot be kept in the state folder: {why}")))?;
+        let digest = Digest::of(batch.lines.as_bytes());
+        self.kept.link(file, digest).await.map_err(|why| End::Failed(why.to_string()))?;
+        fault::point("sql.kept");
+        let size = batch.lines.len() as u64;
+        Ok(Observation::Present { path, digest: Some(digest), size, stamp: number.to_string() })
+    }
+
+    async fn record(&self, progress: &Progress, observation: Observation) -> std::result::Result<(), End> {
+        let cursor = progress.cursor.to_text().map_err(|why| End::Failed(why.to_string()))?;
+        let as_of = self.sink.as_of();
+        // No output is ever published at the path of a batch, so it is never outdated.
+        match self.sink.observed(vec![observation], as_of, Some(cursor)).await {
+            RecordOutcome::Recorded { .. } => {
+                fault::point("sql.told");
+                Ok(())
+            }
+            RecordOutcome::Refused => Err(End::Refused),
+        }
+    }
+
+    /// Notes whether delivering waits for rows to settle, from the rows `after` this value on.
+    fn hold(&self, progress: &mut Progress, after: Option<&Mark>) {
+        let is_held = after.is_some();
+        if is_held != progress.is_held {
+            let paths = after.map(|mark| WaitingPath {
+                path: crate::base::escape(format!("rows after {mark}").as_bytes()),
+                reason: format!(
+                    "waiting, because {MAX_ROWS} rows have come within `overlap`: make it shorter, or `high_water` finer"
+                ),
+                since: SystemClock.now(),
+            });
+            let paths: Vec<WaitingPath> = paths.into_iter().collect();
+            self.sink.waiting(Waiting { count: paths.len() as u64, paths });
+        }
+        progress.is_held = is_held;
+    }
+
+    fn report(&self, progress: &mut Progress, status: Status) {
+        if progress.status.as_ref() != Some(&status) {
+            self.sink.status(status.clone());
+            progress.status = Some(status);
+        }
+    }
+
+    fn unusable(&self, why: impl Into<String>) -> ResourceError {
+        ResourceError::Unusable { resource: self.name.clone(), why: why.into() }
+    }
+}
+
+impl Progress {
+    fn full_is_due(&self, every: Duration) -> bool {
+        self.full.is_none_or(|began| began.elapsed() >= every)
+    }
+
+    /// Warns if a full sweep has found no row from its start on, although there are rows: the
+    /// values of the column have begun again.
+    fn note_end(&mut self, resource: &str, column: &str, rows: u64, greatest: Option<Mark>) {
+        let Some((greatest, from)) = greatest.zip(self.cursor.from.as_ref()) else { return };
+        if rows == 0 && self.warned.as_ref() != Some(&greatest) {
+            tracing::warn!(
+                "the greatest `{column}` of {resource} is {greatest}, and was {from}: rows below {from} are not \
+                 looked at; if the column has begun again, give the resource another name"
+            );
+            self.warned = Some(greatest);
+        }
+    }
+}
+
+impl Found {
+    /// Takes the next row. Returns why the look ends with it, if it does.
+    fn take(&mut self, row: Row, window: &Window, identity: &Identity, max_rows: u64) -> Option<Stopped> {
+        self.rows += 1;
+        if row.is_settled && self.from.as_ref() != Some(&row.mark) {
+            // Nothing below this value is read again.
+            self.settled.extend(self.read.drain().map(|(id, _)| id));
+            self.batch.ids.clear();
+            self.from = Some(row.mark.clone());
+        }
+        let id = match identity.of(&row.line) {
+            Ok(id) => id,
+            Err(why) => return Some(Stopped::Failed(why)),
+        };
+        let times = self.read.entry(id).or_default();
+        *times = times.saturating_add(1);
+        if *times > window.times(&id) {
+            if window.len() + self.batch.ids.len() >= MAX_ROWS {
+                return Some(Stopped::WindowFull);
+            }
+            self.last = Some(row.mark.clone());
+            self.batch.push(id, row);
+        } else {
+            self.last = Some(row.mark);
+        }
+        self.batch.is_full(max_rows).then_some(Stopped::BatchFull)
+    }
+}

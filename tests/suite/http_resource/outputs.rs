@@ -1,0 +1,164 @@
+//! Outputs are sent to a server.
+
+use std::collections::BTreeSet;
+
+use anacostia::base::Digest;
+
+use super::origin::Origin;
+use crate::support::app::TestApp;
+use crate::support::proxy::{Fault, Proxy};
+use crate::support::wait::{wait_for, wait_until};
+
+fn sends(proxy: &Proxy, method: &str) -> TestApp {
+    let manifest = format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "sends"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[resources.api]
+kind = "http"
+url = "{}/models/"
+method = "{method}"
+headers = {{ authorization = "env:TOKEN" }}
+[actions.copy]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+writes = ["api"]
+params = {{ steps = [{{ do = "copy", from = "raw", to = "api", overwrite = true }}] }}
+[actions.read]
+component = "worker.wasm"
+after = ["copy"]
+reads = ["api"]
+params = {{ steps = [{{ do = "list", from = "api" }}] }}
+"#,
+        proxy.url()
+    );
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    app.set_env("TOKEN", "Bearer tops3cret");
+    app
+}
+
+#[test]
+fn an_output_is_put_with_its_digest_and_a_key() {
+    let origin = Origin::start();
+    let proxy = Proxy::http(origin.address);
+    let mut app = sends(&proxy, "PUT");
+    app.drop_file("raw/ä b/model.bin", b"weights");
+    app.start();
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{}", app.said());
+    let brought = origin.brought();
+    assert_eq!(brought.len(), 1);
+    let request = &brought[0];
+    assert_eq!(request.line, "PUT /models/%C3%A4%20b/model.bin HTTP/1.1");
+    assert_eq!(request.body, b"weights");
+    assert_eq!(request.headers["content-digest"], Digest::of(b"weights").to_content_digest());
+    assert_eq!(request.headers["authorization"], "Bearer tops3cret");
+    assert_eq!(request.headers["anacostia-path"], "%C3%A4%20b/model.bin");
+    let artifact = app.get("/api/v1/artifacts?resource=api")["items"][0].clone();
+    assert_eq!(artifact["id"].as_str(), Some(request.headers["idempotency-key"].as_str()));
+    let id = artifact["id"].as_str().unwrap();
+    let (code, _) = app.try_get(&format!("/api/v1/artifacts/{id}/content")).unwrap();
+    assert_eq!(code, 200, "what was sent can be read here");
+    let left = std::fs::read_dir(app.path("state/spool/api/.anacostia/staging")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "nothing stays in the spool");
+}
+
+#[test]
+fn an_output_is_sent_until_the_server_takes_it_always_with_the_same_key() {
+    let origin = Origin::start();
+    let proxy = Proxy::http(origin.address);
+    proxy.next(1, "POST ", Fault::status(500));
+    proxy.next(1, "POST ", Fault::retry_after(429, 1));
+    proxy.next(1, "POST ", Fault::ResetRequestAfter(3));
+    proxy.next(1, "POST ", Fault::LoseAnswer);
+    let mut app = sends(&proxy, "POST");
+    app.drop_file("raw/model.bin", b"weights");
+    app.start();
+    let runs = app.wait_for_runs(1);
+    assert_eq!((runs[0]["state"].as_str(), proxy.struck()), (Some("succeeded"), 4));
+    let brought: Vec<_> = origin.brought().into_iter().filter(|request| request.body == b"weights").collect();
+    assert_eq!(brought.len(), 2, "the server has it twice, because its answer was lost");
+    assert!(brought.iter().all(|request| request.line == "POST /models/ HTTP/1.1"));
+    let keys: BTreeSet<_> = brought.iter().map(|request| &request.headers["idempotency-key"]).collect();
+    assert_eq!(keys.len(), 1);
+    assert!(
+        app.said()
+            .contains("an output was not taken: the server answers 500 Internal Server Error; it is sent again in")
+    );
+    assert!(!app.said().contains("tops3cret"));
+}
+
+#[test]
+fn a_host_that_dies_sends_the_rest_and_what_was_noted_only_once() {
+    for (fault, times) in [
+        ("publish.begin:1", 1),
+        ("http.before_send:1", 1),
+        ("http.sent:1", 2),
+        ("http.marked:1", 1),
+        ("publish.visible:1", 1),
+    ] {
+        let origin = Origin::start();
+        let proxy = Proxy::http(origin.address);
+        let mut app = sends(&proxy, "PUT");
+        app.drop_file("raw/model.bin", b"weights");
+        app.die_at(fault);
+        app.start();
+        let runs = app.wait_for_runs(1);
+        assert_eq!(runs[0]["state"], "succeeded", "{fault}: {}", app.said());
+        let brought = origin.brought();
+        assert_eq!(brought.len(), times, "{fault}");
+        let keys: BTreeSet<_> = brought.iter().map(|request| &request.headers["idempotency-key"]).collect();
+        assert_eq!(keys.len(), 1, "{fault}");
+        assert_eq!(app.get("/api/v1/artifacts?resource=api")["items"].as_array().unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn an_output_that_the_server_never_takes_fails_its_attempt_and_holds_up_nothing() {
+    let origin = Origin::start();
+    origin.take_with(422);
+    let proxy = Proxy::http(origin.address);
+    let mut app = sends(&proxy, "PUT");
+    app.drop_file("raw/bad.bin", b"bad");
+    app.die_at("http.marked:1");
+    app.start();
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "failed");
+    let run = app.get("/api/v1/runs/1");
+    let attempt = &run["actions"][0]["attempts"][0];
+    assert_eq!(attempt["state"], "failed", "{run}");
+    assert_eq!(attempt["error"]["code"], "refused", "{run}");
+    assert_eq!(attempt["error"]["message"], "api does not take `bad.bin`: the server answers 422 Unprocessable Entity");
+    assert_eq!(origin.brought().len(), 1, "the refusal is noted, so it is not sent again");
+    origin.take_with(200);
+    app.drop_file("raw/good.bin", b"good");
+    assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
+    let retried = app.post("/api/v1/runs/1/retry");
+    assert_eq!(retried.0, 200, "{}", retried.1);
+    wait_until("the retry to succeed", || app.get("/api/v1/runs/1")["state"] == "succeeded");
+    let bad: Vec<_> = origin.brought().into_iter().filter(|request| request.body == b"bad").collect();
+    assert_eq!(bad.len(), 2);
+}
+
+#[test]
+fn a_host_stops_while_a_server_is_away_and_the_next_one_sends_the_output() {
+    let origin = Origin::start();
+    let proxy = Proxy::http(origin.address);
+    proxy.refuse();
+    let mut app = sends(&proxy, "PUT");
+    app.drop_file("raw/model.bin", b"weights");
+    app.start();
+    wait_for("the output to fail", || app.said().contains("an output was not taken").then_some(()));
+    app.signal(rustix::process::Signal::TERM);
+    assert!(app.wait_for_end().success());
+    proxy.heal();
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert_eq!(origin.brought().len(), 1);
+}

@@ -1,0 +1,85 @@
+//! Other programs upload artifacts.
+
+use anacostia::base::Digest;
+use serde_json::Value;
+
+use super::{copies, versions, wait_for_copy};
+use crate::support::app::TestApp;
+
+const PATH: &str = "/api/v1/resources/api/artifacts?path=rows/a.csv";
+
+fn upload(app: &TestApp, path: &str, body: &[u8], headers: &[(&str, &str)]) -> Result<(u16, Value), ureq::Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
+    let mut request = agent.post(format!("{}{path}", app.url()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut response = request.send(body)?;
+    let text = response.body_mut().read_to_string()?;
+    Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null)))
+}
+
+#[test]
+fn an_upload_is_an_artifact_and_starts_a_run() {
+    let mut app = copies("push = true");
+    app.start();
+    let digest = Digest::of(b"a,b\n").to_content_digest();
+    let (code, first) = upload(&app, PATH, b"a,b\n", &[("content-digest", &digest)]).unwrap();
+    assert_eq!((code, first["path"].as_str(), first["version"].as_u64()), (201, Some("rows/a.csv"), Some(1)));
+    wait_for_copy(&app, "rows/a.csv", b"a,b\n");
+    let hex = Digest::of(b"a,b\n").hex();
+    let (code, again) = upload(&app, PATH, b"a,b\n", &[("x-content-sha256", &hex)]).unwrap();
+    assert_eq!((code, &again["id"]), (200, &first["id"]), "the same bytes are there already");
+    let (code, second) = upload(&app, PATH, b"c,d\n", &[]).unwrap();
+    assert_eq!((code, second["version"].as_u64()), (201, Some(2)));
+    wait_for_copy(&app, "rows/a.csv", b"c,d\n");
+    let empty = upload(&app, "/api/v1/resources/api/artifacts?path=empty", b"", &[]).unwrap();
+    assert_eq!((empty.0, empty.1["size"].as_u64()), (201, Some(0)));
+}
+
+#[test]
+fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
+    let mut app = copies("push = true\nmax_body = \"8B\"");
+    app.start();
+    let other = Digest::of(b"other").hex();
+    let at = |path: &str| format!("/api/v1/resources/{path}");
+    let cases = [
+        (at("api/artifacts?path=a"), &b"nine byte"[..], vec![], 413, "the body has more than 8 bytes"),
+        (at("api/artifacts?path=a"), b"x", vec![("x-content-sha256", other.as_str())], 400, "send it again"),
+        (at("api/artifacts?path=a"), b"x", vec![("x-content-sha256", "12")], 400, "write 64 hexadecimal digits"),
+        (at("api/artifacts?path=a"), b"x", vec![("content-digest", "md5=:x:")], 400, "write `sha-256=:BASE64:`"),
+        (at("api/artifacts?path=../a"), b"x", vec![], 400, "it has the part `..` in it"),
+        (at("api/artifacts"), b"x", vec![], 400, "add `?path=NAME`"),
+        (at("none/artifacts?path=a"), b"x", vec![], 404, "the manifest has no resource `none`"),
+        (at("out/artifacts?path=a"), b"x", vec![], 409, "`out` takes no uploads"),
+        (at("api/artifacts?path=a"), b"x", vec![("origin", "http://evil.example.com")], 403, ""),
+    ];
+    for (path, body, headers, code, detail) in cases {
+        let (got, problem) = upload(&app, &path, body, &headers).unwrap();
+        assert_eq!(got, code, "{path}: {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(detail), "{path}: {problem}");
+    }
+    assert_eq!(versions(&app), []);
+    let left = std::fs::read_dir(app.path("state/resources/api")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "nothing stays of refused uploads");
+}
+
+#[test]
+fn an_upload_that_is_acknowledged_is_on_record_and_another_is_sent_again() {
+    for fault in ["http.uploaded:1", "http.upload_kept:1", "record.in_transaction:1", "record.committed:1"] {
+        let mut app = copies("push = true");
+        app.set_env("ANACOSTIA_FAULT", fault);
+        app.start();
+        assert!(upload(&app, PATH, b"a,b\n", &[]).is_err(), "{fault}: it was acknowledged by a dead host");
+        app.wait_for_end();
+        app.unset_env("ANACOSTIA_FAULT");
+        app.start();
+        let (code, _) = upload(&app, PATH, b"a,b\n", &[]).unwrap();
+        assert_eq!(code, if fault == "record.committed:1" { 200 } else { 201 }, "{fault}");
+        wait_for_copy(&app, "rows/a.csv", b"a,b\n");
+        app.kill();
+        app.start();
+        assert_eq!(versions(&app).len(), 1, "{fault}");
+        assert_eq!(std::fs::read_dir(app.path("state/resources/api")).unwrap().count(), 1, "{fault}");
+    }
+}

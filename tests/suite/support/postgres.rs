@@ -1,0 +1,147 @@
+//! A PostgreSQL server that the tests of this process share, with a database for each test.
+//!
+//! The server is that of `scripts/test-postgres`, which starts it and stops it when its standard
+//! input ends. This process holds the other end, so the server stops when the process ends,
+//! whether its tests pass, panic or are killed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::runtime::Runtime;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, NoTls, Row};
+
+/// The server, and the script that runs it for as long as its standard input is open.
+struct Server {
+    port: u16,
+    /// Its certificate, as PEM.
+    certificate: String,
+    _script: Child,
+}
+
+fn server() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-postgres");
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let certificate = made.cert.pem();
+        // The script copies both files before it prints the port.
+        let files = tempfile::tempdir().unwrap();
+        let [public, key] = ["server.crt", "server.key"].map(|name| files.path().join(name));
+        fs::write(&public, &certificate).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let mut command = Command::new(script);
+        let mut child = command.args([public, key]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().unwrap_or_else(|_| panic!("PostgreSQL does not start; see the output above"));
+        Server { port, certificate, _script: child }
+    })
+}
+
+/// A database of its own for one test, with a connection to it. It is removed when this is dropped.
+pub(crate) struct Database {
+    name: String,
+    connection: Connection,
+}
+
+impl Database {
+    pub(crate) fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        Connection::new("postgres").execute(&format!("create database {name}"));
+        let connection = Connection::new(&name);
+        Self { name, connection }
+    }
+
+    /// Returns the port of the server on 127.0.0.1.
+    pub(crate) fn port() -> u16 {
+        server().port
+    }
+
+    /// Returns the certificate of the server, as PEM.
+    pub(crate) fn certificate() -> &'static str {
+        &server().certificate
+    }
+
+    /// Returns the URL of the database.
+    pub(crate) fn url(&self) -> String {
+        self.url_by_port(Self::port())
+    }
+
+    /// Returns the URL of the database behind another port on 127.0.0.1, such as that of a proxy.
+    pub(crate) fn url_by_port(&self, port: u16) -> String {
+        format!("postgres://postgres@127.0.0.1:{port}/{}", self.name)
+    }
+
+    /// Opens another connection to the database.
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::new(&self.name)
+    }
+
+    /// Executes SQL, which may be several statements.
+    #[track_caller]
+    pub(crate) fn execute(&self, sql: &str) {
+        self.connection.execute(sql);
+    }
+
+    /// Returns the rows of a query.
+    #[track_caller]
+    pub(crate) fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
+        self.connection.query(sql, params)
+    }
+
+    /// Ends the connections of other programs to this database, as a restart of the server does.
+    pub(crate) fn disconnect_others(&self) {
+        let all = "select pg_terminate_backend(pid) from pg_stat_activity \
+                   where datname = current_database() and pid <> pg_backend_pid()";
+        self.query(all, &[]);
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("drop database if exists {} with (force)", self.name);
+        let done = Connection::new("postgres").try_execute(&drop);
+        // A panic in a drop would hide the reason of the test.
+        let _ = done.inspect_err(|why| eprintln!("{} stays: {why}", self.name));
+    }
+}
+
+/// A connection to a database. Its runtime also reads what the server sends between two calls.
+pub(crate) struct Connection {
+    client: Client,
+    runtime: Runtime,
+}
+
+impl Connection {
+    fn new(database: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let mut url = String::new();
+        write!(url, "postgres://postgres@127.0.0.1:{}/{database}", server().port).unwrap();
+        let (client, connection) = runtime.block_on(tokio_postgres::connect(&url, NoTls)).unwrap();
+        runtime.spawn(connection);
+        Self { client, runtime }
+    }
+
+    fn try_execute(&self, sql: &str) -> Result<(), tokio_postgres::Error> {
+        self.runtime.block_on(self.client.batch_execute(sql))
+    }
+
+    /// Executes SQL, which may be several statements.
+    #[track_caller]
+    pub(crate) fn execute(&self, sql: &str) {
+        self.try_execute(sql).unwrap_or_else(|why| panic!("{sql}: {why:?}"));
+    }
+
+    /// Returns the rows of a query.
+    #[track_caller]
+    pub(crate) fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
+        self.runtime.block_on(self.client.query(sql, params)).unwrap_or_else(|why| panic!("{sql}: {why:?}"))
+    }
+}
