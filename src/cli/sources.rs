@@ -31,7 +31,7 @@ impl Products {
     pub(crate) fn of(pipeline: &Pipeline) -> Self {
         let built = pipeline.actions.iter().filter(|action| action.build.is_some());
         let resources = pipeline.resources.iter().flat_map(|resource| resource.local_paths());
-        let state = [pipeline.state.join("components"), pipeline.state.join("logs")];
+        let state = ["components", "logs", "resources", "spool"].map(|folder| pipeline.state.join(folder));
         Self {
             components: built.map(|action| action.component.clone()).collect(),
             store: pipeline.store.local_paths().into_iter().map(Path::to_owned).collect(),
