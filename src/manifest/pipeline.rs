@@ -190,8 +190,7 @@ impl ResourceSpec {
     pub fn local_paths(&self) -> Vec<&Path> {
         match &self.kind {
             ResourceKind::Folder(folder) => vec![&folder.path],
-            ResourceKind::S3(_) => Vec::new(),
-            ResourceKind::Http(_) => Vec::new(),
+            ResourceKind::S3(_) | ResourceKind::Http(_) => Vec::new(),
         }
     }
 
@@ -220,8 +219,7 @@ impl ResourceSpec {
     pub fn ignore(&self) -> &[String] {
         match &self.kind {
             ResourceKind::Folder(folder) => &folder.ignore,
-            ResourceKind::S3(_) => &[],
-            ResourceKind::Http(_) => &[],
+            ResourceKind::S3(_) | ResourceKind::Http(_) => &[],
         }
     }
 
@@ -243,8 +241,7 @@ impl ResourceSpec {
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
-            ResourceKind::S3(_) => {}
-            ResourceKind::Http(_) => {}
+            ResourceKind::S3(_) | ResourceKind::Http(_) => {}
         }
     }
 }
