@@ -301,7 +301,7 @@ impl Shared {
     fn remembered(&self, part: &str) -> Vec<u8> {
         let state = self.state();
         let found = state.answers.iter().rev().find(|(line, _)| line.contains(part));
-        found.map(|(_, answer)| answer.clone()).unwrap_or_else(|| panic!("no response to `{part}` was remembered"))
+        found.map_or_else(|| panic!("no response to `{part}` was remembered"), |(_, answer)| answer.clone())
     }
 }
 
