@@ -34,7 +34,7 @@ impl Products {
             resources.into_iter().flat_map(ResourceSpec::local_paths).map(Path::to_owned).collect()
         };
         let (folders, databases) = pipeline.resources.iter().partition(|resource| resource.is_folder());
-        let state = ["components", "logs", "resources"].map(|folder| pipeline.state.join(folder));
+        let state = ["components", "logs", "resources", "spool"].map(|folder| pipeline.state.join(folder));
         Self {
             components: built.map(|action| action.component.clone()).collect(),
             databases: pipeline.store.local_paths().into_iter().map(Path::to_owned).chain(local(databases)).collect(),

@@ -252,13 +252,12 @@ impl ResourceSpec {
     pub(super) fn set_local_path(&mut self, path: PathBuf) {
         match &mut self.kind {
             ResourceKind::Folder(folder) => folder.path = path,
-            ResourceKind::S3(_) => {}
             ResourceKind::Sql(sql) => {
                 if matches!(sql.database, SqlDatabase::Sqlite { .. }) {
                     sql.database = SqlDatabase::Sqlite { path };
                 }
             }
-            ResourceKind::Http(_) => {}
+            ResourceKind::S3(_) | ResourceKind::Http(_) => {}
         }
     }
 }

@@ -136,7 +136,7 @@ pub(super) async fn make_visible(
                 biased;
                 published = resource.publish(attempt, &of_resource) => published,
                 // A server may be away for as long as it likes.
-                _ = handing_back(&shared.phase) => return Close::Left,
+                () = handing_back(&shared.phase) => return Close::Left,
             };
             match published {
                 Ok(visible) => break visible,

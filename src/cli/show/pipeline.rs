@@ -44,7 +44,8 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
         Cell::new(pipeline.store.kind()),
         Cell::new(short(Path::new(&pipeline.store.location()), pipeline)),
     ]);
-    for resource in &pipeline.resources {
+    // Only kinds on this machine have such names.
+    for resource in pipeline.resources.iter().filter(|resource| !resource.local_paths().is_empty()) {
         table.row(vec![
             Cell::new(&resource.name).style(styles::STRONG),
             Cell::new(resource.kind()),
@@ -58,6 +59,7 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
 /// The ignored names. Resources with the same list share a line.
 fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
     let mut lists: Vec<(&[String], Vec<&str>)> = Vec::new();
+    // Only folders have such names.
     for resource in pipeline.resources.iter().filter(|resource| resource.is_folder()) {
         match lists.iter_mut().find(|(list, _)| *list == resource.ignore()) {
             Some((_, names)) => names.push(&resource.name),

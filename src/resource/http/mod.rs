@@ -159,8 +159,8 @@ impl Resource for Endpoint {
         push::receive(self, path)
     }
 
-    async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
-        send::publish(self, attempt, files).await
+    async fn publish(&self, _: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+        send::publish(self, files).await
     }
 
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {

@@ -20,7 +20,7 @@ use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
 
 use super::Endpoint;
 use super::client::{Failure, back_off, display, refused};
-use crate::base::{AttemptId, fault};
+use crate::base::fault;
 use crate::manifest::{HttpForm, HttpMethod};
 use crate::model::StagedFile;
 use crate::resource::kept::blocking;
@@ -44,7 +44,7 @@ enum Answer {
 
 /// Sends files; see [`crate::resource::Resource::publish`]. Returns once the server has answered to
 /// each of them, however long that takes.
-pub(super) async fn publish(endpoint: &Endpoint, _: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+pub(super) async fn publish(endpoint: &Endpoint, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
     let mut refusal = None;
     for file in files {
         let staged = endpoint.spool.path().join(&file.staged);

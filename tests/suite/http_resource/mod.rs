@@ -1,5 +1,6 @@
 //! Resources of the kind `http` over a real server and a proxy that injects faults.
 
+mod crash;
 mod origin;
 mod outputs;
 mod pages;

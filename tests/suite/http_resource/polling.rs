@@ -79,7 +79,7 @@ fn no_fault_loses_or_doubles_a_version() {
         Fault::status(503),
         Fault::Slow(1, Duration::from_millis(5)),
     ];
-    let mut expected = 1;
+    let mut expected: u64 = 1;
     for fault in faults {
         let struck = proxy.struck();
         proxy.next(2, "GET ", fault);
@@ -97,7 +97,7 @@ fn no_fault_loses_or_doubles_a_version() {
     wait_for_copy(&app, "items.json", b"the last");
     wait_until("the endpoint to be reached again", || status(&app).0 == "watching");
     let versions: Vec<u64> = versions(&app).into_iter().map(|(_, version, _)| version).collect();
-    assert_eq!(versions, (1..=expected + 1).map(|version| version as u64).collect::<Vec<_>>());
+    assert_eq!(versions, (1..=expected + 1).collect::<Vec<_>>());
 }
 
 #[test]
