@@ -17,6 +17,7 @@ mod id;
 mod integers;
 pub mod memory;
 mod name;
+mod schedule;
 mod size;
 mod span;
 
@@ -28,5 +29,6 @@ pub use freed::Freed;
 pub use id::{ArtifactId, AttemptId, IdError, RunId, WriteId};
 pub use integers::{first_large_integer, is_large_integer};
 pub use name::{NameError, check_name};
+pub use schedule::{Schedule, ScheduleError};
 pub use size::{ByteSize, SizeError};
 pub use span::{SpanError, TimeSpan};
