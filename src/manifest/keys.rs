@@ -4,15 +4,16 @@
 
 use std::sync::LazyLock;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::pipeline;
-use super::pipeline::{Backoff, Limits, Retry, Trigger};
+use super::pipeline::{Backoff, Limits, Retry};
 use super::schema::{
-    DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
-    strings, text, variables, with_default, without_default,
+    self, DIGEST, ENV, HOST, NAME, Row, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size,
+    span, strings, text, variables, with_default, without_default,
 };
 use super::settings;
+use super::trigger_keys;
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Keys {
     /// Keys that are announced but not available in this version.
     later: &'static [&'static str],
     /// Each key, its common wrong names, and its schema: type, bounds, default and description.
-    rows: Vec<(&'static str, &'static [&'static str], Value)>,
+    rows: Vec<Row>,
 }
 
 /// The keys of each kind of metadata store.
@@ -39,6 +40,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     };
     let resource = object("An input or an output: where data lies.", &FOLDER, &["kind", "path"]);
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
+    let trigger = object("When to start a run. All its conditions must be met.", &PIPELINE_TRIGGER, &[]);
     Keys {
         home: "the top of the manifest",
         later: &[],
@@ -53,6 +55,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             ("metadata_store", &["store", "metadata", "database"], object("Where every run is recorded.", &STORE, &[])),
             ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource)),
             ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
+            (
+                "triggers",
+                &["schedules", "sensors"],
+                nodes("Reasons to start a run besides new artifacts, by name.", trigger),
+            ),
         ],
     }
 });
@@ -209,44 +216,34 @@ pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
     }
 });
 
-pub(super) static TRIGGER: LazyLock<Keys> = LazyLock::new(|| {
-    let usual = Trigger::default();
-    Keys {
-        home: "`trigger` of a resource",
-        later: &["every", "cron", "metric", "all", "any", "group_by"],
-        rows: vec![
-            (
-                "min_artifacts",
-                &["min", "count", "min_files"],
-                integer("How many new artifacts are needed.", settings::ARTIFACTS, Some(usual.min_artifacts)),
-            ),
-            (
-                "max_artifacts",
-                &["max", "max_files", "batch_size"],
-                integer(
-                    "How many artifacts one run takes at most, oldest first.",
-                    settings::ARTIFACTS,
-                    usual.max_artifacts,
-                ),
-            ),
-            (
-                "min_bytes",
-                &[],
-                size("How many bytes the new artifacts must have together.", &settings::MIN_BYTES, usual.min_bytes),
-            ),
-            (
-                "quiet_for",
-                &["debounce", "quiet"],
-                span("How long no new artifact must have arrived.", &settings::QUIET_FOR, Some(usual.quiet_for)),
-            ),
-            (
-                "max_wait",
-                &["timeout"],
-                span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
-            ),
-        ],
-    }
+pub(super) static TRIGGER: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`trigger` of a resource",
+    later: &["group_by"],
+    rows: trigger_keys::of_a_resource(),
 });
+
+/// The keys of a table in `all` or `any` of a resource's trigger.
+pub(super) static CONDITION: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`all` and `any` of a resource's trigger",
+    later: &[],
+    rows: trigger_keys::condition(),
+});
+
+pub(super) static PIPELINE_TRIGGER: LazyLock<Keys> =
+    LazyLock::new(|| Keys { home: "[triggers.NAME]", later: &[], rows: trigger_keys::of_the_pipeline() });
+
+/// The keys of a table in `all` or `any` of `[triggers.NAME]`.
+pub(super) static PIPELINE_CONDITION: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`all` and `any` of a trigger",
+    later: &[],
+    rows: trigger_keys::pipeline_condition(),
+});
+
+pub(super) static CRON: LazyLock<Keys> =
+    LazyLock::new(|| Keys { home: "`cron` of a trigger", later: &[], rows: trigger_keys::cron() });
+
+pub(super) static METRIC: LazyLock<Keys> =
+    LazyLock::new(|| Keys { home: "`metric` of a trigger", later: &[], rows: trigger_keys::metric() });
 
 pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
     let build = object("How the component is built.", &BUILD, &["command"]);
@@ -408,8 +405,25 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 11] {
-    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
+fn all() -> [&'static Keys; 16] {
+    [
+        &ROOT,
+        &PIPELINE,
+        &SERVER,
+        &STORE,
+        &FOLDER,
+        &TRIGGER,
+        &PIPELINE_TRIGGER,
+        &CONDITION,
+        &PIPELINE_CONDITION,
+        &CRON,
+        &METRIC,
+        &ACTION,
+        &SECRET,
+        &BUILD,
+        &LIMITS,
+        &RETRY,
+    ]
 }
 
 /// Returns the JSON Schema (draft 2020-12) of `anacostia.toml`.
@@ -424,21 +438,16 @@ pub fn schema() -> Value {
     for (key, text) in about {
         set(&mut root, key, json!(text));
     }
+    // Conditions contain conditions, so they are defined once, by name.
+    let condition = |keys: &Keys| object("Conditions that must all be met.", keys, &[]);
+    let definitions = json!({"condition": condition(&CONDITION), "pipeline_condition": condition(&PIPELINE_CONDITION)});
+    set(&mut root, "$defs", definitions);
     root
 }
 
 /// Returns the schema of a table with exactly these keys, in this order.
 fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
-    let properties: Map<String, Value> =
-        keys.rows.iter().map(|(key, _, shape)| ((*key).to_owned(), shape.clone())).collect();
-    let mut table = json!({"type": "object", "properties": properties, "additionalProperties": false});
-    if !doc.is_empty() {
-        set(&mut table, "description", json!(doc));
-    }
-    if !required.is_empty() {
-        set(&mut table, "required", json!(required));
-    }
-    table
+    schema::object(doc, &keys.rows, required)
 }
 
 impl Keys {

@@ -12,6 +12,7 @@
 
 mod check;
 mod component;
+mod condition;
 mod expand;
 mod keys;
 mod known;
@@ -24,6 +25,7 @@ mod read;
 mod schema;
 mod settings;
 mod tree;
+mod trigger_keys;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
+pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
 pub use expand::Env;
 pub use keys::schema;
 pub use known::inspect_known;
@@ -255,5 +258,6 @@ fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
         max_log_bytes: top.max_log_bytes,
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
+        triggers: draft.triggers.into_iter().map(|trigger| trigger.spec).collect(),
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::{Condition, TriggerSpec};
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
@@ -73,6 +74,8 @@ pub struct Pipeline {
     pub resources: Vec<ResourceSpec>,
     /// `actions`, in the order of the file.
     pub actions: Vec<ActionSpec>,
+    /// `triggers`, in the order of the file.
+    pub triggers: Vec<TriggerSpec>,
 }
 
 impl Pipeline {
@@ -250,9 +253,10 @@ impl FolderSpec {
     }
 }
 
-/// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached and nothing
-/// new has arrived for `quiet_for`, or the oldest artifact has waited for `max_wait`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached, nothing new
+/// has arrived for `quiet_for`, and each further condition is met; or the oldest artifact has
+/// waited for `max_wait`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
     /// At least this many artifacts (default 1).
     pub min_artifacts: u64,
@@ -265,12 +269,24 @@ pub struct Trigger {
     pub quiet_for: Duration,
     /// Trigger anyway when the oldest artifact has waited for this long.
     pub max_wait: Option<Duration>,
+    /// Further conditions (default: none).
+    pub when: Vec<Condition>,
+    /// See [`TriggerSpec::retrigger`].
+    pub retrigger: bool,
 }
 
 impl Default for Trigger {
     fn default() -> Self {
         let max_artifacts = Some(DEFAULT_MAX_ARTIFACTS);
-        Self { min_artifacts: 1, max_artifacts, min_bytes: 0, quiet_for: Duration::ZERO, max_wait: None }
+        Self {
+            min_artifacts: 1,
+            max_artifacts,
+            min_bytes: 0,
+            quiet_for: Duration::ZERO,
+            max_wait: None,
+            when: Vec::new(),
+            retrigger: false,
+        }
     }
 }
 

@@ -58,6 +58,10 @@ pub struct Run {
     pub reason: Option<String>,
     /// The run whose inputs it was given, to work on them again.
     pub rerun_of: Option<RunId>,
+    /// The triggers that led to it: those that started it, and those that led to the runs whose end
+    /// or metric they saw. Empty for a run that was started by hand.
+    #[serde(default)]
+    pub fired_by: Vec<String>,
 }
 
 /// A run with its inputs, actions and attempts.

@@ -22,6 +22,7 @@ mod driver;
 mod error;
 mod executor;
 mod health;
+mod history;
 mod host;
 mod library;
 mod messages;

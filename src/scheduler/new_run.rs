@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::core::Fire;
+use super::core::{Fire, all_new};
 use super::definition::Definition;
 use crate::base::{ArtifactId, RunId};
 use crate::model::{Artifact, Run};
-use crate::store::{Claim, NewRun, RunStep};
+use crate::store::{NewRun, RunStep};
 
 /// Why a run starts that claims all new artifacts.
 const BY_HAND: &str = "started by hand";
@@ -56,7 +56,7 @@ impl ManualRun {
     pub(super) fn under(self, definition: &Definition) -> NewRun {
         let Self { id, params, given } = self;
         let Some(Given { rerun_of, trigger, artifacts }) = given else {
-            return fired(definition, id, params, all_new(definition));
+            return fired(definition, id, params, by_hand(definition));
         };
         let resources: Vec<&str> = artifacts.iter().map(|(_, resource)| resource.as_str()).collect();
         NewRun {
@@ -67,6 +67,8 @@ impl ManualRun {
             claims: Vec::new(),
             actions: definition.new_actions(&resources),
             ticks: Vec::new(),
+            fired_by: Vec::new(),
+            marks: Vec::new(),
             step: RunStep::default(),
             given: artifacts.into_iter().map(|(artifact, _)| artifact).collect(),
             rerun_of,
@@ -85,22 +87,16 @@ pub(super) fn fired(definition: &Definition, id: RunId, params: Value, fire: Fir
         actions: definition.new_actions(&resources),
         claims: fire.claims,
         ticks: fire.ticks,
+        fired_by: fire.fired_by,
+        marks: fire.marks,
         step: RunStep::default(),
         given: Vec::new(),
         rerun_of: None,
     }
 }
 
-/// Returns what a run claims that is started by hand: all new artifacts, even if there are none.
-fn all_new(definition: &Definition) -> Fire {
-    let watched = definition.pipeline.resources.iter().filter(|resource| resource.watch);
-    let claims = watched
-        .map(|resource| Claim {
-            resource: resource.name.clone(),
-            at_most: resource.trigger.max_artifacts,
-            at_least: 0,
-            min_bytes: 0,
-        })
-        .collect();
-    Fire { claims, ticks: Vec::new(), trigger: BY_HAND.to_owned() }
+/// Returns the run that claims all new artifacts, even if there are none.
+fn by_hand(definition: &Definition) -> Fire {
+    let claims = all_new(&definition.pipeline);
+    Fire { claims, ticks: Vec::new(), trigger: BY_HAND.to_owned(), fired_by: Vec::new(), marks: Vec::new() }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Access, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition, Observation,
-    Pending, RunAction, RunDetail, RunState, StagedFile, Tick, Usage,
+    Pending, RunAction, RunDetail, RunState, StagedFile, Tick, TriggerMark, Usage,
 };
 
 /// The most ticks that a store retains; older ones are dropped.
@@ -110,6 +110,10 @@ pub struct NewRun {
     pub actions: Vec<RunAction>,
     /// The ticks that fired it; their `run_id` is set by the store.
     pub ticks: Vec<Tick>,
+    /// See [`Run::fired_by`](crate::model::Run::fired_by).
+    pub fired_by: Vec<String>,
+    /// The new marks of the triggers that fired it.
+    pub marks: Vec<TriggerMark>,
     /// Its first step, from `actions`: none for a run that has to wait for its turn.
     pub step: RunStep,
 }

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, EndedRun, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -161,6 +161,15 @@ impl MetadataStore for FakeStore {
             .filter(|artifact| query.path.as_ref().is_none_or(|path| *path == artifact.path))
             .collect();
         page(&found, &request)
+    }
+    async fn trigger_marks(&self) -> Stored<Vec<TriggerMark>> {
+        Ok(Vec::new())
+    }
+    async fn set_trigger_marks(&self, _: Vec<TriggerMark>) -> Stored<()> {
+        not_here()
+    }
+    async fn ended_runs(&self, _: RunState, _: u64, _: u64, _: u32) -> Stored<Vec<EndedRun>> {
+        Ok(Vec::new())
     }
     async fn run_inputs(&self, run: RunId, request: PageRequest) -> Stored<Page<Artifact>> {
         page(&self.run(run)?.map(|detail| detail.inputs).unwrap_or_default(), &request)

@@ -94,6 +94,7 @@ impl Scene {
             outcome: TickOutcome::Fired,
             reason: "2 new artifacts".into(),
             run_id: None,
+            conditions: Vec::new(),
         };
         let new = NewRun {
             id: run,
@@ -106,6 +107,8 @@ impl Scene {
             step: RunStep::default(),
             given: vec![],
             rerun_of: None,
+            fired_by: Vec::new(),
+            marks: Vec::new(),
         };
         store.create_run(new, now()).await.unwrap().unwrap();
         let starts = vec![attempt("left", log_from), attempt("right", log_from)];

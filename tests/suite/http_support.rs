@@ -179,6 +179,7 @@ pub(crate) fn a_run(number: u64, state: RunState) -> Run {
         ended_at: state.ended().then(|| moment.after(Duration::from_millis(340))),
         reason: (state == RunState::Failed).then(|| "`train` failed: <script>alert(1)</script>".to_owned()),
         rerun_of: None,
+        fired_by: Vec::new(),
     }
 }
 
@@ -234,6 +235,7 @@ fn a_pipeline() -> Pipeline {
         max_log_bytes: 1 << 30,
         resources: vec![folder("raw", true), folder("models", false)],
         actions: vec![an_action()],
+        triggers: vec![],
     }
 }
 

@@ -111,7 +111,7 @@ impl<'d> Nodes<'d> {
         action.perhaps_more || !action.after.iter().all(is_node) || !data.all(is_resource)
     }
 
-    /// Checks that names are unique among resources and actions.
+    /// Checks that names are unique among resources and actions, and among resources and triggers.
     fn names(&self, reader: &mut Reader<'_>) {
         for action in &self.draft.actions {
             if let Some(resource) = self.resources.get(action.name.value.as_str()) {
@@ -120,6 +120,16 @@ impl<'d> Nodes<'d> {
                         .at(&action.name.span, "an action")
                         .at(&resource.name.span, "a resource")
                         .help("`after` could mean either: rename one"),
+                );
+            }
+        }
+        for trigger in &self.draft.triggers {
+            if let Some(resource) = self.resources.get(trigger.name.value.as_str()) {
+                reader.complain(
+                    Problem::new(format!("{} names both a resource and a trigger", quoted(&trigger.name.value)))
+                        .at(&trigger.name.span, "a trigger")
+                        .at(&resource.name.span, "a resource")
+                        .help("the trigger of a resource has the name of the resource: rename one"),
                 );
             }
         }

@@ -12,6 +12,7 @@ mod path;
 mod resource;
 mod secrets;
 mod top;
+mod trigger;
 mod variables;
 
 use toml::de::DeTable;
@@ -23,6 +24,7 @@ use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use top::Top;
+use trigger::TriggerDraft;
 
 /// The name of the node that every pipeline has.
 const STORE_NODE: &str = "metadata_store";
@@ -32,6 +34,7 @@ pub(super) struct Draft {
     pub(super) top: Top,
     pub(super) resources: Vec<ResourceDraft>,
     pub(super) actions: Vec<ActionDraft>,
+    pub(super) triggers: Vec<TriggerDraft>,
 }
 
 /// A resource that has been read.
@@ -75,12 +78,13 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
     let top = top::read(reader, &root);
     let resources = nodes(reader, &root, "resources", "[resources.raw]", resource::read);
     let actions = nodes(reader, &root, "actions", "[actions.train]", action::read);
-    let draft = Draft { top, resources, actions };
+    let triggers = nodes(reader, &root, "triggers", "[triggers.nightly]", trigger::read);
+    let draft = Draft { top, resources, actions, triggers };
     check_params(reader, &draft);
     draft
 }
 
-/// Reads each table in `[resources]` or `[actions]`.
+/// Reads each table in `[resources]`, `[actions]` or `[triggers]`.
 fn nodes<T>(
     reader: &mut Reader<'_>,
     root: &Table<'_>,
@@ -144,7 +148,7 @@ fn check_params(reader: &mut Reader<'_>, draft: &Draft) {
     }
 }
 
-/// Reads a nested table with known keys: `trigger`, `limits`, `retry`, `build`.
+/// Reads a nested table with known keys: `trigger`, `cron`, `limits`, `retry`, `build`.
 fn inner<'t>(reader: &mut Reader<'_>, parent: &Table<'t>, key: &str, keys: &Keys, example: &str) -> Option<Table<'t>> {
     reader.table(parent, key, format!("`{key}` of {}", parent.name), keys, &format!("`{key} = {example}`"))
 }

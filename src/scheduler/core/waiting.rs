@@ -99,7 +99,7 @@ mod tests {
     use crate::base::{Moment, Now, Timestamp};
     use crate::manifest::{Pipeline, parse_pinned};
     use crate::model::Pending;
-    use crate::scheduler::core::{Plan, Situation, plan};
+    use crate::scheduler::core::{History, Plan, Situation, plan};
 
     const MIN: u64 = 10;
     const NOW: Now = now(1, 1);
@@ -143,6 +143,7 @@ mod tests {
     #[test]
     fn a_count_that_arrives_late_starts_no_run_with_too_few() {
         let (pipeline, unseen) = (pipeline(), std::collections::BTreeMap::new());
+        let history = History::default();
         for seed in 0..300 {
             let mut rng = Rng::with_seed(seed);
             let (mut store, mut waiting) = (Store::default(), Waiting::default());
@@ -155,11 +156,13 @@ mod tests {
                         let situation = Situation {
                             pending: &waiting,
                             unseen: &unseen,
+                            history: &history,
                             runs: 0,
                             queued: 0,
                             paused: false,
                             draining: false,
                             now: NOW,
+                            due: NOW,
                         };
                         let Plan::Fire(fires) = plan(&pipeline, situation) else { continue };
                         for claim in fires.iter().flat_map(|fire| &fire.claims) {

@@ -76,6 +76,7 @@ pub(super) async fn too_few_make_no_run_and_leave_no_trace(world: &mut World) {
         outcome: TickOutcome::Fired,
         reason: "2 new artifacts".to_owned(),
         run_id: None,
+        conditions: Vec::new(),
     };
     let pending = store.pending("raw").await.unwrap();
     let other = Claim { resource: "labels".to_owned(), at_most: None, at_least: 1, min_bytes: 0 };

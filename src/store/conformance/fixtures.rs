@@ -94,6 +94,8 @@ pub(in crate::store) fn new_run() -> NewRun {
         claims: vec![claim(None, 0)],
         actions: vec![action("first"), action("second")],
         ticks: Vec::new(),
+        fired_by: Vec::new(),
+        marks: Vec::new(),
         step: RunStep::default(),
         given: Vec::new(),
         rerun_of: None,

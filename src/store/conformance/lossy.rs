@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use super::Place;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
-    Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord,
+    Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -116,6 +116,8 @@ lossy! {
         params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
         tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;
         ticks(query: TickQuery, page: PageRequest) -> Page<Tick>;
+        trigger_marks() -> Vec<TriggerMark>;
+        ended_runs(state: RunState, after: u64, before: u64, limit: u32) -> Vec<EndedRun>;
         events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
         oldest_event() -> u64;
         unfinished_logs() -> Vec<LogRange>;
@@ -133,6 +135,7 @@ lossy! {
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;
         record_tick(tick: Tick;) -> ();
+        set_trigger_marks(marks: Vec<TriggerMark>;) -> ();
         prune_events(keep: u64;) -> ();
     }
 }

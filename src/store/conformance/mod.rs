@@ -150,7 +150,10 @@ suite! {
         facts_are_fenced;
     ticks:
         the_same_evaluation_is_recorded_once,
-        every_fired_tick_is_recorded;
+        every_fired_tick_is_recorded,
+        conditions_come_back_and_a_change_in_one_is_news,
+        marks_are_set_with_the_run_that_they_are_about,
+        ended_runs_are_in_the_order_of_their_ends;
     events:
         events_are_dense_in_order_and_wake_who_waits,
         failed_work_leaves_no_gap,

@@ -88,6 +88,7 @@ pub(super) async fn a_repeat_gets_the_first_answer_and_changes_nothing(world: &m
         outcome: TickOutcome::NotReady,
         reason: "1 of 5".to_owned(),
         run_id: None,
+        conditions: Vec::new(),
     };
     twice!(store.record_tick(tick));
     twice!(store.prune_events(5));

@@ -17,6 +17,7 @@ mod artifacts;
 mod attempts;
 mod events;
 mod facts;
+mod marks;
 mod migrations;
 mod open;
 mod page;
@@ -62,8 +63,8 @@ use super::{
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
-    Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, EndedRun, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord,
+    Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use open::read_holder;
@@ -369,6 +370,18 @@ impl MetadataStore for SqliteStore {
 
     async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>> {
         self.read("list ticks", move |db| ticks::list(db, &query, &page)).await
+    }
+
+    async fn trigger_marks(&self) -> Result<Vec<TriggerMark>> {
+        self.read("read the marks of triggers", marks::all).await
+    }
+
+    async fn set_trigger_marks(&self, marks: Vec<TriggerMark>) -> Result<()> {
+        self.write(steps::MARKS, move |tx| marks::replace(tx, &marks)).await
+    }
+
+    async fn ended_runs(&self, state: RunState, after: u64, before: u64, limit: u32) -> Result<Vec<EndedRun>> {
+        self.read("read which runs have ended", move |db| marks::ended(db, state, after, before, limit)).await
     }
 
     async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Result<Vec<Event>> {

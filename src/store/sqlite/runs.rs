@@ -12,7 +12,7 @@ use super::run_rows::{find, run, run_columns, set_state};
 use super::sql::{Fail, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
-use super::{advance, attempts};
+use super::{advance, attempts, marks};
 use crate::base::{ArtifactId, RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
@@ -137,6 +137,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         ended_at: None,
         reason: None,
         rerun_of: new.rerun_of,
+        fired_by: new.fired_by,
     };
     insert(tx, &run, &new.actions)?;
     give(tx, &run, &new.given)?;
@@ -149,6 +150,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         tick.run_id = Some(run.id);
         ticks::record(tx, &tick)?;
     }
+    marks::set(tx, &new.marks)?;
     let started = advance::take(tx, &mut run.clone(), &new.step, now)?;
     let pending = left_waiting(tx.db, &new.claims)?;
     let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
@@ -182,9 +184,10 @@ fn left_waiting(db: &Connection, claims: &[Claim]) -> Work<Vec<(String, Pending)
 }
 
 fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
-    let sql = "INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at, rerun_of)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let sql = "INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at, rerun_of, fired_by)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     let params = run.params.to_string();
+    let fired_by = serde_json::to_string(&run.fired_by)?;
     execute(
         tx.db,
         sql,
@@ -197,7 +200,8 @@ fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
             run.revision,
             run.snapshot,
             run.created_at,
-            run.rerun_of
+            run.rerun_of,
+            fired_by
         ],
     )?;
     let sql = "INSERT INTO run_actions

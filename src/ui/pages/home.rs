@@ -197,6 +197,9 @@ fn needs(trigger: &Trigger) -> String {
     if !trigger.quiet_for.is_zero() {
         let _ = write!(needs, ", and nothing more for {}", text::span(trigger.quiet_for));
     }
+    for condition in &trigger.when {
+        let _ = write!(needs, ", and {}", condition.describe());
+    }
     if let Some(wait) = trigger.max_wait {
         let _ = write!(needs, ", or one that has waited for {}", text::span(wait));
     }
