@@ -28,8 +28,9 @@ impl Dispatcher {
         }
         let (shared, now) = (Arc::clone(&self.shared), self.shared.clock.both());
         let newest = *shared.store.newest_event().borrow();
-        let known = self.history.clone();
-        let read = read_on(&shared, || look_back(shared.store.as_ref(), &pipeline, known.clone(), newest, now));
+        let (known, draining) = (self.history.clone(), self.draining);
+        let store = shared.store.as_ref();
+        let read = read_on(&shared, || look_back(store, &pipeline, known.clone(), newest, draining, now));
         self.history = self.wait_for(work, read).await?;
         self.record_marks(work).await
     }
@@ -63,6 +64,7 @@ pub(super) async fn look_back(
     pipeline: &Pipeline,
     mut history: History,
     newest_event: u64,
+    draining: bool,
     now: Now,
 ) -> Result<History, StoreError> {
     for name in History::metric_names(pipeline) {
@@ -74,7 +76,7 @@ pub(super) async fn look_back(
         }
     }
     history.arm(pipeline, newest_event, now);
-    for condition in history.after_runs(pipeline) {
+    for condition in history.after_runs(pipeline, draining) {
         if let Some(run) = newest_end(store, &condition).await? {
             history.note_ended(condition, run);
         }

@@ -1,5 +1,7 @@
 //! When runs start, and with which artifacts.
 
+mod events;
+
 use crate::support::app::TestApp;
 
 fn manifest(concurrent: u32, trigger: &str) -> String {

@@ -26,7 +26,7 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 14] = [
+pub(super) const FIXED_PATHS: [&str; 15] = [
     "/",
     "/api/v1/artifacts",
     "/api/v1/events",
@@ -39,6 +39,7 @@ pub(super) const FIXED_PATHS: [&str; 14] = [
     "/api/v1/runs",
     "/api/v1/tags",
     "/api/v1/triggers",
+    "/api/v1/triggers/preview",
     "/healthz",
     "/readyz",
 ];
@@ -66,6 +67,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/params", get(facts::params))
         .route("/api/v1/tags", get(facts::tags))
         .route("/api/v1/triggers", get(facts::triggers))
+        .route("/api/v1/triggers/preview", get(facts::preview))
         .route("/api/v1/events", get(super::events::follow))
         .route("/healthz", get(operations::health))
         .route("/readyz", get(operations::ready))

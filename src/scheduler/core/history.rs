@@ -175,15 +175,16 @@ impl History {
     }
 
     /// Returns the conditions on the ends of runs, each with the last end that it has accounted
-    /// for.
+    /// for. While the host drains, no run counts for a trigger that led to it.
     #[must_use]
-    pub fn after_runs(&self, pipeline: &Pipeline) -> Vec<AfterRunCondition> {
+    pub fn after_runs(&self, pipeline: &Pipeline, draining: bool) -> Vec<AfterRunCondition> {
         conditions(pipeline)
             .filter_map(|(trigger, retrigger, condition)| {
                 let Condition::AfterRun(how) = condition else { return None };
                 let key = (trigger.to_owned(), condition.describe());
                 let after = self.marks.get(&key)?.seq;
                 let (trigger, condition) = key;
+                let retrigger = retrigger && !draining;
                 Some(AfterRunCondition { trigger, condition, how: *how, retrigger, after })
             })
             .collect()

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::evaluation::{Evaluation, of_pipeline, of_resource};
 use super::situation::Situation;
 use super::waiting::Waiting;
@@ -48,22 +50,24 @@ pub struct Fire {
 }
 
 /// What a trigger would do now, and when it could fire next.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Preview {
     /// The trigger.
     pub trigger: String,
-    /// The resource whose trigger it is.
+    /// The resource whose trigger it is, if it is the trigger of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// Whether its own conditions are met.
-    pub ready: bool,
-    /// Why, or why not.
+    /// What would happen now.
+    pub outcome: TickOutcome,
+    /// Why.
     pub reason: String,
-    /// Each condition.
-    pub conditions: Vec<ConditionSeen>,
-    /// When time alone would make it ready; `None` if it is, or time alone is not enough.
-    pub next: Option<Timestamp>,
-    /// Why no run starts, even if its conditions are met.
+    /// Why no run starts, even if its own conditions are met.
     pub held: Option<String>,
+    /// When time alone would meet its conditions; `None` if they are met, or time alone is not
+    /// enough.
+    pub next_at: Option<Timestamp>,
+    /// Each condition, with what it sees and what it wants.
+    pub conditions: Vec<ConditionSeen>,
 }
 
 /// Decides whether runs start now. Only watched resources count, and triggers of the pipeline.
@@ -112,13 +116,18 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
     let Situation { now, .. } = situation;
     let of = |(named, result): (Named<'_>, Evaluation)| {
         let waits = || (named.resource.is_some() && result.ready && !joined).then(|| waits_for.clone());
+        let held = held.clone().or_else(waits);
         Preview {
             trigger: named.name.to_owned(),
             resource: named.resource.map(|resource| resource.name.clone()),
-            held: held.clone().or_else(waits),
-            next: result.next.map(|next| now.time.after(next.since(now.moment))),
-            ready: result.ready,
+            outcome: match (result.ready, &held) {
+                (false, _) => TickOutcome::NotReady,
+                (true, Some(_)) => TickOutcome::Held,
+                (true, None) => TickOutcome::Fired,
+            },
             reason: result.reason,
+            held,
+            next_at: result.next.map(|next| now.time.after(next.since(now.moment))),
             conditions: result.conditions,
         }
     };

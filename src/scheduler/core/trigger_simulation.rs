@@ -107,7 +107,7 @@ impl World {
             self.history.note_metric(record, fired_by.clone(), at);
         }
         self.history.arm(&self.pipeline, self.event, at);
-        for condition in self.history.after_runs(&self.pipeline) {
+        for condition in self.history.after_runs(&self.pipeline, false) {
             let counts = |run: &&SimulatedRun| {
                 let state = run.ended.map(|(_, state)| state);
                 let wanted = condition.how.as_str() == "ended" || state == Some(RunState::Failed);

@@ -269,7 +269,7 @@ fn a_run_that_a_trigger_led_to_does_not_fire_it_again() {
     };
     // The dispatcher offers each condition the newest run that counts for it.
     let note = |world: &mut World, run: EndedRun| {
-        for condition in world.history.after_runs(&world.pipeline) {
+        for condition in world.history.after_runs(&world.pipeline, false) {
             let wanted = condition.trigger == "b" || run.state == RunState::Succeeded;
             if wanted && !run.fired_by.contains(&condition.trigger) {
                 world.history.note_ended(condition, run.clone());
