@@ -132,8 +132,8 @@ impl Condition {
                 MetricTest::NoUpdateFor(span) => format!("{name} not updated for {}", TimeSpan(*span)),
             },
             Self::AfterRun(how) => how.as_str().to_owned(),
-            Self::All(conditions) => format!("all of {}", conditions.len()),
-            Self::Any(conditions) => format!("any of {}", conditions.len()),
+            Self::All(conditions) => format!("{0} of {0}", conditions.len()),
+            Self::Any(conditions) => format!("1 of {}", conditions.len()),
         }
     }
 

@@ -106,6 +106,12 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
                 "For every action. An action's own and a run's own params override them; `${…}` is not expanded here.",
             ),
         ),
+        (
+            "params_schema",
+            &["schema"],
+            json!({"type": "object", "examples": [{"properties": {"seed": {"type": "integer"}}}],
+                "description": "The JSON Schema (draft 2020-12) of the params of a run: those here, overridden by its own."}),
+        ),
     ],
 });
 

@@ -18,6 +18,7 @@ mod keys;
 mod known;
 mod listen;
 mod origin;
+mod params_schema;
 mod pipeline;
 mod place;
 mod problem;
@@ -39,6 +40,7 @@ pub use keys::schema;
 pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
+pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
     Retry, RunWhen, SecretSource, StoreSpec, Trigger,
@@ -248,6 +250,7 @@ fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
         join: top.join.value,
         max_concurrent_runs: top.max_concurrent_runs,
         params: top.params,
+        params_schema: top.params_schema,
         listen: top.listen,
         hosts: top.hosts,
         insecure: top.insecure,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, TriggerSpec};
+use super::params_schema::ParamsSchema;
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
 
@@ -50,6 +51,8 @@ pub struct Pipeline {
     pub max_concurrent_runs: u32,
     /// `pipeline.params`, a JSON object.
     pub params: serde_json::Map<String, serde_json::Value>,
+    /// `pipeline.params_schema`: what the params of a run must fit.
+    pub params_schema: Option<ParamsSchema>,
     /// `server.listen`.
     pub listen: SocketAddr,
     /// `server.hosts`: names besides its address under which the server is reached, in lower case.

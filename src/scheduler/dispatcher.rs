@@ -504,8 +504,12 @@ impl Dispatcher {
             )));
         }
         let definition = self.library.current().clone();
+        if let Some(schema) = &definition.pipeline.params_schema {
+            schema.check(&definition.pipeline.params, &manual.params).map_err(StoreError::Invalid)?;
+        }
+        let refusal = manual.refusal();
         let run = manual.under(&definition);
-        let refused = || StoreError::Conflict("the run could not be created".to_owned());
+        let refused = || StoreError::Conflict(refusal);
         if self.waiting.is_empty() && self.has_slot(work) {
             let opening = open(&shared, &definition, run, Patience::None);
             let opened = self.wait_for(work, opening).await?.ok_or_else(refused)?;

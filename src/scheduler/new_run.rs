@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::core::{Fire, all_new};
 use super::definition::Definition;
@@ -20,7 +20,9 @@ pub(super) struct ManualRun {
     pub(super) id: RunId,
     /// The params of the run.
     pub(super) params: Value,
-    /// The artifacts to work on. Without them, the run claims all new artifacts.
+    /// The resource whose new artifacts the run claims, instead of all new artifacts.
+    pub(super) resource: Option<String>,
+    /// The artifacts to work on. Without them, the run claims new artifacts.
     pub(super) given: Option<Given>,
 }
 
@@ -36,11 +38,32 @@ pub(super) struct Given {
 }
 
 impl ManualRun {
+    /// Returns a run that claims new artifacts: all, or those in one resource.
+    pub(super) fn claiming(id: RunId, params: Option<Value>, resource: Option<String>) -> Self {
+        Self { id, params: params.unwrap_or_else(|| json!({})), resource, given: None }
+    }
+
     /// Returns whether a run on record was started in this way.
     pub(super) fn is(&self, known: &Run) -> bool {
-        let trigger = self.given.as_ref().map_or(BY_HAND, |given| &given.trigger);
+        let trigger = self.given.as_ref().map_or_else(|| self.reason(), |given| given.trigger.clone());
         let rerun_of = self.given.as_ref().and_then(|given| given.rerun_of);
         known.params == self.params && known.rerun_of == rerun_of && known.trigger == trigger
+    }
+
+    /// Returns why the run starts, if it claims new artifacts.
+    fn reason(&self) -> String {
+        match &self.resource {
+            Some(resource) => format!("{BY_HAND} on {resource}"),
+            None => BY_HAND.to_owned(),
+        }
+    }
+
+    /// Returns why no run could be created.
+    pub(super) fn refusal(&self) -> String {
+        match &self.resource {
+            Some(resource) => format!("nothing is new in `{resource}`, so there is nothing to start a run on"),
+            None => "the run could not be created".to_owned(),
+        }
     }
 
     /// Returns whether these are the artifacts that it is given. A run that repeats another needs
@@ -52,11 +75,22 @@ impl ManualRun {
         })
     }
 
+    /// Returns what it claims: all new artifacts, even if there are none, or those in its resource.
+    fn by_hand(&self, definition: &Definition) -> Fire {
+        let mut claims = all_new(&definition.pipeline);
+        if let Some(resource) = &self.resource {
+            claims.retain(|claim| claim.resource == *resource);
+            claims.iter_mut().for_each(|claim| claim.at_least = 1);
+        }
+        Fire { claims, ticks: Vec::new(), trigger: self.reason(), fired_by: Vec::new(), marks: Vec::new() }
+    }
+
     /// Returns the run to create under a definition, without a first step.
     pub(super) fn under(self, definition: &Definition) -> NewRun {
-        let Self { id, params, given } = self;
+        let by_hand = self.by_hand(definition);
+        let Self { id, params, given, .. } = self;
         let Some(Given { rerun_of, trigger, artifacts }) = given else {
-            return fired(definition, id, params, by_hand(definition));
+            return fired(definition, id, params, by_hand);
         };
         let resources: Vec<&str> = artifacts.iter().map(|(_, resource)| resource.as_str()).collect();
         NewRun {
@@ -93,10 +127,4 @@ pub(super) fn fired(definition: &Definition, id: RunId, params: Value, fire: Fir
         given: Vec::new(),
         rerun_of: None,
     }
-}
-
-/// Returns the run that claims all new artifacts, even if there are none.
-fn by_hand(definition: &Definition) -> Fire {
-    let claims = all_new(&definition.pipeline);
-    Fire { claims, ticks: Vec::new(), trigger: BY_HAND.to_owned(), fired_by: Vec::new(), marks: Vec::new() }
 }

@@ -225,6 +225,7 @@ fn a_pipeline() -> Pipeline {
         join: Join::All,
         max_concurrent_runs: 1,
         params: serde_json::Map::new(),
+        params_schema: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
         insecure: false,

@@ -1,5 +1,6 @@
 //! When runs start, and with which artifacts.
 
+mod by_hand;
 mod events;
 
 use crate::support::app::TestApp;

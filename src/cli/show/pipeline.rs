@@ -208,6 +208,7 @@ pub(crate) mod tests {
             join: Join::All,
             max_concurrent_runs: 1,
             params: serde_json::Map::new(),
+            params_schema: None,
             listen: "127.0.0.1:8000".parse().unwrap(),
             hosts: Vec::new(),
             insecure: false,

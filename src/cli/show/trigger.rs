@@ -64,7 +64,7 @@ mod tests {
                 condition("cron", "0 6 * * 1-5 Europe/Berlin", "next at 1970-01-01T05:00:00.000000Z", false),
                 condition("metric", "accuracy below 0.9", "0.85 in run #12", true),
             ],
-            ..condition("any", "any of 2", "1 of 2", true)
+            ..condition("any", "1 of 2", "1 of 2", true)
         };
         let triggers = [
             Preview {

@@ -52,6 +52,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/pipeline/resume", post(control::resume))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{name}", get(nodes::show))
+        .route("/api/v1/resources/{name}/trigger", post(control::trigger))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
         .route("/api/v1/runs/{id}/cancel", post(control::cancel))

@@ -81,6 +81,7 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
     let triggers = nodes(reader, &root, "triggers", "[triggers.nightly]", trigger::read);
     let draft = Draft { top, resources, actions, triggers };
     check_params(reader, &draft);
+    check_schema(reader, &root, &draft);
     draft
 }
 
@@ -146,6 +147,18 @@ fn check_params(reader: &mut Reader<'_>, draft: &Draft) {
             );
         }
     }
+}
+
+/// Checks that the params of the pipeline fit `params_schema`. A missing param is a problem only if
+/// runs start by themselves, because a person can give it.
+fn check_schema(reader: &mut Reader<'_>, root: &Table<'_>, draft: &Draft) {
+    let (Some(schema), Some(value)) = (&draft.top.params_schema, root.get("pipeline")) else { return };
+    let Some(table) = reader.open_table("[pipeline]", root.key_span("pipeline"), value, "`[pipeline]`") else { return };
+    let watches = |resource: &ResourceDraft| resource.spec.as_ref().is_some_and(|spec| spec.watch);
+    let by_themselves = !draft.triggers.is_empty() || draft.resources.iter().any(watches);
+    let mut errors = schema.errors(&draft.top.params);
+    errors.retain(|error| by_themselves || !error.is_missing);
+    params::report(reader, &table, &errors);
 }
 
 /// Reads a nested table with known keys: `trigger`, `cron`, `limits`, `retry`, `build`.
