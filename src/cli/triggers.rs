@@ -27,13 +27,11 @@ pub(crate) fn triggers(verb: Verb) -> Result<End, Failure> {
     let Verb::List(args) = verb;
     let records = Records::open(&args.path)?;
     let holder = open::holder(&records.pipeline)?;
-    let triggers = match &holder {
+    let triggers = if let Some(holder) = &holder {
         // The manifest in force may be another one than the file.
-        Some(holder) => of_host(&open::address(holder)?)?,
-        None => {
-            let (store, now) = (records.store.as_ref(), SystemClock.both());
-            records.ask(preview_triggers(store, &records.pipeline, None, now))?
-        }
+        of_host(&open::address(holder)?)?
+    } else {
+        records.ask(preview_triggers(records.store.as_ref(), &records.pipeline, None, SystemClock.both()))?
     };
     if args.json {
         out::json(&serde_json::json!({ "items": triggers, "next_cursor": null }))?;

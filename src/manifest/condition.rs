@@ -31,7 +31,7 @@ pub enum Condition {
     /// `cron`: a time of the schedule has come.
     Cron {
         /// The schedule.
-        schedule: Schedule,
+        schedule: Box<Schedule>,
         /// What happens to times that passed while nothing could fire.
         missed: Missed,
     },

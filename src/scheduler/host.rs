@@ -122,8 +122,7 @@ impl Host {
             waiting: unfinished.into_iter().map(Into::into).collect(),
             deferred: VecDeque::new(),
         };
-        let watching = CancellationToken::new();
-        let mut watchers = Vec::new();
+        let (watching, mut watchers) = (CancellationToken::new(), Vec::new());
         for name in watched {
             watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching)?);
         }

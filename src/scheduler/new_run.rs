@@ -80,7 +80,9 @@ impl ManualRun {
         let mut claims = all_new(&definition.pipeline);
         if let Some(resource) = &self.resource {
             claims.retain(|claim| claim.resource == *resource);
-            claims.iter_mut().for_each(|claim| claim.at_least = 1);
+            for claim in &mut claims {
+                claim.at_least = 1;
+            }
         }
         Fire { claims, ticks: Vec::new(), trigger: self.reason(), fired_by: Vec::new(), marks: Vec::new() }
     }

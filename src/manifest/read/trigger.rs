@@ -105,7 +105,7 @@ fn cron(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Condition> {
         reader.string(table, "cron", "\"0 6 * * 1-5\"")?
     };
     match Schedule::parse(&schedule.value, zone.as_ref().map_or("UTC", |zone| &zone.value)) {
-        Ok(schedule) => Some(Condition::Cron { schedule, missed }),
+        Ok(schedule) => Some(Condition::Cron { schedule: Box::new(schedule), missed }),
         Err(error) => {
             reader.complain(refused(&error, &schedule, zone.as_ref()));
             None

@@ -26,7 +26,8 @@ const TRIGGERS: [(&str, &str); 8] = [
 
 fn pipeline(rng: &mut Rng) -> (Pipeline, Vec<&'static str>) {
     let chosen: Vec<_> = TRIGGERS.iter().filter(|_| rng.bool()).collect();
-    let triggers: String = chosen.iter().map(|(name, when)| format!("[triggers.{name}]\n{when}\n")).collect();
+    let triggers: Vec<String> = chosen.iter().map(|(name, when)| format!("[triggers.{name}]\n{when}\n")).collect();
+    let triggers = triggers.concat();
     let manifest = format!(
         "manifest_version = 1\n[pipeline]\nname = \"p\"\nmax_concurrent_runs = {}\n\
          [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n\
@@ -199,14 +200,14 @@ impl World {
                     self.marks = self.history.marks();
                     return;
                 }
-                Plan::Fire(fires) => fires.into_iter().for_each(|fire| self.create(fire)),
+                Plan::Fire(fires) => fires.into_iter().for_each(|fire| self.create(&fire)),
             }
         }
         panic!("it fires for ever");
     }
 
     /// The transaction of a run. The host may die before it, or before it has heard of it.
-    fn create(&mut self, fire: Fire) {
+    fn create(&mut self, fire: &Fire) {
         if self.rng.u8(0..10) == 0 {
             return self.start();
         }
