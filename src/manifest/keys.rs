@@ -222,11 +222,8 @@ pub(super) static FOLDER: LazyLock<Keys> = LazyLock::new(|| {
     }
 });
 
-pub(super) static TRIGGER: LazyLock<Keys> = LazyLock::new(|| Keys {
-    home: "`trigger` of a resource",
-    later: &["group_by"],
-    rows: trigger_keys::of_a_resource(),
-});
+pub(super) static TRIGGER: LazyLock<Keys> =
+    LazyLock::new(|| Keys { home: "`trigger` of a resource", later: &[], rows: trigger_keys::of_a_resource() });
 
 /// The keys of a table in `all` or `any` of a resource's trigger.
 pub(super) static CONDITION: LazyLock<Keys> = LazyLock::new(|| Keys {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::condition::{Condition, TriggerSpec};
+use super::group_by::GroupBy;
 use super::params_schema::ParamsSchema;
 use crate::base::{Digest, Endpoint};
 use crate::model::Durability;
@@ -272,6 +273,9 @@ pub struct Trigger {
     pub quiet_for: Duration,
     /// Trigger anyway when the oldest artifact has waited for this long.
     pub max_wait: Option<Duration>,
+    /// Puts artifacts into groups by their paths. A run takes artifacts of one group, and the
+    /// conditions on artifacts are about that group.
+    pub group_by: Option<GroupBy>,
     /// Further conditions (default: none).
     pub when: Vec<Condition>,
     /// See [`TriggerSpec::retrigger`].
@@ -287,6 +291,7 @@ impl Default for Trigger {
             min_bytes: 0,
             quiet_for: Duration::ZERO,
             max_wait: None,
+            group_by: None,
             when: Vec::new(),
             retrigger: false,
         }

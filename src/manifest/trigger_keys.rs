@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::pipeline::Trigger;
-use super::schema::{Row, boolean, choice, integer, object, size, span, text, with_default, without_default};
+use super::schema::{Row, boolean, choice, integer, object, set, size, span, text, with_default, without_default};
 use super::settings;
 
 /// The keys of `trigger` of a resource.
@@ -40,7 +40,9 @@ pub(super) fn of_a_resource() -> Vec<Row> {
             span("Start anyway once the oldest artifact has waited for this long.", &settings::MAX_WAIT, None),
         ),
     ];
-    [counts, events("condition"), vec![retrigger()]].concat()
+    let doc = "One run for each group of paths: those with the same named parts.";
+    let group_by: Row = ("group_by", &["partition_by", "partitions"], with_examples(text(doc), "{day}/*.csv"));
+    [counts, vec![group_by], events("condition"), vec![retrigger()]].concat()
 }
 
 /// The keys of a table in `all` or `any` of such a trigger.
@@ -113,6 +115,11 @@ fn events(inner: &str) -> Vec<Row> {
         ("all", &["and"], group("Each of these is met.")),
         ("any", &["or"], group("One of these is met.")),
     ]
+}
+
+fn with_examples(mut schema: Value, example: &str) -> Value {
+    set(&mut schema, "examples", json!([example]));
+    schema
 }
 
 fn retrigger() -> Row {

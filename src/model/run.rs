@@ -62,6 +62,10 @@ pub struct Run {
     /// or metric they saw. Empty for a run that was started by hand.
     #[serde(default)]
     pub fired_by: Vec<String>,
+    /// The group of artifacts that it is about, such as `day=2026-03-01`, if its trigger groups
+    /// them.
+    #[serde(default)]
+    pub partition: Option<String>,
 }
 
 /// A run with its inputs, actions and attempts.

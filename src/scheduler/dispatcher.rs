@@ -372,6 +372,7 @@ impl Dispatcher {
         let (mut fresh, mut lost) = (false, false);
         self.look_back(work).await?;
         loop {
+            self.read_groups(work).await?;
             let unseen = self.statuses.unseen();
             let now = self.shared.clock.both();
             let situation = Situation {

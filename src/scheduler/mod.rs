@@ -21,6 +21,7 @@ mod dispatcher;
 mod driver;
 mod error;
 mod executor;
+mod groups;
 mod health;
 mod history;
 mod host;

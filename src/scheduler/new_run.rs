@@ -84,7 +84,8 @@ impl ManualRun {
                 claim.at_least = 1;
             }
         }
-        Fire { claims, ticks: Vec::new(), trigger: self.reason(), fired_by: Vec::new(), marks: Vec::new() }
+        let trigger = self.reason();
+        Fire { claims, ticks: Vec::new(), trigger, fired_by: Vec::new(), marks: Vec::new(), partition: None }
     }
 
     /// Returns the run to create under a definition, without a first step.
@@ -104,6 +105,7 @@ impl ManualRun {
             actions: definition.new_actions(&resources),
             ticks: Vec::new(),
             fired_by: Vec::new(),
+            partition: None,
             marks: Vec::new(),
             step: RunStep::default(),
             given: artifacts.into_iter().map(|(artifact, _)| artifact).collect(),
@@ -124,6 +126,7 @@ pub(super) fn fired(definition: &Definition, id: RunId, params: Value, fire: Fir
         claims: fire.claims,
         ticks: fire.ticks,
         fired_by: fire.fired_by,
+        partition: fire.partition,
         marks: fire.marks,
         step: RunStep::default(),
         given: Vec::new(),

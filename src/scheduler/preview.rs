@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::core::{History, Preview, Situation, Waiting, preview};
+use super::groups::note_groups;
 use super::history::look_back;
 use super::recorder::unseen_reason;
 use crate::base::Now;
@@ -32,6 +33,7 @@ pub async fn preview_triggers(
         let reason = watches.and_then(|watches| unseen_reason(name, watches.get(name)));
         unseen.extend(reason.map(|reason| (name.clone(), reason)));
     }
+    note_groups(store, pipeline, &mut pending, now).await?;
     let history = History::new(&store.trigger_marks().await?, pipeline, now);
     let history = look_back(store, pipeline, history, ALL_EVENTS, false, now).await?;
     let mut counts = [0; 3];

@@ -172,6 +172,9 @@ pub trait MetadataStore: GuestRecords {
     /// Counts the pending artifacts of a resource. The cost does not grow with the records.
     async fn pending(&self, resource: &str) -> Result<Pending>;
 
+    /// Lists the pending artifacts of a resource, oldest first.
+    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
+
     /// Lists artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;
 

@@ -152,6 +152,9 @@ impl MetadataStore for FakeStore {
         self.check()?;
         Ok(*self.pending.lock().unwrap())
     }
+    async fn pending_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
     async fn artifacts(&self, query: ArtifactQuery, request: PageRequest) -> Stored<Page<Artifact>> {
         let all = self.artifacts.lock().unwrap().clone();
         let found: Vec<Artifact> = all

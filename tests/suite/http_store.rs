@@ -101,13 +101,14 @@ impl Scene {
             trigger: "raw: 2 new artifacts".into(),
             params: serde_json::json!({ "seed": 7 }),
             revision,
-            claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1, min_bytes: 0 }],
+            claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1, min_bytes: 0, only: None }],
             actions: vec![action("left"), action("right")],
             ticks: vec![tick],
             step: RunStep::default(),
             given: vec![],
             rerun_of: None,
             fired_by: Vec::new(),
+            partition: None,
             marks: Vec::new(),
         };
         store.create_run(new, now()).await.unwrap().unwrap();

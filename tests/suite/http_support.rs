@@ -180,6 +180,7 @@ pub(crate) fn a_run(number: u64, state: RunState) -> Run {
         reason: (state == RunState::Failed).then(|| "`train` failed: <script>alert(1)</script>".to_owned()),
         rerun_of: None,
         fired_by: Vec::new(),
+        partition: None,
     }
 }
 

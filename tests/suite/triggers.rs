@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod events;
+mod groups;
 
 use crate::support::app::TestApp;
 

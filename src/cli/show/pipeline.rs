@@ -80,7 +80,8 @@ fn trigger(resource: &ResourceSpec) -> String {
     if !resource.watch {
         return "no, not watched".to_owned();
     }
-    let Trigger { min_artifacts, max_artifacts, min_bytes, quiet_for, max_wait, when, .. } = &resource.trigger;
+    let Trigger { min_artifacts, max_artifacts, min_bytes, quiet_for, max_wait, group_by, when, .. } =
+        &resource.trigger;
     let mut parts = vec![format!("at {}", plural(*min_artifacts, "new artifact"))];
     if *min_bytes > 0 {
         parts.push(format!("at {}", crate::base::ByteSize(*min_bytes)));
@@ -92,6 +93,9 @@ fn trigger(resource: &ResourceSpec) -> String {
     let mut text = parts.join(" and ");
     if let Some(wait) = max_wait {
         let _ = write!(text, ", or after {}", TimeSpan(*wait));
+    }
+    if let Some(pattern) = group_by {
+        let _ = write!(text, "; for each group of {}", pattern.as_str());
     }
     if let Some(most) = max_artifacts {
         let _ = write!(text, "; takes at most {most}");
@@ -197,6 +201,7 @@ pub(crate) mod tests {
             min_bytes: 1 << 20,
             quiet_for: Duration::from_secs(5),
             max_wait: Some(Duration::from_mins(10)),
+            group_by: None,
             when: vec![Condition::Every(Duration::from_hours(1))],
             retrigger: false,
         };

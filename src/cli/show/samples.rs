@@ -38,6 +38,7 @@ pub(crate) fn run(number: u64, state: RunState) -> Run {
         reason: (state == RunState::Failed).then(|| "`train` failed".to_owned()),
         rerun_of: None,
         fired_by: Vec::new(),
+        partition: None,
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct RunBody {
     rerun_of: Option<RunId>,
     /// The triggers that led to it.
     fired_by: Vec<String>,
+    /// The group of artifacts that it is about, if its trigger groups them.
+    partition: Option<String>,
 }
 
 impl From<Run> for RunBody {
@@ -57,6 +59,7 @@ impl From<Run> for RunBody {
             ended_at: run.ended_at,
             rerun_of: run.rerun_of,
             fired_by: run.fired_by,
+            partition: run.partition,
         }
     }
 }

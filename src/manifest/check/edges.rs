@@ -57,6 +57,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &Draft) {
         let upstream: Vec<BTreeSet<usize>> = (0..draft.actions.len()).map(|place| nodes.upstream(place)).collect();
         nodes.reads_of_writes(reader, &upstream);
         nodes.join_any(reader, &upstream);
+        nodes.group_by(reader);
     }
     if !draft.actions.is_empty() && sure {
         nodes.watched(reader, has_cycles);
@@ -257,6 +258,23 @@ impl<'d> Nodes<'d> {
                         .help(be_after(action, writes)),
                     );
                 }
+            }
+        }
+    }
+
+    /// With `join = "all"`, a run takes artifacts of several resources, which have no common group.
+    fn group_by(&self, reader: &mut Reader<'_>) {
+        let watched = self.draft.resources.iter().filter(|it| it.spec.as_ref().is_some_and(|spec| spec.watch));
+        if self.draft.top.join.value == Join::Any || watched.clone().count() < 2 {
+            return;
+        }
+        for resource in watched {
+            if resource.spec.as_ref().is_some_and(|spec| spec.trigger.group_by.is_some()) {
+                reader.complain(
+                    Problem::new(format!("`{}` has a `group_by`, and a run waits for other resources too", resource.name.value))
+                        .at(&resource.name.span, "groups its artifacts")
+                        .help("the groups of several resources do not belong together: write `join = \"any\"` in [pipeline], or watch this one alone"),
+                );
             }
         }
     }

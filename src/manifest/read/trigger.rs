@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::super::condition::{Condition, MetricTest, Missed, TriggerSpec};
+use super::super::group_by::GroupBy;
 use super::super::keys::{self, Keys};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
@@ -29,6 +30,19 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     }
     let spec = TriggerSpec { name: name.value.clone(), when, retrigger };
     TriggerDraft { name, spec }
+}
+
+/// Reads `group_by` of a resource's trigger.
+pub(super) fn group_by(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<GroupBy> {
+    let text = reader.string(table, "group_by", "\"{day}/*.csv\"")?;
+    GroupBy::parse(&text.value)
+        .map_err(|why| {
+            let problem = Problem::new(format!("{} puts no path into a group: {why}", quoted(&text.value)));
+            reader.complain(
+                problem.at(&text.span, "here").help("write a pattern of paths with named parts: \"{day}/*.csv\""),
+            );
+        })
+        .ok()
 }
 
 /// Reads `retrigger` of a trigger with these conditions.

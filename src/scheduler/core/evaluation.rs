@@ -2,7 +2,7 @@
 
 use super::condition::{Level, Look, Verdict, all, artifacts, marks, passed, reasons};
 use super::situation::Situation;
-use super::waiting::Waits;
+use super::waiting::{Group, Waits};
 use crate::base::{ByteSize, Moment, TimeSpan};
 use crate::manifest::{Trigger, TriggerSpec};
 use crate::model::{ConditionSeen, TriggerMark};
@@ -26,6 +26,8 @@ pub(super) struct Evaluation {
     pub(super) marks: Vec<TriggerMark>,
     /// The triggers that led to the runs that it saw.
     pub(super) led_by: Vec<String>,
+    /// If it is ready because of one group of artifacts: that group.
+    pub(super) group: Option<Group>,
 }
 
 impl Evaluation {
@@ -48,6 +50,7 @@ impl Evaluation {
             conditions: Vec::new(),
             marks: Vec::new(),
             led_by: Vec::new(),
+            group: None,
         }
     }
 }
@@ -71,12 +74,45 @@ pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Ev
         _ => passed(&trigger.when, look),
     };
     let Verdict { seen: conditions, wake: until, next, led_by, .. } = verdict;
-    Evaluation { ready, overdue: false, waiting: true, reason, until, next, conditions, marks, led_by }
+    let group = None;
+    Evaluation { ready, overdue: false, waiting: true, reason, until, next, conditions, marks, led_by, group }
 }
 
-/// Evaluates the trigger of a resource.
+/// Evaluates the trigger of a resource. If it groups artifacts, evaluates it for each group: it is
+/// ready if one is.
 pub(super) fn of_resource(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluation {
-    let waits = situation.pending.of(name);
+    let groups = situation.pending.groups(name);
+    if trigger.group_by.is_none() || groups.is_empty() {
+        let waits = situation.pending.of(name).filter(|_| trigger.group_by.is_none());
+        return of_waits(name, trigger, waits, situation);
+    }
+    let each = groups.iter().map(|group| {
+        let result = of_waits(name, trigger, Some(group.waits), situation);
+        (group, Evaluation { reason: format!("{}: {}", group.name, result.reason), ..result })
+    });
+    let (mut ready, mut others): (Vec<_>, Vec<_>) = each.partition(|(_, result)| result.ready);
+    if !ready.is_empty() {
+        let is_last = ready.len() == 1;
+        let (group, mut result) = ready.swap_remove(0);
+        if !is_last {
+            // A schedule stays due until each group that is ready has its run.
+            result.marks.clear();
+        }
+        return Evaluation { group: Some(group.clone()), ..result };
+    }
+    let first = |pick: fn(&Evaluation) -> Option<Moment>| others.iter().filter_map(|(_, result)| pick(result)).min();
+    let (until, next) = (first(|result| result.until), first(|result| result.next));
+    // A time has passed for all groups, or for none.
+    let has_passed = others.iter().all(|(_, result)| !result.marks.is_empty());
+    let (_, mut oldest) = others.swap_remove(0);
+    if !has_passed {
+        oldest.marks.clear();
+    }
+    Evaluation { until, next, ..oldest }
+}
+
+/// Evaluates the trigger of a resource for these pending artifacts.
+fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Evaluation {
     let mut counted = counted(trigger, waits, situation);
     counted.conditions = conditions(trigger, waits, situation);
     if let Some(why) = situation.unseen.get(name) {

@@ -47,6 +47,8 @@ pub struct Fire {
     pub fired_by: Vec<String>,
     /// The new marks of its triggers.
     pub marks: Vec<TriggerMark>,
+    /// The group of artifacts that it is about, if its trigger groups them.
+    pub partition: Option<String>,
 }
 
 /// What a trigger would do now, and when it could fire next.
@@ -102,7 +104,7 @@ fn subtract(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
     claims.iter().all(|claim| {
         let trigger = pipeline.resource(&claim.resource).map(|resource| &resource.trigger);
         let is_plain = trigger.is_some_and(|it| it.min_bytes == 0 && it.max_wait.is_none() && it.when.is_empty());
-        is_plain && claim.at_most.is_some_and(|most| left.claim(&claim.resource, most))
+        is_plain && claim.only.is_none() && claim.at_most.is_some_and(|most| left.claim(&claim.resource, most))
     })
 }
 
@@ -144,6 +146,7 @@ pub fn all_new(pipeline: &Pipeline) -> Vec<Claim> {
         at_most: resource.trigger.max_artifacts,
         at_least: 0,
         min_bytes: 0,
+        only: None,
     };
     watched.map(claim).collect()
 }
@@ -264,7 +267,9 @@ fn fire(ready: &[&Evaluated<'_>], now: Timestamp) -> Fire {
         }
     }
     let marks = ready.iter().flat_map(|(_, result)| result.marks.clone()).collect();
-    Fire { claims, ticks, trigger: reasons.collect::<Vec<_>>().join("; "), fired_by, marks }
+    let partitions = ready.iter().filter_map(|(_, result)| result.group.as_ref().map(|group| group.name.clone()));
+    let partition = partitions.reduce(|all, other| format!("{all}; {other}"));
+    Fire { claims, ticks, trigger: reasons.collect::<Vec<_>>().join("; "), fired_by, marks, partition }
 }
 
 /// Returns what a run claims from a resource whose trigger fired.
@@ -272,7 +277,9 @@ fn claim(resource: &str, needs: &Trigger, result: &Evaluation) -> Claim {
     // The claim repeats the bounds, because pending artifacts may have been replaced since they
     // were counted. After `max_wait`, any number is enough.
     let (at_least, min_bytes) = if result.overdue { (1, 0) } else { (needs.min_artifacts, needs.min_bytes) };
-    Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes }
+    let most = needs.max_artifacts.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let only = result.group.as_ref().map(|group| group.artifacts.iter().copied().take(most).collect());
+    Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes, only }
 }
 
 /// Returns the tick of a trigger that did not fire, if it is of interest.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::{Fire, History, Plan, Situation, Waiting, plan, preview};
-use crate::base::{Moment, Now, Timestamp};
-use crate::manifest::{Pipeline, parse_pinned};
-use crate::model::{EndedRun, MetricRecord, Pending, RunState};
+use crate::base::{ArtifactId, Moment, Now, Timestamp};
+use crate::manifest::{GroupBy, Pipeline, parse_pinned};
+use crate::model::{Artifact, ArtifactState, EndedRun, MetricRecord, Pending, RunState};
 
 const START: &str = "2026-03-02T00:00:00Z";
 
@@ -305,4 +305,66 @@ fn a_clock_that_was_wrong_stops_no_schedule() {
     assert!(world.at(86_400 * 365).is_some(), "the clock is a year ahead");
     world.restart(100);
     assert!(world.at(3_600).is_some(), "and was corrected");
+}
+
+/// New artifacts at these paths, one recorded in each second.
+fn artifacts(paths: &[&str]) -> Vec<Artifact> {
+    let artifact = |(seconds, path): (i64, &&str)| Artifact {
+        id: ArtifactId::new(),
+        resource: "raw".to_owned(),
+        path: (*path).to_owned(),
+        version: 1,
+        digest: None,
+        size: 1,
+        state: ArtifactState::New,
+        reason: None,
+        run_id: None,
+        produced_by: None,
+        created_at: now(seconds).time,
+        tags: Vec::new(),
+        present: true,
+        stamp: String::new(),
+    };
+    (0..).zip(paths).map(artifact).collect()
+}
+
+#[test]
+fn each_group_of_artifacts_has_its_own_run() {
+    let mut world = World::new("{ min_artifacts = 2, max_artifacts = 3, group_by = \"{day}/*.csv\" }", "");
+    let artifacts = artifacts(&["1/a.csv", "readme.txt", "2/a.csv", "2/b.csv", "2/c.csv", "2/d.csv"]);
+    let by = GroupBy::parse("{day}/*.csv").unwrap();
+    world.arrive(6, 10);
+    assert!(!world.waiting.knows_groups("raw"));
+    world.waiting.note_groups("raw", &by, &artifacts, now(10));
+    assert!(world.waiting.knows_groups("raw"));
+    let fire = world.fire(10).unwrap();
+    assert_eq!((fire.trigger.as_str(), fire.partition.as_deref()), ("raw: day=2: 4 new artifacts", Some("day=2")));
+    let claim = &fire.claims[0];
+    assert_eq!(
+        (claim.only.as_deref(), claim.at_least),
+        (Some(&artifacts[2..5].iter().map(|it| it.id).collect::<Vec<_>>()[..]), 2)
+    );
+    world.arrive(3, 11);
+    assert!(!world.waiting.knows_groups("raw"), "they are read again");
+    world.waiting.note_groups("raw", &by, &artifacts[..2], now(11));
+    let Plan::Wait { ticks, .. } = plan(&world.pipeline, world.situation(&BTreeMap::new(), 11)) else { panic!() };
+    assert_eq!(ticks[0].reason, "day=1: 1 of 2 artifacts", "a file in no group counts for none");
+}
+
+#[test]
+fn a_schedule_is_due_until_each_group_has_its_run() {
+    let mut world = World::new("{ group_by = \"{day}/*.csv\", cron = \"0 6 * * *\" }", "");
+    let by = GroupBy::parse("{day}/*.csv").unwrap();
+    let artifacts = artifacts(&["1/a.csv", "2/a.csv", "3/a.csv"]);
+    let mut fired = Vec::new();
+    for left in 0..3 {
+        world.arrive(3 - left, 21_600);
+        world.waiting.note_groups("raw", &by, &artifacts[usize::try_from(left).unwrap()..], now(21_600));
+        fired.extend(world.fire(21_600).and_then(|fire| fire.partition));
+        world.restart(21_600);
+    }
+    assert_eq!(fired, ["day=1", "day=2", "day=3"]);
+    world.arrive(1, 21_700);
+    world.waiting.note_groups("raw", &by, &artifacts[..1], now(21_700));
+    assert_eq!(world.at(21_700), None, "and then until tomorrow");
 }

@@ -101,6 +101,7 @@ lossy! {
         cursor(resource: &str) -> Option<String>;
         known(resource: &str, page: PageRequest) -> Page<KnownPath>;
         pending(resource: &str) -> Pending;
+        pending_artifacts(resource: &str, page: PageRequest) -> Page<Artifact>;
         artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
         unfinished(run: RunId) -> Option<UnfinishedRun>;
         run_inputs(run: RunId, page: PageRequest) -> Page<Artifact>;

@@ -104,6 +104,7 @@ suite! {
     claims:
         a_claim_takes_the_oldest_and_at_most_what_it_says,
         what_a_run_is_given_stays_claimed_by_another,
+        a_claim_of_named_artifacts_takes_those_that_are_still_new,
         too_few_make_no_run_and_leave_no_trace,
         every_change_of_what_waits_has_a_later_number,
         concurrent_runs_claim_each_artifact_once,

@@ -263,6 +263,11 @@ impl MetadataStore for SqliteStore {
         self.read("read what waits in a resource", move |db| artifacts::pending(db, &resource)).await
     }
 
+    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>> {
+        let resource = resource.to_owned();
+        self.read("list what waits in a resource", move |db| artifacts::waiting(db, &resource, &page)).await
+    }
+
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>> {
         self.read("list artifacts", move |db| artifacts::list(db, &query, &page)).await
     }

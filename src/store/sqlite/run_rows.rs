@@ -12,7 +12,7 @@ use crate::model::{EventKind, Run, RunState};
 /// The beginning of a statement that reads rows for [`run`].
 macro_rules! run_columns {
     () => {
-        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by FROM runs"
+        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition FROM runs"
     };
 }
 
@@ -34,6 +34,7 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         reason: row.get(10)?,
         rerun_of: row.get(11)?,
         fired_by: row.get::<_, Json<Vec<String>>>(12)?.0,
+        partition: row.get(13)?,
     })
 }
 

@@ -248,6 +248,9 @@ fn needs(trigger: &Trigger) -> String {
     if !trigger.quiet_for.is_zero() {
         let _ = write!(needs, ", and nothing more for {}", text::span(trigger.quiet_for));
     }
+    if let Some(pattern) = &trigger.group_by {
+        let _ = write!(needs, " of one group of {}", pattern.as_str());
+    }
     for condition in &trigger.when {
         let _ = write!(needs, ", and {}", condition.describe());
     }

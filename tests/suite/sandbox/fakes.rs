@@ -67,6 +67,7 @@ pub fn run(number: u64, state: RunState) -> Run {
         reason: None,
         rerun_of: None,
         fired_by: Vec::new(),
+        partition: None,
     }
 }
 

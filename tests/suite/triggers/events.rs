@@ -143,9 +143,10 @@ fn a_time_of_a_schedule_passes_if_nothing_is_there() {
     let mut app = TestApp::new(&text).with_guest("worker");
     std::fs::create_dir(app.path("raw")).unwrap();
     down_for(&mut app, 366 * 24);
-    app.die_at("marks.in_transaction");
-    app.start();
     let last_year = marks(&app);
+    app.die_at("marks.in_transaction");
+    assert_eq!(marks(&app), last_year, "nothing of it is on record");
+    app.start();
     wait_until("the time to be accounted for", || marks(&app) != last_year);
     app.drop_file("raw/a.csv", b"a");
     let tick = wait_for("the artifact to be seen", || {

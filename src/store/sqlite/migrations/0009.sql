@@ -3,6 +3,8 @@ ALTER TABLE ticks ADD COLUMN conditions TEXT NOT NULL DEFAULT '[]';
 
 -- The names of the triggers that led to a run, as JSON.
 ALTER TABLE runs ADD COLUMN fired_by TEXT NOT NULL DEFAULT '[]';
+-- The group of artifacts that a run is about.
+ALTER TABLE runs ADD COLUMN run_partition TEXT;
 -- The event of the end of a run, which orders ends.
 ALTER TABLE runs ADD COLUMN ended_seq INTEGER;
 CREATE INDEX runs_ended ON runs (state, ended_seq) WHERE ended_seq IS NOT NULL;
