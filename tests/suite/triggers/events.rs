@@ -102,17 +102,17 @@ fn a_trigger_that_waits_for_time_claims_what_is_new() {
 #[test]
 fn what_was_missed_while_the_host_was_down_is_made_up_for_as_the_manifest_says() {
     let mut app = app(
-        "[triggers.every]\nevery = \"2h\"\n\
-         [triggers.once]\ncron = \"0 * * * *\"\n\
-         [triggers.all]\ncron = { schedule = \"0 * * * *\", time_zone = \"America/New_York\", missed = \"all\" }\n\
-         [triggers.none]\ncron = { schedule = \"0 * * * *\", missed = \"none\" }",
+        "[triggers.every]\nevery = \"2d\"\n\
+         [triggers.once]\ncron = \"0 0 * * *\"\n\
+         [triggers.all]\ncron = { schedule = \"0 0 * * *\", time_zone = \"America/New_York\", missed = \"all\" }\n\
+         [triggers.none]\ncron = { schedule = \"0 0 * * *\", missed = \"none\" }",
         DONE,
     );
-    down_for(&mut app, 5);
+    down_for(&mut app, 5 * 24);
     app.start();
     let runs = app.wait_for_runs(7);
     let count = |name: &str| reasons(&runs).iter().filter(|reason| **reason == name).count();
-    // Five hours contain five full hours; the clock may pass another during the test.
+    // Five days contain five midnights; the clock may pass another during the test.
     assert_eq!((count("every"), count("none")), (1, 0), "{runs:#?}");
     assert!((1..=2).contains(&count("once")) && (5..=6).contains(&count("all")), "{runs:#?}");
     app.kill();
@@ -285,4 +285,31 @@ fn a_trigger_says_what_it_waits_for_with_and_without_a_host() {
     assert!(notes.starts_with("No host is running"), "{notes}");
     let without = app.cli_json(&["triggers", "list", "PATH", "--json"]);
     assert_eq!(without["items"][0], answered["items"][0]);
+}
+
+/// A schedule for each second, of which all are made up for, and a host that is killed again and
+/// again: each second has one run.
+#[test]
+fn no_second_is_lost_or_doubled_by_hosts_that_are_killed() {
+    let mut app = app("[triggers.tick]\ncron = { schedule = \"* * * * * *\", missed = \"all\" }", DONE);
+    let count = |app: &TestApp| app.get_all("/api/v1/runs").len();
+    for more in [1, 2, 1, 3, 1, 2] {
+        app.start();
+        let before = count(&app);
+        wait_until("more runs", || count(&app) >= before + more);
+        app.kill();
+    }
+    app.start();
+    let last = jiff::Timestamp::now().to_string();
+    let due = |run: &Value| run["trigger"].as_str().unwrap().rsplit_once("due since ").unwrap().1.to_owned();
+    wait_until("the host to catch up", || app.get_all("/api/v1/runs").first().is_some_and(|run| due(run) > last));
+    app.post("/api/v1/pipeline/pause");
+    let mut seconds: Vec<i64> = app
+        .get_all("/api/v1/runs")
+        .iter()
+        .map(|run| due(run).parse::<jiff::Timestamp>().unwrap().as_second())
+        .collect();
+    seconds.reverse();
+    assert!(seconds.len() >= 10, "{seconds:?}");
+    assert!(seconds.windows(2).all(|two| two[1] == two[0] + 1), "{seconds:?}");
 }
