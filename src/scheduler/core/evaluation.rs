@@ -129,7 +129,9 @@ fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situ
 
 /// Adds the further conditions of a resource's trigger to what its artifacts say.
 fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'_>) -> Evaluation {
-    let is_quieting = counted.waiting && !counted.ready && counted.next.is_some();
+    // Enough is there, and only quiet is missing.
+    let is_enough = |it: Waits| it.pending.count >= trigger.min_artifacts && it.pending.bytes >= trigger.min_bytes;
+    let is_quieting = !counted.ready && look.waits.is_some_and(|waits| waits.pending.count > 0 && is_enough(waits));
     let ready = counted.ready && (counted.overdue || more.level == Level::Met);
     let waits_for = match more.level {
         Level::Met => String::new(),
@@ -162,7 +164,9 @@ fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'
     let until = counted.until.into_iter().chain(more.wake).chain(patience).min();
     let led_by = if ready { more.led_by } else { Vec::new() };
     let conditions = counted.conditions.into_iter().chain(more.seen).collect();
-    Evaluation { ready, reason, until, next, conditions, marks, led_by, ..counted }
+    // That a time has passed is of interest, also if nothing was there.
+    let waiting = counted.waiting || !marks.is_empty();
+    Evaluation { ready, waiting, reason, until, next, conditions, marks, led_by, ..counted }
 }
 
 fn join(between: &str, parts: [String; 2]) -> String {

@@ -184,6 +184,13 @@ fn a_time_of_a_schedule_does_not_wait_for_other_conditions() {
     let fired = world.at(86_400 + 21_600).unwrap();
     let due = "cron 0 6 * * * UTC: due since 2026-03-03T06:00:00.000000Z";
     assert_eq!(fired, format!("raw: 1 new artifact, {due}"));
+    // Nor does it wait for more artifacts, although the oldest will have waited long enough.
+    let mut world = World::new("{ min_artifacts = 2, max_wait = \"20h\", cron = \"0 6 * * *\" }", "");
+    world.arrive(1, 21_000);
+    assert_eq!(world.at(21_600), None);
+    world.arrive(2, 25_000);
+    assert_eq!(world.at(25_000), None);
+    assert!(world.at(97_000).unwrap().ends_with("the oldest of which has waited for 20h"));
     // It waits for quiet, which comes by itself.
     let mut world = World::new("{ cron = \"0 6 * * *\", quiet_for = \"10s\" }", "");
     world.arrive(1, 21_595);

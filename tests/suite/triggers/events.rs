@@ -148,6 +148,10 @@ fn a_time_of_a_schedule_passes_if_nothing_is_there() {
     assert_eq!(marks(&app), last_year, "nothing of it is on record");
     app.start();
     wait_until("the time to be accounted for", || marks(&app) != last_year);
+    let passed = app.get_all("/api/v1/triggers?resource=raw").remove(0);
+    assert_eq!((&passed["outcome"], &passed["reason"]), (&"not_ready".into(), &"nothing new".into()));
+    let cron = &passed["conditions"][1];
+    assert!(cron["met"] == true && cron["seen"].as_str().unwrap().starts_with("due since "), "{passed}");
     app.drop_file("raw/a.csv", b"a");
     let tick = wait_for("the artifact to be seen", || {
         let ticks = app.get_all("/api/v1/triggers?resource=raw");
