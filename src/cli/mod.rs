@@ -26,6 +26,7 @@ mod schema;
 mod show;
 mod sources;
 mod trigger;
+mod triggers;
 mod writer;
 
 use std::path::PathBuf;
@@ -65,6 +66,9 @@ enum Verb {
     Dev(dev::Args),
     /// Start a run by hand, on the running host
     Trigger(trigger::Args),
+    /// Look at triggers
+    #[command(subcommand)]
+    Triggers(triggers::Verb),
     /// Look at runs, and steer them
     #[command(subcommand)]
     Runs(runs::Verb),
@@ -117,6 +121,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Dev(args) => dev::dev(&args),
         Verb::Trigger(args) => trigger::trigger(&args),
+        Verb::Triggers(verb) => triggers::triggers(verb),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
         Verb::Gc(args) => gc::gc(&args),

@@ -19,6 +19,8 @@ pub(crate) enum Answer {
     Run(Value),
     /// It refused, with its message.
     Refused(String),
+    /// The request is invalid, with the reason.
+    Invalid(String),
 }
 
 /// What the host at `address` answers to a `GET` below `/api/v1/`.
@@ -26,7 +28,7 @@ pub(crate) fn get(address: &str, path: &str) -> Result<Value, Failure> {
     let request = with_token(agent().get(format!("http://{address}/api/v1/{path}")));
     match read(address, request.call())? {
         Ok(value) => Ok(value),
-        Err(why) => Err(Failure::work(format!("the host at {address} refused to answer: {why}"))),
+        Err((_, why)) => Err(Failure::work(format!("the host at {address} refused to answer: {why}"))),
     }
 }
 
@@ -34,19 +36,13 @@ pub(crate) fn get(address: &str, path: &str) -> Result<Value, Failure> {
 /// again, the host answers with the same run.
 pub(crate) fn start(address: &str, run: RunId, how: &Value) -> Result<Answer, Failure> {
     let request = with_token(agent().put(format!("http://{address}/api/v1/runs/{run}")));
-    Ok(match read(address, request.send_json(how))? {
-        Ok(run) => Answer::Run(run),
-        Err(why) => Answer::Refused(why),
-    })
+    Ok(answer(read(address, request.send_json(how))?))
 }
 
 /// Asks the host at `address` to do something with a run (`cancel`, `retry`).
 pub(crate) fn ask(address: &str, run: RunId, what: &str) -> Result<Answer, Failure> {
     let request = with_token(agent().post(format!("http://{address}/api/v1/runs/{run}/{what}")));
-    Ok(match read(address, request.send_empty())? {
-        Ok(run) => Answer::Run(run),
-        Err(why) => Answer::Refused(why),
-    })
+    Ok(answer(read(address, request.send_empty())?))
 }
 
 /// Adds the token of the environment, if there is one.
@@ -62,11 +58,19 @@ fn agent() -> ureq::Agent {
     config.build().into()
 }
 
-/// The body of an answer, or why the host refused.
+fn answer(read: Result<Value, (u16, String)>) -> Answer {
+    match read {
+        Ok(run) => Answer::Run(run),
+        Err((400, why)) => Answer::Invalid(why),
+        Err((_, why)) => Answer::Refused(why),
+    }
+}
+
+/// The body of an answer, or the status and the reason of the host's refusal.
 fn read(
     address: &str,
     response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-) -> Result<Result<Value, String>, Failure> {
+) -> Result<Result<Value, (u16, String)>, Failure> {
     let mut response = response
         .map_err(|error| Failure::work(format!("the host at {address} did not answer: {error}; is it stopping?")))?;
     let status = response.status();
@@ -77,5 +81,5 @@ fn read(
     }
     let detail = ["detail", "title"].iter().find_map(|key| value.get(key).and_then(Value::as_str));
     let hint = if status == 401 { "; put the token into ANACOSTIA_TOKEN" } else { "" };
-    Ok(Err(format!("{}{hint}", detail.unwrap_or(status.as_str()))))
+    Ok(Err((status.as_u16(), format!("{}{hint}", detail.unwrap_or(status.as_str())))))
 }

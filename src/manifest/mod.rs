@@ -13,11 +13,14 @@
 mod check;
 mod component;
 mod component_cache;
+mod condition;
 mod expand;
+mod group_by;
 mod http;
 mod keys;
 mod listen;
 mod origin;
+mod params_schema;
 mod pipeline;
 mod place;
 mod problem;
@@ -27,6 +30,7 @@ mod secret;
 mod settings;
 mod sql;
 mod tree;
+mod trigger_keys;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -35,11 +39,14 @@ use toml::de::DeTable;
 
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
 pub use component_cache::inspect_known;
+pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
 pub use expand::Env;
+pub use group_by::GroupBy;
 pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
 pub use keys::schema;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
+pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
     ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
     Retry, RunWhen, S3Credentials, S3Spec, S3Style, StoreSpec, Trigger,
@@ -251,6 +258,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         join: top.join.value,
         max_concurrent_runs: top.max_concurrent_runs,
         params: top.params,
+        params_schema: top.params_schema,
         listen: top.listen,
         hosts: top.hosts,
         insecure: top.insecure,
@@ -261,5 +269,6 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         max_log_bytes: top.max_log_bytes,
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
+        triggers: draft.triggers.into_iter().map(|trigger| trigger.spec).collect(),
     }
 }

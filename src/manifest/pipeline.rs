@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::condition::{Condition, TriggerSpec};
+use super::group_by::GroupBy;
 use super::http::{HttpForm, HttpSpec};
+use super::params_schema::ParamsSchema;
 use super::secret::SecretSource;
 use super::sql::{SqlDatabase, SqlSpec};
 use crate::base::{Digest, Endpoint};
@@ -52,6 +55,8 @@ pub struct Pipeline {
     pub max_concurrent_runs: u32,
     /// `pipeline.params`, a JSON object.
     pub params: serde_json::Map<String, serde_json::Value>,
+    /// `pipeline.params_schema`: what the params of a run must fit.
+    pub params_schema: Option<ParamsSchema>,
     /// `server.listen`.
     pub listen: SocketAddr,
     /// `server.hosts`: names besides its address under which the server is reached, in lower case.
@@ -76,6 +81,8 @@ pub struct Pipeline {
     pub resources: Vec<ResourceSpec>,
     /// `actions`, in the order of the file.
     pub actions: Vec<ActionSpec>,
+    /// `triggers`, in the order of the file.
+    pub triggers: Vec<TriggerSpec>,
 }
 
 impl Pipeline {
@@ -359,9 +366,10 @@ pub enum S3Credentials {
     None,
 }
 
-/// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached and nothing
-/// new has arrived for `quiet_for`, or the oldest artifact has waited for `max_wait`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached, nothing new
+/// has arrived for `quiet_for`, and each further condition is met; or the oldest artifact has
+/// waited for `max_wait`.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Trigger {
     /// At least this many artifacts (default 1).
     pub min_artifacts: u64,
@@ -374,12 +382,28 @@ pub struct Trigger {
     pub quiet_for: Duration,
     /// Trigger anyway when the oldest artifact has waited for this long.
     pub max_wait: Option<Duration>,
+    /// Puts artifacts into groups by their paths. A run takes artifacts of one group, and the
+    /// conditions on artifacts are about that group.
+    pub group_by: Option<GroupBy>,
+    /// Further conditions (default: none).
+    pub when: Vec<Condition>,
+    /// See [`TriggerSpec::retrigger`].
+    pub retrigger: bool,
 }
 
 impl Default for Trigger {
     fn default() -> Self {
         let max_artifacts = Some(DEFAULT_MAX_ARTIFACTS);
-        Self { min_artifacts: 1, max_artifacts, min_bytes: 0, quiet_for: Duration::ZERO, max_wait: None }
+        Self {
+            min_artifacts: 1,
+            max_artifacts,
+            min_bytes: 0,
+            quiet_for: Duration::ZERO,
+            max_wait: None,
+            group_by: None,
+            when: Vec::new(),
+            retrigger: false,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::settings;
 use crate::base::{ByteSize, TimeSpan};
@@ -38,6 +38,23 @@ pub(super) const SPAN: &str = r"^\s*\+?[0-9]+\s*(ms|s|m|h|d)$";
 pub(super) fn arguments() -> Value {
     json!({"type": "array", "description": "What a command is called with, after its name.", "items": {"type": "string"},
         "maxItems": settings::MAX_ARGS, "default": [], "examples": [["--verbose", "/in/raw/a.csv"]]})
+}
+
+/// A key of a section: its name, its common wrong names, and its schema.
+pub(super) type Row = (&'static str, &'static [&'static str], Value);
+
+/// Returns the schema of a table with exactly these keys, in this order.
+pub(super) fn object(doc: &str, rows: &[Row], required: &[&str]) -> Value {
+    let properties: Map<String, Value> =
+        rows.iter().map(|(key, _, shape)| ((*key).to_owned(), shape.clone())).collect();
+    let mut table = json!({"type": "object", "properties": properties, "additionalProperties": false});
+    if !doc.is_empty() {
+        set(&mut table, "description", json!(doc));
+    }
+    if !required.is_empty() {
+        set(&mut table, "required", json!(required));
+    }
+    table
 }
 
 pub(super) fn set(schema: &mut Value, key: &str, value: Value) {

@@ -4,6 +4,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::condition::{AfterRun, Missed};
 use super::http::HttpMethod;
 use super::pipeline::{Join, RunWhen, S3Credentials, S3Style};
 use crate::model::Durability;
@@ -97,6 +98,16 @@ pub(super) const MIN_BYTES: RangeInclusive<u64> = 0..=1 << 50;
 pub(super) const QUIET_FOR: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_hours(30 * 24);
 /// `trigger.max_wait`.
 pub(super) const MAX_WAIT: RangeInclusive<Duration> = MILLISECOND..=Duration::from_hours(30 * 24);
+
+/// `every` of a trigger.
+pub(super) const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
+/// `cron.missed` of a trigger.
+pub(super) const MISSED: [(&str, Missed); 3] = [("once", Missed::Once), ("all", Missed::All), ("none", Missed::None)];
+/// `metric.no_update_for` of a trigger.
+pub(super) const NO_UPDATE_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(366 * 24);
+/// `after_run` of a trigger.
+pub(super) const AFTER_RUN: [(&str, AfterRun); 3] =
+    [("succeeded", AfterRun::Succeeded), ("failed", AfterRun::Failed), ("ended", AfterRun::Ended)];
 
 /// `run_when` of an action.
 pub(super) const RUN_WHEN: [(&str, RunWhen); 3] =

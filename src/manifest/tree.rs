@@ -332,6 +332,42 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a number, with or without a fraction.
+    pub(super) fn number(&mut self, table: &Table<'_>, key: &str, example: &str) -> Option<At<f64>> {
+        let value = table.get(key)?;
+        let span = value.span();
+        let number = match value.get_ref() {
+            DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix()).ok().map(approximate),
+            DeValue::Float(number) => number.as_str().parse().ok(),
+            other => {
+                self.wrong_type(&format!("`{key}`"), "a number", other, &span, &format!("`{key} = {example}`"));
+                return None;
+            }
+        };
+        let finite = number.filter(|number: &f64| number.is_finite());
+        if finite.is_none() {
+            self.complain(Problem::new(format!("`{key}` must be a finite number")).at(&span, "here"));
+        }
+        finite.map(|value| At { value, span })
+    }
+
+    /// Reads a list of tables, at least one. Their keys are not checked.
+    pub(super) fn tables<'t>(&mut self, table: &Table<'t>, key: &str, example: &str) -> Vec<Table<'t>> {
+        let Some(value) = table.get(key) else { return Vec::new() };
+        let example = format!("`{key} = {example}`");
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(&format!("`{key}`"), "a list of tables", value.get_ref(), &value.span(), &example);
+            return Vec::new();
+        };
+        if items.is_empty() {
+            let problem = Problem::new(format!("`{key}` of {} is empty", table.name));
+            self.complain(problem.at(&value.span(), "here").help(format!("write {example}, or remove it")));
+        }
+        let name = |at: usize| format!("item {} of `{key}` of {}", at + 1, table.name);
+        let each = items.iter().enumerate();
+        each.filter_map(|(at, item)| self.open_table(name(at), item.span(), item, &example)).collect()
+    }
+
     /// Reads a byte size within bounds.
     pub(super) fn size(
         &mut self,
@@ -445,6 +481,11 @@ impl<'a> Reader<'a> {
                 .help(format!("write {example}")),
         );
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the value is used as a double")]
+fn approximate(number: i64) -> f64 {
+    number as f64
 }
 
 /// Formats a number with separators: `1,000,000`.

@@ -30,7 +30,7 @@ pub use page::Page;
 pub use request::{HttpRequest, RequestOutcome};
 pub use resource::{KnownPath, StagedFile};
 pub use run::{Run, RunDetail, RunState};
-pub use trigger::{Pending, Tick, TickOutcome};
+pub use trigger::{ConditionSeen, EndedRun, Pending, Tick, TickOutcome, TriggerMark};
 
 /// Defines an enumeration whose text form is a fixed word: `as_str`, `Display`, `FromStr`, and the
 /// same word in JSON.

@@ -58,6 +58,14 @@ pub struct Run {
     pub reason: Option<String>,
     /// The run whose inputs it was given, to work on them again.
     pub rerun_of: Option<RunId>,
+    /// The triggers that led to it: those that started it, and those that led to the runs whose end
+    /// or metric they saw. Empty for a run that was started by hand.
+    #[serde(default)]
+    pub fired_by: Vec<String>,
+    /// The group of artifacts that it is about, such as `day=2026-03-01`, if its trigger groups
+    /// them.
+    #[serde(default)]
+    pub partition: Option<String>,
 }
 
 /// A run with its inputs, actions and attempts.

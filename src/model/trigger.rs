@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::string_enum;
+use super::{RunState, string_enum};
 use crate::base::{RunId, Timestamp};
 
 /// Count of the `new` artifacts of a watched resource.
@@ -34,8 +34,54 @@ string_enum! {
     }
 }
 
-/// One evaluation of a trigger. An evaluation is recorded only if its outcome or reason differs
-/// from the one before.
+/// What one condition of a trigger saw, and what it wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConditionSeen {
+    /// Its key in the manifest, such as `min_artifacts` or `cron`.
+    pub condition: String,
+    /// What it waits for, such as `3` or `0 6 * * 1-5 Europe/Berlin`.
+    pub wanted: String,
+    /// What it saw, for display.
+    pub seen: String,
+    /// Whether it is met.
+    pub met: bool,
+    /// Of `all` and `any`: the conditions in it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionSeen>,
+}
+
+/// What a condition of a trigger has accounted for. It survives a restart, so that nothing fires
+/// twice for the same reason.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TriggerMark {
+    /// The trigger.
+    pub trigger: String,
+    /// The condition, as its key and what it waits for: `every 1h`. A condition that is edited is
+    /// another one.
+    pub condition: String,
+    /// The time up to which it is accounted for: of the last fire, or when the host first saw it.
+    pub at: Timestamp,
+    /// The record up to which it is accounted for: an event for `after_run`, or a metric.
+    pub seq: u64,
+    /// The value of the metric then, if there was one.
+    pub value: Option<f64>,
+}
+
+/// A run that has ended, and its place in the order of ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedRun {
+    /// The event of its end.
+    pub seq: u64,
+    /// Its number.
+    pub number: u64,
+    /// How it ended.
+    pub state: RunState,
+    /// See [`Run::fired_by`](super::Run::fired_by).
+    pub fired_by: Vec<String>,
+}
+
+/// One evaluation of a trigger. An evaluation is recorded only if its outcome, its reason or its
+/// conditions differ from the one before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tick {
     /// Sequence number, for order and paging; 0 until the store has assigned one.
@@ -54,4 +100,15 @@ pub struct Tick {
     pub reason: String,
     /// The created run, if the outcome is `fired`.
     pub run_id: Option<RunId>,
+    /// Each condition, with what it saw and what it wanted.
+    #[serde(default)]
+    pub conditions: Vec<ConditionSeen>,
+}
+
+impl Tick {
+    /// Returns whether it says the same as another evaluation of the same trigger.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        (self.outcome, &self.reason, &self.conditions) == (other.outcome, &other.reason, &other.conditions)
+    }
 }

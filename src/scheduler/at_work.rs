@@ -12,7 +12,7 @@ use super::error::StartError;
 use super::shared::TRY_AGAIN;
 use super::supervise::panic_text;
 use crate::base::{Digest, RunId};
-use crate::model::{RunState, Tick, TickOutcome};
+use crate::model::{RunState, Tick};
 use crate::store::{StoreError, UnfinishedAttempt, UnfinishedRun};
 
 /// Why a driver ended before its run had.
@@ -60,7 +60,9 @@ pub(super) struct AtWork {
     pub(super) restored_for: HashMap<Digest, Vec<UnfinishedRun>>,
     pub(super) tally: Tally,
     /// The last tick of each trigger, so that an equal one is not recorded again.
-    pub(super) last_ticks: HashMap<String, (TickOutcome, String)>,
+    pub(super) last_ticks: HashMap<String, Tick>,
+    /// Whether the history that triggers look at is up to date.
+    pub(super) is_history_read: bool,
     /// When the last tick was recorded.
     pub(super) ticked: Option<Instant>,
 }
@@ -122,6 +124,6 @@ impl AtWork {
     /// Returns whether a tick differs from the previous one of its trigger.
     pub(super) fn is_news(&self, tick: &Tick) -> bool {
         let before = self.last_ticks.get(&tick.trigger);
-        before.is_none_or(|(outcome, reason)| (*outcome, reason) != (tick.outcome, &tick.reason))
+        before.is_none_or(|before| !before.says_the_same(tick))
     }
 }

@@ -18,6 +18,9 @@ use crate::store::{MetadataStore, StoreError, logs::LogStore};
 pub enum Inputs {
     /// All new artifacts, which it claims; there may be none.
     New,
+    /// The new artifacts of this resource, which it claims, whatever the resource's trigger waits
+    /// for; at least one.
+    NewIn(String),
     /// The inputs of a run that has ended, again. The default params are those of that run.
     Of(RunId),
     /// These artifacts, whoever claimed them.
@@ -40,8 +43,9 @@ pub trait Control: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] if the run exists and was started otherwise, if the run to repeat
-    /// does not exist or has not ended, or if an artifact that it is to work on does not exist, or
-    /// was replaced or removed.
+    /// does not exist or has not ended, if an artifact that it is to work on does not exist, or
+    /// was replaced or removed, or if nothing is new in the resource. [`StoreError::Invalid`] if
+    /// its params do not fit `params_schema`.
     async fn start(&self, run: RunId, params: Option<serde_json::Value>, inputs: Inputs) -> Result<Run, StoreError>;
     /// Pauses the pipeline, so that no run starts by a trigger, or resumes it.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;

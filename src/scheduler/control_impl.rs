@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::control::{Control, Inputs};
@@ -76,7 +76,7 @@ impl HostControl {
             }
         }
         let given = Given { rerun_of: Some(old), trigger: format!("run #{} again", run.number), artifacts: inputs };
-        Ok(ManualRun { id, params: params.unwrap_or(run.params), given: Some(given) })
+        Ok(ManualRun { id, params: params.unwrap_or(run.params), resource: None, given: Some(given) })
     }
 
     /// Returns a run that works on these artifacts.
@@ -91,7 +91,7 @@ impl HostControl {
         let plural = if ids.len() == 1 { "" } else { "s" };
         let trigger = format!("started by hand on {} artifact{plural}", ids.len());
         let given = Given { rerun_of: None, trigger, artifacts };
-        Ok(ManualRun { id, params: params.unwrap_or_else(|| json!({})), given: Some(given) })
+        Ok(ManualRun { given: Some(given), ..ManualRun::claiming(id, params, None) })
     }
 
     /// Returns the error for a request that was not answered in time, with the reason if it is
@@ -132,7 +132,8 @@ impl Control for HostControl {
         let (answer, answered) = oneshot::channel();
         let asked = async {
             let run = match inputs {
-                Inputs::New => ManualRun { id: run, params: params.unwrap_or_else(|| json!({})), given: None },
+                Inputs::New => ManualRun::claiming(run, params, None),
+                Inputs::NewIn(resource) => ManualRun::claiming(run, params, Some(resource)),
                 Inputs::Of(old) => self.repeat(run, params, old).await?,
                 Inputs::Given(artifacts) => self.give(run, params, &artifacts).await?,
             };

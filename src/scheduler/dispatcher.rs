@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::abandon::{GiveUp, abandon};
 use super::at_work::{AtWork, DriverEnd, DriverError, Tally};
-use super::core::{Fire, Plan, Situation, Waiting, plan};
+use super::core::{Fire, History, Plan, Situation, Waiting, plan};
 use super::definition::Definition;
 use super::driver::Driver;
 use super::error::StartError;
@@ -25,8 +25,8 @@ use super::recorder::StatusBoard;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist, read_on, stopping};
 use super::stepper::Stepper;
 use crate::base::bounds::MAX_PAGE;
-use crate::base::{Digest, Moment, RunId, fault};
-use crate::model::{Pending, Run, RunDetail, RunState, Tick};
+use crate::base::{Digest, Moment, Now, RunId, fault};
+use crate::model::{Pending, Run, RunDetail, RunState, Tick, TriggerMark};
 use crate::store::{CreatedRun, NewRun, PageRequest, StoreError, UnfinishedRun};
 
 /// The shortest time between recorded ticks that did not fire. Without it, each of many runs in
@@ -56,6 +56,12 @@ pub(super) struct Dispatcher {
     pub(super) draining: bool,
     /// The pending artifacts in each watched resource.
     pub(super) pending: Waiting,
+    /// What conditions on time, metrics and runs look at.
+    pub(super) history: History,
+    /// The marks of triggers that are on record.
+    pub(super) marks: Vec<TriggerMark>,
+    /// When the host started.
+    pub(super) started: Now,
     /// Runs that wait for a slot, oldest first.
     pub(super) waiting: VecDeque<QueuedRun>,
     /// Messages that arrived while the dispatcher waited for the store, oldest first; at most
@@ -144,7 +150,7 @@ impl Dispatcher {
 
     /// Waits for the store or the compiler, and handles cancellations meanwhile. Defers other
     /// messages.
-    async fn wait_for<T>(&mut self, work: &AtWork, waits: impl Future<Output = T>) -> T {
+    pub(super) async fn wait_for<T>(&mut self, work: &AtWork, waits: impl Future<Output = T>) -> T {
         let mut waits = pin!(waits);
         loop {
             tokio::select! {
@@ -189,6 +195,7 @@ impl Dispatcher {
                 let components = self.library.load(&bound);
                 let loaded = self.wait_for(work, components).await;
                 drop(answer.send(loaded.map(|()| self.library.replace(*bound))));
+                work.is_history_read = false;
             }
         }
         Ok(())
@@ -303,6 +310,7 @@ impl Dispatcher {
     /// Ends a run that cannot be driven. If that fails too, its record stays unchanged.
     async fn give_up(&mut self, run: UnfinishedRun, how: GiveUp, work: &mut AtWork) -> Result<(), StoreError> {
         let number = run.detail.run.number;
+        work.is_history_read = false;
         work.failures.remove(&run.detail.run.id);
         let has_failed = matches!(how, GiveUp::Failed(..)).then_some(run.detail.run.state) == Some(RunState::Running);
         // On a task of its own, so that a panic counts as a failure to end the run.
@@ -324,6 +332,7 @@ impl Dispatcher {
 
     async fn ended(&mut self, end: DriverEnd, work: &mut AtWork) -> Result<(), StoreError> {
         let Some((run, state)) = work.remove_driver(end) else { return Ok(()) };
+        work.is_history_read = false;
         self.library.drop_unused();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
             // Its outputs may be new inputs, and no watcher reports those.
@@ -361,16 +370,21 @@ impl Dispatcher {
     /// alone could change the result.
     async fn evaluate(&mut self, work: &mut AtWork) -> Result<Option<Moment>, StoreError> {
         let (mut fresh, mut lost) = (false, false);
+        self.look_back(work).await?;
         loop {
+            self.read_groups(work).await?;
             let unseen = self.statuses.unseen();
+            let now = self.shared.clock.both();
             let situation = Situation {
                 pending: &self.pending,
                 unseen: &unseen,
+                history: &self.history,
                 runs: work.runs.len(),
                 queued: self.waiting.len(),
                 paused: self.paused,
                 draining: self.draining,
-                now: self.shared.clock.both(),
+                now,
+                due: if self.draining { self.started } else { now },
             };
             match plan(&self.library.current().pipeline, situation) {
                 Plan::Fire(fires) => match self.fire(fires, work).await? {
@@ -381,7 +395,7 @@ impl Dispatcher {
                     Fired::Some => return Ok(Some(self.shared.clock.moment().after(HELD_PAUSE))),
                     Fired::Refused => return Ok(Some(self.shared.clock.moment().after(TRY_AGAIN))),
                 },
-                Plan::Wait { ticks, until } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
+                Plan::Wait { ticks, until, .. } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
                     let again = (!ticks.is_empty()).then(|| situation.now.moment.after(HELD_PAUSE));
                     return Ok(until.into_iter().chain(again).min());
                 }
@@ -391,8 +405,12 @@ impl Dispatcher {
                     self.refresh(work).await?;
                     fresh = true;
                 }
-                Plan::Wait { ticks, until } => {
+                Plan::Wait { ticks, until, passed } => {
                     self.record_ticks(ticks, work).await?;
+                    if !passed.is_empty() {
+                        self.history.set(&passed, now);
+                        self.record_marks(work).await?;
+                    }
                     return Ok(until);
                 }
             }
@@ -409,12 +427,16 @@ impl Dispatcher {
         }
         let definition = self.library.current().clone();
         let (shared, definition) = (Arc::clone(&self.shared), &definition);
+        let marks: Vec<Vec<TriggerMark>> = fires.iter().map(|fire| fire.marks.clone()).collect();
         let runs = fires.into_iter().map(|fire| fired(definition, RunId::new(), serde_json::json!({}), fire));
         let opens = join_all(runs.map(|run| open(&shared, definition, run, Patience::Endless)));
         let mut fired = Fired::All;
-        for opened in self.wait_for(work, opens).await {
+        for (opened, marks) in self.wait_for(work, opens).await.into_iter().zip(marks) {
             match opened {
-                Ok(Some(opened)) => drop(self.launch(opened, work)),
+                Ok(Some(opened)) => {
+                    self.fired(&marks);
+                    drop(self.launch(opened, work));
+                }
                 Ok(None) if fired == Fired::All => fired = Fired::Some,
                 Ok(None) => {}
                 Err(error @ (StoreError::Fenced { .. } | StoreError::Unavailable { .. })) => return Err(error),
@@ -483,8 +505,12 @@ impl Dispatcher {
             )));
         }
         let definition = self.library.current().clone();
+        if let Some(schema) = &definition.pipeline.params_schema {
+            schema.check(&definition.pipeline.params, &manual.params).map_err(StoreError::Invalid)?;
+        }
+        let refusal = manual.refusal();
         let run = manual.under(&definition);
-        let refused = || StoreError::Conflict("the run could not be created".to_owned());
+        let refused = || StoreError::Conflict(refusal);
         if self.waiting.is_empty() && self.has_slot(work) {
             let opening = open(&shared, &definition, run, Patience::None);
             let opened = self.wait_for(work, opening).await?.ok_or_else(refused)?;
@@ -503,12 +529,11 @@ impl Dispatcher {
             if !work.is_news(&tick) {
                 continue;
             }
-            let outcome = (tick.outcome, tick.reason.clone());
             let shared = Arc::clone(&self.shared);
             let record = persist(&shared, || shared.store.record_tick(tick.clone()));
             self.wait_for(work, record).await?;
             work.ticked = Some(Instant::now());
-            work.last_ticks.insert(tick.trigger, outcome);
+            work.last_ticks.insert(tick.trigger.clone(), tick);
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::at_work::Tally;
 use super::cleanup::{Cleaner, run_cleanup};
 use super::control::View;
 use super::control_impl::HostControl;
-use super::core::Waiting;
+use super::core::{History, Waiting};
 use super::definition::Definition;
 use super::dispatcher::Dispatcher;
 use super::error::StartError;
@@ -100,6 +100,7 @@ impl Host {
             .collect();
         let statuses = StatusBoard::new(watched.iter().cloned());
         let (to_dispatcher, messages) = mpsc::channel(MESSAGES);
+        let (marks, started) = (parts.store.trigger_marks().await?, parts.clock.both());
         let mut pending = Waiting::default();
         for name in &watched {
             pending.note(name, parts.store.pending(name).await?, parts.clock.both());
@@ -115,11 +116,13 @@ impl Host {
             paused: parts.store.paused().await?,
             draining: options.drain,
             pending,
+            history: History::new(&marks, &parts.pipeline, started),
+            marks,
+            started,
             waiting: unfinished.into_iter().map(Into::into).collect(),
             deferred: VecDeque::new(),
         };
-        let watching = CancellationToken::new();
-        let mut watchers = Vec::new();
+        let (watching, mut watchers) = (CancellationToken::new(), Vec::new());
         for name in watched {
             watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching)?);
         }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::core::Fire;
+use super::core::{Fire, all_new};
 use super::definition::Definition;
 use crate::base::{ArtifactId, RunId};
 use crate::model::{Artifact, Run};
-use crate::store::{Claim, NewRun, RunStep};
+use crate::store::{NewRun, RunStep};
 
 /// Why a run starts that claims all new artifacts.
 const BY_HAND: &str = "started by hand";
@@ -20,7 +20,9 @@ pub(super) struct ManualRun {
     pub(super) id: RunId,
     /// The params of the run.
     pub(super) params: Value,
-    /// The artifacts to work on. Without them, the run claims all new artifacts.
+    /// The resource whose new artifacts the run claims, instead of all new artifacts.
+    pub(super) resource: Option<String>,
+    /// The artifacts to work on. Without them, the run claims new artifacts.
     pub(super) given: Option<Given>,
 }
 
@@ -36,11 +38,32 @@ pub(super) struct Given {
 }
 
 impl ManualRun {
+    /// Returns a run that claims new artifacts: all, or those in one resource.
+    pub(super) fn claiming(id: RunId, params: Option<Value>, resource: Option<String>) -> Self {
+        Self { id, params: params.unwrap_or_else(|| json!({})), resource, given: None }
+    }
+
     /// Returns whether a run on record was started in this way.
     pub(super) fn is(&self, known: &Run) -> bool {
-        let trigger = self.given.as_ref().map_or(BY_HAND, |given| &given.trigger);
+        let trigger = self.given.as_ref().map_or_else(|| self.reason(), |given| given.trigger.clone());
         let rerun_of = self.given.as_ref().and_then(|given| given.rerun_of);
         known.params == self.params && known.rerun_of == rerun_of && known.trigger == trigger
+    }
+
+    /// Returns why the run starts, if it claims new artifacts.
+    fn reason(&self) -> String {
+        match &self.resource {
+            Some(resource) => format!("{BY_HAND} on {resource}"),
+            None => BY_HAND.to_owned(),
+        }
+    }
+
+    /// Returns why no run could be created.
+    pub(super) fn refusal(&self) -> String {
+        match &self.resource {
+            Some(resource) => format!("nothing is new in `{resource}`, so there is nothing to start a run on"),
+            None => "the run could not be created".to_owned(),
+        }
     }
 
     /// Returns whether these are the artifacts that it is given. A run that repeats another needs
@@ -52,11 +75,25 @@ impl ManualRun {
         })
     }
 
+    /// Returns what it claims: all new artifacts, even if there are none, or those in its resource.
+    fn by_hand(&self, definition: &Definition) -> Fire {
+        let mut claims = all_new(&definition.pipeline);
+        if let Some(resource) = &self.resource {
+            claims.retain(|claim| claim.resource == *resource);
+            for claim in &mut claims {
+                claim.at_least = 1;
+            }
+        }
+        let trigger = self.reason();
+        Fire { claims, ticks: Vec::new(), trigger, fired_by: Vec::new(), marks: Vec::new(), partition: None }
+    }
+
     /// Returns the run to create under a definition, without a first step.
     pub(super) fn under(self, definition: &Definition) -> NewRun {
-        let Self { id, params, given } = self;
+        let by_hand = self.by_hand(definition);
+        let Self { id, params, given, .. } = self;
         let Some(Given { rerun_of, trigger, artifacts }) = given else {
-            return fired(definition, id, params, all_new(definition));
+            return fired(definition, id, params, by_hand);
         };
         let resources: Vec<&str> = artifacts.iter().map(|(_, resource)| resource.as_str()).collect();
         NewRun {
@@ -67,6 +104,9 @@ impl ManualRun {
             claims: Vec::new(),
             actions: definition.new_actions(&resources),
             ticks: Vec::new(),
+            fired_by: Vec::new(),
+            partition: None,
+            marks: Vec::new(),
             step: RunStep::default(),
             given: artifacts.into_iter().map(|(artifact, _)| artifact).collect(),
             rerun_of,
@@ -85,22 +125,11 @@ pub(super) fn fired(definition: &Definition, id: RunId, params: Value, fire: Fir
         actions: definition.new_actions(&resources),
         claims: fire.claims,
         ticks: fire.ticks,
+        fired_by: fire.fired_by,
+        partition: fire.partition,
+        marks: fire.marks,
         step: RunStep::default(),
         given: Vec::new(),
         rerun_of: None,
     }
-}
-
-/// Returns what a run claims that is started by hand: all new artifacts, even if there are none.
-fn all_new(definition: &Definition) -> Fire {
-    let watched = definition.pipeline.resources.iter().filter(|resource| resource.watch);
-    let claims = watched
-        .map(|resource| Claim {
-            resource: resource.name.clone(),
-            at_most: resource.trigger.max_artifacts,
-            at_least: 0,
-            min_bytes: 0,
-        })
-        .collect();
-    Fire { claims, ticks: Vec::new(), trigger: BY_HAND.to_owned() }
 }

@@ -63,20 +63,24 @@ impl StatusBoard {
     /// Returns the resources that have not been reconciled, each with the reason.
     pub(super) fn unseen(&self) -> BTreeMap<String, String> {
         let board = self.board.lock().unwrap_or_else(PoisonError::into_inner);
-        let reason = |(name, status): (&String, &Option<Status>)| {
-            let reason = match status {
-                None | Some(Status::Reconciling) => format!("{name} is being looked through"),
-                Some(Status::Unreachable(why)) => format!("{name} cannot be reached: {why}"),
-                Some(Status::Watching | Status::Scanning(_)) => return None,
-            };
-            Some((name.clone(), reason))
-        };
+        let reason =
+            |(name, status): (&String, &Option<Status>)| Some((name.clone(), unseen_reason(name, status.as_ref())?));
         board.iter().filter_map(reason).collect()
     }
 
     /// Returns the reasons why resources have not been reconciled.
     pub(super) fn not_ready(&self) -> Vec<String> {
         self.unseen().into_values().collect()
+    }
+}
+
+/// Returns why a resource has not been reconciled, if so. `status` is absent if it has reported
+/// none.
+pub(super) fn unseen_reason(name: &str, status: Option<&Status>) -> Option<String> {
+    match status {
+        None | Some(Status::Reconciling) => Some(format!("{name} is being looked through")),
+        Some(Status::Unreachable(why)) => Some(format!("{name} cannot be reached: {why}")),
+        Some(Status::Watching | Status::Scanning(_)) => None,
     }
 }
 

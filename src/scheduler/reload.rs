@@ -142,6 +142,8 @@ mod tests {
         );
         assert_eq!(after(&[("watch = true", "watch = true\ntrigger = { min_artifacts = 3 }")]), [""; 0]);
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\njoin = \"any\"\nmax_concurrent_runs = 3")]), [""; 0]);
+        assert_eq!(after(&[("[actions.work]", "[triggers.nightly]\nevery = \"1h\"\n[actions.work]")]), [""; 0]);
+        assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nparams_schema = { type = \"object\" }")]), [""; 0]);
     }
 
     #[test]

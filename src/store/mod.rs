@@ -52,8 +52,8 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use error::StoreError;
@@ -172,16 +172,20 @@ pub trait MetadataStore: GuestRecords {
     /// Counts the pending artifacts of a resource. The cost does not grow with the records.
     async fn pending(&self, resource: &str) -> Result<Pending>;
 
+    /// Lists the pending artifacts of a resource, oldest first.
+    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
+
     /// Lists artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;
 
     // ── runs ─────────────────────────────────────────────────────────────────────────────────────
 
     /// Creates a run and claims its inputs: for each [`Claim`] the oldest `new` artifacts of that
-    /// resource, at most as many as it says. They become `current`. Records the ticks that fired,
-    /// and takes the first step of the run like [`MetadataStore::advance`]. Returns `None` and
-    /// changes nothing if a claim finds fewer artifacts than its `at_least`, or fewer bytes than
-    /// its `min_bytes` (pending artifacts were replaced or deleted meanwhile).
+    /// resource, at most as many as it says. They become `current`. Records the ticks that fired
+    /// and the marks of their triggers, and takes the first step of the run like
+    /// [`MetadataStore::advance`]. Returns `None` and changes nothing if a claim finds fewer
+    /// artifacts than its `at_least`, or fewer bytes than its `min_bytes` (pending artifacts were
+    /// replaced or deleted meanwhile).
     ///
     /// Crash before: there is no run, and its inputs stay pending. After: the next host gets the
     /// run from [`MetadataStore::take_over`] with the attempts of its first step. Repeat:
@@ -337,11 +341,28 @@ pub trait MetadataStore: GuestRecords {
     /// those that did). The store keeps at most [`MAX_TICKS`].
     ///
     /// Crash before or after: the next host evaluates its triggers anew. Repeat: a tick with the
-    /// outcome and reason of the one before it, of the same trigger, is dropped.
+    /// outcome, the reason and the conditions of the one before it, of the same trigger, is
+    /// dropped.
     async fn record_tick(&self, tick: Tick) -> Result<()>;
 
     /// Lists ticks, newest first.
     async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>>;
+
+    /// Returns what the conditions of triggers have accounted for, by trigger and condition.
+    async fn trigger_marks(&self) -> Result<Vec<TriggerMark>>;
+
+    /// Replaces all marks ([`MetadataStore::create_run`] sets those of the triggers that fired):
+    /// the marks of new conditions are added, those of conditions that are gone are dropped, and a
+    /// time of a schedule at which nothing could start is accounted for.
+    ///
+    /// Crash before: the next host decides the same again. After: the marks are in force. Repeat:
+    /// setting the same marks again changes nothing.
+    async fn set_trigger_marks(&self, marks: Vec<TriggerMark>) -> Result<()>;
+
+    /// Returns at most `limit` runs that ended in `state` after one event and before another,
+    /// newest first. A run that is retried counts again when it ends again, and not until then.
+    /// Runs that ended before the store kept this order are left out.
+    async fn ended_runs(&self, state: RunState, after: u64, before: u64, limit: u32) -> Result<Vec<EndedRun>>;
 
     /// Returns at most `limit` events after a sequence number, oldest first; only those of a run if
     /// one is given.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
     Access, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Fence, HttpRequest, LogPosition, Observation,
-    Pending, RunAction, RunDetail, RunState, StagedFile, Tick, Usage,
+    Pending, RunAction, RunDetail, RunState, StagedFile, Tick, TriggerMark, Usage,
 };
 
 /// The most ticks that a store retains; older ones are dropped.
@@ -84,6 +84,8 @@ pub struct Claim {
     pub at_least: u64,
     /// If the pending artifacts have fewer bytes in all, no run is created.
     pub min_bytes: u64,
+    /// Only these, as far as they are pending; `None` for any.
+    pub only: Option<Vec<ArtifactId>>,
 }
 
 /// A run to create.
@@ -110,6 +112,12 @@ pub struct NewRun {
     pub actions: Vec<RunAction>,
     /// The ticks that fired it; their `run_id` is set by the store.
     pub ticks: Vec<Tick>,
+    /// See [`Run::fired_by`](crate::model::Run::fired_by).
+    pub fired_by: Vec<String>,
+    /// See [`Run::partition`](crate::model::Run::partition).
+    pub partition: Option<String>,
+    /// The new marks of the triggers that fired it.
+    pub marks: Vec<TriggerMark>,
     /// Its first step, from `actions`: none for a run that has to wait for its turn.
     pub step: RunStep,
 }

@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Denial, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, EndedRun, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    MetricRecord, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -152,6 +152,9 @@ impl MetadataStore for FakeStore {
         self.check()?;
         Ok(*self.pending.lock().unwrap())
     }
+    async fn pending_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
     async fn artifacts(&self, query: ArtifactQuery, request: PageRequest) -> Stored<Page<Artifact>> {
         let all = self.artifacts.lock().unwrap().clone();
         let found: Vec<Artifact> = all
@@ -161,6 +164,15 @@ impl MetadataStore for FakeStore {
             .filter(|artifact| query.path.as_ref().is_none_or(|path| *path == artifact.path))
             .collect();
         page(&found, &request)
+    }
+    async fn trigger_marks(&self) -> Stored<Vec<TriggerMark>> {
+        Ok(Vec::new())
+    }
+    async fn set_trigger_marks(&self, _: Vec<TriggerMark>) -> Stored<()> {
+        read_only()
+    }
+    async fn ended_runs(&self, _: RunState, _: u64, _: u64, _: u32) -> Stored<Vec<EndedRun>> {
+        Ok(Vec::new())
     }
     async fn run_inputs(&self, run: RunId, request: PageRequest) -> Stored<Page<Artifact>> {
         page(&self.run(run)?.map(|detail| detail.inputs).unwrap_or_default(), &request)

@@ -94,18 +94,22 @@ impl Fixture {
             outcome: TickOutcome::Fired,
             reason: "2 new artifacts".into(),
             run_id: None,
+            conditions: Vec::new(),
         };
         let new = NewRun {
             id: run,
             trigger: "raw: 2 new artifacts".into(),
             params: serde_json::json!({ "seed": 7 }),
             revision,
-            claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1, min_bytes: 0 }],
+            claims: vec![Claim { resource: "raw".into(), at_most: None, at_least: 1, min_bytes: 0, only: None }],
             actions: vec![action("left"), action("right")],
             ticks: vec![tick],
             step: RunStep::default(),
             given: vec![],
             rerun_of: None,
+            fired_by: Vec::new(),
+            partition: None,
+            marks: Vec::new(),
         };
         store.create_run(new, now()).await.unwrap().unwrap();
         let starts = vec![attempt("left", log_from), attempt("right", log_from)];

@@ -179,6 +179,8 @@ pub(crate) fn a_run(number: u64, state: RunState) -> Run {
         ended_at: state.ended().then(|| moment.after(Duration::from_millis(340))),
         reason: (state == RunState::Failed).then(|| "`train` failed: <script>alert(1)</script>".to_owned()),
         rerun_of: None,
+        fired_by: Vec::new(),
+        partition: None,
     }
 }
 
@@ -224,6 +226,7 @@ fn a_pipeline() -> Pipeline {
         join: Join::All,
         max_concurrent_runs: 1,
         params: serde_json::Map::new(),
+        params_schema: None,
         listen: "127.0.0.1:0".parse().unwrap(),
         hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
         insecure: false,
@@ -234,6 +237,7 @@ fn a_pipeline() -> Pipeline {
         max_log_bytes: 1 << 30,
         resources: vec![folder("raw", true), folder("models", false)],
         actions: vec![an_action()],
+        triggers: vec![],
     }
 }
 

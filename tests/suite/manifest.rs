@@ -25,6 +25,7 @@ fn manifests(kind: &str) -> PathBuf {
 fn variables(name: &str) -> Option<String> {
     match name {
         "HOME" => Some("/home/me".to_owned()),
+        "CRON" => Some("0 6 * * MON-FRI".to_owned()),
         "API_TOKEN" => Some("s3cret".to_owned()),
         _ => None,
     }

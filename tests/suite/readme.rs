@@ -1,6 +1,9 @@
 //! The action and the manifest in the README are built and run exactly as they are printed there.
 
 use std::fs;
+use std::path::Path;
+
+use anacostia::manifest::parse_pinned;
 
 use crate::support::app::TestApp;
 
@@ -27,4 +30,16 @@ fn the_action_of_the_readme_builds_and_works() {
     let output = app.cli(&["run", "--build", "--once", "--listen", "127.0.0.1:0", "PATH"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(fs::read_to_string(app.path("counts/a.csv.count")).unwrap(), "2");
+}
+
+#[test]
+fn its_triggers_can_be_run() {
+    let section = README.split("### Triggers").nth(1).expect("the section");
+    let triggers = section.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block");
+    let head = "manifest_version = 1\n[pipeline]\nname = \"readme\"\n";
+    let action = "[actions.work]\ncomponent = \"w.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n";
+    let folder = Path::new("/nowhere");
+    let text = format!("{head}{triggers}{action}");
+    let pipeline = parse_pinned(&text, folder, &folder.join("anacostia.toml"), &|_| None).unwrap();
+    assert_eq!(pipeline.triggers.len(), 2);
 }

@@ -1,5 +1,9 @@
 //! When runs start, and with which artifacts.
 
+mod by_hand;
+mod events;
+mod groups;
+
 use crate::support::app::TestApp;
 
 fn manifest(concurrent: u32, trigger: &str) -> String {

@@ -85,7 +85,9 @@ fn start_again(args: &Args) -> Result<End, Failure> {
     match remote::start(&address, RunId::new(), &json!({ "rerun_of": old }))? {
         Answer::Run(run) if args.json => out::json(&run)?,
         Answer::Run(run) => out::result(&summary(&run, true))?,
-        Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start the run again: {why}"))),
+        Answer::Invalid(why) | Answer::Refused(why) => {
+            return Err(Failure::work(format!("the host refused to start the run again: {why}")));
+        }
     }
     Ok(End::Well)
 }
@@ -93,7 +95,9 @@ fn start_again(args: &Args) -> Result<End, Failure> {
 fn through_the_host(address: &str, id: RunId, what: What) -> Result<Value, Failure> {
     match remote::ask(address, id, what.route())? {
         Answer::Run(run) => Ok(run),
-        Answer::Refused(why) => Err(Failure::work(format!("the host refused to {} the run: {why}", what.route()))),
+        Answer::Invalid(why) | Answer::Refused(why) => {
+            Err(Failure::work(format!("the host refused to {} the run: {why}", what.route())))
+        }
     }
 }
 

@@ -18,6 +18,7 @@ mod run;
 mod run_outputs;
 mod steps;
 mod table;
+mod trigger;
 
 pub(crate) use artifact::{ArtifactAbout, artifact_detail, artifact_list, artifacts_of_run};
 pub(crate) use banner::banner;
@@ -31,6 +32,7 @@ pub(crate) use run::{Seen, run_detail, run_list};
 pub(crate) use run_outputs::RunOutputs;
 pub(crate) use steps::next_steps;
 pub(crate) use table::{Cell, Column, Table};
+pub(crate) use trigger::trigger_list;
 
 #[cfg(test)]
 pub(crate) use pipeline::tests::sample as sample_pipeline;

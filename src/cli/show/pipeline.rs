@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{Cell, Column, Table, plural, styles};
 use crate::base::TimeSpan;
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, Pipeline, ResourceSpec, RunWhen, Trigger};
+use crate::manifest::{ActionSpec, Condition, Pipeline, ResourceSpec, RunWhen, Trigger};
 
 /// Formats the resources and the actions, actions in execution order, for a terminal with `width`
 /// columns.
@@ -22,6 +22,9 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
     let _ = write!(text, "\n{}", store_and_resources(pipeline, width));
     if !pipeline.resources.is_empty() {
         let _ = write!(text, "\n{}", ignored_names(pipeline, width));
+    }
+    if !pipeline.triggers.is_empty() {
+        let _ = write!(text, "\n{}", triggers(pipeline, width));
     }
     let _ = write!(text, "\n{}", actions(pipeline, width));
     text
@@ -79,7 +82,8 @@ fn trigger(resource: &ResourceSpec) -> String {
     if !resource.watch {
         return "no, not watched".to_owned();
     }
-    let Trigger { min_artifacts, max_artifacts, min_bytes, quiet_for, max_wait } = &resource.trigger;
+    let Trigger { min_artifacts, max_artifacts, min_bytes, quiet_for, max_wait, group_by, when, .. } =
+        &resource.trigger;
     let mut parts = vec![format!("at {}", plural(*min_artifacts, "new artifact"))];
     if *min_bytes > 0 {
         parts.push(format!("at {}", crate::base::ByteSize(*min_bytes)));
@@ -87,14 +91,28 @@ fn trigger(resource: &ResourceSpec) -> String {
     if !quiet_for.is_zero() {
         parts.push(format!("when quiet for {}", TimeSpan(*quiet_for)));
     }
+    parts.extend(when.iter().map(Condition::describe));
     let mut text = parts.join(" and ");
     if let Some(wait) = max_wait {
         let _ = write!(text, ", or after {}", TimeSpan(*wait));
+    }
+    if let Some(pattern) = group_by {
+        let _ = write!(text, "; for each group of {}", pattern.as_str());
     }
     if let Some(most) = max_artifacts {
         let _ = write!(text, "; takes at most {most}");
     }
     text
+}
+
+/// The triggers that are not those of a resource.
+fn triggers(pipeline: &Pipeline, width: usize) -> String {
+    let mut table = Table::new(&[("TRIGGER", Column::Prose), ("STARTS A RUN", Column::Prose)]);
+    for trigger in &pipeline.triggers {
+        let when: Vec<String> = trigger.when.iter().map(Condition::describe).collect();
+        table.row(vec![Cell::new(&trigger.name).style(styles::STRONG), Cell::new(when.join(" and "))]);
+    }
+    table.render(width)
 }
 
 fn actions(pipeline: &Pipeline, width: usize) -> String {
@@ -138,7 +156,8 @@ pub(crate) mod tests {
 
     use super::pipeline_summary;
     use crate::manifest::{
-        ActionSpec, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen, StoreSpec, Trigger,
+        ActionSpec, AfterRun, Condition, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry,
+        RunWhen, StoreSpec, Trigger, TriggerSpec,
     };
     use crate::model::Durability;
 
@@ -184,6 +203,9 @@ pub(crate) mod tests {
             min_bytes: 1 << 20,
             quiet_for: Duration::from_secs(5),
             max_wait: Some(Duration::from_mins(10)),
+            group_by: None,
+            when: vec![Condition::Every(Duration::from_hours(1))],
+            retrigger: false,
         };
         Pipeline {
             name: "penguins".to_owned(),
@@ -193,6 +215,7 @@ pub(crate) mod tests {
             join: Join::All,
             max_concurrent_runs: 1,
             params: serde_json::Map::new(),
+            params_schema: None,
             listen: "127.0.0.1:8000".parse().unwrap(),
             hosts: Vec::new(),
             insecure: false,
@@ -210,6 +233,11 @@ pub(crate) mod tests {
                 action("report", &["train"], RunWhen::AllDone),
                 action("train", &["raw", "labels"], RunWhen::AllSucceeded),
             ],
+            triggers: vec![TriggerSpec {
+                name: "repair".to_owned(),
+                when: vec![Condition::AfterRun(AfterRun::Failed)],
+                retrigger: false,
+            }],
         }
     }
 

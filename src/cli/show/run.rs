@@ -97,6 +97,9 @@ fn facts(run: &Run, now: Timestamp, width: usize) -> String {
     };
     fact("id", run.id.to_string());
     fact("trigger", run.trigger.clone());
+    if let Some(partition) = &run.partition {
+        fact("partition", partition.clone());
+    }
     fact("created", format!("{} ({})", run.created_at, ago(run.created_at, now)));
     if run.started_at.is_some() {
         fact("took", took(run.started_at, run.ended_at, now));

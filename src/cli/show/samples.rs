@@ -37,6 +37,8 @@ pub(crate) fn run(number: u64, state: RunState) -> Run {
         ended_at: state.ended().then(|| at(3)),
         reason: (state == RunState::Failed).then(|| "`train` failed".to_owned()),
         rerun_of: None,
+        fired_by: Vec::new(),
+        partition: None,
     }
 }
 

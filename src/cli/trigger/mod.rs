@@ -116,6 +116,7 @@ fn start(address: &str, how: &Value, wait: bool) -> Result<Value, Failure> {
     let id = RunId::new();
     let mut run = match remote::start(address, id, how)? {
         Answer::Run(run) => run,
+        Answer::Invalid(why) => return Err(Failure::usage(why)),
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start a run: {why}"))),
     };
     while wait && !has_ended(&run) {

@@ -74,6 +74,34 @@ pub(super) async fn start(
     })
 }
 
+/// `POST /api/v1/resources/{name}/trigger`: starts a run on what is new in one resource, whatever
+/// its trigger waits for. A body may have `params`.
+pub(super) async fn trigger(
+    State(app): State<App>,
+    Segment(name): Segment,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    Query::parse(&uri, &[])?;
+    let pipeline = app.view.pipeline();
+    let Some(resource) = pipeline.resource(&name) else {
+        let names = pipeline.resources.iter().map(|resource| resource.name.as_str());
+        return Err(Problem::not_found(format!("there is no resource `{}`", shown(&name))).choices(&name, names));
+    };
+    if !resource.watch {
+        return Err(Problem::conflict(format!("`{name}` is not watched, so nothing in it is new")));
+    }
+    let body = read(&headers, body).await?;
+    if body.rerun_of.is_some() || body.inputs.is_some() {
+        return Err(Problem::bad_request("the body may only have `params` here"));
+    }
+    let (id, inputs) = (RunId::new(), Inputs::NewIn(name));
+    let run = app.view.control.start(id, body.params.map(Into::into), inputs).await?;
+    let location = [(header::LOCATION, format!("/api/v1/runs/{id}"))];
+    Ok((StatusCode::CREATED, location, Json(RunBody::from(run))).into_response())
+}
+
 async fn read(headers: &HeaderMap, body: Body) -> Result<StartBody> {
     let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES))
         .await

@@ -5,11 +5,12 @@ use axum::extract::State;
 use axum::http::Uri;
 
 use super::List;
+use crate::base::{Clock as _, SystemClock};
 use crate::http::App;
 use crate::http::problem::Result;
 use crate::http::query::Query;
 use crate::model::{MetricRecord, ParamRecord, RunTag, Tick};
-use crate::scheduler::View;
+use crate::scheduler::{Preview, View, preview_triggers};
 use crate::store::{FactQuery, PageRequest, TickQuery};
 
 async fn facts(view: &View, uri: &Uri) -> Result<(FactQuery, PageRequest)> {
@@ -34,6 +35,14 @@ pub(super) async fn params(State(app): State<App>, uri: Uri) -> Result<Json<List
 pub(super) async fn tags(State(app): State<App>, uri: Uri) -> Result<Json<List<RunTag>>> {
     let (query, page) = facts(&app.view, &uri).await?;
     Ok(Json(app.view.store.tags(query, page).await?.into()))
+}
+
+/// `GET /api/v1/triggers/preview`: what each trigger would do now.
+pub(super) async fn preview(State(app): State<App>, uri: Uri) -> Result<Json<List<Preview>>> {
+    Query::parse(&uri, &[])?;
+    let (pipeline, watches) = (app.view.pipeline(), app.view.control.watches());
+    let triggers = preview_triggers(app.view.store.as_ref(), &pipeline, Some(&watches), SystemClock.both()).await?;
+    Ok(Json(List::whole(triggers)))
 }
 
 /// `GET /api/v1/triggers`

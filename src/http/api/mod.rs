@@ -27,7 +27,7 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 14] = [
+pub(super) const FIXED_PATHS: [&str; 15] = [
     "/",
     "/api/v1/artifacts",
     "/api/v1/events",
@@ -40,6 +40,7 @@ pub(super) const FIXED_PATHS: [&str; 14] = [
     "/api/v1/runs",
     "/api/v1/tags",
     "/api/v1/triggers",
+    "/api/v1/triggers/preview",
     "/healthz",
     "/readyz",
 ];
@@ -53,6 +54,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{name}", get(nodes::show))
         .route("/api/v1/resources/{name}/artifacts", post(uploads::take))
+        .route("/api/v1/resources/{name}/trigger", post(control::trigger))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
         .route("/api/v1/runs/{id}/cancel", post(control::cancel))
@@ -68,6 +70,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/params", get(facts::params))
         .route("/api/v1/tags", get(facts::tags))
         .route("/api/v1/triggers", get(facts::triggers))
+        .route("/api/v1/triggers/preview", get(facts::preview))
         .route("/api/v1/events", get(super::events::follow))
         .route("/healthz", get(operations::health))
         .route("/readyz", get(operations::ready))

@@ -16,7 +16,7 @@ use crate::base::{Digest, Endpoint, RunId};
 use crate::http::App;
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
-use crate::manifest::{ActionSpec, ComponentInfo, ResourceSpec, RunWhen};
+use crate::manifest::{ActionSpec, ComponentInfo, Condition, ResourceSpec, RunWhen};
 use crate::model::{Durability, Pending, RunDetail};
 use crate::resource::{Status, Waiting, WaitingPath};
 use crate::scheduler::View;
@@ -98,6 +98,11 @@ struct TriggerBody {
     min_bytes: u64,
     quiet_for_ms: u64,
     max_wait_ms: Option<u64>,
+    /// The pattern that puts artifacts into groups, each of which has its own runs.
+    group_by: Option<String>,
+    /// Further conditions, each in one line.
+    when: Vec<String>,
+    retrigger: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -287,6 +292,9 @@ async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Res
             min_bytes: trigger.min_bytes,
             quiet_for_ms: millis(trigger.quiet_for),
             max_wait_ms: trigger.max_wait.map(millis),
+            group_by: trigger.group_by.as_ref().map(|by| by.as_str().to_owned()),
+            when: trigger.when.iter().map(Condition::describe).collect(),
+            retrigger: trigger.retrigger,
         }),
         pending,
         waiting: live

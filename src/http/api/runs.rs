@@ -38,6 +38,10 @@ pub(crate) struct RunBody {
     ended_at: Option<Timestamp>,
     /// The run whose inputs it works on again.
     rerun_of: Option<RunId>,
+    /// The triggers that led to it.
+    fired_by: Vec<String>,
+    /// The group of artifacts that it is about, if its trigger groups them.
+    partition: Option<String>,
 }
 
 impl From<Run> for RunBody {
@@ -54,6 +58,8 @@ impl From<Run> for RunBody {
             started_at: run.started_at,
             ended_at: run.ended_at,
             rerun_of: run.rerun_of,
+            fired_by: run.fired_by,
+            partition: run.partition,
         }
     }
 }

@@ -58,6 +58,7 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &UncheckedManifest
         let upstream: Vec<BTreeSet<usize>> = (0..draft.actions.len()).map(|place| nodes.upstream(place)).collect();
         nodes.reads_of_writes(reader, &upstream);
         nodes.join_any(reader, &upstream);
+        nodes.group_by(reader);
     }
     if !draft.actions.is_empty() && sure {
         nodes.watched(reader, has_cycles);
@@ -112,7 +113,7 @@ impl<'d> Nodes<'d> {
         action.perhaps_more || !action.after.iter().all(is_node) || !data.all(is_resource)
     }
 
-    /// Checks that names are unique among resources and actions.
+    /// Checks that names are unique among resources and actions, and among resources and triggers.
     fn names(&self, reader: &mut Reader<'_>) {
         for action in &self.draft.actions {
             if let Some(resource) = self.resources.get(action.name.value.as_str()) {
@@ -121,6 +122,16 @@ impl<'d> Nodes<'d> {
                         .at(&action.name.span, "an action")
                         .at(&resource.name.span, "a resource")
                         .help("`after` could mean either: rename one"),
+                );
+            }
+        }
+        for trigger in &self.draft.triggers {
+            if let Some(resource) = self.resources.get(trigger.name.value.as_str()) {
+                reader.complain(
+                    Problem::new(format!("{} names both a resource and a trigger", quoted(&trigger.name.value)))
+                        .at(&trigger.name.span, "a trigger")
+                        .at(&resource.name.span, "a resource")
+                        .help("the trigger of a resource has the name of the resource: rename one"),
                 );
             }
         }
@@ -261,6 +272,23 @@ impl<'d> Nodes<'d> {
                         .help(be_after(action, writes)),
                     );
                 }
+            }
+        }
+    }
+
+    /// With `join = "all"`, a run takes artifacts of several resources, which have no common group.
+    fn group_by(&self, reader: &mut Reader<'_>) {
+        let watched = self.draft.resources.iter().filter(|it| it.spec.as_ref().is_some_and(|spec| spec.watch));
+        if self.draft.top.join.value == Join::Any || watched.clone().count() < 2 {
+            return;
+        }
+        for resource in watched {
+            if resource.spec.as_ref().is_some_and(|spec| spec.trigger.group_by.is_some()) {
+                reader.complain(
+                    Problem::new(format!("`{}` has a `group_by`, and a run waits for other resources too", resource.name.value))
+                        .at(&resource.name.span, "groups its artifacts")
+                        .help("the groups of several resources do not belong together: write `join = \"any\"` in [pipeline], or watch this one alone"),
+                );
             }
         }
     }

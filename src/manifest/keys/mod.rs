@@ -20,7 +20,7 @@ use super::settings;
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 use section::object;
 pub(super) use section::{Keys, nearest};
-pub(super) use trigger::TRIGGER;
+pub(super) use trigger::{CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER};
 
 /// The keys of each kind of metadata store.
 pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
@@ -32,6 +32,7 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             "maxProperties": settings::MAX_NODES, "additionalProperties": table})
     };
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
+    let trigger = object("When to start a run. All its conditions must be met.", &PIPELINE_TRIGGER, &[]);
     Keys {
         home: "the top of the manifest",
         later: &[],
@@ -46,6 +47,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             ("metadata_store", &["store", "metadata", "database"], object("Where every run is recorded.", &STORE, &[])),
             ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource::schema())),
             ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
+            (
+                "triggers",
+                &["schedules", "sensors"],
+                nodes("Reasons to start a run besides new artifacts, by name.", trigger),
+            ),
         ],
     }
 });
@@ -91,6 +97,12 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
             params(
                 "For every action. An action's own and a run's own params override them; `${…}` is not expanded here.",
             ),
+        ),
+        (
+            "params_schema",
+            &["schema"],
+            json!({"type": "object", "examples": [{"properties": {"seed": {"type": "integer"}}}],
+                "description": "The JSON Schema (draft 2020-12) of the params of a run: those here, overridden by its own."}),
         ),
     ],
 });
@@ -306,10 +318,28 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
 });
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 15] {
+fn all() -> [&'static Keys; 20] {
     [
-        &ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &HTTP, &PAGING, &S3, &SQL, &TRIGGER, &ACTION, &SECRET, &BUILD,
-        &LIMITS, &RETRY,
+        &ROOT,
+        &PIPELINE,
+        &SERVER,
+        &STORE,
+        &FOLDER,
+        &HTTP,
+        &PAGING,
+        &S3,
+        &SQL,
+        &TRIGGER,
+        &PIPELINE_TRIGGER,
+        &CONDITION,
+        &PIPELINE_CONDITION,
+        &CRON,
+        &METRIC,
+        &ACTION,
+        &SECRET,
+        &BUILD,
+        &LIMITS,
+        &RETRY,
     ]
 }
 
@@ -325,6 +355,10 @@ pub fn schema() -> Value {
     for (key, text) in about {
         set(&mut root, key, json!(text));
     }
+    // Conditions contain conditions, so they are defined once, by name.
+    let condition = |keys: &Keys| object("Conditions that must all be met.", keys, &[]);
+    let definitions = json!({"condition": condition(&CONDITION), "pipeline_condition": condition(&PIPELINE_CONDITION)});
+    set(&mut root, "$defs", definitions);
     root
 }
 

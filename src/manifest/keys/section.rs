@@ -1,11 +1,9 @@
 //! One section of a manifest: its keys, and what people call them.
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::manifest::schema::set;
-
-/// A key with its common wrong names and its schema: type, bounds, default and description.
-pub(super) type Row = (&'static str, &'static [&'static str], Value);
+use crate::manifest::schema;
+pub(super) use crate::manifest::schema::Row;
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -42,16 +40,7 @@ impl Keys {
 
 /// Returns the schema of a table with exactly these keys, in this order.
 pub(super) fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
-    let properties: Map<String, Value> =
-        keys.rows.iter().map(|(key, _, shape)| ((*key).to_owned(), shape.clone())).collect();
-    let mut table = json!({"type": "object", "properties": properties, "additionalProperties": false});
-    if !doc.is_empty() {
-        set(&mut table, "description", json!(doc));
-    }
-    if !required.is_empty() {
-        set(&mut table, "required", json!(required));
-    }
-    table
+    schema::object(doc, &keys.rows, required)
 }
 
 /// Returns the candidate that `word` most likely means, if one is similar enough for a typing

@@ -40,7 +40,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         reads: plain(&reads),
         writes: plain(&writes),
         retrigger: retrigger.as_ref().is_some_and(|retrigger| retrigger.value),
-        params: params::read(reader, table),
+        params: params::read(reader, table, "params", "{ seed = 7 }"),
         args: command.args,
         stdin: command.stdin,
         env: env.into_iter().map(|(key, value)| (key, value.value)).collect(),

@@ -12,6 +12,7 @@ mod path;
 mod resource;
 mod secrets;
 mod top;
+mod trigger;
 mod variables;
 
 use toml::de::DeTable;
@@ -23,6 +24,7 @@ use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use top::Top;
+use trigger::UncheckedTrigger;
 
 /// The name of the node that every pipeline has.
 const STORE_NODE: &str = "metadata_store";
@@ -32,6 +34,7 @@ pub(super) struct UncheckedManifest {
     pub(super) top: Top,
     pub(super) resources: Vec<UncheckedResource>,
     pub(super) actions: Vec<UncheckedAction>,
+    pub(super) triggers: Vec<UncheckedTrigger>,
 }
 
 /// A resource that has been read.
@@ -75,12 +78,14 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedMan
     let top = top::read(reader, &root);
     let resources = nodes(reader, &root, "resources", "[resources.raw]", resource::read);
     let actions = nodes(reader, &root, "actions", "[actions.train]", action::read);
-    let draft = UncheckedManifest { top, resources, actions };
+    let triggers = nodes(reader, &root, "triggers", "[triggers.nightly]", trigger::read);
+    let draft = UncheckedManifest { top, resources, actions, triggers };
     check_params(reader, &draft);
+    check_schema(reader, &root, &draft);
     draft
 }
 
-/// Reads each table in `[resources]` or `[actions]`.
+/// Reads each table in `[resources]`, `[actions]` or `[triggers]`.
 fn nodes<T>(
     reader: &mut Reader<'_>,
     root: &Table<'_>,
@@ -144,7 +149,19 @@ fn check_params(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
     }
 }
 
-/// Reads a nested table with known keys: `trigger`, `limits`, `retry`, `build`.
+/// Checks that the params of the pipeline fit `params_schema`. A missing param is a problem only if
+/// runs start by themselves, because a person can give it.
+fn check_schema(reader: &mut Reader<'_>, root: &Table<'_>, draft: &UncheckedManifest) {
+    let (Some(schema), Some(value)) = (&draft.top.params_schema, root.get("pipeline")) else { return };
+    let Some(table) = reader.open_table("[pipeline]", root.key_span("pipeline"), value, "`[pipeline]`") else { return };
+    let watches = |resource: &UncheckedResource| resource.spec.as_ref().is_some_and(|spec| spec.watch);
+    let by_themselves = !draft.triggers.is_empty() || draft.resources.iter().any(watches);
+    let mut errors = schema.errors(&draft.top.params);
+    errors.retain(|error| by_themselves || !error.is_missing);
+    params::report(reader, &table, &errors);
+}
+
+/// Reads a nested table with known keys: `trigger`, `cron`, `limits`, `retry`, `build`.
 fn inner<'t>(reader: &mut Reader<'_>, parent: &Table<'t>, key: &str, keys: &Keys, example: &str) -> Option<Table<'t>> {
     reader.table(parent, key, format!("`{key}` of {}", parent.name), keys, &format!("`{key} = {example}`"))
 }

@@ -7,6 +7,7 @@ use toml::de::DeValue;
 
 use super::super::keys;
 use super::super::listen::{check_listen, parse_listen};
+use super::super::params_schema::ParamsSchema;
 use super::super::pipeline::{Join, StoreSpec};
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
@@ -23,6 +24,7 @@ pub(in super::super) struct Top {
     pub(in super::super) join: At<Join>,
     pub(in super::super) max_concurrent_runs: u32,
     pub(in super::super) params: serde_json::Map<String, serde_json::Value>,
+    pub(in super::super) params_schema: Option<ParamsSchema>,
     pub(in super::super) listen: SocketAddr,
     pub(in super::super) hosts: Vec<String>,
     pub(in super::super) insecure: bool,
@@ -63,6 +65,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         join: At { value: Join::All, span: 0..0 },
         max_concurrent_runs: 1,
         params: serde_json::Map::new(),
+        params_schema: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
         hosts: Vec::new(),
         insecure: false,
@@ -122,7 +125,10 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Some(logs) = reader.size(&table, "logs", settings::LOGS, "1GiB") {
         top.max_log_bytes = logs.value;
     }
-    top.params = params::read(reader, &table);
+    top.params = params::read(reader, &table, "params", "{ seed = 7 }");
+    if table.get("params_schema").is_some() {
+        top.params_schema = params::schema(reader, &table);
+    }
 }
 
 fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {

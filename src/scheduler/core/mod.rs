@@ -5,12 +5,22 @@
 //! test can simulate thousands of runs in a second, and a restarted host makes the same decision
 //! again after a crash.
 
+mod condition;
+mod evaluation;
+mod history;
 mod run;
 #[cfg(test)]
 mod simulation;
+mod situation;
 mod trigger;
+#[cfg(test)]
+mod trigger_simulation;
+#[cfg(test)]
+mod trigger_tests;
 mod waiting;
 
+pub use history::{AfterRunCondition, History};
 pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
-pub use trigger::{Fire, Plan, Situation, plan};
+pub use situation::Situation;
+pub use trigger::{Fire, Plan, Preview, all_new, plan, preview};
 pub use waiting::Waiting;

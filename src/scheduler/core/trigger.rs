@@ -1,35 +1,22 @@
 //! Decides when the next runs start.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::waiting::{Waiting, Waits};
-use crate::base::{Moment, Now, TimeSpan, Timestamp};
-use crate::manifest::{Join, Pipeline, Trigger};
-use crate::model::{Tick, TickOutcome};
+use serde::{Deserialize, Serialize};
+
+use super::evaluation::{Evaluation, of_pipeline, of_resource};
+use super::situation::Situation;
+use super::waiting::Waiting;
+use crate::base::{Moment, Timestamp};
+use crate::manifest::{Condition, Join, Pipeline, ResourceSpec, Trigger};
+use crate::model::{ConditionSeen, Tick, TickOutcome, TriggerMark};
 use crate::store::Claim;
-
-/// The input of a decision.
-#[derive(Debug, Clone, Copy)]
-pub struct Situation<'a> {
-    /// The pending artifacts in each watched resource.
-    pub pending: &'a Waiting,
-    /// Watched resources that may differ from the record, with the reason. Their pending artifacts
-    /// may have been replaced.
-    pub unseen: &'a BTreeMap<String, String>,
-    /// The number of active runs.
-    pub runs: usize,
-    /// The number of runs that wait for a slot: started by hand, retried, or left by the last host.
-    pub queued: usize,
-    /// Whether the pipeline is paused.
-    pub paused: bool,
-    /// Whether no more artifacts will come (`run --once`), so that no trigger waits for quiet.
-    pub draining: bool,
-    /// The time.
-    pub now: Now,
-}
 
 /// The most runs that are decided on together.
 const MAX_TOGETHER: usize = 64;
+/// The longest time until a schedule is looked at again. Schedules follow the clock, and timers do
+/// not notice when it is set, or when the machine sleeps.
+const LOOK_AGAIN: Duration = Duration::from_mins(1);
 
 /// The decision.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,10 +25,12 @@ pub enum Plan {
     Fire(Vec<Fire>),
     /// Wait.
     Wait {
-        /// One tick, with the reason, for each trigger that has pending artifacts.
+        /// One tick, with the reason, for each trigger that has pending artifacts or needs none.
         ticks: Vec<Tick>,
         /// When time alone could change the decision.
         until: Option<Moment>,
+        /// Marks of schedules whose time has come when their trigger could not fire.
+        passed: Vec<TriggerMark>,
     },
 }
 
@@ -54,9 +43,36 @@ pub struct Fire {
     pub ticks: Vec<Tick>,
     /// Why the run starts, for display; becomes part of the run's record.
     pub trigger: String,
+    /// The triggers that led to it; see [`Run::fired_by`](crate::model::Run::fired_by).
+    pub fired_by: Vec<String>,
+    /// The new marks of its triggers.
+    pub marks: Vec<TriggerMark>,
+    /// The group of artifacts that it is about, if its trigger groups them.
+    pub partition: Option<String>,
 }
 
-/// Decides whether runs start now. Only watched resources count.
+/// What a trigger would do now, and when it could fire next.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The trigger.
+    pub trigger: String,
+    /// The resource whose trigger it is, if it is the trigger of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// What would happen now.
+    pub outcome: TickOutcome,
+    /// Why.
+    pub reason: String,
+    /// Why no run starts, even if its own conditions are met.
+    pub held: Option<String>,
+    /// When time alone would meet its conditions; `None` if they are met, or time alone is not
+    /// enough.
+    pub next_at: Option<Timestamp>,
+    /// Each condition, with what it sees and what it wants.
+    pub conditions: Vec<ConditionSeen>,
+}
+
+/// Decides whether runs start now. Only watched resources count, and triggers of the pipeline.
 ///
 /// If there are enough pending artifacts for several runs, decides on these together, so that the
 /// runs of a burst share commits. If the claim of one run leaves open whether the next may start,
@@ -69,13 +85,13 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
         let now = Situation { pending: &left, runs: situation.runs + fires.len(), ..situation };
         match decide(pipeline, now) {
             Decision::Fire(fire) => {
-                let is_known = subtract(pipeline, &fire.claims, &mut left);
+                let is_known = fire.marks.is_empty() && subtract(pipeline, &fire.claims, &mut left);
                 fires.push(fire);
                 if !is_known {
                     break;
                 }
             }
-            Decision::Wait { ticks, until } if fires.is_empty() => return Plan::Wait { ticks, until },
+            Decision::Wait { ticks, until, passed } if fires.is_empty() => return Plan::Wait { ticks, until, passed },
             Decision::Wait { .. } => break,
         }
     }
@@ -87,14 +103,57 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
 fn subtract(pipeline: &Pipeline, claims: &[Claim], left: &mut Waiting) -> bool {
     claims.iter().all(|claim| {
         let trigger = pipeline.resource(&claim.resource).map(|resource| &resource.trigger);
-        let is_plain = trigger.is_some_and(|trigger| trigger.min_bytes == 0 && trigger.max_wait.is_none());
-        is_plain && claim.at_most.is_some_and(|most| left.claim(&claim.resource, most))
+        let is_plain = trigger.is_some_and(|it| it.min_bytes == 0 && it.max_wait.is_none() && it.when.is_empty());
+        is_plain && claim.only.is_none() && claim.at_most.is_some_and(|most| left.claim(&claim.resource, most))
     })
+}
+
+/// Returns what each trigger would do now. The triggers of resources come first.
+#[must_use]
+pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
+    let resources = of_resources(pipeline, situation);
+    let held = hold(pipeline, situation);
+    let joined = is_joined(pipeline, &resources);
+    let waits_for = waits_for(&resources);
+    let Situation { now, .. } = situation;
+    let of = |(named, result): (Named<'_>, Evaluation)| {
+        let waits = || (named.resource.is_some() && result.ready && !joined).then(|| waits_for.clone());
+        let held = held.clone().or_else(waits);
+        Preview {
+            trigger: named.name.to_owned(),
+            resource: named.resource.map(|resource| resource.name.clone()),
+            outcome: match (result.ready, &held) {
+                (false, _) => TickOutcome::NotReady,
+                (true, Some(_)) => TickOutcome::Held,
+                (true, None) => TickOutcome::Fired,
+            },
+            reason: result.reason,
+            held,
+            next_at: result.next.map(|next| now.time.after(next.since(now.moment))),
+            conditions: result.conditions,
+        }
+    };
+    resources.into_iter().chain(of_pipelines(pipeline, situation)).map(of).collect()
+}
+
+/// Returns what a run claims that is not about one resource: all new artifacts, even if there are
+/// none.
+#[must_use]
+pub fn all_new(pipeline: &Pipeline) -> Vec<Claim> {
+    let watched = pipeline.resources.iter().filter(|resource| resource.watch);
+    let claim = |resource: &ResourceSpec| Claim {
+        resource: resource.name.clone(),
+        at_most: resource.trigger.max_artifacts,
+        at_least: 0,
+        min_bytes: 0,
+        only: None,
+    };
+    watched.map(claim).collect()
 }
 
 enum Decision {
     Fire(Fire),
-    Wait { ticks: Vec<Tick>, until: Option<Moment> },
+    Wait { ticks: Vec<Tick>, until: Option<Moment>, passed: Vec<TriggerMark> },
 }
 
 /// A trigger of a pipeline.
@@ -102,80 +161,81 @@ enum Decision {
 struct Named<'p> {
     /// The name under which its ticks are recorded.
     name: &'p str,
-    /// What it waits for.
-    condition: Condition<'p>,
+    /// The resource, of whose new artifacts its runs claim some. Without one, a run claims all new
+    /// artifacts.
+    resource: Option<&'p ResourceSpec>,
 }
 
-/// What a trigger waits for. A new kind of trigger needs a variant here, with its evaluation and
-/// its claim.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Condition<'p> {
-    /// Enough new artifacts in a resource, which the run claims.
-    Artifacts {
-        /// The resource.
-        resource: &'p str,
-        /// How many are enough.
-        needs: &'p Trigger,
-    },
-}
+type Evaluated<'p> = (Named<'p>, Evaluation);
 
-/// Returns the triggers of a pipeline. The trigger of a watched resource has the name of the
-/// resource.
-fn triggers(pipeline: &Pipeline) -> impl Iterator<Item = Named<'_>> {
+/// Evaluates the triggers of watched resources, which have the names of the resources.
+fn of_resources<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Evaluated<'p>> {
     let watched = pipeline.resources.iter().filter(|resource| resource.watch);
-    watched.map(|resource| Named {
-        name: &resource.name,
-        condition: Condition::Artifacts { resource: &resource.name, needs: &resource.trigger },
-    })
+    watched
+        .map(|resource| {
+            let named = Named { name: &resource.name, resource: Some(resource) };
+            (named, of_resource(&resource.name, &resource.trigger, situation))
+        })
+        .collect()
 }
 
-impl Condition<'_> {
-    /// Evaluates the condition.
-    fn evaluate(self, situation: Situation<'_>) -> Evaluation {
-        match self {
-            Condition::Artifacts { resource, needs } => {
-                let waits = situation.pending.of(resource);
-                match situation.unseen.get(resource) {
-                    Some(why) => {
-                        let (reason, waiting) = (why.clone(), waits.is_some_and(|waits| waits.pending.count > 0));
-                        Evaluation { ready: false, overdue: false, waiting, reason, until: None }
-                    }
-                    None => evaluate(needs, waits, situation),
-                }
-            }
-        }
-    }
+/// Evaluates the triggers of the pipeline.
+fn of_pipelines<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Evaluated<'p>> {
+    let named = |name| Named { name, resource: None };
+    pipeline.triggers.iter().map(|trigger| (named(&trigger.name), of_pipeline(trigger, situation))).collect()
 }
 
 /// Decides whether one run starts now.
+///
+/// A trigger of the pipeline fires by itself. The triggers of resources fire together, as `join`
+/// says. Those of the pipeline come first, because a busy resource would leave them no slot; their
+/// runs claim what is new in it anyway.
 fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
-    let evaluated: Vec<(Named<'_>, Evaluation)> =
-        triggers(pipeline).map(|trigger| (trigger, trigger.condition.evaluate(situation))).collect();
-    let ready: Vec<&(Named<'_>, Evaluation)> = evaluated.iter().filter(|(_, result)| result.ready).collect();
-    let joined = match pipeline.join {
-        Join::All => !evaluated.is_empty() && ready.len() == evaluated.len(),
-        Join::Any => !ready.is_empty(),
-    };
+    let others = of_pipelines(pipeline, situation);
+    let resources = of_resources(pipeline, situation);
     let hold = hold(pipeline, situation);
     let now = situation.now.time;
-    if joined && hold.is_none() {
-        return Decision::Fire(fire(&ready, now));
+    if hold.is_none() {
+        let ready = others.iter().filter(|(_, result)| result.ready);
+        // Whichever fired least recently.
+        if let Some(first) = ready.min_by_key(|(named, _)| situation.history.last_fire(named.name)) {
+            return Decision::Fire(Fire { claims: all_new(pipeline), ..fire(&[first], now) });
+        }
+        if is_joined(pipeline, &resources) {
+            let ready: Vec<&Evaluated<'_>> = resources.iter().filter(|(_, result)| result.ready).collect();
+            return Decision::Fire(fire(&ready, now));
+        }
     }
-    let not_ready = evaluated.iter().filter(|(_, result)| !result.ready);
-    let waits_for = not_ready.map(|(trigger, _)| trigger.name).collect::<Vec<_>>().join(", ");
-    let hold = hold.unwrap_or_else(|| format!("waits for {waits_for}"));
-    let ticks = evaluated
-        .iter()
-        .filter(|(_, result)| result.waiting)
-        .map(|(trigger, result)| {
-            if result.ready {
-                tick(trigger, TickOutcome::Held, format!("{}, but {hold}", result.reason), now)
-            } else {
-                tick(trigger, TickOutcome::NotReady, result.reason.clone(), now)
-            }
-        })
-        .collect();
-    Decision::Wait { ticks, until: evaluated.iter().filter_map(|(_, result)| result.until).min() }
+    let waits_for = hold.clone().unwrap_or_else(|| waits_for(&resources));
+    let ticks = resources.iter().map(|it| waiting(it, &waits_for, now));
+    let held = hold.unwrap_or_default();
+    let ticks = ticks.chain(others.iter().map(|it| waiting(it, &held, now))).flatten().collect();
+    let all = || resources.iter().chain(&others).map(|(_, result)| result);
+    let until = all().filter_map(|result| result.until).min();
+    let look_again = has_schedule(pipeline).then(|| situation.now.moment.after(LOOK_AGAIN));
+    let passed = all().filter(|result| !result.ready).flat_map(|result| result.marks.clone()).collect();
+    Decision::Wait { ticks, until: until.map(|until| look_again.map_or(until, |again| again.min(until))), passed }
+}
+
+/// Returns whether the triggers of resources fire.
+fn is_joined(pipeline: &Pipeline, resources: &[Evaluated<'_>]) -> bool {
+    let mut ready = resources.iter().map(|(_, result)| result.ready);
+    match pipeline.join {
+        Join::All => !resources.is_empty() && ready.all(|ready| ready),
+        Join::Any => ready.any(|ready| ready),
+    }
+}
+
+/// Names the resources that keep the others waiting.
+fn waits_for(resources: &[Evaluated<'_>]) -> String {
+    let not_ready = resources.iter().filter(|(_, result)| !result.ready);
+    format!("waits for {}", not_ready.map(|(named, _)| named.name).collect::<Vec<_>>().join(", "))
+}
+
+fn has_schedule(pipeline: &Pipeline) -> bool {
+    let of_resources = pipeline.resources.iter().flat_map(|resource| &resource.trigger.when);
+    let all = of_resources.chain(pipeline.triggers.iter().flat_map(|trigger| &trigger.when));
+    all.flat_map(Condition::flat).any(|condition| matches!(condition, Condition::Cron { .. }))
 }
 
 /// Returns why no run may start, regardless of the triggers.
@@ -190,17 +250,26 @@ fn hold(pipeline: &Pipeline, situation: Situation<'_>) -> Option<String> {
     Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
 }
 
-fn fire(ready: &[&(Named<'_>, Evaluation)], now: Timestamp) -> Fire {
+fn fire(ready: &[&Evaluated<'_>], now: Timestamp) -> Fire {
     let claims = ready
         .iter()
-        .map(|(trigger, result)| match trigger.condition {
-            Condition::Artifacts { resource, needs } => claim(resource, needs, result),
-        })
+        .filter_map(|(named, result)| named.resource.map(|it| claim(&it.name, &it.trigger, result)))
         .collect();
-    let ticks =
-        ready.iter().map(|(trigger, result)| tick(trigger, TickOutcome::Fired, result.reason.clone(), now)).collect();
-    let reasons = ready.iter().map(|(trigger, result)| format!("{}: {}", trigger.name, result.reason));
-    Fire { claims, ticks, trigger: reasons.collect::<Vec<_>>().join("; ") }
+    let ticks = ready
+        .iter()
+        .map(|(named, result)| tick(named, result, TickOutcome::Fired, result.reason.clone(), now))
+        .collect();
+    let reasons = ready.iter().map(|(named, result)| format!("{}: {}", named.name, result.reason));
+    let mut fired_by: Vec<String> = ready.iter().map(|(named, _)| named.name.to_owned()).collect();
+    for name in ready.iter().flat_map(|(_, result)| &result.led_by) {
+        if !fired_by.contains(name) {
+            fired_by.push(name.clone());
+        }
+    }
+    let marks = ready.iter().flat_map(|(_, result)| result.marks.clone()).collect();
+    let partitions = ready.iter().filter_map(|(_, result)| result.group.as_ref().map(|group| group.name.clone()));
+    let partition = partitions.reduce(|all, other| format!("{all}; {other}"));
+    Fire { claims, ticks, trigger: reasons.collect::<Vec<_>>().join("; "), fired_by, marks, partition }
 }
 
 /// Returns what a run claims from a resource whose trigger fired.
@@ -208,81 +277,44 @@ fn claim(resource: &str, needs: &Trigger, result: &Evaluation) -> Claim {
     // The claim repeats the bounds, because pending artifacts may have been replaced since they
     // were counted. After `max_wait`, any number is enough.
     let (at_least, min_bytes) = if result.overdue { (1, 0) } else { (needs.min_artifacts, needs.min_bytes) };
-    Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes }
+    let most = needs.max_artifacts.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
+    let only = result.group.as_ref().map(|group| group.artifacts.iter().copied().take(most).collect());
+    Claim { resource: resource.to_owned(), at_most: needs.max_artifacts, at_least, min_bytes, only }
 }
 
-fn tick(trigger: &Named<'_>, outcome: TickOutcome, reason: String, time: Timestamp) -> Tick {
-    let resource = match trigger.condition {
-        Condition::Artifacts { resource, .. } => Some(resource.to_owned()),
+/// Returns the tick of a trigger that did not fire, if it is of interest.
+fn waiting((named, result): &Evaluated<'_>, held: &str, now: Timestamp) -> Option<Tick> {
+    let tick = if result.ready {
+        tick(named, result, TickOutcome::Held, format!("{}, but {held}", result.reason), now)
+    } else {
+        tick(named, result, TickOutcome::NotReady, result.reason.clone(), now)
     };
-    Tick { seq: 0, trigger: trigger.name.to_owned(), resource, time, outcome, reason, run_id: None }
+    result.waiting.then_some(tick)
 }
 
-/// The result of evaluating one trigger.
-#[derive(Debug, PartialEq)]
-struct Evaluation {
-    ready: bool,
-    /// Whether it is ready because the oldest artifact has waited for `max_wait`, however few there
-    /// are.
-    overdue: bool,
-    /// Whether there are any pending artifacts.
-    waiting: bool,
-    reason: String,
-    until: Option<Moment>,
-}
-
-fn evaluate(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Evaluation {
-    let not_ready = |reason: String, until: Option<Moment>| Evaluation {
-        ready: false,
-        overdue: false,
-        waiting: true,
+fn tick(named: &Named<'_>, result: &Evaluation, outcome: TickOutcome, reason: String, time: Timestamp) -> Tick {
+    Tick {
+        seq: 0,
+        trigger: named.name.to_owned(),
+        resource: named.resource.map(|resource| resource.name.clone()),
+        time,
+        outcome,
         reason,
-        until,
-    };
-    let now = situation.now.moment;
-    let Some(Waits { pending, oldest, newest, .. }) = waits.filter(|waits| waits.pending.count > 0) else {
-        return Evaluation {
-            ready: false,
-            overdue: false,
-            waiting: false,
-            reason: "nothing new".to_owned(),
-            until: None,
-        };
-    };
-    let patience_ends = trigger.max_wait.map(|wait| oldest.after(wait));
-    if let (Some(end), Some(wait)) = (patience_ends, trigger.max_wait)
-        && now >= end
-    {
-        let reason = format!("{}, the oldest of which has waited for {}", artifacts(pending.count), TimeSpan(wait));
-        return Evaluation { ready: true, overdue: true, waiting: true, reason, until: None };
+        run_id: None,
+        conditions: result.conditions.clone(),
     }
-    if pending.count < trigger.min_artifacts {
-        return not_ready(format!("{} of {} artifacts", pending.count, trigger.min_artifacts), patience_ends);
-    }
-    if pending.bytes < trigger.min_bytes {
-        return not_ready(format!("{} of {} bytes", pending.bytes, trigger.min_bytes), patience_ends);
-    }
-    let quiet_at = newest.after(trigger.quiet_for);
-    if now < quiet_at && !situation.draining {
-        let until = patience_ends.map_or(quiet_at, |end| end.min(quiet_at));
-        let span = TimeSpan(trigger.quiet_for);
-        return not_ready(format!("{}, waits for {span} without a new one", artifacts(pending.count)), Some(until));
-    }
-    Evaluation { ready: true, overdue: false, waiting: true, reason: artifacts(pending.count), until: None }
-}
-
-fn artifacts(count: u64) -> String {
-    if count == 1 { "1 new artifact".to_owned() } else { format!("{count} new artifacts") }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::path::Path;
-    use std::time::Duration;
 
     use super::*;
+    use crate::base::Now;
     use crate::manifest::parse_pinned;
     use crate::model::Pending;
+    use crate::scheduler::core::History;
 
     const SECOND: i64 = 1_000_000;
 
@@ -303,51 +335,6 @@ mod tests {
         Pending { count, bytes, oldest_at: Some(at(oldest)), newest_at: Some(at(newest)), as_of: 0 }
     }
 
-    fn seen(trigger: &Trigger, pending: Pending, seconds: i64) -> (bool, String, Option<Moment>) {
-        let (mut waiting, unseen) = (Waiting::default(), BTreeMap::new());
-        waiting.note("raw", pending, now(seconds));
-        let situation = Situation {
-            pending: &waiting,
-            unseen: &unseen,
-            runs: 0,
-            queued: 0,
-            paused: false,
-            draining: false,
-            now: now(seconds),
-        };
-        let result = evaluate(trigger, waiting.of("raw"), situation);
-        (result.ready, result.reason, result.until)
-    }
-
-    #[test]
-    fn nothing_new_is_never_ready() {
-        let trigger = Trigger { max_wait: Some(Duration::ZERO), ..Trigger::default() };
-        assert_eq!(seen(&trigger, Pending::default(), 9), (false, "nothing new".into(), None));
-    }
-
-    #[test]
-    fn artifacts_and_bytes_must_both_be_enough() {
-        let trigger = Trigger { min_artifacts: 3, min_bytes: 100, ..Trigger::default() };
-        assert_eq!(seen(&trigger, waiting(2, 500, 0, 0), 9), (false, "2 of 3 artifacts".into(), None));
-        assert_eq!(seen(&trigger, waiting(3, 99, 0, 0), 9), (false, "99 of 100 bytes".into(), None));
-        assert_eq!(seen(&trigger, waiting(3, 100, 0, 0), 9), (true, "3 new artifacts".into(), None));
-    }
-
-    #[test]
-    fn quiet_is_waited_for_but_not_beyond_the_longest_wait() {
-        let trigger = Trigger {
-            quiet_for: Duration::from_secs(5),
-            max_wait: Some(Duration::from_secs(12)),
-            ..Trigger::default()
-        };
-        let reason = "2 new artifacts, waits for 5s without a new one".to_owned();
-        assert_eq!(seen(&trigger, waiting(2, 0, 0, 4), 6), (false, reason.clone(), Some(moment(9))));
-        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 11), (false, reason, Some(moment(12))));
-        let reason = "2 new artifacts, the oldest of which has waited for 12s".to_owned();
-        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 12), (true, reason, None));
-        assert_eq!(seen(&trigger, waiting(1, 0, 0, 4), 9), (true, "1 new artifact".into(), None));
-    }
-
     /// A pipeline that watches `raw` with this trigger.
     fn watching(trigger: &str) -> Pipeline {
         let manifest = format!(
@@ -366,11 +353,13 @@ mod tests {
         let situation = Situation {
             pending: &pending,
             unseen: &unseen,
+            history: &History::default(),
             runs,
             queued: 0,
             paused: false,
             draining: false,
             now: now(100),
+            due: now(100),
         };
         match plan(&watching(trigger), situation) {
             Plan::Fire(fires) => fires,

@@ -11,16 +11,37 @@
 //! time in the future counts as now.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::{Moment, Now, Timestamp};
-use crate::model::Pending;
+use crate::base::{ArtifactId, Moment, Now, Timestamp};
+use crate::manifest::GroupBy;
+use crate::model::{Artifact, Pending};
 
 /// The pending artifacts in each watched resource, as far as the scheduler knows them.
 #[derive(Debug, Clone, Default)]
-pub struct Waiting(BTreeMap<String, Waits>);
+pub struct Waiting(BTreeMap<String, Waits>, BTreeMap<String, Groups>);
 
-/// The pending artifacts in one resource.
+/// The groups of pending artifacts in one resource.
+#[derive(Debug, Clone, Default)]
+struct Groups {
+    /// See [`Pending::as_of`]: when they were read.
+    as_of: u64,
+    groups: Arc<[Group]>,
+}
+
+/// Pending artifacts that are one group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Group {
+    /// Its name, such as `day=2026-03-01`.
+    pub(super) name: String,
+    /// The artifacts, oldest first.
+    pub(super) artifacts: Vec<ArtifactId>,
+    /// Their count.
+    pub(super) waits: Waits,
+}
+
+/// The pending artifacts in one resource, or in one group of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Waits {
     /// The count.
@@ -70,6 +91,41 @@ impl Waiting {
         self.0.get(resource).copied()
     }
 
+    /// Returns whether the groups of a resource were read when its last count was taken.
+    pub fn knows_groups(&self, resource: &str) -> bool {
+        let count = self.0.get(resource).map_or(0, |waits| waits.pending.as_of);
+        self.1.get(resource).is_some_and(|groups| groups.as_of == count)
+    }
+
+    /// Stores the groups of a resource: its pending artifacts, oldest first. Leaves out artifacts
+    /// that are in no group.
+    pub fn note_groups(&mut self, resource: &str, by: &GroupBy, artifacts: &[Artifact], now: Now) {
+        let as_of = self.0.get(resource).map_or(0, |waits| waits.pending.as_of);
+        let mut places: BTreeMap<String, usize> = BTreeMap::new();
+        let mut groups: Vec<(String, Pending, Vec<ArtifactId>)> = Vec::new();
+        for artifact in artifacts {
+            let Some(name) = by.group(&artifact.path) else { continue };
+            let place = *places.entry(name.clone()).or_insert(groups.len());
+            if place == groups.len() {
+                let pending = Pending { oldest_at: Some(artifact.created_at), ..Pending::default() };
+                groups.push((name, pending, Vec::new()));
+            }
+            if let Some((_, pending, ids)) = groups.get_mut(place) {
+                (pending.count, pending.bytes) = (pending.count + 1, pending.bytes + artifact.size);
+                pending.newest_at = Some(artifact.created_at);
+                ids.push(artifact.id);
+            }
+        }
+        let group = |(name, pending, artifacts)| Group { name, artifacts, waits: Waits::first(pending, now) };
+        let groups = groups.into_iter().map(group).collect();
+        self.1.insert(resource.to_owned(), Groups { as_of, groups });
+    }
+
+    /// Returns the groups of a resource, that of the oldest artifact first.
+    pub(super) fn groups(&self, resource: &str) -> &[Group] {
+        self.1.get(resource).map_or(&[], |groups| &groups.groups)
+    }
+
     /// Returns the resources of which a count was received.
     pub fn resources(&self) -> impl Iterator<Item = &String> {
         self.0.keys()
@@ -99,7 +155,7 @@ mod tests {
     use crate::base::{Moment, Now, Timestamp};
     use crate::manifest::{Pipeline, parse_pinned};
     use crate::model::Pending;
-    use crate::scheduler::core::{Plan, Situation, plan};
+    use crate::scheduler::core::{History, Plan, Situation, plan};
 
     const MIN: u64 = 10;
     const NOW: Now = now(1, 1);
@@ -143,6 +199,7 @@ mod tests {
     #[test]
     fn a_late_count_starts_no_run_with_too_few_artifacts() {
         let (pipeline, unseen) = (pipeline(), std::collections::BTreeMap::new());
+        let history = History::default();
         for seed in 0..300 {
             let mut rng = Rng::with_seed(seed);
             let (mut store, mut waiting) = (Store::default(), Waiting::default());
@@ -155,11 +212,13 @@ mod tests {
                         let situation = Situation {
                             pending: &waiting,
                             unseen: &unseen,
+                            history: &history,
                             runs: 0,
                             queued: 0,
                             paused: false,
                             draining: false,
                             now: NOW,
+                            due: NOW,
                         };
                         let Plan::Fire(fires) = plan(&pipeline, situation) else { continue };
                         for claim in fires.iter().flat_map(|fire| &fire.claims) {

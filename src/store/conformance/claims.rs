@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::World;
 use super::fixtures::*;
 use crate::base::RunId;
-use crate::model::{ArtifactState, Observation, RunState, Tick, TickOutcome};
+use crate::model::{Artifact, ArtifactState, Observation, RunState, Tick, TickOutcome};
 use crate::store::{Claim, MetadataStore, NewRun, PageRequest, RunQuery, StoreError, TickQuery};
 
 pub(super) async fn a_claim_takes_the_oldest_artifacts_up_to_its_maximum(world: &mut World) {
@@ -79,9 +79,10 @@ pub(super) async fn too_few_artifacts_create_no_run(world: &mut World) {
         outcome: TickOutcome::Fired,
         reason: "2 new artifacts".to_owned(),
         run_id: None,
+        conditions: Vec::new(),
     };
     let pending = store.pending("raw").await.unwrap();
-    let other = Claim { resource: "labels".to_owned(), at_most: None, at_least: 1, min_bytes: 0 };
+    let other = Claim { resource: "labels".to_owned(), at_most: None, at_least: 1, min_bytes: 0, only: None };
     let too_light = Claim { min_bytes: pending.bytes + 1, ..claim(None, 1) };
     let too_few = [vec![claim(None, 3)], vec![claim(Some(1), 2)], vec![claim(None, 1), other], vec![too_light]];
     for claims in too_few {
@@ -170,4 +171,29 @@ pub(super) async fn claims_change_with_the_state_of_the_run(world: &mut World) {
     store.advance(run, WriteId::new(), run_becomes(RunState::Succeeded, None), at(80)).await.unwrap();
     assert_eq!(state().await, ArtifactState::Old);
     assert_eq!(inputs_of(store, run).await.len(), 1);
+}
+
+pub(super) async fn a_claim_of_named_artifacts_takes_those_that_are_still_new(world: &mut World) {
+    let store = world.store().as_ref();
+    record(store, ["a", "b", "c", "d"].map(|path| present(path, path)).to_vec()).await;
+    let page = store.pending_artifacts("raw", PageRequest { cursor: None, limit: 3 }).await.unwrap();
+    let rest = store.pending_artifacts("raw", PageRequest { cursor: page.next_cursor, limit: 3 }).await.unwrap();
+    let all: Vec<Artifact> = page.items.into_iter().chain(rest.items).collect();
+    assert_eq!(all.iter().map(|it| it.path.as_str()).collect::<Vec<_>>(), ["a", "b", "c", "d"], "oldest first");
+    let only = |places: &[usize]| Some(places.iter().map(|place| all[*place].id).collect::<Vec<_>>());
+    let first = Claim { only: only(&[0, 2]), ..claim(None, 2) };
+    let run = NewRun { claims: vec![first], partition: Some("day=1".to_owned()), ..new_run() };
+    let created = create(store, run).await;
+    assert_eq!(created.detail.run.partition.as_deref(), Some("day=1"));
+    assert_eq!(created.detail.inputs.iter().map(|it| it.path.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+    assert_eq!(created.pending[0].1.count, 2);
+    let claimed = Claim { only: only(&[0, 1]), ..claim(None, 2) };
+    let too_few = NewRun { claims: vec![claimed.clone()], ..new_run() };
+    assert_eq!(store.create_run(too_few, at(20)).await.unwrap(), None, "one of them is claimed already");
+    let created = create(store, NewRun { claims: vec![Claim { at_least: 1, ..claimed }], ..new_run() }).await;
+    assert_eq!(created.detail.inputs.iter().map(|it| it.path.as_str()).collect::<Vec<_>>(), ["b"]);
+    let elsewhere = Claim { resource: "labels".to_owned(), only: only(&[3]), ..claim(None, 0) };
+    let created = create(store, NewRun { claims: vec![elsewhere], ..new_run() }).await;
+    assert!(created.detail.inputs.is_empty(), "it lies in another resource");
+    assert_eq!(store.pending("raw").await.unwrap().count, 1);
 }

@@ -81,7 +81,7 @@ pub(super) fn action(name: &str) -> RunAction {
 }
 
 pub(super) fn claim(at_most: Option<u64>, at_least: u64) -> Claim {
-    Claim { resource: "raw".to_owned(), at_most, at_least, min_bytes: 0 }
+    Claim { resource: "raw".to_owned(), at_most, at_least, min_bytes: 0, only: None }
 }
 
 /// A run of `first` and `second` that claims all that waits in `raw`.
@@ -94,6 +94,9 @@ pub(in crate::store) fn new_run() -> NewRun {
         claims: vec![claim(None, 0)],
         actions: vec![action("first"), action("second")],
         ticks: Vec::new(),
+        fired_by: Vec::new(),
+        partition: None,
+        marks: Vec::new(),
         step: RunStep::default(),
         given: Vec::new(),
         rerun_of: None,

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -101,6 +101,7 @@ lossy! {
         cursor(resource: &str) -> Option<String>;
         known(resource: &str, page: PageRequest) -> Page<KnownPath>;
         pending(resource: &str) -> Pending;
+        pending_artifacts(resource: &str, page: PageRequest) -> Page<Artifact>;
         artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
         unfinished(run: RunId) -> Option<UnfinishedRun>;
         run_inputs(run: RunId, page: PageRequest) -> Page<Artifact>;
@@ -116,6 +117,8 @@ lossy! {
         params(query: FactQuery, page: PageRequest) -> Page<ParamRecord>;
         tags(query: FactQuery, page: PageRequest) -> Page<RunTag>;
         ticks(query: TickQuery, page: PageRequest) -> Page<Tick>;
+        trigger_marks() -> Vec<TriggerMark>;
+        ended_runs(state: RunState, after: u64, before: u64, limit: u32) -> Vec<EndedRun>;
         events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
         oldest_event() -> u64;
         unfinished_logs() -> Vec<LogRange>;
@@ -134,6 +137,7 @@ lossy! {
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;
         record_tick(tick: Tick;) -> ();
+        set_trigger_marks(marks: Vec<TriggerMark>;) -> ();
         prune_events(keep: u64;) -> ();
     }
 }

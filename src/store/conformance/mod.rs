@@ -104,6 +104,7 @@ suite! {
     claims:
         a_claim_takes_the_oldest_artifacts_up_to_its_maximum,
         given_inputs_stay_claimed_by_their_first_run,
+        a_claim_of_named_artifacts_takes_those_that_are_still_new,
         too_few_artifacts_create_no_run,
         every_change_of_the_pending_count_has_a_later_number,
         concurrent_runs_claim_each_artifact_once,
@@ -151,7 +152,10 @@ suite! {
         facts_are_fenced;
     ticks:
         an_unchanged_evaluation_is_recorded_once,
-        every_fired_tick_is_recorded;
+        every_fired_tick_is_recorded,
+        conditions_come_back_and_a_change_in_one_is_news,
+        marks_are_set_with_the_run_that_they_are_about,
+        ended_runs_are_in_the_order_of_their_ends;
     events:
         events_are_numbered_without_gaps_and_wake_subscribers,
         failed_writes_leave_no_gap,

@@ -53,6 +53,7 @@ async fn fill(store: &dyn MetadataStore) -> Vec<RunId> {
             outcome: TickOutcome::Fired,
             reason: "2 new artifacts".to_owned(),
             run_id: None,
+            conditions: Vec::new(),
         };
         let other = Tick { trigger: "other".to_owned(), reason: n.to_string(), ..tick.clone() };
         store.record_tick(Tick { outcome: TickOutcome::NotReady, ..other }).await.unwrap();

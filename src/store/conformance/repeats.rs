@@ -88,6 +88,7 @@ pub(super) async fn a_repeated_write_returns_the_first_result_and_changes_nothin
         outcome: TickOutcome::NotReady,
         reason: "1 of 5".to_owned(),
         run_id: None,
+        conditions: Vec::new(),
     };
     twice!(store.record_tick(tick));
     twice!(store.prune_events(5));

@@ -234,6 +234,21 @@ pub(super) fn inputs(db: &Connection, run: RunId) -> Work<Vec<Artifact>> {
     Ok(found.into_iter().map(|(_, artifact)| artifact).collect())
 }
 
+/// The pending artifacts of a resource, oldest first.
+pub(super) fn waiting(db: &Connection, resource: &str, request: &PageRequest) -> Work<Page<Artifact>> {
+    let (after, limit) = (page::after(request)?, page::limit(request));
+    let sql = concat!(
+        "SELECT ",
+        artifact_columns!(),
+        " FROM artifacts a INDEXED BY artifacts_waiting
+          WHERE a.resource = ?1 AND a.state = 'new' AND a.seq > ?2 ORDER BY a.seq LIMIT ?3"
+    );
+    let mut statement = prepare(db, sql)?;
+    let rows =
+        statement.query_map(params![resource, after, limit + 1], |row| Ok((row.get(SEQ_COLUMN)?, artifact(row)?)))?;
+    Ok(page::cut(rows.collect::<Result<_, _>>()?, limit))
+}
+
 /// Returns at most `limit` inputs of a run whose sequence is greater than `after`.
 pub(super) fn inputs_after(db: &Connection, run: RunId, after: i64, limit: usize) -> Work<Vec<(i64, Artifact)>> {
     let most = i64::try_from(limit).unwrap_or(i64::MAX);

@@ -17,6 +17,7 @@ mod artifacts;
 mod attempts;
 mod events;
 mod facts;
+mod marks;
 mod migrations;
 mod open;
 mod page;
@@ -62,8 +63,8 @@ use super::{
 };
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
+    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
 };
 
 pub use open::read_holder;
@@ -262,6 +263,11 @@ impl MetadataStore for SqliteStore {
         self.read("read what waits in a resource", move |db| artifacts::pending(db, &resource)).await
     }
 
+    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>> {
+        let resource = resource.to_owned();
+        self.read("list what waits in a resource", move |db| artifacts::waiting(db, &resource, &page)).await
+    }
+
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>> {
         self.read("list artifacts", move |db| artifacts::list(db, &query, &page)).await
     }
@@ -381,6 +387,18 @@ impl MetadataStore for SqliteStore {
 
     async fn ticks(&self, query: TickQuery, page: PageRequest) -> Result<Page<Tick>> {
         self.read("list ticks", move |db| ticks::list(db, &query, &page)).await
+    }
+
+    async fn trigger_marks(&self) -> Result<Vec<TriggerMark>> {
+        self.read("read the marks of triggers", marks::all).await
+    }
+
+    async fn set_trigger_marks(&self, marks: Vec<TriggerMark>) -> Result<()> {
+        self.write(steps::MARKS, move |tx| marks::replace(tx, &marks)).await
+    }
+
+    async fn ended_runs(&self, state: RunState, after: u64, before: u64, limit: u32) -> Result<Vec<EndedRun>> {
+        self.read("read which runs have ended", move |db| marks::ended(db, state, after, before, limit)).await
     }
 
     async fn events(&self, after: u64, run: Option<RunId>, limit: u32) -> Result<Vec<Event>> {

@@ -32,6 +32,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("FROM artifacts a WHERE a.seq < ?1 ORDER BY a.seq DESC LIMIT", "(rowid<?)", "a page of all artifacts"),
     ("FROM events WHERE seq > 0 ORDER BY seq", "(rowid>?)", "the first event, or the last"),
     ("WHERE resource > ?1 ORDER BY resource LIMIT 1", "(resource>?)", "the next resource"),
+    ("FROM trigger_marks ORDER BY", "SCAN trigger_marks", "one row for each condition of the manifest"),
     ("WHERE i.attempt > 0 ORDER BY i.attempt", "(attempt>?)", "all intents that are open, at a start"),
 ];
 

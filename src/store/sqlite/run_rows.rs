@@ -12,7 +12,7 @@ use crate::model::{EventKind, Run, RunState};
 /// The beginning of a statement that reads rows for [`run`].
 macro_rules! run_columns {
     () => {
-        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of FROM runs"
+        "SELECT number, id, state, cause, params, revision, snapshot, created_at, started_at, ended_at, reason, rerun_of, fired_by, run_partition FROM runs"
     };
 }
 
@@ -33,6 +33,8 @@ pub(super) fn run(row: &Row<'_>) -> rusqlite::Result<Run> {
         ended_at: row.get(9)?,
         reason: row.get(10)?,
         rerun_of: row.get(11)?,
+        fired_by: row.get::<_, Json<Vec<String>>>(12)?.0,
+        partition: row.get(13)?,
     })
 }
 
@@ -64,8 +66,10 @@ pub(super) fn set_state(
     run.state = state;
     run.reason = reason.map(str::to_owned);
     run.ended_at = state.ended().then_some(now);
-    let sql = "UPDATE runs SET state = ?2, reason = ?3, ended_at = ?4 WHERE number = ?1";
-    execute(tx.db, sql, params![run.number, run.state, run.reason, run.ended_at])?;
+    // The number of the event below.
+    let ended_seq = state.ended().then_some(tx.at.event + 1);
+    let sql = "UPDATE runs SET state = ?2, reason = ?3, ended_at = ?4, ended_seq = ?5 WHERE number = ?1";
+    execute(tx.db, sql, params![run.number, run.state, run.reason, run.ended_at, ended_seq])?;
     if state.ended() {
         let sql = "UPDATE artifacts INDEXED BY artifacts_run SET state = 'old' WHERE run_id = ?1 AND state = 'current'";
         execute(tx.db, sql, [run.id])?;

@@ -12,7 +12,7 @@ use super::run_rows::{find, run, run_columns, set_state};
 use super::sql::{Fail, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
-use super::{advance, attempts};
+use super::{advance, attempts, marks};
 use crate::base::{ArtifactId, RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
@@ -118,7 +118,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         if new.claims.iter().take(index).any(|other| other.resource == claim.resource) {
             return Err(Fail::invalid(format!("a run cannot claim from `{}` twice", claim.resource)));
         }
-        let Pending { count, bytes, .. } = pending(tx.db, &claim.resource)?;
+        let (count, bytes) = claimable(tx.db, claim)?;
         if count.min(claim.at_most.unwrap_or(u64::MAX)) < claim.at_least || bytes < claim.min_bytes {
             return Ok(None);
         }
@@ -137,6 +137,8 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         ended_at: None,
         reason: None,
         rerun_of: new.rerun_of,
+        fired_by: new.fired_by,
+        partition: new.partition,
     };
     insert(tx, &run, &new.actions)?;
     give(tx, &run, &new.given)?;
@@ -149,6 +151,7 @@ pub(super) fn create(tx: &mut Tx<'_>, new: NewRun, now: Timestamp) -> Work<Optio
         tick.run_id = Some(run.id);
         ticks::record(tx, &tick)?;
     }
+    marks::set(tx, &new.marks)?;
     let started = advance::take(tx, &mut run.clone(), &new.step, now)?;
     let pending = left_waiting(tx.db, &new.claims)?;
     let detail = RunDetail { run, inputs, actions: new.actions, attempts: Vec::new() };
@@ -182,9 +185,10 @@ fn left_waiting(db: &Connection, claims: &[Claim]) -> Work<Vec<(String, Pending)
 }
 
 fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
-    let sql = "INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at, rerun_of)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let sql = "INSERT INTO runs (number, id, state, cause, params, revision, snapshot, created_at, rerun_of, fired_by, run_partition)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let params = run.params.to_string();
+    let fired_by = serde_json::to_string(&run.fired_by)?;
     execute(
         tx.db,
         sql,
@@ -197,7 +201,9 @@ fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
             run.revision,
             run.snapshot,
             run.created_at,
-            run.rerun_of
+            run.rerun_of,
+            fired_by,
+            run.partition
         ],
     )?;
     let sql = "INSERT INTO run_actions
@@ -240,6 +246,10 @@ fn given(db: &Connection, number: u64) -> Work<BTreeSet<ArtifactId>> {
 /// Claims the oldest `new` artifacts.
 fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<()> {
     for claim in claims {
+        if let Some(only) = &claim.only {
+            claim_only(tx, run, &claim.resource, only)?;
+            continue;
+        }
         let most = i64::try_from(claim.at_most.unwrap_or(u64::MAX)).unwrap_or(i64::MAX);
         // The key of `claims` is what makes a second claim impossible, whatever the states say.
         let sql = "INSERT INTO claims (artifact_id, run) SELECT id, ?1 FROM artifacts INDEXED BY artifacts_waiting
@@ -261,6 +271,35 @@ fn claim(tx: &mut Tx<'_>, run: &Run, claims: &[Claim]) -> Work<()> {
         change_waiting(tx, &claim.resource, change)?;
     }
     Ok(())
+}
+
+/// Claims those of these artifacts that are pending.
+fn claim_only(tx: &Tx<'_>, run: &Run, resource: &str, only: &[ArtifactId]) -> Work<()> {
+    for id in only {
+        let sql =
+            "UPDATE artifacts SET state = 'current', run_id = ?1 WHERE id = ?2 AND resource = ?3 AND state = 'new'";
+        if execute(tx.db, sql, params![run.id, id, resource])? > 0 {
+            execute(tx.db, "INSERT INTO claims (artifact_id, run) VALUES (?1, ?2)", params![id, run.number])?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns how many artifacts a claim can take, and their bytes.
+fn claimable(db: &Connection, claim: &Claim) -> Work<(u64, u64)> {
+    let Some(only) = &claim.only else {
+        let Pending { count, bytes, .. } = pending(db, &claim.resource)?;
+        return Ok((count, bytes));
+    };
+    let (mut count, mut bytes) = (0, 0);
+    for id in only {
+        let sql = "SELECT size FROM artifacts WHERE id = ?1 AND resource = ?2 AND state = 'new'";
+        let size = prepare(db, sql)?.query_row(params![id, claim.resource], |row| row.get::<_, u64>(0)).optional()?;
+        if let Some(size) = size {
+            (count, bytes) = (count + 1, bytes + size);
+        }
+    }
+    Ok((count, bytes))
 }
 
 /// Asks a run to end.

@@ -53,5 +53,6 @@ steps! {
     TAKE_OVER = "take_over", "take over unfinished runs";
     FACTS = "facts", "record metrics, params and tags";
     TICK = "tick", "record a tick";
+    MARKS = "marks", "record what triggers have accounted for";
     PRUNE = "prune", "drop old events";
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::page;
-use super::sql::{Work, execute, prepare};
+use super::sql::{Json, Work, execute, prepare};
 use super::writer::Tx;
 use crate::model::{Page, Tick, TickOutcome};
 use crate::store::write::MAX_TICKS;
@@ -11,6 +11,13 @@ use crate::store::{PageRequest, TickQuery};
 
 /// How many ticks are dropped at once: so that dropping is rare, and short.
 const PRUNE_BATCH: u64 = 1_000;
+
+/// The beginning of a statement that reads rows for [`tick`].
+macro_rules! tick_columns {
+    () => {
+        "SELECT seq, trigger_name, resource, time, outcome, reason, run_id, conditions FROM ticks"
+    };
+}
 
 fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
     Ok(Tick {
@@ -21,6 +28,7 @@ fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
         outcome: row.get(4)?,
         reason: row.get(5)?,
         run_id: row.get(6)?,
+        conditions: row.get::<_, Json<_>>(7)?.0,
     })
 }
 
@@ -28,20 +36,19 @@ fn tick(row: &Row<'_>) -> rusqlite::Result<Tick> {
 /// it is about another run.
 pub(super) fn record(tx: &mut Tx<'_>, tick: &Tick) -> Work<()> {
     if tick.outcome != TickOutcome::Fired {
-        let sql = "SELECT outcome, reason FROM ticks INDEXED BY ticks_trigger WHERE trigger_name = ?1 ORDER BY seq DESC LIMIT 1";
-        let last = prepare(tx.db, sql)?
-            .query_row([&tick.trigger], |row| Ok((row.get::<_, TickOutcome>(0)?, row.get::<_, String>(1)?)))
-            .optional()?;
-        if last.is_some_and(|(outcome, reason)| outcome == tick.outcome && reason == tick.reason) {
+        let sql =
+            concat!(tick_columns!(), " INDEXED BY ticks_trigger WHERE trigger_name = ?1 ORDER BY seq DESC LIMIT 1");
+        let last = prepare(tx.db, sql)?.query_row([&tick.trigger], self::tick).optional()?;
+        if last.is_some_and(|last| last.says_the_same(tick)) {
             return Ok(());
         }
     }
     // The newest is never dropped, so the next number is one more than it, and what is kept is
     // dense.
-    let sql =
-        "INSERT INTO ticks (trigger_name, resource, time, outcome, reason, run_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let Tick { trigger, resource, time, outcome, reason, run_id, .. } = tick;
-    execute(tx.db, sql, params![trigger, resource, time, outcome, reason, run_id])?;
+    let sql = "INSERT INTO ticks (trigger_name, resource, time, outcome, reason, run_id, conditions) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let Tick { trigger, resource, time, outcome, reason, run_id, conditions, .. } = tick;
+    let conditions = serde_json::to_string(conditions)?;
+    execute(tx.db, sql, params![trigger, resource, time, outcome, reason, run_id, conditions])?;
     let newest = u64::try_from(tx.db.last_insert_rowid()).unwrap_or(0);
     prune(tx, newest, MAX_TICKS)
 }
@@ -58,7 +65,7 @@ fn prune(tx: &mut Tx<'_>, newest: u64, most: u64) -> Work<()> {
 pub(super) fn list(db: &Connection, query: &TickQuery, request: &PageRequest) -> Work<Page<Tick>> {
     let before = page::before(request)?;
     let limit = page::limit(request);
-    let columns = "SELECT seq, trigger_name, resource, time, outcome, reason, run_id FROM ticks";
+    let columns = tick_columns!();
     let sql = match query.trigger {
         None => format!("{columns} WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT ?2"),
         Some(_) => {

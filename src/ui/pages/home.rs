@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
-use crate::model::{Pending, Run, RunState, TickOutcome};
+use crate::model::{ConditionSeen, Pending, Run, RunState, TickOutcome};
 use crate::resource::Status;
-use crate::scheduler::View;
+use crate::scheduler::{Preview, View, preview_triggers};
 use crate::store::{PageRequest, Result, RunQuery, TickQuery};
 use crate::ui::{Pages, text};
 
@@ -32,6 +32,21 @@ struct Home {
     runs: Vec<RunRow>,
     more_runs: bool,
     resources: Vec<ResourceRow>,
+    /// The triggers that are not those of a resource.
+    triggers: Vec<TriggerRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct TriggerRow {
+    name: String,
+    state: &'static str,
+    icon: &'static str,
+    /// Why it is held, if so.
+    held: Option<String>,
+    /// When time alone would let it fire: in full, and as displayed.
+    next: Option<(String, String)>,
+    /// Each condition with what it sees, one line each.
+    conditions: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,7 +121,43 @@ async fn gather(view: &View) -> Result<Home> {
         runs: page.items.into_iter().map(|run| run_row(run, now)).collect(),
         more_runs: page.next_cursor.is_some(),
         resources,
+        triggers: trigger_rows(view).await?,
     })
+}
+
+async fn trigger_rows(view: &View) -> Result<Vec<TriggerRow>> {
+    let (pipeline, watches) = (view.pipeline(), view.control.watches());
+    if pipeline.triggers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let triggers = preview_triggers(view.store.as_ref(), &pipeline, Some(&watches), SystemClock.both()).await?;
+    let others = triggers.into_iter().filter(|trigger| trigger.resource.is_none());
+    Ok(others.map(trigger_row).collect())
+}
+
+fn trigger_row(trigger: Preview) -> TriggerRow {
+    let (state, icon) = match trigger.outcome {
+        TickOutcome::Fired => ("fires", "run"),
+        TickOutcome::Held => ("held back", "stop"),
+        TickOutcome::NotReady => ("not yet", "wait"),
+    };
+    TriggerRow {
+        name: trigger.trigger,
+        state,
+        icon,
+        held: trigger.held,
+        next: trigger.next_at.map(moment),
+        conditions: trigger.conditions.iter().flat_map(condition_lines).collect(),
+    }
+}
+
+/// Returns a line for a condition, or for each condition of a group.
+fn condition_lines(seen: &ConditionSeen) -> Vec<String> {
+    if !seen.conditions.is_empty() {
+        return seen.conditions.iter().flat_map(condition_lines).collect();
+    }
+    let met = if seen.met { "met" } else { "not met" };
+    vec![format!("{} {}: {} ({met})", seen.condition, seen.wanted, seen.seen)]
 }
 
 fn run_row(run: Run, now: Timestamp) -> RunRow {
@@ -196,6 +247,12 @@ fn needs(trigger: &Trigger) -> String {
     }
     if !trigger.quiet_for.is_zero() {
         let _ = write!(needs, ", and nothing more for {}", text::span(trigger.quiet_for));
+    }
+    if let Some(pattern) = &trigger.group_by {
+        let _ = write!(needs, " of one group of {}", pattern.as_str());
+    }
+    for condition in &trigger.when {
+        let _ = write!(needs, ", and {}", condition.describe());
     }
     if let Some(wait) = trigger.max_wait {
         let _ = write!(needs, ", or one that has waited for {}", text::span(wait));

@@ -66,6 +66,8 @@ pub fn run(number: u64, state: RunState) -> Run {
         ended_at: None,
         reason: None,
         rerun_of: None,
+        fired_by: Vec::new(),
+        partition: None,
     }
 }
 

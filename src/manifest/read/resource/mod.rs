@@ -13,6 +13,7 @@ use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
+use super::trigger::{conditions, group_by, retrigger};
 use super::{UncheckedResource, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
@@ -97,6 +98,9 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
     trigger.min_bytes = bytes.map_or(0, |bytes| bytes.value);
     trigger.quiet_for = quiet.map_or(Duration::ZERO, |quiet| quiet.value);
     trigger.max_wait = wait.map(|wait| wait.value);
+    trigger.group_by = group_by(reader, &table);
+    trigger.when = conditions(reader, &table, &keys::CONDITION);
+    trigger.retrigger = retrigger(reader, &table, &trigger.when);
     trigger
 }
 

@@ -1,0 +1,91 @@
+//! Formats what triggers would do now.
+
+use super::{Cell, Column, Table, duration, styles};
+use crate::base::Timestamp;
+use crate::model::{ConditionSeen, TickOutcome};
+use crate::scheduler::Preview;
+
+/// Formats the triggers, with a line for each condition, for a terminal with `width` columns.
+pub(crate) fn trigger_list(triggers: &[Preview], now: Timestamp, width: usize) -> String {
+    let mut table = Table::new(&[
+        ("TRIGGER", Column::Prose),
+        ("NOW", Column::Word),
+        ("NEXT", Column::Word),
+        ("CONDITION", Column::Prose),
+        ("SEES", Column::Prose),
+    ]);
+    for trigger in triggers {
+        let (outcome, style) = match trigger.outcome {
+            TickOutcome::Fired => ("starts a run", styles::GOOD),
+            TickOutcome::Held => ("held", styles::STRONG),
+            TickOutcome::NotReady => ("waits", styles::FAINT),
+        };
+        let next = trigger.next_at.map(|at| format!("in {}", duration(at.since(now)))).unwrap_or_default();
+        let mut head =
+            vec![Cell::new(&trigger.trigger).style(styles::STRONG), Cell::new(outcome).style(style), Cell::new(next)];
+        let held = trigger.held.iter().map(|why| vec![Cell::new("held"), Cell::new(why)]);
+        for line in conditions(&trigger.conditions, 0).into_iter().chain(held) {
+            head.extend(line);
+            table.row(std::mem::replace(&mut head, vec![Cell::new(""), Cell::new(""), Cell::new("")]));
+        }
+    }
+    table.render(width)
+}
+
+/// A line for each condition; those of a group are below it.
+fn conditions(seen: &[ConditionSeen], depth: usize) -> Vec<Vec<Cell>> {
+    let mut lines = Vec::new();
+    for condition in seen {
+        let (mark, style) = if condition.met { ("✓", styles::GOOD) } else { ("·", styles::PLAIN) };
+        let wanted = format!("{}{mark} {} {}", "  ".repeat(depth), condition.condition, condition.wanted);
+        lines.push(vec![Cell::new(wanted).style(style), Cell::new(&condition.seen)]);
+        lines.extend(conditions(&condition.conditions, depth + 1));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::trigger_list;
+    use crate::base::Timestamp;
+    use crate::model::{ConditionSeen, TickOutcome};
+    use crate::scheduler::Preview;
+
+    fn condition(condition: &str, wanted: &str, seen: &str, met: bool) -> ConditionSeen {
+        let [condition, wanted, seen] = [condition, wanted, seen].map(str::to_owned);
+        ConditionSeen { condition, wanted, seen, met, conditions: Vec::new() }
+    }
+
+    #[test]
+    fn each_condition_of_a_trigger_has_a_line() {
+        let now = Timestamp::from_micros(0);
+        let either = ConditionSeen {
+            conditions: vec![
+                condition("cron", "0 6 * * 1-5 Europe/Berlin", "next at 1970-01-01T05:00:00.000000Z", false),
+                condition("metric", "accuracy below 0.9", "0.85 in run #12", true),
+            ],
+            ..condition("any", "1 of 2", "1 of 2", true)
+        };
+        let triggers = [
+            Preview {
+                trigger: "raw".to_owned(),
+                resource: Some("raw".to_owned()),
+                outcome: TickOutcome::NotReady,
+                reason: "2 of 3 artifacts".to_owned(),
+                held: None,
+                next_at: Some(Timestamp::from_micros(3_600_000_000)),
+                conditions: vec![condition("min_artifacts", "3", "2", false)],
+            },
+            Preview {
+                trigger: "retrain".to_owned(),
+                resource: None,
+                outcome: TickOutcome::Held,
+                reason: String::new(),
+                held: Some("1 of 1 runs at work".to_owned()),
+                next_at: None,
+                conditions: vec![either],
+            },
+        ];
+        insta::assert_snapshot!(anstream::adapter::strip_str(&trigger_list(&triggers, now, 120)));
+    }
+}

@@ -1,0 +1,55 @@
+//! `anacostia triggers`: what the triggers wait for.
+
+use serde_json::Value;
+
+use super::load::PathArg;
+use super::records::Records;
+use super::{End, Failure, open, out, remote, show};
+use crate::base::{Clock as _, SystemClock};
+use crate::scheduler::{Preview, preview_triggers};
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Show what each trigger would do now, why, and when it could fire next
+    List(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    path: PathArg,
+    /// Print the triggers as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn triggers(verb: Verb) -> Result<End, Failure> {
+    let Verb::List(args) = verb;
+    let records = Records::open(&args.path)?;
+    let holder = open::holder(&records.pipeline)?;
+    let triggers = if let Some(holder) = &holder {
+        // The manifest in force may be another one than the file.
+        of_host(&open::address(holder)?)?
+    } else {
+        records.ask(preview_triggers(records.store.as_ref(), &records.pipeline, None, SystemClock.both()))?
+    };
+    if args.json {
+        out::json(&serde_json::json!({ "items": triggers, "next_cursor": null }))?;
+    } else if triggers.is_empty() {
+        out::error("There is no trigger: no resource is watched, and there is no `[triggers.NAME]`.\n");
+    } else {
+        out::result(&show::trigger_list(&triggers, SystemClock.now(), out::result_width()))?;
+    }
+    if holder.is_none() {
+        let run = format!("anacostia run {}", args.path.shown());
+        out::error(&format!("No host is running: this is what one would do if it started now (`{run}`).\n"));
+    }
+    Ok(End::Well)
+}
+
+fn of_host(address: &str) -> Result<Vec<Preview>, Failure> {
+    let mut answer = remote::get(address, "triggers/preview")?;
+    let items = answer.get_mut("items").map(Value::take).unwrap_or_default();
+    serde_json::from_value(items)
+        .map_err(|error| Failure::work(format!("the host at {address} is of another version: {error}")))
+}

@@ -1,0 +1,331 @@
+//! Evaluates the conditions of a trigger, one by one.
+
+use std::collections::VecDeque;
+
+use super::history::{Mark, MetricSeen};
+use super::situation::Situation;
+use super::waiting::Waits;
+use crate::base::{ByteSize, Moment, Schedule, Timestamp};
+use crate::manifest::{Condition, MetricTest, Missed};
+use crate::model::{ConditionSeen, TriggerMark};
+
+/// With `missed = "all"`: the most missed times that are made up for, newest first.
+const MAX_MADE_UP: usize = 100;
+/// With `missed = "all"`: if more times than this were missed, one run makes up for all of them.
+const MAX_MISSED: usize = 10_000;
+
+/// How far a condition is. The order makes `all` the least of its conditions, and `any` the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// It is not met.
+    Unmet,
+    /// It is met as soon as it has been quiet for long enough.
+    Settling,
+    /// It is met.
+    Met,
+}
+
+/// Whose conditions are evaluated, and on what.
+#[derive(Clone, Copy)]
+pub(super) struct Look<'a> {
+    /// The name of the trigger.
+    pub(super) trigger: &'a str,
+    /// Whether runs that the trigger led to count.
+    pub(super) retrigger: bool,
+    /// The pending artifacts in its resource.
+    pub(super) waits: Option<Waits>,
+    /// Everything else.
+    pub(super) situation: Situation<'a>,
+}
+
+/// The result of evaluating one condition, or several together.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) level: Level,
+    /// Whether something that it saw is new since the trigger fired last. A trigger whose
+    /// conditions are met fires only if something is new, or it would fire again at once.
+    pub(super) fresh: bool,
+    /// What each condition saw.
+    pub(super) seen: Vec<ConditionSeen>,
+    /// When to evaluate it again.
+    pub(super) wake: Option<Moment>,
+    /// When time alone would have met it; `None` if it is met, or time alone is not enough.
+    pub(super) next: Option<Moment>,
+    /// The triggers that led to the runs that it saw, if it is met because of them.
+    pub(super) led_by: Vec<String>,
+}
+
+impl Verdict {
+    /// Returns the verdict on a condition that is met or not, without regard to time.
+    fn of(condition: &Condition, level: Level, seen: String) -> Self {
+        let met = level == Level::Met;
+        let (key, wanted) = (condition.key().to_owned(), condition.wanted());
+        let seen = vec![ConditionSeen { condition: key, wanted, seen, met, conditions: Vec::new() }];
+        Self { level, fresh: met, seen, wake: None, next: None, led_by: Vec::new() }
+    }
+
+    /// Sets when time alone will have met the condition, unless it is met, or the host waits for
+    /// nothing.
+    fn until(mut self, at: Moment, look: Look<'_>) -> Self {
+        if self.level != Level::Met && !look.situation.draining {
+            (self.wake, self.next) = (Some(at), Some(at));
+        }
+        self
+    }
+
+    fn is_met(&self) -> bool {
+        self.level == Level::Met
+    }
+}
+
+fn level(met: bool) -> Level {
+    if met { Level::Met } else { Level::Unmet }
+}
+
+/// Evaluates conditions that must all be met.
+pub(super) fn all(conditions: &[Condition], look: Look<'_>) -> Verdict {
+    let each: Vec<Verdict> = conditions.iter().map(|condition| evaluate(condition, look)).collect();
+    let open = || each.iter().filter(|verdict| !verdict.is_met());
+    let next = open().map(|verdict| verdict.next).collect::<Option<Vec<_>>>();
+    join(
+        each.iter().map(|verdict| verdict.level).min().unwrap_or(Level::Met),
+        next.and_then(|all| all.into_iter().max()),
+        &each,
+    )
+}
+
+fn any(conditions: &[Condition], look: Look<'_>) -> Verdict {
+    let each: Vec<Verdict> = conditions.iter().map(|condition| evaluate(condition, look)).collect();
+    let level = each.iter().map(|verdict| verdict.level).max().unwrap_or(Level::Unmet);
+    let next = each.iter().filter_map(|verdict| verdict.next).min().filter(|_| level != Level::Met);
+    join(level, next, &each)
+}
+
+fn join(level: Level, next: Option<Moment>, each: &[Verdict]) -> Verdict {
+    let met = || each.iter().filter(|verdict| verdict.is_met());
+    Verdict {
+        level,
+        fresh: met().any(|verdict| verdict.fresh),
+        seen: each.iter().flat_map(|verdict| verdict.seen.clone()).collect(),
+        wake: each.iter().filter_map(|verdict| verdict.wake).min(),
+        next,
+        led_by: met().flat_map(|verdict| verdict.led_by.clone()).collect(),
+    }
+}
+
+fn evaluate(condition: &Condition, look: Look<'_>) -> Verdict {
+    match condition {
+        Condition::All(inner) => group(condition, all(inner, look)),
+        Condition::Any(inner) => group(condition, any(inner, look)),
+        Condition::Every(_) | Condition::Cron { .. } | Condition::Metric { .. } => {
+            match look.situation.history.mark(look.trigger, condition) {
+                Some(mark) => marked(condition, mark, look),
+                None => Verdict::of(condition, Level::Unmet, "not looked at yet".to_owned()),
+            }
+        }
+        Condition::AfterRun(_) => after_run(condition, look),
+        _ => counted(condition, look),
+    }
+}
+
+/// Puts what the conditions of a group saw below one line for the group.
+fn group(condition: &Condition, inner: Verdict) -> Verdict {
+    let met = inner.seen.iter().filter(|seen| seen.met).count();
+    let seen = ConditionSeen {
+        condition: condition.key().to_owned(),
+        wanted: condition.wanted(),
+        seen: format!("{met} of {}", inner.seen.len()),
+        met: inner.is_met(),
+        conditions: inner.seen,
+    };
+    Verdict { seen: vec![seen], ..inner }
+}
+
+/// Evaluates a condition on the new artifacts of a resource.
+fn counted(condition: &Condition, look: Look<'_>) -> Verdict {
+    let now = look.situation.now.moment;
+    let Some(waits) = look.waits.filter(|waits| waits.pending.count > 0) else {
+        return Verdict::of(condition, Level::Unmet, "nothing new".to_owned());
+    };
+    let (count, bytes) = (waits.pending.count, waits.pending.bytes);
+    match condition {
+        Condition::MinArtifacts(least) => Verdict::of(condition, level(count >= *least), artifacts(count)),
+        Condition::MinBytes(least) => Verdict::of(condition, level(bytes >= *least), ByteSize(bytes).to_string()),
+        Condition::QuietFor(span) => {
+            let at = waits.newest.after(*span);
+            let quiet = now >= at || look.situation.draining;
+            let seen = if quiet { "nothing new since" } else { "a new artifact since" };
+            let level = if quiet { Level::Met } else { Level::Settling };
+            Verdict::of(condition, level, seen.to_owned()).until(at, look)
+        }
+        Condition::MaxWait(span) => {
+            let at = waits.oldest.after(*span);
+            let seen = if now >= at { "waited for that long" } else { "waits for less" };
+            Verdict::of(condition, level(now >= at), seen.to_owned()).until(at, look)
+        }
+        _ => Verdict::of(condition, Level::Unmet, "not known here".to_owned()),
+    }
+}
+
+/// Describes a number of new artifacts.
+pub(super) fn artifacts(count: u64) -> String {
+    if count == 1 { "1 new artifact".to_owned() } else { format!("{count} new artifacts") }
+}
+
+/// Evaluates a condition that has a mark.
+fn marked(condition: &Condition, mark: Mark, look: Look<'_>) -> Verdict {
+    match condition {
+        Condition::Every(span) => {
+            let at = mark.moment.after(*span);
+            let met = look.situation.due.moment >= at;
+            let seen = format!("{} {}", if met { "due since" } else { "next at" }, mark.at.after(*span));
+            Verdict::of(condition, level(met), seen).until(at, look)
+        }
+        Condition::Cron { schedule, .. } => {
+            let Some(next) = schedule.next_after(mark.at) else {
+                return Verdict::of(condition, Level::Unmet, "never due again".to_owned());
+            };
+            let met = next <= look.situation.due.time;
+            let seen = format!("{} {next}", if met { "due since" } else { "next at" });
+            let at = look.situation.now.moment.after(next.since(look.situation.now.time));
+            Verdict::of(condition, level(met), seen).until(at, look)
+        }
+        Condition::Metric { name, test } => match look.situation.history.metric(name) {
+            Some(metric) => on_metric(condition, *test, mark, metric, look),
+            None => match test {
+                MetricTest::NoUpdateFor(span) => {
+                    stale(condition, mark.moment.after(*span), "no value yet".into(), look)
+                }
+                _ => Verdict::of(condition, Level::Unmet, "no value yet".to_owned()),
+            },
+        },
+        _ => Verdict::of(condition, Level::Unmet, "not known here".to_owned()),
+    }
+}
+
+fn on_metric(condition: &Condition, test: MetricTest, mark: Mark, metric: &MetricSeen, look: Look<'_>) -> Verdict {
+    let mut seen = format!("{} in run #{}", metric.value, metric.run);
+    let met = match test {
+        MetricTest::Below(bound) => metric.value < bound,
+        MetricTest::Above(bound) => metric.value > bound,
+        MetricTest::ChangedBy(step) => match mark.value {
+            Some(before) => {
+                seen = format!("{seen}, after {before}");
+                (metric.value - before).abs() >= step
+            }
+            None => false,
+        },
+        MetricTest::NoUpdateFor(span) => {
+            let seen = format!("{seen} at {}", metric.recorded_at);
+            return stale(condition, metric.moment.max(mark.moment).after(span), seen, look);
+        }
+    };
+    let is_own = !counts_own(look) && metric.fired_by.iter().any(|name| name == look.trigger);
+    if is_own {
+        seen.push_str(", which this trigger led to");
+    } else if met && metric.seq <= mark.seq {
+        seen.push_str(", as when it fired last");
+    }
+    let fresh = met && !is_own && metric.seq > mark.seq;
+    let led_by = if met { metric.fired_by.clone() } else { Vec::new() };
+    Verdict { fresh, led_by, ..Verdict::of(condition, level(met), seen) }
+}
+
+/// Evaluates `no_update_for`, which is met at `at`.
+fn stale(condition: &Condition, at: Moment, seen: String, look: Look<'_>) -> Verdict {
+    Verdict::of(condition, level(look.situation.due.moment >= at), seen).until(at, look)
+}
+
+/// Returns whether runs that a trigger led to count for it. Not while the host drains: it would
+/// never end.
+fn counts_own(look: Look<'_>) -> bool {
+    look.retrigger && !look.situation.draining
+}
+
+fn after_run(condition: &Condition, look: Look<'_>) -> Verdict {
+    let ended = look.situation.history.ended(look.trigger, condition);
+    let counts = |fired_by: &[String]| counts_own(look) || !fired_by.iter().any(|name| name == look.trigger);
+    match ended.filter(|run| counts(&run.fired_by)) {
+        Some(run) => {
+            let verdict = Verdict::of(condition, Level::Met, format!("run #{} {}", run.number, run.state));
+            Verdict { led_by: run.fired_by.clone(), ..verdict }
+        }
+        None => Verdict::of(condition, Level::Unmet, "no such run since".to_owned()),
+    }
+}
+
+/// Returns the marks of a trigger that fires now.
+pub(super) fn marks(conditions: &[Condition], look: Look<'_>) -> Vec<TriggerMark> {
+    conditions.iter().flat_map(Condition::flat).filter_map(|condition| mark(condition, look)).collect()
+}
+
+fn mark(condition: &Condition, look: Look<'_>) -> Option<TriggerMark> {
+    let Situation { history, now, due, .. } = look.situation;
+    let old = history.mark(look.trigger, condition)?;
+    let set = |at, seq, value| {
+        Some(TriggerMark { trigger: look.trigger.to_owned(), condition: condition.describe(), at, seq, value })
+    };
+    match condition {
+        Condition::Every(_) => set(now.time, 0, None),
+        Condition::Cron { schedule, missed } => {
+            let first = schedule.next_after(old.at).filter(|next| *next <= due.time)?;
+            let at = if *missed == Missed::All { made_up(schedule, first, due.time) } else { None };
+            set(at.unwrap_or(now.time), 0, None)
+        }
+        Condition::Metric { name, .. } => match history.metric(name) {
+            Some(metric) => set(now.time, metric.seq, Some(metric.value).filter(|value| !value.is_nan())),
+            None => set(now.time, old.seq, old.value),
+        },
+        Condition::AfterRun(_) => set(now.time, history.ended(look.trigger, condition)?.seq, None),
+        _ => None,
+    }
+}
+
+/// Returns the first of the missed times that are made up for one by one. `None` if there are too
+/// many.
+fn made_up(schedule: &Schedule, first: Timestamp, until: Timestamp) -> Option<Timestamp> {
+    let mut last = VecDeque::from([first]);
+    let mut time = first;
+    for _ in 0..MAX_MISSED {
+        match schedule.next_after(time).filter(|next| *next <= until) {
+            None => return last.front().copied(),
+            Some(next) => {
+                time = next;
+                last.push_back(next);
+                if last.len() > MAX_MADE_UP {
+                    last.pop_front();
+                }
+            }
+        }
+    }
+    None
+}
+
+/// Returns the marks of schedules whose time has come without a fire, because other conditions were
+/// not met then: a time of a schedule is a moment, and does not wait for them.
+pub(super) fn passed(conditions: &[Condition], look: Look<'_>) -> Vec<TriggerMark> {
+    let flat = conditions.iter().flat_map(Condition::flat);
+    let due = flat.filter_map(|condition| match condition {
+        Condition::Cron { .. } => mark(condition, look),
+        _ => None,
+    });
+    due.map(|mark| TriggerMark { at: look.situation.now.time, ..mark }).collect()
+}
+
+/// Describes the conditions that are met, or those that are not, in one line.
+pub(super) fn reasons(seen: &[ConditionSeen], met: bool) -> String {
+    let mut reasons = Vec::new();
+    for condition in seen.iter().filter(|condition| condition.met == met) {
+        if condition.conditions.is_empty() {
+            reasons.push(format!("{} {}: {}", condition.condition, condition.wanted, condition.seen));
+        } else {
+            reasons.push(reasons_of_group(condition, met));
+        }
+    }
+    reasons.join(", ")
+}
+
+fn reasons_of_group(group: &ConditionSeen, met: bool) -> String {
+    let inner = reasons(&group.conditions, met);
+    if group.conditions.len() > 1 { format!("{} ({inner})", group.condition) } else { inner }
+}

@@ -1,0 +1,315 @@
+//! Evaluates one trigger: that of a resource, or one of the pipeline.
+
+use super::condition::{Level, Look, Verdict, all, artifacts, marks, passed, reasons};
+use super::situation::Situation;
+use super::waiting::{Group, Waits};
+use crate::base::{ByteSize, Moment, TimeSpan};
+use crate::manifest::{Trigger, TriggerSpec};
+use crate::model::{ConditionSeen, TriggerMark};
+
+/// The result of evaluating one trigger.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Evaluation {
+    pub(super) ready: bool,
+    /// Whether it is ready because the oldest artifact has waited for `max_wait`, however few there
+    /// are.
+    pub(super) overdue: bool,
+    /// Whether its state is of interest: it has pending artifacts, or does not wait for any.
+    pub(super) waiting: bool,
+    pub(super) reason: String,
+    /// When to evaluate it again.
+    pub(super) until: Option<Moment>,
+    /// When time alone would make it ready; `None` if it is, or time alone is not enough.
+    pub(super) next: Option<Moment>,
+    pub(super) conditions: Vec<ConditionSeen>,
+    /// If it is ready: the marks to set when it fires. Otherwise those of times that have passed.
+    pub(super) marks: Vec<TriggerMark>,
+    /// The triggers that led to the runs that it saw.
+    pub(super) led_by: Vec<String>,
+    /// If it is ready because of one group of artifacts: that group.
+    pub(super) group: Option<Group>,
+}
+
+impl Evaluation {
+    fn not_ready(reason: String, until: Option<Moment>) -> Self {
+        Self { ready: false, overdue: false, waiting: true, reason, until, next: until, ..Self::nothing() }
+    }
+
+    fn ready(reason: String, overdue: bool) -> Self {
+        Self { ready: true, overdue, waiting: true, reason, ..Self::nothing() }
+    }
+
+    fn nothing() -> Self {
+        Self {
+            ready: false,
+            overdue: false,
+            waiting: false,
+            reason: "nothing new".to_owned(),
+            until: None,
+            next: None,
+            conditions: Vec::new(),
+            marks: Vec::new(),
+            led_by: Vec::new(),
+            group: None,
+        }
+    }
+}
+
+/// Evaluates a trigger of the pipeline.
+pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Evaluation {
+    let look = Look { trigger: &trigger.name, retrigger: trigger.retrigger, waits: None, situation };
+    let verdict = all(&trigger.when, look);
+    if let Some(why) = situation.unseen.values().next() {
+        return Evaluation { conditions: verdict.seen, ..Evaluation::not_ready(why.clone(), None) };
+    }
+    let ready = verdict.level == Level::Met && verdict.fresh;
+    let reason = match verdict.level {
+        Level::Met if ready => reasons(&verdict.seen, true),
+        Level::Met => format!("nothing new since it fired last; {}", reasons(&verdict.seen, true)),
+        _ => format!("waits for {}", reasons(&verdict.seen, false)),
+    };
+    let marks = match verdict.level {
+        Level::Met if ready => marks(&trigger.when, look),
+        Level::Settling => Vec::new(),
+        _ => passed(&trigger.when, look),
+    };
+    let Verdict { seen: conditions, wake: until, next, led_by, .. } = verdict;
+    let group = None;
+    Evaluation { ready, overdue: false, waiting: true, reason, until, next, conditions, marks, led_by, group }
+}
+
+/// Evaluates the trigger of a resource. If it groups artifacts, evaluates it for each group: it is
+/// ready if one is.
+pub(super) fn of_resource(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluation {
+    let groups = situation.pending.groups(name);
+    if trigger.group_by.is_none() || groups.is_empty() {
+        let waits = situation.pending.of(name).filter(|_| trigger.group_by.is_none());
+        return of_waits(name, trigger, waits, situation);
+    }
+    let each = groups.iter().map(|group| {
+        let result = of_waits(name, trigger, Some(group.waits), situation);
+        (group, Evaluation { reason: format!("{}: {}", group.name, result.reason), ..result })
+    });
+    let (mut ready, mut others): (Vec<_>, Vec<_>) = each.partition(|(_, result)| result.ready);
+    if !ready.is_empty() {
+        let is_last = ready.len() == 1;
+        let (group, mut result) = ready.swap_remove(0);
+        if !is_last {
+            // A schedule stays due until each group that is ready has its run.
+            result.marks.clear();
+        }
+        return Evaluation { group: Some(group.clone()), ..result };
+    }
+    let first = |pick: fn(&Evaluation) -> Option<Moment>| others.iter().filter_map(|(_, result)| pick(result)).min();
+    let (until, next) = (first(|result| result.until), first(|result| result.next));
+    // A time has passed for all groups, or for none.
+    let has_passed = others.iter().all(|(_, result)| !result.marks.is_empty());
+    let (_, mut oldest) = others.swap_remove(0);
+    if !has_passed {
+        oldest.marks.clear();
+    }
+    Evaluation { until, next, ..oldest }
+}
+
+/// Evaluates the trigger of a resource for these pending artifacts.
+fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Evaluation {
+    let mut counted = counted(trigger, waits, situation);
+    counted.conditions = conditions(trigger, waits, situation);
+    if let Some(why) = situation.unseen.get(name) {
+        let waiting = waits.is_some_and(|waits| waits.pending.count > 0);
+        let conditions = counted.conditions;
+        return Evaluation { waiting, reason: why.clone(), conditions, ..Evaluation::nothing() };
+    }
+    if trigger.when.is_empty() {
+        return counted;
+    }
+    let look = Look { trigger: name, retrigger: trigger.retrigger, waits, situation };
+    with_more(counted, all(&trigger.when, look), trigger, look)
+}
+
+/// Adds the further conditions of a resource's trigger to what its artifacts say.
+fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'_>) -> Evaluation {
+    // Enough is there, and only quiet is missing.
+    let is_enough = |it: Waits| it.pending.count >= trigger.min_artifacts && it.pending.bytes >= trigger.min_bytes;
+    let is_quieting = !counted.ready && look.waits.is_some_and(|waits| waits.pending.count > 0 && is_enough(waits));
+    let ready = counted.ready && (counted.overdue || more.level == Level::Met);
+    let waits_for = match more.level {
+        Level::Met => String::new(),
+        _ => format!("waits for {}", reasons(&more.seen, false)),
+    };
+    let reason = if ready {
+        let met = if counted.overdue { String::new() } else { reasons(&more.seen, true) };
+        join(", ", [counted.reason, met])
+    } else if counted.ready || counted.waiting {
+        join(", ", [counted.reason, waits_for])
+    } else {
+        counted.reason
+    };
+    let marks = if ready {
+        marks(&trigger.when, look)
+    } else if more.level == Level::Settling || (is_quieting && more.level == Level::Met) {
+        Vec::new()
+    } else {
+        passed(&trigger.when, look)
+    };
+    let next = match (counted.ready, more.level) {
+        (true, _) => more.next,
+        (false, Level::Met) => counted.next,
+        (false, _) => counted.next.zip(more.next).map(|(one, other)| one.max(other)),
+    };
+    // `max_wait` ends every wait.
+    let oldest = look.waits.filter(|waits| counted.waiting && !ready && waits.pending.count > 0);
+    let patience = trigger.max_wait.zip(oldest).map(|(wait, waits)| waits.oldest.after(wait));
+    let next = next.into_iter().chain(patience).min().filter(|_| !ready);
+    let until = counted.until.into_iter().chain(more.wake).chain(patience).min();
+    let led_by = if ready { more.led_by } else { Vec::new() };
+    let conditions = counted.conditions.into_iter().chain(more.seen).collect();
+    // That a time has passed is of interest, also if nothing was there.
+    let waiting = counted.waiting || !marks.is_empty();
+    Evaluation { ready, waiting, reason, until, next, conditions, marks, led_by, ..counted }
+}
+
+fn join(between: &str, parts: [String; 2]) -> String {
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(between)
+}
+
+/// Evaluates the conditions on the new artifacts.
+fn counted(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Evaluation {
+    let now = situation.now.moment;
+    let Some(Waits { pending, oldest, newest, .. }) = waits.filter(|waits| waits.pending.count > 0) else {
+        return Evaluation::nothing();
+    };
+    let patience_ends = trigger.max_wait.map(|wait| oldest.after(wait));
+    if let (Some(end), Some(wait)) = (patience_ends, trigger.max_wait)
+        && now >= end
+    {
+        let reason = format!("{}, the oldest of which has waited for {}", artifacts(pending.count), TimeSpan(wait));
+        return Evaluation::ready(reason, true);
+    }
+    if pending.count < trigger.min_artifacts {
+        let reason = format!("{} of {} artifacts", pending.count, trigger.min_artifacts);
+        return Evaluation::not_ready(reason, patience_ends);
+    }
+    if pending.bytes < trigger.min_bytes {
+        let reason = format!("{} of {} bytes", pending.bytes, trigger.min_bytes);
+        return Evaluation::not_ready(reason, patience_ends);
+    }
+    let quiet_at = newest.after(trigger.quiet_for);
+    if now < quiet_at && !situation.draining {
+        let until = patience_ends.map_or(quiet_at, |end| end.min(quiet_at));
+        let span = TimeSpan(trigger.quiet_for);
+        let reason = format!("{}, waits for {span} without a new one", artifacts(pending.count));
+        return Evaluation::not_ready(reason, Some(until));
+    }
+    Evaluation::ready(artifacts(pending.count), false)
+}
+
+/// Returns what each condition on the new artifacts sees: those that are set.
+fn conditions(trigger: &Trigger, waits: Option<Waits>, situation: Situation<'_>) -> Vec<ConditionSeen> {
+    let now = situation.now.moment;
+    let waits = waits.filter(|waits| waits.pending.count > 0);
+    let (count, bytes) = waits.map_or((0, 0), |waits| (waits.pending.count, waits.pending.bytes));
+    let of = |condition: &str, wanted: String, seen: String, met: bool| ConditionSeen {
+        condition: condition.to_owned(),
+        wanted,
+        seen,
+        met,
+        conditions: Vec::new(),
+    };
+    let least = trigger.min_artifacts;
+    let mut all = vec![of("min_artifacts", least.to_string(), count.to_string(), count >= least)];
+    if trigger.min_bytes > 0 {
+        let [wanted, seen] = [trigger.min_bytes, bytes].map(|bytes| ByteSize(bytes).to_string());
+        all.push(of("min_bytes", wanted, seen, bytes >= trigger.min_bytes));
+    }
+    if !trigger.quiet_for.is_zero() {
+        let met = situation.draining || waits.is_some_and(|waits| now >= waits.newest.after(trigger.quiet_for));
+        let seen = if met { "no new artifact for that long" } else { "a new artifact within it" };
+        let seen = if count == 0 { "nothing new" } else { seen };
+        all.push(of("quiet_for", TimeSpan(trigger.quiet_for).to_string(), seen.to_owned(), met && count > 0));
+    }
+    if let Some(wait) = trigger.max_wait {
+        let met = waits.is_some_and(|waits| now >= waits.oldest.after(wait));
+        let seen = if met { "the oldest waits for longer" } else { "the oldest waits for less" };
+        let seen = if count == 0 { "nothing new" } else { seen };
+        all.push(of("max_wait", TimeSpan(wait).to_string(), seen.to_owned(), met));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::base::{Now, Timestamp};
+    use crate::model::Pending;
+    use crate::scheduler::core::{History, Waiting};
+
+    const SECOND: i64 = 1_000_000;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * SECOND)
+    }
+
+    fn moment(seconds: i64) -> Moment {
+        Moment::from_micros(seconds * SECOND)
+    }
+
+    /// A time of both clocks, which run alike here.
+    fn now(seconds: i64) -> Now {
+        Now { time: at(seconds), moment: moment(seconds) }
+    }
+
+    fn waiting(count: u64, bytes: u64, oldest: i64, newest: i64) -> Pending {
+        Pending { count, bytes, oldest_at: Some(at(oldest)), newest_at: Some(at(newest)), as_of: 0 }
+    }
+
+    fn seen(trigger: &Trigger, pending: Pending, seconds: i64) -> (bool, String, Option<Moment>) {
+        let (mut waiting, unseen) = (Waiting::default(), BTreeMap::new());
+        waiting.note("raw", pending, now(seconds));
+        let situation = Situation {
+            pending: &waiting,
+            unseen: &unseen,
+            history: &History::default(),
+            runs: 0,
+            queued: 0,
+            paused: false,
+            draining: false,
+            now: now(seconds),
+            due: now(seconds),
+        };
+        let result = of_resource("raw", trigger, situation);
+        (result.ready, result.reason, result.until)
+    }
+
+    #[test]
+    fn nothing_new_is_never_ready() {
+        let trigger = Trigger { max_wait: Some(Duration::ZERO), ..Trigger::default() };
+        assert_eq!(seen(&trigger, Pending::default(), 9), (false, "nothing new".into(), None));
+    }
+
+    #[test]
+    fn artifacts_and_bytes_must_both_be_enough() {
+        let trigger = Trigger { min_artifacts: 3, min_bytes: 100, ..Trigger::default() };
+        assert_eq!(seen(&trigger, waiting(2, 500, 0, 0), 9), (false, "2 of 3 artifacts".into(), None));
+        assert_eq!(seen(&trigger, waiting(3, 99, 0, 0), 9), (false, "99 of 100 bytes".into(), None));
+        assert_eq!(seen(&trigger, waiting(3, 100, 0, 0), 9), (true, "3 new artifacts".into(), None));
+    }
+
+    #[test]
+    fn quiet_is_waited_for_but_not_beyond_the_longest_wait() {
+        let trigger = Trigger {
+            quiet_for: Duration::from_secs(5),
+            max_wait: Some(Duration::from_secs(12)),
+            ..Trigger::default()
+        };
+        let reason = "2 new artifacts, waits for 5s without a new one".to_owned();
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 4), 6), (false, reason.clone(), Some(moment(9))));
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 11), (false, reason, Some(moment(12))));
+        let reason = "2 new artifacts, the oldest of which has waited for 12s".to_owned();
+        assert_eq!(seen(&trigger, waiting(2, 0, 0, 10), 12), (true, reason, None));
+        assert_eq!(seen(&trigger, waiting(1, 0, 0, 4), 9), (true, "1 new artifact".into(), None));
+    }
+}

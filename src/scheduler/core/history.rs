@@ -1,0 +1,217 @@
+//! What conditions on time, metrics and runs look at.
+//!
+//! A mark says what a condition has accounted for: until when, or up to which record. Marks are in
+//! the store, so that a restarted host neither repeats nor forgets a fire. Metrics and ended runs
+//! are copies of what the store has.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::base::{Moment, Now, Timestamp};
+use crate::manifest::{AfterRun, Condition, MetricTest, Missed, Pipeline};
+use crate::model::{EndedRun, MetricRecord, TriggerMark};
+
+/// A mark further in the future than this was set while the clock was wrong.
+const MAX_AHEAD: Duration = Duration::from_hours(24);
+
+/// What conditions on time, metrics and runs look at.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    marks: BTreeMap<(String, String), Mark>,
+    metrics: BTreeMap<String, MetricSeen>,
+    ended: BTreeMap<(String, String), EndedRun>,
+}
+
+/// What a condition has accounted for; see [`TriggerMark`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mark {
+    pub(super) at: Timestamp,
+    /// The moment of `at`.
+    pub(super) moment: Moment,
+    pub(super) seq: u64,
+    pub(super) value: Option<f64>,
+}
+
+/// The newest value of a metric.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct MetricSeen {
+    pub(super) value: f64,
+    pub(super) seq: u64,
+    pub(super) run: u64,
+    pub(super) recorded_at: Timestamp,
+    /// The moment of `recorded_at`.
+    pub(super) moment: Moment,
+    /// The triggers that led to its run.
+    pub(super) fired_by: Vec<String>,
+}
+
+/// A condition on the ends of runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AfterRunCondition {
+    /// The trigger.
+    pub trigger: String,
+    /// Its key among marks.
+    pub condition: String,
+    /// How runs must end.
+    pub how: AfterRun,
+    /// Whether runs that the trigger led to count.
+    pub retrigger: bool,
+    /// The last end that is accounted for.
+    pub after: u64,
+}
+
+/// Returns every condition of every trigger, with the trigger's name and its `retrigger`.
+fn conditions(pipeline: &Pipeline) -> impl Iterator<Item = (&str, bool, &Condition)> {
+    let watched = pipeline.resources.iter().filter(|resource| resource.watch);
+    let of_resources = watched.map(|it| (it.name.as_str(), it.trigger.retrigger, &it.trigger.when));
+    let others = pipeline.triggers.iter().map(|it| (it.name.as_str(), it.retrigger, &it.when));
+    of_resources.chain(others).flat_map(|(name, retrigger, when)| {
+        when.iter().flat_map(Condition::flat).map(move |condition| (name, retrigger, condition))
+    })
+}
+
+fn moment(at: Timestamp, now: Now) -> Moment {
+    now.moment.before(now.time.since(at))
+}
+
+impl History {
+    /// Returns whether a pipeline has triggers that look at it.
+    #[must_use]
+    pub fn is_needed(pipeline: &Pipeline) -> bool {
+        conditions(pipeline).next().is_some()
+    }
+
+    /// Creates the history of a host that starts, from the marks on record. Times of schedules with
+    /// `missed = "none"` that have passed are accounted for.
+    #[must_use]
+    pub fn new(marks: &[TriggerMark], pipeline: &Pipeline, now: Now) -> Self {
+        let mut history = Self::default();
+        history.set(marks, now);
+        for (trigger, _, condition) in conditions(pipeline) {
+            if let Condition::Cron { missed: Missed::None, .. } = condition
+                && let Some(mark) = history.marks.get_mut(&(trigger.to_owned(), condition.describe()))
+                && mark.at < now.time
+            {
+                (mark.at, mark.moment) = (now.time, now.moment);
+            }
+        }
+        history
+    }
+
+    /// Sets marks.
+    pub fn set(&mut self, marks: &[TriggerMark], now: Now) {
+        for TriggerMark { trigger, condition, at, seq, value } in marks {
+            let at = if *at > now.time.after(MAX_AHEAD) { now.time } else { *at };
+            let mark = Mark { at, moment: moment(at, now), seq: *seq, value: *value };
+            self.marks.insert((trigger.clone(), condition.clone()), mark);
+        }
+    }
+
+    /// Returns all marks, for the store.
+    #[must_use]
+    pub fn marks(&self) -> Vec<TriggerMark> {
+        let marks = self.marks.iter();
+        marks
+            .map(|((trigger, condition), mark)| TriggerMark {
+                trigger: trigger.clone(),
+                condition: condition.clone(),
+                at: mark.at,
+                seq: mark.seq,
+                value: mark.value,
+            })
+            .collect()
+    }
+
+    /// Gives each new condition a mark, and drops those of conditions that are gone. Runs that
+    /// ended before `newest_event` do not count for a new condition, and time counts from now on. A
+    /// metric that is beyond its bound already does count.
+    pub fn arm(&mut self, pipeline: &Pipeline, newest_event: u64, now: Now) {
+        let mut needed = BTreeSet::new();
+        for (trigger, _, condition) in conditions(pipeline) {
+            let seq = match condition {
+                Condition::Every(_) | Condition::Cron { .. } | Condition::Metric { .. } => 0,
+                Condition::AfterRun(_) => newest_event,
+                _ => continue,
+            };
+            let key = (trigger.to_owned(), condition.describe());
+            let fresh = Mark { at: now.time, moment: now.moment, seq, value: None };
+            let mark = self.marks.entry(key.clone()).or_insert(fresh);
+            needed.insert(key);
+            if let Condition::Metric { name, test: MetricTest::ChangedBy(_) } = condition
+                && mark.value.is_none()
+            {
+                // The first value is what later ones are compared with.
+                mark.value = self.metrics.get(name).map(|metric| metric.value).filter(|value| !value.is_nan());
+            }
+        }
+        self.marks.retain(|key, _| needed.contains(key));
+        self.ended.retain(|key, _| needed.contains(key));
+    }
+
+    /// Returns the names of the metrics that conditions look at.
+    #[must_use]
+    pub fn metric_names(pipeline: &Pipeline) -> BTreeSet<String> {
+        let name = |condition: &Condition| match condition {
+            Condition::Metric { name, .. } => Some(name.clone()),
+            _ => None,
+        };
+        conditions(pipeline).filter_map(|(_, _, condition)| name(condition)).collect()
+    }
+
+    /// Stores the newest value of a metric, and the triggers that led to its run.
+    pub fn note_metric(&mut self, record: &MetricRecord, fired_by: Vec<String>, now: Now) {
+        if self.metrics.get(&record.name).is_some_and(|known| known.seq == record.seq) {
+            return;
+        }
+        let seen = MetricSeen {
+            value: record.value,
+            seq: record.seq,
+            run: record.run_number,
+            recorded_at: record.recorded_at,
+            moment: moment(record.recorded_at, now),
+            fired_by,
+        };
+        self.metrics.insert(record.name.clone(), seen);
+    }
+
+    /// Returns the conditions on the ends of runs, each with the last end that it has accounted
+    /// for. While the host drains, no run counts for a trigger that led to it.
+    #[must_use]
+    pub fn after_runs(&self, pipeline: &Pipeline, draining: bool) -> Vec<AfterRunCondition> {
+        conditions(pipeline)
+            .filter_map(|(trigger, retrigger, condition)| {
+                let Condition::AfterRun(how) = condition else { return None };
+                let key = (trigger.to_owned(), condition.describe());
+                let after = self.marks.get(&key)?.seq;
+                let (trigger, condition) = key;
+                let retrigger = retrigger && !draining;
+                Some(AfterRunCondition { trigger, condition, how: *how, retrigger, after })
+            })
+            .collect()
+    }
+
+    /// Stores the newest run that ended as a condition wants.
+    pub fn note_ended(&mut self, condition: AfterRunCondition, run: EndedRun) {
+        self.ended.insert((condition.trigger, condition.condition), run);
+    }
+
+    pub(super) fn mark(&self, trigger: &str, condition: &Condition) -> Option<Mark> {
+        self.marks.get(&(trigger.to_owned(), condition.describe())).copied()
+    }
+
+    pub(super) fn metric(&self, name: &str) -> Option<&MetricSeen> {
+        self.metrics.get(name)
+    }
+
+    /// Returns the newest run that ended as a condition wants and that is not accounted for.
+    pub(super) fn ended(&self, trigger: &str, condition: &Condition) -> Option<&EndedRun> {
+        let after = self.mark(trigger, condition)?.seq;
+        self.ended.get(&(trigger.to_owned(), condition.describe())).filter(|run| run.seq > after)
+    }
+
+    /// Returns when a trigger fired last, or was seen first; `None` if nothing is known of it.
+    pub(super) fn last_fire(&self, trigger: &str) -> Option<Timestamp> {
+        let of_it = self.marks.iter().filter(|((name, _), _)| name == trigger);
+        of_it.map(|(_, mark)| mark.at).max()
+    }
+}

@@ -1,0 +1,32 @@
+//! The input of decisions about triggers.
+
+use std::collections::BTreeMap;
+
+use super::history::History;
+use super::waiting::Waiting;
+use crate::base::Now;
+
+/// The input of a decision.
+#[derive(Debug, Clone, Copy)]
+pub struct Situation<'a> {
+    /// The pending artifacts in each watched resource.
+    pub pending: &'a Waiting,
+    /// Watched resources that may differ from the record, with the reason. Their pending artifacts
+    /// may have been replaced.
+    pub unseen: &'a BTreeMap<String, String>,
+    /// What conditions on time, metrics and runs look at.
+    pub history: &'a History,
+    /// The number of active runs.
+    pub runs: usize,
+    /// The number of runs that wait for a slot: started by hand, retried, or left by the last host.
+    pub queued: usize,
+    /// Whether the pipeline is paused.
+    pub paused: bool,
+    /// Whether no more artifacts will come (`run --once`), so that no trigger waits for quiet.
+    pub draining: bool,
+    /// The time.
+    pub now: Now,
+    /// The time by which conditions on time are due: now, or the start of a host that drains, which
+    /// would otherwise never end.
+    pub due: Now,
+}

@@ -1,0 +1,377 @@
+//! Triggers over time: what each kind of condition does, also across restarts.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::{Fire, History, Plan, Situation, Waiting, plan, preview};
+use crate::base::{ArtifactId, Moment, Now, Timestamp};
+use crate::manifest::{GroupBy, Pipeline, parse_pinned};
+use crate::model::{Artifact, ArtifactState, EndedRun, MetricRecord, Pending, RunState};
+
+const START: &str = "2026-03-02T00:00:00Z";
+
+/// A pipeline that watches `raw`, with this trigger of `raw` and these others.
+fn pipeline(raw: &str, triggers: &str) -> Pipeline {
+    let manifest = format!(
+        "manifest_version = 1\n[pipeline]\nname = \"p\"\nmax_concurrent_runs = 2\n\
+         [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\ntrigger = {raw}\n{triggers}\n\
+         [actions.act]\ncomponent = \"a.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n"
+    );
+    parse_pinned(&manifest, Path::new("/p"), Path::new("/p/anacostia.toml"), &|_| None).unwrap()
+}
+
+/// A host whose clock a test sets.
+struct World {
+    pipeline: Pipeline,
+    history: History,
+    waiting: Waiting,
+    events: u64,
+    draining: Option<Now>,
+}
+
+/// A time, in seconds since the start.
+fn now(seconds: i64) -> Now {
+    let start: Timestamp = START.parse().unwrap();
+    let micros = seconds * 1_000_000;
+    Now { time: Timestamp::from_micros(start.as_micros() + micros), moment: Moment::from_micros(micros) }
+}
+
+impl World {
+    fn new(raw: &str, triggers: &str) -> Self {
+        let pipeline = pipeline(raw, triggers);
+        let mut history = History::default();
+        history.arm(&pipeline, 0, now(0));
+        Self { pipeline, history, waiting: Waiting::default(), events: 0, draining: None }
+    }
+
+    /// The host dies, and starts again at this time. Only the marks are left.
+    fn restart(&mut self, seconds: i64) {
+        self.history = History::new(&self.history.marks(), &self.pipeline, now(seconds));
+        self.history.arm(&self.pipeline, self.events, now(seconds));
+    }
+
+    fn arrive(&mut self, count: u64, seconds: i64) {
+        self.events += 1;
+        let at = Some(now(seconds).time);
+        let pending = Pending { count, bytes: count, oldest_at: at, newest_at: at, as_of: self.events };
+        self.waiting.note("raw", pending, now(seconds));
+    }
+
+    fn metric(&mut self, seq: u64, value: f64, fired_by: &[&str], seconds: i64) {
+        let record = MetricRecord {
+            seq,
+            run_id: crate::base::RunId::new(),
+            run_number: seq,
+            action: "act".to_owned(),
+            attempt_id: crate::base::AttemptId::new(),
+            succeeded: true,
+            name: "accuracy".to_owned(),
+            value,
+            step: None,
+            recorded_at: now(seconds).time,
+        };
+        let fired_by = fired_by.iter().map(|name| (*name).to_owned()).collect();
+        self.history.note_metric(&record, fired_by, now(seconds));
+        self.history.arm(&self.pipeline, 0, now(seconds));
+    }
+
+    fn situation<'a>(&'a self, unseen: &'a BTreeMap<String, String>, seconds: i64) -> Situation<'a> {
+        Situation {
+            pending: &self.waiting,
+            unseen,
+            history: &self.history,
+            runs: 0,
+            queued: 0,
+            paused: false,
+            draining: self.draining.is_some(),
+            now: now(seconds),
+            due: self.draining.unwrap_or(now(seconds)),
+        }
+    }
+
+    /// Decides at a time, and does what is decided. Returns why a run starts, if one does.
+    fn at(&mut self, seconds: i64) -> Option<String> {
+        self.fire(seconds).map(|fire| fire.trigger)
+    }
+
+    fn fire(&mut self, seconds: i64) -> Option<Fire> {
+        match plan(&self.pipeline, self.situation(&BTreeMap::new(), seconds)) {
+            Plan::Fire(mut fires) => {
+                assert_eq!(fires.len(), 1);
+                self.history.set(&fires[0].marks, now(seconds));
+                fires.pop()
+            }
+            Plan::Wait { passed, .. } => {
+                self.history.set(&passed, now(seconds));
+                None
+            }
+        }
+    }
+
+    /// Returns the second at which the host would look again.
+    fn until(&self, seconds: i64) -> Option<i64> {
+        let Plan::Wait { until, .. } = plan(&self.pipeline, self.situation(&BTreeMap::new(), seconds)) else {
+            return None;
+        };
+        until.map(|until| i64::try_from(until.since(Moment::from_micros(0)).as_secs()).unwrap())
+    }
+
+    /// Returns each condition of the last trigger, as `condition wanted: seen (met)`.
+    fn sees(&self, seconds: i64) -> Vec<String> {
+        let unseen = BTreeMap::new();
+        let preview = preview(&self.pipeline, self.situation(&unseen, seconds)).pop().unwrap();
+        let line = |it: &crate::model::ConditionSeen| {
+            format!("{} {}: {} ({})", it.condition, it.wanted, it.seen, if it.met { "met" } else { "not met" })
+        };
+        preview.conditions.iter().map(line).collect()
+    }
+}
+
+#[test]
+fn every_counts_from_the_last_fire_also_across_a_restart() {
+    let mut world = World::new("{}", "[triggers.hourly]\nevery = \"1h\"");
+    assert_eq!(world.until(10), Some(3_600));
+    assert_eq!(world.at(3_599), None);
+    world.restart(3_599);
+    let fire = world.fire(3_600).unwrap();
+    assert_eq!(fire.trigger, "hourly: every 1h: due since 2026-03-02T01:00:00.000000Z");
+    assert_eq!((fire.claims[0].at_least, fire.fired_by), (0, vec!["hourly".to_owned()]), "claims what is new");
+    assert_eq!(world.at(3_600), None, "once");
+    world.restart(3_601);
+    assert_eq!(world.at(3_601), None, "also after a restart");
+    assert_eq!(world.sees(3_601), ["every 1h: next at 2026-03-02T02:00:00.000000Z (not met)"]);
+    assert!(world.at(20_000).is_some() && world.at(20_000).is_none(), "one run for all that was missed");
+    assert_eq!(world.at(23_599), None);
+    assert!(world.at(23_600).is_some());
+}
+
+#[test]
+fn a_schedule_that_was_missed_is_made_up_for_as_the_manifest_says() {
+    let cron = |missed: &str| {
+        let triggers = format!("[triggers.t]\ncron = {{ schedule = \"0 * * * *\", missed = \"{missed}\" }}");
+        let mut world = World::new("{}", &triggers);
+        assert!(world.at(3_600).is_some() && world.at(3_601).is_none());
+        // Down from 01:00 to 05:30.
+        world.restart(19_800);
+        let mut fires = 0;
+        while world.at(19_800).is_some() {
+            fires += 1;
+            world.restart(19_800);
+        }
+        assert!(world.at(21_599).is_none() && world.at(21_600).is_some(), "it goes on at 06:00");
+        fires
+    };
+    assert_eq!((cron("once"), cron("all"), cron("none")), (1, 4, 0));
+    let mut world = World::new("{}", "[triggers.t]\ncron = { schedule = \"* * * * *\", missed = \"all\" }");
+    let mut fires = 0;
+    while world.at(600 * 60).is_some() {
+        fires += 1;
+    }
+    assert_eq!(fires, 100, "of 600 missed, the last 100");
+    let mut world = World::new("{}", "[triggers.t]\ncron = { schedule = \"* * * * * *\", missed = \"all\" }");
+    assert!(world.at(20_000).is_some() && world.at(20_000).is_none(), "far too many to make up for each");
+}
+
+#[test]
+fn a_time_of_a_schedule_does_not_wait_for_other_conditions() {
+    let mut world = World::new("{ cron = \"0 6 * * *\" }", "");
+    assert_eq!(world.until(0), Some(60), "schedules are looked at again, in case the clock is set");
+    assert_eq!(world.at(21_600), None, "nothing is there at 06:00");
+    world.arrive(1, 25_000);
+    assert_eq!(world.at(25_000), None, "what comes later waits for the next morning");
+    world.restart(26_000);
+    assert_eq!(world.at(26_000), None);
+    let fired = world.at(86_400 + 21_600).unwrap();
+    let due = "cron 0 6 * * * UTC: due since 2026-03-03T06:00:00.000000Z";
+    assert_eq!(fired, format!("raw: 1 new artifact, {due}"));
+    // Nor does it wait for more artifacts, although the oldest will have waited long enough.
+    let mut world = World::new("{ min_artifacts = 2, max_wait = \"20h\", cron = \"0 6 * * *\" }", "");
+    world.arrive(1, 21_000);
+    assert_eq!(world.at(21_600), None);
+    world.arrive(2, 25_000);
+    assert_eq!(world.at(25_000), None);
+    assert!(world.at(97_000).unwrap().ends_with("the oldest of which has waited for 20h"));
+    // It waits for quiet, which comes by itself.
+    let mut world = World::new("{ cron = \"0 6 * * *\", quiet_for = \"10s\" }", "");
+    world.arrive(1, 21_595);
+    assert_eq!((world.at(21_600), world.until(21_600)), (None, Some(21_605)));
+    assert!(world.at(21_605).is_some());
+}
+
+#[test]
+fn conditions_combine() {
+    let trigger = "{ any = [{ min_artifacts = 100 }, { cron = \"0 6 * * *\" }], max_wait = \"9h\" }";
+    let mut world = World::new(trigger, "");
+    world.arrive(99, 10);
+    assert_eq!(world.at(11), None);
+    world.arrive(100, 20);
+    assert!(world.at(20).unwrap().contains("min_artifacts 100: 100 new artifacts"));
+    world.waiting = Waiting::default();
+    world.arrive(3, 21_000);
+    let due = "cron 0 6 * * * UTC: due since 2026-03-02T06:00:00.000000Z";
+    assert_eq!(world.at(21_600).unwrap(), format!("raw: 3 new artifacts, any ({due})"));
+    world.waiting = Waiting::default();
+    world.arrive(3, 30_000);
+    assert_eq!(world.at(50_000), None);
+    assert!(world.at(62_400).unwrap().ends_with("the oldest of which has waited for 9h"), "whatever the others say");
+    let sees = world.sees(62_400);
+    assert_eq!(sees[0], "min_artifacts 1: 3 (met)");
+    assert!(sees[2].starts_with("any 1 of 2: 0 of 2 (not met)"), "{sees:?}");
+}
+
+#[test]
+fn a_metric_fires_once_for_each_value_and_not_for_what_the_trigger_led_to() {
+    let below = "[triggers.retrain]\nmetric = { name = \"accuracy\", below = 0.9 }";
+    let mut world = World::new("{}", below);
+    assert_eq!(world.at(1), None);
+    world.metric(1, 0.95, &["raw"], 2);
+    assert_eq!(world.at(3), None);
+    world.metric(2, 0.85, &["raw"], 4);
+    let fire = world.fire(5).unwrap();
+    assert_eq!(fire.trigger, "retrain: metric accuracy below 0.9: 0.85 in run #2");
+    assert_eq!(fire.fired_by, ["retrain", "raw"]);
+    world.restart(6);
+    world.metric(2, 0.85, &["raw"], 4);
+    assert_eq!(world.at(6), None, "the same value");
+    assert_eq!(world.sees(6), ["metric accuracy below 0.9: 0.85 in run #2, as when it fired last (met)"]);
+    world.metric(3, 0.8, &["retrain", "raw"], 7);
+    assert_eq!(world.at(8), None, "a value of the run that it started");
+    world.metric(4, 0.7, &["raw"], 9);
+    assert!(world.at(10).is_some());
+    let mut world = World::new("{}", &format!("{below}\nretrigger = true"));
+    world.metric(3, 0.8, &["retrain", "raw"], 7);
+    assert!(world.at(8).is_some(), "if that is asked for");
+    let mut world = World::new("{}", "[triggers.t]\nmetric = { name = \"accuracy\", below = 0.9 }\nevery = \"1h\"");
+    world.metric(1, 0.8, &["t"], 1);
+    assert!(world.at(3_600).is_some() && world.at(7_200).is_some(), "with another condition, it is a state");
+}
+
+#[test]
+fn a_metric_changes_from_the_value_at_the_last_fire_and_grows_old() {
+    let mut world = World::new("{}", "[triggers.t]\nmetric = { name = \"accuracy\", changed_by = 0.05 }");
+    world.metric(1, 0.9, &[], 1);
+    assert_eq!(world.at(1), None, "the first value has nothing to differ from");
+    world.metric(2, 0.93, &[], 2);
+    assert_eq!(world.at(2), None);
+    world.metric(3, 0.96, &[], 3);
+    assert_eq!(world.at(3).unwrap(), "t: metric accuracy changed by 0.05: 0.96 in run #3, after 0.9");
+    world.metric(4, f64::NAN, &[], 4);
+    assert_eq!(world.at(4), None);
+    let mut world = World::new("{}", "[triggers.t]\nmetric = { name = \"accuracy\", no_update_for = \"24h\" }");
+    assert_eq!(world.until(0), Some(86_400), "also without any value");
+    world.metric(1, 0.9, &[], 1_000);
+    assert_eq!((world.at(86_400), world.until(86_400)), (None, Some(87_400)));
+    assert!(world.at(87_400).is_some() && world.at(87_401).is_none());
+    assert_eq!(world.until(87_401), Some(87_400 + 86_400), "the next warning comes a day later");
+}
+
+#[test]
+fn a_run_that_a_trigger_led_to_does_not_fire_it_again() {
+    let mut world = World::new("{}", "[triggers.a]\nafter_run = \"succeeded\"\n[triggers.b]\nafter_run = \"ended\"");
+    let ended = |seq, state, fired_by: &[&str]| EndedRun {
+        seq,
+        number: seq,
+        state,
+        fired_by: fired_by.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    // The dispatcher offers each condition the newest run that counts for it.
+    let note = |world: &mut World, run: EndedRun| {
+        for condition in world.history.after_runs(&world.pipeline, false) {
+            let wanted = condition.trigger == "b" || run.state == RunState::Succeeded;
+            if wanted && !run.fired_by.contains(&condition.trigger) {
+                world.history.note_ended(condition, run.clone());
+            }
+        }
+    };
+    note(&mut world, ended(1, RunState::Failed, &["raw"]));
+    assert_eq!(world.fire(1).unwrap().fired_by, ["b", "raw"]);
+    assert_eq!(world.at(1), None);
+    note(&mut world, ended(2, RunState::Succeeded, &["b", "raw"]));
+    let fire = world.fire(2).unwrap();
+    assert_eq!((fire.trigger.as_str(), world.at(2)), ("a: after_run succeeded: run #2 succeeded", None));
+    assert_eq!(fire.fired_by, ["a", "b", "raw"], "no trigger of these fires for it again");
+    note(&mut world, ended(3, RunState::Succeeded, &["a", "b", "raw"]));
+    assert_eq!(world.at(3), None);
+    note(&mut world, ended(4, RunState::Succeeded, &[]));
+    let both = [world.at(4), world.at(4), world.at(4)];
+    assert!(both[0].is_some() && both[1].is_some() && both[2].is_none(), "each by itself: {both:?}");
+}
+
+#[test]
+fn a_host_that_drains_waits_for_no_time_and_fires_what_was_due() {
+    let mut world = World::new("{}", "[triggers.t]\nevery = \"1h\"");
+    world.draining = Some(now(3_599));
+    assert_eq!((world.at(4_000), world.until(4_000)), (None, None), "it became due after the start");
+    world.draining = Some(now(3_600));
+    assert!(world.at(4_000).is_some() && world.at(90_000).is_none(), "once, however long it takes");
+}
+
+#[test]
+fn a_clock_that_was_wrong_stops_no_schedule() {
+    let mut world = World::new("{}", "[triggers.t]\ncron = \"0 * * * *\"");
+    assert!(world.at(86_400 * 365).is_some(), "the clock is a year ahead");
+    world.restart(100);
+    assert!(world.at(3_600).is_some(), "and was corrected");
+}
+
+/// New artifacts at these paths, one recorded in each second.
+fn artifacts(paths: &[&str]) -> Vec<Artifact> {
+    let artifact = |(seconds, path): (i64, &&str)| Artifact {
+        id: ArtifactId::new(),
+        resource: "raw".to_owned(),
+        path: (*path).to_owned(),
+        version: 1,
+        digest: None,
+        size: 1,
+        state: ArtifactState::New,
+        reason: None,
+        run_id: None,
+        produced_by: None,
+        created_at: now(seconds).time,
+        tags: Vec::new(),
+        present: true,
+        stamp: String::new(),
+    };
+    (0..).zip(paths).map(artifact).collect()
+}
+
+#[test]
+fn each_group_of_artifacts_has_its_own_run() {
+    let mut world = World::new("{ min_artifacts = 2, max_artifacts = 3, group_by = \"{day}/*.csv\" }", "");
+    let artifacts = artifacts(&["1/a.csv", "readme.txt", "2/a.csv", "2/b.csv", "2/c.csv", "2/d.csv"]);
+    let by = GroupBy::parse("{day}/*.csv").unwrap();
+    world.arrive(6, 10);
+    assert!(!world.waiting.knows_groups("raw"));
+    world.waiting.note_groups("raw", &by, &artifacts, now(10));
+    assert!(world.waiting.knows_groups("raw"));
+    let fire = world.fire(10).unwrap();
+    assert_eq!((fire.trigger.as_str(), fire.partition.as_deref()), ("raw: day=2: 4 new artifacts", Some("day=2")));
+    let claim = &fire.claims[0];
+    assert_eq!(
+        (claim.only.as_deref(), claim.at_least),
+        (Some(&artifacts[2..5].iter().map(|it| it.id).collect::<Vec<_>>()[..]), 2)
+    );
+    world.arrive(3, 11);
+    assert!(!world.waiting.knows_groups("raw"), "they are read again");
+    world.waiting.note_groups("raw", &by, &artifacts[..2], now(11));
+    let Plan::Wait { ticks, .. } = plan(&world.pipeline, world.situation(&BTreeMap::new(), 11)) else { panic!() };
+    assert_eq!(ticks[0].reason, "day=1: 1 of 2 artifacts", "a file in no group counts for none");
+}
+
+#[test]
+fn a_schedule_is_due_until_each_group_has_its_run() {
+    let mut world = World::new("{ group_by = \"{day}/*.csv\", cron = \"0 6 * * *\" }", "");
+    let by = GroupBy::parse("{day}/*.csv").unwrap();
+    let artifacts = artifacts(&["1/a.csv", "2/a.csv", "3/a.csv"]);
+    let mut fired = Vec::new();
+    for left in 0..3 {
+        world.arrive(3 - left, 21_600);
+        world.waiting.note_groups("raw", &by, &artifacts[usize::try_from(left).unwrap()..], now(21_600));
+        fired.extend(world.fire(21_600).and_then(|fire| fire.partition));
+        world.restart(21_600);
+    }
+    assert_eq!(fired, ["day=1", "day=2", "day=3"]);
+    world.arrive(1, 21_700);
+    world.waiting.note_groups("raw", &by, &artifacts[..1], now(21_700));
+    assert_eq!(world.at(21_700), None, "and then until tomorrow");
+}

@@ -1,0 +1,56 @@
+//! What the triggers would do now, from the record alone: with or without a running host.
+
+use std::collections::BTreeMap;
+
+use super::core::{History, Preview, Situation, Waiting, preview};
+use super::groups::note_groups;
+use super::history::look_back;
+use super::recorder::unseen_reason;
+use crate::base::Now;
+use crate::manifest::Pipeline;
+use crate::model::RunState;
+use crate::resource::Status;
+use crate::store::{MetadataStore, StoreError};
+
+/// Conditions that the host has not seen yet have accounted for everything.
+const ALL_EVENTS: u64 = i64::MAX as u64;
+
+/// Returns what each trigger would do now. `watches` has the status of the watched resources, if a
+/// host is running.
+///
+/// # Errors
+/// [`StoreError`] if the store cannot be read.
+pub async fn preview_triggers(
+    store: &dyn MetadataStore,
+    pipeline: &Pipeline,
+    watches: Option<&BTreeMap<String, Status>>,
+    now: Now,
+) -> Result<Vec<Preview>, StoreError> {
+    let (mut pending, mut unseen) = (Waiting::default(), BTreeMap::new());
+    for resource in pipeline.resources.iter().filter(|resource| resource.watch) {
+        let name = &resource.name;
+        pending.note(name, store.pending(name).await?, now);
+        let reason = watches.and_then(|watches| unseen_reason(name, watches.get(name)));
+        unseen.extend(reason.map(|reason| (name.clone(), reason)));
+    }
+    note_groups(store, pipeline, &mut pending, now).await?;
+    let history = History::new(&store.trigger_marks().await?, pipeline, now);
+    let history = look_back(store, pipeline, history, ALL_EVENTS, false, now).await?;
+    let mut counts = [0; 3];
+    for (count, state) in counts.iter_mut().zip([RunState::Running, RunState::Cancelling, RunState::Queued]) {
+        *count = usize::try_from(store.count_runs(state).await?).unwrap_or(usize::MAX);
+    }
+    let [running, cancelling, queued] = counts;
+    let situation = Situation {
+        pending: &pending,
+        unseen: &unseen,
+        history: &history,
+        runs: running.saturating_add(cancelling),
+        queued,
+        paused: store.paused().await?,
+        draining: false,
+        now,
+        due: now,
+    };
+    Ok(preview(pipeline, situation))
+}

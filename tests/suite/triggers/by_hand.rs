@@ -1,0 +1,98 @@
+//! Runs that a person starts: their params, and what they claim.
+
+use serde_json::{Value, json};
+
+use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
+
+const PIPELINE: &str = r#"
+manifest_version = 1
+[pipeline]
+name = "by-hand"
+params = { seed = 7 }
+[pipeline.params_schema]
+required = ["seed"]
+additionalProperties = false
+[pipeline.params_schema.properties]
+seed = { type = "integer" }
+rate = { type = "number", exclusiveMinimum = 0, maximum = 1 }
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+trigger = { min_artifacts = 1000 }
+[resources.labels]
+kind = "folder"
+path = "labels"
+watch = true
+trigger = { min_artifacts = 1000 }
+[resources.out]
+kind = "folder"
+path = "out"
+[actions.work]
+component = "worker.wasm"
+after = ["raw", "labels"]
+reads = ["raw", "labels"]
+params = { steps = [{ do = "done" }] }
+"#;
+
+fn started() -> TestApp {
+    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    for folder in ["raw", "labels"] {
+        std::fs::create_dir(app.path(folder)).unwrap();
+    }
+    app.start();
+    app
+}
+
+fn put(app: &TestApp, params: &Value) -> (u16, Value) {
+    let url = format!("{}/api/v1/runs/{}", app.url(), anacostia::base::RunId::new());
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut response = agent.put(url).send_json(json!({ "params": params })).unwrap();
+    let body = response.body_mut().read_to_string().unwrap();
+    (response.status().as_u16(), serde_json::from_str(&body).unwrap())
+}
+
+#[test]
+fn params_that_do_not_fit_the_schema_are_refused_with_what_is_allowed() {
+    let app = started();
+    let (status, problem) = put(&app, &json!({ "rate": 2 }));
+    let message = "the param `rate` does not fit: 2 is greater than the maximum of 1";
+    assert_eq!((status, problem["detail"].as_str()), (400, Some(message)));
+    let (status, problem) = put(&app, &json!({ "sed": 1 }));
+    let unknown = "`sed` is no param of this pipeline; it has `rate`, `seed`";
+    assert_eq!((status, problem["detail"].as_str()), (400, Some(unknown)));
+    let refused = app.cli(&["trigger", "PATH", "-p", "rate=2"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert_eq!(String::from_utf8_lossy(&refused.stderr), format!("error: {message}\n"));
+    assert!(app.get_all("/api/v1/runs").is_empty(), "no run was started");
+    assert_eq!(put(&app, &json!({ "rate": 0.5 })).0, 201);
+    let started = app.cli(&["trigger", "PATH", "-p", "seed=8", "--wait"]);
+    assert!(started.status.success(), "{started:?}");
+    // A run that is repeated has the params of the first.
+    let again = app.cli(&["runs", "retry", "latest", "PATH", "--current"]);
+    assert!(again.status.success(), "{again:?}");
+    assert_eq!(app.wait_for_runs(3)[2]["params"], json!({ "seed": 8 }));
+}
+
+#[test]
+fn one_resource_is_triggered_whatever_it_waits_for() {
+    let app = started();
+    let nothing = app.post("/api/v1/resources/raw/trigger");
+    let detail = "nothing is new in `raw`, so there is nothing to start a run on";
+    assert_eq!((nothing.0, nothing.1["detail"].as_str()), (409, Some(detail)));
+    app.drop_file("raw/a.csv", b"a");
+    app.drop_file("labels/b.csv", b"b");
+    wait_until("both to be recorded", || app.get_all("/api/v1/artifacts?state=new").len() == 2);
+    let (status, run) = app.post("/api/v1/resources/raw/trigger");
+    assert_eq!((status, run["trigger"].as_str()), (201, Some("started by hand on raw")), "{run}");
+    let inputs = app.get("/api/v1/runs/1")["inputs"].clone();
+    assert_eq!((inputs.as_array().unwrap().len(), &inputs[0]["path"]), (1, &json!("a.csv")));
+    assert_eq!(app.post("/api/v1/resources/raw/trigger").0, 409, "it is claimed");
+    let waiting = app.get_all("/api/v1/artifacts?state=new");
+    assert_eq!((waiting.len(), &waiting[0]["path"]), (1, &json!("b.csv")), "the other resource is left alone");
+    let unknown = app.post("/api/v1/resources/rw/trigger");
+    assert_eq!((unknown.0, &unknown.1["did_you_mean"]), (404, &json!("raw")));
+    let (status, problem) = app.post("/api/v1/resources/out/trigger");
+    assert_eq!((status, problem["detail"].as_str()), (409, Some("`out` is not watched, so nothing in it is new")));
+}

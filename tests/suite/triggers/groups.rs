@@ -1,0 +1,53 @@
+//! `group_by`: one run for each group of artifacts.
+
+use serde_json::json;
+
+use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
+
+const PIPELINE: &str = r#"
+manifest_version = 1
+[pipeline]
+name = "groups"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+trigger = { min_artifacts = 2, group_by = "{day}/*.csv" }
+[actions.work]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+params = { steps = [{ do = "done" }] }
+"#;
+
+#[test]
+fn each_day_has_its_own_run_also_when_the_host_is_killed() {
+    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    for file in ["1/a", "2/a", "3/a", "1/b", "2/b"] {
+        app.drop_file(&format!("raw/{file}.csv"), file.as_bytes());
+    }
+    app.drop_file("raw/readme.txt", b"of no day");
+    app.die_at("claim.committed");
+    app.start();
+    let runs = app.wait_for_runs(2);
+    let mut partitions: Vec<&str> = runs.iter().map(|run| run["partition"].as_str().unwrap()).collect();
+    partitions.sort_unstable();
+    assert_eq!(partitions, ["day=1", "day=2"], "{runs:#?}");
+    for run in &runs {
+        let day = run["partition"].as_str().unwrap().replace("day=", "");
+        let inputs = app.get(&format!("/api/v1/runs/{}", run["number"]))["inputs"].clone();
+        let paths: Vec<_> = inputs.as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
+        assert_eq!(paths.len(), 2);
+        assert!(paths.iter().all(|path| path.starts_with(&day)), "{paths:?} in {day}");
+        assert_eq!(run["trigger"], json!(format!("raw: day={day}: 2 new artifacts")));
+    }
+    wait_until("the third day to be evaluated", || {
+        app.get("/api/v1/triggers/preview")["items"][0]["reason"] == "day=3: 1 of 2 artifacts"
+    });
+    app.drop_file("raw/3/b.csv", b"3/b");
+    assert_eq!(app.wait_for_runs(3)[2]["partition"], "day=3");
+    let shown = app.cli(&["runs", "show", "3", "PATH"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("partition  day=3"), "{shown:?}");
+    assert_eq!(app.get_all("/api/v1/artifacts?state=new").len(), 1, "what is in no group waits");
+}
