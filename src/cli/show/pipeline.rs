@@ -21,7 +21,10 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
     );
     let _ = write!(text, "\n{}", store_and_resources(pipeline, width));
     if !pipeline.resources.is_empty() {
-        let _ = write!(text, "\n{}", ignored_names(pipeline, width));
+        let names = ignored_names(pipeline, width);
+        if !names.is_empty() {
+            let _ = write!(text, "\n{names}");
+        }
     }
     if !pipeline.triggers.is_empty() {
         let _ = write!(text, "\n{}", triggers(pipeline, width));
@@ -68,6 +71,9 @@ fn ignored_names(pipeline: &Pipeline, width: usize) -> String {
             Some((_, names)) => names.push(&resource.name),
             None => lists.push((resource.ignore(), vec![&resource.name])),
         }
+    }
+    if lists.is_empty() {
+        return String::new();
     }
     let mut table = Table::new(&[("RESOURCE", Column::Prose), ("IGNORES THE NAMES", Column::Prose)]);
     for (list, names) in lists {

@@ -23,6 +23,8 @@ use crate::store::{ArtifactQuery, PageRequest};
 
 /// How long a client may send nothing.
 const SILENCE: Duration = Duration::from_secs(30);
+/// How long it may take to put an upload on record.
+const RECORDING: Duration = Duration::from_secs(10);
 /// How many versions of a path are searched for the one that was uploaded. Others are uploaded at
 /// the same time at most.
 const VERSIONS: u32 = 100;
@@ -50,7 +52,7 @@ pub(super) async fn take(
             "the body that arrived has the digest {digest}, and the header announces {announced}: send it again"
         )));
     }
-    upload.finish().await?;
+    finish(upload).await?;
     let artifact = recorded(&app.view, &name, path, digest).await?;
     let location = [(header::LOCATION, format!("/api/v1/artifacts/{}", artifact.id))];
     let status =
@@ -108,6 +110,17 @@ async fn read(headers: &HeaderMap, body: Body, upload: &mut dyn Upload) -> Resul
             return Err(Problem::body_too_large(most));
         }
         upload.write(&piece).await?;
+    }
+}
+
+/// Puts an upload on record. Goes on if the client goes away, because an artifact that is on record
+/// must be reported to the dispatcher.
+async fn finish(upload: Box<dyn Upload>) -> Result<()> {
+    let recording = tokio::spawn(upload.finish());
+    match tokio::time::timeout(RECORDING, recording).await {
+        Ok(Ok(done)) => Ok(done?),
+        Ok(Err(error)) => Err(Problem::internal(error)),
+        Err(_) => Err(Problem::unavailable("the upload could not be recorded in time; send it again")),
     }
 }
 

@@ -57,6 +57,7 @@ pub(super) fn receive(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Upload>
         draft: endpoint.kept.draft()?,
         kept: Arc::clone(&endpoint.kept),
         sink,
+        turn: endpoint.uploads.turn(),
     }))
 }
 
@@ -64,7 +65,7 @@ fn closed(resource: &str) -> ResourceError {
     ResourceError::Unavailable {
         resource: resource.to_owned(),
         doing: "take an upload".to_owned(),
-        why: "it is not watched at the moment; it needs `watch = true`".to_owned(),
+        why: "its watch has not begun, or has ended; send it again in a moment".to_owned(),
     }
 }
 
@@ -75,6 +76,7 @@ struct Receiving {
     draft: Draft,
     kept: Arc<Kept>,
     sink: Arc<dyn ObservationSink>,
+    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[async_trait]
@@ -92,13 +94,14 @@ impl Upload for Receiving {
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {
-        let Self { resource, path, draft, kept, sink, .. } = *self;
+        let Self { resource, path, draft, kept, sink, turn, .. } = *self;
         fault::point("http.uploaded");
         let _recording = kept.recording().await;
         let stored = kept.store(draft).await?;
         fault::point("http.upload_kept");
         let seen =
             Observation::Present { path, digest: Some(stored.digest), size: stored.size, stamp: stored.digest.hex() };
+        let _turn = turn.lock().await;
         match sink.observed(vec![seen], sink.as_of(), None).await {
             RecordOutcome::Recorded { .. } => Ok(()),
             RecordOutcome::Refused => Err(closed(&resource)),

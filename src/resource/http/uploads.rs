@@ -7,15 +7,23 @@ use crate::resource::ObservationSink;
 
 /// Where uploads are recorded, while the resource is watched.
 #[derive(Default)]
-pub(super) struct Uploads(Mutex<Option<Arc<dyn ObservationSink>>>);
+pub(super) struct Uploads {
+    sink: Mutex<Option<Arc<dyn ObservationSink>>>,
+    /// Held while an upload is recorded: a store recognises only the last batch if it is repeated.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Uploads {
     pub(super) fn set(&self, sink: Option<Arc<dyn ObservationSink>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+        *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+    }
+
+    pub(super) fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.turn)
     }
 
     pub(super) fn sink(&self) -> Option<Arc<dyn ObservationSink>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.sink.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

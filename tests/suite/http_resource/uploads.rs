@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{copies, versions, wait_for_copy};
 use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
 
 const PATH: &str = "/api/v1/resources/api/artifacts?path=rows/a.csv";
 
@@ -19,10 +20,17 @@ fn upload(app: &TestApp, path: &str, body: &[u8], headers: &[(&str, &str)]) -> R
     Ok((response.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null)))
 }
 
+/// Starts a host, and waits until it takes uploads.
+#[track_caller]
+fn start(app: &mut TestApp) {
+    app.start();
+    wait_until("the host to be ready", || app.try_get("/readyz").is_ok_and(|(code, _)| code == 200));
+}
+
 #[test]
 fn an_upload_is_an_artifact_and_starts_a_run() {
     let mut app = copies("push = true");
-    app.start();
+    start(&mut app);
     let digest = Digest::of(b"a,b\n").to_content_digest();
     let (code, first) = upload(&app, PATH, b"a,b\n", &[("content-digest", &digest)]).unwrap();
     assert_eq!((code, first["path"].as_str(), first["version"].as_u64()), (201, Some("rows/a.csv"), Some(1)));
@@ -40,7 +48,7 @@ fn an_upload_is_an_artifact_and_starts_a_run() {
 #[test]
 fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
     let mut app = copies("push = true\nmax_body = \"8B\"");
-    app.start();
+    start(&mut app);
     let other = Digest::of(b"other").hex();
     let at = |path: &str| format!("/api/v1/resources/{path}");
     let cases = [
@@ -69,17 +77,42 @@ fn an_upload_that_is_acknowledged_is_on_record_and_another_is_sent_again() {
     for fault in ["http.uploaded:1", "http.upload_kept:1", "record.in_transaction:1", "record.committed:1"] {
         let mut app = copies("push = true");
         app.set_env("ANACOSTIA_FAULT", fault);
-        app.start();
+        start(&mut app);
         assert!(upload(&app, PATH, b"a,b\n", &[]).is_err(), "{fault}: it was acknowledged by a dead host");
         app.wait_for_end();
         app.unset_env("ANACOSTIA_FAULT");
-        app.start();
+        start(&mut app);
         let (code, _) = upload(&app, PATH, b"a,b\n", &[]).unwrap();
         assert_eq!(code, if fault == "record.committed:1" { 200 } else { 201 }, "{fault}");
         wait_for_copy(&app, "rows/a.csv", b"a,b\n");
         app.kill();
-        app.start();
+        start(&mut app);
         assert_eq!(versions(&app).len(), 1, "{fault}");
         assert_eq!(std::fs::read_dir(app.path("state/resources/api")).unwrap().count(), 1, "{fault}");
+    }
+}
+
+/// Programs that upload at the same time do not disturb each other.
+#[test]
+fn uploads_at_the_same_time_are_all_on_record() {
+    const CLIENTS: usize = 8;
+    let mut app = copies("push = true");
+    start(&mut app);
+    std::thread::scope(|scope| {
+        for client in 0..CLIENTS {
+            let app = &app;
+            scope.spawn(move || {
+                for number in 0..10 {
+                    let path = format!("/api/v1/resources/api/artifacts?path={client}/{number}");
+                    let (code, artifact) = upload(app, &path, path.as_bytes(), &[]).unwrap();
+                    assert_eq!((code, artifact["version"].as_u64()), (201, Some(1)), "{artifact}");
+                }
+            });
+        }
+    });
+    assert_eq!(versions(&app).len(), CLIENTS * 10);
+    for client in 0..CLIENTS {
+        let path = format!("/api/v1/resources/api/artifacts?path={client}/9");
+        wait_for_copy(&app, &format!("{client}/9"), path.as_bytes());
     }
 }
