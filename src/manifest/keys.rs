@@ -12,7 +12,7 @@ use super::schema::{
     DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
     strings, text, variables, with_default, without_default,
 };
-use super::settings;
+use super::settings::{self, ChannelKind};
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -31,6 +31,13 @@ pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE
 /// The keys of each kind of resource.
 pub(super) static RESOURCE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("folder", &FOLDER)];
 
+/// The keys of each kind of notification.
+pub(super) static NOTIFY_KINDS: [(&str, (ChannelKind, &LazyLock<Keys>)); 3] = [
+    ("webhook", (ChannelKind::Webhook, &WEBHOOK)),
+    ("slack", (ChannelKind::Slack, &SLACK)),
+    ("email", (ChannelKind::Email, &EMAIL)),
+];
+
 pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     let version: Value = settings::MANIFEST_VERSION.parse::<u64>().map_or(Value::Null, Value::from);
     let nodes = |doc: &str, table: Value| {
@@ -39,6 +46,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     };
     let resource = object("An input or an output: where data lies.", &FOLDER, &["kind", "path"]);
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
+    let notify = json!({"anyOf": [
+        object("A signed POST of JSON.", &WEBHOOK, &["kind", "url", "secret"]),
+        object("A message to an incoming webhook of Slack, or of a program that takes the same.", &SLACK, &["kind", "url"]),
+        object("An e-mail.", &EMAIL, &["kind", "from", "to", "smtp"]),
+    ]});
     Keys {
         home: "the top of the manifest",
         later: &[],
@@ -53,6 +65,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
             ("metadata_store", &["store", "metadata", "database"], object("Where every run is recorded.", &STORE, &[])),
             ("resources", &["inputs", "outputs", "nodes"], nodes("Inputs and outputs, by name.", resource)),
             ("actions", &["steps", "tasks", "jobs", "ops"], nodes("Jobs, by name.", action)),
+            (
+                "notify",
+                &["notifications", "alerts", "on_failure"],
+                nodes("Who is told about failed runs and other things, by name.", notify),
+            ),
         ],
     }
 });
@@ -121,6 +138,13 @@ pub(super) static SERVER: LazyLock<Keys> = LazyLock::new(|| Keys {
                 "Names by which the server is reached besides its address, such as that of a proxy in front: for any port, or with one.",
                 None,
                 "ml.example.com",
+            ),
+        ),
+        (
+            "public_url",
+            &["external_url", "base_url"],
+            text(
+                "The URL by which people reach the server, for links in notifications. If not given: the address that it listens on.",
             ),
         ),
         ("insecure", &[], boolean("Whether plain HTTP off loopback is allowed, for a proxy in front that speaks TLS.")),
@@ -407,9 +431,59 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
     }
 });
 
+pub(super) static WEBHOOK: LazyLock<Keys> = LazyLock::new(|| {
+    let secret = form("The key of the signature: a variable of the host's environment.", ENV, "env:WEBHOOK_SECRET");
+    notification("a webhook", vec![("url", &["endpoint", "address"], url()), ("secret", &["key", "token"], secret)])
+});
+
+pub(super) static SLACK: LazyLock<Keys> =
+    LazyLock::new(|| notification("a Slack notification", vec![("url", &["webhook", "webhook_url"], url())]));
+
+pub(super) static EMAIL: LazyLock<Keys> = LazyLock::new(|| {
+    let smtp =
+        "The mail server: `smtps://HOST` (TLS), `smtp://HOST:587?tls=required` (STARTTLS) or `smtp://HOST:PORT`.";
+    notification(
+        "an e-mail",
+        vec![
+            ("from", &["sender"], text("The address of the sender.")),
+            ("to", &["recipients", "address"], strings("The addresses of the recipients.", None, "you@example.com")),
+            ("smtp", &["server", "host", "url"], text(smtp)),
+            ("user", &["username", "login"], form("The user at the mail server.", ENV, "env:SMTP_USER")),
+            ("password", &["pass"], form("The password at the mail server.", ENV, "env:SMTP_PASSWORD")),
+        ],
+    )
+});
+
+fn url() -> Value {
+    text("The address, or `env:NAME` for a variable of the host's environment that holds it.")
+}
+
+/// Returns the keys of a kind of notification: those of all kinds, and its own.
+fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static str], Value)>) -> Keys {
+    let words: Vec<&str> = settings::NOTIFY_ON.iter().map(|(word, _)| *word).collect();
+    let on = json!({"type": "array", "description": "What to notify about.", "uniqueItems": true, "default": [],
+        "items": {"type": "string", "anyOf": [{"enum": words}, {"pattern": super::schema::VARIABLE}]},
+        "examples": [["run_failed"]]});
+    let silence = "Notify when no watched resource has received a new artifact for this long.";
+    let retry = "For how long a delivery is tried again before it is given up.";
+    let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`).";
+    let mut rows: Vec<(_, &[&str], _)> = vec![
+        ("kind", &["type", "channel"], without_default(choice("How the message is sent.", &NOTIFY_KINDS))),
+        ("on", &["events", "when"], on),
+        ("nothing_new_for", &["nothing_new", "silence"], span(silence, &settings::NOTHING_NEW_FOR, None)),
+        ("action", &["actions"], text(action)),
+        ("retry_for", &["give_up_after"], span(retry, &settings::RETRY_FOR, Some(settings::DEFAULT_RETRY_FOR))),
+    ];
+    rows.extend(own);
+    Keys { home, later: &[], rows }
+}
+
 /// Returns all sections.
-fn all() -> [&'static Keys; 11] {
-    [&ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY]
+fn all() -> [&'static Keys; 14] {
+    [
+        &ROOT, &PIPELINE, &SERVER, &STORE, &FOLDER, &TRIGGER, &ACTION, &SECRET, &BUILD, &LIMITS, &RETRY, &WEBHOOK,
+        &SLACK, &EMAIL,
+    ]
 }
 
 /// Returns the JSON Schema (draft 2020-12) of `anacostia.toml`.

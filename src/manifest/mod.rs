@@ -37,8 +37,8 @@ pub use known::inspect_known;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use pipeline::{
-    ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-    Retry, RunWhen, SecretSource, StoreSpec, Trigger,
+    ActionSpec, Backoff, Build, ChannelSpec, FolderSpec, HeaderSecretSpec, Join, Limits, MailSpec, NotifySpec,
+    Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen, SecretSource, StoreSpec, Trigger, UrlSource,
 };
 pub use problem::{MAX_PROBLEMS, Place, Problem, Problems};
 
@@ -170,6 +170,7 @@ fn parse(
     let mut reader = Reader::new(text, env, secrets_needed);
     let mut draft = read::draft(&mut reader, tree.get_ref());
     check::edges(&mut reader, &draft);
+    check::notify(&mut reader, &draft);
     look(&mut reader, &mut draft);
     match reader.into_problems() {
         problems if problems.is_empty() => Ok(draft),
@@ -249,11 +250,13 @@ fn finish(draft: Draft, folder: &Path, file: &Path, text: &str) -> Pipeline {
         hosts: top.hosts,
         insecure: top.insecure,
         token: top.token,
+        public_url: top.public_url,
         store,
         durability: top.durability,
         state,
         max_log_bytes: top.max_log_bytes,
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
+        notify: draft.notify.into_iter().filter_map(|it| it.spec).collect(),
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Digest, Endpoint};
-use crate::model::Durability;
+use crate::model::{Durability, NotifyCause};
 
 /// Default of a folder's `ignore`: names that editors, browsers and uploaders give to unfinished
 /// files.
@@ -59,6 +59,8 @@ pub struct Pipeline {
     /// `server.token_sha256`: digest of the required bearer token. Mandatory on addresses other
     /// than loopback.
     pub token: Option<Digest>,
+    /// `server.public_url`, without a slash at the end: where people reach the server, for links.
+    pub public_url: Option<String>,
     /// `metadata_store`, without `durability`.
     pub store: StoreSpec,
     /// `metadata_store.durability`: applies to the store and to outputs that are published to local
@@ -73,6 +75,8 @@ pub struct Pipeline {
     pub resources: Vec<ResourceSpec>,
     /// `actions`, in the order of the file.
     pub actions: Vec<ActionSpec>,
+    /// `notify`, in the order of the file.
+    pub notify: Vec<NotifySpec>,
 }
 
 impl Pipeline {
@@ -334,6 +338,76 @@ pub struct HeaderSecretSpec {
     pub host: Endpoint,
     /// Text before the value, such as `Bearer `.
     pub prefix: String,
+}
+
+/// A receiver of notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifySpec {
+    /// Its name.
+    pub name: String,
+    /// `on`: what it is told about.
+    pub on: Vec<NotifyCause>,
+    /// It is told when no watched resource has received a new artifact for this long.
+    pub nothing_new_for: Option<Duration>,
+    /// Only runs in which this action ended as the run did: succeeded or failed.
+    pub action: Option<String>,
+    /// For how long a delivery is tried again.
+    pub retry_for: Duration,
+    /// How it is reached.
+    pub channel: ChannelSpec,
+}
+
+/// How a receiver of notifications is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelSpec {
+    /// A signed POST of JSON.
+    Webhook {
+        /// The address.
+        url: UrlSource,
+        /// The key of the signature.
+        secret: SecretSource,
+    },
+    /// A POST of `{"text": …}`.
+    Slack {
+        /// The address.
+        url: UrlSource,
+    },
+    /// An e-mail.
+    Email(MailSpec),
+}
+
+impl ChannelSpec {
+    /// Returns `kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::Slack { .. } => "slack",
+            Self::Email(_) => "email",
+        }
+    }
+}
+
+/// A URL, or the secret that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlSource {
+    /// As written in the manifest.
+    Plain(String),
+    /// In a secret.
+    Secret(SecretSource),
+}
+
+/// How e-mail is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailSpec {
+    /// The sender.
+    pub from: String,
+    /// The recipients; at least one.
+    pub to: Vec<String>,
+    /// The URL of the mail server, without a password.
+    pub smtp: String,
+    /// User and password at the mail server.
+    pub login: Option<(SecretSource, SecretSource)>,
 }
 
 /// How a component is built.

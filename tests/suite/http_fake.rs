@@ -5,15 +5,15 @@
 
 use std::sync::Mutex;
 
-use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Delivery, Denial, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord,
+    Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Revision, RunQuery,
+    RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -271,6 +271,24 @@ impl MetadataStore for FakeStore {
     }
     async fn cursor(&self, _: &str) -> Stored<Option<String>> {
         not_here()
+    }
+    async fn notified(&self) -> Stored<Option<u64>> {
+        not_here()
+    }
+    async fn record_notifications(&self, _: Option<u64>, _: Vec<Notification>) -> Stored<()> {
+        not_here()
+    }
+    async fn note_delivery(&self, _: NotificationId, _: Delivery, _: Timestamp) -> Stored<()> {
+        not_here()
+    }
+    async fn waiting_notifications(&self, _: &str, _: u32) -> Stored<Vec<Notification>> {
+        not_here()
+    }
+    async fn last_notification(&self, _: &str, _: NotifyCause) -> Stored<Option<Notification>> {
+        not_here()
+    }
+    async fn notifications(&self, _: NotificationQuery, _: PageRequest) -> Stored<Page<Notification>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn unfinished_logs(&self) -> Stored<Vec<LogRange>> {
         not_here()

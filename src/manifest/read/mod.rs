@@ -7,6 +7,7 @@
 mod action;
 mod command;
 mod http;
+mod notify;
 mod params;
 mod path;
 mod resource;
@@ -17,11 +18,12 @@ mod variables;
 use toml::de::DeTable;
 
 use super::keys::{self, Keys};
-use super::pipeline::{ActionSpec, ResourceSpec, RunWhen};
+use super::pipeline::{ActionSpec, NotifySpec, ResourceSpec, RunWhen};
 use super::problem::{Problem, quoted};
 use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
+use crate::model::NotifyCause;
 use top::Top;
 
 /// The name of the node that every pipeline has.
@@ -32,6 +34,7 @@ pub(super) struct Draft {
     pub(super) top: Top,
     pub(super) resources: Vec<ResourceDraft>,
     pub(super) actions: Vec<ActionDraft>,
+    pub(super) notify: Vec<NotifyDraft>,
 }
 
 /// A resource that has been read.
@@ -65,6 +68,16 @@ pub(super) struct ActionDraft {
     pub(super) perhaps_more: bool,
 }
 
+/// A notification that has been read.
+pub(super) struct NotifyDraft {
+    /// `None` if it cannot be sent as it is written.
+    pub(super) spec: Option<NotifySpec>,
+    pub(super) on: Vec<At<NotifyCause>>,
+    pub(super) action: Option<At<String>>,
+    /// The place of `nothing_new_for`.
+    pub(super) silence: Option<std::ops::Range<usize>>,
+}
+
 /// Reads a manifest.
 pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
     let root = Table::root(tree);
@@ -75,12 +88,13 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> Draft {
     let top = top::read(reader, &root);
     let resources = nodes(reader, &root, "resources", "[resources.raw]", resource::read);
     let actions = nodes(reader, &root, "actions", "[actions.train]", action::read);
-    let draft = Draft { top, resources, actions };
+    let notify = nodes(reader, &root, "notify", "[notify.ops]", notify::read);
+    let draft = Draft { top, resources, actions, notify };
     check_params(reader, &draft);
     draft
 }
 
-/// Reads each table in `[resources]` or `[actions]`.
+/// Reads each table in `[resources]`, `[actions]` or `[notify]`.
 fn nodes<T>(
     reader: &mut Reader<'_>,
     root: &Table<'_>,
@@ -94,9 +108,10 @@ fn nodes<T>(
         return Vec::new();
     };
     let mut entries = tables.in_order();
+    let all = if key == "notify" { "notifications" } else { key };
     if let Some((first, _)) = entries.get(MAX_NODES) {
         reader.complain(
-            Problem::new(format!("there are {} {key}, at most {MAX_NODES} are possible", entries.len()))
+            Problem::new(format!("there are {} {all}, at most {MAX_NODES} are possible", entries.len()))
                 .at(&first.span, "the first too many"),
         );
         entries.truncate(MAX_NODES);
@@ -112,7 +127,7 @@ fn nodes<T>(
         };
         if let Some(why) = refused {
             reader.complain(
-                Problem::new(format!("{} cannot name one of the {key}", quoted(name.value)))
+                Problem::new(format!("{} cannot name one of the {all}", quoted(name.value)))
                     .at(&name.span, "this name")
                     .help(why),
             );

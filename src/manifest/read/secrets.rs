@@ -67,7 +67,7 @@ pub(super) fn read(
 }
 
 /// Reads the source of a secret.
-fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
+pub(super) fn source(reader: &mut Reader<'_>, name: &str, text: &At<String>) -> Option<SecretSource> {
     // Messages do not contain the text, because it may be the secret itself.
     if let Some(variable) = text.value.strip_prefix("env:").filter(|variable| is_variable(variable)) {
         reader.check_secret(variable, &text.span);

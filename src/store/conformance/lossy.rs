@@ -13,15 +13,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::Place;
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page, ParamRecord, Pending,
-    Run, RunDetail, RunState, RunTag, Tick,
+    Artifact, Delivery, Denial, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Notification,
+    NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
 };
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
+    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result, Revision,
+    RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
 };
 
 /// A place whose stores lose answers.
@@ -119,6 +119,10 @@ lossy! {
         events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
         oldest_event() -> u64;
         unfinished_logs() -> Vec<LogRange>;
+        notified() -> Option<u64>;
+        waiting_notifications(name: &str, limit: u32) -> Vec<Notification>;
+        last_notification(name: &str, cause: NotifyCause) -> Option<Notification>;
+        notifications(query: NotificationQuery, page: PageRequest) -> Page<Notification>;
     }
     write {
         register_revision(revision: NewRevision; now) -> ();
@@ -134,5 +138,7 @@ lossy! {
         take_over(; now) -> Vec<UnfinishedRun>;
         record_tick(tick: Tick;) -> ();
         prune_events(keep: u64;) -> ();
+        record_notifications(examined: Option<u64>, new: Vec<Notification>;) -> ();
+        note_delivery(id: NotificationId, delivery: Delivery; now) -> ();
     }
 }

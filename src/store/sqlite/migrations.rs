@@ -20,6 +20,7 @@ pub(super) const SCRIPTS: &[&str] = &[
     include_str!("migrations/0006.sql"),
     include_str!("migrations/0007.sql"),
     include_str!("migrations/0008.sql"),
+    include_str!("migrations/0012.sql"),
 ];
 
 /// How a database stands to this program.

@@ -52,5 +52,7 @@ steps! {
     TAKE_OVER = "take_over", "take over unfinished runs";
     FACTS = "facts", "record metrics, params and tags";
     TICK = "tick", "record a tick";
+    NOTIFY = "notify", "record notifications";
+    DELIVERY = "delivery", "record a delivery";
     PRUNE = "prune", "drop old events";
 }
