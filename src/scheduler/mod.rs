@@ -43,3 +43,4 @@ pub use host::{Host, Options};
 pub use parts::Parts;
 pub use reload::ReloadError;
 pub use space::{GivenBack, Space};
+pub use supervise::supervise;

@@ -6,6 +6,7 @@ mod control;
 mod facts;
 mod logs;
 mod nodes;
+mod notifications;
 mod operations;
 mod pipeline;
 mod runs;
@@ -26,12 +27,13 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 14] = [
+pub(super) const FIXED_PATHS: [&str; 15] = [
     "/",
     "/api/v1/artifacts",
     "/api/v1/events",
     "/api/v1/metrics",
     "/api/v1/nodes",
+    "/api/v1/notifications",
     "/api/v1/params",
     "/api/v1/pipeline",
     "/api/v1/pipeline/pause",
@@ -51,6 +53,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/pipeline/resume", post(control::resume))
         .route("/api/v1/nodes", get(nodes::list))
         .route("/api/v1/nodes/{name}", get(nodes::show))
+        .route("/api/v1/notifications", get(notifications::list))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
         .route("/api/v1/runs/{id}/cancel", post(control::cancel))
