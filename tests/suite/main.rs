@@ -39,6 +39,7 @@ mod limits;
 mod lost;
 mod manifest;
 mod new;
+mod notify;
 mod outbound;
 mod penguins;
 mod polyglot;

@@ -195,6 +195,7 @@ pub(crate) mod tests {
             hosts: Vec::new(),
             insecure: false,
             token: None,
+            public_url: None,
             store: StoreSpec::Sqlite { path: PathBuf::from("/pipeline/state/metadata.db") },
             durability: Durability::Normal,
             state: PathBuf::from("/pipeline/state"),
@@ -208,6 +209,7 @@ pub(crate) mod tests {
                 action("report", &["train"], RunWhen::AllDone),
                 action("train", &["raw", "labels"], RunWhen::AllSucceeded),
             ],
+            notify: Vec::new(),
         }
     }
 

@@ -63,9 +63,18 @@ impl TestApp {
     /// Copies the pipeline of an example, `guest-examples/pipelines/<name>`, with its components,
     /// which are built from `guest-examples/rust/<crate>`.
     pub(crate) fn example(name: &str, components: &[(&str, &str)]) -> Self {
-        let file =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join("anacostia.toml");
-        let text = fs::read_to_string(file).unwrap();
+        Self::example_with(name, components, "anacostia.toml", |text| text)
+    }
+
+    /// The same with another manifest of that example, as `edit` returns it.
+    pub(crate) fn example_with(
+        name: &str,
+        components: &[(&str, &str)],
+        manifest: &str,
+        edit: impl FnOnce(String) -> String,
+    ) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join(manifest);
+        let text = edit(fs::read_to_string(file).unwrap());
         // The build commands contain paths that lead out of the example's folder.
         let lines = text.lines().filter(|line| !line.starts_with("build ="));
         let app = Self::new(&lines.map(|line| format!("{line}\n")).collect::<String>());

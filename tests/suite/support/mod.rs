@@ -4,6 +4,8 @@ pub(crate) mod app;
 pub(crate) mod circles;
 pub(crate) mod dev;
 pub(crate) mod guests;
+pub(crate) mod receiver;
+pub(crate) mod smtp;
 pub(crate) mod source;
 pub(crate) mod upstream;
 pub(crate) mod wait;
