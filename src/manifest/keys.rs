@@ -460,10 +460,7 @@ fn url() -> Value {
 
 /// Returns the keys of a kind of notification: those of all kinds, and its own.
 fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static str], Value)>) -> Keys {
-    let words: Vec<&str> = settings::NOTIFY_ON.iter().map(|(word, _)| *word).collect();
-    let on = json!({"type": "array", "description": "What to notify about.", "uniqueItems": true, "default": [],
-        "items": {"type": "string", "anyOf": [{"enum": words}, {"pattern": super::schema::VARIABLE}]},
-        "examples": [["run_failed"]]});
+    let on = super::schema::words("What to notify about.", &settings::NOTIFY_ON);
     let silence = "Notify when no watched resource has received a new artifact for this long.";
     let retry = "For how long a delivery is tried again before it is given up.";
     let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`).";

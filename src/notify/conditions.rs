@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, ago, now};
+use super::shared::Shared;
+use super::time::now;
 use crate::base::Timestamp;
 use crate::manifest::NotifySpec;
 use crate::model::{Notification, NotifyCause};
@@ -48,6 +49,8 @@ struct State {
     watched: Vec<String>,
     /// When the newest artifact arrived; if there is none, when the watch began.
     arrival: Instant,
+    /// The newest event that this includes.
+    as_of: u64,
     /// Receivers that were told about the silence since then.
     told_silence: Vec<String>,
     /// Since when resources are unreachable, and whether that was told.
@@ -57,6 +60,8 @@ struct State {
 impl State {
     /// Reads when something last arrived, and who was told about the silence since then.
     async fn read(shared: &Shared) -> Result<Self, StoreError> {
+        // Read before the artifacts, so that no arrival is missed.
+        let as_of = *shared.store().newest_event().borrow();
         let pipeline = shared.view.pipeline();
         let watched: Vec<String> = pipeline.resources.iter().filter(|it| it.watch).map(|it| it.name.clone()).collect();
         let mut last: Option<Timestamp> = None;
@@ -72,8 +77,8 @@ impl State {
                 told_silence.push(spec.name.clone());
             }
         }
-        let arrival = last.map_or_else(Instant::now, |last| ago(now().since(last)));
-        Ok(Self { watched, arrival, told_silence, unreachable: BTreeMap::new() })
+        let arrival = last.map_or_else(Instant::now, ago);
+        Ok(Self { watched, arrival, as_of, told_silence, unreachable: BTreeMap::new() })
     }
 
     /// Returns what is to be told now.
@@ -85,8 +90,9 @@ impl State {
     }
 
     fn silence(&mut self, shared: &Shared, statuses: &BTreeMap<String, Status>) -> Vec<Notification> {
-        if let Some(arrival) = (*shared.arrival.borrow()).filter(|arrival| *arrival > self.arrival) {
-            self.arrival = arrival;
+        if let Some((event, time)) = (*shared.arrival.borrow()).filter(|(event, _)| *event > self.as_of) {
+            self.arrival = ago(time);
+            self.as_of = event;
             self.told_silence.clear();
         }
         // Until all resources were looked through, nobody knows whether something has arrived.
@@ -127,4 +133,11 @@ impl State {
         }
         new
     }
+}
+
+/// Returns the moment of a recorded time. A time in the future, or before the machine started,
+/// counts as now.
+fn ago(time: Timestamp) -> Instant {
+    let now_here = Instant::now();
+    now_here.checked_sub(now().since(time)).unwrap_or(now_here)
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::channel::{Refusal, Sender};
-use super::{Shared, now};
+use super::shared::Shared;
+use super::time::now;
 use crate::base::fault;
 use crate::manifest::NotifySpec;
 use crate::model::{Delivery, Notification, NotificationState};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, ago, now};
+use super::shared::Shared;
+use super::time::now;
 use crate::base::bounds::MAX_PAGE;
 use crate::base::fault;
 use crate::manifest::NotifySpec;
@@ -72,12 +73,7 @@ async fn examine(shared: &Shared, at: &mut Position) -> Result<(), StoreError> {
 /// Notes when an artifact arrived.
 fn note_arrival(shared: &Shared, event: &Event) {
     if event.kind == EventKind::ArtifactRecorded {
-        let arrived = ago(now().since(event.time));
-        shared.arrival.send_if_modified(|newest| {
-            let later = newest.is_none_or(|newest| newest < arrived);
-            *newest = if later { Some(arrived) } else { *newest };
-            later
-        });
+        shared.arrival.send_replace(Some((event.seq, event.time)));
     }
 }
 

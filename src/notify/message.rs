@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::now;
+use super::time::now;
 use crate::base::bounds::cut;
 use crate::base::{NotificationId, TimeSpan};
 use crate::manifest::NotifySpec;

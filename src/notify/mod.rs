@@ -20,48 +20,24 @@ mod deliver;
 mod follow;
 mod message;
 mod secret;
+mod shared;
+mod time;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Clock, SystemClock};
 use crate::manifest::NotifySpec;
-use crate::model::Notification;
 use crate::scheduler::{View, supervise};
-use crate::store::{MetadataStore, StoreError};
+use crate::store::StoreError;
 use message::Writer;
+use shared::Shared;
 
 /// How long deliveries may take when the host stops. What is left waits for the next start.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
-
-/// What the tasks share.
-struct Shared {
-    view: View,
-    specs: Vec<NotifySpec>,
-    writer: Writer,
-    /// Changes when something was recorded.
-    recorded: watch::Sender<()>,
-    /// When the newest artifact arrived, as far as the follower has read.
-    arrival: watch::Sender<Option<Instant>>,
-}
-
-impl Shared {
-    fn store(&self) -> &dyn MetadataStore {
-        self.view.store.as_ref()
-    }
-
-    /// Records notifications, and wakes the deliverers.
-    async fn record(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<(), StoreError> {
-        self.store().record_notifications(examined, new).await?;
-        self.recorded.send_replace(());
-        Ok(())
-    }
-}
 
 /// The notifications of a running host. Without `[notify]` it does nothing.
 pub struct Notifier {
@@ -160,14 +136,4 @@ impl Notifier {
         }
         patience.abort();
     }
-}
-
-/// Returns the moment `age` ago; now if the clock does not reach back that far.
-fn ago(age: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_sub(age).unwrap_or(now)
-}
-
-fn now() -> crate::base::Timestamp {
-    SystemClock.now()
 }

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
-    Components, FolderSpec, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen, SecretSource,
-    inspect, load, parse_pinned,
+    ChannelSpec, Components, FolderSpec, LoadOptions, MAX_PROBLEMS, Pipeline, Problems, ResourceKind, RunWhen,
+    SecretSource, UrlSource, inspect, load, parse_pinned,
 };
-use anacostia::model::Durability;
+use anacostia::model::{Durability, NotifyCause};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -183,6 +183,15 @@ fn everything_is_read_as_it_was_meant() {
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
+    assert_eq!(pipeline.public_url.as_deref(), Some("https://ml.example.com"), "without a slash at the end");
+    let [ops, chat, mail] = &pipeline.notify[..] else { panic!("{:?}", pipeline.notify) };
+    assert_eq!(ops.on, [NotifyCause::RunFailed, NotifyCause::RunSucceeded, NotifyCause::ResourceUnreachable]);
+    assert_eq!((ops.nothing_new_for, ops.retry_for), (Some(Duration::from_hours(6)), Duration::from_hours(2)));
+    let secret = SecretSource::Env("API_TOKEN".to_owned());
+    assert_eq!(chat.channel, ChannelSpec::Slack { url: UrlSource::Secret(secret.clone()) });
+    assert_eq!(chat.retry_for, Duration::from_hours(24));
+    let ChannelSpec::Email(mail) = &mail.channel else { panic!("{mail:?}") };
+    assert_eq!((mail.to.len(), &mail.login), (2, &Some((secret.clone(), secret))));
     assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
 }
 

@@ -22,7 +22,7 @@ fn pipeline(fails: bool, notify: &str) -> TestApp {
     let step = if fails {
         r#"{ do = "fail", code = "bad_input", message = "no column `species`" }"#
     } else {
-        r#"{ do = "done", message = "all is well" }"#
+        r#"{ do = "done", text = "all is well" }"#
     };
     let manifest = format!(
         r#"
@@ -110,7 +110,7 @@ fn only_the_chosen_causes_and_actions_are_notified_about() {
     let notify = named("failures", &failures, "on = [\"run_failed\"]")
         + &named("successes", &successes, "on = [\"run_succeeded\"]\naction = \"train\"")
         + &named("others", &others, "on = [\"run_succeeded\"]\naction = \"idle\"");
-    let idle = "[actions.idle]\ncomponent = \"worker.wasm\"\nafter = [\"train\"]\nrun_when = \"any_failed\"\n";
+    let idle = "[actions.idle]\ncomponent = \"worker.wasm\"\nreads = [\"raw\"]\nafter = [\"train\"]\nrun_when = \"any_failed\"\n";
     let mut app = pipeline(false, &(notify + idle));
     app.start();
     app.drop_file("raw/a.csv", b"x");
@@ -221,7 +221,7 @@ fn run_once_sends_before_it_ends() {
     let app = pipeline(false, &webhook(&receiver.url(), "on = [\"run_succeeded\"]"));
     app.drop_file("raw/a.csv", b"x");
     let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(receiver.received().len(), 1);
     assert_eq!(app.cli_json(&["notifications", "PATH", "--json"])["items"][0]["state"], "delivered");
 }

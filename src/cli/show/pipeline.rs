@@ -24,6 +24,9 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
         let _ = write!(text, "\n{}", ignored_names(pipeline, width));
     }
     let _ = write!(text, "\n{}", actions(pipeline, width));
+    if !pipeline.notify.is_empty() {
+        let _ = write!(text, "\n{}", receivers(pipeline, width));
+    }
     text
 }
 
@@ -93,6 +96,23 @@ fn trigger(resource: &ResourceSpec) -> String {
         let _ = write!(text, "; takes at most {most}");
     }
     text
+}
+
+/// Who is told about what.
+fn receivers(pipeline: &Pipeline, width: usize) -> String {
+    let mut table = Table::new(&[("NOTIFIES", Column::Prose), ("BY", Column::Word), ("ABOUT", Column::Prose)]);
+    for it in &pipeline.notify {
+        let silence = it.nothing_new_for.map(|span| format!("nothing new for {}", TimeSpan(span)));
+        let mut about: Vec<String> =
+            it.on.iter().map(|cause| cause.as_str().replace('_', " ")).chain(silence).collect();
+        about.extend(it.action.as_ref().map(|action| format!("runs by {action} only")));
+        table.row(vec![
+            Cell::new(&it.name).style(styles::STRONG),
+            Cell::new(it.channel.kind()),
+            Cell::new(about.join(", ")),
+        ]);
+    }
+    table.render(width)
 }
 
 fn actions(pipeline: &Pipeline, width: usize) -> String {

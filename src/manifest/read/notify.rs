@@ -114,6 +114,12 @@ fn mail(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<MailSpec> {
         reader.missing(table, "to", "`to = [\"you@example.com\"]`");
     }
     let to = reader.strings(table, "to", "[\"you@example.com\"]");
+    if to.is_empty()
+        && table.get("to").is_some_and(|value| value.get_ref().as_array().is_some_and(|all| all.is_empty()))
+    {
+        let problem = Problem::new("`to` is empty").at(&table.key_span("to"), "nobody gets the e-mail");
+        reader.complain(problem.help("write `to = [\"you@example.com\"]`"));
+    }
     refuse_twice(reader, "to", &to);
     let to: Vec<_> = to.iter().filter_map(|text| address(reader, text)).collect();
     let smtp = reader.required_string(table, "smtp", "\"smtps://mail.example.com\"");

@@ -124,7 +124,8 @@ pub(super) fn client() -> Result<Client, String> {
     client.map_err(|error| format!("failed to make an HTTP client: {error}"))
 }
 
-/// Turns the answer of an HTTP server into a result. The URL, which may be a secret, is in no error.
+/// Turns the answer of an HTTP server into a result. The URL, which may be a secret, is in no
+/// error.
 fn answer(answer: Result<Response, reqwest::Error>) -> Result<(), Refusal> {
     let status = match answer {
         Ok(response) => response.status(),

@@ -10,7 +10,7 @@ use reqwest::{Client, Url, header};
 use serde_json::json;
 use sha2::Sha256;
 
-use super::super::now;
+use super::super::time::now;
 use super::{Refusal, answer};
 use crate::model::Notification;
 
