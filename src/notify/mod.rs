@@ -30,14 +30,27 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::manifest::NotifySpec;
+use crate::manifest::{NotifySpec, Pipeline};
 use crate::scheduler::{View, supervise};
-use crate::store::StoreError;
+use crate::store::{MetadataStore, StoreError};
 use message::Writer;
 use shared::Shared;
 
 /// How long deliveries may take when the host stops. What is left waits for the next start.
 const LAST_DELIVERIES: Duration = Duration::from_secs(5);
+
+/// Records where the first host that notifies begins: with what happens from now on. Called before
+/// the host does anything, so that no crash moves the beginning.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub async fn begin(store: &dyn MetadataStore, pipeline: &Pipeline) -> Result<(), StoreError> {
+    if pipeline.notify.is_empty() || store.notified().await?.is_some() {
+        return Ok(());
+    }
+    let newest = *store.newest_event().borrow();
+    store.record_notifications(Some(newest), Vec::new()).await
+}
 
 /// The notifications of a running host. Without `[notify]` it does nothing.
 pub struct Notifier {
@@ -52,21 +65,15 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Starts to notify about the events after `seen`, or after those that an earlier host has
-    /// examined. `address` is the URL of this host's server, without a slash at the end.
-    ///
-    /// # Errors
-    /// When the store cannot be read or written.
-    pub async fn start(view: View, seen: u64, address: &str) -> Result<Self, StoreError> {
+    /// Starts to notify about the events that no earlier host has examined. `address` is the URL of
+    /// this host's server, without a slash at the end.
+    #[must_use]
+    pub fn start(view: View, address: &str) -> Self {
         let (finish, drain, abandon) = Default::default();
         let mut notifier = Self { followers: Vec::new(), deliverers: Vec::new(), finish, drain, abandon };
         let pipeline = view.pipeline();
         if pipeline.notify.is_empty() {
-            return Ok(notifier);
-        }
-        if view.store.notified().await?.is_none() {
-            // On record before anything else, so that a crash does not move the beginning.
-            view.store.record_notifications(Some(seen), Vec::new()).await?;
+            return notifier;
         }
         let address = pipeline.public_url.as_deref().unwrap_or(address);
         let shared = Arc::new(Shared {
@@ -82,7 +89,7 @@ impl Notifier {
             notifier.spawn_deliverer(&shared, spec, &sender);
         }
         notifier.spawn_followers(&shared);
-        Ok(notifier)
+        notifier
     }
 
     fn spawn_followers(&mut self, shared: &Arc<Shared>) {

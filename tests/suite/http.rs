@@ -46,6 +46,7 @@ fn no_route_takes_a_parameter_that_it_does_not_know() {
         format!("/api/v1/runs/{id}/events"),
         format!("/api/v1/runs/{id}/lineage"),
         "/api/v1/artifacts".to_owned(),
+        "/api/v1/notifications".to_owned(),
         "/api/v1/metrics".to_owned(),
         "/api/v1/params".to_owned(),
         "/api/v1/tags".to_owned(),

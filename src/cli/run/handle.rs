@@ -14,7 +14,7 @@ use super::stop::{Stop, Stops};
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, out, show};
 use crate::manifest::Pipeline;
-use crate::notify::Notifier;
+use crate::notify::{self, Notifier};
 use crate::scheduler::{Host, Options, Tally};
 
 /// How a host is started.
@@ -59,6 +59,7 @@ impl HostHandle {
         let lease = Arc::clone(&parts.lease);
         let store = Arc::clone(&parts.store);
         let seen = *parts.store.newest_event().borrow();
+        notify::begin(store.as_ref(), &parts.pipeline).await?;
         let (listener, address) = serve::bind(parts.pipeline.listen).await?;
         let server = Server::start(listener, &parts.pipeline)?;
         // A component that was never run here is compiled first, which may take a while.
@@ -67,7 +68,7 @@ impl HostHandle {
         drop(wait);
         let host = host?;
         server.serve(host.view(), recorder)?;
-        let notifier = Notifier::start(host.view(), seen, &format!("http://{address}")).await?;
+        let notifier = Notifier::start(host.view(), &format!("http://{address}"));
         lease.announce(&address.to_string()).await?;
         announce(how.json, &host.view().pipeline(), address)?;
         if store.paused().await? {
