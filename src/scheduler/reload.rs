@@ -154,6 +154,10 @@ mod tests {
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nstate = \"kept\"")]), ["`pipeline.state`"]);
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nlogs = \"2GiB\"")]), ["`pipeline.logs`"]);
         assert_eq!(after(&[("path = \"raw\"", "path = \"other\"")]), ["`resources.raw`"]);
+        let notify = "[notify.ops]\nkind = \"slack\"\nurl = \"env:URL\"\non = [\"run_failed\"]\n[resources.raw]";
+        assert_eq!(after(&[("[resources.raw]", notify)]), ["`notify`"]);
+        let url = "[server]\npublic_url = \"https://a.example.com\"\n[resources.raw]";
+        assert_eq!(after(&[("[resources.raw]", url)]), ["`server`"]);
         let more = "[resources.new]\nkind = \"folder\"\npath = \"new\"\n[resources.raw]";
         assert_eq!(
             after(&[

@@ -260,7 +260,7 @@ fn a_resource_that_cannot_be_reached_is_told_once() {
 }
 
 #[test]
-fn slack_gets_a_text_without_mentions_and_mail_servers_a_mail() {
+fn slack_gets_a_text_and_a_mail_server_a_mail() {
     let receiver = Receiver::start(&[]);
     let server = MailServer::start(Some("235 welcome"));
     let notify = format!(
