@@ -15,6 +15,7 @@
 //! | 5 | [`sandbox`] | running one component, within its grants and limits |
 //! | 6 | [`scheduler`] | what runs when; recovery |
 //! | 7 | [`http`] | inspecting and steering over HTTP |
+//! | 7 | [`notify`] | telling people and programs what happened |
 //! | 7 | [`ui`] | the pages |
 //! | 8 | [`cli`] | the verbs; puts everything together |
 
@@ -24,6 +25,7 @@ pub mod graph;
 pub mod http;
 pub mod manifest;
 pub mod model;
+pub mod notify;
 pub mod resource;
 pub mod sandbox;
 pub mod scheduler;

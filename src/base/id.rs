@@ -66,6 +66,10 @@ id!(
     RunId
 );
 id!(
+    /// Id of a notification.
+    NotificationId
+);
+id!(
     /// Id of an attempt.
     AttemptId
 );

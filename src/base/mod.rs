@@ -27,7 +27,7 @@ pub use digest::{Digest, DigestError, Hasher};
 pub use endpoint::{DEFAULT_PORT, Endpoint, EndpointError, Host};
 pub use escape::escape;
 pub use freed::Freed;
-pub use id::{ArtifactId, AttemptId, IdError, RunId, WriteId};
+pub use id::{ArtifactId, AttemptId, IdError, NotificationId, RunId, WriteId};
 pub use integers::{first_large_integer, is_large_integer};
 pub use name::{NameError, check_name};
 pub use schedule::{Schedule, ScheduleError};

@@ -15,6 +15,7 @@ mod failure;
 mod gc;
 mod load;
 mod new;
+mod notifications;
 mod open;
 mod out;
 mod progress;
@@ -75,6 +76,8 @@ enum Verb {
     /// Look at artifacts, and get their bytes
     #[command(subcommand)]
     Artifacts(artifacts::Verb),
+    /// Look at notifications: what was sent, to whom, and whether it arrived
+    Notifications(notifications::Args),
     /// Free disk space that is no longer needed
     Gc(gc::Args),
     /// Print the JSON Schema of `anacostia.toml`, for editors
@@ -124,6 +127,7 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Triggers(verb) => triggers::triggers(verb),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),
+        Verb::Notifications(args) => notifications::notifications(args),
         Verb::Gc(args) => gc::gc(&args),
         Verb::Schema(args) => schema::schema(&args),
         Verb::Component(verb) => component::component(verb),

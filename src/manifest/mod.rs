@@ -25,6 +25,7 @@ mod pipeline;
 mod place;
 mod problem;
 mod read;
+mod s3;
 mod schema;
 mod secret;
 mod settings;
@@ -48,10 +49,11 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
-    ActionSpec, Backoff, Build, FolderSpec, HeaderSecretSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
-    Retry, RunWhen, S3Credentials, S3Spec, S3Style, StoreSpec, Trigger,
+    ActionSpec, Backoff, Build, ChannelSpec, FolderSpec, HeaderSecretSpec, Join, Limits, MailSpec, NotifySpec,
+    Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen, StoreSpec, Trigger, UrlSource,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
+pub use s3::{S3Credentials, S3Spec, S3Style};
 pub use secret::SecretSource;
 pub use sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
 
@@ -183,6 +185,7 @@ fn parse(
     let mut reader = Reader::new(text, env, secrets_needed);
     let mut draft = read::draft(&mut reader, tree.get_ref());
     check::edges(&mut reader, &draft);
+    check::notify(&mut reader, &draft);
     look(&mut reader, &mut draft);
     match reader.into_problems() {
         problems if problems.is_empty() => Ok(draft),
@@ -263,6 +266,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         hosts: top.hosts,
         insecure: top.insecure,
         token: top.token,
+        public_url: top.public_url,
         store,
         durability: top.durability,
         state,
@@ -270,5 +274,6 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         resources: draft.resources.into_iter().filter_map(|resource| resource.spec).collect(),
         actions: draft.actions.into_iter().map(|action| action.spec).collect(),
         triggers: draft.triggers.into_iter().map(|trigger| trigger.spec).collect(),
+        notify: draft.notify.into_iter().filter_map(|it| it.spec).collect(),
     }
 }

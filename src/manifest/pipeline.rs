@@ -11,10 +11,11 @@ use super::condition::{Condition, TriggerSpec};
 use super::group_by::GroupBy;
 use super::http::{HttpForm, HttpSpec};
 use super::params_schema::ParamsSchema;
+use super::s3::S3Spec;
 use super::secret::SecretSource;
 use super::sql::{SqlDatabase, SqlSpec};
 use crate::base::{Digest, Endpoint};
-use crate::model::Durability;
+use crate::model::{Durability, NotifyCause};
 
 /// Default of a folder's `ignore`: names that editors, browsers and uploaders give to unfinished
 /// files.
@@ -67,6 +68,8 @@ pub struct Pipeline {
     /// `server.token_sha256`: digest of the required bearer token. Mandatory on addresses other
     /// than loopback.
     pub token: Option<Digest>,
+    /// `server.public_url`, without a slash at the end: where people reach the server, for links.
+    pub public_url: Option<String>,
     /// `metadata_store`, without `durability`.
     pub store: StoreSpec,
     /// `metadata_store.durability`: applies to the store and to outputs that are published to local
@@ -83,6 +86,8 @@ pub struct Pipeline {
     pub actions: Vec<ActionSpec>,
     /// `triggers`, in the order of the file.
     pub triggers: Vec<TriggerSpec>,
+    /// `notify`, in the order of the file.
+    pub notify: Vec<NotifySpec>,
 }
 
 impl Pipeline {
@@ -308,64 +313,6 @@ impl FolderSpec {
     }
 }
 
-/// A bucket of an S3-compatible service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct S3Spec {
-    /// The bucket.
-    pub bucket: String,
-    /// What its keys begin with: empty, or text that ends with `/`. Paths are relative to it.
-    pub prefix: String,
-    /// The URL of the service, without a `/` at its end; `None` is AWS.
-    pub endpoint: Option<String>,
-    /// The region, if the manifest gives one.
-    pub region: Option<String>,
-    /// Where a request names the bucket.
-    pub style: S3Style,
-    /// Where the credentials come from.
-    pub credentials: S3Credentials,
-    /// The profile, if `credentials` is `profile`; `None` is `AWS_PROFILE`, or `default`.
-    pub profile: Option<String>,
-    /// The source of the id of the access key.
-    pub access_key_id: Option<SecretSource>,
-    /// The source of the secret key. Present if and only if `access_key_id` is.
-    pub secret_access_key: Option<SecretSource>,
-    /// Globs of included paths; empty means all.
-    pub include: Vec<String>,
-    /// Globs of excluded paths.
-    pub exclude: Vec<String>,
-    /// How often it is listed.
-    pub interval: Duration,
-}
-
-impl S3Spec {
-    /// Describes the location for display: `s3://bucket/prefix`, with the service unless it is AWS.
-    #[must_use]
-    pub fn location(&self) -> String {
-        let service = self.endpoint.as_deref().map(|url| format!(" at {url}")).unwrap_or_default();
-        format!("s3://{}/{}{service}", self.bucket, self.prefix)
-    }
-}
-
-/// Where a request names the bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum S3Style {
-    /// In the path: `https://service/bucket/key`.
-    Path,
-    /// In the name of the host: `https://bucket.service/key`.
-    Virtual,
-}
-
-/// Where the credentials of a bucket come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum S3Credentials {
-    /// The keys in the manifest, or the variables `AWS_…`, or the container or instance.
-    Default,
-    /// A profile in the files of the AWS command line.
-    Profile,
-    /// None: requests are not signed.
-    None,
-}
-
 /// When a watched resource triggers: `min_artifacts` and `min_bytes` are both reached, nothing new
 /// has arrived for `quiet_for`, and each further condition is met; or the oldest artifact has
 /// waited for `max_wait`.
@@ -460,6 +407,76 @@ pub struct HeaderSecretSpec {
     pub host: Endpoint,
     /// Text before the value, such as `Bearer `.
     pub prefix: String,
+}
+
+/// A receiver of notifications.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotifySpec {
+    /// Its name.
+    pub name: String,
+    /// `on`: what it is told about.
+    pub on: Vec<NotifyCause>,
+    /// It is told when no watched resource has received a new artifact for this long.
+    pub nothing_new_for: Option<Duration>,
+    /// Only runs in which this action ended as the run did: succeeded or failed.
+    pub action: Option<String>,
+    /// For how long a delivery is tried again.
+    pub retry_for: Duration,
+    /// How it is reached.
+    pub channel: ChannelSpec,
+}
+
+/// How a receiver of notifications is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelSpec {
+    /// A signed POST of JSON.
+    Webhook {
+        /// The address.
+        url: UrlSource,
+        /// The key of the signature.
+        secret: SecretSource,
+    },
+    /// A POST of `{"text": …}`.
+    Slack {
+        /// The address.
+        url: UrlSource,
+    },
+    /// An e-mail.
+    Email(MailSpec),
+}
+
+impl ChannelSpec {
+    /// Returns `kind`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Webhook { .. } => "webhook",
+            Self::Slack { .. } => "slack",
+            Self::Email(_) => "email",
+        }
+    }
+}
+
+/// A URL, or the secret that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum UrlSource {
+    /// As written in the manifest.
+    Plain(String),
+    /// In a secret.
+    Secret(SecretSource),
+}
+
+/// How e-mail is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailSpec {
+    /// The sender.
+    pub from: String,
+    /// The recipients; at least one.
+    pub to: Vec<String>,
+    /// The URL of the mail server, without a password.
+    pub smtp: String,
+    /// User and password at the mail server.
+    pub login: Option<(SecretSource, SecretSource)>,
 }
 
 /// How a component is built.

@@ -131,6 +131,13 @@ pub(super) fn strings(doc: &str, pattern: Option<&str>, example: &str) -> Value 
     json!({"type": "array", "description": doc, "items": item, "uniqueItems": true, "default": [], "examples": [[example]]})
 }
 
+/// Returns the schema of a list of unique words, each one of a few, or a string with a variable.
+pub(super) fn words<T>(doc: &str, words: &[(&str, T)]) -> Value {
+    let list: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    json!({"type": "array", "description": doc, "uniqueItems": true, "default": [], "examples": [[list.first()]],
+        "items": {"type": "string", "anyOf": [{"enum": list}, {"pattern": VARIABLE}]}})
+}
+
 pub(super) fn params(doc: &str) -> Value {
     json!({"type": "object", "description": doc, "default": {}, "examples": [{"seed": 7}]})
 }

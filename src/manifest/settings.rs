@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::condition::{AfterRun, Missed};
 use super::http::HttpMethod;
-use super::pipeline::{Join, RunWhen, S3Credentials, S3Style};
-use crate::model::Durability;
+use super::pipeline::{Join, RunWhen};
+use super::s3::{S3Credentials, S3Style};
+use crate::model::{Durability, NotifyCause};
 
 const DAY: Duration = Duration::from_hours(24);
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -160,3 +161,23 @@ pub(super) const BACKOFF: RangeInclusive<Duration> = MILLISECOND..=DAY;
 
 /// Maximum number of `args` of a command.
 pub(super) const MAX_ARGS: usize = 1_000;
+
+/// `kind` of a notification.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum ChannelKind {
+    Webhook,
+    Slack,
+    Email,
+}
+/// `on` of a notification.
+pub(super) const NOTIFY_ON: [(&str, NotifyCause); 3] = [
+    (NotifyCause::RunFailed.as_str(), NotifyCause::RunFailed),
+    (NotifyCause::RunSucceeded.as_str(), NotifyCause::RunSucceeded),
+    (NotifyCause::ResourceUnreachable.as_str(), NotifyCause::ResourceUnreachable),
+];
+/// `nothing_new_for` of a notification.
+pub(super) const NOTHING_NEW_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(365 * 24);
+/// `retry_for` of a notification.
+pub(super) const RETRY_FOR: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+/// Default of `retry_for`.
+pub(super) const DEFAULT_RETRY_FOR: Duration = DAY;

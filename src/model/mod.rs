@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod fact;
 mod log;
+mod notification;
 mod page;
 mod request;
 mod resource;
@@ -26,6 +27,7 @@ pub use error::ErrorInfo;
 pub use event::{Event, EventKind};
 pub use fact::{ArtifactTag, Entry, Facts, Metric, MetricRecord, ParamRecord, RunTag};
 pub use log::{LogLevel, LogLine, LogPosition, LogRange, LogStream};
+pub use notification::{Delivery, Notification, NotificationState, NotifyCause};
 pub use page::Page;
 pub use request::{HttpRequest, RequestOutcome};
 pub use resource::{KnownPath, StagedFile};
@@ -48,7 +50,7 @@ macro_rules! string_enum {
 
             /// Returns the text form.
             #[must_use]
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
             }
         }

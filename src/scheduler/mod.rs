@@ -48,3 +48,4 @@ pub use parts::Parts;
 pub use preview::preview_triggers;
 pub use reload::ReloadError;
 pub use space::{GivenBack, Space};
+pub use supervise::supervise;

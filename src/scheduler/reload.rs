@@ -75,12 +75,13 @@ impl Reloader {
 /// Returns the differences between the manifest in force and the next one that a reload cannot
 /// apply, as keys of the manifest.
 fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
-    let server = |it: &Pipeline| (it.listen, it.hosts.clone(), it.insecure, it.token);
+    let server = |it: &Pipeline| (it.listen, it.hosts.clone(), it.insecure, it.token, it.public_url.clone());
     let mut keys: Vec<String> = [
         ("`pipeline.name`", now.name != next.name),
         ("`server`", server(now) != server(next)),
         ("`pipeline.state`", now.state != next.state),
         ("`pipeline.logs`", now.max_log_bytes != next.max_log_bytes),
+        ("`notify`", now.notify != next.notify),
         ("`metadata_store`", (&now.store, now.durability) != (&next.store, next.durability)),
     ]
     .into_iter()
@@ -155,6 +156,10 @@ mod tests {
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nstate = \"kept\"")]), ["`pipeline.state`"]);
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nlogs = \"2GiB\"")]), ["`pipeline.logs`"]);
         assert_eq!(after(&[("path = \"raw\"", "path = \"other\"")]), ["`resources.raw`"]);
+        let notify = "[notify.ops]\nkind = \"slack\"\nurl = \"env:URL\"\non = [\"run_failed\"]\n[resources.raw]";
+        assert_eq!(after(&[("[resources.raw]", notify)]), ["`notify`"]);
+        let url = "[server]\npublic_url = \"https://a.example.com\"\n[resources.raw]";
+        assert_eq!(after(&[("[resources.raw]", url)]), ["`server`"]);
         let more = "[resources.new]\nkind = \"folder\"\npath = \"new\"\n[resources.raw]";
         assert_eq!(
             after(&[

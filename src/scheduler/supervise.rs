@@ -20,12 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Runs the future that `begin` returns, again and again, until `stop`. Calls `ended` with the
 /// reason when one has ended, except after `stop`.
-pub(super) async fn supervise<F>(
-    name: &str,
-    stop: CancellationToken,
-    begin: impl FnMut() -> F,
-    ended: impl FnMut(String),
-) where
+pub async fn supervise<F>(name: &str, stop: CancellationToken, begin: impl FnMut() -> F, ended: impl FnMut(String))
+where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
     keep_going(name, stop, FIRST_PAUSE, begin, ended).await;

@@ -50,23 +50,24 @@ mod write;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
+    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    TriggerMark,
 };
 
 pub use error::StoreError;
 pub use lease::{Holder, HostLease};
 pub use open::{HostStore, holder, open, open_host, open_read_only};
 pub use query::{
-    ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, PageRequest, PublishedOutput, RunQuery, SnapshotQuery,
-    TickQuery,
+    ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, NotificationQuery, PageRequest, PublishedOutput, RunQuery,
+    SnapshotQuery, TickQuery,
 };
 pub use repeat::repeat_briefly;
 pub use write::{
-    ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_TICKS, NewAttempt, NewRevision, NewRun, Recorded,
-    Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
+    ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_NOTIFICATIONS, MAX_TICKS, NewAttempt, NewRevision,
+    NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
 };
 
 /// The result of a store's method.
@@ -377,6 +378,35 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before or after: the next host prunes again. May be several transactions. Repeat:
     /// nothing is left to drop.
     async fn prune_events(&self, keep: u64) -> Result<()>;
+
+    // ── notifications ────────────────────────────────────────────────────────────────────────────
+
+    /// Returns the last event that was examined for notifications. `None` if there never was a
+    /// receiver.
+    async fn notified(&self) -> Result<Option<u64>>;
+
+    /// Records notifications that wait for their delivery, and that the events up to `examined` led
+    /// to no others. The store keeps at most [`MAX_NOTIFICATIONS`].
+    ///
+    /// Crash before: the next host examines the same events again. After: it delivers what waits.
+    /// Repeat: each notification is recognised by its id; `examined` never goes back.
+    async fn record_notifications(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<()>;
+
+    /// Records the result of an attempt to deliver a notification. One that was delivered or given
+    /// up is not changed, and one that is not on record is ignored.
+    ///
+    /// Crash before: the next host delivers it again. After: it stands. Repeat: changes nothing.
+    async fn note_delivery(&self, id: NotificationId, delivery: Delivery, now: Timestamp) -> Result<()>;
+
+    /// Lists at most `limit` notifications for a receiver that wait for their delivery, oldest
+    /// first.
+    async fn waiting_notifications(&self, name: &str, limit: u32) -> Result<Vec<Notification>>;
+
+    /// Returns the newest notification for a receiver with this cause.
+    async fn last_notification(&self, name: &str, cause: NotifyCause) -> Result<Option<Notification>>;
+
+    /// Lists notifications, newest first.
+    async fn notifications(&self, query: NotificationQuery, page: PageRequest) -> Result<Page<Notification>>;
 
     /// Returns the log positions of every attempt of every run that has not ended, in no order: the
     /// log store must keep these lines.

@@ -77,6 +77,13 @@ pub struct TickQuery {
     pub trigger: Option<String>,
 }
 
+/// Selects notifications. An empty query selects all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NotificationQuery {
+    /// Only for the receiver of this name.
+    pub name: Option<String>,
+}
+
 /// One edge of lineage: an attempt used an artifact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LineageEdge {

@@ -13,6 +13,9 @@ use crate::model::{
 /// The most ticks that a store retains; older ones are dropped.
 pub const MAX_TICKS: u64 = 100_000;
 
+/// The most notifications that a store retains; older ones are dropped.
+pub const MAX_NOTIFICATIONS: u64 = 100_000;
+
 /// A manifest to record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRevision {

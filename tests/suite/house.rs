@@ -24,6 +24,7 @@ const FLOORS: &[(u32, &str)] = &[
     (5, "sandbox"),
     (6, "scheduler"),
     (7, "http"),
+    (7, "notify"),
     (7, "ui"),
     (8, "cli"),
 ];

@@ -46,6 +46,7 @@ fn every_route_refuses_unknown_parameters() {
         format!("/api/v1/runs/{id}/events"),
         format!("/api/v1/runs/{id}/lineage"),
         "/api/v1/artifacts".to_owned(),
+        "/api/v1/notifications".to_owned(),
         "/api/v1/metrics".to_owned(),
         "/api/v1/params".to_owned(),
         "/api/v1/tags".to_owned(),

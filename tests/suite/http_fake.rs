@@ -5,15 +5,16 @@
 
 use std::sync::Mutex;
 
-use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Denial, EndedRun, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
+    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    TriggerMark,
 };
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Revision, RunQuery,
+    RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -293,6 +294,24 @@ impl MetadataStore for FakeStore {
     }
     async fn cursor(&self, _: &str) -> Stored<Option<String>> {
         read_only()
+    }
+    async fn notified(&self) -> Stored<Option<u64>> {
+        read_only()
+    }
+    async fn record_notifications(&self, _: Option<u64>, _: Vec<Notification>) -> Stored<()> {
+        read_only()
+    }
+    async fn note_delivery(&self, _: NotificationId, _: Delivery, _: Timestamp) -> Stored<()> {
+        read_only()
+    }
+    async fn waiting_notifications(&self, _: &str, _: u32) -> Stored<Vec<Notification>> {
+        read_only()
+    }
+    async fn last_notification(&self, _: &str, _: NotifyCause) -> Stored<Option<Notification>> {
+        read_only()
+    }
+    async fn notifications(&self, _: NotificationQuery, _: PageRequest) -> Stored<Page<Notification>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn unfinished_logs(&self) -> Stored<Vec<LogRange>> {
         read_only()

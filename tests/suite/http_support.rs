@@ -231,6 +231,8 @@ fn a_pipeline() -> Pipeline {
         hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
         insecure: false,
         token: None,
+        public_url: None,
+        notify: Vec::new(),
         store: StoreSpec::Sqlite { path: "/pipes/penguins/state/metadata.db".into() },
         durability: Durability::Normal,
         state: "/pipes/penguins/state".into(),

@@ -40,6 +40,7 @@ mod limits;
 mod lost;
 mod manifest;
 mod new;
+mod notify;
 mod outbound;
 mod penguins;
 mod polyglot;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
-    Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging, Pipeline, Problems, ResourceKind,
-    RunWhen, SecretSource, SqlDatabase, SqlFrom, SqlRows, inspect, load, parse_pinned,
+    ChannelSpec, Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging, Pipeline, Problems,
+    ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFrom, SqlRows, UrlSource, inspect, load, parse_pinned,
 };
-use anacostia::model::Durability;
+use anacostia::model::{Durability, NotifyCause};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -200,6 +200,15 @@ fn every_key_is_read_correctly() {
     assert_eq!(models.ignore, FolderSpec::default_ignore());
     check_databases(&pipeline, house.path());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
+    assert_eq!(pipeline.public_url.as_deref(), Some("https://ml.example.com"), "without a slash at the end");
+    let [ops, chat, mail] = &pipeline.notify[..] else { panic!("{:?}", pipeline.notify) };
+    assert_eq!(ops.on, [NotifyCause::RunFailed, NotifyCause::RunSucceeded, NotifyCause::ResourceUnreachable]);
+    assert_eq!((ops.nothing_new_for, ops.retry_for), (Some(Duration::from_hours(6)), Duration::from_hours(2)));
+    let secret = SecretSource::Env("API_TOKEN".to_owned());
+    assert_eq!(chat.channel, ChannelSpec::Slack { url: UrlSource::Secret(secret.clone()) });
+    assert_eq!(chat.retry_for, Duration::from_hours(24));
+    let ChannelSpec::Email(mail) = &mail.channel else { panic!("{mail:?}") };
+    assert_eq!((mail.to.len(), &mail.login), (2, &Some((secret.clone(), secret))));
     assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
 }
 

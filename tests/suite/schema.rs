@@ -183,9 +183,14 @@ fn the_pipelines_of_the_repository_fit_the_schema() {
     let pipelines = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines");
     let mut seen_any = false;
     for entry in fs::read_dir(pipelines).unwrap() {
-        let Ok(text) = fs::read_to_string(entry.unwrap().path().join("anacostia.toml")) else { continue };
-        seen_any = true;
-        assert_eq!(schema_problems(&text), Some(Vec::new()), "{text}");
+        for file in fs::read_dir(entry.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            if path.extension().is_some_and(|it| it == "toml") && text.contains("\nmanifest_version =") {
+                seen_any = true;
+                assert_eq!(schema_problems(&text), Some(Vec::new()), "{text}");
+            }
+        }
     }
     assert!(seen_any);
 }
@@ -248,37 +253,48 @@ fn messages(text: &str) -> Vec<String> {
     }
 }
 
+/// Checks that the reader knows each key of the schema at `place` with the same type, and refuses
+/// an unknown key.
+fn check_keys(schema: &Value, table: &str, place: &str) {
+    let described = schema.pointer(&format!("{place}/properties")).unwrap().as_object().unwrap();
+    // A table that names its kind has that key already.
+    for (key, about) in described.iter().filter(|(key, _)| !table.contains(&format!("\n{key} = "))) {
+        // For every known key, the reader reports an error for a date, because no key is a
+        // date.
+        let found = messages(&with(table, key, "2026-01-01"));
+        assert!(!found.iter().any(|message| message.contains("unknown key")), "{key} of {table:?}: {found:?}");
+        // `cron` is a string or a table, `paging` too.
+        let wanted = match about["type"].as_str().unwrap_or(if key == "cron" { "string" } else { "object" }) {
+            "object" => "a table",
+            "array" => "a list",
+            "string" => "a string",
+            "boolean" => "true or false",
+            "integer" => "a whole number",
+            "number" => "a number",
+            other => panic!("{other}"),
+        };
+        let refused = format!("must be {wanted}");
+        assert!(found.iter().any(|message| message.contains(&refused)), "{key} of {table:?}: {found:?}");
+    }
+    let found = messages(&with(table, "zebra", "1"));
+    assert!(found.iter().any(|message| message.contains("unknown key `zebra`")), "{table:?}: {found:?}");
+}
+
 /// Starts from the schema: the reader knows each of its keys with the same type, and both refuse an
 /// unknown key.
 #[test]
 fn schema_and_reader_have_the_same_keys() {
     let schema = schema();
     for (table, place) in TABLES {
-        let described = schema.pointer(&format!("{place}/properties")).unwrap().as_object().unwrap();
-        // A table that names its kind has that key already.
-        for (key, about) in described.iter().filter(|(key, _)| !table.contains(&format!("\n{key} = "))) {
-            // For every known key, the reader reports an error for a date, because no key is a
-            // date.
-            let found = messages(&with(table, key, "2026-01-01"));
-            assert!(!found.iter().any(|message| message.contains("unknown key")), "{key} of {table:?}: {found:?}");
-            // `cron` is a string or a table, `paging` too.
-            let wanted = match about["type"].as_str().unwrap_or(if key == "cron" { "string" } else { "object" }) {
-                "object" => "a table",
-                "array" => "a list",
-                "string" => "a string",
-                "boolean" => "true or false",
-                "integer" => "a whole number",
-                "number" => "a number",
-                other => panic!("{other}"),
-            };
-            let refused = format!("must be {wanted}");
-            assert!(found.iter().any(|message| message.contains(&refused)), "{key} of {table:?}: {found:?}");
-        }
-        let found = messages(&with(table, "zebra", "1"));
-        assert!(found.iter().any(|message| message.contains("unknown key `zebra`")), "{table:?}: {found:?}");
+        check_keys(&schema, table, place);
         let found = schema_problems(&with(table, "zebra", "1")).unwrap();
         let refuses = |wrong: &String| wrong.ends_with("/zebra: not known") || wrong.ends_with("none of the forms");
         assert!(found.iter().any(refuses), "{table:?}: {found:?}");
+    }
+    for (at, kind) in ["webhook", "slack", "email"].into_iter().enumerate() {
+        let table = format!("[notify.n]\nkind = \"{kind}\"");
+        check_keys(&schema, &table, &format!("/properties/notify/additionalProperties/anyOf/{at}"));
+        assert!(!schema_problems(&with(&table, "zebra", "1")).unwrap().is_empty(), "{kind}");
     }
 }
 

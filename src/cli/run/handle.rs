@@ -14,6 +14,7 @@ use super::stop::{Stop, Stops};
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, out, show};
 use crate::manifest::Pipeline;
+use crate::notify::{self, Notifier};
 use crate::scheduler::{Host, Options, Tally};
 
 /// How a host is started.
@@ -30,6 +31,7 @@ pub(crate) struct HostHandle {
     /// The host itself.
     pub(crate) host: Host,
     server: Server,
+    notifier: Notifier,
     reporter: Reporter,
 }
 
@@ -57,6 +59,7 @@ impl HostHandle {
         let lease = Arc::clone(&parts.lease);
         let store = Arc::clone(&parts.store);
         let seen = *parts.store.newest_event().borrow();
+        notify::begin(store.as_ref(), &parts.pipeline).await?;
         let (listener, address) = serve::bind(parts.pipeline.listen).await?;
         let server = Server::start(listener, &parts.pipeline)?;
         // A component that was never run here is compiled first, which may take a while.
@@ -65,6 +68,7 @@ impl HostHandle {
         drop(wait);
         let host = host?;
         server.serve(host.view(), recorder)?;
+        let notifier = Notifier::start(host.view(), &format!("http://{address}"));
         lease.announce(&address.to_string()).await?;
         announce(how.json, &host.view().pipeline(), address)?;
         if store.paused().await? {
@@ -72,7 +76,7 @@ impl HostHandle {
             out::error(&format!("The pipeline is paused: triggers start no run; {resume}\n"));
         }
         let reporter = report::follow(store, seen, how.json);
-        Ok(Self { host, server, reporter })
+        Ok(Self { host, server, notifier, reporter })
     }
 
     /// Waits until the host ends by itself (because it is drained, or after an error), or a signal
@@ -97,10 +101,11 @@ impl HostHandle {
         if let Some(stop) = asked {
             out::error(&format!("{stop}: finishing running actions; ask again to stop at once\n"));
         }
-        let Self { host, server, reporter } = self;
+        let Self { host, server, notifier, reporter } = self;
         let end = async {
             let tally = host.stop().await?;
             server.close().await;
+            notifier.close().await;
             reporter.close().await;
             Ok(tally)
         };

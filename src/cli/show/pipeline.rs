@@ -30,6 +30,9 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
         let _ = write!(text, "\n{}", triggers(pipeline, width));
     }
     let _ = write!(text, "\n{}", actions(pipeline, width));
+    if !pipeline.notify.is_empty() {
+        let _ = write!(text, "\n{}", receivers(pipeline, width));
+    }
     text
 }
 
@@ -117,6 +120,23 @@ fn triggers(pipeline: &Pipeline, width: usize) -> String {
     for trigger in &pipeline.triggers {
         let when: Vec<String> = trigger.when.iter().map(Condition::describe).collect();
         table.row(vec![Cell::new(&trigger.name).style(styles::STRONG), Cell::new(when.join(" and "))]);
+    }
+    table.render(width)
+}
+
+/// Who is told about what.
+fn receivers(pipeline: &Pipeline, width: usize) -> String {
+    let mut table = Table::new(&[("NOTIFIES", Column::Prose), ("BY", Column::Word), ("ABOUT", Column::Prose)]);
+    for it in &pipeline.notify {
+        let silence = it.nothing_new_for.map(|span| format!("nothing new for {}", TimeSpan(span)));
+        let mut about: Vec<String> =
+            it.on.iter().map(|cause| cause.as_str().replace('_', " ")).chain(silence).collect();
+        about.extend(it.action.as_ref().map(|action| format!("runs by {action} only")));
+        table.row(vec![
+            Cell::new(&it.name).style(styles::STRONG),
+            Cell::new(it.channel.kind()),
+            Cell::new(about.join(", ")),
+        ]);
     }
     table.render(width)
 }
@@ -226,6 +246,7 @@ pub(crate) mod tests {
             hosts: Vec::new(),
             insecure: false,
             token: None,
+            public_url: None,
             store: StoreSpec::Sqlite { path: PathBuf::from("/pipeline/state/metadata.db") },
             durability: Durability::Normal,
             state: PathBuf::from("/pipeline/state"),
@@ -244,6 +265,7 @@ pub(crate) mod tests {
                 when: vec![Condition::AfterRun(AfterRun::Failed)],
                 retrigger: false,
             }],
+            notify: Vec::new(),
         }
     }
 

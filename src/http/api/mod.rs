@@ -6,6 +6,7 @@ mod control;
 mod facts;
 mod logs;
 mod nodes;
+mod notifications;
 mod operations;
 mod pipeline;
 mod runs;
@@ -27,12 +28,13 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 15] = [
+pub(super) const FIXED_PATHS: [&str; 16] = [
     "/",
     "/api/v1/artifacts",
     "/api/v1/events",
     "/api/v1/metrics",
     "/api/v1/nodes",
+    "/api/v1/notifications",
     "/api/v1/params",
     "/api/v1/pipeline",
     "/api/v1/pipeline/pause",
@@ -55,6 +57,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/nodes/{name}", get(nodes::show))
         .route("/api/v1/resources/{name}/artifacts", post(uploads::take))
         .route("/api/v1/resources/{name}/trigger", post(control::trigger))
+        .route("/api/v1/notifications", get(notifications::list))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
         .route("/api/v1/runs/{id}/cancel", post(control::cancel))

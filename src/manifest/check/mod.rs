@@ -2,6 +2,8 @@
 
 pub(super) mod components;
 mod edges;
+mod notify;
 pub(super) mod paths;
 
 pub(super) use edges::check as edges;
+pub(super) use notify::notify;

@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::pipeline::{Backoff, Limits, Retry};
 use super::schema::{
     DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
-    strings, text, variables, with_default,
+    strings, text, variables, with_default, without_default,
 };
-use super::settings;
+use super::settings::{self, ChannelKind};
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 use section::object;
 pub(super) use section::{Keys, nearest};
@@ -24,6 +24,13 @@ pub(super) use trigger::{CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_T
 
 /// The keys of each kind of metadata store.
 pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
+
+/// The keys of each kind of notification.
+pub(super) static NOTIFY_KINDS: [(&str, (ChannelKind, &LazyLock<Keys>)); 3] = [
+    ("webhook", (ChannelKind::Webhook, &WEBHOOK)),
+    ("slack", (ChannelKind::Slack, &SLACK)),
+    ("email", (ChannelKind::Email, &EMAIL)),
+];
 
 pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     let version: Value = settings::MANIFEST_VERSION.parse::<u64>().map_or(Value::Null, Value::from);
@@ -33,6 +40,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     };
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
     let trigger = object("When to start a run. All its conditions must be met.", &PIPELINE_TRIGGER, &[]);
+    let notify = json!({"anyOf": [
+        object("A signed POST of JSON.", &WEBHOOK, &["kind", "url", "secret"]),
+        object("A message to an incoming webhook of Slack, or of a program that takes the same.", &SLACK, &["kind", "url"]),
+        object("An e-mail.", &EMAIL, &["kind", "from", "to", "smtp"]),
+    ]});
     Keys {
         home: "the top of the manifest",
         later: &[],
@@ -51,6 +63,11 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
                 "triggers",
                 &["schedules", "sensors"],
                 nodes("Reasons to start a run besides new artifacts, by name.", trigger),
+            ),
+            (
+                "notify",
+                &["notifications", "alerts", "on_failure"],
+                nodes("Who is told about failed runs and other things, by name.", notify),
             ),
         ],
     }
@@ -126,6 +143,13 @@ pub(super) static SERVER: LazyLock<Keys> = LazyLock::new(|| Keys {
                 "Names by which the server is reached besides its address, such as that of a proxy in front: for any port, or with one.",
                 None,
                 "ml.example.com",
+            ),
+        ),
+        (
+            "public_url",
+            &["external_url", "base_url"],
+            text(
+                "The URL by which people reach the server, for links in notifications. If not given: the address that it listens on.",
             ),
         ),
         ("insecure", &[], boolean("Whether plain HTTP off loopback is allowed, for a proxy in front that speaks TLS.")),
@@ -317,8 +341,52 @@ pub(super) static RETRY: LazyLock<Keys> = LazyLock::new(|| {
     }
 });
 
+pub(super) static WEBHOOK: LazyLock<Keys> = LazyLock::new(|| {
+    let secret = form("The key of the signature: a variable of the host's environment.", ENV, "env:WEBHOOK_SECRET");
+    notification("a webhook", vec![("url", &["endpoint", "address"], url()), ("secret", &["key", "token"], secret)])
+});
+
+pub(super) static SLACK: LazyLock<Keys> =
+    LazyLock::new(|| notification("a Slack notification", vec![("url", &["webhook", "webhook_url"], url())]));
+
+pub(super) static EMAIL: LazyLock<Keys> = LazyLock::new(|| {
+    let smtp =
+        "The mail server: `smtps://HOST` (TLS), `smtp://HOST:587?tls=required` (STARTTLS) or `smtp://HOST:PORT`.";
+    notification(
+        "an e-mail",
+        vec![
+            ("from", &["sender"], text("The address of the sender.")),
+            ("to", &["recipients", "address"], strings("The addresses of the recipients.", None, "you@example.com")),
+            ("smtp", &["server", "host", "url"], text(smtp)),
+            ("user", &["username", "login"], form("The user at the mail server.", ENV, "env:SMTP_USER")),
+            ("password", &["pass"], form("The password at the mail server.", ENV, "env:SMTP_PASSWORD")),
+        ],
+    )
+});
+
+fn url() -> Value {
+    text("The address, or `env:NAME` for a variable of the host's environment that holds it.")
+}
+
+/// Returns the keys of a kind of notification: those of all kinds, and its own.
+fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static str], Value)>) -> Keys {
+    let on = super::schema::words("What to notify about.", &settings::NOTIFY_ON);
+    let silence = "Notify when no watched resource has received a new artifact for this long.";
+    let retry = "For how long a delivery is tried again before it is given up.";
+    let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`).";
+    let mut rows: Vec<(_, &[&str], _)> = vec![
+        ("kind", &["type", "channel"], without_default(choice("How the message is sent.", &NOTIFY_KINDS))),
+        ("on", &["events", "when"], on),
+        ("nothing_new_for", &["nothing_new", "silence"], span(silence, &settings::NOTHING_NEW_FOR, None)),
+        ("action", &["actions"], text(action)),
+        ("retry_for", &["give_up_after"], span(retry, &settings::RETRY_FOR, Some(settings::DEFAULT_RETRY_FOR))),
+    ];
+    rows.extend(own);
+    Keys { home, later: &[], rows }
+}
+
 /// Returns all sections.
-fn all() -> [&'static Keys; 20] {
+fn all() -> [&'static Keys; 23] {
     [
         &ROOT,
         &PIPELINE,
@@ -340,6 +408,9 @@ fn all() -> [&'static Keys; 20] {
         &BUILD,
         &LIMITS,
         &RETRY,
+        &WEBHOOK,
+        &SLACK,
+        &EMAIL,
     ]
 }
 

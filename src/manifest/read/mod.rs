@@ -7,6 +7,7 @@
 mod action;
 mod command;
 mod http;
+mod notify;
 mod params;
 mod path;
 mod resource;
@@ -18,11 +19,12 @@ mod variables;
 use toml::de::DeTable;
 
 use super::keys::{self, Keys};
-use super::pipeline::{ActionSpec, ResourceSpec, RunWhen};
+use super::pipeline::{ActionSpec, NotifySpec, ResourceSpec, RunWhen};
 use super::problem::{Problem, quoted};
 use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
+use crate::model::NotifyCause;
 use top::Top;
 use trigger::UncheckedTrigger;
 
@@ -35,6 +37,7 @@ pub(super) struct UncheckedManifest {
     pub(super) resources: Vec<UncheckedResource>,
     pub(super) actions: Vec<UncheckedAction>,
     pub(super) triggers: Vec<UncheckedTrigger>,
+    pub(super) notify: Vec<UncheckedNotify>,
 }
 
 /// A resource that has been read.
@@ -68,6 +71,16 @@ pub(super) struct UncheckedAction {
     pub(super) perhaps_more: bool,
 }
 
+/// A notification that has been read.
+pub(super) struct UncheckedNotify {
+    /// `None` if it cannot be sent as it is written.
+    pub(super) spec: Option<NotifySpec>,
+    pub(super) on: Vec<At<NotifyCause>>,
+    pub(super) action: Option<At<String>>,
+    /// The place of `nothing_new_for`.
+    pub(super) silence: Option<std::ops::Range<usize>>,
+}
+
 /// Reads a manifest.
 pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedManifest {
     let root = Table::root(tree);
@@ -79,13 +92,14 @@ pub(super) fn draft(reader: &mut Reader<'_>, tree: &DeTable<'_>) -> UncheckedMan
     let resources = nodes(reader, &root, "resources", "[resources.raw]", resource::read);
     let actions = nodes(reader, &root, "actions", "[actions.train]", action::read);
     let triggers = nodes(reader, &root, "triggers", "[triggers.nightly]", trigger::read);
-    let draft = UncheckedManifest { top, resources, actions, triggers };
+    let notify = nodes(reader, &root, "notify", "[notify.ops]", notify::read);
+    let draft = UncheckedManifest { top, resources, actions, triggers, notify };
     check_params(reader, &draft);
     check_schema(reader, &root, &draft);
     draft
 }
 
-/// Reads each table in `[resources]`, `[actions]` or `[triggers]`.
+/// Reads each table in `[resources]`, `[actions]`, `[triggers]` or `[notify]`.
 fn nodes<T>(
     reader: &mut Reader<'_>,
     root: &Table<'_>,
@@ -99,9 +113,10 @@ fn nodes<T>(
         return Vec::new();
     };
     let mut entries = tables.in_order();
+    let all = if key == "notify" { "notifications" } else { key };
     if let Some((first, _)) = entries.get(MAX_NODES) {
         reader.complain(
-            Problem::new(format!("there are {} {key}, at most {MAX_NODES} are possible", entries.len()))
+            Problem::new(format!("there are {} {all}, at most {MAX_NODES} are possible", entries.len()))
                 .at(&first.span, "the first too many"),
         );
         entries.truncate(MAX_NODES);
@@ -117,7 +132,7 @@ fn nodes<T>(
         };
         if let Some(why) = refused {
             reader.complain(
-                Problem::new(format!("{} cannot name one of the {key}", quoted(name.value)))
+                Problem::new(format!("{} cannot name one of the {all}", quoted(name.value)))
                     .at(&name.span, "this name")
                     .help(why),
             );

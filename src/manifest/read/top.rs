@@ -29,6 +29,7 @@ pub(in super::super) struct Top {
     pub(in super::super) hosts: Vec<String>,
     pub(in super::super) insecure: bool,
     pub(in super::super) token: Option<Digest>,
+    pub(in super::super) public_url: Option<String>,
     /// `metadata_store.path` as written.
     pub(in super::super) store: At<String>,
     /// Whether `store` is reliable: no key that affects it has a problem.
@@ -70,6 +71,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         hosts: Vec::new(),
         insecure: false,
         token: None,
+        public_url: None,
         store: At { value: DEFAULT_STORE.to_owned(), span: 0..0 },
         store_is_known: false,
         durability: Durability::default(),
@@ -134,6 +136,7 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
 fn server(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     let Some(table) = reader.table(root, "server", "[server]", &keys::SERVER, "`[server]`") else { return };
     top.hosts = hosts(reader, &table);
+    top.public_url = public_url(reader, &table);
     let insecure = reader.boolean(&table, "insecure");
     top.insecure = insecure.is_some_and(|insecure| insecure.value);
     let token = reader.string(&table, "token_sha256", "\"sha256:…\"");
@@ -173,6 +176,23 @@ fn hosts(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<String> {
         reader.complain(problem);
     }
     hosts
+}
+
+/// Reads the URL by which people reach the server.
+fn public_url(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<String> {
+    let text = reader.string(table, "public_url", "\"https://ml.example.com\"")?;
+    let plain = |url: &reqwest::Url| {
+        matches!(url.scheme(), "http" | "https") && url.username().is_empty() && url.query().is_none()
+    };
+    if reqwest::Url::parse(&text.value).is_ok_and(|url| plain(&url) && url.fragment().is_none()) {
+        return Some(text.value.trim_end_matches('/').to_owned());
+    }
+    reader.complain(
+        Problem::new(format!("{} is not a URL of a server", quoted(&text.value)))
+            .at(&text.span, "here")
+            .help("write `public_url = \"https://ml.example.com\"`"),
+    );
+    None
 }
 
 /// Reads the digest of the bearer token. Messages do not contain the text, because it may be the

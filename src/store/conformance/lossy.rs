@@ -13,15 +13,16 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::StoreFactory;
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
+    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    TriggerMark,
 };
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
+    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result, Revision,
+    RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
 };
 
 /// A factory whose stores lose answers.
@@ -122,6 +123,10 @@ lossy! {
         events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
         oldest_event() -> u64;
         unfinished_logs() -> Vec<LogRange>;
+        notified() -> Option<u64>;
+        waiting_notifications(name: &str, limit: u32) -> Vec<Notification>;
+        last_notification(name: &str, cause: NotifyCause) -> Option<Notification>;
+        notifications(query: NotificationQuery, page: PageRequest) -> Page<Notification>;
     }
     write {
         register_revision(revision: NewRevision; now) -> ();
@@ -139,5 +144,7 @@ lossy! {
         record_tick(tick: Tick;) -> ();
         set_trigger_marks(marks: Vec<TriggerMark>;) -> ();
         prune_events(keep: u64;) -> ();
+        record_notifications(examined: Option<u64>, new: Vec<Notification>;) -> ();
+        note_delivery(id: NotificationId, delivery: Delivery; now) -> ();
     }
 }

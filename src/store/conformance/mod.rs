@@ -12,6 +12,7 @@ mod events;
 mod facts;
 pub(in crate::store) mod fixtures;
 mod lossy;
+mod notifications;
 mod paging;
 mod publish;
 mod repeats;
@@ -160,6 +161,10 @@ suite! {
         events_are_numbered_without_gaps_and_wake_subscribers,
         failed_writes_leave_no_gap,
         pruning_keeps_the_newest_events;
+    notifications:
+        each_is_recorded_once_with_how_far_events_were_examined,
+        a_delivery_is_on_record_and_its_end_stands,
+        the_last_of_a_cause_is_found_and_pages_are_complete;
     paging:
         pages_of_every_list_are_complete_and_newest_first,
         pages_by_path_and_oldest_first_are_complete,

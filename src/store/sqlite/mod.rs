@@ -19,6 +19,7 @@ mod events;
 mod facts;
 mod marks;
 mod migrations;
+mod notifications;
 mod open;
 mod page;
 #[cfg(test)]
@@ -58,13 +59,14 @@ use super::lock::HostLock;
 use super::presence::{LOOK_EVERY, Presence};
 use super::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, HostLease, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, PageRequest, PublishedOutput, Recorded, Result, Revision, RunQuery, RunStep,
-    SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result, Revision,
+    RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange, MetricRecord, Page,
-    ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick, TriggerMark,
+    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
+    TriggerMark,
 };
 
 pub use open::read_holder;
@@ -413,6 +415,32 @@ impl MetadataStore for SqliteStore {
         // In batches, so that no other write waits long.
         while self.write(steps::PRUNE, move |tx| events::prune(tx, keep)).await? >= events::prune_batch() {}
         Ok(())
+    }
+
+    async fn notified(&self) -> Result<Option<u64>> {
+        self.read("read which events were examined", notifications::cursor).await
+    }
+
+    async fn record_notifications(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<()> {
+        self.write(steps::NOTIFY, move |tx| notifications::record(tx, examined, &new)).await
+    }
+
+    async fn note_delivery(&self, id: NotificationId, delivery: Delivery, now: Timestamp) -> Result<()> {
+        self.write(steps::DELIVERY, move |tx| notifications::note_delivery(tx, id, &delivery, now)).await
+    }
+
+    async fn waiting_notifications(&self, name: &str, limit: u32) -> Result<Vec<Notification>> {
+        let name = name.to_owned();
+        self.read("list notifications to deliver", move |db| notifications::waiting(db, &name, limit)).await
+    }
+
+    async fn last_notification(&self, name: &str, cause: NotifyCause) -> Result<Option<Notification>> {
+        let name = name.to_owned();
+        self.read("read the last notification", move |db| notifications::last(db, &name, cause)).await
+    }
+
+    async fn notifications(&self, query: NotificationQuery, page: PageRequest) -> Result<Page<Notification>> {
+        self.read("list notifications", move |db| notifications::list(db, &query, &page)).await
     }
 
     async fn unfinished_logs(&self) -> Result<Vec<LogRange>> {

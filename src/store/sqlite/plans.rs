@@ -27,6 +27,11 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("AND t.state = ?2 ORDER BY f.seq DESC LIMIT", "(rowid<?)", "passes over facts of attempts in another state"),
     ("FROM runs WHERE number < ?1 ORDER BY number DESC LIMIT", "(rowid<?)", "a page of all runs"),
     ("FROM ticks WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT", "(rowid<?)", "a page of all ticks"),
+    (
+        "FROM notifications WHERE seq < ?1 AND ?3 IS NULL ORDER BY seq DESC LIMIT",
+        "(rowid<?)",
+        "a page of all notifications",
+    ),
     ("FROM events WHERE seq > ?1 ORDER BY seq LIMIT", "(rowid>?)", "a page of all events"),
     ("DELETE FROM events WHERE seq <= ?1", "(rowid<?)", "walks what it drops"),
     ("FROM artifacts a WHERE a.seq < ?1 ORDER BY a.seq DESC LIMIT", "(rowid<?)", "a page of all artifacts"),

@@ -3,9 +3,10 @@
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{CachedStatement, Connection, ErrorCode};
 
-use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
+use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RequestOutcome, RunState, TickOutcome,
+    AccessKind, ActionState, ArtifactState, AttemptState, EventKind, NotificationState, NotifyCause, RequestOutcome,
+    RunState, TickOutcome,
 };
 use crate::store::StoreError;
 
@@ -97,7 +98,7 @@ macro_rules! blob {
         }
     )+};
 }
-blob!(RunId, AttemptId, ArtifactId, WriteId, Digest);
+blob!(RunId, AttemptId, ArtifactId, NotificationId, WriteId, Digest);
 
 /// Values that stand in a column as their public word.
 macro_rules! word {
@@ -115,7 +116,18 @@ macro_rules! word {
         }
     )+};
 }
-word!(AccessKind, ActionState, ArtifactState, AttemptState, EventKind, RequestOutcome, RunState, TickOutcome);
+word!(
+    AccessKind,
+    ActionState,
+    ArtifactState,
+    AttemptState,
+    EventKind,
+    NotificationState,
+    NotifyCause,
+    RequestOutcome,
+    RunState,
+    TickOutcome
+);
 
 impl ToSql for Timestamp {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {

@@ -54,5 +54,7 @@ steps! {
     FACTS = "facts", "record metrics, params and tags";
     TICK = "tick", "record a tick";
     MARKS = "marks", "record what triggers have accounted for";
+    NOTIFY = "notify", "record notifications";
+    DELIVERY = "delivery", "record a delivery";
     PRUNE = "prune", "drop old events";
 }

@@ -68,8 +68,18 @@ impl TestApp {
 
     /// The same with another of the example's manifests.
     pub(crate) fn example_manifest(name: &str, manifest: &str, components: &[(&str, &str)]) -> Self {
+        Self::example_with(name, components, manifest, |text| text)
+    }
+
+    /// The same with another manifest of that example, as `edit` returns it.
+    pub(crate) fn example_with(
+        name: &str,
+        components: &[(&str, &str)],
+        manifest: &str,
+        edit: impl FnOnce(String) -> String,
+    ) -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-examples/pipelines").join(name).join(manifest);
-        let text = fs::read_to_string(file).unwrap();
+        let text = edit(fs::read_to_string(file).unwrap());
         // The build commands contain paths that lead out of the example's folder.
         let lines = text.lines().filter(|line| !line.starts_with("build ="));
         let app = Self::new(&lines.map(|line| format!("{line}\n")).collect::<String>());

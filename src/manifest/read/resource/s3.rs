@@ -1,9 +1,9 @@
 //! The keys of the kind `s3`.
 
 use super::globs;
-use crate::manifest::pipeline::{S3Credentials, S3Spec, S3Style};
 use crate::manifest::problem::{Problem, quoted};
 use crate::manifest::read::secrets;
+use crate::manifest::s3::{S3Credentials, S3Spec, S3Style};
 use crate::manifest::secret::SecretSource;
 use crate::manifest::settings;
 use crate::manifest::tree::{At, Reader, Table};

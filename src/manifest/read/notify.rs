@@ -1,0 +1,184 @@
+//! `[notify.NAME]`: who is told about what, and how.
+
+use lettre::message::Mailbox;
+
+use super::super::keys;
+use super::super::pipeline::{ChannelSpec, MailSpec, NotifySpec, UrlSource};
+use super::super::problem::{Problem, listed, quoted};
+use super::super::secret::SecretSource;
+use super::super::settings::{self, ChannelKind};
+use super::super::tree::{At, Reader, Table};
+use super::secrets::source;
+use super::{UncheckedNotify, refuse_twice};
+use crate::model::NotifyCause;
+
+pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedNotify {
+    let none = UncheckedNotify { spec: None, on: Vec::new(), action: None, silence: None };
+    if table.get("kind").is_none() {
+        reader.missing(table, "kind", "`kind = \"webhook\"`, `\"slack\"` or `\"email\"`");
+        return none;
+    }
+    // Without a known kind, a problem about any other key would be a guess.
+    let Some(kind) = reader.choice(table, "kind", &keys::NOTIFY_KINDS, &[]) else { return none };
+    let (kind, keys) = kind.value;
+    reader.check_keys(table, keys);
+    let on = causes(reader, table);
+    let silence = reader.duration(table, "nothing_new_for", settings::NOTHING_NEW_FOR, "6h");
+    let retry_for = reader.duration(table, "retry_for", settings::RETRY_FOR, "24h");
+    let action = reader.string(table, "action", "\"train\"");
+    if table.get("on").is_none() && table.get("nothing_new_for").is_none() && !reader.is_meant(table, "on") {
+        let example = "add `on = [\"run_failed\"]`, or `nothing_new_for = \"6h\"`";
+        reader.complain(
+            Problem::new(format!("{} does not say when to notify", table.name)).at(&table.at, "here").help(example),
+        );
+    }
+    let about_runs = on.iter().any(|it| matches!(it.value, NotifyCause::RunFailed | NotifyCause::RunSucceeded));
+    if let Some(action) = action.as_ref().filter(|_| !about_runs) {
+        let problem = Problem::new("`action` selects runs, and none of the causes is about a run");
+        reader.complain(problem.at(&action.span, "has no effect").help("remove it, or add \"run_failed\" to `on`"));
+    }
+    let channel = match kind {
+        ChannelKind::Email => mail(reader, table).map(ChannelSpec::Email),
+        ChannelKind::Slack => url(reader, table).map(|url| ChannelSpec::Slack { url }),
+        ChannelKind::Webhook => webhook(reader, table),
+    };
+    let spec = channel.map(|channel| NotifySpec {
+        name: name.value,
+        on: on.iter().map(|cause| cause.value).collect(),
+        nothing_new_for: silence.as_ref().map(|span| span.value),
+        action: action.as_ref().map(|action| action.value.clone()),
+        retry_for: retry_for.map_or(settings::DEFAULT_RETRY_FOR, |span| span.value),
+        channel,
+    });
+    UncheckedNotify { spec, on, action, silence: silence.map(|span| span.span) }
+}
+
+/// Reads the causes in `on`.
+fn causes(reader: &mut Reader<'_>, table: &Table<'_>) -> Vec<At<NotifyCause>> {
+    let words = reader.strings(table, "on", "[\"run_failed\"]");
+    refuse_twice(reader, "on", &words);
+    if words.is_empty() && table.get("on").is_some_and(|value| value.get_ref().is_array()) && !reader.is_incomplete() {
+        let at = table.key_span("on");
+        reader
+            .complain(Problem::new("`on` is empty").at(&at, "nothing is ever sent").help("remove it, or name a cause"));
+    }
+    let mut causes = Vec::new();
+    for word in words {
+        let known = settings::NOTIFY_ON.iter().find(|(known, _)| *known == word.value);
+        if let Some((_, cause)) = known {
+            causes.push(At { value: *cause, span: word.span });
+            continue;
+        }
+        let names = || settings::NOTIFY_ON.iter().map(|(known, _)| *known);
+        let help = match keys::nearest(&word.value, names()) {
+            _ if word.value.starts_with("nothing_new") => "write it as a key: `nothing_new_for = \"6h\"`".to_owned(),
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("it can be {}", listed(names(), "or")),
+        };
+        let problem = Problem::new(format!("unknown cause {} in `on`", quoted(&word.value)));
+        reader.complain(problem.at(&word.span, "not known").help(help));
+    }
+    causes
+}
+
+fn webhook(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<ChannelSpec> {
+    let url = url(reader, table);
+    let secret = reader.required_string(table, "secret", "\"env:WEBHOOK_SECRET\"");
+    let secret = secret.and_then(|text| source(reader, "secret", &text));
+    Some(ChannelSpec::Webhook { url: url?, secret: secret? })
+}
+
+/// Reads `url`, which may be a secret. Messages do not contain it.
+fn url(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<UrlSource> {
+    let text = reader.required_string(table, "url", "\"env:WEBHOOK_URL\"")?;
+    if text.value.starts_with("env:") {
+        return source(reader, "url", &text).map(UrlSource::Secret);
+    }
+    let wrong = match reqwest::Url::parse(&text.value) {
+        Err(error) => error.to_string(),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "it is neither `https://…` nor `http://…`".to_owned(),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => "it contains a password".to_owned(),
+        Ok(_) => return Some(UrlSource::Plain(text.value)),
+    };
+    reader.complain(
+        Problem::new(format!("`url` cannot be used: {wrong}")).at(&text.span, "here").help(
+            "write one such as \"https://hooks.example.com/anacostia\", or \"env:WEBHOOK_URL\" if it is a secret",
+        ),
+    );
+    None
+}
+
+fn mail(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<MailSpec> {
+    let from = reader.required_string(table, "from", "\"anacostia@example.com\"");
+    let from = from.and_then(|text| address(reader, &text));
+    if table.get("to").is_none() {
+        reader.missing(table, "to", "`to = [\"you@example.com\"]`");
+    }
+    let to = reader.strings(table, "to", "[\"you@example.com\"]");
+    if to.is_empty()
+        && table.get("to").is_some_and(|value| value.get_ref().as_array().is_some_and(|all| all.is_empty()))
+    {
+        let problem = Problem::new("`to` is empty").at(&table.key_span("to"), "nobody gets the e-mail");
+        reader.complain(problem.help("write `to = [\"you@example.com\"]`"));
+    }
+    refuse_twice(reader, "to", &to);
+    let to: Vec<_> = to.iter().filter_map(|text| address(reader, text)).collect();
+    let smtp = reader.required_string(table, "smtp", "\"smtps://mail.example.com\"");
+    let user = secret(reader, table, "user");
+    let password = secret(reader, table, "password");
+    for (has, lacks) in [("user", "password"), ("password", "user")] {
+        if table.get(has).is_some() && table.get(lacks).is_none() && !reader.is_meant(table, lacks) {
+            let problem = Problem::new(format!("`{has}` is given without `{lacks}`"));
+            reader.complain(problem.at(&table.key_span(has), "here").help("give both, or neither"));
+        }
+    }
+    let smtp = smtp.and_then(|text| server(reader, &text, table.get("password").is_some()))?;
+    Some(MailSpec { from: from?, to: (!to.is_empty()).then_some(to)?, smtp, login: user.zip(password) })
+}
+
+fn secret(reader: &mut Reader<'_>, table: &Table<'_>, key: &'static str) -> Option<SecretSource> {
+    let text = reader.string(table, key, "\"env:SMTP_PASSWORD\"")?;
+    source(reader, key, &text)
+}
+
+fn address(reader: &mut Reader<'_>, text: &At<String>) -> Option<String> {
+    if text.value.parse::<Mailbox>().is_ok() {
+        return Some(text.value.clone());
+    }
+    reader.complain(
+        Problem::new(format!("{} is not an e-mail address", quoted(&text.value)))
+            .at(&text.span, "here")
+            .help("write \"you@example.com\" or \"You <you@example.com>\""),
+    );
+    None
+}
+
+/// Checks the URL of a mail server. A password is not sent over a connection without TLS, except on
+/// this machine.
+fn server(reader: &mut Reader<'_>, text: &At<String>, has_password: bool) -> Option<String> {
+    let url = reqwest::Url::parse(&text.value).ok();
+    let tls = |url: &reqwest::Url| url.scheme() == "smtps" || url.query() == Some("tls=required");
+    let local = |url: &reqwest::Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let wrong = match &url {
+        Some(url) if !url.username().is_empty() || url.password().is_some() => {
+            Problem::new("`smtp` contains a password").help("use the keys `user` and `password`: `user = \"env:SMTP_USER\"`")
+        }
+        Some(url)
+            if matches!(url.scheme(), "smtp" | "smtps")
+                && url.host_str().is_some_and(|host| !host.is_empty())
+                && matches!(url.path(), "" | "/")
+                && matches!(url.query(), None | Some("tls=required")) =>
+        {
+            if !has_password || tls(url) || local(url) {
+                return Some(text.value.clone());
+            }
+            Problem::new("`password` would be sent without encryption")
+                .help("write \"smtps://…\", or \"smtp://…?tls=required\" for STARTTLS")
+        }
+        _ => Problem::new("`smtp` is not the URL of a mail server").help(
+            "write \"smtps://mail.example.com\" (TLS), \"smtp://mail.example.com:587?tls=required\" (STARTTLS) or \"smtp://127.0.0.1:25\"",
+        ),
+    };
+    reader.complain(wrong.at(&text.span, "here"));
+    None
+}

@@ -1,0 +1,78 @@
+//! Notifications: messages to people and programs about what happened.
+
+use serde::{Deserialize, Serialize};
+
+use super::string_enum;
+use crate::base::{NotificationId, RunId, Timestamp};
+
+string_enum! {
+    /// Why a notification is sent.
+    NotifyCause {
+        /// A run failed.
+        RunFailed = "run_failed",
+        /// A run succeeded.
+        RunSucceeded = "run_succeeded",
+        /// No watched resource has received a new artifact for some time.
+        NothingNew = "nothing_new",
+        /// A watched resource cannot be reached.
+        ResourceUnreachable = "resource_unreachable",
+    }
+}
+
+string_enum! {
+    /// The state of a delivery.
+    NotificationState {
+        /// Not delivered yet: it is sent, or sent again.
+        Waiting = "waiting",
+        /// The receiver took it.
+        Delivered = "delivered",
+        /// It is not sent any more; `error` says why.
+        GivenUp = "given_up",
+    }
+}
+
+/// One message to one receiver, and how its delivery stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notification {
+    /// Its id. Receivers recognise a repeated delivery by it.
+    pub id: NotificationId,
+    /// The receiver: NAME of `[notify.NAME]`.
+    pub name: String,
+    /// The kind of the receiver: `webhook`, `email` or `slack`.
+    pub channel: String,
+    /// Why it is sent.
+    pub cause: NotifyCause,
+    /// The event that caused it, if one did.
+    pub event: Option<u64>,
+    /// The run that it is about.
+    pub run_id: Option<RunId>,
+    /// The number of that run.
+    pub run_number: Option<u64>,
+    /// The resource that it is about.
+    pub resource: Option<String>,
+    /// What happened, in one line.
+    pub title: String,
+    /// The message, in several lines.
+    pub text: String,
+    /// How the delivery stands.
+    pub state: NotificationState,
+    /// How often it was sent, also without success.
+    pub attempts: u32,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+    /// When it was delivered or given up.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// The result of an attempt to deliver a notification.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// The state after the attempt.
+    pub state: NotificationState,
+    /// How often it was sent by now.
+    pub attempts: u32,
+    /// Why the attempt failed.
+    pub error: Option<String>,
+}

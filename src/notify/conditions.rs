@@ -1,0 +1,143 @@
+//! Watches for what no event says: that nothing new arrives, and that a resource cannot be reached.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::shared::Shared;
+use super::time::now;
+use crate::base::Timestamp;
+use crate::manifest::NotifySpec;
+use crate::model::{Notification, NotifyCause};
+use crate::resource::Status;
+use crate::store::{ArtifactQuery, PageRequest, StoreError};
+
+/// How often to look.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a resource must be unreachable: a watch that starts again is no news.
+const UNREACHABLE_FOR: Duration = Duration::from_secs(5);
+
+/// Returns whether a receiver is told about conditions.
+pub(super) fn concern(spec: &NotifySpec) -> bool {
+    spec.nothing_new_for.is_some() || spec.on.contains(&NotifyCause::ResourceUnreachable)
+}
+
+/// Watches until `stop`.
+///
+/// # Errors
+/// When the store fails. The next call begins from the record.
+pub(super) async fn watch(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), String> {
+    let mut state = State::read(&shared).await.map_err(|error| error.to_string())?;
+    let mut ticks = interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let new = state.look(&shared);
+        if !new.is_empty() {
+            shared.record(None, new).await.map_err(|error| error.to_string())?;
+        }
+    }
+}
+
+struct State {
+    watched: Vec<String>,
+    /// When the newest artifact arrived; if there is none, when the watch began.
+    arrival: Instant,
+    /// The newest event that this includes.
+    as_of: u64,
+    /// Receivers that were told about the silence since then.
+    told_silence: Vec<String>,
+    /// Since when resources are unreachable, and whether that was told.
+    unreachable: BTreeMap<String, (Instant, bool)>,
+}
+
+impl State {
+    /// Reads when something last arrived, and who was told about the silence since then.
+    async fn read(shared: &Shared) -> Result<Self, StoreError> {
+        // Read before the artifacts, so that no arrival is missed.
+        let as_of = *shared.store().newest_event().borrow();
+        let pipeline = shared.view.pipeline();
+        let watched: Vec<String> = pipeline.resources.iter().filter(|it| it.watch).map(|it| it.name.clone()).collect();
+        let mut last: Option<Timestamp> = None;
+        for resource in &watched {
+            let query = ArtifactQuery { resource: Some(resource.clone()), ..ArtifactQuery::default() };
+            let page = shared.store().artifacts(query, PageRequest { cursor: None, limit: 1 }).await?;
+            last = last.max(page.items.first().map(|artifact| artifact.created_at));
+        }
+        let mut told_silence = Vec::new();
+        for spec in shared.specs.iter().filter(|spec| spec.nothing_new_for.is_some()) {
+            let told = shared.store().last_notification(&spec.name, NotifyCause::NothingNew).await?;
+            if told.is_some_and(|told| last.is_some_and(|last| told.created_at > last)) {
+                told_silence.push(spec.name.clone());
+            }
+        }
+        let arrival = last.map_or_else(Instant::now, ago);
+        Ok(Self { watched, arrival, as_of, told_silence, unreachable: BTreeMap::new() })
+    }
+
+    /// Returns what is to be told now.
+    fn look(&mut self, shared: &Shared) -> Vec<Notification> {
+        let statuses = shared.view.control.watches();
+        let mut new = self.silence(shared, &statuses);
+        new.extend(self.unreachable(shared, &statuses));
+        new
+    }
+
+    fn silence(&mut self, shared: &Shared, statuses: &BTreeMap<String, Status>) -> Vec<Notification> {
+        if let Some((event, time)) = (*shared.arrival.borrow()).filter(|(event, _)| *event > self.as_of) {
+            self.arrival = ago(time);
+            self.as_of = event;
+            self.told_silence.clear();
+        }
+        // Until all resources were looked through, nobody knows whether something has arrived.
+        let known = |name: &String| statuses.get(name).is_some_and(|status| !matches!(status, Status::Reconciling));
+        if !self.watched.iter().all(known) {
+            return Vec::new();
+        }
+        let mut new = Vec::new();
+        for spec in &shared.specs {
+            let Some(span) = spec.nothing_new_for else { continue };
+            if self.arrival.elapsed() >= span && !self.told_silence.contains(&spec.name) {
+                self.told_silence.push(spec.name.clone());
+                new.push(shared.writer.about_silence(spec, span, &self.watched));
+            }
+        }
+        new
+    }
+
+    fn unreachable(&mut self, shared: &Shared, statuses: &BTreeMap<String, Status>) -> Vec<Notification> {
+        let mut new = Vec::new();
+        for (name, status) in statuses {
+            match status {
+                Status::Watching | Status::Scanning(_) => {
+                    self.unreachable.remove(name);
+                }
+                // It may follow both, and says nothing by itself.
+                Status::Reconciling => {}
+                Status::Unreachable(why) => {
+                    let (since, told) = self.unreachable.entry(name.clone()).or_insert((Instant::now(), false));
+                    if *told || since.elapsed() < UNREACHABLE_FOR {
+                        continue;
+                    }
+                    *told = true;
+                    let told = shared.specs.iter().filter(|it| it.on.contains(&NotifyCause::ResourceUnreachable));
+                    new.extend(told.map(|spec| shared.writer.about_unreachable(spec, name, why)));
+                }
+            }
+        }
+        new
+    }
+}
+
+/// Returns the moment of a recorded time. A time in the future, or before the machine started,
+/// counts as now.
+fn ago(time: Timestamp) -> Instant {
+    let now_here = Instant::now();
+    now_here.checked_sub(now().since(time)).unwrap_or(now_here)
+}

@@ -1,0 +1,113 @@
+//! Follows the events on record, and records which notifications they lead to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::shared::Shared;
+use super::time::now;
+use crate::base::bounds::MAX_PAGE;
+use crate::base::fault;
+use crate::manifest::NotifySpec;
+use crate::model::{ActionState, Event, EventKind, Notification, NotifyCause, RunDetail};
+use crate::store::StoreError;
+
+/// How long to gather events after the first, so that a burst of runs costs few reads.
+const GATHER: Duration = Duration::from_millis(50);
+/// After how many events without a notification the position is recorded, so that the next host
+/// does not begin far back.
+const RECORD_EVERY: u64 = 10_000;
+
+/// Follows events until `stop`, and then to the newest event.
+///
+/// # Errors
+/// When the store fails. The next call goes on from the record.
+pub(super) async fn follow(shared: Arc<Shared>, stop: CancellationToken) -> Result<(), String> {
+    let mut newest = shared.store().newest_event();
+    let recorded = shared.store().notified().await.map_err(|error| error.to_string())?.unwrap_or(0);
+    let mut at = Position { recorded, examined: recorded };
+    loop {
+        newest.mark_unchanged();
+        examine(&shared, &mut at).await.map_err(|error| error.to_string())?;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        tokio::select! {
+            changed = newest.changed() => if changed.is_err() { return Ok(()) },
+            () = stop.cancelled() => continue,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(GATHER) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// How far events were examined, and what of that is on record.
+struct Position {
+    recorded: u64,
+    examined: u64,
+}
+
+/// Examines all events after `at`.
+async fn examine(shared: &Shared, at: &mut Position) -> Result<(), StoreError> {
+    loop {
+        let events = shared.store().events(at.examined, None, MAX_PAGE).await?;
+        let Some(last) = events.last().map(|event| event.seq) else { return Ok(()) };
+        let mut new = Vec::new();
+        for event in &events {
+            note_arrival(shared, event);
+            new.extend(notifications(shared, event).await?);
+        }
+        at.examined = last;
+        if !new.is_empty() || last >= at.recorded.saturating_add(RECORD_EVERY) {
+            fault::point("notify.event");
+            shared.record(Some(last), new).await?;
+            fault::point("notify.recorded");
+            at.recorded = last;
+        }
+    }
+}
+
+/// Notes when an artifact arrived.
+fn note_arrival(shared: &Shared, event: &Event) {
+    if event.kind == EventKind::ArtifactRecorded {
+        shared.arrival.send_replace(Some((event.seq, event.time)));
+    }
+}
+
+/// Returns the notifications that an event leads to. An event that is older than a delivery is
+/// tried again for leads to none: its receiver was added later, or no host has run for long.
+async fn notifications(shared: &Shared, event: &Event) -> Result<Vec<Notification>, StoreError> {
+    let Some(cause) = cause(event) else { return Ok(Vec::new()) };
+    let age = now().since(event.time);
+    let told = |spec: &&NotifySpec| spec.on.contains(&cause) && age <= spec.retry_for;
+    let mut specs = shared.specs.iter().filter(told).peekable();
+    let (Some(run), Some(_)) = (event.run_id, specs.peek()) else { return Ok(Vec::new()) };
+    let Some(run) = shared.store().run_progress(run).await? else { return Ok(Vec::new()) };
+    let told = specs.filter(|spec| selects(spec, cause, &run));
+    Ok(told.map(|spec| shared.writer.about_run(spec, cause, event.seq, &run)).collect())
+}
+
+/// Returns what an event is a cause of.
+fn cause(event: &Event) -> Option<NotifyCause> {
+    if event.kind != EventKind::RunState {
+        return None;
+    }
+    match event.data.get("state")?.as_str()? {
+        "failed" => Some(NotifyCause::RunFailed),
+        "succeeded" => Some(NotifyCause::RunSucceeded),
+        _ => None,
+    }
+}
+
+/// Returns whether the action that a receiver asks about ended as the run did.
+fn selects(spec: &NotifySpec, cause: NotifyCause, run: &RunDetail) -> bool {
+    let Some(name) = &spec.action else { return true };
+    let wanted = |state| match cause {
+        NotifyCause::RunFailed => state == ActionState::Failed,
+        _ => state == ActionState::Succeeded,
+    };
+    run.actions.iter().any(|action| action.name == *name && !action.skipped_rest && wanted(action.state))
+}

@@ -1,0 +1,121 @@
+//! The text of notifications: what happened, where, why, and where to look.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::time::now;
+use crate::base::bounds::cut;
+use crate::base::{NotificationId, TimeSpan};
+use crate::manifest::NotifySpec;
+use crate::model::{ActionState, Notification, NotificationState, NotifyCause, RunDetail};
+
+/// The most actions that a message names.
+const MAX_ACTIONS: usize = 20;
+/// The most bytes of an error or a message of an action.
+const MAX_DETAIL: usize = 1_000;
+
+/// Writes notifications about one pipeline.
+pub(super) struct Writer {
+    pipeline: String,
+    /// The URL of the server, without a slash at the end.
+    address: String,
+}
+
+impl Writer {
+    pub(super) fn new(pipeline: &str, address: &str) -> Self {
+        Self { pipeline: pipeline.to_owned(), address: address.to_owned() }
+    }
+
+    /// Writes about a run that ended, as the event `event` says.
+    pub(super) fn about_run(&self, spec: &NotifySpec, cause: NotifyCause, event: u64, run: &RunDetail) -> Notification {
+        let number = run.run.number;
+        let ended = if cause == NotifyCause::RunFailed { "failed" } else { "succeeded" };
+        let title = format!("{}: run #{number} {ended}", self.pipeline);
+        let mut text = format!("Run #{number} of the pipeline {} {ended}.\n\n", self.pipeline);
+        for line in action_lines(run) {
+            text.push_str(&line);
+        }
+        let _ = writeln!(text, "\nTrigger: {}", cut(&run.run.trigger, MAX_DETAIL));
+        let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);
+        Notification {
+            event: Some(event),
+            run_id: Some(run.run.id),
+            run_number: Some(number),
+            ..blank(spec, cause, title, text)
+        }
+    }
+
+    /// Writes that no artifact has arrived for some time.
+    pub(super) fn about_silence(&self, spec: &NotifySpec, span: Duration, resources: &[String]) -> Notification {
+        let span = TimeSpan(span);
+        let title = format!("{}: nothing new for {span}", self.pipeline);
+        let text = format!(
+            "No new artifact has arrived for {span} in the watched resources of the pipeline {}: {}.\n\nPipeline: {}/\n",
+            self.pipeline,
+            resources.join(", "),
+            self.address
+        );
+        blank(spec, NotifyCause::NothingNew, title, text)
+    }
+
+    /// Writes that a resource cannot be reached.
+    pub(super) fn about_unreachable(&self, spec: &NotifySpec, resource: &str, why: &str) -> Notification {
+        let title = format!("{}: {resource} cannot be reached", self.pipeline);
+        let text = format!(
+            "The resource {resource} of the pipeline {} cannot be reached: {}\n\nWhat arrives there meanwhile is recorded \
+             once it can be reached again.\n\nPipeline: {}/\n",
+            self.pipeline,
+            cut(why, MAX_DETAIL),
+            self.address
+        );
+        let resource = Some(resource.to_owned());
+        Notification { resource, ..blank(spec, NotifyCause::ResourceUnreachable, title, text) }
+    }
+}
+
+/// Says how actions ended: failed ones with their error, succeeded ones with their message.
+fn action_lines(run: &RunDetail) -> Vec<String> {
+    let failed = |state| state == ActionState::Failed;
+    let mut actions: Vec<_> = run.actions.iter().filter(|action| !action.not_triggered()).collect();
+    // A message has few lines, and the failed actions are what it is about.
+    actions.sort_by_key(|action| !failed(action.state));
+    let more = actions.len().saturating_sub(MAX_ACTIONS);
+    let mut lines: Vec<String> = actions
+        .iter()
+        .take(MAX_ACTIONS)
+        .map(|action| {
+            let last = run.attempts.iter().filter(|attempt| attempt.action == action.name).max_by_key(|it| it.number);
+            let error = last.and_then(|attempt| attempt.error.as_ref()).map(|error| error.message.as_str());
+            let message = last.and_then(|attempt| attempt.message.as_deref());
+            let detail = if failed(action.state) { error.or(message) } else { message };
+            match detail.or(action.reason.as_deref()) {
+                Some(detail) => format!("{} {}: {}\n", action.name, action.state, cut(detail, MAX_DETAIL).trim_end()),
+                None => format!("{} {}\n", action.name, action.state),
+            }
+        })
+        .collect();
+    if more > 0 {
+        lines.push(format!("and {more} more actions\n"));
+    }
+    lines
+}
+
+fn blank(spec: &NotifySpec, cause: NotifyCause, title: String, text: String) -> Notification {
+    Notification {
+        id: NotificationId::new(),
+        name: spec.name.clone(),
+        channel: spec.channel.kind().to_owned(),
+        cause,
+        event: None,
+        run_id: None,
+        run_number: None,
+        resource: None,
+        title,
+        text,
+        state: NotificationState::Waiting,
+        attempts: 0,
+        error: None,
+        created_at: now(),
+        ended_at: None,
+    }
+}

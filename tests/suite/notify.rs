@@ -1,0 +1,327 @@
+//! Notifications: real receivers on sockets, the real binary, real runs.
+
+use std::fs;
+use std::net::TcpListener;
+use std::time::Instant;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use rustix::process::Signal;
+use serde_json::Value;
+use sha2::Sha256;
+
+use crate::support::app::TestApp;
+use crate::support::receiver::{Answer, Received, Receiver};
+use crate::support::smtp::MailServer;
+use crate::support::wait::{wait_for, wait_until};
+
+const KEY: &str = "a-key-that-nobody-guesses";
+const TOKEN: &str = "T0K3N-of-the-channel";
+
+/// A pipeline whose runs fail if `fails`, with these receivers.
+fn pipeline(fails: bool, notify: &str) -> TestApp {
+    let step = if fails {
+        r#"{ do = "fail", code = "bad_input", message = "no column `species`" }"#
+    } else {
+        r#"{ do = "done", text = "all is well" }"#
+    };
+    let manifest = format!(
+        r#"
+manifest_version = 1
+[pipeline]
+name = "watched"
+[resources.raw]
+kind = "folder"
+path = "raw"
+watch = true
+[actions.train]
+component = "worker.wasm"
+after = ["raw"]
+reads = ["raw"]
+params = {{ steps = [{step}] }}
+{notify}
+"#
+    );
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    app.set_env("HOOK_KEY", KEY);
+    // Receivers are on this machine.
+    app.set_env("NO_PROXY", "127.0.0.1");
+    app
+}
+
+fn webhook(receiver: &str, rest: &str) -> String {
+    format!("[notify.ops]\nkind = \"webhook\"\nurl = \"{receiver}\"\nsecret = \"env:HOOK_KEY\"\n{rest}\n")
+}
+
+/// Waits until the last notification is in this state, and returns all, newest first.
+#[track_caller]
+fn wait_for_state(app: &TestApp, state: &str) -> Vec<Value> {
+    wait_for(&format!("a notification to be {state}"), || {
+        let all = app.get_all("/api/v1/notifications");
+        (all.first()?["state"] == state).then_some(all)
+    })
+}
+
+/// Verifies a signature as a receiver does that has read the documentation.
+fn is_genuine(request: &Received, key: &str) -> bool {
+    let header = |name: &str| request.headers[name].clone();
+    let signed = format!("{}.{}.{}", header("anacostia-timestamp"), header("anacostia-id"), request.body);
+    let signature = header("anacostia-signature");
+    let hex = signature.strip_prefix("sha256=").unwrap();
+    let bytes: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap();
+    mac.update(signed.as_bytes());
+    mac.verify_slice(&bytes).is_ok()
+}
+
+#[test]
+fn a_receiver_verifies_who_sent_a_message_that_says_what_failed_why_and_where_to_look() {
+    let receiver = Receiver::start(&[]);
+    let mut app = pipeline(true, &webhook(&receiver.url(), "on = [\"run_failed\"]"));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for_state(&app, "delivered");
+    let [request] = &receiver.received()[..] else { panic!("{:?}", receiver.received()) };
+    assert!(is_genuine(request, KEY));
+    assert!(!is_genuine(request, "another-key"));
+    assert!(!is_genuine(&Received { body: request.body.replace("watched", "matched"), ..request.clone() }, KEY));
+    let body: Value = serde_json::from_str(&request.body).unwrap();
+    assert_eq!(request.headers["anacostia-id"], body["id"].as_str().unwrap());
+    let told = ["pipeline", "name", "cause", "title"].map(|key| body[key].as_str().unwrap());
+    assert_eq!(told, ["watched", "ops", "run_failed", "watched: run #1 failed"]);
+    let text = format!(
+        "Run #1 of the pipeline watched failed.\n\ntrain failed: no column `species`\n\nTrigger: raw: 1 new artifact\n\
+         Run: {}/api/v1/runs/1\n",
+        app.url()
+    );
+    assert_eq!(body["text"], text);
+    let link = text.trim_end().rsplit_once(' ').unwrap().1;
+    assert_eq!(app.get(link.strip_prefix(app.url()).unwrap())["state"], "failed", "the link leads to the run");
+    assert_eq!((all.len(), all[0]["attempts"].as_u64(), &all[0]["error"]), (1, Some(1), &Value::Null));
+    assert_eq!((&all[0]["channel"], &all[0]["run_number"]), (&Value::from("webhook"), &Value::from(1)));
+}
+
+#[test]
+fn only_the_chosen_causes_and_actions_are_notified_about() {
+    let [failures, successes, others] = [(); 3].map(|()| Receiver::start(&[]));
+    let named = |name: &str, receiver: &Receiver, rest: &str| {
+        webhook(&receiver.url(), rest).replace("[notify.ops]", &format!("[notify.{name}]"))
+    };
+    let notify = named("failures", &failures, "on = [\"run_failed\"]")
+        + &named("successes", &successes, "on = [\"run_succeeded\"]\naction = \"train\"")
+        + &named("others", &others, "on = [\"run_succeeded\"]\naction = \"idle\"");
+    let idle = "[actions.idle]\ncomponent = \"worker.wasm\"\nreads = [\"raw\"]\nafter = [\"train\"]\nrun_when = \"any_failed\"\n";
+    let mut app = pipeline(false, &(notify + idle));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for_state(&app, "delivered");
+    assert_eq!(all.iter().map(|it| it["name"].as_str().unwrap()).collect::<Vec<_>>(), ["successes"]);
+    assert!(all[0]["text"].as_str().unwrap().contains("\ntrain succeeded: all is well\n"), "{all:?}");
+    assert_eq!([&failures, &successes, &others].map(|receiver| receiver.received().len()), [0, 1, 0]);
+}
+
+#[test]
+fn a_message_is_sent_again_with_the_same_id_until_the_receiver_takes_it() {
+    let receiver = Receiver::start(&[Answer::Status(500), Answer::Status(503)]);
+    let mut app = pipeline(true, &webhook(&receiver.url(), "on = [\"run_failed\"]"));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for_state(&app, "delivered");
+    assert_eq!(all[0]["attempts"], 3);
+    let received = receiver.received();
+    assert_eq!(received.len(), 3);
+    assert!(received.iter().all(|it| is_genuine(it, KEY) && it.body == received[0].body));
+    assert!(received.iter().all(|it| it.headers["anacostia-id"] == received[0].headers["anacostia-id"]));
+}
+
+#[test]
+fn a_receiver_that_is_down_gets_the_message_once_it_is_up() {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut app = pipeline(true, &webhook(&format!("http://{address}/hook"), "on = [\"run_failed\"]"));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let waiting = wait_for("a refused delivery", || {
+        app.get_all("/api/v1/notifications").into_iter().find(|it| it["attempts"].as_u64() > Some(0))
+    });
+    assert_eq!(waiting["state"], "waiting");
+    assert!(waiting["error"].as_str().unwrap().contains("Connection refused"), "{waiting}");
+    let receiver = Receiver::listen(TcpListener::bind(address).unwrap(), &[]);
+    wait_for_state(&app, "delivered");
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[test]
+fn what_no_repetition_changes_and_what_takes_too_long_is_given_up_with_the_reason() {
+    let gone = Receiver::start(&[Answer::Status(404)]);
+    let broken = Receiver::start(&[Answer::Status(500); 50]);
+    let second = webhook(&broken.url(), "on = [\"run_failed\"]\nretry_for = \"1s\"").replace("ops", "second");
+    let mut app = pipeline(true, &(webhook(&gone.url(), "on = [\"run_failed\"]") + &second));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for("both to be given up", || {
+        let all = app.get_all("/api/v1/notifications");
+        (all.len() == 2 && all.iter().all(|it| it["state"] == "given_up")).then_some(all)
+    });
+    let of = |name: &str| all.iter().find(|it| it["name"] == name).unwrap();
+    assert_eq!((&of("ops")["attempts"], gone.received().len()), (&Value::from(1), 1));
+    assert_eq!(of("ops")["error"], "the receiver answered 404 Not Found");
+    assert!(of("second")["attempts"].as_u64() >= Some(2), "{all:?}");
+    assert_eq!(of("second")["error"], "the receiver answered 500 Internal Server Error");
+    assert_eq!(app.get_all("/api/v1/notifications?name=second").len(), 1);
+
+    let table = String::from_utf8(app.cli(&["notifications", "PATH"]).stdout).unwrap();
+    assert!(table.contains("watched: run #1 failed") && table.contains("the receiver answered 404"), "{table}");
+    assert_eq!(app.cli_json(&["notifications", "PATH", "--json", "--name", "ops"])["items"][0], *of("ops"));
+}
+
+#[test]
+fn a_notification_survives_kill_9_at_every_step_from_the_event_to_the_record_of_its_delivery() {
+    let points = ["notify.event", "notify.in_transaction", "notify.committed", "notify.recorded", "notify.sent"];
+    for point in points.into_iter().chain(["delivery.in_transaction", "delivery.committed"]) {
+        let receiver = Receiver::start(&[]);
+        let mut app = pipeline(true, &webhook(&receiver.url(), "on = [\"run_failed\"]"));
+        app.drop_file("raw/a.csv", b"x");
+        // The first record says where the host begins.
+        let count = if ["notify.in_transaction", "notify.committed"].contains(&point) { 2 } else { 1 };
+        app.die_at(&format!("{point}:{count}"));
+        app.start();
+        let all = wait_for_state(&app, "delivered");
+        assert_eq!(all.len(), 1, "{point}: {all:?}");
+        let received = receiver.received();
+        let again = usize::from(["notify.sent", "delivery.in_transaction"].contains(&point));
+        assert_eq!(received.len(), 1 + again, "{point}");
+        assert!(received.iter().all(|it| it.headers["anacostia-id"] == received[0].headers["anacostia-id"]));
+    }
+}
+
+#[test]
+fn a_receiver_that_hangs_delays_neither_a_run_nor_another_receiver() {
+    let [hanging, other] = [Receiver::start(&[Answer::Hang; 50]), Receiver::start(&[])];
+    let second = webhook(&other.url(), "on = [\"run_failed\"]").replace("ops", "second");
+    let mut app = pipeline(true, &(webhook(&hanging.url(), "on = [\"run_failed\"]") + &second));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    wait_until("the receiver to hang", || !hanging.received().is_empty());
+    for number in 2..=6_usize {
+        app.drop_file(&format!("raw/{number}.csv"), b"x");
+        app.wait_for_runs(number);
+    }
+    wait_until("the other receiver to know of all", || other.received().len() == 6);
+    assert_eq!(hanging.received().len(), 1, "the rest waits behind it");
+    let stopping = Instant::now();
+    app.signal(Signal::TERM);
+    assert!(app.wait_for_end().success());
+    assert!(stopping.elapsed().as_secs() < 20, "it waited {:?} for the receiver", stopping.elapsed());
+}
+
+#[test]
+fn run_once_sends_before_it_ends() {
+    let receiver = Receiver::start(&[]);
+    let app = pipeline(false, &webhook(&receiver.url(), "on = [\"run_succeeded\"]"));
+    app.drop_file("raw/a.csv", b"x");
+    let output = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(receiver.received().len(), 1);
+    assert_eq!(app.cli_json(&["notifications", "PATH", "--json"])["items"][0]["state"], "delivered");
+}
+
+/// The receiver with the longer span is the clock: when it is told, the other has had time for
+/// another message.
+#[test]
+fn silence_is_told_once_until_something_arrives_again_also_over_a_restart() {
+    let [short, long] = [(); 2].map(|()| Receiver::start(&[]));
+    let second = webhook(&long.url(), "nothing_new_for = \"5s\"").replace("ops", "second");
+    let mut app = pipeline(false, &(webhook(&short.url(), "nothing_new_for = \"2s\"") + &second));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for_state(&app, "delivered");
+    assert_eq!((&all[0]["title"], &all[0]["cause"]), (&"watched: nothing new for 2s".into(), &"nothing_new".into()));
+    app.restart();
+    wait_until("the longer silence", || long.received().len() == 1);
+    assert_eq!(short.received().len(), 1, "neither the restart nor the time made another");
+    app.drop_file("raw/b.csv", b"y");
+    wait_until("a second longer silence", || long.received().len() == 2);
+    assert_eq!(short.received().len(), 2, "one for each arrival");
+}
+
+#[test]
+fn a_resource_that_cannot_be_reached_is_told_once() {
+    let [receiver, clock] = [(); 2].map(|()| Receiver::start(&[]));
+    let second = webhook(&clock.url(), "nothing_new_for = \"10s\"").replace("ops", "second");
+    let mut app = pipeline(false, &(webhook(&receiver.url(), "on = [\"resource_unreachable\"]") + &second));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    app.wait_for_runs(1);
+    fs::remove_dir_all(app.path("raw")).unwrap();
+    let all = wait_for_state(&app, "delivered");
+    assert_eq!((&all[0]["resource"], &all[0]["title"]), (&"raw".into(), &"watched: raw cannot be reached".into()));
+    wait_until("some more looks at the resource", || clock.received().len() == 1);
+    assert_eq!(receiver.received().len(), 1);
+}
+
+#[test]
+fn slack_gets_a_text_and_a_mail_server_a_mail() {
+    let receiver = Receiver::start(&[]);
+    let server = MailServer::start(Some("235 welcome"));
+    let notify = format!(
+        "[notify.chat]\nkind = \"slack\"\nurl = \"env:CHAT_URL\"\non = [\"run_failed\"]\n\
+         [notify.mail]\nkind = \"email\"\nfrom = \"Anacostia <anacostia@example.com>\"\nto = [\"a@example.com\", \"b@example.com\"]\n\
+         smtp = \"{}\"\nuser = \"env:MAIL_USER\"\npassword = \"env:MAIL_PASSWORD\"\non = [\"run_failed\"]\n",
+        server.url()
+    );
+    let mut app = pipeline(true, &notify);
+    app.set_env("CHAT_URL", &format!("{}/{TOKEN}", receiver.url()));
+    app.set_env("MAIL_USER", "me");
+    app.set_env("MAIL_PASSWORD", KEY);
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let (request, mail) = wait_for("both messages", || {
+        Some((receiver.received().into_iter().next()?, server.mails().into_iter().next()?))
+    });
+    assert_eq!(request.path, format!("/hook/{TOKEN}"));
+    let body: Value = serde_json::from_str(&request.body).unwrap();
+    let text = body["text"].as_str().unwrap();
+    assert!(text.starts_with("*watched: run #1 failed*\nRun #1 of the pipeline watched failed."), "{text}");
+    assert_eq!(body.as_object().unwrap().len(), 1);
+    assert_eq!(mail.from, "anacostia@example.com");
+    assert_eq!(mail.to, ["a@example.com", "b@example.com"]);
+    assert!(mail.data.contains("\nSubject: watched: run #1 failed\n"), "{}", mail.data);
+    assert!(mail.data.contains("train failed: no column `species`"), "{}", mail.data);
+}
+
+#[test]
+fn secrets_are_in_no_record_no_error_and_no_log() {
+    let server = MailServer::start(Some("535 a-key-that-nobody-guesses is not the password of me"));
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mail = format!(
+        "[notify.mail]\nkind = \"email\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\nsmtp = \"{}\"\n\
+         user = \"env:CHAT_URL\"\npassword = \"env:HOOK_KEY\"\non = [\"run_failed\"]\n",
+        server.url()
+    );
+    let chat = "[notify.chat]\nkind = \"slack\"\nurl = \"env:CHAT_URL\"\non = [\"run_failed\"]\nretry_for = \"1s\"\n";
+    let bad = "[notify.bad]\nkind = \"slack\"\nurl = \"env:HOOK_KEY\"\non = [\"run_failed\"]\n";
+    let mut app = pipeline(true, &(mail + chat + bad));
+    app.set_env("CHAT_URL", &format!("http://{closed}/{TOKEN}"));
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for("all to be given up", || {
+        let all = app.get_all("/api/v1/notifications");
+        (all.len() == 3 && all.iter().all(|it| it["state"] == "given_up")).then_some(all)
+    });
+    let error = |name: &str| all.iter().find(|it| it["name"] == name).unwrap()["error"].as_str().unwrap().to_owned();
+    assert!(error("mail").contains("••• is not the password"), "{all:?}");
+    assert!(error("chat").contains("Connection refused"), "{all:?}");
+    assert_eq!(error("bad"), "the secret in `url` is not a URL that begins with `https://` or `http://`");
+    let shown = format!("{all:?}{}{}", app.said(), app.get("/api/v1/nodes"));
+    app.signal(Signal::TERM);
+    app.wait_for_end();
+    let mut places = vec![shown.into_bytes()];
+    for entry in fs::read_dir(app.path("state")).unwrap().map(|entry| entry.unwrap().path()) {
+        places.extend(entry.is_file().then(|| fs::read(&entry).unwrap()));
+    }
+    for place in places {
+        for secret in [KEY, TOKEN] {
+            assert!(!String::from_utf8_lossy(&place).contains(secret), "a secret is on record");
+        }
+    }
+}
