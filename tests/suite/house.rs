@@ -281,7 +281,7 @@ const KINDS: &[(&str, &[&str])] = &[
         ],
     ),
     ("folder::Folder", &["resource/open.rs", "resource/http/", "resource/s3/"]),
-    ("S3Spec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/s3/"]),
+    ("S3Spec", &["manifest/", "resource/s3/"]),
     ("s3::Bucket", &["resource/open.rs"]),
     ("HttpSpec", &["manifest/", "resource/http/"]),
     ("SqlSpec", &["manifest/", "resource/sql/"]),
