@@ -100,6 +100,18 @@ fn has_state(state: &str) -> impl Fn(&Value) -> bool {
 }
 
 #[test]
+fn a_panic_in_the_server_stops_the_session_with_a_message() {
+    let app = app(BUILD, READ);
+    let mut session = DevSession::start_with_fault(app.folder(), "panic:http.accept:1");
+    let url = session.next("ready")["url"].as_str().unwrap().to_owned();
+    // The connection that the panic interrupts gets no answer.
+    assert!(ureq::get(format!("{url}/healthz")).call().is_err());
+    assert_eq!(session.wait_for_end().code(), Some(1));
+    let said = session.said();
+    assert!(said.contains("serving HTTP broke off, which is a fault in Anacostia; see the message above"), "{said}");
+}
+
+#[test]
 fn new_runs_use_the_new_component_and_running_attempts_keep_the_old_one() {
     let app = app(BUILD, "params = { steps = [{ do = \"await_cancel\", then = \"done\" }] }");
     let (mut session, url) = ready(&app);

@@ -19,7 +19,6 @@ use super::run::{HostHandle, Listen, Start, Stop, Stops, blocking_on, count_metr
 use super::show::{Cell, styles};
 use super::{End, Failure, out};
 use crate::manifest::Pipeline;
-use crate::scheduler::Host;
 use session::{Session, SessionOptions};
 
 #[derive(Debug, clap::Args)]
@@ -51,7 +50,7 @@ async fn develop(options: SessionOptions, pipeline: Pipeline) -> Result<End, Fai
         let start = tokio::select! {
             start = session.round(host) => start,
             stop = stops.next() => break Ok(Some(stop)),
-            () = ended(host) => break Ok(None),
+            ended = ended(handle.as_ref()) => break ended.map(|()| None),
         };
         match start {
             Ok(None) => {}
@@ -72,7 +71,7 @@ async fn develop(options: SessionOptions, pipeline: Pipeline) -> Result<End, Fai
         tokio::select! {
             () = session.watcher.changed() => {}
             stop = stops.next() => break Ok(Some(stop)),
-            () = ended(handle.as_ref().map(|handle| &handle.host)) => break Ok(None),
+            ended = ended(handle.as_ref()) => break ended.map(|()| None),
         }
     };
     session.builder.stop().await;
@@ -86,10 +85,10 @@ async fn develop(options: SessionOptions, pipeline: Pipeline) -> Result<End, Fai
     failure.map_or(Ok(End::Well), Err)
 }
 
-/// Waits until the host has ended by itself; forever, as long as there is none.
-async fn ended(host: Option<&Host>) {
-    match host {
-        Some(host) => host.ended().await,
+/// Waits until the host has ended by itself, or fails; forever, as long as there is none.
+async fn ended(handle: Option<&HostHandle>) -> Result<(), Failure> {
+    match handle {
+        Some(handle) => handle.ended().await,
         None => std::future::pending().await,
     }
 }

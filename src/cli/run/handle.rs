@@ -79,21 +79,32 @@ impl HostHandle {
         Ok(Self { host, server, notifier, reporter })
     }
 
-    /// Waits until the host ends by itself (because it is drained, or after an error), or a signal
-    /// asks it to stop. Returns that signal beside the tally.
+    /// Waits until the host ends by itself (because it is drained, or after an error, which
+    /// [`HostHandle::end`] returns).
+    ///
+    /// # Errors
+    /// When its HTTP server has broken off.
+    pub(crate) async fn ended(&self) -> Result<(), Failure> {
+        tokio::select! {
+            () = self.host.ended() => Ok(()),
+            () = self.server.broke_off() => {
+                Err(Failure::work("serving HTTP broke off, which is a fault in Anacostia; see the message above"))
+            }
+        }
+    }
+
+    /// Waits until the host ends by itself, or a signal asks it to stop. Returns that signal beside
+    /// the tally.
     ///
     /// # Errors
     /// When the host ends because of an error, or its HTTP server has broken off.
-    pub(crate) async fn until_ended(mut self, stops: &mut Stops) -> Result<(Tally, Option<Stop>), Failure> {
-        let asked = tokio::select! {
-            () = self.host.ended() => None,
-            stop = stops.next() => Some(stop),
-            () = self.server.broke_off() => {
-                self.end(None, stops).await?;
-                return Err(Failure::work("serving HTTP broke off, which is a fault in Anacostia; see the message above"));
-            }
+    pub(crate) async fn until_ended(self, stops: &mut Stops) -> Result<(Tally, Option<Stop>), Failure> {
+        let (ended, asked) = tokio::select! {
+            ended = self.ended() => (ended, None),
+            stop = stops.next() => (Ok(()), Some(stop)),
         };
-        Ok((self.end(asked, stops).await?, asked))
+        let tally = self.end(asked, stops).await?;
+        ended.map(|()| (tally, asked))
     }
 
     /// Shuts the host down gracefully. `asked` is the signal that asked for it, if there was one.

@@ -52,6 +52,7 @@ pub(crate) struct Server {
     bound: SocketAddr,
     routers: watch::Sender<Router>,
     stop: CancellationToken,
+    ended: CancellationToken,
     task: JoinHandle<()>,
 }
 
@@ -60,8 +61,13 @@ impl Server {
     pub(crate) fn start(listener: TcpListener, pipeline: &Pipeline) -> Result<Self, Failure> {
         let (bound, stop) = (listener.local_addr()?, CancellationToken::new());
         let (routers, router) = watch::channel(http::starting_router(pipeline, bound));
-        let task = tokio::spawn(http::serve_routers(listener, router, stop.clone()));
-        Ok(Self { bound, routers, stop, task })
+        let ended = CancellationToken::new();
+        let (serving, guard) = (http::serve_routers(listener, router, stop.clone()), ended.clone().drop_guard());
+        let task = tokio::spawn(async move {
+            let _guard = guard;
+            serving.await;
+        });
+        Ok(Self { bound, routers, stop, ended, task })
     }
 
     /// Answers all requests for this host from now on.
@@ -73,9 +79,9 @@ impl Server {
     }
 
     /// Waits until the server has ended without being asked to, which is a fault in Anacostia.
-    pub(crate) async fn broke_off(&mut self) {
+    pub(crate) async fn broke_off(&self) {
         // How it ended is in the log: it panicked.
-        let _ = (&mut self.task).await;
+        self.ended.cancelled().await;
     }
 
     /// Waits until open requests have ended.

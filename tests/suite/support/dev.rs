@@ -32,6 +32,13 @@ impl DevSession {
         Self::start_command(anacostia(), folder)
     }
 
+    /// The same with a fault.
+    pub(crate) fn start_with_fault(folder: &Path, fault: &str) -> Self {
+        let mut command = anacostia();
+        command.env("ANACOSTIA_FAULT", fault);
+        Self::start_command(command, folder)
+    }
+
     /// The same with another program, which caches compiled code in `cache`.
     pub(crate) fn start_program(program: &Path, folder: &Path, cache: &Path) -> Self {
         let mut command = Command::new(program);
