@@ -18,8 +18,8 @@ use super::schema::{
 };
 use super::settings::{self, ChannelKind};
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
-use section::object;
 pub(super) use section::{Keys, nearest};
+use section::{by_kind, object};
 pub(super) use trigger::{CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER};
 
 /// The keys of each kind of metadata store.
@@ -40,11 +40,21 @@ pub(super) static ROOT: LazyLock<Keys> = LazyLock::new(|| {
     };
     let action = object("A job: one WASI component.", &ACTION, &["component"]);
     let trigger = object("When to start a run. All its conditions must be met.", &PIPELINE_TRIGGER, &[]);
-    let notify = json!({"anyOf": [
-        object("A signed POST of JSON.", &WEBHOOK, &["kind", "url", "secret"]),
-        object("A message to an incoming webhook of Slack, or of a program that takes the same.", &SLACK, &["kind", "url"]),
-        object("An e-mail.", &EMAIL, &["kind", "from", "to", "smtp"]),
-    ]});
+    let notify = by_kind(
+        "Who is told, and how.",
+        vec![
+            ("webhook", object("A signed POST of JSON.", &WEBHOOK, &["kind", "url", "secret"])),
+            (
+                "slack",
+                object(
+                    "A message to an incoming webhook of Slack, or of a program that takes the same.",
+                    &SLACK,
+                    &["kind", "url"],
+                ),
+            ),
+            ("email", object("An e-mail.", &EMAIL, &["kind", "from", "to", "smtp"])),
+        ],
+    );
     Keys {
         home: "the top of the manifest",
         later: &[],

@@ -4,13 +4,11 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::section::{Keys, Row, object};
+use super::section::{Keys, Row, by_kind, object};
 use super::sql;
 use super::trigger::TRIGGER;
 use crate::manifest::pipeline;
-use crate::manifest::schema::{
-    ENV, VARIABLE, boolean, choice, form, size, span, strings, text, with_default, without_default,
-};
+use crate::manifest::schema::{ENV, boolean, choice, form, size, span, strings, text, with_default, without_default};
 use crate::manifest::settings;
 
 /// The kinds of resources.
@@ -48,19 +46,10 @@ impl Kind {
     }
 }
 
-/// Returns the schema of a resource: that of its kind, and that of a folder if it has none. It asks
-/// for the kind first, so that an editor reports the one key that is wrong, and not that the table
-/// fits no kind.
+/// Returns the schema of a resource: that of its kind.
 pub(super) fn schema() -> Value {
-    let table = |kind: Kind| object("", kind.keys(), kind.required());
-    let is = |kind: Value| json!({"properties": {"kind": kind}, "required": ["kind"]});
-    let others = RESOURCE_KINDS.iter().filter(|(_, kind)| *kind != Kind::Folder);
-    let chosen = others.rev().fold(
-        table(Kind::Folder),
-        |other, (word, kind)| json!({"if": is(json!({"const": word})), "then": table(*kind), "else": other}),
-    );
-    json!({"description": "An input or an output: where data lies.", "type": "object",
-        "if": is(json!({"pattern": VARIABLE})), "then": {}, "else": chosen})
+    let tables = RESOURCE_KINDS.map(|(word, kind)| (word, object("", kind.keys(), kind.required())));
+    by_kind("An input or an output: where data lies.", tables.to_vec())
 }
 
 /// The keys that every kind of resource that is watched has.

@@ -1,9 +1,9 @@
 //! One section of a manifest: its keys, and what people call them.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::manifest::schema;
 pub(super) use crate::manifest::schema::Row;
+use crate::manifest::schema::{self, VARIABLE};
 
 /// The keys of one section.
 #[derive(Debug)]
@@ -41,6 +41,19 @@ impl Keys {
 /// Returns the schema of a table with exactly these keys, in this order.
 pub(super) fn object(doc: &str, keys: &Keys, required: &[&str]) -> Value {
     schema::object(doc, &keys.rows, required)
+}
+
+/// Returns the schema of a table whose keys depend on its `kind`: for each kind its schema, of
+/// which the first is also that of a table without a kind. It asks for the kind first, so that an
+/// editor reports the one key that is wrong, and not that the table fits no kind.
+pub(super) fn by_kind(doc: &str, kinds: Vec<(&str, Value)>) -> Value {
+    let is = |kind: Value| json!({"properties": {"kind": kind}, "required": ["kind"]});
+    let mut kinds = kinds.into_iter();
+    let fallback = kinds.next().map_or(Value::Null, |(_, table)| table);
+    let chosen = kinds
+        .rev()
+        .fold(fallback, |other, (word, table)| json!({"if": is(json!({"const": word})), "then": table, "else": other}));
+    json!({"description": doc, "type": "object", "if": is(json!({"pattern": VARIABLE})), "then": {}, "else": chosen})
 }
 
 /// Returns the candidate that `word` most likely means, if one is similar enough for a typing
