@@ -20,11 +20,12 @@ string_enum! {
         Running = "running",
         /// The last attempt failed; the next one follows at `retry_at`.
         Retrying = "retrying",
-        /// It waits for a person's approval.
+        /// It waits for a person's approval. Reserved: no action is in this state yet.
         AwaitingApproval = "awaiting_approval",
         /// It has succeeded.
         Succeeded = "succeeded",
-        /// It succeeded before with the same inputs, and is not run again.
+        /// It succeeded before with the same inputs, and is not run again. Reserved: no action is
+        /// in this state yet.
         Cached = "cached",
         /// It failed permanently.
         Failed = "failed",
