@@ -33,6 +33,7 @@ use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
 use crate::model::{ArtifactState, KnownPath, Page};
 use crate::resource::{KnownPaths, ObservationSink, Resource, ResourceError, Status};
+use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
 use crate::store::{ArtifactQuery, HostLease, PageRequest, StoreError, UnfinishedRun};
 
@@ -129,7 +130,7 @@ impl Host {
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
         let cleaner = Cleaner { space: Space::of(&parts), in_force: in_force.clone(), binding };
         let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
-        let logs = parts.logs;
+        let (logs, components) = (parts.logs, parts.components);
         let control = HostControl { shared, dispatcher: to_dispatcher, statuses, progress };
         let view = View {
             in_force,
@@ -140,7 +141,7 @@ impl Host {
         };
         let ended = CancellationToken::new();
         let lost = Arc::default();
-        tokio::spawn(guard_state(parts.lease, logs, ended.clone(), Arc::clone(&lost)));
+        tokio::spawn(guard_state(parts.lease, logs, components, ended.clone(), Arc::clone(&lost)));
         let ended_guard = ended.clone().drop_guard();
         let dispatcher = tokio::spawn(async move {
             let _ended_guard = ended_guard;
@@ -207,26 +208,29 @@ impl Host {
 async fn guard_state(
     lease: Arc<dyn HostLease>,
     logs: Arc<dyn LogStore>,
+    components: Arc<dyn ComponentStore>,
     ended: CancellationToken,
     lost: Arc<OnceLock<String>>,
 ) {
-    let guard = tokio::spawn(end_when_lost(lease, logs, ended.clone(), Arc::clone(&lost)));
+    let guard = tokio::spawn(end_when_lost(lease, logs, components, ended.clone(), Arc::clone(&lost)));
     if guard.await.is_err_and(|error| error.is_panic()) {
         let _ = lost.set("the watch over the state folder panicked, which is a fault in Anacostia".to_owned());
         ended.cancel();
     }
 }
 
-/// Ends the host when it loses the store or the log that it writes to.
+/// Ends the host when it loses the store, the log or the components that it writes.
 async fn end_when_lost(
     lease: Arc<dyn HostLease>,
     logs: Arc<dyn LogStore>,
+    components: Arc<dyn ComponentStore>,
     ended: CancellationToken,
     lost: Arc<OnceLock<String>>,
 ) {
     let what = tokio::select! {
         what = lease.lost() => what,
         what = logs.lost() => what,
+        what = components.lost() => what,
         () = ended.cancelled() => return,
     };
     // Only set here, once.

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
+
+use super::presence::{LOOK_EVERY, identity, lost};
 use crate::base::{Digest, Freed};
 
 /// Copies without a final name that are older than this were left by a process that died.
@@ -25,6 +28,7 @@ pub struct KeptComponent {
 
 /// A store of components, each under its digest. Methods may block for as long as a disk, or a copy
 /// over the network, takes.
+#[async_trait]
 pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// Returns whether the component with this digest and size, in bytes, is stored. A component
     /// that a power cut has left incomplete does not count.
@@ -62,6 +66,10 @@ pub trait ComponentStore: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// When the components cannot be listed.
     fn remove_unfinished(&self, dry_run: bool) -> io::Result<Freed>;
+
+    /// Waits until stored components are lost, because their place was removed or replaced, and
+    /// returns what was lost, and how. Runs that are bound to them could not go on after a restart.
+    async fn lost(&self) -> String;
 }
 
 /// Opens the components of the pipeline whose state lies in the folder `state`. Nothing is created
@@ -102,7 +110,26 @@ impl ComponentFolder {
     }
 }
 
+#[async_trait]
 impl ComponentStore for ComponentFolder {
+    async fn lost(&self) -> String {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut before = None;
+        loop {
+            ticks.tick().await;
+            match before {
+                // The first component creates the folder.
+                None => before = fs::metadata(&self.0).ok().map(|about| identity(&about)),
+                Some(before) => {
+                    if let Some(what) = lost(&self.0, before) {
+                        return what;
+                    }
+                }
+            }
+        }
+    }
+
     fn has(&self, digest: Digest, size: u64) -> bool {
         fs::metadata(self.place(digest)).is_ok_and(|kept| kept.len() == size)
     }

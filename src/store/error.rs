@@ -48,8 +48,8 @@ pub enum StoreError {
     /// The files that this host writes to were moved or removed. The caller stops at once, and
     /// closes nothing.
     #[error(
-        "{what} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or start \
-         `anacostia run` again, which begins with empty records if there are none"
+        "{what} while this host was at work, so it has stopped: what it writes there could not be found again; put the files back, or start \
+         `anacostia run` again, which begins anew with what is missing"
     )]
     Lost {
         /// What was lost, and how.

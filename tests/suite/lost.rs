@@ -39,8 +39,8 @@ fn check_stops_when(app: &mut TestApp, path: &Path, how: &str, take: impl FnOnce
     assert_eq!(app.wait_for_end().code(), Some(1));
     let said = app.said();
     let expected = format!(
-        " {how} while this host was at work, so it has stopped: nothing that it records can be found again; put the files back, or \
-         start `anacostia run` again, which begins with empty records if there are none"
+        " {how} while this host was at work, so it has stopped: what it writes there could not be found again; put the files back, or \
+         start `anacostia run` again, which begins anew with what is missing"
     );
     let told = said.lines().any(|line| line.contains(&expected) && line.contains(path.to_str().unwrap()));
     assert!(told, "{}{expected}\n── not in ──\n{said}", path.display());
@@ -82,6 +82,16 @@ fn a_host_stops_when_its_log_is_removed_even_if_its_database_is_elsewhere() {
     let kept = app.path("kept");
     wait_until("the log to exist", || kept.join("logs/00000001.jsonl").exists());
     check_stops_when(&mut app, &kept.join("logs/00000001.jsonl"), "was removed or moved", || {
-        fs::remove_dir_all(&kept).unwrap();
+        fs::remove_dir_all(kept.join("logs")).unwrap();
     });
+}
+
+#[test]
+fn a_host_stops_when_its_stored_components_are_removed() {
+    let mut app = start_and_run_once(MANIFEST);
+    let components = app.path("state/components");
+    check_stops_when(&mut app, &components, "was removed or moved", || fs::remove_dir_all(&components).unwrap());
+    app.start();
+    assert_eq!(app.wait_for_runs(1).len(), 1, "the records are still there");
+    assert!(components.exists(), "the next host stores them again");
 }
