@@ -164,10 +164,14 @@ impl Folder {
             .map_err(|error| about.unavailable("make the folder for", error))
     }
 
-    /// Takes the lock for the writer that claimed the folder, if it is not taken yet.
+    /// Takes the lock for the writer that claimed the folder, if it is not taken yet, or was taken
+    /// away: someone may have removed its file.
     fn hold_lock(&self, root: &Dir, about: About<'_>) -> Result<()> {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Writing { holder, lock: lock @ None }) = writing.as_mut() else { return Ok(()) };
+        let Some(Writing { holder, lock }) = writing.as_mut() else { return Ok(()) };
+        if lock.as_ref().is_some_and(|lock| lock.holds()) {
+            return Ok(());
+        }
         match write_lock::take(root, holder) {
             Ok(taken) => {
                 *lock = Some(taken);

@@ -39,7 +39,22 @@ pub(super) struct WriteLock {
     holder: String,
     root: Dir,
     /// Holds the lock while it is open.
-    _file: File,
+    file: File,
+}
+
+impl WriteLock {
+    /// Returns whether the locked file is still the one at its path. If someone has removed it,
+    /// another process can take a lock of its own.
+    pub(super) fn holds(&self) -> bool {
+        is_at_path(&self.root, &self.file).unwrap_or(false)
+    }
+}
+
+/// Returns whether a file is the one at the path of the lock.
+fn is_at_path(root: &Dir, file: &File) -> io::Result<bool> {
+    let ours = inode(&rustix::fs::fstat(file)?);
+    let there = rustix::fs::statat(root, FILE, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok();
+    Ok(there.as_ref().map(inode) == Some(ours))
 }
 
 /// Why the lock could not be taken.
@@ -68,11 +83,11 @@ pub(super) fn take(root: &Dir, holder: &str) -> Result<Arc<WriteLock>, Refusal> 
     let key = inode(&rustix::fs::fstat(root.as_fd())?);
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     let held = held.get_or_insert_default();
-    if let Some(lock) = held.get(&key).and_then(Weak::upgrade) {
+    if let Some(lock) = held.get(&key).and_then(Weak::upgrade).filter(|lock| lock.holds()) {
         return if lock.holder == holder { Ok(lock) } else { Err(Refusal::HeldBy(lock.holder.clone())) };
     }
     let file = lock_file(root, holder)?;
-    let lock = Arc::new(WriteLock { holder: holder.to_owned(), root: root.try_clone()?, _file: file });
+    let lock = Arc::new(WriteLock { holder: holder.to_owned(), root: root.try_clone()?, file });
     held.retain(|_, lock| lock.strong_count() > 0);
     held.insert(key, Arc::downgrade(&lock));
     Ok(lock)
@@ -101,9 +116,7 @@ fn lock_file(root: &Dir, holder: &str) -> Result<File, Refusal> {
         }
         // A holder removes the file before it releases the lock. So the locked file may be one that
         // no other process can open.
-        let ours = inode(&rustix::fs::fstat(&file)?);
-        let there = rustix::fs::statat(root, FILE, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).ok();
-        if there.as_ref().map(inode) != Some(ours) {
+        if !is_at_path(root, &file)? {
             continue;
         }
         file.set_len(0)?;
@@ -123,8 +136,11 @@ fn read_holder(file: &File) -> String {
 
 impl Drop for WriteLock {
     fn drop(&mut self) {
-        // A file that cannot be removed does no harm: a lock that nobody holds is free.
-        let _ = self.root.remove_file(FILE);
-        let _ = self.root.remove_dir(Path::new(OWN));
+        // Another process may hold the lock by now, with a file of its own.
+        if self.holds() {
+            // A file that cannot be removed does no harm: a lock that nobody holds is free.
+            let _ = self.root.remove_file(FILE);
+            let _ = self.root.remove_dir(Path::new(OWN));
+        }
     }
 }

@@ -438,3 +438,26 @@ async fn a_folder_created_later_is_locked_on_creation() {
     let refused = other.create(attempt, ArtifactId::new(), "b", false).await.err().unwrap();
     assert!(refused.to_string().contains("pipeline `a` writes to the folder"), "{refused}");
 }
+
+#[tokio::test]
+async fn a_writer_whose_lock_file_was_removed_takes_the_lock_again_or_is_refused() {
+    let (parent, first) = output();
+    let path = parent.path().join("out");
+    let other = Folder::new("other", &spec(&path), false).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("old"), "").unwrap();
+    let lock = path.join(".anacostia/lock");
+    let attempt = AttemptId::new();
+
+    first.claim_writing("pipeline `a`").await.unwrap();
+    std::fs::remove_dir_all(path.join(".anacostia")).unwrap();
+    stage(&first, attempt, "a", b"a", false).await;
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), "pipeline `a`", "nobody else has taken it");
+
+    std::fs::remove_dir_all(path.join(".anacostia")).unwrap();
+    other.claim_writing("pipeline `b`").await.unwrap();
+    let refused = first.create(attempt, ArtifactId::new(), "b", false).await.err().unwrap();
+    assert!(refused.to_string().contains("pipeline `b` writes to the folder"), "{refused}");
+    drop(first);
+    assert_eq!(std::fs::read_to_string(&lock).unwrap(), "pipeline `b`", "the end of the first leaves it alone");
+}
