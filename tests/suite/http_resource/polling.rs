@@ -235,6 +235,7 @@ fn what_a_paused_run_still_needs_is_kept() {
     assert!(app.cli(&["check", "PATH"]).status.success());
     app.start();
     app.post("/api/v1/pipeline/pause");
+    wait_until("the first body to be recorded", || versions(&app).iter().any(|(_, version, _)| *version == 1));
     origin.put_text("/items.json", "needed too");
     wait_until("the body to be recorded", || versions(&app).iter().any(|(_, version, _)| *version == 2));
     app.restart();
