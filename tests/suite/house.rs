@@ -268,18 +268,8 @@ const KINDS: &[(&str, &[&str])] = &[
     ),
     ("SqliteStore", &["store/sqlite/", "store/open.rs"]),
     ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
-    // These kinds stage their outputs in a folder.
-    (
-        "FolderSpec",
-        &[
-            "manifest/mod.rs",
-            "manifest/pipeline.rs",
-            "manifest/read/resource/",
-            "resource/folder/",
-            "resource/http/",
-            "resource/s3/",
-        ],
-    ),
+    ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/"]),
+    // The other kinds stage their outputs in a folder.
     ("folder::Folder", &["resource/open.rs", "resource/http/", "resource/s3/"]),
     ("S3Spec", &["manifest/", "resource/s3/"]),
     ("s3::Bucket", &["resource/open.rs"]),

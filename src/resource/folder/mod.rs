@@ -40,8 +40,9 @@ mod waiting;
 mod watches;
 mod write_lock;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use cap_std::ambient_authority;
@@ -71,6 +72,9 @@ pub const FAULT_POINTS: &[&str] = &[
     "publish.renamed",
     "publish.done",
 ];
+
+/// The name of the folder of spools in the state folder.
+const SPOOL: &str = "spool";
 
 /// The most files that `publish` handles on the calling thread; more go to a blocking thread.
 const MANY_FILES: usize = 16;
@@ -119,6 +123,23 @@ impl Folder {
             writing: Arc::default(),
             locality: Arc::default(),
         })
+    }
+
+    /// Creates a folder in the folder `state` in which the resource `name`, of a kind that lies
+    /// elsewhere, stages its outputs. Nobody watches it.
+    ///
+    /// # Errors
+    /// As [`Folder::new`]; there is no glob here that could be invalid.
+    pub(in crate::resource) fn spool(name: &str, state: &Path, sync: bool) -> Result<Self> {
+        let spec = FolderSpec {
+            path: state.join(SPOOL).join(name),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            ignore: Vec::new(),
+            settle: Duration::ZERO,
+            rescan: Duration::MAX,
+        };
+        Self::new(name, &spec, sync)
     }
 
     fn open_root(&self) -> std::io::Result<Dir> {

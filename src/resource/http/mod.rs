@@ -27,7 +27,6 @@ mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +39,7 @@ use super::{
     Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Upload, Writer,
 };
 use crate::base::{ArtifactId, AttemptId};
-use crate::manifest::{FolderSpec, HttpForm, HttpSpec};
+use crate::manifest::{HttpForm, HttpSpec};
 use crate::model::StagedFile;
 
 /// The fault points of the kind; see [`crate::base::fault`].
@@ -75,19 +74,11 @@ impl Endpoint {
     /// [`ResourceError::Unusable`] if no client can be made.
     pub fn new(name: &str, spec: &HttpSpec, sync: bool, state: &Path) -> Result<Self> {
         let unusable = |why: String| ResourceError::Unusable { resource: name.to_owned(), why };
-        let spool = FolderSpec {
-            path: state.join("spool").join(name),
-            include: Vec::new(),
-            exclude: Vec::new(),
-            ignore: Vec::new(),
-            settle: Duration::ZERO,
-            rescan: Duration::MAX,
-        };
         Ok(Self {
             name: name.into(),
             client: Client::new(spec).map_err(unusable)?,
             kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
-            spool: Folder::new(name, &spool, sync)?,
+            spool: Folder::spool(name, state, sync)?,
             spec: spec.clone(),
             uploads: Uploads::default(),
         })

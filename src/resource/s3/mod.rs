@@ -41,7 +41,7 @@ use super::names::{Names, OWN};
 use super::{Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer};
 use crate::base::bounds::MAX_PATH_BYTES;
 use crate::base::{ArtifactId, AttemptId};
-use crate::manifest::{FolderSpec, S3Spec};
+use crate::manifest::S3Spec;
 use crate::model::StagedFile;
 
 /// The fault points of the bucket; see [`crate::base::fault`].
@@ -50,9 +50,6 @@ pub const FAULT_POINTS: &[&str] =
 
 /// Names of objects that never count: those that publishing moves aside.
 const DISPLACED: &str = "*.displaced-????????~";
-
-/// The name of the folder of spools in the state folder.
-const SPOOL: &str = "spool";
 
 /// A bucket; see the module. Clones share their state.
 #[derive(Debug, Clone)]
@@ -78,21 +75,13 @@ impl Bucket {
         let unusable = |why: String| ResourceError::Unusable { resource: name.to_owned(), why };
         let names = Names::new(&spec.include, &spec.exclude, &[DISPLACED.to_owned()])
             .map_err(|error| unusable(format!("a glob of `include` or `exclude` cannot be read: {error}")))?;
-        let spool = FolderSpec {
-            path: state.join(SPOOL).join(name),
-            include: Vec::new(),
-            exclude: Vec::new(),
-            ignore: Vec::new(),
-            settle: Duration::ZERO,
-            rescan: Duration::MAX,
-        };
         Ok(Self {
             name: name.into(),
             prefix: spec.prefix.as_str().into(),
             interval: spec.interval,
             names: Arc::new(names),
             client: Arc::new(Client::new(spec).map_err(unusable)?),
-            spool: Folder::new(name, &spool, sync)?,
+            spool: Folder::spool(name, state, sync)?,
         })
     }
 
