@@ -1,6 +1,7 @@
 //! The resource kind `s3`, over two real services: SeaweedFS and moto. They differ: SeaweedFS lists
 //! keys folder by folder and keeps no key with an empty part; moto does as AWS documents.
 
+mod credentials;
 mod outputs;
 mod pipeline;
 mod reading;
