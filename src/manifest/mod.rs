@@ -125,7 +125,9 @@ pub fn load_for_records(path: &Path, env: Env<'_>) -> Result<(Pipeline, Option<P
         Some(faults) if !sure => Err(faults),
         faults => {
             check::paths::fill_in(&folder, &mut draft);
-            draft.resources.retain(|resource| resource.path.is_some());
+            // A path that could not be read is empty.
+            let is_whole = |spec: &ResourceSpec| spec.local_paths().iter().all(|path| !path.as_os_str().is_empty());
+            draft.resources.retain(|resource| resource.spec.as_ref().is_some_and(is_whole));
             Ok((finish(draft, &folder, &file, &text), faults))
         }
     }

@@ -13,7 +13,7 @@ use crate::model::Artifact;
 use crate::store::{MetadataStore, PageRequest, StoreError};
 
 /// The most pending artifacts that are put into groups at once, oldest first. The others follow
-/// when these are claimed.
+/// when these are claimed. Artifacts that belong to no group do not count: they are never claimed.
 const MAX_GROUPED: usize = 10_000;
 
 impl Dispatcher {
@@ -24,7 +24,7 @@ impl Dispatcher {
             grouped(&pipeline).filter(|(resource, _)| !self.pending.knows_groups(resource)).collect::<Vec<_>>()
         {
             let shared = Arc::clone(&self.shared);
-            let read = read_on(&shared, || oldest(shared.store.as_ref(), resource));
+            let read = read_on(&shared, || oldest(shared.store.as_ref(), resource, by));
             let artifacts = self.wait_for(work, read).await?;
             self.pending.note_groups(resource, by, &artifacts, self.shared.clock.both());
         }
@@ -40,7 +40,7 @@ pub(super) async fn note_groups(
     now: Now,
 ) -> Result<(), StoreError> {
     for (resource, by) in grouped(pipeline) {
-        pending.note_groups(resource, by, &oldest(store, resource).await?, now);
+        pending.note_groups(resource, by, &oldest(store, resource, by).await?, now);
     }
     Ok(())
 }
@@ -51,12 +51,12 @@ fn grouped(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &GroupBy)> {
     watched.filter_map(|resource| Some((resource.name.as_str(), resource.trigger.group_by.as_ref()?)))
 }
 
-/// Returns the oldest pending artifacts of a resource.
-async fn oldest(store: &dyn MetadataStore, resource: &str) -> Result<Vec<Artifact>, StoreError> {
+/// Returns the oldest pending artifacts of a resource that belong to a group.
+async fn oldest(store: &dyn MetadataStore, resource: &str, by: &GroupBy) -> Result<Vec<Artifact>, StoreError> {
     let (mut all, mut cursor) = (Vec::new(), None);
     while all.len() < MAX_GROUPED {
         let page = store.pending_artifacts(resource, PageRequest { cursor, limit: MAX_PAGE }).await?;
-        all.extend(page.items);
+        all.extend(page.items.into_iter().filter(|it| by.group(&it.path).is_some()));
         cursor = page.next_cursor;
         if cursor.is_none() {
             break;

@@ -275,18 +275,39 @@ fn slack_gets_a_text_and_a_mail_server_a_mail() {
     app.set_env("MAIL_PASSWORD", KEY);
     app.start();
     app.drop_file("raw/a.csv", b"x");
-    let (request, mail) = wait_for("both messages", || {
-        Some((receiver.received().into_iter().next()?, server.mails().into_iter().next()?))
+    let (request, mails) = wait_for("both messages", || {
+        Some((receiver.received().into_iter().next()?, Some(server.mails()).filter(|mails| mails.len() == 2)?))
     });
     assert_eq!(request.path, format!("/hook/{TOKEN}"));
     let body: Value = serde_json::from_str(&request.body).unwrap();
     let text = body["text"].as_str().unwrap();
     assert!(text.starts_with("*watched: run #1 failed*\nRun #1 of the pipeline watched failed."), "{text}");
     assert_eq!(body.as_object().unwrap().len(), 1);
-    assert_eq!(mail.from, "anacostia@example.com");
-    assert_eq!(mail.to, ["a@example.com", "b@example.com"]);
-    assert!(mail.data.contains("\nSubject: watched: run #1 failed\n"), "{}", mail.data);
-    assert!(mail.data.contains("train failed: no column `species`"), "{}", mail.data);
+    for (mail, to) in mails.iter().zip(["a@example.com", "b@example.com"]) {
+        assert_eq!((&*mail.from, &*mail.to), ("anacostia@example.com", &[to.to_owned()][..]));
+        assert!(mail.data.contains("To: a@example.com, b@example.com\n"), "{}", mail.data);
+        assert!(mail.data.contains("\nSubject: watched: run #1 failed\n"), "{}", mail.data);
+        assert!(mail.data.contains("train failed: no column `species`"), "{}", mail.data);
+    }
+}
+
+#[test]
+fn a_recipient_who_is_refused_keeps_the_mail_from_no_other() {
+    let server = MailServer::start(None);
+    let notify = format!(
+        "[notify.mail]\nkind = \"email\"\nfrom = \"a@example.com\"\n\
+         to = [\"nobody@example.com\", \"b@example.com\"]\nsmtp = \"{}\"\non = [\"run_failed\"]\n",
+        server.url()
+    );
+    let mut app = pipeline(true, &notify);
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for_state(&app, "given_up");
+    let error = all[0]["error"].as_str().unwrap();
+    assert!(error.starts_with("nobody@example.com was refused: "), "{error}");
+    assert!(error.ends_with("; the other recipients have the mail"), "{error}");
+    let to: Vec<_> = server.mails().into_iter().map(|mail| mail.to).collect();
+    assert_eq!(to, [["b@example.com"]]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(super) struct Sender {
 enum Way {
     Webhook(webhook::Webhook),
     Slack(slack::Slack),
-    Email(email::Mailer),
+    Email(Box<email::Mailer>),
 }
 
 impl Sender {

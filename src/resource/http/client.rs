@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use tokio::sync::watch;
 
 use crate::base::{TimeSpan, bounds, tls};
 use crate::manifest::{HttpForm, HttpSpec, HttpValue, SecretSource};
@@ -53,13 +54,16 @@ impl Client {
             HttpForm::Send { .. } => Policy::none(),
             _ => same_server(),
         };
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(spec.timeout))
-            .read_timeout(spec.timeout)
             .redirect(redirects)
-            .user_agent(concat!("anacostia/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| format!("no client for HTTP can be made: {}", innermost(&error)))?;
+            .user_agent(concat!("anacostia/", env!("CARGO_PKG_VERSION")));
+        // The library counts from the beginning of the request until the answer, so that an upload
+        // of any size would have to end within it; `send_body` counts from the last byte taken.
+        if !matches!(spec.form, HttpForm::Send { .. }) {
+            http = http.read_timeout(spec.timeout);
+        }
+        let http = http.build().map_err(|error| format!("no client for HTTP can be made: {}", innermost(&error)))?;
         Ok(Self { http, headers: spec.headers.clone(), query: spec.query.clone(), timeout: spec.timeout })
     }
 
@@ -105,14 +109,42 @@ impl Client {
         request.send().await.map_err(|error| self.failed(error))
     }
 
+    /// Sends a request with a body. The server may be silent for the timeout of the resource since
+    /// it last took a part of the body, as `progress` has it.
+    pub(super) async fn send_body(
+        &self,
+        request: RequestBuilder,
+        mut progress: watch::Receiver<()>,
+    ) -> Result<Response, Failure> {
+        let mut sending = std::pin::pin!(request.send());
+        loop {
+            let taken = async {
+                // The sender is dropped with the end of the body.
+                if progress.changed().await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                answer = &mut sending => return answer.map_err(|error| self.failed(error)),
+                more = tokio::time::timeout(self.timeout, taken) => if more.is_err() {
+                    return Err(self.silent());
+                },
+            }
+        }
+    }
+
+    fn silent(&self) -> Failure {
+        Failure::new(format!("the server was silent for {}", TimeSpan(self.timeout)))
+    }
+
     /// Describes a failure of the network.
     pub(super) fn failed(&self, error: reqwest::Error) -> Failure {
-        let silent = error.is_timeout();
+        if error.is_timeout() {
+            return self.silent();
+        }
         // URLs may have secrets in them.
         let error = error.without_url();
-        Failure::new(if silent {
-            format!("the server was silent for {}", TimeSpan(self.timeout))
-        } else if error.is_redirect() {
+        Failure::new(if error.is_redirect() {
             "the server redirects to another server, or too often: put the new address into `url`".to_owned()
         } else if error.is_connect() {
             format!("the server cannot be connected to: {}", innermost(&error))

@@ -17,6 +17,7 @@ use std::time::Duration;
 use futures_util::stream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method, RequestBuilder, StatusCode, Url};
+use tokio::sync::watch;
 
 use super::Endpoint;
 use super::client::{Failure, back_off, display, refused};
@@ -31,7 +32,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait after a failure, unless the server asks for more.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How much of a file is read at a time.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 /// What the name of a note about a staged file ends with.
 const NOTE: &str = ".answer";
 
@@ -100,8 +101,9 @@ enum Stopped {
 async fn send(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> std::result::Result<Answer, Stopped> {
     let staged = staged.to_owned();
     let open = blocking(move || File::open(staged)).await.map_err(Stopped::Spool)?;
-    let request = request(endpoint, file, open).map_err(Stopped::Server)?;
-    let response = endpoint.client.send(request).await.map_err(Stopped::Server)?;
+    let (taken, progress) = watch::channel(());
+    let request = request(endpoint, file, open, taken).map_err(Stopped::Server)?;
+    let response = endpoint.client.send_body(request, progress).await.map_err(Stopped::Server)?;
     let status = response.status();
     if status.is_success() {
         return Ok(Answer::Taken);
@@ -124,7 +126,12 @@ fn is_final(status: StatusCode) -> bool {
     (status.is_redirection() || status.is_client_error()) && !passes.contains(&status)
 }
 
-fn request(endpoint: &Endpoint, file: &StagedFile, open: File) -> std::result::Result<RequestBuilder, Failure> {
+fn request(
+    endpoint: &Endpoint,
+    file: &StagedFile,
+    open: File,
+    taken: watch::Sender<()>,
+) -> std::result::Result<RequestBuilder, Failure> {
     let HttpForm::Send { url, method } = &endpoint.spec.form else {
         return Err(Failure::new("it takes no outputs"));
     };
@@ -147,7 +154,7 @@ fn request(endpoint: &Endpoint, file: &StagedFile, open: File) -> std::result::R
         .header("anacostia-path", encoded(&file.path))
         .header("content-digest", file.digest.to_content_digest())
         .header(CONTENT_LENGTH, file.size)
-        .body(Body::wrap_stream(pieces(open, file.size))))
+        .body(Body::wrap_stream(pieces(open, file.size, taken))))
 }
 
 /// Encodes a path for a header: it may have any letters in it.
@@ -164,9 +171,14 @@ fn encoded(path: &str) -> String {
     text
 }
 
-/// Reads a file piece by piece, as the connection takes it.
-fn pieces(file: File, size: u64) -> impl futures_util::Stream<Item = io::Result<Vec<u8>>> + Send {
-    stream::try_unfold((file, 0), move |(mut file, at)| async move {
+/// Reads a file piece by piece, as the connection takes it; tells `taken` about each.
+fn pieces(
+    file: File,
+    size: u64,
+    taken: watch::Sender<()>,
+) -> impl futures_util::Stream<Item = io::Result<Vec<u8>>> + Send {
+    stream::try_unfold((file, 0, taken), move |(mut file, at, taken)| async move {
+        taken.send_replace(());
         if at >= size {
             return Ok(None);
         }
@@ -181,7 +193,7 @@ fn pieces(file: File, size: u64) -> impl futures_util::Stream<Item = io::Result<
             return Err(io::Error::new(ErrorKind::UnexpectedEof, "the staged file is shorter than it was"));
         }
         let next = at + piece.len() as u64;
-        Ok(Some((piece, (file, next))))
+        Ok(Some((piece, (file, next, taken))))
     })
 }
 

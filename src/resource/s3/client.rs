@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::AmazonS3;
 use object_store::path::Path;
 use object_store::signer::{SignedUrlOptions, Signer as _};
 use object_store::{
@@ -79,7 +79,7 @@ impl Client {
             max_retries: 3,
             retry_timeout: Duration::from_secs(20),
         };
-        let builder = AmazonS3Builder::from_env()
+        let builder = credentials::builder(spec)
             .with_bucket_name(&spec.bucket)
             .with_virtual_hosted_style_request(spec.style == S3Style::Virtual)
             .with_client_options(options.with_allow_http(insecure))

@@ -3,9 +3,25 @@
 use std::path::PathBuf;
 
 use ini::Ini;
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 
 use crate::manifest::{S3Credentials, S3Spec, SecretSource};
+
+/// Returns a builder with the settings of the environment (`AWS_…`), of which keys are left out if
+/// `spec` has its own: a session token belongs to the keys beside it, and to no others.
+pub(super) fn builder(spec: &S3Spec) -> AmazonS3Builder {
+    use AmazonS3ConfigKey::{AccessKeyId, SecretAccessKey, Token};
+    if spec.credentials == S3Credentials::Default && spec.access_key_id.is_none() {
+        return AmazonS3Builder::from_env();
+    }
+    let settings = std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.to_str().filter(|name| name.starts_with("AWS_"))?;
+        let key = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>().ok()?;
+        Some((key, value.into_string().ok()?))
+    });
+    let others = settings.filter(|(key, _)| !matches!(key, AccessKeyId | SecretAccessKey | Token));
+    others.fold(AmazonS3Builder::new(), |builder, (key, value)| builder.with_config(key, value))
+}
 
 /// Adds the region and the credentials of `spec` to `builder`.
 ///

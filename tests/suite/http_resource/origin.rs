@@ -34,6 +34,8 @@ struct State {
     requests: Vec<Request>,
     /// The status of answers to PUT and POST.
     taking: u16,
+    /// How long it waits before each mebibyte of a body.
+    pause: Duration,
 }
 
 /// The server; it accepts no connection after it is dropped.
@@ -86,6 +88,11 @@ impl Origin {
         self.state().taking = status;
     }
 
+    /// Makes it wait before each mebibyte of a body.
+    pub(super) fn read_slowly(&self, pause: Duration) {
+        self.state().pause = pause;
+    }
+
     pub(super) fn requests(&self) -> Vec<Request> {
         self.state().requests.clone()
     }
@@ -104,7 +111,7 @@ impl Drop for Origin {
 
 fn serve(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    while let Some(request) = read(&mut reader)? {
+    while let Some(request) = read(&mut reader, state)? {
         let answer = answer(&request, &mut state.lock().unwrap());
         let mut stream = stream;
         stream.write_all(&answer)?;
@@ -112,7 +119,7 @@ fn serve(stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> {
+fn read(reader: &mut BufReader<&TcpStream>, state: &Mutex<State>) -> std::io::Result<Option<Request>> {
     let mut line = String::new();
     if reader.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -127,7 +134,11 @@ fn read(reader: &mut BufReader<&TcpStream>) -> std::io::Result<Option<Request>> 
     let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
     assert!(!headers.contains_key("transfer-encoding"), "the length is known: {headers:?}");
     let mut body = vec![0; length];
-    reader.read_exact(&mut body)?;
+    let pause = state.lock().unwrap().pause;
+    for part in body.chunks_mut(1 << 20) {
+        std::thread::sleep(pause);
+        reader.read_exact(part)?;
+    }
     Ok(Some(Request { line: line.trim().to_owned(), headers, body, at: Instant::now() }))
 }
 

@@ -1,6 +1,7 @@
 //! Outputs are sent to a server.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anacostia::base::Digest;
 
@@ -10,6 +11,10 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::wait::{wait_for, wait_until};
 
 fn sends(proxy: &Proxy, method: &str) -> TestApp {
+    sends_to(&proxy.url(), method, "30s")
+}
+
+fn sends_to(server: &str, method: &str, timeout: &str) -> TestApp {
     let manifest = format!(
         r#"
 manifest_version = 1
@@ -21,8 +26,9 @@ path = "raw"
 watch = true
 [resources.api]
 kind = "http"
-url = "{}/models/"
+url = "{server}/models/"
 method = "{method}"
+timeout = "{timeout}"
 headers = {{ authorization = "env:TOKEN" }}
 [actions.copy]
 component = "worker.wasm"
@@ -35,8 +41,7 @@ component = "worker.wasm"
 after = ["copy"]
 reads = ["api"]
 params = {{ steps = [{{ do = "list", from = "api" }}] }}
-"#,
-        proxy.url()
+"#
     );
     let mut app = TestApp::new(&manifest).with_guest("worker");
     app.set_env("TOKEN", "Bearer tops3cret");
@@ -67,6 +72,35 @@ fn an_output_is_put_with_its_digest_and_a_key() {
     assert_eq!(code, 200, "what was sent can be read here");
     let left = std::fs::read_dir(app.path("state/spool/api/.anacostia/staging")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "nothing stays in the spool");
+}
+
+#[test]
+fn an_output_that_takes_longer_than_the_timeout_is_sent_as_long_as_the_server_takes_it() {
+    let origin = Origin::start();
+    let mut app = sends_to(&format!("http://{}", origin.address), "PUT", "2s");
+    // Far more than the buffers between the two hold, taken in 6 seconds.
+    origin.read_slowly(Duration::from_millis(100));
+    let model: Vec<u8> = b"weights!".repeat(60 << 17);
+    app.drop_file("raw/model.bin", &model);
+    app.start();
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{}", app.said());
+    let brought = origin.brought();
+    assert_eq!(brought.len(), 1);
+    assert!(brought[0].body == model);
+}
+
+#[test]
+fn a_server_that_takes_nothing_more_is_silent() {
+    let origin = Origin::start();
+    let mut app = sends_to(&format!("http://{}", origin.address), "PUT", "200ms");
+    origin.read_slowly(Duration::from_secs(2));
+    app.drop_file("raw/model.bin", b"weights");
+    app.start();
+    wait_until("the host says why", || app.said().contains("an output was not taken: the server was silent for 200ms"));
+    origin.read_slowly(Duration::ZERO);
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{}", app.said());
 }
 
 #[test]

@@ -46,6 +46,17 @@ fn an_upload_is_an_artifact_and_starts_a_run() {
 }
 
 #[test]
+fn what_was_uploaded_can_be_given_to_another_run() {
+    let mut app = copies("push = true");
+    start(&mut app);
+    assert_eq!(upload(&app, PATH, b"a,b\n", &[]).unwrap().0, 201);
+    app.wait_for_runs(1);
+    let again = app.cli(&["trigger", "PATH", "--inputs", "api/rows/*", "--wait"]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(app.get("/api/v1/runs/2")["inputs"][0]["path"], "rows/a.csv");
+}
+
+#[test]
 fn what_cannot_be_taken_is_refused_and_leaves_nothing() {
     let mut app = copies("push = true\nmax_body = \"8B\"");
     start(&mut app);

@@ -65,6 +65,30 @@ async fn keys_come_from_a_profile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_of_the_manifest_or_a_profile_go_without_the_session_token_of_others() {
+    for own in
+        ["access_key_id = \"env:S3_KEY_ID\"\nsecret_access_key = \"env:S3_SECRET_KEY\"", "credentials = \"profile\""]
+    {
+        let mut watching = Watching::new(Service::SeaweedFs, &format!("endpoint = \"ENDPOINT\"\n{own}")).await;
+        let file = watching.app.path("credentials");
+        let text = format!("[default]\naws_access_key_id = {KEY_ID}\naws_secret_access_key = {SECRET}\n");
+        std::fs::write(&file, text).unwrap();
+        let file = file.display().to_string();
+        for (name, value) in [
+            ("AWS_SHARED_CREDENTIALS_FILE", &*file),
+            ("S3_KEY_ID", KEY_ID),
+            ("S3_SECRET_KEY", SECRET),
+            ("AWS_ACCESS_KEY_ID", "other"),
+            ("AWS_SECRET_ACCESS_KEY", "other"),
+            ("AWS_SESSION_TOKEN", "of-the-others"),
+        ] {
+            watching.app.set_env(name, value);
+        }
+        watching.check().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keys_come_from_the_container() {
     let mut watching = Watching::new(Service::SeaweedFs, "endpoint = \"ENDPOINT\"").await;
     let token = watching.app.path("token");

@@ -22,7 +22,7 @@ pub(crate) struct MailServer {
 }
 
 impl MailServer {
-    /// Starts a server that takes every mail. With `login`, it asks for a login, and answers it
+    /// Starts a server that takes every mail, unless it is for `nobody@…`. With `login`, it asks for a login, and answers it
     /// with this line.
     pub(crate) fn start(login: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -67,6 +67,7 @@ fn serve(mut stream: &TcpStream, login: Option<&str>, mails: &Mutex<Vec<Mail>>) 
                 mail = Mail { from: argument(&line), ..Mail::default() };
                 write!(stream, "250 ok\r\n")?;
             }
+            "RCPT" if argument(&line).starts_with("nobody@") => write!(stream, "550 there is nobody\r\n")?,
             "RCPT" => {
                 mail.to.push(argument(&line));
                 write!(stream, "250 ok\r\n")?;

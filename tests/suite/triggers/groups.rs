@@ -51,3 +51,20 @@ fn each_day_has_its_own_run_also_when_the_host_is_killed() {
     assert!(String::from_utf8_lossy(&shown.stdout).contains("partition  day=3"), "{shown:?}");
     assert_eq!(app.get_all("/api/v1/artifacts?state=new").len(), 1, "what is in no group waits");
 }
+
+#[test]
+fn artifacts_of_no_group_do_not_hold_up_those_of_a_group() {
+    let mut app = TestApp::new(PIPELINE).with_guest("worker");
+    // More than are put into groups at once, and recorded before the others.
+    std::fs::create_dir_all(app.path("raw")).unwrap();
+    for number in 0..10_001 {
+        std::fs::write(app.path(&format!("raw/{number}.txt")), b"").unwrap();
+    }
+    app.start();
+    wait_until("all of them to be recorded", || {
+        app.get("/api/v1/nodes/raw")["pending"]["count"].as_u64().is_some_and(|count| count > 10_000)
+    });
+    app.drop_file("raw/1/a.csv", b"a");
+    app.drop_file("raw/1/b.csv", b"b");
+    assert_eq!(app.wait_for_runs(1)[0]["partition"], "day=1");
+}
