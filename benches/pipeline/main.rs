@@ -19,9 +19,20 @@ mod languages;
 mod latency;
 mod million;
 mod pages;
+mod services;
 mod start;
 mod submit;
 mod table;
+
+/// The servers of the tests.
+#[path = "../../tests/suite/support"]
+#[expect(dead_code, clippy::panic, clippy::unwrap_used, reason = "the tests use more of it, and may panic")]
+mod support {
+    pub(crate) mod postgres;
+    pub(crate) mod s3;
+    pub(crate) mod server;
+    pub(crate) mod wait;
+}
 
 use std::process::ExitCode;
 
@@ -54,7 +65,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 16] = [
+const SUBJECTS: [(&str, Subject); 19] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -71,6 +82,9 @@ const SUBJECTS: [(&str, Subject); 16] = [
     ("page", pages::runs),
     ("page-latency", pages::latency),
     ("kernels", kernels::all),
+    ("bucket", services::bucket),
+    ("database", services::database),
+    ("large-object", services::large_object),
 ];
 
 fn main() -> ExitCode {
