@@ -15,6 +15,7 @@ pub mod folder;
 pub mod http;
 mod kept;
 mod names;
+mod noted;
 mod open;
 pub mod s3;
 pub mod sql;
@@ -146,11 +147,11 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// stays finished.
     async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>>;
 
-    /// Sets [`StagedFile::replaces`] of the files that may overwrite. The host calls this right
-    /// before the commit point, so that `publish` can distinguish the content to replace from a
-    /// file that someone puts there later. A resource that never replaces content does not need to
-    /// implement this.
-    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
+    /// Does what can be done before the commit point, right after which `publish` follows: sets
+    /// [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can distinguish
+    /// the content to replace from a file that someone puts there later; uploads what takes long. A
+    /// resource that never replaces content does not need to implement this.
+    async fn prepare(&self, files: &mut [StagedFile]) -> Result<()> {
         let _ = files;
         Ok(())
     }

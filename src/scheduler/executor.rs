@@ -5,6 +5,7 @@
 //! next step of the run.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -15,6 +16,9 @@ use crate::model::{AttemptState, ErrorInfo, Fence, Outcome, StagedFile};
 use crate::resource::{Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, StopSignal};
 use crate::store::{AttemptEnd, Intent, RunStep, StartedAttempt, StoreError};
+
+/// The longest pause before outputs are published again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// How to close an attempt.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ pub(super) async fn execute(
         return (report.outcome, close);
     }
     let mut report = report;
-    if let Err(error) = note_replaced(definition, &mut report.staged).await {
+    if let Err(error) = prepare(definition, &mut report.staged).await {
         let error = if error.retryable() { ErrorInfo::retryable } else { ErrorInfo::permanent }(
             error.code(),
             error.to_string(),
@@ -97,11 +101,11 @@ pub(super) async fn execute(
     }
 }
 
-/// Asks the resources what the outputs are going to replace.
-async fn note_replaced(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
-    for file in files.iter_mut().filter(|file| file.overwrite) {
+/// Lets the resources do what can be done before the commit point.
+async fn prepare(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
+    for file in files {
         if let Some(resource) = definition.services.resources.get(&file.resource) {
-            resource.note_replaced(std::slice::from_mut(file)).await?;
+            resource.prepare(std::slice::from_mut(file)).await?;
         }
     }
     Ok(())
@@ -131,6 +135,7 @@ pub(super) async fn make_visible(
     for resource in &resources {
         let (places, of_resource): (Vec<usize>, Vec<StagedFile>) =
             files.iter().cloned().enumerate().filter(|(_, file)| file.resource == resource.name()).unzip();
+        let mut pause = Duration::ZERO;
         let visible = loop {
             let published = tokio::select! {
                 biased;
@@ -145,12 +150,15 @@ pub(super) async fn make_visible(
                     refusal.get_or_insert_with(|| ErrorInfo::permanent(error.code(), error.to_string()));
                     break Vec::new();
                 }
-                Err(error) => tracing::error!("{error}; it is tried again every second"),
+                Err(error) => {
+                    pause = longer(pause);
+                    tracing::error!("{error}; it is tried again in {:.0} s", pause.as_secs_f64());
+                }
             }
             if *phase.borrow() == Phase::HandingBack {
                 return Close::Left;
             }
-            let _ = tokio::time::timeout(TRY_AGAIN, phase.wait_for(|phase| *phase == Phase::HandingBack)).await;
+            let _ = tokio::time::timeout(pause, phase.wait_for(|phase| *phase == Phase::HandingBack)).await;
         };
         for (place, stamp) in places.into_iter().zip(visible) {
             if let Some(slot) = stamps.get_mut(place) {
@@ -165,6 +173,12 @@ pub(super) async fn make_visible(
     }
     fault::point("publish.visible");
     Close::Published(Visible { resources, stamps, refusal })
+}
+
+/// Returns the pause after another failure: about twice the last one. Random, so that many hosts do
+/// not come back to a service at once.
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).clamp(TRY_AGAIN, LONGEST_PAUSE).mul_f64(0.75 + 0.25 * fastrand::f64())
 }
 
 /// Waits until attempts are handed back.

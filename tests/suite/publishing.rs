@@ -64,7 +64,7 @@ fn a_committed_output_waits_for_its_folder_to_come_back() {
             fs::create_dir(&out).unwrap();
         }
         app.start();
-        wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
+        wait_until("the host to report a retry", || app.said().contains("it is tried again in 1 s"));
         let run = app.get("/api/v1/runs/1");
         assert_eq!(run["state"], "running", "{run:#}");
         assert_eq!(copy_of(&app)["attempts"][0]["state"], "publishing", "{run:#}");
@@ -106,7 +106,7 @@ fn an_unpublished_output_is_left_to_the_next_host() {
     let mut app = app_killed_after_commit(&manifest(""));
     fs::create_dir(app.path("out/a.txt")).unwrap();
     app.start();
-    wait_until("the host to report a retry", || app.said().contains("it is tried again every second"));
+    wait_until("the host to report a retry", || app.said().contains("it is tried again in 1 s"));
     app.signal(Signal::TERM);
     assert!(app.wait_for_end().success(), "stopping is not an error");
     fs::remove_dir(app.path("out/a.txt")).unwrap();

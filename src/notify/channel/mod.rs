@@ -90,7 +90,7 @@ impl Way {
                     None => None,
                 };
                 tls();
-                Ok(Self::Email(email::Mailer::new(mail, login)?))
+                Ok(Self::Email(Box::new(email::Mailer::new(mail, login)?)))
             }
         }
     }

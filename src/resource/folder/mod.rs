@@ -315,7 +315,10 @@ impl Resource for Folder {
         self.work(false, move |folder| stage::create(folder, attempt, artifact, &path, overwrite)).await
     }
 
-    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
+    async fn prepare(&self, files: &mut [StagedFile]) -> Result<()> {
+        if !files.iter().any(|file| file.overwrite) {
+            return Ok(());
+        }
         let mut noted = files.to_vec();
         let noted = self.work(false, move |folder| publish::note_replaced(folder, &mut noted).map(|()| noted)).await?;
         for (file, noted) in files.iter_mut().zip(noted) {

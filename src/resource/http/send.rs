@@ -10,8 +10,8 @@
 //! of the server. What it made is on record and kept here, and a retry of the run sends it anew.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind, Read as _, Seek as _};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::stream;
@@ -25,7 +25,7 @@ use crate::base::fault;
 use crate::manifest::{HttpForm, HttpMethod};
 use crate::model::StagedFile;
 use crate::resource::kept::blocking;
-use crate::resource::{ResourceError, Result};
+use crate::resource::{ResourceError, Result, noted};
 
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -33,8 +33,6 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// How much of a file is read at a time.
 const PIECE_BYTES: usize = 64 << 10;
-/// What the name of a note about a staged file ends with.
-const NOTE: &str = ".answer";
 
 /// The answer of a server to an output.
 enum Answer {
@@ -197,37 +195,19 @@ fn pieces(
     })
 }
 
-fn note_of(staged: &Path) -> PathBuf {
-    let mut name = staged.as_os_str().to_owned();
-    name.push(NOTE);
-    name.into()
-}
-
-/// Returns the answer that an earlier try has noted.
+/// Returns the answer that an earlier try has noted: nothing if the server has taken the output, or
+/// else why not.
 async fn note(staged: &Path) -> io::Result<Option<Answer>> {
-    let note = note_of(staged);
-    let text = blocking(move || match std::fs::read_to_string(note) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        text => text.map(Some),
-    });
-    Ok(text.await?.map(|text| if text.is_empty() { Answer::Taken } else { Answer::Never(text) }))
+    let text = noted::read(staged).await?;
+    Ok(text.map(|text| if text.is_empty() { Answer::Taken } else { Answer::Never(text) }))
 }
 
-/// Notes the answer beside the staged file: nothing if the server has taken it, or else why not.
 async fn set_note(staged: &Path, answer: &Answer) -> io::Result<()> {
     let text = match answer {
         Answer::Taken => String::new(),
         Answer::Never(why) => why.clone(),
     };
-    let note = note_of(staged);
-    blocking(move || {
-        let draft = note.with_extension("answer-draft");
-        let mut file = File::create(&draft)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_data()?;
-        std::fs::rename(draft, note)
-    })
-    .await
+    noted::write(staged, text).await
 }
 
 fn unavailable(endpoint: &Endpoint, file: &StagedFile, error: &io::Error) -> ResourceError {

@@ -21,8 +21,11 @@ use super::{credentials, xml};
 use crate::base::{ArtifactId, tls};
 use crate::manifest::{S3Credentials, S3Spec, S3Style};
 
-/// How long a request may take, with its body.
+/// How long a request may take, with its answer.
 const TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a request may take that sends up to a part of an object, over a slow line too, or that
+/// makes the service copy one or join its parts.
+const SENDING_TIMEOUT: Duration = Duration::from_mins(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a URL that is signed for one request is valid.
 const VALIDITY: Duration = Duration::from_mins(15);
@@ -57,8 +60,10 @@ pub(super) struct Object {
 /// A client for one bucket.
 #[derive(Debug)]
 pub(super) struct Client {
-    /// Everything that `object_store` does.
+    /// What `object_store` does with small requests.
     pub(super) store: AmazonS3,
+    /// What takes longer: see [`SENDING_TIMEOUT`].
+    pub(super) sending: AmazonS3,
     http: reqwest::Client,
     /// Whether requests are signed.
     signed: bool,
@@ -91,10 +96,14 @@ impl Client {
                 builder.with_endpoint(endpoint.replacen("://", &format!("://{}.", spec.bucket), 1))
             }
         };
-        let store = credentials::add(builder, spec)?.build().map_err(|error| error.to_string())?;
+        let builder = credentials::add(builder, spec)?;
+        let long = ClientOptions::new().with_timeout(SENDING_TIMEOUT).with_connect_timeout(CONNECT_TIMEOUT);
+        let sending = builder.clone().with_client_options(long.with_allow_http(insecure));
+        let sending = sending.build().map_err(|error| error.to_string())?;
+        let store = builder.build().map_err(|error| error.to_string())?;
         let http = reqwest::Client::builder().timeout(TIMEOUT).connect_timeout(CONNECT_TIMEOUT).build();
         let http = http.map_err(|error| format!("no HTTP client can be created: {error}"))?;
-        Ok(Self { store, http, signed: spec.credentials != S3Credentials::None })
+        Ok(Self { store, sending, http, signed: spec.credentials != S3Credentials::None })
     }
 
     /// Returns the state of the object at a key; `None` if there is none.
@@ -118,7 +127,7 @@ impl Client {
 
     /// Copies an object within the bucket, on the service.
     pub(super) async fn copy(&self, from: &Path, to: &Path) -> Answer<()> {
-        self.store.copy_opts(from, to, CopyOptions::default()).await
+        self.sending.copy_opts(from, to, CopyOptions::default()).await
     }
 
     /// Lists at most 1,000 objects whose keys begin with `prefix` and are after `after`, by key.
@@ -182,7 +191,9 @@ impl Client {
             url.query_pairs_mut().clear().extend_pairs(query);
         }
         // Some services insist on a length, which the client leaves out if there is no body.
-        let mut request = self.http.request(method, url).header(CONTENT_LENGTH, body.len()).body(body);
+        let timeout = if method == Method::POST { SENDING_TIMEOUT } else { TIMEOUT };
+        let mut request = self.http.request(method, url).timeout(timeout);
+        request = request.header(CONTENT_LENGTH, body.len()).body(body);
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }

@@ -2,7 +2,9 @@
 //!
 //! Each request says what may lie at the key: nothing, or the object that the output is to replace.
 //! So the service refuses it if someone was faster, and a repeated request does no harm: the object
-//! that it then finds names the artifact that it is.
+//! that it then finds names the artifact that it is. Once the service has answered, a note beside
+//! the staged file says so, and no later try looks at the bucket again: others may have moved or
+//! replaced the object since.
 
 use bytes::Bytes;
 use object_store::path::Path;
@@ -12,7 +14,7 @@ use super::client::{Answer, Condition, attributes, quoted, unquoted};
 use super::{Bucket, errors, staged, upload};
 use crate::base::{bounds, fault};
 use crate::model::StagedFile;
-use crate::resource::Result;
+use crate::resource::{Result, noted};
 
 /// How often to look again after someone else's object was found at the key.
 const MAX_TRIES: usize = 16;
@@ -31,8 +33,26 @@ pub(super) async fn prepare(bucket: &Bucket, file: &mut StagedFile) -> Result<()
     Ok(())
 }
 
-/// Makes one file visible; see [`crate::resource::Resource::publish`]. Returns its stamp.
+/// Makes one file visible, unless an earlier try has done so; see
+/// [`crate::resource::Resource::publish`]. Returns its stamp.
 pub(super) async fn publish(bucket: &Bucket, file: &StagedFile) -> Result<String> {
+    let staged = bucket.spool.path().join(&file.staged);
+    let failed = |error| bucket.about(&file.path).unavailable("publish", error);
+    if let Some(etag) = noted::read(&staged).await.map_err(failed)? {
+        return Ok(etag);
+    }
+    let etag = put_until_there(bucket, file).await?;
+    match noted::write(&staged, etag.clone()).await {
+        // There is nothing staged any more that could be published again.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        noted => noted.map_err(failed)?,
+    }
+    fault::point("s3.noted");
+    Ok(etag)
+}
+
+/// Puts a file at its key, whatever is there. Returns its stamp.
+async fn put_until_there(bucket: &Bucket, file: &StagedFile) -> Result<String> {
     let (key, about) = (bucket.key(&file.path)?, bucket.about(&file.path));
     let failed =
         |error: &object_store::Error| about.unavailable("publish", std::io::Error::other(errors::reason(error)));
@@ -80,7 +100,7 @@ async fn put(bucket: &Bucket, key: &Path, file: &StagedFile, condition: &Conditi
         Condition::Matches(etag) => PutMode::Update(UpdateVersion { e_tag: Some(quoted(etag)), version: None }),
     };
     let options = PutOptions { mode, attributes: attributes(file.artifact_id), ..PutOptions::default() };
-    let put = bucket.client.store.put_opts(key, Bytes::from(content).into(), options).await;
+    let put = bucket.client.sending.put_opts(key, Bytes::from(content).into(), options).await;
     Ok(put.map(|done| unquoted(done.e_tag.as_deref())))
 }
 

@@ -93,7 +93,7 @@ async fn send_parts(bucket: &Bucket, key: &Path, file: &StagedFile, id: &str) ->
         let Some(content) = staged::read(bucket, file, start, length).await? else {
             return Err(about.unavailable("upload", io::Error::from(io::ErrorKind::NotFound)));
         };
-        let part: Answer<PartId> = bucket.client.store.put_part(key, id, number, Bytes::from(content).into()).await;
+        let part: Answer<PartId> = bucket.client.sending.put_part(key, id, number, Bytes::from(content).into()).await;
         let part = part.map_err(|error| about.unavailable("upload", io::Error::other(errors::reason(&error))))?;
         Ok::<_, ResourceError>(part.content_id)
     };

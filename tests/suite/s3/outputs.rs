@@ -15,6 +15,7 @@ over_each_service!(
     a_staged_file_is_no_object_until_it_is_published,
     a_path_that_is_taken_is_refused_without_overwrite,
     publishing_again_changes_nothing,
+    what_was_published_belongs_to_others_while_the_attempt_goes_on,
     an_object_that_came_after_the_commit_is_moved_aside,
     an_output_replaces_the_object_that_it_was_to_replace,
     a_large_file_is_uploaded_before_the_commit_and_completed_after_it,
@@ -31,7 +32,7 @@ async fn stage(bucket: &Bucket, attempt: AttemptId, path: &str, bytes: &[u8], ov
         writer.write(chunk).await.unwrap();
     }
     let mut file = writer.finish().await.unwrap();
-    bucket.note_replaced(std::slice::from_mut(&mut file)).await.unwrap();
+    bucket.prepare(std::slice::from_mut(&mut file)).await.unwrap();
     file
 }
 
@@ -78,6 +79,25 @@ async fn publishing_again_changes_nothing(service: Service) {
     bucket.discard(attempt).await.unwrap();
     assert_eq!(publish(bucket, attempt, &file).await, first, "the spool is empty, and the object there");
     assert_eq!(watched.bucket.list().await, ["a"]);
+}
+
+async fn what_was_published_belongs_to_others_while_the_attempt_goes_on(service: Service) {
+    let watched = Watched::new(service).await;
+    let (bucket, attempt) = (&watched.resource, AttemptId::new());
+    let taken = stage(bucket, attempt, "taken", b"ours", false).await;
+    let large = stage(bucket, attempt, "large", &vec![7; LARGE], false).await;
+    let replaced = stage(bucket, attempt, "replaced", b"ours", false).await;
+    let files = [taken, large, replaced];
+    let stamps = bucket.publish(attempt, &files).await.unwrap();
+    watched.bucket.delete("taken").await;
+    watched.bucket.delete("large").await;
+    watched.bucket.put("replaced", b"theirs").await;
+    // The host was killed before it recorded that all is visible, and the next one publishes again.
+    let next = Bucket::new("raw", &watched.spec, false, watched.state.path()).unwrap();
+    assert_eq!(next.sweep(&[attempt]).await.unwrap(), 0);
+    assert_eq!(next.publish(attempt, &files).await.unwrap(), stamps);
+    assert_eq!(watched.bucket.list().await, ["replaced"]);
+    assert_eq!(watched.bucket.get("replaced").await.unwrap(), b"theirs");
 }
 
 async fn an_object_that_came_after_the_commit_is_moved_aside(service: Service) {

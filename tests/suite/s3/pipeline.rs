@@ -151,6 +151,7 @@ const POINTS: &[&str] = &[
     "intent.committed",
     "s3.before_put",
     "s3.put",
+    "s3.noted",
     "publish.visible",
     "published.committed",
 ];
@@ -174,6 +175,30 @@ async fn a_host_that_is_killed_at_any_step_publishes_each_output_once(service: S
     });
     copying.check().await;
     copying.check_secrets();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_output_is_uploaded_before_the_commit_point() {
+    let mut copying = Copying::new(Service::Moto).await;
+    copying.put("large.bin", LARGE).await;
+    copying.app.die_at("publish.begin:1");
+    assert_eq!(copying.bucket.uploads().await.len(), 1, "only its completion is left");
+    copying.app.start();
+    copying.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_the_service_refuses_is_put_once_it_may_be() {
+    let mut copying = Copying::new(Service::Moto).await;
+    copying.proxy.all("PUT /", Fault::status(403));
+    copying.app.start();
+    copying.put("a.csv", 10).await;
+    wait_until("the reason", || {
+        let why = "the service denies access: check the credentials, and the policy of the bucket; it is tried again";
+        copying.app.said().contains(&format!("out failed to publish `a.csv`: {why} in 1 s"))
+    });
+    copying.proxy.heal();
+    copying.check().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,8 +22,8 @@ pub(crate) struct MailServer {
 }
 
 impl MailServer {
-    /// Starts a server that takes every mail, unless it is for `nobody@…`. With `login`, it asks for a login, and answers it
-    /// with this line.
+    /// Starts a server that takes every mail, unless it is for `nobody@…`. With `login`, it asks
+    /// for a login, and answers it with this line.
     pub(crate) fn start(login: Option<&'static str>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self { address: listener.local_addr().unwrap(), mails: Arc::default() };

@@ -62,7 +62,7 @@ fn artifacts_of_no_group_do_not_hold_up_those_of_a_group() {
     }
     app.start();
     wait_until("all of them to be recorded", || {
-        app.get("/api/v1/nodes/raw")["pending"]["count"].as_u64().is_some_and(|count| count > 10_000)
+        app.get("/api/v1/nodes/raw")["resource"]["pending"]["count"].as_u64().is_some_and(|count| count > 10_000)
     });
     app.drop_file("raw/1/a.csv", b"a");
     app.drop_file("raw/1/b.csv", b"b");
