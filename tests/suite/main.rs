@@ -12,6 +12,7 @@
     reason = "a test that meets what it does not expect ends there, loudly, and is read more often than it runs"
 )]
 
+mod advice;
 mod alert;
 mod breaking;
 mod cli;

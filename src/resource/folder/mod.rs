@@ -5,6 +5,7 @@
 //! | `observer`, `check` | report differences from the record, in order |
 //! | `dirty`, `watches`, `scan`, `waiting` | find paths to check: by events, scans, after delays |
 //! | `held` | lists what cannot be recorded yet, for display |
+//! | `ignored` | lists files that only their names keep from counting, for display |
 //! | `stable_read`, `lease`, `hashing` | hash a file while nobody writes to it |
 //! | `index`, `stamp` | cache what is on record; identify a version of a file |
 //! | `unsupported`, `moves` | find what is never an artifact; order renames |
@@ -21,6 +22,7 @@ mod check;
 mod dirty;
 mod hashing;
 mod held;
+mod ignored;
 mod index;
 mod lease;
 mod moves;
@@ -260,6 +262,11 @@ impl Resource for Folder {
             // The thread panicked before it could send its result.
             Err(_) => Err(unusable("its watch has failed, which is a bug: see the message above".to_owned())),
         }
+    }
+
+    async fn ignored(&self, most: usize) -> Vec<String> {
+        // A folder that cannot be reached is reported as such by its watch.
+        self.work(true, move |folder| Ok(ignored::find(folder, most))).await.unwrap_or_default()
     }
 
     async fn claim_writing(&self, holder: &str) -> Result<()> {
