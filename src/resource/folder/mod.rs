@@ -295,7 +295,13 @@ impl Resource for Folder {
 
     async fn release_writing(&self) {
         let release = |folder: &Self| {
-            *folder.writing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            let mut writing = folder.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            // Without the lock, what is staged there may be another writer's.
+            let held = writing.as_ref().and_then(|writing| writing.lock.as_ref()).is_some_and(|lock| lock.holds());
+            if held && let Ok(root) = folder.open_root() {
+                stage::remove_empty(&root);
+            }
+            *writing = None;
             Ok(())
         };
         // This cannot fail.
