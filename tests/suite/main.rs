@@ -50,6 +50,7 @@ mod proxy;
 mod publishing;
 mod python;
 mod readme;
+mod readme_keys;
 mod renaming;
 mod restart;
 mod runs;
