@@ -42,6 +42,7 @@ mod lost;
 mod manifest;
 mod new;
 mod notify;
+mod openapi;
 mod outbound;
 mod penguins;
 mod polyglot;
