@@ -199,6 +199,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { .. }
             | StoreError::InUse { .. }
             | StoreError::StateInUse { .. }
+            | StoreError::ReadOnly { .. }
             | StoreError::Lost { .. } => Self::unavailable(detail),
             StoreError::Corrupt(_) => Self::internal(detail),
         }

@@ -109,6 +109,13 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         stop: CancellationToken,
     ) -> Result<()>;
 
+    /// Returns paths that would count if their names were not ignored: at most `most`, for display.
+    /// A kind without ignored names does not need to implement this.
+    async fn ignored(&self, most: usize) -> Vec<String> {
+        let _ = most;
+        Vec::new()
+    }
+
     /// Claims the right to write, until [`Resource::release_writing`] or the end of the process.
     ///
     /// `holder` is the name of the writer that messages show. A repeated claim by the same holder

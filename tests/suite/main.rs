@@ -12,6 +12,7 @@
     reason = "a test that meets what it does not expect ends there, loudly, and is read more often than it runs"
 )]
 
+mod advice;
 mod alert;
 mod breaking;
 mod cli;
@@ -41,6 +42,7 @@ mod lost;
 mod manifest;
 mod new;
 mod notify;
+mod openapi;
 mod outbound;
 mod penguins;
 mod polyglot;
@@ -49,6 +51,7 @@ mod proxy;
 mod publishing;
 mod python;
 mod readme;
+mod readme_keys;
 mod renaming;
 mod restart;
 mod runs;

@@ -69,9 +69,10 @@ impl From<StoreError> for CallError {
             StoreError::Fenced { .. } | StoreError::Lost { .. } => Self::Halted(Halt::Fenced(why.to_string())),
             StoreError::PathTaken { .. } => Self::refused("already-exists", why.to_string()),
             StoreError::Invalid(_) => Self::refused("invalid", why.to_string()),
-            StoreError::Unavailable { .. } | StoreError::InUse { .. } | StoreError::StateInUse { .. } => {
-                Self::Refused(ErrorInfo::retryable("unavailable", why.to_string()))
-            }
+            StoreError::Unavailable { .. }
+            | StoreError::InUse { .. }
+            | StoreError::StateInUse { .. }
+            | StoreError::ReadOnly { .. } => Self::Refused(ErrorInfo::retryable("unavailable", why.to_string())),
             StoreError::Conflict(_) | StoreError::Corrupt(_) => Self::refused("failed", why.to_string()),
         }
     }

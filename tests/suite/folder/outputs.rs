@@ -461,3 +461,21 @@ async fn a_writer_whose_lock_file_was_removed_takes_the_lock_again_or_is_refused
     drop(first);
     assert_eq!(std::fs::read_to_string(&lock).unwrap(), "pipeline `b`", "the end of the first leaves it alone");
 }
+
+#[tokio::test]
+async fn a_host_that_stops_removes_the_folder_of_staged_files_unless_there_are_some() {
+    let (parent, folder) = output();
+    let staging = parent.path().join("out/.anacostia/staging");
+    folder.claim_writing("pipeline `a`").await.unwrap();
+    let attempt = AttemptId::new();
+    let staged = stage(&folder, attempt, "a", b"a", false).await;
+    folder.release_writing().await;
+    assert!(staging.exists(), "the next host publishes what is there");
+    folder.claim_writing("pipeline `a`").await.unwrap();
+    folder.publish(attempt, &[staged]).await.unwrap();
+    folder.discard(attempt).await.unwrap();
+    assert!(staging.exists());
+    folder.release_writing().await;
+    assert!(!parent.path().join("out/.anacostia").exists());
+    assert_eq!(std::fs::read(parent.path().join("out/a")).unwrap(), b"a");
+}
