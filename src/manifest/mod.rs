@@ -55,7 +55,7 @@ pub use pipeline::{
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};
 pub use secret::SecretSource;
-pub use sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
+pub use sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec};
 
 use crate::base::{ByteSize, bounds};
 use read::UncheckedManifest;

@@ -62,6 +62,28 @@ pub struct SqlRows {
     pub notify: Option<String>,
     /// `max_rows`: the most rows of one artifact (default 10,000).
     pub max_rows: u64,
+    /// `format` of an artifact (default JSON lines).
+    pub format: SqlFormat,
+}
+
+/// What an artifact of rows consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqlFormat {
+    /// `jsonl`: each row as a JSON object in a line.
+    Jsonl,
+    /// `csv`: a table with a header.
+    Csv,
+}
+
+impl SqlFormat {
+    /// Returns what the name of a file of this format ends with.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
 }
 
 /// Where rows come from.

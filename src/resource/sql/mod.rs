@@ -5,7 +5,7 @@
 //! | `watch` | looks for new rows, and reports them as batches |
 //! | `cursor` | what is on record with a batch: where the next look begins |
 //! | `window` | which rows from there on are delivered already |
-//! | `batch` | rows as one artifact of JSON lines |
+//! | `batch`, `csv` | rows as one artifact, of JSON lines or CSV |
 //! | `recent` | the batches of the window, for the next host |
 //! | `source`, `open` | what a look needs of a database |
 //! | `sqlite`, `postgres`, `tls` | the databases |
@@ -19,6 +19,7 @@
 //! commits more than `overlap` after a look has seen a row with a greater value.
 
 mod batch;
+mod csv;
 mod cursor;
 mod open;
 mod postgres;

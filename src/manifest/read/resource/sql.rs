@@ -7,7 +7,7 @@ use crate::manifest::read::path::checked_path;
 use crate::manifest::read::{refuse_twice, secrets};
 use crate::manifest::secret::SecretSource;
 use crate::manifest::settings;
-use crate::manifest::sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
+use crate::manifest::sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec};
 use crate::manifest::tree::{At, Reader, Table};
 
 const URL: &str = "\"postgres://anna@db.example.com/lab\"";
@@ -99,6 +99,7 @@ fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<S
     let overlap = reader.duration(table, "overlap", settings::OVERLAP, "30s");
     let interval = reader.duration(table, "interval", settings::SQL_INTERVAL, "1s");
     let max_rows = reader.integer(table, "max_rows", settings::MAX_ROWS, 10_000);
+    let format = reader.choice(table, "format", &settings::SQL_FORMAT, &[]);
     let notify = reader.string(table, "notify", "\"readings\"");
     if notify.is_some() && !on_server {
         let problem = Problem::new("a database of SQLite sends no notifications").at(&table.key_span("notify"), "here");
@@ -115,6 +116,7 @@ fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<S
         interval: interval.map_or(settings::DEFAULT_SQL_INTERVAL, |span| span.value),
         notify: notify.map(|channel| channel.value),
         max_rows: max_rows.map_or(settings::DEFAULT_MAX_ROWS, |rows| rows.value),
+        format: format.map_or(SqlFormat::Jsonl, |format| format.value),
     })
 }
 
