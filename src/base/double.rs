@@ -175,7 +175,7 @@ mod tests {
         assert_eq!(quoted(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#), r#"{"a":"NaN","b":["-Infinity","Infinity"]}"#);
         assert_eq!(quoted(r#"{"NaN \" NaN\\":NaN}"#), r#"{"NaN \" NaN\\":"NaN"}"#);
         assert_eq!(
-            quoted(r#"[nan, -nan, inf,-inf,+INF, -infinity,1e5]"#),
+            quoted("[nan, -nan, inf,-inf,+INF, -infinity,1e5]"),
             r#"["NaN", "NaN", "Infinity","-Infinity","Infinity", "-Infinity",1e5]"#
         );
         assert_eq!(quote_words(r#"{"a":"NaN","b":1,"c":null,"d":nanometre,"é":-1e-5}"#), None);

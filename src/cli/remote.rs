@@ -76,7 +76,7 @@ impl Remote {
         let (address, pid) = (self.address.clone(), self.pid);
         let notice = std::thread::spawn(move || {
             if notice.recv_timeout(wait + NOTICE_AFTER) == Err(RecvTimeoutError::Timeout) {
-                let rest = (TIMEOUT - NOTICE_AFTER).as_secs();
+                let rest = TIMEOUT.saturating_sub(NOTICE_AFTER).as_secs();
                 out::error(&format!("The host at {address} (process {pid}) does not answer; waiting {rest} s more.\n"));
             }
         });

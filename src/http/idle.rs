@@ -32,11 +32,11 @@ impl IdleConnections {
         Arc::new(seat)
     }
 
-    /// Asks the connection that has been idle for longest to close, if it has been so for long
-    /// enough.
-    pub(super) fn close_longest(&self) {
+    /// Asks the connection that has been idle for longest to close, if at `now` it has been so for
+    /// long enough.
+    pub(super) fn close_longest(&self, now: Instant) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(longest) = all.first_entry().filter(|entry| entry.key().0.elapsed() >= MIN_IDLE) {
+        if let Some(longest) = all.first_entry().filter(|entry| entry.key().0 + MIN_IDLE <= now) {
             longest.remove().cancel();
         }
     }
@@ -133,24 +133,25 @@ impl HttpBody for Sending {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Instant;
 
     use super::{IdleConnections, MIN_IDLE};
 
     #[test]
     fn only_the_longest_idle_connection_makes_room() {
-        let all = IdleConnections::default();
+        let (all, began) = (IdleConnections::default(), Instant::now());
         let seats: Vec<_> = (0..3).map(|number| all.add(number)).collect();
         let asked = || seats.iter().map(|seat| seat.leave.is_cancelled()).collect::<Vec<_>>();
-        all.close_longest();
+        all.close_longest(began);
         assert_eq!(asked(), [false; 3], "each has a moment to send its first request");
         let busy = seats[0].begin();
-        std::thread::sleep(MIN_IDLE);
-        all.close_longest();
+        all.close_longest(Instant::now() + MIN_IDLE);
         assert_eq!(asked(), [false, true, false]);
+        let then = Instant::now() + MIN_IDLE;
         drop(busy);
         assert!(seats[0].is_idle());
-        all.close_longest();
-        all.close_longest();
+        all.close_longest(then);
+        all.close_longest(then);
         assert_eq!(asked(), [false, true, true], "the first was at work until a moment ago");
         let gone = all.add(9);
         drop(gone);

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -110,7 +110,7 @@ async fn place(places: &Arc<Semaphore>, idle: &IdleConnections) -> Option<OwnedS
         return Some(place);
     }
     loop {
-        idle.close_longest();
+        idle.close_longest(Instant::now());
         if let Ok(place) = tokio::time::timeout(LEAVE_WITHIN, Arc::clone(places).acquire_owned()).await {
             return place.ok();
         }

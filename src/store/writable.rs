@@ -20,9 +20,9 @@ use super::{Result, StoreError};
 pub(super) fn check<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<()> {
     for path in paths {
         let wanted = if path.is_dir() { Access::WRITE_OK | Access::EXEC_OK } else { Access::WRITE_OK };
-        match rustix::fs::accessat(CWD, path, wanted, AtFlags::EACCESS) {
-            Err(error @ (Errno::ACCESS | Errno::ROFS | Errno::PERM)) => return Err(refused(path, &error.into())),
-            _ => {}
+        let access = rustix::fs::accessat(CWD, path, wanted, AtFlags::EACCESS);
+        if let Err(error @ (Errno::ACCESS | Errno::ROFS | Errno::PERM)) = access {
+            return Err(refused(path, &error.into()));
         }
     }
     Ok(())

@@ -122,8 +122,11 @@ fn a_command_that_writes_names_what_is_read_only() {
         let bits = if path.is_dir() { 0o555 } else { 0o444 };
         set_mode(path, if write { bits | 0o222 } else { bits });
     };
-    files.iter().for_each(|path| mode(path, true));
-    set_mode(&state.join("metadata.db.lock"), 0o666);
+    // The log of the database may be left, too.
+    for entry in fs::read_dir(&state).unwrap() {
+        mode(&entry.unwrap().path(), true);
+    }
+    mode(&state, true);
     for path in &files {
         mode(path, false);
         for verb in [&["gc"][..], &ONCE, &["runs", "retry", "1"]] {
@@ -150,7 +153,7 @@ fn a_host_that_does_not_answer_is_reported_soon() {
     let began = Instant::now();
     let output = app.cli(&["trigger", "PATH"]);
     let (_, error) = said(&output);
-    assert!((9..15).contains(&began.elapsed().as_secs()), "{:?}: {error}", began.elapsed());
+    assert!((9..25).contains(&began.elapsed().as_secs()), "{:?}: {error}", began.elapsed());
     let notice = format!("The host at {address} (process {pid}) does not answer; waiting 7 s more.\n");
     let told = format!(
         "error: the host at {address} (process {pid}) has not answered for 10 s: the process is stopped (SIGSTOP, or Ctrl-Z in its \
@@ -160,5 +163,5 @@ fn a_host_that_does_not_answer_is_reported_soon() {
     app.signal(Signal::CONT);
     let began = Instant::now();
     let (_, error) = said(&app.cli(&["trigger", "--wait", "PATH"]));
-    assert!(error.is_empty() && began.elapsed() < Duration::from_secs(60), "{error}");
+    assert!(error.is_empty() && began.elapsed() < Duration::from_mins(1), "{error}");
 }
