@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `watch` | looks for new rows, and reports them as batches |
 //! | `cursor` | what is on record with a batch: where the next look begins |
+//! | `place` | which rows a cursor belongs to |
 //! | `window` | which rows from there on are delivered already |
 //! | `batch` | rows as one artifact of JSON lines |
 //! | `recent` | the batches of the window, for the next host |
@@ -21,6 +22,7 @@
 mod batch;
 mod cursor;
 mod open;
+mod place;
 mod postgres;
 mod recent;
 mod source;
@@ -29,7 +31,7 @@ mod tls;
 mod watch;
 mod window;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -53,6 +55,8 @@ pub const FAULT_POINTS: &[&str] = &["sql.read", "sql.kept", "sql.told"];
 pub struct Sql {
     name: String,
     spec: SqlSpec,
+    /// The state folder.
+    state: PathBuf,
     kept: Arc<Kept>,
     recent: Arc<Recent>,
 }
@@ -66,6 +70,7 @@ impl Sql {
         Self {
             name: name.to_owned(),
             spec: spec.clone(),
+            state: state.to_owned(),
             kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
             recent: Arc::new(Recent::new(name, state)),
         }
@@ -106,6 +111,7 @@ impl Resource for Sql {
         let _guard = stop.clone().drop_guard();
         let watcher = Watcher {
             name: self.name.clone(),
+            of: place::digest(&self.spec.database, &rows, &self.state),
             rows,
             kept: Arc::clone(&self.kept),
             recent: Arc::clone(&self.recent),

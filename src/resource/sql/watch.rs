@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Batch;
+use super::batch::{self, Batch};
 use super::cursor::Cursor;
 use super::open::open;
 use super::recent::Recent;
@@ -42,6 +42,8 @@ const FULL_PER_OVERLAP: u32 = 4;
 /// Watches one database.
 pub(super) struct Watcher {
     pub(super) name: String,
+    /// Which rows it watches; see [`super::place`].
+    pub(super) of: Digest,
     pub(super) rows: SqlRows,
     pub(super) kept: Arc<Kept>,
     pub(super) recent: Arc<Recent>,
@@ -107,7 +109,7 @@ impl Watcher {
     /// # Errors
     /// [`ResourceError::Unusable`] if nothing more can be recorded.
     pub(super) async fn run(self, database: &SqlSpec, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<()> {
-        let mut progress = self.restore(cursor).await?;
+        let mut progress = self.restore(known, cursor).await?;
         let mut pause = FIRST_PAUSE;
         loop {
             let end = tokio::select! {
@@ -132,14 +134,9 @@ impl Watcher {
     }
 
     /// Reads how far earlier watches were.
-    async fn restore(&self, cursor: Option<&str>) -> Result<Progress> {
-        let column = &self.rows.high_water;
-        let cursor = match cursor.map(|text| Cursor::read(text, column)) {
-            None => Cursor::new(column),
-            Some(Ok(cursor)) => cursor,
-            Some(Err(why)) => return Err(self.unusable(format!("its cursor on record cannot be read: {why}"))),
-        };
-        let identity = Identity::new(&self.rows.key, column);
+    async fn restore(&self, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<Progress> {
+        let cursor = self.begin(known, cursor).await?;
+        let identity = Identity::new(&self.rows.key, &self.rows.high_water);
         let mut window = Window::default();
         self.recent.retain(&(cursor.oldest_batch..cursor.next_batch));
         for number in cursor.oldest_batch..cursor.next_batch {
@@ -155,6 +152,24 @@ impl Watcher {
             }
         }
         Ok(Progress { cursor, window, identity, last: None, full: None, is_held: false, warned: None, status: None })
+    }
+
+    /// Returns the cursor on record, or a new one if that belongs to other rows.
+    async fn begin(&self, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<Cursor> {
+        let read = cursor.and_then(|text| Cursor::read(text, self.of));
+        let begun = match read {
+            Some(cursor) => cursor,
+            // Batches of an earlier time under this name keep their numbers.
+            None => Cursor::new(self.of, last_number(known).await? + 1),
+        };
+        if cursor.is_some() && begun.is_new() {
+            tracing::warn!(
+                "{} was another database, table, query or `high_water` before, or another kind of resource: all its \
+                 rows are delivered, from the first on",
+                self.name
+            );
+        }
+        Ok(begun)
     }
 
     /// Watches for as long as the database answers.
@@ -364,6 +379,19 @@ impl Watcher {
 
     fn unusable(&self, why: impl Into<String>) -> ResourceError {
         ResourceError::Unusable { resource: self.name.clone(), why: why.into() }
+    }
+}
+
+/// Returns the greatest number of a batch on record; 0 if there is none.
+async fn last_number(known: &dyn KnownPaths) -> Result<u64> {
+    let (mut last, mut cursor) = (0, None);
+    loop {
+        let page = known.page(cursor).await?;
+        last = page.items.iter().filter_map(|it| batch::number(&it.path)).fold(last, u64::max);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(last);
+        }
     }
 }
 
