@@ -24,6 +24,9 @@ pub(super) struct Cursor {
     /// The greatest values that looks have seen, each with the time at which one saw it first. The
     /// first is the newest that is older than the overlap, or the oldest of all.
     greatest: VecDeque<Seen>,
+    /// See [`super::window::Window::carry`].
+    #[serde(default)]
+    pub(super) carried: Vec<String>,
 }
 
 /// A greatest value.
@@ -36,7 +39,7 @@ struct Seen {
 impl Cursor {
     /// The cursor before the first look. `next_batch` is above the numbers on record.
     pub(super) fn new(of: Digest, next_batch: u64) -> Self {
-        Self { of, next_batch, oldest_batch: next_batch, from: None, greatest: VecDeque::new() }
+        Self { of, next_batch, oldest_batch: next_batch, from: None, greatest: VecDeque::new(), carried: Vec::new() }
     }
 
     /// Reads a cursor from the record. One of other rows says nothing about these: they are read

@@ -21,7 +21,9 @@ pub(super) fn digest(database: &SqlDatabase, rows: &SqlRows, state: &Path) -> Di
             let beside = state.parent().and_then(|folder| path.strip_prefix(folder).ok());
             json!(["sqlite", beside.unwrap_or(path).to_string_lossy()])
         }
-        SqlDatabase::Postgres { url } => url.parse().map_or_else(|_| json!(["postgres", url]), |it| server(&it)),
+        SqlDatabase::Postgres { url } => {
+            SqlDatabase::server(url).map_or_else(|_| json!(["postgres", url]), |config| server(&config))
+        }
     };
     let from = match &rows.from {
         SqlFrom::Table(name) => json!(["table", name]),
@@ -65,7 +67,7 @@ mod tests {
         };
         let table = rows(SqlFrom::Table("t".to_owned()));
         let first = of("postgres://anna@db/lab", &table);
-        for same in ["postgres://bob@db:5432/lab?sslmode=require", "postgresql://anna@db/lab?application_name=x"] {
+        for same in ["postgres://bob@db:5432/lab?sslmode=verify-full", "postgresql://anna@db/lab?application_name=x"] {
             assert_eq!(of(same, &table), first, "{same}");
         }
         for other in ["postgres://anna@db/real", "postgres://anna@other/lab", "postgres://anna@db:5433/lab"] {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Data, KEYS, Lab};
-use crate::support::wait::{wait_for, wait_until};
+use crate::support::wait::wait_until;
 
 #[test]
 fn rows_that_are_there_and_rows_that_come_are_delivered_once_and_in_order() {
@@ -287,10 +287,7 @@ fn rows_beyond_what_the_host_can_tell_apart_wait_for_the_overlap() {
          insert into readings select id, null from n",
     );
     lab.app.start();
-    let waiting = wait_for("rows to wait", || {
-        let item = lab.app.get("/api/v1/nodes/readings")["resource"]["waiting"]["items"][0].clone();
-        item.is_object().then_some(item)
-    });
+    let waiting = lab.wait_for_waiting();
     assert_eq!(waiting["path"], "rows after 250000", "{waiting}");
     let reason = "waiting, because 250000 rows have come within `overlap`: make it shorter, or `high_water` finer";
     assert_eq!(waiting["reason"], reason);
