@@ -27,6 +27,8 @@ mod postgres;
 mod recent;
 mod source;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod watch;
 mod window;
@@ -45,7 +47,7 @@ use crate::resource::{
     Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
 };
 use recent::Recent;
-use watch::Watcher;
+use watch::{TRIM_EVERY, Watcher};
 
 /// The fault points of the kind; see [`crate::base::fault`].
 pub const FAULT_POINTS: &[&str] = &["sql.read", "sql.kept", "sql.told"];
@@ -115,6 +117,7 @@ impl Resource for Sql {
             rows,
             kept: Arc::clone(&self.kept),
             recent: Arc::clone(&self.recent),
+            trim_every: TRIM_EVERY,
             sink,
             stop: stop.clone(),
         };

@@ -206,11 +206,10 @@ impl Source for Postgres {
         };
         let (column, kind) = (quoted(&self.column), &plan.kind);
         let mut condition = format!("q.{column} < $1::text::{kind}");
-        let mut values = vec![below.to_string()];
-        if let Some(above) = above {
-            condition.push_str(&format!(" and q.{column} > $2::text::{kind}"));
-            values.push(above.to_string());
+        if above.is_some() {
+            condition = format!("{condition} and q.{column} > $2::text::{kind}");
         }
+        let values: Vec<String> = [Some(below), above].into_iter().flatten().map(ToString::to_string).collect();
         self.plan = Some(plan);
         self.greatest_where(&condition, &values).await
     }

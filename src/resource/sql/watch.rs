@@ -35,9 +35,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The number of rows up to which reading them again costs nothing that matters.
 const FEW_ROWS: usize = 1_000;
 /// A limit that no table reaches.
-const ALL: u64 = i64::MAX as u64;
+const ALL: u64 = i64::MAX.unsigned_abs();
 /// How often to remove kept rows that no run needs.
-const TRIM_EVERY: Duration = Duration::from_mins(1);
+pub(super) const TRIM_EVERY: Duration = Duration::from_mins(1);
 /// Full sweeps in each overlap, if there are more rows than that.
 const FULL_PER_OVERLAP: u32 = 4;
 
@@ -49,6 +49,8 @@ pub(super) struct Watcher {
     pub(super) rows: SqlRows,
     pub(super) kept: Arc<Kept>,
     pub(super) recent: Arc<Recent>,
+    /// [`TRIM_EVERY`], except in a test.
+    pub(super) trim_every: Duration,
     pub(super) sink: Arc<dyn ObservationSink>,
     pub(super) stop: CancellationToken,
 }
@@ -213,7 +215,7 @@ impl Watcher {
         if progress.is_restored {
             self.sift(source.as_mut(), progress).await?;
         }
-        let mut trim = tokio::time::interval(TRIM_EVERY);
+        let mut trim = tokio::time::interval(self.trim_every);
         loop {
             self.sweep(source.as_mut(), progress).await?;
             self.report(progress, Status::Watching);

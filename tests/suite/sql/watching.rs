@@ -280,7 +280,7 @@ fn a_batch_ends_after_16_mib() {
 /// More rows than the host remembers come within the overlap: the rest waits for it, and is shown.
 #[test]
 fn rows_beyond_what_the_host_can_tell_apart_wait_for_the_overlap() {
-    let mut lab = Lab::sqlite(&format!("{KEYS}\noverlap = \"3s\"\nmax_rows = 50000"));
+    let mut lab = Lab::sqlite(&format!("{KEYS}\noverlap = \"15s\"\nmax_rows = 50000"));
     lab.execute(super::TABLE);
     lab.execute(
         "with recursive n(id) as (select 1 union all select id + 1 from n where id < 260000)
