@@ -59,8 +59,8 @@ pub(super) const DEFAULT_OVERLAP: Duration = Duration::from_secs(30);
 pub(super) const SQL_INTERVAL: RangeInclusive<Duration> = Duration::from_millis(10)..=DAY;
 /// Default of `interval`.
 pub(super) const DEFAULT_SQL_INTERVAL: Duration = Duration::from_secs(1);
-/// `max_rows` of a database.
-pub(super) const MAX_ROWS: RangeInclusive<u64> = 1..=1_000_000;
+/// `max_rows` of a database: the host must be able to tell the rows of a few batches apart.
+pub(super) const MAX_ROWS: RangeInclusive<u64> = 1..=100_000;
 /// Default of `max_rows`.
 pub(super) const DEFAULT_MAX_ROWS: u64 = 10_000;
 /// `format` of rows.

@@ -28,12 +28,24 @@ pub enum SqlDatabase {
     },
     /// A server of PostgreSQL, `postgres://USER@HOST/DATABASE`.
     Postgres {
-        /// The URL, without a password.
+        /// The URL, without a password; see [`SqlDatabase::server`].
         url: String,
     },
 }
 
 impl SqlDatabase {
+    /// Reads the URL of a server. `verify-full` is the word of other programs for what `require` is
+    /// here: the certificate is verified, and whose it is.
+    ///
+    /// # Errors
+    /// If the URL is none, or has an option that is not known.
+    pub fn server(url: &str) -> Result<tokio_postgres::Config, tokio_postgres::Error> {
+        let Some((place, options)) = url.split_once('?') else { return url.parse() };
+        let plain = |option| if option == "sslmode=verify-full" { "sslmode=require" } else { option };
+        let options: Vec<&str> = options.split('&').map(plain).collect();
+        format!("{place}?{}", options.join("&")).parse()
+    }
+
     /// Describes the location for display.
     pub(super) fn location(&self) -> String {
         match self {

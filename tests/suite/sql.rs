@@ -1,6 +1,8 @@
 //! Databases as resources: the real binary over files of SQLite and a real PostgreSQL server.
 
 mod crash;
+mod late;
+mod swapped;
 mod trouble;
 mod values;
 mod watching;
@@ -132,6 +134,15 @@ impl Lab {
     fn wait_for_exactly(&self, expected: impl IntoIterator<Item = i64>) {
         let expected: Vec<i64> = expected.into_iter().collect();
         assert_eq!(self.wait_for_rows(expected.len()), expected);
+    }
+
+    /// Waits until the resource shows something that waits, and returns the first of it.
+    #[track_caller]
+    fn wait_for_waiting(&self) -> Value {
+        wait_for("rows to wait", || {
+            let item = self.app.get("/api/v1/nodes/readings")["resource"]["waiting"]["items"][0].clone();
+            item.is_object().then_some(item)
+        })
     }
 
     /// Waits until the host is not ready for a reason that contains this text, and returns it.

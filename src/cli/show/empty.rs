@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::pipeline::short;
 use super::plain;
-use crate::manifest::Pipeline;
+use crate::manifest::{Pipeline, ResourceKind};
 
 /// Formats the message for a pipeline without records. `host` tells whether a host is running,
 /// `path` is the PATH that leads to the pipeline.
@@ -16,7 +16,11 @@ pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &st
     }
     if let Some(resource) = pipeline.resources.iter().find(|resource| resource.watch) {
         let place = short(Path::new(&resource.location()), pipeline);
-        steps.push(format!("put a file into {place}, which `{}` watches", resource.name));
+        let what = match resource.kind {
+            ResourceKind::Sql(_) => "add a row to",
+            _ => "put a file into",
+        };
+        steps.push(format!("{what} {place}, which `{}` watches", resource.name));
     }
     let then = if steps.is_empty() { String::new() } else { format!(": {}", steps.join(", and ")) };
     format!("no {what} yet{}\n", plain(&then))
@@ -24,8 +28,11 @@ pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &st
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::super::pipeline::tests::sample;
     use super::nothing_yet;
+    use crate::manifest::{ResourceKind, SqlDatabase, SqlSpec};
 
     #[test]
     fn advice_depends_on_what_is_recorded() {
@@ -37,6 +44,14 @@ mod tests {
         assert_eq!(
             nothing_yet("artifacts", &pipeline, true, "a"),
             "no artifacts yet: put a file into data/raw, which `raw` watches\n"
+        );
+        let path = PathBuf::from("/pipeline/data/app.db");
+        let database = SqlDatabase::Sqlite { path };
+        let sql = SqlSpec { database, password: None, rows: None, keep: 0 };
+        pipeline.resources[0].kind = ResourceKind::Sql(sql);
+        assert_eq!(
+            nothing_yet("runs", &pipeline, true, "."),
+            "no runs yet: add a row to data/app.db, which `raw` watches\n"
         );
         pipeline.resources.clear();
         assert_eq!(

@@ -11,7 +11,7 @@ pub(super) fn rows() -> Vec<Row> {
             "url",
             &["path", "database", "dsn", "uri", "connection"],
             form(
-                "The database: `sqlite:` and the path of a file, relative to the manifest's folder, or `postgres://USER@HOST/DATABASE`. With `sslmode=require`, the connection uses TLS, and the server's certificate is verified.",
+                "The database: `sqlite:` and the path of a file, relative to the manifest's folder, or `postgres://USER@HOST/DATABASE`. With `sslmode=require`, the connection uses TLS, and the server's certificate is verified. A `password` for another machine needs it, or `sslmode=disable`.",
                 settings::SQL_URL,
                 "postgres://anna@db.example.com/lab?sslmode=require",
             ),

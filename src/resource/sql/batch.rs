@@ -45,6 +45,14 @@ impl Batch {
     }
 }
 
+/// Returns the number of the batch at a path; `None` if it is not the path of one.
+pub(super) fn number(path: &str) -> Option<u64> {
+    let extensions = [SqlFormat::Jsonl, SqlFormat::Csv].map(SqlFormat::extension);
+    let (name, extension) = path.rsplit_once('.')?;
+    let (number, _) = name.split_once('_').filter(|_| extensions.contains(&extension))?;
+    number.parse().ok().filter(|_| number.len() == 12)
+}
+
 /// Returns a value with only characters that are easy to handle in a path.
 fn in_path(mark: &Mark) -> String {
     let text = mark.to_string();
@@ -71,6 +79,9 @@ mod tests {
         batch.push([2; 16], row(Mark::Integer(42), "{\"id\":42}"));
         assert_eq!(batch.path(7, SqlFormat::Jsonl).unwrap(), "000000000007_17..42.jsonl");
         assert_eq!(batch.path(7, SqlFormat::Csv).unwrap(), "000000000007_17..42.csv");
+        assert_eq!(super::number("000000000007_17..42.jsonl"), Some(7));
+        assert_eq!(super::number("000000000007_17..42.csv"), Some(7));
+        assert_eq!(["7_a.jsonl", "000000000007.jsonl", "sample-000_1.jsonl"].map(super::number), [None; 3]);
         assert_eq!(batch.lines, "{\"id\":17}\n{\"id\":42}\n");
         assert!(batch.is_full(2) && !batch.is_full(3));
     }

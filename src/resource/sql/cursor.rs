@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::source::Mark;
-use crate::base::Timestamp;
+use crate::base::{Digest, Timestamp};
 
 /// How far the rows are delivered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Cursor {
-    /// The high-water column that the values belong to.
-    column: String,
+    /// Which rows it belongs to: their database, their table or query, and the column that grows.
+    of: Digest,
     /// The number of the next batch.
     pub(super) next_batch: u64,
     /// The oldest batch that may contain a row from `from` on. Its rows, and those of later
@@ -24,6 +24,9 @@ pub(super) struct Cursor {
     /// The greatest values that looks have seen, each with the time at which one saw it first. The
     /// first is the newest that is older than the overlap, or the oldest of all.
     greatest: VecDeque<Seen>,
+    /// See [`super::window::Window::carry`].
+    #[serde(default)]
+    pub(super) carried: Vec<String>,
 }
 
 /// A greatest value.
@@ -34,22 +37,22 @@ struct Seen {
 }
 
 impl Cursor {
-    /// The cursor before the first look.
-    pub(super) fn new(column: &str) -> Self {
-        Self { column: column.to_owned(), next_batch: 1, oldest_batch: 1, from: None, greatest: VecDeque::new() }
+    /// The cursor before the first look. `next_batch` is above the numbers on record.
+    pub(super) fn new(of: Digest, next_batch: u64) -> Self {
+        Self { of, next_batch, oldest_batch: next_batch, from: None, greatest: VecDeque::new(), carried: Vec::new() }
     }
 
-    /// Reads a cursor from the record. If it is about another column, its values mean nothing: the
-    /// rows are read from the start, and only the numbers of batches go on.
-    ///
-    /// # Errors
-    /// If the text is no cursor.
-    pub(super) fn read(text: &str, column: &str) -> serde_json::Result<Self> {
-        let read: Self = serde_json::from_str(text)?;
-        if read.column == column {
-            return Ok(read);
-        }
-        Ok(Self { next_batch: read.next_batch, oldest_batch: read.next_batch, ..Self::new(column) })
+    /// Reads a cursor from the record. One of other rows says nothing about these: they are read
+    /// from the start, and only the numbers of batches go on. `None` if the text is the cursor of
+    /// another kind of resource.
+    pub(super) fn read(text: &str, of: Digest) -> Option<Self> {
+        let read: Self = serde_json::from_str(text).ok()?;
+        Some(if read.of == of { read } else { Self::new(of, read.next_batch) })
+    }
+
+    /// Returns whether it is about to read the rows from the start.
+    pub(super) fn is_new(&self) -> bool {
+        self.oldest_batch == self.next_batch && self.greatest.is_empty()
     }
 
     /// Returns the text for the record.
@@ -90,10 +93,14 @@ mod tests {
     use std::time::Duration;
 
     use super::Cursor;
-    use crate::base::Timestamp;
+    use crate::base::{Digest, Timestamp};
     use crate::resource::sql::source::Mark;
 
     const OVERLAP: Duration = Duration::from_secs(10);
+
+    fn new() -> Cursor {
+        Cursor::new(Digest::of(b"rows"), 1)
+    }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_micros(second * 1_000_000)
@@ -108,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_value_is_settled_once_it_was_the_greatest_an_overlap_ago() {
-        let mut cursor = Cursor::new("id");
+        let mut cursor = new();
         assert_eq!(settled(&mut cursor, 0), None);
         cursor.note_greatest(Some(&Mark::Integer(5)), at(0));
         cursor.note_greatest(Some(&Mark::Integer(5)), at(4));
@@ -122,20 +129,23 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_delays_by_one_overlap_at_most() {
-        let mut cursor = Cursor::new("id");
+        let mut cursor = new();
         cursor.note_greatest(Some(&Mark::Integer(5)), at(1_000));
         assert_eq!(settled(&mut cursor, 100), None);
         assert_eq!(settled(&mut cursor, 110), Some(5));
     }
 
     #[test]
-    fn a_cursor_of_another_column_begins_again_with_the_next_batch() {
-        let mut cursor = Cursor { next_batch: 7, oldest_batch: 5, from: Some(Mark::Integer(3)), ..Cursor::new("id") };
+    fn a_cursor_of_other_rows_begins_again_with_the_next_batch() {
+        let mut cursor = Cursor { next_batch: 7, oldest_batch: 5, from: Some(Mark::Integer(3)), ..new() };
         cursor.note_greatest(Some(&Mark::Integer(5)), at(0));
         let text = cursor.to_text().unwrap();
-        assert_eq!(Cursor::read(&text, "id").unwrap(), cursor);
-        let other = Cursor { next_batch: 7, oldest_batch: 7, ..Cursor::new("at") };
-        assert_eq!(Cursor::read(&text, "at").unwrap(), other);
-        assert!(Cursor::read("5", "id").is_err());
+        assert_eq!(Cursor::read(&text, Digest::of(b"rows")).unwrap(), cursor);
+        let other = Digest::of(b"other rows");
+        let read = Cursor::read(&text, other).unwrap();
+        assert_eq!(read, Cursor::new(other, 7));
+        assert!(read.is_new() && !cursor.is_new());
+        let of_http = format!("{{\"of\":\"{other}\",\"pages\":[]}}");
+        assert_eq!(Cursor::read(&of_http, other), None);
     }
 }

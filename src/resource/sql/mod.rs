@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `watch` | looks for new rows, and reports them as batches |
 //! | `cursor` | what is on record with a batch: where the next look begins |
+//! | `place` | which rows a cursor belongs to |
 //! | `window` | which rows from there on are delivered already |
 //! | `batch`, `csv` | rows as one artifact, of JSON lines or CSV |
 //! | `recent` | the batches of the window, for the next host |
@@ -22,15 +23,18 @@ mod batch;
 mod csv;
 mod cursor;
 mod open;
+mod place;
 mod postgres;
 mod recent;
 mod source;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod watch;
 mod window;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -44,7 +48,7 @@ use crate::resource::{
     Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
 };
 use recent::Recent;
-use watch::Watcher;
+use watch::{TRIM_EVERY, Watcher};
 
 /// The fault points of the kind; see [`crate::base::fault`].
 pub const FAULT_POINTS: &[&str] = &["sql.read", "sql.kept", "sql.told"];
@@ -54,6 +58,8 @@ pub const FAULT_POINTS: &[&str] = &["sql.read", "sql.kept", "sql.told"];
 pub struct Sql {
     name: String,
     spec: SqlSpec,
+    /// The state folder.
+    state: PathBuf,
     kept: Arc<Kept>,
     recent: Arc<Recent>,
 }
@@ -67,6 +73,7 @@ impl Sql {
         Self {
             name: name.to_owned(),
             spec: spec.clone(),
+            state: state.to_owned(),
             kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
             recent: Arc::new(Recent::new(name, state)),
         }
@@ -107,9 +114,11 @@ impl Resource for Sql {
         let _guard = stop.clone().drop_guard();
         let watcher = Watcher {
             name: self.name.clone(),
+            of: place::digest(&self.spec.database, &rows, &self.state),
             rows,
             kept: Arc::clone(&self.kept),
             recent: Arc::clone(&self.recent),
+            trim_every: TRIM_EVERY,
             sink,
             stop: stop.clone(),
         };

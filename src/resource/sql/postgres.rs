@@ -11,12 +11,12 @@ use futures_util::{StreamExt as _, pin_mut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_postgres::config::SslMode;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement};
 
 use super::source::{Answer, Failure, Look, Mark, Row, Source, Take, quoted, table_expression};
 use super::tls;
-use crate::manifest::{SecretSource, SqlRows};
+use crate::manifest::{SecretSource, SqlDatabase, SqlRows};
 
 /// How long to wait for a connection, unless the URL says otherwise.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -27,7 +27,9 @@ const PLAN_FOR: Duration = Duration::from_secs(10);
 /// Rows that are requested at a time.
 const ROWS_AT_ONCE: i32 = 1_000;
 /// What values look like as text, and that nothing is written.
-const SESSION: &str = "set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; \
+///
+/// A statement that waits for a lock of the table fails after a time, so that the reason is shown.
+const SESSION: &str = "set lock_timeout = '10s'; set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; \
     set extra_float_digits = 1; set session characteristics as transaction read only";
 
 /// An open connection.
@@ -47,6 +49,10 @@ struct Plan {
     from_start: Statement,
     /// Reads the rows from a value on.
     from_value: Statement,
+    /// The type of the high-water column.
+    kind: String,
+    /// The latest value that is not still to come, if the column has times.
+    now: Option<&'static str>,
 }
 
 impl From<tokio_postgres::Error> for Failure {
@@ -87,6 +93,16 @@ impl Postgres {
         Ok(Self { client, news, table, column, plan: None })
     }
 
+    async fn greatest_where(&self, condition: &str, values: &[String]) -> Answer<Option<Mark>> {
+        let (table, column) = (&self.table, quoted(&self.column));
+        let sql = format!("select q.{column}::text from {table} q where {condition} order by q.{column} desc limit 1");
+        let values: Vec<(&(dyn ToSql + Sync), Type)> =
+            values.iter().map(|value| (value as &(dyn ToSql + Sync), Type::TEXT)).collect();
+        // In one message, unlike a statement that is prepared.
+        let row = self.client.query_typed_opt(&sql, &values).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?.map(Mark::Text))
+    }
+
     /// Asks for the columns, which may have changed, and prepares the statements that read them.
     async fn prepare(&self) -> Answer<Plan> {
         let rows = self.client.prepare(&format!("select * from {} q", self.table)).await?;
@@ -113,13 +129,25 @@ impl Postgres {
         };
         let from_start = self.client.prepare(&sql(&format!("q.{column} is not null and $1::text is null"))).await?;
         let from_value = self.client.prepare(&sql(&format!("q.{column} >= $1::text::{kind}"))).await?;
-        Ok(Plan { made: Instant::now(), from_start, from_value })
+        let now = now(high_water.type_());
+        Ok(Plan { made: Instant::now(), from_start, from_value, kind, now })
+    }
+}
+
+/// Returns the present as a value of this type, if it is a type of times. One without a time zone may
+/// mean that of any place on earth.
+fn now(kind: &Type) -> Option<&'static str> {
+    match *kind {
+        Type::TIMESTAMPTZ => Some("now()"),
+        Type::TIMESTAMP => Some("now()::timestamp + interval '14 hours'"),
+        Type::DATE => Some("(now()::timestamp + interval '14 hours')::date"),
+        _ => None,
     }
 }
 
 /// Returns how to connect.
 fn config(url: &str, password: Option<&SecretSource>) -> Answer<Config> {
-    let mut config: Config = url.parse()?;
+    let mut config = SqlDatabase::server(url)?;
     if let Some(SecretSource::Env(variable)) = password {
         let value = std::env::var(variable)
             .map_err(|_| Failure(format!("the environment variable `{variable}`, its password, is not set")))?;
@@ -159,17 +187,31 @@ fn as_text(mark: Option<&Mark>) -> Option<String> {
 
 #[async_trait]
 impl Source for Postgres {
-    async fn greatest(&mut self) -> Answer<Option<Mark>> {
+    async fn greatest(&mut self, up_to_now: bool) -> Answer<Option<Mark>> {
         if self.plan.as_ref().is_none_or(|plan| plan.made.elapsed() >= PLAN_FOR) {
             self.plan = Some(self.prepare().await?);
         }
-        let (table, column) = (&self.table, quoted(&self.column));
-        let sql = format!(
-            "select q.{column}::text from {table} q where q.{column} is not null order by q.{column} desc limit 1"
-        );
-        // In one message, unlike a statement that is prepared.
-        let row = self.client.query_typed_opt(&sql, &[]).await?;
-        Ok(row.map(|row| row.try_get(0)).transpose()?.map(Mark::Text))
+        let column = quoted(&self.column);
+        let condition = match self.plan.as_ref().and_then(|plan| plan.now).filter(|_| up_to_now) {
+            Some(now) => format!("q.{column} <= {now}"),
+            None => format!("q.{column} is not null"),
+        };
+        self.greatest_where(&condition, &[]).await
+    }
+
+    async fn greatest_between(&mut self, above: Option<&Mark>, below: &Mark) -> Answer<Option<Mark>> {
+        let plan = match self.plan.take() {
+            Some(plan) => plan,
+            None => self.prepare().await?,
+        };
+        let (column, kind) = (quoted(&self.column), &plan.kind);
+        let mut condition = format!("q.{column} < $1::text::{kind}");
+        if above.is_some() {
+            condition = format!("{condition} and q.{column} > $2::text::{kind}");
+        }
+        let values: Vec<String> = [Some(below), above].into_iter().flatten().map(ToString::to_string).collect();
+        self.plan = Some(plan);
+        self.greatest_where(&condition, &values).await
     }
 
     async fn read(&mut self, look: Look<'_>, take: &mut Take<'_>) -> Answer<()> {

@@ -65,8 +65,13 @@ pub(super) type Take<'a> = dyn FnMut(Row) -> ControlFlow<()> + Send + 'a;
 /// An open database. After an error it is opened again.
 #[async_trait]
 pub(super) trait Source: Send {
-    /// Returns the greatest value in the high-water column.
-    async fn greatest(&mut self) -> Answer<Option<Mark>>;
+    /// Returns the greatest value in the high-water column. With `up_to_now`, a time that is still
+    /// to come does not count, as far as the database knows that the values are times.
+    async fn greatest(&mut self, up_to_now: bool) -> Answer<Option<Mark>>;
+
+    /// Returns the greatest value in the high-water column that is less than `below` and, if it is
+    /// given, greater than `above`.
+    async fn greatest_between(&mut self, above: Option<&Mark>, below: &Mark) -> Answer<Option<Mark>>;
 
     /// Reads rows.
     async fn read(&mut self, look: Look<'_>, take: &mut Take<'_>) -> Answer<()>;

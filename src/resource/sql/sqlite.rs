@@ -67,6 +67,22 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    fn greatest_where(&self, condition: &str, values: (Option<&Mark>, Option<&Mark>)) -> Answer<Option<Mark>> {
+        let (table, column) = (&self.table, quoted(&self.column));
+        let sql = format!(
+            "select q.{column} from {table} q where q.{column} is not null and {condition} \
+             order by q.{column} desc limit 1"
+        );
+        let mut statement = self.db.prepare(&sql)?;
+        let mut rows = statement.query(values)?;
+        match rows.next()? {
+            Some(row) => mark(row.get_ref(0)?),
+            None => Ok(None),
+        }
+    }
+}
+
 /// Returns the device and inode of the file at a path.
 fn file_at(path: &Path) -> Answer<(u64, u64)> {
     let found = std::fs::metadata(path).map_err(|why| match why.kind() {
@@ -127,16 +143,15 @@ fn base64(bytes: &[u8]) -> String {
 
 #[async_trait]
 impl Source for Sqlite {
-    async fn greatest(&mut self) -> Answer<Option<Mark>> {
-        let (table, column) = (&self.table, quoted(&self.column));
-        let sql =
-            format!("select q.{column} from {table} q where q.{column} is not null order by q.{column} desc limit 1");
-        let mut statement = self.db.prepare(&sql)?;
-        let mut rows = statement.query([])?;
-        match rows.next()? {
-            Some(row) => mark(row.get_ref(0)?),
-            None => Ok(None),
-        }
+    // It has no times, only numbers and text.
+    async fn greatest(&mut self, _: bool) -> Answer<Option<Mark>> {
+        self.greatest_where("?1 is null and ?2 is null", (None, None))
+    }
+
+    async fn greatest_between(&mut self, above: Option<&Mark>, below: &Mark) -> Answer<Option<Mark>> {
+        let column = quoted(&self.column);
+        let start = if above.is_some() { format!("q.{column} > ?1") } else { "?1 is null".to_owned() };
+        self.greatest_where(&format!("{start} and q.{column} < ?2"), (above, Some(below)))
     }
 
     async fn read(&mut self, look: Look<'_>, take: &mut Take<'_>) -> Answer<()> {

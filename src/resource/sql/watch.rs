@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::batch::Batch;
+use super::batch::{self, Batch};
 use super::csv;
 use super::cursor::Cursor;
 use super::open::open;
 use super::recent::Recent;
 use super::source::{Failure, Look, Mark, Row, Source};
-use super::window::{Identity, MAX_ROWS, RowId, Window};
+use super::window::{Identity, MANY_ROWS, MAX_ROWS, RowId, Window};
 use crate::base::{Clock as _, Digest, SystemClock, fault};
 use crate::manifest::{SqlFormat, SqlRows, SqlSpec};
 use crate::model::Observation;
@@ -36,17 +36,23 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// The number of rows up to which reading them again costs nothing that matters.
 const FEW_ROWS: usize = 1_000;
+/// A limit that no table reaches.
+const ALL: u64 = i64::MAX.unsigned_abs();
 /// How often to remove kept rows that no run needs.
-const TRIM_EVERY: Duration = Duration::from_mins(1);
+pub(super) const TRIM_EVERY: Duration = Duration::from_mins(1);
 /// Full sweeps in each overlap, if there are more rows than that.
 const FULL_PER_OVERLAP: u32 = 4;
 
 /// Watches one database.
 pub(super) struct Watcher {
     pub(super) name: String,
+    /// Which rows it watches; see [`super::place`].
+    pub(super) of: Digest,
     pub(super) rows: SqlRows,
     pub(super) kept: Arc<Kept>,
     pub(super) recent: Arc<Recent>,
+    /// [`TRIM_EVERY`], except in a test.
+    pub(super) trim_every: Duration,
     pub(super) sink: Arc<dyn ObservationSink>,
     pub(super) stop: CancellationToken,
 }
@@ -58,13 +64,26 @@ struct Progress {
     identity: Identity,
     /// The greatest value that a look has read.
     last: Option<Mark>,
+    /// Whether the window may have rows below `from`, which no look reads.
+    is_restored: bool,
     /// When the last full sweep began.
     full: Option<Instant>,
-    /// Whether delivering waits for rows to settle.
-    is_held: bool,
-    /// The greatest value for which a warning said that the column has begun again.
-    warned: Option<Mark>,
+    /// Why delivering waits for rows to settle, if it does.
+    held: Option<WaitingPath>,
+    /// What is known about the rows below `from`.
+    below: Option<Below>,
+    /// What was last shown as waiting.
+    shown: Vec<WaitingPath>,
     status: Option<Status>,
+}
+
+/// The rows below the value where looks begin.
+struct Below {
+    from: Mark,
+    /// The greatest of them.
+    greatest: Option<Mark>,
+    /// Set if some came too late to be delivered.
+    late: Option<WaitingPath>,
 }
 
 /// Why a session with the database ends.
@@ -109,7 +128,7 @@ impl Watcher {
     /// # Errors
     /// [`ResourceError::Unusable`] if nothing more can be recorded.
     pub(super) async fn run(self, database: &SqlSpec, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<()> {
-        let mut progress = self.restore(cursor).await?;
+        let mut progress = self.restore(known, cursor).await?;
         let mut pause = FIRST_PAUSE;
         loop {
             let end = tokio::select! {
@@ -134,15 +153,11 @@ impl Watcher {
     }
 
     /// Reads how far earlier watches were.
-    async fn restore(&self, cursor: Option<&str>) -> Result<Progress> {
-        let column = &self.rows.high_water;
-        let cursor = match cursor.map(|text| Cursor::read(text, column)) {
-            None => Cursor::new(column),
-            Some(Ok(cursor)) => cursor,
-            Some(Err(why)) => return Err(self.unusable(format!("its cursor on record cannot be read: {why}"))),
-        };
-        let identity = Identity::new(&self.rows.key, column);
+    async fn restore(&self, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<Progress> {
+        let cursor = self.begin(known, cursor).await?;
+        let identity = Identity::new(&self.rows.key, &self.rows.high_water);
         let mut window = Window::default();
+        window.add_carried(&cursor.carried);
         self.recent.retain(&(cursor.oldest_batch..cursor.next_batch));
         for number in cursor.oldest_batch..cursor.next_batch {
             match self.recent.read(number) {
@@ -156,7 +171,27 @@ impl Watcher {
                 Err(why) => tracing::warn!("batch {number} of {} is lost ({why}): its rows may come again", self.name),
             }
         }
-        Ok(Progress { cursor, window, identity, last: None, full: None, is_held: false, warned: None, status: None })
+        let is_restored = window.len() > 0;
+        let (held, below, shown) = (None, None, Vec::new());
+        Ok(Progress { cursor, window, identity, last: None, is_restored, full: None, held, below, shown, status: None })
+    }
+
+    /// Returns the cursor on record, or a new one if that belongs to other rows.
+    async fn begin(&self, known: &dyn KnownPaths, cursor: Option<&str>) -> Result<Cursor> {
+        let read = cursor.and_then(|text| Cursor::read(text, self.of));
+        let begun = match read {
+            Some(cursor) => cursor,
+            // Batches of an earlier time under this name keep their numbers.
+            None => Cursor::new(self.of, last_number(known).await? + 1),
+        };
+        if cursor.is_some() && begun.is_new() {
+            tracing::warn!(
+                "{} was another database, table, query or `high_water` before, or another kind of resource: all its \
+                 rows are delivered, from the first on",
+                self.name
+            );
+        }
+        Ok(begun)
     }
 
     /// Watches for as long as the database answers.
@@ -179,26 +214,66 @@ impl Watcher {
         }
         // Changes may have happened while the database could not be reached.
         progress.full = None;
-        let mut trimmed: Option<Instant> = None;
+        if progress.is_restored {
+            self.sift(source.as_mut(), progress).await?;
+        }
+        let mut trim = tokio::time::interval(self.trim_every);
         loop {
-            if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
-                self.kept.trim(Some(known)).await.map_err(|why| End::Failed(why.to_string()))?;
-                trimmed = Some(Instant::now());
-            }
             self.sweep(source.as_mut(), progress).await?;
             self.report(progress, Status::Watching);
-            self.rest(source.as_mut(), progress).await?;
+            let rest = self.rest(source.as_mut(), progress);
+            tokio::pin!(rest);
+            // Also while nothing changes.
+            loop {
+                tokio::select! {
+                    biased;
+                    rested = &mut rest => break rested?,
+                    _ = trim.tick() => {
+                        self.kept.trim(Some(known)).await.map_err(|why| End::Failed(why.to_string()))?;
+                    }
+                }
+            }
         }
+    }
+
+    /// Forgets the rows of the batches of earlier watches that no look will read: a batch is read
+    /// as a whole, and may have more of them than the window has room for.
+    async fn sift(&self, source: &mut dyn Source, progress: &mut Progress) -> std::result::Result<(), Failure> {
+        if progress.window.len() > MANY_ROWS {
+            let look = Look { from: progress.cursor.from.as_ref(), settled: None, limit: ALL };
+            let (window, identity) = (&progress.window, &progress.identity);
+            let mut read: HashMap<RowId, u32> = HashMap::new();
+            let mut failed = None;
+            let mut take = |row: Row| match identity.of(&row.line) {
+                Ok(id) => {
+                    if window.times(&id) > 0 {
+                        *read.entry(id).or_default() += 1;
+                    }
+                    ControlFlow::Continue(())
+                }
+                Err(why) => {
+                    failed = Some(why);
+                    ControlFlow::Break(())
+                }
+            };
+            source.read(look, &mut take).await?;
+            if let Some(why) = failed {
+                return Err(why);
+            }
+            progress.window.retain(&read);
+        }
+        progress.is_restored = false;
+        Ok(())
     }
 
     /// Waits until a sweep may find something.
     async fn rest(&self, source: &mut dyn Source, progress: &Progress) -> std::result::Result<(), End> {
         loop {
             tokio::select! {
-                changed = source.changed(), if !progress.is_held => changed?,
+                changed = source.changed(), if progress.held.is_none() => changed?,
                 () = tokio::time::sleep(self.rows.interval) => {}
             }
-            if progress.is_held {
+            if progress.held.is_some() {
                 if progress.full_is_due(self.full_every()) {
                     return Ok(());
                 }
@@ -220,7 +295,7 @@ impl Watcher {
         if full {
             progress.full = Some(Instant::now());
             // Before the rows are read, so that each of them up to this value can be read.
-            greatest = source.greatest().await?;
+            greatest = source.greatest(progress.window.len() <= MANY_ROWS).await?;
             progress.cursor.note_greatest(greatest.as_ref(), SystemClock.now());
         }
         let mut from = if full { progress.cursor.from.clone() } else { progress.last.clone() };
@@ -232,13 +307,18 @@ impl Watcher {
             let stopped = self.deliver(progress, found, full && is_first).await?;
             match stopped {
                 None => {
-                    progress.note_end(&self.name, &self.rows.high_water, rows, greatest.filter(|_| is_first));
-                    self.hold(progress, None);
+                    progress.held = None;
+                    if full {
+                        let again = greatest.filter(|_| is_first && rows == 0);
+                        self.look_below(source, progress, again).await?;
+                    }
+                    self.show(progress);
                     return Ok(());
                 }
                 Some(Stopped::Failed(why)) => return Err(why.into()),
                 Some(Stopped::WindowFull) => {
-                    self.hold(progress, last.or(from).as_ref());
+                    progress.hold(last.or(from).as_ref());
+                    self.show(progress);
                     return Ok(());
                 }
                 Some(Stopped::BatchFull) => {}
@@ -304,6 +384,8 @@ impl Watcher {
             progress.window.retain(&read);
         }
         if let Some(observation) = kept {
+            progress.window.carry(number + 1);
+            progress.cursor.carried = progress.window.carried();
             let oldest = progress.window.oldest_batch().unwrap_or(number + 1);
             let unneeded = progress.cursor.oldest_batch..oldest;
             progress.cursor.next_batch = number + 1;
@@ -357,21 +439,73 @@ impl Watcher {
         }
     }
 
-    /// Notes whether delivering waits for rows to settle, from the rows `after` this value on.
-    fn hold(&self, progress: &mut Progress, after: Option<&Mark>) {
-        let is_held = after.is_some();
-        if is_held != progress.is_held {
-            let paths = after.map(|mark| WaitingPath {
-                path: crate::base::escape(format!("rows after {mark}").as_bytes()),
-                reason: format!(
-                    "waiting, because {MAX_ROWS} rows have come within `overlap`: make it shorter, or `high_water` finer"
-                ),
-                since: SystemClock.now(),
-            });
-            let paths: Vec<WaitingPath> = paths.into_iter().collect();
-            self.sink.waiting(Waiting { count: paths.len() as u64, paths });
+    /// Notices rows that came too late: below the value where looks begin. `again` is the greatest
+    /// value if no row is at or above that: the values of the column have begun again.
+    async fn look_below(
+        &self,
+        source: &mut dyn Source,
+        progress: &mut Progress,
+        again: Option<Mark>,
+    ) -> std::result::Result<(), Failure> {
+        let Some(from) = progress.cursor.from.clone() else { return Ok(()) };
+        let known = progress.below.take().filter(|below| below.from == from);
+        let Some(mut below) = known else {
+            let greatest = source.greatest_between(None, &from).await?;
+            let late = again.map(|mark| self.begun_again(&from, &mark));
+            progress.below = Some(Below { from, greatest, late });
+            return Ok(());
+        };
+        let above = below.greatest.as_ref();
+        if let Some(mark) = again.filter(|mark| above != Some(mark) && below.late.is_none()) {
+            below.late = Some(self.begun_again(&from, &mark));
+        } else if let Some(mark) = source.greatest_between(above, &from).await? {
+            if below.late.is_none() {
+                below.late = Some(self.late(&from, &mark));
+            }
+            below.greatest = Some(mark);
         }
-        progress.is_held = is_held;
+        progress.below = Some(below);
+        Ok(())
+    }
+
+    /// Warns of rows that came too late, and returns what to show.
+    fn late(&self, from: &Mark, mark: &Mark) -> WaitingPath {
+        let column = &self.rows.high_water;
+        self.below(
+            mark,
+            format!(
+                "not delivered, because `{column}` had reached {from} more than `overlap` before: if {from} is wrong, \
+                 correct it there, otherwise lengthen `overlap`; under another name of the resource, all rows are \
+                 delivered"
+            ),
+        )
+    }
+
+    fn begun_again(&self, from: &Mark, mark: &Mark) -> WaitingPath {
+        let column = &self.rows.high_water;
+        self.below(
+            mark,
+            format!(
+                "not looked at, because `{column}` had reached {from}: if the column has begun again, give the \
+                 resource another name"
+            ),
+        )
+    }
+
+    fn below(&self, mark: &Mark, reason: String) -> WaitingPath {
+        tracing::warn!("what {} has up to {mark} in `{}` is {reason}", self.name, self.rows.high_water);
+        let path = crate::base::escape(format!("rows up to {mark}").as_bytes());
+        WaitingPath { path, reason, since: SystemClock.now() }
+    }
+
+    /// Shows what waits, if that has changed.
+    fn show(&self, progress: &mut Progress) {
+        let late = progress.below.as_ref().and_then(|below| below.late.as_ref());
+        let paths: Vec<WaitingPath> = progress.held.iter().chain(late).cloned().collect();
+        if paths != progress.shown {
+            self.sink.waiting(Waiting { count: paths.len() as u64, paths: paths.clone() });
+            progress.shown = paths;
+        }
     }
 
     fn report(&self, progress: &mut Progress, status: Status) {
@@ -386,22 +520,34 @@ impl Watcher {
     }
 }
 
+/// Returns the greatest number of a batch on record; 0 if there is none.
+async fn last_number(known: &dyn KnownPaths) -> Result<u64> {
+    let (mut last, mut cursor) = (0, None);
+    loop {
+        let page = known.page(cursor).await?;
+        last = page.items.iter().filter_map(|it| batch::number(&it.path)).fold(last, u64::max);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            return Ok(last);
+        }
+    }
+}
+
 impl Progress {
     fn full_is_due(&self, every: Duration) -> bool {
         self.full.is_none_or(|began| began.elapsed() >= every)
     }
 
-    /// Warns if a full sweep has found no row from its start on, although there are rows: the
-    /// values of the column have begun again.
-    fn note_end(&mut self, resource: &str, column: &str, rows: u64, greatest: Option<Mark>) {
-        let Some((greatest, from)) = greatest.zip(self.cursor.from.as_ref()) else { return };
-        if rows == 0 && self.warned.as_ref() != Some(&greatest) {
-            tracing::warn!(
-                "the greatest `{column}` of {resource} is {greatest}, and was {from}: rows below {from} are not \
-                 looked at; if the column has begun again, give the resource another name"
-            );
-            self.warned = Some(greatest);
-        }
+    /// Notes that delivering waits for rows to settle, from the rows `after` this value on.
+    fn hold(&mut self, after: Option<&Mark>) {
+        let Some(mark) = after.filter(|_| self.held.is_none()) else { return };
+        self.held = Some(WaitingPath {
+            path: crate::base::escape(format!("rows after {mark}").as_bytes()),
+            reason: format!(
+                "waiting, because {MAX_ROWS} rows have come within `overlap`: make it shorter, or `high_water` finer"
+            ),
+            since: SystemClock.now(),
+        });
     }
 }
 

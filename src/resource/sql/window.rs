@@ -10,6 +10,16 @@ use crate::base::Digest;
 /// The most rows to remember: 16 MiB. At this bound, delivering waits for rows to settle.
 pub(super) const MAX_ROWS: usize = 250_000;
 
+/// The number of rows at which the window is so full that rows with times to come settle as well.
+pub(super) const MANY_ROWS: usize = MAX_ROWS / 2;
+
+/// The most rows to carry; see [`Window::carry`].
+const MAX_CARRIED: usize = 100;
+/// The number of batches up to which nothing is carried.
+const MAX_BATCHES: u64 = 1_000;
+/// Stands for the batches of rows that are carried.
+const CARRIED: u64 = 0;
+
 /// Identifies a row: the start of a digest.
 pub(super) type RowId = [u8; 16];
 
@@ -97,6 +107,38 @@ impl Window {
         self.total += 1;
     }
 
+    /// Moves the rows of the oldest batches out of them, if they are few: one row that never settles
+    /// must not keep the files of all batches after its own. `next` is the number of the next batch.
+    pub(super) fn carry(&mut self, next: u64) {
+        while let Some((batch, count)) = self.oldest().filter(|(batch, _)| batch + MAX_BATCHES < next) {
+            let carried = self.by_batch.get(&CARRIED).copied().unwrap_or_default();
+            let mut of_batch = self.rows.values_mut().filter(|row| row.batch == batch);
+            // The cursor does not say how often.
+            if carried + count > MAX_CARRIED || of_batch.any(|row| row.times > 1) {
+                return;
+            }
+            self.rows.values_mut().filter(|row| row.batch == batch).for_each(|row| row.batch = CARRIED);
+            self.by_batch.remove(&batch);
+            self.by_batch.insert(CARRIED, carried + count);
+        }
+    }
+
+    /// Returns the ids of the rows that are carried, for the cursor.
+    pub(super) fn carried(&self) -> Vec<String> {
+        if !self.by_batch.contains_key(&CARRIED) {
+            return Vec::new();
+        }
+        let carried = self.rows.iter().filter(|(_, row)| row.batch == CARRIED);
+        carried.map(|(id, _)| format!("{:032x}", u128::from_be_bytes(*id))).collect()
+    }
+
+    /// Remembers rows that the last host carried.
+    pub(super) fn add_carried(&mut self, ids: &[String]) {
+        for id in ids.iter().filter_map(|id| u128::from_str_radix(id, 16).ok()) {
+            self.add(id.to_be_bytes(), CARRIED);
+        }
+    }
+
     /// Forgets a row.
     pub(super) fn forget(&mut self, id: &RowId) {
         let Some(Delivered { times, batch }) = self.rows.remove(id) else { return };
@@ -119,7 +161,12 @@ impl Window {
 
     /// Returns the oldest batch with a row that it remembers.
     pub(super) fn oldest_batch(&self) -> Option<u64> {
-        self.by_batch.keys().next().copied()
+        self.oldest().map(|(batch, _)| batch)
+    }
+
+    /// Returns the oldest batch with a row that it remembers, and the number of these rows.
+    fn oldest(&self) -> Option<(u64, usize)> {
+        self.by_batch.iter().find(|(batch, _)| **batch != CARRIED).map(|(batch, count)| (*batch, *count))
     }
 }
 
@@ -140,6 +187,26 @@ mod tests {
         assert_ne!(keyed.of(two).unwrap(), keyed.of(later).unwrap());
         let error = Identity::new(&["nope".to_owned()], "at").of(one).unwrap_err();
         assert_eq!(error.0, "the rows have no column `nope`, which `key` names");
+    }
+
+    #[test]
+    fn a_row_that_stays_does_not_keep_all_later_batches() {
+        let mut window = Window::default();
+        window.add([7; 16], 1);
+        window.add([8; 16], 1_000);
+        window.carry(1_001);
+        assert_eq!((window.oldest_batch(), window.carried().len()), (Some(1), 0));
+        window.carry(1_002);
+        assert_eq!((window.oldest_batch(), window.carried()), (Some(1_000), vec!["07".repeat(16)]));
+        let mut next = Window::default();
+        next.add_carried(&window.carried());
+        assert_eq!((next.times(&[7; 16]), next.oldest_batch()), (1, None));
+        next.forget(&[7; 16]);
+        assert!(next.carried().is_empty());
+        // As many as the cursor can take, and not what was delivered twice.
+        (0..101_u8).for_each(|id| window.add([id; 16], 5));
+        window.carry(9_000);
+        assert_eq!(window.oldest_batch(), Some(5));
     }
 
     #[test]

@@ -106,9 +106,29 @@ fn a_column_that_begins_again_is_warned_of() {
         lab.wait_for_exactly([100, 101]);
         lab.execute("delete from readings");
         lab.add(1..=1);
-        let warning = "the greatest `id` of readings is 1, and was 10";
-        wait_until("the warning", || lab.app.said().contains(warning));
+        let waiting = lab.wait_for_waiting();
+        assert_eq!(waiting["path"], "rows up to 1", "{waiting}");
+        let reason = waiting["reason"].as_str().unwrap();
+        assert!(reason.starts_with("not looked at, because `id` had reached 10"), "{waiting}");
+        assert!(reason.ends_with(": if the column has begun again, give the resource another name"), "{waiting}");
+        let warning = format!("what readings has up to 1 in `id` is {reason}");
+        wait_until("the warning", || lab.app.said().contains(&warning));
     }
+}
+
+#[test]
+fn a_lock_of_the_table_is_waited_for_and_said() {
+    let mut lab = Lab::postgres(KEYS);
+    lab.execute(super::TABLE);
+    lab.add(1..=1);
+    let Data::Postgres(data) = &lab.data else { unreachable!() };
+    let other = data.connect();
+    other.execute("begin; lock table readings in access exclusive mode");
+    lab.app.start();
+    let why = lab.wait_for_trouble("lock");
+    assert_eq!(why, "readings cannot be reached: canceling statement due to lock timeout");
+    other.execute("commit");
+    lab.wait_for_exactly([1]);
 }
 
 /// A password is in the host's environment, and nowhere else.

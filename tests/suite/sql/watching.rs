@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::{Data, KEYS, Lab};
-use crate::support::wait::{wait_for, wait_until};
+use crate::support::wait::wait_until;
 
 #[test]
 fn rows_that_are_there_and_rows_that_come_are_delivered_once_and_in_order() {
@@ -280,17 +280,14 @@ fn a_batch_ends_after_16_mib() {
 /// More rows than the host remembers come within the overlap: the rest waits for it, and is shown.
 #[test]
 fn rows_beyond_what_the_host_can_tell_apart_wait_for_the_overlap() {
-    let mut lab = Lab::sqlite(&format!("{KEYS}\noverlap = \"3s\"\nmax_rows = 50000"));
+    let mut lab = Lab::sqlite(&format!("{KEYS}\noverlap = \"15s\"\nmax_rows = 50000"));
     lab.execute(super::TABLE);
     lab.execute(
         "with recursive n(id) as (select 1 union all select id + 1 from n where id < 260000)
          insert into readings select id, null from n",
     );
     lab.app.start();
-    let waiting = wait_for("rows to wait", || {
-        let item = lab.app.get("/api/v1/nodes/readings")["resource"]["waiting"]["items"][0].clone();
-        item.is_object().then_some(item)
-    });
+    let waiting = lab.wait_for_waiting();
     assert_eq!(waiting["path"], "rows after 250000", "{waiting}");
     let reason = "waiting, because 250000 rows have come within `overlap`: make it shorter, or `high_water` finer";
     assert_eq!(waiting["reason"], reason);

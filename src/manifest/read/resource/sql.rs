@@ -1,6 +1,9 @@
 //! A resource of kind `sql`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+
+use tokio_postgres::config::{Host, SslMode};
 
 use crate::manifest::problem::{Problem, quoted};
 use crate::manifest::read::path::checked_path;
@@ -13,6 +16,9 @@ use crate::manifest::tree::{At, Reader, Table};
 const URL: &str = "\"postgres://anna@db.example.com/lab\"";
 const FORMS: &str = "write \"sqlite:data/app.db\", or \"postgres://anna@db.example.com/lab\"";
 
+const TLS: &str = "end the URL with `?sslmode=require`: the host uses TLS, and verifies the certificate as `verify-full` \
+                   does elsewhere; `?sslmode=disable` says that the network is trusted";
+
 /// Reads the settings. Also returns the path of the file of SQLite, as written.
 pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpec>, Option<At<String>>) {
     let url = reader.required_string(table, "url", URL);
@@ -22,6 +28,9 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpe
     };
     let on_server = !matches!(database, Some(SqlDatabase::Sqlite { .. }));
     let password = password(reader, table, on_server);
+    if let (Some(SqlDatabase::Postgres { url }), Some(_)) = (&database, &password) {
+        in_the_open(reader, table, url);
+    }
     let rows = rows(reader, table, on_server);
     watched(reader, table);
     let keep = reader.size(table, "keep", settings::KEEP, "1GiB").map_or(settings::DEFAULT_KEEP, |size| size.value);
@@ -63,9 +72,10 @@ fn database(reader: &mut Reader<'_>, url: &At<String>) -> Option<(SqlDatabase, O
 
 /// Checks the URL of a server. Returns what is wrong, and what to do about it.
 fn server(url: &str) -> Result<(), (String, String)> {
-    let config: tokio_postgres::Config = url.parse().map_err(|why: tokio_postgres::Error| {
+    let config = SqlDatabase::server(url).map_err(|why| {
         let why = std::error::Error::source(&why).map_or_else(|| why.to_string(), ToString::to_string);
-        (format!("this URL of a database cannot be read: {why}"), FORMS.to_owned())
+        let help = if why.contains("`sslmode`") { TLS } else { FORMS };
+        (format!("this URL of a database cannot be read: {why}"), help.to_owned())
     })?;
     let missing = |what: &str| (format!("this URL of a database names no {what}"), FORMS.to_owned());
     if config.get_password().is_some() {
@@ -79,6 +89,30 @@ fn server(url: &str) -> Result<(), (String, String)> {
         return Err(missing("user"));
     }
     config.get_dbname().map(drop).ok_or_else(|| missing("database"))
+}
+
+/// Refuses a password that would be sent to another machine without TLS, unless the URL says so. The
+/// server chooses how it asks for the password, and may ask for the text itself.
+fn in_the_open(reader: &mut Reader<'_>, table: &Table<'_>, url: &str) {
+    let Ok(config) = SqlDatabase::server(url) else { return };
+    let is_here = |host: &Host| match host {
+        Host::Tcp(name) => name.parse::<IpAddr>().map_or(name == "localhost", |address| address.is_loopback()),
+        Host::Unix(_) => true,
+    };
+    let addresses = config.get_hostaddrs();
+    let all_here = if addresses.is_empty() {
+        config.get_hosts().iter().all(is_here)
+    } else {
+        addresses.iter().all(IpAddr::is_loopback)
+    };
+    if all_here || config.get_ssl_mode() != SslMode::Prefer {
+        return;
+    }
+    reader.complain(
+        Problem::new(format!("the password of {} would be sent without TLS", table.name))
+            .at(&table.key_span("url"), "to another machine")
+            .help(TLS),
+    );
 }
 
 fn password(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<SecretSource> {
