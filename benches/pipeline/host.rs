@@ -82,9 +82,15 @@ impl Workspace {
             "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\n\
              [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\ntrigger = {trigger}\n{actions}"
         );
+        let pipeline = self.pipeline_with(&manifest)?;
+        fs::create_dir(pipeline.path("raw"))?;
+        Ok(pipeline)
+    }
+
+    /// Creates a pipeline with this manifest.
+    pub(crate) fn pipeline_with(&self, manifest: &str) -> Result<Pipeline> {
         let folder = self.scratch()?;
         fs::write(folder.path().join("anacostia.toml"), manifest)?;
-        fs::create_dir(folder.path().join("raw"))?;
         Ok(Pipeline { cache: self.folder.path().join("cache"), folder })
     }
 }

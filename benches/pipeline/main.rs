@@ -19,6 +19,8 @@ mod languages;
 mod latency;
 mod million;
 mod pages;
+mod remote;
+mod servers;
 mod start;
 mod submit;
 mod table;
@@ -54,7 +56,7 @@ pub(crate) struct Bench {
 type Subject = fn(&Bench) -> Result<Vec<Row>>;
 
 /// Names that a filter chooses from, in the order of the table.
-const SUBJECTS: [(&str, Subject); 16] = [
+const SUBJECTS: [(&str, Subject); 19] = [
     ("latency", latency::nothing_known),
     ("latency-10000", latency::ten_thousand_known),
     ("runs", burst::one_action),
@@ -71,6 +73,9 @@ const SUBJECTS: [(&str, Subject); 16] = [
     ("page", pages::runs),
     ("page-latency", pages::latency),
     ("kernels", kernels::all),
+    ("bucket", remote::bucket),
+    ("notify", remote::notify),
+    ("large", remote::large),
 ];
 
 fn main() -> ExitCode {
