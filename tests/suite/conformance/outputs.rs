@@ -164,7 +164,7 @@ fn no_fault_of_the_network_loses_or_doubles_an_output(target: Box<dyn Target>) {
 
 fn it_is_watched_only_if_the_kind_can_be_watched(mut target: Box<dyn Target>) {
     let watches = target.promises().watches;
-    let reader = "[actions.next]\ncomponent = \"worker.wasm\"\nafter = [\"out\"]\nreads = [\"out\"]\n";
+    let reader = "[actions.next]\ncomponent = \"worker.wasm\"\nafter = [\"out\", \"copy\"]\nreads = [\"out\"]\n";
     let text = manifest(&*target, "watch = true", STEPS) + reader;
     let mut app = TestApp::new(&text).with_guest("worker");
     target.prepare(&mut app);
