@@ -44,8 +44,8 @@ pub(super) trait Source {
     /// Is called when a host has started.
     fn connect(&mut self, _: &TestApp) {}
 
-    /// Puts items there, new ones or other content of old ones, all at once if the kind can. Repeats
-    /// what fails.
+    /// Puts items there, new ones or other content of old ones, all at once if the kind can.
+    /// Repeats what fails.
     fn put(&mut self, app: &TestApp, items: &[(u32, String)]);
 
     /// Puts items there, once; the host may die of it.

@@ -33,8 +33,8 @@ pub(super) trait Target {
     /// Puts something there as another program does. Only for kinds that know what is there.
     fn put(&mut self, path: &str, bytes: &[u8]);
 
-    /// Returns all that is there, by path. A request that is sent again counts once if it has the key
-    /// of the first one, because then the server can tell.
+    /// Returns all that is there, by path. A request that is sent again counts once if it has the
+    /// key of the first one, because then the server can tell.
     fn published(&self) -> BTreeMap<String, Vec<Vec<u8>>>;
 
     fn proxy(&self) -> Option<&Proxy> {
