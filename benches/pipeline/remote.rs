@@ -1,5 +1,6 @@
 //! Resources that lie elsewhere: a bucket with many objects, a large object, a table.
 
+use std::fmt::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
@@ -191,7 +192,7 @@ fn put_large(service: &Seaweed, size: u64) -> Result<()> {
         fastrand::Rng::with_seed(number).fill(&mut part);
         let answer = agent.put(&format!("{url}?partNumber={number}&uploadId={id}")).send(&part)?;
         let etag = answer.headers().get("etag").context("a part has no entity tag")?.to_str()?.to_owned();
-        parts += &format!("<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>");
+        write!(parts, "<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag></Part>")?;
         left -= length as u64;
     }
     let body = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");

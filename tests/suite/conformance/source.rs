@@ -162,15 +162,15 @@ impl Source for Folder {
 
 struct Bucket {
     runtime: Runtime,
-    bucket: TestBucket,
+    objects: TestBucket,
     proxy: Proxy,
 }
 
 fn bucket(service: Service) -> Box<dyn Source> {
     let runtime = Runtime::new().unwrap();
-    let bucket = runtime.block_on(TestBucket::new(service));
-    let proxy = Proxy::http(bucket.endpoint.strip_prefix("http://").unwrap().parse().unwrap());
-    Box::new(Bucket { runtime, bucket, proxy })
+    let objects = runtime.block_on(TestBucket::new(service));
+    let proxy = Proxy::http(objects.endpoint.strip_prefix("http://").unwrap().parse().unwrap());
+    Box::new(Bucket { runtime, objects, proxy })
 }
 
 pub(super) fn seaweedfs() -> Box<dyn Source> {
@@ -187,7 +187,7 @@ impl Source for Bucket {
     }
 
     fn keys(&self) -> String {
-        format!("{}prefix = \"in\"\ninterval = \"100ms\"", self.bucket.keys(&self.proxy.url()))
+        format!("{}prefix = \"in\"\ninterval = \"100ms\"", self.objects.keys(&self.proxy.url()))
     }
 
     fn prepare(&mut self, app: &mut TestApp) {
@@ -198,14 +198,14 @@ impl Source for Bucket {
     fn put(&mut self, _: &TestApp, items: &[(u32, String)]) {
         use futures_util::StreamExt as _;
         let puts = items.iter().map(|(item, text)| {
-            let (bucket, key) = (&self.bucket, format!("in/{}", name(*item)));
+            let (bucket, key) = (&self.objects, format!("in/{}", name(*item)));
             async move { bucket.put(&key, text.as_str()).await }
         });
         self.runtime.block_on(futures_util::stream::iter(puts).buffer_unordered(16).collect::<Vec<_>>());
     }
 
     fn remove(&mut self, _: &TestApp, item: u32) {
-        self.runtime.block_on(self.bucket.delete(&format!("in/{}", name(item))));
+        self.runtime.block_on(self.objects.delete(&format!("in/{}", name(item))));
     }
 
     fn proxy(&self) -> Option<&Proxy> {

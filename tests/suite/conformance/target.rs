@@ -90,15 +90,15 @@ impl Target for Folder {
 
 struct Bucket {
     runtime: Runtime,
-    bucket: TestBucket,
+    objects: TestBucket,
     proxy: Proxy,
 }
 
 fn bucket(service: Service) -> Box<dyn Target> {
     let runtime = Runtime::new().unwrap();
-    let bucket = runtime.block_on(TestBucket::new(service));
-    let proxy = Proxy::http(bucket.endpoint.strip_prefix("http://").unwrap().parse().unwrap());
-    Box::new(Bucket { runtime, bucket, proxy })
+    let objects = runtime.block_on(TestBucket::new(service));
+    let proxy = Proxy::http(objects.endpoint.strip_prefix("http://").unwrap().parse().unwrap());
+    Box::new(Bucket { runtime, objects, proxy })
 }
 
 pub(super) fn seaweedfs() -> Box<dyn Target> {
@@ -115,7 +115,7 @@ impl Target for Bucket {
     }
 
     fn keys(&self) -> String {
-        self.bucket.keys(&self.proxy.url())
+        self.objects.keys(&self.proxy.url())
     }
 
     fn prepare(&mut self, app: &mut TestApp) {
@@ -124,14 +124,14 @@ impl Target for Bucket {
     }
 
     fn put(&mut self, path: &str, bytes: &[u8]) {
-        self.runtime.block_on(self.bucket.put(path, bytes));
+        self.runtime.block_on(self.objects.put(path, bytes));
     }
 
     fn published(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
         self.runtime.block_on(async {
             let mut found = BTreeMap::new();
-            for key in self.bucket.list().await {
-                let bytes = self.bucket.get(&key).await.unwrap();
+            for key in self.objects.list().await {
+                let bytes = self.objects.get(&key).await.unwrap();
                 found.insert(key, vec![bytes]);
             }
             found
