@@ -1,4 +1,4 @@
-//! Rows as CSV, for actions that read tables: RFC 4180, with a header, and lines that end with `\n`.
+//! Rows as CSV, for actions that read tables: RFC 4180, with a header. Lines end with `\n`.
 //!
 //! Rows are told apart by their JSON, so a batch has JSON lines whatever its format is, and its CSV
 //! is made from them.
@@ -10,8 +10,8 @@ use serde::Deserialize;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Returns rows, each a JSON object in a line of its own, as CSV. The columns are those of the first
-/// row, and all rows of a batch have the same.
+/// Returns rows, each a JSON object in a line of its own, as CSV. The columns are those of the
+/// first row, and all rows of a batch have the same.
 ///
 /// `null` is an empty field, and an empty text is `""`, as PostgreSQL writes them.
 pub(super) fn from_lines(lines: &str) -> Result<String, serde_json::Error> {

@@ -1,4 +1,5 @@
-//! The resource kind `sql`: the rows of a query of a SQLite or PostgreSQL database.
+//! The resource kind `sql`: a SQLite or PostgreSQL database, whose rows are watched, or which
+//! actions query and change.
 //!
 //! | module | job |
 //! |---|---|
@@ -9,6 +10,10 @@
 //! | `recent` | the batches of the window, for the next host |
 //! | `source`, `open` | what a look needs of a database |
 //! | `sqlite`, `postgres`, `tls` | the databases |
+//! | `access`, `outcome` | queries and changes of actions |
+//! | `sqlite_access`, `pg_access` | the same, for each database |
+//! | `journal` | the statements of an attempt, until they are published |
+//! | `changes` | executes them: exactly once |
 //!
 //! The answer that a query gives today may not be there tomorrow. So the bytes of each batch are
 //! kept in the state folder before the batch is put on record, and are read from there.
@@ -18,14 +23,20 @@
 //! older than `overlap`, and delivers what it did not see before. A row is missed only if it
 //! commits more than `overlap` after a look has seen a row with a greater value.
 
+mod access;
 mod batch;
+mod changes;
 mod csv;
 mod cursor;
+mod journal;
 mod open;
+mod outcome;
+mod pg_access;
 mod postgres;
 mod recent;
 mod source;
 mod sqlite;
+mod sqlite_access;
 mod tls;
 mod watch;
 mod window;
@@ -36,18 +47,23 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use super::folder::Folder;
 use super::kept::Kept;
 use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::SqlSpec;
 use crate::model::StagedFile;
 use crate::resource::{
-    Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
+    Capabilities, Content, Database, KnownPaths, ObservationSink, Prepared, Reader, Resource, ResourceError, Result,
+    SqlGrant, SqlRows, SqlStatement, Writer,
 };
+use access::Access;
+use changes::Open;
 use recent::Recent;
 use watch::Watcher;
 
 /// The fault points of the kind; see [`crate::base::fault`].
-pub const FAULT_POINTS: &[&str] = &["sql.read", "sql.kept", "sql.told"];
+pub const FAULT_POINTS: &[&str] =
+    &["sql.read", "sql.kept", "sql.told", "sql.prepared", "sql.before_commit", "sql.committed", "sql.published"];
 
 /// A database; see the module.
 #[derive(Debug)]
@@ -56,29 +72,39 @@ pub struct Sql {
     spec: SqlSpec,
     kept: Arc<Kept>,
     recent: Arc<Recent>,
+    access: Access,
+    /// Where the statements of attempts lie until they are published.
+    spool: Folder,
+    /// The transactions that wait for the commit of their attempts.
+    open: Open,
 }
 
 impl Sql {
     /// Creates the resource with its name in the manifest. `state` is the folder of the pipeline's
     /// state. With `sync`, what is kept there survives a power cut. Does not check whether the
     /// database can be reached.
-    #[must_use]
-    pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`ResourceError::Unusable`] if statements cannot be staged in the state folder.
+    pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Result<Self> {
+        Ok(Self {
             name: name.to_owned(),
             spec: spec.clone(),
             kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
             recent: Arc::new(Recent::new(name, state)),
-        }
+            access: Access::new(spec),
+            spool: Folder::spool(name, state, sync)?,
+            open: Open::default(),
+        })
     }
 
     fn unusable(&self, why: impl Into<String>) -> ResourceError {
         ResourceError::Unusable { resource: self.name.clone(), why: why.into() }
     }
 
-    /// The error of writing a file. A pipeline that would write files here does not start.
+    /// The error of writing a file.
     fn no_files(&self) -> ResourceError {
-        self.unusable("a database holds rows, not files")
+        self.unusable("a database holds rows, not files: change it with `execute` of the interface `database`")
     }
 }
 
@@ -89,7 +115,7 @@ impl Resource for Sql {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: false, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true }
     }
 
     async fn watch(
@@ -136,19 +162,51 @@ impl Resource for Sql {
         Err(self.no_files())
     }
 
-    async fn reopen(&self, _: &StagedFile) -> Result<Box<dyn Writer>> {
-        Err(self.no_files())
+    async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>> {
+        self.spool.reopen(finished).await
     }
 
-    async fn publish(&self, _: AttemptId, _: &[StagedFile]) -> Result<Vec<Option<String>>> {
-        Err(self.no_files())
+    async fn claim_writing(&self, holder: &str) -> Result<()> {
+        self.spool.claim_writing(holder).await
     }
 
-    async fn sweep(&self, _: &[AttemptId]) -> Result<u64> {
-        Ok(0)
+    async fn release_writing(&self) {
+        self.spool.release_writing().await;
     }
 
-    async fn discard(&self, _: AttemptId) -> Result<()> {
-        Ok(())
+    async fn prepare(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Option<Prepared>> {
+        changes::prepare(self, attempt, files).await
+    }
+
+    fn database(&self) -> Option<&dyn Database> {
+        Some(self)
+    }
+
+    async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+        changes::publish(self, attempt, files).await
+    }
+
+    async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {
+        self.spool.sweep(keep).await
+    }
+
+    async fn discard(&self, attempt: AttemptId) -> Result<()> {
+        self.spool.discard(attempt).await?;
+        self.kept.trim(None).await
+    }
+}
+
+#[async_trait]
+impl Database for Sql {
+    async fn query(&self, grant: &SqlGrant, statement: SqlStatement) -> Result<Box<dyn SqlRows>> {
+        Ok(Box::new(self.access.query(&self.name, grant, statement).await?))
+    }
+
+    async fn check(&self, grant: &SqlGrant, statement: SqlStatement) -> Result<()> {
+        self.access.check(grant, statement).await.map_err(|refusal| refusal.about(&self.name, "check a statement"))
+    }
+
+    async fn journal(&self, attempt: AttemptId, artifact: ArtifactId, path: &str) -> Result<Box<dyn Writer>> {
+        self.spool.create(attempt, artifact, path, false).await
     }
 }

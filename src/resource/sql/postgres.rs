@@ -26,9 +26,11 @@ const SILENCE: Duration = Duration::from_secs(30);
 const PLAN_FOR: Duration = Duration::from_secs(10);
 /// Rows that are requested at a time.
 const ROWS_AT_ONCE: i32 = 1_000;
-/// What values look like as text, and that nothing is written.
-const SESSION: &str = "set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; \
-    set extra_float_digits = 1; set session characteristics as transaction read only";
+/// What values look like as text.
+pub(super) const VALUES: &str =
+    "set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; set extra_float_digits = 1";
+/// Nothing is written.
+const READ_ONLY: &str = "set session characteristics as transaction read only";
 
 /// An open connection.
 pub(super) struct Postgres {
@@ -79,7 +81,7 @@ impl Postgres {
             drive(connection, Arc::clone(&news));
             client
         };
-        client.batch_execute(SESSION).await?;
+        client.batch_execute(&format!("{VALUES}; {READ_ONLY}")).await?;
         if let Some(channel) = &rows.notify {
             client.batch_execute(&format!("listen {}", quoted(channel))).await?;
         }
@@ -118,7 +120,7 @@ impl Postgres {
 }
 
 /// Returns how to connect.
-fn config(url: &str, password: Option<&SecretSource>) -> Answer<Config> {
+pub(super) fn config(url: &str, password: Option<&SecretSource>) -> Answer<Config> {
     let mut config: Config = url.parse()?;
     if let Some(SecretSource::Env(variable)) = password {
         let value = std::env::var(variable)

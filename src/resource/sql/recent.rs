@@ -1,7 +1,7 @@
 //! The newest batches, as files: the next host learns from them which rows are delivered.
 //!
-//! They are JSON lines. If that is the format of the resource, they are links to the content that is
-//! kept, and need no space of their own. They stay for as long as they are needed, even if that
+//! They are JSON lines. If that is the format of the resource, they are links to the content that
+//! is kept, and need no space of their own. They stay for as long as they are needed, even if that
 //! content is removed.
 
 use std::collections::HashSet;
