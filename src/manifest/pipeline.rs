@@ -245,6 +245,11 @@ impl ResourceSpec {
         }
     }
 
+    /// Returns the database that it is.
+    pub(super) fn database(&self) -> Option<&SqlDatabase> {
+        if let ResourceKind::Sql(sql) = &self.kind { Some(&sql.database) } else { None }
+    }
+
     /// Returns what to do if no action can write to it; `None` if actions can.
     pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
         match &self.kind {

@@ -1,6 +1,6 @@
 //! Checks of `tables` of actions.
 
-use super::super::pipeline::ResourceKind;
+use super::super::pipeline::ResourceSpec;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest};
 use super::super::sql::SqlDatabase;
@@ -14,17 +14,17 @@ pub(in super::super) fn tables(reader: &mut Reader<'_>, draft: &UncheckedManifes
     for action in &draft.actions {
         for tables in &action.tables {
             let resource = draft.resources.iter().find(|resource| resource.name.value == tables.resource.value);
-            match resource.map(|resource| resource.spec.as_ref().map(|spec| &spec.kind)) {
+            match resource.map(|resource| resource.spec.as_ref().map(ResourceSpec::database)) {
                 // Reported where the resource is.
                 Some(None) => {}
-                Some(Some(ResourceKind::Sql(sql))) => {
-                    if let SqlDatabase::Postgres { .. } = sql.database {
+                Some(Some(Some(database))) => {
+                    if let SqlDatabase::Postgres { .. } = database {
                         on_server(reader, &tables.resource);
                     }
                     granted(reader, action, &tables.resource, "reads", &action.reads, tables.names.read.is_some());
                     granted(reader, action, &tables.resource, "writes", &action.writes, tables.names.write.is_some());
                 }
-                Some(Some(_)) | None => {
+                Some(Some(None)) | None => {
                     let problem = Problem::new(format!("{} is not a database", quoted(&tables.resource.value)));
                     let help = "name a resource with `kind = \"sql\"`";
                     reader.complain(problem.at(&tables.resource.span, "has no tables").help(help));

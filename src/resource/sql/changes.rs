@@ -1,18 +1,21 @@
 //! Publishes the statements of an attempt: exactly once.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Sql;
+use super::access::Access;
 use super::outcome::{Changes, Refusal};
 use crate::base::{AttemptId, fault};
+use crate::manifest::SqlSpec;
 use crate::model::StagedFile;
+use crate::resource::folder::Folder;
+use crate::resource::kept::Kept;
 use crate::resource::{Prepared, ResourceError, Result};
 
 /// The open transactions of attempts that are about to be committed.
 #[derive(Clone, Default)]
-pub(super) struct Open(Arc<Mutex<HashMap<AttemptId, Box<dyn Changes>>>>);
+struct Open(Arc<Mutex<HashMap<AttemptId, Box<dyn Changes>>>>);
 
 impl std::fmt::Debug for Open {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,9 +45,27 @@ impl Drop for Held {
     }
 }
 
+/// What the changes of a database need.
+#[derive(Debug)]
+pub(super) struct Changing {
+    name: String,
+    pub(super) access: Access,
+    /// Where the statements of attempts lie until they are published.
+    pub(super) spool: Folder,
+    kept: Arc<Kept>,
+    open: Open,
+}
+
+impl Changing {
+    pub(super) fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool, kept: Arc<Kept>) -> Result<Self> {
+        let (name, access, spool) = (name.to_owned(), Access::new(spec), Folder::spool(name, state, sync)?);
+        Ok(Self { name, access, spool, kept, open: Open::default() })
+    }
+}
+
 /// See [`crate::resource::Resource::prepare`]. The database executes the statements, and may refuse
 /// them, while nothing of the attempt is committed.
-pub(super) async fn prepare(sql: &Sql, attempt: AttemptId, files: &[StagedFile]) -> Result<Option<Prepared>> {
+pub(super) async fn prepare(sql: &Changing, attempt: AttemptId, files: &[StagedFile]) -> Result<Option<Prepared>> {
     let Some(file) = only(files)? else { return Ok(None) };
     let changed = sql.access.change(attempt, &staged(sql, file)).await;
     let Some(changes) = changed.map_err(|refusal| refusal.about(&sql.name, "execute the statements"))? else {
@@ -56,7 +77,7 @@ pub(super) async fn prepare(sql: &Sql, attempt: AttemptId, files: &[StagedFile])
 }
 
 /// See [`crate::resource::Resource::publish`].
-pub(super) async fn publish(sql: &Sql, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+pub(super) async fn publish(sql: &Changing, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
     let Some(file) = only(files)? else { return Ok(Vec::new()) };
     fault::point("sql.before_commit");
     let committed = match sql.open.take(attempt) {
@@ -80,7 +101,7 @@ pub(super) async fn publish(sql: &Sql, attempt: AttemptId, files: &[StagedFile])
 }
 
 /// Executes the statements, unless that was done before.
-async fn again(sql: &Sql, attempt: AttemptId, file: &StagedFile) -> std::result::Result<(), Refusal> {
+async fn again(sql: &Changing, attempt: AttemptId, file: &StagedFile) -> std::result::Result<(), Refusal> {
     match sql.access.change(attempt, &staged(sql, file)).await? {
         Some(changes) => changes.commit().await,
         None => Ok(()),
@@ -88,7 +109,7 @@ async fn again(sql: &Sql, attempt: AttemptId, file: &StagedFile) -> std::result:
 }
 
 /// The error of statements that are committed, and that the database does not take.
-fn refused(sql: &Sql, file: &StagedFile, refusal: Refusal) -> ResourceError {
+fn refused(sql: &Changing, file: &StagedFile, refusal: Refusal) -> ResourceError {
     match refusal.about(&sql.name, "execute the statements") {
         ResourceError::Statement { resource, why, .. } => {
             ResourceError::Refused { resource, path: file.path.clone(), why }
@@ -113,6 +134,6 @@ fn only(files: &[StagedFile]) -> Result<Option<&StagedFile>> {
     }
 }
 
-fn staged(sql: &Sql, file: &StagedFile) -> PathBuf {
+fn staged(sql: &Changing, file: &StagedFile) -> PathBuf {
     sql.spool.path().join(&file.staged)
 }

@@ -47,7 +47,6 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::folder::Folder;
 use super::kept::Kept;
 use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::SqlSpec;
@@ -56,8 +55,7 @@ use crate::resource::{
     Capabilities, Content, Database, KnownPaths, ObservationSink, Prepared, Reader, Resource, ResourceError, Result,
     SqlGrant, SqlRows, SqlStatement, Writer,
 };
-use access::Access;
-use changes::Open;
+use changes::Changing;
 use recent::Recent;
 use watch::Watcher;
 
@@ -72,11 +70,7 @@ pub struct Sql {
     spec: SqlSpec,
     kept: Arc<Kept>,
     recent: Arc<Recent>,
-    access: Access,
-    /// Where the statements of attempts lie until they are published.
-    spool: Folder,
-    /// The transactions that wait for the commit of their attempts.
-    open: Open,
+    changing: Changing,
 }
 
 impl Sql {
@@ -87,14 +81,13 @@ impl Sql {
     /// # Errors
     /// [`ResourceError::Unusable`] if statements cannot be staged in the state folder.
     pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Result<Self> {
+        let kept = Arc::new(Kept::new(name, state, sync, spec.keep));
         Ok(Self {
             name: name.to_owned(),
             spec: spec.clone(),
-            kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
             recent: Arc::new(Recent::new(name, state)),
-            access: Access::new(spec),
-            spool: Folder::spool(name, state, sync)?,
-            open: Open::default(),
+            changing: Changing::new(name, spec, state, sync, Arc::clone(&kept))?,
+            kept,
         })
     }
 
@@ -163,19 +156,19 @@ impl Resource for Sql {
     }
 
     async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>> {
-        self.spool.reopen(finished).await
+        self.changing.spool.reopen(finished).await
     }
 
     async fn claim_writing(&self, holder: &str) -> Result<()> {
-        self.spool.claim_writing(holder).await
+        self.changing.spool.claim_writing(holder).await
     }
 
     async fn release_writing(&self) {
-        self.spool.release_writing().await;
+        self.changing.spool.release_writing().await;
     }
 
     async fn prepare(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Option<Prepared>> {
-        changes::prepare(self, attempt, files).await
+        changes::prepare(&self.changing, attempt, files).await
     }
 
     fn database(&self) -> Option<&dyn Database> {
@@ -183,15 +176,15 @@ impl Resource for Sql {
     }
 
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
-        changes::publish(self, attempt, files).await
+        changes::publish(&self.changing, attempt, files).await
     }
 
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {
-        self.spool.sweep(keep).await
+        self.changing.spool.sweep(keep).await
     }
 
     async fn discard(&self, attempt: AttemptId) -> Result<()> {
-        self.spool.discard(attempt).await?;
+        self.changing.spool.discard(attempt).await?;
         self.kept.trim(None).await
     }
 }
@@ -199,14 +192,18 @@ impl Resource for Sql {
 #[async_trait]
 impl Database for Sql {
     async fn query(&self, grant: &SqlGrant, statement: SqlStatement) -> Result<Box<dyn SqlRows>> {
-        Ok(Box::new(self.access.query(&self.name, grant, statement).await?))
+        Ok(Box::new(self.changing.access.query(&self.name, grant, statement).await?))
     }
 
     async fn check(&self, grant: &SqlGrant, statement: SqlStatement) -> Result<()> {
-        self.access.check(grant, statement).await.map_err(|refusal| refusal.about(&self.name, "check a statement"))
+        self.changing
+            .access
+            .check(grant, statement)
+            .await
+            .map_err(|refusal| refusal.about(&self.name, "check a statement"))
     }
 
     async fn journal(&self, attempt: AttemptId, artifact: ArtifactId, path: &str) -> Result<Box<dyn Writer>> {
-        self.spool.create(attempt, artifact, path, false).await
+        self.changing.spool.create(attempt, artifact, path, false).await
     }
 }
