@@ -217,7 +217,10 @@ impl From<ResourceError> for Problem {
             ResourceError::Unavailable { .. } | ResourceError::Full { .. } | ResourceError::Unusable { .. } => {
                 Self::unavailable(detail)
             }
-            ResourceError::InvalidPath { .. } | ResourceError::AlreadyExists { .. } => Self::internal(detail),
+            ResourceError::InvalidPath { .. }
+            | ResourceError::AlreadyExists { .. }
+            | ResourceError::Statement { .. }
+            | ResourceError::Table { .. } => Self::internal(detail),
         }
     }
 }

@@ -18,6 +18,17 @@ pub struct SqlSpec {
     pub keep: u64,
 }
 
+/// The tables of a database that an action may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TableNames {
+    /// `read`: those that it may read; all if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Vec<String>>,
+    /// `write`: those that it may change; all if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<Vec<String>>,
+}
+
 /// Location of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SqlDatabase {

@@ -328,7 +328,7 @@ impl Resource for Folder {
         self.work(false, move |folder| stage::create(folder, attempt, artifact, &path, overwrite)).await
     }
 
-    async fn prepare(&self, files: &mut [StagedFile]) -> Result<()> {
+    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         if !files.iter().any(|file| file.overwrite) {
             return Ok(());
         }

@@ -159,7 +159,7 @@ impl Resource for Bucket {
         self.spool.reopen(finished).await
     }
 
-    async fn prepare(&self, files: &mut [StagedFile]) -> Result<()> {
+    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         for file in files {
             publish::prepare(self, file).await?;
         }

@@ -1,5 +1,4 @@
-//! Rows as CSV, for actions that read tables: RFC 4180, with a header, and lines that end with
-//! `\n`.
+//! Rows as CSV, for actions that read tables: RFC 4180, with a header. Lines end with `\n`.
 //!
 //! Rows are told apart by their JSON, so a batch has JSON lines whatever its format is, and its CSV
 //! is made from them.

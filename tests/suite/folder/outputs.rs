@@ -331,7 +331,7 @@ async fn overwrite_replaces_only_the_file_seen_at_the_commit_point() {
         // No other writer interferes, whatever else happens to the file.
         let attempt = AttemptId::new();
         let mut file = [stage(&folder, attempt, path, b"first", true).await];
-        folder.prepare(&mut file).await.unwrap();
+        folder.note_replaced(&mut file).await.unwrap();
         std::fs::hard_link(&target, parent.path().join(path)).ok();
         folder.publish(attempt, &file).await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"first");
@@ -340,7 +340,7 @@ async fn overwrite_replaces_only_the_file_seen_at_the_commit_point() {
         let attempts = [AttemptId::new(), AttemptId::new()];
         let mut both =
             [stage(&folder, attempts[0], path, b"A", true).await, stage(&folder, attempts[1], path, b"B", true).await];
-        folder.prepare(&mut both).await.unwrap();
+        folder.note_replaced(&mut both).await.unwrap();
         folder.publish(attempts[0], &both[..1]).await.unwrap();
         folder.publish(attempts[1], &both[1..]).await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"B");
@@ -349,7 +349,7 @@ async fn overwrite_replaces_only_the_file_seen_at_the_commit_point() {
         for (again, theirs) in [(false, b"theirs 1"), (true, b"theirs 2")] {
             let attempt = AttemptId::new();
             let mut file = [stage(&folder, attempt, path, b"ours", true).await];
-            folder.prepare(&mut file).await.unwrap();
+            folder.note_replaced(&mut file).await.unwrap();
             std::fs::write(&target, theirs).unwrap();
             let later = Folder::new("models", &spec(folder.path()), false).unwrap();
             if again { &later } else { &folder }.publish(attempt, &file).await.unwrap();
