@@ -60,14 +60,13 @@ pub struct Sql {
 
 impl Sql {
     /// Creates the resource with its name in the manifest. `state` is the folder of the pipeline's
-    /// state. With `sync`, what is kept there survives a power cut. Does not check whether the
-    /// database can be reached.
+    /// state. Does not check whether the database can be reached.
     #[must_use]
-    pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Self {
+    pub fn new(name: &str, spec: &SqlSpec, state: &Path) -> Self {
         Self {
             name: name.to_owned(),
             spec: spec.clone(),
-            kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
+            kept: Arc::new(Kept::new(name, state, spec.keep)),
             recent: Arc::new(Recent::new(name, state)),
         }
     }
@@ -142,6 +141,10 @@ impl Resource for Sql {
 
     async fn publish(&self, _: AttemptId, _: &[StagedFile]) -> Result<Vec<Option<String>>> {
         Err(self.no_files())
+    }
+
+    async fn check_kept(&self, content: &Content) -> Result<()> {
+        self.kept.check(content).await
     }
 
     async fn sweep(&self, _: &[AttemptId]) -> Result<u64> {

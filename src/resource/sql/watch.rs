@@ -182,7 +182,7 @@ impl Watcher {
         let mut trimmed: Option<Instant> = None;
         loop {
             if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
-                self.kept.trim(Some(known)).await.map_err(|why| End::Failed(why.to_string()))?;
+                self.kept.trim(known).await.map_err(|why| End::Failed(why.to_string()))?;
                 trimmed = Some(Instant::now());
             }
             self.sweep(source.as_mut(), progress).await?;
@@ -338,7 +338,7 @@ impl Watcher {
                 let table = csv::from_lines(lines)
                     .map_err(|why| self.unusable(format!("its rows cannot be written as CSV: {why}")))?;
                 let mut draft = self.kept.draft()?;
-                draft.write(table.as_bytes())?;
+                draft.write(table.as_bytes()).await?;
                 self.kept.store(draft).await
             }
         }
