@@ -575,12 +575,12 @@ mod tests {
         for http in ["wasi:http/types@0.2.0", "wasi:http/outgoing-handler@0.2.4"] {
             assert_eq!(need(http), Need::Grant(Grant::Http), "{http}");
         }
+        assert_eq!(need("anacostia:pipeline/database@0.1.0"), need("anacostia:pipeline/resources@0.1.0"));
         for refused in [
             "anacostia:pipeline/log",
             "anacostia:pipeline/log@0.2.0",
             "anacostia:pipeline/log@0.1.0-rc",
             "anacostia:pipeline/logs@0.1.0",
-            "anacostia:pipeline/database@0.1.0",
             "anacostia:pipeline/hooks@0.1.0",
             "wasi:http/outgoing-handler@0.3.0",
             "wasi:http/incoming-handler@0.2.0",

@@ -73,7 +73,7 @@ impl State {
         let mut told_silence = Vec::new();
         for spec in shared.specs.iter().filter(|spec| spec.nothing_new_for.is_some()) {
             let told = shared.store().last_notification(&spec.name, NotifyCause::NothingNew).await?;
-            if told.is_some_and(|told| last.is_some_and(|last| told.created_at > last)) {
+            if told.is_some_and(|told| last.is_none_or(|last| told.created_at > last)) {
                 told_silence.push(spec.name.clone());
             }
         }

@@ -5,7 +5,6 @@
 //! stored before its artifact is put on record: a host that dies in between leaves content that no
 //! record names, which is removed like other content that no run needs.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -28,8 +27,6 @@ const DRAFT: &str = "draft-";
 pub(super) struct Kept {
     resource: String,
     folder: PathBuf,
-    /// Whether content survives a power cut.
-    sync: bool,
     /// How many bytes of content are kept that no run needs.
     limit: u64,
     /// Held for reading from storing content until its artifact is on record, and for writing while
@@ -38,11 +35,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// The content of the resource of this name, below the state folder. With `sync`, content is
-    /// synced to disk before it counts as stored.
-    pub(super) fn new(resource: &str, state: &Path, sync: bool, limit: u64) -> Self {
+    /// The content of the resource of this name, below the state folder.
+    pub(super) fn new(resource: &str, state: &Path, limit: u64) -> Self {
         let folder = state.join("resources").join(resource);
-        Self { resource: resource.to_owned(), folder, sync, limit, recording: RwLock::default() }
+        Self { resource: resource.to_owned(), folder, limit, recording: RwLock::default() }
     }
 
     fn place(&self, digest: Digest) -> PathBuf {
@@ -60,26 +56,30 @@ impl Kept {
             Ok((File::options().read(true).write(true).create_new(true).open(&path)?, path))
         };
         let (file, path) = create().map_err(|error| self.failed("store content", &error))?;
-        Ok(Draft { resource: self.resource.clone(), file, path, hasher: Hasher::default(), size: 0 })
+        Ok(Draft {
+            resource: self.resource.clone(),
+            file: Arc::new(file),
+            path,
+            hasher: Some(Hasher::default()),
+            size: 0,
+        })
     }
 
     /// Stores content that is complete. It is then either there as a whole, or not at all.
+    ///
+    /// Syncs it with either durability. It cannot be got a second time once it is on record, so a
+    /// power cut must not leave a record without it.
     ///
     /// # Errors
     /// As [`Self::draft`].
     pub(super) async fn store(&self, draft: Draft) -> Result<Stored> {
         let stored = Stored { digest: draft.digest(), size: draft.size };
-        let (place, folder, sync) = (self.place(stored.digest), self.folder.clone(), self.sync);
+        let (place, folder) = (self.place(stored.digest), self.folder.clone());
         let store = blocking(move || {
             draft.file.set_permissions(Permissions::from_mode(0o440))?;
-            if sync {
-                draft.file.sync_all()?;
-            }
+            draft.file.sync_all()?;
             fs::rename(&draft.path, &place)?;
-            if sync {
-                File::open(&folder)?.sync_all()?;
-            }
-            Ok(())
+            File::open(&folder)?.sync_all()
         });
         store.await.map_err(|error| self.failed("store content", &error))?;
         Ok(stored)
@@ -111,11 +111,7 @@ impl Kept {
     /// changed what is kept.
     pub(super) async fn open(&self, content: &Content) -> Result<Box<dyn Reader>> {
         let path = escape(content.path.as_bytes());
-        let gone = || ResourceError::Gone {
-            resource: self.resource.clone(),
-            path: path.clone(),
-            why: format!("the host keeps {} of content that no run needs, and this was older", ByteSize(self.limit)),
-        };
+        let gone = || self.gone(content);
         let place = self.place(content.digest.ok_or_else(gone)?);
         let opened = blocking(move || {
             let file = File::open(place)?;
@@ -132,6 +128,25 @@ impl Kept {
             return Err(ResourceError::Changed { resource: self.resource.clone(), path, why });
         }
         Ok(Box::new(KeptReader { resource: self.resource.clone(), path, file: Arc::new(file) }))
+    }
+
+    fn gone(&self, content: &Content) -> ResourceError {
+        ResourceError::Gone {
+            resource: self.resource.clone(),
+            path: escape(content.path.as_bytes()),
+            why: format!("the host keeps {} of content that no run needs, and this was older", ByteSize(self.limit)),
+        }
+    }
+
+    /// Checks that the content of an artifact is there, without reading it.
+    ///
+    /// # Errors
+    /// [`ResourceError::Gone`] if it is not kept any more.
+    pub(super) async fn check(&self, content: &Content) -> Result<()> {
+        let place = self.place(content.digest.ok_or_else(|| self.gone(content))?);
+        // What cannot be examined now may be there: the run finds out.
+        let there = blocking(move || place.try_exists()).await.unwrap_or(true);
+        if there { Ok(()) } else { Err(self.gone(content)) }
     }
 
     /// Removes what a host left that died while it stored content. Call it before the first
@@ -153,11 +168,11 @@ impl Kept {
     }
 
     /// Removes the oldest content that no run needs, until the rest of it fits into the limit.
-    /// `known` says what runs need; without it, none is needed.
+    /// `known` says what runs need.
     ///
     /// # Errors
     /// As [`Self::draft`], and those of `known`.
-    pub(super) async fn trim(&self, known: Option<&dyn KnownPaths>) -> Result<()> {
+    pub(super) async fn trim(&self, known: &dyn KnownPaths) -> Result<()> {
         let _none_is_stored = self.recording.write().await;
         let folder = self.folder.clone();
         let mut files =
@@ -165,10 +180,8 @@ impl Kept {
         if files.iter().map(|file| file.size).sum::<u64>() <= self.limit {
             return Ok(());
         }
-        if let Some(known) = known {
-            let needed = needed(known).await?;
-            files.retain(|file| !needed.contains(&file.digest));
-        }
+        let needed = known.needed().await?;
+        files.retain(|file| !needed.contains(&file.digest));
         files.sort_by_key(|file| (file.stored, file.digest));
         let mut bytes = files.iter().map(|file| file.size).sum::<u64>();
         let limit = self.limit;
@@ -199,19 +212,29 @@ impl Kept {
 #[derive(Debug)]
 pub(super) struct Draft {
     resource: String,
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
-    hasher: Hasher,
+    /// Absent after a write that has failed or was dropped: the content is then incomplete.
+    hasher: Option<Hasher>,
     size: u64,
 }
 
 impl Draft {
-    /// Appends bytes.
+    /// Appends bytes, and hashes them, where that holds up no other task.
     ///
     /// # Errors
-    /// [`ResourceError::Unavailable`] or [`ResourceError::Full`].
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(bytes).map_err(|error| {
+    /// [`ResourceError::Unavailable`] or [`ResourceError::Full`]. After an error every later call
+    /// fails.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let (file, hasher, bytes) = (Arc::clone(&self.file), self.hasher.take(), bytes.to_owned());
+        let size = bytes.len() as u64;
+        let write = blocking(move || {
+            let mut hasher = hasher.ok_or_else(|| io::Error::other("a write before has failed"))?;
+            (&*file).write_all(&bytes)?;
+            hasher.update(&bytes);
+            Ok(hasher)
+        });
+        let hasher = write.await.map_err(|error| {
             let (resource, doing) = (self.resource.clone(), format!("write {}", self.path.display()));
             let why = error.to_string();
             match error.kind() {
@@ -221,8 +244,8 @@ impl Draft {
                 _ => ResourceError::Unavailable { resource, doing, why },
             }
         })?;
-        self.hasher.update(bytes);
-        self.size += bytes.len() as u64;
+        self.hasher = Some(hasher);
+        self.size += size;
         Ok(())
     }
 
@@ -233,7 +256,7 @@ impl Draft {
 
     /// Returns the digest of the bytes so far.
     pub(super) fn digest(&self) -> Digest {
-        self.hasher.clone().finish()
+        self.hasher.clone().unwrap_or_default().finish()
     }
 
     /// Returns the file, to read it.
@@ -282,18 +305,6 @@ fn files(folder: &Path) -> io::Result<Vec<KeptFile>> {
     Ok(files)
 }
 
-async fn needed(known: &dyn KnownPaths) -> Result<BTreeSet<Digest>> {
-    let (mut needed, mut cursor) = (BTreeSet::new(), None);
-    loop {
-        let page = known.needed(cursor).await?;
-        needed.extend(page.items);
-        cursor = page.next_cursor;
-        if cursor.is_none() {
-            return Ok(needed);
-        }
-    }
-}
-
 struct KeptReader {
     resource: String,
     path: String,
@@ -335,6 +346,8 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use async_trait::async_trait;
 
     use super::{Kept, Stored};
@@ -350,14 +363,14 @@ mod tests {
             Ok(Page { items: Vec::new(), next_cursor: None })
         }
 
-        async fn needed(&self, _: Option<String>) -> Result<Page<Digest>> {
-            Ok(Page { items: self.0.clone(), next_cursor: None })
+        async fn needed(&self) -> Result<BTreeSet<Digest>> {
+            Ok(self.0.iter().copied().collect())
         }
     }
 
     async fn store(kept: &Kept, bytes: &[u8]) -> Stored {
         let mut draft = kept.draft().unwrap();
-        draft.write(bytes).unwrap();
+        draft.write(bytes).await.unwrap();
         kept.store(draft).await.unwrap()
     }
 
@@ -368,7 +381,7 @@ mod tests {
     #[tokio::test]
     async fn content_is_read_as_it_was_stored_and_damage_is_noticed() {
         let state = tempfile::tempdir().unwrap();
-        let kept = Kept::new("api", state.path(), true, 0);
+        let kept = Kept::new("api", state.path(), 0);
         let stored = store(&kept, b"0123456789").await;
         assert_eq!(store(&kept, b"0123456789").await.digest, stored.digest);
         drop(kept.draft().unwrap());
@@ -386,7 +399,7 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_content_that_no_run_needs_is_removed_first() {
         let state = tempfile::tempdir().unwrap();
-        let kept = Kept::new("api", state.path(), false, 10);
+        let kept = Kept::new("api", state.path(), 10);
         let mut stored = Vec::new();
         for (age, bytes) in [b"aaaaa", b"bbbbb", b"ccccc", b"ddddd"].iter().enumerate() {
             let one = store(&kept, *bytes).await;
@@ -394,7 +407,7 @@ mod tests {
             file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(age as u64)).unwrap();
             stored.push(one);
         }
-        kept.trim(Some(&Needed(vec![stored[0].digest]))).await.unwrap();
+        kept.trim(&Needed(vec![stored[0].digest])).await.unwrap();
         let mut there = Vec::new();
         for one in &stored {
             there.push(kept.open(&content(*one)).await.is_ok());

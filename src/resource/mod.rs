@@ -21,6 +21,7 @@ pub mod s3;
 pub mod sql;
 mod statement;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -209,6 +210,27 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// done about the others is done then.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
 
+    /// Checks that the content of an artifact can still be read, as far as a kind that keeps content
+    /// on this machine knows. Cheap: reads no content, and asks no server.
+    ///
+    /// # Errors
+    /// [`ResourceError::Gone`] if it is not kept any more.
+    async fn check_kept(&self, content: &Content) -> Result<()> {
+        let _ = content;
+        Ok(())
+    }
+
+    /// Removes content of outputs that is kept on this machine and that no run needs, as `known`
+    /// says. The host calls this when runs have ended, and from time to time. What a watch keeps it
+    /// removes itself. A kind that keeps no outputs does not need to implement this.
+    ///
+    /// # Errors
+    /// [`ResourceError::Unavailable`] if that is not possible now.
+    async fn trim(&self, known: &dyn KnownPaths) -> Result<()> {
+        let _ = known;
+        Ok(())
+    }
+
     /// Removes all staged files except those of the attempts in `keep`, and returns how many it
     /// removed. The host calls this when it starts, with the attempts that are unfinished at that
     /// moment.
@@ -284,13 +306,12 @@ pub trait KnownPaths: Send + Sync {
     /// [`ResourceError::Unavailable`] if the records cannot be read.
     async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>>;
 
-    /// Returns a page of the digests of content that runs need: of artifacts that are new, or that
-    /// an unfinished run has claimed, at their paths or replaced there. The pages work as in
-    /// [`Self::page`].
+    /// Returns the digests of content that runs need: of artifacts that are new, and of what an
+    /// unfinished run was started on or has written.
     ///
     /// # Errors
     /// [`ResourceError::Unavailable`] if the records cannot be read.
-    async fn needed(&self, cursor: Option<String>) -> Result<Page<Digest>>;
+    async fn needed(&self) -> Result<BTreeSet<Digest>>;
 }
 
 /// Receives the observations of a resource.

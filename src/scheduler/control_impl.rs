@@ -11,14 +11,15 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::control::{Control, Inputs};
+use super::definition::Resources;
 use super::messages::Message;
 use super::new_run::{Given, ManualRun};
 use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
-use crate::model::Run;
-use crate::resource::{Status, Waiting};
+use crate::model::{Artifact, Run};
+use crate::resource::{Content, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{PageRequest, StoreError, repeat_briefly};
 
@@ -30,6 +31,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 #[derive(Clone)]
 pub(super) struct HostControl {
     pub(super) shared: Arc<Shared>,
+    pub(super) resources: Arc<Resources>,
     pub(super) dispatcher: mpsc::Sender<Message>,
     pub(super) statuses: StatusBoard,
     pub(super) progress: ProgressBoard,
@@ -71,7 +73,10 @@ impl HostControl {
         let (mut inputs, mut cursor) = (Vec::new(), None);
         loop {
             let page = store.run_inputs(old, PageRequest { cursor, limit: MAX_PAGE }).await?;
-            inputs.extend(page.items.into_iter().map(|input| (input.id, input.resource)));
+            for input in page.items {
+                self.check_kept(&input).await?;
+                inputs.push((input.id, input.resource));
+            }
             cursor = page.next_cursor;
             if cursor.is_none() {
                 break;
@@ -88,12 +93,25 @@ impl HostControl {
             let Some(artifact) = self.shared.store.artifact(*id).await? else {
                 return Err(StoreError::Conflict(format!("there is no artifact {id}")));
             };
+            self.check_kept(&artifact).await?;
             artifacts.push((artifact.id, artifact.resource));
         }
         let plural = if ids.len() == 1 { "" } else { "s" };
         let trigger = format!("started by hand on {} artifact{plural}", ids.len());
         let given = Given { rerun_of: None, trigger, artifacts };
         Ok(ManualRun { given: Some(given), ..ManualRun::claiming(id, params, None) })
+    }
+
+    /// Refuses a run on an artifact whose content is not kept any more: it could not read it.
+    async fn check_kept(&self, artifact: &Artifact) -> Result<(), StoreError> {
+        let Some(resource) = self.resources.get(&artifact.resource) else { return Ok(()) };
+        let Artifact { path, size, digest, stamp, .. } = artifact;
+        let content = Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() };
+        resource.check_kept(&content).await.map_err(|gone| {
+            StoreError::Conflict(format!(
+                "no run can work on it again: {gone}; raise `keep` in the manifest to keep more"
+            ))
+        })
     }
 
     /// Returns the error for a request that was not answered in time, with the reason if it is

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +18,7 @@ use super::definition::Definition;
 use super::dispatcher::Dispatcher;
 use super::error::StartError;
 use super::health::Health;
+use super::kept::{Known, trim_kept};
 use super::library::Library;
 use super::messages::{MESSAGES, Message};
 use super::parts::Parts;
@@ -29,13 +29,11 @@ use super::shared::{ENDS, Phase, ProgressBoard, Shared};
 use super::space::Space;
 use super::supervise::supervise;
 use crate::base::Digest;
-use crate::base::bounds::MAX_PAGE;
 use crate::manifest::Pipeline;
-use crate::model::{ArtifactState, KnownPath, Page};
-use crate::resource::{KnownPaths, ObservationSink, Resource, ResourceError, Status};
+use crate::resource::{ObservationSink, Resource, ResourceError, Status};
 use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
-use crate::store::{ArtifactQuery, HostLease, PageRequest, StoreError, UnfinishedRun};
+use crate::store::{HostLease, StoreError, UnfinishedRun};
 
 /// The options of a host.
 #[derive(Debug, Clone, Copy)]
@@ -127,18 +125,16 @@ impl Host {
         for name in watched {
             watchers.push(watch_resource(&shared, &definition, name, &to_dispatcher, &statuses, &watching)?);
         }
+        tokio::spawn(trim_kept(Arc::clone(&shared), Arc::clone(&definition.services.resources), watching.clone()));
         tokio::spawn(prune_events(Arc::clone(&shared), watching.clone()));
         let cleaner = Cleaner { space: Space::of(&parts), in_force: in_force.clone(), binding };
         let cleanup = tokio::spawn(run_cleanup(cleaner, Arc::clone(&shared), watching.clone()));
         let (logs, components) = (parts.logs, parts.components);
-        let control = HostControl { shared, dispatcher: to_dispatcher, statuses, progress };
-        let view = View {
-            in_force,
-            store: parts.store,
-            logs: Arc::clone(&logs),
-            resources: Arc::clone(&definition.services.resources),
-            control: Arc::new(control),
-        };
+        let resources = Arc::clone(&definition.services.resources);
+        let control =
+            HostControl { shared, resources: Arc::clone(&resources), dispatcher: to_dispatcher, statuses, progress };
+        let view =
+            View { in_force, store: parts.store, logs: Arc::clone(&logs), resources, control: Arc::new(control) };
         let ended = CancellationToken::new();
         let lost = Arc::default();
         tokio::spawn(guard_state(parts.lease, logs, components, ended.clone(), Arc::clone(&lost)));
@@ -264,52 +260,6 @@ async fn sweep(resources: &[Arc<dyn Resource>], unfinished: &[UnfinishedRun]) ->
         resource.sweep(&keep).await?;
     }
     Ok(())
-}
-
-/// Reads what is on record about a resource, for its watch. Nothing is recorded about the resource
-/// while it is not watched.
-struct Known {
-    shared: Arc<Shared>,
-    resource: String,
-}
-
-#[async_trait]
-impl KnownPaths for Known {
-    async fn page(&self, cursor: Option<String>) -> Result<Page<KnownPath>, ResourceError> {
-        let page = self.shared.store.known(&self.resource, PageRequest { cursor, limit: MAX_PAGE }).await;
-        page.map_err(|error| self.unread(&error))
-    }
-
-    async fn needed(&self, cursor: Option<String>) -> Result<Page<Digest>, ResourceError> {
-        // New ones first: an artifact that is claimed in between is then in the second list.
-        let (state, cursor) = match cursor {
-            None => (ArtifactState::New, None),
-            Some(cursor) => match cursor.split_once(':') {
-                Some(("new", cursor)) => (ArtifactState::New, Some(cursor.to_owned())),
-                Some((_, cursor)) => (ArtifactState::Current, Some(cursor.to_owned()).filter(|it| !it.is_empty())),
-                None => (ArtifactState::Current, None),
-            },
-        };
-        let query = ArtifactQuery { resource: Some(self.resource.clone()), state: Some(state), ..Default::default() };
-        let page = self.shared.store.artifacts(query, PageRequest { cursor, limit: MAX_PAGE }).await;
-        let page = page.map_err(|error| self.unread(&error))?;
-        let next_cursor = match (page.next_cursor, state) {
-            (Some(next), state) => Some(format!("{state}:{next}")),
-            (None, ArtifactState::New) => Some(format!("{}:", ArtifactState::Current)),
-            (None, _) => None,
-        };
-        Ok(Page { items: page.items.into_iter().filter_map(|artifact| artifact.digest).collect(), next_cursor })
-    }
-}
-
-impl Known {
-    fn unread(&self, error: &StoreError) -> ResourceError {
-        ResourceError::Unavailable {
-            resource: self.resource.clone(),
-            doing: "read what is on record".to_owned(),
-            why: error.to_string(),
-        }
-    }
 }
 
 /// Returns the definition of an unfinished run. `None` if it cannot be restored now; the dispatcher

@@ -26,6 +26,7 @@ mod groups;
 mod health;
 mod history;
 mod host;
+mod kept;
 mod library;
 mod messages;
 mod new_run;

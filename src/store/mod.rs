@@ -48,6 +48,8 @@ pub mod sqlite;
 mod writable;
 mod write;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use tokio::sync::watch;
 
@@ -171,6 +173,11 @@ pub trait MetadataStore: GuestRecords {
     /// ones. A resource is reconciled with these. Its only writer must not record anything between
     /// the pages.
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>>;
+
+    /// Returns the digests of the artifacts of a resource that runs need: those that are `new`, and
+    /// of each run that has not ended its inputs, claimed and given, and its outputs. An artifact
+    /// counts wherever it lay and whether it was replaced.
+    async fn needed(&self, resource: &str) -> Result<BTreeSet<Digest>>;
 
     /// Counts the pending artifacts of a resource. The cost does not grow with the records.
     async fn pending(&self, resource: &str) -> Result<Pending>;

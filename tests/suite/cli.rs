@@ -91,6 +91,45 @@ fn check_shows_the_pipeline_or_every_problem_with_its_location() {
 }
 
 #[test]
+fn check_shows_resources_of_every_kind_with_what_starts_a_run() {
+    let more = r#"
+[resources.lake]
+kind = "s3"
+bucket = "lake"
+region = "eu-central-1"
+watch = true
+
+[resources.items]
+kind = "http"
+url = "https://api.example.com/items.json?key=1"
+watch = true
+
+[resources.readings]
+kind = "sql"
+url = "postgres://anna@db.example.com/lab?sslmode=require"
+table = "readings"
+high_water = "id"
+watch = true
+trigger = { min_artifacts = 3 }
+"#;
+    let manifest = PIPELINE.replace("after = [\"inbox\"]", "after = [\"inbox\", \"lake\", \"items\", \"readings\"]");
+    let app = TestApp::new(&(manifest + more)).with_guest("worker");
+    let output = app.cli(&["check", "PATH"]);
+    let (out, _) = ends_with(&output, 0);
+    assert!(out.starts_with("✓ words: 4 resources, 1 action\n"), "{out}");
+    for (name, kind, place, starts) in [
+        ("inbox", "folder", "inbox", "at 1 new artifact"),
+        ("lake", "s3", "s3://lake/", "at 1 new artifact"),
+        ("items", "http", "https://api.example.com/items.json", "at 1 new artifact"),
+        ("readings", "sql", "postgres://anna@db.example.com", "at 3 new artifacts"),
+    ] {
+        let is_row = |line: &&str| line.split_whitespace().take(2).eq([name, kind]);
+        let row = out.lines().find(is_row).unwrap_or_else(|| panic!("{name} is missing in\n{out}"));
+        assert!(row.contains(place) && row.contains(starts), "{row}");
+    }
+}
+
+#[test]
 fn a_pipeline_that_never_ran_shows_how_to_start_it() {
     let app = app();
     let output = app.cli(&["runs", "list", "PATH"]);

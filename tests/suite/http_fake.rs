@@ -3,6 +3,7 @@
 //! It is a fake because a real store cannot be made to show what the HTTP floor must handle: events
 //! that were dropped, other epochs, gaps, a store that fails.
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
@@ -241,6 +242,9 @@ impl MetadataStore for FakeStore {
         read_only()
     }
     async fn known(&self, _: &str, _: PageRequest) -> Stored<Page<KnownPath>> {
+        read_only()
+    }
+    async fn needed(&self, _: &str) -> Stored<BTreeSet<Digest>> {
         read_only()
     }
     async fn create_run(&self, _: NewRun, _: Timestamp) -> Stored<Option<CreatedRun>> {

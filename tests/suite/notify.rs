@@ -215,6 +215,37 @@ fn a_receiver_that_hangs_delays_neither_a_run_nor_another_receiver() {
 }
 
 #[test]
+fn a_message_that_the_receiver_cannot_take_holds_up_no_other() {
+    let receiver = Receiver::start(&[]);
+    receiver.refuse(Some("run #1 failed"));
+    let mut app = pipeline(true, &webhook(&receiver.url(), "on = [\"run_failed\"]"));
+    app.start();
+    for number in 1..=3_usize {
+        app.drop_file(&format!("raw/{number}.csv"), b"x");
+        app.wait_for_runs(number);
+    }
+    let delivered = |all: &[Value]| all.iter().filter(|it| it["state"] == "delivered").count();
+    let all = wait_for("the others to be delivered", || {
+        Some(app.get_all("/api/v1/notifications")).filter(|all| delivered(all) == 2)
+    });
+    assert_eq!((&all[2]["run_number"], &all[2]["state"]), (&1.into(), &"waiting".into()), "{all:?}");
+    receiver.refuse(None);
+    wait_until("the first one too", || delivered(&app.get_all("/api/v1/notifications")) == 3);
+}
+
+#[test]
+fn silence_before_the_first_arrival_is_told_once_also_over_a_restart() {
+    let [short, long] = [(); 2].map(|()| Receiver::start(&[]));
+    let second = webhook(&long.url(), "nothing_new_for = \"6s\"").replace("ops", "second");
+    let mut app = pipeline(false, &(webhook(&short.url(), "nothing_new_for = \"1s\"") + &second));
+    app.start();
+    wait_for_state(&app, "delivered");
+    app.restart();
+    wait_until("the longer silence", || long.received().len() == 1);
+    assert_eq!(short.received().len(), 1, "the restart made another");
+}
+
+#[test]
 fn run_once_sends_before_it_ends() {
     let receiver = Receiver::start(&[]);
     let app = pipeline(false, &webhook(&receiver.url(), "on = [\"run_succeeded\"]"));

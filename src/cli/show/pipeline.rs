@@ -53,8 +53,7 @@ fn store_and_resources(pipeline: &Pipeline, width: usize) -> String {
         Cell::new(pipeline.store.kind()),
         Cell::new(short(Path::new(&pipeline.store.location()), pipeline)),
     ]);
-    // Only kinds on this machine have such names.
-    for resource in pipeline.resources.iter().filter(|resource| !resource.local_paths().is_empty()) {
+    for resource in &pipeline.resources {
         table.row(vec![
             Cell::new(&resource.name).style(styles::STRONG),
             Cell::new(resource.kind()),

@@ -67,7 +67,8 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Creates the resource with its name in the manifest, which keeps content and stages outputs
-    /// in the folder `state`. With `sync`, both survive a power cut. Does not check whether the
+    /// in the folder `state`. With `sync`, staged outputs survive a power cut, as content always
+    /// does. Does not check whether the
     /// server can be reached.
     ///
     /// # Errors
@@ -77,7 +78,7 @@ impl Endpoint {
         Ok(Self {
             name: name.into(),
             client: Client::new(spec).map_err(unusable)?,
-            kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
+            kept: Arc::new(Kept::new(name, state, spec.keep)),
             spool: Folder::spool(name, state, sync)?,
             spec: spec.clone(),
             uploads: Uploads::default(),
@@ -147,11 +148,23 @@ impl Resource for Endpoint {
         if self.spec.form != HttpForm::Push {
             return Err(self.unusable("it takes no uploads: only a resource with `push = true` does"));
         }
-        push::receive(self, path)
+        push::receive(self, path).await
     }
 
     async fn publish(&self, _: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
         send::publish(self, files).await
+    }
+
+    async fn check_kept(&self, content: &Content) -> Result<()> {
+        self.kept.check(content).await
+    }
+
+    async fn trim(&self, known: &dyn KnownPaths) -> Result<()> {
+        match self.spec.form {
+            HttpForm::Send { .. } => self.kept.trim(known).await,
+            // Their watch does it.
+            HttpForm::Poll { .. } | HttpForm::Push => Ok(()),
+        }
     }
 
     async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {
@@ -159,7 +172,6 @@ impl Resource for Endpoint {
     }
 
     async fn discard(&self, attempt: AttemptId) -> Result<()> {
-        self.spool.discard(attempt).await?;
-        self.kept.trim(None).await
+        self.spool.discard(attempt).await
     }
 }

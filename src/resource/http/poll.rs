@@ -207,7 +207,7 @@ async fn body(endpoint: &Endpoint, mut response: Response) -> Result<Draft, Fail
         if draft.size() + piece.len() as u64 > most {
             return Err(too_large("more"));
         }
-        draft.write(&piece).map_err(local)?;
+        draft.write(&piece).await.map_err(local)?;
     }
     Ok(draft)
 }

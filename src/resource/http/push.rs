@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Endpoint;
-use super::uploads::Uploads;
+use super::uploads::{MOST, Uploads};
 use super::watch::TRIM_EVERY;
 use crate::base::{Digest, fault};
 use crate::model::Observation;
@@ -37,7 +38,7 @@ pub(super) async fn watch(
     endpoint.uploads.set(Some(Arc::clone(&sink)));
     sink.status(Status::Watching);
     while !stop.is_cancelled() {
-        endpoint.kept.trim(Some(known)).await?;
+        endpoint.kept.trim(known).await?;
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(TRIM_EVERY) => {}
@@ -47,9 +48,10 @@ pub(super) async fn watch(
 }
 
 /// Begins an upload; see [`crate::resource::Resource::receive`].
-pub(super) fn receive(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Upload>> {
+pub(super) async fn receive(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Upload>> {
     check_path(path)?;
     let sink = endpoint.uploads.sink().ok_or_else(|| closed(&endpoint.name))?;
+    let place = endpoint.uploads.place().await.ok_or_else(|| full(&endpoint.name))?;
     Ok(Box::new(Receiving {
         resource: Arc::clone(&endpoint.name),
         path: path.to_owned(),
@@ -58,6 +60,7 @@ pub(super) fn receive(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Upload>
         kept: Arc::clone(&endpoint.kept),
         sink,
         turn: endpoint.uploads.turn(),
+        _place: place,
     }))
 }
 
@@ -69,6 +72,14 @@ fn closed(resource: &str) -> ResourceError {
     }
 }
 
+fn full(resource: &str) -> ResourceError {
+    ResourceError::Unavailable {
+        resource: resource.to_owned(),
+        doing: "take an upload".to_owned(),
+        why: format!("{MOST} others are being taken; send it again in a moment"),
+    }
+}
+
 struct Receiving {
     resource: Arc<str>,
     path: String,
@@ -77,6 +88,7 @@ struct Receiving {
     kept: Arc<Kept>,
     sink: Arc<dyn ObservationSink>,
     turn: Arc<tokio::sync::Mutex<()>>,
+    _place: OwnedSemaphorePermit,
 }
 
 #[async_trait]
@@ -86,7 +98,7 @@ impl Upload for Receiving {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.draft.write(bytes)
+        self.draft.write(bytes).await
     }
 
     fn digest(&self) -> Digest {
@@ -94,7 +106,7 @@ impl Upload for Receiving {
     }
 
     async fn finish(self: Box<Self>) -> Result<()> {
-        let Self { resource, path, draft, kept, sink, turn, .. } = *self;
+        let Self { resource, path, draft, kept, sink, turn, _place, .. } = *self;
         fault::point("http.uploaded");
         let _recording = kept.recording().await;
         let stored = kept.store(draft).await?;

@@ -62,8 +62,10 @@ pub(super) async fn publish(endpoint: &Endpoint, files: &[StagedFile]) -> Result
     refusal.map_or_else(|| Ok(vec![None; files.len()]), Err)
 }
 
-/// Sends one file until the server has answered, and notes the answer.
+/// Sends one file until the server has answered, and notes the answer. Keeps its content first: once
+/// the server has it, only the note may fail, and only that is tried again.
 async fn deliver(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> Result<Answer> {
+    endpoint.kept.link(staged.to_owned(), file.digest).await?;
     let mut failures = 0;
     let answer = loop {
         fault::point("http.before_send");
@@ -84,8 +86,19 @@ async fn deliver(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> Resul
         tokio::time::sleep(wait).await;
     };
     fault::point("http.sent");
-    endpoint.kept.link(staged.to_owned(), file.digest).await?;
-    set_note(staged, &answer).await.map_err(|error| unavailable(endpoint, file, &error))?;
+    failures = 0;
+    while let Err(error) = set_note(staged, &answer).await {
+        failures += 1;
+        let wait = back_off(failures, FIRST_WAIT, LONGEST_WAIT, None);
+        tracing::error!(
+            resource = &*endpoint.name,
+            path = file.path,
+            "the answer to an output cannot be noted in {}: {error}; that is tried again in {:.1} s",
+            endpoint.spool.path().display(),
+            wait.as_secs_f64()
+        );
+        tokio::time::sleep(wait).await;
+    }
     fault::point("http.marked");
     Ok(answer)
 }

@@ -2,20 +2,40 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::resource::ObservationSink;
 
+/// How many uploads are taken at once. The others wait.
+pub(super) const MOST: usize = 16;
+/// How long an upload waits for its turn.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Where uploads are recorded, while the resource is watched.
-#[derive(Default)]
 pub(super) struct Uploads {
     sink: Mutex<Option<Arc<dyn ObservationSink>>>,
     /// Held while an upload is recorded: a store recognises only the last batch if it is repeated.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// One permit for each upload that is taken.
+    places: Arc<Semaphore>,
+}
+
+impl Default for Uploads {
+    fn default() -> Self {
+        Self { sink: Mutex::default(), turn: Arc::default(), places: Arc::new(Semaphore::new(MOST)) }
+    }
 }
 
 impl Uploads {
     pub(super) fn set(&self, sink: Option<Arc<dyn ObservationSink>>) {
         *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
+    }
+
+    /// Waits for a place among the uploads that are taken; `None` if there is none for too long.
+    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
     }
 
     pub(super) fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {

@@ -37,7 +37,7 @@ pub(super) async fn watch(
     endpoint.kept.remove_drafts().await?;
     while !stop.is_cancelled() {
         if trimmed.is_none_or(|at: tokio::time::Instant| at.elapsed() >= TRIM_EVERY) {
-            endpoint.kept.trim(Some(known)).await?;
+            endpoint.kept.trim(known).await?;
             trimmed = Some(tokio::time::Instant::now());
         }
         let as_of = sink.as_of();

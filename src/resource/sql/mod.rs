@@ -87,7 +87,7 @@ impl Sql {
     /// # Errors
     /// [`ResourceError::Unusable`] if statements cannot be staged in the state folder.
     pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Result<Self> {
-        let kept = Arc::new(Kept::new(name, state, sync, spec.keep));
+        let kept = Arc::new(Kept::new(name, state, spec.keep));
         Ok(Self {
             name: name.to_owned(),
             spec: spec.clone(),
@@ -176,6 +176,10 @@ impl Resource for Sql {
         self.changing.spool.release_writing().await;
     }
 
+    async fn check_kept(&self, content: &Content) -> Result<()> {
+        self.kept.check(content).await
+    }
+
     async fn prepare(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Option<Prepared>> {
         changes::prepare(&self.changing, attempt, files).await
     }
@@ -193,8 +197,12 @@ impl Resource for Sql {
     }
 
     async fn discard(&self, attempt: AttemptId) -> Result<()> {
-        self.changing.spool.discard(attempt).await?;
-        self.kept.trim(None).await
+        self.changing.spool.discard(attempt).await
+    }
+
+    async fn trim(&self, known: &dyn KnownPaths) -> Result<()> {
+        // The watch does it, if there is one.
+        if self.spec.rows.is_none() { self.kept.trim(known).await } else { Ok(()) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of a watch without a host.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -49,10 +50,11 @@ impl KnownPaths for Record {
         Ok(Page { items: Vec::new(), next_cursor: None })
     }
 
-    async fn needed(&self, _: Option<String>) -> Result<Page<Digest>> {
-        let digests = self.digests.lock().unwrap().clone();
-        let items = if self.is_done.load(Ordering::Relaxed) { Vec::new() } else { digests };
-        Ok(Page { items, next_cursor: None })
+    async fn needed(&self) -> Result<BTreeSet<Digest>> {
+        if self.is_done.load(Ordering::Relaxed) {
+            return Ok(BTreeSet::new());
+        }
+        Ok(self.digests.lock().unwrap().iter().copied().collect())
     }
 }
 
@@ -97,7 +99,7 @@ async fn kept_rows_that_no_run_needs_are_removed_also_while_nothing_changes() {
         name: "rows".to_owned(),
         of: Digest::of(b"rows"),
         rows,
-        kept: Arc::new(Kept::new("rows", &state, false, 0)),
+        kept: Arc::new(Kept::new("rows", &state, 0)),
         recent: Arc::new(Recent::new("rows", &state)),
         trim_every: Duration::from_millis(20),
         sink: record.clone(),

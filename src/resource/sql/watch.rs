@@ -229,7 +229,7 @@ impl Watcher {
                     biased;
                     rested = &mut rest => break rested?,
                     _ = trim.tick() => {
-                        self.kept.trim(Some(known)).await.map_err(|why| End::Failed(why.to_string()))?;
+                        self.kept.trim(known).await.map_err(|why| End::Failed(why.to_string()))?;
                     }
                 }
             }
@@ -420,7 +420,7 @@ impl Watcher {
                 let table = csv::from_lines(lines)
                     .map_err(|why| self.unusable(format!("its rows cannot be written as CSV: {why}")))?;
                 let mut draft = self.kept.draft()?;
-                draft.write(table.as_bytes())?;
+                draft.write(table.as_bytes()).await?;
                 self.kept.store(draft).await
             }
         }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use super::World;
 use super::fixtures::*;
-use crate::base::RunId;
+use crate::base::{Digest, RunId, WriteId};
 use crate::model::{Artifact, ArtifactState, Observation, RunState, Tick, TickOutcome};
-use crate::store::{ArtifactQuery, Claim, MetadataStore, NewRun, PageRequest, RunQuery, StoreError, TickQuery};
+use crate::store::{
+    ArtifactQuery, Claim, MetadataStore, NewRun, PageRequest, RunQuery, RunStep, StoreError, TickQuery,
+};
 
 pub(super) async fn a_claim_takes_the_oldest_artifacts_up_to_its_maximum(world: &mut World) {
     let store = world.store().as_ref();
@@ -214,4 +216,31 @@ pub(super) async fn a_claim_of_named_artifacts_takes_those_that_are_still_new(wo
     let created = create(store, NewRun { claims: vec![elsewhere], ..new_run() }).await;
     assert!(created.detail.inputs.is_empty(), "it lies in another resource");
     assert_eq!(store.pending("raw").await.unwrap().count, 1);
+}
+
+pub(super) async fn what_is_new_and_what_unfinished_runs_read_and_wrote_is_needed(world: &mut World) {
+    let store = world.store().as_ref();
+    let needed = async |resource: &str| store.needed(resource).await.unwrap();
+    let of = |contents: &[&str]| contents.iter().map(|it| Digest::of(it.as_bytes())).collect::<BTreeSet<_>>();
+    record(store, vec![present("a", "A"), present("b", "B")]).await;
+    assert_eq!(needed("raw").await, of(&["A", "B"]));
+    let first = create(store, new_run()).await.detail;
+    record(store, vec![present("a", "A2"), present("c", "C"), gone("c")]).await;
+    assert_eq!(needed("raw").await, of(&["A", "A2", "B"]), "claimed ones although they were replaced");
+    let end = async |run| {
+        store.advance(run, WriteId::new(), run_becomes(RunState::Failed, Some("no")), at(60)).await.unwrap();
+    };
+    end(first.run.id).await;
+    assert_eq!(needed("raw").await, of(&["A2"]));
+    let given: Vec<_> = first.inputs.iter().filter(|it| it.path == "b").map(|it| it.id).collect();
+    let (run, fence) = started(store, NewRun { claims: Vec::new(), given, ..new_run() }).await;
+    assert_eq!(needed("raw").await, of(&["A2", "B"]), "the given one is old, and still needed");
+    let file = staged("models", "m", "M", false);
+    store.publish_intent(fence, intent(vec![file]), at(40)).await.unwrap();
+    assert_eq!(needed("models").await, of(&["M"]), "from the commit point on");
+    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
+    assert_eq!(needed("models").await, of(&["M"]));
+    assert_eq!(needed("other").await, of(&[]));
+    end(run).await;
+    assert_eq!((needed("raw").await, needed("models").await), (of(&["A2"]), of(&[])));
 }

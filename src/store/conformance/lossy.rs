@@ -6,6 +6,7 @@
 //!
 //! [`StoreError::Unavailable`]: crate::store::StoreError::Unavailable
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,6 +102,7 @@ lossy! {
         paused() -> bool;
         cursor(resource: &str) -> Option<String>;
         known(resource: &str, page: PageRequest) -> Page<KnownPath>;
+        needed(resource: &str) -> BTreeSet<Digest>;
         pending(resource: &str) -> Pending;
         pending_artifacts(resource: &str, page: PageRequest) -> Page<Artifact>;
         artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;

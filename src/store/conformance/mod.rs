@@ -109,7 +109,8 @@ suite! {
         too_few_artifacts_create_no_run,
         every_change_of_the_pending_count_has_a_later_number,
         concurrent_runs_claim_each_artifact_once,
-        claims_change_with_the_state_of_the_run;
+        claims_change_with_the_state_of_the_run,
+        what_is_new_and_what_unfinished_runs_read_and_wrote_is_needed;
     runs:
         a_run_is_created_once_with_its_actions_and_inputs,
         a_run_is_created_with_its_first_step,

@@ -19,6 +19,7 @@ mod events;
 mod facts;
 mod marks;
 mod migrations;
+mod needed;
 mod notifications;
 mod open;
 mod page;
@@ -42,6 +43,7 @@ mod unfinished;
 mod wal;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -258,6 +260,11 @@ impl MetadataStore for SqliteStore {
     async fn known(&self, resource: &str, page: PageRequest) -> Result<Page<KnownPath>> {
         let resource = resource.to_owned();
         self.read("read what is in a resource", move |db| artifacts::known(db, &resource, &page)).await
+    }
+
+    async fn needed(&self, resource: &str) -> Result<BTreeSet<Digest>> {
+        let resource = resource.to_owned();
+        self.read("read which artifacts runs need", move |db| needed::digests(db, &resource)).await
     }
 
     async fn pending(&self, resource: &str) -> Result<Pending> {

@@ -15,6 +15,10 @@ fn sends(proxy: &Proxy, method: &str) -> TestApp {
 }
 
 fn sends_to(server: &str, method: &str, timeout: &str) -> TestApp {
+    sends_with(server, method, timeout, "")
+}
+
+fn sends_with(server: &str, method: &str, timeout: &str, keys: &str) -> TestApp {
     let manifest = format!(
         r#"
 manifest_version = 1
@@ -30,6 +34,7 @@ url = "{server}/models/"
 method = "{method}"
 timeout = "{timeout}"
 headers = {{ authorization = "env:TOKEN" }}
+{keys}
 [actions.copy]
 component = "worker.wasm"
 after = ["raw"]
@@ -72,6 +77,59 @@ fn an_output_is_put_with_its_digest_and_a_key() {
     assert_eq!(code, 200, "what was sent can be read here");
     let left = std::fs::read_dir(app.path("state/spool/api/.anacostia/staging")).map_or(0, Iterator::count);
     assert_eq!(left, 0, "nothing stays in the spool");
+}
+
+/// The folder of what is kept of outputs.
+fn kept(app: &TestApp) -> usize {
+    std::fs::read_dir(app.path("state/resources/api")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn an_output_is_kept_for_the_actions_after_it_and_removed_when_the_run_has_ended() {
+    let origin = Origin::start();
+    let mut app = sends_with(&format!("http://{}", origin.address), "PUT", "30s", "keep = \"0B\"");
+    let manifest = std::fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    let reads = r#"writes = ["out"]
+params = { steps = [{ do = "copy", from = "api", to = "out", overwrite = true }] }
+[resources.out]
+kind = "folder"
+path = "out"
+"#;
+    let lists = "params = { steps = [{ do = \"list\", from = \"api\" }] }\n";
+    assert!(manifest.contains(lists));
+    std::fs::write(app.path("anacostia.toml"), manifest.replace(lists, reads)).unwrap();
+    app.drop_file("raw/model.bin", b"weights");
+    app.start();
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{}", app.said());
+    assert_eq!(std::fs::read(app.path("out/model.bin")).unwrap(), b"weights");
+    wait_until("the content to be removed", || kept(&app) == 0);
+}
+
+#[test]
+fn an_output_is_sent_once_while_its_answer_cannot_be_noted() {
+    let origin = Origin::start();
+    let mut app = sends_to(&format!("http://{}", origin.address), "POST", "30s");
+    origin.take_with(500);
+    app.drop_file("raw/model.bin", b"weights");
+    app.start();
+    wait_until("a first try", || !origin.brought().is_empty());
+    let staging = app.path("state/spool/api/.anacostia/staging");
+    let is_staged = |path: &std::path::PathBuf| path.is_file() && path.metadata().unwrap().len() == 7;
+    let staged = super::polling::walk(&staging).into_iter().find(is_staged).unwrap();
+    // Where the note would be written.
+    let mut draft = staged.into_os_string();
+    draft.push(".answer-draft");
+    std::fs::create_dir(&draft).unwrap();
+    origin.take_with(201);
+    wait_until("the note to fail again", || app.said().matches("an output cannot be noted in").count() >= 2);
+    let taken = origin.brought().len();
+    std::fs::remove_dir(&draft).unwrap();
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{}", app.said());
+    assert_eq!(origin.brought().len(), taken);
+    let failed = app.said().matches("an output was not taken").count();
+    assert_eq!(taken, failed + 1, "it was sent again although the server has it");
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(crate) struct Receiver {
 struct State {
     received: Mutex<Vec<Received>>,
     answers: Mutex<VecDeque<Answer>>,
+    /// It answers 500 to bodies with this text in them.
+    refused: Mutex<Option<String>>,
 }
 
 impl Receiver {
@@ -58,6 +60,11 @@ impl Receiver {
             }
         });
         receiver
+    }
+
+    /// Answers 500 from now on to bodies with this text in them, and to no others if it is `None`.
+    pub(crate) fn refuse(&self, text: Option<&str>) {
+        *self.state.refused.lock().unwrap() = text.map(str::to_owned);
     }
 
     pub(crate) fn url(&self) -> String {
@@ -88,8 +95,11 @@ fn serve(mut stream: &TcpStream, state: &State) -> std::io::Result<()> {
         let mut body = vec![0; length];
         reader.read_exact(&mut body)?;
         let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-        let answer = state.answers.lock().unwrap().pop_front().unwrap_or(Answer::Status(204));
-        state.received.lock().unwrap().push(Received { path, headers, body: String::from_utf8(body).unwrap() });
+        let body = String::from_utf8(body).unwrap();
+        let refused = state.refused.lock().unwrap().as_ref().is_some_and(|text| body.contains(text));
+        let usual = Answer::Status(if refused { 500 } else { 204 });
+        let answer = state.answers.lock().unwrap().pop_front().unwrap_or(usual);
+        state.received.lock().unwrap().push(Received { path, headers, body });
         match answer {
             Answer::Status(status) => write!(stream, "HTTP/1.1 {status} As told\r\ncontent-length: 0\r\n\r\n")?,
             // Until the client goes away.
