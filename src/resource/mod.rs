@@ -162,8 +162,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
 
     /// Sets [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can
     /// distinguish the content to replace from a file that someone puts there later; uploads what
-    /// takes long. The host calls this right before the commit point. A resource that never replaces
-    /// content does not need to implement this.
+    /// takes long. The host calls this right before the commit point. A resource that never
+    /// replaces content does not need to implement this.
     async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         let _ = files;
         Ok(())
@@ -210,8 +210,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// done about the others is done then.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
 
-    /// Checks that the content of an artifact can still be read, as far as a kind that keeps content
-    /// on this machine knows. Cheap: reads no content, and asks no server.
+    /// Checks that the content of an artifact can still be read, as far as a kind that keeps
+    /// content on this machine knows. Cheap: reads no content, and asks no server.
     ///
     /// # Errors
     /// [`ResourceError::Gone`] if it is not kept any more.

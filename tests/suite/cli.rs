@@ -112,7 +112,8 @@ high_water = "id"
 watch = true
 trigger = { min_artifacts = 3 }
 "#;
-    let manifest = PIPELINE.replace("after = [\"inbox\"]", "after = [\"inbox\", \"lake\", \"items\", \"readings\"]");
+    let all = "[\"inbox\", \"lake\", \"items\", \"readings\"]";
+    let manifest = PIPELINE.replace("= [\"inbox\"]", &format!("= {all}"));
     let app = TestApp::new(&(manifest + more)).with_guest("worker");
     let output = app.cli(&["check", "PATH"]);
     let (out, _) = ends_with(&output, 0);

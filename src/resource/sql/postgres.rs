@@ -29,8 +29,8 @@ const ROWS_AT_ONCE: i32 = 1_000;
 /// What values look like as text.
 pub(super) const VALUES: &str =
     "set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; set extra_float_digits = 1";
-/// Nothing is written, and a statement that waits for a lock of the table fails after a time, so that
-/// the reason is shown.
+/// Nothing is written, and a statement that waits for a lock of the table fails after a time, so
+/// that the reason is shown.
 const READ_ONLY: &str = "set lock_timeout = '10s'; set session characteristics as transaction read only";
 
 /// An open connection.
@@ -135,8 +135,8 @@ impl Postgres {
     }
 }
 
-/// Returns the present as a value of this type, if it is a type of times. One without a time zone may
-/// mean that of any place on earth.
+/// Returns the present as a value of this type, if it is a type of times. One without a time zone
+/// may mean that of any place on earth.
 fn now(kind: &Type) -> Option<&'static str> {
     match *kind {
         Type::TIMESTAMPTZ => Some("now()"),

@@ -107,8 +107,9 @@ impl Window {
         self.total += 1;
     }
 
-    /// Moves the rows of the oldest batches out of them, if they are few: one row that never settles
-    /// must not keep the files of all batches after its own. `next` is the number of the next batch.
+    /// Moves the rows of the oldest batches out of them, if they are few: one row that never
+    /// settles must not keep the files of all batches after its own. `next` is the number of the
+    /// next batch.
     pub(super) fn carry(&mut self, next: u64) {
         while let Some((batch, count)) = self.oldest().filter(|(batch, _)| batch + MAX_BATCHES < next) {
             let carried = self.by_batch.get(&CARRIED).copied().unwrap_or_default();

@@ -79,8 +79,8 @@ fn scraps(cache: &Path) -> Vec<String> {
     names.filter(|name| Path::new(name).extension().is_some_and(|end| end == "tmp")).collect()
 }
 
-/// Loads a component that must not be loadable, and then one that must be, in the same cache and with
-/// the same memory. The second has as long as it takes on a busy machine.
+/// Loads a component that must not be loadable, and then one that must be, in the same cache and
+/// with the same memory. The second has as long as it takes on a busy machine.
 async fn refused(bomb: &[u8], wall: Duration, memory: ByteSize, words: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let cache = folder.path().join("cache");

@@ -95,8 +95,8 @@ fn server(url: &str) -> Result<(), (String, String)> {
     config.get_dbname().map(drop).ok_or_else(|| missing("database"))
 }
 
-/// Refuses a password that would be sent to another machine without TLS, unless the URL says so. The
-/// server chooses how it asks for the password, and may ask for the text itself.
+/// Refuses a password that would be sent to another machine without TLS, unless the URL says so.
+/// The server chooses how it asks for the password, and may ask for the text itself.
 fn in_the_open(reader: &mut Reader<'_>, table: &Table<'_>, url: &str) {
     let Ok(config) = SqlDatabase::server(url) else { return };
     let is_here = |host: &Host| match host {
