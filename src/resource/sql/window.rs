@@ -204,7 +204,7 @@ mod tests {
         next.forget(&[7; 16]);
         assert!(next.carried().is_empty());
         // As many as the cursor can take, and not what was delivered twice.
-        (0..101_u8).for_each(|id| window.add([id; 16], 5));
+        (10..111_u8).for_each(|id| window.add([id; 16], 5));
         window.carry(9_000);
         assert_eq!(window.oldest_batch(), Some(5));
     }
