@@ -10,9 +10,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
 fn main() -> std::process::ExitCode {
-    // SAFETY: any thread may call both functions at any time.
+    // SAFETY: any thread may call these functions at any time.
     anacostia::cli::main(anacostia::cli::Allocator {
         give_back: || unsafe { libmimalloc_sys::mi_collect(true) },
-        set_delay: |delay| unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, delay.into()) },
+        delay: || unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) },
+        set_delay: |delay| unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, delay) },
     })
 }

@@ -78,22 +78,17 @@ impl Workspace {
     /// Creates a pipeline: a watched folder `raw` with `trigger`, at most `concurrent` runs at
     /// once, and these actions.
     pub(crate) fn pipeline_of(&self, trigger: &str, concurrent: usize, actions: &str) -> Result<Pipeline> {
-        let raw = format!("kind = \"folder\"\npath = \"raw\"\ntrigger = {trigger}");
-        let pipeline = self.pipeline_with(concurrent, &raw, actions)?;
+        let manifest = format!(
+            "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\n\
+             [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\ntrigger = {trigger}\n{actions}"
+        );
+        let pipeline = self.pipeline_with(&manifest)?;
         fs::create_dir(pipeline.path("raw"))?;
         Ok(pipeline)
     }
 
-    /// Creates a pipeline: a watched resource `raw` with these keys, and these actions.
-    pub(crate) fn pipeline_over(&self, raw: &str, actions: &str) -> Result<Pipeline> {
-        self.pipeline_with(1, raw, actions)
-    }
-
-    fn pipeline_with(&self, concurrent: usize, raw: &str, actions: &str) -> Result<Pipeline> {
-        let manifest = format!(
-            "manifest_version = 1\n[pipeline]\nname = \"bench\"\nmax_concurrent_runs = {concurrent}\n\
-             [resources.raw]\n{raw}\nwatch = true\n{actions}"
-        );
+    /// Creates a pipeline with this manifest.
+    pub(crate) fn pipeline_with(&self, manifest: &str) -> Result<Pipeline> {
         let folder = self.scratch()?;
         fs::write(folder.path().join("anacostia.toml"), manifest)?;
         Ok(Pipeline { cache: self.folder.path().join("cache"), folder })
@@ -131,11 +126,6 @@ impl Pipeline {
 
     /// Starts a host, and waits until it reports that it is ready.
     pub(crate) fn start(&self) -> Result<Host> {
-        self.start_with(&[])
-    }
-
-    /// The same with variables of the environment.
-    pub(crate) fn start_with(&self, variables: &[(&str, &str)]) -> Result<Host> {
         let log = self.path("host.log");
         let began = Instant::now();
         let mut child = Command::new(ANACOSTIA)
@@ -143,7 +133,6 @@ impl Pipeline {
             .arg(self.folder.path())
             .env("XDG_CACHE_HOME", &self.cache)
             .env("ANACOSTIA_LOG", "warn")
-            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?)

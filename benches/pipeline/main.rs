@@ -19,20 +19,11 @@ mod languages;
 mod latency;
 mod million;
 mod pages;
-mod services;
+mod remote;
+mod servers;
 mod start;
 mod submit;
 mod table;
-
-/// The servers of the tests.
-#[path = "../../tests/suite/support"]
-#[expect(dead_code, clippy::panic, clippy::unwrap_used, reason = "the tests use more of it, and may panic")]
-mod support {
-    pub(crate) mod postgres;
-    pub(crate) mod s3;
-    pub(crate) mod server;
-    pub(crate) mod wait;
-}
 
 use std::process::ExitCode;
 
@@ -82,9 +73,9 @@ const SUBJECTS: [(&str, Subject); 19] = [
     ("page", pages::runs),
     ("page-latency", pages::latency),
     ("kernels", kernels::all),
-    ("bucket", services::bucket),
-    ("database", services::database),
-    ("large-object", services::large_object),
+    ("bucket", remote::bucket),
+    ("notify", remote::notify),
+    ("large", remote::large),
 ];
 
 fn main() -> ExitCode {

@@ -25,6 +25,17 @@ pub fn of_word(word: &str) -> Option<f64> {
     WORDS.into_iter().find(|(text, _)| *text == word).map(|(_, of)| of)
 }
 
+/// Returns the double that a program means which prints one that is not finite: the words, and
+/// `nan` and `inf` in any case and with any sign, as C and Python print them.
+#[must_use]
+pub fn of_spelling(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let is = |word: &str| unsigned.eq_ignore_ascii_case(word);
+    let infinity = || if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY };
+    // NaN has no sign that means anything.
+    if is("nan") { Some(f64::NAN) } else { (is("inf") || is("infinity")).then(infinity) }
+}
+
 /// Formats the number for display: the shortest text that parses to the same number, or the word.
 #[must_use]
 pub fn text(value: f64) -> String {
@@ -33,24 +44,37 @@ pub fn text(value: f64) -> String {
     word(value).map_or_else(|| if far { format!("{value:e}") } else { value.to_string() }, str::to_owned)
 }
 
-/// Converts JSON as Python and JavaScript programs write it, with unquoted words as numbers: puts
-/// the words in quotes. Returns `None` if there are no such words. Leaves strings unchanged.
+/// Converts JSON as programs print it, with unquoted words as numbers: puts the words in quotes, in
+/// any of their spellings (see [`of_spelling`]). Returns `None` if there are no such words. Leaves
+/// strings unchanged.
 #[must_use]
 pub fn quote_words(json: &str) -> Option<String> {
     let (mut quoted, mut rest) = (String::with_capacity(json.len() + 2), json);
     let mut found = false;
     while let Some(next) = rest.chars().next() {
-        if let Some((word, _)) = WORDS.iter().find(|(word, _)| rest.starts_with(word)) {
+        let (token, after) = rest.split_at(end_of_token(rest, next));
+        if let Some(word) = of_spelling(token).and_then(word) {
             found = true;
             quoted.extend(["\"", word, "\""]);
-            rest = rest.get(word.len()..).unwrap_or_default();
         } else {
-            let end = if next == '"' { end_of_string(rest) } else { next.len_utf8() };
-            quoted.push_str(rest.get(..end).unwrap_or(rest));
-            rest = rest.get(end..).unwrap_or_default();
+            quoted.push_str(token);
         }
+        rest = after;
     }
     found.then_some(quoted)
+}
+
+/// Returns the end of the token at the start of `json`, which begins with `next`: a string, a word
+/// with or without a sign, or one character.
+fn end_of_token(json: &str, next: char) -> usize {
+    match next {
+        '"' => end_of_string(json),
+        '-' | '+' | 'A'..='Z' | 'a'..='z' => {
+            let letters = json.bytes().skip(1).take_while(u8::is_ascii_alphabetic);
+            1 + letters.count()
+        }
+        _ => next.len_utf8(),
+    }
 }
 
 /// Returns the end of the string at the start of `json`.
@@ -150,7 +174,11 @@ mod tests {
         let quoted = |json| quote_words(json).unwrap_or_default();
         assert_eq!(quoted(r#"{"a":NaN,"b":[-Infinity,Infinity]}"#), r#"{"a":"NaN","b":["-Infinity","Infinity"]}"#);
         assert_eq!(quoted(r#"{"NaN \" NaN\\":NaN}"#), r#"{"NaN \" NaN\\":"NaN"}"#);
-        assert_eq!(quote_words(r#"{"a":"NaN","b":1}"#), None);
+        assert_eq!(
+            quoted("[nan, -nan, inf,-inf,+INF, -infinity,1e5]"),
+            r#"["NaN", "NaN", "Infinity","-Infinity","Infinity", "-Infinity",1e5]"#
+        );
+        assert_eq!(quote_words(r#"{"a":"NaN","b":1,"c":null,"d":nanometre,"é":-1e-5}"#), None);
         assert_eq!(quote_words("\"NaN"), None);
     }
 }

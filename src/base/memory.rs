@@ -11,27 +11,28 @@ use std::sync::OnceLock;
 pub struct Allocator {
     /// Returns the free memory of the calling thread to the system.
     pub give_back: fn(),
-    /// Sets the delay before freed memory is returned, in milliseconds.
-    pub set_delay: fn(u16),
+    /// Returns the delay before freed memory is returned, in milliseconds. Negative if it never is.
+    pub delay: fn() -> i64,
+    /// Sets that delay.
+    pub set_delay: fn(i64),
 }
 
-/// The delay before freed memory is returned, in milliseconds: mimalloc's default. Returning memory
-/// at once costs a tenth of the CPU time of a run.
-const DELAY: u16 = 1_000;
-
-static ALLOCATOR: OnceLock<Allocator> = OnceLock::new();
+/// The allocator, with the delay that it has for most work: its default (for mimalloc 1 s, because
+/// returning memory at once costs a tenth of the CPU time of a run), or what the user has set by
+/// the environment.
+static ALLOCATOR: OnceLock<(Allocator, i64)> = OnceLock::new();
 
 /// Sets the allocator for this module; without one, its functions do nothing. Only the first call
 /// has an effect.
 pub fn set_allocator(allocator: Allocator) {
     // If one is set already, it is the same allocator.
-    let _ = ALLOCATOR.set(allocator);
+    let _ = ALLOCATOR.set((allocator, (allocator.delay)()));
 }
 
 /// Returns free memory of the calling thread to the system. Used after work that needed far more
 /// memory than the work that follows. Takes up to a few milliseconds.
 pub fn give_back() {
-    if let Some(allocator) = ALLOCATOR.get() {
+    if let Some((allocator, _)) = ALLOCATOR.get() {
         (allocator.give_back)();
     }
 }
@@ -41,23 +42,48 @@ pub fn give_back() {
 /// of the memory.
 #[must_use]
 pub fn give_back_at_once() -> AtOnce {
-    set_delay(0);
-    AtOnce(())
+    AtOnce::begin(ALLOCATOR.get().copied())
 }
 
 /// See [`give_back_at_once`].
 #[derive(Debug)]
-pub struct AtOnce(());
+pub struct AtOnce(Option<(Allocator, i64)>);
+
+impl AtOnce {
+    fn begin(allocator: Option<(Allocator, i64)>) -> Self {
+        if let Some((allocator, _)) = allocator {
+            (allocator.set_delay)(0);
+        }
+        Self(allocator)
+    }
+}
 
 impl Drop for AtOnce {
     fn drop(&mut self) {
         // A concurrent load continues with the delay, which costs little.
-        set_delay(DELAY);
+        if let Some((allocator, usual)) = self.0 {
+            (allocator.set_delay)(usual);
+        }
     }
 }
 
-fn set_delay(milliseconds: u16) {
-    if let Some(allocator) = ALLOCATOR.get() {
-        (allocator.set_delay)(milliseconds);
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::{Allocator, AtOnce};
+
+    static DELAY: AtomicI64 = AtomicI64::new(7_000);
+
+    #[test]
+    fn the_delay_that_the_user_has_set_is_restored() {
+        let delay = || DELAY.load(Ordering::Relaxed);
+        let allocator = Allocator { give_back: || {}, delay, set_delay: |delay| DELAY.store(delay, Ordering::Relaxed) };
+        let usual = Some((allocator, (allocator.delay)()));
+        let (first, second) = (AtOnce::begin(usual), AtOnce::begin(usual));
+        assert_eq!(delay(), 0);
+        drop(first);
+        drop(second);
+        assert_eq!(delay(), 7_000);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::failure::Failure;
 use super::load::PathArg;
+use super::remote::Remote;
 use crate::base::Timestamp;
 use crate::manifest::Pipeline;
 use crate::sandbox::default_cache_folder;
@@ -43,19 +44,21 @@ pub(crate) fn holder(pipeline: &Pipeline) -> Result<Option<Holder>, Failure> {
     Ok(store::holder(&pipeline.store)?)
 }
 
-/// Returns the address of the running host. `why` says what only a host can do: it completes "only
+/// Returns the running host. `why` says what only a host can do: it completes "only
 /// a host …".
-pub(crate) fn host_address(pipeline: &Pipeline, path: &PathArg, why: &str) -> Result<String, Failure> {
+pub(crate) fn running_host(pipeline: &Pipeline, path: &PathArg, why: &str) -> Result<Remote, Failure> {
     let Some(holder) = holder(pipeline)? else {
         let path = path.shown();
         return Err(Failure::work(format!(
             "no host is running, and only a host {why}: start one with `anacostia run {path}`"
         )));
     };
-    address(&holder)
+    remote(&holder)
 }
 
-/// Returns the address of a host. Fails if the host serves nothing yet, or no longer.
-pub(crate) fn address(holder: &Holder) -> Result<String, Failure> {
-    holder.listen.clone().ok_or_else(|| Failure::work("a host is just starting or stopping; try again in a moment"))
+/// Returns how a host is reached. Fails if it serves nothing yet, or no longer.
+pub(crate) fn remote(holder: &Holder) -> Result<Remote, Failure> {
+    let address = holder.listen.clone();
+    let address = address.ok_or_else(|| Failure::work("a host is just starting or stopping; try again in a moment"))?;
+    Ok(Remote { address, pid: holder.pid })
 }

@@ -1,14 +1,18 @@
 //! Sends requests to a running host over HTTP.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::out;
 use crate::base::RunId;
 
-/// How long a host may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// After which time the user is told that the host does not answer.
+const NOTICE_AFTER: Duration = Duration::from_secs(3);
+/// How long a host may take to answer. It answers within 6 s even while its store does not work.
+const TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of an answer.
 const MAX_ANSWER_BYTES: u64 = 8 << 20;
 
@@ -23,26 +27,88 @@ pub(crate) enum Answer {
     Invalid(String),
 }
 
-/// What the host at `address` answers to a `GET` below `/api/v1/`.
-pub(crate) fn get(address: &str, path: &str) -> Result<Value, Failure> {
-    let request = with_token(agent().get(format!("http://{address}/api/v1/{path}")));
-    match read(address, request.call())? {
-        Ok(value) => Ok(value),
-        Err((_, why)) => Err(Failure::work(format!("the host at {address} refused to answer: {why}"))),
+/// A running host.
+#[derive(Debug, Clone)]
+pub(crate) struct Remote {
+    /// Where it serves HTTP.
+    pub(crate) address: String,
+    /// Its process.
+    pub(crate) pid: u32,
+}
+
+type Response = Result<ureq::http::Response<ureq::Body>, ureq::Error>;
+
+impl Remote {
+    /// Returns what the host answers to a `GET` below `/api/v1/`.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.get_within(path, Duration::ZERO)
+    }
+
+    /// The same for a request that the host answers only after up to `wait`.
+    pub(crate) fn get_within(&self, path: &str, wait: Duration) -> Result<Value, Failure> {
+        let address = &self.address;
+        let ask = |agent: ureq::Agent| with_token(agent.get(format!("http://{address}/api/v1/{path}"))).call();
+        self.request(wait, ask)?
+            .map_err(|(_, why)| Failure::work(format!("the host at {address} refused to answer: {why}")))
+    }
+
+    /// Asks the host to start the run `run` as `how` says (`params`, `rerun_of`). Asked again, the
+    /// host answers with the same run.
+    pub(crate) fn start(&self, run: RunId, how: &Value) -> Result<Answer, Failure> {
+        let url = format!("http://{}/api/v1/runs/{run}", self.address);
+        self.request(Duration::ZERO, |agent| with_token(agent.put(url)).send_json(how)).map(answer)
+    }
+
+    /// Asks the host to do something with a run (`cancel`, `retry`).
+    pub(crate) fn ask(&self, run: RunId, what: &str) -> Result<Answer, Failure> {
+        let url = format!("http://{}/api/v1/runs/{run}/{what}", self.address);
+        self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_empty()).map(answer)
+    }
+
+    /// Sends a request that the host may answer only after `wait`. Returns the body of its answer,
+    /// or the status and the reason of its refusal.
+    fn request(
+        &self,
+        wait: Duration,
+        send: impl FnOnce(ureq::Agent) -> Response,
+    ) -> Result<Result<Value, (u16, String)>, Failure> {
+        let (answered, notice) = mpsc::channel::<()>();
+        let (address, pid) = (self.address.clone(), self.pid);
+        let notice = std::thread::spawn(move || {
+            if notice.recv_timeout(wait + NOTICE_AFTER) == Err(RecvTimeoutError::Timeout) {
+                let rest = TIMEOUT.saturating_sub(NOTICE_AFTER).as_secs();
+                out::error(&format!("The host at {address} (process {pid}) does not answer; waiting {rest} s more.\n"));
+            }
+        });
+        let read = send(agent(wait + TIMEOUT)).and_then(read);
+        drop(answered);
+        // It only prints.
+        let _ = notice.join();
+        read.map_err(|error| self.no_answer(&error))
+    }
+
+    fn no_answer(&self, error: &ureq::Error) -> Failure {
+        let Self { address, pid } = self;
+        if !matches!(error, ureq::Error::Timeout(_)) {
+            return Failure::work(format!("the host at {address} did not answer: {error}; is it stopping?"));
+        }
+        let seconds = TIMEOUT.as_secs();
+        let what_next = if is_stopped(*pid) {
+            format!("the process is stopped (SIGSTOP, or Ctrl-Z in its terminal); `kill -CONT {pid}` lets it go on")
+        } else {
+            format!(
+                "its log may say why; try again, or end it with `kill {pid}` and start `anacostia run` again, which goes on with its work"
+            )
+        };
+        Failure::work(format!("the host at {address} (process {pid}) has not answered for {seconds} s: {what_next}"))
     }
 }
 
-/// Asks the host at `address` to start the run `run` as `how` says (`params`, `rerun_of`). Asked
-/// again, the host answers with the same run.
-pub(crate) fn start(address: &str, run: RunId, how: &Value) -> Result<Answer, Failure> {
-    let request = with_token(agent().put(format!("http://{address}/api/v1/runs/{run}")));
-    Ok(answer(read(address, request.send_json(how))?))
-}
-
-/// Asks the host at `address` to do something with a run (`cancel`, `retry`).
-pub(crate) fn ask(address: &str, run: RunId, what: &str) -> Result<Answer, Failure> {
-    let request = with_token(agent().post(format!("http://{address}/api/v1/runs/{run}/{what}")));
-    Ok(answer(read(address, request.send_empty())?))
+/// Returns whether a process is stopped by a signal.
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the state may have parentheses itself.
+    stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['T', 't']))
 }
 
 /// Adds the token of the environment, if there is one.
@@ -53,8 +119,8 @@ fn with_token<Body>(request: ureq::RequestBuilder<Body>) -> ureq::RequestBuilder
     }
 }
 
-fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false).proxy(None);
+fn agent(timeout: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(timeout)).http_status_as_error(false).proxy(None);
     config.build().into()
 }
 
@@ -67,14 +133,12 @@ fn answer(read: Result<Value, (u16, String)>) -> Answer {
 }
 
 /// The body of an answer, or the status and the reason of the host's refusal.
-fn read(
-    address: &str,
-    response: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
-) -> Result<Result<Value, (u16, String)>, Failure> {
-    let mut response = response
-        .map_err(|error| Failure::work(format!("the host at {address} did not answer: {error}; is it stopping?")))?;
+fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Result<Value, (u16, String)>, ureq::Error> {
     let status = response.status();
-    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string().unwrap_or_default();
+    let body = match response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_string() {
+        Err(timeout @ ureq::Error::Timeout(_)) => return Err(timeout),
+        body => body.unwrap_or_default(),
+    };
     let value: Value = serde_json::from_str(&body).unwrap_or_default();
     if status.is_success() {
         return Ok(Ok(value));

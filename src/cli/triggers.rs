@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::load::PathArg;
 use super::records::Records;
-use super::{End, Failure, open, out, remote, show};
+use super::remote::Remote;
+use super::{End, Failure, open, out, show};
 use crate::base::{Clock as _, SystemClock};
 use crate::scheduler::{Preview, preview_triggers};
 
@@ -29,7 +30,7 @@ pub(crate) fn triggers(verb: Verb) -> Result<End, Failure> {
     let holder = open::holder(&records.pipeline)?;
     let triggers = if let Some(holder) = &holder {
         // The manifest in force may be another one than the file.
-        of_host(&open::address(holder)?)?
+        of_host(&open::remote(holder)?)?
     } else {
         records.ask(preview_triggers(records.store.as_ref(), &records.pipeline, None, SystemClock.both()))?
     };
@@ -47,9 +48,9 @@ pub(crate) fn triggers(verb: Verb) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-fn of_host(address: &str) -> Result<Vec<Preview>, Failure> {
-    let mut answer = remote::get(address, "triggers/preview")?;
+fn of_host(host: &Remote) -> Result<Vec<Preview>, Failure> {
+    let mut answer = host.get("triggers/preview")?;
     let items = answer.get_mut("items").map(Value::take).unwrap_or_default();
     serde_json::from_value(items)
-        .map_err(|error| Failure::work(format!("the host at {address} is of another version: {error}")))
+        .map_err(|error| Failure::work(format!("the host at {} is of another version: {error}", host.address)))
 }

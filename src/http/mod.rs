@@ -3,7 +3,7 @@
 //! [`router`] builds the routes; [`serve`] accepts connections. A handler turns a request into a
 //! query to the [`View`] and the result into JSON; it makes no decisions. Common concerns have one
 //! module each: `guard` (access), `query` (parameters of the address), `problem` (errors and their
-//! status codes), `server` (bounds on connections).
+//! status codes), `server` and `idle` (bounds on connections), `openapi` (the document of routes).
 //!
 //! Rejected: `axum::serve`, which bounds neither the number of connections nor the time that a
 //! request's head may take; and deriving all JSON from the model's types, because a run in the form
@@ -13,6 +13,8 @@ mod api;
 mod events;
 mod guard;
 mod hosts;
+mod idle;
+mod openapi;
 mod problem;
 mod query;
 mod server;

@@ -199,6 +199,7 @@ impl From<StoreError> for Problem {
             StoreError::Unavailable { .. }
             | StoreError::InUse { .. }
             | StoreError::StateInUse { .. }
+            | StoreError::ReadOnly { .. }
             | StoreError::Lost { .. } => Self::unavailable(detail),
             StoreError::Corrupt(_) => Self::internal(detail),
         }
@@ -216,7 +217,10 @@ impl From<ResourceError> for Problem {
             ResourceError::Unavailable { .. } | ResourceError::Full { .. } | ResourceError::Unusable { .. } => {
                 Self::unavailable(detail)
             }
-            ResourceError::InvalidPath { .. } | ResourceError::AlreadyExists { .. } => Self::internal(detail),
+            ResourceError::InvalidPath { .. }
+            | ResourceError::AlreadyExists { .. }
+            | ResourceError::Statement { .. }
+            | ResourceError::Table { .. } => Self::internal(detail),
         }
     }
 }

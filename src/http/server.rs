@@ -1,15 +1,17 @@
 //! Accepts connections, and bounds the cost of each.
 //!
-//! At the maximum number of connections, no more are accepted, and further clients wait in the
-//! system's queue. A connection is closed if the client sends nothing for [`HEAD_TIMEOUT`], or
-//! reads nothing of its answer for [`STALL_TIMEOUT_MS`].
+//! At the maximum number of connections, the one that has been idle for longest makes room for the
+//! next client. If none is idle, further clients wait in the system's queue. A connection is closed
+//! if the client sends nothing for [`HEAD_TIMEOUT`], or reads nothing of its answer for
+//! [`STALL_TIMEOUT_MS`].
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::idle::{IdleConnections, Seat};
 use super::{ServeOptions, router};
 use crate::base::fault;
 use crate::scheduler::View;
@@ -34,6 +37,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 const STALL_TIMEOUT_MS: u32 = 60_000;
 /// How long open requests may take to end when the server stops.
 const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How long a connection may take to close when another one needs its place.
+const LEAVE_WITHIN: Duration = Duration::from_millis(100);
 /// How long to wait when the system has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,10 +61,13 @@ pub async fn serve(
 /// with.
 pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Router>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (idle, mut number) = (IdleConnections::default(), 0);
     let mut connections = JoinSet::new();
-    while let Some((stream, place)) = next(&listener, &places, &stop).await {
+    while let Some((stream, place)) = next(&listener, &places, &idle, &stop).await {
         fault::panic_point("http.accept");
-        connections.spawn(connection(stream, routers.borrow().clone(), stop.clone(), place));
+        let seat = idle.add(number);
+        number += 1;
+        connections.spawn(connection(stream, routers.borrow().clone(), stop.clone(), seat, place));
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
@@ -69,17 +77,17 @@ pub async fn serve_routers(listener: TcpListener, routers: watch::Receiver<Route
     }
 }
 
-/// Waits for a free slot and the next connection. Returns `None` when the server stops.
+/// Waits for the next connection and a free place. Returns `None` when the server stops.
 async fn next(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    idle: &IdleConnections,
     stop: &CancellationToken,
 ) -> Option<(TcpStream, OwnedSemaphorePermit)> {
     let accept = async {
-        let place = Arc::clone(places).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, place)),
+                Ok((stream, _)) => return Some((stream, place(places, idle).await?)),
                 // The client has disconnected; the next one may be waiting.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -96,23 +104,57 @@ async fn next(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, stop: CancellationToken, _place: OwnedSemaphorePermit) {
+/// Waits for a free place, for which idle connections are closed.
+async fn place(places: &Arc<Semaphore>, idle: &IdleConnections) -> Option<OwnedSemaphorePermit> {
+    if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+        return Some(place);
+    }
+    loop {
+        idle.close_longest(Instant::now());
+        if let Ok(place) = tokio::time::timeout(LEAVE_WITHIN, Arc::clone(places).acquire_owned()).await {
+            return place.ok();
+        }
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    stop: CancellationToken,
+    seat: Arc<Seat>,
+    _place: OwnedSemaphorePermit,
+) {
     // Both improve the connection, but it works without them.
     let _ = stream.set_nodelay(true);
     #[cfg(target_os = "linux")]
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, STALL_TIMEOUT_MS);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        let (busy, answer) = (seat.begin(), router.call(request));
+        async move { answer.await.map(|answer| answer.map(|body| busy.until_sent(body))) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(MAX_HEAD_BYTES)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = stop.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = seat.asked_to_leave() => {
+            connection.as_mut().graceful_shutdown();
+            match tokio::time::timeout(LEAVE_WITHIN, connection.as_mut()).await {
+                Ok(ended) => ended,
+                // A request has just come in.
+                Err(_) if !seat.is_idle() => connection.await,
+                // It has sent no request at all, or a part of one.
+                Err(_) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

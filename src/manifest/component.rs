@@ -25,8 +25,8 @@ const CONTRACT: &str = "anacostia:pipeline/";
 const CONTRACT_VERSION: &str = "0.1.";
 /// Its interfaces that every action may import without a grant.
 const FREE: [&str; 4] = ["types", "run-context", "log", "metadata"];
-/// The interface that needs a grant.
-const RESOURCES: &str = "resources";
+/// The interfaces that need a granted resource.
+const RESOURCES: [&str; 2] = ["resources", "database"];
 /// The interface that makes a component an action.
 const ACTION: &str = "action";
 /// The optional interface of an action.
@@ -266,11 +266,10 @@ pub fn need(import: &str) -> Need {
             _ if !served(version) => {
                 refused("this host serves version 0.1.x of the contract: build against its `wit` folder")
             }
-            RESOURCES => Need::Grant(Grant::Resources),
+            name if RESOURCES.contains(&name) => Need::Grant(Grant::Resources),
             name if FREE.contains(&name) => Need::Nothing,
-            "database" => refused("it is not available in this version"),
             "action" | "hooks" => refused("an action exports it, and the host calls it"),
-            name => match nearest(name, FREE.into_iter().chain([RESOURCES])) {
+            name => match nearest(name, FREE.into_iter().chain(RESOURCES)) {
                 Some(near) => Need::Refused(format!("there is no such interface: did you mean `{CONTRACT}{near}`?")),
                 None => refused("there is no such interface in the contract"),
             },

@@ -55,7 +55,7 @@ pub use pipeline::{
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};
 pub use secret::SecretSource;
-pub use sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
+pub use sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec, TableNames};
 
 use crate::base::{ByteSize, bounds};
 use read::UncheckedManifest;
@@ -187,6 +187,7 @@ fn parse(
     let mut reader = Reader::new(text, env, secrets_needed);
     let mut draft = read::draft(&mut reader, tree.get_ref());
     check::edges(&mut reader, &draft);
+    check::tables(&mut reader, &draft);
     check::notify(&mut reader, &draft);
     look(&mut reader, &mut draft);
     match reader.into_problems() {

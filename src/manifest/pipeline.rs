@@ -13,7 +13,7 @@ use super::http::{HttpForm, HttpSpec};
 use super::params_schema::ParamsSchema;
 use super::s3::S3Spec;
 use super::secret::SecretSource;
-use super::sql::{SqlDatabase, SqlSpec};
+use super::sql::{SqlDatabase, SqlSpec, TableNames};
 use crate::base::{Digest, Endpoint};
 use crate::model::{Durability, NotifyCause};
 
@@ -189,6 +189,12 @@ impl ResourceSpec {
         }
     }
 
+    /// Says what to do so that something new is there, before its location.
+    #[must_use]
+    pub fn how_to_add(&self) -> &'static str {
+        if matches!(self.kind, ResourceKind::Sql(_)) { "add a row to" } else { "put a file into" }
+    }
+
     /// Returns the key of its table in the manifest that gives its location.
     #[must_use]
     pub fn location_key(&self) -> &'static str {
@@ -245,12 +251,19 @@ impl ResourceSpec {
         }
     }
 
+    /// Returns the database that it is.
+    pub(super) fn database(&self) -> Option<&SqlDatabase> {
+        if let ResourceKind::Sql(sql) = &self.kind { Some(&sql.database) } else { None }
+    }
+
     /// Returns what to do if no action can write to it; `None` if actions can.
     pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
         match &self.kind {
-            ResourceKind::Folder(_) | ResourceKind::S3(_) => None,
             ResourceKind::Http(http) => http.takes_no_outputs(),
-            ResourceKind::Sql(_) => Some("a database is an input; write to a resource such as a folder"),
+            ResourceKind::Sql(_) if self.watch => {
+                Some("its own rows would come back: name the database in a second resource, without `watch`")
+            }
+            ResourceKind::Folder(_) | ResourceKind::S3(_) | ResourceKind::Sql(_) => None,
         }
     }
 
@@ -371,6 +384,8 @@ pub struct ActionSpec {
     pub reads: Vec<String>,
     /// Resources that it may write.
     pub writes: Vec<String>,
+    /// The tables that it may use, of databases for which not all of them are granted.
+    pub tables: BTreeMap<String, TableNames>,
     /// Whether its outputs are `new` artifacts in watched resources.
     pub retrigger: bool,
     /// Its params, a JSON object.

@@ -8,6 +8,7 @@ use super::condition::{AfterRun, Missed};
 use super::http::HttpMethod;
 use super::pipeline::{Join, RunWhen};
 use super::s3::{S3Credentials, S3Style};
+use super::sql::SqlFormat;
 use crate::model::{Durability, NotifyCause};
 
 const DAY: Duration = Duration::from_hours(24);
@@ -62,6 +63,8 @@ pub(super) const DEFAULT_SQL_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) const MAX_ROWS: RangeInclusive<u64> = 1..=100_000;
 /// Default of `max_rows`.
 pub(super) const DEFAULT_MAX_ROWS: u64 = 10_000;
+/// `format` of rows.
+pub(super) const SQL_FORMAT: [(&str, SqlFormat); 2] = [("jsonl", SqlFormat::Jsonl), ("csv", SqlFormat::Csv)];
 
 /// `interval` of a resource that is polled.
 pub(super) const POLL: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;

@@ -18,6 +18,17 @@ pub struct SqlSpec {
     pub keep: u64,
 }
 
+/// The tables of a database that an action may use.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TableNames {
+    /// `read`: those that it may read; all if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Vec<String>>,
+    /// `write`: those that it may change; all if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write: Option<Vec<String>>,
+}
+
 /// Location of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SqlDatabase {
@@ -74,6 +85,28 @@ pub struct SqlRows {
     pub notify: Option<String>,
     /// `max_rows`: the most rows of one artifact (default 10,000).
     pub max_rows: u64,
+    /// `format` of an artifact (default JSON lines).
+    pub format: SqlFormat,
+}
+
+/// What an artifact of rows consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SqlFormat {
+    /// `jsonl`: each row as a JSON object in a line.
+    Jsonl,
+    /// `csv`: a table with a header.
+    Csv,
+}
+
+impl SqlFormat {
+    /// Returns what the name of a file of this format ends with.
+    #[must_use]
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Jsonl => "jsonl",
+            Self::Csv => "csv",
+        }
+    }
 }
 
 /// Where rows come from.

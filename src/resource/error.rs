@@ -77,6 +77,26 @@ pub enum ResourceError {
         /// What is full.
         why: String,
     },
+    /// The database refuses a statement. (`denied`, `invalid` or `failed`)
+    #[error("{resource} refuses a statement: {why}")]
+    Statement {
+        /// The resource.
+        resource: String,
+        /// The code for the guest.
+        code: &'static str,
+        /// The message of the database.
+        why: String,
+    },
+    /// A statement uses a table that its grant does not name. (`denied`)
+    #[error("{resource} refuses a statement: it may not {} the table `{table}`", if *writes { "change" } else { "read" })]
+    Table {
+        /// The resource.
+        resource: String,
+        /// The table.
+        table: String,
+        /// Whether it was to be changed, not read.
+        writes: bool,
+    },
     /// The resource cannot work as configured.
     #[error("{resource} cannot be used: {why}")]
     Unusable {
@@ -98,6 +118,8 @@ impl ResourceError {
             Self::Changed { .. } => "changed",
             Self::AlreadyExists { .. } => "already-exists",
             Self::Full { .. } => "disk-full",
+            Self::Statement { code, .. } => code,
+            Self::Table { .. } => "denied",
             Self::Unavailable { .. } | Self::Unusable { .. } => "unavailable",
         }
     }

@@ -19,6 +19,7 @@ mod noted;
 mod open;
 pub mod s3;
 pub mod sql;
+mod statement;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::model::{KnownPath, Observation, Page, StagedFile};
 
 pub use error::ResourceError;
 pub use open::open;
+pub use statement::{Bytes, Database, Double, SqlGrant, SqlRows, SqlStatement, SqlTables, SqlValue};
 
 /// The result type of [`Resource`] methods.
 pub type Result<T> = std::result::Result<T, ResourceError>;
@@ -77,6 +79,9 @@ pub struct Content {
     pub stamp: String,
 }
 
+/// Holds what [`Resource::prepare`] has done, until it is dropped.
+pub type Prepared = Box<dyn Send + Sync>;
+
 /// A place where data lives, such as a folder. No method blocks the polling thread for longer than
 /// a local call that is answered from memory.
 #[async_trait]
@@ -108,6 +113,13 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
         sink: Arc<dyn ObservationSink>,
         stop: CancellationToken,
     ) -> Result<()>;
+
+    /// Returns paths that would count if their names were not ignored: at most `most`, for display.
+    /// A kind without ignored names does not need to implement this.
+    async fn ignored(&self, most: usize) -> Vec<String> {
+        let _ = most;
+        Vec::new()
+    }
 
     /// Claims the right to write, until [`Resource::release_writing`] or the end of the process.
     ///
@@ -147,13 +159,29 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// stays finished.
     async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>>;
 
-    /// Does what can be done before the commit point, right after which `publish` follows: sets
-    /// [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can distinguish
-    /// the content to replace from a file that someone puts there later; uploads what takes long. A
-    /// resource that never replaces content does not need to implement this.
-    async fn prepare(&self, files: &mut [StagedFile]) -> Result<()> {
+    /// Sets [`StagedFile::replaces`] of the files that may overwrite, so that `publish` can
+    /// distinguish the content to replace from a file that someone puts there later; uploads what
+    /// takes long. The host calls this right before the commit point. A resource that never replaces
+    /// content does not need to implement this.
+    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         let _ = files;
         Ok(())
+    }
+
+    /// Does what can be done before the commit point so that publishing these files does not fail
+    /// after it. The host calls this once the files are finished, and keeps the result until they
+    /// are published; dropping it undoes what was done. A crash undoes it too.
+    ///
+    /// # Errors
+    /// If the files cannot be published. The attempt fails then, and nothing of it is published.
+    async fn prepare(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Option<Prepared>> {
+        let _ = (attempt, files);
+        Ok(None)
+    }
+
+    /// Returns the resource as a database, if it is one.
+    fn database(&self) -> Option<&dyn Database> {
+        None
     }
 
     /// Begins to take an upload of another program, which becomes the next version at `path`.

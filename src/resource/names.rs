@@ -35,12 +35,13 @@ impl Names {
     /// Returns whether a file at this path, relative to the resource, counts, assuming that its
     /// folder is scanned.
     pub(super) fn takes(&self, path: &OsStr) -> bool {
-        if self.ignores(path) {
-            return false;
-        }
-        let candidate = Candidate::new(path);
-        self.include.as_ref().is_none_or(|globs| globs.is_match_candidate(&candidate))
-            && !self.exclude.is_match_candidate(&candidate)
+        !self.ignores(path) && self.selects(path)
+    }
+
+    /// Returns whether a file at this path, relative to the resource, would count if its name were
+    /// not ignored, assuming that its folder is scanned.
+    pub(super) fn ignores_only(&self, path: &OsStr) -> bool {
+        path != OWN && self.ignores(path) && self.selects(path)
     }
 
     /// Returns whether a file at this path, relative to the resource, counts.
@@ -54,6 +55,13 @@ impl Names {
         let bytes = path.as_bytes();
         let mut folders = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
         !self.ignores(path) && folders.all(|at| self.enters(OsStr::from_bytes(bytes.get(..at).unwrap_or_default())))
+    }
+
+    /// Returns whether `include` and `exclude` select a file.
+    fn selects(&self, path: &OsStr) -> bool {
+        let candidate = Candidate::new(path);
+        self.include.as_ref().is_none_or(|globs| globs.is_match_candidate(&candidate))
+            && !self.exclude.is_match_candidate(&candidate)
     }
 
     /// Returns whether the last part of a path is an ignored name.

@@ -23,6 +23,6 @@ pub fn open(spec: &ResourceSpec, durability: Durability, state: &Path) -> Result
         ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, sync)?)),
         ResourceKind::Http(http) => Ok(Arc::new(Endpoint::new(&spec.name, http, sync, state)?)),
         ResourceKind::S3(s3) => Ok(Arc::new(Bucket::new(&spec.name, s3, sync, state)?)),
-        ResourceKind::Sql(sql) => Ok(Arc::new(Sql::new(&spec.name, sql, state, sync))),
+        ResourceKind::Sql(sql) => Ok(Arc::new(Sql::new(&spec.name, sql, state, sync)?)),
     }
 }

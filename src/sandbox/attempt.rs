@@ -8,8 +8,8 @@ use crate::model::{ArtifactTag, Denial, ErrorInfo, LogLevel, Outcome, Usage};
 
 use super::Services;
 use super::hooks::Calls;
-use super::host::GuestState;
 use super::host::http::{HeaderValues, Requests};
+use super::host::{GuestState, database};
 use super::order::{AttemptOrder, AttemptReport};
 use super::setup::Attempt;
 use super::watch::Watch;
@@ -69,13 +69,23 @@ pub(super) fn ended_early(services: &Services, outcome: Outcome) -> AttemptRepor
 }
 
 async fn report(state: GuestState, outcome: Outcome, began: Instant) -> AttemptReport {
-    let GuestState { order, services, memory, cpu, mut gate, http, log, table, work, .. } = state;
+    let GuestState { order, services, memory, cpu, mut gate, http, log, table, mut work, .. } = state;
     let Requests { recorded: requests, totals, denials } = http.close();
     for Denial { call, target, message } in denials {
         gate.deny(&call, &target, message);
     }
     // Dropped first, because an unfinished writer removes its file when it is dropped.
     drop(table);
+    let mut outcome = outcome;
+    let journals = std::mem::take(&mut work.journals);
+    if matches!(outcome, Outcome::Done(_) | Outcome::Skip(_)) {
+        match database::finish(journals, &cpu, &mut gate).await {
+            Ok(finished) => work.staged.extend(finished),
+            Err(error) => outcome = Outcome::Failed(error),
+        }
+    } else {
+        drop(journals);
+    }
     let succeeded = matches!(outcome, Outcome::Done(_) | Outcome::Skip(_));
     let staged = if succeeded { work.staged } else { Vec::new() };
     if !succeeded {

@@ -16,6 +16,7 @@ wasmtime::component::bindgen!({
     with: {
         "anacostia:pipeline/resources.reader": super::host::entries::ReaderEntry,
         "anacostia:pipeline/resources.writer": super::host::entries::WriterEntry,
+        "anacostia:pipeline/database.rows": super::host::entries::RowsEntry,
     },
     trappable_error_type: {
         "anacostia:pipeline/types.error" => super::host::access::CallError,

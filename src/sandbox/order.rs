@@ -11,6 +11,7 @@ use crate::manifest::Limits;
 use crate::model::{
     Access, Artifact, ArtifactTag, Denial, Fence, HttpRequest, LogPosition, Outcome, StagedFile, Usage,
 };
+use crate::resource::SqlGrant;
 
 /// Everything that an executor needs to run an attempt. It serializes to JSON without loss, so that
 /// executors can run on other machines later. Secrets are given by name, never by value.
@@ -41,6 +42,9 @@ pub struct AttemptOrder {
     pub reads: Vec<String>,
     /// Resources that the action may write to.
     pub writes: Vec<String>,
+    /// What the action may do with each database that it may read or write.
+    #[serde(default)]
+    pub databases: BTreeMap<String, SqlGrant>,
     /// All direct and indirect ancestors that may publish. Their outputs in this run are visible to
     /// the action.
     pub ancestors: Vec<String>,
@@ -172,6 +176,7 @@ pub(super) mod tests {
     use super::*;
     use crate::base::{ArtifactId, AttemptId, Timestamp};
     use crate::model::ArtifactState;
+    use crate::resource::SqlTables;
 
     #[test]
     fn an_order_round_trips() {
@@ -201,6 +206,7 @@ pub(super) mod tests {
         let order = AttemptOrder {
             inputs: vec![input].into(),
             reads: vec!["raw".to_owned()],
+            databases: BTreeMap::from([("lab".to_owned(), SqlGrant { read: SqlTables::All, ..SqlGrant::default() })]),
             stdin: Some("raw/*.csv".to_owned()),
             env: BTreeMap::from([("A".to_owned(), "1".to_owned())]),
             http: vec![secret.endpoint.clone()],
@@ -228,6 +234,7 @@ pub(super) mod tests {
             params: "{}".to_owned(),
             reads: Vec::new(),
             writes: Vec::new(),
+            databases: BTreeMap::new(),
             ancestors: Vec::new(),
             args: Vec::new(),
             stdin: None,

@@ -62,7 +62,9 @@ impl HostControl {
         let Some(run) = store.run_summary(old).await? else {
             return Err(StoreError::Conflict(format!("there is no run {old} to work on again")));
         };
-        if !run.state.ended() {
+        // The answer to an earlier request may have been lost, and the old run retried since.
+        let exists = store.run_summary(id).await?.is_some();
+        if !exists && !run.state.ended() {
             let number = run.number;
             return Err(StoreError::Conflict(format!("run #{number} has not ended: cancel it, or wait for its end")));
         }

@@ -4,7 +4,7 @@
 //! unfinished run continues with the manifest and the components that it began with, which are kept
 //! in the pipeline's state folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
 use crate::manifest::{ActionSpec, HeaderSecretSpec, Join, Limits, Pipeline, SecretSource};
 use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
-use crate::resource::{self, Resource, ResourceError};
+use crate::resource::{self, Resource, ResourceError, SqlGrant, SqlTables};
 use crate::sandbox::{AttemptOrder, HeaderSecret, Services};
 
 /// A revision of the manifest, ready to run. Cheap to clone.
@@ -110,6 +110,7 @@ impl Definition {
             params: self.params(action, run).to_string(),
             reads: action.reads.clone(),
             writes: action.writes.clone(),
+            databases: self.databases(action),
             ancestors: self.publishing_ancestors(place),
             args: action.args.clone(),
             stdin: action.stdin.clone(),
@@ -123,6 +124,24 @@ impl Definition {
             header_secrets: action.header_secrets.iter().map(|(name, spec)| header_secret(name, spec)).collect(),
             limits: action.limits.clone(),
         })
+    }
+
+    /// Returns what an action may do with each database that it may read or write.
+    fn databases(&self, action: &ActionSpec) -> BTreeMap<String, SqlGrant> {
+        let is_database = |name: &&String| self.services.resources.get(*name).is_some_and(|it| it.database().is_some());
+        let names: BTreeSet<&String> = action.reads.iter().chain(&action.writes).filter(is_database).collect();
+        let tables = |granted: &[String], name: &String, named: Option<&Vec<String>>| match named {
+            _ if !granted.contains(name) => SqlTables::None,
+            Some(tables) => SqlTables::Named(tables.clone()),
+            None => SqlTables::All,
+        };
+        let grant = |name: &String| {
+            let named = action.tables.get(name);
+            let read = tables(&action.reads, name, named.and_then(|named| named.read.as_ref()));
+            let write = tables(&action.writes, name, named.and_then(|named| named.write.as_ref()));
+            SqlGrant { read, write }
+        };
+        names.into_iter().map(|name| (name.clone(), grant(name))).collect()
     }
 
     /// Returns the ancestors that may publish something, because guests need not ask for outputs of
@@ -169,6 +188,7 @@ fn grants(action: &ActionSpec) -> serde_json::Value {
     json!({
         "reads": action.reads,
         "writes": action.writes,
+        "tables": action.tables,
         "env": action.env.keys().collect::<Vec<_>>(),
         "secrets": action.secrets.keys().chain(action.header_secrets.keys()).collect::<Vec<_>>(),
         "http": action.http,

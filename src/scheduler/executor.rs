@@ -11,9 +11,9 @@ use tokio::sync::watch;
 
 use super::definition::Definition;
 use super::shared::{Phase, Shared, TRY_AGAIN, persist};
-use crate::base::{AttemptId, Timestamp, fault};
+use crate::base::{AttemptId, TimeSpan, Timestamp, fault};
 use crate::model::{AttemptState, ErrorInfo, Fence, Outcome, StagedFile};
-use crate::resource::{Resource, ResourceError};
+use crate::resource::{Prepared, Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, StopSignal};
 use crate::store::{AttemptEnd, Intent, RunStep, StartedAttempt, StoreError};
 
@@ -63,7 +63,7 @@ pub(super) async fn execute(
     retrigger: Vec<String>,
     stop: StopSignal,
 ) -> (Outcome, Close) {
-    let fence = order.fence;
+    let (fence, wall) = (order.fence, order.limits.wall);
     fault::point("attempt.begin");
     let report = shared.executor.run(order, &definition.services, stop).await;
     shared.progress.clear(fence.attempt_id);
@@ -72,13 +72,15 @@ pub(super) async fn execute(
         return (report.outcome, close);
     }
     let mut report = report;
-    if let Err(error) = prepare(definition, &mut report.staged).await {
-        let error = if error.retryable() { ErrorInfo::retryable } else { ErrorInfo::permanent }(
-            error.code(),
-            error.to_string(),
-        );
-        return refused(definition, fence, report, error).await;
+    if let Err(error) = note_replaced(definition, &mut report.staged).await {
+        return refused(definition, fence, report, info(&error)).await;
     }
+    // Kept until the end: what a resource has prepared is undone if the outputs are not published.
+    let _prepared = match prepare(shared, definition, fence.attempt_id, &report.staged, wall).await {
+        Some(Ok(prepared)) => prepared,
+        Some(Err(error)) => return refused(definition, fence, report, error).await,
+        None => return (Outcome::HandedBack, Close::Left),
+    };
     let intent = Intent {
         end: end_of(&report),
         skip: matches!(report.outcome, Outcome::Skip(_)),
@@ -101,14 +103,49 @@ pub(super) async fn execute(
     }
 }
 
-/// Lets the resources do what can be done before the commit point.
-async fn prepare(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
+/// Asks the resources what the outputs are going to replace.
+async fn note_replaced(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
     for file in files {
         if let Some(resource) = definition.services.resources.get(&file.resource) {
-            resource.prepare(std::slice::from_mut(file)).await?;
+            resource.note_replaced(std::slice::from_mut(file)).await?;
         }
     }
     Ok(())
+}
+
+fn info(error: &ResourceError) -> ErrorInfo {
+    let info = if error.retryable() { ErrorInfo::retryable } else { ErrorInfo::permanent };
+    info(error.code(), error.to_string())
+}
+
+/// Lets the resources prepare what is published there, each in at most the wall time of an attempt.
+/// `None` if attempts are handed back before.
+async fn prepare(
+    shared: &Shared,
+    definition: &Definition,
+    attempt: AttemptId,
+    files: &[StagedFile],
+    wall: Duration,
+) -> Option<Result<Vec<Prepared>, ErrorInfo>> {
+    let mut all = Vec::new();
+    for resource in resources_of(definition, files) {
+        let of_resource: Vec<StagedFile> =
+            files.iter().filter(|file| file.resource == resource.name()).cloned().collect();
+        let prepared = tokio::select! {
+            biased;
+            prepared = tokio::time::timeout(wall, resource.prepare(attempt, &of_resource)) => prepared,
+            () = handing_back(&shared.phase) => return None,
+        };
+        match prepared {
+            Ok(Ok(prepared)) => all.extend(prepared),
+            Ok(Err(error)) => return Some(Err(info(&error))),
+            Err(_) => {
+                let message = format!("{} did not prepare the outputs in {}", resource.name(), TimeSpan(wall));
+                return Some(Err(ErrorInfo::retryable("unavailable", message)));
+            }
+        }
+    }
+    Some(Ok(all))
 }
 
 /// Fails an attempt whose outputs cannot be committed, and removes its staged files.
@@ -213,12 +250,16 @@ pub(super) async fn discard(resources: &[Arc<dyn Resource>], attempt: AttemptId)
     }
 }
 
-/// Returns the resources in which files are staged, without duplicates.
+/// Returns the resources in which files are staged, without duplicates. Databases come first,
+/// because their transactions are open.
 fn resources_of(definition: &Definition, files: &[StagedFile]) -> Vec<Arc<dyn Resource>> {
     let mut names: Vec<&str> = files.iter().map(|file| file.resource.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    names.into_iter().filter_map(|name| definition.services.resources.get(name).cloned()).collect()
+    let mut resources: Vec<_> =
+        names.into_iter().filter_map(|name| definition.services.resources.get(name).cloned()).collect();
+    resources.sort_by_key(|resource: &Arc<dyn Resource>| resource.database().is_none());
+    resources
 }
 
 /// Returns the record of an attempt's end.

@@ -45,6 +45,18 @@ pub enum StoreError {
         /// The holder, for people.
         holder: String,
     },
+    /// This user may not write a file or folder that has to be written.
+    #[error(
+        "{path} is read-only here: {why}; {what_next}. Commands that only show records, such as `anacostia runs list`, do not write"
+    )]
+    ReadOnly {
+        /// The file or folder.
+        path: String,
+        /// Why it cannot be written.
+        why: String,
+        /// What to do about it.
+        what_next: &'static str,
+    },
     /// The files that this host writes to were moved or removed. The caller stops at once, and
     /// closes nothing.
     #[error(

@@ -45,6 +45,7 @@ mod presence;
 mod query;
 mod repeat;
 pub mod sqlite;
+mod writable;
 mod write;
 
 use async_trait::async_trait;
@@ -65,6 +66,7 @@ pub use query::{
     SnapshotQuery, TickQuery,
 };
 pub use repeat::repeat_briefly;
+pub(crate) use writable::make_folder;
 pub use write::{
     ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_NOTIFICATIONS, MAX_TICKS, NewAttempt, NewRevision,
     NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,

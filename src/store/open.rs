@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::lock::HostLock;
 use super::logs;
 use super::sqlite::{SqliteStore, read_holder};
+use super::writable;
 use super::{Holder, HostLease, MetadataStore, Result, StoreError};
 use crate::base::Timestamp;
 use crate::manifest::StoreSpec;
@@ -45,12 +46,11 @@ pub fn open(spec: &StoreSpec, durability: Durability, now: Timestamp) -> Result<
 pub fn open_host(spec: &StoreSpec, state: &Path, durability: Durability, now: Timestamp) -> Result<HostStore> {
     let HostStore { store, lease } = open(spec, durability, now)?;
     let folder = state.join(logs::FOLDER);
-    std::fs::create_dir_all(&folder).map_err(|error| StoreError::Unavailable {
-        doing: format!("make the folder {}", folder.display()),
-        why: error.to_string(),
-    })?;
+    writable::make_folder(&folder)?;
+    let lock = folder.join("host.lock");
+    writable::check([state, &folder, &lock])?;
     let in_use = |holder| StoreError::StateInUse { folder: state.display().to_string(), holder };
-    let lock = HostLock::take(&folder.join("host.lock"), now, in_use)?;
+    let lock = HostLock::take(&lock, now, in_use)?;
     Ok(HostStore { store, lease: Arc::new(WithState { lease, lock }) })
 }
 

@@ -32,7 +32,7 @@ pub struct ArtifactQuery {
     pub path: Option<String>,
     /// Only in this state.
     pub state: Option<ArtifactState>,
-    /// Only claimed by this run.
+    /// Only inputs of this run: what it claimed, and what it was given.
     pub run: Option<RunId>,
     /// Only with this tag.
     pub tag: Option<String>,

@@ -270,7 +270,7 @@ const KINDS: &[(&str, &[&str])] = &[
     ("ResourceKind", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/open.rs"]),
     ("FolderSpec", &["manifest/mod.rs", "manifest/pipeline.rs", "manifest/read/resource/", "resource/folder/"]),
     // The other kinds stage their outputs in a folder.
-    ("folder::Folder", &["resource/open.rs", "resource/http/", "resource/s3/"]),
+    ("folder::Folder", &["resource/open.rs", "resource/http/", "resource/s3/", "resource/sql/"]),
     ("S3Spec", &["manifest/", "resource/s3/"]),
     ("s3::Bucket", &["resource/open.rs"]),
     ("HttpSpec", &["manifest/", "resource/http/"]),

@@ -1,5 +1,8 @@
 //! The API: shapes, errors, control of runs.
 
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
 use anacostia::base::RunId;
 use anacostia::model::{ArtifactState, RunDetail, RunState};
 
@@ -295,4 +298,38 @@ fn the_server_stops_despite_open_connections() {
     server.stop.cancel();
     server.ended();
     assert!(std::net::TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn idle_connections_make_room_for_other_clients() {
+    let server = Server::start();
+    let id = add_run(&server, 1, RunState::Running);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| server.get("/api/v1/runs/1?wait=30s"));
+        wait_until("the request to wait", || server.control.ends.receiver_count() == 1);
+        // More than the server holds. Some have sent a request, or a part of one.
+        let idle: Vec<_> = (0..300)
+            .map(|at| {
+                let mut connection = server.connect();
+                let head = "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n";
+                let whole = format!("{head}\r\n");
+                let sent = ["", head, &whole][at % 3];
+                // The server may have closed it already.
+                let _ = connection.write_all(sent.as_bytes());
+                connection
+            })
+            .collect();
+        let began = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(server.get("/readyz").status, 200);
+        }
+        let took = began.elapsed();
+        // The time after which a connection without a request is closed anyway is 15 s.
+        assert!(took < Duration::from_secs(10), "{took:?}");
+        assert!(!waiting.is_finished(), "a connection with a request was closed");
+        drop(idle);
+        server.store.runs.lock().unwrap()[0].run.state = RunState::Succeeded;
+        server.control.ends.send(id).unwrap();
+        assert_eq!(waiting.join().unwrap().json()["state"], "succeeded");
+    });
 }

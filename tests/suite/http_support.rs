@@ -252,6 +252,7 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         after: vec!["raw".into()],
         reads: vec!["raw".into()],
         writes: vec!["models".into()],
+        tables: BTreeMap::new(),
         retrigger: false,
         params: serde_json::Map::new(),
         args: Vec::new(),

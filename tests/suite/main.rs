@@ -12,11 +12,13 @@
     reason = "a test that meets what it does not expect ends there, loudly, and is read more often than it runs"
 )]
 
+mod advice;
 mod alert;
 mod breaking;
 mod cli;
 mod cli_and_http;
 mod command;
+mod conformance;
 mod crash;
 mod dev;
 mod faults;
@@ -41,6 +43,7 @@ mod lost;
 mod manifest;
 mod new;
 mod notify;
+mod openapi;
 mod outbound;
 mod penguins;
 mod polyglot;
@@ -49,6 +52,7 @@ mod proxy;
 mod publishing;
 mod python;
 mod readme;
+mod readme_keys;
 mod renaming;
 mod restart;
 mod runs;

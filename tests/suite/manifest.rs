@@ -10,7 +10,8 @@ use std::time::Duration;
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
     ChannelSpec, Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging, Pipeline, Problems,
-    ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFrom, SqlRows, UrlSource, inspect, load, parse_pinned,
+    ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFormat, SqlFrom, SqlRows, UrlSource, inspect, load,
+    parse_pinned,
 };
 use anacostia::model::{Durability, NotifyCause};
 use proptest::prelude::*;
@@ -229,12 +230,14 @@ fn check_databases(pipeline: &Pipeline, folder: &Path) {
         interval: Duration::from_secs(5),
         notify: Some("readings".to_owned()),
         max_rows: 500,
+        format: SqlFormat::Csv,
     };
     assert_eq!((readings.rows, readings.keep), (Some(rows), 10 << 20));
     let notes = sql("notes");
     assert_eq!(notes.database, SqlDatabase::Sqlite { path: folder.join("data/app.db") });
     let rows = notes.rows.unwrap();
     assert_eq!(rows.from, SqlFrom::Query("select * from notes where kind = 'a'".to_owned()));
+    assert_eq!(rows.format, SqlFormat::Jsonl);
     assert_eq!((rows.overlap, rows.interval, rows.max_rows), (Duration::from_secs(30), Duration::from_secs(1), 10_000));
 }
 

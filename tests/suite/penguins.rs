@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::postgres::Database;
 use crate::support::s3::{KEY_ID, SECRET, Service, TestBucket};
 
 const COMPONENTS: [(&str, &str); 4] = [
@@ -247,6 +248,31 @@ async fn folders_in_a_bucket_give_the_same_models() {
     let models: Vec<String> = bucket.list().await.into_iter().filter(|key| key.starts_with("models/")).collect();
     let recorded = artifacts(&app, "resource=models");
     assert_eq!(models, recorded.keys().map(|path| format!("models/{path}")).collect::<Vec<_>>());
+}
+
+/// The same components and graph, with rows of a table as the input.
+#[test]
+fn rows_in_postgres_give_the_same_models() {
+    let data = Database::new();
+    data.execute(include_str!("../../guest-examples/pipelines/penguins/postgres.sql"));
+    let mut app = TestApp::example_manifest("penguins", "postgres.toml", &COMPONENTS);
+    app.set_env("DATABASE_URL", &data.url());
+    app.set_env("PGPASSWORD", "none is needed");
+    app.start();
+    for (place, (_, content)) in DAYS.iter().enumerate().take(EVENTFUL_DAY) {
+        let names = std::str::from_utf8(content).unwrap().lines().next().unwrap();
+        let columns = names.split(',').map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        let copy = format!("copy penguins ({columns}) from stdin (format csv, header, null 'NA')");
+        data.copy(&copy, content.clone());
+        let runs = app.wait_for_runs(place + 1);
+        assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:?}");
+    }
+    let mut results = Results::of(&app);
+    // The rows of a day are the same, at a path that says which rows they are, not which day.
+    let days = UNINTERRUPTED.artifacts["cleaned"].keys().cloned();
+    let cleaned = results.artifacts.remove("cleaned").unwrap().into_values();
+    results.artifacts.insert("cleaned", days.zip(cleaned).collect());
+    assert_eq!(results, *UNINTERRUPTED);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The fault proxy of the tests does what its faults say.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::support::proxy::{Fault, Proxy};
@@ -82,4 +82,23 @@ fn slows_bodies_and_repeats_responses() {
     proxy.next(1, "GET ", Fault::Repeat("GET /page"));
     assert_eq!(get(&proxy), Ok((200, Ok(BODY.to_owned()))));
     assert_eq!(upstream.heads().len(), 1, "the second response came from the proxy");
+}
+
+#[test]
+fn resets_requests_of_which_the_server_gets_a_part() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = Proxy::http(listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let mut received = String::new();
+        listener.accept().unwrap().0.read_to_string(&mut received).unwrap();
+        received
+    });
+    proxy.next(1, "PUT ", Fault::ResetRequestAfter(5));
+    let mut client = TcpStream::connect(proxy.address()).unwrap();
+    client.write_all(b"PUT /page HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nall of it").unwrap();
+    let mut answer = Vec::new();
+    assert_eq!(client.read_to_end(&mut answer).map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
+    drop(proxy);
+    let received = server.join().unwrap();
+    assert_eq!(received.split_once("\r\n\r\n").unwrap().1, "all o");
 }

@@ -339,6 +339,29 @@ fn put(app: &TestApp, id: &str, body: &str) -> (u16, Value) {
 }
 
 #[test]
+fn a_repeated_request_to_run_again_is_answered_while_the_old_run_is_retried() {
+    let steps = r#"{ do = "fail", attempts = 1, message = "not yet" }, { do = "await_cancel" }"#;
+    let app = start(&manifest(&action("late", &["raw"], steps, "")));
+    app.drop_file("raw/a.csv", b"1");
+    let old = app.wait_for_runs(1)[0]["id"].as_str().unwrap().to_owned();
+    let (id, again) = (anacostia::base::RunId::new().to_string(), format!("{{\"rerun_of\":\"{old}\"}}"));
+    assert_eq!(put(&app, &id, &again).0, 201);
+    app.wait_for_runs(2);
+    let listed = app.cli_json(&["artifacts", "list", "--run", "2", "--json", "PATH"]);
+    assert_eq!(listed["items"][0]["path"], "a.csv", "{listed}");
+    let listed = String::from_utf8(app.cli(&["artifacts", "list", "--run", "2", "PATH"]).stdout).unwrap();
+    assert!(listed.contains("input") && listed.contains("a.csv"), "{listed}");
+
+    assert_eq!(app.post("/api/v1/runs/1/retry").0, 200);
+    wait_until("the old run to be retried", || run(&app, 1)["state"] == "running");
+    let (status, body) = put(&app, &id, &again);
+    assert_eq!((status, &body["number"]), (200, &2.into()), "{body}");
+    let (status, body) = put(&app, &anacostia::base::RunId::new().to_string(), &again);
+    assert_eq!(status, 409, "{body}");
+    app.post("/api/v1/runs/1/cancel");
+}
+
+#[test]
 fn numbers_in_params_are_exact_or_refused() {
     let app = start(&manifest(&action("done", &["raw"], r#"{ do = "done" }"#, "")));
     let mut rng = fastrand::Rng::with_seed(1_500);

@@ -1,5 +1,6 @@
 //! Databases as resources: the real binary over files of SQLite and a real PostgreSQL server.
 
+mod actions;
 mod crash;
 mod late;
 mod swapped;

@@ -21,7 +21,7 @@ pub(crate) struct Args {
     /// Only versions at this path in a resource
     #[arg(long = "path", value_name = "PATH")]
     at: Option<String>,
-    /// Only what this run claimed and wrote (as JSON what it claimed): its number, its id, or
+    /// Only the inputs and outputs of this run (as JSON its inputs): its number, its id, or
     /// `latest`
     #[arg(long)]
     run: Option<RunRef>,

@@ -5,13 +5,13 @@
 use serde_json::{Value, json};
 
 use crate::cli::load::{PathArg, load_for_records};
-use crate::cli::{End, Failure, open, out, remote, show};
+use crate::cli::{End, Failure, open, out, show};
 
 /// Lists the waiting files of all resources or of one.
 pub(super) fn list(path: &PathArg, resource: Option<&str>, as_json: bool) -> Result<End, Failure> {
     let pipeline = load_for_records(path)?;
-    let address = open::host_address(&pipeline, path, "knows what waits")?;
-    let nodes = remote::get(&address, "nodes")?;
+    let host = open::running_host(&pipeline, path, "knows what waits")?;
+    let nodes = host.get("nodes")?;
     let nodes = nodes.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let (mut items, mut count) = (Vec::new(), 0);
     for node in nodes {

@@ -10,26 +10,22 @@
 //! leaves nothing behind.
 
 mod handle;
+mod left;
 mod parts;
 mod report;
 mod serve;
 mod stop;
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::load::{PathArg, load, load_unbuilt};
 use super::{End, Failure, build, out, show};
 use crate::manifest::{Pipeline, check_listen, parse_listen};
-use crate::resource::Waiting;
 use crate::scheduler::{StartError, Tally};
 
 pub(crate) use handle::{HostHandle, Start};
 pub(crate) use serve::count_metrics;
 pub(crate) use stop::{Stop, Stops};
-
-/// Most paths that a message names.
-const MAX_NAMED: usize = 3;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -107,10 +103,11 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
     let Some(handle) = HostHandle::start(pipeline, how, count_metrics()?, stops).await? else {
         return Ok(before_any_work(args));
     };
-    let control = handle.host.view().control;
+    let view = handle.host.view();
     let (tally, stopped) = handle.until_ended(stops).await?;
     if args.once && !args.json {
-        let rest = if stopped.is_some() { STOPPED.to_owned() } else { unrecorded(&control.waiting()) };
+        let idle = tally == Tally::default();
+        let rest = if stopped.is_some() { STOPPED.to_owned() } else { left::describe(&view, idle).await? };
         out::result(&summary(tally, &rest))?;
     }
     let failed = stopped.is_some() || tally.failed + tally.stuck > 0;
@@ -126,23 +123,7 @@ fn before_any_work(args: &Args) -> End {
 /// What `run --once` adds when a signal stopped it: it does not know what was left.
 const STOPPED: &str = "stopped before all work was done; the next start does the rest\n";
 
-/// Describes files that could not be recorded and so started no run. One line, or empty.
-fn unrecorded(waiting: &BTreeMap<String, Waiting>) -> String {
-    let count: u64 = waiting.values().map(|waiting| waiting.count).sum();
-    if count == 0 {
-        return String::new();
-    }
-    let all = waiting.iter().flat_map(|(name, waiting)| waiting.paths.iter().map(move |path| (name, path)));
-    let mut named: Vec<String> =
-        all.take(MAX_NAMED).map(|(name, path)| format!("{name}/{} is {}", path.path, path.reason)).collect();
-    let more = count.saturating_sub(named.len() as u64);
-    if more > 0 {
-        named.push(format!("and {more} more: `anacostia artifacts list --waiting` beside a running host shows them"));
-    }
-    format!("{} {}: {}\n", show::plural(count, "file"), if count == 1 { "waits" } else { "wait" }, named.join("; "))
-}
-
-/// Summarizes how the runs ended, followed by the line about what was not done.
+/// Summarizes how the runs ended, followed by the lines about what was not done.
 fn summary(tally: Tally, rest: &str) -> String {
     let Tally { succeeded, failed, cancelled, stuck } = tally;
     let all = [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (stuck, "could not go on")];
@@ -170,39 +151,8 @@ impl From<StartError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
-    use super::{STOPPED, summary, unrecorded};
-    use crate::base::Timestamp;
-    use crate::resource::{Waiting, WaitingPath};
+    use super::{STOPPED, summary};
     use crate::scheduler::Tally;
-
-    #[test]
-    fn waiting_files_are_named_instead_of_nothing_new() {
-        let path = |name: &str| WaitingPath {
-            path: name.to_owned(),
-            reason: "still open for writing by process 7 (cp)".to_owned(),
-            since: Timestamp::from_micros(0),
-        };
-        let waiting = |count, names: &[&str]| {
-            BTreeMap::from([(
-                "raw".to_owned(),
-                Waiting { count, paths: names.iter().map(|name| path(name)).collect() },
-            )])
-        };
-        assert_eq!(unrecorded(&BTreeMap::new()), "");
-        let one = unrecorded(&waiting(1, &["x.csv"]));
-        assert_eq!(one, "1 file waits: raw/x.csv is still open for writing by process 7 (cp)\n");
-        assert_eq!(summary(Tally::default(), &one), format!("0 runs: {one}"));
-        let two = Tally { succeeded: 2, ..Tally::default() };
-        assert_eq!(summary(two, &one), format!("2 runs: 2 succeeded\n{one}"));
-        assert_eq!(
-            unrecorded(&waiting(5, &["a", "b", "c", "d", "e"])),
-            "5 files wait: raw/a is still open for writing by process 7 (cp); raw/b is still open for writing by process 7 (cp); \
-             raw/c is still open for writing by process 7 (cp); and 2 more: `anacostia artifacts list --waiting` beside a running \
-             host shows them\n"
-        );
-    }
 
     #[test]
     fn the_tally_names_each_outcome() {
@@ -212,5 +162,9 @@ mod tests {
         assert_eq!(summary(Tally::default(), ""), "0 runs: nothing was new\n");
         let stopped = "0 runs: stopped before all work was done; the next start does the rest\n";
         assert_eq!(summary(Tally::default(), STOPPED), stopped);
+        let left = "1 file is not taken: raw/a: it cannot be read\n";
+        assert_eq!(summary(Tally::default(), left), format!("0 runs: {left}"));
+        let two = Tally { succeeded: 2, ..Tally::default() };
+        assert_eq!(summary(two, left), format!("2 runs: 2 succeeded\n{left}"));
     }
 }

@@ -1,9 +1,6 @@
 //! The parts of a host, opened one after the other.
 
-use std::fs;
 use std::sync::Arc;
-
-use anyhow::Context as _;
 
 use crate::base::Clock as _;
 use crate::base::SystemClock;
@@ -12,15 +9,14 @@ use crate::cli::open;
 use crate::manifest::Pipeline;
 use crate::sandbox::{Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
-use crate::store::{HostStore, components, logs};
+use crate::store::{HostStore, components, logs, make_folder};
 
 /// Opens the store (a second host fails here, with the first one's name), the logs and the sandbox.
 /// No action runs yet.
 pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
     let state = &pipeline.state;
     for path in pipeline.store.local_paths() {
-        let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder).with_context(|| format!("failed to make the folder {}", folder.display()))?;
+        make_folder(path.parent().unwrap_or(path))?;
     }
     let HostStore { store, lease } = open::for_host(&pipeline, SystemClock.now())?;
     let logs = logs::open(state, pipeline.max_log_bytes)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::base::{Clock as _, RunId, SystemClock, WriteId};
 use crate::cli::load::PathArg;
 use crate::cli::records::{self, Records, RunRef};
-use crate::cli::remote::{self, Answer};
+use crate::cli::remote::{Answer, Remote};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, open, out};
 use crate::http::bodies::RunBody;
@@ -59,7 +59,7 @@ pub(crate) fn steer(args: &Args, what: What) -> Result<End, Failure> {
         (records.pipeline, id)
     };
     let (run, host) = match open::holder(&pipeline)? {
-        Some(holder) => (through_the_host(&open::address(&holder)?, id, what)?, true),
+        Some(holder) => (through_the_host(&open::remote(&holder)?, id, what)?, true),
         None => (through_the_store(&pipeline, args.run, id, what)?, false),
     };
     if args.json {
@@ -81,8 +81,8 @@ fn start_again(args: &Args) -> Result<End, Failure> {
         let old = records.resolve(args.run)?;
         (records.pipeline, old)
     };
-    let address = open::host_address(&pipeline, &args.path, "starts runs")?;
-    match remote::start(&address, RunId::new(), &json!({ "rerun_of": old }))? {
+    let host = open::running_host(&pipeline, &args.path, "starts runs")?;
+    match host.start(RunId::new(), &json!({ "rerun_of": old }))? {
         Answer::Run(run) if args.json => out::json(&run)?,
         Answer::Run(run) => out::result(&summary(&run, true))?,
         Answer::Invalid(why) | Answer::Refused(why) => {
@@ -92,8 +92,8 @@ fn start_again(args: &Args) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-fn through_the_host(address: &str, id: RunId, what: What) -> Result<Value, Failure> {
-    match remote::ask(address, id, what.route())? {
+fn through_the_host(host: &Remote, id: RunId, what: What) -> Result<Value, Failure> {
+    match host.ask(id, what.route())? {
         Answer::Run(run) => Ok(run),
         Answer::Invalid(why) | Answer::Refused(why) => {
             Err(Failure::work(format!("the host refused to {} the run: {why}", what.route())))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::pipeline::short;
 use super::plain;
-use crate::manifest::{Pipeline, ResourceKind};
+use crate::manifest::Pipeline;
 
 /// Formats the message for a pipeline without records. `host` tells whether a host is running,
 /// `path` is the PATH that leads to the pipeline.
@@ -16,11 +16,7 @@ pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &st
     }
     if let Some(resource) = pipeline.resources.iter().find(|resource| resource.watch) {
         let place = short(Path::new(&resource.location()), pipeline);
-        let what = match resource.kind {
-            ResourceKind::Sql(_) => "add a row to",
-            _ => "put a file into",
-        };
-        steps.push(format!("{what} {place}, which `{}` watches", resource.name));
+        steps.push(format!("{} {place}, which `{}` watches", resource.how_to_add(), resource.name));
     }
     let then = if steps.is_empty() { String::new() } else { format!(": {}", steps.join(", and ")) };
     format!("no {what} yet{}\n", plain(&then))

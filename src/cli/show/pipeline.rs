@@ -208,6 +208,7 @@ pub(crate) mod tests {
             after: after.iter().map(|name| (*name).to_owned()).collect(),
             reads: vec!["raw".to_owned()],
             writes: vec![],
+            tables: BTreeMap::new(),
             retrigger: false,
             params: serde_json::Map::new(),
             args: Vec::new(),

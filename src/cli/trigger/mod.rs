@@ -6,13 +6,15 @@
 
 mod select;
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use crate::base::bounds::MAX_GIVEN;
 use crate::base::{Clock as _, RunId, SystemClock, first_large_integer};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
-use crate::cli::remote::{self, Answer};
+use crate::cli::remote::{Answer, Remote};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, open, out, show};
 use crate::model::{Artifact, ArtifactState};
@@ -44,6 +46,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// How long the host waits for the end of a run before it answers. Short, so that a host that does
+/// not answer at all is noticed soon.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
 /// Parses `KEY=VALUE`. A value that is not JSON is a string, so that words need no quotes.
 fn param(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text.split_once('=').ok_or("write KEY=VALUE, such as `-p learning_rate=0.01`")?;
@@ -72,10 +78,10 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
         let ids: Vec<_> = selected.iter().map(|artifact| artifact.id).collect();
         ids.chunks(MAX_GIVEN).map(|ids| json!({ "params": params, "inputs": ids })).collect()
     };
-    let address = open::host_address(&records.pipeline, &args.path, "starts runs")?;
+    let host = open::running_host(&records.pipeline, &args.path, "starts runs")?;
     let mut end = End::Well;
     for how in starts {
-        let run = start(&address, &how, args.wait)?;
+        let run = start(&host, &how, args.wait)?;
         if args.json {
             out::json(&run)?;
         } else {
@@ -112,15 +118,15 @@ fn selected(args: &Args, records: &Records) -> Result<Vec<Artifact>, Failure> {
 }
 
 /// Starts one run, and waits for its end if that is asked for.
-fn start(address: &str, how: &Value, wait: bool) -> Result<Value, Failure> {
+fn start(host: &Remote, how: &Value, wait: bool) -> Result<Value, Failure> {
     let id = RunId::new();
-    let mut run = match remote::start(address, id, how)? {
+    let mut run = match host.start(id, how)? {
         Answer::Run(run) => run,
         Answer::Invalid(why) => return Err(Failure::usage(why)),
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start a run: {why}"))),
     };
     while wait && !has_ended(&run) {
-        run = remote::get(address, &format!("runs/{id}?wait=20s"))?;
+        run = host.get_within(&format!("runs/{id}?wait={}s", ASK_EVERY.as_secs()), ASK_EVERY)?;
     }
     Ok(run)
 }

@@ -28,7 +28,7 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 16] = [
+pub(super) const FIXED_PATHS: [&str; 17] = [
     "/",
     "/api/v1/artifacts",
     "/api/v1/events",
@@ -44,6 +44,7 @@ pub(super) const FIXED_PATHS: [&str; 16] = [
     "/api/v1/triggers",
     "/api/v1/triggers/preview",
     "/healthz",
+    "/openapi.json",
     "/readyz",
 ];
 
@@ -78,6 +79,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/healthz", get(operations::health))
         .route("/readyz", get(operations::ready))
         .route("/metrics", get(operations::metrics))
+        .route("/openapi.json", get(super::openapi::show))
 }
 
 /// Builds all routes for the time while the host starts.

@@ -234,6 +234,7 @@ pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
                     "raw/*.csv",
                 ),
             ),
+            ("tables", &["databases"], tables()),
             ("env", &["environment"], variables("Its environment.", &json!({"type": "string"}))),
             (
                 "secrets",
@@ -268,6 +269,22 @@ pub(super) static SECRET: LazyLock<Keys> = LazyLock::new(|| Keys {
         ("header", &["name"], text("The header.")),
         ("host", &["url"], form("The host, which `http` names too.", HOST, "api.example.com:443")),
         ("prefix", &["scheme"], with_default(text("Text before the value, such as `Bearer `."), "")),
+    ],
+});
+
+/// The schema of `tables` of an action.
+fn tables() -> Value {
+    let each = object("The tables of one database.", &TABLES, &[]);
+    json!({"type": "object", "description": "The tables that it may use of a SQLite database that it reads or writes; all if this is not given.",
+        "additionalProperties": each})
+}
+
+pub(super) static TABLES: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`tables` of an action",
+    later: &[],
+    rows: vec![
+        ("read", &["reads", "select"], strings("Tables that it may read.", None, "readings")),
+        ("write", &["writes", "insert"], strings("Tables that it may change, and read.", None, "summaries")),
     ],
 });
 

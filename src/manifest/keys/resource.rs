@@ -41,7 +41,7 @@ impl Kind {
             Self::Folder => &["kind", "path"],
             Self::S3 => &["kind", "bucket"],
             Self::Http => &["kind"],
-            Self::Sql => &["kind", "url", "high_water", "watch"],
+            Self::Sql => &["kind", "url"],
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of the kind `sql`.
 
 use super::section::Row;
-use crate::manifest::schema::{ENV, SOURCE, form, integer, size, span, strings, text};
+use crate::manifest::schema::{ENV, SOURCE, choice, form, integer, size, span, strings, text};
 use crate::manifest::settings;
 
 /// Returns the keys, besides those of every kind.
@@ -60,6 +60,11 @@ pub(super) fn rows() -> Vec<Row> {
             "max_rows",
             &["batch_size", "limit"],
             integer("Rows of one artifact at most.", settings::MAX_ROWS, Some(settings::DEFAULT_MAX_ROWS)),
+        ),
+        (
+            "format",
+            &["output", "encoding"],
+            choice("What an artifact is: JSON lines, or CSV with a header.", &settings::SQL_FORMAT),
         ),
         (
             "keep",

@@ -11,7 +11,7 @@ use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
 use super::secrets::{self, Secrets};
 use super::variables::named_values;
-use super::{UncheckedAction, command, http, inner, params, refuse_twice};
+use super::{UncheckedAction, command, http, inner, params, refuse_twice, tables};
 use crate::base::{Digest, escape};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedAction {
@@ -24,6 +24,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         refuse_twice(reader, key, &names);
         names
     });
+    let tables = tables::read(reader, table);
     let retrigger = reader.boolean(table, "retrigger");
     let run_when = reader.choice(table, "run_when", &settings::RUN_WHEN, &[]);
     let command = command::read(reader, table, &name.value, &reads);
@@ -39,6 +40,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         after: plain(&after),
         reads: plain(&reads),
         writes: plain(&writes),
+        tables: tables.iter().map(|tables| (tables.resource.value.clone(), tables.names.clone())).collect(),
         retrigger: retrigger.as_ref().is_some_and(|retrigger| retrigger.value),
         params: params::read(reader, table, "params", "{ seed = 7 }"),
         args: command.args,
@@ -62,6 +64,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         after,
         reads,
         writes,
+        tables,
         retrigger,
         for_commands,
         run_when,

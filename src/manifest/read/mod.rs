@@ -12,6 +12,7 @@ mod params;
 mod path;
 mod resource;
 mod secrets;
+pub(super) mod tables;
 mod top;
 mod trigger;
 mod variables;
@@ -63,6 +64,7 @@ pub(super) struct UncheckedAction {
     pub(super) after: Vec<At<String>>,
     pub(super) reads: Vec<At<String>>,
     pub(super) writes: Vec<At<String>>,
+    pub(super) tables: Vec<tables::UncheckedTables>,
     pub(super) retrigger: Option<At<bool>>,
     /// The keys of the action that only commands may have.
     pub(super) for_commands: Vec<At<&'static str>>,

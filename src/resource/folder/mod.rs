@@ -5,6 +5,7 @@
 //! | `observer`, `check` | report differences from the record, in order |
 //! | `dirty`, `watches`, `scan`, `waiting` | find paths to check: by events, scans, after delays |
 //! | `held` | lists what cannot be recorded yet, for display |
+//! | `ignored` | lists files that only their names keep from counting, for display |
 //! | `stable_read`, `lease`, `hashing` | hash a file while nobody writes to it |
 //! | `index`, `stamp` | cache what is on record; identify a version of a file |
 //! | `unsupported`, `moves` | find what is never an artifact; order renames |
@@ -21,6 +22,7 @@ mod check;
 mod dirty;
 mod hashing;
 mod held;
+mod ignored;
 mod index;
 mod lease;
 mod moves;
@@ -262,6 +264,11 @@ impl Resource for Folder {
         }
     }
 
+    async fn ignored(&self, most: usize) -> Vec<String> {
+        // A folder that cannot be reached is reported as such by its watch.
+        self.work(true, move |folder| Ok(ignored::find(folder, most))).await.unwrap_or_default()
+    }
+
     async fn claim_writing(&self, holder: &str) -> Result<()> {
         {
             let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -288,7 +295,13 @@ impl Resource for Folder {
 
     async fn release_writing(&self) {
         let release = |folder: &Self| {
-            *folder.writing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            let mut writing = folder.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            // Without the lock, what is staged there may be another writer's.
+            let held = writing.as_ref().and_then(|writing| writing.lock.as_ref()).is_some_and(|lock| lock.holds());
+            if held && let Ok(root) = folder.open_root() {
+                stage::remove_empty(&root);
+            }
+            *writing = None;
             Ok(())
         };
         // This cannot fail.
@@ -315,7 +328,7 @@ impl Resource for Folder {
         self.work(false, move |folder| stage::create(folder, attempt, artifact, &path, overwrite)).await
     }
 
-    async fn prepare(&self, files: &mut [StagedFile]) -> Result<()> {
+    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         if !files.iter().any(|file| file.overwrite) {
             return Ok(());
         }

@@ -55,7 +55,7 @@ impl OwnOutputs {
 }
 
 /// Records what the files that may overwrite are to replace; see
-/// [`crate::resource::Resource::prepare`].
+/// [`crate::resource::Resource::note_replaced`].
 pub(super) fn note_replaced(folder: &Folder, files: &mut [StagedFile]) -> Result<()> {
     for file in files.iter_mut().filter(|file| file.overwrite) {
         check_path(&file.path)?;

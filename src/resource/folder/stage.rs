@@ -393,9 +393,15 @@ pub(super) fn sweep(folder: &Folder, keep: &[AttemptId]) -> Result<u64> {
         _ => {}
     }
     // These fail if the folders are not empty, and then the folders stay.
-    let _ = root.remove_dir(STAGING);
+    remove_empty(&root);
     let _ = root.remove_dir(OWN);
     Ok(removed)
+}
+
+/// Removes the folder of staged files if it is empty. Called when the host stops and not after each
+/// attempt, because the next attempt would make it again.
+pub(super) fn remove_empty(root: &Dir) {
+    let _ = root.remove_dir(STAGING);
 }
 
 /// Removes the folder of an attempt if it is empty. Returns whether the folder is gone.

@@ -5,7 +5,7 @@
 //! | `watch` | lists the bucket at an interval, and reports differences from the record |
 //! | `read` | reads versions by ranges, on the condition that they are still there |
 //! | `publish` | makes outputs visible, on the condition that nothing else has come |
-//! | `upload`, `staged` | upload large outputs in parts before the commit point; read the spool |
+//! | `upload`, `journal`, `staged` | upload large outputs in parts before the commit point |
 //! | `client`, `xml`, `credentials`, `errors` | speak to the service |
 //!
 //! A version is identified by its entity tag (the `ETag` of the service), which changes with the
@@ -19,6 +19,7 @@
 mod client;
 mod credentials;
 mod errors;
+mod journal;
 mod publish;
 mod read;
 mod staged;
@@ -158,7 +159,7 @@ impl Resource for Bucket {
         self.spool.reopen(finished).await
     }
 
-    async fn prepare(&self, files: &mut [StagedFile]) -> Result<()> {
+    async fn note_replaced(&self, files: &mut [StagedFile]) -> Result<()> {
         for file in files {
             publish::prepare(self, file).await?;
         }

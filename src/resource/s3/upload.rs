@@ -1,21 +1,19 @@
 //! Uploads large outputs in parts before the commit point, and completes them after it.
 //!
-//! The id of an upload is on this machine, in the *journal*: a file of the spool for each upload.
-//! It is written before the upload begins, with the uploads that are there already, and again with
-//! the id. So a host that finds a journal can abort the upload, also if the last one died before it
-//! got the answer with the id.
+//! The id of an upload is on this machine, in its [`journal`], which is written before the upload
+//! begins, with the uploads that are there already, and again with the id. So a host that finds a
+//! journal can abort the upload, also if the last one died before it got the answer with the id.
 
-use std::collections::HashSet;
 use std::io;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::Path as FilePath;
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use object_store::multipart::{MultipartStore as _, PartId};
 use object_store::path::Path;
-use serde::{Deserialize, Serialize};
 
 use super::client::{Answer, Condition};
+use super::journal::{self, Journal};
 use super::{Bucket, errors, staged};
 use crate::base::{AttemptId, fault};
 use crate::model::StagedFile;
@@ -29,37 +27,22 @@ const MAX_PARTS: u64 = 9_000;
 const AT_ONCE: usize = 2;
 /// How often to begin an upload.
 const MAX_TRIES: usize = 3;
-/// The folder of journals in the spool.
-const JOURNALS: &str = "uploads";
 
 /// Returns whether a file is uploaded in parts.
 pub(super) fn is_large(file: &StagedFile) -> bool {
     file.size > PART_BYTES
 }
 
-/// What is known about an upload.
-#[derive(Debug, Serialize, Deserialize)]
-struct Journal {
-    key: String,
-    /// Uploads to the key that were there before, and belong to someone else.
-    others: Vec<String>,
-    /// Its id, once the service has told it.
-    id: Option<String>,
-    /// The entity tags of its parts, once all are sent.
-    parts: Vec<String>,
-}
-
 /// Uploads the parts of a file. An earlier upload of it is aborted.
 pub(super) async fn upload(bucket: &Bucket, key: &Path, file: &StagedFile) -> Result<()> {
     let about = bucket.about(&file.path);
-    let place = journal_of(bucket, file);
+    let place = journal::place(bucket, file);
+    let unnoted = |error| about.unavailable("note the upload of", error);
     let mut journal = begin(bucket, key, file, &place).await?;
     fault::point("s3.upload_begun");
-    let write =
-        |journal: &Journal| save(&place, journal).map_err(|error| about.unavailable("note the upload of", error));
-    write(&journal)?;
+    journal.save(&place).await.map_err(unnoted)?;
     journal.parts = send_parts(bucket, key, file, journal.id.as_deref().unwrap_or_default()).await?;
-    write(&journal)?;
+    journal.save(&place).await.map_err(unnoted)?;
     fault::point("s3.uploaded");
     Ok(())
 }
@@ -74,7 +57,7 @@ async fn begin(bucket: &Bucket, key: &Path, file: &StagedFile, place: &FilePath)
         abort(bucket, place).await.map_err(failed)?;
         let others = bucket.client.uploads(key).await.map_err(failed)?;
         let journal = Journal { key: key.to_string(), others, id: None, parts: Vec::new() };
-        save(place, &journal).map_err(|error| about.unavailable("note the upload of", error))?;
+        journal.save(place).await.map_err(|error| about.unavailable("note the upload of", error))?;
         match bucket.client.begin_upload(key, file.artifact_id).await {
             Ok(id) => return Ok(Journal { id: Some(id), ..journal }),
             Err(_) if tries < MAX_TRIES => tries += 1,
@@ -109,9 +92,9 @@ pub(super) async fn complete(
     file: &StagedFile,
     condition: &Condition,
 ) -> Result<Answer<String>> {
-    let place = journal_of(bucket, file);
+    let place = journal::place(bucket, file);
     for _ in 0..2 {
-        if let Some(Journal { id: Some(id), parts, .. }) = load(&place)
+        if let Some(Journal { id: Some(id), parts, .. }) = journal::load(&place).await
             && !parts.is_empty()
         {
             match bucket.client.complete(key, &id, &parts, condition).await {
@@ -134,7 +117,7 @@ pub(super) async fn complete(
         if let Err(error) = there {
             return Ok(Err(error));
         }
-        if !bucket.spool.path().join(&file.staged).exists() {
+        if staged::read(bucket, file, 0, 0).await?.is_none() {
             return Err(staged::lost(bucket, file));
         }
         upload(bucket, key, file).await?;
@@ -145,10 +128,9 @@ pub(super) async fn complete(
 /// Aborts the uploads of an attempt, and removes its journals. What cannot be aborted now is
 /// aborted when a host starts.
 pub(super) async fn discard(bucket: &Bucket, attempt: AttemptId) {
-    let folder = bucket.spool.path().join(JOURNALS).join(attempt.to_string());
-    let Ok(entries) = std::fs::read_dir(&folder) else { return };
-    for place in entries.flatten().map(|entry| entry.path()) {
-        if let Err(error) = abort(bucket, &place).await {
+    let journals = journal::of(bucket, attempt).await;
+    for place in &journals {
+        if let Err(error) = abort(bucket, place).await {
             let why = errors::reason(&error);
             tracing::warn!(
                 resource = &*bucket.name,
@@ -157,31 +139,28 @@ pub(super) async fn discard(bucket: &Bucket, attempt: AttemptId) {
             );
         }
     }
-    // Fails if a journal is left.
-    let _ = std::fs::remove_dir(folder);
+    if !journals.is_empty() {
+        journal::forget(bucket, attempt).await;
+    }
 }
 
 /// Aborts the uploads of all attempts except those in `keep`.
 pub(super) async fn sweep(bucket: &Bucket, keep: &[AttemptId]) {
-    let Ok(entries) = std::fs::read_dir(bucket.spool.path().join(JOURNALS)) else { return };
-    for entry in entries.flatten() {
-        let attempt = entry.file_name().to_str().and_then(|name| name.parse::<AttemptId>().ok());
-        if let Some(attempt) = attempt.filter(|attempt| !keep.contains(attempt)) {
-            discard(bucket, attempt).await;
-        }
+    for attempt in journal::attempts(bucket).await.into_iter().filter(|attempt| !keep.contains(attempt)) {
+        discard(bucket, attempt).await;
     }
 }
 
 /// Aborts the upload of a journal, and removes the journal. Does nothing if there is none.
 async fn abort(bucket: &Bucket, place: &FilePath) -> Answer<()> {
-    let Some(journal) = load(place) else { return Ok(()) };
+    let Some(journal) = journal::load(place).await else { return Ok(()) };
     let key = Path::parse(&journal.key)?;
     let ids = if let Some(id) = journal.id {
         vec![id]
     } else {
         // The host died before it knew the id: it is the one that was not there before, and that is
         // in no other journal.
-        let (mut ids, known) = (bucket.client.uploads(&key).await?, known_ids(bucket));
+        let (mut ids, known) = (bucket.client.uploads(&key).await?, journal::known_ids(bucket).await);
         ids.retain(|id| !journal.others.contains(id) && !known.contains(id));
         ids
     };
@@ -192,35 +171,6 @@ async fn abort(bucket: &Bucket, place: &FilePath) -> Answer<()> {
             Err(error) => return Err(error),
         }
     }
-    // If it stays, the next start finds no upload for it.
-    let _ = std::fs::remove_file(place);
+    journal::remove(place).await;
     Ok(())
-}
-
-/// Returns the ids of all uploads that have a journal.
-fn known_ids(bucket: &Bucket) -> HashSet<String> {
-    let folders = std::fs::read_dir(bucket.spool.path().join(JOURNALS)).into_iter().flatten().flatten();
-    let journals = folders.flat_map(|folder| std::fs::read_dir(folder.path()).into_iter().flatten().flatten());
-    journals.filter_map(|journal| load(&journal.path())?.id).collect()
-}
-
-/// Returns the journal of a file. Its folder is that of its attempt, as in the staging folder.
-fn journal_of(bucket: &Bucket, file: &StagedFile) -> PathBuf {
-    let staged = FilePath::new(&file.staged);
-    let attempt = staged.parent().and_then(|folder| folder.file_name()).unwrap_or_default();
-    bucket.spool.path().join(JOURNALS).join(attempt).join(file.artifact_id.to_string())
-}
-
-fn load(place: &FilePath) -> Option<Journal> {
-    serde_json::from_slice(&std::fs::read(place).ok()?).ok()
-}
-
-/// Writes a journal, whole or not at all.
-fn save(place: &FilePath, journal: &Journal) -> io::Result<()> {
-    let draft = place.with_extension("new");
-    if let Some(folder) = place.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    std::fs::write(&draft, serde_json::to_vec(journal)?)?;
-    std::fs::rename(draft, place)
 }

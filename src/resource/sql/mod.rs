@@ -1,4 +1,5 @@
-//! The resource kind `sql`: the rows of a query of a SQLite or PostgreSQL database.
+//! The resource kind `sql`: a SQLite or PostgreSQL database, whose rows are watched, or which
+//! actions query and change.
 //!
 //! | module | job |
 //! |---|---|
@@ -6,10 +7,14 @@
 //! | `cursor` | what is on record with a batch: where the next look begins |
 //! | `place` | which rows a cursor belongs to |
 //! | `window` | which rows from there on are delivered already |
-//! | `batch` | rows as one artifact of JSON lines |
+//! | `batch`, `csv` | rows as one artifact, of JSON lines or CSV |
 //! | `recent` | the batches of the window, for the next host |
 //! | `source`, `open` | what a look needs of a database |
 //! | `sqlite`, `postgres`, `tls` | the databases |
+//! | `access`, `outcome` | queries and changes of actions |
+//! | `sqlite_access`, `pg_access` | the same, for each database |
+//! | `journal` | the statements of an attempt, until they are published |
+//! | `changes` | executes them: exactly once |
 //!
 //! The answer that a query gives today may not be there tomorrow. So the bytes of each batch are
 //! kept in the state folder before the batch is put on record, and are read from there.
@@ -19,14 +24,21 @@
 //! older than `overlap`, and delivers what it did not see before. A row is missed only if it
 //! commits more than `overlap` after a look has seen a row with a greater value.
 
+mod access;
 mod batch;
+mod changes;
+mod csv;
 mod cursor;
+mod journal;
 mod open;
+mod outcome;
+mod pg_access;
 mod place;
 mod postgres;
 mod recent;
 mod source;
 mod sqlite;
+mod sqlite_access;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -44,13 +56,16 @@ use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::SqlSpec;
 use crate::model::StagedFile;
 use crate::resource::{
-    Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Writer,
+    Capabilities, Content, Database, KnownPaths, ObservationSink, Prepared, Reader, Resource, ResourceError, Result,
+    SqlGrant, SqlRows, SqlStatement, Writer,
 };
+use changes::Changing;
 use recent::Recent;
 use watch::{TRIM_EVERY, Watcher};
 
 /// The fault points of the kind; see [`crate::base::fault`].
-pub const FAULT_POINTS: &[&str] = &["sql.read", "sql.kept", "sql.told"];
+pub const FAULT_POINTS: &[&str] =
+    &["sql.read", "sql.kept", "sql.told", "sql.prepared", "sql.before_commit", "sql.committed", "sql.published"];
 
 /// A database; see the module.
 #[derive(Debug)]
@@ -61,30 +76,35 @@ pub struct Sql {
     state: PathBuf,
     kept: Arc<Kept>,
     recent: Arc<Recent>,
+    changing: Changing,
 }
 
 impl Sql {
     /// Creates the resource with its name in the manifest. `state` is the folder of the pipeline's
     /// state. With `sync`, what is kept there survives a power cut. Does not check whether the
     /// database can be reached.
-    #[must_use]
-    pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// [`ResourceError::Unusable`] if statements cannot be staged in the state folder.
+    pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Result<Self> {
+        let kept = Arc::new(Kept::new(name, state, sync, spec.keep));
+        Ok(Self {
             name: name.to_owned(),
             spec: spec.clone(),
             state: state.to_owned(),
-            kept: Arc::new(Kept::new(name, state, sync, spec.keep)),
             recent: Arc::new(Recent::new(name, state)),
-        }
+            changing: Changing::new(name, spec, state, sync, Arc::clone(&kept))?,
+            kept,
+        })
     }
 
     fn unusable(&self, why: impl Into<String>) -> ResourceError {
         ResourceError::Unusable { resource: self.name.clone(), why: why.into() }
     }
 
-    /// The error of writing a file. A pipeline that would write files here does not start.
+    /// The error of writing a file.
     fn no_files(&self) -> ResourceError {
-        self.unusable("a database holds rows, not files")
+        self.unusable("a database holds rows, not files: change it with `execute` of the interface `database`")
     }
 }
 
@@ -95,7 +115,7 @@ impl Resource for Sql {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: false, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true }
     }
 
     async fn watch(
@@ -144,19 +164,55 @@ impl Resource for Sql {
         Err(self.no_files())
     }
 
-    async fn reopen(&self, _: &StagedFile) -> Result<Box<dyn Writer>> {
-        Err(self.no_files())
+    async fn reopen(&self, finished: &StagedFile) -> Result<Box<dyn Writer>> {
+        self.changing.spool.reopen(finished).await
     }
 
-    async fn publish(&self, _: AttemptId, _: &[StagedFile]) -> Result<Vec<Option<String>>> {
-        Err(self.no_files())
+    async fn claim_writing(&self, holder: &str) -> Result<()> {
+        self.changing.spool.claim_writing(holder).await
     }
 
-    async fn sweep(&self, _: &[AttemptId]) -> Result<u64> {
-        Ok(0)
+    async fn release_writing(&self) {
+        self.changing.spool.release_writing().await;
     }
 
-    async fn discard(&self, _: AttemptId) -> Result<()> {
-        Ok(())
+    async fn prepare(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Option<Prepared>> {
+        changes::prepare(&self.changing, attempt, files).await
+    }
+
+    fn database(&self) -> Option<&dyn Database> {
+        Some(self)
+    }
+
+    async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+        changes::publish(&self.changing, attempt, files).await
+    }
+
+    async fn sweep(&self, keep: &[AttemptId]) -> Result<u64> {
+        self.changing.spool.sweep(keep).await
+    }
+
+    async fn discard(&self, attempt: AttemptId) -> Result<()> {
+        self.changing.spool.discard(attempt).await?;
+        self.kept.trim(None).await
+    }
+}
+
+#[async_trait]
+impl Database for Sql {
+    async fn query(&self, grant: &SqlGrant, statement: SqlStatement) -> Result<Box<dyn SqlRows>> {
+        Ok(Box::new(self.changing.access.query(&self.name, grant, statement).await?))
+    }
+
+    async fn check(&self, grant: &SqlGrant, statement: SqlStatement) -> Result<()> {
+        self.changing
+            .access
+            .check(grant, statement)
+            .await
+            .map_err(|refusal| refusal.about(&self.name, "check a statement"))
+    }
+
+    async fn journal(&self, attempt: AttemptId, artifact: ArtifactId, path: &str) -> Result<Box<dyn Writer>> {
+        self.changing.spool.create(attempt, artifact, path, false).await
     }
 }

@@ -52,12 +52,21 @@ mod tests {
     use std::time::Duration;
 
     use super::digest;
-    use crate::manifest::{SqlDatabase, SqlFrom, SqlRows};
+    use crate::manifest::{SqlDatabase, SqlFormat, SqlFrom, SqlRows};
 
     fn rows(from: SqlFrom) -> SqlRows {
         let span = Duration::from_secs(1);
         let (high_water, key) = ("id".to_owned(), Vec::new());
-        SqlRows { from, high_water, key, overlap: span, interval: span, notify: None, max_rows: 1 }
+        SqlRows {
+            from,
+            high_water,
+            key,
+            overlap: span,
+            interval: span,
+            notify: None,
+            max_rows: 1,
+            format: SqlFormat::Jsonl,
+        }
     }
 
     #[test]

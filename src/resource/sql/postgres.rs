@@ -26,11 +26,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 const PLAN_FOR: Duration = Duration::from_secs(10);
 /// Rows that are requested at a time.
 const ROWS_AT_ONCE: i32 = 1_000;
-/// What values look like as text, and that nothing is written.
-///
-/// A statement that waits for a lock of the table fails after a time, so that the reason is shown.
-const SESSION: &str = "set lock_timeout = '10s'; set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; \
-    set extra_float_digits = 1; set session characteristics as transaction read only";
+/// What values look like as text.
+pub(super) const VALUES: &str =
+    "set time zone 'UTC'; set datestyle = 'ISO'; set intervalstyle = 'iso_8601'; set extra_float_digits = 1";
+/// Nothing is written, and a statement that waits for a lock of the table fails after a time, so
+/// that the reason is shown.
+const READ_ONLY: &str = "set lock_timeout = '10s'; set session characteristics as transaction read only";
 
 /// An open connection.
 pub(super) struct Postgres {
@@ -85,7 +86,7 @@ impl Postgres {
             drive(connection, Arc::clone(&news));
             client
         };
-        client.batch_execute(SESSION).await?;
+        client.batch_execute(&format!("{VALUES}; {READ_ONLY}")).await?;
         if let Some(channel) = &rows.notify {
             client.batch_execute(&format!("listen {}", quoted(channel))).await?;
         }
@@ -134,8 +135,8 @@ impl Postgres {
     }
 }
 
-/// Returns the present as a value of this type, if it is a type of times. One without a time zone may
-/// mean that of any place on earth.
+/// Returns the present as a value of this type, if it is a type of times. One without a time zone
+/// may mean that of any place on earth.
 fn now(kind: &Type) -> Option<&'static str> {
     match *kind {
         Type::TIMESTAMPTZ => Some("now()"),
@@ -146,7 +147,7 @@ fn now(kind: &Type) -> Option<&'static str> {
 }
 
 /// Returns how to connect.
-fn config(url: &str, password: Option<&SecretSource>) -> Answer<Config> {
+pub(super) fn config(url: &str, password: Option<&SecretSource>) -> Answer<Config> {
     let mut config = SqlDatabase::server(url)?;
     if let Some(SecretSource::Env(variable)) = password {
         let value = std::env::var(variable)

@@ -1,7 +1,8 @@
 //! The newest batches, as files: the next host learns from them which rows are delivered.
 //!
-//! They are links to the content that is kept, so they need no space of their own, and stay for as
-//! long as they are needed even if that content is removed.
+//! They are JSON lines. If that is the format of the resource, they are links to the content that
+//! is kept, and need no space of their own. They stay for as long as they are needed, even if that
+//! content is removed.
 
 use std::collections::HashSet;
 use std::fs::{self, File};

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::recent::Recent;
 use super::watch::Watcher;
 use crate::base::Digest;
-use crate::manifest::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
+use crate::manifest::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec};
 use crate::model::{KnownPath, Observation, Page};
 use crate::resource::kept::Kept;
 use crate::resource::{KnownPaths, ObservationSink, RecordOutcome, Result, Status, Waiting};
@@ -65,6 +65,7 @@ fn spec(path: &Path) -> (SqlSpec, SqlRows) {
         interval: Duration::from_millis(10),
         notify: None,
         max_rows: 10,
+        format: SqlFormat::Jsonl,
     };
     let database = SqlDatabase::Sqlite { path: path.to_owned() };
     (SqlSpec { database, password: None, rows: Some(rows.clone()), keep: 0 }, rows)

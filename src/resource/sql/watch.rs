@@ -9,21 +9,23 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::batch::{self, Batch};
+use super::csv;
 use super::cursor::Cursor;
 use super::open::open;
 use super::recent::Recent;
 use super::source::{Failure, Look, Mark, Row, Source};
 use super::window::{Identity, MANY_ROWS, MAX_ROWS, RowId, Window};
 use crate::base::{Clock as _, Digest, SystemClock, fault};
-use crate::manifest::{SqlRows, SqlSpec};
+use crate::manifest::{SqlFormat, SqlRows, SqlSpec};
 use crate::model::Observation;
-use crate::resource::kept::Kept;
+use crate::resource::kept::{Kept, Stored};
 use crate::resource::{
     KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Waiting, WaitingPath,
 };
@@ -160,8 +162,8 @@ impl Watcher {
         for number in cursor.oldest_batch..cursor.next_batch {
             match self.recent.read(number) {
                 Ok((file, lines)) => {
-                    // The link to it is not synced, and may be lost by a power cut.
-                    self.kept.link(file, Digest::of(lines.as_bytes())).await?;
+                    // Unlike this file, the content is not always synced: a power cut may lose it.
+                    self.store(file, &lines).await?;
                     for id in lines.lines().filter_map(|line| identity.of(line).ok()) {
                         window.add(id, number);
                     }
@@ -363,7 +365,7 @@ impl Watcher {
     ) -> std::result::Result<Option<Stopped>, End> {
         let Found { batch, read, settled, from, last, stopped, .. } = found;
         let number = progress.cursor.next_batch;
-        let kept = match batch.path(number) {
+        let kept = match batch.path(number, self.rows.format) {
             Some(path) => Some(self.keep(number, path, &batch).await?),
             None => None,
         };
@@ -400,11 +402,28 @@ impl Watcher {
             .recent
             .write(number, &batch.lines)
             .map_err(|why| End::Failed(format!("its rows cannot be kept in the state folder: {why}")))?;
-        let digest = Digest::of(batch.lines.as_bytes());
-        self.kept.link(file, digest).await.map_err(|why| End::Failed(why.to_string()))?;
+        let stored = self.store(file, &batch.lines).await.map_err(|why| End::Failed(why.to_string()))?;
         fault::point("sql.kept");
-        let size = batch.lines.len() as u64;
+        let Stored { digest, size } = stored;
         Ok(Observation::Present { path, digest: Some(digest), size, stamp: number.to_string() })
+    }
+
+    /// Stores the content of a batch, whose rows this file has as JSON lines.
+    async fn store(&self, file: PathBuf, lines: &str) -> Result<Stored> {
+        match self.rows.format {
+            SqlFormat::Jsonl => {
+                let stored = Stored { digest: Digest::of(lines.as_bytes()), size: lines.len() as u64 };
+                self.kept.link(file, stored.digest).await?;
+                Ok(stored)
+            }
+            SqlFormat::Csv => {
+                let table = csv::from_lines(lines)
+                    .map_err(|why| self.unusable(format!("its rows cannot be written as CSV: {why}")))?;
+                let mut draft = self.kept.draft()?;
+                draft.write(table.as_bytes())?;
+                self.kept.store(draft).await
+            }
+        }
     }
 
     async fn record(&self, progress: &Progress, observation: Observation) -> std::result::Result<(), End> {

@@ -107,8 +107,9 @@ impl Window {
         self.total += 1;
     }
 
-    /// Moves the rows of the oldest batches out of them, if they are few: one row that never settles
-    /// must not keep the files of all batches after its own. `next` is the number of the next batch.
+    /// Moves the rows of the oldest batches out of them, if they are few: one row that never
+    /// settles must not keep the files of all batches after its own. `next` is the number of the
+    /// next batch.
     pub(super) fn carry(&mut self, next: u64) {
         while let Some((batch, count)) = self.oldest().filter(|(batch, _)| batch + MAX_BATCHES < next) {
             let carried = self.by_batch.get(&CARRIED).copied().unwrap_or_default();
@@ -203,8 +204,8 @@ mod tests {
         assert_eq!((next.times(&[7; 16]), next.oldest_batch()), (1, None));
         next.forget(&[7; 16]);
         assert!(next.carried().is_empty());
-        // As many as the cursor can take, and not what was delivered twice.
-        (10..111_u8).for_each(|id| window.add([id; 16], 5));
+        // No more than the cursor can take.
+        (20..121_u8).for_each(|id| window.add([id; 16], 5));
         window.carry(9_000);
         assert_eq!(window.oldest_batch(), Some(5));
     }

@@ -69,9 +69,10 @@ impl From<StoreError> for CallError {
             StoreError::Fenced { .. } | StoreError::Lost { .. } => Self::Halted(Halt::Fenced(why.to_string())),
             StoreError::PathTaken { .. } => Self::refused("already-exists", why.to_string()),
             StoreError::Invalid(_) => Self::refused("invalid", why.to_string()),
-            StoreError::Unavailable { .. } | StoreError::InUse { .. } | StoreError::StateInUse { .. } => {
-                Self::Refused(ErrorInfo::retryable("unavailable", why.to_string()))
-            }
+            StoreError::Unavailable { .. }
+            | StoreError::InUse { .. }
+            | StoreError::StateInUse { .. }
+            | StoreError::ReadOnly { .. } => Self::Refused(ErrorInfo::retryable("unavailable", why.to_string())),
             StoreError::Conflict(_) | StoreError::Corrupt(_) => Self::refused("failed", why.to_string()),
         }
     }
@@ -252,6 +253,11 @@ impl Gate {
         self.note(artifact, false, Used { bytes, calls: 1, digest });
     }
 
+    /// Counts bytes of rows that were read from a database.
+    pub(super) fn note_rows(&mut self, bytes: usize) {
+        self.bytes_read = self.bytes_read.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
     /// Records an artifact that was written in `calls` calls.
     pub(super) fn note_written(&mut self, artifact: ArtifactId, bytes: u64, calls: u64) {
         self.note(artifact, true, Used { bytes, calls, digest: None });
@@ -268,6 +274,26 @@ impl Gate {
             self.note_refusal(&error);
         }
         CallError::Refused(error)
+    }
+
+    /// Converts an error of a database. A denial is recorded.
+    pub(super) fn database_failed(&mut self, call: &str, why: &ResourceError) -> CallError {
+        match why {
+            ResourceError::Table { resource, table, writes } => {
+                let (action, verb, key) = match writes {
+                    true => (&self.action, "change", "write"),
+                    false => (&self.action, "read", "read"),
+                };
+                let message = format!(
+                    "`{action}` may not {verb} the table `{table}` of `{resource}`; to grant it, add it in anacostia.toml:\n[actions.{action}.tables]\n{resource} = {{ {key} = [\"{table}\"] }}"
+                );
+                CallError::Refused(self.deny(call, resource, message))
+            }
+            ResourceError::Statement { resource, code: "denied", .. } => {
+                CallError::Refused(self.deny(call, resource, why.to_string()))
+            }
+            _ => self.resource_failed(why),
+        }
     }
 
     /// Records why a call was refused, so that the attempt's record names the reason even if the

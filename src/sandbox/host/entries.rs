@@ -1,8 +1,10 @@
 //! The entries of the handle table for open readers and writers.
 
+use std::collections::HashMap;
+
 use crate::base::ArtifactId;
 use crate::model::{Artifact, StagedFile};
-use crate::resource::{Reader, ResourceError, Writer};
+use crate::resource::{Reader, ResourceError, SqlRows, Writer};
 use crate::sandbox::cpu::CpuMeter;
 
 use super::access::{CallError, Gate};
@@ -28,6 +30,17 @@ pub struct WriterEntry {
     /// `None` once the file is finished or has failed.
     pub(super) stage: Option<Box<dyn Writer>>,
     pub(super) finished: bool,
+}
+
+/// The rows of a query.
+#[expect(unreachable_pub, reason = "the generated bindings name it in public")]
+pub struct RowsEntry(pub(super) Box<dyn SqlRows>);
+
+/// The statements that change one database when the attempt is published.
+pub(in crate::sandbox) struct JournalEntry {
+    pub(super) lines: WriterEntry,
+    /// The texts that the database has checked, with the number of their parameters. Not complete.
+    pub(super) checked: HashMap<String, usize>,
 }
 
 impl ReaderEntry {

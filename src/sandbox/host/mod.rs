@@ -5,6 +5,7 @@
 //! its parts; the implementations import it.
 
 pub(super) mod access;
+pub(super) mod database;
 pub(super) mod entries;
 pub(super) mod files;
 pub(super) mod http;

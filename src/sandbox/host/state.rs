@@ -17,6 +17,7 @@ use crate::sandbox::order::{AttemptOrder, StopSignal};
 use crate::sandbox::progress::ProgressTap;
 
 use super::access::Gate;
+use super::entries::JournalEntry;
 use super::files::Files;
 use super::http::Http;
 use super::inputs::Inputs;
@@ -64,6 +65,8 @@ pub(in crate::sandbox) struct Work {
     pub(in crate::sandbox) touched: BTreeSet<String>,
     /// Finished staged files.
     pub(in crate::sandbox) staged: Vec<StagedFile>,
+    /// The statements that change databases, by resource.
+    pub(in crate::sandbox) journals: BTreeMap<String, JournalEntry>,
     /// Tags to put on artifacts, with whether each is unique.
     pub(in crate::sandbox) tags: BTreeMap<(ArtifactId, String), bool>,
     pub(super) metric_names: BTreeSet<String>,

@@ -7,7 +7,7 @@ use super::World;
 use super::fixtures::*;
 use crate::base::RunId;
 use crate::model::{Artifact, ArtifactState, Observation, RunState, Tick, TickOutcome};
-use crate::store::{Claim, MetadataStore, NewRun, PageRequest, RunQuery, StoreError, TickQuery};
+use crate::store::{ArtifactQuery, Claim, MetadataStore, NewRun, PageRequest, RunQuery, StoreError, TickQuery};
 
 pub(super) async fn a_claim_takes_the_oldest_artifacts_up_to_its_maximum(world: &mut World) {
     let store = world.store().as_ref();
@@ -45,6 +45,23 @@ pub(super) async fn given_inputs_stay_claimed_by_their_first_run(world: &mut Wor
     let id = created.detail.run.id;
     assert_eq!(store.run_inputs(id, all()).await.unwrap().items, first.inputs);
     assert_eq!(store.count_inputs(id).await.unwrap(), 2);
+    let listed = |query: ArtifactQuery, limit| async move {
+        let mut paths = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = store.artifacts(query.clone(), PageRequest { cursor, limit }).await.unwrap();
+            paths.extend(page.items.into_iter().map(|it| it.path));
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                return paths;
+            }
+        }
+    };
+    let of_run = |run| ArtifactQuery { run: Some(run), ..ArtifactQuery::default() };
+    assert_eq!(listed(of_run(id), 1).await, ["b", "a"], "newest first");
+    assert_eq!(listed(ArtifactQuery { path: Some("a".to_owned()), ..of_run(id) }, 9).await, ["a"]);
+    assert!(listed(ArtifactQuery { tag: Some("none".to_owned()), ..of_run(id) }, 9).await.is_empty());
+    assert_eq!(listed(of_run(first.run.id), 9).await, ["b", "a"]);
     assert_eq!(store.unfinished(id).await.unwrap().unwrap().detail.inputs, first.inputs);
     let page = store.run_inputs(id, PageRequest { cursor: None, limit: 1 }).await.unwrap();
     let rest = store.run_inputs(id, PageRequest { cursor: page.next_cursor, limit: 1 }).await.unwrap();
@@ -55,6 +72,7 @@ pub(super) async fn given_inputs_stay_claimed_by_their_first_run(world: &mut Wor
     let created = create(store, both).await;
     let paths: Vec<_> = created.detail.inputs.iter().map(|it| it.path.as_str()).collect();
     assert_eq!(paths, ["a", "b", "c"]);
+    assert_eq!(listed(of_run(created.detail.run.id), 2).await, ["c", "b", "a"]);
     assert_eq!((store.pending("raw").await.unwrap().count, store.pending("raw").await.unwrap().bytes), (0, 0));
     // What is not there any more cannot be given, and leaves no run.
     record(store, vec![present("a", "other")]).await;

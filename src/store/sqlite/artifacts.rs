@@ -287,12 +287,16 @@ pub(super) fn list(db: &Connection, query: &ArtifactQuery, request: &PageRequest
         // range each, merged here.
         for resource in resources(db)? {
             let query = ArtifactQuery { resource: Some(resource), ..query.clone() };
-            found.extend(select(db, &query, before, limit + 1)?);
+            found.extend(select(db, &query, false, before, limit + 1)?);
         }
-        found.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
     } else {
-        found = select(db, query, before, limit + 1)?;
+        found = select(db, query, false, before, limit + 1)?;
     }
+    if run.is_some() {
+        found.extend(select(db, query, true, before, limit + 1)?);
+    }
+    found.sort_by_key(|(seq, _)| std::cmp::Reverse(*seq));
+    found.dedup_by_key(|(seq, _)| *seq);
     Ok(page::cut(found, limit))
 }
 
@@ -311,18 +315,30 @@ fn resources(db: &Connection) -> Work<Vec<String>> {
     }
 }
 
-/// At most `limit` artifacts before a sequence, newest first, each with its sequence.
-fn select(db: &Connection, query: &ArtifactQuery, before: i64, limit: usize) -> Work<Vec<(i64, Artifact)>> {
+/// The condition that an artifact `a` has a tag.
+const HAS_TAG: &str = "EXISTS (SELECT 1 FROM artifact_tags g INDEXED BY artifact_tags_artifact
+    WHERE g.artifact = a.seq AND g.tag = ?)";
+
+/// At most `limit` artifacts before a sequence, newest first, each with its sequence. Of a run,
+/// only what it claimed, or with `given` only what it was given.
+fn select(
+    db: &Connection,
+    query: &ArtifactQuery,
+    given: bool,
+    before: i64,
+    limit: usize,
+) -> Work<Vec<(i64, Artifact)>> {
     let mut values: Vec<SqlValue> = Vec::new();
     let mut terms = Vec::new();
     let mut term = |text: &str, value: SqlValue| {
         values.push(value);
-        terms.push(format!("{text} ?{}", values.len()));
+        terms.push(text.replace('?', &format!("?{}", values.len())));
     };
     let ArtifactQuery { resource, path, state, run, tag } = query;
     // The narrowest index, by name: the planner knows nothing about the data, and must not change
     // its mind.
     let (from, key) = match (tag, run, path, resource, state) {
+        _ if given => ("given h CROSS JOIN artifacts a ON a.seq = h.artifact", "h.artifact"),
         (Some(_), ..) => ("artifact_tags g CROSS JOIN artifacts a ON a.seq = g.artifact", "g.artifact"),
         (_, Some(_), ..) => ("artifacts a INDEXED BY artifacts_run", "a.seq"),
         (_, _, Some(_), ..) => ("artifacts a INDEXED BY artifacts_path", "a.seq"),
@@ -331,21 +347,22 @@ fn select(db: &Connection, query: &ArtifactQuery, before: i64, limit: usize) -> 
         (_, _, _, None, _) => ("artifacts a", "a.seq"),
     };
     if let Some(tag) = tag {
-        term("g.tag =", tag.clone().into());
+        term(if given { HAS_TAG } else { "g.tag = ?" }, tag.clone().into());
     }
     if let Some(run) = run {
-        term("a.run_id =", run.as_bytes().to_vec().into());
+        let text = if given { "h.run = (SELECT number FROM runs WHERE id = ?)" } else { "a.run_id = ?" };
+        term(text, run.as_bytes().to_vec().into());
     }
     if let Some(path) = path {
-        term("a.path =", path.clone().into());
+        term("a.path = ?", path.clone().into());
     }
     if let Some(resource) = resource {
-        term("a.resource =", resource.clone().into());
+        term("a.resource = ?", resource.clone().into());
     }
     if let Some(state) = state {
-        term("a.state =", state.as_str().to_owned().into());
+        term("a.state = ?", state.as_str().to_owned().into());
     }
-    term(&format!("{key} <"), before.into());
+    term(&format!("{key} < ?"), before.into());
     let sql = format!(
         // The limit is no parameter: few are in use.
         "SELECT {} FROM {from} WHERE {} ORDER BY {key} DESC LIMIT {limit}",

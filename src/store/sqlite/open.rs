@@ -23,7 +23,7 @@ use crate::base::Timestamp;
 use crate::model::{Durability, EventKind};
 use crate::store::lock::{self, HostLock};
 use crate::store::presence::Presence;
-use crate::store::{Holder, Result, StoreError};
+use crate::store::{Holder, Result, StoreError, writable};
 
 /// How many prepared statements a connection caches: enough for all of them.
 const STATEMENTS: usize = 256;
@@ -36,6 +36,7 @@ impl SqliteStore {
     /// [`StoreError::InUse`] if another process has it; [`StoreError::Corrupt`] if it is not a
     /// store, or a newer one.
     pub fn open(path: &Path, durability: Durability, now: Timestamp) -> Result<Arc<Self>> {
+        writable::check([folder_of(path)].into_iter().chain(files(path).iter().map(PathBuf::as_path)))?;
         let in_use = |holder| StoreError::InUse { store: path.display().to_string(), holder };
         let lock = HostLock::take(&lock_path(path), now, in_use)?;
         let is_new = !path.exists();
@@ -127,7 +128,7 @@ impl SqliteStore {
 /// database open (there is no log), the database is opened as immutable. If a host of another user
 /// starts meanwhile, the reads may be wrong; verbs that read are short.
 fn connect_to_read(path: &Path) -> Result<Connection> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(path);
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     let may_write = rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok();
@@ -156,9 +157,18 @@ pub fn read_holder(path: &Path) -> Result<Option<Holder>> {
     lock::read_holder(&lock_path(path))
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
 /// Returns the path of the lock of the store at `path`.
 fn lock_path(path: &Path) -> PathBuf {
     beside(path, ".lock")
+}
+
+/// Returns the paths of all files of the store at `path`.
+fn files(path: &Path) -> [PathBuf; 4] {
+    [".lock", "", "-wal", "-shm"].map(|end| beside(path, end))
 }
 
 fn beside(path: &Path, end: &str) -> PathBuf {
@@ -169,7 +179,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
 
 /// Notes which files the store has, once all of them exist.
 fn presence(path: &Path) -> Result<Presence> {
-    Presence::of([".lock", "", "-wal", "-shm"].map(|end| beside(path, end))).map_err(|error| StoreError::Unavailable {
+    Presence::of(files(path)).map_err(|error| StoreError::Unavailable {
         doing: format!("look at {}", path.display()),
         why: error.to_string(),
     })
@@ -240,7 +250,7 @@ fn raise_epoch(db: &Connection, now: Timestamp) -> Work<(u64, Counters)> {
 
 /// Syncs the folder of a new database, so that its name survives a power cut.
 fn sync_folder(path: &Path) -> Result<()> {
-    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let folder = folder_of(path);
     std::fs::File::open(folder).and_then(|it| it.sync_all()).map_err(|error| StoreError::Unavailable {
         doing: format!("sync {}", folder.display()),
         why: error.to_string(),

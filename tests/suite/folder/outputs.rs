@@ -331,7 +331,7 @@ async fn overwrite_replaces_only_the_file_seen_at_the_commit_point() {
         // No other writer interferes, whatever else happens to the file.
         let attempt = AttemptId::new();
         let mut file = [stage(&folder, attempt, path, b"first", true).await];
-        folder.prepare(&mut file).await.unwrap();
+        folder.note_replaced(&mut file).await.unwrap();
         std::fs::hard_link(&target, parent.path().join(path)).ok();
         folder.publish(attempt, &file).await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"first");
@@ -340,7 +340,7 @@ async fn overwrite_replaces_only_the_file_seen_at_the_commit_point() {
         let attempts = [AttemptId::new(), AttemptId::new()];
         let mut both =
             [stage(&folder, attempts[0], path, b"A", true).await, stage(&folder, attempts[1], path, b"B", true).await];
-        folder.prepare(&mut both).await.unwrap();
+        folder.note_replaced(&mut both).await.unwrap();
         folder.publish(attempts[0], &both[..1]).await.unwrap();
         folder.publish(attempts[1], &both[1..]).await.unwrap();
         assert_eq!(std::fs::read(&target).unwrap(), b"B");
@@ -349,7 +349,7 @@ async fn overwrite_replaces_only_the_file_seen_at_the_commit_point() {
         for (again, theirs) in [(false, b"theirs 1"), (true, b"theirs 2")] {
             let attempt = AttemptId::new();
             let mut file = [stage(&folder, attempt, path, b"ours", true).await];
-            folder.prepare(&mut file).await.unwrap();
+            folder.note_replaced(&mut file).await.unwrap();
             std::fs::write(&target, theirs).unwrap();
             let later = Folder::new("models", &spec(folder.path()), false).unwrap();
             if again { &later } else { &folder }.publish(attempt, &file).await.unwrap();
@@ -460,4 +460,22 @@ async fn a_writer_whose_lock_file_was_removed_takes_the_lock_again_or_is_refused
     assert!(refused.to_string().contains("pipeline `b` writes to the folder"), "{refused}");
     drop(first);
     assert_eq!(std::fs::read_to_string(&lock).unwrap(), "pipeline `b`", "the end of the first leaves it alone");
+}
+
+#[tokio::test]
+async fn a_host_that_stops_removes_the_folder_of_staged_files_unless_there_are_some() {
+    let (parent, folder) = output();
+    let staging = parent.path().join("out/.anacostia/staging");
+    folder.claim_writing("pipeline `a`").await.unwrap();
+    let attempt = AttemptId::new();
+    let staged = stage(&folder, attempt, "a", b"a", false).await;
+    folder.release_writing().await;
+    assert!(staging.exists(), "the next host publishes what is there");
+    folder.claim_writing("pipeline `a`").await.unwrap();
+    folder.publish(attempt, &[staged]).await.unwrap();
+    folder.discard(attempt).await.unwrap();
+    assert!(staging.exists());
+    folder.release_writing().await;
+    assert!(!parent.path().join("out/.anacostia").exists());
+    assert_eq!(std::fs::read(parent.path().join("out/a")).unwrap(), b"a");
 }

@@ -8,24 +8,24 @@ use std::time::{Duration, Instant};
 
 /// What the server answers to `GET` at one target.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Document {
-    pub(super) body: Vec<u8>,
+pub(crate) struct Document {
+    pub(crate) body: Vec<u8>,
     /// Sent as `ETag`, and compared with `If-None-Match`.
-    pub(super) etag: Option<String>,
+    pub(crate) etag: Option<String>,
     /// Sent as `Last-Modified`, and compared with `If-Modified-Since`.
-    pub(super) modified: Option<String>,
+    pub(crate) modified: Option<String>,
     /// Further headers, each `name: value`.
-    pub(super) headers: Vec<String>,
+    pub(crate) headers: Vec<String>,
 }
 
 /// A request as it was received.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) line: String,
+pub(crate) struct Request {
+    pub(crate) line: String,
     /// By name in lower case.
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: Vec<u8>,
-    pub(super) at: Instant,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) at: Instant,
 }
 
 #[derive(Default)]
@@ -39,14 +39,14 @@ struct State {
 }
 
 /// The server; it accepts no connection after it is dropped.
-pub(super) struct Origin {
-    pub(super) address: SocketAddr,
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
     listener: Arc<TcpListener>,
     state: Arc<Mutex<State>>,
 }
 
 impl Origin {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
         let state = Arc::new(Mutex::new(State { taking: 201, ..State::default() }));
         let origin = Self { address: listener.local_addr().unwrap(), listener, state };
@@ -69,36 +69,36 @@ impl Origin {
     }
 
     /// Puts a document at a target, path and query.
-    pub(super) fn put(&self, target: &str, document: Document) {
+    pub(crate) fn put(&self, target: &str, document: Document) {
         self.state().documents.insert(target.to_owned(), document);
     }
 
     /// Puts a body at a target, with its length and content as `ETag`.
-    pub(super) fn put_text(&self, target: &str, text: &str) {
+    pub(crate) fn put_text(&self, target: &str, text: &str) {
         let etag = Some(format!("\"{}-{}\"", text.len(), text.escape_default()));
         self.put(target, Document { body: text.into(), etag, ..Document::default() });
     }
 
-    pub(super) fn remove(&self, target: &str) {
+    pub(crate) fn remove(&self, target: &str) {
         self.state().documents.remove(target);
     }
 
     /// Sets the status of answers to PUT and POST.
-    pub(super) fn take_with(&self, status: u16) {
+    pub(crate) fn take_with(&self, status: u16) {
         self.state().taking = status;
     }
 
     /// Makes it wait before each mebibyte of a body.
-    pub(super) fn read_slowly(&self, pause: Duration) {
+    pub(crate) fn read_slowly(&self, pause: Duration) {
         self.state().pause = pause;
     }
 
-    pub(super) fn requests(&self) -> Vec<Request> {
+    pub(crate) fn requests(&self) -> Vec<Request> {
         self.state().requests.clone()
     }
 
     /// Returns the requests that bring something.
-    pub(super) fn brought(&self) -> Vec<Request> {
+    pub(crate) fn brought(&self) -> Vec<Request> {
         self.requests().into_iter().filter(|request| !request.line.starts_with("GET ")).collect()
     }
 }

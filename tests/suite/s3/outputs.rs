@@ -32,7 +32,7 @@ async fn stage(bucket: &Bucket, attempt: AttemptId, path: &str, bytes: &[u8], ov
         writer.write(chunk).await.unwrap();
     }
     let mut file = writer.finish().await.unwrap();
-    bucket.prepare(std::slice::from_mut(&mut file)).await.unwrap();
+    bucket.note_replaced(std::slice::from_mut(&mut file)).await.unwrap();
     file
 }
 

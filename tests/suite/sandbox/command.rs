@@ -405,10 +405,11 @@ async fn metric_lines_become_metrics() {
         "list|/out".to_owned(),
         // The file grows in whatever way it is opened. The last line needs no newline.
         r#"append|/out/metrics.jsonl|{"name": "loss", "value": 0.25, "step": 2, "time": 9}"#.to_owned(),
-        "append|/out/metrics.jsonl|nonsense\n\n{\"name\": \"\", \"value\": 1}\n{\"name\": \"loss\", \"value\": nan}\n"
+        "append|/out/metrics.jsonl|nonsense\n\n{\"name\": \"\", \"value\": 1}\n{\"name\": \"loss\", \"value\": nought}\n"
             .to_owned(),
         r#"append|/out/metrics.jsonl|{"name": "loss", "value": 1, "step": 9223372036854775808}"#.to_owned(),
         "append|/out/metrics.jsonl|\n{\"name\": \"loss\", \"value\": -Infinity}\n".to_owned(),
+        "append|/out/metrics.jsonl|{\"name\": \"loss\", \"value\": inf}\n{\"name\": \"loss\", \"value\": \"-inf\"}\n".to_owned(),
         r#"keep|/out/metrics.jsonl|{"name": "accuracy", "value": 1}"#.to_owned(),
     ];
     let order = bench.command(&steps.each_ref().map(String::as_str)).await;
@@ -422,7 +423,15 @@ async fn metric_lines_become_metrics() {
     let metrics = bench.store.facts.lock().unwrap().metrics.clone();
     let metrics: Vec<_> = metrics.iter().map(|m| (m.name.as_str(), m.value, m.step)).collect();
     let diverged = ("loss", f64::NEG_INFINITY, None);
-    assert_eq!(metrics, [("loss", 0.5, Some(1)), ("loss", 0.25, Some(2)), diverged, ("accuracy", 1.0, None)]);
+    let expected = [
+        ("loss", 0.5, Some(1)),
+        ("loss", 0.25, Some(2)),
+        diverged,
+        ("loss", f64::INFINITY, None),
+        diverged,
+        ("accuracy", 1.0, None),
+    ];
+    assert_eq!(metrics, expected);
     let host = lines_on(&bench, &order, LogStream::Host);
     let numbers: Vec<&str> = host.iter().filter_map(|line| line.split(" is not a metric: ").next()).collect();
     assert_eq!(numbers, [3, 5, 6, 7].map(|n| format!("/out/metrics.jsonl: line {n}")), "{host:?}");

@@ -86,6 +86,7 @@ pub fn order(store: &FakeStore, component: Digest) -> AttemptOrder {
         params: "{}".to_owned(),
         reads: vec!["raw".to_owned()],
         writes: vec!["out".to_owned()],
+        databases: BTreeMap::new(),
         ancestors: Vec::new(),
         args: Vec::new(),
         stdin: None,

@@ -94,3 +94,20 @@ fn the_high_water_column_can_have_any_type_that_the_database_sorts() {
         lab.wait_for_exactly([1, 2]);
     }
 }
+
+#[test]
+fn rows_arrive_as_csv_if_the_manifest_says_so() {
+    for mut lab in Lab::both(&format!("{KEYS}\nformat = \"csv\"")) {
+        let read = |lab: &Lab, name: &str| std::fs::read_to_string(lab.app.path(&format!("out/{name}"))).unwrap();
+        lab.execute("insert into readings values (1, 'a, \"b\"'), (2, null), (3, '')");
+        lab.app.start();
+        lab.app.wait_for_runs(1);
+        assert_eq!(read(&lab, "000000000001_1..3.csv"), "id,value\n1,\"a, \"\"b\"\"\"\n2,\n3,\"\"\n");
+        // The next host learns from the rows of this one which of them are delivered.
+        lab.app.kill();
+        lab.execute("insert into readings values (4, 'd')");
+        lab.app.start();
+        lab.app.wait_for_runs(2);
+        assert_eq!(read(&lab, "000000000002_4..4.csv"), "id,value\n4,d\n");
+    }
+}

@@ -12,9 +12,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::{SinkExt as _, pin_mut};
 use tokio::runtime::Runtime;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls, Row};
+use tokio_util::bytes::Bytes;
 
 /// The server, and the script that runs it for as long as its standard input is open.
 struct Server {
@@ -90,6 +92,12 @@ impl Database {
         self.connection.execute(sql);
     }
 
+    /// Executes a `copy … from stdin` with these bytes.
+    #[track_caller]
+    pub(crate) fn copy(&self, sql: &str, bytes: Vec<u8>) {
+        self.connection.copy(sql, bytes);
+    }
+
     /// Returns the rows of a query.
     #[track_caller]
     pub(crate) fn query(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Vec<Row> {
@@ -137,6 +145,18 @@ impl Connection {
     #[track_caller]
     pub(crate) fn execute(&self, sql: &str) {
         self.try_execute(sql).unwrap_or_else(|why| panic!("{sql}: {why:?}"));
+    }
+
+    /// Executes a `copy … from stdin` with these bytes.
+    #[track_caller]
+    fn copy(&self, sql: &str, bytes: Vec<u8>) {
+        let copy = async {
+            let sink = self.client.copy_in::<_, Bytes>(sql).await?;
+            pin_mut!(sink);
+            sink.send(bytes.into()).await?;
+            sink.finish().await
+        };
+        self.runtime.block_on(copy).unwrap_or_else(|why| panic!("{sql}: {why:?}"));
     }
 
     /// Returns the rows of a query.

@@ -55,6 +55,7 @@ mod data;
 mod hooks;
 pub mod log;
 
+pub use bindings::anacostia::pipeline::database;
 pub use bindings::anacostia::pipeline::metadata;
 pub use bindings::anacostia::pipeline::resources;
 pub use bindings::anacostia::pipeline::run_context;

@@ -4,15 +4,20 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tokio_postgres::config::{Host, SslMode};
+use toml::Spanned;
+use toml::de::DeValue;
 
 use crate::manifest::problem::{Problem, quoted};
 use crate::manifest::read::path::checked_path;
 use crate::manifest::read::{refuse_twice, secrets};
 use crate::manifest::secret::SecretSource;
 use crate::manifest::settings;
-use crate::manifest::sql::{SqlDatabase, SqlFrom, SqlRows, SqlSpec};
+use crate::manifest::sql::{SqlDatabase, SqlFormat, SqlFrom, SqlRows, SqlSpec};
 use crate::manifest::tree::{At, Reader, Table};
 
+/// The keys about the rows of a database that is watched.
+const ROWS: [&str; 10] =
+    ["table", "query", "high_water", "key", "overlap", "interval", "notify", "max_rows", "format", "trigger"];
 const URL: &str = "\"postgres://anna@db.example.com/lab\"";
 const FORMS: &str = "write \"sqlite:data/app.db\", or \"postgres://anna@db.example.com/lab\"";
 
@@ -31,8 +36,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpe
     if let (Some(SqlDatabase::Postgres { url }), Some(_)) = (&database, &password) {
         in_the_open(reader, table, url);
     }
-    let rows = rows(reader, table, on_server);
-    watched(reader, table);
+    let rows = if is_watched(reader, table) { rows(reader, table, on_server) } else { None };
     let keep = reader.size(table, "keep", settings::KEEP, "1GiB").map_or(settings::DEFAULT_KEEP, |size| size.value);
     let spec = database.map(|database| SqlSpec { database, password, rows, keep });
     (spec, path)
@@ -91,8 +95,8 @@ fn server(url: &str) -> Result<(), (String, String)> {
     config.get_dbname().map(drop).ok_or_else(|| missing("database"))
 }
 
-/// Refuses a password that would be sent to another machine without TLS, unless the URL says so. The
-/// server chooses how it asks for the password, and may ask for the text itself.
+/// Refuses a password that would be sent to another machine without TLS, unless the URL says so.
+/// The server chooses how it asks for the password, and may ask for the text itself.
 fn in_the_open(reader: &mut Reader<'_>, table: &Table<'_>, url: &str) {
     let Ok(config) = SqlDatabase::server(url) else { return };
     let is_here = |host: &Host| match host {
@@ -133,6 +137,7 @@ fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<S
     let overlap = reader.duration(table, "overlap", settings::OVERLAP, "30s");
     let interval = reader.duration(table, "interval", settings::SQL_INTERVAL, "1s");
     let max_rows = reader.integer(table, "max_rows", settings::MAX_ROWS, 10_000);
+    let format = reader.choice(table, "format", &settings::SQL_FORMAT, &[]);
     let notify = reader.string(table, "notify", "\"readings\"");
     if notify.is_some() && !on_server {
         let problem = Problem::new("a database of SQLite sends no notifications").at(&table.key_span("notify"), "here");
@@ -149,6 +154,7 @@ fn rows(reader: &mut Reader<'_>, table: &Table<'_>, on_server: bool) -> Option<S
         interval: interval.map_or(settings::DEFAULT_SQL_INTERVAL, |span| span.value),
         notify: notify.map(|channel| channel.value),
         max_rows: max_rows.map_or(settings::DEFAULT_MAX_ROWS, |rows| rows.value),
+        format: format.map_or(SqlFormat::Jsonl, |format| format.value),
     })
 }
 
@@ -178,14 +184,18 @@ fn refuse_empty(reader: &mut Reader<'_>, key: &str, text: Option<&At<String>>) {
     }
 }
 
-/// Requires that the rows are watched, because actions get rows only as artifacts.
-fn watched(reader: &mut Reader<'_>, table: &Table<'_>) {
-    let is_false = table.get("watch").is_some_and(|value| value.get_ref().as_bool() == Some(false));
-    if is_false {
-        let problem = Problem::new(format!("{} is a database, and is not watched", table.name));
-        reader
-            .complain(problem.at(&table.key_span("watch"), "gives no rows to any action").help("write `watch = true`"));
-    } else if table.get("watch").is_none() {
-        reader.missing(table, "watch", "`watch = true`: actions get the rows of a database as they come");
+/// Returns whether the rows are watched, which the keys about rows require.
+fn is_watched(reader: &mut Reader<'_>, table: &Table<'_>) -> bool {
+    let is_true = |value: &Spanned<DeValue<'_>>| value.get_ref().as_bool() != Some(false);
+    if table.get("watch").is_some_and(is_true) {
+        return true;
     }
+    let Some(key) = ROWS.into_iter().find(|key| table.get(key).is_some()) else { return false };
+    if table.get("watch").is_some() {
+        let problem = Problem::new(format!("{} is not watched, and `{key}` is about watching it", table.name));
+        reader.complain(problem.at(&table.key_span(key), "has no effect").help("write `watch = true`, or remove it"));
+    } else {
+        reader.missing(table, "watch", &format!("`watch = true`: `{key}` is about watching it"));
+    }
+    true
 }

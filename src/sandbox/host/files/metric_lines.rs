@@ -85,7 +85,7 @@ impl MetricLines {
     }
 }
 
-/// Parses a line. Accepts bare `NaN` and `Infinity`, because Python writes them.
+/// Parses a line. Accepts bare `NaN`, `Infinity`, `nan` and `inf`, because programs print them.
 fn read(line: &[u8]) -> Result<Metric, String> {
     let unlike = |why| format!("it is not like {{\"name\": \"loss\", \"value\": 0.5, \"step\": 3}}: {why}");
     let failed = match serde_json::from_slice(line) {
@@ -99,7 +99,7 @@ fn read(line: &[u8]) -> Result<Metric, String> {
 
 fn metric(Line { name, value, step }: Line<'_>) -> Result<Metric, String> {
     let text = value.get();
-    if let Some(value) = double::of_word(text.trim_matches('"')) {
+    if let Some(value) = double::of_spelling(text.trim_matches('"')) {
         return Ok(Metric { name, value, step });
     }
     if is_large_integer(text) {
@@ -149,7 +149,7 @@ mod tests {
         let long = vec![b'x'; MAX_LINE_BYTES + 1];
         assert!(lines.take(&long).is_empty());
         assert!(lines.take(&long).is_empty());
-        let rest = b"\n{\"name\":\"a\",\"value\":nan}\n\xff\xfe\n{\"name\":\"a\",\"value\":1}\n";
+        let rest = b"\n{\"name\":\"a\",\"value\":nought}\n\xff\xfe\n{\"name\":\"a\",\"value\":1}\n";
         let described = described(lines.take(rest));
         assert_eq!(described[0], format!("1 it is longer than {MAX_LINE_BYTES} bytes"));
         assert!(
@@ -164,6 +164,10 @@ mod tests {
         let of = |value: &str| read(format!("{{\"name\":\"NaN\",\"value\":{value},\"step\":2}}").as_bytes()).unwrap();
         assert!(of("NaN").value.is_nan() && of("\"NaN\"").value.is_nan());
         assert_eq!(of("-Infinity").value.to_bits(), f64::NEG_INFINITY.to_bits());
+        assert!(["nan", "-nan", "NAN", "\"nan\""].iter().all(|text| of(text).value.is_nan()));
+        for (text, value) in [("inf", f64::INFINITY), ("+inf", f64::INFINITY), ("-inf", f64::NEG_INFINITY)] {
+            assert_eq!(of(text).value.to_bits(), value.to_bits(), "{text}");
+        }
         let infinite = of("\"Infinity\"");
         assert_eq!((infinite.name.as_str(), infinite.value, infinite.step), ("NaN", f64::INFINITY, Some(2)));
     }

@@ -33,8 +33,6 @@ enum Mode {
     Count,
     /// Reads its inputs in `raw` in chunks of 1 MiB, and logs `BYTES NANOSECONDS`.
     Read,
-    /// Copies its inputs from `raw` to `out`.
-    Copy,
 }
 
 fn run(began_ns: u64) -> Result<Outcome> {
@@ -57,7 +55,6 @@ fn run(began_ns: u64) -> Result<Outcome> {
             Ok(Outcome::Done(Some(format!("{lines} lines"))))
         }
         Mode::Read => read(),
-        Mode::Copy => copy(),
     }
 }
 
@@ -71,18 +68,6 @@ fn read() -> Result<Outcome> {
         }
         let took = monotonic_clock::now() - began;
         log::info(&format!("{bytes} {took}"), &[]);
-    }
-    Ok(Outcome::Done(None))
-}
-
-fn copy() -> Result<Outcome> {
-    for artifact in resources::inputs("raw")? {
-        let reader = resources::open(&artifact.id)?;
-        let writer = resources::create("out", &artifact.path, resources::CreateOptions { overwrite: true })?;
-        for chunk in chunks(&reader, CHUNK_BYTES) {
-            writer.write(&chunk?)?;
-        }
-        writer.finish()?;
     }
     Ok(Outcome::Done(None))
 }

@@ -3,6 +3,7 @@
 //! param `hooks`.
 
 mod data;
+mod database;
 mod facts;
 mod flow;
 #[cfg(feature = "hooked")]
@@ -49,6 +50,8 @@ enum Step {
     ReadForever(data::ReadForever),
     ReadRange(data::ReadRange),
     List(data::List),
+    Query(database::Query),
+    Execute(database::Execute),
     Metrics(facts::Metrics),
     Params(facts::Params),
     Tags(facts::Tags),
@@ -96,6 +99,8 @@ fn perform(step: &Step) -> Result<Then> {
         Step::ReadForever(step) => step.perform()?,
         Step::ReadRange(step) => step.perform()?,
         Step::List(step) => step.perform()?,
+        Step::Query(step) => step.perform()?,
+        Step::Execute(step) => step.perform()?,
         Step::Metrics(step) => step.perform()?,
         Step::Params(step) => step.perform()?,
         Step::Tags(step) => step.perform()?,

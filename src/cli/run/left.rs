@@ -1,0 +1,136 @@
+//! What `run --once` adds to its result: the files that it did not take, and why.
+
+use std::collections::BTreeMap;
+
+use crate::cli::{Failure, show};
+use crate::model::{Artifact, ArtifactState};
+use crate::resource::Waiting;
+use crate::scheduler::View;
+use crate::store::{ArtifactQuery, PageRequest};
+
+/// Most paths that a message names.
+const MAX_NAMED: usize = 3;
+/// Most files that a message counts, if each costs a look at a record or a folder.
+const MAX_COUNTED: u32 = 100;
+
+/// Describes the files that were not taken: at most one line for each reason, or nothing. `idle`
+/// says that no run took place, so that the user may miss a file that is ignored by its name.
+pub(super) async fn describe(view: &View, idle: bool) -> Result<String, Failure> {
+    let query = ArtifactQuery { state: Some(ArtifactState::Ignored), ..ArtifactQuery::default() };
+    let refused = view.store.artifacts(query, PageRequest { cursor: None, limit: MAX_COUNTED }).await?;
+    let mut text = waiting(&view.control.waiting());
+    text += &not_taken(&refused.items, refused.next_cursor.is_some());
+    if idle {
+        text += &ignored(&ignored_names(view).await);
+    }
+    Ok(text)
+}
+
+/// Describes files that could not be recorded and so started no run.
+fn waiting(waiting: &BTreeMap<String, Waiting>) -> String {
+    let count: u64 = waiting.values().map(|waiting| waiting.count).sum();
+    if count == 0 {
+        return String::new();
+    }
+    let all = waiting.iter().flat_map(|(name, waiting)| waiting.paths.iter().map(move |path| (name, path)));
+    let mut named: Vec<String> =
+        all.take(MAX_NAMED).map(|(name, path)| format!("{name}/{} is {}", path.path, path.reason)).collect();
+    let more = count.saturating_sub(named.len() as u64);
+    if more > 0 {
+        named.push(format!("and {more} more: `anacostia artifacts list --waiting` beside a running host shows them"));
+    }
+    format!("{} {}: {}\n", show::plural(count, "file"), if count == 1 { "waits" } else { "wait" }, named.join("; "))
+}
+
+/// Describes what is on record as unusable, such as files that this user may not read. `further`
+/// says that there are more than these.
+fn not_taken(refused: &[Artifact], further: bool) -> String {
+    if refused.is_empty() {
+        return String::new();
+    }
+    let why = |artifact: &Artifact| artifact.reason.clone().unwrap_or_else(|| "it cannot be used".to_owned());
+    let named = refused.iter().take(MAX_NAMED);
+    let mut named: Vec<String> = named.map(|it| format!("{}/{}: {}", it.resource, it.path, why(it))).collect();
+    if refused.len() > named.len() {
+        named.push("`anacostia artifacts list --state ignored` shows the others".to_owned());
+    }
+    format!("{} not taken: {}\n", counted(refused.len(), further), named.join("; "))
+}
+
+/// Describes files that have a temporary name.
+fn ignored(paths: &[String]) -> String {
+    if paths.is_empty() {
+        return String::new();
+    }
+    let most = MAX_COUNTED as usize;
+    let mut named: Vec<&str> = paths.iter().take(MAX_NAMED).map(String::as_str).collect();
+    if paths.len() > named.len() {
+        named.push("…");
+    }
+    format!(
+        "{} ignored by name: {}; `ignore` in the manifest says which names are temporary\n",
+        counted(paths.len(), paths.len() >= most),
+        named.join(", ")
+    )
+}
+
+/// Returns the paths, with their resources, that only `ignore` keeps from counting.
+async fn ignored_names(view: &View) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (name, resource) in view.resources.iter() {
+        let room = (MAX_COUNTED as usize).saturating_sub(paths.len());
+        if room > 0 && view.pipeline().resources.iter().any(|it| it.name == *name && it.watch) {
+            paths.extend(resource.ignored(room).await.into_iter().map(|path| format!("{name}/{path}")));
+        }
+    }
+    paths
+}
+
+/// Returns a number of files with its verb, such as `1 file is` or `at least 100 files are`.
+fn counted(count: usize, further: bool) -> String {
+    let verb = if count == 1 { "is" } else { "are" };
+    format!("{}{} {verb}", if further { "at least " } else { "" }, show::plural(count as u64, "file"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{ignored, waiting};
+    use crate::base::Timestamp;
+    use crate::resource::{Waiting, WaitingPath};
+
+    #[test]
+    fn waiting_files_are_named() {
+        let path = |name: &str| WaitingPath {
+            path: name.to_owned(),
+            reason: "still open for writing by process 7 (cp)".to_owned(),
+            since: Timestamp::from_micros(0),
+        };
+        let held = |count, names: &[&str]| {
+            BTreeMap::from([(
+                "raw".to_owned(),
+                Waiting { count, paths: names.iter().map(|name| path(name)).collect() },
+            )])
+        };
+        assert_eq!(waiting(&BTreeMap::new()), "");
+        let one = waiting(&held(1, &["x.csv"]));
+        assert_eq!(one, "1 file waits: raw/x.csv is still open for writing by process 7 (cp)\n");
+        assert_eq!(
+            waiting(&held(5, &["a", "b", "c", "d", "e"])),
+            "5 files wait: raw/a is still open for writing by process 7 (cp); raw/b is still open for writing by process 7 (cp); \
+             raw/c is still open for writing by process 7 (cp); and 2 more: `anacostia artifacts list --waiting` beside a running \
+             host shows them\n"
+        );
+    }
+
+    #[test]
+    fn ignored_files_are_counted_and_some_of_them_named() {
+        let files = |count: usize| (0..count).map(|at| format!("raw/{at}.tmp")).collect::<Vec<_>>();
+        let end = "; `ignore` in the manifest says which names are temporary\n";
+        assert_eq!(ignored(&[]), "");
+        assert_eq!(ignored(&files(1)), format!("1 file is ignored by name: raw/0.tmp{end}"));
+        assert_eq!(ignored(&files(4)), format!("4 files are ignored by name: raw/0.tmp, raw/1.tmp, raw/2.tmp, …{end}"));
+        assert!(ignored(&files(100)).starts_with("at least 100 files are ignored by name: "));
+    }
+}

@@ -1,0 +1,229 @@
+//! `/openapi.json`: the routes in the form of OpenAPI 3.1, for tools that make clients.
+//!
+//! Written by hand, as one line for each operation. Rejected: deriving it from the handlers, whose
+//! types do not say which parameters a query takes. Tests hold the lines equal to the routes and to
+//! what these accept.
+
+use axum::Json;
+use axum::http::Uri;
+use serde_json::{Map, Value, json};
+
+use super::problem::{MEDIA_TYPE, Result};
+use super::query::Query;
+use crate::base::bounds::MAX_PAGE;
+use crate::model::{ArtifactState, RunState};
+
+/// `GET /openapi.json`
+pub(super) async fn show(uri: Uri) -> Result<Json<Value>> {
+    Query::parse(&uri, &[])?;
+    Ok(Json(document()))
+}
+
+/// One method of one path.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    /// The parameters of the query.
+    query: &'static [&'static str],
+    body: Option<Content>,
+    /// The statuses of success.
+    statuses: &'static [&'static str],
+    answer: Content,
+}
+
+/// What a body is.
+#[derive(Clone, Copy)]
+enum Content {
+    /// A JSON object that this document does not describe.
+    Object,
+    /// A JSON object with this schema.
+    One(&'static str),
+    /// A page of a list, whose items have this schema, or none that this document describes.
+    List(Option<&'static str>),
+    /// Bytes of this media type.
+    Raw(&'static str),
+}
+
+use Content::{List, Object, One, Raw};
+
+const fn get(path: &'static str, summary: &'static str, query: &'static [&'static str], answer: Content) -> Operation {
+    Operation { method: "get", path, summary, query, body: None, statuses: &["200"], answer }
+}
+
+const fn post(path: &'static str, summary: &'static str, answer: Content) -> Operation {
+    Operation { method: "post", path, summary, query: &[], body: None, statuses: &["200"], answer }
+}
+
+const PAGE: &[&str] = &["limit", "cursor"];
+const FACTS: &[&str] = &["name", "run", "limit", "cursor"];
+
+/// All operations.
+#[rustfmt::skip]
+const OPERATIONS: &[Operation] = &[
+    get("/api/v1/pipeline", "The pipeline: its graph, and whether it is paused.", &[], Object),
+    post("/api/v1/pipeline/pause", "Stops triggers from starting runs.", Object),
+    post("/api/v1/pipeline/resume", "Lets triggers start runs again.", Object),
+    get("/api/v1/nodes", "Resources and actions, with their state.", &[], List(None)),
+    get("/api/v1/nodes/{name}", "One resource or action.", &[], Object),
+    Operation { query: &["path"], body: Some(Raw("application/octet-stream")), statuses: &["200", "201"],
+        ..post("/api/v1/resources/{name}/artifacts", "Uploads an artifact to a resource with `push = true`.", One("Artifact")) },
+    Operation { body: Some(One("Params")), statuses: &["201"],
+        ..post("/api/v1/resources/{name}/trigger", "Starts a run on what is new in one resource.", One("Run")) },
+    get("/api/v1/notifications", "Notifications, newest first.", &["name", "limit", "cursor"], List(None)),
+    get("/api/v1/runs", "Runs, newest first.", &["state", "limit", "cursor"], List(Some("Run"))),
+    get("/api/v1/runs/{id}", "One run, with its first inputs, its actions and their attempts.", &["wait"], One("Run")),
+    Operation { method: "put", query: &["wait"], body: Some(One("Start")), statuses: &["200", "201"],
+        ..post("/api/v1/runs/{id}", "Starts a run; `id` is a new UUID of version 7. Idempotent.", One("Run")) },
+    post("/api/v1/runs/{id}/cancel", "Cancels a run.", One("Run")),
+    post("/api/v1/runs/{id}/retry", "Retries a run that failed or was cancelled.", One("Run")),
+    get("/api/v1/runs/{id}/inputs", "The inputs of a run.", PAGE, List(Some("Artifact"))),
+    get("/api/v1/runs/{id}/logs", "What the actions of a run logged.", &["action", "attempt", "limit", "cursor"], List(None)),
+    get("/api/v1/runs/{id}/events", "The events of a run.", PAGE, List(None)),
+    get("/api/v1/runs/{id}/lineage", "What a run read and wrote.", PAGE, List(None)),
+    get("/api/v1/artifacts", "Artifacts, newest first.",
+        &["resource", "state", "path", "run", "tag", "limit", "cursor"], List(Some("Artifact"))),
+    get("/api/v1/artifacts/{id}", "One artifact.", &[], One("Artifact")),
+    Operation { statuses: &["200", "206"],
+        ..get("/api/v1/artifacts/{id}/content", "The content of an artifact.", &[], Raw("application/octet-stream")) },
+    get("/api/v1/metrics", "Metrics that actions recorded.", FACTS, List(None)),
+    get("/api/v1/params", "Params that actions recorded.", FACTS, List(None)),
+    get("/api/v1/tags", "Tags that actions set on runs.", FACTS, List(None)),
+    get("/api/v1/triggers", "Evaluations of triggers, newest first.", &["trigger", "resource", "limit", "cursor"], List(None)),
+    get("/api/v1/triggers/preview", "What each trigger would do now.", &[], List(None)),
+    get("/api/v1/events", "All events as they happen; resumes after `Last-Event-ID`.", &["after", "run"], Raw("text/event-stream")),
+    get("/healthz", "Whether the process answers.", &[], Object),
+    get("/readyz", "Whether all parts of the host are ready.", &[], Object),
+    get("/metrics", "Metrics of the host for Prometheus.", &[], Raw("text/plain")),
+    get("/openapi.json", "This document.", &[], Object),
+];
+
+/// Returns the document.
+fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in OPERATIONS {
+        if let Value::Object(methods) = paths.entry(operation.path).or_insert_with(|| json!({})) {
+            methods.insert(operation.method.to_owned(), described(operation));
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Anacostia",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "A running pipeline. Lists and errors have the same form everywhere; the README describes members in full.",
+        },
+        // A host without a token asks for none.
+        "security": [{}, { "bearer": [] }],
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn described(operation: &Operation) -> Value {
+    let names = operation.path.split(['{', '}']).skip(1).step_by(2);
+    let in_path =
+        names.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+    let parameters: Vec<Value> = in_path.chain(operation.query.iter().map(|name| parameter(name))).collect();
+    let mut responses: Map<String, Value> = operation
+        .statuses
+        .iter()
+        .map(|status| {
+            ((*status).to_owned(), json!({ "description": "Success.", "content": content(operation.answer) }))
+        })
+        .collect();
+    let problem = json!({ MEDIA_TYPE: { "schema": reference("Problem") } });
+    responses.insert("default".to_owned(), json!({ "description": "What is wrong.", "content": problem }));
+    let mut described = json!({
+        "operationId": id(operation),
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": responses,
+    });
+    if let (Some(body), Value::Object(members)) = (operation.body, &mut described) {
+        members.insert("requestBody".to_owned(), json!({ "content": content(body) }));
+    }
+    described
+}
+
+/// Returns a name for the method of a client: `get_runs_id_inputs`, or `get_host_metrics` outside
+/// of the API.
+fn id(operation: &Operation) -> String {
+    let path = operation.path.strip_prefix("/api/v1").map_or_else(|| format!("/host{}", operation.path), str::to_owned);
+    let path = path.replace(['{', '}'], "").replace(['/', '.'], "_");
+    format!("{}{path}", operation.method)
+}
+
+fn parameter(name: &str) -> Value {
+    let (schema, about) = match name {
+        "limit" => (json!({ "type": "integer", "minimum": 1, "maximum": MAX_PAGE }), "Most items of the page."),
+        "cursor" => (json!({ "type": "string" }), "`next_cursor` of the page before."),
+        "wait" => {
+            (json!({ "type": "string", "examples": ["30s"] }), "Answer when the run has ended, or this much later.")
+        }
+        "run" => (json!({ "type": "string" }), "A run: its number or its id."),
+        "after" => (json!({ "type": "string" }), "The id of the last message that was received."),
+        "path" => (json!({ "type": "string" }), "A path in the resource."),
+        _ => (json!({ "type": "string" }), "Only with this value."),
+    };
+    json!({ "name": name, "in": "query", "description": about, "schema": schema })
+}
+
+fn content(content: Content) -> Value {
+    let json = |schema: Value| json!({ "application/json": { "schema": schema } });
+    match content {
+        Object => json(json!({ "type": "object" })),
+        One(name) => json(reference(name)),
+        List(name) => json(json!({
+            "type": "object",
+            "required": ["items", "next_cursor"],
+            "properties": {
+                "items": { "type": "array", "items": name.map_or(json!({ "type": "object" }), reference) },
+                "next_cursor": { "type": ["string", "null"] },
+            },
+        })),
+        Raw(media_type) => json!({ media_type: {} }),
+    }
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+/// Returns the schemas. Answers may have more members than these: a single run has its actions too.
+fn schemas() -> Value {
+    let (text, maybe, time) = (json!({ "type": "string" }), json!({ "type": ["string", "null"] }), "date-time");
+    let maybe_time = json!({ "type": ["string", "null"], "format": time });
+    let (time, whole, params) =
+        (json!({ "type": "string", "format": time }), json!({ "type": "integer" }), json!({ "type": "object" }));
+    let run_states: Vec<&str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
+    let artifact_states: Vec<&str> = ArtifactState::ALL.iter().map(|state| state.as_str()).collect();
+    json!({
+        "Problem": object(&json!({ "type": text, "title": text, "status": whole, "detail": text })),
+        "Run": object(&json!({
+            "id": text, "number": whole, "state": { "enum": run_states }, "trigger": text, "params": params,
+            "revision": text, "created_at": time, "started_at": maybe_time, "ended_at": maybe_time, "reason": maybe,
+            "rerun_of": maybe, "fired_by": { "type": "array", "items": text }, "partition": {},
+        })),
+        "Artifact": object(&json!({
+            "id": text, "resource": text, "path": text, "version": whole, "digest": maybe, "size": whole,
+            "state": { "enum": artifact_states }, "reason": maybe, "run_id": maybe, "produced_by": maybe,
+            "created_at": time, "tags": { "type": "array", "items": text }, "present": { "type": "boolean" },
+        })),
+        "Params": { "type": "object", "properties": { "params": params }, "additionalProperties": false },
+        "Start": {
+            "type": "object",
+            "properties": { "params": params, "rerun_of": text, "inputs": { "type": "array", "items": text } },
+            "additionalProperties": false,
+        },
+    })
+}
+
+/// Returns the schema of an object that always has these members.
+fn object(properties: &Value) -> Value {
+    let required: Vec<&String> = properties.as_object().into_iter().flat_map(Map::keys).collect();
+    json!({ "type": "object", "required": required, "properties": properties })
+}
