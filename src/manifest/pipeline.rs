@@ -189,13 +189,10 @@ impl ResourceSpec {
         }
     }
 
-    /// Returns what a person does to make something arrive at its location: "put a file into".
+    /// Says what to do so that something new is there, before its location.
     #[must_use]
     pub fn how_to_add(&self) -> &'static str {
-        match &self.kind {
-            ResourceKind::Sql(_) => "add a row to",
-            ResourceKind::Folder(_) | ResourceKind::S3(_) | ResourceKind::Http(_) => "put a file into",
-        }
+        if matches!(self.kind, ResourceKind::Sql(_)) { "add a row to" } else { "put a file into" }
     }
 
     /// Returns the key of its table in the manifest that gives its location.

@@ -68,7 +68,7 @@ fn seaweedfs() -> String {
     let mut command = Command::new(programs("s3").join("weed"));
     command.current_dir(&folder).args(["server", "-master.telemetry=false", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]);
     command.args(["-filer", "-s3", "-s3.config=s3.json", "-s3.port.iceberg=0", "-s3.port.lance=0"]);
-    command.args(["-volume.max=200", "-master.volumeSizeLimitMB=64"]).arg(format!("-dir={}", data.display()));
+    command.args(["-volume.max=4000", "-master.volumeSizeLimitMB=64"]).arg(format!("-dir={}", data.display()));
     command.args(
         names.iter().chain(&["s3.port", "s3.port.grpc"]).zip(ports).map(|(name, port)| format!("-{name}={port}")),
     );
