@@ -1,8 +1,8 @@
 //! Delivers what waits for one receiver, oldest first.
 //!
 //! A notification that its receiver cannot take must not hold up the others. So after a failure the
-//! next one is tried. If that works, the one that failed is put aside, and tried again after growing
-//! pauses of its own. If it fails too, the receiver is down, and the two are tried in turn.
+//! next one is tried. If that works, the one that failed is put aside, and tried again after
+//! growing pauses of its own. If it fails too, the receiver is down, and the two are tried in turn.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -189,8 +189,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// done about the others is done then.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
 
-    /// Checks that the content of an artifact can still be read, as far as a kind that keeps content
-    /// on this machine knows. Cheap: reads no content, and asks no server.
+    /// Checks that the content of an artifact can still be read, as far as a kind that keeps
+    /// content on this machine knows. Cheap: reads no content, and asks no server.
     ///
     /// # Errors
     /// [`ResourceError::Gone`] if it is not kept any more.

@@ -62,8 +62,8 @@ pub(super) async fn publish(endpoint: &Endpoint, files: &[StagedFile]) -> Result
     refusal.map_or_else(|| Ok(vec![None; files.len()]), Err)
 }
 
-/// Sends one file until the server has answered, and notes the answer. Keeps its content first: once
-/// the server has it, only the note may fail, and only that is tried again.
+/// Sends one file until the server has answered, and notes the answer. Keeps its content first:
+/// once the server has it, only the note may fail, and only that is tried again.
 async fn deliver(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> Result<Answer> {
     endpoint.kept.link(staged.to_owned(), file.digest).await?;
     let mut failures = 0;
