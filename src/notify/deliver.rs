@@ -62,7 +62,7 @@ impl Deliverer {
                 }
             };
             let (id, tries) = (it.id, it.attempts.saturating_add(1));
-            let Some(works) = self.attempt(it).await? else { return Ok(()) };
+            let Some(works) = self.attempt(*it).await? else { return Ok(()) };
             order.note(id, tries, works, Instant::now());
             if draining && !works {
                 if order.failures >= DOWN {
@@ -119,7 +119,7 @@ impl Deliverer {
 /// What is tried next.
 #[derive(Debug, PartialEq)]
 enum Next {
-    Now(Notification),
+    Now(Box<Notification>),
     /// Nothing until then; without a time, until something is recorded.
     Later(Option<Instant>),
 }
@@ -159,13 +159,11 @@ impl Order {
             return Next::Later(self.aside.values().min().copied());
         };
         let early = last || (self.alone && !failed(&chosen));
-        match self.due.filter(|due| *due > now && !early) {
-            Some(due) => Next::Later(Some(due)),
-            None => {
-                self.alone = is_alone;
-                Next::Now(chosen)
-            }
+        if let Some(due) = self.due.filter(|due| *due > now && !early) {
+            return Next::Later(Some(due));
         }
+        self.alone = is_alone;
+        Next::Now(Box::new(chosen))
     }
 
     /// Notes a try, the `tries`th of this one, and whether the receiver works.
@@ -243,17 +241,21 @@ mod tests {
         let [bad, second, third] = ["bad", "second", "third"].map(notification);
         let (mut order, now) = (Order::default(), Instant::now());
         let later = now + FIRST_PAUSE;
-        assert_eq!(order.next(vec![bad.clone()], now, false), Next::Now(bad.clone()));
+        assert_eq!(order.next(vec![bad.clone()], now, false), Next::Now(Box::new(bad.clone())));
         order.note(bad.id, 1, false, now);
         assert!(matches!(order.next(vec![bad.clone()], now, false), Next::Later(Some(at)) if at <= later));
         let two = vec![bad.clone(), second.clone()];
-        assert_eq!(order.next(two, now, false), Next::Now(second.clone()), "what arrives then is tried at once");
+        assert_eq!(
+            order.next(two, now, false),
+            Next::Now(Box::new(second.clone())),
+            "what arrives then is tried at once"
+        );
         order.note(second.id, 1, true, now);
         let two = vec![bad.clone(), third.clone()];
-        assert_eq!(order.next(two, now, false), Next::Now(third.clone()));
+        assert_eq!(order.next(two, now, false), Next::Now(Box::new(third.clone())));
         order.note(third.id, 1, true, now);
         assert!(matches!(order.next(vec![bad.clone()], now, false), Next::Later(Some(at)) if at <= later));
-        assert_eq!(order.next(vec![bad.clone()], later, false), Next::Now(bad.clone()));
+        assert_eq!(order.next(vec![bad.clone()], later, false), Next::Now(Box::new(bad.clone())));
     }
 
     #[test]
@@ -263,7 +265,7 @@ mod tests {
         let (mut order, mut now) = (Order::default(), Instant::now());
         for failures in 0..20 {
             let expected = if failures % 2 == 0 { &first } else { &second };
-            assert_eq!(order.next(all.clone(), now, false), Next::Now(expected.clone()));
+            assert_eq!(order.next(all.clone(), now, false), Next::Now(Box::new(expected.clone())));
             order.note(expected.id, failures, false, now);
             let Next::Later(Some(at)) = order.next(all.clone(), now, false) else { panic!("there is no pause") };
             let longest = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
@@ -279,10 +281,10 @@ mod tests {
         let [bad, second] = ["bad", "second"].map(notification);
         let (mut order, now) = (Order::default(), Instant::now());
         let both = vec![bad.clone(), second.clone()];
-        assert_eq!(order.next(both.clone(), now, true), Next::Now(bad.clone()));
+        assert_eq!(order.next(both.clone(), now, true), Next::Now(Box::new(bad.clone())));
         order.note(bad.id, 1, false, now);
         order.aside.insert(bad.id, now);
-        assert_eq!(order.next(both, now, true), Next::Now(second.clone()));
+        assert_eq!(order.next(both, now, true), Next::Now(Box::new(second.clone())));
         order.note(second.id, 1, true, now);
         assert!(matches!(order.next(vec![bad], now, true), Next::Later(_)));
     }

@@ -66,6 +66,6 @@ pub(super) async fn trim_kept(shared: Arc<Shared>, resources: Arc<Resources>, st
             end = ends.recv() => if matches!(end, Err(RecvError::Closed)) { return },
         }
         // Those that have ended meanwhile are in the records too.
-        while !matches!(ends.try_recv(), Err(_)) {}
+        while ends.try_recv().is_ok() {}
     }
 }
