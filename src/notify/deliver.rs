@@ -62,7 +62,7 @@ impl Deliverer {
                 }
             };
             let (id, tries) = (it.id, it.attempts.saturating_add(1));
-            let Some(works) = self.attempt(it).await? else { return Ok(()) };
+            let Some(works) = self.attempt(*it).await? else { return Ok(()) };
             order.note(id, tries, works, Instant::now());
             if draining && !works {
                 if order.failures >= DOWN {

@@ -112,8 +112,8 @@ high_water = "id"
 watch = true
 trigger = { min_artifacts = 3 }
 "#;
-    let all = "[\"inbox\", \"lake\", \"items\", \"readings\"]";
-    let manifest = PIPELINE.replace("= [\"inbox\"]", &format!("= {all}"));
+    let manifest = PIPELINE.replace("after = [\"inbox\"]", "after = [\"inbox\", \"lake\", \"items\", \"readings\"]");
+    let manifest = manifest.replace("reads = [\"inbox\"]", "reads = [\"inbox\", \"lake\", \"items\", \"readings\"]");
     let app = TestApp::new(&(manifest + more)).with_guest("worker");
     let output = app.cli(&["check", "PATH"]);
     let (out, _) = ends_with(&output, 0);

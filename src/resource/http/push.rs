@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use super::Endpoint;
-use super::uploads::{MOST, Uploads};
+use super::uploads::{MOST, PATIENCE, Uploads};
 use super::watch::TRIM_EVERY;
 use crate::base::{Digest, fault};
 use crate::model::Observation;
@@ -51,7 +51,7 @@ pub(super) async fn watch(
 pub(super) async fn receive(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Upload>> {
     check_path(path)?;
     let sink = endpoint.uploads.sink().ok_or_else(|| closed(&endpoint.name))?;
-    let place = endpoint.uploads.place().await.ok_or_else(|| full(&endpoint.name))?;
+    let place = endpoint.uploads.place(PATIENCE).await.ok_or_else(|| full(&endpoint.name))?;
     Ok(Box::new(Receiving {
         resource: Arc::clone(&endpoint.name),
         path: path.to_owned(),

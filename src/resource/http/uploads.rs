@@ -11,7 +11,7 @@ use crate::resource::ObservationSink;
 /// How many uploads are taken at once. The others wait.
 pub(super) const MOST: usize = 16;
 /// How long an upload waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where uploads are recorded, while the resource is watched.
 pub(super) struct Uploads {
@@ -33,9 +33,9 @@ impl Uploads {
         *self.sink.lock().unwrap_or_else(PoisonError::into_inner) = sink;
     }
 
-    /// Waits for a place among the uploads that are taken; `None` if there is none for too long.
-    pub(super) async fn place(&self) -> Option<OwnedSemaphorePermit> {
-        tokio::time::timeout(PATIENCE, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
+    /// Waits for a place among the uploads that are taken; `None` if there is none for so long.
+    pub(super) async fn place(&self, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        tokio::time::timeout(patience, Arc::clone(&self.places).acquire_owned()).await.ok()?.ok()
     }
 
     pub(super) fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
@@ -50,5 +50,24 @@ impl Uploads {
 impl fmt::Debug for Uploads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Uploads").field(&self.sink().is_some()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{MOST, PATIENCE, Uploads};
+
+    #[tokio::test]
+    async fn more_uploads_than_are_taken_at_once_wait_for_a_place() {
+        let uploads = Uploads::default();
+        let mut places = Vec::new();
+        for _ in 0..MOST {
+            places.push(uploads.place(Duration::ZERO).await.unwrap());
+        }
+        assert!(uploads.place(Duration::ZERO).await.is_none());
+        let (place, ()) = tokio::join!(uploads.place(PATIENCE), async { drop(places.pop()) });
+        assert!(place.is_some());
     }
 }

@@ -89,8 +89,9 @@ fn an_output_is_kept_for_the_actions_after_it_and_removed_when_the_run_has_ended
     let origin = Origin::start();
     let mut app = sends_with(&format!("http://{}", origin.address), "PUT", "30s", "keep = \"0B\"");
     let manifest = std::fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    // Long after the host has done with the attempt that wrote it.
     let reads = r#"writes = ["out"]
-params = { steps = [{ do = "copy", from = "api", to = "out", overwrite = true }] }
+params = { steps = [{ do = "sleep", ms = 700 }, { do = "copy", from = "api", to = "out", overwrite = true }] }
 [resources.out]
 kind = "folder"
 path = "out"
