@@ -253,12 +253,11 @@ impl ResourceSpec {
     /// Returns what to do if no action can write to it; `None` if actions can.
     pub(super) fn takes_no_outputs(&self) -> Option<&'static str> {
         match &self.kind {
-            ResourceKind::Folder(_) | ResourceKind::S3(_) => None,
             ResourceKind::Http(http) => http.takes_no_outputs(),
             ResourceKind::Sql(_) if self.watch => {
                 Some("its own rows would come back: name the database in a second resource, without `watch`")
             }
-            ResourceKind::Sql(_) => None,
+            ResourceKind::Folder(_) | ResourceKind::S3(_) | ResourceKind::Sql(_) => None,
         }
     }
 

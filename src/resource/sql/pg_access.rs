@@ -46,8 +46,8 @@ pub(super) struct Pg {
 impl From<tokio_postgres::Error> for Refusal {
     fn from(error: tokio_postgres::Error) -> Self {
         let code = error.code().map(|state| state.code().to_owned());
-        let is_lost =
-            error.is_closed() || std::error::Error::source(&error).is_some_and(|why| why.is::<std::io::Error>());
+        let is_lost = error.is_closed()
+            || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         let Failure(why) = error.into();
         match code.as_deref() {
             // Classes of errors that pass: of connections, resources, an operator, the system, and
@@ -383,17 +383,16 @@ fn read_ahead(journal: &Path) -> mpsc::Receiver<std::io::Result<SqlStatement>> {
 
 async fn execute(client: &Client, statement: SqlStatement, prepared: &mut HashMap<String, Statement>) -> Outcome<()> {
     let SqlStatement { text, parameters } = statement;
-    let known = match prepared.get(&text) {
-        Some(known) => known.clone(),
-        None => {
-            check_kind(client, &text).await?;
-            let made = client.prepare(&text).await?;
-            if prepared.len() >= MAX_PREPARED {
-                prepared.clear();
-            }
-            prepared.insert(text, made.clone());
-            made
+    let known = if let Some(known) = prepared.get(&text) {
+        known.clone()
+    } else {
+        check_kind(client, &text).await?;
+        let made = client.prepare(&text).await?;
+        if prepared.len() >= MAX_PREPARED {
+            prepared.clear();
         }
+        prepared.insert(text, made.clone());
+        made
     };
     check_count(known.params().len(), parameters.len())?;
     client.execute_raw(&known, parameters.iter().map(Parameter).collect::<Vec<_>>()).await?;

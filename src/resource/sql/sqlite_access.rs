@@ -212,7 +212,7 @@ fn query(path: &Path, grant: SqlGrant, statement: &SqlStatement, sender: &Sender
     session.db.pragma_update(None, "query_only", true)?;
     session.restrict(grant)?;
     let mut prepared = session.prepare(statement)?;
-    let names: Vec<String> = prepared.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = prepared.column_names().map(str::to_owned).collect();
     if names.is_empty() {
         return Err(Refusal::invalid("it returns no rows: `execute` is for changes"));
     }
