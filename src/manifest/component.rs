@@ -571,7 +571,9 @@ mod tests {
         ] {
             assert_eq!(need(free), Need::Nothing, "{free}");
         }
-        assert_eq!(need("anacostia:pipeline/resources@0.1.0"), Need::Grant(Grant::Resources));
+        for granted in ["anacostia:pipeline/resources@0.1.0", "anacostia:pipeline/database@0.1.0"] {
+            assert_eq!(need(granted), Need::Grant(Grant::Resources), "{granted}");
+        }
         for http in ["wasi:http/types@0.2.0", "wasi:http/outgoing-handler@0.2.4"] {
             assert_eq!(need(http), Need::Grant(Grant::Http), "{http}");
         }

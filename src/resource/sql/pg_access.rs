@@ -46,8 +46,8 @@ pub(super) struct Pg {
 impl From<tokio_postgres::Error> for Refusal {
     fn from(error: tokio_postgres::Error) -> Self {
         let code = error.code().map(|state| state.code().to_owned());
-        let source = std::error::Error::source(&error);
-        let is_lost = error.is_closed() || source.is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
+        let is_lost = error.is_closed()
+            || std::error::Error::source(&error).is_some_and(<dyn std::error::Error>::is::<std::io::Error>);
         let Failure(why) = error.into();
         match code.as_deref() {
             // Classes of errors that pass: of connections, resources, an operator, the system, and

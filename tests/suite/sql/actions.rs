@@ -132,8 +132,7 @@ impl Desk {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "calls are easier to read")]
-fn query(sql: &str, expect: Value) -> Value {
+fn query(sql: &str, expect: &Value) -> Value {
     json!({"do": "query", "from": "lab", "sql": sql, "expect": expect})
 }
 
@@ -148,7 +147,7 @@ fn rows_and_parameters_are_typed_and_no_text_is_sql() {
         let nasty = "'; drop table readings; --";
         let find = desk.dialect("select id from readings where value = ?1");
         desk.succeed(&json!([
-            query("select id, value from readings order by id", json!([[1, "one"], [2, "it's \"two\""], [3, null]])),
+            query("select id, value from readings order by id", &json!([[1, "one"], [2, "it's \"two\""], [3, null]])),
             {"do": "query", "from": "lab", "sql": "select id as \"a b\", 1 as x from readings where id = 1", "columns": ["a b", "x"]},
             {"do": "query", "from": "lab", "sql": find, "params": [nasty], "expect": []},
             {"do": "execute", "to": "lab", "sql": desk.dialect("insert into readings (id, value) values (?1, ?2)"), "params": [9, nasty]},
@@ -171,13 +170,13 @@ fn values_of_every_type_go_through_a_database_and_back() {
         desk.app.start();
         let insert = desk.dialect("insert into kinds (a, b, c, d, e) values (?1, ?2, ?3, ?4, ?5)");
         desk.succeed(&json!([{"do": "execute", "to": "lab", "sql": insert, "params": params}]));
-        desk.succeed(&json!([query("select a, b, c, d, e from kinds", json!([params]))]));
+        desk.succeed(&json!([query("select a, b, c, d, e from kinds", &json!([params]))]));
         if is_postgres {
             let more = json!([nan, true, "12345678901234567890.10", "2026-03-01 12:00:00.5+02"]);
             let sql = "insert into kinds (b, f, g, h) values ($1, $2, $3, $4)";
             desk.succeed(&json!([{"do": "execute", "to": "lab", "sql": sql, "params": more}]));
             let back = json!([[nan, true, "12345678901234567890.10", "2026-03-01T10:00:00.5+00:00"]]);
-            desk.succeed(&json!([query("select b, f, g, h from kinds where f", back)]));
+            desk.succeed(&json!([query("select b, f, g, h from kinds where f", &back)]));
         }
     }
 }
@@ -191,7 +190,7 @@ fn many_rows_come_page_by_page_and_a_query_can_be_left() {
         desk.succeed(&json!([
             {"do": "query", "from": "lab", "sql": numbers, "count": 200_000},
             {"do": "query", "from": "lab", "sql": numbers, "stop_after": 10},
-            query("select 1", json!([[1]])),
+            query("select 1", &json!([[1]])),
         ]));
     }
 }
@@ -233,7 +232,7 @@ fn only_granted_databases_and_tables_are_used() {
     let ask = |sql: &str| json!({"do": "query", "from": "lab", "sql": sql});
     let change = |sql: &str| json!({"do": "execute", "to": "lab", "sql": sql});
     desk.succeed(&json!([
-        query("select count(*) from readings", json!([[3]])),
+        query("select count(*) from readings", &json!([[3]])),
         refused("denied", &ask("select count(*) from totals")),
         refused("denied", &ask("select * from secrets")),
         // The names of these are not those of a view.
@@ -273,7 +272,7 @@ fn a_user_without_rights_is_refused_by_the_server() {
     let desk = Desk { app, data: desk.data };
     let hidden = "select query_to_xml('select * from secrets', true, false, '')";
     desk.succeed(&json!([
-        query("select count(*) from readings", json!([[3]])),
+        query("select count(*) from readings", &json!([[3]])),
         refused("denied", &json!({"do": "query", "from": "lab", "sql": "select * from secrets"})),
         refused("denied", &json!({"do": "query", "from": "lab", "sql": hidden})),
     ]));
