@@ -50,7 +50,7 @@ impl Deliverer {
             recorded.mark_unchanged();
             let next = order.next(self.waiting(order.enough()).await?, Instant::now(), draining);
             let it = match next {
-                Next::Now(it) => *it,
+                Next::Now(it) => it,
                 Next::Later(_) if draining => return Ok(()),
                 Next::Later(at) => {
                     tokio::select! {
