@@ -72,7 +72,13 @@ pub(super) async fn execute(
         return (report.outcome, close);
     }
     let mut report = report;
-    if let Err(error) = note_replaced(definition, &mut report.staged).await {
+    let noted = tokio::select! {
+        biased;
+        noted = note_replaced(definition, &mut report.staged) => noted,
+        // A large upload over a slow line must not hold up a host that stops.
+        () = handing_back(&shared.phase) => return (Outcome::HandedBack, Close::Left),
+    };
+    if let Err(error) = noted {
         return refused(definition, fence, report, info(&error)).await;
     }
     // Kept until the end: what a resource has prepared is undone if the outputs are not published.

@@ -20,6 +20,9 @@ use crate::store::{PageRequest, StoreError};
 /// How often content is removed at least. It is removed when runs end, too.
 const EVERY: Duration = Duration::from_mins(1);
 
+/// How long to wait after the end of a run, so that a burst of runs is followed by one look.
+const COALESCE: Duration = Duration::from_secs(1);
+
 /// Reads what is on record about a resource.
 pub(super) struct Known {
     pub(super) shared: Arc<Shared>,
@@ -63,7 +66,13 @@ pub(super) async fn trim_kept(shared: Arc<Shared>, resources: Arc<Resources>, st
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
-            end = ends.recv() => if matches!(end, Err(RecvError::Closed)) { return },
+            end = ends.recv() => {
+                if matches!(end, Err(RecvError::Closed)) {
+                    return;
+                }
+                // A stop ends it early.
+                let _ = tokio::time::timeout(COALESCE, stop.cancelled()).await;
+            }
         }
         // Those that have ended meanwhile are in the records too.
         while ends.try_recv().is_ok() {}

@@ -48,15 +48,17 @@ fn the_document_has_exactly_the_routes_of_the_server() {
     assert_eq!(ids.len(), described.len(), "two operations have the same id");
 }
 
+/// Starts a server with one run on record.
+fn with_a_run() -> Server {
+    let server = Server::start();
+    let run = a_run(1, RunState::Succeeded);
+    server.store.runs.lock().unwrap().push(RunDetail { run, inputs: vec![], actions: vec![], attempts: vec![] });
+    server
+}
+
 #[test]
 fn the_document_has_the_parameters_that_each_route_takes() {
-    let server = Server::start();
-    server.store.runs.lock().unwrap().push(RunDetail {
-        run: a_run(1, RunState::Succeeded),
-        inputs: vec![],
-        actions: vec![],
-        attempts: vec![],
-    });
+    let server = with_a_run();
     let document = server.get("/openapi.json").json();
     for (method, path, about) in operations(&document) {
         let id = if path.contains("artifacts") { ArtifactId::new().to_string() } else { "1".to_owned() };
@@ -73,13 +75,7 @@ fn the_document_has_the_parameters_that_each_route_takes() {
 
 #[test]
 fn the_document_has_the_members_of_runs_artifacts_and_problems() {
-    let server = Server::start();
-    server.store.runs.lock().unwrap().push(RunDetail {
-        run: a_run(1, RunState::Succeeded),
-        inputs: vec![],
-        actions: vec![],
-        attempts: vec![],
-    });
+    let server = with_a_run();
     server.store.artifacts.lock().unwrap().push(an_artifact("a.csv", b"1", ArtifactState::New));
     let document = server.get("/openapi.json").json();
     let schemas = &document["components"]["schemas"];

@@ -29,6 +29,16 @@ enum Data {
     Postgres(Database),
 }
 
+impl Data {
+    #[track_caller]
+    fn execute(&self, sql: &str) {
+        match self {
+            Self::Sqlite(data) => data.execute_batch(sql).unwrap_or_else(|why| panic!("{sql}: {why}")),
+            Self::Postgres(data) => data.execute(sql),
+        }
+    }
+}
+
 /// A table with a column that grows.
 const TABLE: &str = "create table readings (id integer primary key, value text)";
 
@@ -86,10 +96,7 @@ impl Lab {
 
     #[track_caller]
     fn execute(&self, sql: &str) {
-        match &self.data {
-            Data::Sqlite(data) => data.execute_batch(sql).unwrap_or_else(|why| panic!("{sql}: {why}")),
-            Data::Postgres(data) => data.execute(sql),
-        }
+        self.data.execute(sql);
     }
 
     /// Adds rows with these ids, in one transaction.

@@ -4,19 +4,19 @@ use std::io;
 
 use super::Bucket;
 use crate::model::StagedFile;
+use crate::resource::kept::blocking;
 use crate::resource::{ResourceError, Result};
 
 /// Reads a piece of a staged file. `None` if the file is not there.
 pub(super) async fn read(bucket: &Bucket, file: &StagedFile, at: u64, length: u64) -> Result<Option<Vec<u8>>> {
     use std::os::unix::fs::FileExt as _;
     let place = bucket.spool.path().join(&file.staged);
-    let read = move || -> io::Result<Vec<u8>> {
+    let read = blocking(move || {
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         std::fs::File::open(place)?.read_exact_at(&mut bytes, at)?;
         Ok(bytes)
-    };
-    let read = tokio::task::spawn_blocking(read).await.map_err(io::Error::other).and_then(|read| read);
-    match read {
+    });
+    match read.await {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(bucket.about(&file.path).unavailable("read what is staged for", error)),

@@ -1,6 +1,9 @@
 //! Pipelines between buckets: the real binary, a real service, and a proxy between them that fails.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use super::over_each_service;
 use crate::support::app::TestApp;
@@ -133,6 +136,22 @@ async fn a_large_output_is_uploaded_before_the_commit_point() {
     assert_eq!(copying.bucket.uploads().await.len(), 1, "only its completion is left");
     copying.app.start();
     copying.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_stops_in_the_middle_of_an_upload_and_the_next_one_makes_the_output() {
+    let mut copying = Copying::new(Service::Moto).await;
+    // The service takes minutes to tell the id of the upload.
+    copying.proxy.all("POST /", Fault::Slow(1, Duration::from_secs(1)));
+    copying.put("large.bin", LARGE).await;
+    copying.app.start();
+    wait_until("the upload to begin", || copying.proxy.struck() > 0);
+    copying.app.signal(Signal::TERM);
+    assert!(copying.app.wait_for_end().success(), "{}", copying.app.said());
+    copying.proxy.heal();
+    copying.app.start();
+    copying.check().await;
+    assert_eq!(copying.bucket.uploads().await, [""; 0], "the unfinished upload is aborted");
 }
 
 #[tokio::test(flavor = "multi_thread")]

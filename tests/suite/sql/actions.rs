@@ -71,10 +71,7 @@ impl Desk {
 
     #[track_caller]
     fn execute(&self, sql: &str) {
-        match &self.data {
-            Data::Sqlite(data) => data.execute_batch(sql).unwrap_or_else(|why| panic!("{sql}: {why}")),
-            Data::Postgres(data) => data.execute(sql),
-        }
+        self.data.execute(sql);
     }
 
     /// Returns the number that a query gives.
