@@ -10,6 +10,7 @@
 //! `serde` is not used: it stops at the first error, has no place for a missing key, and its
 //! message for an unknown key does not help the user.
 
+mod action;
 mod check;
 mod component;
 mod component_cache;
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use action::{ActionSpec, Backoff, Build, HeaderSecretSpec, Limits, Retry, RunWhen};
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
 pub use component_cache::inspect_known;
 pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
@@ -49,8 +51,8 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
-    ActionSpec, Backoff, Build, ChannelSpec, FolderSpec, HeaderSecretSpec, Join, Limits, MailSpec, NotifySpec,
-    Pipeline, ResourceKind, ResourceSpec, Retry, RunWhen, StoreSpec, Trigger, UrlSource,
+    ChannelSpec, FolderSpec, Join, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger,
+    UrlSource,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};

@@ -4,9 +4,10 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::action::RunWhen;
 use super::condition::{AfterRun, Missed};
 use super::http::HttpMethod;
-use super::pipeline::{Join, RunWhen};
+use super::pipeline::Join;
 use super::s3::{S3Credentials, S3Style};
 use super::sql::SqlFormat;
 use crate::model::{Durability, NotifyCause};

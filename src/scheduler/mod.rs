@@ -37,6 +37,7 @@ mod reload;
 mod retention;
 mod shared;
 mod space;
+mod starting;
 mod stepper;
 mod supervise;
 

@@ -3,8 +3,9 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::super::action::RunWhen;
 use super::super::keys::nearest;
-use super::super::pipeline::{Join, ResourceSpec, RunWhen};
+use super::super::pipeline::{Join, ResourceSpec};
 use super::super::problem::{Problem, listed, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedResource};
 use super::super::tree::{At, Reader};

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::pipeline::{Backoff, Limits, Retry};
+use super::action::{Backoff, Limits, Retry};
 use super::schema::{
     DIGEST, ENV, HOST, NAME, SOURCE, STDIN, arguments, boolean, choice, form, integer, params, set, size, span,
     strings, text, variables, with_default, without_default,

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::super::action::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen};
 use super::super::keys;
-use super::super::pipeline::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};

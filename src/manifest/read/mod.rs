@@ -19,8 +19,9 @@ mod variables;
 
 use toml::de::DeTable;
 
+use super::action::{ActionSpec, RunWhen};
 use super::keys::{self, Keys};
-use super::pipeline::{ActionSpec, NotifySpec, ResourceSpec, RunWhen};
+use super::pipeline::{NotifySpec, ResourceSpec};
 use super::problem::{Problem, quoted};
 use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::super::action::HeaderSecretSpec;
 use super::super::expand::is_variable;
 use super::super::keys;
-use super::super::pipeline::HeaderSecretSpec;
 use super::super::problem::{Problem, quoted};
 use super::super::secret::SecretSource;
 use super::super::settings;
