@@ -24,7 +24,8 @@ struct Lab {
     data: Data,
 }
 
-enum Data {
+/// A database that a test shares with the host.
+pub(crate) enum Data {
     Sqlite(rusqlite::Connection),
     Postgres(Database),
 }

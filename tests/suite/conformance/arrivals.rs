@@ -1,6 +1,7 @@
 //! What holds for everything that arrives, whatever the kind.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use anacostia::base::Digest;
 use rustix::process::Signal;
@@ -17,6 +18,7 @@ over_each_kind!(source [folder, seaweedfs, moto, http_polled, http_pushed, sqlit
     an_end_is_recorded_where_the_kind_sees_it,
     restarts_neither_lose_nor_double,
     a_host_that_dies_at_any_step_neither_loses_nor_doubles,
+    hosts_that_are_killed_at_random_neither_lose_nor_double,
     many_at_once_are_claimed_once_each,
     a_place_that_is_away_is_shown_with_the_reason_and_loses_nothing,
     no_fault_of_the_network_loses_or_doubles,
@@ -226,6 +228,32 @@ fn a_host_that_dies_at_any_step_neither_loses_nor_doubles(source: Box<dyn Source
         lab.app.kill();
     }
     lab.start();
+    lab.check();
+}
+
+const SEED: u64 = 43;
+const KILLS: usize = 10;
+
+fn hosts_that_are_killed_at_random_neither_lose_nor_double(source: Box<dyn Source>) {
+    let mut lab = Lab::new(source);
+    let mut random = fastrand::Rng::with_seed(SEED);
+    for _ in 0..KILLS {
+        lab.start();
+        let items = lab.new_items(3);
+        // Its clients are answered before the kill, because they know nothing of another host.
+        lab.source.put(&lab.app, &items);
+        // The kill comes at any moment, not when something is ready.
+        std::thread::sleep(Duration::from_millis(random.u64(0..150)));
+        lab.app.kill();
+    }
+    lab.start();
+    let expected: usize = lab.expected.values().map(Vec::len).sum();
+    for run in lab.app.wait_for_runs(expected).iter().filter(|run| run["state"] == "failed") {
+        // Too many hosts have died under it.
+        assert!(run["reason"].as_str().unwrap().contains("crash_loop"), "seed {SEED}: {run:#}");
+        let (status, answer) = lab.app.post(&format!("/api/v1/runs/{}/retry", run["number"]));
+        assert_eq!(status, 200, "{answer}");
+    }
     lab.check();
 }
 

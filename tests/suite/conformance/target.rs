@@ -7,16 +7,21 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::http_resource::origin::Origin;
+use crate::sql::Data;
 use crate::support::app::TestApp;
+use crate::support::postgres::Database;
 use crate::support::proxy::{Fault, Proxy};
 use crate::support::s3::{KEY_ID, SECRET, Service, TestBucket};
 
 /// What a kind promises about outputs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Promises {
+    /// Outputs are files, each on record as an artifact. Otherwise they are the statements of an
+    /// attempt, which are one artifact together.
+    pub(super) files: bool,
     /// What is there is known, so that nothing is replaced without `overwrite`.
     pub(super) guards: bool,
-    /// It can be watched too.
+    /// What is written can be watched too.
     pub(super) watches: bool,
 }
 
@@ -27,8 +32,22 @@ pub(super) trait Target {
     /// Returns the keys of the resource, for the manifest.
     fn keys(&self) -> String;
 
+    /// Returns the further keys with which it is watched.
+    fn watch(&self) -> &'static str {
+        "watch = true"
+    }
+
     /// Is called before the first host.
     fn prepare(&mut self, _: &mut TestApp) {}
+
+    /// Returns the steps that write two outputs for each input: `x-NAME` with its content and `!`,
+    /// `y-NAME` with its content and `?`.
+    fn steps(&self) -> String {
+        let step = |prefix, append| {
+            format!(r#"{{ do = "copy", from = "in", to = "out", prefix = "{prefix}", append = "{append}" }}"#)
+        };
+        format!("{}, {}", step("x-", '!'), step("y-", '?'))
+    }
 
     /// Puts something there as another program does. Only for kinds that know what is there.
     fn put(&mut self, path: &str, bytes: &[u8]);
@@ -60,7 +79,7 @@ pub(super) fn folder() -> Box<dyn Target> {
 
 impl Target for Folder {
     fn promises(&self) -> Promises {
-        Promises { guards: true, watches: true }
+        Promises { files: true, guards: true, watches: true }
     }
 
     fn keys(&self) -> String {
@@ -111,7 +130,7 @@ pub(super) fn moto() -> Box<dyn Target> {
 
 impl Target for Bucket {
     fn promises(&self) -> Promises {
-        Promises { guards: true, watches: true }
+        Promises { files: true, guards: true, watches: true }
     }
 
     fn keys(&self) -> String {
@@ -173,7 +192,7 @@ pub(super) fn http_sent() -> Box<dyn Target> {
 
 impl Target for Server {
     fn promises(&self) -> Promises {
-        Promises { guards: false, watches: false }
+        Promises { files: true, guards: false, watches: false }
     }
 
     fn keys(&self) -> String {
@@ -217,5 +236,93 @@ impl Target for Server {
 
     fn points(&self) -> &'static [&'static str] {
         &["http.before_send", "http.sent", "http.marked"]
+    }
+}
+
+/// A table that actions insert into.
+struct Table {
+    data: Option<Data>,
+    proxy: Option<Proxy>,
+}
+
+/// Without a key, so that a row that is inserted twice is there twice.
+const TABLE: &str = "create table outputs (path text not null, content text not null)";
+
+pub(super) fn sqlite() -> Box<dyn Target> {
+    Box::new(Table { data: None, proxy: None })
+}
+
+pub(super) fn postgres() -> Box<dyn Target> {
+    let data = Database::new();
+    data.execute(TABLE);
+    let proxy = Proxy::tcp(([127, 0, 0, 1], Database::port()).into());
+    Box::new(Table { data: Some(Data::Postgres(data)), proxy: Some(proxy) })
+}
+
+impl Target for Table {
+    fn promises(&self) -> Promises {
+        Promises { files: false, guards: false, watches: false }
+    }
+
+    fn keys(&self) -> String {
+        let url = match &self.data {
+            Some(Data::Postgres(data)) => data.url_by_port(self.proxy.as_ref().unwrap().address().port()),
+            _ => "sqlite:out.db".to_owned(),
+        };
+        format!("kind = \"sql\"\nurl = \"{url}\"")
+    }
+
+    fn watch(&self) -> &'static str {
+        "watch = true\ntable = \"outputs\"\nhigh_water = \"path\"\nkey = [\"path\"]"
+    }
+
+    fn prepare(&mut self, app: &mut TestApp) {
+        if self.data.is_none() {
+            let data = rusqlite::Connection::open(app.path("out.db")).unwrap();
+            data.pragma_update(None, "journal_mode", "wal").unwrap();
+            data.execute_batch(TABLE).unwrap();
+            self.data = Some(Data::Sqlite(data));
+        }
+    }
+
+    fn steps(&self) -> String {
+        let mark = if matches!(self.data, Some(Data::Postgres(_))) { '$' } else { '?' };
+        let step = |prefix, append| {
+            format!(
+                r#"{{ do = "execute", to = "out", inputs = "in",
+                sql = "insert into outputs values ('{prefix}' || {mark}1, {mark}2 || '{append}')" }}"#
+            )
+            .replace("\n                ", " ")
+        };
+        format!("{}, {}", step("x-", '!'), step("y-", '?'))
+    }
+
+    fn put(&mut self, _: &str, _: &[u8]) {
+        panic!("statements have no path");
+    }
+
+    fn published(&self) -> BTreeMap<String, Vec<Vec<u8>>> {
+        let query = "select path, content from outputs";
+        let rows: Vec<(String, String)> = match self.data.as_ref().unwrap() {
+            Data::Sqlite(data) => {
+                let mut rows = data.prepare(query).unwrap();
+                let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+                rows.map(Result::unwrap).collect()
+            }
+            Data::Postgres(data) => data.query(query, &[]).iter().map(|row| (row.get(0), row.get(1))).collect(),
+        };
+        let mut found: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+        for (path, content) in rows {
+            found.entry(path).or_default().push(content.into_bytes());
+        }
+        found
+    }
+
+    fn proxy(&self) -> Option<&Proxy> {
+        self.proxy.as_ref()
+    }
+
+    fn points(&self) -> &'static [&'static str] {
+        &["sql.prepared", "sql.before_commit", "sql.committed", "sql.published"]
     }
 }

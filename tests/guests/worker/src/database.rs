@@ -1,7 +1,7 @@
 //! Steps that query and change databases.
 
 use anacostia_guest::database::{self, Value};
-use anacostia_guest::{Error, Result, log};
+use anacostia_guest::{Error, Result, log, read_all, resources};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -64,11 +64,23 @@ pub struct Execute {
     params: Vec<Json>,
     /// How many times, each with its number as one more parameter.
     times: Option<i64>,
+    /// A resource: once for each input, with its path and its content as two more parameters.
+    inputs: Option<String>,
 }
 
 impl Execute {
     pub fn perform(&self) -> Result<()> {
         let params = values(&self.params);
+        if let Some(from) = &self.inputs {
+            for input in resources::inputs(from)? {
+                let content = read_all(&resources::open(&input.id)?)?;
+                let content = String::from_utf8_lossy(&content).into_owned();
+                let mut params = params.clone();
+                params.extend([Value::Text(input.path), Value::Text(content)]);
+                database::execute(&self.to, &self.sql, &params)?;
+            }
+            return Ok(());
+        }
         let Some(times) = self.times else { return database::execute(&self.to, &self.sql, &params) };
         for number in 1..=times {
             let mut params = params.clone();
