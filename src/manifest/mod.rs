@@ -46,6 +46,7 @@ pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
 pub use expand::Env;
 pub use group_by::GroupBy;
 pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
+pub(crate) use keys::nearest;
 pub use keys::schema;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};

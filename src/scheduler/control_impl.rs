@@ -18,7 +18,7 @@ use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
-use crate::model::{Artifact, Run};
+use crate::model::{Artifact, NodeKind, Pause, Run};
 use crate::resource::{Content, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{PageRequest, StoreError, repeat_briefly};
@@ -170,6 +170,30 @@ impl Control for HostControl {
         self.to_completion(move |this: Self| async move {
             repeat_briefly(|| this.shared.store.set_paused(paused, this.shared.clock.now())).await?;
             this.send(Message::Paused(paused)).await
+        })
+        .await
+    }
+
+    async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Result<Pause, StoreError> {
+        let name = name.to_owned();
+        self.to_completion(move |this: Self| async move {
+            let Shared { store, clock, pauses, .. } = &*this.shared;
+            let _turn = pauses.turn().await;
+            let paused = repeat_briefly(|| store.pause_node(kind, &name, reason.clone(), clock.now())).await?;
+            pauses.set(paused.clone());
+            Ok(paused)
+        })
+        .await
+    }
+
+    async fn resume_node(&self, kind: NodeKind, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.to_completion(move |this: Self| async move {
+            let Shared { store, clock, pauses, .. } = &*this.shared;
+            let _turn = pauses.turn().await;
+            repeat_briefly(|| store.resume_node(kind, &name, clock.now())).await?;
+            pauses.clear(kind, &name);
+            Ok(())
         })
         .await
     }

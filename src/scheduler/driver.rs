@@ -17,6 +17,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::core::{Event, Start};
 use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published};
+use super::pauses::Pauses;
 use super::shared::{Phase, persist, read_on};
 use super::stepper::Stepper;
 use super::supervise::panic_text;
@@ -59,6 +60,8 @@ enum Next {
     Cancel,
     RetryDue(usize),
     Permit(OwnedSemaphorePermit),
+    /// Something was paused or resumed.
+    Paused,
     HandBack,
     Finishing,
 }
@@ -103,13 +106,18 @@ impl Driver {
             }
             self.recover(attempt, HOST_DIED).await?;
         }
+        let mut pauses = self.stepper.shared.pauses.subscribe();
         self.step(None).await?;
         let mut phase = self.stepper.shared.phase.clone();
         while !self.stepper.core.state().ended() {
             if *phase.borrow() != Phase::Running && self.active.is_empty() {
                 break;
             }
-            match self.next(&mut cancel, &mut phase).await {
+            // A host that drains does not wait for people. The next one goes on.
+            if self.stepper.shared.draining && self.stepper.core.is_held() {
+                break;
+            }
+            match self.next(&mut cancel, &mut phase, &mut pauses).await {
                 Next::Ended(end) => self.close(*end).await?,
                 Next::Panicked(error) => self.recover_panicked(error).await?,
                 Next::Cancel => {
@@ -125,6 +133,7 @@ impl Driver {
                     self.stepper.permits.push(permit);
                     self.step(None).await?;
                 }
+                Next::Paused => self.step(None).await?,
                 Next::HandBack => self.signal(Stop::HandBack),
                 Next::Finishing => {}
             }
@@ -137,7 +146,12 @@ impl Driver {
         Ok(state)
     }
 
-    async fn next(&mut self, cancel: &mut watch::Receiver<bool>, phase: &mut watch::Receiver<Phase>) -> Next {
+    async fn next(
+        &mut self,
+        cancel: &mut watch::Receiver<bool>,
+        phase: &mut watch::Receiver<Phase>,
+        pauses: &mut watch::Receiver<Arc<Pauses>>,
+    ) -> Next {
         let running = *phase.borrow() == Phase::Running;
         let cancelling = self.stepper.core.state() == RunState::Cancelling;
         let retry = self.stepper.core.next_retry().filter(|_| running);
@@ -155,6 +169,7 @@ impl Driver {
                 Phase::HandingBack => Next::HandBack,
                 Phase::Running | Phase::Finishing => Next::Finishing,
             },
+            Ok(()) = pauses.changed(), if running => Next::Paused,
             () = sleep(retry_in), if retry.is_some() => Next::RetryDue(retry.map_or(0, |(_, action)| action)),
             Ok(permit) = slots.acquire_owned(), if running && self.stepper.core.ready() > 0 => Next::Permit(permit),
         }

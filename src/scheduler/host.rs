@@ -22,6 +22,7 @@ use super::kept::{Known, trim_kept};
 use super::library::Library;
 use super::messages::{MESSAGES, Message};
 use super::parts::Parts;
+use super::pauses::PauseBoard;
 use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
 use super::retention::prune_events;
@@ -81,6 +82,8 @@ impl Host {
             logs: Arc::clone(&parts.logs),
             clock: Arc::clone(&parts.clock),
             slots: Arc::new(Semaphore::new(options.slots.max(1))),
+            pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
+            draining: options.drain,
             phase: phases,
             progress: progress.clone(),
             ends: broadcast::Sender::new(ENDS),

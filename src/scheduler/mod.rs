@@ -31,6 +31,7 @@ mod library;
 mod messages;
 mod new_run;
 mod parts;
+mod pauses;
 mod preview;
 mod recorder;
 mod reload;

@@ -8,7 +8,7 @@ use super::core::{RunCore, Start};
 use super::definition::Definition;
 use super::shared::{Phase, Shared};
 use crate::base::AttemptId;
-use crate::model::{LogPosition, RunAction, RunState};
+use crate::model::{LogPosition, Pause, RunAction, RunState};
 use crate::store::{NewAttempt, RunStep};
 
 /// Decides the steps of one run.
@@ -36,11 +36,20 @@ impl Stepper {
     /// Returns the next step, and the attempts that it starts. No attempt may begin before the step
     /// is on record.
     pub(super) fn decide(&mut self) -> (Vec<Start>, RunStep) {
+        self.hold();
         let starts = self.starts();
         let log_from = self.shared.logs.end();
         let (actions, run) = self.core.take_changes();
         let new = starts.iter().filter_map(|start| self.new_attempt(*start, log_from)).collect();
         (starts, RunStep { actions, starts: new, run })
+    }
+
+    /// Holds back the actions that are paused, and lets the others go on.
+    fn hold(&mut self) {
+        let pauses = self.shared.pauses.all();
+        for (place, action) in self.definition.pipeline.actions.iter().enumerate() {
+            self.core.hold(place, pauses.action(&action.name).map(Pause::describe));
+        }
     }
 
     /// Starts as many of the ready actions as there are free slots.

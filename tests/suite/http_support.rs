@@ -9,7 +9,7 @@ use std::time::Duration;
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
-use anacostia::model::{Artifact, ArtifactState, Durability, Run, RunDetail, RunState, StagedFile};
+use anacostia::model::{Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{
     Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
@@ -73,6 +73,15 @@ impl Control for FakeControl {
     }
     async fn set_paused(&self, paused: bool) -> Stored<()> {
         *self.store.paused.lock().unwrap() = paused;
+        Ok(())
+    }
+    async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Stored<Pause> {
+        let pause = Pause { kind, name: name.to_owned(), since: Timestamp::from_micros(0), reason };
+        self.store.pauses.lock().unwrap().push(pause.clone());
+        Ok(pause)
+    }
+    async fn resume_node(&self, kind: NodeKind, name: &str) -> Stored<()> {
+        self.store.pauses.lock().unwrap().retain(|pause| pause.kind != kind || pause.name != name);
         Ok(())
     }
     fn ended_runs(&self) -> tokio::sync::broadcast::Receiver<RunId> {

@@ -12,12 +12,16 @@ use crate::http::App;
 use crate::http::problem::Result;
 use crate::http::query::Query;
 use crate::manifest::Join;
+use crate::model::Pause;
 
 #[derive(Debug, Serialize)]
 pub(super) struct PipelineBody {
     name: String,
     /// `running`, or `paused` if nothing new starts.
     state: &'static str,
+    /// The resources and actions that are paused, also those that the manifest in force does not
+    /// have.
+    paused_nodes: Vec<Pause>,
     join: Join,
     max_concurrent_runs: u32,
     params: Map<String, Value>,
@@ -60,6 +64,7 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
     Ok(Json(PipelineBody {
         name: pipeline.name.clone(),
         state: if paused { "paused" } else { "running" },
+        paused_nodes: view.store.paused_nodes().await?,
         join: pipeline.join,
         max_concurrent_runs: pipeline.max_concurrent_runs,
         params: pipeline.params.clone(),

@@ -18,7 +18,8 @@ use super::schema::{
 };
 use super::settings::{self, ChannelKind};
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
-pub(super) use section::{Keys, nearest};
+pub(super) use section::Keys;
+pub(crate) use section::nearest;
 use section::{by_kind, object};
 pub(super) use trigger::{CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER};
 
