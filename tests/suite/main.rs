@@ -45,6 +45,7 @@ mod new;
 mod notify;
 mod openapi;
 mod outbound;
+mod pauses;
 mod penguins;
 mod polyglot;
 mod programs;
