@@ -397,7 +397,7 @@ fn ticks(world: &World, seconds: i64) -> Vec<String> {
 fn with_labels(world: &mut World, join: &str) {
     let text = world.pipeline.text.replace("name = \"p\"", &format!("name = \"p\"\njoin = \"{join}\""));
     let labels = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n[resources.raw]";
-    let text = text.replace("[resources.raw]", labels).replace("after = [\"raw\"]", "after = [\"raw\", \"labels\"]");
+    let text = text.replace("[resources.raw]", labels).replace("= [\"raw\"]", "= [\"raw\", \"labels\"]");
     world.pipeline = parse_pinned(&text, Path::new("/p"), Path::new("/p/anacostia.toml"), &|_| None).unwrap();
 }
 
@@ -437,7 +437,7 @@ fn a_pause_holds_the_other_resources_only_if_they_are_joined() {
     assert_eq!(fire.trigger, "labels: 1 new artifact");
     assert_eq!(fire.claims.iter().map(|claim| claim.resource.as_str()).collect::<Vec<_>>(), ["labels"]);
 
-    with_labels(&mut world, "all");
+    labels_arrive(&mut world, 5);
     world.pipeline.join = crate::manifest::Join::All;
     let ticks = ticks(&world, 5);
     assert_eq!(ticks[0], "labels held: 1 new artifact, but waits for raw (paused)");
