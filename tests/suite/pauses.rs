@@ -52,10 +52,12 @@ params = { steps = [{ do = "done" }] }
 [actions.second]
 component = "worker.wasm"
 after = ["first"]
+reads = ["raw"]
 params = { steps = [{ do = "done" }] }
 [actions.side]
 component = "worker.wasm"
 after = ["raw"]
+reads = ["raw"]
 params = { steps = [{ do = "done" }] }
 "#;
 
@@ -321,4 +323,28 @@ fn the_pipeline_is_paused_and_resumed_with_and_without_a_host() {
     assert_eq!(app.get("/api/v1/pipeline")["state"], "running");
     let reason = app.cli(&["pause", "PATH", "--reason", "x"]);
     assert_eq!(reason.status.code(), Some(2), "a reason is that of a resource or an action");
+}
+
+#[test]
+fn a_host_that_is_killed_while_it_pauses_or_resumes_has_done_it_or_not() {
+    let mut app = app(CHAIN);
+    let paused = |app: &TestApp| app.get("/api/v1/pipeline")["paused_nodes"].as_array().unwrap().len();
+    for (verb, step, before, after) in [("pause", "pause_node", 0, 1), ("resume", "resume_node", 1, 0)] {
+        for (point, expected) in [("in_transaction", before), ("committed", after)] {
+            app.set_env("ANACOSTIA_FAULT", &format!("{step}.{point}:1"));
+            app.start();
+            assert_eq!(app.cli(&[verb, "PATH", "--action", "second"]).status.code(), Some(1));
+            app.wait_for_end();
+            app.unset_env("ANACOSTIA_FAULT");
+            app.start();
+            assert_eq!(paused(&app), expected, "{step}.{point}");
+            app.kill();
+        }
+    }
+    app.set_env("ANACOSTIA_LOSE_ANSWERS", "pause_node,resume_node");
+    app.start();
+    for verb in ["pause", "resume"] {
+        assert!(app.cli(&[verb, "PATH", "--action", "second"]).status.success());
+    }
+    assert_eq!(paused(&app), 0);
 }
