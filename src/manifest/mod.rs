@@ -191,6 +191,7 @@ fn parse(
     let mut draft = read::draft(&mut reader, tree.get_ref());
     check::edges(&mut reader, &draft);
     check::tables(&mut reader, &draft);
+    check::concurrency(&mut reader, &draft);
     check::notify(&mut reader, &draft);
     look(&mut reader, &mut draft);
     match reader.into_problems() {
@@ -266,6 +267,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         text: text.to_owned(),
         join: top.join.value,
         max_concurrent_runs: top.max_concurrent_runs,
+        concurrency: top.concurrency,
         params: top.params,
         params_schema: top.params_schema,
         listen: top.listen,

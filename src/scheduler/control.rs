@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
+use super::core::SlotUse;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
 use crate::model::{NodeKind, Pause, Run};
@@ -65,6 +66,8 @@ pub trait Control: Send + Sync {
     fn waiting(&self) -> BTreeMap<String, Waiting>;
     /// Returns the progress that active attempts have reported.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
+    /// Returns how much of each named limit is used, by name.
+    fn concurrency(&self) -> BTreeMap<String, SlotUse>;
     /// Returns the reasons why the host is not ready; empty if it is. A ready host can reach its
     /// store, and all its watches have reconciled.
     fn not_ready(&self) -> Vec<String>;

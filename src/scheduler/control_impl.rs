@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::control::{Control, Inputs};
+use super::core::SlotUse;
 use super::definition::Resources;
 use super::messages::Message;
 use super::new_run::{Given, ManualRun};
@@ -212,6 +213,10 @@ impl Control for HostControl {
 
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {
         self.progress.all()
+    }
+
+    fn concurrency(&self) -> BTreeMap<String, SlotUse> {
+        self.shared.named.used()
     }
 
     fn not_ready(&self) -> Vec<String> {

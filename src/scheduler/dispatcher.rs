@@ -186,7 +186,11 @@ impl Dispatcher {
                 // A run that ended may have unloaded a component since the manifest was bound.
                 let components = self.library.load(&bound);
                 let loaded = self.wait_for(work, components).await;
-                drop(answer.send(loaded.map(|()| self.library.replace(*bound))));
+                let replaced = loaded.map(|()| {
+                    self.library.replace(*bound);
+                    self.shared.named.set_limits(self.library.current().pipeline.concurrency.clone());
+                });
+                drop(answer.send(replaced));
                 work.is_history_read = false;
             }
         }

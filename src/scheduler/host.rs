@@ -27,6 +27,7 @@ use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
 use super::retention::prune_events;
 use super::shared::{ENDS, Phase, ProgressBoard, Shared};
+use super::slots::SlotBoard;
 use super::space::Space;
 use super::supervise::supervise;
 use crate::base::Digest;
@@ -76,19 +77,7 @@ impl Host {
     pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
         let (phase, phases) = watch::channel(Phase::Running);
         let progress = ProgressBoard::default();
-        let shared = Arc::new(Shared {
-            store: Arc::clone(&parts.store),
-            executor: Arc::clone(&parts.executor),
-            logs: Arc::clone(&parts.logs),
-            clock: Arc::clone(&parts.clock),
-            slots: Arc::new(Semaphore::new(options.slots.max(1))),
-            pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
-            draining: options.drain,
-            phase: phases,
-            progress: progress.clone(),
-            ends: broadcast::Sender::new(ENDS),
-            health: Health::default(),
-        });
+        let shared = shared(&parts, options, phases, progress.clone()).await?;
         let mut library = Library::open(&parts, &progress).await?;
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
@@ -201,6 +190,29 @@ impl Host {
         }
         tally.unwrap_or_else(|error| Err(StoreError::Conflict(format!("the dispatcher ended abruptly: {error}"))))
     }
+}
+
+/// Creates the state that the parts of a host share, with the pauses on record.
+async fn shared(
+    parts: &Parts,
+    options: Options,
+    phase: watch::Receiver<Phase>,
+    progress: ProgressBoard,
+) -> Result<Arc<Shared>, StartError> {
+    Ok(Arc::new(Shared {
+        store: Arc::clone(&parts.store),
+        executor: Arc::clone(&parts.executor),
+        logs: Arc::clone(&parts.logs),
+        clock: Arc::clone(&parts.clock),
+        slots: Arc::new(Semaphore::new(options.slots.max(1))),
+        named: SlotBoard::new(parts.pipeline.concurrency.clone()),
+        pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
+        draining: options.drain,
+        phase,
+        progress,
+        ends: broadcast::Sender::new(ENDS),
+        health: Health::default(),
+    }))
 }
 
 /// Ends the host when its state is lost, or when the watch over the state fails.

@@ -37,12 +37,13 @@ mod recorder;
 mod reload;
 mod retention;
 mod shared;
+mod slots;
 mod space;
 mod starting;
 mod stepper;
 mod supervise;
 
-pub use self::core::Preview;
+pub use self::core::{Preview, SlotUse};
 pub use at_work::Tally;
 pub use control::{Control, InForce, Inputs, View};
 pub use error::StartError;

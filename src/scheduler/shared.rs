@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::health::Health;
 use super::pauses::PauseBoard;
+use super::slots::SlotBoard;
 use crate::base::{AttemptId, Clock, RunId};
 use crate::sandbox::{Executor, Progress};
 use crate::store::logs::LogStore;
@@ -38,6 +39,8 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     /// One permit for each active attempt.
     pub(super) slots: Arc<Semaphore>,
+    /// The named limits of the manifest in force.
+    pub(super) named: SlotBoard,
     /// The resources and actions that are paused.
     pub(super) pauses: PauseBoard,
     /// Whether the host ends once nothing is left that goes on by itself.

@@ -14,7 +14,7 @@ use anacostia::resource::{
     Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
 use anacostia::sandbox::Progress;
-use anacostia::scheduler::{Control, InForce, Inputs, View};
+use anacostia::scheduler::{Control, InForce, Inputs, SlotUse, View};
 use anacostia::store::{
     MetadataStore, StoreError,
     logs::{self, LogStore},
@@ -95,6 +95,9 @@ impl Control for FakeControl {
     }
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {
         BTreeMap::new()
+    }
+    fn concurrency(&self) -> BTreeMap<String, SlotUse> {
+        BTreeMap::from([("gpu".to_owned(), SlotUse { limit: 1, in_use: 1, waiting: 2 })])
     }
     fn not_ready(&self) -> Vec<String> {
         self.reasons.lock().unwrap().clone()
@@ -236,6 +239,7 @@ fn a_pipeline() -> Pipeline {
         max_concurrent_runs: 1,
         params: serde_json::Map::new(),
         params_schema: None,
+        concurrency: BTreeMap::new(),
         listen: "127.0.0.1:0".parse().unwrap(),
         hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
         insecure: false,
@@ -270,6 +274,7 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         secrets: BTreeMap::new(),
         header_secrets: BTreeMap::new(),
         http: Vec::new(),
+        uses: vec![],
         limits: anacostia::manifest::Limits::default(),
         retry: anacostia::manifest::Retry::default(),
         run_when: anacostia::manifest::RunWhen::AllSucceeded,

@@ -18,6 +18,7 @@ mod breaking;
 mod cli;
 mod cli_and_http;
 mod command;
+mod concurrency;
 mod conformance;
 mod crash;
 mod dev;

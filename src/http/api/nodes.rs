@@ -112,6 +112,8 @@ struct TriggerBody {
 struct ActionBody {
     component: ComponentBody,
     grants: GrantsBody,
+    /// The named limits that it uses, see `concurrency` of the pipeline.
+    uses: Vec<String>,
     limits: LimitsBody,
     retry: RetryBody,
     run_when: RunWhen,
@@ -356,6 +358,7 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             header_secrets: action.header_secrets.keys().cloned().collect(),
             http: action.http.clone(),
         },
+        uses: action.uses.clone(),
         limits: LimitsBody {
             memory_bytes: limits.memory_bytes,
             cpu_ms: millis(limits.cpu),

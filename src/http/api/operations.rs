@@ -88,6 +88,15 @@ async fn store_figures(app: &App, text: &mut Figures) -> Result<()> {
         let labels = [("type", pause.kind.as_str()), ("name", pause.name.as_str())];
         text.line("anacostia_node_paused", &labels, 1);
     }
+    let concurrency = app.view.control.concurrency();
+    text.head("anacostia_concurrency_in_use", "gauge", "Attempts that use a name of pipeline.concurrency.");
+    for (name, used) in &concurrency {
+        text.line("anacostia_concurrency_in_use", &[("name", name)], used.in_use);
+    }
+    text.head("anacostia_concurrency_waiting", "gauge", "Actions that wait for it.");
+    for (name, used) in &concurrency {
+        text.line("anacostia_concurrency_waiting", &[("name", name)], used.waiting);
+    }
     let ready = app.view.control.not_ready().is_empty();
     text.one("anacostia_ready", "gauge", "1 while the host takes part in everything.", u8::from(ready));
     text.one(
