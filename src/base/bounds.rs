@@ -22,6 +22,8 @@ pub const MAX_METRICS_PER_CALL: usize = 10_000;
 pub const MAX_ENTRIES_PER_CALL: usize = 1_000;
 /// Longest tag of an artifact, in bytes.
 pub const MAX_ARTIFACT_TAG_BYTES: usize = 100;
+/// Longest reason for a pause, in bytes.
+pub const MAX_PAUSE_REASON_BYTES: usize = 1_000;
 /// Most items of a page of any list, to a guest or over HTTP.
 pub const MAX_PAGE: u32 = 1_000;
 /// Most artifacts that a request gives to a run that it starts.

@@ -18,6 +18,7 @@ mod new;
 mod notifications;
 mod open;
 mod out;
+mod pause;
 mod progress;
 mod records;
 mod remote;
@@ -67,6 +68,10 @@ enum Verb {
     Dev(dev::Args),
     /// Start a run by hand, on the running host
     Trigger(trigger::Args),
+    /// Pause the pipeline, a resource or an action: what arrives or is due meanwhile waits
+    Pause(pause::PauseArgs),
+    /// End a pause
+    Resume(pause::ResumeArgs),
     /// Look at triggers
     #[command(subcommand)]
     Triggers(triggers::Verb),
@@ -124,6 +129,8 @@ pub fn main(allocator: Allocator) -> ExitCode {
         Verb::Run(args) => run::run(&args),
         Verb::Dev(args) => dev::dev(&args),
         Verb::Trigger(args) => trigger::trigger(&args),
+        Verb::Pause(args) => pause::pause(&args),
+        Verb::Resume(args) => pause::resume(&args),
         Verb::Triggers(verb) => triggers::triggers(verb),
         Verb::Runs(verb) => runs::runs(verb),
         Verb::Artifacts(verb) => artifacts::artifacts(verb),

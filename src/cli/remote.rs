@@ -65,6 +65,16 @@ impl Remote {
         self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_empty()).map(answer)
     }
 
+    /// Sends a `POST` below `/api/v1/`, and returns what the host answers.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        let sent = self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_json(body))?;
+        sent.map_err(|(status, why)| match status {
+            400 | 404 => Failure::usage(why),
+            _ => Failure::work(format!("the host at {} refused: {why}", self.address)),
+        })
+    }
+
     /// Sends a request that the host may answer only after `wait`. Returns the body of its answer,
     /// or the status and the reason of its refusal.
     fn request(
@@ -144,6 +154,11 @@ fn read(mut response: ureq::http::Response<ureq::Body>) -> Result<Result<Value, 
         return Ok(Ok(value));
     }
     let detail = ["detail", "title"].iter().find_map(|key| value.get(key).and_then(Value::as_str));
-    let hint = if status == 401 { "; put the token into ANACOSTIA_TOKEN" } else { "" };
+    let near = value.get("did_you_mean").and_then(Value::as_str);
+    let hint = match near {
+        _ if status == 401 => "; put the token into ANACOSTIA_TOKEN".to_owned(),
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => String::new(),
+    };
     Ok(Err((status.as_u16(), format!("{}{hint}", detail.unwrap_or(status.as_str())))))
 }

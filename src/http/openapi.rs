@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::problem::{MEDIA_TYPE, Result};
 use super::query::Query;
 use crate::base::bounds::MAX_PAGE;
-use crate::model::{ArtifactState, RunState};
+use crate::model::{ArtifactState, NodeKind, RunState};
 
 /// `GET /openapi.json`
 pub(super) async fn show(uri: Uri) -> Result<Json<Value>> {
@@ -70,6 +70,12 @@ const OPERATIONS: &[Operation] = &[
         ..post("/api/v1/resources/{name}/artifacts", "Uploads an artifact to a resource with `push = true`.", One("Artifact")) },
     Operation { body: Some(One("Params")), statuses: &["201"],
         ..post("/api/v1/resources/{name}/trigger", "Starts a run on what is new in one resource.", One("Run")) },
+    Operation { body: Some(One("Pause")),
+        ..post("/api/v1/resources/{name}/pause", "Pauses a resource: no run claims what is in it.", One("Paused")) },
+    post("/api/v1/resources/{name}/resume", "Resumes a resource.", One("Paused")),
+    Operation { body: Some(One("Pause")),
+        ..post("/api/v1/actions/{name}/pause", "Pauses an action: no attempt of it starts.", One("Paused")) },
+    post("/api/v1/actions/{name}/resume", "Resumes an action.", One("Paused")),
     get("/api/v1/notifications", "Notifications, newest first.", &["name", "limit", "cursor"], List(None)),
     get("/api/v1/runs", "Runs, newest first.", &["state", "limit", "cursor"], List(Some("Run"))),
     get("/api/v1/runs/{id}", "One run, with its first inputs, its actions and their attempts.", &["wait"], One("Run")),
@@ -201,6 +207,7 @@ fn schemas() -> Value {
         (json!({ "type": "string", "format": time }), json!({ "type": "integer" }), json!({ "type": "object" }));
     let run_states: Vec<&str> = RunState::ALL.iter().map(|state| state.as_str()).collect();
     let artifact_states: Vec<&str> = ArtifactState::ALL.iter().map(|state| state.as_str()).collect();
+    let node_kinds: Vec<&str> = NodeKind::ALL.iter().map(|kind| kind.as_str()).collect();
     json!({
         "Problem": object(&json!({ "type": text, "title": text, "status": whole, "detail": text })),
         "Run": object(&json!({
@@ -214,6 +221,10 @@ fn schemas() -> Value {
             "created_at": time, "tags": { "type": "array", "items": text }, "present": { "type": "boolean" },
         })),
         "Params": { "type": "object", "properties": { "params": params }, "additionalProperties": false },
+        "Pause": { "type": "object", "properties": { "reason": text }, "additionalProperties": false },
+        "Paused": object(&json!({
+            "type": { "enum": node_kinds }, "name": text, "paused": { "type": ["object", "null"] },
+        })),
         "Start": {
             "type": "object",
             "properties": { "params": params, "rerun_of": text, "inputs": { "type": "array", "items": text } },

@@ -47,6 +47,8 @@ pub struct ActionSpec {
     pub header_secrets: BTreeMap<String, HeaderSecretSpec>,
     /// Hosts that it may send requests to.
     pub http: Vec<Endpoint>,
+    /// The names in `pipeline.concurrency` that an attempt of it uses, each once.
+    pub uses: Vec<String>,
     /// Its limits.
     pub limits: Limits,
     /// When it is retried.

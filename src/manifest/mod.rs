@@ -46,6 +46,7 @@ pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
 pub use expand::Env;
 pub use group_by::GroupBy;
 pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
+pub(crate) use keys::nearest;
 pub use keys::schema;
 pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
@@ -190,6 +191,7 @@ fn parse(
     let mut draft = read::draft(&mut reader, tree.get_ref());
     check::edges(&mut reader, &draft);
     check::tables(&mut reader, &draft);
+    check::concurrency(&mut reader, &draft);
     check::notify(&mut reader, &draft);
     look(&mut reader, &mut draft);
     match reader.into_problems() {
@@ -265,6 +267,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         text: text.to_owned(),
         join: top.join.value,
         max_concurrent_runs: top.max_concurrent_runs,
+        concurrency: top.concurrency,
         params: top.params,
         params_schema: top.params_schema,
         listen: top.listen,

@@ -1,5 +1,6 @@
 //! A checked pipeline: the values of a manifest with defaults filled in and paths resolved.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct Pipeline {
     pub join: Join,
     /// `pipeline.max_concurrent_runs`, 1 to 1,000.
     pub max_concurrent_runs: u32,
+    /// `pipeline.concurrency`: how many attempts at once may use each name, 1 to 1,000.
+    pub concurrency: BTreeMap<String, u32>,
     /// `pipeline.params`, a JSON object.
     pub params: serde_json::Map<String, serde_json::Value>,
     /// `pipeline.params_schema`: what the params of a run must fit.

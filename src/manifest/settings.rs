@@ -24,6 +24,8 @@ pub(super) const MAX_NODES: usize = 1_000;
 pub(super) const JOIN: [(&str, Join); 2] = [("all", Join::All), ("any", Join::Any)];
 /// `pipeline.max_concurrent_runs`.
 pub(super) const CONCURRENT_RUNS: RangeInclusive<u64> = 1..=1_000;
+/// A limit of `pipeline.concurrency`.
+pub(super) const CONCURRENCY: RangeInclusive<u64> = 1..=1_000;
 
 /// Default of `pipeline.state`, if the store is on another machine.
 pub(super) const DEFAULT_STATE: &str = "state";

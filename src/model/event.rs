@@ -48,6 +48,11 @@ string_enum! {
         Paused = "paused",
         /// The pipeline was resumed. No `data`.
         Resumed = "resumed",
+        /// A resource or an action was paused, or is paused for another reason. `data`: `type`,
+        /// `name`, `reason`.
+        NodePaused = "node_paused",
+        /// A resource or an action was resumed. `data`: `type`, `name`.
+        NodeResumed = "node_resumed",
     }
 }
 

@@ -14,6 +14,7 @@ mod fact;
 mod log;
 mod notification;
 mod page;
+mod pause;
 mod request;
 mod resource;
 mod run;
@@ -29,6 +30,7 @@ pub use fact::{ArtifactTag, Entry, Facts, Metric, MetricRecord, ParamRecord, Run
 pub use log::{LogLevel, LogLine, LogPosition, LogRange, LogStream};
 pub use notification::{Delivery, Notification, NotificationState, NotifyCause};
 pub use page::Page;
+pub use pause::{NodeKind, Pause};
 pub use request::{HttpRequest, RequestOutcome};
 pub use resource::{KnownPath, StagedFile};
 pub use run::{Run, RunDetail, RunState};

@@ -38,6 +38,9 @@ pub struct Tally {
     /// Runs that cannot be driven: their manifest cannot be used any more, or their driver fails
     /// repeatedly and they cannot be ended either.
     pub stuck: u64,
+    /// Runs that the host has left because all that could go on in them is paused. The next host
+    /// goes on with them.
+    pub held: u64,
 }
 
 /// The active runs of the dispatcher, and their state.
@@ -58,6 +61,8 @@ pub(super) struct AtWork {
     pub(super) restoring: JoinSet<(Digest, Result<Definition, StartError>)>,
     /// The runs that wait for each of these definitions.
     pub(super) restored_for: HashMap<Digest, Vec<UnfinishedRun>>,
+    /// Runs that a host which drains has left, because all that could go on in them is held back.
+    pub(super) held: Vec<RunId>,
     pub(super) tally: Tally,
     /// The last tick of each trigger, so that an equal one is not recorded again.
     pub(super) last_ticks: HashMap<String, Tick>,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::{broadcast, watch};
 
+use super::core::SlotUse;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
-use crate::model::Run;
+use crate::model::{NodeKind, Pause, Run};
 use crate::resource::{Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogStore};
@@ -49,6 +50,12 @@ pub trait Control: Send + Sync {
     async fn start(&self, run: RunId, params: Option<serde_json::Value>, inputs: Inputs) -> Result<Run, StoreError>;
     /// Pauses the pipeline, so that no run starts by a trigger, or resumes it.
     async fn set_paused(&self, paused: bool) -> Result<(), StoreError>;
+    /// Pauses a resource or an action, and returns the pause; see [`MetadataStore::pause_node`].
+    /// While a resource is paused, no run claims what is in it. While an action is paused, no
+    /// attempt of it starts. Does not check that the name exists.
+    async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Result<Pause, StoreError>;
+    /// Resumes a resource or an action. What is not paused stays unchanged.
+    async fn resume_node(&self, kind: NodeKind, name: &str) -> Result<(), StoreError>;
     /// Subscribes to the runs that end from now on. Each is sent once its end is on record. A slow
     /// receiver misses some, and gets an error that says so.
     fn ended_runs(&self) -> broadcast::Receiver<RunId>;
@@ -59,6 +66,8 @@ pub trait Control: Send + Sync {
     fn waiting(&self) -> BTreeMap<String, Waiting>;
     /// Returns the progress that active attempts have reported.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
+    /// Returns how much of each named limit is used, by name.
+    fn concurrency(&self) -> BTreeMap<String, SlotUse>;
     /// Returns the reasons why the host is not ready; empty if it is. A ready host can reach its
     /// store, and all its watches have reconciled.
     fn not_ready(&self) -> Vec<String>;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::control::{Control, Inputs};
+use super::core::SlotUse;
 use super::definition::Resources;
 use super::messages::Message;
 use super::new_run::{Given, ManualRun};
@@ -18,7 +19,7 @@ use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
-use crate::model::{Artifact, Run};
+use crate::model::{Artifact, NodeKind, Pause, Run};
 use crate::resource::{Content, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{PageRequest, StoreError, repeat_briefly};
@@ -174,6 +175,30 @@ impl Control for HostControl {
         .await
     }
 
+    async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Result<Pause, StoreError> {
+        let name = name.to_owned();
+        self.to_completion(move |this: Self| async move {
+            let Shared { store, clock, pauses, .. } = &*this.shared;
+            let _turn = pauses.turn().await;
+            let paused = repeat_briefly(|| store.pause_node(kind, &name, reason.clone(), clock.now())).await?;
+            pauses.set(paused.clone());
+            Ok(paused)
+        })
+        .await
+    }
+
+    async fn resume_node(&self, kind: NodeKind, name: &str) -> Result<(), StoreError> {
+        let name = name.to_owned();
+        self.to_completion(move |this: Self| async move {
+            let Shared { store, clock, pauses, .. } = &*this.shared;
+            let _turn = pauses.turn().await;
+            repeat_briefly(|| store.resume_node(kind, &name, clock.now())).await?;
+            pauses.clear(kind, &name);
+            Ok(())
+        })
+        .await
+    }
+
     fn ended_runs(&self) -> broadcast::Receiver<RunId> {
         self.shared.ends.subscribe()
     }
@@ -188,6 +213,10 @@ impl Control for HostControl {
 
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {
         self.progress.all()
+    }
+
+    fn concurrency(&self) -> BTreeMap<String, SlotUse> {
+        self.shared.named.used()
     }
 
     fn not_ready(&self) -> Vec<String> {

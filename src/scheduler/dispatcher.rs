@@ -76,6 +76,7 @@ impl Dispatcher {
     pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
         let mut work = AtWork::default();
         let mut phase = self.shared.phase.clone();
+        let mut pauses = self.shared.pauses.subscribe();
         while *phase.borrow() == Phase::Running {
             // Read this before the messages: everything that a resource sent before it reported
             // that it has reconciled is then in the queue.
@@ -104,6 +105,12 @@ impl Dispatcher {
                 }
                 () = sleep_until(until, self.shared.clock.moment()) => {}
                 () = self.statuses.changed() => {}
+                _ = pauses.changed() => {
+                    // One of the runs that were left may go on.
+                    for run in std::mem::take(&mut work.held) {
+                        self.resume(run, &mut work).await?;
+                    }
+                }
                 _ = phase.changed() => {}
             }
         }
@@ -129,6 +136,7 @@ impl Dispatcher {
                 Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
             }
         }
+        work.tally.held = work.held.len() as u64;
         Ok(work.tally)
     }
 
@@ -178,7 +186,11 @@ impl Dispatcher {
                 // A run that ended may have unloaded a component since the manifest was bound.
                 let components = self.library.load(&bound);
                 let loaded = self.wait_for(work, components).await;
-                drop(answer.send(loaded.map(|()| self.library.replace(*bound))));
+                let replaced = loaded.map(|()| {
+                    self.library.replace(*bound);
+                    self.shared.named.set_limits(self.library.current().pipeline.concurrency.clone());
+                });
+                drop(answer.send(replaced));
                 work.is_history_read = false;
             }
         }
@@ -342,6 +354,10 @@ impl Dispatcher {
             RunState::Failed => work.tally.failed += 1,
             RunState::Cancelled => work.tally.cancelled += 1,
             RunState::Queued | RunState::Running | RunState::Cancelling => {}
+        }
+        work.held.retain(|held| *held != run);
+        if self.draining && !state.ended() {
+            work.held.push(run);
         }
         if work.again.contains(&run) {
             work.again.retain(|again| *again != run);

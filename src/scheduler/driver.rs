@@ -17,7 +17,9 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use super::core::{Event, Start};
 use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published};
+use super::pauses::Pauses;
 use super::shared::{Phase, persist, read_on};
+use super::slots::Ticket;
 use super::stepper::Stepper;
 use super::supervise::panic_text;
 use crate::base::{WriteId, fault};
@@ -50,6 +52,8 @@ struct Ended {
     outcome: Outcome,
     close: Close,
     permit: OwnedSemaphorePermit,
+    /// The named limits that it uses.
+    ticket: Option<Ticket>,
 }
 
 /// What a driver waits for.
@@ -59,6 +63,8 @@ enum Next {
     Cancel,
     RetryDue(usize),
     Permit(OwnedSemaphorePermit),
+    /// An action that is held back may go on, or the other way round.
+    Holds,
     HandBack,
     Finishing,
 }
@@ -103,13 +109,18 @@ impl Driver {
             }
             self.recover(attempt, HOST_DIED).await?;
         }
+        let mut pauses = self.stepper.shared.pauses.subscribe();
         self.step(None).await?;
         let mut phase = self.stepper.shared.phase.clone();
         while !self.stepper.core.state().ended() {
             if *phase.borrow() != Phase::Running && self.active.is_empty() {
                 break;
             }
-            match self.next(&mut cancel, &mut phase).await {
+            // A host that drains does not wait for people. The next one goes on.
+            if self.stepper.shared.draining && self.stepper.is_held() {
+                break;
+            }
+            match self.next(&mut cancel, &mut phase, &mut pauses).await {
                 Next::Ended(end) => self.close(*end).await?,
                 Next::Panicked(error) => self.recover_panicked(error).await?,
                 Next::Cancel => {
@@ -125,6 +136,7 @@ impl Driver {
                     self.stepper.permits.push(permit);
                     self.step(None).await?;
                 }
+                Next::Holds => self.step(None).await?,
                 Next::HandBack => self.signal(Stop::HandBack),
                 Next::Finishing => {}
             }
@@ -137,13 +149,18 @@ impl Driver {
         Ok(state)
     }
 
-    async fn next(&mut self, cancel: &mut watch::Receiver<bool>, phase: &mut watch::Receiver<Phase>) -> Next {
+    async fn next(
+        &mut self,
+        cancel: &mut watch::Receiver<bool>,
+        phase: &mut watch::Receiver<Phase>,
+        pauses: &mut watch::Receiver<Arc<Pauses>>,
+    ) -> Next {
         let running = *phase.borrow() == Phase::Running;
         let cancelling = self.stepper.core.state() == RunState::Cancelling;
         let retry = self.stepper.core.next_retry().filter(|_| running);
         let now = self.stepper.shared.clock.moment();
         let retry_in = retry.map_or(Duration::MAX, |(due, _)| due.since(now));
-        let slots = Arc::clone(&self.stepper.shared.slots);
+        let (slots, granted) = (Arc::clone(&self.stepper.shared.slots), Arc::clone(&self.stepper.granted));
         tokio::select! {
             biased;
             Some(end) = self.attempts.join_next() => match end {
@@ -155,6 +172,8 @@ impl Driver {
                 Phase::HandingBack => Next::HandBack,
                 Phase::Running | Phase::Finishing => Next::Finishing,
             },
+            Ok(()) = pauses.changed(), if running => Next::Holds,
+            () = granted.notified(), if running => Next::Holds,
             () = sleep(retry_in), if retry.is_some() => Next::RetryDue(retry.map_or(0, |(_, action)| action)),
             Ok(permit) = slots.acquire_owned(), if running && self.stepper.core.ready() > 0 => Next::Permit(permit),
         }
@@ -229,7 +248,10 @@ impl Driver {
     async fn close(&mut self, end: Ended) -> Result<(), StoreError> {
         self.active.remove(&end.action);
         self.stepper.permits.push(end.permit);
-        self.record_end(end.action, end.fence, end.outcome, end.close).await
+        let recorded = self.record_end(end.action, end.fence, end.outcome, end.close).await;
+        // Only now: what starts in its place starts after its end, also on record.
+        drop(end.ticket);
+        recorded
     }
 
     async fn record_end(
@@ -318,10 +340,11 @@ impl Driver {
         let (stop, signal) = watch::channel(Stop::No);
         let (shared, definition) = (Arc::clone(&self.stepper.shared), self.stepper.definition.clone());
         let retrigger = self.stepper.definition.retrigger(start.action);
+        let ticket = self.stepper.tickets.remove(&start.action);
         let fence = started.fence;
         let task = self.attempts.spawn(async move {
             let (outcome, close) = execute(&shared, &definition, order, retrigger, signal).await;
-            Ended { action: start.action, fence, outcome, close, permit }
+            Ended { action: start.action, fence, outcome, close, permit, ticket }
         });
         self.active.insert(start.action, ActiveAttempt { fence, stop, task: task.id() });
     }

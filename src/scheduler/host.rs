@@ -22,10 +22,12 @@ use super::kept::{Known, trim_kept};
 use super::library::Library;
 use super::messages::{MESSAGES, Message};
 use super::parts::Parts;
+use super::pauses::PauseBoard;
 use super::recorder::{Recorder, StatusBoard};
 use super::reload::{ReloadError, Reloader};
 use super::retention::prune_events;
 use super::shared::{ENDS, Phase, ProgressBoard, Shared};
+use super::slots::SlotBoard;
 use super::space::Space;
 use super::supervise::supervise;
 use crate::base::Digest;
@@ -81,6 +83,9 @@ impl Host {
             logs: Arc::clone(&parts.logs),
             clock: Arc::clone(&parts.clock),
             slots: Arc::new(Semaphore::new(options.slots.max(1))),
+            named: SlotBoard::new(parts.pipeline.concurrency.clone()),
+            pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
+            draining: options.drain,
             phase: phases,
             progress: progress.clone(),
             ends: broadcast::Sender::new(ENDS),

@@ -1,6 +1,6 @@
 //! The runs that the dispatcher creates: by a trigger, by hand, or once more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -75,9 +75,17 @@ impl ManualRun {
         })
     }
 
+    /// Returns why it cannot start: because one of the resources that it is about is paused.
+    /// `paused` has since when and why, by resource. A run on all new artifacts leaves these out.
+    pub(super) fn paused(&self, paused: &BTreeMap<String, String>) -> Option<String> {
+        let given = self.given.iter().flat_map(|given| &given.artifacts).map(|(_, resource)| resource);
+        let (name, why) = given.chain(&self.resource).find_map(|name| paused.get_key_value(name))?;
+        Some(format!("`{name}` is {why}; resume it to start a run on it, with `anacostia resume --resource {name}`"))
+    }
+
     /// Returns what it claims: all new artifacts, even if there are none, or those in its resource.
-    fn by_hand(&self, definition: &Definition) -> Fire {
-        let mut claims = all_new(&definition.pipeline);
+    fn by_hand(&self, definition: &Definition, paused: &BTreeMap<String, String>) -> Fire {
+        let mut claims = all_new(&definition.pipeline, paused);
         if let Some(resource) = &self.resource {
             claims.retain(|claim| claim.resource == *resource);
             for claim in &mut claims {
@@ -88,9 +96,10 @@ impl ManualRun {
         Fire { claims, ticks: Vec::new(), trigger, fired_by: Vec::new(), marks: Vec::new(), partition: None }
     }
 
-    /// Returns the run to create under a definition, without a first step.
-    pub(super) fn under(self, definition: &Definition) -> NewRun {
-        let by_hand = self.by_hand(definition);
+    /// Returns the run to create under a definition, without a first step. It claims nothing from
+    /// resources that are `paused`.
+    pub(super) fn under(self, definition: &Definition, paused: &BTreeMap<String, String>) -> NewRun {
+        let by_hand = self.by_hand(definition, paused);
         let Self { id, params, given, .. } = self;
         let Some(Given { rerun_of, trigger, artifacts }) = given else {
             return fired(definition, id, params, by_hand);

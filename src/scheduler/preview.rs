@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::core::{History, Preview, Situation, Waiting, preview};
 use super::groups::note_groups;
 use super::history::look_back;
+use super::pauses::resources_among;
 use super::recorder::unseen_reason;
 use crate::base::Now;
 use crate::manifest::Pipeline;
@@ -41,6 +42,7 @@ pub async fn preview_triggers(
         *count = usize::try_from(store.count_runs(state).await?).unwrap_or(usize::MAX);
     }
     let [running, cancelling, queued] = counts;
+    let paused_resources = resources_among(&store.paused_nodes().await?);
     let situation = Situation {
         pending: &pending,
         unseen: &unseen,
@@ -48,6 +50,7 @@ pub async fn preview_triggers(
         runs: running.saturating_add(cancelling),
         queued,
         paused: store.paused().await?,
+        paused_resources: &paused_resources,
         draining: false,
         now,
         due: now,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::health::Health;
+use super::pauses::PauseBoard;
+use super::slots::SlotBoard;
 use crate::base::{AttemptId, Clock, RunId};
 use crate::sandbox::{Executor, Progress};
 use crate::store::logs::LogStore;
@@ -37,6 +39,12 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     /// One permit for each active attempt.
     pub(super) slots: Arc<Semaphore>,
+    /// The named limits of the manifest in force.
+    pub(super) named: SlotBoard,
+    /// The resources and actions that are paused.
+    pub(super) pauses: PauseBoard,
+    /// Whether the host ends once nothing is left that goes on by itself.
+    pub(super) draining: bool,
     pub(super) phase: watch::Receiver<Phase>,
     /// The progress that active attempts have reported.
     pub(super) progress: ProgressBoard,

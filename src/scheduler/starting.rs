@@ -39,6 +39,7 @@ impl Dispatcher {
         loop {
             self.read_groups(work).await?;
             let unseen = self.statuses.unseen();
+            let paused_resources = self.shared.pauses.resources();
             let now = self.shared.clock.both();
             let situation = Situation {
                 pending: &self.pending,
@@ -47,6 +48,7 @@ impl Dispatcher {
                 runs: work.runs.len(),
                 queued: self.waiting.len(),
                 paused: self.paused,
+                paused_resources: &paused_resources,
                 draining: self.draining,
                 now,
                 due: if self.draining { self.started } else { now },
@@ -154,8 +156,12 @@ impl Dispatcher {
         if let Some(schema) = &definition.pipeline.params_schema {
             schema.check(&definition.pipeline.params, &manual.params).map_err(StoreError::Invalid)?;
         }
+        let paused = self.shared.pauses.resources();
+        if let Some(why) = manual.paused(&paused) {
+            return Err(StoreError::Conflict(why));
+        }
         let refusal = manual.refusal();
-        let run = manual.under(&definition);
+        let run = manual.under(&definition, &paused);
         let refused = || StoreError::Conflict(refusal);
         if self.waiting.is_empty() && self.has_slot(work) {
             let opening = open(&shared, &definition, run, Patience::None);

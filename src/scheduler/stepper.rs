@@ -1,14 +1,16 @@
 //! Decides the next step of one run: the decision of the core, limited by the free slots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::core::{RunCore, Start};
 use super::definition::Definition;
 use super::shared::{Phase, Shared};
+use super::slots::Ticket;
 use crate::base::AttemptId;
-use crate::model::{LogPosition, RunAction, RunState};
+use crate::model::{ActionState, LogPosition, Pause, RunAction, RunState};
 use crate::store::{NewAttempt, RunStep};
 
 /// Decides the steps of one run.
@@ -18,6 +20,10 @@ pub(super) struct Stepper {
     pub(super) core: RunCore,
     /// Permits that no attempt holds.
     pub(super) permits: Vec<OwnedSemaphorePermit>,
+    /// The tickets of ready actions for the named limits that they use, by place.
+    pub(super) tickets: BTreeMap<usize, Ticket>,
+    /// Notified when one of these that waited is granted.
+    pub(super) granted: Arc<Notify>,
 }
 
 impl Stepper {
@@ -30,17 +36,44 @@ impl Stepper {
             actions,
             shared.clock.both(),
         );
-        Self { shared, definition, core, permits: Vec::new() }
+        let (tickets, granted) = (BTreeMap::new(), Arc::default());
+        Self { shared, definition, core, permits: Vec::new(), tickets, granted }
     }
 
     /// Returns the next step, and the attempts that it starts. No attempt may begin before the step
     /// is on record.
     pub(super) fn decide(&mut self) -> (Vec<Start>, RunStep) {
+        self.hold();
         let starts = self.starts();
         let log_from = self.shared.logs.end();
         let (actions, run) = self.core.take_changes();
         let new = starts.iter().filter_map(|start| self.new_attempt(*start, log_from)).collect();
         (starts, RunStep { actions, starts: new, run })
+    }
+
+    /// Holds back the ready actions that are paused, or wait for a named limit, and lets the others
+    /// go on. Those that wait stay in line; those that are paused leave it.
+    fn hold(&mut self) {
+        let pauses = self.shared.pauses.all();
+        for (place, action) in self.definition.pipeline.actions.iter().enumerate() {
+            let pause = pauses.action(&action.name).map(Pause::describe);
+            let is_ready = self.core.actions().get(place).is_some_and(|it| it.state == ActionState::Ready);
+            if pause.is_some() || !is_ready {
+                self.tickets.remove(&place);
+                self.core.hold(place, pause);
+            } else if !action.uses.is_empty() {
+                let take = || self.shared.named.take(action.uses.as_slice().into(), &self.granted);
+                let waits_for = self.tickets.entry(place).or_insert_with(take).waits_for();
+                self.core.hold(place, waits_for);
+            } else {
+                self.core.hold(place, None);
+            }
+        }
+    }
+
+    /// Returns whether nothing in the run goes on before someone ends a pause.
+    pub(super) fn is_held(&self) -> bool {
+        self.core.is_held() && self.tickets.is_empty()
     }
 
     /// Starts as many of the ready actions as there are free slots.

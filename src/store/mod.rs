@@ -56,8 +56,8 @@ use tokio::sync::watch;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
-    TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
+    RunTag, Tick, TriggerMark,
 };
 
 pub use error::StoreError;
@@ -145,6 +145,23 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before: the pipeline is as it was. After: the next host starts paused, or not. Repeat:
     /// setting what is set changes nothing and makes no event.
     async fn set_paused(&self, paused: bool, now: Timestamp) -> Result<()>;
+
+    /// Pauses a resource or an action, and returns the pause on record. The store does not know
+    /// which names exist. If it is paused already, `since` stays, and another reason, if one is
+    /// given, replaces the one on record.
+    ///
+    /// Crash before: it is as it was. After: the next host starts with the pause. Repeat: pausing
+    /// what is paused for the same reason changes nothing and makes no event.
+    async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>, now: Timestamp) -> Result<Pause>;
+
+    /// Ends the pause of a resource or an action.
+    ///
+    /// Crash before: it is as it was. After: the next host starts without the pause. Repeat:
+    /// resuming what is not paused changes nothing and makes no event.
+    async fn resume_node(&self, kind: NodeKind, name: &str, now: Timestamp) -> Result<()>;
+
+    /// Returns the paused resources and actions, by kind and name.
+    async fn paused_nodes(&self) -> Result<Vec<Pause>>;
 
     // ── artifacts ────────────────────────────────────────────────────────────────────────────────
 

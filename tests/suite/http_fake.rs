@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
     Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
-    TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
+    RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -37,6 +37,7 @@ pub(crate) struct FakeStore {
     pub(crate) ticks: Mutex<Vec<Tick>>,
     pub(crate) pending: Mutex<Pending>,
     pub(crate) paused: Mutex<bool>,
+    pub(crate) pauses: Mutex<Vec<Pause>>,
     pub(crate) failing: Mutex<bool>,
 }
 
@@ -51,6 +52,7 @@ impl Default for FakeStore {
             ticks: Mutex::default(),
             pending: Mutex::default(),
             paused: Mutex::default(),
+            pauses: Mutex::default(),
             failing: Mutex::default(),
         }
     }
@@ -150,6 +152,10 @@ impl MetadataStore for FakeStore {
         self.check()?;
         Ok(*self.paused.lock().unwrap())
     }
+    async fn paused_nodes(&self) -> Stored<Vec<Pause>> {
+        self.check()?;
+        Ok(self.pauses.lock().unwrap().clone())
+    }
     async fn pending(&self, _resource: &str) -> Stored<Pending> {
         self.check()?;
         Ok(*self.pending.lock().unwrap())
@@ -236,6 +242,12 @@ impl MetadataStore for FakeStore {
         read_only()
     }
     async fn set_paused(&self, _: bool, _: Timestamp) -> Stored<()> {
+        read_only()
+    }
+    async fn pause_node(&self, _: NodeKind, _: &str, _: Option<String>, _: Timestamp) -> Stored<Pause> {
+        read_only()
+    }
+    async fn resume_node(&self, _: NodeKind, _: &str, _: Timestamp) -> Stored<()> {
         read_only()
     }
     async fn record(&self, _: &str, _: Batch, _: Timestamp) -> Stored<Recorded> {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
-use anacostia::model::{Artifact, ArtifactState, Durability, Run, RunDetail, RunState, StagedFile};
+use anacostia::model::{Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{
     Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
 use anacostia::sandbox::Progress;
-use anacostia::scheduler::{Control, InForce, Inputs, View};
+use anacostia::scheduler::{Control, InForce, Inputs, SlotUse, View};
 use anacostia::store::{
     MetadataStore, StoreError,
     logs::{self, LogStore},
@@ -75,6 +75,15 @@ impl Control for FakeControl {
         *self.store.paused.lock().unwrap() = paused;
         Ok(())
     }
+    async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>) -> Stored<Pause> {
+        let pause = Pause { kind, name: name.to_owned(), since: Timestamp::from_micros(0), reason };
+        self.store.pauses.lock().unwrap().push(pause.clone());
+        Ok(pause)
+    }
+    async fn resume_node(&self, kind: NodeKind, name: &str) -> Stored<()> {
+        self.store.pauses.lock().unwrap().retain(|pause| pause.kind != kind || pause.name != name);
+        Ok(())
+    }
     fn ended_runs(&self) -> tokio::sync::broadcast::Receiver<RunId> {
         self.ends.subscribe()
     }
@@ -86,6 +95,9 @@ impl Control for FakeControl {
     }
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {
         BTreeMap::new()
+    }
+    fn concurrency(&self) -> BTreeMap<String, SlotUse> {
+        BTreeMap::from([("gpu".to_owned(), SlotUse { limit: 1, in_use: 1, waiting: 2 })])
     }
     fn not_ready(&self) -> Vec<String> {
         self.reasons.lock().unwrap().clone()
@@ -227,6 +239,7 @@ fn a_pipeline() -> Pipeline {
         max_concurrent_runs: 1,
         params: serde_json::Map::new(),
         params_schema: None,
+        concurrency: BTreeMap::new(),
         listen: "127.0.0.1:0".parse().unwrap(),
         hosts: vec!["ml.example.com".into(), "ml.example.com:8443".into(), "other.example.com:8443".into()],
         insecure: false,
@@ -261,6 +274,7 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         secrets: BTreeMap::new(),
         header_secrets: BTreeMap::new(),
         http: Vec::new(),
+        uses: vec![],
         limits: anacostia::manifest::Limits::default(),
         retry: anacostia::manifest::Retry::default(),
         run_when: anacostia::manifest::RunWhen::AllSucceeded,

@@ -175,6 +175,7 @@ fn every_key_is_read_correctly() {
     assert_eq!((train.limits.http_body_bytes, train.limits.http_requests), (1 << 30, 10));
     assert_eq!(train.limits.http_wait, Duration::from_mins(2));
     assert_eq!(train.limits.memory_bytes, 512 << 20);
+    assert_eq!((&train.uses[..], pipeline.concurrency["api"]), (&["gpu".to_owned(), "api".to_owned()][..], 1_000));
     assert_eq!(train.retry.max_attempts, 3);
     assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the default maximum is raised");
     assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);

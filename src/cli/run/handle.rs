@@ -75,6 +75,9 @@ impl HostHandle {
             let resume = format!("resume it with `curl -X POST http://{address}/api/v1/pipeline/resume`");
             out::error(&format!("The pipeline is paused: triggers start no run; {resume}\n"));
         }
+        for pause in store.paused_nodes().await? {
+            out::error(&format!("{} is {}\n", show::plain(&pause.name), show::plain(&pause.describe())));
+        }
         let reporter = report::follow(store, seen, how.json);
         Ok(Self { host, server, notifier, reporter })
     }

@@ -1,12 +1,12 @@
-//! What `run --once` adds to its result: the files that it did not take, and why.
+//! What `run --once` adds to its result: the files that it did not take, what is paused, and why.
 
 use std::collections::BTreeMap;
 
 use crate::cli::{Failure, show};
-use crate::model::{Artifact, ArtifactState};
+use crate::model::{ActionState, Artifact, ArtifactState, NodeKind, Pause, RunState};
 use crate::resource::Waiting;
 use crate::scheduler::View;
-use crate::store::{ArtifactQuery, PageRequest};
+use crate::store::{ArtifactQuery, PageRequest, RunQuery};
 
 /// Most paths that a message names.
 const MAX_NAMED: usize = 3;
@@ -15,15 +15,55 @@ const MAX_COUNTED: u32 = 100;
 
 /// Describes the files that were not taken: at most one line for each reason, or nothing. `idle`
 /// says that no run took place, so that the user may miss a file that is ignored by its name.
-pub(super) async fn describe(view: &View, idle: bool) -> Result<String, Failure> {
+/// `path` is the PATH that leads to the pipeline, for the proposed commands.
+pub(super) async fn describe(view: &View, idle: bool, path: &str) -> Result<String, Failure> {
     let query = ArtifactQuery { state: Some(ArtifactState::Ignored), ..ArtifactQuery::default() };
     let refused = view.store.artifacts(query, PageRequest { cursor: None, limit: MAX_COUNTED }).await?;
-    let mut text = waiting(&view.control.waiting());
+    let mut text = paused(view, path).await?;
+    text += &waiting(&view.control.waiting());
     text += &not_taken(&refused.items, refused.next_cursor.is_some());
     if idle {
         text += &ignored(&ignored_names(view).await);
     }
     Ok(text)
+}
+
+/// Describes what waits because a resource or an action is paused.
+async fn paused(view: &View, path: &str) -> Result<String, Failure> {
+    let pauses = view.store.paused_nodes().await?;
+    if pauses.is_empty() {
+        return Ok(String::new());
+    }
+    let states = vec![RunState::Queued, RunState::Running];
+    let query = RunQuery { states, before_run: None };
+    let unfinished = view.store.runs(query, PageRequest { cursor: None, limit: MAX_COUNTED }).await?;
+    let mut ready = Vec::new();
+    for run in &unfinished.items {
+        let detail = view.store.run_progress(run.id).await?;
+        let actions = detail.into_iter().flat_map(|detail| detail.actions);
+        ready.extend(actions.filter(|action| action.state == ActionState::Ready).map(|action| action.name));
+    }
+    let mut text = String::new();
+    for pause in pauses {
+        let (count, what) = match pause.kind {
+            NodeKind::Resource => (view.store.pending(&pause.name).await?.count, "artifact"),
+            NodeKind::Action => (ready.iter().filter(|name| **name == pause.name).count() as u64, "run"),
+        };
+        text += &held(&pause, count, what, path);
+    }
+    Ok(text)
+}
+
+/// Describes how much waits for the end of a pause.
+fn held(pause: &Pause, count: u64, what: &str, path: &str) -> String {
+    if count == 0 {
+        return String::new();
+    }
+    let verb = if count == 1 { "waits" } else { "wait" };
+    let place = if path == "." { String::new() } else { format!("{path} ") };
+    let Pause { kind, name, .. } = pause;
+    let (why, count) = (show::plain(&pause.describe()), show::plural(count, what));
+    format!("{count} {verb} for {name}, {why}; `anacostia resume {place}--{kind} {name}` ends that\n")
 }
 
 /// Describes files that could not be recorded and so started no run.

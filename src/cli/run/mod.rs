@@ -107,10 +107,14 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
     let (tally, stopped) = handle.until_ended(stops).await?;
     if args.once && !args.json {
         let idle = tally == Tally::default();
-        let rest = if stopped.is_some() { STOPPED.to_owned() } else { left::describe(&view, idle).await? };
+        let rest = if stopped.is_some() {
+            STOPPED.to_owned()
+        } else {
+            left::describe(&view, idle, &args.path.shown()).await?
+        };
         out::result(&summary(tally, &rest))?;
     }
-    let failed = stopped.is_some() || tally.failed + tally.stuck > 0;
+    let failed = stopped.is_some() || tally.failed + tally.stuck + tally.held > 0;
     Ok(if args.once && failed { End::WorkFailed } else { End::Well })
 }
 
@@ -125,15 +129,21 @@ const STOPPED: &str = "stopped before all work was done; the next start does the
 
 /// Summarizes how the runs ended, followed by the lines about what was not done.
 fn summary(tally: Tally, rest: &str) -> String {
-    let Tally { succeeded, failed, cancelled, stuck } = tally;
-    let all = [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (stuck, "could not go on")];
+    let Tally { succeeded, failed, cancelled, stuck, held } = tally;
+    let all = [
+        (succeeded, "succeeded"),
+        (failed, "failed"),
+        (cancelled, "cancelled"),
+        (stuck, "could not go on"),
+        (held, "held"),
+    ];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
     match parts.as_slice() {
         [] if rest.is_empty() => "0 runs: nothing was new\n".to_owned(),
         [] => format!("0 runs: {rest}"),
         parts => {
-            let runs = show::plural(succeeded + failed + cancelled + stuck, "run");
+            let runs = show::plural(succeeded + failed + cancelled + stuck + held, "run");
             format!("{runs}: {}\n{rest}", parts.join(", "))
         }
     }
@@ -159,6 +169,7 @@ mod tests {
         let tally = Tally { succeeded: 49, failed: 1, ..Tally::default() };
         assert_eq!(summary(tally, ""), "50 runs: 49 succeeded, 1 failed\n");
         assert_eq!(summary(Tally { cancelled: 1, ..Tally::default() }, ""), "1 run: 1 cancelled\n");
+        assert_eq!(summary(Tally { held: 1, ..Tally::default() }, "x\n"), "1 run: 1 held\nx\n");
         assert_eq!(summary(Tally::default(), ""), "0 runs: nothing was new\n");
         let stopped = "0 runs: stopped before all work was done; the next start does the rest\n";
         assert_eq!(summary(Tally::default(), STOPPED), stopped);

@@ -49,6 +49,11 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
         }
         EventKind::Paused => "the pipeline is paused: nothing new starts".to_owned(),
         EventKind::Resumed => "the pipeline goes on".to_owned(),
+        EventKind::NodePaused => {
+            let line = format!("{}  {}", Cell::new(text("name")).style(styles::STRONG), Cell::new("paused"));
+            Some(text("reason")).filter(|it| !it.is_empty()).map_or(line.clone(), |it| with_reason(&line, it, width))
+        }
+        EventKind::NodeResumed => format!("{}  goes on", Cell::new(text("name")).style(styles::STRONG)),
         _ => return None,
     };
     Some(format!("{}  {line}\n", Cell::new(format!("{time}Z")).style(styles::FAINT)))
@@ -125,6 +130,9 @@ mod tests {
             event(EventKind::RunState, json!({"number": 6, "state": "failed", "reason": samples::LIMIT})),
             event(EventKind::ArtifactIgnored, json!({"resource": "raw", "path": "pipe", "reason": "it is a FIFO"})),
             event(EventKind::Paused, json!({})),
+            event(EventKind::NodePaused, json!({"type": "action", "name": "train", "reason": "the GPU is away"})),
+            event(EventKind::NodePaused, json!({"type": "resource", "name": "raw", "reason": null})),
+            event(EventKind::NodeResumed, json!({"type": "resource", "name": "raw"})),
         ];
         let text = [usize::MAX, 60].map(|width| {
             let lines = events.iter().filter_map(|event| event_line(event, Some(Duration::from_millis(12)), width));

@@ -30,6 +30,9 @@ pub(crate) fn pipeline_summary(pipeline: &Pipeline, width: usize) -> String {
         let _ = write!(text, "\n{}", triggers(pipeline, width));
     }
     let _ = write!(text, "\n{}", actions(pipeline, width));
+    if !pipeline.concurrency.is_empty() {
+        let _ = write!(text, "\n{}", concurrency(pipeline, width));
+    }
     if !pipeline.notify.is_empty() {
         let _ = write!(text, "\n{}", receivers(pipeline, width));
     }
@@ -165,6 +168,19 @@ fn actions(pipeline: &Pipeline, width: usize) -> String {
     table.render(width)
 }
 
+/// The named limits.
+fn concurrency(pipeline: &Pipeline, width: usize) -> String {
+    let mut table = Table::new(&[("LIMIT", Column::Prose), ("AT ONCE", Column::Number), ("USED BY", Column::Prose)]);
+    for (name, limit) in &pipeline.concurrency {
+        let users = pipeline.actions.iter().filter(|action| action.uses.contains(name));
+        let users: Vec<&str> = users.map(|action| action.name.as_str()).collect();
+        let users = if users.is_empty() { "no action".to_owned() } else { users.join(", ") };
+        let limit = Cell::new(limit.to_string());
+        table.row(vec![Cell::new(name).style(styles::STRONG), limit, Cell::new(users)]);
+    }
+    table.render(width)
+}
+
 fn when(action: &ActionSpec) -> &'static str {
     match action.run_when {
         RunWhen::AllSucceeded => "",
@@ -216,6 +232,7 @@ pub(crate) mod tests {
             secrets: BTreeMap::new(),
             header_secrets: BTreeMap::new(),
             http: Vec::new(),
+            uses: vec![],
             limits: Limits::default(),
             retry: Retry::default(),
             run_when,
@@ -242,6 +259,7 @@ pub(crate) mod tests {
             max_concurrent_runs: 1,
             params: serde_json::Map::new(),
             params_schema: None,
+            concurrency: BTreeMap::from([("api".to_owned(), 4), ("gpu".to_owned(), 1)]),
             listen: "127.0.0.1:8000".parse().unwrap(),
             hosts: Vec::new(),
             insecure: false,
@@ -258,7 +276,10 @@ pub(crate) mod tests {
             ],
             actions: vec![
                 action("report", &["train"], RunWhen::AllDone),
-                action("train", &["raw", "labels"], RunWhen::AllSucceeded),
+                ActionSpec {
+                    uses: vec!["gpu".to_owned()],
+                    ..action("train", &["raw", "labels"], RunWhen::AllSucceeded)
+                },
             ],
             triggers: vec![TriggerSpec {
                 name: "repair".to_owned(),

@@ -142,7 +142,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
         let name = Cell::new(&action.name).style(styles::STRONG);
         let state = state_mark(action.state.as_str());
         match attempts.as_slice() {
-            [only] => {
+            [only] if action.state != ActionState::Ready || action.reason.is_none() => {
                 let what = attempt_result(only).or_else(|| why(action, now)).unwrap_or_default();
                 let what = marked(action, what);
                 table.row(vec![

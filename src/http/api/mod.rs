@@ -8,6 +8,7 @@ mod logs;
 mod nodes;
 mod notifications;
 mod operations;
+mod pauses;
 mod pipeline;
 mod runs;
 mod uploads;
@@ -17,6 +18,7 @@ mod wait;
 pub(crate) mod bodies {
     pub(crate) use super::List;
     pub(crate) use super::logs::LineBody;
+    pub(crate) use super::pauses::PauseBody;
     pub(crate) use super::runs::{RunBody, RunParts, detail_body};
 }
 
@@ -58,6 +60,10 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/nodes/{name}", get(nodes::show))
         .route("/api/v1/resources/{name}/artifacts", post(uploads::take))
         .route("/api/v1/resources/{name}/trigger", post(control::trigger))
+        .route("/api/v1/resources/{name}/pause", post(pauses::pause_resource))
+        .route("/api/v1/resources/{name}/resume", post(pauses::resume_resource))
+        .route("/api/v1/actions/{name}/pause", post(pauses::pause_action))
+        .route("/api/v1/actions/{name}/resume", post(pauses::resume_action))
         .route("/api/v1/notifications", get(notifications::list))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))

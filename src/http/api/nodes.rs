@@ -12,12 +12,13 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::List;
+use super::pauses::PausedBody;
 use crate::base::{Digest, Endpoint, RunId};
 use crate::http::App;
 use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
 use crate::manifest::{ActionSpec, ComponentInfo, Condition, ResourceSpec, RunWhen};
-use crate::model::{Durability, Pending, RunDetail};
+use crate::model::{Durability, NodeKind, Pause, Pending, RunDetail};
 use crate::resource::{Status, Waiting, WaitingPath};
 use crate::scheduler::View;
 use crate::store::{PageRequest, RunQuery};
@@ -38,6 +39,8 @@ pub(super) struct NodeHead {
     state: String,
     /// Why it is in that state, if that is not obvious.
     reason: Option<String>,
+    /// Since when and why it is paused, if it is.
+    paused: Option<PausedBody>,
     after: Vec<String>,
 }
 
@@ -109,6 +112,8 @@ struct TriggerBody {
 struct ActionBody {
     component: ComponentBody,
     grants: GrantsBody,
+    /// The named limits that it uses, see `concurrency` of the pipeline.
+    uses: Vec<String>,
     limits: LimitsBody,
     retry: RetryBody,
     run_when: RunWhen,
@@ -221,6 +226,7 @@ struct Live {
     watches: BTreeMap<String, Status>,
     waiting: BTreeMap<String, Waiting>,
     newest: Option<RunDetail>,
+    pauses: Vec<Pause>,
 }
 
 impl Live {
@@ -231,7 +237,12 @@ impl Live {
             Some(run) => view.store.run_progress(run.id).await?,
             None => None,
         };
-        Ok(Self { watches: view.control.watches(), waiting: view.control.waiting(), newest })
+        let pauses = view.store.paused_nodes().await?;
+        Ok(Self { watches: view.control.watches(), waiting: view.control.waiting(), newest, pauses })
+    }
+
+    fn pause(&self, kind: NodeKind, name: &str) -> Option<PausedBody> {
+        self.pauses.iter().find(|pause| pause.kind == kind && pause.name == name).map(PausedBody::from)
     }
 }
 
@@ -242,6 +253,7 @@ fn store_head() -> NodeHead {
         node_type: "metadata_store",
         state: "ready".to_owned(),
         reason: None,
+        paused: None,
         after: Vec::new(),
     }
 }
@@ -268,7 +280,14 @@ fn resource_head(live: &Live, resource: &ResourceSpec) -> NodeHead {
         (true, Some(Status::Scanning(why))) => ("scanning", Some(why.clone())),
         (true, Some(Status::Unreachable(why))) => ("unreachable", Some(why.clone())),
     };
-    NodeHead { name: resource.name.clone(), node_type: "resource", state: state.to_owned(), reason, after: Vec::new() }
+    NodeHead {
+        name: resource.name.clone(),
+        node_type: "resource",
+        state: state.to_owned(),
+        reason,
+        paused: live.pause(NodeKind::Resource, &resource.name),
+        after: Vec::new(),
+    }
 }
 
 async fn resource_node(view: &View, live: &Live, resource: &ResourceSpec) -> Result<NodeBody> {
@@ -314,6 +333,7 @@ fn action_head(live: &Live, action: &ActionSpec) -> NodeHead {
         node_type: "action",
         state: seen.map_or("idle", |seen| seen.state.as_str()).to_owned(),
         reason: seen.and_then(|seen| seen.reason.clone()),
+        paused: live.pause(NodeKind::Action, &action.name),
         after: action.after.clone(),
     }
 }
@@ -338,6 +358,7 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             header_secrets: action.header_secrets.keys().cloned().collect(),
             http: action.http.clone(),
         },
+        uses: action.uses.clone(),
         limits: LimitsBody {
             memory_bytes: limits.memory_bytes,
             cpu_ms: millis(limits.cpu),

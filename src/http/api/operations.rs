@@ -83,6 +83,20 @@ async fn store_figures(app: &App, text: &mut Figures) -> Result<()> {
     text.line("anacostia_build_info", &version, 1);
     let paused = store.paused().await?;
     text.one("anacostia_pipeline_paused", "gauge", "1 while the pipeline is paused.", u8::from(paused));
+    text.head("anacostia_node_paused", "gauge", "1 while the resource or action is paused.");
+    for pause in store.paused_nodes().await? {
+        let labels = [("type", pause.kind.as_str()), ("name", pause.name.as_str())];
+        text.line("anacostia_node_paused", &labels, 1);
+    }
+    let concurrency = app.view.control.concurrency();
+    text.head("anacostia_concurrency_in_use", "gauge", "Attempts that use a name of pipeline.concurrency.");
+    for (name, used) in &concurrency {
+        text.line("anacostia_concurrency_in_use", &[("name", name)], used.in_use);
+    }
+    text.head("anacostia_concurrency_waiting", "gauge", "Actions that wait for it.");
+    for (name, used) in &concurrency {
+        text.line("anacostia_concurrency_waiting", &[("name", name)], used.waiting);
+    }
     let ready = app.view.control.not_ready().is_empty();
     text.one("anacostia_ready", "gauge", "1 while the host takes part in everything.", u8::from(ready));
     text.one(

@@ -1,5 +1,7 @@
 //! `/api/v1/pipeline`: the graph, and the state of the host.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
@@ -12,14 +14,21 @@ use crate::http::App;
 use crate::http::problem::Result;
 use crate::http::query::Query;
 use crate::manifest::Join;
+use crate::model::Pause;
+use crate::scheduler::SlotUse;
 
 #[derive(Debug, Serialize)]
 pub(super) struct PipelineBody {
     name: String,
     /// `running`, or `paused` if nothing new starts.
     state: &'static str,
+    /// The resources and actions that are paused, also those that the manifest in force does not
+    /// have.
+    paused_nodes: Vec<Pause>,
     join: Join,
     max_concurrent_runs: u32,
+    /// How much of each named limit is used: `limit`, `in_use`, `waiting`.
+    concurrency: BTreeMap<String, SlotUse>,
     params: Map<String, Value>,
     nodes: Vec<NodeHead>,
     /// The dependencies that `after` declares; data flows from `from` to `to`.
@@ -60,8 +69,10 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
     Ok(Json(PipelineBody {
         name: pipeline.name.clone(),
         state: if paused { "paused" } else { "running" },
+        paused_nodes: view.store.paused_nodes().await?,
         join: pipeline.join,
         max_concurrent_runs: pipeline.max_concurrent_runs,
+        concurrency: view.control.concurrency(),
         params: pipeline.params.clone(),
         nodes: heads(view).await?,
         edges,

@@ -1,11 +1,13 @@
 //! Checks of values against each other and against the disk.
 
 pub(super) mod components;
+mod concurrency;
 mod edges;
 mod notify;
 pub(super) mod paths;
 mod tables;
 
+pub(super) use concurrency::concurrency;
 pub(super) use edges::check as edges;
 pub(super) use notify::notify;
 pub(super) use tables::tables;

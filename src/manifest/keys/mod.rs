@@ -18,7 +18,8 @@ use super::schema::{
 };
 use super::settings::{self, ChannelKind};
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
-pub(super) use section::{Keys, nearest};
+pub(super) use section::Keys;
+pub(crate) use section::nearest;
 use section::{by_kind, object};
 pub(super) use trigger::{CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER};
 
@@ -99,8 +100,15 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
         ),
         (
             "max_concurrent_runs",
-            &["concurrency", "max_runs"],
+            &["max_runs"],
             integer("How many runs are active at once.", settings::CONCURRENT_RUNS, Some(1)),
+        ),
+        (
+            "concurrency",
+            &["pools", "slots"],
+            json!({"type": "object", "default": {}, "examples": [{"gpu": 1}], "propertyNames": {"pattern": NAME},
+                "description": "How many attempts at once may use something that actions share, by a name of your choice; `uses` of an action names it.",
+                "additionalProperties": integer("Most attempts at once, over all runs.", settings::CONCURRENCY, None)}),
         ),
         (
             "state",
@@ -253,6 +261,11 @@ pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
                     Some(HOST),
                     "api.example.com:443",
                 ),
+            ),
+            (
+                "uses",
+                &["pool", "slots", "concurrency"],
+                strings("Names in `concurrency` of the pipeline: what it needs while it runs.", Some(NAME), "gpu"),
             ),
             ("limits", &["timeout"], limits),
             ("retry", &["retries"], retry),

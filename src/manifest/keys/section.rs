@@ -58,7 +58,7 @@ pub(super) fn by_kind(doc: &str, kinds: Vec<(&str, Value)>) -> Value {
 
 /// Returns the candidate that `word` most likely means, if one is similar enough for a typing
 /// error.
-pub(in crate::manifest) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short. A long text is not a typing error, and comparing it would be slow.
     if word.chars().count() > 100 {
         return None;

@@ -19,8 +19,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     let component = component(reader, table);
     let digest = digest(reader, table);
     let (build, sources) = build(reader, table);
-    let [after, reads, writes] = ["after", "reads", "writes"].map(|key| {
-        let names = reader.strings(table, key, "[\"raw\"]");
+    let [after, reads, writes, uses] = ["after", "reads", "writes", "uses"].map(|key| {
+        let names = reader.strings(table, key, if key == "uses" { "[\"gpu\"]" } else { "[\"raw\"]" });
         refuse_twice(reader, key, &names);
         names
     });
@@ -49,6 +49,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         secrets,
         header_secrets,
         http: http.into_iter().map(|host| host.value).collect(),
+        uses: plain(&uses),
         limits: limits(reader, table),
         retry: retry(reader, table),
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
@@ -65,6 +66,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         reads,
         writes,
         tables,
+        uses,
         retrigger,
         for_commands,
         run_when,

@@ -6,6 +6,7 @@
 
 mod action;
 mod command;
+mod concurrency;
 mod http;
 mod notify;
 mod params;
@@ -66,6 +67,7 @@ pub(super) struct UncheckedAction {
     pub(super) reads: Vec<At<String>>,
     pub(super) writes: Vec<At<String>>,
     pub(super) tables: Vec<tables::UncheckedTables>,
+    pub(super) uses: Vec<At<String>>,
     pub(super) retrigger: Option<At<bool>>,
     /// The keys of the action that only commands may have.
     pub(super) for_commands: Vec<At<&'static str>>,

@@ -1,5 +1,6 @@
 //! `manifest_version`, `[pipeline]`, `[server]` and `[metadata_store]`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +14,8 @@ use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, DEFAULT_STATE, DEFAULT_STORE, MANIFEST_VERSION};
 use super::super::tree::{At, Reader, Table};
-use super::params;
 use super::path::checked_path;
+use super::{concurrency, params};
 use crate::base::{Digest, Endpoint, Host, check_name};
 use crate::model::Durability;
 
@@ -23,6 +24,9 @@ pub(in super::super) struct Top {
     pub(in super::super) name: String,
     pub(in super::super) join: At<Join>,
     pub(in super::super) max_concurrent_runs: u32,
+    pub(in super::super) concurrency: BTreeMap<String, u32>,
+    /// Whether `concurrency` may have other names than those that were read.
+    pub(in super::super) perhaps_more_concurrency: bool,
     pub(in super::super) params: serde_json::Map<String, serde_json::Value>,
     pub(in super::super) params_schema: Option<ParamsSchema>,
     pub(in super::super) listen: SocketAddr,
@@ -65,6 +69,8 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         name: String::new(),
         join: At { value: Join::All, span: 0..0 },
         max_concurrent_runs: 1,
+        concurrency: BTreeMap::new(),
+        perhaps_more_concurrency: false,
         params: serde_json::Map::new(),
         params_schema: None,
         listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
@@ -122,6 +128,9 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     if let Some(runs) = reader.integer(&table, "max_concurrent_runs", settings::CONCURRENT_RUNS, 1) {
         top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
     }
+    let concurrency = concurrency::read(reader, &table);
+    top.perhaps_more_concurrency = concurrency.is_none();
+    top.concurrency = concurrency.unwrap_or_default();
     let state = reader.string(&table, "state", "\"state\"");
     top.state = checked_path(reader, state);
     if let Some(logs) = reader.size(&table, "logs", settings::LOGS, "1GiB") {

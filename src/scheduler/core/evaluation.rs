@@ -28,9 +28,16 @@ pub(super) struct Evaluation {
     pub(super) led_by: Vec<String>,
     /// If it is ready because of one group of artifacts: that group.
     pub(super) group: Option<Group>,
+    /// Why it does not fire, even if it is ready: its resource is paused.
+    pub(super) held: Option<String>,
 }
 
 impl Evaluation {
+    /// Returns whether it fires, if nothing holds back the pipeline as a whole.
+    pub(super) fn fires(&self) -> bool {
+        self.ready && self.held.is_none()
+    }
+
     fn not_ready(reason: String, until: Option<Moment>) -> Self {
         Self { ready: false, overdue: false, waiting: true, reason, until, next: until, ..Self::nothing() }
     }
@@ -51,6 +58,7 @@ impl Evaluation {
             marks: Vec::new(),
             led_by: Vec::new(),
             group: None,
+            held: None,
         }
     }
 }
@@ -74,13 +82,23 @@ pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Ev
         _ => passed(&trigger.when, look),
     };
     let Verdict { seen: conditions, wake: until, next, led_by, .. } = verdict;
-    let group = None;
-    Evaluation { ready, overdue: false, waiting: true, reason, until, next, conditions, marks, led_by, group }
+    let (group, held) = (None, None);
+    Evaluation { ready, overdue: false, waiting: true, reason, until, next, conditions, marks, led_by, group, held }
+}
+
+/// Evaluates the trigger of a resource. While the resource is paused, it does not fire, and its
+/// state is of interest also if nothing is there.
+pub(super) fn of_resource(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluation {
+    let result = of_groups(name, trigger, situation);
+    match situation.paused_resources.get(name) {
+        None => result,
+        Some(pause) => Evaluation { waiting: true, held: Some(format!("{name} is {pause}")), ..result },
+    }
 }
 
 /// Evaluates the trigger of a resource. If it groups artifacts, evaluates it for each group: it is
 /// ready if one is.
-pub(super) fn of_resource(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluation {
+fn of_groups(name: &str, trigger: &Trigger, situation: Situation<'_>) -> Evaluation {
     let groups = situation.pending.groups(name);
     if trigger.group_by.is_none() || groups.is_empty() {
         let waits = situation.pending.of(name).filter(|_| trigger.group_by.is_none());
@@ -276,6 +294,7 @@ mod tests {
             runs: 0,
             queued: 0,
             paused: false,
+            paused_resources: &BTreeMap::new(),
             draining: false,
             now: now(seconds),
             due: now(seconds),

@@ -12,6 +12,7 @@ mod run;
 #[cfg(test)]
 mod simulation;
 mod situation;
+mod slots;
 mod trigger;
 #[cfg(test)]
 mod trigger_simulation;
@@ -22,5 +23,6 @@ mod waiting;
 pub use history::{AfterRunCondition, History};
 pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
 pub use situation::Situation;
+pub use slots::{SlotUse, Slots, TicketId};
 pub use trigger::{Fire, Plan, Preview, all_new, plan, preview};
 pub use waiting::Waiting;

@@ -64,6 +64,8 @@ pub struct RunCore {
     /// When the next try of each `retrying` action is due, by place. The `retry_at` of an action is
     /// for display, and for the next host.
     due: Vec<Option<Moment>>,
+    /// Why each action is held back, if it is, by place.
+    holds: Vec<Option<String>>,
     recorded: Recorded,
 }
 
@@ -86,7 +88,12 @@ impl RunCore {
             action.retry_at.map(|at| now.moment.after(at.since(now.time).min(longest)))
         });
         let due = due.collect();
-        let mut core = Self { graph, rules, state, actions, due, recorded };
+        let holds = vec![None; actions.len()];
+        let mut core = Self { graph, rules, state, actions, due, holds, recorded };
+        // What held an action back under the last host may have ended with it.
+        for action in core.actions.iter_mut().filter(|action| action.state == ActionState::Ready) {
+            action.reason = None;
+        }
         core.apply_graph_rules();
         core
     }
@@ -123,10 +130,35 @@ impl RunCore {
         self.apply_graph_rules();
     }
 
+    /// Holds an action back for a reason, or lets it go on. While it is held back, it does not
+    /// start; once it is `ready`, it shows the reason. An attempt that is running goes on.
+    pub fn hold(&mut self, place: usize, why: Option<String>) {
+        let (Some(action), Some(hold)) = (self.actions.get_mut(place), self.holds.get_mut(place)) else { return };
+        if action.state == ActionState::Ready && (why.is_some() || hold.is_some()) {
+            action.reason.clone_from(&why);
+        }
+        *hold = why;
+    }
+
     /// Returns the number of actions that can start now.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.actions.iter().filter(|action| action.state == ActionState::Ready).count()
+        (0..self.actions.len()).filter(|place| self.can_start(*place)).count()
+    }
+
+    /// Returns whether the run has not ended, and nothing in it goes on by itself: all that could
+    /// is held back.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        let goes_on = |(place, action): (usize, &RunAction)| {
+            matches!(action.state, ActionState::Running | ActionState::Retrying) || self.can_start(place)
+        };
+        !self.state.ended() && !self.actions.iter().enumerate().any(goes_on)
+    }
+
+    fn can_start(&self, place: usize) -> bool {
+        let is_free = self.holds.get(place).is_some_and(Option::is_none);
+        is_free && self.actions.get(place).is_some_and(|action| action.state == ActionState::Ready)
     }
 
     /// Returns when the next retry is due, and the place of its action.
@@ -136,14 +168,17 @@ impl RunCore {
         retrying.filter_map(|(place, (action, due))| action.retry_at.and(*due).map(|due| (due, place))).min()
     }
 
-    /// Starts at most `most` of the ready actions, in the order of the graph.
+    /// Starts at most `most` of the actions that can start, in the order of the graph.
     pub fn start(&mut self, most: usize) -> Vec<Start> {
         let mut starts = Vec::new();
         for place in self.graph.order() {
-            let Some(action) = self.actions.get_mut(*place).filter(|a| a.state == ActionState::Ready) else { continue };
             if starts.len() >= most {
                 break;
             }
+            if !self.can_start(*place) {
+                continue;
+            }
+            let Some(action) = self.actions.get_mut(*place) else { continue };
             action.state = ActionState::Running;
             action.reason = None;
             action.attempts += 1;
@@ -157,6 +192,12 @@ impl RunCore {
 
     /// Returns what has changed since the last call, for the record.
     pub fn take_changes(&mut self) -> (Vec<ActionChange>, Option<RunChange>) {
+        // Some of these have become ready since they were held back.
+        for (action, hold) in self.actions.iter_mut().zip(&self.holds) {
+            if action.state == ActionState::Ready && hold.is_some() {
+                action.reason.clone_from(hold);
+            }
+        }
         let changed = |(now, before): (&RunAction, &RunAction)| {
             (now != before).then(|| ActionChange { action: now.clone(), before: before.state })
         };
@@ -225,10 +266,11 @@ impl RunCore {
                 ActionState::Pending => self.next_state(*place),
                 _ => None,
             };
-            if let (Some((state, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
-                action.state = state;
+            if let (Some((next, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
+                action.state = next;
                 action.retry_at = None;
-                action.reason = reason.or(action.reason.take());
+                // The reason of a ready action is why it had to wait.
+                action.reason = reason.or(action.reason.take().filter(|_| state != ActionState::Ready));
             }
         }
         if self.actions.iter().all(|action| action.state.ended()) && !self.state.ended() {
@@ -472,6 +514,50 @@ mod tests {
         assert_eq!((run.state(), states(&run)), (RunState::Cancelling, vec!["running", "cancelled"]));
         end(&mut run, 0, Outcome::Cancelled);
         assert_eq!(run.state(), RunState::Cancelled);
+    }
+
+    #[test]
+    fn an_action_that_is_held_does_not_start_and_says_why() {
+        let before = vec![vec![], vec![0], vec![0]];
+        let mut run = core(&["a", "b", "side"], before, vec![Rule::default(); 3]);
+        run.hold(1, Some("paused".to_owned()));
+        assert!(!run.is_held(), "`a` can start");
+        run.start(9);
+        end(&mut run, 0, Outcome::Done(None));
+        assert_eq!((run.ready(), run.start(9)), (1, vec![Start { action: 2, number: 1 }]));
+        let (changes, _) = run.take_changes();
+        let b = changes.iter().map(|change| &change.action).find(|action| action.name == "b").unwrap();
+        assert_eq!((b.state, b.reason.as_deref()), (ActionState::Ready, Some("paused")));
+        assert!(!run.is_held(), "`side` is running");
+        end(&mut run, 2, Outcome::Done(None));
+        assert!(run.is_held() && run.start(9).is_empty());
+        // The reason on record does not outlive the host.
+        let actions = run.actions().to_vec();
+        let restarted = RunCore::new(Arc::clone(&run.graph), Arc::clone(&run.rules), run.state(), actions, now(0, 0));
+        assert_eq!((restarted.ready(), &restarted.actions()[1].reason), (1, &None));
+        run.hold(1, Some("for another reason".to_owned()));
+        assert_eq!(run.actions()[1].reason.as_deref(), Some("for another reason"));
+        run.hold(1, None);
+        assert_eq!((run.actions()[1].reason.as_deref(), run.is_held()), (None, false));
+        assert_eq!(run.start(9), [Start { action: 1, number: 1 }]);
+        end(&mut run, 1, Outcome::Done(None));
+        assert_eq!((run.state(), run.is_held()), (RunState::Succeeded, false));
+    }
+
+    #[test]
+    fn a_held_action_is_cancelled_and_is_not_retried() {
+        let retry = Retry { max_attempts: 2, ..Retry::default() };
+        let mut run = core(&["a"], vec![vec![]], vec![Rule { retry, ..Rule::default() }]);
+        run.start(9);
+        run.hold(0, Some("paused".to_owned()));
+        end(&mut run, 0, failure(true));
+        assert!(!run.is_held(), "it becomes ready when its time has come");
+        run.apply(Event::BackoffOver { action: 0 });
+        run.take_changes();
+        assert_eq!((run.start(9), run.is_held()), (vec![], true));
+        assert_eq!(run.actions()[0].reason.as_deref(), Some("paused"));
+        run.apply(Event::CancelRequested);
+        assert_eq!((run.state(), run.actions()[0].reason.as_deref()), (RunState::Cancelled, None));
     }
 
     #[test]

@@ -24,6 +24,7 @@ struct World {
     failures: Vec<u32>,
     crashes: Vec<u32>,
     cancelled: bool,
+    held: Vec<bool>,
 }
 
 impl World {
@@ -62,12 +63,14 @@ impl World {
             failures: vec![0; count],
             crashes: vec![0; count],
             cancelled: false,
+            held: vec![false; count],
         }
     }
 
     /// Makes one random step. Returns whether the run continues.
     fn step(&mut self) -> bool {
         let before: Vec<ActionState> = self.core.actions().iter().map(|action| action.state).collect();
+        self.hold();
         let slots = self.rng.usize(0..4);
         for start in self.core.start(slots) {
             self.check_start(start.action, &before);
@@ -90,6 +93,7 @@ impl World {
         assert!(!self.succeeded[action], "a{action} ran again after it had succeeded");
         assert!(!self.cancelled, "a{action} started after the run was cancelled");
         assert_eq!(before[action], ActionState::Ready, "a{action} was not ready");
+        assert!(!self.held[action], "a{action} started while it was held back");
         let predecessors = self.graph.before(action).iter().map(|place| &self.core.actions()[*place]);
         match self.rules[action].run_when {
             RunWhen::AllSucceeded => {
@@ -112,6 +116,19 @@ impl World {
                     assert!(predecessor.state.ended(), "a{action} started before {}", predecessor.name);
                 }
             }
+        }
+    }
+
+    /// Holds an action back, or lets it go on. Like the drivers, tells the core of all of them
+    /// before each step, because a restarted core knows of none.
+    fn hold(&mut self) {
+        if self.rng.u8(0..4) == 0 {
+            let place = self.rng.usize(0..self.held.len());
+            // Most go on, so that most runs end.
+            self.held[place] = self.rng.u8(0..3) == 0;
+        }
+        for (place, held) in self.held.iter().enumerate() {
+            self.core.hold(place, held.then(|| "held".to_owned()));
         }
     }
 
@@ -178,6 +195,11 @@ impl World {
             assert!(action.tries <= self.rules[place].retry.max_attempts, "{}: too many attempts", action.name);
             let running = action.state == ActionState::Running;
             assert_eq!(running, self.running.contains(&place), "{}: {}", action.name, action.state);
+        }
+        let ready = |place: usize| self.core.actions()[place].state == ActionState::Ready && !self.held[place];
+        if self.core.is_held() {
+            assert!(self.running.is_empty() && self.core.next_retry().is_none() && !(0..self.held.len()).any(ready));
+            assert!((0..self.held.len()).any(|place| self.held[place]), "the run stands still for no reason");
         }
         if self.core.state().ended() {
             assert!(self.core.actions().iter().all(|action| action.state.ended()), "the run ended before its actions");

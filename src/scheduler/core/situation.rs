@@ -22,6 +22,8 @@ pub struct Situation<'a> {
     pub queued: usize,
     /// Whether the pipeline is paused.
     pub paused: bool,
+    /// Resources that are paused, with since when and why: `paused since …`.
+    pub paused_resources: &'a BTreeMap<String, String>,
     /// Whether no more artifacts will come (`run --once`), so that no trigger waits for quiet.
     pub draining: bool,
     /// The time.

@@ -1,5 +1,6 @@
 //! Decides when the next runs start.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -118,7 +119,7 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
     let Situation { now, .. } = situation;
     let of = |(named, result): (Named<'_>, Evaluation)| {
         let waits = || (named.resource.is_some() && result.ready && !joined).then(|| waits_for.clone());
-        let held = held.clone().or_else(waits);
+        let held = result.held.or_else(|| held.clone()).or_else(waits);
         Preview {
             trigger: named.name.to_owned(),
             resource: named.resource.map(|resource| resource.name.clone()),
@@ -137,10 +138,10 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
 }
 
 /// Returns what a run claims that is not about one resource: all new artifacts, even if there are
-/// none.
+/// none, except those in the resources that are `paused`.
 #[must_use]
-pub fn all_new(pipeline: &Pipeline) -> Vec<Claim> {
-    let watched = pipeline.resources.iter().filter(|resource| resource.watch);
+pub fn all_new(pipeline: &Pipeline, paused: &BTreeMap<String, String>) -> Vec<Claim> {
+    let watched = pipeline.resources.iter().filter(|it| it.watch && !paused.contains_key(&it.name));
     let claim = |resource: &ResourceSpec| Claim {
         resource: resource.name.clone(),
         at_most: resource.trigger.max_artifacts,
@@ -179,10 +180,17 @@ fn of_resources<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Eva
         .collect()
 }
 
-/// Evaluates the triggers of the pipeline.
+/// Evaluates the triggers of the pipeline. With `join = "all"` a run is about all resources, so no
+/// trigger fires while one of them is paused. Otherwise their runs leave out what is paused.
 fn of_pipelines<'p>(pipeline: &'p Pipeline, situation: Situation<'_>) -> Vec<Evaluated<'p>> {
     let named = |name| Named { name, resource: None };
-    pipeline.triggers.iter().map(|trigger| (named(&trigger.name), of_pipeline(trigger, situation))).collect()
+    let mut watched = pipeline.resources.iter().filter(|it| it.watch && pipeline.join == Join::All);
+    let held = watched.find_map(|it| Some(format!("{} is {}", it.name, situation.paused_resources.get(&it.name)?)));
+    let all = pipeline.triggers.iter().map(|trigger| {
+        let result = of_pipeline(trigger, situation);
+        (named(&trigger.name), Evaluation { held: held.clone(), ..result })
+    });
+    all.collect()
 }
 
 /// Decides whether one run starts now.
@@ -196,13 +204,14 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     let hold = hold(pipeline, situation);
     let now = situation.now.time;
     if hold.is_none() {
-        let ready = others.iter().filter(|(_, result)| result.ready);
+        let ready = others.iter().filter(|(_, result)| result.fires());
         // Whichever fired least recently.
         if let Some(first) = ready.min_by_key(|(named, _)| situation.history.last_fire(named.name)) {
-            return Decision::Fire(Fire { claims: all_new(pipeline), ..fire(&[first], now) });
+            let claims = all_new(pipeline, situation.paused_resources);
+            return Decision::Fire(Fire { claims, ..fire(&[first], now) });
         }
         if is_joined(pipeline, &resources) {
-            let ready: Vec<&Evaluated<'_>> = resources.iter().filter(|(_, result)| result.ready).collect();
+            let ready: Vec<&Evaluated<'_>> = resources.iter().filter(|(_, result)| result.fires()).collect();
             return Decision::Fire(fire(&ready, now));
         }
     }
@@ -219,7 +228,7 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
 
 /// Returns whether the triggers of resources fire.
 fn is_joined(pipeline: &Pipeline, resources: &[Evaluated<'_>]) -> bool {
-    let mut ready = resources.iter().map(|(_, result)| result.ready);
+    let mut ready = resources.iter().map(|(_, result)| result.fires());
     match pipeline.join {
         Join::All => !resources.is_empty() && ready.all(|ready| ready),
         Join::Any => ready.any(|ready| ready),
@@ -228,8 +237,11 @@ fn is_joined(pipeline: &Pipeline, resources: &[Evaluated<'_>]) -> bool {
 
 /// Names the resources that keep the others waiting.
 fn waits_for(resources: &[Evaluated<'_>]) -> String {
-    let not_ready = resources.iter().filter(|(_, result)| !result.ready);
-    format!("waits for {}", not_ready.map(|(named, _)| named.name).collect::<Vec<_>>().join(", "))
+    let missing = resources.iter().filter(|(_, result)| !result.fires()).map(|(named, result)| match result.held {
+        Some(_) => format!("{} (paused)", named.name),
+        None => named.name.to_owned(),
+    });
+    format!("waits for {}", missing.collect::<Vec<_>>().join(", "))
 }
 
 fn has_schedule(pipeline: &Pipeline) -> bool {
@@ -284,10 +296,15 @@ fn claim(resource: &str, needs: &Trigger, result: &Evaluation) -> Claim {
 
 /// Returns the tick of a trigger that did not fire, if it is of interest.
 fn waiting((named, result): &Evaluated<'_>, held: &str, now: Timestamp) -> Option<Tick> {
-    let tick = if result.ready {
-        tick(named, result, TickOutcome::Held, format!("{}, but {held}", result.reason), now)
-    } else {
-        tick(named, result, TickOutcome::NotReady, result.reason.clone(), now)
+    let tick = match (result.ready, &result.held) {
+        (true, paused) => {
+            let held = paused.as_deref().unwrap_or(held);
+            tick(named, result, TickOutcome::Held, format!("{}, but {held}", result.reason), now)
+        }
+        (false, Some(paused)) => {
+            tick(named, result, TickOutcome::NotReady, format!("{}; {paused}", result.reason), now)
+        }
+        (false, None) => tick(named, result, TickOutcome::NotReady, result.reason.clone(), now),
     };
     result.waiting.then_some(tick)
 }
@@ -357,6 +374,7 @@ mod tests {
             runs,
             queued: 0,
             paused: false,
+            paused_resources: &BTreeMap::new(),
             draining: false,
             now: now(100),
             due: now(100),

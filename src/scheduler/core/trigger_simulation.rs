@@ -187,6 +187,7 @@ impl World {
                 runs: self.runs.iter().filter(|run| run.ended.is_none()).count(),
                 queued: 0,
                 paused: false,
+                paused_resources: &BTreeMap::new(),
                 draining: false,
                 now: now(self.time),
                 due: now(self.time),

@@ -27,6 +27,7 @@ struct World {
     waiting: Waiting,
     events: u64,
     draining: Option<Now>,
+    paused_resources: BTreeMap<String, String>,
 }
 
 /// A time, in seconds since the start.
@@ -41,7 +42,8 @@ impl World {
         let pipeline = pipeline(raw, triggers);
         let mut history = History::default();
         history.arm(&pipeline, 0, now(0));
-        Self { pipeline, history, waiting: Waiting::default(), events: 0, draining: None }
+        let paused_resources = BTreeMap::new();
+        Self { pipeline, history, waiting: Waiting::default(), events: 0, draining: None, paused_resources }
     }
 
     /// The host dies, and starts again at this time. Only the marks are left.
@@ -83,6 +85,7 @@ impl World {
             runs: 0,
             queued: 0,
             paused: false,
+            paused_resources: &self.paused_resources,
             draining: self.draining.is_some(),
             now: now(seconds),
             due: self.draining.unwrap_or(now(seconds)),
@@ -374,4 +377,96 @@ fn a_schedule_is_due_until_each_group_has_its_run() {
     world.arrive(1, 21_700);
     world.waiting.note_groups("raw", &by, &artifacts[..1], now(21_700));
     assert_eq!(world.at(21_700), None, "and then until tomorrow");
+}
+
+const RAW_IS_PAUSED: &str = "paused since 2026-03-02T00:00:00.000000Z: it moves";
+
+fn pause(world: &mut World, resource: &str) {
+    world.paused_resources.insert(resource.to_owned(), RAW_IS_PAUSED.to_owned());
+}
+
+/// Returns the outcome and the reason of each tick, if no run starts.
+fn ticks(world: &World, seconds: i64) -> Vec<String> {
+    let Plan::Wait { ticks, .. } = plan(&world.pipeline, world.situation(&BTreeMap::new(), seconds)) else {
+        panic!("a run starts");
+    };
+    ticks.into_iter().map(|tick| format!("{} {}: {}", tick.trigger, tick.outcome, tick.reason)).collect()
+}
+
+/// The pipeline of a world, which also watches `labels`.
+fn with_labels(world: &mut World, join: &str) {
+    let text = world.pipeline.text.replace("name = \"p\"", &format!("name = \"p\"\njoin = \"{join}\""));
+    let labels = "[resources.labels]\nkind = \"folder\"\npath = \"labels\"\nwatch = true\n[resources.raw]";
+    let text = text.replace("[resources.raw]", labels).replace("= [\"raw\"]", "= [\"raw\", \"labels\"]");
+    world.pipeline = parse_pinned(&text, Path::new("/p"), Path::new("/p/anacostia.toml"), &|_| None).unwrap();
+}
+
+fn labels_arrive(world: &mut World, seconds: i64) {
+    world.events += 1;
+    let at = Some(now(seconds).time);
+    let pending = Pending { count: 1, bytes: 1, oldest_at: at, newest_at: at, as_of: world.events };
+    world.waiting.note("labels", pending, now(seconds));
+}
+
+#[test]
+fn a_paused_resource_starts_no_run_and_says_why_until_it_is_resumed() {
+    let mut world = World::new("{ min_artifacts = 2, max_wait = \"1h\" }", "");
+    pause(&mut world, "raw");
+    let why = format!("raw is {RAW_IS_PAUSED}");
+    assert_eq!(ticks(&world, 1), [format!("raw not_ready: nothing new; {why}")]);
+    world.arrive(1, 2);
+    assert_eq!(ticks(&world, 3), [format!("raw not_ready: 1 of 2 artifacts; {why}")]);
+    world.arrive(2, 4);
+    assert_eq!(ticks(&world, 5), [format!("raw held: 2 new artifacts, but {why}")]);
+    assert_eq!(world.until(9_000), None, "no time ends a pause, not even `max_wait`");
+    let seen = preview(&world.pipeline, world.situation(&BTreeMap::new(), 5)).pop().unwrap();
+    assert_eq!((seen.outcome.as_str(), seen.held), ("held", Some(why)));
+    world.paused_resources.clear();
+    assert_eq!(world.at(6).as_deref(), Some("raw: 2 new artifacts"));
+}
+
+#[test]
+fn a_pause_holds_the_other_resources_only_if_they_are_joined() {
+    let mut world = World::new("{}", "");
+    with_labels(&mut world, "any");
+    pause(&mut world, "raw");
+    world.arrive(1, 1);
+    assert!(world.at(2).is_none());
+    labels_arrive(&mut world, 3);
+    let fire = world.fire(4).unwrap();
+    assert_eq!(fire.trigger, "labels: 1 new artifact");
+    assert_eq!(fire.claims.iter().map(|claim| claim.resource.as_str()).collect::<Vec<_>>(), ["labels"]);
+
+    labels_arrive(&mut world, 5);
+    world.pipeline.join = crate::manifest::Join::All;
+    let ticks = ticks(&world, 5);
+    assert_eq!(ticks[0], "labels held: 1 new artifact, but waits for raw (paused)");
+    assert_eq!(ticks[1], format!("raw held: 1 new artifact, but raw is {RAW_IS_PAUSED}"));
+    world.paused_resources.clear();
+    assert_eq!(world.fire(6).unwrap().claims.len(), 2);
+}
+
+#[test]
+fn a_trigger_of_the_pipeline_leaves_out_what_is_paused_and_waits_if_all_belongs_together() {
+    let mut world = World::new("{}", "[triggers.hourly]\nevery = \"1h\"");
+    with_labels(&mut world, "any");
+    pause(&mut world, "raw");
+    world.arrive(1, 1);
+    let fire = world.fire(3_600).unwrap();
+    assert_eq!(fire.fired_by, ["hourly"]);
+    assert_eq!(fire.claims.iter().map(|claim| claim.resource.as_str()).collect::<Vec<_>>(), ["labels"]);
+    world.pipeline.join = crate::manifest::Join::All;
+    let held = ticks(&world, 7_200).pop().unwrap();
+    let due = "every 1h: due since 2026-03-02T02:00:00.000000Z";
+    assert_eq!(held, format!("hourly held: {due}, but raw is {RAW_IS_PAUSED}"));
+    world.paused_resources.clear();
+    assert!(world.at(7_300).unwrap().starts_with("hourly: every 1h: due since 2026-03-02T02"), "it was not lost");
+}
+
+#[test]
+fn a_pause_of_a_resource_that_the_manifest_does_not_have_changes_nothing() {
+    let mut world = World::new("{}", "[triggers.hourly]\nevery = \"1h\"");
+    pause(&mut world, "gone");
+    world.arrive(1, 1);
+    assert!(world.at(2).is_some() && world.at(3_600).is_some());
 }

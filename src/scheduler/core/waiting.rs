@@ -216,6 +216,7 @@ mod tests {
                             runs: 0,
                             queued: 0,
                             paused: false,
+                            paused_resources: &unseen,
                             draining: false,
                             now: NOW,
                             due: NOW,

@@ -17,8 +17,8 @@ use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
-    TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
+    RunTag, Tick, TriggerMark,
 };
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
@@ -100,6 +100,7 @@ lossy! {
         probe() -> ();
         revision(digest: Digest) -> Option<Revision>;
         paused() -> bool;
+        paused_nodes() -> Vec<Pause>;
         cursor(resource: &str) -> Option<String>;
         known(resource: &str, page: PageRequest) -> Page<KnownPath>;
         needed(resource: &str) -> BTreeSet<Digest>;
@@ -133,6 +134,8 @@ lossy! {
     write {
         register_revision(revision: NewRevision; now) -> ();
         set_paused(paused: bool; now) -> ();
+        pause_node(kind: NodeKind, name: &str, reason: Option<String>; now) -> Pause;
+        resume_node(kind: NodeKind, name: &str; now) -> ();
         record(resource: &str, batch: Batch; now) -> Recorded;
         create_run(run: NewRun; now) -> Option<CreatedRun>;
         advance(run: RunId, id: WriteId, step: RunStep; now) -> Vec<StartedAttempt>;

@@ -14,6 +14,7 @@ pub(in crate::store) mod fixtures;
 mod lossy;
 mod notifications;
 mod paging;
+mod pauses;
 mod publish;
 mod repeats;
 mod runs;
@@ -166,6 +167,9 @@ suite! {
         each_is_recorded_once_with_how_far_events_were_examined,
         a_delivery_is_on_record_and_its_end_stands,
         the_last_of_a_cause_is_found_and_pages_are_complete;
+    pauses:
+        a_paused_node_stays_paused_with_its_reason_until_it_is_resumed,
+        a_pause_and_its_event_are_recorded_once;
     paging:
         pages_of_every_list_are_complete_and_newest_first,
         pages_by_path_and_oldest_first_are_complete,

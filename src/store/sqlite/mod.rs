@@ -23,6 +23,7 @@ mod needed;
 mod notifications;
 mod open;
 mod page;
+mod pauses;
 #[cfg(test)]
 mod plans;
 mod publish;
@@ -67,8 +68,8 @@ use super::{
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, Notification, NotifyCause, Page, ParamRecord, Pending, Run, RunDetail, RunState, RunTag, Tick,
-    TriggerMark,
+    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
+    RunTag, Tick, TriggerMark,
 };
 
 pub use open::read_holder;
@@ -245,6 +246,20 @@ impl MetadataStore for SqliteStore {
 
     async fn set_paused(&self, paused: bool, now: Timestamp) -> Result<()> {
         self.write(steps::PAUSE, move |tx| settings::set_paused(tx, paused, now)).await
+    }
+
+    async fn pause_node(&self, kind: NodeKind, name: &str, reason: Option<String>, now: Timestamp) -> Result<Pause> {
+        let name = name.to_owned();
+        self.write(steps::PAUSE_NODE, move |tx| pauses::pause(tx, kind, &name, reason, now)).await
+    }
+
+    async fn resume_node(&self, kind: NodeKind, name: &str, now: Timestamp) -> Result<()> {
+        let name = name.to_owned();
+        self.write(steps::RESUME_NODE, move |tx| pauses::resume(tx, kind, &name, now)).await
+    }
+
+    async fn paused_nodes(&self) -> Result<Vec<Pause>> {
+        self.read("read what is paused", pauses::all).await
     }
 
     async fn record(&self, resource: &str, batch: Batch, now: Timestamp) -> Result<Recorded> {

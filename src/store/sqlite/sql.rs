@@ -5,8 +5,8 @@ use rusqlite::{CachedStatement, Connection, ErrorCode};
 
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    AccessKind, ActionState, ArtifactState, AttemptState, EventKind, NotificationState, NotifyCause, RequestOutcome,
-    RunState, TickOutcome,
+    AccessKind, ActionState, ArtifactState, AttemptState, EventKind, NodeKind, NotificationState, NotifyCause,
+    RequestOutcome, RunState, TickOutcome,
 };
 use crate::store::StoreError;
 
@@ -122,6 +122,7 @@ word!(
     ArtifactState,
     AttemptState,
     EventKind,
+    NodeKind,
     NotificationState,
     NotifyCause,
     RequestOutcome,

@@ -40,6 +40,8 @@ macro_rules! steps {
 steps! {
     REVISION = "revision", "register the manifest";
     PAUSE = "pause", "pause or resume the pipeline";
+    PAUSE_NODE = "pause_node", "pause a resource or an action";
+    RESUME_NODE = "resume_node", "resume a resource or an action";
     RECORD = "record", "record what a resource saw";
     CLAIM = "claim", "create a run and claim its inputs";
     ADVANCE = "advance", "take a step of a run";

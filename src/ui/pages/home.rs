@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
-use crate::model::{ConditionSeen, Pending, Run, RunState, TickOutcome};
+use crate::model::{ConditionSeen, NodeKind, Pause, Pending, Run, RunState, TickOutcome};
 use crate::resource::Status;
 use crate::scheduler::{Preview, View, preview_triggers};
 use crate::store::{PageRequest, Result, RunQuery, TickQuery};
@@ -26,6 +26,8 @@ struct Home {
     folder: String,
     version: &'static str,
     paused: bool,
+    /// The resources and actions that are paused.
+    pauses: Vec<PauseRow>,
     /// Why the host is not ready; empty if it is.
     not_ready: Vec<String>,
     actions: usize,
@@ -34,6 +36,18 @@ struct Home {
     resources: Vec<ResourceRow>,
     /// The triggers that are not those of a resource.
     triggers: Vec<TriggerRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct PauseRow {
+    name: String,
+    /// What the pause means.
+    means: &'static str,
+    /// The option of `anacostia resume`.
+    option: &'static str,
+    /// The time in full, and as displayed.
+    since: (String, String),
+    reason: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -116,6 +130,7 @@ async fn gather(view: &View) -> Result<Home> {
         folder: pipeline.folder.display().to_string(),
         version: env!("CARGO_PKG_VERSION"),
         paused: view.store.paused().await?,
+        pauses: view.store.paused_nodes().await?.into_iter().map(pause_row).collect(),
         not_ready: view.control.not_ready(),
         actions: pipeline.actions.len(),
         runs: page.items.into_iter().map(|run| run_row(run, now)).collect(),
@@ -123,6 +138,14 @@ async fn gather(view: &View) -> Result<Home> {
         resources,
         triggers: trigger_rows(view).await?,
     })
+}
+
+fn pause_row(pause: Pause) -> PauseRow {
+    let (means, option) = match pause.kind {
+        NodeKind::Resource => ("New artifacts in it are recorded and wait.", "--resource"),
+        NodeKind::Action => ("No attempt of it starts.", "--action"),
+    };
+    PauseRow { name: pause.name, means, option, since: moment(pause.since), reason: pause.reason }
 }
 
 async fn trigger_rows(view: &View) -> Result<Vec<TriggerRow>> {
