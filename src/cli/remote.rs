@@ -65,6 +65,12 @@ impl Remote {
         self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_empty()).map(answer)
     }
 
+    /// Sends this body to a route below `/api/v1/` that answers with a run.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_json(body)).map(answer)
+    }
+
     /// Sends a request that the host may answer only after `wait`. Returns the body of its answer,
     /// or the status and the reason of its refusal.
     fn request(

@@ -158,6 +158,9 @@ pub(super) const HOST_HEADERS: [&str; 14] = [
 /// Maximum number of hosts that one action may be granted.
 pub(super) const MAX_HOSTS: usize = 100;
 
+/// `approval.timeout`.
+pub(super) const APPROVAL_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(365 * 24);
+
 /// `retry.max_attempts`.
 pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=100;
 /// `retry.backoff` and `retry.max_backoff`.

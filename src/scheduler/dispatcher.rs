@@ -76,6 +76,7 @@ impl Dispatcher {
     pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
         let mut work = AtWork::default();
         let mut phase = self.shared.phase.clone();
+        let mut awaiting = self.shared.awaiting.subscribe();
         while *phase.borrow() == Phase::Running {
             // Read this before the messages: everything that a resource sent before it reported
             // that it has reconciled is then in the queue.
@@ -89,7 +90,9 @@ impl Dispatcher {
             }
             self.start_waiting(&mut work).await?;
             let until = self.evaluate(&mut work).await?;
-            if self.draining && reconciled && work.is_idle() && self.waiting.is_empty() && self.deferred.is_empty() {
+            if self.draining && reconciled && self.is_drained(&work) {
+                work.tally.unfinished += self.waiting.len() as u64;
+                work.leave();
                 break;
             }
             if !self.deferred.is_empty() {
@@ -104,10 +107,18 @@ impl Dispatcher {
                 }
                 () = sleep_until(until, self.shared.clock.moment()) => {}
                 () = self.statuses.changed() => {}
+                Ok(()) = awaiting.changed() => {}
                 _ = phase.changed() => {}
             }
         }
         self.finish(work).await
+    }
+
+    /// Returns whether nothing is left to do, unless somebody decides about an approval.
+    fn is_drained(&self, work: &AtWork) -> bool {
+        // Runs that await approval keep their slots.
+        let is_stuck = self.waiting.is_empty() || !self.has_slot(work);
+        is_stuck && self.deferred.is_empty() && work.is_idle(&self.shared.awaiting.borrow())
     }
 
     /// Waits until every driver has ended. Starts nothing new, but still cancels active runs.
@@ -120,6 +131,7 @@ impl Dispatcher {
                 biased;
                 Some(message) = next => match message {
                     Message::Cancel(run) => drop(work.cancel(run)),
+                    Message::Decided(run) => work.decided(run),
                     // The receiver may be gone.
                     Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
                     Message::Reload { answer, .. } => drop(answer.send(Err(stopping().into()))),
@@ -168,6 +180,7 @@ impl Dispatcher {
                     }
                 }
             }
+            Message::Decided(run) => work.decided(run),
             // The caller timed out, and was told that the run was not started.
             Message::Start { answer, .. } if answer.is_closed() => {}
             Message::Start { run, answer } => {
@@ -316,6 +329,7 @@ impl Dispatcher {
 
     async fn ended(&mut self, end: DriverEnd, work: &mut AtWork) -> Result<(), StoreError> {
         let Some((run, state)) = work.remove_driver(end) else { return Ok(()) };
+        self.shared.note_awaiting(run, false);
         work.is_history_read = false;
         self.library.drop_unused();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
@@ -341,7 +355,10 @@ impl Dispatcher {
             RunState::Succeeded => work.tally.succeeded += 1,
             RunState::Failed => work.tally.failed += 1,
             RunState::Cancelled => work.tally.cancelled += 1,
-            RunState::Queued | RunState::Running | RunState::Cancelling => {}
+            RunState::Queued | RunState::Running | RunState::Cancelling => {
+                let has_drained = self.draining && *self.shared.phase.borrow() == Phase::Running;
+                work.tally.unfinished += u64::from(has_drained);
+            }
         }
         if work.again.contains(&run) {
             work.again.retain(|again| *again != run);

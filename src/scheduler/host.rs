@@ -84,6 +84,7 @@ impl Host {
             phase: phases,
             progress: progress.clone(),
             ends: broadcast::Sender::new(ENDS),
+            awaiting: watch::Sender::default(),
             health: Health::default(),
         });
         let mut library = Library::open(&parts, &progress).await?;

@@ -1,6 +1,6 @@
 //! State and helpers that the dispatcher, the drivers and the executors share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,8 +42,17 @@ pub(super) struct Shared {
     pub(super) progress: ProgressBoard,
     /// Sends the runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
+    /// The active runs in which nothing goes on before somebody decides about an approval.
+    pub(super) awaiting: watch::Sender<BTreeSet<RunId>>,
     /// What prevents the host from working.
     pub(super) health: Health,
+}
+
+impl Shared {
+    /// Notes whether nothing goes on in a run before somebody decides about an approval.
+    pub(super) fn note_awaiting(&self, run: RunId, awaits: bool) {
+        self.awaiting.send_if_modified(|runs| if awaits { runs.insert(run) } else { runs.remove(&run) });
+    }
 }
 
 /// The progress that active attempts have reported.

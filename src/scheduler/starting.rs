@@ -45,6 +45,7 @@ impl Dispatcher {
                 unseen: &unseen,
                 history: &self.history,
                 runs: work.runs.len(),
+                awaiting: self.shared.awaiting.borrow().len(),
                 queued: self.waiting.len(),
                 paused: self.paused,
                 draining: self.draining,

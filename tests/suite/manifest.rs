@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
-    ChannelSpec, Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging, Pipeline, Problems,
-    ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFormat, SqlFrom, SqlRows, UrlSource, inspect, load,
-    parse_pinned,
+    ApprovalSpec, ChannelSpec, Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging,
+    Pipeline, Problems, ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFormat, SqlFrom, SqlRows, UrlSource,
+    inspect, load, parse_pinned,
 };
 use anacostia::model::{Durability, NotifyCause};
 use proptest::prelude::*;
@@ -178,6 +178,8 @@ fn every_key_is_read_correctly() {
     assert_eq!(train.retry.max_attempts, 3);
     assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the default maximum is raised");
     assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);
+    let approval = ApprovalSpec { who: "data team".to_owned(), timeout: Some(Duration::from_hours(24)) };
+    assert_eq!(pipeline.action("send").unwrap().approval, Some(approval));
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
     assert_eq!(names, ["train", "send", "alarm", "label"], "the order is that of the manifest");

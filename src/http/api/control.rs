@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::runs::{RunBody, no_run};
@@ -92,7 +93,7 @@ pub(super) async fn trigger(
     if !resource.watch {
         return Err(Problem::conflict(format!("`{name}` is not watched, so nothing in it is new")));
     }
-    let body = read(&headers, body).await?;
+    let body: StartBody = read(&headers, body).await?;
     if body.rerun_of.is_some() || body.inputs.is_some() {
         return Err(Problem::bad_request("the body may only have `params` here"));
     }
@@ -102,13 +103,14 @@ pub(super) async fn trigger(
     Ok((StatusCode::CREATED, location, Json(RunBody::from(run))).into_response())
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<StartBody> {
+/// Reads a small JSON object. An empty body counts as an empty object.
+pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: Body) -> Result<T> {
     let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES))
         .await
         .map_err(|_| Problem::body_too_slow())?
         .map_err(|_| Problem::body_too_large(MAX_BODY_BYTES))?;
     if bytes.is_empty() {
-        return Ok(StartBody::default());
+        return Ok(T::default());
     }
     let media_type = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {

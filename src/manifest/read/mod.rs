@@ -5,6 +5,7 @@
 //! values are invalid.
 
 mod action;
+mod approval;
 mod command;
 mod http;
 mod notify;

@@ -274,6 +274,7 @@ mod tests {
             unseen: &unseen,
             history: &History::default(),
             runs: 0,
+            awaiting: 0,
             queued: 0,
             paused: false,
             draining: false,

@@ -247,7 +247,12 @@ fn hold(pipeline: &Pipeline, situation: Situation<'_>) -> Option<String> {
         return None;
     }
     let queued = if situation.queued == 0 { String::new() } else { format!(", {} waiting", situation.queued) };
-    Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
+    let awaiting = match situation.awaiting {
+        0 => String::new(),
+        1 => ", 1 of them waits for approval".to_owned(),
+        several => format!(", {several} of them wait for approval"),
+    };
+    Some(format!("{} of {} runs at work{awaiting}{queued}", situation.runs, pipeline.max_concurrent_runs))
 }
 
 fn fire(ready: &[&Evaluated<'_>], now: Timestamp) -> Fire {
@@ -355,6 +360,7 @@ mod tests {
             unseen: &unseen,
             history: &History::default(),
             runs,
+            awaiting: 0,
             queued: 0,
             paused: false,
             draining: false,

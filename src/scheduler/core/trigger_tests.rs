@@ -81,6 +81,7 @@ impl World {
             unseen,
             history: &self.history,
             runs: 0,
+            awaiting: 0,
             queued: 0,
             paused: false,
             draining: self.draining.is_some(),
