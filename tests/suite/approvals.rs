@@ -1,5 +1,5 @@
-//! Actions that wait for approval: decided over HTTP and on the command line, in time or not,
-//! whenever the host dies.
+//! Actions that wait for approval: decided over HTTP, on the command line and on the page, in time
+//! or not, whenever the host dies.
 
 use std::fs;
 use std::process::Output;
@@ -360,6 +360,38 @@ fn a_run_that_waits_keeps_its_slot_and_says_so_until_it_is_cancelled() {
     assert_eq!(problem["detail"], "`publish` of run 1 does not wait for approval: it is cancelled");
     assert_eq!(decide(&app, 2, "approve", &json!({})).0, 200);
     assert_eq!(app.wait_for_runs(2)[1]["state"], "succeeded");
+}
+
+#[test]
+fn the_page_has_a_form_that_decides() {
+    let mut app = pipeline("approval = { who = \"<b>data</b> team\", timeout = \"2d\" }", "");
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    wait_for_approval(&app, 1);
+    let page = || fetch(&app, "/");
+    let waiting = page();
+    for part in
+        ["Waiting for approval", "awaiting approval", "&lt;b&gt;data&lt;&#x2f;b&gt; team", "action=\"/approvals\""]
+    {
+        assert!(waiting.contains(part), "`{part}` is not in {waiting}");
+    }
+    let run = app.get("/api/v1/runs/1")["id"].as_str().unwrap().to_owned();
+    let form = format!("run={run}&action=publish&by=ann&note=50%25+better%3F&verdict=approved");
+    let origin = app.url().to_owned();
+    let own = [("content-type", "application/x-www-form-urlencoded"), ("origin", origin.as_str())];
+    let foreign = [own[0], ("origin", "http://evil.example.com")];
+    assert_eq!(send(&app, "/approvals", &foreign, &form).unwrap().0, 403);
+    let (status, _, body) = send(&app, "/approvals", &own, "run=1").unwrap();
+    assert!(status == 400 && body.contains("the form could not be read"), "{status} {body}");
+    assert_eq!(publish(&app, 1)["state"], "awaiting_approval");
+    let (status, location, _) = send(&app, "/approvals", &own, &form).unwrap();
+    assert_eq!((status, location.as_str()), (303, "/"));
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    assert_eq!(publish(&app, 1)["approval"]["decision"]["note"], "50% better?");
+    assert!(!page().contains("Waiting for approval"));
+    let (status, _, body) = send(&app, "/approvals", &own, &form.replace("approved", "rejected")).unwrap();
+    assert!(status == 409 && body.contains("was decided already"), "{status} {body}");
+    assert_eq!(send(&app, "/approvals", &own, &form).unwrap().0, 303, "the same once more");
 }
 
 #[test]
