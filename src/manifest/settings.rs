@@ -177,9 +177,10 @@ pub(super) enum ChannelKind {
     Email,
 }
 /// `on` of a notification.
-pub(super) const NOTIFY_ON: [(&str, NotifyCause); 3] = [
+pub(super) const NOTIFY_ON: [(&str, NotifyCause); 4] = [
     (NotifyCause::RunFailed.as_str(), NotifyCause::RunFailed),
     (NotifyCause::RunSucceeded.as_str(), NotifyCause::RunSucceeded),
+    (NotifyCause::AwaitingApproval.as_str(), NotifyCause::AwaitingApproval),
     (NotifyCause::ResourceUnreachable.as_str(), NotifyCause::ResourceUnreachable),
 ];
 /// `nothing_new_for` of a notification.

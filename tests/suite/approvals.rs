@@ -9,6 +9,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
+use crate::support::receiver::Receiver;
 use crate::support::wait::{wait_for, wait_until};
 
 /// A pipeline with a chain of `train`, `publish`, which needs approval, and `tell`; `regret` runs if
@@ -53,6 +54,8 @@ run_when = "any_failed"
     );
     let mut app = TestApp::new(&manifest).with_guest("worker");
     app.set_env("USER", "ann");
+    // Receivers are on this machine.
+    app.set_env("NO_PROXY", "127.0.0.1");
     app
 }
 
@@ -392,6 +395,51 @@ fn the_page_has_a_form_that_decides() {
     let (status, _, body) = send(&app, "/approvals", &own, &form.replace("approved", "rejected")).unwrap();
     assert!(status == 409 && body.contains("was decided already"), "{status} {body}");
     assert_eq!(send(&app, "/approvals", &own, &form).unwrap().0, 303, "the same once more");
+}
+
+#[test]
+fn a_notification_says_who_should_decide_and_how() {
+    let [receiver, other] = [(); 2].map(|()| Receiver::start(&[]));
+    let webhook = |name: &str, url: &str, rest: &str| {
+        format!(
+            "[notify.{name}]\nkind = \"webhook\"\nurl = \"{url}\"\nsecret = \"env:HOOK_KEY\"\non = [\"awaiting_approval\", \"run_failed\"]\n{rest}\n"
+        )
+    };
+    let notify =
+        webhook("ops", &receiver.url(), "action = \"publish\"") + &webhook("other", &other.url(), "action = \"gate\"");
+    let gate =
+        format!("[actions.gate]\ncomponent = \"worker.wasm\"\nafter = [\"tell\"]\nreads = [\"raw\"]\n{ENDLESS}\n");
+    let mut app = pipeline("approval = { who = \"data team\", timeout = \"36h\" }", &(gate + &notify));
+    app.set_env("HOOK_KEY", "a-key");
+    app.drop_file("raw/a.csv", b"x");
+    // It is told from the record, so also after the host has died.
+    app.die_at("notify.event:1");
+    app.start();
+    let told = wait_for("the message", || receiver.received().into_iter().next());
+    let body: Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!((&body["cause"], &body["run_number"]), (&"awaiting_approval".into(), &1.into()));
+    assert_eq!(body["title"], "gate: run #1 waits for approval of publish");
+    let until = publish(&app, 1)["approval"]["until"].as_str().unwrap().to_owned();
+    let url = app.url();
+    let wanted = format!(
+        "The action publish of run #1 of the pipeline gate waits for approval: data team. Without a decision it fails at {until}.\n\n\
+         train succeeded: accuracy 0.97\n\
+         publish awaiting_approval: waits for approval: data team\n\
+         tell pending\n\
+         regret pending\n\
+         gate pending\n\n\
+         Approve: anacostia runs approve 1 publish, or POST {url}/api/v1/runs/1/actions/publish/approve\n\
+         Reject: the same with `reject`; both take a note\n\
+         Page: {url}/\n\
+         Trigger: raw: 1 new artifact\n\
+         Run: {url}/api/v1/runs/1\n"
+    );
+    assert_eq!(body["text"].as_str().unwrap(), wanted);
+    assert_eq!(other.received().len(), 0, "it asks about another action");
+    assert_eq!(decide(&app, 1, "approve", &json!({})).0, 200);
+    let told = wait_for("the other message", || other.received().into_iter().next());
+    assert!(told.body.contains("waits for approval of gate"), "{}", told.body);
+    assert_eq!(receiver.received().len(), 1);
 }
 
 #[test]

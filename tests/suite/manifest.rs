@@ -205,7 +205,8 @@ fn every_key_is_read_correctly() {
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!(pipeline.public_url.as_deref(), Some("https://ml.example.com"), "without a slash at the end");
     let [ops, chat, mail] = &pipeline.notify[..] else { panic!("{:?}", pipeline.notify) };
-    assert_eq!(ops.on, [NotifyCause::RunFailed, NotifyCause::RunSucceeded, NotifyCause::ResourceUnreachable]);
+    let runs = [NotifyCause::RunFailed, NotifyCause::RunSucceeded, NotifyCause::AwaitingApproval];
+    assert_eq!((&ops.on[..3], ops.on[3]), (&runs[..], NotifyCause::ResourceUnreachable));
     assert_eq!((ops.nothing_new_for, ops.retry_for), (Some(Duration::from_hours(6)), Duration::from_hours(2)));
     let secret = SecretSource::Env("API_TOKEN".to_owned());
     assert_eq!(chat.channel, ChannelSpec::Slack { url: UrlSource::Secret(secret.clone()) });

@@ -419,7 +419,7 @@ fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static s
     let on = super::schema::words("What to notify about.", &settings::NOTIFY_ON);
     let silence = "Notify when no watched resource has received a new artifact for this long.";
     let retry = "For how long a delivery is tried again before it is given up.";
-    let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`).";
+    let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`), or its approvals (`awaiting_approval`).";
     let mut rows: Vec<(_, &[&str], _)> = vec![
         ("kind", &["type", "channel"], without_default(choice("How the message is sent.", &NOTIFY_KINDS))),
         ("on", &["events", "when"], on),

@@ -55,6 +55,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         approval: approval::read(reader, table),
     };
     let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
+    let asks = table.get("approval").is_some() || table.may_mean(&keys::ACTION, "approval");
     let for_commands = command.keys;
     UncheckedAction {
         name,
@@ -69,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         retrigger,
         for_commands,
         run_when,
+        asks,
         perhaps_more,
     }
 }
