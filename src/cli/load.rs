@@ -16,6 +16,11 @@ pub(crate) struct PathArg {
 }
 
 impl PathArg {
+    /// A path that stands in the place of another argument.
+    pub(crate) fn from(path: &str) -> Self {
+        Self { path: PathBuf::from(path) }
+    }
+
     /// The path as the user gave it.
     pub(crate) fn shown(&self) -> String {
         self.path.display().to_string()

@@ -85,7 +85,7 @@ fn change(args: &Args, what: &What) -> Result<End, Failure> {
                 Some((NodeKind::Resource, name)) => format!("resources/{}", segment(name)),
                 Some((NodeKind::Action, name)) => format!("actions/{}", segment(name)),
             };
-            (open::remote(&holder)?.post(&format!("{place}/{verb}"), &body)?, true)
+            (open::remote(&holder)?.change(&format!("{place}/{verb}"), &body)?, true)
         }
         None => (through_the_store(&pipeline, args.node(), what)?, false),
     };

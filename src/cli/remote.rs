@@ -65,8 +65,14 @@ impl Remote {
         self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_empty()).map(answer)
     }
 
-    /// Sends a `POST` below `/api/v1/`, and returns what the host answers.
-    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+    /// Sends this body to a route below `/api/v1/` that answers with a run.
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        let url = format!("http://{}/api/v1/{path}", self.address);
+        self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_json(body)).map(answer)
+    }
+
+    /// Sends a change to a route below `/api/v1/`, and returns what the host answers.
+    pub(crate) fn change(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let url = format!("http://{}/api/v1/{path}", self.address);
         let sent = self.request(Duration::ZERO, |agent| with_token(agent.post(url)).send_json(body))?;
         sent.map_err(|(status, why)| match status {

@@ -104,6 +104,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The two variable parts of the path, such as an id and a name.
+#[derive(Debug)]
+pub(super) struct Segments(pub(super) String, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Segments {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+        let Path((first, second)) = Path::<(String, String)>::from_request_parts(parts, state)
+            .await
+            .map_err(|error| Problem::bad_request(error.to_string()))?;
+        Ok(Self(first, second))
+    }
+}
+
 /// Returns the id of the run that `text` names by UUID or number.
 pub(super) async fn find_run(view: &View, text: &str) -> Result<RunId> {
     if let Ok(number) = text.parse::<u64>() {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::approval::ApprovalSpec;
 use super::secret::SecretSource;
 use super::sql::TableNames;
 use crate::base::{Digest, Endpoint};
@@ -55,6 +56,8 @@ pub struct ActionSpec {
     pub retry: Retry,
     /// When it runs, depending on how the actions before it ended.
     pub run_when: RunWhen,
+    /// The approval that it needs before it starts.
+    pub approval: Option<ApprovalSpec>,
 }
 
 /// A secret that goes into one header of the requests to one host.

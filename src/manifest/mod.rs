@@ -11,6 +11,7 @@
 //! message for an unknown key does not help the user.
 
 mod action;
+mod approval;
 mod check;
 mod component;
 mod component_cache;
@@ -40,6 +41,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use action::{ActionSpec, Backoff, Build, HeaderSecretSpec, Limits, Retry, RunWhen};
+pub use approval::ApprovalSpec;
 pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
 pub use component_cache::inspect_known;
 pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};

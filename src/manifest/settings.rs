@@ -160,6 +160,9 @@ pub(super) const HOST_HEADERS: [&str; 14] = [
 /// Maximum number of hosts that one action may be granted.
 pub(super) const MAX_HOSTS: usize = 100;
 
+/// `approval.timeout`.
+pub(super) const APPROVAL_TIMEOUT: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(365 * 24);
+
 /// `retry.max_attempts`.
 pub(super) const ATTEMPTS: RangeInclusive<u64> = 1..=100;
 /// `retry.backoff` and `retry.max_backoff`.
@@ -176,9 +179,10 @@ pub(super) enum ChannelKind {
     Email,
 }
 /// `on` of a notification.
-pub(super) const NOTIFY_ON: [(&str, NotifyCause); 3] = [
+pub(super) const NOTIFY_ON: [(&str, NotifyCause); 4] = [
     (NotifyCause::RunFailed.as_str(), NotifyCause::RunFailed),
     (NotifyCause::RunSucceeded.as_str(), NotifyCause::RunSucceeded),
+    (NotifyCause::AwaitingApproval.as_str(), NotifyCause::AwaitingApproval),
     (NotifyCause::ResourceUnreachable.as_str(), NotifyCause::ResourceUnreachable),
 ];
 /// `nothing_new_for` of a notification.

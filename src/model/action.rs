@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::string_enum;
+use super::{Approval, string_enum};
 use crate::base::Timestamp;
 
 /// The reason of an action that is skipped because no resource before it has triggered (`join =
@@ -20,7 +20,7 @@ string_enum! {
         Running = "running",
         /// The last attempt failed; the next one follows at `retry_at`.
         Retrying = "retrying",
-        /// It waits for a person's approval. Reserved: no action is in this state yet.
+        /// It waits until a person approves or rejects it.
         AwaitingApproval = "awaiting_approval",
         /// It has succeeded.
         Succeeded = "succeeded",
@@ -45,6 +45,12 @@ impl ActionState {
 }
 
 impl RunAction {
+    /// Returns the approval that it waits for; `None` if it waits for none.
+    #[must_use]
+    pub fn awaited(&self) -> Option<&Approval> {
+        self.approvals.last().filter(|_| self.state == ActionState::AwaitingApproval)
+    }
+
     /// Returns whether it takes no part in its run, because no resource before it has triggered.
     #[must_use]
     pub fn not_triggered(&self) -> bool {
@@ -72,6 +78,10 @@ pub struct RunAction {
     /// Whether it succeeded by returning `skip`, because there was nothing worth doing: its
     /// dependents are skipped.
     pub skipped_rest: bool,
+    /// The approvals that it has asked for in this run, oldest first: one each time that it was
+    /// about to start anew. Automatic retries ask for none.
+    #[serde(default)]
+    pub approvals: Vec<Approval>,
 }
 
 impl RunAction {
@@ -87,6 +97,7 @@ impl RunAction {
             crashes: 0,
             retry_at: None,
             skipped_rest: false,
+            approvals: Vec::new(),
         }
     }
 }

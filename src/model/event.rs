@@ -36,6 +36,10 @@ string_enum! {
         RunState = "run_state",
         /// The state of an action in a run changed. `data`: `state`, `reason`.
         ActionState = "action_state",
+        /// An action waits for approval. `data`: `number` (of the run), `who`, `until`.
+        ApprovalRequested = "approval_requested",
+        /// An approval was decided. `data`: `number` (of the run), `verdict`, `by`, `note`.
+        ApprovalDecided = "approval_decided",
         /// An attempt started. `data`: `number`.
         AttemptStarted = "attempt_started",
         /// An attempt's guest ended, and the commit point passed. `data`: `outputs` (count).

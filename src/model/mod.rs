@@ -5,6 +5,7 @@
 //! the public lower-case word.
 
 mod action;
+mod approval;
 mod artifact;
 mod attempt;
 mod durability;
@@ -21,6 +22,7 @@ mod run;
 mod trigger;
 
 pub use action::{ActionState, NOT_TRIGGERED, RunAction};
+pub use approval::{Approval, Decision, Verdict};
 pub use artifact::{Artifact, ArtifactState, Observation};
 pub use attempt::{Access, AccessKind, Attempt, AttemptState, Denial, Fence, Outcome, Usage};
 pub use durability::Durability;

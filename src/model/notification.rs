@@ -12,6 +12,8 @@ string_enum! {
         RunFailed = "run_failed",
         /// A run succeeded.
         RunSucceeded = "run_succeeded",
+        /// An action waits for approval.
+        AwaitingApproval = "awaiting_approval",
         /// No watched resource has received a new artifact for some time.
         NothingNew = "nothing_new",
         /// A watched resource cannot be reached.

@@ -10,7 +10,7 @@ string_enum! {
     RunState {
         /// Created; nothing has started yet.
         Queued = "queued",
-        /// At least one action has started or is ready to start.
+        /// At least one action has started, is ready to start, or waits for approval.
         Running = "running",
         /// Every action that had to run succeeded.
         Succeeded = "succeeded",

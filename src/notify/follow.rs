@@ -86,12 +86,20 @@ async fn notifications(shared: &Shared, event: &Event) -> Result<Vec<Notificatio
     let mut specs = shared.specs.iter().filter(told).peekable();
     let (Some(run), Some(_)) = (event.run_id, specs.peek()) else { return Ok(Vec::new()) };
     let Some(run) = shared.store().run_progress(run).await? else { return Ok(Vec::new()) };
+    if cause == NotifyCause::AwaitingApproval {
+        let Some(name) = &event.action else { return Ok(Vec::new()) };
+        let asked = specs.filter(|spec| spec.action.as_ref().is_none_or(|action| action == name));
+        return Ok(asked.filter_map(|spec| shared.writer.about_approval(spec, event, &run)).collect());
+    }
     let told = specs.filter(|spec| selects(spec, cause, &run));
     Ok(told.map(|spec| shared.writer.about_run(spec, cause, event.seq, &run)).collect())
 }
 
 /// Returns what an event is a cause of.
 fn cause(event: &Event) -> Option<NotifyCause> {
+    if event.kind == EventKind::ApprovalRequested {
+        return Some(NotifyCause::AwaitingApproval);
+    }
     if event.kind != EventKind::RunState {
         return None;
     }

@@ -7,7 +7,7 @@ use super::time::now;
 use crate::base::bounds::cut;
 use crate::base::{NotificationId, TimeSpan};
 use crate::manifest::NotifySpec;
-use crate::model::{ActionState, Notification, NotificationState, NotifyCause, RunDetail};
+use crate::model::{ActionState, Event, Notification, NotificationState, NotifyCause, RunDetail};
 
 /// The most actions that a message names.
 const MAX_ACTIONS: usize = 20;
@@ -43,6 +43,35 @@ impl Writer {
             run_number: Some(number),
             ..blank(spec, cause, title, text)
         }
+    }
+
+    /// Writes that an action waits for approval, as `event` says. `None` if it does not any more: a
+    /// message about what is decided already would only cost its reader time.
+    pub(super) fn about_approval(&self, spec: &NotifySpec, event: &Event, run: &RunDetail) -> Option<Notification> {
+        let (number, name) = (run.run.number, event.action.as_deref()?);
+        let action = run.actions.iter().find(|action| action.name == name)?;
+        let approval = action.awaited().filter(|approval| approval.decision.is_none())?;
+        let title = format!("{}: run #{number} waits for approval of {name}", self.pipeline);
+        let until = approval.until.map(|until| format!(" Without a decision it fails at {until}.")).unwrap_or_default();
+        let mut text = format!(
+            "The action {name} of run #{number} of the pipeline {} waits for approval: {}.{until}\n\n",
+            self.pipeline, approval.who
+        );
+        for line in action_lines(run) {
+            text.push_str(&line);
+        }
+        let url = format!("{}/api/v1/runs/{number}/actions/{name}/approve", self.address);
+        let _ = writeln!(text, "\nApprove: anacostia runs approve {number} {name}, or POST {url}");
+        let _ = writeln!(text, "Reject: the same with `reject`; both take a note");
+        let _ = writeln!(text, "Page: {}/", self.address);
+        let _ = writeln!(text, "Trigger: {}", cut(&run.run.trigger, MAX_DETAIL));
+        let _ = writeln!(text, "Run: {}/api/v1/runs/{number}", self.address);
+        Some(Notification {
+            event: Some(event.seq),
+            run_id: Some(run.run.id),
+            run_number: Some(number),
+            ..blank(spec, NotifyCause::AwaitingApproval, title, text)
+        })
     }
 
     /// Writes that no artifact has arrived for some time.

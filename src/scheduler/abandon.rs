@@ -74,7 +74,9 @@ fn last_step(run: &UnfinishedRun, state: RunState, reason: &str, published: &[&s
         let (state, reason) = match (state, action.state) {
             _ if published.contains(&action.name.as_str()) => (ActionState::Succeeded, action.reason.clone()),
             (RunState::Cancelled, _) => (ActionState::Cancelled, action.reason.clone()),
-            (_, ActionState::Pending) => (ActionState::Skipped, Some(reason.to_owned())),
+            (_, ActionState::Pending | ActionState::AwaitingApproval) => {
+                (ActionState::Skipped, Some(reason.to_owned()))
+            }
             _ => (ActionState::Failed, Some(reason.to_owned())),
         };
         ActionChange { before: action.state, action: RunAction { state, reason, retry_at: None, ..action.clone() } }

@@ -1,6 +1,6 @@
 //! The active runs of the dispatcher.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -26,6 +26,18 @@ pub(super) enum DriverError {
     Panicked(String),
 }
 
+/// What the driver of a run is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// The run is to be cancelled.
+    pub(super) cancel: bool,
+    /// A decision about an approval is on record that was not there before. It is set again for
+    /// each, which wakes the driver.
+    pub(super) decided: bool,
+    /// The driver is to end where only a person can continue the run.
+    pub(super) leave: bool,
+}
+
 /// The number of runs by how they ended, since the host started.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -35,19 +47,19 @@ pub struct Tally {
     pub failed: u64,
     /// Runs that were cancelled.
     pub cancelled: u64,
+    /// Runs that are left unfinished by a host that has drained: they wait for an approval, for the
+    /// end of a pause, or for the slot of a run that does.
+    pub unfinished: u64,
     /// Runs that cannot be driven: their manifest cannot be used any more, or their driver fails
     /// repeatedly and they cannot be ended either.
     pub stuck: u64,
-    /// Runs that the host has left because all that could go on in them is paused. The next host
-    /// goes on with them.
-    pub held: u64,
 }
 
 /// The active runs of the dispatcher, and their state.
 #[derive(Default)]
 pub(super) struct AtWork {
-    /// Cancels each run that has a driver.
-    pub(super) runs: HashMap<RunId, watch::Sender<bool>>,
+    /// Tells the driver of each run that has one.
+    pub(super) runs: HashMap<RunId, watch::Sender<Told>>,
     pub(super) drivers: JoinSet<Result<RunState, StoreError>>,
     /// The run of each driver's task.
     tasks: HashMap<Id, RunId>,
@@ -61,8 +73,6 @@ pub(super) struct AtWork {
     pub(super) restoring: JoinSet<(Digest, Result<Definition, StartError>)>,
     /// The runs that wait for each of these definitions.
     pub(super) restored_for: HashMap<Digest, Vec<UnfinishedRun>>,
-    /// Runs that a host which drains has left, because all that could go on in them is held back.
-    pub(super) held: Vec<RunId>,
     pub(super) tally: Tally,
     /// The last tick of each trigger, so that an equal one is not recorded again.
     pub(super) last_ticks: HashMap<String, Tick>,
@@ -78,25 +88,40 @@ pub(super) type DriverEnd = Result<(Id, Result<RunState, StoreError>), JoinError
 impl AtWork {
     /// Starts a driver.
     pub(super) fn spawn(&mut self, run: RunId, driver: Driver, unfinished: Vec<UnfinishedAttempt>) {
-        let (cancel, cancelled) = watch::channel(false);
-        self.runs.insert(run, cancel);
+        let (tell, told) = watch::channel(Told::default());
+        self.runs.insert(run, tell);
         // If a driver panics, its task id identifies the run, which gets a new driver from the
         // record.
-        let task = self.drivers.spawn(async move { driver.drive(unfinished, cancelled).await });
+        let task = self.drivers.spawn(async move { driver.drive(unfinished, told).await });
         self.tasks.insert(task.id(), run);
     }
 
     /// Tells the driver of a run to cancel it. `false` if the run has no driver.
     pub(super) fn cancel(&self, run: RunId) -> bool {
-        self.runs.get(&run).is_some_and(|cancel| {
-            cancel.send_replace(true);
+        self.runs.get(&run).is_some_and(|tell| {
+            tell.send_modify(|told| told.cancel = true);
             true
         })
     }
 
-    /// Returns whether nothing is left that would continue by itself.
-    pub(super) fn is_idle(&self) -> bool {
-        self.runs.is_empty() && self.pausing.is_empty() && self.restoring.is_empty()
+    /// Tells the driver of a run that a decision about an approval is on record. Without a driver,
+    /// its next one finds it.
+    pub(super) fn decided(&self, run: RunId) {
+        if let Some(tell) = self.runs.get(&run) {
+            tell.send_modify(|told| told.decided = true);
+        }
+    }
+
+    /// Tells all drivers to end where only a person can continue their run.
+    pub(super) fn leave(&self) {
+        for tell in self.runs.values() {
+            tell.send_modify(|told| told.leave = true);
+        }
+    }
+
+    /// Returns whether nothing would continue by itself, given the runs that are left to people.
+    pub(super) fn is_idle(&self, left: &BTreeSet<RunId>) -> bool {
+        self.runs.keys().all(|run| left.contains(run)) && self.pausing.is_empty() && self.restoring.is_empty()
     }
 
     /// Removes a driver that has ended. Returns its run and the state of that. `None` for an

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 use super::core::SlotUse;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
-use crate::model::{NodeKind, Pause, Run};
+use crate::model::{NodeKind, Pause, Run, Verdict};
 use crate::resource::{Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogStore};
@@ -37,6 +37,17 @@ pub trait Control: Send + Sync {
     async fn cancel(&self, run: RunId) -> Result<Option<Run>, StoreError>;
     /// Retries a failed or cancelled run; see [`MetadataStore::request_retry`].
     async fn retry(&self, run: RunId) -> Result<Option<Run>, StoreError>;
+    /// Records what a person has decided about an action that waits for approval, and lets the run
+    /// go on. `by` and `note` are texts for people. Returns the run; `None` if there is no such
+    /// run; see [`MetadataStore::decide_approval`] for errors.
+    async fn decide(
+        &self,
+        run: RunId,
+        action: &str,
+        verdict: Verdict,
+        by: Option<&str>,
+        note: Option<&str>,
+    ) -> Result<Option<Run>, StoreError>;
     /// Starts a run by hand, under the manifest in force.
     ///
     /// Idempotent by id: if the run exists and was started in the same way, it is returned

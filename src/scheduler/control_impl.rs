@@ -19,7 +19,7 @@ use super::recorder::StatusBoard;
 use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
-use crate::model::{Artifact, NodeKind, Pause, Run};
+use crate::model::{Artifact, Decision, NodeKind, Pause, Run, Verdict};
 use crate::resource::{Content, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{PageRequest, StoreError, repeat_briefly};
@@ -145,6 +145,27 @@ impl Control for HostControl {
                 this.send(Message::Resume(run)).await?;
             }
             Ok(retried)
+        })
+        .await
+    }
+
+    async fn decide(
+        &self,
+        run: RunId,
+        action: &str,
+        verdict: Verdict,
+        by: Option<&str>,
+        note: Option<&str>,
+    ) -> Result<Option<Run>, StoreError> {
+        let (action, id) = (action.to_owned(), WriteId::new());
+        let decision = Decision::new(verdict, by, note, self.shared.clock.now());
+        self.to_completion(move |this: Self| async move {
+            let write = || this.shared.store.decide_approval(run, &action, decision.clone(), id);
+            let decided = repeat_briefly(write).await?;
+            if decided.is_some() {
+                this.send(Message::Decided(run)).await?;
+            }
+            Ok(decided)
         })
         .await
     }

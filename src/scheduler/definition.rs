@@ -43,8 +43,7 @@ impl Definition {
         revision: Digest,
         services: Services,
     ) -> Self {
-        let rules =
-            pipeline.actions.iter().map(|action| Rule { run_when: action.run_when, retry: action.retry }).collect();
+        let rules = pipeline.actions.iter().map(rule).collect();
         let grants = pipeline.actions.iter().map(|action| Arc::new(grants(action))).collect();
         let graph = Arc::new(Graph::of(&pipeline));
         Self { revision, graph, rules, components: Arc::new(components), grants, services, pipeline }
@@ -170,6 +169,11 @@ impl Definition {
         let watched = |name: &&String| self.pipeline.resource(name).is_some_and(|resource| resource.watch);
         action.writes.iter().filter(watched).cloned().collect()
     }
+}
+
+/// Returns when an action runs, is retried, and asks for approval.
+fn rule(action: &ActionSpec) -> Rule {
+    Rule { run_when: action.run_when, retry: action.retry, approval: action.approval.clone().map(Arc::new) }
 }
 
 fn header_secret(name: &str, spec: &HeaderSecretSpec) -> HeaderSecret {

@@ -76,6 +76,7 @@ impl Dispatcher {
     pub(super) async fn work(mut self) -> Result<Tally, StoreError> {
         let mut work = AtWork::default();
         let mut phase = self.shared.phase.clone();
+        let mut left = self.shared.left.subscribe();
         let mut pauses = self.shared.pauses.subscribe();
         while *phase.borrow() == Phase::Running {
             // Read this before the messages: everything that a resource sent before it reported
@@ -90,7 +91,9 @@ impl Dispatcher {
             }
             self.start_waiting(&mut work).await?;
             let until = self.evaluate(&mut work).await?;
-            if self.draining && reconciled && work.is_idle() && self.waiting.is_empty() && self.deferred.is_empty() {
+            if self.draining && reconciled && self.is_drained(&work) {
+                work.tally.unfinished += self.waiting.len() as u64;
+                work.leave();
                 break;
             }
             if !self.deferred.is_empty() {
@@ -105,16 +108,21 @@ impl Dispatcher {
                 }
                 () = sleep_until(until, self.shared.clock.moment()) => {}
                 () = self.statuses.changed() => {}
-                _ = pauses.changed() => {
-                    // One of the runs that were left may go on.
-                    for run in std::mem::take(&mut work.held) {
-                        self.resume(run, &mut work).await?;
-                    }
-                }
+                Ok(()) = left.changed() => {}
+                // It may concern a trigger. Drivers look at pauses themselves.
+                _ = pauses.changed() => {}
                 _ = phase.changed() => {}
             }
         }
         self.finish(work).await
+    }
+
+    /// Returns whether nothing is left to do, unless a person decides about an approval or ends a
+    /// pause.
+    fn is_drained(&self, work: &AtWork) -> bool {
+        // Runs that wait for a person keep their slots.
+        let is_stuck = self.waiting.is_empty() || !self.has_slot(work);
+        is_stuck && self.deferred.is_empty() && work.is_idle(&self.shared.left.borrow())
     }
 
     /// Waits until every driver has ended. Starts nothing new, but still cancels active runs.
@@ -127,6 +135,7 @@ impl Dispatcher {
                 biased;
                 Some(message) = next => match message {
                     Message::Cancel(run) => drop(work.cancel(run)),
+                    Message::Decided(run) => work.decided(run),
                     // The receiver may be gone.
                     Message::Start { answer, .. } => drop(answer.send(Err(stopping()))),
                     Message::Reload { answer, .. } => drop(answer.send(Err(stopping().into()))),
@@ -136,7 +145,6 @@ impl Dispatcher {
                 Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
             }
         }
-        work.tally.held = work.held.len() as u64;
         Ok(work.tally)
     }
 
@@ -176,6 +184,7 @@ impl Dispatcher {
                     }
                 }
             }
+            Message::Decided(run) => work.decided(run),
             // The caller timed out, and was told that the run was not started.
             Message::Start { answer, .. } if answer.is_closed() => {}
             Message::Start { run, answer } => {
@@ -328,6 +337,7 @@ impl Dispatcher {
 
     async fn ended(&mut self, end: DriverEnd, work: &mut AtWork) -> Result<(), StoreError> {
         let Some((run, state)) = work.remove_driver(end) else { return Ok(()) };
+        self.shared.note_left(run, false);
         work.is_history_read = false;
         self.library.drop_unused();
         if self.library.current().pipeline.actions.iter().any(|action| action.retrigger) {
@@ -353,11 +363,10 @@ impl Dispatcher {
             RunState::Succeeded => work.tally.succeeded += 1,
             RunState::Failed => work.tally.failed += 1,
             RunState::Cancelled => work.tally.cancelled += 1,
-            RunState::Queued | RunState::Running | RunState::Cancelling => {}
-        }
-        work.held.retain(|held| *held != run);
-        if self.draining && !state.ended() {
-            work.held.push(run);
+            RunState::Queued | RunState::Running | RunState::Cancelling => {
+                let has_drained = self.draining && *self.shared.phase.borrow() == Phase::Running;
+                work.tally.unfinished += u64::from(has_drained);
+            }
         }
         if work.again.contains(&run) {
             work.again.retain(|again| *again != run);

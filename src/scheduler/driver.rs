@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
+use super::at_work::Told;
 use super::core::{Event, Start};
 use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published};
 use super::pauses::Pauses;
@@ -23,7 +24,7 @@ use super::slots::Ticket;
 use super::stepper::Stepper;
 use super::supervise::panic_text;
 use crate::base::{WriteId, fault};
-use crate::model::{Artifact, Fence, Outcome, Run, RunState};
+use crate::model::{Artifact, Decision, Fence, Outcome, Run, RunState, Verdict};
 use crate::sandbox::Stop;
 use crate::store::{RunStep, StartedAttempt, StoreError, UnfinishedAttempt};
 
@@ -60,8 +61,9 @@ struct Ended {
 enum Next {
     Ended(Box<Ended>),
     Panicked(JoinError),
-    Cancel,
+    Told(Told),
     RetryDue(usize),
+    TimedOut(usize),
     Permit(OwnedSemaphorePermit),
     /// An action that is held back may go on, or the other way round.
     Holds,
@@ -76,7 +78,7 @@ impl Driver {
     }
 
     /// Drives the run until it has ended or the host stops, and returns its state. `unfinished` are
-    /// the attempts of a dead host. `cancel` becomes `true` when the run is cancelled.
+    /// the attempts of a dead host. `told` changes when the driver has to look at something.
     ///
     /// # Errors
     /// [`StoreError`] if the store refuses a write: another host has taken over, or the record is
@@ -84,9 +86,9 @@ impl Driver {
     pub(super) async fn drive(
         mut self,
         unfinished: Vec<UnfinishedAttempt>,
-        cancel: watch::Receiver<bool>,
+        told: watch::Receiver<Told>,
     ) -> Result<RunState, StoreError> {
-        let state = self.drive_to_completion(unfinished, cancel).await;
+        let state = self.drive_to_completion(unfinished, told).await;
         if state.is_err() {
             // The next driver of the run begins from the record, so the attempts of this one must
             // not write any more.
@@ -98,7 +100,7 @@ impl Driver {
     async fn drive_to_completion(
         &mut self,
         unfinished: Vec<UnfinishedAttempt>,
-        mut cancel: watch::Receiver<bool>,
+        mut told: watch::Receiver<Told>,
     ) -> Result<RunState, StoreError> {
         fault::point("driver.begin");
         for attempt in unfinished {
@@ -110,26 +112,37 @@ impl Driver {
             self.recover(attempt, HOST_DIED).await?;
         }
         let mut pauses = self.stepper.shared.pauses.subscribe();
+        self.take_decisions().await?;
         self.step(None).await?;
         let mut phase = self.stepper.shared.phase.clone();
         while !self.stepper.core.state().ended() {
             if *phase.borrow() != Phase::Running && self.active.is_empty() {
                 break;
             }
-            // A host that drains does not wait for people. The next one goes on.
-            if self.stepper.shared.draining && self.stepper.is_held() {
+            let left = self.is_left_to_people();
+            if left && told.borrow().leave {
                 break;
             }
-            match self.next(&mut cancel, &mut phase, &mut pauses).await {
+            self.stepper.shared.note_left(self.run.id, left);
+            match self.next(&mut told, &mut phase, &mut pauses).await {
                 Next::Ended(end) => self.close(*end).await?,
                 Next::Panicked(error) => self.recover_panicked(error).await?,
-                Next::Cancel => {
-                    self.stepper.core.apply(Event::CancelRequested);
-                    self.signal(Stop::Cancel);
+                Next::Told(told) => {
+                    if told.cancel && self.stepper.core.state() != RunState::Cancelling {
+                        self.stepper.core.apply(Event::CancelRequested);
+                        self.signal(Stop::Cancel);
+                    }
+                    if told.decided {
+                        self.take_decisions().await?;
+                    }
                     self.step(None).await?;
                 }
                 Next::RetryDue(action) => {
                     self.stepper.core.apply(Event::BackoffOver { action });
+                    self.step(None).await?;
+                }
+                Next::TimedOut(action) => {
+                    self.time_out(action).await?;
                     self.step(None).await?;
                 }
                 Next::Permit(permit) => {
@@ -151,15 +164,16 @@ impl Driver {
 
     async fn next(
         &mut self,
-        cancel: &mut watch::Receiver<bool>,
+        told: &mut watch::Receiver<Told>,
         phase: &mut watch::Receiver<Phase>,
         pauses: &mut watch::Receiver<Arc<Pauses>>,
     ) -> Next {
         let running = *phase.borrow() == Phase::Running;
-        let cancelling = self.stepper.core.state() == RunState::Cancelling;
         let retry = self.stepper.core.next_retry().filter(|_| running);
         let now = self.stepper.shared.clock.moment();
         let retry_in = retry.map_or(Duration::MAX, |(due, _)| due.since(now));
+        let timeout = self.stepper.core.next_timeout().filter(|_| running);
+        let timeout_in = timeout.map_or(Duration::MAX, |(due, _)| due.since(now));
         let (slots, granted) = (Arc::clone(&self.stepper.shared.slots), Arc::clone(&self.stepper.granted));
         tokio::select! {
             biased;
@@ -167,7 +181,7 @@ impl Driver {
                 Ok(end) => Next::Ended(Box::new(end)),
                 Err(error) => Next::Panicked(error),
             },
-            Ok(_) = cancel.wait_for(|cancel| *cancel), if !cancelling => Next::Cancel,
+            Ok(()) = told.changed() => Next::Told(*told.borrow()),
             Ok(()) = phase.changed() => match *phase.borrow() {
                 Phase::HandingBack => Next::HandBack,
                 Phase::Running | Phase::Finishing => Next::Finishing,
@@ -175,6 +189,7 @@ impl Driver {
             Ok(()) = pauses.changed(), if running => Next::Holds,
             () = granted.notified(), if running => Next::Holds,
             () = sleep(retry_in), if retry.is_some() => Next::RetryDue(retry.map_or(0, |(_, action)| action)),
+            () = sleep(timeout_in), if timeout.is_some() => Next::TimedOut(timeout.map_or(0, |(_, action)| action)),
             Ok(permit) = slots.acquire_owned(), if running && self.stepper.core.ready() > 0 => Next::Permit(permit),
         }
     }
@@ -242,6 +257,53 @@ impl Driver {
             if attempt.files.is_none() { self.stepper.definition.written().cloned().collect() } else { Vec::new() };
         self.recover(attempt, HOST_FAILED).await?;
         discard(&staged, fence.attempt_id).await;
+        Ok(())
+    }
+
+    /// Returns whether nothing goes on now before a person acts.
+    fn is_left_to_people(&self) -> bool {
+        let now = self.stepper.shared.clock.moment();
+        self.stepper.is_held() && self.stepper.core.next_timeout().is_none_or(|(due, _)| due > now)
+    }
+
+    /// Records that nobody has decided about an action in time, unless someone has just done so,
+    /// and goes on from what is on record.
+    async fn time_out(&mut self, action: usize) -> Result<(), StoreError> {
+        let (shared, id, run) = (Arc::clone(&self.stepper.shared), WriteId::new(), self.run.id);
+        let name = self.stepper.definition.graph.name(action);
+        let decision = Decision::new(Verdict::TimedOut, None, None, shared.clock.now());
+        let refused = match persist(&shared, || shared.store.decide_approval(run, name, decision.clone(), id)).await {
+            Ok(_) => None,
+            Err(error @ StoreError::Conflict(_)) => Some(error),
+            Err(error) => return Err(error),
+        };
+        self.take_decisions().await?;
+        // Whatever kept the store from recording it, the action must not wait on.
+        refused.filter(|_| self.stepper.core.awaiting().any(|it| it == action)).map_or(Ok(()), Err)
+    }
+
+    /// Takes over what is on record about the actions that wait for approval: the decisions about
+    /// them, or that their run is to be cancelled.
+    async fn take_decisions(&mut self) -> Result<(), StoreError> {
+        let awaiting: Vec<usize> = self.stepper.core.awaiting().collect();
+        if awaiting.is_empty() {
+            return Ok(());
+        }
+        let (shared, run) = (Arc::clone(&self.stepper.shared), self.run.id);
+        let Some(record) = read_on(&shared, || shared.store.run_progress(run)).await? else { return Ok(()) };
+        let now = shared.clock.both();
+        for action in awaiting {
+            let name = self.stepper.definition.graph.name(action);
+            let on_record = record.actions.iter().find(|action| action.name == name);
+            let decision = on_record.and_then(|action| action.awaited()?.decision.clone());
+            if let Some(decision) = decision {
+                self.stepper.core.apply(Event::Decided { action, decision, now });
+            }
+        }
+        if record.run.state == RunState::Cancelling && self.stepper.core.state() != RunState::Cancelling {
+            self.stepper.core.apply(Event::CancelRequested);
+            self.signal(Stop::Cancel);
+        }
         Ok(())
     }
 

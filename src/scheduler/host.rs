@@ -85,10 +85,10 @@ impl Host {
             slots: Arc::new(Semaphore::new(options.slots.max(1))),
             named: SlotBoard::new(parts.pipeline.concurrency.clone()),
             pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
-            draining: options.drain,
             phase: phases,
             progress: progress.clone(),
             ends: broadcast::Sender::new(ENDS),
+            left: watch::Sender::default(),
             health: Health::default(),
         });
         let mut library = Library::open(&parts, &progress).await?;

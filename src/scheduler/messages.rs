@@ -25,6 +25,8 @@ pub(super) enum Message {
     Resume(RunId),
     /// Cancel a run.
     Cancel(RunId),
+    /// A decision about an approval in this run is on record.
+    Decided(RunId),
     /// Start a run by hand.
     Start {
         /// The run.

@@ -1,17 +1,18 @@
 //! What the triggers would do now, from the record alone: with or without a running host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::{History, Preview, Situation, Waiting, preview};
 use super::groups::note_groups;
 use super::history::look_back;
 use super::pauses::resources_among;
 use super::recorder::unseen_reason;
-use crate::base::Now;
+use crate::base::bounds::MAX_PAGE;
+use crate::base::{Now, RunId};
 use crate::manifest::Pipeline;
 use crate::model::RunState;
 use crate::resource::Status;
-use crate::store::{MetadataStore, StoreError};
+use crate::store::{MetadataStore, PageRequest, StoreError};
 
 /// Conditions that the host has not seen yet have accounted for everything.
 const ALL_EVENTS: u64 = i64::MAX as u64;
@@ -43,11 +44,15 @@ pub async fn preview_triggers(
     }
     let [running, cancelling, queued] = counts;
     let paused_resources = resources_among(&store.paused_nodes().await?);
+    let first = PageRequest { cursor: None, limit: MAX_PAGE };
+    let awaiting: BTreeSet<RunId> = store.awaiting_approval(first).await?.items.iter().map(|it| it.run_id).collect();
     let situation = Situation {
         pending: &pending,
         unseen: &unseen,
         history: &history,
         runs: running.saturating_add(cancelling),
+        // Only a host knows which runs wait for the end of a pause.
+        left: awaiting.len(),
         queued,
         paused: store.paused().await?,
         paused_resources: &paused_resources,

@@ -1,6 +1,6 @@
 //! State and helpers that the dispatcher, the drivers and the executors share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,15 +43,23 @@ pub(super) struct Shared {
     pub(super) named: SlotBoard,
     /// The resources and actions that are paused.
     pub(super) pauses: PauseBoard,
-    /// Whether the host ends once nothing is left that goes on by itself.
-    pub(super) draining: bool,
     pub(super) phase: watch::Receiver<Phase>,
     /// The progress that active attempts have reported.
     pub(super) progress: ProgressBoard,
     /// Sends the runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
+    /// The active runs in which nothing goes on before a person decides about an approval, or ends a
+    /// pause.
+    pub(super) left: watch::Sender<BTreeSet<RunId>>,
     /// What prevents the host from working.
     pub(super) health: Health,
+}
+
+impl Shared {
+    /// Notes whether nothing goes on in a run before a person acts.
+    pub(super) fn note_left(&self, run: RunId, is_left: bool) {
+        self.left.send_if_modified(|runs| if is_left { runs.insert(run) } else { runs.remove(&run) });
+    }
 }
 
 /// The progress that active attempts have reported.

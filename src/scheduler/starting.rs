@@ -46,6 +46,7 @@ impl Dispatcher {
                 unseen: &unseen,
                 history: &self.history,
                 runs: work.runs.len(),
+                left: self.shared.left.borrow().len(),
                 queued: self.waiting.len(),
                 paused: self.paused,
                 paused_resources: &paused_resources,

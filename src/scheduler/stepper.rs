@@ -71,7 +71,7 @@ impl Stepper {
         }
     }
 
-    /// Returns whether nothing in the run goes on before someone ends a pause.
+    /// Returns whether nothing in the run goes on before a person acts.
     pub(super) fn is_held(&self) -> bool {
         self.core.is_held() && self.tickets.is_empty()
     }

@@ -55,7 +55,7 @@ use tokio::sync::watch;
 
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
     MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
     RunTag, Tick, TriggerMark,
 };
@@ -64,8 +64,8 @@ pub use error::StoreError;
 pub use lease::{Holder, HostLease};
 pub use open::{HostStore, holder, open, open_host, open_read_only};
 pub use query::{
-    ArtifactQuery, ArtifactUse, FactQuery, LineageEdge, NotificationQuery, PageRequest, PublishedOutput, RunQuery,
-    SnapshotQuery, TickQuery,
+    ArtifactQuery, ArtifactUse, AwaitingApproval, FactQuery, LineageEdge, NotificationQuery, PageRequest,
+    PublishedOutput, RunQuery, SnapshotQuery, TickQuery,
 };
 pub use repeat::repeat_briefly;
 pub(crate) use writable::make_folder;
@@ -306,6 +306,19 @@ pub trait MetadataStore: GuestRecords {
     /// [`MetadataStore::take_over`]. Repeat: recognised by `id`, if it is the last retry of the
     /// run; the run is returned as it is now.
     async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>>;
+
+    /// Records the decision about an action that waits for approval; the scheduler takes the step
+    /// that follows. Returns the run; `None` if there is no such run; [`StoreError::Conflict`] if
+    /// the action does not wait, its run is being cancelled, or there is another decision, which
+    /// stands; [`StoreError::Invalid`] if a text of the decision is too long.
+    ///
+    /// Crash before: the action waits. After: the next host goes on from the decision. Repeat:
+    /// recognised by `id`, or by the same verdict, person and note.
+    async fn decide_approval(&self, run: RunId, action: &str, decision: Decision, id: WriteId) -> Result<Option<Run>>;
+
+    /// Lists the actions that wait for approval, in the order in which they asked. The cost grows
+    /// only with their number.
+    async fn awaiting_approval(&self, page: PageRequest) -> Result<Page<AwaitingApproval>>;
 
     /// Gives every unfinished attempt of an earlier epoch a token of this epoch, so that writes of
     /// the host before are refused. Returns every run that has not ended, with its unfinished

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{ArtifactId, AttemptId, RunId};
-use crate::model::{AccessKind, Artifact, ArtifactState, RunState, StagedFile};
+use crate::model::{AccessKind, Approval, Artifact, ArtifactState, RunState, StagedFile};
 
 /// Selects a page of a list.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -116,6 +116,19 @@ pub struct ArtifactUse {
     pub kind: AccessKind,
     /// Bytes in all calls.
     pub bytes: u64,
+}
+
+/// An action of a run that waits for approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitingApproval {
+    /// The run.
+    pub run_id: RunId,
+    /// The run's number.
+    pub run_number: u64,
+    /// The action.
+    pub action: String,
+    /// What it asks for.
+    pub approval: Approval,
 }
 
 /// A committed output that may not be visible yet.

@@ -15,7 +15,7 @@ mod text;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
 use crate::scheduler::View;
@@ -33,7 +33,11 @@ struct Pages {
 /// When a template in the binary is invalid; never for a binary whose tests have passed.
 pub fn router(view: View) -> Result<Router, minijinja::Error> {
     let pages = Pages { view, templates: Arc::new(templates()?) };
-    Ok(Router::new().route("/", get(pages::home::show)).route("/assets/{name}", get(assets::show)).with_state(pages))
+    Ok(Router::new()
+        .route("/", get(pages::home::show))
+        .route("/approvals", post(pages::approvals::decide))
+        .route("/assets/{name}", get(assets::show))
+        .with_state(pages))
 }
 
 fn templates() -> Result<Environment<'static>, minijinja::Error> {

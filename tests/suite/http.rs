@@ -140,6 +140,7 @@ fn an_action() -> anacostia::model::RunAction {
         crashes: 0,
         retry_at: None,
         skipped_rest: false,
+        approvals: Vec::new(),
     }
 }
 

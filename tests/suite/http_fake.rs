@@ -8,14 +8,14 @@ use std::sync::Mutex;
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use anacostia::model::{
-    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath, LogRange,
-    MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
-    RunTag, Tick, TriggerMark,
+    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, EventKind, Facts, Fence, HttpRequest, KnownPath,
+    LogRange, MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail,
+    RunState, RunTag, Tick, TriggerMark,
 };
 use anacostia::store::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Revision, RunQuery,
-    RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, Intent,
+    LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded,
+    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -35,6 +35,7 @@ pub(crate) struct FakeStore {
     pub(crate) runs: Mutex<Vec<RunDetail>>,
     pub(crate) artifacts: Mutex<Vec<Artifact>>,
     pub(crate) ticks: Mutex<Vec<Tick>>,
+    pub(crate) awaiting: Mutex<Vec<AwaitingApproval>>,
     pub(crate) pending: Mutex<Pending>,
     pub(crate) paused: Mutex<bool>,
     pub(crate) pauses: Mutex<Vec<Pause>>,
@@ -50,6 +51,7 @@ impl Default for FakeStore {
             runs: Mutex::default(),
             artifacts: Mutex::default(),
             ticks: Mutex::default(),
+            awaiting: Mutex::default(),
             pending: Mutex::default(),
             paused: Mutex::default(),
             pauses: Mutex::default(),
@@ -295,6 +297,12 @@ impl MetadataStore for FakeStore {
     }
     async fn request_retry(&self, _: RunId, _: WriteId, _: Timestamp) -> Stored<Option<Run>> {
         read_only()
+    }
+    async fn decide_approval(&self, _: RunId, _: &str, _: Decision, _: WriteId) -> Stored<Option<Run>> {
+        read_only()
+    }
+    async fn awaiting_approval(&self, _: PageRequest) -> Stored<Page<AwaitingApproval>> {
+        Ok(Page { items: self.awaiting.lock().unwrap().clone(), next_cursor: None })
     }
     async fn take_over(&self, _: Timestamp) -> Stored<Vec<UnfinishedRun>> {
         read_only()

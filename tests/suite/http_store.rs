@@ -43,6 +43,7 @@ fn action(name: &str) -> RunAction {
         crashes: 0,
         retry_at: None,
         skipped_rest: false,
+        approvals: Vec::new(),
     }
 }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use anacostia::http::ServeOptions;
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
-use anacostia::model::{Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile};
+use anacostia::model::{
+    Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
+};
 use anacostia::resource::{
     Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
@@ -54,6 +56,17 @@ impl Control for FakeControl {
             }
             detail => Ok(detail.map(|detail| detail.run)),
         }
+    }
+    async fn decide(
+        &self,
+        run: RunId,
+        action: &str,
+        verdict: Verdict,
+        by: Option<&str>,
+        note: Option<&str>,
+    ) -> Stored<Option<Run>> {
+        self.note(format!("decide {run} {action} {verdict} {by:?} {note:?}"));
+        Ok(self.store.run(run)?.map(|detail| detail.run))
     }
     async fn start(&self, id: RunId, params: Option<serde_json::Value>, inputs: Inputs) -> Stored<Run> {
         let rerun_of = if let Inputs::Of(old) = inputs { Some(old) } else { None };
@@ -278,6 +291,7 @@ fn an_action() -> anacostia::manifest::ActionSpec {
         limits: anacostia::manifest::Limits::default(),
         retry: anacostia::manifest::Retry::default(),
         run_when: anacostia::manifest::RunWhen::AllSucceeded,
+        approval: None,
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod advice;
 mod alert;
+mod approvals;
 mod breaking;
 mod cli;
 mod cli_and_http;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anacostia::base::{Digest, bounds};
 use anacostia::manifest::{
-    ChannelSpec, Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging, Pipeline, Problems,
-    ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFormat, SqlFrom, SqlRows, UrlSource, inspect, load,
-    parse_pinned,
+    ApprovalSpec, ChannelSpec, Components, FolderSpec, HttpForm, HttpValue, LoadOptions, MAX_PROBLEMS, Paging,
+    Pipeline, Problems, ResourceKind, RunWhen, SecretSource, SqlDatabase, SqlFormat, SqlFrom, SqlRows, UrlSource,
+    inspect, load, parse_pinned,
 };
 use anacostia::model::{Durability, NotifyCause};
 use proptest::prelude::*;
@@ -179,6 +179,8 @@ fn every_key_is_read_correctly() {
     assert_eq!(train.retry.max_attempts, 3);
     assert_eq!(train.retry.backoff.max, Duration::from_mins(2), "the default maximum is raised");
     assert_eq!(pipeline.action("alarm").unwrap().run_when, RunWhen::AnyFailed);
+    let approval = ApprovalSpec { who: "data team".to_owned(), timeout: Some(Duration::from_hours(24)) };
+    assert_eq!(pipeline.action("send").unwrap().approval, Some(approval));
     assert_eq!(pipeline.text.as_bytes(), text, "the text stays unexpanded");
     let names: Vec<&str> = pipeline.actions.iter().map(|action| action.name.as_str()).collect();
     assert_eq!(names, ["train", "send", "alarm", "label"], "the order is that of the manifest");
@@ -204,7 +206,8 @@ fn every_key_is_read_correctly() {
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!(pipeline.public_url.as_deref(), Some("https://ml.example.com"), "without a slash at the end");
     let [ops, chat, mail] = &pipeline.notify[..] else { panic!("{:?}", pipeline.notify) };
-    assert_eq!(ops.on, [NotifyCause::RunFailed, NotifyCause::RunSucceeded, NotifyCause::ResourceUnreachable]);
+    let runs = [NotifyCause::RunFailed, NotifyCause::RunSucceeded, NotifyCause::AwaitingApproval];
+    assert_eq!((&ops.on[..3], ops.on[3]), (&runs[..], NotifyCause::ResourceUnreachable));
     assert_eq!((ops.nothing_new_for, ops.retry_for), (Some(Duration::from_hours(6)), Duration::from_hours(2)));
     let secret = SecretSource::Env("API_TOKEN".to_owned());
     assert_eq!(chat.channel, ChannelSpec::Slack { url: UrlSource::Secret(secret.clone()) });

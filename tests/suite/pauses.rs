@@ -257,7 +257,7 @@ fn run_once_ends_and_says_what_is_held() {
     assert_eq!(once.status.code(), Some(1), "{once:?}");
     let lines: Vec<&str> = said.lines().rev().take(3).collect();
     let place = app.folder().display();
-    assert_eq!(lines[2], "1 run: 1 held", "{said}");
+    assert_eq!(lines[2], "1 run: 1 not finished", "{said}");
     assert!(lines[1].starts_with("1 run waits for train, paused since "), "{said}");
     assert!(lines[1].ends_with(&format!(": no GPU; `anacostia resume {place} --action train` ends that")), "{said}");
     assert!(lines[0].starts_with("1 artifact waits for labels, paused since "), "{said}");

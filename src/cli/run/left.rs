@@ -1,4 +1,5 @@
-//! What `run --once` adds to its result: the files that it did not take, what is paused, and why.
+//! What `run --once` adds to its result: what waits for a person, because it needs approval or is
+//! paused, and the files that it did not take, and why.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +7,22 @@ use crate::cli::{Failure, show};
 use crate::model::{ActionState, Artifact, ArtifactState, NodeKind, Pause, RunState};
 use crate::resource::Waiting;
 use crate::scheduler::View;
-use crate::store::{ArtifactQuery, PageRequest, RunQuery};
+use crate::store::{ArtifactQuery, AwaitingApproval, PageRequest, RunQuery};
 
 /// Most paths that a message names.
 const MAX_NAMED: usize = 3;
 /// Most files that a message counts, if each costs a look at a record or a folder.
 const MAX_COUNTED: u32 = 100;
 
-/// Describes the files that were not taken: at most one line for each reason, or nothing. `idle`
-/// says that no run took place, so that the user may miss a file that is ignored by its name.
-/// `path` is the PATH that leads to the pipeline, for the proposed commands.
+/// Describes the actions that wait for approval, what is paused, and the files that were not taken:
+/// at most one line for each reason, or nothing. `idle` says that no run took place, so that the
+/// user may miss a file that is ignored by its name. `path` is the PATH that leads to the pipeline,
+/// for the proposed commands.
 pub(super) async fn describe(view: &View, idle: bool, path: &str) -> Result<String, Failure> {
+    let awaiting = view.store.awaiting_approval(PageRequest { cursor: None, limit: MAX_COUNTED }).await?.items;
     let query = ArtifactQuery { state: Some(ArtifactState::Ignored), ..ArtifactQuery::default() };
     let refused = view.store.artifacts(query, PageRequest { cursor: None, limit: MAX_COUNTED }).await?;
-    let mut text = paused(view, path).await?;
+    let mut text = undecided(&awaiting, path) + &paused(view, path).await?;
     text += &waiting(&view.control.waiting());
     text += &not_taken(&refused.items, refused.next_cursor.is_some());
     if idle {
@@ -64,6 +67,22 @@ fn held(pause: &Pause, count: u64, what: &str, path: &str) -> String {
     let Pause { kind, name, .. } = pause;
     let (why, count) = (show::plain(&pause.describe()), show::plural(count, what));
     format!("{count} {verb} for {name}, {why}; `anacostia resume {place}--{kind} {name}` ends that\n")
+}
+
+/// Describes the actions that wait for approval, a line for each, with the command that approves it.
+fn undecided(awaiting: &[AwaitingApproval], path: &str) -> String {
+    let path = if path == "." { String::new() } else { format!(" {path}") };
+    let mut text = String::new();
+    for AwaitingApproval { run_number, action, approval, .. } in awaiting.iter().take(MAX_NAMED) {
+        let who = show::plain(&approval.who);
+        let command = format!("anacostia runs approve {run_number} {action}{path}");
+        text += &format!("run #{run_number}: {action} waits for approval: {who}; `{command}`, or `reject`\n");
+    }
+    let more = awaiting.len().saturating_sub(MAX_NAMED);
+    if more > 0 {
+        text += &format!("and {more} more: `anacostia runs list{path}` shows them\n");
+    }
+    text
 }
 
 /// Describes files that could not be recorded and so started no run.

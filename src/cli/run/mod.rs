@@ -34,7 +34,8 @@ pub(crate) struct Args {
     /// Build the components whose sources have changed first
     #[arg(long)]
     build: bool,
-    /// Work on what is there, then exit: 0 if every run succeeded, 1 if not
+    /// Work on what is there, then exit: 0 if every run succeeded, 1 if not, also if one waits for
+    /// approval
     #[arg(long)]
     once: bool,
     /// Serve HTTP at this address instead of the manifest's; port 0 takes a free one
@@ -114,7 +115,7 @@ async fn host(args: &Args, pipeline: Pipeline, stops: &mut Stops) -> Result<End,
         };
         out::result(&summary(tally, &rest))?;
     }
-    let failed = stopped.is_some() || tally.failed + tally.stuck + tally.held > 0;
+    let failed = stopped.is_some() || tally.failed + tally.stuck + tally.unfinished > 0;
     Ok(if args.once && failed { End::WorkFailed } else { End::Well })
 }
 
@@ -129,13 +130,13 @@ const STOPPED: &str = "stopped before all work was done; the next start does the
 
 /// Summarizes how the runs ended, followed by the lines about what was not done.
 fn summary(tally: Tally, rest: &str) -> String {
-    let Tally { succeeded, failed, cancelled, stuck, held } = tally;
+    let Tally { succeeded, failed, cancelled, unfinished, stuck } = tally;
     let all = [
         (succeeded, "succeeded"),
         (failed, "failed"),
         (cancelled, "cancelled"),
+        (unfinished, "not finished"),
         (stuck, "could not go on"),
-        (held, "held"),
     ];
     let parts: Vec<String> =
         all.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
@@ -143,7 +144,7 @@ fn summary(tally: Tally, rest: &str) -> String {
         [] if rest.is_empty() => "0 runs: nothing was new\n".to_owned(),
         [] => format!("0 runs: {rest}"),
         parts => {
-            let runs = show::plural(succeeded + failed + cancelled + stuck + held, "run");
+            let runs = show::plural(succeeded + failed + cancelled + unfinished + stuck, "run");
             format!("{runs}: {}\n{rest}", parts.join(", "))
         }
     }
@@ -169,12 +170,13 @@ mod tests {
         let tally = Tally { succeeded: 49, failed: 1, ..Tally::default() };
         assert_eq!(summary(tally, ""), "50 runs: 49 succeeded, 1 failed\n");
         assert_eq!(summary(Tally { cancelled: 1, ..Tally::default() }, ""), "1 run: 1 cancelled\n");
-        assert_eq!(summary(Tally { held: 1, ..Tally::default() }, "x\n"), "1 run: 1 held\nx\n");
         assert_eq!(summary(Tally::default(), ""), "0 runs: nothing was new\n");
         let stopped = "0 runs: stopped before all work was done; the next start does the rest\n";
         assert_eq!(summary(Tally::default(), STOPPED), stopped);
         let left = "1 file is not taken: raw/a: it cannot be read\n";
         assert_eq!(summary(Tally::default(), left), format!("0 runs: {left}"));
+        let unfinished = Tally { succeeded: 1, unfinished: 2, ..Tally::default() };
+        assert_eq!(summary(unfinished, ""), "3 runs: 1 succeeded, 2 not finished\n");
         let two = Tally { succeeded: 2, ..Tally::default() };
         assert_eq!(summary(two, left), format!("2 runs: 2 succeeded\n{left}"));
     }

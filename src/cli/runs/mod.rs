@@ -1,11 +1,13 @@
-//! `anacostia runs`: shows runs, and cancels or retries them.
+//! `anacostia runs`: shows runs, cancels or retries them, and decides about approvals.
 
+mod decide;
 mod list;
 mod logs;
 mod show;
 mod steer;
 
 use super::{End, Failure};
+use crate::model::Verdict;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Verb {
@@ -17,6 +19,10 @@ pub(crate) enum Verb {
     Logs(logs::Args),
     /// Ask a run to end
     Cancel(steer::Args),
+    /// Approve an action that waits for it
+    Approve(decide::Args),
+    /// Reject an action that waits for approval: it has failed
+    Reject(decide::Args),
     /// Retry a failed or cancelled run: what failed or was skipped, or all of it with `--current`
     Retry(steer::RetryArgs),
 }
@@ -27,6 +33,8 @@ pub(crate) fn runs(verb: Verb) -> Result<End, Failure> {
         Verb::Show(args) => show::show(&args),
         Verb::Logs(args) => logs::logs(&args),
         Verb::Cancel(args) => steer::steer(&args, steer::What::Cancel),
+        Verb::Approve(args) => decide::decide(&args, Verdict::Approved),
+        Verb::Reject(args) => decide::decide(&args, Verdict::Rejected),
         Verb::Retry(args) => steer::retry(&args),
     }
 }

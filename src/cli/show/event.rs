@@ -43,6 +43,20 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
             let action = Cell::new(event.action.as_deref().unwrap_or_default());
             with_reason(&format!("{action}  {}", state_mark("retrying")), text("reason"), width)
         }
+        EventKind::ApprovalRequested => {
+            let action = Cell::new(event.action.as_deref().unwrap_or_default());
+            let who = format!("{}, see `anacostia runs show {number}`", text("who"));
+            with_reason(&format!("{run}  {action}  {}", state_mark("awaiting_approval")), &who, width)
+        }
+        EventKind::ApprovalDecided => {
+            let action = Cell::new(event.action.as_deref().unwrap_or_default());
+            let by = Some(text("by")).filter(|by| !by.is_empty()).map(|by| format!("by {by}"));
+            let note = Some(text("note")).filter(|note| !note.is_empty()).map(str::to_owned);
+            let nobody = (text("verdict") == "timed_out").then(|| "nobody decided in time".to_owned());
+            let reason = by.into_iter().chain(note).chain(nobody).collect::<Vec<_>>().join(": ");
+            let line = format!("{run}  {action}  {}", state_mark(text("verdict")));
+            if reason.is_empty() { line } else { with_reason(&line, &reason, width) }
+        }
         EventKind::ArtifactIgnored => {
             let place = Cell::new(format!("{}/{}", text("resource"), text("path")));
             with_reason(&format!("{}  {place}", state_mark("ignored")), text("reason"), width)
@@ -128,6 +142,13 @@ mod tests {
                 json!({"number": 5, "state": "failed", "reason": "train failed: it trapped: x\n  at y"}),
             ),
             event(EventKind::RunState, json!({"number": 6, "state": "failed", "reason": samples::LIMIT})),
+            event(EventKind::ApprovalRequested, json!({"number": 3, "who": "data team", "until": null})),
+            event(EventKind::ApprovalDecided, json!({"number": 3, "verdict": "approved", "by": "ann", "note": null})),
+            event(
+                EventKind::ApprovalDecided,
+                json!({"number": 3, "verdict": "rejected", "by": "ann", "note": "too few rows"}),
+            ),
+            event(EventKind::ApprovalDecided, json!({"number": 3, "verdict": "timed_out", "by": null, "note": null})),
             event(EventKind::ArtifactIgnored, json!({"resource": "raw", "path": "pipe", "reason": "it is a FIFO"})),
             event(EventKind::Paused, json!({})),
             event(EventKind::NodePaused, json!({"type": "action", "name": "train", "reason": "the GPU is away"})),

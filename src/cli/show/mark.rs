@@ -6,8 +6,8 @@ use super::{Cell, styles};
 /// artifacts.
 pub(crate) fn state_mark(state: &str) -> Cell {
     let (icon, style) = match state {
-        "succeeded" | "cached" | "published" => ("✓", styles::GOOD),
-        "failed" | "timed_out" | "crashed" => ("✗", styles::BAD),
+        "succeeded" | "approved" | "cached" | "published" => ("✓", styles::GOOD),
+        "failed" | "rejected" | "timed_out" | "crashed" => ("✗", styles::BAD),
         "running" | "publishing" | "current" => ("●", styles::BUSY),
         "retrying" => ("↻", styles::WARN),
         "awaiting_approval" => ("?", styles::WARN),

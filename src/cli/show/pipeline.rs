@@ -181,12 +181,18 @@ fn concurrency(pipeline: &Pipeline, width: usize) -> String {
     table.render(width)
 }
 
-fn when(action: &ActionSpec) -> &'static str {
-    match action.run_when {
-        RunWhen::AllSucceeded => "",
-        RunWhen::AllDone => "however those before it end",
-        RunWhen::AnyFailed => "when one before it fails",
-    }
+/// Describes when an action runs, beyond its place in the graph.
+fn when(action: &ActionSpec) -> String {
+    let when = match action.run_when {
+        RunWhen::AllSucceeded => None,
+        RunWhen::AllDone => Some("however those before it end".to_owned()),
+        RunWhen::AnyFailed => Some("when one before it fails".to_owned()),
+    };
+    let approval = action.approval.as_ref().map(|it| match it.timeout {
+        None => format!("once approved: {}", it.who),
+        Some(timeout) => format!("once approved, within {}: {}", TimeSpan(timeout), it.who),
+    });
+    when.into_iter().chain(approval).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -197,8 +203,8 @@ pub(crate) mod tests {
 
     use super::pipeline_summary;
     use crate::manifest::{
-        ActionSpec, AfterRun, Condition, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec, Retry,
-        RunWhen, StoreSpec, Trigger, TriggerSpec,
+        ActionSpec, AfterRun, ApprovalSpec, Condition, FolderSpec, Join, Limits, Pipeline, ResourceKind, ResourceSpec,
+        Retry, RunWhen, StoreSpec, Trigger, TriggerSpec,
     };
     use crate::model::Durability;
 
@@ -236,6 +242,7 @@ pub(crate) mod tests {
             limits: Limits::default(),
             retry: Retry::default(),
             run_when,
+            approval: None,
         }
     }
 
@@ -275,7 +282,13 @@ pub(crate) mod tests {
                 resource("models", false, Trigger::default()),
             ],
             actions: vec![
-                action("report", &["train"], RunWhen::AllDone),
+                ActionSpec {
+                    approval: Some(ApprovalSpec {
+                        who: "data team".to_owned(),
+                        timeout: Some(Duration::from_hours(36)),
+                    }),
+                    ..action("report", &["train"], RunWhen::AllDone)
+                },
                 ActionSpec {
                     uses: vec!["gpu".to_owned()],
                     ..action("train", &["raw", "labels"], RunWhen::AllSucceeded)

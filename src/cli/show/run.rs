@@ -8,6 +8,7 @@ use super::requests;
 use super::{Cell, Column, RunOutputs, Table, ago, duration, next_steps, plain, state_mark, styles};
 use crate::base::{AttemptId, ByteSize, Timestamp};
 use crate::model::{ActionState, Artifact, Attempt, Denial, HttpRequest, Run, RunAction, RunDetail, RunState};
+use crate::store::AwaitingApproval;
 
 /// Most inputs that are shown one by one.
 const MAX_INPUTS: usize = 20;
@@ -17,8 +18,9 @@ const MAX_ERROR_LINES: usize = 24;
 /// Most kinds of refused calls that are shown; `--json` has them all.
 const MAX_REFUSALS: usize = 5;
 
-/// The list of runs, newest first, for a terminal with `width` columns.
-pub(crate) fn run_list(runs: &[Run], now: Timestamp, width: usize) -> String {
+/// The list of runs, newest first, for a terminal with `width` columns. `awaiting` are the actions
+/// that wait for approval.
+pub(crate) fn run_list(runs: &[Run], awaiting: &[AwaitingApproval], now: Timestamp, width: usize) -> String {
     let mut table = Table::new(&[
         ("RUN", Column::Number),
         ("STATE", Column::Word),
@@ -28,13 +30,20 @@ pub(crate) fn run_list(runs: &[Run], now: Timestamp, width: usize) -> String {
         ("REASON", Column::Text),
     ]);
     for run in runs {
+        let waits = awaiting.iter().filter(|it| it.run_id == run.id && !run.state.ended());
+        let waits: Vec<String> =
+            waits.map(|it| format!("? {} waits for approval: {}", it.action, it.approval.who)).collect();
+        let reason = match run.reason.as_deref() {
+            Some(reason) => headline(reason),
+            None => waits.join("; ").into(),
+        };
         table.row(vec![
             Cell::new(format!("#{}", run.number)).style(styles::STRONG),
             state_mark(run.state.as_str()),
             Cell::new(ago(run.created_at, now)),
             Cell::new(took(run.started_at, run.ended_at, now)),
             Cell::new(&run.trigger),
-            Cell::new(headline(run.reason.as_deref().unwrap_or_default())),
+            Cell::new(reason),
         ]);
     }
     table.render(width)
@@ -82,7 +91,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
     text.push_str(&requests::requests(detail, seen.requests, width));
     text.push_str(&refused(detail, seen.denials, width));
     text.push_str(&seen.outputs.map(|outputs| outputs.shown(width)).unwrap_or_default());
-    text.push_str(&next_steps(&next(&detail.run, path)));
+    text.push_str(&next_steps(&next(detail, path)));
     text
 }
 
@@ -184,7 +193,9 @@ fn marked(action: &RunAction, what: String) -> String {
 fn why(action: &RunAction, now: Timestamp) -> Option<String> {
     let reason = action.reason.as_deref().map(|reason| headline(reason).into_owned());
     let next = action.retry_at.map(|at| format!("next attempt in {}", duration(at.since(now))));
-    let parts: Vec<String> = reason.into_iter().chain(next).collect();
+    let since = action.awaited().map(|it| format!("since {} ({})", it.since, ago(it.since, now)));
+    let until = action.awaited().and_then(|it| it.until).map(|until| format!("until {until}"));
+    let parts: Vec<String> = reason.into_iter().chain(next).chain(since).chain(until).collect();
     Some(parts.join(" · ")).filter(|text| !text.is_empty())
 }
 
@@ -273,7 +284,8 @@ fn beside(path: &str) -> String {
 }
 
 /// What to do next: a description, and the command.
-fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
+fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
+    let run = &detail.run;
     let command = |verb: &str, rest: &str| format!("anacostia runs {verb} {}{}{rest}", run.number, beside(path));
     match run.state {
         RunState::Failed | RunState::Cancelled => {
@@ -283,7 +295,20 @@ fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
                 ("start it again after a fix", command("retry", " --current")),
             ]
         }
-        RunState::Running => vec![("follow it", command("logs", " --follow")), ("end it", command("cancel", ""))],
+        RunState::Running => {
+            let decide = |verb: &str, action: &RunAction| {
+                format!("anacostia runs {verb} {} {}{}", run.number, action.name, beside(path))
+            };
+            let waiting = detail.actions.iter().filter(|action| action.awaited().is_some());
+            let mut steps: Vec<_> = waiting
+                .flat_map(|it| [("approve it", decide("approve", it)), ("reject it", decide("reject", it))])
+                .collect();
+            if detail.actions.iter().any(|action| action.state == ActionState::Running) || steps.is_empty() {
+                steps.push(("follow it", command("logs", " --follow")));
+            }
+            steps.push(("end it", command("cancel", "")));
+            steps
+        }
         RunState::Queued | RunState::Cancelling | RunState::Succeeded => Vec::new(),
     }
 }
@@ -292,8 +317,9 @@ fn next(run: &Run, path: &str) -> Vec<(&'static str, String)> {
 mod tests {
     use super::super::samples;
     use super::{MAX_ERROR_LINES, Seen, run_detail, run_list};
-    use crate::base::Timestamp;
+    use crate::base::{RunId, Timestamp};
     use crate::model::{ActionState, Artifact, AttemptState, Denial, ErrorInfo, RunDetail, RunState};
+    use crate::store::AwaitingApproval;
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
@@ -310,7 +336,15 @@ mod tests {
         let mut runs: Vec<_> =
             RunState::ALL.iter().zip([1, 2, 30, 4, 5, 6]).map(|(state, number)| samples::run(number, *state)).collect();
         runs[3].reason = Some(format!("train failed: {}", samples::LIMIT));
-        let text = [usize::MAX, 80, 60].map(|width| run_list(&runs, samples::at(65), width)).join("\n");
+        let approval = samples::approval();
+        let of = |run: RunId| AwaitingApproval {
+            run_id: run,
+            run_number: 2,
+            action: "publish".to_owned(),
+            approval: approval.clone(),
+        };
+        let awaiting = [of(runs[1].id)];
+        let text = [usize::MAX, 80, 60].map(|width| run_list(&runs, &awaiting, samples::at(65), width)).join("\n");
         insta::assert_snapshot!(plain(&text));
     }
 
@@ -365,7 +399,7 @@ mod tests {
 
     #[test]
     fn state_colours_are_always_reset() {
-        let text = run_list(&[samples::run(1, RunState::Failed)], samples::at(65), 100);
+        let text = run_list(&[samples::run(1, RunState::Failed)], &[], samples::at(65), 100);
         insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
     }
 

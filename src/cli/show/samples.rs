@@ -4,8 +4,8 @@ use serde_json::json;
 
 use crate::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp};
 use crate::model::{
-    ActionState, Artifact, ArtifactState, Attempt, AttemptState, ErrorInfo, LogLevel, LogLine, LogPosition, LogStream,
-    Run, RunAction, RunDetail, RunState, Usage,
+    ActionState, Approval, Artifact, ArtifactState, Attempt, AttemptState, ErrorInfo, LogLevel, LogLine, LogPosition,
+    LogStream, Run, RunAction, RunDetail, RunState, Usage,
 };
 
 /// 2026-03-01T12:00:00Z.
@@ -71,7 +71,14 @@ pub(crate) fn action(name: &str, state: ActionState, attempts: u32, reason: Opti
         crashes: 0,
         retry_at: None,
         skipped_rest: false,
+        approvals: Vec::new(),
     }
+}
+
+/// An approval that is asked for at second 3, and times out after a day.
+pub(crate) fn approval() -> Approval {
+    let (since, until) = (at(3), Some(at(86_403)));
+    Approval { who: "data team".to_owned(), since, until, decision: None }
 }
 
 pub(crate) fn attempt(action: &str, number: u32, state: AttemptState) -> Attempt {

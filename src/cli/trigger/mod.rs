@@ -17,7 +17,7 @@ use crate::cli::records::Records;
 use crate::cli::remote::{Answer, Remote};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, open, out, show};
-use crate::model::{Artifact, ArtifactState};
+use crate::model::{ActionState, Artifact, ArtifactState};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -125,10 +125,24 @@ fn start(host: &Remote, how: &Value, wait: bool) -> Result<Value, Failure> {
         Answer::Invalid(why) => return Err(Failure::usage(why)),
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start a run: {why}"))),
     };
+    let mut told = false;
     while wait && !has_ended(&run) {
         run = host.get_within(&format!("runs/{id}?wait={}s", ASK_EVERY.as_secs()), ASK_EVERY)?;
+        told = told || tell_approval(&run);
     }
     Ok(run)
+}
+
+/// Tells the user if the run waits for approval, which may take days. Returns whether it does.
+fn tell_approval(run: &Value) -> bool {
+    let actions = run.get("actions").and_then(Value::as_array);
+    let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(show::plain).unwrap_or_default();
+    let waits = |action: &&Value| text(action, "state") == ActionState::AwaitingApproval.as_str();
+    let Some(action) = actions.into_iter().flatten().find(waits) else { return false };
+    let (name, reason) = (text(action, "name"), text(action, "reason"));
+    let number = run.get("number").and_then(Value::as_u64).unwrap_or_default();
+    out::error(&format!("Run #{number}: {name} {reason}; `anacostia runs approve {number} {name}`, or `reject`.\n"));
+    true
 }
 
 /// Lists the artifacts that runs would be started on.

@@ -103,7 +103,7 @@ pub(super) async fn trigger(
     Ok((StatusCode::CREATED, location, Json(RunBody::from(run))).into_response())
 }
 
-/// Reads a JSON body. An empty one counts as an empty object.
+/// Reads a small JSON object. An empty body counts as an empty object.
 pub(super) async fn read<T: DeserializeOwned + Default>(headers: &HeaderMap, body: Body) -> Result<T> {
     let bytes = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES))
         .await

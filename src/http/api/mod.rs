@@ -1,5 +1,6 @@
 //! The routes, one file for each noun.
 
+mod approvals;
 mod artifacts;
 mod content;
 mod control;
@@ -30,8 +31,9 @@ use super::App;
 use crate::model::Page;
 
 /// The routes without a variable part, for suggestions when a path is unknown.
-pub(super) const FIXED_PATHS: [&str; 17] = [
+pub(super) const FIXED_PATHS: [&str; 18] = [
     "/",
+    "/api/v1/approvals",
     "/api/v1/artifacts",
     "/api/v1/events",
     "/api/v1/metrics",
@@ -64,11 +66,14 @@ pub(super) fn routes() -> Router<App> {
         .route("/api/v1/resources/{name}/resume", post(pauses::resume_resource))
         .route("/api/v1/actions/{name}/pause", post(pauses::pause_action))
         .route("/api/v1/actions/{name}/resume", post(pauses::resume_action))
+        .route("/api/v1/approvals", get(approvals::list))
         .route("/api/v1/notifications", get(notifications::list))
         .route("/api/v1/runs", get(runs::list))
         .route("/api/v1/runs/{id}", get(runs::show).put(control::start))
         .route("/api/v1/runs/{id}/cancel", post(control::cancel))
         .route("/api/v1/runs/{id}/retry", post(control::retry))
+        .route("/api/v1/runs/{id}/actions/{name}/approve", post(approvals::approve))
+        .route("/api/v1/runs/{id}/actions/{name}/reject", post(approvals::reject))
         .route("/api/v1/runs/{id}/inputs", get(runs::inputs))
         .route("/api/v1/runs/{id}/logs", get(logs::list))
         .route("/api/v1/runs/{id}/events", get(runs::events))

@@ -117,10 +117,19 @@ struct ActionBody {
     limits: LimitsBody,
     retry: RetryBody,
     run_when: RunWhen,
+    /// The approval that it needs before it starts.
+    approval: Option<ApprovalBody>,
     retrigger: bool,
     params: Map<String, Value>,
     /// The run that `state` refers to.
     run: Option<RunRef>,
+}
+
+#[derive(Debug, Serialize)]
+struct ApprovalBody {
+    /// Who should decide.
+    who: String,
+    timeout_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -377,6 +386,10 @@ fn action_node(view: &View, live: &Live, action: &ActionSpec) -> NodeBody {
             max_backoff_ms: millis(action.retry.backoff.max),
         },
         run_when: action.run_when,
+        approval: action
+            .approval
+            .as_ref()
+            .map(|it| ApprovalBody { who: it.who.clone(), timeout_ms: it.timeout.map(millis) }),
         retrigger: action.retrigger,
         params: action.params.clone(),
         run: live.newest.as_ref().map(|detail| RunRef { id: detail.run.id, number: detail.run.number }),

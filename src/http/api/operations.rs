@@ -9,6 +9,7 @@ use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::base::bounds::MAX_PAGE;
 use crate::base::{Clock as _, SystemClock, TimeSpan, Timestamp};
 use crate::http::problem::{Problem, Result};
 use crate::http::query::Query;
@@ -115,6 +116,12 @@ async fn store_figures(app: &App, text: &mut Figures) -> Result<()> {
         let count = store.count_runs(state).await?;
         text.line("anacostia_runs_unfinished", &[("state", state.as_str())], count);
     }
+    // At most a page of them is counted, which is more than anybody would decide about.
+    let waiting = store.awaiting_approval(PageRequest { cursor: None, limit: MAX_PAGE }).await?.items;
+    text.one("anacostia_actions_awaiting_approval", "gauge", "Actions that wait for approval.", waiting.len());
+    let now = SystemClock.now();
+    let longest = waiting.first().map_or(0.0, |it| now.since(it.approval.since).as_secs_f64());
+    text.one("anacostia_approval_oldest_waiting_seconds", "gauge", "How long the first of them has waited.", longest);
     Ok(())
 }
 

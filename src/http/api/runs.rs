@@ -14,8 +14,8 @@ use crate::http::App;
 use crate::http::problem::{Problem, Result};
 use crate::http::query::{Query, Segment, find_run};
 use crate::model::{
-    AccessKind, ActionState, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Page, Run,
-    RunAction, RunDetail, RunState, Usage,
+    AccessKind, ActionState, Approval, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Page,
+    Run, RunAction, RunDetail, RunState, Usage,
 };
 use crate::sandbox::Progress;
 use crate::scheduler::View;
@@ -88,6 +88,12 @@ struct ActionBody {
     skip: bool,
     /// When the next attempt is due, while `retrying`.
     retry_at: Option<Timestamp>,
+    /// The approval that it has asked for last: `who` should decide, `since` and `until` when, and
+    /// the `decision` (`verdict`, `by`, `note`, `at`). `null` if it has asked for none.
+    approval: Option<Approval>,
+    /// Those that it asked for before the run was retried, oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    earlier_approvals: Vec<Approval>,
     attempts: Vec<AttemptBody>,
 }
 
@@ -209,9 +215,10 @@ pub(crate) fn detail_body(
         by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, requests, progress));
     }
     let actions = actions.into_iter().map(|action| {
-        let RunAction { name, state, reason, retry_at, skipped_rest: skip, .. } = action;
+        let RunAction { name, state, reason, retry_at, skipped_rest: skip, approvals: mut earlier, .. } = action;
+        let approval = earlier.pop();
         let attempts = by_action.remove(&name).unwrap_or_default();
-        ActionBody { name, state, reason, skip, retry_at, attempts }
+        ActionBody { name, state, reason, skip, retry_at, approval, earlier_approvals: earlier, attempts }
     });
     let Page { items: inputs, next_cursor: inputs_next_cursor } = inputs;
     RunDetailBody { run: run.into(), inputs, inputs_count, inputs_next_cursor, actions: actions.collect() }

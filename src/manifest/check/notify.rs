@@ -1,7 +1,7 @@
 //! Checks that notifications refer to what is there.
 
 use super::super::problem::{Problem, quoted};
-use super::super::read::UncheckedManifest;
+use super::super::read::{UncheckedAction, UncheckedManifest, UncheckedNotify};
 use super::super::tree::Reader;
 use crate::model::NotifyCause;
 
@@ -24,6 +24,7 @@ pub(in super::super) fn notify(reader: &mut Reader<'_>, draft: &UncheckedManifes
                     .help("`action` names one of `[actions.NAME]`"),
             );
         }
+        unasked(reader, draft, it);
         if is_watched {
             continue;
         }
@@ -35,5 +36,21 @@ pub(in super::super) fn notify(reader: &mut Reader<'_>, draft: &UncheckedManifes
                     .help("remove it, or add `watch = true` to a resource"),
             );
         }
+    }
+}
+
+/// Checks that an action asks for approval if somebody is to be told of it.
+fn unasked(reader: &mut Reader<'_>, draft: &UncheckedManifest, it: &UncheckedNotify) {
+    let Some(cause) = it.on.iter().find(|cause| cause.value == NotifyCause::AwaitingApproval) else { return };
+    let named = |action: &&UncheckedAction| it.action.as_ref().is_none_or(|name| name.value == action.name.value);
+    let mut actions = draft.actions.iter().filter(named).peekable();
+    if actions.peek().is_some() && !actions.any(|action| action.asks) {
+        let which =
+            it.action.as_ref().map_or("no action needs".to_owned(), |name| format!("{} needs no", quoted(&name.value)));
+        reader.complain(
+            Problem::new(format!("{which} approval, so nobody would ever be told of one"))
+                .at(&cause.span, "here")
+                .help("remove it, or add `approval = { who = \"data team\" }` to the action"),
+        );
     }
 }

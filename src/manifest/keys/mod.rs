@@ -203,6 +203,7 @@ pub(super) static STORE: LazyLock<Keys> = LazyLock::new(|| Keys {
 pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
     let build = object("How the component is built.", &BUILD, &["command"]);
     let limits = object("What an attempt may use. An attempt that exceeds a limit is ended.", &LIMITS, &[]);
+    let approval = object("A person must approve it before it starts.", &APPROVAL, &["who"]);
     let retry = object("When a failed attempt is retried.", &RETRY, &[]);
     Keys {
         home: "[actions.NAME]",
@@ -269,9 +270,27 @@ pub(super) static ACTION: LazyLock<Keys> = LazyLock::new(|| {
             ),
             ("limits", &["timeout"], limits),
             ("retry", &["retries"], retry),
+            ("approval", &["approve", "manual", "gate"], approval),
             ("run_when", &["when"], choice("When it runs, given how those before it ended.", &settings::RUN_WHEN)),
         ],
     }
+});
+
+pub(super) static APPROVAL: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`approval` of an action",
+    later: &[],
+    rows: vec![
+        ("who", &["by", "approvers", "users", "groups"], text("Who should decide. It is shown, and not enforced.")),
+        (
+            "timeout",
+            &["within", "deadline"],
+            span(
+                "After which time without a decision the action fails. If not given, it waits without end.",
+                &settings::APPROVAL_TIMEOUT,
+                None,
+            ),
+        ),
+    ],
 });
 
 pub(super) static SECRET: LazyLock<Keys> = LazyLock::new(|| Keys {
@@ -413,7 +432,7 @@ fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static s
     let on = super::schema::words("What to notify about.", &settings::NOTIFY_ON);
     let silence = "Notify when no watched resource has received a new artifact for this long.";
     let retry = "For how long a delivery is tried again before it is given up.";
-    let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`).";
+    let action = "Only runs in which this action succeeded (`run_succeeded`) or failed (`run_failed`), or its approvals (`awaiting_approval`).";
     let mut rows: Vec<(_, &[&str], _)> = vec![
         ("kind", &["type", "channel"], without_default(choice("How the message is sent.", &NOTIFY_KINDS))),
         ("on", &["events", "when"], on),
@@ -426,7 +445,7 @@ fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static s
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 23] {
+fn all() -> [&'static Keys; 24] {
     [
         &ROOT,
         &PIPELINE,
@@ -444,6 +463,7 @@ fn all() -> [&'static Keys; 23] {
         &CRON,
         &METRIC,
         &ACTION,
+        &APPROVAL,
         &SECRET,
         &BUILD,
         &LIMITS,

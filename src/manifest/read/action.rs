@@ -11,7 +11,7 @@ use super::super::tree::{At, Reader, Table};
 use super::path::checked_path;
 use super::secrets::{self, Secrets};
 use super::variables::named_values;
-use super::{UncheckedAction, command, http, inner, params, refuse_twice, tables};
+use super::{UncheckedAction, approval, command, http, inner, params, refuse_twice, tables};
 use crate::base::{Digest, escape};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedAction {
@@ -53,8 +53,10 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         limits: limits(reader, table),
         retry: retry(reader, table),
         run_when: run_when.as_ref().map_or(RunWhen::default(), |when| when.value),
+        approval: approval::read(reader, table),
     };
     let perhaps_more = ["after", "reads", "writes"].into_iter().any(|key| table.may_mean(&keys::ACTION, key));
+    let asks = table.get("approval").is_some() || table.may_mean(&keys::ACTION, "approval");
     let for_commands = command.keys;
     UncheckedAction {
         name,
@@ -70,6 +72,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         retrigger,
         for_commands,
         run_when,
+        asks,
         perhaps_more,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::de::DeValue;
 
+use super::super::keys;
 use super::super::problem::{Problem, quoted};
 use super::super::settings::{self, MAX_NODES};
 use super::super::tree::{Reader, Table};
@@ -14,7 +15,7 @@ const EXAMPLE: &str = "concurrency = { gpu = 1 }";
 /// Reads the limits. `None` if there may be names that could not be read.
 pub(super) fn read(reader: &mut Reader<'_>, pipeline: &Table<'_>) -> Option<BTreeMap<String, u32>> {
     let Some(value) = pipeline.get("concurrency") else {
-        return (!pipeline.may_mean(&super::keys::PIPELINE, "concurrency")).then(BTreeMap::new);
+        return (!pipeline.may_mean(&keys::PIPELINE, "concurrency")).then(BTreeMap::new);
     };
     if let DeValue::Integer(_) = value.get_ref() {
         reader.complain(

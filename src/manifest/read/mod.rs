@@ -5,6 +5,7 @@
 //! values are invalid.
 
 mod action;
+mod approval;
 mod command;
 mod concurrency;
 mod http;
@@ -72,6 +73,8 @@ pub(super) struct UncheckedAction {
     /// The keys of the action that only commands may have.
     pub(super) for_commands: Vec<At<&'static str>>,
     pub(super) run_when: Option<At<RunWhen>>,
+    /// Whether it has `approval`, or an unknown key may mean that.
+    pub(super) asks: bool,
     /// Whether an unknown key may mean `after`, `reads` or `writes`.
     pub(super) perhaps_more: bool,
 }

@@ -32,7 +32,9 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
             Problem::new(format!("{} does not say when to notify", table.name)).at(&table.at, "here").help(example),
         );
     }
-    let about_runs = on.iter().any(|it| matches!(it.value, NotifyCause::RunFailed | NotifyCause::RunSucceeded));
+    let about_runs = on.iter().any(|it| {
+        matches!(it.value, NotifyCause::RunFailed | NotifyCause::RunSucceeded | NotifyCause::AwaitingApproval)
+    });
     if let Some(action) = action.as_ref().filter(|_| !about_runs) {
         let problem = Problem::new("`action` selects runs, and none of the causes is about a run");
         reader.complain(problem.at(&action.span, "has no effect").help("remove it, or add \"run_failed\" to `on`"));

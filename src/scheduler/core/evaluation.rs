@@ -292,6 +292,7 @@ mod tests {
             unseen: &unseen,
             history: &History::default(),
             runs: 0,
+            left: 0,
             queued: 0,
             paused: false,
             paused_resources: &BTreeMap::new(),

@@ -1,12 +1,14 @@
 //! Decides the states of one run and its actions.
 
+mod approval;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Moment, Now};
 use crate::graph::Graph;
-use crate::manifest::{Backoff, Retry, RunWhen};
-use crate::model::{ActionState, Outcome, RunAction, RunState};
+use crate::manifest::{ApprovalSpec, Backoff, Retry, RunWhen};
+use crate::model::{ActionState, Decision, Outcome, RunAction, RunState};
 use crate::store::{ActionChange, RunChange};
 
 /// After this many attempts in a row that crashed with the host, the action fails, because it may
@@ -14,12 +16,14 @@ use crate::store::{ActionChange, RunChange};
 pub const CRASH_LOOP: u32 = 3;
 
 /// When one action runs and is retried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Rule {
     /// The condition under which it runs.
     pub run_when: RunWhen,
     /// The retry policy.
     pub retry: Retry,
+    /// The approval that it needs before its first attempt.
+    pub approval: Option<Arc<ApprovalSpec>>,
 }
 
 /// What happened to a run.
@@ -41,6 +45,15 @@ pub enum Event {
         /// The action.
         action: usize,
     },
+    /// The approval that an action waits for was decided.
+    Decided {
+        /// The action.
+        action: usize,
+        /// The decision, as on record.
+        decision: Decision,
+        /// The time at which the scheduler learned of it.
+        now: Now,
+    },
     /// Someone has requested to cancel the run.
     CancelRequested,
 }
@@ -61,11 +74,13 @@ pub struct RunCore {
     rules: Arc<[Rule]>,
     state: RunState,
     actions: Vec<RunAction>,
-    /// When the next try of each `retrying` action is due, by place. The `retry_at` of an action is
-    /// for display, and for the next host.
+    /// When the next try of each `retrying` action is due, or the approval of one that awaits it
+    /// times out, by place. The times on record are for display, and for the next host.
     due: Vec<Option<Moment>>,
     /// Why each action is held back, if it is, by place.
     holds: Vec<Option<String>>,
+    /// The time of the last event after which an action may ask for approval.
+    now: Now,
     recorded: Recorded,
 }
 
@@ -79,17 +94,22 @@ struct Recorded {
 impl RunCore {
     /// Creates the core of a run on record. `actions` and `rules` are in the order of the graph's
     /// places. A retry is due at the time on record, but at most its longest backoff from now,
-    /// because the clock may have been set back since.
+    /// because the clock may have been set back since. The same holds for the time-out of an
+    /// approval.
     #[must_use]
     pub fn new(graph: Arc<Graph>, rules: Arc<[Rule]>, state: RunState, actions: Vec<RunAction>, now: Now) -> Self {
         let recorded = Recorded { state, actions: actions.clone() };
         let due = actions.iter().enumerate().map(|(place, action)| {
-            let longest = rules.get(place).copied().unwrap_or_default().retry.backoff.max;
-            action.retry_at.map(|at| now.moment.after(at.since(now.time).min(longest)))
+            let rule = rules.get(place).cloned().unwrap_or_default();
+            let (at, longest) = match action.awaited() {
+                Some(approval) => (approval.until, rule.approval.and_then(|approval| approval.timeout)),
+                None => (action.retry_at, Some(rule.retry.backoff.max)),
+            };
+            at.map(|at| now.moment.after(longest.map_or(at.since(now.time), |longest| at.since(now.time).min(longest))))
         });
         let due = due.collect();
         let holds = vec![None; actions.len()];
-        let mut core = Self { graph, rules, state, actions, due, holds, recorded };
+        let mut core = Self { graph, rules, state, actions, due, now, holds, recorded };
         // What held an action back under the last host may have ended with it.
         for action in core.actions.iter_mut().filter(|action| action.state == ActionState::Ready) {
             action.reason = None;
@@ -121,6 +141,7 @@ impl RunCore {
                     action.retry_at = None;
                 }
             }
+            Event::Decided { action, decision, now } => self.decided(action, decision, now),
             Event::CancelRequested => {
                 if !self.state.ended() {
                     self.state = RunState::Cancelling;
@@ -147,7 +168,7 @@ impl RunCore {
     }
 
     /// Returns whether the run has not ended, and nothing in it goes on by itself: all that could
-    /// is held back.
+    /// is held back, or waits for approval.
     #[must_use]
     pub fn is_held(&self) -> bool {
         let goes_on = |(place, action): (usize, &RunAction)| {
@@ -208,7 +229,8 @@ impl RunCore {
     }
 
     fn ended(&mut self, place: usize, outcome: Outcome, now: Now, jitter: f64) {
-        let rule = self.rules.get(place).copied().unwrap_or_default();
+        self.now = now;
+        let rule = self.rules.get(place).cloned().unwrap_or_default();
         let cancelling = self.state == RunState::Cancelling;
         let Some(action) = self.actions.get_mut(place).filter(|a| a.state == ActionState::Running) else { return };
         if outcome != Outcome::Crashed && outcome != Outcome::HandedBack {
@@ -263,10 +285,17 @@ impl RunCore {
                 {
                     Some((ActionState::Cancelled, None))
                 }
+                ActionState::AwaitingApproval if self.state == RunState::Cancelling => {
+                    Some((ActionState::Cancelled, Some("cancelled while it waited for approval".to_owned())))
+                }
                 ActionState::Pending => self.next_state(*place),
                 _ => None,
             };
-            if let (Some((next, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
+            let approval = self.rules.get(*place).and_then(|rule| rule.approval.clone());
+            if let (Some((ActionState::Ready, _)), Some(approval)) = (&next, approval) {
+                // Only an action that starts anew was pending. Further attempts do not come here.
+                self.ask(*place, &approval);
+            } else if let (Some((next, reason)), Some(action)) = (next, self.actions.get_mut(*place)) {
                 action.state = next;
                 action.retry_at = None;
                 // The reason of a ready action is why it had to wait.
@@ -302,7 +331,7 @@ impl RunCore {
 
     /// Returns the next state of a pending action, and the reason, if that is decided already.
     fn next_state(&self, place: usize) -> Option<(ActionState, Option<String>)> {
-        let rule = self.rules.get(place).copied().unwrap_or_default();
+        let run_when = self.rules.get(place).map_or_else(RunWhen::default, |rule| rule.run_when);
         // A triggered action ignores branches that were not triggered.
         let before: Vec<(usize, &RunAction)> = self
             .graph
@@ -312,7 +341,7 @@ impl RunCore {
             .filter(|(_, action)| !action.not_triggered())
             .collect();
         let ended = before.iter().all(|(_, action)| action.state.ended());
-        match rule.run_when {
+        match run_when {
             RunWhen::AllSucceeded => {
                 if let Some(reason) = before.iter().find_map(|(_, action)| blocked_by(action)) {
                     return Some((ActionState::Skipped, Some(reason)));

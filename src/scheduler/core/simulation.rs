@@ -8,8 +8,8 @@ use fastrand::Rng;
 use super::{CRASH_LOOP, Event, Rule, RunCore};
 use crate::base::{Moment, Now, Timestamp};
 use crate::graph::Graph;
-use crate::manifest::{Backoff, Retry, RunWhen};
-use crate::model::{ActionState, ErrorInfo, Outcome, RunAction, RunState};
+use crate::manifest::{ApprovalSpec, Backoff, Retry, RunWhen};
+use crate::model::{ActionState, Decision, ErrorInfo, Outcome, RunAction, RunState, Verdict};
 
 const START: Now = Now { time: Timestamp::from_micros(0), moment: Moment::from_micros(0) };
 
@@ -47,6 +47,10 @@ impl World {
                     max_attempts: rng.u32(1..4),
                     backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(4) },
                 },
+                approval: (rng.u8(0..5) == 0).then(|| {
+                    let timeout = rng.bool().then_some(Duration::from_secs(9));
+                    Arc::new(ApprovalSpec { who: "someone".to_owned(), timeout })
+                }),
             })
             .collect();
         let graph = Arc::new(Graph::from_edges(names, before));
@@ -78,6 +82,7 @@ impl World {
         }
         match self.rng.u8(0..100) {
             0..70 if !self.running.is_empty() => self.end_one(),
+            0..80 => self.decide_one(),
             0..90 => self.let_time_pass(),
             90..97 => self.restart_host(),
             _ => {
@@ -94,6 +99,11 @@ impl World {
         assert!(!self.cancelled, "a{action} started after the run was cancelled");
         assert_eq!(before[action], ActionState::Ready, "a{action} was not ready");
         assert!(!self.held[action], "a{action} started while it was held back");
+        if self.rules[action].approval.is_some() {
+            let last = self.core.actions()[action].approvals.last().and_then(|approval| approval.decision.as_ref());
+            let verdict = last.map(|decision| decision.verdict);
+            assert_eq!(verdict, Some(Verdict::Approved), "a{action} started without approval");
+        }
         let predecessors = self.graph.before(action).iter().map(|place| &self.core.actions()[*place]);
         match self.rules[action].run_when {
             RunWhen::AllSucceeded => {
@@ -156,7 +166,32 @@ impl World {
         }
     }
 
+    /// Decides about one of the actions that wait for approval, if there are any.
+    fn decide_one(&mut self) {
+        let awaiting: Vec<usize> = self.core.awaiting().collect();
+        if let Some(action) = self.rng.choice(&awaiting) {
+            let verdict = if self.rng.u8(0..4) == 0 { Verdict::Rejected } else { Verdict::Approved };
+            self.decide(*action, verdict);
+        }
+    }
+
+    fn decide(&mut self, action: usize, verdict: Verdict) {
+        let decision = Decision { verdict, by: None, note: None, at: self.now.time };
+        self.core.apply(Event::Decided { action, decision, now: self.now });
+        let state = self.core.actions()[action].state;
+        let wanted = if verdict == Verdict::Approved { ActionState::Ready } else { ActionState::Failed };
+        assert_eq!(state, wanted, "a{action} after {verdict}");
+    }
+
     fn let_time_pass(&mut self) {
+        if let Some((due, action)) = self.core.next_timeout() {
+            assert!(due.since(self.now.moment) <= Duration::from_secs(9), "the wait is longer than its bound");
+            if self.core.next_retry().is_none_or(|(retry, _)| due < retry) {
+                self.now.moment = self.now.moment.max(due);
+                self.decide(action, Verdict::TimedOut);
+                return;
+            }
+        }
         if let Some((due, action)) = self.core.next_retry() {
             assert_eq!(self.core.actions()[action].state, ActionState::Retrying);
             assert!(due.since(self.now.moment) <= Duration::from_secs(4), "the wait is longer than its bound");
@@ -192,7 +227,10 @@ impl World {
                 "{}: a crash counted as a try, or a failure did not",
                 action.name
             );
+            assert!(action.approvals.len() <= 1, "{}: it asked twice", action.name);
             assert!(action.tries <= self.rules[place].retry.max_attempts, "{}: too many attempts", action.name);
+            let undecided = action.approvals.iter().any(|approval| approval.decision.is_none());
+            assert!(undecided || action.awaited().is_none(), "{}: it waits, and all is decided", action.name);
             let running = action.state == ActionState::Running;
             assert_eq!(running, self.running.contains(&place), "{}: {}", action.name, action.state);
         }

@@ -259,7 +259,12 @@ fn hold(pipeline: &Pipeline, situation: Situation<'_>) -> Option<String> {
         return None;
     }
     let queued = if situation.queued == 0 { String::new() } else { format!(", {} waiting", situation.queued) };
-    Some(format!("{} of {} runs at work{queued}", situation.runs, pipeline.max_concurrent_runs))
+    let left = match situation.left {
+        0 => String::new(),
+        1 => ", 1 of them waits for a person".to_owned(),
+        several => format!(", {several} of them wait for a person"),
+    };
+    Some(format!("{} of {} runs at work{left}{queued}", situation.runs, pipeline.max_concurrent_runs))
 }
 
 fn fire(ready: &[&Evaluated<'_>], now: Timestamp) -> Fire {
@@ -372,6 +377,7 @@ mod tests {
             unseen: &unseen,
             history: &History::default(),
             runs,
+            left: 0,
             queued: 0,
             paused: false,
             paused_resources: &BTreeMap::new(),

@@ -185,6 +185,7 @@ impl World {
                 unseen: &unseen,
                 history: &self.history,
                 runs: self.runs.iter().filter(|run| run.ended.is_none()).count(),
+                left: 0,
                 queued: 0,
                 paused: false,
                 paused_resources: &BTreeMap::new(),

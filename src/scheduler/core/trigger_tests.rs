@@ -83,6 +83,7 @@ impl World {
             unseen,
             history: &self.history,
             runs: 0,
+            left: 0,
             queued: 0,
             paused: false,
             paused_resources: &self.paused_resources,

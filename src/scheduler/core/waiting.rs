@@ -214,6 +214,7 @@ mod tests {
                             unseen: &unseen,
                             history: &history,
                             runs: 0,
+                            left: 0,
                             queued: 0,
                             paused: false,
                             paused_resources: &unseen,

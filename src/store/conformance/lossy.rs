@@ -16,14 +16,14 @@ use tokio::sync::watch;
 use super::StoreFactory;
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
     MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
     RunTag, Tick, TriggerMark,
 };
 use crate::store::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result, Revision,
-    RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, Intent,
+    LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result,
+    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
 };
 
 /// A factory whose stores lose answers.
@@ -123,6 +123,7 @@ lossy! {
         ticks(query: TickQuery, page: PageRequest) -> Page<Tick>;
         trigger_marks() -> Vec<TriggerMark>;
         ended_runs(state: RunState, after: u64, before: u64, limit: u32) -> Vec<EndedRun>;
+        awaiting_approval(page: PageRequest) -> Page<AwaitingApproval>;
         events(after: u64, run: Option<RunId>, limit: u32) -> Vec<Event>;
         oldest_event() -> u64;
         unfinished_logs() -> Vec<LogRange>;
@@ -145,6 +146,7 @@ lossy! {
         refused(fence: Fence, stamps: Vec<Option<String>>, error: ErrorInfo, step: RunStep; now) -> Vec<StartedAttempt>;
         request_cancel(run: RunId; now) -> Option<Run>;
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
+        decide_approval(run: RunId, action: &str, decision: Decision, id: WriteId;) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;
         record_tick(tick: Tick;) -> ();
         set_trigger_marks(marks: Vec<TriggerMark>;) -> ();

@@ -5,6 +5,7 @@
 //! that is a server as well as for a file. (In the library, not in `tests/`, so that the SQLite
 //! store can look at the plan of every statement that the suite makes it run.)
 
+mod approvals;
 mod artifacts;
 mod attempts;
 mod claims;
@@ -129,6 +130,11 @@ suite! {
         accesses_and_usage_are_recorded,
         the_logs_of_unfinished_runs_are_listed,
         uses_of_an_artifact_are_listed;
+    approvals:
+        an_action_waits_on_record_until_it_is_decided,
+        the_first_decision_stands,
+        a_cancelled_run_waits_no_longer_and_a_retried_one_asks_again,
+        what_waits_is_listed_in_pages;
     publish:
         outputs_exist_after_the_commit_point,
         an_existing_path_is_refused_without_any_change,

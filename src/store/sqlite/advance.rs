@@ -4,6 +4,7 @@
 use rusqlite::{OptionalExtension as _, params};
 use serde_json::json;
 
+use super::approvals;
 use super::events::{NewEvent, emit};
 use super::run_rows::{self, set_state};
 use super::sql::{Fail, Work, execute, prepare};
@@ -91,7 +92,7 @@ pub(super) fn take(tx: &mut Tx<'_>, run: &mut Run, step: &RunStep, now: Timestam
 }
 
 fn change_action(tx: &mut Tx<'_>, run: &Run, change: &ActionChange, now: Timestamp) -> Work<()> {
-    let RunAction { name, state, reason, attempts, tries, crashes, retry_at, skipped_rest } = &change.action;
+    let RunAction { name, state, reason, attempts, tries, crashes, retry_at, skipped_rest, approvals } = &change.action;
     let sql = "UPDATE run_actions SET state = ?3, reason = ?4, attempts = ?5, tries = ?6, crashes = ?7, retry_at = ?8,
         skipped_rest = ?9 WHERE run = ?1 AND name = ?2";
     let changed = execute(
@@ -106,7 +107,12 @@ fn change_action(tx: &mut Tx<'_>, run: &Run, change: &ActionChange, now: Timesta
         return Ok(());
     }
     let data = json!({ "state": state, "reason": reason });
-    emit(tx, now, NewEvent::of(EventKind::ActionState, data).run(run.id).action(name))
+    emit(tx, now, NewEvent::of(EventKind::ActionState, data).run(run.id).action(name))?;
+    match (change.before, *state, approvals.last()) {
+        (_, ActionState::AwaitingApproval, Some(approval)) => approvals::ask(tx, run, name, approval, now),
+        (ActionState::AwaitingApproval, ..) => approvals::close(tx, run, name),
+        _ => Ok(()),
+    }
 }
 
 fn no_action(run: &Run, name: &str) -> Fail {

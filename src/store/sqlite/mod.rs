@@ -13,6 +13,7 @@
 //! [`Durability::Normal`]: crate::model::Durability::Normal
 
 mod advance;
+mod approvals;
 mod artifacts;
 mod attempts;
 mod events;
@@ -61,13 +62,13 @@ use self::writer::{Call, Job, Tx};
 use super::lock::HostLock;
 use super::presence::{LOOK_EVERY, Presence};
 use super::{
-    ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, HostLease, Intent, LineageEdge,
-    MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result, Revision,
-    RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, HostLease,
+    Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded,
+    Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
-    Artifact, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
+    Artifact, Decision, Delivery, Denial, EndedRun, ErrorInfo, Event, Facts, Fence, HttpRequest, KnownPath, LogRange,
     MetricRecord, NodeKind, Notification, NotifyCause, Page, ParamRecord, Pause, Pending, Run, RunDetail, RunState,
     RunTag, Tick, TriggerMark,
 };
@@ -347,6 +348,15 @@ impl MetadataStore for SqliteStore {
 
     async fn request_retry(&self, run: RunId, id: WriteId, now: Timestamp) -> Result<Option<Run>> {
         self.write(steps::RETRY, move |tx| runs::request_retry(tx, run, id, now)).await
+    }
+
+    async fn decide_approval(&self, run: RunId, action: &str, decision: Decision, id: WriteId) -> Result<Option<Run>> {
+        let action = action.to_owned();
+        self.write(steps::DECIDE, move |tx| approvals::decide(tx, run, &action, &decision, id)).await
+    }
+
+    async fn awaiting_approval(&self, page: PageRequest) -> Result<Page<AwaitingApproval>> {
+        self.read("list what waits for approval", move |db| approvals::awaiting(db, &page)).await
     }
 
     async fn take_over(&self, _now: Timestamp) -> Result<Vec<UnfinishedRun>> {

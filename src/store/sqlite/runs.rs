@@ -12,7 +12,7 @@ use super::run_rows::{find, run, run_columns, set_state};
 use super::sql::{Fail, Work, execute, prepare};
 use super::ticks;
 use super::writer::Tx;
-use super::{advance, attempts, marks};
+use super::{advance, approvals, attempts, marks};
 use crate::base::{ArtifactId, RunId, Timestamp, WriteId};
 use crate::model::{ActionState, Artifact, EventKind, Page, Pending, Run, RunAction, RunDetail, RunState};
 use crate::store::{Claim, CreatedRun, NewRun, PageRequest, RunQuery};
@@ -56,11 +56,14 @@ pub(super) fn progress(db: &Connection, id: RunId) -> Work<Option<RunDetail>> {
 fn actions(db: &Connection, number: u64) -> Work<Vec<RunAction>> {
     let sql = "SELECT position, name, state, reason, attempts, tries, crashes, retry_at, skipped_rest
         FROM run_actions WHERE run = ?1";
+    let mut approvals = approvals::of_run(db, number)?;
     let mut statement = prepare(db, sql)?;
     let rows = statement.query_map([number], |row| {
         let position: u64 = row.get(0)?;
+        let name: String = row.get(1)?;
         let action = RunAction {
-            name: row.get(1)?,
+            approvals: approvals.remove(&name).unwrap_or_default(),
+            name,
             state: row.get(2)?,
             reason: row.get(3)?,
             attempts: row.get(4)?,
@@ -210,7 +213,8 @@ fn insert(tx: &Tx<'_>, run: &Run, actions: &[RunAction]) -> Work<()> {
         (run, name, position, state, reason, attempts, tries, crashes, retry_at, skipped_rest)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     for (position, action) in actions.iter().enumerate() {
-        let RunAction { name, state, reason, attempts, tries, crashes, retry_at, skipped_rest } = action;
+        // A new action has asked for no approval.
+        let RunAction { name, state, reason, attempts, tries, crashes, retry_at, skipped_rest, approvals: _ } = action;
         execute(
             tx.db,
             sql,

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Connection, ErrorCode};
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
     AccessKind, ActionState, ArtifactState, AttemptState, EventKind, NodeKind, NotificationState, NotifyCause,
-    RequestOutcome, RunState, TickOutcome,
+    RequestOutcome, RunState, TickOutcome, Verdict,
 };
 use crate::store::StoreError;
 
@@ -127,7 +127,8 @@ word!(
     NotifyCause,
     RequestOutcome,
     RunState,
-    TickOutcome
+    TickOutcome,
+    Verdict
 );
 
 impl ToSql for Timestamp {

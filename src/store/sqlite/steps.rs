@@ -52,6 +52,7 @@ steps! {
     REFUSED = "refused", "record that an output was refused";
     CANCEL = "cancel", "cancel a run";
     RETRY = "retry", "retry a run";
+    DECIDE = "decide", "record a decision about an approval";
     TAKE_OVER = "take_over", "take over unfinished runs";
     FACTS = "facts", "record metrics, params and tags";
     TICK = "tick", "record a tick";

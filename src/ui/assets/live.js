@@ -20,11 +20,20 @@ function swap(page) {
   for (const part of document.querySelectorAll('[data-live]')) {
     const fresh = page.querySelector(`[data-live="${part.dataset.live}"]`);
     if (!fresh || fresh.innerHTML === part.innerHTML) continue;
-    // Who has a link in focus keeps it.
-    const focus = part.contains(document.activeElement) ? document.activeElement.getAttribute('href') : null;
+    // Who has a link in focus keeps it, and who fills in a form keeps what is in it.
+    const active = part.contains(document.activeElement) ? document.activeElement : null;
+    const focus = active?.getAttribute('href');
+    const forms = new Map([...part.querySelectorAll('form')].map((form) => [about(form), form]));
     part.replaceChildren(...fresh.childNodes);
+    for (const form of part.querySelectorAll('form')) form.replaceWith(forms.get(about(form)) ?? form);
     if (focus) [...part.querySelectorAll('a')].find((a) => a.getAttribute('href') === focus)?.focus();
+    else if (active?.form) active.focus();
   }
+}
+
+// What a form is about: its hidden fields.
+function about(form) {
+  return [...form.querySelectorAll('[type=hidden]')].map((field) => field.value).join(' ');
 }
 
 function follow() {

@@ -7,6 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use serde::Serialize;
 
+use super::approvals::{self, Approvals};
 use crate::base::{ByteSize, Clock as _, SystemClock, Timestamp};
 use crate::manifest::{ResourceSpec, Trigger};
 use crate::model::{ConditionSeen, NodeKind, Pause, Pending, Run, RunState, TickOutcome};
@@ -30,6 +31,9 @@ struct Home {
     pauses: Vec<PauseRow>,
     /// Why the host is not ready; empty if it is.
     not_ready: Vec<String>,
+    /// Why what the reader has sent was not recorded.
+    refusal: Option<String>,
+    approvals: Approvals,
     actions: usize,
     runs: Vec<RunRow>,
     more_runs: bool,
@@ -101,13 +105,18 @@ struct ResourceRow {
 
 /// `GET /`
 pub(in crate::ui) async fn show(State(pages): State<Pages>) -> Response {
+    render(&pages, StatusCode::OK, None).await
+}
+
+/// Answers with the page. `refusal` says why what the reader has sent was not recorded.
+pub(super) async fn render(pages: &Pages, status: StatusCode, refusal: Option<String>) -> Response {
     let home = match gather(&pages.view).await {
-        Ok(home) => home,
+        Ok(home) => Home { refusal, ..home },
         Err(error) => return failed(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };
     match pages.templates.get_template("home.html").and_then(|template| template.render(minijinja::value::Serde(&home)))
     {
-        Ok(html) => Html(html).into_response(),
+        Ok(html) => (status, Html(html)).into_response(),
         Err(error) => failed(StatusCode::INTERNAL_SERVER_ERROR, &format!("failed to make the page: {error:#}")),
     }
 }
@@ -132,6 +141,8 @@ async fn gather(view: &View) -> Result<Home> {
         paused: view.store.paused().await?,
         pauses: view.store.paused_nodes().await?.into_iter().map(pause_row).collect(),
         not_ready: view.control.not_ready(),
+        refusal: None,
+        approvals: approvals::gather(view).await?,
         actions: pipeline.actions.len(),
         runs: page.items.into_iter().map(|run| run_row(run, now)).collect(),
         more_runs: page.next_cursor.is_some(),

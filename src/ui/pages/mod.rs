@@ -1,3 +1,4 @@
 //! One file for each page.
 
+pub(super) mod approvals;
 pub(super) mod home;
