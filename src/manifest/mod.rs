@@ -14,6 +14,7 @@ mod action;
 mod check;
 mod component;
 mod component_cache;
+mod component_file;
 mod condition;
 mod expand;
 mod group_by;
@@ -40,8 +41,9 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use action::{ActionSpec, Backoff, Build, HeaderSecretSpec, Limits, Retry, RunWhen};
-pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
+pub use component::{ComponentInfo, Grant, Need, World, need};
 pub use component_cache::inspect_known;
+pub use component_file::{ComponentError, inspect, inspect_file, read_component};
 pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
 pub use expand::Env;
 pub use group_by::GroupBy;

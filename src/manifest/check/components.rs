@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use super::super::component::{self, ComponentError, ComponentInfo, Grant, Need};
+use super::super::component::{self, ComponentInfo, Grant, Need};
 use super::super::component_cache;
+use super::super::component_file::ComponentError;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest};
 use super::super::tree::{At, Reader};
