@@ -17,12 +17,18 @@ const CONTRACT: &str = "anacostia:pipeline/";
 const CONTRACT_VERSION: &str = "0.1.";
 /// Its interfaces that every action may import without a grant.
 const FREE: [&str; 4] = ["types", "run-context", "log", "metadata"];
+/// Its interface about the new artifacts of a trigger.
+const TRIGGER_CONTEXT: &str = "trigger-context";
+/// Its interfaces that every trigger component may import.
+const FREE_TO_TRIGGERS: [&str; 4] = ["types", TRIGGER_CONTEXT, "log", "metadata"];
 /// The interfaces that need a granted resource.
 const RESOURCES: [&str; 2] = ["resources", "database"];
 /// The interface that makes a component an action.
 const ACTION: &str = "action";
 /// The optional interface of an action.
 const HOOKS: &str = "hooks";
+/// The interface that makes a component a trigger component.
+const DECIDER: &str = "decider";
 /// The supported minor version of WASI; patch versions are compatible.
 const WASI_VERSION: &str = "0.2.";
 /// The interface that makes a component a command, which is an action too.
@@ -53,7 +59,8 @@ pub struct ComponentInfo {
 }
 
 /// The world that a component was made for, as far as its exports show.
-/// [`ComponentInfo::not_an_action`] checks whether this host supports that version.
+/// [`ComponentInfo::not_an_action`] and [`ComponentInfo::not_a_trigger`] check whether this host
+/// supports that version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum World {
@@ -63,6 +70,8 @@ pub enum World {
     ActionWithHooks,
     /// A program: `wasi:cli/command`.
     Command,
+    /// The `trigger` world: a component that decides whether a run starts.
+    Trigger,
     /// Another world.
     Unknown,
 }
@@ -71,7 +80,7 @@ pub enum World {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Nothing: every action may have the import.
+    /// Nothing: every component of its world may have the import.
     Nothing,
     /// A grant.
     Grant(Grant),
@@ -105,7 +114,19 @@ impl Grant {
 impl ComponentInfo {
     /// Returns what each import requires of the manifest.
     pub fn needs(&self) -> impl Iterator<Item = (&str, Need)> {
-        self.imports.iter().map(|import| (import.as_str(), need(import)))
+        let need = if self.world() == World::Trigger { need_of_trigger } else { need };
+        self.imports.iter().map(move |import| (import.as_str(), need(import)))
+    }
+
+    /// Returns why it is not a trigger component, or `None` if it is one.
+    #[must_use]
+    pub fn not_a_trigger(&self) -> Option<String> {
+        match self.version_of(DECIDER) {
+            Some(version) if !served(version) => Some(of_another_version(version)),
+            Some(_) if self.world() == World::Trigger => None,
+            Some(_) => Some(format!("exports `{ACTION}` too: a component is an action or a trigger, not both")),
+            None => Some(format!("does not export `{CONTRACT}{DECIDER}@{CONTRACT_VERSION}0`")),
+        }
     }
 
     /// Returns why it is not an action, or `None` if it is one.
@@ -115,10 +136,7 @@ impl ComponentInfo {
         if let Some(version) =
             [ACTION, HOOKS].iter().filter_map(|name| self.version_of(name)).find(|version| !served(version))
         {
-            return Some(format!(
-                "is made for version {} of the contract, not for {CONTRACT_VERSION}x",
-                escape(version.as_bytes())
-            ));
+            return Some(of_another_version(version));
         }
         match (self.world(), self.run_versions().next()) {
             (World::Action | World::ActionWithHooks, _) => None,
@@ -127,6 +145,7 @@ impl ComponentInfo {
                 let version = escape(version.as_bytes());
                 Some(format!("is a command of WASI {version}; this host serves WASI 0.2: build for wasm32-wasip2"))
             }
+            (World::Trigger, _) => Some("decides whether runs start: name it in `component` of a trigger".to_owned()),
             _ => Some(format!("exports neither `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0` nor `{RUN}@0.2.0`")),
         }
     }
@@ -136,6 +155,8 @@ impl ComponentInfo {
     pub fn world(&self) -> World {
         if self.version_of(ACTION).is_some() {
             if self.version_of(HOOKS).is_some_and(served) { World::ActionWithHooks } else { World::Action }
+        } else if self.version_of(DECIDER).is_some() {
+            World::Trigger
         } else if self.run_versions().next().is_some() {
             World::Command
         } else {
@@ -184,7 +205,29 @@ impl ComponentInfo {
     }
 }
 
-/// Returns what an import of this name requires of the manifest.
+fn of_another_version(version: &str) -> String {
+    format!("is made for version {} of the contract, not for {CONTRACT_VERSION}x", escape(version.as_bytes()))
+}
+
+/// Returns what an import of this name requires of the manifest, in a trigger component.
+fn need_of_trigger(import: &str) -> Need {
+    let refused = |why: &str| Need::Refused(why.to_owned());
+    let (interface, version) = split(import).unwrap_or((import, ""));
+    match interface.strip_prefix(CONTRACT) {
+        Some(name) if FREE_TO_TRIGGERS.contains(&name) && served(version) => Need::Nothing,
+        Some("run-context") => refused("a trigger has no run: use `trigger-context`"),
+        Some(name) if RESOURCES.contains(&name) => refused(
+            "a trigger has no access to data: decide by the artifacts that `trigger-context` lists, or let an action end with `skip`",
+        ),
+        Some(DECIDER) => refused("a trigger exports it, and the host calls it"),
+        _ => match need(import) {
+            Need::Grant(Grant::Http) => refused("a trigger has no network"),
+            other => other,
+        },
+    }
+}
+
+/// Returns what an import of this name requires of the manifest, in an action.
 #[must_use]
 pub fn need(import: &str) -> Need {
     let refused = |why: &str| Need::Refused(why.to_owned());
@@ -199,6 +242,7 @@ pub fn need(import: &str) -> Need {
             name if RESOURCES.contains(&name) => Need::Grant(Grant::Resources),
             name if FREE.contains(&name) => Need::Nothing,
             "action" | "hooks" => refused("an action exports it, and the host calls it"),
+            TRIGGER_CONTEXT | DECIDER => refused("only components of the world `trigger` have it"),
             name => match nearest(name, FREE.into_iter().chain(RESOURCES)) {
                 Some(near) => Need::Refused(format!("there is no such interface: did you mean `{CONTRACT}{near}`?")),
                 None => refused("there is no such interface in the contract"),
@@ -276,6 +320,8 @@ mod tests {
         assert_eq!(world(&["anacostia:pipeline/action@0.1.0", "wasi:cli/run@0.2.6"]), World::Action);
         assert_eq!(world(&["wasi:cli/run@0.2.6"]), World::Command);
         assert_eq!(world(&["wasi:http/incoming-handler@0.2.6"]), World::Unknown);
+        assert_eq!(world(&["anacostia:pipeline/decider@0.1.0"]), World::Trigger);
+        assert_eq!(world(&["anacostia:pipeline/decider@0.1.0", "anacostia:pipeline/action@0.1.0"]), World::Action);
         // Also in a version that this host does not support.
         assert_eq!(world(&["anacostia:pipeline/action@0.9.0"]), World::Action);
         assert_eq!(world(&["wasi:cli/run@0.3.0"]), World::Command);
@@ -341,5 +387,37 @@ mod tests {
         ] {
             assert!(matches!(need(refused), Need::Refused(_)), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_trigger_is_recognised_and_may_import_less_than_an_action() {
+        let decides = exporting(&["anacostia:pipeline/decider@0.1.3"]);
+        assert_eq!(decides.not_a_trigger(), None);
+        assert!(decides.not_an_action().unwrap().starts_with("decides whether runs start"));
+        let newer = exporting(&["anacostia:pipeline/decider@0.2.0"]);
+        assert_eq!(newer.not_a_trigger().unwrap(), "is made for version 0.2.0 of the contract, not for 0.1.x");
+        let both = exporting(&["anacostia:pipeline/decider@0.1.0", "anacostia:pipeline/action@0.1.0"]);
+        assert!(both.not_a_trigger().unwrap().starts_with("exports `action` too") && both.not_an_action().is_none());
+        assert!(exporting(&["wasi:cli/run@0.2.3"]).not_a_trigger().unwrap().starts_with("does not export"));
+
+        let need = |import: &str| {
+            ComponentInfo { imports: vec![import.to_owned()], ..decides.clone() }.needs().next().unwrap().1
+        };
+        for free in ["trigger-context@0.1.0", "metadata@0.1.0", "log@0.1.1", "types@0.1.0"] {
+            assert_eq!(need(&format!("anacostia:pipeline/{free}")), Need::Nothing, "{free}");
+        }
+        assert_eq!(need("wasi:clocks/wall-clock@0.2.0"), Need::Nothing);
+        for refused in [
+            "anacostia:pipeline/resources@0.1.0",
+            "anacostia:pipeline/database@0.1.0",
+            "anacostia:pipeline/run-context@0.1.0",
+            "anacostia:pipeline/decider@0.1.0",
+            "anacostia:pipeline/log@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "bare-function",
+        ] {
+            assert!(matches!(need(refused), Need::Refused(_)), "{refused}");
+        }
+        assert!(matches!(super::need("anacostia:pipeline/trigger-context@0.1.0"), Need::Refused(_)));
     }
 }

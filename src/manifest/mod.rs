@@ -16,6 +16,7 @@ mod component;
 mod component_cache;
 mod component_file;
 mod condition;
+mod decider;
 mod expand;
 mod group_by;
 mod http;
@@ -45,6 +46,7 @@ pub use component::{ComponentInfo, Grant, Need, World, need};
 pub use component_cache::inspect_known;
 pub use component_file::{ComponentError, inspect, inspect_file, read_component};
 pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
+pub use decider::Decider;
 pub use expand::Env;
 pub use group_by::GroupBy;
 pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
@@ -53,8 +55,8 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
-    ChannelSpec, FolderSpec, Join, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger,
-    UrlSource,
+    ChannelSpec, ComponentUse, FolderSpec, Join, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec, StoreSpec,
+    Trigger, UrlSource,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::answered::Answered;
 use super::definition::Definition;
 use super::driver::Driver;
 use super::error::StartError;
@@ -58,6 +59,8 @@ pub(super) struct AtWork {
     pub(super) restoring: JoinSet<(Digest, Result<Definition, StartError>)>,
     /// The runs that wait for each of these definitions.
     pub(super) restored_for: HashMap<Digest, Vec<UnfinishedRun>>,
+    /// Tasks that ask trigger components; each returns the answer.
+    pub(super) asking: JoinSet<Answered>,
     pub(super) tally: Tally,
     /// The last tick of each trigger, so that an equal one is not recorded again.
     pub(super) last_ticks: HashMap<String, Tick>,
@@ -91,7 +94,7 @@ impl AtWork {
 
     /// Returns whether nothing is left that would continue by itself.
     pub(super) fn is_idle(&self) -> bool {
-        self.runs.is_empty() && self.pausing.is_empty() && self.restoring.is_empty()
+        self.runs.is_empty() && self.pausing.is_empty() && self.restoring.is_empty() && self.asking.is_empty()
     }
 
     /// Removes a driver that has ended. Returns its run and the state of that. `None` for an

@@ -120,6 +120,14 @@ impl GuestRecords for FakeStore {
     async fn open_intents(&self) -> Stored<Vec<PublishedOutput>> {
         read_only()
     }
+    async fn pending(&self, _resource: &str) -> Stored<Pending> {
+        self.check()?;
+        Ok(*self.pending.lock().unwrap())
+    }
+    async fn pending_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+
     async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
         self.check()?;
         let runs = self.runs.lock().unwrap();
@@ -149,13 +157,6 @@ impl MetadataStore for FakeStore {
     async fn paused(&self) -> Stored<bool> {
         self.check()?;
         Ok(*self.paused.lock().unwrap())
-    }
-    async fn pending(&self, _resource: &str) -> Stored<Pending> {
-        self.check()?;
-        Ok(*self.pending.lock().unwrap())
-    }
-    async fn pending_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn artifacts(&self, query: ArtifactQuery, request: PageRequest) -> Stored<Page<Artifact>> {
         let all = self.artifacts.lock().unwrap().clone();

@@ -20,7 +20,9 @@ use super::settings::{self, ChannelKind};
 pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::{Keys, nearest};
 use section::{by_kind, object};
-pub(super) use trigger::{CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER};
+pub(super) use trigger::{
+    COMPONENT, COMPONENT_LIMITS, CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER,
+};
 
 /// The keys of each kind of metadata store.
 pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
@@ -297,6 +299,11 @@ pub(super) static BUILD: LazyLock<Keys> = LazyLock::new(|| Keys {
     ],
 });
 
+/// Returns the schema of `build`.
+pub(super) fn build() -> Value {
+    object("How the component is built.", &BUILD, &["command"])
+}
+
 pub(super) static LIMITS: LazyLock<Keys> = LazyLock::new(|| {
     let usual = Limits::default();
     Keys {
@@ -413,7 +420,7 @@ fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static s
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 23] {
+fn all() -> [&'static Keys; 25] {
     [
         &ROOT,
         &PIPELINE,
@@ -434,6 +441,8 @@ fn all() -> [&'static Keys; 23] {
         &SECRET,
         &BUILD,
         &LIMITS,
+        &COMPONENT,
+        &COMPONENT_LIMITS,
         &RETRY,
         &WEBHOOK,
         &SLACK,

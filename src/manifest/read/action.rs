@@ -73,8 +73,13 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
 }
 
 fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
-    let text = reader.required_string(table, "component", "\"train.wasm\"")?;
-    let text = checked_path(reader, Some(text))?;
+    let text = reader.required_string(table, "component", "\"train.wasm\"");
+    component_file(reader, text, "component")
+}
+
+/// Returns the file of a component as written under `key`, unless it is invalid.
+pub(super) fn component_file(reader: &mut Reader<'_>, text: Option<At<String>>, key: &str) -> Option<At<String>> {
+    let text = checked_path(reader, text)?;
     if let Some((scheme, _)) = text.value.split_once("://") {
         reader.complain(
             Problem::new(format!(
@@ -82,14 +87,14 @@ fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
                 quoted(&format!("{scheme}://"))
             ))
             .at(&text.span, "comes later")
-            .help("name a file, such as `component = \"train.wasm\"`"),
+            .help(format!("name a file, such as `{key} = \"train.wasm\"`")),
         );
         return None;
     }
     Some(text)
 }
 
-fn digest(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<Digest>> {
+pub(super) fn digest(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<Digest>> {
     let text = reader.string(table, "digest", "\"sha256:…\"")?;
     match text.value.parse() {
         Ok(value) => Some(At { value, span: text.span }),
@@ -105,7 +110,7 @@ fn digest(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<Digest>> {
     }
 }
 
-fn build(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<Build>, Vec<At<String>>) {
+pub(super) fn build(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<Build>, Vec<At<String>>) {
     let Some(table) = inner(reader, table, "build", &keys::BUILD, "{ command = \"./build.sh\" }") else {
         return (None, Vec::new());
     };

@@ -6,6 +6,7 @@
 
 mod action;
 mod command;
+mod decider;
 mod http;
 mod notify;
 mod params;
@@ -27,6 +28,7 @@ use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use crate::model::NotifyCause;
+pub(super) use decider::UncheckedDecider;
 use top::Top;
 use trigger::UncheckedTrigger;
 
@@ -42,6 +44,14 @@ pub(super) struct UncheckedManifest {
     pub(super) notify: Vec<UncheckedNotify>,
 }
 
+impl UncheckedManifest {
+    /// Returns the components of its triggers.
+    pub(super) fn deciders(&self) -> impl Iterator<Item = &UncheckedDecider> {
+        let of_resources = self.resources.iter().flat_map(|resource| &resource.deciders);
+        of_resources.chain(self.triggers.iter().flat_map(|trigger| &trigger.deciders))
+    }
+}
+
 /// A resource that has been read.
 pub(super) struct UncheckedResource {
     pub(super) name: At<String>,
@@ -49,6 +59,8 @@ pub(super) struct UncheckedResource {
     pub(super) spec: Option<ResourceSpec>,
     /// `path` as written.
     pub(super) path: Option<At<String>>,
+    /// The components of its trigger.
+    pub(super) deciders: Vec<UncheckedDecider>,
     /// Whether a key that could not be read may mean that the resource is watched.
     pub(super) perhaps_watched: bool,
 }
@@ -162,6 +174,15 @@ fn check_params(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
                 Problem::new(format!("the params of `{}` are larger than {most} as JSON", action.name.value))
                     .at(&action.name.span, "with those of the pipeline")
                     .help("put large values into a file in a resource"),
+            );
+        }
+    }
+    for decider in draft.deciders() {
+        if shared.saturating_add(decider.params_bytes) > bounds::MAX_PARAMS_BYTES {
+            let most = crate::base::ByteSize(bounds::MAX_PARAMS_BYTES as u64);
+            reader.complain(
+                Problem::new(format!("the params of {} are larger than {most} as JSON", quoted(&decider.text.value)))
+                    .at(&decider.text.span, "with those of the pipeline"),
             );
         }
     }
