@@ -22,7 +22,7 @@ use super::bindings::exports::anacostia::pipeline::decider;
 use super::decision_order::{Decision, DecisionOrder, DecisionReport};
 use super::host::GuestState;
 use super::host::http::HeaderValues;
-use super::host::trigger_context::Question;
+use super::host::question::Question;
 use super::setup::Attempt;
 use super::watch::{Cause, Ending, Slices, Watch};
 use super::{limits, outcome};

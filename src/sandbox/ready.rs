@@ -1,7 +1,7 @@
 //! A component that is ready to run: it is linked, and its exports are known.
 //!
-//! A trigger component exports `decider`. An action exports `action`. A command exports `wasi:cli/run`. A component that exports both is
-//! called as an action. The host looks for `hooks` once, when the component is loaded, so
+//! An action exports `action`, a command `wasi:cli/run`, a trigger component `decider`. A component
+//! that exports `action` is called as an action, whatever else it exports. The host looks for `hooks` once, when the component is loaded, so
 //! components without hooks have no cost for them at run time. A component that exports only a part
 //! of the interface is refused when it is loaded. A command has no hooks, because it could not
 //! receive their arguments.

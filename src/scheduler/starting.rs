@@ -66,7 +66,11 @@ impl Dispatcher {
                     fresh = true;
                 }
                 Plan::Wait { asks, .. } if !asks.is_empty() => self.ask(&asks, work),
-                Plan::Wait { ticks, until, .. } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
+                Plan::Wait { ticks, until, .. }
+                    if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE)
+                        // A host that drains may end now: this is its last word.
+                        && !(self.draining && work.is_idle()) =>
+                {
                     let again = (!ticks.is_empty()).then(|| situation.now.moment.after(HELD_PAUSE));
                     return Ok(until.into_iter().chain(again).min());
                 }

@@ -7,26 +7,9 @@ use super::super::condition::Condition;
 use super::super::decider::Decider;
 use super::super::keys;
 use super::super::settings;
-use super::super::tree::{At, Reader, Table};
-use super::action::{build, component_file, digest};
-use super::{inner, params};
-use crate::base::Digest;
-
-/// A component of a trigger that has been read.
-pub(in super::super) struct UncheckedDecider {
-    /// The name of its trigger.
-    pub(in super::super) trigger: String,
-    /// The file as written.
-    pub(in super::super) text: At<String>,
-    /// The file, absolute once the paths are filled in.
-    pub(in super::super) file: PathBuf,
-    pub(in super::super) digest: Option<At<Digest>>,
-    pub(in super::super) is_built: bool,
-    /// `build.watch` as written.
-    pub(in super::super) sources: Vec<At<String>>,
-    /// The size of its own params as JSON.
-    pub(in super::super) params_bytes: usize,
-}
+use super::super::tree::{Reader, Table};
+use super::component::{build, component_file, digest};
+use super::{UncheckedDecider, inner, params};
 
 /// Reads `component` of a trigger, or of a table in its `all` or `any`. Adds to `found` what is
 /// checked later.

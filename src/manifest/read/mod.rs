@@ -6,6 +6,7 @@
 
 mod action;
 mod command;
+mod component;
 mod decider;
 mod http;
 mod notify;
@@ -18,9 +19,12 @@ mod top;
 mod trigger;
 mod variables;
 
+use std::path::PathBuf;
+
 use toml::de::DeTable;
 
 use super::action::{ActionSpec, RunWhen};
+use super::condition::TriggerSpec;
 use super::keys::{self, Keys};
 use super::pipeline::{NotifySpec, ResourceSpec};
 use super::problem::{Problem, quoted};
@@ -28,9 +32,7 @@ use super::settings::MAX_NODES;
 use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use crate::model::NotifyCause;
-pub(super) use decider::UncheckedDecider;
 use top::Top;
-use trigger::UncheckedTrigger;
 
 /// The name of the node that every pipeline has.
 const STORE_NODE: &str = "metadata_store";
@@ -84,6 +86,29 @@ pub(super) struct UncheckedAction {
     pub(super) run_when: Option<At<RunWhen>>,
     /// Whether an unknown key may mean `after`, `reads` or `writes`.
     pub(super) perhaps_more: bool,
+}
+
+/// A component of a trigger that has been read.
+pub(super) struct UncheckedDecider {
+    /// The name of its trigger.
+    pub(super) trigger: String,
+    /// The file as written.
+    pub(super) text: At<String>,
+    /// The file, absolute once the paths are filled in.
+    pub(super) file: PathBuf,
+    pub(super) digest: Option<At<Digest>>,
+    pub(super) is_built: bool,
+    /// `build.watch` as written.
+    pub(super) sources: Vec<At<String>>,
+    /// The size of its own params as JSON.
+    pub(super) params_bytes: usize,
+}
+
+/// A trigger that has been read.
+pub(super) struct UncheckedTrigger {
+    pub(super) name: At<String>,
+    pub(super) spec: TriggerSpec,
+    pub(super) deciders: Vec<UncheckedDecider>,
 }
 
 /// A notification that has been read.

@@ -8,15 +8,8 @@ use super::super::keys::{self, Keys};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::decider::{self, UncheckedDecider};
+use super::{UncheckedDecider, UncheckedTrigger, decider};
 use crate::base::{Schedule, ScheduleError, bounds};
-
-/// A trigger that has been read.
-pub(in super::super) struct UncheckedTrigger {
-    pub(in super::super) name: At<String>,
-    pub(in super::super) spec: TriggerSpec,
-    pub(in super::super) deciders: Vec<UncheckedDecider>,
-}
 
 /// Reads `[triggers.NAME]`.
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedTrigger {

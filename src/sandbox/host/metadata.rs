@@ -146,8 +146,8 @@ impl GuestState {
         Ok(cpu.host(repeat_briefly(|| store.record_facts(fence, id, facts.clone(), now))).await?)
     }
 
-    /// Returns the number of the run whose earlier runs the guest may look at. `None` for a trigger,
-    /// which may look at all.
+    /// Returns the number of the run whose earlier runs the guest may look at. `None` for a
+    /// trigger, which may look at all.
     fn before_run(&self) -> Option<u64> {
         self.question.is_none().then_some(self.order.run_number)
     }

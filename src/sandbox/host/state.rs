@@ -22,7 +22,7 @@ use super::files::Files;
 use super::http::Http;
 use super::inputs::Inputs;
 use super::output::OutputLines;
-use super::trigger_context::Question;
+use super::question::Question;
 
 /// The data of one attempt, stored in its wasmtime store. When an attempt makes several calls, the
 /// state is passed from one call to the next (see [`GuestState::renew`]).

@@ -1,46 +1,16 @@
 //! Implements `trigger-context`: what a trigger component is asked about, and the new artifacts
 //! that it may look at.
 
+use crate::base::ArtifactId;
 use crate::base::bounds::MAX_PAGE;
-use crate::base::{ArtifactId, Timestamp};
 use crate::sandbox::bindings::anacostia::pipeline::trigger_context::{Host, NewArtifacts, TriggerInfo};
 use crate::sandbox::bindings::anacostia::pipeline::types;
-use crate::sandbox::decision_order::DecisionOrder;
 use crate::store::PageRequest;
 
 use super::GuestState;
 use super::access::CallError;
+use super::question::PageEnd;
 use super::resources::{artifact_id, record};
-
-/// What a trigger component is asked.
-pub(in crate::sandbox) struct Question {
-    trigger: String,
-    resources: Vec<String>,
-    now: Timestamp,
-    fired_at: Option<Timestamp>,
-    /// The end of the last page of a list.
-    page: Option<PageEnd>,
-}
-
-/// The end of a page: its resource, its last artifact, and the cursor of the next page.
-struct PageEnd {
-    resource: String,
-    last: ArtifactId,
-    next: Option<String>,
-}
-
-impl Question {
-    /// Creates the question of an order, which is asked now.
-    pub(in crate::sandbox) fn new(order: &DecisionOrder, now: Timestamp) -> Self {
-        Self {
-            trigger: order.trigger.clone(),
-            resources: order.resources.clone(),
-            now,
-            fired_at: order.fired_at,
-            page: None,
-        }
-    }
-}
 
 impl Host for GuestState {
     async fn info(&mut self) -> wasmtime::Result<TriggerInfo> {

@@ -210,3 +210,117 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Answer, Answers, Asked, Basis, Said};
+    use crate::base::{Moment, Timestamp};
+    use crate::model::Pending;
+
+    fn basis(count: u64, oldest: i64, ended: u64) -> Basis {
+        let oldest_at = (count > 0).then(|| Timestamp::from_micros(oldest));
+        Basis { pending: vec![Pending { count, oldest_at, ..Pending::default() }], ended }
+    }
+
+    fn asked() -> Asked {
+        ("raw".to_owned(), "component a.wasm".to_owned())
+    }
+
+    fn at(millis: i64) -> Moment {
+        Moment::from_micros(millis * 1_000)
+    }
+
+    /// Asks and answers at a moment, in no time.
+    fn tell(answers: &mut Answers, basis: Basis, said: Said, now: Moment) {
+        let question = answers.ask(asked(), basis);
+        answers.answer(&asked(), question, said, Duration::ZERO, now);
+    }
+
+    fn skip(ask_again: Option<Duration>) -> Said {
+        Said::Skip { reason: "no".to_owned(), ask_again }
+    }
+
+    /// Returns whether the component is to be asked, and if so when.
+    fn opens(answers: &Answers, basis: &Basis, now: Moment) -> Option<Option<Moment>> {
+        match answers.of(&asked(), basis, false, now, false) {
+            Answer::Open { at, asking: false, .. } => Some(at),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_skip_stands_until_something_changes_or_its_time_is_over() {
+        let mut answers = Answers::default();
+        assert_eq!(opens(&answers, &basis(1, 0, 0), at(0)), Some(None), "never asked");
+        tell(&mut answers, basis(1, 0, 0), skip(None), at(0));
+        assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(1_000_000), false), Answer::Skip("no", None));
+        assert_eq!(opens(&answers, &basis(2, 0, 0), at(50)), Some(Some(at(100))), "not at once");
+        assert_eq!(opens(&answers, &basis(2, 0, 0), at(100)), Some(None));
+        assert_eq!(opens(&answers, &basis(1, 0, 7), at(100)), Some(None), "a run has ended");
+        tell(&mut answers, basis(1, 0, 0), skip(Some(Duration::from_secs(5))), at(0));
+        assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(100), false), Answer::Skip("no", Some(at(5_000))));
+        assert_eq!(opens(&answers, &basis(1, 0, 0), at(5_000)), Some(None));
+        assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(5_000), true), Answer::Skip("no", None), "drains");
+    }
+
+    #[test]
+    fn a_slow_component_rests_between_its_answers() {
+        let mut answers = Answers::default();
+        let question = answers.ask(asked(), basis(1, 0, 0));
+        answers.answer(&asked(), question, skip(None), Duration::from_secs(2), at(2_000));
+        assert_eq!(opens(&answers, &basis(2, 0, 0), at(3_000)), Some(Some(at(10_000))));
+    }
+
+    #[test]
+    fn a_fire_stands_while_its_artifacts_are_there_and_is_used_up_once() {
+        let mut answers = Answers::default();
+        tell(&mut answers, basis(2, 5, 0), Said::Fire("yes".to_owned()), at(0));
+        for still in [basis(2, 5, 0), basis(9, 5, 0), basis(2, 5, 8)] {
+            assert_eq!(answers.of(&asked(), &still, false, at(9), false), Answer::Fire("yes"), "{still:?}");
+            assert!(answers.fires(&asked(), &still));
+        }
+        for gone in [basis(1, 5, 0), basis(2, 6, 0), basis(0, 0, 0)] {
+            assert_eq!(opens(&answers, &gone, at(9)), Some(None), "{gone:?}");
+        }
+        answers.use_up(&asked());
+        assert_eq!(answers.of(&asked(), &basis(0, 0, 0), true, at(9), false), Answer::UsedUp);
+        assert_eq!(
+            answers.of(&asked(), &basis(1, 7, 0), true, at(9), false),
+            Answer::Open { last: None, at: None, asking: false }
+        );
+        assert_eq!(opens(&answers, &basis(0, 0, 3), at(9)), Some(None), "a run has ended since");
+    }
+
+    #[test]
+    fn pauses_after_failures_grow_to_a_minute() {
+        let mut answers = Answers::default();
+        let mut now = 0;
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            tell(&mut answers, basis(1, 0, 0), Said::Failed("trap".to_owned()), at(now));
+            now += pause * 1_000;
+            assert_eq!(opens(&answers, &basis(2, 0, 0), at(now - 1)), Some(Some(at(now))), "also if something changes");
+            assert_eq!(opens(&answers, &basis(1, 0, 0), at(now)), Some(None));
+        }
+        let drained = answers.of(&asked(), &basis(1, 0, 0), false, at(now), true);
+        assert_eq!(drained, Answer::Skip("trap", None), "a host that drains does not try again");
+        tell(&mut answers, basis(1, 0, 0), skip(None), at(now));
+        tell(&mut answers, basis(1, 0, 0), Said::Failed("trap".to_owned()), at(now));
+        assert_eq!(opens(&answers, &basis(1, 0, 0), at(now)), Some(Some(at(now + 1_000))));
+    }
+
+    #[test]
+    fn an_answer_to_a_question_of_another_component_is_dropped() {
+        let mut answers = Answers::default();
+        let old = answers.ask(asked(), basis(1, 0, 0));
+        answers.retain(|_| false);
+        let new = answers.ask(asked(), basis(1, 0, 0));
+        assert!(!answers.answer(&asked(), old, Said::Fire("old".to_owned()), Duration::ZERO, at(0)));
+        let open = Answer::Open { last: None, at: None, asking: true };
+        assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(0), false), open);
+        assert!(answers.answer(&asked(), new, Said::Fire("new".to_owned()), Duration::ZERO, at(0)));
+        assert!(!answers.answer(&asked(), new, Said::Fire("again".to_owned()), Duration::ZERO, at(0)));
+        assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(0), false), Answer::Fire("new"));
+    }
+}

@@ -13,9 +13,8 @@ use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::decider::{self, UncheckedDecider};
 use super::trigger::{conditions, group_by, retrigger};
-use super::{UncheckedResource, inner, refuse_twice};
+use super::{UncheckedDecider, UncheckedResource, decider, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
