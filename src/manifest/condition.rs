@@ -12,7 +12,8 @@ pub struct TriggerSpec {
     pub name: String,
     /// All of these must be met; at least one.
     pub when: Vec<Condition>,
-    /// `retrigger`: whether runs that it led to count for its own `after_run` and `metric`.
+    /// `retrigger`: whether runs that it led to count for its own `after_run`, `metric`
+    /// and `component`.
     pub retrigger: bool,
 }
 

@@ -224,11 +224,8 @@ const TABLES: [(&str, &str); 20] = [
     ("[resources.r]\nkind = \"sql\"", "/properties/resources/additionalProperties/else/else/else/then"),
     ("[triggers.t]", "/properties/triggers/additionalProperties"),
     ("[triggers.t.cron]", "/properties/triggers/additionalProperties/properties/cron/anyOf/1"),
-    ("[triggers.t.component]", "/properties/triggers/additionalProperties/properties/component/anyOf/1"),
-    (
-        "[triggers.t.component.limits]",
-        "/properties/triggers/additionalProperties/properties/component/anyOf/1/properties/limits",
-    ),
+    ("[triggers.t.component]", "/$defs/trigger_component"),
+    ("[triggers.t.component.limits]", "/$defs/trigger_component/properties/limits"),
     ("[triggers.t.metric]", "/properties/triggers/additionalProperties/properties/metric"),
     ("[[triggers.t.any]]", "/$defs/pipeline_condition"),
     ("[resources.r]\nkind = \"folder\"\n[[resources.r.trigger.all]]", "/$defs/condition"),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::waiting::Waiting;
-use crate::base::Moment;
+use crate::base::{Moment, Timestamp};
 use crate::model::Pending;
 
 /// The pause after the first failure of a component; doubled after each further one.
@@ -32,20 +32,22 @@ pub struct Basis {
     pending: Vec<Pending>,
     /// The newest end of a run that counts.
     ended: u64,
+    /// If a schedule of the trigger is due: up to when it was accounted for before.
+    due: Option<Timestamp>,
 }
 
 impl Basis {
     /// Creates the basis of a trigger: the new artifacts of its own resource, or of all.
-    pub(super) fn new(own: Option<Pending>, all: &Waiting, ended: u64) -> Self {
+    pub(super) fn new(own: Option<Pending>, all: &Waiting, ended: u64, due: Option<Timestamp>) -> Self {
         let pending = own.map_or_else(|| all.counts().collect(), |own| vec![own]);
         // When it was counted says nothing about the artifacts.
         let pending = pending.into_iter().map(|pending| Pending { as_of: 0, ..pending }).collect();
-        Self { pending, ended }
+        Self { pending, ended, due }
     }
 
     /// Returns whether there is nothing to decide on.
     pub(super) fn is_empty(&self) -> bool {
-        self.ended == 0 && self.pending.iter().all(|pending| pending.count == 0)
+        self.ended == 0 && self.due.is_none() && self.pending.iter().all(|pending| pending.count == 0)
     }
 
     /// Returns whether the new artifacts of an earlier basis are all still there.
@@ -221,7 +223,7 @@ mod tests {
 
     fn basis(count: u64, oldest: i64, ended: u64) -> Basis {
         let oldest_at = (count > 0).then(|| Timestamp::from_micros(oldest));
-        Basis { pending: vec![Pending { count, oldest_at, ..Pending::default() }], ended }
+        Basis { pending: vec![Pending { count, oldest_at, ..Pending::default() }], ended, due: None }
     }
 
     fn asked() -> Asked {

@@ -66,7 +66,8 @@ impl Evaluation {
 
 /// Evaluates a trigger of the pipeline.
 pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Evaluation {
-    let look = Look { trigger: &trigger.name, retrigger: trigger.retrigger, waits: None, situation };
+    let look =
+        Look { trigger: &trigger.name, when: &trigger.when, retrigger: trigger.retrigger, waits: None, situation };
     let verdict = all(&trigger.when, look);
     if let Some(why) = situation.unseen.values().next() {
         return Evaluation { conditions: verdict.seen, ..Evaluation::not_ready(why.clone(), None) };
@@ -133,7 +134,7 @@ fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situ
     if trigger.when.is_empty() {
         return counted;
     }
-    let look = Look { trigger: name, retrigger: trigger.retrigger, waits, situation };
+    let look = Look { trigger: name, when: &trigger.when, retrigger: trigger.retrigger, waits, situation };
     with_more(counted, all(&trigger.when, look), trigger, look)
 }
 
