@@ -176,7 +176,9 @@ impl Condition {
         match self {
             Self::Component(decider) => each(decider),
             Self::All(conditions) | Self::Any(conditions) => {
-                conditions.iter_mut().for_each(|condition| condition.each_decider(each));
+                for condition in conditions {
+                    condition.each_decider(each);
+                }
             }
             _ => {}
         }

@@ -139,11 +139,11 @@ fn join((level, hope): (Level, Level), next: Option<Moment>, each: &[Verdict]) -
     let met = || each.iter().filter(|verdict| verdict.is_met());
     // Only if its answer can decide, and one after the other: the next may not be needed.
     let decides = hope == Level::Met && level != Level::Met;
-    let ask = each.iter().filter(|_| decides).filter(|verdict| verdict.hope == Level::Met);
+    let ask = each.iter().find_map(|verdict| verdict.ask.as_ref().filter(|_| decides));
     Verdict {
         level,
         hope,
-        ask: ask.filter_map(|verdict| verdict.ask.clone()).next(),
+        ask: ask.cloned(),
         asking: each.iter().any(|verdict| verdict.asking),
         failed: each.iter().any(|verdict| verdict.failed),
         fresh: met().any(|verdict| verdict.fresh),
