@@ -75,7 +75,8 @@ fn check_rule(
             };
             // The errors of all alternatives would be too long to display.
             let fits_none = !rule.as_array().unwrap().iter().any(fits);
-            if rule.to_string().len() > 200 {
+            let shown = rule.to_string();
+            if shown.len() > 200 || shown.contains("$ref") {
                 fits_none.then(|| "none of the forms".to_owned())
             } else {
                 refuse(fits_none)
