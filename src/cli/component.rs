@@ -37,12 +37,13 @@ pub(crate) fn component(verb: Verb) -> Result<End, Failure> {
     let origin = origin(&bytes);
     let lines = manifest_lines(&args.file, &about);
     if args.json {
-        let why_not = about.not_an_action();
+        let why_not = useless(&about);
         let needs: serde_json::Map<_, _> = about.needs().map(|(name, need)| (name.to_owned(), json!(need))).collect();
         out::json(&json!({
             "component": about,
             "kind": about.world(),
-            "action": why_not.is_none(),
+            "action": about.not_an_action().is_none(),
+            "trigger": about.not_a_trigger().is_none(),
             "command": about.is_command(),
             "hooks": about.has_hooks(),
             "why_not": why_not,
@@ -63,16 +64,26 @@ fn words(world: World) -> &'static str {
         World::Action => "Anacostia action",
         World::ActionWithHooks => "Anacostia action with hooks",
         World::Command => "WASI command (wasi:cli/command)",
+        World::Trigger => "Anacostia trigger",
         World::Unknown => "a component of another world",
     }
 }
 
-/// The lines of a manifest that make an action of the component, with the grants that it needs.
+/// Returns why a manifest cannot name the component, as an action or a trigger.
+fn useless(about: &ComponentInfo) -> Option<String> {
+    if about.world() == World::Trigger { about.not_a_trigger() } else { about.not_an_action() }
+}
+
+/// The lines of a manifest that make an action or a trigger of the component, with the grants that
+/// it needs.
 fn manifest_lines(file: &Path, about: &ComponentInfo) -> String {
     let name = action_name(file);
     // A JSON string is a valid TOML string. A `$` is doubled, because the manifest expands
     // variables.
     let component = json!(file.display().to_string().replace('$', "$$"));
+    if about.world() == World::Trigger {
+        return format!("[resources.raw]\ntrigger = {{ component = {component} }}\n");
+    }
     let mut lines = format!("[actions.{name}]\ncomponent = {component}\n");
     let mut given: Vec<String> = Vec::new();
     for (_, need) in about.needs() {
@@ -110,9 +121,16 @@ fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> 
     let mut table = Table::new(&[("", Column::Word), ("", Column::Prose)]);
     let mut fact = |name: &str, value: Cell| table.row(vec![Cell::new(name).style(styles::FAINT), value]);
     let kind = words(about.world());
-    match about.not_an_action() {
+    match useless(about) {
         None => fact("kind", Cell::new(kind).style(styles::GOOD)),
-        Some(why) => fact("kind", Cell::new(format!("{kind}, not an action: it {why}")).style(styles::BAD)),
+        Some(why) => fact(
+            "kind",
+            Cell::new(format!(
+                "{kind}{}: it {why}",
+                if about.world() == World::Trigger { "" } else { ", not an action" }
+            ))
+            .style(styles::BAD),
+        ),
     }
     let unknown = "it does not say";
     fact("language", Cell::new(origin.language.as_deref().unwrap_or(unknown)));
@@ -134,7 +152,7 @@ fn render(about: &ComponentInfo, origin: &Origin, lines: &str, width: usize) -> 
         }
     }
     let mut text = table.render(width);
-    if about.not_an_action().is_none() {
+    if useless(about).is_none() {
         let _ = write!(text, "\n{}\n{lines}", Cell::new("For the manifest").style(styles::STRONG));
     }
     text
@@ -184,6 +202,19 @@ mod tests {
     #[test]
     fn components_that_are_not_actions_are_explained() {
         insta::assert_snapshot!(drawn(&component(&["wasi:cli/stdout@0.2.6"], &["acme:tools/thing@1.0.0"])));
+    }
+
+    #[test]
+    fn a_trigger_component_is_shown_with_the_lines_that_name_it() {
+        let about = component(
+            &[
+                "anacostia:pipeline/trigger-context@0.1.0",
+                "anacostia:pipeline/metadata@0.1.0",
+                "anacostia:pipeline/resources@0.1.0",
+            ],
+            &["anacostia:pipeline/decider@0.1.0"],
+        );
+        insta::assert_snapshot!(drawn(&about));
     }
 
     #[test]

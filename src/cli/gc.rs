@@ -26,7 +26,7 @@ pub(crate) struct Args {
 pub(crate) fn gc(args: &Args) -> Result<End, Failure> {
     // Fails if nothing is on record yet: there is nothing to free then, and no store is created.
     let pipeline = Records::open(&args.path)?.pipeline;
-    let used = pipeline.actions.iter().filter_map(|action| Some(build::identity(&action.component)?.1));
+    let used = pipeline.components().filter_map(|used| Some(build::identity(used.file)?.1));
     let in_force: BTreeSet<Digest> = used.collect();
     let given_back = records::runtime()?.block_on(async {
         // A host binds runs to components at any time: none may be running, and none may start

@@ -29,14 +29,14 @@ pub(crate) struct Products {
 impl Products {
     /// What the builds and runs of a pipeline write.
     pub(crate) fn of(pipeline: &Pipeline) -> Self {
-        let built = pipeline.actions.iter().filter(|action| action.build.is_some());
+        let built = pipeline.components().filter(|used| used.build.is_some());
         let local = |resources: Vec<&ResourceSpec>| -> Vec<PathBuf> {
             resources.into_iter().flat_map(ResourceSpec::local_paths).map(Path::to_owned).collect()
         };
         let (folders, databases) = pipeline.resources.iter().partition(|resource| resource.is_folder());
         let state = ["components", "logs", "resources", "spool"].map(|folder| pipeline.state.join(folder));
         Self {
-            components: built.map(|action| action.component.clone()).collect(),
+            components: built.map(|used| used.file.to_owned()).collect(),
             databases: pipeline.store.local_paths().into_iter().map(Path::to_owned).chain(local(databases)).collect(),
             folders: state.into_iter().chain(local(folders)).collect(),
         }

@@ -1,36 +1,34 @@
-//! Inspects a component file without compiling or running it: its type, imports, exports and
-//! producers.
+//! What a component is made for, and what it requires of the manifest, by the names of its exports
+//! and imports.
 //!
 //! Imports are checked by name here, long before a component is linked. A manifest that grants too
 //! little is therefore refused with the missing lines, instead of a linker error in the middle of a
 //! run.
 
-use std::io::Read as _;
-use std::path::Path;
-
 use serde::Serialize;
-use wasmparser::{Encoding, KnownCustom, Parser, Payload};
 
 use super::keys::nearest;
 use super::problem::quoted;
-use crate::base::{ByteSize, Digest, bounds, escape};
+use crate::base::{Digest, escape};
 
-/// Maximum number of imports, and of exports, of a component that is inspected.
-const MAX_NAMES: usize = 10_000;
-/// Maximum number of recorded entries about a component's producers.
-const MAX_MAKERS: usize = 100;
 /// The package of the guest interface.
 const CONTRACT: &str = "anacostia:pipeline/";
 /// Its minor version that the host supports; patch versions are compatible.
 const CONTRACT_VERSION: &str = "0.1.";
 /// Its interfaces that every action may import without a grant.
 const FREE: [&str; 4] = ["types", "run-context", "log", "metadata"];
+/// Its interface about the new artifacts of a trigger.
+const TRIGGER_CONTEXT: &str = "trigger-context";
+/// Its interfaces that every trigger component may import.
+const FREE_TO_TRIGGERS: [&str; 4] = ["types", TRIGGER_CONTEXT, "log", "metadata"];
 /// The interfaces that need a granted resource.
 const RESOURCES: [&str; 2] = ["resources", "database"];
 /// The interface that makes a component an action.
 const ACTION: &str = "action";
 /// The optional interface of an action.
 const HOOKS: &str = "hooks";
+/// The interface that makes a component a trigger component.
+const DECIDER: &str = "decider";
 /// The supported minor version of WASI; patch versions are compatible.
 const WASI_VERSION: &str = "0.2.";
 /// The interface that makes a component a command, which is an action too.
@@ -61,7 +59,8 @@ pub struct ComponentInfo {
 }
 
 /// The world that a component was made for, as far as its exports show.
-/// [`ComponentInfo::not_an_action`] checks whether this host supports that version.
+/// [`ComponentInfo::not_an_action`] and [`ComponentInfo::not_a_trigger`] check whether this host
+/// supports that version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum World {
@@ -71,6 +70,8 @@ pub enum World {
     ActionWithHooks,
     /// A program: `wasi:cli/command`.
     Command,
+    /// The `trigger` world: a component that decides whether a run starts.
+    Trigger,
     /// Another world.
     Unknown,
 }
@@ -79,7 +80,7 @@ pub enum World {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
-    /// Nothing: every action may have the import.
+    /// Nothing: every component of its world may have the import.
     Nothing,
     /// A grant.
     Grant(Grant),
@@ -110,72 +111,22 @@ impl Grant {
     }
 }
 
-/// Why a file is not a component.
-#[derive(Debug, thiserror::Error)]
-pub enum ComponentError {
-    /// The file cannot be read.
-    #[error("{}", unreadable(.0))]
-    Unreadable(#[from] std::io::Error),
-    /// The path is a folder.
-    #[error("is a folder, not a file")]
-    Folder,
-    /// The path is a pipe or a device, for example.
-    #[error("is not a regular file")]
-    NotAFile,
-    /// The file is empty.
-    #[error("is empty")]
-    Empty,
-    /// The file exceeds the size limit.
-    #[error("is larger than {}", ByteSize(bounds::MAX_COMPONENT_BYTES))]
-    TooLarge,
-    /// The file is a core module, not a component.
-    #[error("is a core WebAssembly module, not a component")]
-    CoreModule,
-    /// The file is WebAssembly text.
-    #[error("is WebAssembly text, not a component")]
-    Text,
-    /// The file is native machine code.
-    #[error("is native code, not a component")]
-    Native,
-    /// The file is a placeholder for content that was not downloaded.
-    #[error("is a Git LFS pointer, not the component itself")]
-    LfsPointer,
-    /// The file is something else.
-    #[error("is not a WebAssembly component")]
-    Other,
-    /// The file is a truncated component.
-    #[error("is cut off: the part at byte {0} goes on beyond its end")]
-    Truncated(u64),
-    /// The file begins as a component, but is invalid.
-    #[error("is a broken component: {0}")]
-    Broken(String),
-}
-
-impl ComponentError {
-    /// Returns advice on how to fix it.
-    #[must_use]
-    pub fn advice(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::CoreModule => {
-                "build for a target that makes components (Rust: `--target wasm32-wasip2`), or wrap it: `wasm-tools component new`"
-            }
-            Self::Text => "make it binary: `wasm-tools parse FILE -o FILE.wasm`",
-            Self::Native => {
-                "name the component (.wasm) itself: compiled code is cached by anacostia, and never loaded from elsewhere"
-            }
-            Self::LfsPointer => "fetch it: `git lfs pull`",
-            Self::Empty | Self::Broken(_) => "build it again",
-            Self::Truncated(_) => "build it again, or copy it again",
-            Self::Folder => "name the component (.wasm) in it",
-            Self::Unreadable(_) | Self::NotAFile | Self::TooLarge | Self::Other => return None,
-        })
-    }
-}
-
 impl ComponentInfo {
     /// Returns what each import requires of the manifest.
     pub fn needs(&self) -> impl Iterator<Item = (&str, Need)> {
-        self.imports.iter().map(|import| (import.as_str(), need(import)))
+        let need = if self.world() == World::Trigger { need_of_trigger } else { need };
+        self.imports.iter().map(move |import| (import.as_str(), need(import)))
+    }
+
+    /// Returns why it is not a trigger component, or `None` if it is one.
+    #[must_use]
+    pub fn not_a_trigger(&self) -> Option<String> {
+        match self.version_of(DECIDER) {
+            Some(version) if !served(version) => Some(of_another_version(version)),
+            Some(_) if self.world() == World::Trigger => None,
+            Some(_) => Some(format!("exports `{ACTION}` too: a component is an action or a trigger, not both")),
+            None => Some(format!("does not export `{CONTRACT}{DECIDER}@{CONTRACT_VERSION}0`")),
+        }
     }
 
     /// Returns why it is not an action, or `None` if it is one.
@@ -185,10 +136,7 @@ impl ComponentInfo {
         if let Some(version) =
             [ACTION, HOOKS].iter().filter_map(|name| self.version_of(name)).find(|version| !served(version))
         {
-            return Some(format!(
-                "is made for version {} of the contract, not for {CONTRACT_VERSION}x",
-                escape(version.as_bytes())
-            ));
+            return Some(of_another_version(version));
         }
         match (self.world(), self.run_versions().next()) {
             (World::Action | World::ActionWithHooks, _) => None,
@@ -197,6 +145,7 @@ impl ComponentInfo {
                 let version = escape(version.as_bytes());
                 Some(format!("is a command of WASI {version}; this host serves WASI 0.2: build for wasm32-wasip2"))
             }
+            (World::Trigger, _) => Some("decides whether runs start: name it in `component` of a trigger".to_owned()),
             _ => Some(format!("exports neither `{CONTRACT}{ACTION}@{CONTRACT_VERSION}0` nor `{RUN}@0.2.0`")),
         }
     }
@@ -206,6 +155,8 @@ impl ComponentInfo {
     pub fn world(&self) -> World {
         if self.version_of(ACTION).is_some() {
             if self.version_of(HOOKS).is_some_and(served) { World::ActionWithHooks } else { World::Action }
+        } else if self.version_of(DECIDER).is_some() {
+            World::Trigger
         } else if self.run_versions().next().is_some() {
             World::Command
         } else {
@@ -254,7 +205,29 @@ impl ComponentInfo {
     }
 }
 
-/// Returns what an import of this name requires of the manifest.
+fn of_another_version(version: &str) -> String {
+    format!("is made for version {} of the contract, not for {CONTRACT_VERSION}x", escape(version.as_bytes()))
+}
+
+/// Returns what an import of this name requires of the manifest, in a trigger component.
+fn need_of_trigger(import: &str) -> Need {
+    let refused = |why: &str| Need::Refused(why.to_owned());
+    let (interface, version) = split(import).unwrap_or((import, ""));
+    match interface.strip_prefix(CONTRACT) {
+        Some(name) if FREE_TO_TRIGGERS.contains(&name) && served(version) => Need::Nothing,
+        Some("run-context") => refused("a trigger has no run: use `trigger-context`"),
+        Some(name) if RESOURCES.contains(&name) => refused(
+            "a trigger has no access to data: decide by the artifacts that `trigger-context` lists, or let an action end with `skip`",
+        ),
+        Some(DECIDER) => refused("a trigger exports it, and the host calls it"),
+        _ => match need(import) {
+            Need::Grant(Grant::Http) => refused("a trigger has no network"),
+            other => other,
+        },
+    }
+}
+
+/// Returns what an import of this name requires of the manifest, in an action.
 #[must_use]
 pub fn need(import: &str) -> Need {
     let refused = |why: &str| Need::Refused(why.to_owned());
@@ -269,6 +242,7 @@ pub fn need(import: &str) -> Need {
             name if RESOURCES.contains(&name) => Need::Grant(Grant::Resources),
             name if FREE.contains(&name) => Need::Nothing,
             "action" | "hooks" => refused("an action exports it, and the host calls it"),
+            TRIGGER_CONTEXT | DECIDER => refused("only components of the world `trigger` have it"),
             name => match nearest(name, FREE.into_iter().chain(RESOURCES)) {
                 Some(near) => Need::Refused(format!("there is no such interface: did you mean `{CONTRACT}{near}`?")),
                 None => refused("there is no such interface in the contract"),
@@ -310,149 +284,6 @@ fn is_patch_of(version: &str, prefix: &str) -> bool {
     version.strip_prefix(prefix).is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|c| c.is_ascii_digit()))
 }
 
-/// Inspects the component in a file.
-///
-/// # Errors
-/// Returns an error if the file cannot be read, is too large, or is not a component.
-pub fn inspect_file(path: &Path) -> Result<ComponentInfo, ComponentError> {
-    inspect(&read_component(path)?)
-}
-
-/// Reads a file that may be a component.
-///
-/// # Errors
-/// Returns an error if the file cannot be read or is too large.
-pub fn read_component(path: &Path) -> Result<Vec<u8>, ComponentError> {
-    // Checked before the file is opened, because opening a pipe would wait for a writer.
-    match std::fs::metadata(path)? {
-        about if about.is_dir() => return Err(ComponentError::Folder),
-        about if !about.is_file() => return Err(ComponentError::NotAFile),
-        _ => {}
-    }
-    let file = std::fs::File::open(path)?;
-    let length = file.metadata()?.len();
-    if length > bounds::MAX_COMPONENT_BYTES {
-        return Err(ComponentError::TooLarge);
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.take(bounds::MAX_COMPONENT_BYTES + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn unreadable(why: &std::io::Error) -> String {
-    match why.kind() {
-        std::io::ErrorKind::NotFound => "is not there".to_owned(),
-        _ => format!("cannot be read: {why}"),
-    }
-}
-
-/// Inspects the bytes of a component.
-///
-/// # Errors
-/// Returns an error if the bytes are not a component, or are too many.
-pub fn inspect(bytes: &[u8]) -> Result<ComponentInfo, ComponentError> {
-    if bytes.len() as u64 > bounds::MAX_COMPONENT_BYTES {
-        return Err(ComponentError::TooLarge);
-    }
-    if !bytes.starts_with(b"\0asm") {
-        return Err(stranger(bytes));
-    }
-    let mut info = ComponentInfo {
-        digest: Digest::of(bytes),
-        size: bytes.len() as u64,
-        imports: Vec::new(),
-        exports: Vec::new(),
-        languages: Vec::new(),
-        tools: Vec::new(),
-    };
-    let mut depth = 0_u32;
-    for payload in Parser::new(0).parse_all(bytes) {
-        look(&mut info, &mut depth, payload.map_err(|error| broken(&error))?)?;
-    }
-    Ok(info)
-}
-
-/// Processes one part of the file.
-fn look(info: &mut ComponentInfo, depth: &mut u32, payload: Payload<'_>) -> Result<(), ComponentError> {
-    match payload {
-        Payload::Version { encoding: Encoding::Module, .. } if *depth == 0 => return Err(ComponentError::CoreModule),
-        Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => *depth += 1,
-        Payload::End(_) => *depth = depth.saturating_sub(1),
-        Payload::ComponentImportSection(imports) if *depth == 0 => {
-            for import in imports {
-                keep(&mut info.imports, import.map_err(|error| broken(&error))?.name.name)?;
-            }
-        }
-        Payload::ComponentExportSection(exports) if *depth == 0 => {
-            for export in exports {
-                keep(&mut info.exports, export.map_err(|error| broken(&error))?.name.name)?;
-            }
-        }
-        Payload::UnknownSection { id, range, .. } => {
-            return Err(ComponentError::Broken(format!("a section of the unknown kind {id}, at byte {}", range.start)));
-        }
-        // The language is usually in a module inside, the tool that wrapped it in the outer
-        // component.
-        Payload::CustomSection(section) => {
-            if let KnownCustom::Producers(producers) = section.as_known() {
-                note_makers(info, producers);
-            }
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-fn keep(names: &mut Vec<String>, name: &str) -> Result<(), ComponentError> {
-    if names.len() >= MAX_NAMES {
-        return Err(ComponentError::Broken(format!("it has more than {MAX_NAMES} imports or exports")));
-    }
-    names.push(name.to_owned());
-    Ok(())
-}
-
-/// Records the producers that the file names. Ignores malformed parts, because nothing depends on
-/// them.
-fn note_makers(info: &mut ComponentInfo, producers: wasmparser::ProducersSectionReader<'_>) {
-    for field in producers.into_iter().flatten() {
-        let list = match field.name {
-            "language" => &mut info.languages,
-            "processed-by" | "sdk" => &mut info.tools,
-            _ => continue,
-        };
-        for value in field.values.into_iter().flatten() {
-            let text = format!("{} {}", value.name, value.version);
-            let text = escape(bounds::cut(text.trim(), 200).as_bytes());
-            if list.len() < MAX_MAKERS && !list.contains(&text) {
-                list.push(text);
-            }
-        }
-    }
-}
-
-fn broken(error: &wasmparser::BinaryReaderError) -> ComponentError {
-    if error.message().starts_with("unexpected end") {
-        return ComponentError::Truncated(error.offset() as u64);
-    }
-    ComponentError::Broken(format!("{}, at byte {}", escape(error.message().as_bytes()), error.offset()))
-}
-
-/// Returns the error for bytes that do not begin like WebAssembly.
-fn stranger(bytes: &[u8]) -> ComponentError {
-    let text = bytes.trim_ascii_start();
-    if bytes.is_empty() {
-        ComponentError::Empty
-    } else if bytes.starts_with(b"\x7fELF") {
-        ComponentError::Native
-    } else if bytes.starts_with(b"version https://git-lfs.github.com/") {
-        ComponentError::LfsPointer
-    } else if text.starts_with(b"(component") || text.starts_with(b"(module") || text.starts_with(b";;") {
-        ComponentError::Text
-    } else {
-        ComponentError::Other
-    }
-}
-
 /// Returns the message for an import that the host does not provide.
 pub(super) fn refusal(import: &str, why: &str) -> String {
     format!("the component imports {}: {why}", quoted(import))
@@ -462,16 +293,19 @@ pub(super) fn refusal(import: &str, why: &str) -> String {
 mod tests {
     use std::fmt::Display;
 
-    use super::{ComponentError, ComponentInfo, Grant, Need, World, inspect, need};
+    use super::{ComponentInfo, Grant, Need, World, need};
+    use crate::base::Digest;
 
-    fn component(text: &str) -> Vec<u8> {
-        wat::parse_str(text).unwrap()
-    }
-
-    /// Returns the result for a component with these exports.
+    /// Returns a component with these exports.
     fn exporting(names: &[impl Display]) -> ComponentInfo {
-        let exports: Vec<_> = names.iter().map(|name| format!("(export \"{name}\" (instance $i))")).collect();
-        inspect(&component(&format!("(component (instance $i) {})", exports.concat()))).unwrap()
+        ComponentInfo {
+            digest: Digest::of(b""),
+            size: 0,
+            imports: Vec::new(),
+            exports: names.iter().map(ToString::to_string).collect(),
+            languages: Vec::new(),
+            tools: Vec::new(),
+        }
     }
 
     #[test]
@@ -486,53 +320,11 @@ mod tests {
         assert_eq!(world(&["anacostia:pipeline/action@0.1.0", "wasi:cli/run@0.2.6"]), World::Action);
         assert_eq!(world(&["wasi:cli/run@0.2.6"]), World::Command);
         assert_eq!(world(&["wasi:http/incoming-handler@0.2.6"]), World::Unknown);
+        assert_eq!(world(&["anacostia:pipeline/decider@0.1.0"]), World::Trigger);
+        assert_eq!(world(&["anacostia:pipeline/decider@0.1.0", "anacostia:pipeline/action@0.1.0"]), World::Action);
         // Also in a version that this host does not support.
         assert_eq!(world(&["anacostia:pipeline/action@0.9.0"]), World::Action);
         assert_eq!(world(&["wasi:cli/run@0.3.0"]), World::Command);
-    }
-
-    #[test]
-    fn top_level_imports_exports_and_producers_are_read() {
-        let mut bytes = component(
-            r#"(component
-                (import "anacostia:pipeline/log@0.1.0" (instance))
-                (import "wasi:io/poll@0.2.3" (instance))
-                (core module (@producers (language "Rust" "2024") (processed-by "rustc" "1.95.0")))
-                (component (import "hidden" (instance)))
-                (instance $i)
-                (export "anacostia:pipeline/action@0.1.0" (instance $i)))"#,
-        );
-        let info = inspect(&bytes).unwrap();
-        assert_eq!(info.imports, ["anacostia:pipeline/log@0.1.0", "wasi:io/poll@0.2.3"]);
-        assert_eq!(info.exports, ["anacostia:pipeline/action@0.1.0"]);
-        assert_eq!(info.languages, ["Rust 2024"]);
-        assert_eq!(info.tools, ["rustc 1.95.0"]);
-        assert_eq!(info.size, bytes.len() as u64);
-        assert_eq!(info.not_an_action(), None);
-        bytes.truncate(bytes.len() - 3);
-        assert!(matches!(inspect(&bytes), Err(ComponentError::Truncated(_))));
-    }
-
-    #[test]
-    fn imports_of_an_interpreter_do_not_show_what_is_used() {
-        let made_by = |tool: &str| {
-            let text = format!(r#"(component (core module (@producers (processed-by "{tool}" "0.23.0"))))"#);
-            inspect(&component(&text)).unwrap()
-        };
-        assert!(made_by("component-init-transform").imports_whole_world());
-        assert!(made_by("ComponentizeJS").imports_whole_world());
-        assert!(!made_by("wit-bindgen-c").imports_whole_world());
-    }
-
-    #[test]
-    fn files_that_are_not_components_are_identified() {
-        assert!(matches!(inspect(b""), Err(ComponentError::Empty)));
-        assert!(matches!(inspect(&component("(module)")), Err(ComponentError::CoreModule)));
-        assert!(matches!(inspect(b"\n(component)"), Err(ComponentError::Text)));
-        assert!(matches!(inspect(b"\x7fELF\x02"), Err(ComponentError::Native)));
-        assert!(matches!(inspect(b"version https://git-lfs.github.com/spec/v1"), Err(ComponentError::LfsPointer)));
-        assert!(matches!(inspect(b"\0asm"), Err(ComponentError::Truncated(_))));
-        assert!(matches!(inspect(b"PK\x03\x04"), Err(ComponentError::Other)));
     }
 
     #[test]
@@ -595,5 +387,37 @@ mod tests {
         ] {
             assert!(matches!(need(refused), Need::Refused(_)), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_trigger_is_recognised_and_may_import_less_than_an_action() {
+        let decides = exporting(&["anacostia:pipeline/decider@0.1.3"]);
+        assert_eq!(decides.not_a_trigger(), None);
+        assert!(decides.not_an_action().unwrap().starts_with("decides whether runs start"));
+        let newer = exporting(&["anacostia:pipeline/decider@0.2.0"]);
+        assert_eq!(newer.not_a_trigger().unwrap(), "is made for version 0.2.0 of the contract, not for 0.1.x");
+        let both = exporting(&["anacostia:pipeline/decider@0.1.0", "anacostia:pipeline/action@0.1.0"]);
+        assert!(both.not_a_trigger().unwrap().starts_with("exports `action` too") && both.not_an_action().is_none());
+        assert!(exporting(&["wasi:cli/run@0.2.3"]).not_a_trigger().unwrap().starts_with("does not export"));
+
+        let need = |import: &str| {
+            ComponentInfo { imports: vec![import.to_owned()], ..decides.clone() }.needs().next().unwrap().1
+        };
+        for free in ["trigger-context@0.1.0", "metadata@0.1.0", "log@0.1.1", "types@0.1.0"] {
+            assert_eq!(need(&format!("anacostia:pipeline/{free}")), Need::Nothing, "{free}");
+        }
+        assert_eq!(need("wasi:clocks/wall-clock@0.2.0"), Need::Nothing);
+        for refused in [
+            "anacostia:pipeline/resources@0.1.0",
+            "anacostia:pipeline/database@0.1.0",
+            "anacostia:pipeline/run-context@0.1.0",
+            "anacostia:pipeline/decider@0.1.0",
+            "anacostia:pipeline/log@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "bare-function",
+        ] {
+            assert!(matches!(need(refused), Need::Refused(_)), "{refused}");
+        }
+        assert!(matches!(super::need("anacostia:pipeline/trigger-context@0.1.0"), Need::Refused(_)));
     }
 }

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::component::{ComponentError, ComponentInfo, inspect_file};
+use super::component::ComponentInfo;
+use super::component_file::{ComponentError, inspect_file};
 use crate::base::filestamp::{FileStamp, now_ns};
 
 /// Maximum number of cached files. When it is reached, the cache is emptied.

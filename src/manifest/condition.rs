@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::decider::Decider;
 use crate::base::{ByteSize, Schedule, TimeSpan};
 
 /// A trigger that is not bound to a resource: `[triggers.NAME]`.
@@ -44,6 +45,8 @@ pub enum Condition {
     },
     /// `after_run`: a run has ended in this way.
     AfterRun(AfterRun),
+    /// `component`: a component decides so.
+    Component(Box<Decider>),
     /// `all`: each of these is met.
     All(Vec<Condition>),
     /// `any`: one of these is met.
@@ -112,6 +115,7 @@ impl Condition {
             Self::Cron { .. } => "cron",
             Self::Metric { .. } => "metric",
             Self::AfterRun(_) => "after_run",
+            Self::Component(_) => "component",
             Self::All(_) => "all",
             Self::Any(_) => "any",
         }
@@ -132,6 +136,7 @@ impl Condition {
                 MetricTest::NoUpdateFor(span) => format!("{name} not updated for {}", TimeSpan(*span)),
             },
             Self::AfterRun(how) => how.as_str().to_owned(),
+            Self::Component(decider) => decider.to_string(),
             Self::All(conditions) => format!("{0} of {0}", conditions.len()),
             Self::Any(conditions) => format!("1 of {}", conditions.len()),
         }
@@ -157,6 +162,23 @@ impl Condition {
             all.extend(conditions.iter().flat_map(Self::flat));
         }
         all
+    }
+
+    /// Returns the component that decides, if the condition is one.
+    #[must_use]
+    pub fn decider(&self) -> Option<&Decider> {
+        if let Self::Component(decider) = self { Some(decider) } else { None }
+    }
+
+    /// Calls `each` with every component in the condition, outermost first.
+    pub(super) fn each_decider(&mut self, each: &mut impl FnMut(&mut Decider)) {
+        match self {
+            Self::Component(decider) => each(decider),
+            Self::All(conditions) | Self::Any(conditions) => {
+                conditions.iter_mut().for_each(|condition| condition.each_decider(each));
+            }
+            _ => {}
+        }
     }
 }
 

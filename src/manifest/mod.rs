@@ -15,7 +15,9 @@ mod approval;
 mod check;
 mod component;
 mod component_cache;
+mod component_file;
 mod condition;
+mod decider;
 mod expand;
 mod group_by;
 mod http;
@@ -42,9 +44,11 @@ use toml::de::DeTable;
 
 pub use action::{ActionSpec, Backoff, Build, HeaderSecretSpec, Limits, Retry, RunWhen};
 pub use approval::ApprovalSpec;
-pub use component::{ComponentError, ComponentInfo, Grant, Need, World, inspect, inspect_file, need, read_component};
+pub use component::{ComponentInfo, Grant, Need, World, need};
 pub use component_cache::inspect_known;
+pub use component_file::{ComponentError, inspect, inspect_file, read_component};
 pub use condition::{AfterRun, Condition, MetricTest, Missed, TriggerSpec};
+pub use decider::Decider;
 pub use expand::Env;
 pub use group_by::GroupBy;
 pub use http::{HttpForm, HttpMethod, HttpSpec, HttpValue, Paging};
@@ -54,8 +58,8 @@ pub use listen::{ListenError, check_listen, parse_listen};
 pub use origin::{Origin, origin};
 pub use params_schema::{ParamError, ParamsSchema};
 pub use pipeline::{
-    ChannelSpec, FolderSpec, Join, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger,
-    UrlSource,
+    ChannelSpec, ComponentUse, FolderSpec, Join, MailSpec, NotifySpec, Pipeline, ResourceKind, ResourceSpec, StoreSpec,
+    Trigger, UrlSource,
 };
 pub use problem::{Location, MAX_PROBLEMS, Problem, Problems};
 pub use s3::{S3Credentials, S3Spec, S3Style};

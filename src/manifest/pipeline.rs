@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::action::ActionSpec;
+use super::action::{ActionSpec, Build};
 use super::condition::{Condition, TriggerSpec};
+use super::decider::Decider;
 use super::group_by::GroupBy;
 use super::http::{HttpForm, HttpSpec};
 use super::params_schema::ParamsSchema;
@@ -100,10 +101,52 @@ impl Pipeline {
         self.resources.iter().find(|resource| resource.name == name)
     }
 
+    /// Returns the components that its triggers ask, those of resources first.
+    pub fn deciders(&self) -> impl Iterator<Item = &Decider> {
+        let of_resources = self.resources.iter().flat_map(|resource| &resource.trigger.when);
+        let all = of_resources.chain(self.triggers.iter().flat_map(|trigger| &trigger.when));
+        all.flat_map(Condition::flat).filter_map(Condition::decider)
+    }
+
+    /// Returns all components that it uses: those of its actions, then those of its triggers.
+    pub fn components(&self) -> impl Iterator<Item = ComponentUse<'_>> {
+        let actions = self.actions.iter().map(|action| ComponentUse {
+            name: &action.name,
+            file: &action.component,
+            build: action.build.as_ref(),
+        });
+        let deciders = self.deciders().map(|decider| ComponentUse {
+            name: &decider.name,
+            file: &decider.file,
+            build: decider.build.as_ref(),
+        });
+        actions.chain(deciders)
+    }
+
     /// Returns the action of this name.
     #[must_use]
     pub fn action(&self, name: &str) -> Option<&ActionSpec> {
         self.actions.iter().find(|action| action.name == name)
+    }
+}
+
+/// A component that a pipeline uses.
+#[derive(Debug, Clone, Copy)]
+pub struct ComponentUse<'p> {
+    /// The name of its action, or of its trigger: see [`Decider::name`].
+    pub name: &'p str,
+    /// Its file, absolute.
+    pub file: &'p Path,
+    /// How to build it.
+    pub build: Option<&'p Build>,
+}
+
+impl ComponentUse<'_> {
+    /// Returns what uses it, for display: `action train`, or `trigger raw`.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let is_trigger = self.name.contains(' ');
+        if is_trigger { self.name.to_owned() } else { format!("action {}", self.name) }
     }
 }
 

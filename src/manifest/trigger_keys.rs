@@ -2,8 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::decider::Decider;
 use super::pipeline::Trigger;
-use super::schema::{Row, boolean, choice, integer, object, set, size, span, text, with_default, without_default};
+use super::schema::{
+    DIGEST, Row, boolean, choice, form, integer, object, params, set, size, span, text, with_default, without_default,
+};
 use super::settings;
 
 /// The keys of `trigger` of a resource.
@@ -97,6 +100,33 @@ pub(super) fn metric() -> Vec<Row> {
     ]
 }
 
+/// The keys of `component`.
+pub(super) fn component() -> Vec<Row> {
+    let limits = object("What one decision may use.", &component_limits(), &[]);
+    vec![
+        ("file", &["component", "path", "wasm"], text("The `.wasm` file, of the world `trigger`.")),
+        (
+            "digest",
+            &["sha256"],
+            form("The digest that the component must have.", DIGEST, &format!("sha256:{}", "0".repeat(64))),
+        ),
+        ("build", &["command"], super::keys::build()),
+        ("params", &["config", "settings"], params("Params that the component reads.")),
+        ("limits", &["timeout"], limits),
+    ]
+}
+
+/// The keys of `limits` of `component`.
+pub(super) fn component_limits() -> Vec<Row> {
+    let usual = Decider::usual_limits();
+    vec![
+        ("memory", &["ram"], size("All linear memories and tables together.", &settings::MEMORY, usual.memory_bytes)),
+        ("cpu", &[], span("Time on a CPU inside the component.", &settings::TIME, Some(usual.cpu))),
+        ("wall", &["timeout", "time", "duration"], span("Time from start to end.", &settings::TIME, Some(usual.wall))),
+        ("log", &[], size("Bytes of log lines.", &settings::LOG, usual.log_bytes)),
+    ]
+}
+
 /// The conditions that count no artifacts. `inner` names the schema of the tables in `all` and
 /// `any`.
 fn events(inner: &str) -> Vec<Row> {
@@ -106,12 +136,17 @@ fn events(inner: &str) -> Vec<Row> {
     let group = |doc: &str| json!({"type": "array", "description": doc, "minItems": 1, "items": {"$ref": format!("#/$defs/{inner}")}});
     let metric = object("The newest value of a metric that succeeded attempts recorded.", &metric(), &["name"]);
     let after_run = without_default(choice("A run of this pipeline has ended so.", &settings::AFTER_RUN));
+    let file = text("Its `.wasm` file, of the world `trigger`.");
+    let decider = object("The component, with its params and limits.", &component(), &["file"]);
+    let decides: Value = json!({"anyOf": [file, decider], "examples": ["decide.wasm"],
+        "description": "A component decides so: it is asked when the other conditions are met."});
     let every = span("This much time has passed since the trigger fired last.", &settings::EVERY, None);
     vec![
         ("every", &["interval"], every),
         ("cron", &["schedule"], cron),
         ("metric", &[], metric),
         ("after_run", &["on_run"], after_run),
+        ("component", &["sensor", "decider", "wasm"], decides),
         ("all", &["and"], group("Each of these is met.")),
         ("any", &["or"], group("One of these is met.")),
     ]

@@ -31,6 +31,8 @@ string_enum! {
         Held = "held",
         /// The trigger is not yet satisfied.
         NotReady = "not_ready",
+        /// The trigger is not satisfied, because a component of it has failed to decide.
+        Error = "error",
     }
 }
 
@@ -63,7 +65,8 @@ pub struct TriggerMark {
     pub at: Timestamp,
     /// The record up to which it is accounted for: an event for `after_run`, or a metric.
     pub seq: u64,
-    /// The value of the metric then, if there was one.
+    /// The value of the metric then, if there was one. For `component`: 1 once it has led to a run,
+    /// because time and record are also set when the host first sees it.
     pub value: Option<f64>,
 }
 

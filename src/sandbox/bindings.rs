@@ -1,12 +1,20 @@
-//! Rust bindings generated from `wit/pipeline.wit`. All bindings are generated here, because each
-//! further expansion would add seconds to the build.
+//! Rust bindings generated from `wit`. All bindings are generated here, because each further
+//! expansion would add seconds to the build.
 //!
-//! A world has no optional exports. So this uses the larger world, whose imports equal those of the
-//! smaller one, and looks up each exported interface separately (see [`super::ready`]).
+//! A world has no optional exports. So this uses a world that has everything, and looks up each
+//! exported interface separately (see [`super::ready`]). What a guest may import is decided by what
+//! is linked (see [`super::host::link`]).
 
 wasmtime::component::bindgen!({
     path: "wit",
-    world: "guest-with-hooks",
+    inline: "
+        package anacostia:host;
+        world every-guest {
+            include anacostia:pipeline/guest-with-hooks@0.1.0;
+            include anacostia:pipeline/trigger@0.1.0;
+        }
+    ",
+    world: "anacostia:host/every-guest",
     imports: {
         "anacostia:pipeline/run-context": trappable,
         "anacostia:pipeline/log": trappable,

@@ -107,9 +107,16 @@ fn reached(code: &str, what: &str, action: &str, key: &str, raised: &str) -> Err
     ErrorInfo::permanent(
         code,
         format!(
-            "the limit of {what} is reached; to raise it, set `{key}` in `limits` of `[actions.{action}]` in anacostia.toml, for example to {raised}"
+            "the limit of {what} is reached; to raise it, set `{key}` in `limits` of {} in anacostia.toml, for example to {raised}",
+            place(action)
         ),
     )
+}
+
+/// Returns the table of the manifest with the limits. A trigger component is named after its table,
+/// which has a dot, unlike the name of an action.
+fn place(action: &str) -> String {
+    if action.contains('.') { format!("the `component` of `[{action}]`") } else { format!("`[actions.{action}]`") }
 }
 
 fn size(bytes: u64) -> String {
@@ -144,5 +151,10 @@ mod tests {
         );
         assert!(cpu("a", &limits).message.ends_with("for example to \"2m\""));
         assert!(wall("a", &limits).message.contains("10m of wall time"));
+        assert_eq!(
+            cpu("resources.raw.trigger", &limits).message,
+            "the limit of 1m of CPU time is reached; to raise it, set `cpu` in `limits` of the `component` of \
+             `[resources.raw.trigger]` in anacostia.toml, for example to \"2m\""
+        );
     }
 }

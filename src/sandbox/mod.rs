@@ -20,6 +20,8 @@ mod cache;
 mod command;
 mod compile;
 mod cpu;
+mod decision;
+mod decision_order;
 mod ended;
 mod engine;
 mod error;
@@ -56,8 +58,10 @@ use wasmtime::component::{Component, Linker};
 use crate::base::Digest;
 use crate::manifest::Grant;
 use crate::model::{ErrorInfo, Outcome};
+use crate::store::logs::LogStore;
 
 use cache::Cache;
+use decision::Lines;
 use engine::Ticker;
 use executor::Executors;
 use host::GuestState;
@@ -67,6 +71,7 @@ use setup::Attempt;
 
 pub use cache::{MAX_COMPILED_BYTES, trim_compiled_code};
 pub use compile::{COMPILE_VERB, CompileBounds, compiler_main, this_program};
+pub use decision_order::{Decision, DecisionOrder, DecisionReport};
 pub use error::SandboxError;
 pub use order::{
     AttemptOrder, AttemptReport, CANCEL_GRACE, HeaderSecret, MAX_DENIALS, MAX_REQUESTS, Progress, Stop, StopSignal,
@@ -149,6 +154,8 @@ struct Shared {
     linker: Linker<GuestState>,
     /// Also links `wasi:http`. Used for components that import it.
     linker_with_http: Linker<GuestState>,
+    /// Links what a trigger component may import, and nothing else.
+    linker_for_triggers: Linker<GuestState>,
     outbound: Arc<Outbound>,
     cache: Cache,
     compiler: Option<PathBuf>,
@@ -169,6 +176,8 @@ impl Sandbox {
         let mut linker_with_http = linker.clone();
         host::http::link(&mut linker_with_http)
             .map_err(|why| SandboxError::Engine(format!("`wasi:http` cannot be linked: {why:#}")))?;
+        let mut linker_for_triggers = Linker::new(&engine);
+        host::link_for_triggers(&mut linker_for_triggers)?;
         let ticker = Ticker::start(engine.clone())
             .map_err(|why| SandboxError::Engine(format!("the thread that ticks cannot be started: {why}")))?;
         let shared = Shared {
@@ -177,6 +186,7 @@ impl Sandbox {
             ticker: Arc::new(ticker),
             linker,
             linker_with_http,
+            linker_for_triggers,
             outbound: Arc::new(Outbound::new()),
             compiler: config.compiler,
             bounds: config.compile,
@@ -293,6 +303,44 @@ impl Sandbox {
     }
 }
 
+impl Sandbox {
+    /// Asks a trigger component on an executor thread as soon as a slot is free.
+    ///
+    /// Never fails: errors are part of the report. Dropping the future stops the guest.
+    pub async fn decide(&self, order: DecisionOrder, services: &Services) -> DecisionReport {
+        let slot = self.slots.acquire().await;
+        let (Ok(_slot), Some(component)) = (slot, self.shared.component(order.component)) else {
+            let message = format!("the component {} is not loaded", order.component);
+            return DecisionReport::not_asked(ErrorInfo::permanent("failed", message));
+        };
+        let lines = Arc::new(Lines::default());
+        let gone = CancellationToken::new();
+        let _gone_when_dropped = gone.clone().drop_guard();
+        let attempt = Attempt {
+            engine: self.shared.engine.clone(),
+            ticker: Arc::clone(&self.shared.ticker),
+            component,
+            order: Arc::new(order.attempt()),
+            services: Services { logs: Arc::clone(&lines) as Arc<dyn LogStore>, ..services.clone() },
+            outbound: Arc::clone(&self.shared.outbound),
+            // Nobody asks it to stop: the caller drops the future instead.
+            stop: tokio::sync::watch::channel(Stop::No).1,
+            gone,
+        };
+        match self.executors.spawn(async move { Box::pin(attempt.decide(&order, lines)).await }) {
+            Some(work) => match work.await {
+                Ok(report) => report,
+                Err(why) if why.is_panic() => DecisionReport::not_asked(ErrorInfo::permanent(
+                    "failed",
+                    "the host failed while it asked the component: this is a fault in Anacostia, please report it",
+                )),
+                Err(_) => DecisionReport::not_asked(decision::stopping()),
+            },
+            None => DecisionReport::not_asked(decision::stopping()),
+        }
+    }
+}
+
 /// Returns the error for a component that imports `wasi:http` in an action that is granted no host.
 /// A checked manifest never leads to it.
 fn no_network(action: &str) -> ErrorInfo {
@@ -329,7 +377,11 @@ impl Shared {
 
     fn link(&self, digest: Digest, component: &Component) -> Result<(), SandboxError> {
         let misfit = |why: wasmtime::Error| SandboxError::Link { component: digest, why: format!("{why:#}") };
-        let linker = if ready::imports_http(component, &self.engine) { &self.linker_with_http } else { &self.linker };
+        let linker = match component {
+            decider if ready::is_decider(decider) => &self.linker_for_triggers,
+            action if ready::imports_http(action, &self.engine) => &self.linker_with_http,
+            _ => &self.linker,
+        };
         let ready = linker.instantiate_pre(component).and_then(ReadyComponent::new).map_err(misfit)?;
         self.components.write().unwrap_or_else(PoisonError::into_inner).insert(digest, ready);
         Ok(())
@@ -367,6 +419,12 @@ pub trait Executor: Send + Sync {
     /// staged files remain when this returns. Dropping the future stops the guest and discards the
     /// staged files.
     async fn run(&self, order: AttemptOrder, services: &Services, stop: StopSignal) -> AttemptReport;
+
+    /// Asks a trigger component as soon as a slot is free. It reads what `services` has, and writes
+    /// nothing: its log lines are part of the report.
+    ///
+    /// Never fails: errors are part of the report. Dropping the future stops the guest.
+    async fn decide(&self, order: DecisionOrder, services: &Services) -> DecisionReport;
 }
 
 #[async_trait]
@@ -381,5 +439,9 @@ impl Executor for Sandbox {
 
     async fn run(&self, order: AttemptOrder, services: &Services, stop: StopSignal) -> AttemptReport {
         Sandbox::run(self, order, services, stop).await
+    }
+
+    async fn decide(&self, order: DecisionOrder, services: &Services) -> DecisionReport {
+        Sandbox::decide(self, order, services).await
     }
 }

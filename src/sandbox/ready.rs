@@ -1,7 +1,7 @@
 //! A component that is ready to run: it is linked, and its exports are known.
 //!
-//! An action exports `action`. A command exports `wasi:cli/run`. A component that exports both is
-//! called as an action. The host looks for `hooks` once, when the component is loaded, so
+//! An action exports `action`, a command `wasi:cli/run`, a trigger component `decider`. A component
+//! that exports `action` is called as an action, whatever else it exports. The host looks for `hooks` once, when the component is loaded, so
 //! components without hooks have no cost for them at run time. A component that exports only a part
 //! of the interface is refused when it is loaded. A command has no hooks, because it could not
 //! receive their arguments.
@@ -14,7 +14,7 @@ use wasmtime_wasi::p2::bindings::exports::wasi::cli::run;
 use crate::base::fault;
 
 use super::bindings::anacostia::pipeline::types;
-use super::bindings::exports::anacostia::pipeline::{action, hooks};
+use super::bindings::exports::anacostia::pipeline::{action, decider, hooks};
 use super::command;
 use super::ended::Ended;
 use super::hook::Hook;
@@ -24,6 +24,8 @@ use super::host::{GuestState, http};
 const ACTION: &str = "anacostia:pipeline/action@0.1.0";
 /// The export of hooks.
 const HOOKS: &str = "anacostia:pipeline/hooks@0.1.0";
+/// The export of trigger components.
+const DECIDER: &str = "anacostia:pipeline/decider@0.1.0";
 /// The export of commands.
 const RUN: &str = "wasi:cli/run@0.2.0";
 
@@ -39,6 +41,13 @@ pub(super) struct ReadyComponent {
 enum Kind {
     Action { action: action::GuestIndices, hooks: Option<hooks::GuestIndices> },
     Command(run::GuestIndices),
+    Decider(decider::GuestIndices),
+}
+
+/// Returns whether the component is one that a trigger asks: it exports `decider`, and no action.
+pub(super) fn is_decider(component: &Component) -> bool {
+    let exports = |name: &str| component.get_export_index(None, name).is_some();
+    exports(DECIDER) && !exports(ACTION)
 }
 
 /// Returns whether the component imports `wasi:http`.
@@ -50,7 +59,9 @@ impl ReadyComponent {
     /// Finds the exports of a linked component.
     pub(super) fn new(instance: InstancePre<GuestState>) -> wasmtime::Result<Self> {
         let exports = |name: &str| instance.component().get_export_index(None, name).is_some();
-        let kind = if !exports(ACTION) && exports(RUN) {
+        let kind = if is_decider(instance.component()) {
+            Kind::Decider(decider::GuestIndices::new(&instance)?)
+        } else if !exports(ACTION) && exports(RUN) {
             Kind::Command(run::GuestIndices::new(&instance)?)
         } else {
             let action = action::GuestIndices::new(&instance)?;
@@ -86,7 +97,18 @@ impl ReadyComponent {
                 action.call_run(&mut *store).await
             }
             Kind::Command(run) => command::run(&self.instance, run, store).await,
+            Kind::Decider(_) => Err(wasmtime::Error::msg("it is a trigger component, not an action")),
         }
+    }
+
+    /// Calls `decide` in a fresh instance.
+    pub(super) async fn decide(&self, store: &mut Store<GuestState>) -> Ended<decider::Decision> {
+        let Kind::Decider(decider) = &self.kind else {
+            return Err(wasmtime::Error::msg("it is not a trigger component"));
+        };
+        let instance = self.instance(&mut *store).await?;
+        let decider = decider.load(&mut *store, &instance)?;
+        decider.call_decide(&mut *store).await
     }
 
     /// Calls a hook in a fresh instance. Does nothing if the component has no hooks.

@@ -80,6 +80,7 @@ impl Attempt {
             wasi: self.wasi(secrets, &outputs),
             work: Work::default(),
             files: Files::default(),
+            question: None,
             stderr: Arc::clone(&outputs[1]),
         };
         (state, outputs)

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::answered::Answered;
 use super::definition::Definition;
 use super::driver::Driver;
 use super::error::StartError;
@@ -73,6 +74,8 @@ pub(super) struct AtWork {
     pub(super) restoring: JoinSet<(Digest, Result<Definition, StartError>)>,
     /// The runs that wait for each of these definitions.
     pub(super) restored_for: HashMap<Digest, Vec<UnfinishedRun>>,
+    /// Tasks that ask trigger components; each returns the answer.
+    pub(super) asking: JoinSet<Answered>,
     pub(super) tally: Tally,
     /// The last tick of each trigger, so that an equal one is not recorded again.
     pub(super) last_ticks: HashMap<String, Tick>,
@@ -121,7 +124,8 @@ impl AtWork {
 
     /// Returns whether nothing would continue by itself, given the runs that are left to people.
     pub(super) fn is_idle(&self, left: &BTreeSet<RunId>) -> bool {
-        self.runs.keys().all(|run| left.contains(run)) && self.pausing.is_empty() && self.restoring.is_empty()
+        let works = !self.pausing.is_empty() || !self.restoring.is_empty() || !self.asking.is_empty();
+        !works && self.runs.keys().all(|run| left.contains(run))
     }
 
     /// Removes a driver that has ended. Returns its run and the state of that. `None` for an

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::core::Rule;
 use crate::base::{ByteSize, Digest, TimeSpan};
 use crate::graph::Graph;
-use crate::manifest::{ActionSpec, HeaderSecretSpec, Join, Limits, Pipeline, SecretSource};
+use crate::manifest::{ActionSpec, Condition, HeaderSecretSpec, Join, Limits, Pipeline, SecretSource};
 use crate::model::{ActionState, Artifact, Fence, NOT_TRIGGERED, Run, RunAction};
 use crate::resource::{self, Resource, ResourceError, SqlGrant, SqlTables};
 use crate::sandbox::{AttemptOrder, HeaderSecret, Services};
@@ -214,6 +214,13 @@ fn limits(limits: &Limits) -> serde_json::Value {
         "http_requests": limits.http_requests,
         "http_wait": TimeSpan(limits.http_wait).to_string(),
     })
+}
+
+/// Returns the triggers of a pipeline, each with its conditions that count no artifacts.
+pub(super) fn triggers(pipeline: &Pipeline) -> impl Iterator<Item = (&str, &[Condition])> {
+    let watched = pipeline.resources.iter().filter(|resource| resource.watch);
+    let of_resources = watched.map(|it| (it.name.as_str(), it.trigger.when.as_slice()));
+    of_resources.chain(pipeline.triggers.iter().map(|it| (it.name.as_str(), it.when.as_slice())))
 }
 
 /// Resources, by name.

@@ -102,6 +102,7 @@ impl Dispatcher {
             tokio::select! {
                 Some(message) = self.messages.recv() => self.handle(message, &mut work).await?,
                 Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
+                Some(Ok(answered)) = work.asking.join_next() => self.answered(answered),
                 Some(Ok(run)) = work.pausing.join_next() => self.resume(run, &mut work).await?,
                 Some(Ok((revision, definition))) = work.restoring.join_next() => {
                     self.restored(revision, definition, &mut work).await?;
@@ -127,6 +128,7 @@ impl Dispatcher {
 
     /// Waits until every driver has ended. Starts nothing new, but still cancels active runs.
     async fn finish(mut self, mut work: AtWork) -> Result<Tally, StoreError> {
+        work.asking.abort_all();
         while !work.drivers.is_empty() {
             let message = self.deferred.pop_front();
             let messages = &mut self.messages;
@@ -195,11 +197,13 @@ impl Dispatcher {
                 // A run that ended may have unloaded a component since the manifest was bound.
                 let components = self.library.load(&bound);
                 let loaded = self.wait_for(work, components).await;
+                let before = self.answerable();
                 let replaced = loaded.map(|()| {
                     self.library.replace(*bound);
                     self.shared.named.set_limits(self.library.current().pipeline.concurrency.clone());
                 });
                 drop(answer.send(replaced));
+                self.forget_answers(&before);
                 work.is_history_read = false;
             }
         }

@@ -52,6 +52,7 @@ impl Dispatcher {
     pub(super) fn fired(&mut self, marks: &[TriggerMark]) {
         if !marks.is_empty() {
             self.history.set(marks, self.shared.clock.both());
+            self.history.use_up(marks);
             self.marks = self.history.marks();
         }
     }

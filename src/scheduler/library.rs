@@ -83,8 +83,7 @@ impl RevisionBuilder {
     pub(super) async fn bind(&self, pipeline: Pipeline) -> Result<PinnedRevision, StartError> {
         claim_written(&pipeline, &self.services.resources).await?;
         let components = Arc::clone(&self.kept);
-        let files: Vec<_> =
-            pipeline.actions.iter().map(|action| (action.name.clone(), action.component.clone())).collect();
+        let files: Vec<_> = pipeline.components().map(|used| (used.name.to_owned(), used.file.to_owned())).collect();
         // This hashes and syncs megabytes, so it runs on a blocking thread.
         let keep_all = move || {
             files
@@ -194,7 +193,9 @@ impl RevisionBuilder {
         let variable = |name: &str| std::env::var(name).ok();
         let pipeline = crate::manifest::parse_pinned(&record.manifest, folder, file, &variable)
             .map_err(|problems| StartError::Manifest(problems.to_string()))?;
-        let components: BTreeMap<String, Digest> = record.components.into_iter().collect();
+        // The triggers of the manifest in force decide when runs start, not those of this one.
+        let of_actions = record.components.into_iter().filter(|(name, _)| pipeline.action(name).is_some());
+        let components: BTreeMap<String, Digest> = of_actions.collect();
         self.load(&components).await?;
         let known = (&*current.pipeline, &*services.resources);
         let resources = Arc::new(resources(&pipeline, Some(known))?);

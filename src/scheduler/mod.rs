@@ -12,6 +12,8 @@
 //! latency, and polling when there is no work).
 
 mod abandon;
+mod answered;
+mod asking;
 mod at_work;
 mod cleanup;
 mod control;

@@ -2,20 +2,55 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::core::{History, Preview, Situation, Waiting, preview};
+use super::core::{History, Preview, Said, Situation, Waiting, preview};
+use super::definition::triggers;
 use super::groups::note_groups;
 use super::history::look_back;
 use super::pauses::resources_among;
 use super::recorder::unseen_reason;
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{Now, RunId};
-use crate::manifest::Pipeline;
-use crate::model::RunState;
+use crate::manifest::{Condition, Pipeline};
+use crate::model::{ConditionSeen, RunState, TickOutcome};
 use crate::resource::Status;
-use crate::store::{MetadataStore, PageRequest, StoreError};
+use crate::store::{MetadataStore, PageRequest, StoreError, TickQuery};
 
 /// Conditions that the host has not seen yet have accounted for everything.
 const ALL_EVENTS: u64 = i64::MAX as u64;
+
+/// Notes what trigger components have answered last, as their ticks say: a preview asks nothing.
+async fn recall_answers(
+    store: &dyn MetadataStore,
+    pipeline: &Pipeline,
+    history: &mut History,
+) -> Result<(), StoreError> {
+    for (trigger, when) in triggers(pipeline) {
+        let conditions = || when.iter().flat_map(Condition::flat).filter(|condition| condition.decider().is_some());
+        if conditions().next().is_none() {
+            continue;
+        }
+        let query = TickQuery { trigger: Some(trigger.to_owned()) };
+        let newest = store.ticks(query, PageRequest { cursor: None, limit: 1 }).await?.items.pop();
+        let Some(tick) = newest else { continue };
+        for condition in conditions() {
+            let (key, wanted) = (condition.key(), condition.wanted());
+            let Some(seen) = find(&tick.conditions, key, &wanted) else { continue };
+            let said = match (tick.outcome, seen.met) {
+                (TickOutcome::Held, true) => Said::Fire(seen.seen.clone()),
+                (TickOutcome::Error, false) => Said::Failed(seen.seen.clone()),
+                _ => Said::Skip { reason: seen.seen.clone(), ask_again: None },
+            };
+            history.answers_mut().recall((trigger.to_owned(), condition.describe()), said);
+        }
+    }
+    Ok(())
+}
+
+/// Returns what a condition saw, wherever it stands.
+fn find<'a>(all: &'a [ConditionSeen], key: &str, wanted: &str) -> Option<&'a ConditionSeen> {
+    let here = all.iter().find(|seen| seen.condition == key && seen.wanted == wanted);
+    here.or_else(|| all.iter().find_map(|seen| find(&seen.conditions, key, wanted)))
+}
 
 /// Returns what each trigger would do now. `watches` has the status of the watched resources, if a
 /// host is running.
@@ -37,7 +72,8 @@ pub async fn preview_triggers(
     }
     note_groups(store, pipeline, &mut pending, now).await?;
     let history = History::new(&store.trigger_marks().await?, pipeline, now);
-    let history = look_back(store, pipeline, history, ALL_EVENTS, false, now).await?;
+    let mut history = look_back(store, pipeline, history, ALL_EVENTS, false, now).await?;
+    recall_answers(store, pipeline, &mut history).await?;
     let mut counts = [0; 3];
     for (count, state) in counts.iter_mut().zip([RunState::Running, RunState::Cancelling, RunState::Queued]) {
         *count = usize::try_from(store.count_runs(state).await?).unwrap_or(usize::MAX);

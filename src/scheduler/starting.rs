@@ -63,7 +63,17 @@ impl Dispatcher {
                     Fired::Some => return Ok(Some(self.shared.clock.moment().after(HELD_PAUSE))),
                     Fired::Refused => return Ok(Some(self.shared.clock.moment().after(TRY_AGAIN))),
                 },
-                Plan::Wait { ticks, until, .. } if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE) => {
+                // A component is asked about what it will see: the counts may be outdated.
+                Plan::Wait { asks, .. } if !asks.is_empty() && !fresh => {
+                    self.refresh(work).await?;
+                    fresh = true;
+                }
+                Plan::Wait { asks, .. } if !asks.is_empty() => self.ask(&asks, work),
+                Plan::Wait { ticks, until, .. }
+                    if work.ticked.is_some_and(|then| then.elapsed() < HELD_PAUSE)
+                        // A host that drains may end now: this is its last word.
+                        && !(self.draining && work.is_idle(&self.shared.left.borrow())) =>
+                {
                     let again = (!ticks.is_empty()).then(|| situation.now.moment.after(HELD_PAUSE));
                     return Ok(until.into_iter().chain(again).min());
                 }
@@ -73,7 +83,7 @@ impl Dispatcher {
                     self.refresh(work).await?;
                     fresh = true;
                 }
-                Plan::Wait { ticks, until, passed } => {
+                Plan::Wait { ticks, until, passed, .. } => {
                     self.record_ticks(ticks, work).await?;
                     if !passed.is_empty() {
                         self.history.set(&passed, now);

@@ -98,6 +98,12 @@ pub trait GuestRecords: Send + Sync + std::fmt::Debug {
     /// Returns the outputs of all intents whose attempt is still `publishing`, in any run.
     async fn open_intents(&self) -> Result<Vec<PublishedOutput>>;
 
+    /// Counts the pending artifacts of a resource. The cost does not grow with the records.
+    async fn pending(&self, resource: &str) -> Result<Pending>;
+
+    /// Lists the pending artifacts of a resource, oldest first.
+    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
+
     /// Lists runs, newest first.
     async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>>;
 
@@ -195,12 +201,6 @@ pub trait MetadataStore: GuestRecords {
     /// of each run that has not ended its inputs, claimed and given, and its outputs. An artifact
     /// counts wherever it lay and whether it was replaced.
     async fn needed(&self, resource: &str) -> Result<BTreeSet<Digest>>;
-
-    /// Counts the pending artifacts of a resource. The cost does not grow with the records.
-    async fn pending(&self, resource: &str) -> Result<Pending>;
-
-    /// Lists the pending artifacts of a resource, oldest first.
-    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>>;
 
     /// Lists artifacts, newest first.
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>>;

@@ -124,6 +124,14 @@ impl GuestRecords for FakeStore {
     async fn open_intents(&self) -> Stored<Vec<PublishedOutput>> {
         read_only()
     }
+    async fn pending(&self, _resource: &str) -> Stored<Pending> {
+        self.check()?;
+        Ok(*self.pending.lock().unwrap())
+    }
+    async fn pending_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
+    }
+
     async fn runs(&self, query: RunQuery, request: PageRequest) -> Stored<Page<Run>> {
         self.check()?;
         let runs = self.runs.lock().unwrap();
@@ -157,13 +165,6 @@ impl MetadataStore for FakeStore {
     async fn paused_nodes(&self) -> Stored<Vec<Pause>> {
         self.check()?;
         Ok(self.pauses.lock().unwrap().clone())
-    }
-    async fn pending(&self, _resource: &str) -> Stored<Pending> {
-        self.check()?;
-        Ok(*self.pending.lock().unwrap())
-    }
-    async fn pending_artifacts(&self, _: &str, _: PageRequest) -> Stored<Page<Artifact>> {
-        Ok(Page { items: Vec::new(), next_cursor: None })
     }
     async fn artifacts(&self, query: ArtifactQuery, request: PageRequest) -> Stored<Page<Artifact>> {
         let all = self.artifacts.lock().unwrap().clone();

@@ -56,6 +56,14 @@ fn house() -> TempDir {
     write("library.wasm", &component(&[], ""));
     write("command.wasm", &component(&[], r#"(instance $i) (export "wasi:cli/run@0.2.0" (instance $i))"#));
     let later = r#"(instance $i) (export "wasi:cli/run@0.3.0" (instance $i))"#;
+    let decider = r#"(instance $i) (export "anacostia:pipeline/decider@0.1.0" (instance $i))"#;
+    write(
+        "decide.wasm",
+        &component(&["anacostia:pipeline/trigger-context@0.1.0", "anacostia:pipeline/log@0.1.0"], decider),
+    );
+    let reaching =
+        ["anacostia:pipeline/resources@0.1.0", "wasi:http/types@0.2.4", "anacostia:pipeline/run-context@0.1.0"];
+    write("reaching.wasm", &component(&reaching, decider));
     write("later-command.wasm", &component(&[], later));
     let future = r#"(instance $i) (export "anacostia:pipeline/action@0.2.0" (instance $i))"#;
     write("future.wasm", &component(&["anacostia:pipeline/log@0.2.0"], future));
@@ -203,6 +211,14 @@ fn every_key_is_read_correctly() {
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
     check_databases(&pipeline, house.path());
+    let [outer, inner] = pipeline.deciders().collect::<Vec<_>>()[..] else { panic!("{:?}", pipeline.triggers) };
+    assert_eq!((outer.name.as_str(), inner.name.as_str()), ("trigger repair", "trigger repair 2"));
+    assert_eq!((&outer.file, &inner.file), (&house.path().join("decide.wasm"), &house.path().join("decide.wasm")));
+    assert_eq!(outer.build.as_ref().unwrap().watch, [house.path().join("data")]);
+    assert_eq!((inner.params["least"].clone(), inner.build.is_none()), (serde_json::json!(3), true));
+    let limits = &outer.limits;
+    assert_eq!((limits.memory_bytes, limits.cpu, limits.log_bytes), (32 << 20, Duration::from_secs(2), 1 << 20));
+    assert_eq!(inner.limits.wall, Duration::from_secs(10), "the default is smaller than that of actions");
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!(pipeline.public_url.as_deref(), Some("https://ml.example.com"), "without a slash at the end");
     let [ops, chat, mail] = &pipeline.notify[..] else { panic!("{:?}", pipeline.notify) };

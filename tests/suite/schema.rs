@@ -209,7 +209,7 @@ fn with(table: &str, key: &str, value: &str) -> String {
 }
 
 /// The tables of a manifest: the lines that open each, and its location in the schema.
-const TABLES: [(&str, &str); 18] = [
+const TABLES: [(&str, &str); 20] = [
     ("", ""),
     ("[pipeline]", "/properties/pipeline"),
     ("[server]", "/properties/server"),
@@ -224,6 +224,11 @@ const TABLES: [(&str, &str); 18] = [
     ("[resources.r]\nkind = \"sql\"", "/properties/resources/additionalProperties/else/else/else/then"),
     ("[triggers.t]", "/properties/triggers/additionalProperties"),
     ("[triggers.t.cron]", "/properties/triggers/additionalProperties/properties/cron/anyOf/1"),
+    ("[triggers.t.component]", "/properties/triggers/additionalProperties/properties/component/anyOf/1"),
+    (
+        "[triggers.t.component.limits]",
+        "/properties/triggers/additionalProperties/properties/component/anyOf/1/properties/limits",
+    ),
     ("[triggers.t.metric]", "/properties/triggers/additionalProperties/properties/metric"),
     ("[[triggers.t.any]]", "/$defs/pipeline_condition"),
     ("[resources.r]\nkind = \"folder\"\n[[resources.r.trigger.all]]", "/$defs/condition"),
@@ -250,8 +255,12 @@ fn check_keys(schema: &Value, table: &str, place: &str) {
         // date.
         let found = messages(&with(table, key, "2026-01-01"));
         assert!(!found.iter().any(|message| message.contains("unknown key")), "{key} of {table:?}: {found:?}");
-        // `cron` is a string or a table, `paging` too.
-        let wanted = match about["type"].as_str().unwrap_or(if key == "cron" { "string" } else { "object" }) {
+        // `cron` and `component` of a trigger are a string or a table, `paging` too.
+        let wanted = match about["type"].as_str().unwrap_or(if matches!(key.as_str(), "cron" | "component") {
+            "string"
+        } else {
+            "object"
+        }) {
             "object" => "a table",
             "array" => "a list",
             "string" => "a string",

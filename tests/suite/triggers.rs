@@ -1,6 +1,7 @@
 //! When runs start, and with which artifacts.
 
 mod by_hand;
+mod components;
 mod events;
 mod groups;
 

@@ -22,7 +22,7 @@ const COLOURS: [(&str, &str); 3] = [("CARGO_TERM_COLOR", "always"), ("CLICOLOR_F
 /// What is to be built.
 #[derive(Debug, Clone)]
 pub(crate) struct Job {
-    /// Of this action.
+    /// For this user: `action train`, or `trigger raw`.
     pub(crate) action: String,
     /// By this command.
     pub(crate) command: String,
@@ -36,9 +36,9 @@ pub(crate) struct Job {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BuildError {
     /// The shell did not start.
-    #[error("failed to start the build of action {action}: `{command}`: {why}")]
+    #[error("failed to start the build of {action}: `{command}`: {why}")]
     Start {
-        /// The action.
+        /// The action or trigger.
         action: String,
         /// The command.
         command: String,
@@ -46,9 +46,9 @@ pub(crate) enum BuildError {
         why: std::io::Error,
     },
     /// The command failed.
-    #[error("the build of action {action} failed ({status}): `{command}`")]
+    #[error("the build of {action} failed ({status}): `{command}`")]
     Failed {
-        /// The action.
+        /// The action or trigger.
         action: String,
         /// The command.
         command: String,
@@ -58,9 +58,9 @@ pub(crate) enum BuildError {
         output: Vec<u8>,
     },
     /// It succeeded, but the component is not there.
-    #[error("`{command}` succeeded, but {} is not there: is `component` of action {action} right?", component.display())]
+    #[error("`{command}` succeeded, but {} is not there: is `component` of {action} right?", component.display())]
     Nothing {
-        /// The action.
+        /// The action or trigger.
         action: String,
         /// The command.
         command: String,

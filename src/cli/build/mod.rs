@@ -17,7 +17,7 @@ use super::show::{Cell, Column, Table, duration, plural, short_digest, styles};
 use super::sources::Products;
 use super::{End, Failure, out};
 use crate::base::{ByteSize, Digest};
-use crate::manifest::{ActionSpec, Build, Pipeline};
+use crate::manifest::{Build, ComponentUse, Pipeline};
 
 pub(crate) use command::{BuildError, Job, end};
 pub(crate) use stale::{reason, warn};
@@ -40,7 +40,7 @@ pub(crate) fn build(args: &Args) -> Result<End, Failure> {
     if args.json {
         out::json(&done)?;
     } else if done.is_empty() {
-        out::error("no action has `build` in the manifest: there is nothing to build\n");
+        out::error("no component has `build` in the manifest: there is nothing to build\n");
     } else {
         out::result(&render(&done, out::result_width()))?;
     }
@@ -50,7 +50,7 @@ pub(crate) fn build(args: &Args) -> Result<End, Failure> {
     Ok(End::Well)
 }
 
-/// What was done for an action.
+/// What was done for a component.
 #[derive(Debug, Serialize)]
 pub(crate) struct Done {
     action: String,
@@ -135,35 +135,35 @@ fn refuse_failed(done: &[Done]) -> Result<(), Failure> {
 /// With `at_work` each is in a process group of its own, which is stored there.
 fn build_all(pipeline: &Pipeline, force: bool, at_work: Option<&Mutex<AtWork>>) -> Result<Vec<Done>, Failure> {
     let products = Products::of(pipeline);
-    let all: Vec<(&ActionSpec, &Build)> =
-        pipeline.actions.iter().filter_map(|action| Some((action, action.build.as_ref()?))).collect();
+    let all: Vec<(ComponentUse<'_>, &Build)> =
+        pipeline.components().filter_map(|used| Some((used, used.build?))).collect();
     let mut done = Vec::new();
     let mut built: Vec<(&Path, &str)> = Vec::new();
-    for (at, (action, build)) in all.iter().enumerate() {
-        let same = (action.component.as_path(), build.command.as_str());
+    for (at, (used, build)) in all.iter().enumerate() {
+        let same = (used.file, build.command.as_str());
         let why = match () {
             () if built.contains(&same) => None,
             () if force => Some("forced".to_owned()),
-            () => reason(action, build, &products)?,
+            () => reason(used, build, &products)?,
         };
-        let mut made = Done::new(&action.name, &action.component);
+        let mut made = Done::new(used.name, used.file);
         if let Some(why) = why {
             built.push(same);
-            let progress = Progress::start(&format!("[{}/{}] building {} ({why})", at + 1, all.len(), action.name));
-            made.build(job(pipeline, action, build), why, &progress, at_work);
+            let progress = Progress::start(&format!("[{}/{}] building {} ({why})", at + 1, all.len(), used.name));
+            made.build(job(pipeline, used, build), why, &progress, at_work);
         }
         done.push(made);
     }
     Ok(done)
 }
 
-/// The build of an action.
-pub(crate) fn job(pipeline: &Pipeline, action: &ActionSpec, build: &Build) -> Job {
+/// The build of a component.
+pub(crate) fn job(pipeline: &Pipeline, used: &ComponentUse<'_>, build: &Build) -> Job {
     Job {
-        action: action.name.clone(),
+        action: used.title(),
         command: build.command.clone(),
         folder: pipeline.folder.clone(),
-        component: action.component.clone(),
+        component: used.file.to_owned(),
     }
 }
 

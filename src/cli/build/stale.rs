@@ -8,11 +8,11 @@ use anyhow::Context as _;
 
 use crate::cli::sources::{Products, walk};
 use crate::cli::{Failure, out, show};
-use crate::manifest::{ActionSpec, Build, Pipeline};
+use crate::manifest::{Build, ComponentUse, Pipeline};
 
-/// Why an action has to be built; `None` if it is up to date.
-pub(crate) fn reason(action: &ActionSpec, build: &Build, products: &Products) -> Result<Option<String>, Failure> {
-    let Ok(component) = fs::metadata(&action.component) else {
+/// Why a component has to be built; `None` if it is up to date.
+pub(crate) fn reason(used: &ComponentUse<'_>, build: &Build, products: &Products) -> Result<Option<String>, Failure> {
+    let Ok(component) = fs::metadata(used.file) else {
         return Ok(Some("its component is not there".to_owned()));
     };
     if build.watch.is_empty() {
@@ -21,7 +21,7 @@ pub(crate) fn reason(action: &ActionSpec, build: &Build, products: &Products) ->
     let built_at = component.modified()?;
     for source in &build.watch {
         let context =
-            || format!("failed to look at {}, which `build.watch` of action {} names", source.display(), action.name);
+            || format!("failed to look at {}, which `build.watch` of {} names", source.display(), used.title());
         if let Some(newer) = newer_than(source, built_at, products).with_context(context)? {
             return Ok(Some(format!("{newer} has changed")));
         }
@@ -47,11 +47,11 @@ fn newer_than(path: &Path, than: SystemTime, products: &Products) -> std::io::Re
 /// intended; sources that cannot be read are not reported, because running does not need them.
 pub(crate) fn warn(pipeline: &Pipeline, build_with: &str) {
     let products = Products::of(pipeline);
-    for action in &pipeline.actions {
-        let Some(build) = action.build.as_ref().filter(|build| !build.watch.is_empty()) else { continue };
-        if let Ok(Some(why)) = reason(action, build, &products) {
+    for used in pipeline.components() {
+        let Some(build) = used.build.filter(|build| !build.watch.is_empty()) else { continue };
+        if let Ok(Some(why)) = reason(&used, build, &products) {
             let mark = show::Cell::new("warning:").style(show::styles::WARN);
-            let line = format!("the component of {} is older than its sources ({why}); {build_with}", action.name);
+            let line = format!("the component of {} is older than its sources ({why}); {build_with}", used.name);
             out::error(&format!("{mark} {}\n", show::plain(&line)));
         }
     }

@@ -11,7 +11,7 @@ use crate::manifest::Pipeline;
 /// One component and its sources.
 #[derive(Debug)]
 pub(super) struct BuildTarget {
-    /// The actions that use the component.
+    /// The actions and triggers that use the component.
     pub(super) actions: Vec<String>,
     /// How it is built. Without it, someone else replaces the file.
     pub(super) job: Option<Job>,
@@ -52,18 +52,17 @@ pub(super) fn targets(
     before: &[BuildTarget],
 ) -> Result<Vec<BuildTarget>, Failure> {
     let mut all: Vec<BuildTarget> = Vec::new();
-    for action in &pipeline.actions {
-        let job = action.build.as_ref().map(|build| job(pipeline, action, build));
+    for used in pipeline.components() {
+        let job = used.build.map(|build| job(pipeline, &used, build));
         let command = |target: &BuildTarget| target.job.as_ref().map(|job| job.command.clone());
         let own = job.as_ref().map(|job| job.command.clone());
-        if let Some(same) = all.iter_mut().find(|target| target.component == action.component && command(target) == own)
-        {
-            same.actions.push(action.name.clone());
+        if let Some(same) = all.iter_mut().find(|target| target.component == used.file && command(target) == own) {
+            same.actions.push(used.name.to_owned());
             continue;
         }
-        let roots = action.build.as_ref().map_or_else(|| vec![action.component.clone()], |build| build.watch.clone());
+        let roots = used.build.map_or_else(|| vec![used.file.to_owned()], |build| build.watch.clone());
         // Several may share a component; the one with the same command is the same target.
-        let of_component = || before.iter().filter(|target| target.component == action.component);
+        let of_component = || before.iter().filter(|target| target.component == used.file);
         let known = of_component().find(|target| command(target) == own).or_else(|| of_component().next());
         // Taken before the check of what is up to date, so that a save in between leads to one
         // build too many rather than to none.
@@ -71,15 +70,15 @@ pub(super) fn targets(
             Some(target) if target.roots == roots => (target.seen.clone(), target.failed.clone()),
             _ => (Fingerprint::take(&roots, products, &Fingerprint::default(), &mut |_| {}), None),
         };
-        let due = match (&action.build, known) {
+        let due = match (used.build, known) {
             (None, _) => None,
             (Some(_), Some(target)) if command(target) != own => Some("its build command has changed".to_owned()),
             (Some(_), Some(target)) => target.due.clone(),
-            (Some(build), None) if build.watch.is_empty() && action.component.exists() => None,
-            (Some(build), None) => reason(action, build, products)?,
+            (Some(build), None) if build.watch.is_empty() && used.file.exists() => None,
+            (Some(build), None) => reason(&used, build, products)?,
         };
-        let actions = vec![action.name.clone()];
-        all.push(BuildTarget { actions, job, component: action.component.clone(), roots, seen, failed, due });
+        let actions = vec![used.name.to_owned()];
+        all.push(BuildTarget { actions, job, component: used.file.to_owned(), roots, seen, failed, due });
     }
     Ok(all)
 }

@@ -78,6 +78,7 @@ pub(super) const COMMON: &[File] = &[
     file("data/readings/tuesday.csv", template!("common/tuesday.csv")),
     file("samples/wednesday.csv", template!("common/wednesday.csv")),
     file("wit/pipeline.wit", ours!("wit/pipeline.wit")),
+    file("wit/trigger.wit", ours!("wit/trigger.wit")),
 ];
 
 const RUST: Kit = Kit {
@@ -100,6 +101,7 @@ const RUST: Kit = Kit {
         file("actions/support/src/data.rs", ours!("guest-examples/rust/support/src/data.rs")),
         file("actions/support/src/hooks.rs", ours!("guest-examples/rust/support/src/hooks.rs")),
         file("actions/support/src/log.rs", ours!("guest-examples/rust/support/src/log.rs")),
+        file("actions/support/src/trigger.rs", ours!("guest-examples/rust/support/src/trigger.rs")),
         file("scripts/build-rust-guest", ours!("scripts/build-rust-guest")),
         GUEST_COMMON,
     ],
@@ -228,7 +230,7 @@ mod tests {
             for file in COMMON.iter().chain(kit.files) {
                 assert!(paths.insert(file.path), "{} is listed twice", file.path);
                 for (from, _) in file.replace {
-                    assert_eq!(file.text.matches(from).count(), if from.contains("wit") { 2 } else { 1 }, "{from}");
+                    assert_eq!(file.text.matches(from).count(), if from.contains("wit") { 3 } else { 1 }, "{from}");
                 }
             }
             assert!(paths.contains(kit.source), "{}", kit.source);

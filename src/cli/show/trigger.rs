@@ -19,6 +19,7 @@ pub(crate) fn trigger_list(triggers: &[Preview], now: Timestamp, width: usize) -
             TickOutcome::Fired => ("starts a run", styles::GOOD),
             TickOutcome::Held => ("held", styles::STRONG),
             TickOutcome::NotReady => ("waits", styles::FAINT),
+            TickOutcome::Error => ("fails", styles::BAD),
         };
         let next = trigger.next_at.map(|at| format!("in {}", duration(at.since(now)))).unwrap_or_default();
         let mut head =

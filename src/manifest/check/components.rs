@@ -3,24 +3,62 @@
 
 use std::path::Path;
 
-use super::super::component::{self, ComponentError, ComponentInfo, Grant, Need};
+use super::super::component::{self, ComponentInfo, Grant, Need};
 use super::super::component_cache;
+use super::super::component_file::ComponentError;
 use super::super::problem::{Problem, quoted};
 use super::super::read::{UncheckedAction, UncheckedManifest};
 use super::super::tree::{At, Reader};
+use crate::base::Digest;
 
-/// Checks the component of each action. Inspects a component that several actions share once.
+/// A component that the manifest names.
+struct Used<'d> {
+    text: &'d At<String>,
+    file: &'d Path,
+    digest: Option<&'d At<Digest>>,
+    is_built: bool,
+    user: User<'d>,
+}
+
+/// Who uses a component.
+#[derive(Clone, Copy)]
+enum User<'d> {
+    Action(&'d UncheckedAction),
+    /// A trigger, by its name.
+    Trigger(&'d str),
+}
+
+/// Returns the components of actions and triggers.
+fn used(draft: &UncheckedManifest) -> Vec<Used<'_>> {
+    let actions = draft.actions.iter().filter_map(|action| {
+        Some(Used {
+            text: action.component.as_ref()?,
+            file: &action.spec.component,
+            digest: action.digest.as_ref(),
+            is_built: action.spec.build.is_some(),
+            user: User::Action(action),
+        })
+    });
+    let deciders = draft.deciders().map(|decider| Used {
+        text: &decider.text,
+        file: &decider.file,
+        digest: decider.digest.as_ref(),
+        is_built: decider.is_built,
+        user: User::Trigger(&decider.trigger),
+    });
+    actions.chain(deciders).collect()
+}
+
+/// Checks each component. Inspects a component that is used several times once.
 pub(in super::super) fn check(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
-    let with_component = draft.actions.iter().filter(|action| action.component.is_some());
-    let mut looked_at =
-        component_cache::inspect_all(&with_component.map(|action| action.spec.component.as_path()).collect());
-    for action in &draft.actions {
-        let Some(text) = &action.component else { continue };
-        let path = action.spec.component.as_path();
-        match looked_at.entry(path).or_insert_with(|| component_cache::inspect_known(path)) {
-            Ok(info) => check_one(reader, draft, action, text, info),
-            Err(error) if action.spec.build.is_none() && is_absent(error) && is_built_elsewhere(draft, path) => {}
-            Err(error) => reader.complain(no_component(action, text, error)),
+    let all = used(draft);
+    let mut looked_at = component_cache::inspect_all(&all.iter().map(|used| used.file).collect());
+    for used in &all {
+        match looked_at.entry(used.file).or_insert_with(|| component_cache::inspect_known(used.file)) {
+            Ok(info) => check_one(reader, draft, used, info),
+            // The problem is reported where the component is built.
+            Err(error) if !used.is_built && is_absent(error) && is_built_elsewhere(&all, used.file) => {}
+            Err(error) => reader.complain(no_component(used, error)),
         }
     }
 }
@@ -29,30 +67,29 @@ fn is_absent(error: &ComponentError) -> bool {
     matches!(error, ComponentError::Unreadable(cause) if cause.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Returns whether another action with the same component has a build command. The problem is then
-/// reported for that action.
-fn is_built_elsewhere(draft: &UncheckedManifest, path: &Path) -> bool {
-    draft.actions.iter().any(|action| action.spec.build.is_some() && action.spec.component == path)
+fn is_built_elsewhere(all: &[Used<'_>], file: &Path) -> bool {
+    all.iter().any(|used| used.is_built && used.file == file)
 }
 
 /// Returns the problem for a file that is missing or not a component.
-fn no_component(action: &UncheckedAction, text: &At<String>, error: &ComponentError) -> Problem {
-    let file = quoted(&text.value);
+fn no_component(used: &Used<'_>, error: &ComponentError) -> Problem {
+    let (file, text) = (quoted(&used.text.value), used.text);
     match error {
+        error if is_absent(error) && used.is_built => Problem::new(format!("the component {file} is not built yet"))
+            .at(&text.span, "not there")
+            .help("run with `--build`, or build it first: `anacostia build`"),
         error if is_absent(error) => {
-            let help = if action.spec.build.is_some() {
-                "run with `--build`, or build it first: `anacostia build`".to_owned()
-            } else {
-                format!(
-                    "compile it, or say how:\n[actions.{}]\nbuild = {{ command = \"./build.sh\" }}",
-                    action.name.value
-                )
+            let build = "build = { command = \"./build.sh\" }";
+            let help = match used.user {
+                User::Action(action) => {
+                    format!("compile it, or say how:\n[actions.{}]\n{build}", action.name.value)
+                }
+                User::Trigger(_) => {
+                    let file = text.value.replace('\\', "\\\\").replace('"', "\\\"");
+                    format!("compile it, or say how:\ncomponent = {{ file = \"{file}\", {build} }}")
+                }
             };
-            let message = match action.spec.build {
-                Some(_) => format!("the component {file} is not built yet"),
-                None => format!("there is no file {file}"),
-            };
-            Problem::new(message).at(&text.span, "not there").help(help)
+            Problem::new(format!("there is no file {file}")).at(&text.span, "not there").help(help)
         }
         error => Problem::new(format!("{file} {error}"))
             .at(&text.span, "no component")
@@ -60,15 +97,10 @@ fn no_component(action: &UncheckedAction, text: &At<String>, error: &ComponentEr
     }
 }
 
-/// Checks the component of one action against the manifest.
-fn check_one(
-    reader: &mut Reader<'_>,
-    draft: &UncheckedManifest,
-    action: &UncheckedAction,
-    text: &At<String>,
-    info: &ComponentInfo,
-) {
-    if let Some(pin) = action.digest.as_ref().filter(|pin| pin.value != info.digest) {
+/// Checks one component against the manifest.
+fn check_one(reader: &mut Reader<'_>, draft: &UncheckedManifest, used: &Used<'_>, info: &ComponentInfo) {
+    let text = used.text;
+    if let Some(pin) = used.digest.filter(|pin| pin.value != info.digest) {
         reader.complain(
             Problem::new(format!("{} is not the component that `digest` pins", quoted(&text.value)))
                 .at(&pin.span, "pinned")
@@ -76,6 +108,37 @@ fn check_one(
                 .help(format!("pinned: {}\nfound:  {}", pin.value, info.digest)),
         );
     }
+    match used.user {
+        User::Action(action) => check_action(reader, draft, action, text, info),
+        User::Trigger(trigger) => check_trigger(reader, trigger, text, info),
+    }
+}
+
+/// Checks the component of a trigger.
+fn check_trigger(reader: &mut Reader<'_>, trigger: &str, text: &At<String>, info: &ComponentInfo) {
+    if let Some(why) = info.not_a_trigger() {
+        reader.complain(
+            Problem::new(format!("{} {why}", quoted(&text.value)))
+                .at(&text.span, format!("cannot decide for `{trigger}`"))
+                .help("a trigger asks a component of the world `trigger` in `wit/trigger.wit`"),
+        );
+        return;
+    }
+    for (import, need) in info.needs() {
+        if let Need::Refused(why) = need {
+            reader.complain(Problem::new(component::refusal(import, &why)).at(&text.span, "imports it"));
+        }
+    }
+}
+
+/// Checks the component of one action.
+fn check_action(
+    reader: &mut Reader<'_>,
+    draft: &UncheckedManifest,
+    action: &UncheckedAction,
+    text: &At<String>,
+    info: &ComponentInfo,
+) {
     if let Some(why) = info.not_an_action() {
         reader.complain(
             Problem::new(format!("{} {why}", quoted(&text.value)))

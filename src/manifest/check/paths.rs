@@ -5,10 +5,12 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use super::super::condition::Condition;
+use super::super::decider::Decider;
 use super::super::pipeline::StoreSpec;
 use super::super::place::absolute;
 use super::super::problem::{Problem, quoted};
-use super::super::read::UncheckedManifest;
+use super::super::read::{UncheckedDecider, UncheckedManifest};
 use super::super::tree::{At, Reader};
 
 /// Maximum number of links in a row that are followed, as on Linux.
@@ -23,6 +25,13 @@ pub(in super::super) fn fill_in(folder: &Path, draft: &mut UncheckedManifest) {
             spec.set_local_path(absolute(folder, &path.value));
         }
     }
+    for resource in &mut draft.resources {
+        let when = resource.spec.iter_mut().flat_map(|spec| &mut spec.trigger.when);
+        fill_in_deciders(folder, when, &mut resource.deciders);
+    }
+    for trigger in &mut draft.triggers {
+        fill_in_deciders(folder, trigger.spec.when.iter_mut(), &mut trigger.deciders);
+    }
     for action in &mut draft.actions {
         if let Some(component) = &action.component {
             action.spec.component = absolute(folder, &component.value);
@@ -31,6 +40,26 @@ pub(in super::super) fn fill_in(folder: &Path, draft: &mut UncheckedManifest) {
             build.watch = action.sources.iter().map(|source| absolute(folder, &source.value)).collect();
         }
     }
+}
+
+fn fill_in_deciders<'c>(
+    folder: &Path,
+    when: impl Iterator<Item = &'c mut Condition>,
+    unchecked: &mut [UncheckedDecider],
+) {
+    for decider in &mut *unchecked {
+        decider.file = absolute(folder, &decider.text.value);
+    }
+    let mut sources = unchecked.iter().map(|decider| &decider.sources);
+    let mut each = |decider: &mut Decider| {
+        decider.file = absolute(folder, &decider.written);
+        // In the order in which they were read.
+        let sources = sources.next();
+        if let (Some(build), Some(sources)) = (&mut decider.build, sources) {
+            build.watch = sources.iter().map(|source| absolute(folder, &source.value)).collect();
+        }
+    };
+    when.for_each(|condition| condition.each_decider(&mut each));
 }
 
 /// A folder or file that a resource uses.
@@ -68,8 +97,9 @@ pub(in super::super) fn check(reader: &mut Reader<'_>, folder: &Path, manifest: 
 
 /// Checks that the sources of builds exist. Running the components does not need them.
 pub(in super::super) fn check_sources(reader: &mut Reader<'_>, folder: &Path, draft: &UncheckedManifest) {
-    for action in &draft.actions {
-        for source in &action.sources {
+    let of_actions = draft.actions.iter().map(|action| &action.sources);
+    for sources in of_actions.chain(draft.deciders().map(|decider| &decider.sources)) {
+        for source in sources {
             if !absolute(folder, &source.value).exists() {
                 reader.complain(
                     Problem::new(format!("there is no file or folder {}", quoted(&source.value)))

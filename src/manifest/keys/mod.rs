@@ -21,7 +21,9 @@ pub(super) use resource::{FOLDER, HTTP, Kind, PAGING, RESOURCE_KINDS, S3, SQL};
 pub(super) use section::Keys;
 pub(crate) use section::nearest;
 use section::{by_kind, object};
-pub(super) use trigger::{CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER};
+pub(super) use trigger::{
+    COMPONENT, COMPONENT_LIMITS, CONDITION, CRON, METRIC, PIPELINE_CONDITION, PIPELINE_TRIGGER, TRIGGER,
+};
 
 /// The keys of each kind of metadata store.
 pub(super) static STORE_KINDS: [(&str, &LazyLock<Keys>); 1] = [("sqlite", &STORE)];
@@ -329,6 +331,11 @@ pub(super) static BUILD: LazyLock<Keys> = LazyLock::new(|| Keys {
     ],
 });
 
+/// Returns the schema of `build`.
+pub(super) fn build() -> Value {
+    object("How the component is built.", &BUILD, &["command"])
+}
+
 pub(super) static LIMITS: LazyLock<Keys> = LazyLock::new(|| {
     let usual = Limits::default();
     Keys {
@@ -445,7 +452,7 @@ fn notification(home: &'static str, own: Vec<(&'static str, &'static [&'static s
 }
 
 /// Returns all sections.
-fn all() -> [&'static Keys; 24] {
+fn all() -> [&'static Keys; 26] {
     [
         &ROOT,
         &PIPELINE,
@@ -467,6 +474,8 @@ fn all() -> [&'static Keys; 24] {
         &SECRET,
         &BUILD,
         &LIMITS,
+        &COMPONENT,
+        &COMPONENT_LIMITS,
         &RETRY,
         &WEBHOOK,
         &SLACK,

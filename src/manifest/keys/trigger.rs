@@ -30,3 +30,12 @@ pub(in crate::manifest) static CRON: LazyLock<Keys> =
 
 pub(in crate::manifest) static METRIC: LazyLock<Keys> =
     LazyLock::new(|| Keys { home: "`metric` of a trigger", later: &[], rows: trigger_keys::metric() });
+
+pub(in crate::manifest) static COMPONENT: LazyLock<Keys> =
+    LazyLock::new(|| Keys { home: "`component` of a trigger", later: &[], rows: trigger_keys::component() });
+
+pub(in crate::manifest) static COMPONENT_LIMITS: LazyLock<Keys> = LazyLock::new(|| Keys {
+    home: "`limits` of `component` of a trigger",
+    later: &[],
+    rows: trigger_keys::component_limits(),
+});

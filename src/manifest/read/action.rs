@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::super::action::{ActionSpec, Backoff, Build, Limits, Retry, RunWhen};
+use super::super::action::{ActionSpec, Backoff, Limits, Retry, RunWhen};
 use super::super::keys;
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
-use super::path::checked_path;
+use super::component::{build, component_file, digest};
 use super::secrets::{self, Secrets};
 use super::variables::named_values;
 use super::{UncheckedAction, approval, command, http, inner, params, refuse_twice, tables};
-use crate::base::{Digest, escape};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedAction {
     reader.check_keys(table, &keys::ACTION);
@@ -78,50 +77,8 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
 }
 
 fn component(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<String>> {
-    let text = reader.required_string(table, "component", "\"train.wasm\"")?;
-    let text = checked_path(reader, Some(text))?;
-    if let Some((scheme, _)) = text.value.split_once("://") {
-        reader.complain(
-            Problem::new(format!(
-                "a component from {} is not available in this version",
-                quoted(&format!("{scheme}://"))
-            ))
-            .at(&text.span, "comes later")
-            .help("name a file, such as `component = \"train.wasm\"`"),
-        );
-        return None;
-    }
-    Some(text)
-}
-
-fn digest(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<At<Digest>> {
-    let text = reader.string(table, "digest", "\"sha256:…\"")?;
-    match text.value.parse() {
-        Ok(value) => Some(At { value, span: text.span }),
-        Err(error) => {
-            let error: crate::base::DigestError = error;
-            reader.complain(
-                Problem::new(escape(error.to_string().as_bytes()))
-                    .at(&text.span, "here")
-                    .help("`anacostia component inspect FILE` shows the digest of a component"),
-            );
-            None
-        }
-    }
-}
-
-fn build(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<Build>, Vec<At<String>>) {
-    let Some(table) = inner(reader, table, "build", &keys::BUILD, "{ command = \"./build.sh\" }") else {
-        return (None, Vec::new());
-    };
-    let command = reader.required_string(&table, "command", "\"./build.sh\"");
-    if let Some(command) = command.as_ref().filter(|command| command.value.trim().is_empty()) {
-        reader.complain(Problem::new("this command is empty").at(&command.span, "here"));
-    }
-    let items = reader.strings(&table, "watch", "[\"src\"]");
-    refuse_twice(reader, "watch", &items);
-    let sources = items.into_iter().filter_map(|item| checked_path(reader, Some(item))).collect();
-    (command.map(|command| Build { command: command.value, watch: Vec::new() }), sources)
+    let text = reader.required_string(table, "component", "\"train.wasm\"");
+    component_file(reader, text, "component")
 }
 
 fn env(reader: &mut Reader<'_>, table: &Table<'_>) -> BTreeMap<String, At<String>> {

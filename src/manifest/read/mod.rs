@@ -7,7 +7,9 @@
 mod action;
 mod approval;
 mod command;
+mod component;
 mod concurrency;
+mod decider;
 mod http;
 mod notify;
 mod params;
@@ -19,9 +21,12 @@ mod top;
 mod trigger;
 mod variables;
 
+use std::path::PathBuf;
+
 use toml::de::DeTable;
 
 use super::action::{ActionSpec, RunWhen};
+use super::condition::TriggerSpec;
 use super::keys::{self, Keys};
 use super::pipeline::{NotifySpec, ResourceSpec};
 use super::problem::{Problem, quoted};
@@ -30,7 +35,6 @@ use super::tree::{At, Reader, Table};
 use crate::base::{Digest, bounds, check_name};
 use crate::model::NotifyCause;
 use top::Top;
-use trigger::UncheckedTrigger;
 
 /// The name of the node that every pipeline has.
 const STORE_NODE: &str = "metadata_store";
@@ -44,6 +48,14 @@ pub(super) struct UncheckedManifest {
     pub(super) notify: Vec<UncheckedNotify>,
 }
 
+impl UncheckedManifest {
+    /// Returns the components of its triggers.
+    pub(super) fn deciders(&self) -> impl Iterator<Item = &UncheckedDecider> {
+        let of_resources = self.resources.iter().flat_map(|resource| &resource.deciders);
+        of_resources.chain(self.triggers.iter().flat_map(|trigger| &trigger.deciders))
+    }
+}
+
 /// A resource that has been read.
 pub(super) struct UncheckedResource {
     pub(super) name: At<String>,
@@ -51,6 +63,8 @@ pub(super) struct UncheckedResource {
     pub(super) spec: Option<ResourceSpec>,
     /// `path` as written.
     pub(super) path: Option<At<String>>,
+    /// The components of its trigger.
+    pub(super) deciders: Vec<UncheckedDecider>,
     /// Whether a key that could not be read may mean that the resource is watched.
     pub(super) perhaps_watched: bool,
 }
@@ -77,6 +91,29 @@ pub(super) struct UncheckedAction {
     pub(super) asks: bool,
     /// Whether an unknown key may mean `after`, `reads` or `writes`.
     pub(super) perhaps_more: bool,
+}
+
+/// A component of a trigger that has been read.
+pub(super) struct UncheckedDecider {
+    /// The name of its trigger.
+    pub(super) trigger: String,
+    /// The file as written.
+    pub(super) text: At<String>,
+    /// The file, absolute once the paths are filled in.
+    pub(super) file: PathBuf,
+    pub(super) digest: Option<At<Digest>>,
+    pub(super) is_built: bool,
+    /// `build.watch` as written.
+    pub(super) sources: Vec<At<String>>,
+    /// The size of its own params as JSON.
+    pub(super) params_bytes: usize,
+}
+
+/// A trigger that has been read.
+pub(super) struct UncheckedTrigger {
+    pub(super) name: At<String>,
+    pub(super) spec: TriggerSpec,
+    pub(super) deciders: Vec<UncheckedDecider>,
 }
 
 /// A notification that has been read.
@@ -167,6 +204,15 @@ fn check_params(reader: &mut Reader<'_>, draft: &UncheckedManifest) {
                 Problem::new(format!("the params of `{}` are larger than {most} as JSON", action.name.value))
                     .at(&action.name.span, "with those of the pipeline")
                     .help("put large values into a file in a resource"),
+            );
+        }
+    }
+    for decider in draft.deciders() {
+        if shared.saturating_add(decider.params_bytes) > bounds::MAX_PARAMS_BYTES {
+            let most = crate::base::ByteSize(bounds::MAX_PARAMS_BYTES as u64);
+            reader.complain(
+                Problem::new(format!("the params of {} are larger than {most} as JSON", quoted(&decider.text.value)))
+                    .at(&decider.text.span, "with those of the pipeline"),
             );
         }
     }

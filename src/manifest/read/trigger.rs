@@ -8,18 +8,15 @@ use super::super::keys::{self, Keys};
 use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
+use super::{UncheckedDecider, UncheckedTrigger, decider};
 use crate::base::{Schedule, ScheduleError, bounds};
-
-/// A trigger that has been read.
-pub(in super::super) struct UncheckedTrigger {
-    pub(in super::super) name: At<String>,
-    pub(in super::super) spec: TriggerSpec,
-}
 
 /// Reads `[triggers.NAME]`.
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedTrigger {
     reader.check_keys(table, &keys::PIPELINE_TRIGGER);
-    let when = conditions(reader, table, &keys::PIPELINE_CONDITION);
+    let mut deciders = Vec::new();
+    let mut when = conditions(reader, table, &keys::PIPELINE_CONDITION, &mut deciders);
+    decider::name(&name.value, &mut when, &mut deciders);
     let retrigger = retrigger(reader, table, &when);
     if table.in_order().iter().all(|(key, _)| key.value == "retrigger") {
         reader.complain(
@@ -29,7 +26,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         );
     }
     let spec = TriggerSpec { name: name.value.clone(), when, retrigger };
-    UncheckedTrigger { name, spec }
+    UncheckedTrigger { name, spec, deciders }
 }
 
 /// Reads `group_by` of a resource's trigger.
@@ -48,28 +45,36 @@ pub(super) fn group_by(reader: &mut Reader<'_>, table: &Table<'_>) -> Option<Gro
 /// Reads `retrigger` of a trigger with these conditions.
 pub(super) fn retrigger(reader: &mut Reader<'_>, table: &Table<'_>, when: &[Condition]) -> bool {
     let Some(retrigger) = reader.boolean(table, "retrigger") else { return false };
-    let sees_runs = |condition: &&Condition| matches!(condition, Condition::AfterRun(_) | Condition::Metric { .. });
+    let sees_runs = |condition: &&Condition| {
+        matches!(condition, Condition::AfterRun(_) | Condition::Metric { .. } | Condition::Component(_))
+    };
     if retrigger.value && !when.iter().flat_map(Condition::flat).any(|condition| sees_runs(&condition)) {
         reader.complain(
             Problem::new("`retrigger` is about runs that the trigger led to, and no condition looks at runs")
                 .at(&retrigger.span, "has no effect")
-                .help("remove it, or add `after_run` or `metric`"),
+                .help("remove it, or add `after_run`, `metric` or `component`"),
         );
     }
     retrigger.value
 }
 
 /// Reads the conditions of a table that count no artifacts. `inner` has the keys of the tables in
-/// `all` and `any`.
-pub(super) fn conditions(reader: &mut Reader<'_>, table: &Table<'_>, inner: &'static Keys) -> Vec<Condition> {
+/// `all` and `any`; `deciders` receives what is checked later of components.
+pub(super) fn conditions(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    inner: &'static Keys,
+    deciders: &mut Vec<UncheckedDecider>,
+) -> Vec<Condition> {
     let mut all = Vec::new();
     all.extend(reader.duration(table, "every", settings::EVERY, "1h").map(|every| Condition::Every(every.value)));
     all.extend(cron(reader, table));
     all.extend(metric(reader, table));
     all.extend(reader.choice(table, "after_run", &settings::AFTER_RUN, &[]).map(|how| Condition::AfterRun(how.value)));
+    all.extend(decider::read(reader, table, deciders));
     for (key, group) in [("all", Condition::All as fn(_) -> _), ("any", Condition::Any)] {
         let tables = reader.tables(table, key, "[{ every = \"1h\" }, { after_run = \"failed\" }]");
-        let items: Vec<Condition> = tables.iter().filter_map(|item| one(reader, item, inner)).collect();
+        let items: Vec<Condition> = tables.iter().filter_map(|item| one(reader, item, inner, deciders)).collect();
         if !items.is_empty() {
             all.push(group(items));
         }
@@ -78,7 +83,12 @@ pub(super) fn conditions(reader: &mut Reader<'_>, table: &Table<'_>, inner: &'st
 }
 
 /// Reads a table in `all` or `any`: its conditions must all be met, or its `max_wait` be over.
-fn one(reader: &mut Reader<'_>, table: &Table<'_>, keys: &'static Keys) -> Option<Condition> {
+fn one(
+    reader: &mut Reader<'_>,
+    table: &Table<'_>,
+    keys: &'static Keys,
+    deciders: &mut Vec<UncheckedDecider>,
+) -> Option<Condition> {
     reader.check_keys(table, keys);
     if table.in_order().is_empty() {
         reader.complain(Problem::new(format!("{} has no condition", table.name)).at(&table.at, "is empty"));
@@ -94,7 +104,7 @@ fn one(reader: &mut Reader<'_>, table: &Table<'_>, keys: &'static Keys) -> Optio
         all.extend(quiet.map(|quiet| Condition::QuietFor(quiet.value)));
         wait = reader.duration(table, "max_wait", settings::MAX_WAIT, "10m");
     }
-    all.extend(conditions(reader, table, keys));
+    all.extend(conditions(reader, table, keys, deciders));
     let met = if all.len() > 1 { Some(Condition::All(all)) } else { all.pop() };
     match (met, wait.map(|wait| Condition::MaxWait(wait.value))) {
         (Some(met), Some(wait)) => Some(Condition::Any(vec![met, wait])),

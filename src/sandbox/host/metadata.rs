@@ -24,24 +24,28 @@ const MAX_ARTIFACT_TAGS: usize = 10_000;
 impl Host for GuestState {
     async fn log_metrics(&mut self, metrics: Vec<Metric>) -> Result<(), CallError> {
         self.gate.enter();
+        self.may_record("metadata.log-metrics")?;
         let metrics = self.checked_metrics(metrics)?;
         self.record(Facts { metrics, ..Facts::default() }).await
     }
 
     async fn log_params(&mut self, params: Vec<Entry>) -> Result<(), CallError> {
         self.gate.enter();
+        self.may_record("metadata.log-params")?;
         let params = self.checked_entries("params", params)?;
         self.record(Facts { params, ..Facts::default() }).await
     }
 
     async fn set_tags(&mut self, tags: Vec<Entry>) -> Result<(), CallError> {
         self.gate.enter();
+        self.may_record("metadata.set-tags")?;
         let tags = self.checked_entries("tags", tags)?;
         self.record(Facts { tags, ..Facts::default() }).await
     }
 
     async fn tag_artifact(&mut self, artifact: String, tag: String, unique: bool) -> Result<(), CallError> {
         self.gate.enter();
+        self.may_record("metadata.tag-artifact")?;
         check_name("a tag", &tag, MAX_ARTIFACT_TAG_BYTES)?;
         let cpu = self.cpu.clone();
         let id = cpu.host(self.own_or_visible("metadata.tag-artifact", &artifact)).await?;
@@ -142,12 +146,18 @@ impl GuestState {
         Ok(cpu.host(repeat_briefly(|| store.record_facts(fence, id, facts.clone(), now))).await?)
     }
 
+    /// Returns the number of the run whose earlier runs the guest may look at. `None` for a
+    /// trigger, which may look at all.
+    fn before_run(&self) -> Option<u64> {
+        self.question.is_none().then_some(self.order.run_number)
+    }
+
     async fn past_metrics(&mut self, name: String, limit: u32) -> Result<Vec<PastMetric>, CallError> {
         check_name("the name of a metric", &name, MAX_FACT_NAME_BYTES)?;
         if limit == 0 {
             return Ok(Vec::new());
         }
-        let before_run = Some(self.order.run_number);
+        let before_run = self.before_run();
         let query = FactQuery { before_run, name: Some(name), succeeded_only: true, ..FactQuery::default() };
         let (cpu, store) = (self.cpu.clone(), self.services.store.clone());
         let page = cpu.host(store.metrics(query, PageRequest { cursor: None, limit })).await?;
@@ -156,7 +166,7 @@ impl GuestState {
 
     async fn past_runs(&mut self, limit: usize) -> Result<Vec<PastRun>, CallError> {
         let states = vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled];
-        let query = RunQuery { states, before_run: Some(self.order.run_number) };
+        let query = RunQuery { states, before_run: self.before_run() };
         let mut found = Vec::new();
         let mut cursor = None;
         while found.len() < limit {

@@ -368,7 +368,7 @@ impl GuestState {
 }
 
 /// Converts an artifact to its form for guests.
-fn record(artifact: &Artifact) -> types::Artifact {
+pub(super) fn record(artifact: &Artifact) -> types::Artifact {
     types::Artifact {
         id: artifact.id.to_string(),
         resource: artifact.resource.clone(),
@@ -381,7 +381,7 @@ fn record(artifact: &Artifact) -> types::Artifact {
     }
 }
 
-fn artifact_id(text: &str) -> Result<ArtifactId, CallError> {
+pub(super) fn artifact_id(text: &str) -> Result<ArtifactId, CallError> {
     text.parse().map_err(|_| {
         let text = escape(crate::base::bounds::cut(text, 100).as_bytes());
         CallError::invalid(format!("`{text}` is not the id of an artifact"))

@@ -22,6 +22,7 @@ use super::files::Files;
 use super::http::Http;
 use super::inputs::Inputs;
 use super::output::OutputLines;
+use super::question::Question;
 
 /// The data of one attempt, stored in its wasmtime store. When an attempt makes several calls, the
 /// state is passed from one call to the next (see [`GuestState::renew`]).
@@ -44,6 +45,8 @@ pub(in crate::sandbox) struct GuestState {
     pub(in crate::sandbox) http: Http,
     pub(in crate::sandbox) work: Work,
     pub(in crate::sandbox) files: Files,
+    /// What a trigger component is asked. Absent for an attempt.
+    pub(in crate::sandbox) question: Option<Question>,
     /// The guest's standard error.
     pub(in crate::sandbox) stderr: Arc<OutputLines>,
 }

@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
+use super::answers::{Answer, Asked, Basis};
 use super::history::{Mark, MetricSeen};
 use super::situation::Situation;
 use super::waiting::Waits;
 use crate::base::{ByteSize, Moment, Schedule, Timestamp};
-use crate::manifest::{Condition, MetricTest, Missed};
+use crate::manifest::{Condition, Decider, MetricTest, Missed};
 use crate::model::{ConditionSeen, TriggerMark};
 
 /// With `missed = "all"`: the most missed times that are made up for, newest first.
@@ -19,7 +20,8 @@ const MAX_MISSED: usize = 10_000;
 pub(super) enum Level {
     /// It is not met.
     Unmet,
-    /// It is met as soon as it has been quiet for long enough.
+    /// It is met as soon as it has been quiet for long enough, or may be once a component has
+    /// answered.
     Settling,
     /// It is met.
     Met,
@@ -42,6 +44,14 @@ pub(super) struct Look<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Verdict {
     pub(super) level: Level,
+    /// The level if `ask` says yes.
+    pub(super) hope: Level,
+    /// The component to ask.
+    pub(super) ask: Option<Question>,
+    /// Whether a component is being asked.
+    pub(super) asking: bool,
+    /// Whether a component has failed to decide.
+    pub(super) failed: bool,
     /// Whether something that it saw is new since the trigger fired last. A trigger whose
     /// conditions are met fires only if something is new, or it would fire again at once.
     pub(super) fresh: bool,
@@ -55,13 +65,35 @@ pub(super) struct Verdict {
     pub(super) led_by: Vec<String>,
 }
 
+/// A component to ask.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Question {
+    /// The component.
+    pub(super) asked: Asked,
+    /// Its name; see [`Decider::name`].
+    pub(super) name: String,
+    /// What its answer will be based on.
+    pub(super) basis: Basis,
+}
+
 impl Verdict {
     /// Returns the verdict on a condition that is met or not, without regard to time.
     fn of(condition: &Condition, level: Level, seen: String) -> Self {
         let met = level == Level::Met;
         let (key, wanted) = (condition.key().to_owned(), condition.wanted());
         let seen = vec![ConditionSeen { condition: key, wanted, seen, met, conditions: Vec::new() }];
-        Self { level, fresh: met, seen, wake: None, next: None, led_by: Vec::new() }
+        Self {
+            level,
+            hope: level,
+            ask: None,
+            asking: false,
+            failed: false,
+            fresh: met,
+            seen,
+            wake: None,
+            next: None,
+            led_by: Vec::new(),
+        }
     }
 
     /// Sets when time alone will have met the condition, unless it is met, or the host waits for
@@ -87,24 +119,31 @@ pub(super) fn all(conditions: &[Condition], look: Look<'_>) -> Verdict {
     let each: Vec<Verdict> = conditions.iter().map(|condition| evaluate(condition, look)).collect();
     let open = || each.iter().filter(|verdict| !verdict.is_met());
     let next = open().map(|verdict| verdict.next).collect::<Option<Vec<_>>>();
-    join(
-        each.iter().map(|verdict| verdict.level).min().unwrap_or(Level::Met),
-        next.and_then(|all| all.into_iter().max()),
-        &each,
-    )
+    let least = |level: fn(&Verdict) -> Level| each.iter().map(level).min().unwrap_or(Level::Met);
+    let levels = (least(|verdict| verdict.level), least(|verdict| verdict.hope));
+    join(levels, next.and_then(|all| all.into_iter().max()), &each)
 }
 
 fn any(conditions: &[Condition], look: Look<'_>) -> Verdict {
     let each: Vec<Verdict> = conditions.iter().map(|condition| evaluate(condition, look)).collect();
-    let level = each.iter().map(|verdict| verdict.level).max().unwrap_or(Level::Unmet);
-    let next = each.iter().filter_map(|verdict| verdict.next).min().filter(|_| level != Level::Met);
-    join(level, next, &each)
+    let most = |level: fn(&Verdict) -> Level| each.iter().map(level).max().unwrap_or(Level::Unmet);
+    let levels = (most(|verdict| verdict.level), most(|verdict| verdict.hope));
+    let next = each.iter().filter_map(|verdict| verdict.next).min().filter(|_| levels.0 != Level::Met);
+    join(levels, next, &each)
 }
 
-fn join(level: Level, next: Option<Moment>, each: &[Verdict]) -> Verdict {
+/// Joins verdicts on several conditions to one of this level, and this level to hope for.
+fn join((level, hope): (Level, Level), next: Option<Moment>, each: &[Verdict]) -> Verdict {
     let met = || each.iter().filter(|verdict| verdict.is_met());
+    // Only if its answer can decide, and one after the other: the next may not be needed.
+    let decides = hope == Level::Met && level != Level::Met;
+    let ask = each.iter().filter(|_| decides).filter(|verdict| verdict.hope == Level::Met);
     Verdict {
         level,
+        hope,
+        ask: ask.filter_map(|verdict| verdict.ask.clone()).next(),
+        asking: each.iter().any(|verdict| verdict.asking),
+        failed: each.iter().any(|verdict| verdict.failed),
         fresh: met().any(|verdict| verdict.fresh),
         seen: each.iter().flat_map(|verdict| verdict.seen.clone()).collect(),
         wake: each.iter().filter_map(|verdict| verdict.wake).min(),
@@ -124,6 +163,7 @@ fn evaluate(condition: &Condition, look: Look<'_>) -> Verdict {
             }
         }
         Condition::AfterRun(_) => after_run(condition, look),
+        Condition::Component(decider) => decided(condition, decider, look),
         _ => counted(condition, look),
     }
 }
@@ -244,14 +284,53 @@ fn counts_own(look: Look<'_>) -> bool {
 
 fn after_run(condition: &Condition, look: Look<'_>) -> Verdict {
     let ended = look.situation.history.ended(look.trigger, condition);
-    let counts = |fired_by: &[String]| counts_own(look) || !fired_by.iter().any(|name| name == look.trigger);
-    match ended.filter(|run| counts(&run.fired_by)) {
+    match ended.filter(|run| counts(&run.fired_by, look)) {
         Some(run) => {
             let verdict = Verdict::of(condition, Level::Met, format!("run #{} {}", run.number, run.state));
             Verdict { led_by: run.fired_by.clone(), ..verdict }
         }
         None => Verdict::of(condition, Level::Unmet, "no such run since".to_owned()),
     }
+}
+
+/// Returns a component as answers are kept, and what its next answer would be based on.
+fn to_ask(condition: &Condition, look: Look<'_>) -> (Asked, Basis) {
+    let asked = (look.trigger.to_owned(), condition.describe());
+    let ended = look.situation.history.ended(look.trigger, condition).map_or(0, |run| run.seq);
+    let basis = Basis::new(look.waits.map(|waits| waits.pending), look.situation.pending, ended);
+    (asked, basis)
+}
+
+/// Evaluates a condition that a component decides. Until it has decided, times of schedules that
+/// are combined with it do not pass.
+fn decided(condition: &Condition, decider: &Decider, look: Look<'_>) -> Verdict {
+    let Situation { history, now, draining, .. } = look.situation;
+    let (asked, basis) = to_ask(condition, look);
+    let has_fired = history.fired_at(&asked).is_some();
+    let verdict = |level, seen: &str| Verdict::of(condition, level, seen.to_owned());
+    match history.answers().of(&asked, &basis, has_fired, now.moment, draining) {
+        Answer::Fire(reason) => {
+            let ended = history.ended(look.trigger, condition).filter(|run| counts(&run.fired_by, look));
+            let led_by = ended.map(|run| run.fired_by.clone()).unwrap_or_default();
+            Verdict { led_by, ..verdict(Level::Met, reason) }
+        }
+        Answer::Skip(reason, wake) => Verdict { wake, ..verdict(Level::Unmet, reason) },
+        Answer::UsedUp => verdict(Level::Unmet, "nothing new since it fired"),
+        Answer::Open { last, at, asking } => {
+            let (seen, failed) = last.unwrap_or(("not asked yet", false));
+            let open = Verdict { wake: at, asking, failed, ..verdict(Level::Settling, seen) };
+            if asking || at.is_some() {
+                return open;
+            }
+            let question = Question { asked, name: decider.name.clone(), basis };
+            Verdict { hope: Level::Met, ask: Some(question), ..open }
+        }
+    }
+}
+
+/// Returns whether a run with these triggers counts for a trigger.
+fn counts(fired_by: &[String], look: Look<'_>) -> bool {
+    counts_own(look) || !fired_by.iter().any(|name| name == look.trigger)
 }
 
 /// Returns the marks of a trigger that fires now.
@@ -277,6 +356,15 @@ fn mark(condition: &Condition, look: Look<'_>) -> Option<TriggerMark> {
             None => set(now.time, old.seq, old.value),
         },
         Condition::AfterRun(_) => set(now.time, history.ended(look.trigger, condition)?.seq, None),
+        Condition::Component(_) => {
+            let (asked, basis) = to_ask(condition, look);
+            // It may have fired because of another condition, in `any`.
+            if !history.answers().fires(&asked, &basis) {
+                return None;
+            }
+            let ended = history.ended(look.trigger, condition).map_or(old.seq, |run| run.seq);
+            set(now.time, ended, Some(1.0))
+        }
         _ => None,
     }
 }

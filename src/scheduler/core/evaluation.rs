@@ -1,6 +1,6 @@
 //! Evaluates one trigger: that of a resource, or one of the pipeline.
 
-use super::condition::{Level, Look, Verdict, all, artifacts, marks, passed, reasons};
+use super::condition::{Level, Look, Question, Verdict, all, artifacts, marks, passed, reasons};
 use super::situation::Situation;
 use super::waiting::{Group, Waits};
 use crate::base::{ByteSize, Moment, TimeSpan};
@@ -30,6 +30,12 @@ pub(super) struct Evaluation {
     pub(super) group: Option<Group>,
     /// Why it does not fire, even if it is ready: its resource is paused.
     pub(super) held: Option<String>,
+    /// The component whose answer decides whether it is ready.
+    pub(super) ask: Option<Question>,
+    /// Whether that component is being asked.
+    pub(super) asking: bool,
+    /// Whether it is not ready because a component has failed to decide.
+    pub(super) failed: bool,
 }
 
 impl Evaluation {
@@ -58,6 +64,9 @@ impl Evaluation {
             marks: Vec::new(),
             led_by: Vec::new(),
             group: None,
+            ask: None,
+            asking: false,
+            failed: false,
             held: None,
         }
     }
@@ -81,9 +90,10 @@ pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Ev
         Level::Settling => Vec::new(),
         _ => passed(&trigger.when, look),
     };
-    let Verdict { seen: conditions, wake: until, next, led_by, .. } = verdict;
-    let (group, held) = (None, None);
-    Evaluation { ready, overdue: false, waiting: true, reason, until, next, conditions, marks, led_by, group, held }
+    let failed = verdict.failed && !ready;
+    let Verdict { seen: conditions, wake: until, next, led_by, ask, asking, .. } = verdict;
+    let this = Evaluation { ready, waiting: true, reason, until, next, conditions, marks, ..Evaluation::nothing() };
+    Evaluation { led_by, ask, asking, failed, ..this }
 }
 
 /// Evaluates the trigger of a resource. While the resource is paused, it does not fire, and its
@@ -182,9 +192,12 @@ fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'
     let until = counted.until.into_iter().chain(more.wake).chain(patience).min();
     let led_by = if ready { more.led_by } else { Vec::new() };
     let conditions = counted.conditions.into_iter().chain(more.seen).collect();
+    let decides = counted.ready && !counted.overdue;
+    let ask = more.ask.filter(|_| decides && more.hope == Level::Met);
+    let (asking, failed) = (more.asking, more.failed && decides && !ready);
     // That a time has passed is of interest, also if nothing was there.
     let waiting = counted.waiting || !marks.is_empty();
-    Evaluation { ready, waiting, reason, until, next, conditions, marks, led_by, ..counted }
+    Evaluation { ready, waiting, reason, until, next, conditions, marks, led_by, ask, asking, failed, ..counted }
 }
 
 fn join(between: &str, parts: [String; 2]) -> String {

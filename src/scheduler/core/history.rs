@@ -1,4 +1,4 @@
-//! What conditions on time, metrics and runs look at.
+//! What conditions on time, metrics and runs look at, and what trigger components have answered.
 //!
 //! A mark says what a condition has accounted for: until when, or up to which record. Marks are in
 //! the store, so that a restarted host neither repeats nor forgets a fire. Metrics and ended runs
@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::answers::{Answers, Asked};
 use crate::base::{Moment, Now, Timestamp};
 use crate::manifest::{AfterRun, Condition, MetricTest, Missed, Pipeline};
 use crate::model::{EndedRun, MetricRecord, TriggerMark};
@@ -20,6 +21,7 @@ pub struct History {
     marks: BTreeMap<(String, String), Mark>,
     metrics: BTreeMap<String, MetricSeen>,
     ended: BTreeMap<(String, String), EndedRun>,
+    answers: Answers,
 }
 
 /// What a condition has accounted for; see [`TriggerMark`].
@@ -45,7 +47,7 @@ pub(super) struct MetricSeen {
     pub(super) fired_by: Vec<String>,
 }
 
-/// A condition on the ends of runs.
+/// A condition on the ends of runs, or a component that is asked again when a run has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AfterRunCondition {
     /// The trigger.
@@ -130,7 +132,7 @@ impl History {
         for (trigger, _, condition) in conditions(pipeline) {
             let seq = match condition {
                 Condition::Every(_) | Condition::Cron { .. } | Condition::Metric { .. } => 0,
-                Condition::AfterRun(_) => newest_event,
+                Condition::AfterRun(_) | Condition::Component(_) => newest_event,
                 _ => continue,
             };
             let key = (trigger.to_owned(), condition.describe());
@@ -146,6 +148,31 @@ impl History {
         }
         self.marks.retain(|key, _| needed.contains(key));
         self.ended.retain(|key, _| needed.contains(key));
+        self.answers.retain(|key| needed.contains(key));
+    }
+
+    /// Returns what trigger components have answered.
+    pub(super) fn answers(&self) -> &Answers {
+        &self.answers
+    }
+
+    /// Returns what trigger components have answered, to note more.
+    pub fn answers_mut(&mut self) -> &mut Answers {
+        &mut self.answers
+    }
+
+    /// Notes that a run was created, which uses up the answers of the components in its triggers
+    /// that have marks.
+    pub fn use_up(&mut self, marks: &[TriggerMark]) {
+        for mark in marks {
+            self.answers.use_up(&(mark.trigger.clone(), mark.condition.clone()));
+        }
+    }
+
+    /// Returns when a component last led to a run.
+    #[must_use]
+    pub fn fired_at(&self, asked: &Asked) -> Option<Timestamp> {
+        self.marks.get(asked).filter(|mark| mark.value.is_some()).map(|mark| mark.at)
     }
 
     /// Returns the names of the metrics that conditions look at.
@@ -174,18 +201,22 @@ impl History {
         self.metrics.insert(record.name.clone(), seen);
     }
 
-    /// Returns the conditions on the ends of runs, each with the last end that it has accounted
-    /// for. While the host drains, no run counts for a trigger that led to it.
+    /// Returns the conditions on the ends of runs, and the components, each with the last end that
+    /// it has accounted for. While the host drains, no run counts for a trigger that led to it.
     #[must_use]
     pub fn after_runs(&self, pipeline: &Pipeline, draining: bool) -> Vec<AfterRunCondition> {
         conditions(pipeline)
             .filter_map(|(trigger, retrigger, condition)| {
-                let Condition::AfterRun(how) = condition else { return None };
+                let how = match condition {
+                    Condition::AfterRun(how) => *how,
+                    Condition::Component(_) => AfterRun::Ended,
+                    _ => return None,
+                };
                 let key = (trigger.to_owned(), condition.describe());
                 let after = self.marks.get(&key)?.seq;
                 let (trigger, condition) = key;
                 let retrigger = retrigger && !draining;
-                Some(AfterRunCondition { trigger, condition, how: *how, retrigger, after })
+                Some(AfterRunCondition { trigger, condition, how, retrigger, after })
             })
             .collect()
     }

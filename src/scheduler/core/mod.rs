@@ -5,6 +5,7 @@
 //! test can simulate thousands of runs in a second, and a restarted host makes the same decision
 //! again after a crash.
 
+mod answers;
 mod condition;
 mod evaluation;
 mod history;
@@ -20,9 +21,10 @@ mod trigger_simulation;
 mod trigger_tests;
 mod waiting;
 
+pub use answers::{Asked, Basis, Said};
 pub use history::{AfterRunCondition, History};
 pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
 pub use situation::Situation;
 pub use slots::{SlotUse, Slots, TicketId};
-pub use trigger::{Fire, Plan, Preview, all_new, plan, preview};
+pub use trigger::{Ask, Fire, Plan, Preview, all_new, plan, preview};
 pub use waiting::Waiting;

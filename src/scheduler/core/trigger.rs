@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::answers::{Asked, Basis};
 use super::evaluation::{Evaluation, of_pipeline, of_resource};
 use super::situation::Situation;
 use super::waiting::Waiting;
@@ -32,7 +33,22 @@ pub enum Plan {
         until: Option<Moment>,
         /// Marks of schedules whose time has come when their trigger could not fire.
         passed: Vec<TriggerMark>,
+        /// The components to ask, because their answers decide whether a run starts.
+        asks: Vec<Ask>,
     },
+}
+
+/// A component to ask.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ask {
+    /// The component, as answers are kept.
+    pub asked: Asked,
+    /// Its name; see [`Decider::name`](crate::manifest::Decider::name).
+    pub name: String,
+    /// The resource whose trigger asks, if it is the trigger of one.
+    pub resource: Option<String>,
+    /// What its answer will be based on.
+    pub basis: Basis,
 }
 
 /// A run to create.
@@ -92,8 +108,8 @@ pub fn plan(pipeline: &Pipeline, situation: Situation<'_>) -> Plan {
                     break;
                 }
             }
-            Decision::Wait { ticks, until, passed } if fires.is_empty() => return Plan::Wait { ticks, until, passed },
-            Decision::Wait { .. } => break,
+            Decision::Wait(wait) if fires.is_empty() => return wait,
+            Decision::Wait(_) => break,
         }
     }
     Plan::Fire(fires)
@@ -124,6 +140,7 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
             trigger: named.name.to_owned(),
             resource: named.resource.map(|resource| resource.name.clone()),
             outcome: match (result.ready, &held) {
+                (false, _) if result.failed => TickOutcome::Error,
                 (false, _) => TickOutcome::NotReady,
                 (true, Some(_)) => TickOutcome::Held,
                 (true, None) => TickOutcome::Fired,
@@ -154,7 +171,7 @@ pub fn all_new(pipeline: &Pipeline, paused: &BTreeMap<String, String>) -> Vec<Cl
 
 enum Decision {
     Fire(Fire),
-    Wait { ticks: Vec<Tick>, until: Option<Moment>, passed: Vec<TriggerMark> },
+    Wait(Plan),
 }
 
 /// A trigger of a pipeline.
@@ -215,15 +232,35 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
             return Decision::Fire(fire(&ready, now));
         }
     }
+    let asks = if hold.is_none() { asks(pipeline, &resources, &others) } else { Vec::new() };
     let waits_for = hold.clone().unwrap_or_else(|| waits_for(&resources));
-    let ticks = resources.iter().map(|it| waiting(it, &waits_for, now));
+    let is_asked = |(named, result): &&Evaluated<'_>| result.asking || asks.iter().any(|ask| ask.asked.0 == named.name);
+    // What a component says is news only once it has said it.
+    let resources_told = resources.iter().filter(|it| !is_asked(it));
+    let ticks = resources_told.map(|it| waiting(it, &waits_for, now));
     let held = hold.unwrap_or_default();
-    let ticks = ticks.chain(others.iter().map(|it| waiting(it, &held, now))).flatten().collect();
+    let others_told = others.iter().filter(|it| !is_asked(it));
+    let ticks = ticks.chain(others_told.map(|it| waiting(it, &held, now))).flatten().collect();
     let all = || resources.iter().chain(&others).map(|(_, result)| result);
     let until = all().filter_map(|result| result.until).min();
     let look_again = has_schedule(pipeline).then(|| situation.now.moment.after(LOOK_AGAIN));
     let passed = all().filter(|result| !result.ready).flat_map(|result| result.marks.clone()).collect();
-    Decision::Wait { ticks, until: until.map(|until| look_again.map_or(until, |again| again.min(until))), passed }
+    let until = until.map(|until| look_again.map_or(until, |again| again.min(until)));
+    Decision::Wait(Plan::Wait { ticks, until, passed, asks })
+}
+
+/// Returns the components to ask. With `join = "all"`, those of resources are asked only if their
+/// answers decide: every other resource is ready, or waits for an answer too.
+fn asks(pipeline: &Pipeline, resources: &[Evaluated<'_>], others: &[Evaluated<'_>]) -> Vec<Ask> {
+    let could_be_ready = |(_, result): &Evaluated<'_>| result.held.is_none() && (result.ready || result.ask.is_some());
+    let decides = pipeline.join == Join::Any || resources.iter().all(could_be_ready);
+    let all = resources.iter().filter(|_| decides).chain(others).filter(|(_, result)| !result.asking);
+    let ask = |(named, result): &Evaluated<'_>| {
+        let question = result.ask.clone().filter(|_| result.held.is_none())?;
+        let resource = named.resource.map(|resource| resource.name.clone());
+        Some(Ask { asked: question.asked, name: question.name, resource, basis: question.basis })
+    };
+    all.filter_map(ask).collect()
 }
 
 /// Returns whether the triggers of resources fire.
@@ -309,7 +346,10 @@ fn waiting((named, result): &Evaluated<'_>, held: &str, now: Timestamp) -> Optio
         (false, Some(paused)) => {
             tick(named, result, TickOutcome::NotReady, format!("{}; {paused}", result.reason), now)
         }
-        (false, None) => tick(named, result, TickOutcome::NotReady, result.reason.clone(), now),
+        (false, None) => {
+            let outcome = if result.failed { TickOutcome::Error } else { TickOutcome::NotReady };
+            tick(named, result, outcome, result.reason.clone(), now)
+        }
     };
     result.waiting.then_some(tick)
 }

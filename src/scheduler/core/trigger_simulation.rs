@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use fastrand::Rng;
 
-use super::{Fire, History, Plan, Situation, Waiting, plan};
+use super::{Ask, Fire, History, Plan, Said, Situation, Waiting, plan};
 use crate::base::{AttemptId, Moment, Now, RunId, Timestamp};
 use crate::manifest::{Pipeline, parse_pinned};
 use crate::model::{EndedRun, MetricRecord, Pending, RunState, TriggerMark};
 
 const HOUR: i64 = 3_600;
 /// The conditions of the triggers. The name of each says what is checked of it.
-const TRIGGERS: [(&str, &str); 8] = [
+const TRIGGERS: [(&str, &str); 10] = [
     ("every", "every = \"3h\""),
     ("all", "cron = { schedule = \"0 * * * *\", missed = \"all\" }"),
     ("once", "cron = { schedule = \"30 */2 * * *\", time_zone = \"Europe/Berlin\" }"),
@@ -21,6 +22,8 @@ const TRIGGERS: [(&str, &str); 8] = [
     ("below", "metric = { name = \"accuracy\", below = 0.5 }"),
     ("after", "after_run = \"failed\""),
     ("mixed", "any = [{ cron = \"0 6 * * *\" }, { all = [{ every = \"5h\" }, { after_run = \"ended\" }] }]"),
+    ("eager", "component = \"eager.wasm\""),
+    ("moody", "any = [{ component = \"moody.wasm\" }, { every = \"9h\" }]"),
     ("stale", "metric = { name = \"accuracy\", no_update_for = \"12h\" }"),
 ];
 
@@ -196,6 +199,7 @@ impl World {
             let decided = plan(&self.pipeline, situation);
             assert_eq!(decided, plan(&self.pipeline, situation), "the same situation, another decision");
             match decided {
+                Plan::Wait { asks, .. } if !asks.is_empty() => asks.iter().for_each(|ask| self.answer(ask)),
                 Plan::Wait { passed, until, .. } => {
                     assert!(until.is_none_or(|until| until > now(self.time).moment), "it would look again at once");
                     self.history.set(&passed, now(self.time));
@@ -206,6 +210,22 @@ impl World {
             }
         }
         panic!("it fires for ever");
+    }
+
+    /// A component answers, unless the host dies before. The eager one always says yes.
+    fn answer(&mut self, ask: &Ask) {
+        let question = self.history.answers_mut().ask(ask.asked.clone(), ask.basis.clone());
+        let said = match self.rng.u8(0..10) {
+            0 => return self.start(),
+            1 => Said::Failed("trap".to_owned()),
+            2..5 if ask.asked.0 == "moody" => Said::Skip { reason: "no".to_owned(), ask_again: None },
+            5 if ask.asked.0 == "moody" => {
+                Said::Skip { reason: "not yet".to_owned(), ask_again: Some(Duration::from_hours(1)) }
+            }
+            _ => Said::Fire("yes".to_owned()),
+        };
+        let now = now(self.time).moment;
+        self.history.answers_mut().answer(&ask.asked, question, said, Duration::ZERO, now);
     }
 
     /// The transaction of a run. The host may die before it, or before it has heard of it.
@@ -226,6 +246,7 @@ impl World {
             return self.start();
         }
         self.history.set(&fire.marks, now(self.time));
+        self.history.use_up(&fire.marks);
         self.note_pending();
     }
 

@@ -91,6 +91,11 @@ impl Waiting {
         self.0.get(resource).copied()
     }
 
+    /// Returns the counts of all resources, by name.
+    pub(super) fn counts(&self) -> impl Iterator<Item = Pending> {
+        self.0.values().map(|waits| waits.pending)
+    }
+
     /// Returns whether the groups of a resource were read when its last count was taken.
     pub fn knows_groups(&self, resource: &str) -> bool {
         let count = self.0.get(resource).map_or(0, |waits| waits.pending.as_of);

@@ -79,6 +79,8 @@ lossy! {
         snapshot(query: SnapshotQuery, page: PageRequest) -> Page<Artifact>;
         outputs(run: RunId, resource: &str, actions: &[String]) -> Vec<Artifact>;
         open_intents() -> Vec<PublishedOutput>;
+        pending(resource: &str) -> Pending;
+        pending_artifacts(resource: &str, page: PageRequest) -> Page<Artifact>;
         runs(query: RunQuery, page: PageRequest) -> Page<Run>;
         metrics(query: FactQuery, page: PageRequest) -> Page<MetricRecord>;
     }
@@ -104,8 +106,6 @@ lossy! {
         cursor(resource: &str) -> Option<String>;
         known(resource: &str, page: PageRequest) -> Page<KnownPath>;
         needed(resource: &str) -> BTreeSet<Digest>;
-        pending(resource: &str) -> Pending;
-        pending_artifacts(resource: &str, page: PageRequest) -> Page<Artifact>;
         artifacts(query: ArtifactQuery, page: PageRequest) -> Page<Artifact>;
         unfinished(run: RunId) -> Option<UnfinishedRun>;
         run_inputs(run: RunId, page: PageRequest) -> Page<Artifact>;

@@ -206,6 +206,16 @@ impl GuestRecords for SqliteStore {
         self.read("read the outputs of actions", move |db| snapshot::outputs(db, run, &resource, &actions)).await
     }
 
+    async fn pending(&self, resource: &str) -> Result<Pending> {
+        let resource = resource.to_owned();
+        self.read("read what waits in a resource", move |db| artifacts::pending(db, &resource)).await
+    }
+
+    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>> {
+        let resource = resource.to_owned();
+        self.read("list what waits in a resource", move |db| artifacts::waiting(db, &resource, &page)).await
+    }
+
     async fn runs(&self, query: RunQuery, page: PageRequest) -> Result<Page<Run>> {
         self.read("list runs", move |db| runs::list(db, &query, &page)).await
     }
@@ -281,16 +291,6 @@ impl MetadataStore for SqliteStore {
     async fn needed(&self, resource: &str) -> Result<BTreeSet<Digest>> {
         let resource = resource.to_owned();
         self.read("read which artifacts runs need", move |db| needed::digests(db, &resource)).await
-    }
-
-    async fn pending(&self, resource: &str) -> Result<Pending> {
-        let resource = resource.to_owned();
-        self.read("read what waits in a resource", move |db| artifacts::pending(db, &resource)).await
-    }
-
-    async fn pending_artifacts(&self, resource: &str, page: PageRequest) -> Result<Page<Artifact>> {
-        let resource = resource.to_owned();
-        self.read("list what waits in a resource", move |db| artifacts::waiting(db, &resource, &page)).await
     }
 
     async fn artifacts(&self, query: ArtifactQuery, page: PageRequest) -> Result<Page<Artifact>> {

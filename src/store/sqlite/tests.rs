@@ -14,7 +14,7 @@ use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
-use crate::store::{Batch, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError};
+use crate::store::{Batch, GuestRecords as _, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError};
 
 struct Folder(tempfile::TempDir);
 

@@ -174,6 +174,7 @@ fn trigger_row(trigger: Preview) -> TriggerRow {
         TickOutcome::Fired => ("fires", "run"),
         TickOutcome::Held => ("held back", "stop"),
         TickOutcome::NotReady => ("not yet", "wait"),
+        TickOutcome::Error => ("cannot decide", "bad"),
     };
     TriggerRow {
         name: trigger.trigger,
@@ -251,6 +252,7 @@ async fn resource_row(view: &View, resource: &ResourceSpec) -> Result<ResourceRo
                 TickOutcome::Fired => "fired",
                 TickOutcome::Held => "held back",
                 TickOutcome::NotReady => "not yet",
+                TickOutcome::Error => "cannot decide",
             };
             format!("{outcome}: {}", tick.reason)
         }),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anacostia::base::{ArtifactId, AttemptId, Digest, RunId, Timestamp, WriteId};
 use anacostia::manifest::Limits;
-use anacostia::model::{Artifact, ArtifactState, Facts, Fence, MetricRecord, Page, Run, RunState, StagedFile};
+use anacostia::model::{Artifact, ArtifactState, Facts, Fence, MetricRecord, Page, Pending, Run, RunState, StagedFile};
 use anacostia::resource::{
     self, Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Writer, check_path,
 };
@@ -123,6 +123,14 @@ impl GuestRecords for FakeStore {
         items.sort_by(|a, b| a.path.cmp(&b.path));
         items.truncate(request.limit as usize);
         page(items)
+    }
+
+    async fn pending(&self, _: &str) -> store::Result<Pending> {
+        Ok(Pending::default())
+    }
+
+    async fn pending_artifacts(&self, _: &str, _: PageRequest) -> store::Result<Page<Artifact>> {
+        Ok(Page { items: Vec::new(), next_cursor: None })
     }
 
     async fn runs(&self, _query: RunQuery, _request: PageRequest) -> store::Result<Page<Run>> {

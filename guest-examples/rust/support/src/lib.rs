@@ -19,6 +19,8 @@
 //! An action with work to do around every attempt also names its [`Hooks`]:
 //! `action!(run, hooks: Watch);`.
 //!
+//! A trigger component is a function and one macro call too; see [`trigger`].
+//!
 //! The crate is optional: an action can call `wit_bindgen::generate!` itself. The crate exists
 //! because the bindings take a few seconds to compile, which actions then do only once, and because
 //! of the panic hook: Rust writes the text of a panic to stderr, which some targets do not have.
@@ -51,9 +53,26 @@ mod hook_bindings {
     });
 }
 
+/// The bindings of the world `trigger`, which shares interfaces with that of actions.
+mod trigger_bindings {
+    wit_bindgen::generate!({
+        path: "../../../wit",
+        world: "trigger",
+        pub_export_macro: true,
+        export_macro_name: "export_decider",
+        default_bindings_module: "anacostia_guest",
+        with: {
+            "anacostia:pipeline/types@0.1.0": crate::bindings::anacostia::pipeline::types,
+            "anacostia:pipeline/metadata@0.1.0": crate::bindings::anacostia::pipeline::metadata,
+            "anacostia:pipeline/log@0.1.0": crate::bindings::anacostia::pipeline::log,
+        },
+    });
+}
+
 mod data;
 mod hooks;
 pub mod log;
+pub mod trigger;
 
 pub use bindings::anacostia::pipeline::database;
 pub use bindings::anacostia::pipeline::metadata;
@@ -73,6 +92,12 @@ pub mod generated {
         pub use crate::hook_bindings::export_hooks as export;
         pub use crate::hook_bindings::exports;
         pub use crate::hook_bindings::exports::anacostia::pipeline::hooks::Guest;
+    }
+
+    pub mod decider {
+        pub use crate::trigger_bindings::export_decider as export;
+        pub use crate::trigger_bindings::exports;
+        pub use crate::trigger_bindings::exports::anacostia::pipeline::decider::Guest;
     }
 }
 
@@ -140,5 +165,22 @@ macro_rules! action {
         }
 
         $crate::generated::hooks::export!(Action with_types_in $crate::generated::hooks);
+    };
+}
+
+/// Exports a function `fn() -> Result<trigger::Decision>` as the trigger component of this crate.
+#[macro_export]
+macro_rules! decider {
+    ($decide:path) => {
+        struct Decider;
+
+        impl $crate::generated::decider::Guest for Decider {
+            fn decide() -> $crate::Result<$crate::trigger::Decision> {
+                $crate::log::panics();
+                $decide()
+            }
+        }
+
+        $crate::generated::decider::export!(Decider with_types_in $crate::generated::decider);
     };
 }

@@ -14,14 +14,14 @@ use super::super::problem::{Problem, quoted};
 use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::trigger::{conditions, group_by, retrigger};
-use super::{UncheckedResource, inner, refuse_twice};
+use super::{UncheckedDecider, UncheckedResource, decider, inner, refuse_twice};
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
     let kind = reader.choice(table, "kind", &keys::RESOURCE_KINDS, &[]);
     if has_kind && kind.is_none() {
         // The allowed keys are then unknown, and a problem about any of them would be a guess.
-        return UncheckedResource { name, spec: None, path: None, perhaps_watched: true };
+        return UncheckedResource { name, spec: None, path: None, deciders: Vec::new(), perhaps_watched: true };
     }
     let kind = kind.map_or(keys::Kind::Folder, |kind| kind.value);
     let keys = kind.keys();
@@ -42,7 +42,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         keys::Kind::S3 => (Some(ResourceKind::S3(s3::read(reader, table))), None),
     };
     let watch = reader.boolean(table, "watch").is_some_and(|watch| watch.value);
-    let trigger = trigger(reader, table);
+    let (trigger, deciders) = trigger(reader, table, &name.value);
     let perhaps_watched = match table.get("watch") {
         Some(value) => !value.get_ref().is_bool(),
         None => table.may_mean(keys, "watch"),
@@ -51,7 +51,7 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
         unwatched(reader, table);
     }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
-    UncheckedResource { name, spec, path, perhaps_watched }
+    UncheckedResource { name, spec, path, deciders, perhaps_watched }
 }
 
 /// Refuses a trigger on a resource that is not watched, because it would have no effect.
@@ -65,9 +65,12 @@ fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
     }
 }
 
-fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
-    let mut trigger = Trigger::default();
-    let Some(table) = inner(reader, table, "trigger", &keys::TRIGGER, "{ min_artifacts = 1 }") else { return trigger };
+/// Reads `trigger` of the resource with this name.
+fn trigger(reader: &mut Reader<'_>, table: &Table<'_>, name: &str) -> (Trigger, Vec<UncheckedDecider>) {
+    let (mut trigger, mut deciders) = (Trigger::default(), Vec::new());
+    let Some(table) = inner(reader, table, "trigger", &keys::TRIGGER, "{ min_artifacts = 1 }") else {
+        return (trigger, deciders);
+    };
     let min = reader.integer(&table, "min_artifacts", settings::ARTIFACTS, 1);
     let max = reader.integer(&table, "max_artifacts", settings::ARTIFACTS, 100);
     if let (Some(max), least) = (&max, min.as_ref().map_or(1, |min| min.value))
@@ -99,9 +102,18 @@ fn trigger(reader: &mut Reader<'_>, table: &Table<'_>) -> Trigger {
     trigger.quiet_for = quiet.map_or(Duration::ZERO, |quiet| quiet.value);
     trigger.max_wait = wait.map(|wait| wait.value);
     trigger.group_by = group_by(reader, &table);
-    trigger.when = conditions(reader, &table, &keys::CONDITION);
+    trigger.when = conditions(reader, &table, &keys::CONDITION, &mut deciders);
+    decider::name(name, &mut trigger.when, &mut deciders);
+    if let (Some(decider), true) = (deciders.first(), trigger.group_by.is_some()) {
+        reader.complain(
+            Problem::new("`component` looks at all new artifacts, and `group_by` makes runs of one group")
+                .at(&decider.text.span, "asked about all of them")
+                .at(&table.key_span("group_by"), "one run for each group")
+                .help("remove one of the two: they cannot be combined in this version"),
+        );
+    }
     trigger.retrigger = retrigger(reader, &table, &trigger.when);
-    trigger
+    (trigger, deciders)
 }
 
 /// Reads globs of paths inside the resource. `folder` is the path of its folder.

@@ -41,6 +41,11 @@ pub(super) enum Put {
 }
 
 impl HeaderValues {
+    /// Returns no secrets.
+    pub(in crate::sandbox) fn none() -> Self {
+        Self(Vec::new())
+    }
+
     /// Reads the secrets from the host's environment.
     ///
     /// # Errors

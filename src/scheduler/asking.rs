@@ -1,0 +1,142 @@
+//! Asks trigger components, and notes their answers.
+//!
+//! Each question is a task of its own, which sends the answer back: the dispatcher goes on
+//! meanwhile, however long a component thinks.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::answered::Answered;
+use super::at_work::AtWork;
+use super::core::{Ask, Asked, Said};
+use super::definition::{Definition, triggers};
+use super::dispatcher::Dispatcher;
+use crate::base::bounds::cut;
+use crate::base::{Digest, Timestamp};
+use crate::manifest::{Condition, Decider};
+use crate::model::{ErrorInfo, LogLevel, LogLine, LogStream};
+use crate::sandbox::{Decision, DecisionOrder, DecisionReport};
+
+/// Maximum length of an error in a tick, in bytes. The host's log has all of it.
+const MAX_ERROR_BYTES: usize = 500;
+
+impl Dispatcher {
+    /// Asks components. There is at most one question for each trigger at a time.
+    pub(super) fn ask(&mut self, asks: &[Ask], work: &mut AtWork) {
+        let definition = self.library.current().clone();
+        for ask in asks {
+            let order = order(&definition, ask, self.history.fired_at(&ask.asked));
+            let now = self.shared.clock.moment();
+            let answers = self.history.answers_mut();
+            let question = answers.ask(ask.asked.clone(), ask.basis.clone());
+            let Some(order) = order else {
+                // A checked manifest excludes it. A question that stays open would be asked again
+                // at once.
+                let said = Said::Failed("failed: its component is not loaded".to_owned());
+                answers.answer(&ask.asked, question, said, Duration::ZERO, now);
+                continue;
+            };
+            let (asked, name, component) = (ask.asked.clone(), ask.name.clone(), order.component);
+            let (executor, services) = (Arc::clone(&self.shared.executor), definition.services.clone());
+            work.asking.spawn(async move {
+                // A panic would leave the question open for ever.
+                let answer = AssertUnwindSafe(executor.decide(order, &services)).catch_unwind();
+                let report = answer.await.unwrap_or_else(|_| panicked());
+                Answered { asked, name, question, component, report }
+            });
+        }
+    }
+
+    /// Notes an answer.
+    pub(super) fn answered(&mut self, answered: Answered) {
+        let Answered { asked, name, question, component, report } = answered;
+        for line in &report.lines {
+            log(&name, line);
+        }
+        let said = match &report.decision {
+            Ok(Decision::Fire(reason)) => Said::Fire(reason.clone()),
+            Ok(Decision::Skip { reason, ask_again }) => Said::Skip { reason: reason.clone(), ask_again: *ask_again },
+            Err(error) => Said::Failed(shown(error)),
+        };
+        let now = self.shared.clock.moment();
+        let is_news = self.history.answers_mut().answer(&asked, question, said, report.took, now);
+        if let Err(ErrorInfo { code, message, .. }) = &report.decision
+            && is_news
+        {
+            tracing::warn!("{name} has not decided, and is asked again later ({component}): {code}: {message}");
+        }
+    }
+
+    /// Returns the components of triggers in force, as answers are kept.
+    pub(super) fn answerable(&self) -> BTreeMap<Asked, Option<Digest>> {
+        deciders(self.library.current())
+    }
+
+    /// Forgets the answers of components that have been replaced since `before`.
+    pub(super) fn forget_answers(&mut self, before: &BTreeMap<Asked, Option<Digest>>) {
+        let now = self.answerable();
+        self.history.answers_mut().retain(|asked| before.get(asked) == now.get(asked));
+    }
+}
+
+/// Returns the components of triggers, as answers are kept.
+fn deciders(definition: &Definition) -> BTreeMap<Asked, Option<Digest>> {
+    let all = triggers(&definition.pipeline)
+        .flat_map(|(name, when)| when.iter().flat_map(Condition::flat).map(move |condition| (name, condition)));
+    let digest = |decider: &Decider| definition.components.get(&decider.name).copied();
+    all.filter_map(|(name, condition)| Some(((name.to_owned(), condition.describe()), digest(condition.decider()?))))
+        .collect()
+}
+
+/// Returns what to ask. `None` if the component is not one of the definition, which a plan of it
+/// excludes.
+fn order(definition: &Definition, ask: &Ask, fired_at: Option<Timestamp>) -> Option<DecisionOrder> {
+    let pipeline = &definition.pipeline;
+    let decider = pipeline.deciders().find(|decider| decider.name == ask.name)?;
+    let watched = || pipeline.resources.iter().filter(|resource| resource.watch).map(|it| it.name.clone());
+    let (table, resources) = match &ask.resource {
+        Some(resource) => (format!("resources.{resource}.trigger"), vec![resource.clone()]),
+        None => (format!("triggers.{}", ask.asked.0), watched().collect()),
+    };
+    let mut params = pipeline.params.clone();
+    params.extend(decider.params.clone());
+    Some(DecisionOrder {
+        pipeline: pipeline.name.clone(),
+        trigger: ask.asked.0.clone(),
+        table,
+        resources,
+        fired_at,
+        component: *definition.components.get(&decider.name)?,
+        params: serde_json::Value::Object(params).to_string(),
+        limits: decider.limits.clone(),
+    })
+}
+
+fn panicked() -> DecisionReport {
+    let message = "the host failed while it asked the component: this is a fault in Anacostia, please report it";
+    DecisionReport { decision: Err(ErrorInfo::permanent("failed", message)), lines: Vec::new(), took: Duration::ZERO }
+}
+
+/// Returns an error on one line, without the frames of a trap.
+fn shown(error: &ErrorInfo) -> String {
+    let message = error.message.split("\n  at ").next().unwrap_or_default();
+    let line = message.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    cut(&format!("{}: {line}", error.code), MAX_ERROR_BYTES).into_owned()
+}
+
+/// Writes a line of a component to the host's log.
+fn log(name: &str, line: &LogLine) {
+    let fields = line.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
+    let text = format!("{name}: {}{fields}", line.text);
+    match line.level {
+        _ if matches!(line.stream, LogStream::Stdout | LogStream::Stderr) => tracing::info!("{text}"),
+        LogLevel::Debug => tracing::debug!("{text}"),
+        LogLevel::Info => tracing::info!("{text}"),
+        LogLevel::Warn => tracing::warn!("{text}"),
+        LogLevel::Error => tracing::error!("{text}"),
+    }
+}
