@@ -85,7 +85,11 @@ impl State {
     fn look(&mut self, shared: &Shared) -> Vec<Notification> {
         let statuses = shared.view.control.watches();
         let mut new = self.silence(shared, &statuses);
-        new.extend(self.unreachable(shared, &statuses));
+        let mut outages: BTreeMap<String, String> = BTreeMap::new();
+        for outage in shared.view.control.outages().into_values() {
+            outages.entry(outage.resource.clone()).or_insert_with(|| outage.to_string());
+        }
+        new.extend(self.unreachable(shared, &statuses, outages));
         new
     }
 
@@ -111,25 +115,33 @@ impl State {
         new
     }
 
-    fn unreachable(&mut self, shared: &Shared, statuses: &BTreeMap<String, Status>) -> Vec<Notification> {
-        let mut new = Vec::new();
+    /// Returns what is to be told about resources that cannot be reached: by their watch, or by
+    /// outputs that are to be published there.
+    fn unreachable(
+        &mut self,
+        shared: &Shared,
+        statuses: &BTreeMap<String, Status>,
+        mut away: BTreeMap<String, String>,
+    ) -> Vec<Notification> {
+        let mut unclear = Vec::new();
         for (name, status) in statuses {
             match status {
-                Status::Watching | Status::Scanning(_) => {
-                    self.unreachable.remove(name);
-                }
+                Status::Watching | Status::Scanning(_) => {}
                 // It may follow both, and says nothing by itself.
-                Status::Reconciling => {}
-                Status::Unreachable(why) => {
-                    let (since, told) = self.unreachable.entry(name.clone()).or_insert((Instant::now(), false));
-                    if *told || since.elapsed() < UNREACHABLE_FOR {
-                        continue;
-                    }
-                    *told = true;
-                    let told = shared.specs.iter().filter(|it| it.on.contains(&NotifyCause::ResourceUnreachable));
-                    new.extend(told.map(|spec| shared.writer.about_unreachable(spec, name, why)));
-                }
+                Status::Reconciling => unclear.push(name),
+                Status::Unreachable(why) => drop(away.insert(name.clone(), why.clone())),
             }
+        }
+        self.unreachable.retain(|name, _| away.contains_key(name) || unclear.contains(&name));
+        let mut new = Vec::new();
+        for (name, why) in away {
+            let (since, told) = self.unreachable.entry(name.clone()).or_insert((Instant::now(), false));
+            if *told || since.elapsed() < UNREACHABLE_FOR {
+                continue;
+            }
+            *told = true;
+            let told = shared.specs.iter().filter(|it| it.on.contains(&NotifyCause::ResourceUnreachable));
+            new.extend(told.map(|spec| shared.writer.about_unreachable(spec, &name, &why)));
         }
         new
     }

@@ -85,14 +85,15 @@ impl Kept {
         Ok(stored)
     }
 
-    /// Stores the content of a file on the same file system, which must not be written to again.
+    /// Stores the content of a file on the same file system, which is synced, and must not be
+    /// written to again.
     pub(super) async fn link(&self, file: PathBuf, digest: Digest) -> Result<()> {
         let (place, folder) = (self.place(digest), self.folder.clone());
         let link = blocking(move || {
             fs::create_dir_all(&folder)?;
             match fs::hard_link(&file, &place) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => Ok(()),
+                _ => File::open(&folder)?.sync_all(),
             }
         });
         link.await.map_err(|error| self.failed("store content", &error))

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, watch};
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
 use crate::model::Run;
-use crate::resource::{Resource, Status, Waiting};
+use crate::resource::{Outage, Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogStore};
 
@@ -57,6 +57,8 @@ pub trait Control: Send + Sync {
     /// Returns what watched resources have found and cannot record yet, by name. Resources without
     /// such paths are absent.
     fn waiting(&self) -> BTreeMap<String, Waiting>;
+    /// Returns why committed outputs are not published yet, for each attempt that waits for that.
+    fn outages(&self) -> BTreeMap<AttemptId, Outage>;
     /// Returns the progress that active attempts have reported.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
     /// Returns the reasons why the host is not ready; empty if it is. A ready host can reach its

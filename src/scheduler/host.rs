@@ -30,7 +30,7 @@ use super::space::Space;
 use super::supervise::supervise;
 use crate::base::Digest;
 use crate::manifest::Pipeline;
-use crate::resource::{ObservationSink, Resource, ResourceError, Status};
+use crate::resource::{ObservationSink, Outages, Resource, ResourceError, Status};
 use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
 use crate::store::{HostLease, StoreError, UnfinishedRun};
@@ -83,6 +83,7 @@ impl Host {
             slots: Arc::new(Semaphore::new(options.slots.max(1))),
             phase: phases,
             progress: progress.clone(),
+            outages: Outages::default(),
             ends: broadcast::Sender::new(ENDS),
             health: Health::default(),
         });

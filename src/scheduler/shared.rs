@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 
 use super::health::Health;
 use crate::base::{AttemptId, Clock, RunId};
+use crate::resource::Outages;
 use crate::sandbox::{Executor, Progress};
 use crate::store::logs::LogStore;
 use crate::store::{MetadataStore, StoreError};
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) phase: watch::Receiver<Phase>,
     /// The progress that active attempts have reported.
     pub(super) progress: ProgressBoard,
+    /// Why committed outputs are not published yet.
+    pub(super) outages: Outages,
     /// Sends the runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
     /// What prevents the host from working.

@@ -71,7 +71,7 @@ pub use repeat::repeat_briefly;
 pub(crate) use writable::make_folder;
 pub use write::{
     ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_NOTIFICATIONS, MAX_TICKS, NewAttempt, NewRevision,
-    NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
+    NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun, Visible,
 };
 
 /// The result of a store's method.
@@ -237,7 +237,8 @@ pub trait MetadataStore: GuestRecords {
     ///
     /// Crash before: the next host discards the staged files and counts the attempt as crashed.
     /// After: it makes the files visible and calls [`MetadataStore::published`]; nothing takes the
-    /// outputs back. Repeat: recognised by the attempt with the same intent on record.
+    /// outputs back. With [`Intent::synced`] the commit survives a power cut too. Repeat: recognised
+    /// by the attempt with the same intent on record.
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()>;
 
     /// Records that every staged file of the intent is visible: the attempt has succeeded, and its
@@ -247,13 +248,10 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before: the next host makes the files visible again, which changes nothing, and calls
     /// this. After: it goes on from the step. Repeat: recognised by the attempt; a step that starts
     /// other attempts is a [`StoreError::Conflict`].
-    ///
-    /// `stamps`: the stamp of each file of the intent, in its order, now that it is visible. Where
-    /// it is absent, the stamp of the staged file stays.
     async fn published(
         &self,
         fence: Fence,
-        stamps: Vec<Option<String>>,
+        visible: Visible,
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;
@@ -266,7 +264,7 @@ pub trait MetadataStore: GuestRecords {
     async fn refused(
         &self,
         fence: Fence,
-        stamps: Vec<Option<String>>,
+        visible: Visible,
         error: ErrorInfo,
         step: RunStep,
         now: Timestamp,

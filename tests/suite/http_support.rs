@@ -11,7 +11,7 @@ use anacostia::http::ServeOptions;
 use anacostia::manifest::{ComponentInfo, FolderSpec, Join, Pipeline, ResourceKind, ResourceSpec, StoreSpec, Trigger};
 use anacostia::model::{Artifact, ArtifactState, Durability, Run, RunDetail, RunState, StagedFile};
 use anacostia::resource::{
-    Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
+    Capabilities, Content, ObservationSink, Outage, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, InForce, Inputs, View};
@@ -84,6 +84,9 @@ impl Control for FakeControl {
     fn waiting(&self) -> BTreeMap<String, Waiting> {
         BTreeMap::new()
     }
+    fn outages(&self) -> BTreeMap<AttemptId, Outage> {
+        BTreeMap::new()
+    }
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {
         BTreeMap::new()
     }
@@ -111,7 +114,7 @@ impl Resource for FakeResource {
         "raw"
     }
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: false }
     }
     async fn watch(
         self: Arc<Self>,

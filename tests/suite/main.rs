@@ -47,6 +47,7 @@ mod openapi;
 mod outbound;
 mod penguins;
 mod polyglot;
+mod power_cut;
 mod programs;
 mod proxy;
 mod publishing;

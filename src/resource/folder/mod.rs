@@ -128,11 +128,12 @@ impl Folder {
     }
 
     /// Creates a folder in the folder `state` in which the resource `name`, of a kind that lies
-    /// elsewhere, stages its outputs. Nobody watches it.
+    /// elsewhere, stages its outputs. Nobody watches it. Staged files are synced with every
+    /// durability, like the commit that they belong to.
     ///
     /// # Errors
     /// As [`Folder::new`]; there is no glob here that could be invalid.
-    pub(in crate::resource) fn spool(name: &str, state: &Path, sync: bool) -> Result<Self> {
+    pub(in crate::resource) fn spool(name: &str, state: &Path) -> Result<Self> {
         let spec = FolderSpec {
             path: state.join(SPOOL).join(name),
             include: Vec::new(),
@@ -141,7 +142,7 @@ impl Folder {
             settle: Duration::ZERO,
             rescan: Duration::MAX,
         };
-        Self::new(name, &spec, sync)
+        Self::new(name, &spec, true)
     }
 
     fn open_root(&self) -> std::io::Result<Dir> {
@@ -182,7 +183,7 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             result => return result.map_err(|error| about.unavailable("reach", error)),
         }
-        std::fs::create_dir_all(&self.spec.path)
+        stage::make_folder(&self.spec.path, self.sync)
             .and_then(|()| self.open_root())
             .map_err(|error| about.unavailable("make the folder for", error))
     }
@@ -225,7 +226,7 @@ impl Resource for Folder {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: false }
     }
 
     async fn watch(

@@ -162,7 +162,7 @@ impl Watcher {
         for number in cursor.oldest_batch..cursor.next_batch {
             match self.recent.read(number) {
                 Ok((file, lines)) => {
-                    // Unlike this file, the content is not always synced: a power cut may lose it.
+                    // Older versions did not sync the name of the content: a power cut may have lost it.
                     self.store(file, &lines).await?;
                     for id in lines.lines().filter_map(|line| identity.of(line).ok()) {
                         window.add(id, number);

@@ -23,7 +23,7 @@ use crate::model::{
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, Batch, CreatedRun, FactQuery, GuestRecords, Intent, LineageEdge,
     MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result, Revision,
-    RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
+    RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun, Visible,
 };
 
 /// A factory whose stores lose answers.
@@ -138,8 +138,8 @@ lossy! {
         advance(run: RunId, id: WriteId, step: RunStep; now) -> Vec<StartedAttempt>;
         finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep; now) -> Vec<StartedAttempt>;
         publish_intent(fence: Fence, intent: Intent; now) -> ();
-        published(fence: Fence, stamps: Vec<Option<String>>, step: RunStep; now) -> Vec<StartedAttempt>;
-        refused(fence: Fence, stamps: Vec<Option<String>>, error: ErrorInfo, step: RunStep; now) -> Vec<StartedAttempt>;
+        published(fence: Fence, visible: Visible, step: RunStep; now) -> Vec<StartedAttempt>;
+        refused(fence: Fence, visible: Visible, error: ErrorInfo, step: RunStep; now) -> Vec<StartedAttempt>;
         request_cancel(run: RunId; now) -> Option<Run>;
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         take_over(; now) -> Vec<UnfinishedRun>;
