@@ -14,7 +14,7 @@ string_enum! {
         RunSucceeded = "run_succeeded",
         /// No watched resource has received a new artifact for some time.
         NothingNew = "nothing_new",
-        /// A watched resource cannot be reached.
+        /// A watched resource cannot be reached, or one that outputs are to be published to.
         ResourceUnreachable = "resource_unreachable",
     }
 }

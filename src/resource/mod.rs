@@ -41,6 +41,7 @@ pub type Result<T> = std::result::Result<T, ResourceError>;
 
 /// What a kind of resource can do. The host refuses to start a pipeline that needs more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own about a kind")]
 pub struct Capabilities {
     /// Whether it can be watched.
     pub watch: bool,

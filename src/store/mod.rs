@@ -237,8 +237,8 @@ pub trait MetadataStore: GuestRecords {
     ///
     /// Crash before: the next host discards the staged files and counts the attempt as crashed.
     /// After: it makes the files visible and calls [`MetadataStore::published`]; nothing takes the
-    /// outputs back. With [`Intent::synced`] the commit survives a power cut too. Repeat: recognised
-    /// by the attempt with the same intent on record.
+    /// outputs back. With [`Intent::synced`] the commit survives a power cut too. Repeat:
+    /// recognised by the attempt with the same intent on record.
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()>;
 
     /// Records that every staged file of the intent is visible: the attempt has succeeded, and its
@@ -398,6 +398,16 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before: the next host examines the same events again. After: it delivers what waits.
     /// Repeat: each notification is recognised by its id; `examined` never goes back.
     async fn record_notifications(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<()>;
+
+    /// Returns who was told that a resource cannot be reached, as pairs of the resource and the
+    /// receiver: those of [`MetadataStore::record_notifications`] with that cause, until
+    /// [`MetadataStore::note_reachable`].
+    async fn told_outages(&self) -> Result<Vec<(String, String)>>;
+
+    /// Records that a resource can be reached again, so that its next outage is told.
+    ///
+    /// Crash before: the next host finds that itself. After: it stands. Repeat: changes nothing.
+    async fn note_reachable(&self, resource: &str) -> Result<()>;
 
     /// Records the result of an attempt to deliver a notification. One that was delivered or given
     /// up is not changed, and one that is not on record is ignored.

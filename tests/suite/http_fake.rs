@@ -299,6 +299,12 @@ impl MetadataStore for FakeStore {
     async fn record_notifications(&self, _: Option<u64>, _: Vec<Notification>) -> Stored<()> {
         read_only()
     }
+    async fn told_outages(&self) -> Stored<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+    async fn note_reachable(&self, _: &str) -> Stored<()> {
+        read_only()
+    }
     async fn note_delivery(&self, _: NotificationId, _: Delivery, _: Timestamp) -> Stored<()> {
         read_only()
     }

@@ -80,7 +80,7 @@ impl Endpoint {
         Ok(Self {
             name: name.into(),
             client: Client::new(spec).map_err(unusable)?,
-            kept: Arc::new(Kept::new(name, state, spec.keep)),
+            kept: Arc::new(Kept::new(name, state, spec.keep, spec.max_kept)),
             spool: Folder::spool(name, state)?,
             spec: spec.clone(),
             uploads: Uploads::default(),

@@ -86,7 +86,7 @@ impl Sql {
     /// # Errors
     /// [`ResourceError::Unusable`] if statements cannot be staged in the state folder.
     pub fn new(name: &str, spec: &SqlSpec, state: &Path) -> Result<Self> {
-        let kept = Arc::new(Kept::new(name, state, spec.keep));
+        let kept = Arc::new(Kept::new(name, state, spec.keep, spec.max_kept));
         Ok(Self {
             name: name.to_owned(),
             spec: spec.clone(),

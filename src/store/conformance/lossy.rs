@@ -126,6 +126,7 @@ lossy! {
         oldest_event() -> u64;
         unfinished_logs() -> Vec<LogRange>;
         notified() -> Option<u64>;
+        told_outages() -> Vec<(String, String)>;
         waiting_notifications(name: &str, limit: u32) -> Vec<Notification>;
         last_notification(name: &str, cause: NotifyCause) -> Option<Notification>;
         notifications(query: NotificationQuery, page: PageRequest) -> Page<Notification>;
@@ -147,6 +148,7 @@ lossy! {
         set_trigger_marks(marks: Vec<TriggerMark>;) -> ();
         prune_events(keep: u64;) -> ();
         record_notifications(examined: Option<u64>, new: Vec<Notification>;) -> ();
+        note_reachable(resource: &str;) -> ();
         note_delivery(id: NotificationId, delivery: Delivery; now) -> ();
     }
 }

@@ -448,6 +448,15 @@ impl MetadataStore for SqliteStore {
         self.write(steps::NOTIFY, move |tx| notifications::record(tx, examined, &new)).await
     }
 
+    async fn told_outages(&self) -> Result<Vec<(String, String)>> {
+        self.read("read who was told about outages", notifications::told_outages).await
+    }
+
+    async fn note_reachable(&self, resource: &str) -> Result<()> {
+        let resource = resource.to_owned();
+        self.write(steps::REACHABLE, move |tx| notifications::note_reachable(tx, &resource)).await
+    }
+
     async fn note_delivery(&self, id: NotificationId, delivery: Delivery, now: Timestamp) -> Result<()> {
         self.write(steps::DELIVERY, move |tx| notifications::note_delivery(tx, id, &delivery, now)).await
     }

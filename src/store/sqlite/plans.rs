@@ -38,6 +38,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("FROM events WHERE seq > 0 ORDER BY seq", "(rowid>?)", "the first event, or the last"),
     ("WHERE resource > ?1 ORDER BY resource LIMIT 1", "(resource>?)", "the next resource"),
     ("FROM trigger_marks ORDER BY", "SCAN trigger_marks", "one row for each condition of the manifest"),
+    ("FROM told_outages ORDER BY", "SCAN told_outages", "one row for each resource and receiver, at most"),
     ("WHERE i.attempt > 0 ORDER BY i.attempt", "(attempt>?)", "all intents that are open, at a start"),
 ];
 

@@ -163,7 +163,7 @@ async fn an_upload_that_is_not_published_is_aborted(service: Service) {
     bucket.sweep(&[attempts[2]]).await.unwrap();
     let left = watched.bucket.uploads().await;
     assert!(left.len() == 2 && left.contains(&theirs), "those of someone else and of the third attempt: {left:?}");
-    // A journal of a host that was killed before it knew the id. Whose the uploads are, nobody knows.
+    // A journal of a host that was killed before it knew the id: nobody knows whose they are.
     let journals = watched.state.path().join("spool/raw/uploads").join(attempts[2].to_string());
     let journal = std::fs::read_dir(&journals).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&journal).unwrap();
