@@ -174,3 +174,14 @@ fn summary(node: Option<(NodeKind, &str)>, what: &What, host: bool) -> String {
         (What::Resume, _) => format!("{name} goes on{later}\n"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::segment;
+
+    #[test]
+    fn a_name_cannot_leave_its_part_of_the_path() {
+        assert_eq!(segment("data_store-1"), "data_store-1");
+        assert_eq!(segment("../a?b ä"), "%2E%2E%2Fa%3Fb%20%C3%A4");
+    }
+}

@@ -12,7 +12,8 @@ pub struct TriggerSpec {
     pub name: String,
     /// All of these must be met; at least one.
     pub when: Vec<Condition>,
-    /// `retrigger`: whether runs that it led to count for its own `after_run` and `metric`.
+    /// `retrigger`: whether runs that it led to count for its own `after_run`, `metric`
+    /// and `component`.
     pub retrigger: bool,
 }
 
@@ -175,7 +176,9 @@ impl Condition {
         match self {
             Self::Component(decider) => each(decider),
             Self::All(conditions) | Self::Any(conditions) => {
-                conditions.iter_mut().for_each(|condition| condition.each_decider(each));
+                for condition in conditions {
+                    condition.each_decider(each);
+                }
             }
             _ => {}
         }

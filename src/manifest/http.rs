@@ -18,6 +18,8 @@ pub struct HttpSpec {
     pub max_body: u64,
     /// How many bytes of bodies are kept that no run needs any more.
     pub keep: u64,
+    /// From how many bytes of kept bodies on nothing more is taken, because runs need them.
+    pub max_kept: u64,
     /// How long the server may be silent.
     pub timeout: Duration,
 }

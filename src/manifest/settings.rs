@@ -92,6 +92,10 @@ pub(super) const DEFAULT_BODY: u64 = 1 << 30;
 pub(super) const KEEP: RangeInclusive<u64> = 0..=1 << 50;
 /// Default of `keep`.
 pub(super) const DEFAULT_KEEP: u64 = 1 << 30;
+/// `max_kept` of a resource whose content the host keeps.
+pub(super) const MAX_KEPT: RangeInclusive<u64> = 1..=1 << 50;
+/// Default of `max_kept`.
+pub(super) const DEFAULT_MAX_KEPT: u64 = 10 << 30;
 /// `timeout` of the kind `http`.
 pub(super) const SILENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 /// Default of `timeout`.

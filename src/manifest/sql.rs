@@ -16,6 +16,9 @@ pub struct SqlSpec {
     pub rows: Option<SqlRows>,
     /// `keep`: how many bytes of rows are kept that no run needs any more (default 1 GiB).
     pub keep: u64,
+    /// `max_kept`: from how many bytes of kept rows on nothing more is taken, because runs need
+    /// them (default 10 GiB).
+    pub max_kept: u64,
 }
 
 /// The tables of a database that an action may use.

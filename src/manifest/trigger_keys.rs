@@ -137,7 +137,7 @@ fn events(inner: &str) -> Vec<Row> {
     let metric = object("The newest value of a metric that succeeded attempts recorded.", &metric(), &["name"]);
     let after_run = without_default(choice("A run of this pipeline has ended so.", &settings::AFTER_RUN));
     let file = text("Its `.wasm` file, of the world `trigger`.");
-    let decider = object("The component, with its params and limits.", &component(), &["file"]);
+    let decider = json!({"$ref": "#/$defs/trigger_component"});
     let decides: Value = json!({"anyOf": [file, decider], "examples": ["decide.wasm"],
         "description": "A component decides so: it is asked when the other conditions are met."});
     let every = span("This much time has passed since the trigger fired last.", &settings::EVERY, None);
@@ -158,6 +158,6 @@ fn with_examples(mut schema: Value, example: &str) -> Value {
 }
 
 fn retrigger() -> Row {
-    let doc = "Whether runs that the trigger led to count for its own `after_run` and `metric`.";
+    let doc = "Whether runs that the trigger led to count for its own `after_run`, `metric` and `component`.";
     ("retrigger", &[], boolean(doc))
 }

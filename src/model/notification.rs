@@ -16,7 +16,7 @@ string_enum! {
         AwaitingApproval = "awaiting_approval",
         /// No watched resource has received a new artifact for some time.
         NothingNew = "nothing_new",
-        /// A watched resource cannot be reached.
+        /// A watched resource cannot be reached, or one that outputs are to be published to.
         ResourceUnreachable = "resource_unreachable",
     }
 }

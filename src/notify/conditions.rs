@@ -1,6 +1,6 @@
 //! Watches for what no event says: that nothing new arrives, and that a resource cannot be reached.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ pub(super) async fn watch(shared: Arc<Shared>, stop: CancellationToken) -> Resul
         if !new.is_empty() {
             shared.record(None, new).await.map_err(|error| error.to_string())?;
         }
+        state.note_reachable(&shared).await.map_err(|error| error.to_string())?;
     }
 }
 
@@ -53,8 +54,12 @@ struct State {
     as_of: u64,
     /// Receivers that were told about the silence since then.
     told_silence: Vec<String>,
-    /// Since when resources are unreachable, and whether that was told.
-    unreachable: BTreeMap<String, (Instant, bool)>,
+    /// Since when resources are unreachable.
+    unreachable: BTreeMap<String, Instant>,
+    /// Who was told of which resource that it is unreachable: the resource and the receiver.
+    told_outages: BTreeSet<(String, String)>,
+    /// Resources that may be reached again, and were told to be unreachable.
+    back: BTreeSet<String>,
 }
 
 impl State {
@@ -78,14 +83,20 @@ impl State {
             }
         }
         let arrival = last.map_or_else(Instant::now, ago);
-        Ok(Self { watched, arrival, as_of, told_silence, unreachable: BTreeMap::new() })
+        let told_outages = shared.store().told_outages().await?.into_iter().collect();
+        let (unreachable, back) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { watched, arrival, as_of, told_silence, unreachable, told_outages, back })
     }
 
     /// Returns what is to be told now.
     fn look(&mut self, shared: &Shared) -> Vec<Notification> {
         let statuses = shared.view.control.watches();
         let mut new = self.silence(shared, &statuses);
-        new.extend(self.unreachable(shared, &statuses));
+        let mut outages: BTreeMap<String, String> = BTreeMap::new();
+        for outage in shared.view.control.outages().into_values() {
+            outages.entry(outage.resource.clone()).or_insert_with(|| outage.to_string());
+        }
+        new.extend(self.unreachable(shared, &statuses, outages));
         new
     }
 
@@ -111,27 +122,54 @@ impl State {
         new
     }
 
-    fn unreachable(&mut self, shared: &Shared, statuses: &BTreeMap<String, Status>) -> Vec<Notification> {
-        let mut new = Vec::new();
+    /// Returns what is to be told about resources that cannot be reached: by their watch, or by
+    /// outputs that are to be published there.
+    fn unreachable(
+        &mut self,
+        shared: &Shared,
+        statuses: &BTreeMap<String, Status>,
+        mut away: BTreeMap<String, String>,
+    ) -> Vec<Notification> {
+        // A watch that has not reported yet, or reconciles, says nothing by itself.
+        let mut unclear: BTreeSet<&String> = self.watched.iter().filter(|name| !statuses.contains_key(*name)).collect();
         for (name, status) in statuses {
             match status {
-                Status::Watching | Status::Scanning(_) => {
-                    self.unreachable.remove(name);
-                }
-                // It may follow both, and says nothing by itself.
-                Status::Reconciling => {}
-                Status::Unreachable(why) => {
-                    let (since, told) = self.unreachable.entry(name.clone()).or_insert((Instant::now(), false));
-                    if *told || since.elapsed() < UNREACHABLE_FOR {
-                        continue;
-                    }
-                    *told = true;
-                    let told = shared.specs.iter().filter(|it| it.on.contains(&NotifyCause::ResourceUnreachable));
-                    new.extend(told.map(|spec| shared.writer.about_unreachable(spec, name, why)));
+                Status::Watching | Status::Scanning(_) => {}
+                Status::Reconciling => drop(unclear.insert(name)),
+                Status::Unreachable(why) => drop(away.insert(name.clone(), why.clone())),
+            }
+        }
+        self.unreachable.retain(|name, _| away.contains_key(name) || unclear.contains(name));
+        let told = self.told_outages.iter().map(|(resource, _)| resource);
+        self.back = told.filter(|name| !away.contains_key(*name) && !unclear.contains(name)).cloned().collect();
+        let mut new = Vec::new();
+        for (name, why) in away {
+            if self.unreachable.entry(name.clone()).or_insert_with(Instant::now).elapsed() < UNREACHABLE_FOR {
+                continue;
+            }
+            for spec in shared.specs.iter().filter(|it| it.on.contains(&NotifyCause::ResourceUnreachable)) {
+                if self.told_outages.insert((name.clone(), spec.name.clone())) {
+                    new.push(shared.writer.about_unreachable(spec, &name, &why));
                 }
             }
         }
         new
+    }
+
+    /// Records which resources can be reached again. One that outputs still wait for is not: after
+    /// a restart, it takes a moment until the first try has failed.
+    async fn note_reachable(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        if self.back.is_empty() {
+            return Ok(());
+        }
+        let waiting = shared.store().open_intents().await?;
+        for resource in std::mem::take(&mut self.back) {
+            if waiting.iter().all(|output| output.file.resource != resource) {
+                shared.store().note_reachable(&resource).await?;
+                self.told_outages.retain(|(told, _)| *told != resource);
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,21 +4,29 @@
 //! Content lies in `resources/<name>/` under its digest, so storing it again changes nothing. It is
 //! stored before its artifact is put on record: a host that dies in between leaves content that no
 //! record names, which is removed like other content that no run needs.
+//!
+//! What runs need is not removed, so it has a bound of its own: a watch that finds [`Kept::full`]
+//! takes nothing more until runs have ended.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::sync::{RwLock, RwLockReadGuard};
 
-use super::{Content, KnownPaths, Reader, ResourceError, Result};
+use super::{Content, KnownPaths, Reader, ResourceError, Result, WaitingPath};
 use crate::base::bounds::MAX_CHUNK_BYTES;
-use crate::base::{ByteSize, Digest, Hasher, escape};
+use crate::base::{ByteSize, Clock as _, Digest, Hasher, SystemClock, escape};
 
+/// How soon a watch looks again whether runs have ended, while there is no room for more content.
+pub(super) const FULL_WAIT: Duration = Duration::from_secs(1);
+/// Nobody knows how much content there is.
+const UNCOUNTED: u64 = u64::MAX;
 /// What the names of unfinished content begin with.
 const DRAFT: &str = "draft-";
 
@@ -29,6 +37,11 @@ pub(super) struct Kept {
     folder: PathBuf,
     /// How many bytes of content are kept that no run needs.
     limit: u64,
+    /// From how many bytes of content on nothing more is taken.
+    most: u64,
+    /// The bytes of content: as [`Kept::trim`] has counted them, and what was stored since.
+    /// [`UNCOUNTED`] before.
+    bytes: AtomicU64,
     /// Held for reading from storing content until its artifact is on record, and for writing while
     /// content is removed.
     recording: RwLock<()>,
@@ -36,9 +49,35 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The content of the resource of this name, below the state folder.
-    pub(super) fn new(resource: &str, state: &Path, limit: u64) -> Self {
+    pub(super) fn new(resource: &str, state: &Path, limit: u64, most: u64) -> Self {
         let folder = state.join("resources").join(resource);
-        Self { resource: resource.to_owned(), folder, limit, recording: RwLock::default() }
+        let (resource, bytes) = (resource.to_owned(), AtomicU64::new(UNCOUNTED));
+        Self { resource, folder, limit, most, bytes, recording: RwLock::default() }
+    }
+
+    /// Returns whether nothing more is taken, as far as that is known without a look at the disk:
+    /// before [`Self::trim`] has counted, nothing is.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.most
+    }
+
+    /// Returns what to show if nothing more can be taken, after removing what no run needs.
+    ///
+    /// # Errors
+    /// As [`Self::trim`].
+    pub(super) async fn full(&self, known: &dyn KnownPaths) -> Result<Option<WaitingPath>> {
+        if self.is_full() {
+            self.trim(known).await?;
+        }
+        Ok(self.is_full().then(|| WaitingPath {
+            path: "what is new".to_owned(),
+            reason: format!(
+                "waiting, because {} of content is kept that runs need, the most that `max_kept` allows: it is taken when \
+                 runs have ended",
+                ByteSize(self.most)
+            ),
+            since: SystemClock.now(),
+        }))
     }
 
     fn place(&self, digest: Digest) -> PathBuf {
@@ -78,24 +117,34 @@ impl Kept {
         let store = blocking(move || {
             draft.file.set_permissions(Permissions::from_mode(0o440))?;
             draft.file.sync_all()?;
+            let more = if place.try_exists()? { 0 } else { stored.size };
             fs::rename(&draft.path, &place)?;
-            File::open(&folder)?.sync_all()
+            File::open(&folder)?.sync_all()?;
+            Ok(more)
         });
-        store.await.map_err(|error| self.failed("store content", &error))?;
+        let more = store.await.map_err(|error| self.failed("store content", &error))?;
+        self.add(more);
         Ok(stored)
     }
 
-    /// Stores the content of a file on the same file system, which must not be written to again.
+    /// Stores the content of a file on the same file system, which is synced, and must not be
+    /// written to again.
     pub(super) async fn link(&self, file: PathBuf, digest: Digest) -> Result<()> {
         let (place, folder) = (self.place(digest), self.folder.clone());
         let link = blocking(move || {
             fs::create_dir_all(&folder)?;
             match fs::hard_link(&file, &place) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => Ok(()),
+                Ok(()) => {
+                    File::open(&folder)?.sync_all()?;
+                    Ok(fs::metadata(&place)?.len())
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(0),
+                Err(error) => Err(error),
             }
         });
-        link.await.map_err(|error| self.failed("store content", &error))
+        let more = link.await.map_err(|error| self.failed("store content", &error))?;
+        self.add(more);
+        Ok(())
     }
 
     /// Content that is stored while this is held is not removed. Hold it until the artifact is on
@@ -167,8 +216,9 @@ impl Kept {
         remove.await.map_err(|error| self.failed("remove unfinished content", &error))
     }
 
-    /// Removes the oldest content that no run needs, until the rest of it fits into the limit.
-    /// `known` says what runs need.
+    /// Removes the oldest content that no run needs, until the rest of it fits into the limit. If
+    /// there is no room for more, it gets at most half of what runs leave. `known` says what runs
+    /// need.
     ///
     /// # Errors
     /// As [`Self::draft`], and those of `known`.
@@ -177,14 +227,19 @@ impl Kept {
         let folder = self.folder.clone();
         let mut files =
             blocking(move || files(&folder)).await.map_err(|error| self.failed("look at content", &error))?;
-        if files.iter().map(|file| file.size).sum::<u64>() <= self.limit {
+        let sum = |files: &[KeptFile]| files.iter().map(|file| file.size).sum::<u64>();
+        let total = sum(&files);
+        self.bytes.store(total, Ordering::Relaxed);
+        if total <= self.limit && total < self.most {
             return Ok(());
         }
         let needed = known.needed().await?;
         files.retain(|file| !needed.contains(&file.digest));
         files.sort_by_key(|file| (file.stored, file.digest));
-        let mut bytes = files.iter().map(|file| file.size).sum::<u64>();
-        let limit = self.limit;
+        let mut bytes = sum(&files);
+        let kept = total.saturating_sub(bytes);
+        let room = if total < self.most { u64::MAX } else { self.most.saturating_sub(kept) / 2 };
+        let limit = self.limit.min(room);
         let remove = blocking(move || {
             for file in files {
                 if bytes <= limit {
@@ -193,9 +248,17 @@ impl Kept {
                 fs::remove_file(&file.path)?;
                 bytes = bytes.saturating_sub(file.size);
             }
-            Ok(())
+            Ok(bytes)
         });
-        remove.await.map_err(|error| self.failed("remove content", &error))
+        let rest = remove.await.map_err(|error| self.failed("remove content", &error))?;
+        self.bytes.store(kept.saturating_add(rest), Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn add(&self, more: u64) {
+        let add = |bytes: u64| (bytes != UNCOUNTED).then(|| bytes.saturating_add(more));
+        // There is nothing to add to what is not counted.
+        let _ = self.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
     }
 
     fn failed(&self, doing: &str, error: &io::Error) -> ResourceError {
@@ -381,7 +444,7 @@ mod tests {
     #[tokio::test]
     async fn content_is_read_as_it_was_stored_and_damage_is_noticed() {
         let state = tempfile::tempdir().unwrap();
-        let kept = Kept::new("api", state.path(), 0);
+        let kept = Kept::new("api", state.path(), 0, u64::MAX);
         let stored = store(&kept, b"0123456789").await;
         assert_eq!(store(&kept, b"0123456789").await.digest, stored.digest);
         drop(kept.draft().unwrap());
@@ -397,9 +460,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_more_is_taken_at_the_bound_until_runs_need_less() {
+        let state = tempfile::tempdir().unwrap();
+        let kept = Kept::new("api", state.path(), 1_000, 12);
+        let (first, second) = (store(&kept, b"aaaaaa").await, store(&kept, b"bbbbbb").await);
+        let both = Needed(vec![first.digest, second.digest]);
+        let full = kept.full(&both).await.unwrap().unwrap();
+        assert_eq!(
+            full.reason,
+            "waiting, because 12 B of content is kept that runs need, the most that `max_kept` allows: it is taken when \
+             runs have ended"
+        );
+        assert!(kept.full(&Needed(vec![second.digest])).await.unwrap().is_none());
+        assert!(kept.open(&content(first)).await.is_err(), "what no run needs makes room");
+        assert!(kept.open(&content(second)).await.is_ok());
+        // The next host counts what is there.
+        let next = Kept::new("api", state.path(), 1_000, 6);
+        next.trim(&both).await.unwrap();
+        assert!(next.is_full());
+    }
+
+    #[tokio::test]
     async fn the_oldest_content_that_no_run_needs_is_removed_first() {
         let state = tempfile::tempdir().unwrap();
-        let kept = Kept::new("api", state.path(), 10);
+        let kept = Kept::new("api", state.path(), 10, u64::MAX);
         let mut stored = Vec::new();
         for (age, bytes) in [b"aaaaa", b"bbbbb", b"ccccc", b"ddddd"].iter().enumerate() {
             let one = store(&kept, *bytes).await;

@@ -17,11 +17,12 @@ mod kept;
 mod names;
 mod noted;
 mod open;
+mod outage;
 pub mod s3;
 pub mod sql;
 mod statement;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -32,6 +33,7 @@ use crate::model::{KnownPath, Observation, Page, StagedFile};
 
 pub use error::ResourceError;
 pub use open::open;
+pub use outage::{Outage, Outages};
 pub use statement::{Bytes, Database, Double, SqlGrant, SqlRows, SqlStatement, SqlTables, SqlValue};
 
 /// The result type of [`Resource`] methods.
@@ -39,6 +41,7 @@ pub type Result<T> = std::result::Result<T, ResourceError>;
 
 /// What a kind of resource can do. The host refuses to start a pipeline that needs more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own about a kind")]
 pub struct Capabilities {
     /// Whether it can be watched.
     pub watch: bool,
@@ -47,6 +50,11 @@ pub struct Capabilities {
     /// Whether it can read from an offset. If not, requests for a range of the content are answered
     /// with all of it.
     pub ranges: bool,
+    /// Whether publishing there is done outside of this machine's files, so that a power cut that
+    /// undid the commit point would leave outputs of which nothing is on record. The commit point
+    /// of an attempt with such outputs is synced with every durability, and so is what it needs:
+    /// the staged files.
+    pub synced: bool,
 }
 
 impl Capabilities {
@@ -209,6 +217,12 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
     /// [`ResourceError::Refused`] if a server never takes one of the files; everything that can be
     /// done about the others is done then.
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>>;
+
+    /// Returns why `publish` waits, for each attempt for which it does so before it returns. A kind
+    /// that reports each failure as an error does not need to implement this.
+    fn outages(&self) -> BTreeMap<AttemptId, Outage> {
+        BTreeMap::new()
+    }
 
     /// Checks that the content of an artifact can still be read, as far as a kind that keeps
     /// content on this machine knows. Cheap: reads no content, and asks no server.
@@ -412,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_use_without_the_capability_is_refused_with_the_line_to_change() {
-        let none = Capabilities { watch: false, write: false, ranges: false };
+        let none = Capabilities { watch: false, write: false, ranges: false, synced: false };
         let refusal = |watched, written| none.check("raw", watched, written).map_err(|error| error.to_string());
         assert_eq!(refusal(false, false), Ok(()));
         let watch = "raw cannot be used: resources of its kind cannot be watched; take `watch` out of [resources.raw]";
@@ -420,7 +434,7 @@ mod tests {
         let write =
             "raw cannot be used: resources of its kind cannot be written to; take `raw` out of the `writes` of actions";
         assert_eq!(refusal(false, true), Err(write.to_owned()));
-        let all = Capabilities { watch: true, write: true, ranges: true };
+        let all = Capabilities { watch: true, write: true, ranges: true, synced: true };
         assert!(all.check("raw", true, true).is_ok());
     }
 }

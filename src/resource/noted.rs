@@ -36,7 +36,8 @@ pub(super) async fn write(staged: &Path, text: String) -> io::Result<()> {
         let mut file = File::create(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_data()?;
-        fs::rename(draft, note)
+        fs::rename(draft, &note)?;
+        note.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     })
     .await
 }

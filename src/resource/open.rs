@@ -18,11 +18,10 @@ use crate::model::Durability;
 /// [`ResourceError::Unusable`](super::ResourceError::Unusable) if the resource cannot work as
 /// configured.
 pub fn open(spec: &ResourceSpec, durability: Durability, state: &Path) -> Result<Arc<dyn Resource>> {
-    let sync = durability == Durability::Full;
     match &spec.kind {
-        ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, sync)?)),
-        ResourceKind::Http(http) => Ok(Arc::new(Endpoint::new(&spec.name, http, sync, state)?)),
-        ResourceKind::S3(s3) => Ok(Arc::new(Bucket::new(&spec.name, s3, sync, state)?)),
-        ResourceKind::Sql(sql) => Ok(Arc::new(Sql::new(&spec.name, sql, state, sync)?)),
+        ResourceKind::Folder(folder) => Ok(Arc::new(Folder::new(&spec.name, folder, durability == Durability::Full)?)),
+        ResourceKind::Http(http) => Ok(Arc::new(Endpoint::new(&spec.name, http, state)?)),
+        ResourceKind::S3(s3) => Ok(Arc::new(Bucket::new(&spec.name, s3, state)?)),
+        ResourceKind::Sql(sql) => Ok(Arc::new(Sql::new(&spec.name, sql, state)?)),
     }
 }

@@ -1,10 +1,10 @@
 //! A component that is ready to run: it is linked, and its exports are known.
 //!
 //! An action exports `action`, a command `wasi:cli/run`, a trigger component `decider`. A component
-//! that exports `action` is called as an action, whatever else it exports. The host looks for `hooks` once, when the component is loaded, so
-//! components without hooks have no cost for them at run time. A component that exports only a part
-//! of the interface is refused when it is loaded. A command has no hooks, because it could not
-//! receive their arguments.
+//! that exports `action` is called as an action, whatever else it exports. The host looks for
+//! `hooks` once, when the component is loaded, so components without hooks have no cost for them at
+//! run time. A component that exports only a part of the interface is refused when it is loaded. A
+//! command has no hooks, because it could not receive their arguments.
 
 use wasmtime::Engine;
 use wasmtime::Store;

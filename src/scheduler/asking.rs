@@ -4,6 +4,7 @@
 //! meanwhile, however long a component thinks.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,8 +131,10 @@ fn shown(error: &ErrorInfo) -> String {
 
 /// Writes a line of a component to the host's log.
 fn log(name: &str, line: &LogLine) {
-    let fields = line.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
-    let text = format!("{name}: {}{fields}", line.text);
+    let mut text = format!("{name}: {}", line.text);
+    for (name, value) in &line.fields {
+        let _ = write!(text, " {name}={value}");
+    }
     match line.level {
         _ if matches!(line.stream, LogStream::Stdout | LogStream::Stderr) => tracing::info!("{text}"),
         LogLevel::Debug => tracing::debug!("{text}"),

@@ -10,7 +10,7 @@ use super::answered::Answered;
 use super::definition::Definition;
 use super::driver::Driver;
 use super::error::StartError;
-use super::shared::TRY_AGAIN;
+use super::shared::{TRY_AGAIN, Told};
 use super::supervise::panic_text;
 use crate::base::{Digest, RunId};
 use crate::model::{RunState, Tick};
@@ -25,18 +25,6 @@ pub(super) enum DriverError {
     /// The driver panicked, with this message.
     #[error("{0}")]
     Panicked(String),
-}
-
-/// What the driver of a run is told.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Told {
-    /// The run is to be cancelled.
-    pub(super) cancel: bool,
-    /// A decision about an approval is on record that was not there before. It is set again for
-    /// each, which wakes the driver.
-    pub(super) decided: bool,
-    /// The driver is to end where only a person can continue the run.
-    pub(super) leave: bool,
 }
 
 /// The number of runs by how they ended, since the host started.

@@ -10,7 +10,7 @@ use super::core::SlotUse;
 use crate::base::{ArtifactId, AttemptId, RunId};
 use crate::manifest::{ComponentInfo, Pipeline};
 use crate::model::{NodeKind, Pause, Run, Verdict};
-use crate::resource::{Resource, Status, Waiting};
+use crate::resource::{Outage, Resource, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{MetadataStore, StoreError, logs::LogStore};
 
@@ -75,6 +75,8 @@ pub trait Control: Send + Sync {
     /// Returns what watched resources have found and cannot record yet, by name. Resources without
     /// such paths are absent.
     fn waiting(&self) -> BTreeMap<String, Waiting>;
+    /// Returns why committed outputs are not published yet, for each attempt that waits for that.
+    fn outages(&self) -> BTreeMap<AttemptId, Outage>;
     /// Returns the progress that active attempts have reported.
     fn progress(&self) -> BTreeMap<AttemptId, Progress>;
     /// Returns how much of each named limit is used, by name.

@@ -20,7 +20,7 @@ use super::shared::{Phase, ProgressBoard, Shared, stopping};
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{ArtifactId, AttemptId, RunId, WriteId};
 use crate::model::{Artifact, Decision, NodeKind, Pause, Run, Verdict};
-use crate::resource::{Content, Status, Waiting};
+use crate::resource::{Content, Outage, Status, Waiting};
 use crate::sandbox::Progress;
 use crate::store::{PageRequest, StoreError, repeat_briefly};
 
@@ -230,6 +230,12 @@ impl Control for HostControl {
 
     fn waiting(&self) -> BTreeMap<String, Waiting> {
         self.statuses.waiting()
+    }
+
+    fn outages(&self) -> BTreeMap<AttemptId, Outage> {
+        let mut all = self.shared.outages.all();
+        all.extend(self.resources.values().flat_map(|resource| resource.outages()));
+        all
     }
 
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {

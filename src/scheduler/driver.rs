@@ -15,11 +15,10 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
-use super::at_work::Told;
 use super::core::{Event, Start};
 use super::executor::{Close, HOST_DIED, HOST_FAILED, crashed_end, discard, execute, make_visible, mark_published};
 use super::pauses::Pauses;
-use super::shared::{Phase, persist, read_on};
+use super::shared::{Phase, Told, persist, read_on};
 use super::slots::Ticket;
 use super::stepper::Stepper;
 use super::supervise::panic_text;

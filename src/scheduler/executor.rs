@@ -15,7 +15,7 @@ use crate::base::{AttemptId, TimeSpan, Timestamp, fault};
 use crate::model::{AttemptState, ErrorInfo, Fence, Outcome, StagedFile};
 use crate::resource::{Prepared, Resource, ResourceError};
 use crate::sandbox::{AttemptOrder, AttemptReport, StopSignal};
-use crate::store::{AttemptEnd, Intent, RunStep, StartedAttempt, StoreError};
+use crate::store::{self, AttemptEnd, Intent, RunStep, StartedAttempt, StoreError};
 
 /// The longest pause before outputs are published again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -92,6 +92,7 @@ pub(super) async fn execute(
         skip: matches!(report.outcome, Outcome::Skip(_)),
         files: report.staged.clone(),
         retrigger,
+        synced: is_synced(&resources_of(definition, &report.staged)),
     };
     match persist(shared, || shared.store.publish_intent(fence, intent.clone(), shared.clock.now())).await {
         Ok(()) => {
@@ -195,6 +196,7 @@ pub(super) async fn make_visible(
                 }
                 Err(error) => {
                     pause = longer(pause);
+                    shared.outages.failed(attempt, resource.name(), &error.to_string());
                     tracing::error!("{error}; it is tried again in {:.0} s", pause.as_secs_f64());
                 }
             }
@@ -208,6 +210,7 @@ pub(super) async fn make_visible(
                 *slot = stamp;
             }
         }
+        shared.outages.over(attempt);
         fault::point("publish.resource");
     }
     if let Some(file) = files.iter().find(|file| !definition.services.resources.contains_key(&file.resource)) {
@@ -240,10 +243,10 @@ pub(super) async fn mark_published(
     step: RunStep,
     now: Timestamp,
 ) -> Result<Vec<StartedAttempt>, StoreError> {
-    let stamps = visible.stamps.clone();
+    let on_record = store::Visible { stamps: visible.stamps.clone(), synced: is_synced(&visible.resources) };
     match &visible.refusal {
-        None => shared.store.published(fence, stamps, step, now).await,
-        Some(error) => shared.store.refused(fence, stamps, error.clone(), step, now).await,
+        None => shared.store.published(fence, on_record, step, now).await,
+        Some(error) => shared.store.refused(fence, on_record, error.clone(), step, now).await,
     }
 }
 
@@ -266,6 +269,11 @@ fn resources_of(definition: &Definition, files: &[StagedFile]) -> Vec<Arc<dyn Re
         names.into_iter().filter_map(|name| definition.services.resources.get(name).cloned()).collect();
     resources.sort_by_key(|resource: &Arc<dyn Resource>| resource.database().is_none());
     resources
+}
+
+/// Returns whether the commit of outputs in these resources is synced with every durability.
+fn is_synced(resources: &[Arc<dyn Resource>]) -> bool {
+    resources.iter().any(|resource| resource.capabilities().synced)
 }
 
 /// Returns the record of an attempt's end.

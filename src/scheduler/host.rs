@@ -32,7 +32,7 @@ use super::space::Space;
 use super::supervise::supervise;
 use crate::base::Digest;
 use crate::manifest::Pipeline;
-use crate::resource::{ObservationSink, Resource, ResourceError, Status};
+use crate::resource::{ObservationSink, Outages, Resource, ResourceError, Status};
 use crate::store::components::ComponentStore;
 use crate::store::logs::LogStore;
 use crate::store::{HostLease, StoreError, UnfinishedRun};
@@ -77,20 +77,7 @@ impl Host {
     pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
         let (phase, phases) = watch::channel(Phase::Running);
         let progress = ProgressBoard::default();
-        let shared = Arc::new(Shared {
-            store: Arc::clone(&parts.store),
-            executor: Arc::clone(&parts.executor),
-            logs: Arc::clone(&parts.logs),
-            clock: Arc::clone(&parts.clock),
-            slots: Arc::new(Semaphore::new(options.slots.max(1))),
-            named: SlotBoard::new(parts.pipeline.concurrency.clone()),
-            pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
-            phase: phases,
-            progress: progress.clone(),
-            ends: broadcast::Sender::new(ENDS),
-            left: watch::Sender::default(),
-            health: Health::default(),
-        });
+        let shared = shared(&parts, options, phases, progress.clone()).await?;
         let mut library = Library::open(&parts, &progress).await?;
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
@@ -203,6 +190,30 @@ impl Host {
         }
         tally.unwrap_or_else(|error| Err(StoreError::Conflict(format!("the dispatcher ended abruptly: {error}"))))
     }
+}
+
+/// Creates the state that the parts of a host share, with the pauses on record.
+async fn shared(
+    parts: &Parts,
+    options: Options,
+    phase: watch::Receiver<Phase>,
+    progress: ProgressBoard,
+) -> Result<Arc<Shared>, StartError> {
+    Ok(Arc::new(Shared {
+        store: Arc::clone(&parts.store),
+        executor: Arc::clone(&parts.executor),
+        logs: Arc::clone(&parts.logs),
+        clock: Arc::clone(&parts.clock),
+        slots: Arc::new(Semaphore::new(options.slots.max(1))),
+        named: SlotBoard::new(parts.pipeline.concurrency.clone()),
+        pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
+        phase,
+        progress,
+        outages: Outages::default(),
+        ends: broadcast::Sender::new(ENDS),
+        left: watch::Sender::default(),
+        health: Health::default(),
+    }))
 }
 
 /// Ends the host when its state is lost, or when the watch over the state fails.

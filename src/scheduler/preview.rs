@@ -38,6 +38,9 @@ async fn recall_answers(
             let said = match (tick.outcome, seen.met) {
                 (TickOutcome::Held, true) => Said::Fire(seen.seen.clone()),
                 (TickOutcome::Error, false) => Said::Failed(seen.seen.clone()),
+                (TickOutcome::Fired, true) => {
+                    Said::Skip { reason: format!("it started the last run: {}", seen.seen), ask_again: None }
+                }
                 _ => Said::Skip { reason: seen.seen.clone(), ask_again: None },
             };
             history.answers_mut().recall((trigger.to_owned(), condition.describe()), said);

@@ -10,6 +10,7 @@ use super::health::Health;
 use super::pauses::PauseBoard;
 use super::slots::SlotBoard;
 use crate::base::{AttemptId, Clock, RunId};
+use crate::resource::Outages;
 use crate::sandbox::{Executor, Progress};
 use crate::store::logs::LogStore;
 use crate::store::{MetadataStore, StoreError};
@@ -31,6 +32,18 @@ pub(super) enum Phase {
     HandingBack,
 }
 
+/// What the driver of a run is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told {
+    /// The run is to be cancelled.
+    pub(super) cancel: bool,
+    /// A decision about an approval is on record that was not there before. It is set again for
+    /// each, which wakes the driver.
+    pub(super) decided: bool,
+    /// The driver is to end where only a person can continue the run.
+    pub(super) leave: bool,
+}
+
 /// State that the dispatcher, the drivers and the executors share.
 pub(super) struct Shared {
     pub(super) store: Arc<dyn MetadataStore>,
@@ -46,10 +59,12 @@ pub(super) struct Shared {
     pub(super) phase: watch::Receiver<Phase>,
     /// The progress that active attempts have reported.
     pub(super) progress: ProgressBoard,
+    /// Why committed outputs are not published yet.
+    pub(super) outages: Outages,
     /// Sends the runs that end, each once its end is on record.
     pub(super) ends: broadcast::Sender<RunId>,
-    /// The active runs in which nothing goes on before a person decides about an approval, or ends a
-    /// pause.
+    /// The active runs in which nothing goes on before a person decides about an approval, or ends
+    /// a pause.
     pub(super) left: watch::Sender<BTreeSet<RunId>>,
     /// What prevents the host from working.
     pub(super) health: Health,

@@ -71,7 +71,7 @@ pub use repeat::repeat_briefly;
 pub(crate) use writable::make_folder;
 pub use write::{
     ActionChange, AttemptEnd, Batch, Claim, CreatedRun, Intent, MAX_NOTIFICATIONS, MAX_TICKS, NewAttempt, NewRevision,
-    NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun,
+    NewRun, Recorded, Revision, RunChange, RunStep, StartedAttempt, UnfinishedAttempt, UnfinishedRun, Visible,
 };
 
 /// The result of a store's method.
@@ -254,7 +254,8 @@ pub trait MetadataStore: GuestRecords {
     ///
     /// Crash before: the next host discards the staged files and counts the attempt as crashed.
     /// After: it makes the files visible and calls [`MetadataStore::published`]; nothing takes the
-    /// outputs back. Repeat: recognised by the attempt with the same intent on record.
+    /// outputs back. With [`Intent::synced`] the commit survives a power cut too. Repeat:
+    /// recognised by the attempt with the same intent on record.
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()>;
 
     /// Records that every staged file of the intent is visible: the attempt has succeeded, and its
@@ -264,13 +265,10 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before: the next host makes the files visible again, which changes nothing, and calls
     /// this. After: it goes on from the step. Repeat: recognised by the attempt; a step that starts
     /// other attempts is a [`StoreError::Conflict`].
-    ///
-    /// `stamps`: the stamp of each file of the intent, in its order, now that it is visible. Where
-    /// it is absent, the stamp of the staged file stays.
     async fn published(
         &self,
         fence: Fence,
-        stamps: Vec<Option<String>>,
+        visible: Visible,
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>>;
@@ -283,7 +281,7 @@ pub trait MetadataStore: GuestRecords {
     async fn refused(
         &self,
         fence: Fence,
-        stamps: Vec<Option<String>>,
+        visible: Visible,
         error: ErrorInfo,
         step: RunStep,
         now: Timestamp,
@@ -430,6 +428,16 @@ pub trait MetadataStore: GuestRecords {
     /// Crash before: the next host examines the same events again. After: it delivers what waits.
     /// Repeat: each notification is recognised by its id; `examined` never goes back.
     async fn record_notifications(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<()>;
+
+    /// Returns who was told that a resource cannot be reached, as pairs of the resource and the
+    /// receiver: those of [`MetadataStore::record_notifications`] with that cause, until
+    /// [`MetadataStore::note_reachable`].
+    async fn told_outages(&self) -> Result<Vec<(String, String)>>;
+
+    /// Records that a resource can be reached again, so that its next outage is told.
+    ///
+    /// Crash before: the next host finds that itself. After: it stands. Repeat: changes nothing.
+    async fn note_reachable(&self, resource: &str) -> Result<()>;
 
     /// Records the result of an attempt to deliver a notification. One that was delivered or given
     /// up is not changed, and one that is not on record is ignored.

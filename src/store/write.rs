@@ -224,6 +224,20 @@ pub struct Intent {
     pub files: Vec<StagedFile>,
     /// Resources in which its outputs are `new` (`retrigger`), not `published`.
     pub retrigger: Vec<String>,
+    /// Whether the commit has to survive a power cut with every durability, because what follows it
+    /// happens outside of this machine's files and cannot be forgotten there.
+    pub synced: bool,
+}
+
+/// The outputs of an attempt, now that they are visible.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Visible {
+    /// The stamp of each file of the intent, in its order. Where it is absent, the stamp of the
+    /// staged file stays.
+    pub stamps: Vec<Option<String>>,
+    /// Whether the record has to survive a power cut with every durability: the staged files are
+    /// removed after it, and could not be published again. As [`Intent::synced`].
+    pub synced: bool,
 }
 
 /// A run that has not ended, as a starting host finds it.

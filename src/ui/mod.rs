@@ -35,7 +35,7 @@ pub fn router(view: View) -> Result<Router, minijinja::Error> {
     let pages = Pages { view, templates: Arc::new(templates()?) };
     Ok(Router::new()
         .route("/", get(pages::home::show))
-        .route("/approvals", post(pages::approvals::decide))
+        .route("/approvals", post(pages::decision::decide))
         .route("/assets/{name}", get(assets::show))
         .with_state(pages))
 }

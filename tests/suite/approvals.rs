@@ -12,8 +12,8 @@ use crate::support::app::TestApp;
 use crate::support::receiver::Receiver;
 use crate::support::wait::{wait_for, wait_until};
 
-/// A pipeline with a chain of `train`, `publish`, which needs approval, and `tell`; `regret` runs if
-/// one of them fails. `approval` and `rest` are lines of the manifest.
+/// A pipeline with a chain of `train`, `publish`, which needs approval, and `tell`; `regret` runs
+/// if one of them fails. `approval` and `rest` are lines of the manifest.
 fn pipeline(approval: &str, rest: &str) -> TestApp {
     let manifest = format!(
         r#"

@@ -1,5 +1,7 @@
 //! Named limits: what waits for what, over all runs, and that nothing waits for ever.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::support::app::TestApp;
@@ -103,28 +105,27 @@ fn train_becomes(url: &str, run: u64, state: &str) -> String {
     })
 }
 
-/// Returns start and end of each attempt of these actions, in the order of their starts.
-fn attempts(app: &TestApp, runs: &[Value], names: &[&str]) -> Vec<(String, String)> {
-    let mut spans = Vec::new();
+/// Returns the events of start and end of each attempt of these actions, by number.
+fn attempts(app: &TestApp, runs: &[Value], names: &[&str]) -> Vec<(u64, u64)> {
+    let mut spans: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for run in runs {
-        let run = app.get(&format!("/api/v1/runs/{}", run["number"]));
-        for action in
-            run["actions"].as_array().unwrap().iter().filter(|it| names.contains(&it["name"].as_str().unwrap()))
-        {
-            for attempt in action["attempts"].as_array().unwrap() {
-                let time = |key: &str| attempt[key].as_str().unwrap().to_owned();
-                spans.push((time("started_at"), time("ended_at")));
+        for event in app.get_all(&format!("/api/v1/runs/{}/events", run["number"])) {
+            let (Some(action), Some(seq)) = (event["action"].as_str(), event["seq"].as_u64()) else { continue };
+            let span = || event["attempt"].as_str().filter(|_| names.contains(&action)).map(str::to_owned);
+            match (event["type"].as_str().unwrap(), span()) {
+                ("attempt_started", Some(attempt)) => drop(spans.insert(attempt, (seq, u64::MAX))),
+                ("attempt_ended", Some(attempt)) => spans.get_mut(&attempt).unwrap().1 = seq,
+                _ => {}
             }
         }
     }
-    spans.sort();
-    spans
+    spans.into_values().collect()
 }
 
 /// Returns the most attempts that were active at once.
-fn most_at_once(spans: &[(String, String)]) -> usize {
-    let active = |at: &String| spans.iter().filter(|(start, end)| start <= at && at < end).count();
-    spans.iter().map(|(start, _)| active(start)).max().unwrap_or(0)
+fn most_at_once(spans: &[(u64, u64)]) -> usize {
+    let active = |at: u64| spans.iter().filter(|(start, end)| *start <= at && at < *end).count();
+    spans.iter().map(|(start, _)| active(*start)).max().unwrap_or(0)
 }
 
 #[test]

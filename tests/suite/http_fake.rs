@@ -15,7 +15,7 @@ use anacostia::model::{
 use anacostia::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, Intent,
     LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded,
-    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -274,19 +274,13 @@ impl MetadataStore for FakeStore {
     async fn publish_intent(&self, _: Fence, _: Intent, _: Timestamp) -> Stored<()> {
         read_only()
     }
-    async fn published(
-        &self,
-        _: Fence,
-        _: Vec<Option<String>>,
-        _: RunStep,
-        _: Timestamp,
-    ) -> Stored<Vec<StartedAttempt>> {
+    async fn published(&self, _: Fence, _: Visible, _: RunStep, _: Timestamp) -> Stored<Vec<StartedAttempt>> {
         read_only()
     }
     async fn refused(
         &self,
         _: Fence,
-        _: Vec<Option<String>>,
+        _: Visible,
         _: ErrorInfo,
         _: RunStep,
         _: Timestamp,
@@ -324,6 +318,12 @@ impl MetadataStore for FakeStore {
         read_only()
     }
     async fn record_notifications(&self, _: Option<u64>, _: Vec<Notification>) -> Stored<()> {
+        read_only()
+    }
+    async fn told_outages(&self) -> Stored<Vec<(String, String)>> {
+        Ok(Vec::new())
+    }
+    async fn note_reachable(&self, _: &str) -> Stored<()> {
         read_only()
     }
     async fn note_delivery(&self, _: NotificationId, _: Delivery, _: Timestamp) -> Stored<()> {

@@ -13,7 +13,7 @@ use anacostia::model::{
     Artifact, ArtifactState, Durability, NodeKind, Pause, Run, RunDetail, RunState, StagedFile, Verdict,
 };
 use anacostia::resource::{
-    Capabilities, Content, ObservationSink, Reader, Resource, ResourceError, Status, Waiting, Writer,
+    Capabilities, Content, ObservationSink, Outage, Reader, Resource, ResourceError, Status, Waiting, Writer,
 };
 use anacostia::sandbox::Progress;
 use anacostia::scheduler::{Control, InForce, Inputs, SlotUse, View};
@@ -106,6 +106,9 @@ impl Control for FakeControl {
     fn waiting(&self) -> BTreeMap<String, Waiting> {
         BTreeMap::new()
     }
+    fn outages(&self) -> BTreeMap<AttemptId, Outage> {
+        BTreeMap::new()
+    }
     fn progress(&self) -> BTreeMap<AttemptId, Progress> {
         BTreeMap::new()
     }
@@ -136,7 +139,7 @@ impl Resource for FakeResource {
         "raw"
     }
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: false }
     }
     async fn watch(
         self: Arc<Self>,

@@ -50,6 +50,7 @@ mod outbound;
 mod pauses;
 mod penguins;
 mod polyglot;
+mod power_cut;
 mod programs;
 mod proxy;
 mod publishing;

@@ -288,6 +288,61 @@ fn a_resource_that_cannot_be_reached_is_told_once() {
     assert_eq!((&all[0]["resource"], &all[0]["title"]), (&"raw".into(), &"watched: raw cannot be reached".into()));
     wait_until("some more looks at the resource", || clock.received().len() == 1);
     assert_eq!(receiver.received().len(), 1);
+    // The next host knows that it was told, and tells the next outage.
+    let late = add_receiver(&app);
+    app.restart();
+    wait_until("the new receiver to be told", || late.received().len() == 1);
+    assert_eq!(receiver.received().len(), 1, "it was told again after a restart");
+    fs::create_dir(app.path("raw")).unwrap();
+    wait_until("the folder to be back", || app.get("/api/v1/nodes/raw")["state"] == "watching");
+    let told = || {
+        rusqlite::Connection::open(app.path("state/metadata.db"))
+            .unwrap()
+            .query_row("select count(*) from told_outages", [], |row| row.get::<_, i64>(0))
+            .unwrap()
+    };
+    wait_until("that to be on record", || told() == 0);
+    fs::remove_dir(app.path("raw")).unwrap();
+    wait_until("the second outage to be told", || receiver.received().len() == 2 && late.received().len() == 2);
+}
+
+/// Adds a receiver that is told about outages by the next host.
+fn add_receiver(app: &TestApp) -> Receiver {
+    let late = Receiver::start(&[]);
+    let more = webhook(&late.url(), "on = [\"resource_unreachable\"]").replace("notify.ops", "notify.late");
+    let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    fs::write(app.path("anacostia.toml"), manifest + &more).unwrap();
+    late
+}
+
+#[test]
+fn outputs_that_a_server_does_not_take_are_told_once_also_after_a_restart() {
+    let receiver = Receiver::start(&[]);
+    let away = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let target = format!(
+        "{}[resources.models]\nkind = \"http\"\nurl = \"http://{away}/\"\nmethod = \"PUT\"\n",
+        webhook(&receiver.url(), "on = [\"resource_unreachable\"]")
+    );
+    let mut app = pipeline(false, &target);
+    let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
+    let steps = "writes = [\"models\"]\nparams = { steps = [{ do = \"copy\", from = \"raw\", to = \"models\" }, ";
+    fs::write(app.path("anacostia.toml"), manifest.replace("params = { steps = [", steps)).unwrap();
+    app.start();
+    app.drop_file("raw/a.csv", b"x");
+    let all = wait_for_state(&app, "delivered");
+    assert_eq!(
+        (&all[0]["resource"], &all[0]["title"]),
+        (&"models".into(), &"watched: models cannot be reached".into())
+    );
+    let text = all[0]["text"].as_str().unwrap();
+    assert!(text.contains("outputs wait for models: `a.csv`: the server cannot be connected to"), "{text}");
+    let node = app.get("/api/v1/nodes/models");
+    assert_eq!(node["state"], "unreachable", "{node:#}");
+    assert_eq!(app.try_get("/readyz").unwrap().0, 200, "other work goes on");
+    let late = add_receiver(&app);
+    app.restart();
+    wait_until("the new receiver to be told", || late.received().len() == 1);
+    assert_eq!(receiver.received().len(), 1, "it was told again after a restart");
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn the_readme_names_the_keys_of_triggers_and_conditions() {
     let metric = in_braces(row("metric")[0]).into_iter().chain(named(row("metric")[0]).skip(1)).collect::<Keys>();
     assert_eq!(metric, flat(&condition["properties"]["metric"]), "metric");
     assert_eq!(in_braces(row("cron")[0]), flat(table(&condition["properties"]["cron"])), "cron");
-    assert_eq!(in_braces(row("component")[0]), flat(table(&condition["properties"]["component"])), "component");
+    assert_eq!(in_braces(row("component")[0]), flat(&schema["$defs"]["trigger_component"]), "component");
 }
 
 fn named_first(cell: &str) -> String {

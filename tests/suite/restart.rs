@@ -8,6 +8,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use serde_json::Value;
 
 use crate::support::app::TestApp;
+use crate::support::wait::wait_until;
 
 const MANIFEST: &str = r#"
 manifest_version = 1
@@ -98,5 +99,43 @@ fn check(run: &Value, step: u32) {
         // at once.
         assert!(of("failed") <= u32::from(action["name"] == "second"), "step {step}: {action:#}");
         assert!(of("crashed") <= 1, "step {step}: {action:#}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_away_at_the_start_keeps_its_claims() {
+    let manifest = MANIFEST.replace("watch = true\n", "watch = true\ntrigger = { min_artifacts = 2 }\n");
+    let mut app = TestApp::new(&manifest).with_guest("worker");
+    app.drop_file("raw/a.txt", b"a");
+    app.drop_file("raw/b.txt", b"b");
+    app.start();
+    assert_eq!(app.wait_for_runs(1)[0]["state"], "succeeded");
+    app.drop_file("raw/c.txt", b"c");
+    let state = |app: &TestApp, path: &str| {
+        let all = app.get_all("/api/v1/artifacts?resource=raw");
+        let of_path: Vec<_> = all.into_iter().filter(|it| it["path"] == path).collect();
+        assert!(of_path.len() <= 1, "an artifact is doubled: {of_path:#?}");
+        of_path.first().map(|it| it["state"].as_str().unwrap().to_owned())
+    };
+    wait_until("the third file to be recorded", || state(&app, "c.txt").is_some());
+    app.kill();
+    fs::rename(app.path("raw"), app.path("away")).unwrap();
+    app.start();
+    wait_until("the folder to be missed", || app.get("/api/v1/nodes/raw")["state"] == "unreachable");
+    let (code, ready) = app.try_get("/readyz").unwrap();
+    assert_eq!(code, 503);
+    assert!(ready.to_string().contains("3 of its files are on record: mount it or put it back"), "{ready}");
+    assert!(!app.path("raw").exists());
+    assert_eq!(["a.txt", "c.txt"].map(|path| state(&app, path).unwrap()), ["old", "new"]);
+    fs::write(app.path("away/d.txt"), b"d").unwrap();
+    fs::rename(app.path("away"), app.path("raw")).unwrap();
+    let runs = app.wait_for_runs(2);
+    assert_eq!(runs.len(), 2, "{runs:#?}");
+    let inputs: Vec<_> =
+        app.get("/api/v1/runs/2")["inputs"].as_array().unwrap().iter().map(|it| it["path"].clone()).collect();
+    assert_eq!(inputs, ["c.txt", "d.txt"]);
+    assert_eq!(app.try_get("/readyz").unwrap().0, 200);
+    for path in ["a.txt", "b.txt", "c.txt", "d.txt"] {
+        assert_eq!(state(&app, path).unwrap(), "old", "{path}");
     }
 }

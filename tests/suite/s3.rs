@@ -61,7 +61,7 @@ impl Watched {
         let mut spec = spec(&bucket);
         change(&mut spec);
         let state = tempfile::tempdir().unwrap();
-        let resource = Arc::new(Bucket::new("raw", &spec, false, state.path()).unwrap());
+        let resource = Arc::new(Bucket::new("raw", &spec, state.path()).unwrap());
         Self { bucket, spec, state, resource, recorder: Arc::default(), stop: CancellationToken::new(), task: None }
     }
 

@@ -75,7 +75,8 @@ fn check_rule(
             };
             // The errors of all alternatives would be too long to display.
             let fits_none = !rule.as_array().unwrap().iter().any(fits);
-            if rule.to_string().len() > 200 {
+            let shown = rule.to_string();
+            if shown.len() > 200 || shown.contains("$ref") {
                 fits_none.then(|| "none of the forms".to_owned())
             } else {
                 refuse(fits_none)
@@ -224,11 +225,8 @@ const TABLES: [(&str, &str); 20] = [
     ("[resources.r]\nkind = \"sql\"", "/properties/resources/additionalProperties/else/else/else/then"),
     ("[triggers.t]", "/properties/triggers/additionalProperties"),
     ("[triggers.t.cron]", "/properties/triggers/additionalProperties/properties/cron/anyOf/1"),
-    ("[triggers.t.component]", "/properties/triggers/additionalProperties/properties/component/anyOf/1"),
-    (
-        "[triggers.t.component.limits]",
-        "/properties/triggers/additionalProperties/properties/component/anyOf/1/properties/limits",
-    ),
+    ("[triggers.t.component]", "/$defs/trigger_component"),
+    ("[triggers.t.component.limits]", "/$defs/trigger_component/properties/limits"),
     ("[triggers.t.metric]", "/properties/triggers/additionalProperties/properties/metric"),
     ("[[triggers.t.any]]", "/$defs/pipeline_condition"),
     ("[resources.r]\nkind = \"folder\"\n[[resources.r.trigger.all]]", "/$defs/condition"),

@@ -2,6 +2,7 @@
 //! paused, and the files that it did not take, and why.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use crate::cli::{Failure, show};
 use crate::model::{ActionState, Artifact, ArtifactState, NodeKind, Pause, RunState};
@@ -69,18 +70,19 @@ fn held(pause: &Pause, count: u64, what: &str, path: &str) -> String {
     format!("{count} {verb} for {name}, {why}; `anacostia resume {place}--{kind} {name}` ends that\n")
 }
 
-/// Describes the actions that wait for approval, a line for each, with the command that approves it.
+/// Describes the actions that wait for approval, a line for each, with the command that approves
+/// it.
 fn undecided(awaiting: &[AwaitingApproval], path: &str) -> String {
     let path = if path == "." { String::new() } else { format!(" {path}") };
     let mut text = String::new();
     for AwaitingApproval { run_number, action, approval, .. } in awaiting.iter().take(MAX_NAMED) {
         let who = show::plain(&approval.who);
         let command = format!("anacostia runs approve {run_number} {action}{path}");
-        text += &format!("run #{run_number}: {action} waits for approval: {who}; `{command}`, or `reject`\n");
+        let _ = writeln!(text, "run #{run_number}: {action} waits for approval: {who}; `{command}`, or `reject`");
     }
     let more = awaiting.len().saturating_sub(MAX_NAMED);
     if more > 0 {
-        text += &format!("and {more} more: `anacostia runs list{path}` shows them\n");
+        let _ = writeln!(text, "and {more} more: `anacostia runs list{path}` shows them");
     }
     text
 }

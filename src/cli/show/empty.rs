@@ -43,7 +43,7 @@ mod tests {
         );
         let path = PathBuf::from("/pipeline/data/app.db");
         let database = SqlDatabase::Sqlite { path };
-        let sql = SqlSpec { database, password: None, rows: None, keep: 0 };
+        let sql = SqlSpec { database, password: None, rows: None, keep: 0, max_kept: 0 };
         pipeline.resources[0].kind = ResourceKind::Sql(sql);
         assert_eq!(
             nothing_yet("runs", &pipeline, true, "."),

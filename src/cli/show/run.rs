@@ -1,5 +1,6 @@
 //! Formats runs: the list, and one run in detail.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) requests: &'a [(AttemptId, HttpRequest)],
     /// Artifacts and metrics that it made.
     pub(crate) outputs: Option<&'a RunOutputs>,
+    /// What attempts wait for whose outputs are committed.
+    pub(crate) outages: Option<&'a BTreeMap<AttemptId, String>>,
 }
 
 /// Formats one run: its facts, inputs, actions with their results, requests, outputs, and next
@@ -84,7 +87,7 @@ pub(crate) fn run_detail(detail: &RunDetail, seen: Seen<'_>, path: &str, now: Ti
         let all = format!("`anacostia artifacts list{} --run {}` lists them", beside(path), run.number);
         let _ = write!(text, "\n{}\n{}", heading("Inputs"), inputs(seen.inputs, seen.inputs_count, &all, width));
     }
-    let _ = write!(text, "\n{}\n{}", heading("Actions"), actions(detail, now, width));
+    let _ = write!(text, "\n{}\n{}", heading("Actions"), actions(detail, seen.outages, now, width));
     for attempt in detail.actions.iter().filter_map(|action| fatal(action, detail)) {
         text.push_str(&error(attempt, width));
     }
@@ -143,7 +146,9 @@ fn inputs(inputs: &[Artifact], count: u64, all: &str, width: usize) -> String {
 }
 
 /// The actions in one table: a line for each, and a line for each attempt if there are several.
-fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
+fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, now: Timestamp, width: usize) -> String {
+    let result =
+        |attempt: &Attempt| outages.and_then(|all| all.get(&attempt.id).cloned()).or_else(|| attempt_result(attempt));
     let columns = [("", Column::Text), ("", Column::Word), ("", Column::Number), ("", Column::Prose)];
     let mut table = Table::new(&columns).indent(2);
     for action in &detail.actions {
@@ -152,7 +157,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
         let state = state_mark(action.state.as_str());
         match attempts.as_slice() {
             [only] if action.state != ActionState::Ready || action.reason.is_none() => {
-                let what = attempt_result(only).or_else(|| why(action, now)).unwrap_or_default();
+                let what = result(only).or_else(|| why(action, now)).unwrap_or_default();
                 let what = marked(action, what);
                 table.row(vec![
                     name,
@@ -170,7 +175,7 @@ fn actions(detail: &RunDetail, now: Timestamp, width: usize) -> String {
                         Cell::new(format!("  attempt {}", attempt.number)).style(styles::FAINT),
                         state_mark(attempt.state.as_str()),
                         Cell::new(took(Some(attempt.started_at), attempt.ended_at, now)),
-                        Cell::message(attempt_result(attempt).unwrap_or_default()),
+                        Cell::message(result(attempt).unwrap_or_default()),
                     ]);
                 }
             }

@@ -6,18 +6,20 @@
 
 mod select;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use crate::base::bounds::MAX_GIVEN;
-use crate::base::{Clock as _, RunId, SystemClock, first_large_integer};
+use crate::base::{ArtifactId, Clock as _, RunId, SystemClock, first_large_integer};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
 use crate::cli::remote::{Answer, Remote};
 use crate::cli::show::{Cell, styles};
 use crate::cli::{End, Failure, open, out, show};
 use crate::model::{ActionState, Artifact, ArtifactState};
+use crate::resource::{self, Content, ResourceError};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -73,7 +75,8 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
     } else {
         let selected = selected(args, &records)?;
         if args.dry_run {
-            return would_start(&selected, args.json);
+            let gone = gone(&records, &selected);
+            return would_start(selected, &gone, args.json);
         }
         let ids: Vec<_> = selected.iter().map(|artifact| artifact.id).collect();
         ids.chunks(MAX_GIVEN).map(|ids| json!({ "params": params, "inputs": ids })).collect()
@@ -145,20 +148,68 @@ fn tell_approval(run: &Value) -> bool {
     true
 }
 
-/// Lists the artifacts that runs would be started on.
-fn would_start(selected: &[Artifact], as_json: bool) -> Result<End, Failure> {
-    if as_json {
-        out::json(&json!({ "items": selected }))?;
-        return Ok(End::Well);
+/// Returns why the content of artifacts cannot be read any more, as far as that is known here.
+fn gone(records: &Records, selected: &[Artifact]) -> BTreeMap<ArtifactId, String> {
+    let pipeline = &records.pipeline;
+    let mut opened = BTreeMap::new();
+    let mut gone = BTreeMap::new();
+    for artifact in selected {
+        let resource = opened.entry(&artifact.resource).or_insert_with(|| {
+            // A resource that cannot be opened here may be one that the host can open.
+            resource::open(pipeline.resource(&artifact.resource)?, pipeline.durability, &pipeline.state).ok()
+        });
+        let Artifact { path, size, digest, stamp, .. } = artifact;
+        let content = Content { path: path.clone(), size: *size, digest: *digest, stamp: stamp.clone() };
+        if let Some(resource) = resource
+            && let Err(error @ ResourceError::Gone { .. }) = records.wait(resource.check_kept(&content))
+        {
+            gone.insert(artifact.id, error.to_string());
+        }
     }
-    out::result(&show::artifact_list(selected, SystemClock.now(), out::result_width()))?;
+    gone
+}
+
+/// Lists the artifacts that runs would be started on. Those whose content is `gone` are marked, and
+/// make the end that of the refused command.
+fn would_start(
+    mut selected: Vec<Artifact>,
+    gone: &BTreeMap<ArtifactId, String>,
+    as_json: bool,
+) -> Result<End, Failure> {
+    let end = if gone.is_empty() { End::Well } else { End::WorkFailed };
+    if as_json {
+        let mut items = Vec::with_capacity(selected.len());
+        for artifact in &selected {
+            let mut item = serde_json::to_value(artifact).map_err(|error| Failure::work(error.to_string()))?;
+            if let (Some(item), Some(why)) = (item.as_object_mut(), gone.get(&artifact.id)) {
+                item.insert("gone".to_owned(), why.as_str().into());
+            }
+            items.push(item);
+        }
+        out::json(&json!({ "items": items }))?;
+        return Ok(end);
+    }
+    for artifact in &mut selected {
+        if gone.contains_key(&artifact.id) {
+            artifact.reason = Some("its content is not kept any more".to_owned());
+        }
+    }
+    out::result(&show::artifact_list(&selected, SystemClock.now(), out::result_width()))?;
+    if !gone.is_empty() {
+        let count = show::plural(gone.len() as u64, "artifact");
+        out::error(&format!(
+            "Without `--dry-run` the host refuses this, because the content of {count} is not kept any more: leave them \
+             out; raise `keep` in the manifest to keep more.\n"
+        ));
+        return Ok(end);
+    }
     let runs = selected.len().div_ceil(MAX_GIVEN);
     out::error(&format!(
         "Without `--dry-run`: {} on {}.\n",
         show::plural(runs as u64, "run"),
         show::plural(selected.len() as u64, "artifact")
     ));
-    Ok(End::Well)
+    Ok(end)
 }
 
 fn state(run: &Value) -> &str {

@@ -19,7 +19,7 @@ use crate::http::problem::{Problem, Result, shown};
 use crate::http::query::{Query, Segment};
 use crate::manifest::{ActionSpec, ComponentInfo, Condition, ResourceSpec, RunWhen};
 use crate::model::{Durability, NodeKind, Pause, Pending, RunDetail};
-use crate::resource::{Status, Waiting, WaitingPath};
+use crate::resource::{Outage, Status, Waiting, WaitingPath};
 use crate::scheduler::View;
 use crate::store::{PageRequest, RunQuery};
 
@@ -34,8 +34,8 @@ pub(super) struct NodeHead {
     #[serde(rename = "type")]
     node_type: &'static str,
     /// Of a watched resource: `starting watching scanning unreachable reconciling`; of another:
-    /// `unwatched`. Of an action: its state in the newest run, or `idle` without a run. Of the
-    /// store: `ready`.
+    /// `unwatched`, or `unreachable` while outputs cannot be published there. Of an action: its
+    /// state in the newest run, or `idle` without a run. Of the store: `ready`.
     state: String,
     /// Why it is in that state, if that is not obvious.
     reason: Option<String>,
@@ -234,6 +234,8 @@ pub(super) async fn heads(view: &View) -> Result<Vec<NodeHead>> {
 struct Live {
     watches: BTreeMap<String, Status>,
     waiting: BTreeMap<String, Waiting>,
+    /// What keeps outputs from being published.
+    outages: Vec<Outage>,
     newest: Option<RunDetail>,
     pauses: Vec<Pause>,
 }
@@ -247,7 +249,9 @@ impl Live {
             None => None,
         };
         let pauses = view.store.paused_nodes().await?;
-        Ok(Self { watches: view.control.watches(), waiting: view.control.waiting(), newest, pauses })
+        let outages = view.control.outages().into_values().collect();
+        let (watches, waiting) = (view.control.watches(), view.control.waiting());
+        Ok(Self { watches, waiting, outages, newest, pauses })
     }
 
     fn pause(&self, kind: NodeKind, name: &str) -> Option<PausedBody> {
@@ -281,13 +285,15 @@ async fn store_node(view: &View) -> Result<NodeBody> {
 }
 
 fn resource_head(live: &Live, resource: &ResourceSpec) -> NodeHead {
+    let outage = live.outages.iter().find(|outage| outage.resource == resource.name);
     let (state, reason) = match (resource.watch, live.watches.get(&resource.name)) {
+        (true, Some(Status::Unreachable(why))) => ("unreachable", Some(why.clone())),
+        _ if let Some(outage) = outage => ("unreachable", Some(outage.to_string())),
         (false, _) => ("unwatched", None),
         (true, None) => ("starting", None),
         (true, Some(Status::Reconciling)) => ("reconciling", None),
         (true, Some(Status::Watching)) => ("watching", None),
         (true, Some(Status::Scanning(why))) => ("scanning", Some(why.clone())),
-        (true, Some(Status::Unreachable(why))) => ("unreachable", Some(why.clone())),
     };
     NodeHead {
         name: resource.name.clone(),

@@ -17,6 +17,7 @@ use crate::model::{
     AccessKind, ActionState, Approval, Artifact, Attempt, AttemptState, Denial, ErrorInfo, Event, HttpRequest, Page,
     Run, RunAction, RunDetail, RunState, Usage,
 };
+use crate::resource::Outage;
 use crate::sandbox::Progress;
 use crate::scheduler::View;
 use crate::store::{LineageEdge, MetadataStore, PageRequest, RunQuery};
@@ -117,6 +118,9 @@ struct AttemptBody {
     /// The progress that it reports while it is active.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<ProgressBody>,
+    /// Why its outputs, which are committed, are not published yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outage: Option<Outage>,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,7 +148,8 @@ pub(super) async fn show(State(app): State<App>, Segment(id): Segment, uri: Uri)
         detail = find_progress(&app.view, &id).await?;
     }
     let parts = RunParts::read(app.view.store.as_ref(), detail.run.id).await?;
-    Ok(Json(detail_body(detail, parts, &app.view.control.progress())))
+    let control = &app.view.control;
+    Ok(Json(detail_body(detail, parts, &Live { progress: control.progress(), outages: control.outages() })))
 }
 
 /// `GET /api/v1/runs/{id}/inputs`, in the order of recording.
@@ -197,22 +202,26 @@ pub(super) fn no_run(id: RunId) -> Problem {
     Problem::not_found(format!("there is no run {id}"))
 }
 
-/// Returns a run in the API's form. `progress` is what active attempts report, if it is available.
-pub(crate) fn detail_body(
-    detail: RunDetail,
-    parts: RunParts,
-    progress: &BTreeMap<AttemptId, Progress>,
-) -> RunDetailBody {
+/// What only the host knows about active attempts; empty if there is none.
+#[derive(Debug, Default)]
+pub(crate) struct Live {
+    /// What they report.
+    pub(crate) progress: BTreeMap<AttemptId, Progress>,
+    /// What those wait for whose outputs are committed.
+    pub(crate) outages: BTreeMap<AttemptId, Outage>,
+}
+
+/// Returns a run in the API's form.
+pub(crate) fn detail_body(detail: RunDetail, parts: RunParts, live: &Live) -> RunDetailBody {
     let RunDetail { run, actions, attempts, .. } = detail;
     let RunParts { inputs, inputs_count, denials, requests } = parts;
     let mut refused = by_attempt(denials);
     let mut asked = by_attempt(requests);
     let mut by_action: BTreeMap<String, Vec<AttemptBody>> = BTreeMap::new();
     for attempt in attempts {
-        let progress = progress.get(&attempt.id);
         let denials = refused.remove(&attempt.id).unwrap_or_default();
         let requests = asked.remove(&attempt.id).unwrap_or_default();
-        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, requests, progress));
+        by_action.entry(attempt.action.clone()).or_default().push(attempt_body(attempt, denials, requests, live));
     }
     let actions = actions.into_iter().map(|action| {
         let RunAction { name, state, reason, retry_at, skipped_rest: skip, approvals: mut earlier, .. } = action;
@@ -232,13 +241,10 @@ fn by_attempt<T>(items: Vec<(AttemptId, T)>) -> BTreeMap<AttemptId, Vec<T>> {
     sorted
 }
 
-fn attempt_body(
-    attempt: Attempt,
-    denials: Vec<Denial>,
-    requests: Vec<HttpRequest>,
-    progress: Option<&Progress>,
-) -> AttemptBody {
+fn attempt_body(attempt: Attempt, denials: Vec<Denial>, requests: Vec<HttpRequest>, live: &Live) -> AttemptBody {
+    let progress = live.progress.get(&attempt.id);
     AttemptBody {
+        outage: live.outages.get(&attempt.id).cloned(),
         id: attempt.id,
         number: attempt.number,
         state: attempt.state,

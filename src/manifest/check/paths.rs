@@ -59,7 +59,9 @@ fn fill_in_deciders<'c>(
             build.watch = sources.iter().map(|source| absolute(folder, &source.value)).collect();
         }
     };
-    when.for_each(|condition| condition.each_decider(&mut each));
+    for condition in when {
+        condition.each_decider(&mut each);
+    }
 }
 
 /// A folder or file that a resource uses.

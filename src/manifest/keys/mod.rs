@@ -495,9 +495,15 @@ pub fn schema() -> Value {
     for (key, text) in about {
         set(&mut root, key, json!(text));
     }
-    // Conditions contain conditions, so they are defined once, by name.
+    // Conditions contain conditions, so they are defined once, by name. The component of a trigger
+    // is long, and appears in many places.
     let condition = |keys: &Keys| object("Conditions that must all be met.", keys, &[]);
-    let definitions = json!({"condition": condition(&CONDITION), "pipeline_condition": condition(&PIPELINE_CONDITION)});
+    let component = object("A component that decides, with its params and limits.", &COMPONENT, &["file"]);
+    let definitions = json!({
+        "condition": condition(&CONDITION),
+        "pipeline_condition": condition(&PIPELINE_CONDITION),
+        "trigger_component": component,
+    });
     set(&mut root, "$defs", definitions);
     root
 }

@@ -176,6 +176,15 @@ pub(in crate::manifest) static HTTP: LazyLock<Keys> = LazyLock::new(|| Keys {
             ),
         ),
         (
+            "max_kept",
+            &["max_keep", "backlog"],
+            size(
+                "From how many bytes of kept bodies on nothing more is taken until runs have ended.",
+                &settings::MAX_KEPT,
+                settings::DEFAULT_MAX_KEPT,
+            ),
+        ),
+        (
             "timeout",
             &["read_timeout"],
             span("How long the server may be silent.", &settings::SILENCE, Some(settings::DEFAULT_SILENCE)),

@@ -6,7 +6,7 @@ use crate::manifest::settings;
 
 /// Returns the keys, besides those of every kind.
 pub(super) fn rows() -> Vec<Row> {
-    vec![
+    let mut rows: Vec<Row> = vec![
         (
             "url",
             &["path", "database", "dsn", "uri", "connection"],
@@ -66,6 +66,14 @@ pub(super) fn rows() -> Vec<Row> {
             &["output", "encoding"],
             choice("What an artifact is: JSON lines, or CSV with a header.", &settings::SQL_FORMAT),
         ),
+    ];
+    rows.extend(kept());
+    rows
+}
+
+/// How much the host keeps of the rows.
+fn kept() -> Vec<Row> {
+    vec![
         (
             "keep",
             &["kept", "cache"],
@@ -73,6 +81,15 @@ pub(super) fn rows() -> Vec<Row> {
                 "How many bytes of rows are kept that no run needs any more.",
                 &settings::KEEP,
                 settings::DEFAULT_KEEP,
+            ),
+        ),
+        (
+            "max_kept",
+            &["max_keep", "backlog"],
+            size(
+                "From how many bytes of kept rows on nothing more is taken until runs have ended.",
+                &settings::MAX_KEPT,
+                settings::DEFAULT_MAX_KEPT,
             ),
         ),
     ]

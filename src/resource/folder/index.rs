@@ -170,6 +170,17 @@ impl Index {
         self.unsupported.get(escaped)
     }
 
+    /// Returns the number of files on record.
+    pub(super) fn count_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Returns whether files are on record, and all of them were on other devices than this one.
+    pub(super) fn is_elsewhere(&self, dev: u32) -> bool {
+        // A stamp that could not be read has no device.
+        !self.files.is_empty() && self.files.values().all(|entry| entry.dev != dev && entry.dev != 0)
+    }
+
     /// Returns whether a file with this inode may be on record; `false` is certain.
     pub(super) fn may_hold(&self, inode: Inode) -> bool {
         self.inode_counts.contains_key(&hash(inode))

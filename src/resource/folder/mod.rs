@@ -43,6 +43,7 @@ mod watches;
 mod write_lock;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -94,6 +95,9 @@ pub struct Folder {
     /// The claim to write, and its lock once that is taken.
     writing: Arc<Mutex<Option<Writing>>>,
     locality: Arc<Locality>,
+    /// Whether the watch knows files of the folder, and cannot reach it. Then nothing is written: a
+    /// folder that is created in place of a disk that is not mounted would have lost them.
+    away: Arc<AtomicBool>,
 }
 
 /// A claim to write to the folder.
@@ -124,15 +128,17 @@ impl Folder {
             own_outputs: Arc::default(),
             writing: Arc::default(),
             locality: Arc::default(),
+            away: Arc::default(),
         })
     }
 
     /// Creates a folder in the folder `state` in which the resource `name`, of a kind that lies
-    /// elsewhere, stages its outputs. Nobody watches it.
+    /// elsewhere, stages its outputs. Nobody watches it. Staged files are synced with every
+    /// durability, like the commit that they belong to.
     ///
     /// # Errors
     /// As [`Folder::new`]; there is no glob here that could be invalid.
-    pub(in crate::resource) fn spool(name: &str, state: &Path, sync: bool) -> Result<Self> {
+    pub(in crate::resource) fn spool(name: &str, state: &Path) -> Result<Self> {
         let spec = FolderSpec {
             path: state.join(SPOOL).join(name),
             include: Vec::new(),
@@ -141,7 +147,7 @@ impl Folder {
             settle: Duration::ZERO,
             rescan: Duration::MAX,
         };
-        Self::new(name, &spec, sync)
+        Self::new(name, &spec, true)
     }
 
     fn open_root(&self) -> std::io::Result<Dir> {
@@ -178,11 +184,15 @@ impl Folder {
 
     /// Opens the folder, and creates it first if it does not exist.
     fn root_or_create(&self, about: About<'_>) -> Result<Dir> {
+        if self.away.load(Ordering::SeqCst) {
+            let why = "the folder cannot be reached at the moment, and files of it are on record";
+            return Err(about.unavailable("write", std::io::Error::other(why)));
+        }
         match self.open_root() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             result => return result.map_err(|error| about.unavailable("reach", error)),
         }
-        std::fs::create_dir_all(&self.spec.path)
+        stage::make_folder(&self.spec.path, self.sync)
             .and_then(|()| self.open_root())
             .map_err(|error| about.unavailable("make the folder for", error))
     }
@@ -225,7 +235,7 @@ impl Resource for Folder {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: false }
     }
 
     async fn watch(
@@ -239,14 +249,14 @@ impl Resource for Folder {
         // The guard is dropped with this future, so that the thread ends with it.
         let stop = stop.child_token();
         let _guard = stop.clone().drop_guard();
-        let (spec, names) = (self.spec.clone(), Arc::clone(&self.names));
+        let (spec, names, away) = (self.spec.clone(), Arc::clone(&self.names), Arc::clone(&self.away));
         let observe = async move {
             // Runs on the thread of the watch, and returns the memory of the reading to the system.
             let index = {
                 let _at_once = memory::give_back_at_once();
                 Index::read(known.as_ref(), &names).await?
             };
-            Ok(Observer::new(&spec, names, index, sink, stop).run().await)
+            Ok(Observer::new(&spec, names, index, sink, away, stop).run().await)
         };
         let runtime = tokio::runtime::Handle::current();
         let (ended, end) = tokio::sync::oneshot::channel();

@@ -14,6 +14,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -102,6 +103,8 @@ pub(super) struct Observer {
     /// same change, which is reported once.
     leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
+    /// Whether files are on record and the folder cannot be reached; see [`super::Folder`].
+    away: Arc<AtomicBool>,
     status: Option<Status>,
     /// The status to report once everything that a scan found is on record, and the paths of it
     /// that are still being checked.
@@ -114,6 +117,7 @@ impl Observer {
         names: Arc<Names>,
         index: Index,
         sink: Arc<dyn ObservationSink>,
+        away: Arc<AtomicBool>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -133,6 +137,7 @@ impl Observer {
             as_of: 0,
             leaving: HashSet::new(),
             sink,
+            away,
             status: None,
             scan_result: None,
         }
@@ -145,14 +150,20 @@ impl Observer {
     pub(super) async fn run(mut self) -> Result<(), SinkRefused> {
         fault::panic_point("observe.panic");
         // Only here: if someone removes the folder later, the observer must not create it again.
-        if let Err(error) = std::fs::create_dir_all(&self.folder) {
+        // Nor if it had files: then its disk is not mounted, or someone has moved it.
+        if self.index.count_files() == 0
+            && let Err(error) = std::fs::create_dir_all(&self.folder)
+        {
             tracing::warn!(folder = %self.folder.display(), %error, "the watched folder could not be made");
         }
         loop {
             match self.session().await {
                 End::Stopped => return Ok(()),
                 End::Refused => return Err(SinkRefused),
-                End::Lost(why) => self.report_status(Status::Unreachable(why)),
+                End::Lost(why) => {
+                    self.away.store(self.index.count_files() > 0, Ordering::SeqCst);
+                    self.report_status(Status::Unreachable(why));
+                }
             }
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
@@ -177,7 +188,9 @@ impl Observer {
     async fn observe(&mut self) -> Result<Infallible, End> {
         let inode = {
             // Opened before anything is taken from `dirty`, and closed again at once; see `reach`.
-            let root = Root::open(&self.folder)?;
+            let root = Root::open(&self.folder).map_err(|error| self.not_open(error))?;
+            self.check_mounted(&root)?;
+            self.away.store(false, Ordering::SeqCst);
             self.dirty.clear();
             root.inode()
         };
@@ -216,6 +229,31 @@ impl Observer {
             drop(root);
             hashed = self.wait(next).await?;
         }
+    }
+
+    /// Returns the error of a folder that cannot be opened. If files of it are on record, it says
+    /// what to do: nobody creates the folder then.
+    fn not_open(&self, error: io::Error) -> End {
+        match (error.kind(), self.index.count_files()) {
+            (io::ErrorKind::NotFound, files @ 1..) => End::Lost(format!(
+                "the folder is not there ({error}), and {files} of its files are on record: mount it or put it back; \
+                 if they are gone for good, create an empty folder"
+            )),
+            _ => error.into(),
+        }
+    }
+
+    /// Checks that the folder is not the empty mount point of a disk that is not mounted: its files
+    /// would count as deleted.
+    fn check_mounted(&self, root: &Root) -> Result<(), End> {
+        if !self.index.is_elsewhere(root.inode().0) || !root.is_empty()? {
+            return Ok(());
+        }
+        let files = self.index.count_files();
+        Err(End::Lost(format!(
+            "the folder is empty, and {files} of its files are on record, which were on another disk: mount that; if \
+             they are gone for good, put any file into the folder"
+        )))
     }
 
     /// Opens the folder, and checks that it is the one that is watched.

@@ -79,7 +79,7 @@ struct Watch {
 async fn watch(spec: &FolderSpec) -> Watch {
     let (sink, stop) = (Arc::new(Sink::default()), CancellationToken::new());
     let names = Arc::new(Names::new(&spec.include, &spec.exclude, &spec.ignore).unwrap());
-    let observer = Observer::new(spec, names, Index::default(), Arc::clone(&sink) as _, stop.clone());
+    let observer = Observer::new(spec, names, Index::default(), Arc::clone(&sink) as _, Arc::default(), stop.clone());
     let dirty = Arc::clone(&observer.dirty);
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::spawn(move || runtime.block_on(observer.run()).unwrap());

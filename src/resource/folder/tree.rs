@@ -14,6 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::base::filestamp::{Inode, inode};
+use crate::resource::names::OWN;
 
 /// The open folder.
 #[derive(Debug)]
@@ -36,6 +37,17 @@ impl Root {
     /// Returns the device and inode of the folder.
     pub(super) fn inode(&self) -> Inode {
         self.inode
+    }
+
+    /// Returns whether nothing is in the folder but what the host itself puts there.
+    pub(super) fn is_empty(&self) -> Result<bool, Errno> {
+        let mut listing = self.open_folder(OsStr::new(""))?;
+        while let Some(entry) = listing.read() {
+            if ![&b"."[..], b"..", OWN.as_bytes()].contains(&entry?.file_name().to_bytes()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Checks that this folder is still the one at `path`, and can be listed and entered.

@@ -25,6 +25,7 @@ mod send;
 mod uploads;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ use self::uploads::Uploads;
 use super::folder::Folder;
 use super::kept::Kept;
 use super::{
-    Capabilities, Content, KnownPaths, ObservationSink, Reader, Resource, ResourceError, Result, Upload, Writer,
+    Capabilities, Content, KnownPaths, ObservationSink, Outage, Outages, Reader, Resource, ResourceError, Result,
+    Upload, Writer,
 };
 use crate::base::{ArtifactId, AttemptId};
 use crate::manifest::{HttpForm, HttpSpec};
@@ -63,25 +65,26 @@ pub struct Endpoint {
     /// Where outputs are staged.
     spool: Folder,
     uploads: Uploads,
+    /// Of outputs that the server does not take at the moment.
+    outages: Outages,
 }
 
 impl Endpoint {
     /// Creates the resource with its name in the manifest, which keeps content and stages outputs
-    /// in the folder `state`. With `sync`, staged outputs survive a power cut, as content always
-    /// does. Does not check whether the
-    /// server can be reached.
+    /// in the folder `state`. Does not check whether the server can be reached.
     ///
     /// # Errors
     /// [`ResourceError::Unusable`] if no client can be made.
-    pub fn new(name: &str, spec: &HttpSpec, sync: bool, state: &Path) -> Result<Self> {
+    pub fn new(name: &str, spec: &HttpSpec, state: &Path) -> Result<Self> {
         let unusable = |why: String| ResourceError::Unusable { resource: name.to_owned(), why };
         Ok(Self {
             name: name.into(),
             client: Client::new(spec).map_err(unusable)?,
-            kept: Arc::new(Kept::new(name, state, spec.keep)),
-            spool: Folder::spool(name, state, sync)?,
+            kept: Arc::new(Kept::new(name, state, spec.keep, spec.max_kept)),
+            spool: Folder::spool(name, state)?,
             spec: spec.clone(),
             uploads: Uploads::default(),
+            outages: Outages::default(),
         })
     }
 
@@ -98,7 +101,7 @@ impl Resource for Endpoint {
 
     fn capabilities(&self) -> Capabilities {
         let write = matches!(self.spec.form, HttpForm::Send { .. });
-        Capabilities { watch: !write, write, ranges: true }
+        Capabilities { watch: !write, write, ranges: true, synced: true }
     }
 
     async fn watch(
@@ -151,8 +154,12 @@ impl Resource for Endpoint {
         push::receive(self, path).await
     }
 
-    async fn publish(&self, _: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
-        send::publish(self, files).await
+    async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+        send::publish(self, attempt, files).await
+    }
+
+    fn outages(&self) -> BTreeMap<AttemptId, Outage> {
+        self.outages.all()
     }
 
     async fn check_kept(&self, content: &Content) -> Result<()> {

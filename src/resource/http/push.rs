@@ -14,8 +14,10 @@ use super::uploads::{MOST, PATIENCE, Uploads};
 use super::watch::TRIM_EVERY;
 use crate::base::{Digest, fault};
 use crate::model::Observation;
-use crate::resource::kept::{Draft, Kept};
-use crate::resource::{KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Upload, check_path};
+use crate::resource::kept::{Draft, FULL_WAIT, Kept};
+use crate::resource::{
+    KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Upload, Waiting, WaitingPath, check_path,
+};
 
 /// Ends the uploads when the watch ends in any way.
 struct Open<'a>(&'a Uploads);
@@ -34,14 +36,27 @@ pub(super) async fn watch(
     stop: &CancellationToken,
 ) -> Result<()> {
     endpoint.kept.remove_drafts().await?;
+    // It counts what is kept.
+    endpoint.kept.trim(known).await?;
     let _open = Open(&endpoint.uploads);
     endpoint.uploads.set(Some(Arc::clone(&sink)));
     sink.status(Status::Watching);
+    let mut is_held = false;
     while !stop.is_cancelled() {
         endpoint.kept.trim(known).await?;
+        let full = endpoint.kept.full(known).await?;
+        if full.is_some() != is_held {
+            is_held = full.is_some();
+            let paths: Vec<WaitingPath> = full.into_iter().collect();
+            for full in &paths {
+                tracing::warn!("{} of {} is {}", full.path, endpoint.name, full.reason);
+            }
+            sink.waiting(Waiting { count: paths.len() as u64, paths });
+        }
         tokio::select! {
             () = stop.cancelled() => {}
-            () = tokio::time::sleep(TRIM_EVERY) => {}
+            () = tokio::time::sleep(if is_held { FULL_WAIT } else { TRIM_EVERY }) => {}
+            () = endpoint.uploads.refused(), if !is_held => {}
         }
     }
     Ok(())
@@ -51,6 +66,10 @@ pub(super) async fn watch(
 pub(super) async fn receive(endpoint: &Endpoint, path: &str) -> Result<Box<dyn Upload>> {
     check_path(path)?;
     let sink = endpoint.uploads.sink().ok_or_else(|| closed(&endpoint.name))?;
+    if endpoint.kept.is_full() {
+        endpoint.uploads.refuse();
+        return Err(no_room(&endpoint.name));
+    }
     let place = endpoint.uploads.place(PATIENCE).await.ok_or_else(|| full(&endpoint.name))?;
     Ok(Box::new(Receiving {
         resource: Arc::clone(&endpoint.name),
@@ -69,6 +88,14 @@ fn closed(resource: &str) -> ResourceError {
         resource: resource.to_owned(),
         doing: "take an upload".to_owned(),
         why: "its watch has not begun, or has ended; send it again in a moment".to_owned(),
+    }
+}
+
+fn no_room(resource: &str) -> ResourceError {
+    ResourceError::Unavailable {
+        resource: resource.to_owned(),
+        doing: "take an upload".to_owned(),
+        why: "it keeps as much content for runs as `max_kept` allows; send it again when runs have ended".to_owned(),
     }
 }
 

@@ -21,11 +21,11 @@ use tokio::sync::watch;
 
 use super::Endpoint;
 use super::client::{Failure, back_off, display, refused};
-use crate::base::fault;
+use crate::base::{AttemptId, fault};
 use crate::manifest::{HttpForm, HttpMethod};
 use crate::model::StagedFile;
 use crate::resource::kept::blocking;
-use crate::resource::{ResourceError, Result, noted};
+use crate::resource::{Outages, ResourceError, Result, noted};
 
 /// The first wait after a failure.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -43,13 +43,18 @@ enum Answer {
 
 /// Sends files; see [`crate::resource::Resource::publish`]. Returns once the server has answered to
 /// each of them, however long that takes.
-pub(super) async fn publish(endpoint: &Endpoint, files: &[StagedFile]) -> Result<Vec<Option<String>>> {
+pub(super) async fn publish(
+    endpoint: &Endpoint,
+    attempt: AttemptId,
+    files: &[StagedFile],
+) -> Result<Vec<Option<String>>> {
+    let outage = Waiting { outages: &endpoint.outages, attempt };
     let mut refusal = None;
     for file in files {
         let staged = endpoint.spool.path().join(&file.staged);
         let answer = match note(&staged).await.map_err(|error| unavailable(endpoint, file, &error))? {
             Some(answer) => answer,
-            None => deliver(endpoint, file, &staged).await?,
+            None => deliver(endpoint, &outage, file, &staged).await?,
         };
         if let Answer::Never(why) = answer {
             refusal.get_or_insert_with(|| ResourceError::Refused {
@@ -62,9 +67,21 @@ pub(super) async fn publish(endpoint: &Endpoint, files: &[StagedFile]) -> Result
     refusal.map_or_else(|| Ok(vec![None; files.len()]), Err)
 }
 
+/// Notes what an attempt waits for, until this is dropped.
+struct Waiting<'a> {
+    outages: &'a Outages,
+    attempt: AttemptId,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.outages.over(self.attempt);
+    }
+}
+
 /// Sends one file until the server has answered, and notes the answer. Keeps its content first:
 /// once the server has it, only the note may fail, and only that is tried again.
-async fn deliver(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> Result<Answer> {
+async fn deliver(endpoint: &Endpoint, outage: &Waiting<'_>, file: &StagedFile, staged: &Path) -> Result<Answer> {
     endpoint.kept.link(staged.to_owned(), file.digest).await?;
     let mut failures = 0;
     let answer = loop {
@@ -75,6 +92,7 @@ async fn deliver(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> Resul
             Err(Stopped::Server(failure)) => failure,
         };
         failures += 1;
+        outage.outages.failed(outage.attempt, &endpoint.name, &format!("`{}`: {}", file.path, failure.reason));
         let wait = back_off(failures, FIRST_WAIT, LONGEST_WAIT, failure.retry_after);
         tracing::warn!(
             resource = &*endpoint.name,
@@ -86,6 +104,7 @@ async fn deliver(endpoint: &Endpoint, file: &StagedFile, staged: &Path) -> Resul
         tokio::time::sleep(wait).await;
     };
     fault::point("http.sent");
+    outage.outages.over(outage.attempt);
     failures = 0;
     while let Err(error) = set_note(staged, &answer).await {
         failures += 1;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::resource::ObservationSink;
 
@@ -20,11 +20,18 @@ pub(super) struct Uploads {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// One permit for each upload that is taken.
     places: Arc<Semaphore>,
+    /// Notified when an upload was refused because there is no room for its content.
+    refused: Notify,
 }
 
 impl Default for Uploads {
     fn default() -> Self {
-        Self { sink: Mutex::default(), turn: Arc::default(), places: Arc::new(Semaphore::new(MOST)) }
+        Self {
+            sink: Mutex::default(),
+            turn: Arc::default(),
+            places: Arc::new(Semaphore::new(MOST)),
+            refused: Notify::new(),
+        }
     }
 }
 
@@ -40,6 +47,16 @@ impl Uploads {
 
     pub(super) fn turn(&self) -> Arc<tokio::sync::Mutex<()>> {
         Arc::clone(&self.turn)
+    }
+
+    /// Notes that there was no room for an upload.
+    pub(super) fn refuse(&self) {
+        self.refused.notify_one();
+    }
+
+    /// Waits until there is no room for an upload. Supports one waiter.
+    pub(super) async fn refused(&self) {
+        self.refused.notified().await;
     }
 
     pub(super) fn sink(&self) -> Option<Arc<dyn ObservationSink>> {

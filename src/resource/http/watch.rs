@@ -11,7 +11,10 @@ use super::poll::{Found, Source, poll};
 use super::progress::Progress;
 use crate::base::fault;
 use crate::manifest::HttpForm;
-use crate::resource::{KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status};
+use crate::resource::kept::FULL_WAIT;
+use crate::resource::{
+    KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Waiting, WaitingPath,
+};
 
 /// The first wait after a failure, unless the interval is shorter.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -32,7 +35,7 @@ pub(super) async fn watch(
     let url = Url::parse(url).map_err(|error| endpoint.unusable(&format!("`url` is not one: {error}")))?;
     let source = Source { url, path, paging: paging.as_ref() };
     let mut progress = Progress::read(cursor, source.digest());
-    let mut rounds = Rounds { sink, failures: 0, last: None };
+    let mut rounds = Rounds { sink, failures: 0, last: None, is_held: false };
     let mut trimmed = None;
     endpoint.kept.remove_drafts().await?;
     while !stop.is_cancelled() {
@@ -40,6 +43,14 @@ pub(super) async fn watch(
             endpoint.kept.trim(known).await?;
             trimmed = Some(tokio::time::Instant::now());
         }
+        if let Some(full) = endpoint.kept.full(known).await? {
+            rounds.hold(&endpoint.name, full);
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(FULL_WAIT.min(*interval)) => continue,
+            }
+        }
+        rounds.go_on();
         let as_of = sink.as_of();
         // From storing a body until it is on record.
         let recording = endpoint.kept.recording().await;
@@ -86,6 +97,8 @@ struct Rounds<'a> {
     failures: u32,
     /// The last status.
     last: Option<Status>,
+    /// Whether polling waits for runs to end.
+    is_held: bool,
 }
 
 impl Rounds<'_> {
@@ -103,6 +116,32 @@ impl Rounds<'_> {
         }
     }
 
+    /// Shows that nothing is polled until runs have ended. The endpoint counts as watched, so that
+    /// runs start.
+    fn hold(&mut self, name: &str, full: WaitingPath) {
+        if self.is_held {
+            return;
+        }
+        tracing::warn!("{} of {name} is {}", full.path, full.reason);
+        self.is_held = true;
+        self.sink.waiting(Waiting { count: 1, paths: vec![full] });
+        self.report(Status::Watching);
+    }
+
+    /// Shows that polling goes on, if it was held.
+    fn go_on(&mut self) {
+        if std::mem::take(&mut self.is_held) {
+            self.sink.waiting(Waiting::default());
+        }
+    }
+
+    fn report(&mut self, status: Status) {
+        if self.last.as_ref() != Some(&status) {
+            self.sink.status(status.clone());
+            self.last = Some(status);
+        }
+    }
+
     /// Ends a poll: reports the status, and returns how long to wait.
     fn end(&mut self, failure: Option<Failure>, interval: Duration) -> Duration {
         let (status, wait) = match failure {
@@ -117,10 +156,7 @@ impl Rounds<'_> {
                 (Status::Unreachable(failure.reason), wait)
             }
         };
-        if self.last.as_ref() != Some(&status) {
-            self.sink.status(status.clone());
-            self.last = Some(status);
-        }
+        self.report(status);
         wait
     }
 }

@@ -1,9 +1,8 @@
 //! Journals of uploads: what this machine knows about an upload that is not completed yet, a file
 //! in the spool for each.
 
-use std::collections::HashSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -20,16 +19,15 @@ const JOURNALS: &str = "uploads";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Journal {
     pub(super) key: String,
-    /// Uploads to the key that were there before, and belong to someone else.
-    pub(super) others: Vec<String>,
-    /// Its id, once the service has told it.
-    pub(super) id: Option<String>,
+    /// Its id.
+    pub(super) id: String,
     /// The entity tags of its parts, once all are sent.
     pub(super) parts: Vec<String>,
 }
 
 impl Journal {
-    /// Writes the journal, whole or not at all.
+    /// Writes the journal, whole or not at all, and syncs it: after a power cut, the upload would
+    /// stay in the bucket.
     pub(super) async fn save(&self, place: &Path) -> io::Result<()> {
         let (place, text) = (place.to_owned(), serde_json::to_vec(self)?);
         blocking(move || {
@@ -37,8 +35,11 @@ impl Journal {
             if let Some(folder) = place.parent() {
                 fs::create_dir_all(folder)?;
             }
-            fs::write(&draft, text)?;
-            fs::rename(draft, place)
+            let mut file = File::create(&draft)?;
+            file.write_all(&text)?;
+            file.sync_data()?;
+            fs::rename(draft, &place)?;
+            place.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
         })
         .await
     }
@@ -56,7 +57,7 @@ fn all(bucket: &Bucket) -> PathBuf {
     bucket.spool.path().join(JOURNALS)
 }
 
-/// Reads a journal. `None` if there is none.
+/// Reads a journal. `None` if there is none that has an id: older versions began without it.
 pub(super) async fn load(place: &Path) -> Option<Journal> {
     let place = place.to_owned();
     blocking(move || Ok(read(&place))).await.ok().flatten()
@@ -87,17 +88,6 @@ pub(super) async fn of(bucket: &Bucket, attempt: AttemptId) -> Vec<PathBuf> {
 pub(super) async fn forget(bucket: &Bucket, attempt: AttemptId) {
     let folder = all(bucket).join(attempt.to_string());
     let _ = blocking(move || fs::remove_dir(folder)).await;
-}
-
-/// Returns the ids of all uploads that have a journal.
-pub(super) async fn known_ids(bucket: &Bucket) -> HashSet<String> {
-    let mut ids = HashSet::new();
-    for attempt in attempts(bucket).await {
-        for place in of(bucket, attempt).await {
-            ids.extend(load(&place).await.and_then(|journal| journal.id));
-        }
-    }
-    ids
 }
 
 async fn entries(folder: PathBuf) -> Vec<PathBuf> {

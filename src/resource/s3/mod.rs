@@ -67,12 +67,11 @@ pub struct Bucket {
 
 impl Bucket {
     /// Creates the resource with its name in the manifest, which stages its outputs in the folder
-    /// `state`. With `sync`, staged outputs survive a power cut. Does not check whether the bucket
-    /// exists.
+    /// `state`. Does not check whether the bucket exists.
     ///
     /// # Errors
     /// [`ResourceError::Unusable`] if a glob is invalid, or the credentials cannot be found.
-    pub fn new(name: &str, spec: &S3Spec, sync: bool, state: &FilePath) -> Result<Self> {
+    pub fn new(name: &str, spec: &S3Spec, state: &FilePath) -> Result<Self> {
         let unusable = |why: String| ResourceError::Unusable { resource: name.to_owned(), why };
         let names = Names::new(&spec.include, &spec.exclude, &[DISPLACED.to_owned()])
             .map_err(|error| unusable(format!("a glob of `include` or `exclude` cannot be read: {error}")))?;
@@ -82,7 +81,7 @@ impl Bucket {
             interval: spec.interval,
             names: Arc::new(names),
             client: Arc::new(Client::new(spec).map_err(unusable)?),
-            spool: Folder::spool(name, state, sync)?,
+            spool: Folder::spool(name, state)?,
         })
     }
 
@@ -111,7 +110,7 @@ impl Resource for Bucket {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: true }
     }
 
     async fn watch(

@@ -1,8 +1,12 @@
 //! Uploads large outputs in parts before the commit point, and completes them after it.
 //!
-//! The id of an upload is on this machine, in its [`journal`], which is written before the upload
-//! begins, with the uploads that are there already, and again with the id. So a host that finds a
-//! journal can abort the upload, also if the last one died before it got the answer with the id.
+//! The id of an upload is on this machine, in its [`journal`]. So a later host can complete or
+//! abort it.
+//!
+//! If the answer with the id is lost, or the host dies before the journal is written, the service
+//! has an upload without parts that nobody knows. It is left there: nothing that a service says
+//! about an upload distinguishes it from one that another program has begun at the same key at the
+//! same time, and aborting that would destroy data of others. A rule of the bucket removes it.
 
 use std::io;
 use std::path::Path as FilePath;
@@ -37,31 +41,36 @@ pub(super) fn is_large(file: &StagedFile) -> bool {
 pub(super) async fn upload(bucket: &Bucket, key: &Path, file: &StagedFile) -> Result<()> {
     let about = bucket.about(&file.path);
     let place = journal::place(bucket, file);
+    let failed = |error: object_store::Error| about.unavailable("upload", io::Error::other(errors::reason(&error)));
     let unnoted = |error| about.unavailable("note the upload of", error);
-    let mut journal = begin(bucket, key, file, &place).await?;
+    abort(bucket, &place).await.map_err(failed)?;
+    let id = begin(bucket, key, file).await.map_err(failed)?;
     fault::point("s3.upload_begun");
+    let mut journal = Journal { key: key.to_string(), id, parts: Vec::new() };
     journal.save(&place).await.map_err(unnoted)?;
-    journal.parts = send_parts(bucket, key, file, journal.id.as_deref().unwrap_or_default()).await?;
+    journal.parts = send_parts(bucket, key, file, &journal.id).await?;
     journal.save(&place).await.map_err(unnoted)?;
     fault::point("s3.uploaded");
     Ok(())
 }
 
-/// Begins an upload, and returns its journal, which has the id and is not written yet. After a
-/// failure, aborts what may have begun, and tries again.
-async fn begin(bucket: &Bucket, key: &Path, file: &StagedFile, place: &FilePath) -> Result<Journal> {
-    let about = bucket.about(&file.path);
-    let failed = |error: object_store::Error| about.unavailable("upload", io::Error::other(errors::reason(&error)));
+/// Begins an upload, and returns its id. Tries again after a failure.
+async fn begin(bucket: &Bucket, key: &Path, file: &StagedFile) -> Answer<String> {
     let mut tries = 1;
     loop {
-        abort(bucket, place).await.map_err(failed)?;
-        let others = bucket.client.uploads(key).await.map_err(failed)?;
-        let journal = Journal { key: key.to_string(), others, id: None, parts: Vec::new() };
-        journal.save(place).await.map_err(|error| about.unavailable("note the upload of", error))?;
-        match bucket.client.begin_upload(key, file.artifact_id).await {
-            Ok(id) => return Ok(Journal { id: Some(id), ..journal }),
-            Err(_) if tries < MAX_TRIES => tries += 1,
-            Err(error) => return Err(failed(error)),
+        let error = match bucket.client.begin_upload(key, file.artifact_id).await {
+            Err(error) if tries < MAX_TRIES => error,
+            answer => return answer,
+        };
+        tries += 1;
+        if matches!(error, object_store::Error::Generic { .. }) {
+            tracing::warn!(
+                resource = &*bucket.name,
+                key = key.as_ref(),
+                why = errors::reason(&error),
+                "an upload may have begun whose id has not arrived, and is begun again; a lifecycle rule of the bucket \
+                 (AbortIncompleteMultipartUpload) removes the first"
+            );
         }
     }
 }
@@ -94,7 +103,7 @@ pub(super) async fn complete(
 ) -> Result<Answer<String>> {
     let place = journal::place(bucket, file);
     for _ in 0..2 {
-        if let Some(Journal { id: Some(id), parts, .. }) = journal::load(&place).await
+        if let Some(Journal { id, parts, .. }) = journal::load(&place).await
             && !parts.is_empty()
         {
             match bucket.client.complete(key, &id, &parts, condition).await {
@@ -153,19 +162,8 @@ pub(super) async fn sweep(bucket: &Bucket, keep: &[AttemptId]) {
 
 /// Aborts the upload of a journal, and removes the journal. Does nothing if there is none.
 async fn abort(bucket: &Bucket, place: &FilePath) -> Answer<()> {
-    let Some(journal) = journal::load(place).await else { return Ok(()) };
-    let key = Path::parse(&journal.key)?;
-    let ids = if let Some(id) = journal.id {
-        vec![id]
-    } else {
-        // The host died before it knew the id: it is the one that was not there before, and that is
-        // in no other journal.
-        let (mut ids, known) = (bucket.client.uploads(&key).await?, journal::known_ids(bucket).await);
-        ids.retain(|id| !journal.others.contains(id) && !known.contains(id));
-        ids
-    };
-    for id in ids {
-        match bucket.client.store.abort_multipart(&key, &id).await {
+    if let Some(journal) = journal::load(place).await {
+        match bucket.client.store.abort_multipart(&Path::parse(&journal.key)?, &journal.id).await {
             // It was completed, or aborted before.
             Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(error),

@@ -57,8 +57,8 @@ pub(super) struct Changing {
 }
 
 impl Changing {
-    pub(super) fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool, kept: Arc<Kept>) -> Result<Self> {
-        let (name, access, spool) = (name.to_owned(), Access::new(spec), Folder::spool(name, state, sync)?);
+    pub(super) fn new(name: &str, spec: &SqlSpec, state: &Path, kept: Arc<Kept>) -> Result<Self> {
+        let (name, access, spool) = (name.to_owned(), Access::new(spec), Folder::spool(name, state)?);
         Ok(Self { name, access, spool, kept, open: Open::default() })
     }
 }

@@ -81,19 +81,18 @@ pub struct Sql {
 
 impl Sql {
     /// Creates the resource with its name in the manifest. `state` is the folder of the pipeline's
-    /// state. With `sync`, what is kept there survives a power cut. Does not check whether the
-    /// database can be reached.
+    /// state. Does not check whether the database can be reached.
     ///
     /// # Errors
     /// [`ResourceError::Unusable`] if statements cannot be staged in the state folder.
-    pub fn new(name: &str, spec: &SqlSpec, state: &Path, sync: bool) -> Result<Self> {
-        let kept = Arc::new(Kept::new(name, state, spec.keep));
+    pub fn new(name: &str, spec: &SqlSpec, state: &Path) -> Result<Self> {
+        let kept = Arc::new(Kept::new(name, state, spec.keep, spec.max_kept));
         Ok(Self {
             name: name.to_owned(),
             spec: spec.clone(),
             state: state.to_owned(),
             recent: Arc::new(Recent::new(name, state)),
-            changing: Changing::new(name, spec, state, sync, Arc::clone(&kept))?,
+            changing: Changing::new(name, spec, state, Arc::clone(&kept))?,
             kept,
         })
     }
@@ -115,7 +114,7 @@ impl Resource for Sql {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: true, write: true, ranges: true }
+        Capabilities { watch: true, write: true, ranges: true, synced: true }
     }
 
     async fn watch(

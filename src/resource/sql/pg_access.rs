@@ -6,21 +6,21 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod};
 use futures_util::{StreamExt as _, pin_mut};
 use tokio::sync::{OnceCell, mpsc};
-use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{Format, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Client, NoTls, Row, Statement};
+use tokio_postgres::{CancelToken, Client, Row, Statement};
 
 use super::journal::Journal;
 use super::outcome::{Changes, Collector, MARKERS, Outcome, Part, Refusal, Sender, check_count, oldest_marker};
 use super::postgres::{VALUES, config};
 use super::source::{Failure, quoted};
-use super::tls;
+use super::tls::Connector;
 use crate::base::AttemptId;
 use crate::manifest::SecretSource;
 use crate::resource::{Bytes, Double, SqlStatement, SqlValue};
@@ -40,7 +40,7 @@ pub(super) struct Pg {
     url: String,
     password: Option<SecretSource>,
     /// Made when an action first needs it.
-    pool: OnceCell<Pool>,
+    pool: OnceCell<(Pool, Connector)>,
 }
 
 impl From<tokio_postgres::Error> for Refusal {
@@ -141,12 +141,16 @@ impl Form {
 
 /// A connection of the pool. If it is dropped in the middle of a statement, the server is asked to
 /// cancel that, and the connection is closed.
-struct Session(Option<Object>);
+struct Session {
+    client: Option<Object>,
+    /// What has made the connection.
+    connector: Connector,
+}
 
 impl Session {
     /// Begins a read-only transaction.
     async fn begin(&self) -> Outcome<&Client> {
-        let client: &Client = self.0.as_ref().ok_or_else(|| Refusal::Unavailable("it is closed".to_owned()))?;
+        let client: &Client = self.client.as_ref().ok_or_else(|| Refusal::Unavailable("it is closed".to_owned()))?;
         client.batch_execute(&format!("{VALUES}; begin read only")).await?;
         // After the first snapshot, no function can make the transaction writable.
         client.batch_execute("select 1").await?;
@@ -156,27 +160,45 @@ impl Session {
     /// Ends the transaction, with everything that a statement has set in it, and gives the
     /// connection back.
     async fn end(mut self) {
-        if let Some(client) = &self.0
+        if let Some(client) = &self.client
             && client.batch_execute("rollback").await.is_ok()
         {
-            drop(self.0.take());
+            drop(self.client.take());
         }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            let cancel = client.cancel_token();
+        if let Some(client) = self.client.take() {
+            let unfinished = Unfinished::of(&self.connector, &client);
             drop(Object::take(client));
-            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-                runtime.spawn(async move {
-                    match tls::connector().await {
-                        Ok(tls) => cancel.cancel_query(tls).await,
-                        Err(_) => cancel.cancel_query(NoTls).await,
-                    }
-                });
-            }
+            drop(unfinished);
+        }
+    }
+}
+
+/// Asks the server to cancel what a connection is executing, when this is dropped. Otherwise the
+/// server would go on, with its locks, until it wants to answer.
+struct Unfinished(Option<(Connector, CancelToken)>);
+
+impl Unfinished {
+    fn of(connector: &Connector, client: &Client) -> Self {
+        Self(Some((connector.clone(), client.cancel_token())))
+    }
+
+    /// The server has answered.
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some((connector, token)) = self.0.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(connector.cancel(token));
         }
     }
 }
@@ -228,35 +250,18 @@ impl Pg {
             let config = config(&self.url, self.password.as_ref())?;
             // A function may have changed settings of its session.
             let recycling = ManagerConfig { recycling_method: RecyclingMethod::Clean };
-            let manager = if config.get_ssl_mode() == SslMode::Require {
-                Manager::from_config(config, tls::connector().await.map_err(Failure)?, recycling)
-            } else {
-                Manager::from_config(config, NoTls, recycling)
-            };
+            let connector = Connector::of(&config).await?;
+            let manager = Manager::from_connect(config, connector.clone(), recycling);
             let pool = Pool::builder(manager).max_size(MAX_CONNECTIONS).build();
-            pool.map_err(|why| Refusal::Unavailable(why.to_string()))
+            pool.map(|pool| (pool, connector)).map_err(|why| Refusal::Unavailable(why.to_string()))
         };
-        let pool = self.pool.get_or_try_init(make).await?;
+        let (pool, connector) = self.pool.get_or_try_init(make).await?;
         match tokio::time::timeout(WAIT, pool.get()).await {
-            Ok(Ok(client)) => Ok(Session(Some(client))),
+            Ok(Ok(client)) => Ok(Session { client: Some(client), connector: connector.clone() }),
             Ok(Err(PoolError::Backend(error))) => Err(Refusal::Unavailable(Failure::from(error).0)),
             Ok(Err(why)) => Err(Refusal::Unavailable(why.to_string())),
             Err(_) => Err(Refusal::Unavailable(format!("{MAX_CONNECTIONS} queries are at work there already"))),
         }
-    }
-
-    /// Returns a connection of its own, for changes.
-    async fn connect(&self) -> Outcome<Client> {
-        let config = config(&self.url, self.password.as_ref())?;
-        Ok(if config.get_ssl_mode() == SslMode::Require {
-            let (client, connection) = config.connect(tls::connector().await.map_err(Failure)?).await?;
-            tokio::spawn(connection);
-            client
-        } else {
-            let (client, connection) = config.connect(NoTls).await?;
-            tokio::spawn(connection);
-            client
-        })
     }
 
     /// Starts a query, in a task that ends when nobody receives its parts any more.
@@ -292,19 +297,31 @@ impl Pg {
 
     /// See [`super::access::Access::change`].
     pub(super) async fn change(&self, attempt: AttemptId, journal: &Path) -> Outcome<Option<Box<dyn Changes>>> {
-        let client = self.connect().await?;
-        make_markers(&client).await?;
-        client.batch_execute(&format!("{VALUES}; begin; set local synchronous_commit = on")).await?;
-        client.execute(&format!("delete from {MARKERS} where attempt < $1::text::uuid"), &[&oldest_marker()]).await?;
-        let marker = format!("insert into {MARKERS} (attempt) values ($1::text::uuid) on conflict do nothing");
-        if client.execute(&marker, &[&attempt.to_string()]).await? == 0 {
-            return Ok(None);
-        }
-        execute_all(&client, journal).await?;
-        // What is checked at the end of a transaction is checked now, while it can be refused.
-        client.batch_execute("set constraints all immediate").await?;
-        Ok(Some(Box::new(Open(client))))
+        let config = config(&self.url, self.password.as_ref())?;
+        let connector = Connector::of(&config).await?;
+        // A connection of its own, because the transaction stays open.
+        let (client, _) = connector.connect(&config, Arc::default()).await?;
+        let unfinished = Unfinished::of(&connector, &client);
+        let changed = change(&client, attempt, journal).await;
+        unfinished.done();
+        Ok(changed?.then(|| Box::new(Open(client)) as Box<dyn Changes>))
     }
+}
+
+/// Begins a transaction, and executes the statements of a journal in it. Returns whether there was
+/// anything to do.
+async fn change(client: &Client, attempt: AttemptId, journal: &Path) -> Outcome<bool> {
+    make_markers(client).await?;
+    client.batch_execute(&format!("{VALUES}; begin; set local synchronous_commit = on")).await?;
+    client.execute(&format!("delete from {MARKERS} where attempt < $1::text::uuid"), &[&oldest_marker()]).await?;
+    let marker = format!("insert into {MARKERS} (attempt) values ($1::text::uuid) on conflict do nothing");
+    if client.execute(&marker, &[&attempt.to_string()]).await? == 0 {
+        return Ok(false);
+    }
+    execute_all(client, journal).await?;
+    // What is checked at the end of a transaction is checked now, while it can be refused.
+    client.batch_execute("set constraints all immediate").await?;
+    Ok(true)
 }
 
 /// Sends the parts of a query.

@@ -2,20 +2,17 @@
 //!
 //! The server itself writes the rows as JSON, because it knows every type that it has.
 
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, pin_mut};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
-use tokio_postgres::config::SslMode;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, Client, Config, Connection, NoTls, Statement};
+use tokio_postgres::{Client, Config, Statement};
 
 use super::source::{Answer, Failure, Look, Mark, Row, Source, Take, quoted, table_expression};
-use super::tls;
+use super::tls::Connector;
 use crate::manifest::{SecretSource, SqlDatabase, SqlRows};
 
 /// How long to wait for a connection, unless the URL says otherwise.
@@ -77,15 +74,7 @@ impl Postgres {
     pub(super) async fn open(url: &str, password: Option<&SecretSource>, rows: &SqlRows) -> Answer<Self> {
         let config = config(url, password)?;
         let news = Arc::new(Notify::new());
-        let client = if config.get_ssl_mode() == SslMode::Require {
-            let (client, connection) = config.connect(tls::connector().await.map_err(Failure)?).await?;
-            drive(connection, Arc::clone(&news));
-            client
-        } else {
-            let (client, connection) = config.connect(NoTls).await?;
-            drive(connection, Arc::clone(&news));
-            client
-        };
+        let (client, _) = Connector::of(&config).await?.connect(&config, Arc::clone(&news)).await?;
         client.batch_execute(&format!("{VALUES}; {READ_ONLY}")).await?;
         if let Some(channel) = &rows.notify {
             client.batch_execute(&format!("listen {}", quoted(channel))).await?;
@@ -162,24 +151,6 @@ pub(super) fn config(url: &str, password: Option<&SecretSource>) -> Answer<Confi
     }
     config.keepalives_idle(SILENCE).tcp_user_timeout(SILENCE);
     Ok(config)
-}
-
-/// Moves the bytes of a connection until it ends.
-fn drive<S, T>(mut connection: Connection<S, T>, news: Arc<Notify>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    tokio::spawn(async move {
-        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
-            if matches!(message, AsyncMessage::Notification(_)) {
-                news.notify_one();
-            }
-        }
-        // Calls in progress report the reason.
-        drop(connection);
-        news.notify_one();
-    });
 }
 
 fn as_text(mark: Option<&Mark>) -> Option<String> {

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Batch, Connection, ErrorCode, OpenFlags, params_from_iter};
+use rusqlite::{Batch, Connection, ErrorCode, OpenFlags, OptionalExtension as _, ffi, params_from_iter};
 use tokio_util::sync::CancellationToken;
 
 use super::journal::Journal;
@@ -253,9 +253,36 @@ fn change(path: &Path, attempt: AttemptId, journal: Journal, over: CancellationT
     }
     let mut db = session.db;
     db.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+    check_foreign_keys(&db)?;
     // Whoever waited for the changes does not wait for the commit.
     db.progress_handler(0, None::<fn() -> bool>)?;
     Ok(Some(Open(db)))
+}
+
+/// Checks the foreign keys that SQLite checks when a transaction is committed, while they can still
+/// be refused.
+fn check_foreign_keys(db: &Connection) -> Outcome<()> {
+    if !has_open_foreign_keys(db) {
+        return Ok(());
+    }
+    // It reads whole tables, so it is only asked for the name.
+    let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(2)?));
+    let why = match db.query_row("pragma foreign_key_check", [], row).optional()? {
+        Some((table, parent)) => format!("a row of `{table}` refers to one of `{parent}` that does not exist"),
+        None => "a row refers to one that does not exist".to_owned(),
+    };
+    Err(Refusal::Statement { code: "failed", why: format!("FOREIGN KEY constraint failed: {why}") })
+}
+
+/// Returns whether the open transaction has changed rows so that a commit would be refused.
+fn has_open_foreign_keys(db: &Connection) -> bool {
+    let (mut open, mut highest) = (0, 0);
+    // SAFETY: the handle is that of an open connection, which stays borrowed, and both numbers
+    // outlive the call.
+    let code = unsafe {
+        ffi::sqlite3_db_status(db.handle(), ffi::SQLITE_DBSTATUS_DEFERRED_FKS, &raw mut open, &raw mut highest, 0)
+    };
+    code == ffi::SQLITE_OK && open != 0
 }
 
 fn execute(session: &Session, statement: &SqlStatement) -> Outcome<()> {

@@ -70,7 +70,7 @@ fn spec(path: &Path) -> (SqlSpec, SqlRows) {
         format: SqlFormat::Jsonl,
     };
     let database = SqlDatabase::Sqlite { path: path.to_owned() };
-    (SqlSpec { database, password: None, rows: Some(rows.clone()), keep: 0 }, rows)
+    (SqlSpec { database, password: None, rows: Some(rows.clone()), keep: 0, max_kept: u64::MAX }, rows)
 }
 
 /// Returns the files of kept content.
@@ -99,7 +99,7 @@ async fn kept_rows_that_no_run_needs_are_removed_also_while_nothing_changes() {
         name: "rows".to_owned(),
         of: Digest::of(b"rows"),
         rows,
-        kept: Arc::new(Kept::new("rows", &state, 0)),
+        kept: Arc::new(Kept::new("rows", &state, 0, u64::MAX)),
         recent: Arc::new(Recent::new("rows", &state)),
         trim_every: Duration::from_millis(20),
         sink: record.clone(),

@@ -1,14 +1,93 @@
-//! TLS to a PostgreSQL server.
+//! Connections to a PostgreSQL server, with or without TLS.
 
+use std::fmt;
+use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
 
+use futures_util::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, Connection, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto::ring};
+
+use super::source::{Answer, Failure};
+
+/// Makes connections. A request to cancel a statement is a connection too, of the same kind.
+#[derive(Clone)]
+pub(super) enum Connector {
+    Plain,
+    Tls(MakeRustlsConnect),
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if matches!(self, Self::Plain) { "Plain" } else { "Tls" })
+    }
+}
+
+impl Connector {
+    /// Returns what makes connections as `config` says.
+    pub(super) async fn of(config: &Config) -> Answer<Self> {
+        match config.get_ssl_mode() {
+            SslMode::Require => tls().await.map(Self::Tls).map_err(Failure),
+            _ => Ok(Self::Plain),
+        }
+    }
+
+    /// Connects to the server. `news` is notified when a notification has come, or the connection
+    /// has ended. Also returns the task that moves the bytes of the connection.
+    pub(super) async fn connect(
+        &self,
+        config: &Config,
+        news: Arc<Notify>,
+    ) -> Result<(Client, JoinHandle<()>), tokio_postgres::Error> {
+        match self.clone() {
+            Self::Plain => config.connect(NoTls).await.map(|(client, connection)| (client, drive(connection, news))),
+            Self::Tls(tls) => config.connect(tls).await.map(|(client, connection)| (client, drive(connection, news))),
+        }
+    }
+
+    /// Asks the server to cancel the statement of a connection that this has made.
+    pub(super) async fn cancel(self, token: CancelToken) -> Result<(), tokio_postgres::Error> {
+        match self {
+            Self::Plain => token.cancel_query(NoTls).await,
+            Self::Tls(tls) => token.cancel_query(tls).await,
+        }
+    }
+}
+
+impl deadpool_postgres::Connect for Connector {
+    fn connect(&self, config: &Config) -> BoxFuture<'_, Result<(Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let config = config.clone();
+        Box::pin(async move { Self::connect(self, &config, Arc::default()).await })
+    }
+}
+
+/// Moves the bytes of a connection until it ends.
+fn drive<S, T>(mut connection: Connection<S, T>, news: Arc<Notify>) -> JoinHandle<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+            if matches!(message, AsyncMessage::Notification(_)) {
+                news.notify_one();
+            }
+        }
+        // Calls in progress report the reason.
+        drop(connection);
+        news.notify_one();
+    })
+}
 
 /// Returns a connector that trusts the certificates that this machine trusts: those of the system,
 /// or of `SSL_CERT_FILE` and `SSL_CERT_DIR`. They are read once, at the first connection that needs
 /// them.
-pub(super) async fn connector() -> Result<MakeRustlsConnect, String> {
+async fn tls() -> Result<MakeRustlsConnect, String> {
     static CONFIG: OnceLock<Result<ClientConfig, String>> = OnceLock::new();
     let made = tokio::task::spawn_blocking(|| CONFIG.get_or_init(config).clone()).await;
     let config = made.unwrap_or_else(|_| Err("the trusted certificates could not be read".to_owned()))?;

@@ -25,7 +25,7 @@ use super::window::{Identity, MANY_ROWS, MAX_ROWS, RowId, Window};
 use crate::base::{Clock as _, Digest, SystemClock, fault};
 use crate::manifest::{SqlFormat, SqlRows, SqlSpec};
 use crate::model::Observation;
-use crate::resource::kept::{Kept, Stored};
+use crate::resource::kept::{FULL_WAIT, Kept, Stored};
 use crate::resource::{
     KnownPaths, ObservationSink, RecordOutcome, ResourceError, Result, Status, Waiting, WaitingPath,
 };
@@ -162,7 +162,7 @@ impl Watcher {
         for number in cursor.oldest_batch..cursor.next_batch {
             match self.recent.read(number) {
                 Ok((file, lines)) => {
-                    // Unlike this file, the content is not always synced: a power cut may lose it.
+                    // Older versions did not sync the name of the content.
                     self.store(file, &lines).await?;
                     for id in lines.lines().filter_map(|line| identity.of(line).ok()) {
                         window.add(id, number);
@@ -219,8 +219,17 @@ impl Watcher {
         }
         let mut trim = tokio::time::interval(self.trim_every);
         loop {
+            if let Some(full) = self.kept.full(known).await.map_err(|why| End::Failed(why.to_string()))? {
+                self.hold(progress, full);
+                self.report(progress, Status::Watching);
+                tokio::time::sleep(self.rows.interval.min(FULL_WAIT)).await;
+                continue;
+            }
             self.sweep(source.as_mut(), progress).await?;
             self.report(progress, Status::Watching);
+            if self.kept.is_full() {
+                continue;
+            }
             let rest = self.rest(source.as_mut(), progress);
             tokio::pin!(rest);
             // Also while nothing changes.
@@ -300,7 +309,7 @@ impl Watcher {
         }
         let mut from = if full { progress.cursor.from.clone() } else { progress.last.clone() };
         let mut is_first = true;
-        loop {
+        while !self.kept.is_full() {
             let found = self.look(source, progress, from.as_ref(), full).await?;
             fault::point("sql.read");
             let (rows, last) = (found.rows, found.last.clone());
@@ -325,6 +334,7 @@ impl Watcher {
             }
             (from, is_first) = (last, false);
         }
+        Ok(())
     }
 
     /// Reads rows until a batch is full.
@@ -496,6 +506,15 @@ impl Watcher {
         tracing::warn!("what {} has up to {mark} in `{}` is {reason}", self.name, self.rows.high_water);
         let path = crate::base::escape(format!("rows up to {mark}").as_bytes());
         WaitingPath { path, reason, since: SystemClock.now() }
+    }
+
+    /// Shows that no row is delivered until runs have ended.
+    fn hold(&self, progress: &mut Progress, full: WaitingPath) {
+        if progress.held.is_none() {
+            tracing::warn!("{} of {} is {}", full.path, self.name, full.reason);
+            progress.held = Some(full);
+        }
+        self.show(progress);
     }
 
     /// Shows what waits, if that has changed.

@@ -39,7 +39,7 @@ pub(super) fn link(linker: &mut Linker<GuestState>) -> Result<(), SandboxError> 
         contract::resources::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)?;
         contract::database::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)
     };
-    link().map_err(unlinked)
+    link().map_err(|why| unlinked(&why))
 }
 
 /// Links every interface that a trigger component may import.
@@ -48,7 +48,7 @@ pub(super) fn link_for_triggers(linker: &mut Linker<GuestState>) -> Result<(), S
         link_all(linker)?;
         contract::trigger_context::add_to_linker::<_, HasSelf<GuestState>>(linker, |state| state)
     };
-    link().map_err(unlinked)
+    link().map_err(|why| unlinked(&why))
 }
 
 /// Links the interfaces that actions and triggers share.
@@ -61,6 +61,6 @@ fn link_all(linker: &mut Linker<GuestState>) -> wasmtime::Result<()> {
     wasi_drafts::link(linker)
 }
 
-fn unlinked(why: wasmtime::Error) -> SandboxError {
+fn unlinked(why: &wasmtime::Error) -> SandboxError {
     SandboxError::Engine(format!("the host functions cannot be linked: {why:#}"))
 }

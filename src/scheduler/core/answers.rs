@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::waiting::Waiting;
-use crate::base::Moment;
+use crate::base::{Moment, Timestamp};
 use crate::model::Pending;
 
 /// The pause after the first failure of a component; doubled after each further one.
@@ -32,20 +32,22 @@ pub struct Basis {
     pending: Vec<Pending>,
     /// The newest end of a run that counts.
     ended: u64,
+    /// If a schedule of the trigger is due: up to when it was accounted for before.
+    due: Option<Timestamp>,
 }
 
 impl Basis {
     /// Creates the basis of a trigger: the new artifacts of its own resource, or of all.
-    pub(super) fn new(own: Option<Pending>, all: &Waiting, ended: u64) -> Self {
+    pub(super) fn new(own: Option<Pending>, all: &Waiting, ended: u64, due: Option<Timestamp>) -> Self {
         let pending = own.map_or_else(|| all.counts().collect(), |own| vec![own]);
         // When it was counted says nothing about the artifacts.
         let pending = pending.into_iter().map(|pending| Pending { as_of: 0, ..pending }).collect();
-        Self { pending, ended }
+        Self { pending, ended, due }
     }
 
     /// Returns whether there is nothing to decide on.
     pub(super) fn is_empty(&self) -> bool {
-        self.ended == 0 && self.pending.iter().all(|pending| pending.count == 0)
+        self.ended == 0 && self.due.is_none() && self.pending.iter().all(|pending| pending.count == 0)
     }
 
     /// Returns whether the new artifacts of an earlier basis are all still there.
@@ -221,7 +223,7 @@ mod tests {
 
     fn basis(count: u64, oldest: i64, ended: u64) -> Basis {
         let oldest_at = (count > 0).then(|| Timestamp::from_micros(oldest));
-        Basis { pending: vec![Pending { count, oldest_at, ..Pending::default() }], ended }
+        Basis { pending: vec![Pending { count, oldest_at, ..Pending::default() }], ended, due: None }
     }
 
     fn asked() -> Asked {
@@ -242,26 +244,26 @@ mod tests {
         Said::Skip { reason: "no".to_owned(), ask_again }
     }
 
-    /// Returns whether the component is to be asked, and if so when.
-    fn opens(answers: &Answers, basis: &Basis, now: Moment) -> Option<Option<Moment>> {
+    /// Returns when the component is to be asked (`None`: now), or an error if it is not.
+    fn opens(answers: &Answers, basis: &Basis, now: Moment) -> Result<Option<Moment>, ()> {
         match answers.of(&asked(), basis, false, now, false) {
-            Answer::Open { at, asking: false, .. } => Some(at),
-            _ => None,
+            Answer::Open { at, asking: false, .. } => Ok(at),
+            _ => Err(()),
         }
     }
 
     #[test]
     fn a_skip_stands_until_something_changes_or_its_time_is_over() {
         let mut answers = Answers::default();
-        assert_eq!(opens(&answers, &basis(1, 0, 0), at(0)), Some(None), "never asked");
+        assert_eq!(opens(&answers, &basis(1, 0, 0), at(0)), Ok(None), "never asked");
         tell(&mut answers, basis(1, 0, 0), skip(None), at(0));
         assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(1_000_000), false), Answer::Skip("no", None));
-        assert_eq!(opens(&answers, &basis(2, 0, 0), at(50)), Some(Some(at(100))), "not at once");
-        assert_eq!(opens(&answers, &basis(2, 0, 0), at(100)), Some(None));
-        assert_eq!(opens(&answers, &basis(1, 0, 7), at(100)), Some(None), "a run has ended");
+        assert_eq!(opens(&answers, &basis(2, 0, 0), at(50)), Ok(Some(at(100))), "not at once");
+        assert_eq!(opens(&answers, &basis(2, 0, 0), at(100)), Ok(None));
+        assert_eq!(opens(&answers, &basis(1, 0, 7), at(100)), Ok(None), "a run has ended");
         tell(&mut answers, basis(1, 0, 0), skip(Some(Duration::from_secs(5))), at(0));
         assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(100), false), Answer::Skip("no", Some(at(5_000))));
-        assert_eq!(opens(&answers, &basis(1, 0, 0), at(5_000)), Some(None));
+        assert_eq!(opens(&answers, &basis(1, 0, 0), at(5_000)), Ok(None));
         assert_eq!(answers.of(&asked(), &basis(1, 0, 0), false, at(5_000), true), Answer::Skip("no", None), "drains");
     }
 
@@ -270,7 +272,7 @@ mod tests {
         let mut answers = Answers::default();
         let question = answers.ask(asked(), basis(1, 0, 0));
         answers.answer(&asked(), question, skip(None), Duration::from_secs(2), at(2_000));
-        assert_eq!(opens(&answers, &basis(2, 0, 0), at(3_000)), Some(Some(at(10_000))));
+        assert_eq!(opens(&answers, &basis(2, 0, 0), at(3_000)), Ok(Some(at(10_000))));
     }
 
     #[test]
@@ -282,7 +284,7 @@ mod tests {
             assert!(answers.fires(&asked(), &still));
         }
         for gone in [basis(1, 5, 0), basis(2, 6, 0), basis(0, 0, 0)] {
-            assert_eq!(opens(&answers, &gone, at(9)), Some(None), "{gone:?}");
+            assert_eq!(opens(&answers, &gone, at(9)), Ok(None), "{gone:?}");
         }
         answers.use_up(&asked());
         assert_eq!(answers.of(&asked(), &basis(0, 0, 0), true, at(9), false), Answer::UsedUp);
@@ -290,7 +292,7 @@ mod tests {
             answers.of(&asked(), &basis(1, 7, 0), true, at(9), false),
             Answer::Open { last: None, at: None, asking: false }
         );
-        assert_eq!(opens(&answers, &basis(0, 0, 3), at(9)), Some(None), "a run has ended since");
+        assert_eq!(opens(&answers, &basis(0, 0, 3), at(9)), Ok(None), "a run has ended since");
     }
 
     #[test]
@@ -300,14 +302,14 @@ mod tests {
         for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
             tell(&mut answers, basis(1, 0, 0), Said::Failed("trap".to_owned()), at(now));
             now += pause * 1_000;
-            assert_eq!(opens(&answers, &basis(2, 0, 0), at(now - 1)), Some(Some(at(now))), "also if something changes");
-            assert_eq!(opens(&answers, &basis(1, 0, 0), at(now)), Some(None));
+            assert_eq!(opens(&answers, &basis(2, 0, 0), at(now - 1)), Ok(Some(at(now))), "also if something changes");
+            assert_eq!(opens(&answers, &basis(1, 0, 0), at(now)), Ok(None));
         }
         let drained = answers.of(&asked(), &basis(1, 0, 0), false, at(now), true);
         assert_eq!(drained, Answer::Skip("trap", None), "a host that drains does not try again");
         tell(&mut answers, basis(1, 0, 0), skip(None), at(now));
         tell(&mut answers, basis(1, 0, 0), Said::Failed("trap".to_owned()), at(now));
-        assert_eq!(opens(&answers, &basis(1, 0, 0), at(now)), Some(Some(at(now + 1_000))));
+        assert_eq!(opens(&answers, &basis(1, 0, 0), at(now)), Ok(Some(at(now + 1_000))));
     }
 
     #[test]

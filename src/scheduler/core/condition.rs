@@ -32,6 +32,8 @@ pub(super) enum Level {
 pub(super) struct Look<'a> {
     /// The name of the trigger.
     pub(super) trigger: &'a str,
+    /// All its conditions.
+    pub(super) when: &'a [Condition],
     /// Whether runs that the trigger led to count.
     pub(super) retrigger: bool,
     /// The pending artifacts in its resource.
@@ -137,11 +139,11 @@ fn join((level, hope): (Level, Level), next: Option<Moment>, each: &[Verdict]) -
     let met = || each.iter().filter(|verdict| verdict.is_met());
     // Only if its answer can decide, and one after the other: the next may not be needed.
     let decides = hope == Level::Met && level != Level::Met;
-    let ask = each.iter().filter(|_| decides).filter(|verdict| verdict.hope == Level::Met);
+    let ask = each.iter().find_map(|verdict| verdict.ask.as_ref().filter(|_| decides));
     Verdict {
         level,
         hope,
-        ask: ask.filter_map(|verdict| verdict.ask.clone()).next(),
+        ask: ask.cloned(),
         asking: each.iter().any(|verdict| verdict.asking),
         failed: each.iter().any(|verdict| verdict.failed),
         fresh: met().any(|verdict| verdict.fresh),
@@ -297,8 +299,16 @@ fn after_run(condition: &Condition, look: Look<'_>) -> Verdict {
 fn to_ask(condition: &Condition, look: Look<'_>) -> (Asked, Basis) {
     let asked = (look.trigger.to_owned(), condition.describe());
     let ended = look.situation.history.ended(look.trigger, condition).map_or(0, |run| run.seq);
-    let basis = Basis::new(look.waits.map(|waits| waits.pending), look.situation.pending, ended);
+    let basis = Basis::new(look.waits.map(|waits| waits.pending), look.situation.pending, ended, due(look));
     (asked, basis)
+}
+
+/// Returns up to when the schedules of a trigger that are due were accounted for before.
+fn due(look: Look<'_>) -> Option<Timestamp> {
+    let flat = look.when.iter().flat_map(Condition::flat);
+    let schedules = flat.filter(|it| matches!(it, Condition::Every(_) | Condition::Cron { .. }));
+    let due = schedules.filter(|condition| evaluate(condition, look).is_met());
+    due.filter_map(|condition| look.situation.history.mark(look.trigger, condition)).map(|mark| mark.at).max()
 }
 
 /// Evaluates a condition that a component decides. Until it has decided, times of schedules that

@@ -32,10 +32,29 @@ pub(super) struct Evaluation {
     pub(super) held: Option<String>,
     /// The component whose answer decides whether it is ready.
     pub(super) ask: Option<Question>,
-    /// Whether that component is being asked.
-    pub(super) asking: bool,
-    /// Whether it is not ready because a component has failed to decide.
-    pub(super) failed: bool,
+    /// Whether a component keeps it from being ready.
+    pub(super) kept: KeptBy,
+}
+
+/// Whether a component keeps a trigger from being ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeptBy {
+    /// No, or it has said so.
+    Nothing,
+    /// It is being asked.
+    Asking,
+    /// It has failed to decide.
+    Failure,
+}
+
+impl KeptBy {
+    fn of(asking: bool, failed: bool) -> Self {
+        match (asking, failed) {
+            (true, _) => Self::Asking,
+            (false, true) => Self::Failure,
+            (false, false) => Self::Nothing,
+        }
+    }
 }
 
 impl Evaluation {
@@ -65,16 +84,16 @@ impl Evaluation {
             led_by: Vec::new(),
             group: None,
             ask: None,
-            asking: false,
-            failed: false,
             held: None,
+            kept: KeptBy::Nothing,
         }
     }
 }
 
 /// Evaluates a trigger of the pipeline.
 pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Evaluation {
-    let look = Look { trigger: &trigger.name, retrigger: trigger.retrigger, waits: None, situation };
+    let look =
+        Look { trigger: &trigger.name, when: &trigger.when, retrigger: trigger.retrigger, waits: None, situation };
     let verdict = all(&trigger.when, look);
     if let Some(why) = situation.unseen.values().next() {
         return Evaluation { conditions: verdict.seen, ..Evaluation::not_ready(why.clone(), None) };
@@ -90,10 +109,10 @@ pub(super) fn of_pipeline(trigger: &TriggerSpec, situation: Situation<'_>) -> Ev
         Level::Settling => Vec::new(),
         _ => passed(&trigger.when, look),
     };
-    let failed = verdict.failed && !ready;
-    let Verdict { seen: conditions, wake: until, next, led_by, ask, asking, .. } = verdict;
+    let kept = KeptBy::of(verdict.asking, verdict.failed && !ready);
+    let Verdict { seen: conditions, wake: until, next, led_by, ask, .. } = verdict;
     let this = Evaluation { ready, waiting: true, reason, until, next, conditions, marks, ..Evaluation::nothing() };
-    Evaluation { led_by, ask, asking, failed, ..this }
+    Evaluation { led_by, ask, kept, ..this }
 }
 
 /// Evaluates the trigger of a resource. While the resource is paused, it does not fire, and its
@@ -151,7 +170,7 @@ fn of_waits(name: &str, trigger: &Trigger, waits: Option<Waits>, situation: Situ
     if trigger.when.is_empty() {
         return counted;
     }
-    let look = Look { trigger: name, retrigger: trigger.retrigger, waits, situation };
+    let look = Look { trigger: name, when: &trigger.when, retrigger: trigger.retrigger, waits, situation };
     with_more(counted, all(&trigger.when, look), trigger, look)
 }
 
@@ -194,10 +213,10 @@ fn with_more(counted: Evaluation, more: Verdict, trigger: &Trigger, look: Look<'
     let conditions = counted.conditions.into_iter().chain(more.seen).collect();
     let decides = counted.ready && !counted.overdue;
     let ask = more.ask.filter(|_| decides && more.hope == Level::Met);
-    let (asking, failed) = (more.asking, more.failed && decides && !ready);
+    let kept = KeptBy::of(more.asking, more.failed && decides && !ready);
     // That a time has passed is of interest, also if nothing was there.
     let waiting = counted.waiting || !marks.is_empty();
-    Evaluation { ready, waiting, reason, until, next, conditions, marks, led_by, ask, asking, failed, ..counted }
+    Evaluation { ready, waiting, reason, until, next, conditions, marks, led_by, ask, kept, ..counted }
 }
 
 fn join(between: &str, parts: [String; 2]) -> String {

@@ -1,6 +1,7 @@
 //! Decides the states of one run and its actions.
 
 mod approval;
+mod hold;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,30 +152,10 @@ impl RunCore {
         self.apply_graph_rules();
     }
 
-    /// Holds an action back for a reason, or lets it go on. While it is held back, it does not
-    /// start; once it is `ready`, it shows the reason. An attempt that is running goes on.
-    pub fn hold(&mut self, place: usize, why: Option<String>) {
-        let (Some(action), Some(hold)) = (self.actions.get_mut(place), self.holds.get_mut(place)) else { return };
-        if action.state == ActionState::Ready && (why.is_some() || hold.is_some()) {
-            action.reason.clone_from(&why);
-        }
-        *hold = why;
-    }
-
     /// Returns the number of actions that can start now.
     #[must_use]
     pub fn ready(&self) -> usize {
         (0..self.actions.len()).filter(|place| self.can_start(*place)).count()
-    }
-
-    /// Returns whether the run has not ended, and nothing in it goes on by itself: all that could
-    /// is held back, or waits for approval.
-    #[must_use]
-    pub fn is_held(&self) -> bool {
-        let goes_on = |(place, action): (usize, &RunAction)| {
-            matches!(action.state, ActionState::Running | ActionState::Retrying) || self.can_start(place)
-        };
-        !self.state.ended() && !self.actions.iter().enumerate().any(goes_on)
     }
 
     fn can_start(&self, place: usize) -> bool {

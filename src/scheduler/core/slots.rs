@@ -241,7 +241,7 @@ mod tests {
                 let full: Vec<&str> = now.iter().filter(|it| is_full(it)).map(|(name, _)| *name).collect();
                 let blocked = |uses: &Arc<[String]>| uses.iter().any(|name| full.contains(&name.as_str()));
                 assert!(oldest.is_none_or(|(_, uses)| blocked(uses)), "seed {seed}: the oldest waits for nothing");
-                for (ticket, _) in &waiting {
+                for ticket in waiting.keys() {
                     assert!(slots.waits_for(*ticket).unwrap().len() > "waits for ".len(), "seed {seed}: no reason");
                 }
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::answers::{Asked, Basis};
-use super::evaluation::{Evaluation, of_pipeline, of_resource};
+use super::evaluation::{Evaluation, KeptBy, of_pipeline, of_resource};
 use super::situation::Situation;
 use super::waiting::Waiting;
 use crate::base::{Moment, Timestamp};
@@ -140,7 +140,7 @@ pub fn preview(pipeline: &Pipeline, situation: Situation<'_>) -> Vec<Preview> {
             trigger: named.name.to_owned(),
             resource: named.resource.map(|resource| resource.name.clone()),
             outcome: match (result.ready, &held) {
-                (false, _) if result.failed => TickOutcome::Error,
+                (false, _) if result.kept == KeptBy::Failure => TickOutcome::Error,
                 (false, _) => TickOutcome::NotReady,
                 (true, Some(_)) => TickOutcome::Held,
                 (true, None) => TickOutcome::Fired,
@@ -234,7 +234,9 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
     }
     let asks = if hold.is_none() { asks(pipeline, &resources, &others) } else { Vec::new() };
     let waits_for = hold.clone().unwrap_or_else(|| waits_for(&resources));
-    let is_asked = |(named, result): &&Evaluated<'_>| result.asking || asks.iter().any(|ask| ask.asked.0 == named.name);
+    let is_asked = |(named, result): &&Evaluated<'_>| {
+        result.kept == KeptBy::Asking || asks.iter().any(|ask| ask.asked.0 == named.name)
+    };
     // What a component says is news only once it has said it.
     let resources_told = resources.iter().filter(|it| !is_asked(it));
     let ticks = resources_told.map(|it| waiting(it, &waits_for, now));
@@ -254,7 +256,7 @@ fn decide(pipeline: &Pipeline, situation: Situation<'_>) -> Decision {
 fn asks(pipeline: &Pipeline, resources: &[Evaluated<'_>], others: &[Evaluated<'_>]) -> Vec<Ask> {
     let could_be_ready = |(_, result): &Evaluated<'_>| result.held.is_none() && (result.ready || result.ask.is_some());
     let decides = pipeline.join == Join::Any || resources.iter().all(could_be_ready);
-    let all = resources.iter().filter(|_| decides).chain(others).filter(|(_, result)| !result.asking);
+    let all = resources.iter().filter(|_| decides).chain(others).filter(|(_, result)| result.kept != KeptBy::Asking);
     let ask = |(named, result): &Evaluated<'_>| {
         let question = result.ask.clone().filter(|_| result.held.is_none())?;
         let resource = named.resource.map(|resource| resource.name.clone());
@@ -347,7 +349,7 @@ fn waiting((named, result): &Evaluated<'_>, held: &str, now: Timestamp) -> Optio
             tick(named, result, TickOutcome::NotReady, format!("{}; {paused}", result.reason), now)
         }
         (false, None) => {
-            let outcome = if result.failed { TickOutcome::Error } else { TickOutcome::NotReady };
+            let outcome = if result.kept == KeptBy::Failure { TickOutcome::Error } else { TickOutcome::NotReady };
             tick(named, result, outcome, result.reason.clone(), now)
         }
     };

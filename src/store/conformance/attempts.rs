@@ -7,7 +7,7 @@ use crate::model::{
     Access, AccessKind, ActionState, ArtifactTag, AttemptState, Denial, ErrorInfo, Facts, Fence, HttpRequest,
     LogPosition, LogRange, RequestOutcome, RunState,
 };
-use crate::store::{AttemptEnd, NewRun, PageRequest, RunStep, StoreError};
+use crate::store::{AttemptEnd, NewRun, PageRequest, RunStep, StoreError, Visible};
 
 fn is_fenced<T>(result: &Result<T, StoreError>) -> bool {
     matches!(result, Err(StoreError::Fenced { .. }))
@@ -28,7 +28,7 @@ pub(super) async fn fencing_tokens_increase_and_old_ones_are_refused(world: &mut
         let step = run_becomes(RunState::Succeeded, None);
         assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Succeeded), step.clone(), at(50)).await));
         assert!(is_fenced(&store.publish_intent(fence, intent(vec![staged("out", "x", "X", false)]), at(50)).await));
-        assert!(is_fenced(&store.published(fence, Vec::new(), step, at(50)).await));
+        assert!(is_fenced(&store.published(fence, Visible::default(), step, at(50)).await));
         assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(50)).await));
     }
     assert_eq!(
@@ -49,7 +49,7 @@ pub(super) async fn an_ended_attempt_cannot_change(world: &mut World) {
     store.finish_attempt(fence, end(AttemptState::TimedOut), RunStep::default(), at(40)).await.unwrap();
     assert!(is_fenced(&store.finish_attempt(fence, end(AttemptState::Failed), RunStep::default(), at(41)).await));
     assert!(is_fenced(&store.publish_intent(fence, intent(Vec::new()), at(41)).await));
-    assert!(is_fenced(&store.published(fence, Vec::new(), RunStep::default(), at(41)).await));
+    assert!(is_fenced(&store.published(fence, Visible::default(), RunStep::default(), at(41)).await));
     assert!(is_fenced(&store.record_facts(fence, WriteId::new(), Facts::default(), at(41)).await));
 }
 

@@ -8,7 +8,7 @@ use super::fixtures::*;
 use crate::base::{Digest, RunId, WriteId};
 use crate::model::{Artifact, ArtifactState, Observation, RunState, Tick, TickOutcome};
 use crate::store::{
-    ArtifactQuery, Claim, MetadataStore, NewRun, PageRequest, RunQuery, RunStep, StoreError, TickQuery,
+    ArtifactQuery, Claim, MetadataStore, NewRun, PageRequest, RunQuery, RunStep, StoreError, TickQuery, Visible,
 };
 
 pub(super) async fn a_claim_takes_the_oldest_artifacts_up_to_its_maximum(world: &mut World) {
@@ -238,7 +238,7 @@ pub(super) async fn what_is_new_and_what_unfinished_runs_read_and_wrote_is_neede
     let file = staged("models", "m", "M", false);
     store.publish_intent(fence, intent(vec![file]), at(40)).await.unwrap();
     assert_eq!(needed("models").await, of(&["M"]), "from the commit point on");
-    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
     assert_eq!(needed("models").await, of(&["M"]));
     assert_eq!(needed("other").await, of(&[]));
     end(run).await;

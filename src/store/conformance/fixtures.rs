@@ -10,7 +10,7 @@ use crate::model::{
 };
 use crate::store::{
     ActionChange, ArtifactQuery, AttemptEnd, Batch, Claim, CreatedRun, Intent, MetadataStore, NewAttempt, NewRevision,
-    NewRun, PageRequest, Recorded, RunChange, RunStep,
+    NewRun, PageRequest, Recorded, RunChange, RunStep, Visible,
 };
 
 /// A moment.
@@ -172,13 +172,13 @@ pub(super) fn staged(resource: &str, path: &str, content: &str, overwrite: bool)
 }
 
 pub(in crate::store) fn intent(files: Vec<StagedFile>) -> Intent {
-    Intent { end: end(AttemptState::Succeeded), skip: false, files, retrigger: Vec::new() }
+    Intent { end: end(AttemptState::Succeeded), skip: false, files, retrigger: Vec::new(), synced: false }
 }
 
 /// Publishes through both steps.
 pub(super) async fn publish(store: &dyn MetadataStore, fence: Fence, files: Vec<StagedFile>) {
     store.publish_intent(fence, intent(files), at(40)).await.unwrap();
-    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
 }
 
 /// The kinds of the events after a sequence number.

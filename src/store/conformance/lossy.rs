@@ -23,7 +23,7 @@ use crate::model::{
 use crate::store::{
     ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, Intent,
     LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded, Result,
-    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun,
+    Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, TickQuery, UnfinishedRun, Visible,
 };
 
 /// A factory whose stores lose answers.
@@ -128,6 +128,7 @@ lossy! {
         oldest_event() -> u64;
         unfinished_logs() -> Vec<LogRange>;
         notified() -> Option<u64>;
+        told_outages() -> Vec<(String, String)>;
         waiting_notifications(name: &str, limit: u32) -> Vec<Notification>;
         last_notification(name: &str, cause: NotifyCause) -> Option<Notification>;
         notifications(query: NotificationQuery, page: PageRequest) -> Page<Notification>;
@@ -142,8 +143,8 @@ lossy! {
         advance(run: RunId, id: WriteId, step: RunStep; now) -> Vec<StartedAttempt>;
         finish_attempt(fence: Fence, end: AttemptEnd, step: RunStep; now) -> Vec<StartedAttempt>;
         publish_intent(fence: Fence, intent: Intent; now) -> ();
-        published(fence: Fence, stamps: Vec<Option<String>>, step: RunStep; now) -> Vec<StartedAttempt>;
-        refused(fence: Fence, stamps: Vec<Option<String>>, error: ErrorInfo, step: RunStep; now) -> Vec<StartedAttempt>;
+        published(fence: Fence, visible: Visible, step: RunStep; now) -> Vec<StartedAttempt>;
+        refused(fence: Fence, visible: Visible, error: ErrorInfo, step: RunStep; now) -> Vec<StartedAttempt>;
         request_cancel(run: RunId; now) -> Option<Run>;
         request_retry(run: RunId, id: WriteId; now) -> Option<Run>;
         decide_approval(run: RunId, action: &str, decision: Decision, id: WriteId;) -> Option<Run>;
@@ -152,6 +153,7 @@ lossy! {
         set_trigger_marks(marks: Vec<TriggerMark>;) -> ();
         prune_events(keep: u64;) -> ();
         record_notifications(examined: Option<u64>, new: Vec<Notification>;) -> ();
+        note_reachable(resource: &str;) -> ();
         note_delivery(id: NotificationId, delivery: Delivery; now) -> ();
     }
 }

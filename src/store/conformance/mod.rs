@@ -172,6 +172,7 @@ suite! {
     notifications:
         each_is_recorded_once_with_how_far_events_were_examined,
         a_delivery_is_on_record_and_its_end_stands,
+        who_was_told_about_an_outage_is_on_record_until_it_is_over,
         the_last_of_a_cause_is_found_and_pages_are_complete;
     pauses:
         a_paused_node_stays_paused_with_its_reason_until_it_is_resumed,

@@ -70,6 +70,31 @@ pub(super) async fn a_delivery_is_on_record_and_its_end_stands(world: &mut World
     assert!(found[1].ended_at.is_some() && found[0].ended_at.is_none());
 }
 
+pub(super) async fn who_was_told_about_an_outage_is_on_record_until_it_is_over(world: &mut World) {
+    let store = world.store().as_ref();
+    let about = |name: &str, cause, resource: &str| Notification {
+        cause,
+        resource: Some(resource.to_owned()),
+        ..notification(name, "away")
+    };
+    let new = vec![
+        about("ops", NotifyCause::ResourceUnreachable, "raw"),
+        about("mail", NotifyCause::ResourceUnreachable, "raw"),
+        about("ops", NotifyCause::ResourceUnreachable, "models"),
+        about("ops", NotifyCause::RunFailed, "other"),
+    ];
+    store.record_notifications(None, new).await.unwrap();
+    world.restart().await;
+    let store = world.store().as_ref();
+    let pair = |resource: &str, name: &str| (resource.to_owned(), name.to_owned());
+    assert_eq!(store.told_outages().await.unwrap(), [pair("models", "ops"), pair("raw", "mail"), pair("raw", "ops")]);
+    store.note_reachable("raw").await.unwrap();
+    store.note_reachable("nothing").await.unwrap();
+    assert_eq!(store.told_outages().await.unwrap(), [pair("models", "ops")]);
+    store.record_notifications(None, vec![about("ops", NotifyCause::ResourceUnreachable, "raw")]).await.unwrap();
+    assert_eq!(store.told_outages().await.unwrap(), [pair("models", "ops"), pair("raw", "ops")]);
+}
+
 pub(super) async fn the_last_of_a_cause_is_found_and_pages_are_complete(world: &mut World) {
     let store = world.store().as_ref();
     for n in 0..5 {

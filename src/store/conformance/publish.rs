@@ -4,7 +4,7 @@ use super::World;
 use super::fixtures::*;
 use crate::model::ArtifactState::{Current, New, Published, Superseded};
 use crate::model::{Access, AccessKind, ArtifactTag, AttemptState, ErrorInfo, EventKind, Facts, Metric, RunState};
-use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, RunStep, StoreError};
+use crate::store::{AttemptEnd, Batch, FactQuery, Intent, NewRun, RunStep, StoreError, Visible};
 
 pub(super) async fn outputs_exist_after_the_commit_point(world: &mut World) {
     let store = world.store().as_ref();
@@ -28,7 +28,7 @@ pub(super) async fn outputs_exist_after_the_commit_point(world: &mut World) {
 
     let before = newest(store).await;
     let step = RunStep { starts: vec![attempt_of("second")], ..RunStep::default() };
-    assert_eq!(store.published(fence, Vec::new(), step, at(50)).await.unwrap().len(), 1);
+    assert_eq!(store.published(fence, Visible::default(), step, at(50)).await.unwrap().len(), 1);
     assert_eq!(kinds_after(store, before).await[0], EventKind::AttemptEnded);
     let attempt = store.run_progress(run).await.unwrap().unwrap().attempts.remove(0);
     assert_eq!((attempt.state, attempt.ended_at), (AttemptState::Succeeded, Some(at(50))));
@@ -81,7 +81,7 @@ pub(super) async fn equal_bytes_make_no_new_version(world: &mut World) {
     let unfinished = store.unfinished(run).await.unwrap().unwrap();
     assert_eq!(unfinished.attempts[0].artifacts, [first.artifact_id], "the output became this artifact");
     assert_eq!(unfinished.attempts[0].files.as_deref(), Some(&[second.clone()][..]), "it is still published");
-    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
     let there = artifacts_at(store, "models", "m").await;
     assert_eq!(there.len(), 1);
     assert_eq!((there[0].stamp.as_str(), there[0].tags.as_slice()), ("another file", &["best".to_owned()][..]));
@@ -95,7 +95,8 @@ pub(super) async fn a_refused_output_fails_its_attempt_and_stays_on_record(world
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
     let error = ErrorInfo::permanent("refused", "api does not take `m`: the server answers 422 Unprocessable Entity");
-    let refused = |error: &ErrorInfo| store.refused(fence, Vec::new(), error.clone(), RunStep::default(), at(60));
+    let refused =
+        |error: &ErrorInfo| store.refused(fence, Visible::default(), error.clone(), RunStep::default(), at(60));
     assert!(matches!(refused(&error).await, Err(StoreError::Conflict(_))), "nothing was committed");
     store.publish_intent(fence, intent(vec![staged("models", "m", "M", false)]), at(40)).await.unwrap();
     refused(&error).await.unwrap();
@@ -106,20 +107,20 @@ pub(super) async fn a_refused_output_fails_its_attempt_and_stays_on_record(world
     assert_eq!((attempt.state, attempt.error), (AttemptState::Failed, Some(error)));
     assert_eq!(artifacts_at(store, "models", "m").await[0].state, Published);
     assert!(store.unfinished(run).await.unwrap().unwrap().attempts.is_empty(), "nothing is left to publish");
-    let published = store.published(fence, Vec::new(), RunStep::default(), at(61)).await;
+    let published = store.published(fence, Visible::default(), RunStep::default(), at(61)).await;
     assert!(matches!(published, Err(StoreError::Conflict(_) | StoreError::Fenced { .. })), "{published:?}");
 }
 
 pub(super) async fn publishing_is_idempotent_and_fenced(world: &mut World) {
     let store = world.store().as_ref();
     let (run, fence) = started(store, new_run()).await;
-    let early = store.published(fence, Vec::new(), RunStep::default(), at(35)).await;
+    let early = store.published(fence, Visible::default(), RunStep::default(), at(35)).await;
     assert!(matches!(early, Err(StoreError::Conflict(_))), "nothing was committed");
     publish(store, fence, vec![staged("models", "m", "M", false)]).await;
     let (before, was) = (newest(store).await, store.run_progress(run).await.unwrap());
-    assert!(store.published(fence, Vec::new(), RunStep::default(), at(60)).await.unwrap().is_empty());
+    assert!(store.published(fence, Visible::default(), RunStep::default(), at(60)).await.unwrap().is_empty());
     let another = RunStep { starts: vec![attempt("second", 1)], ..RunStep::default() };
-    assert!(matches!(store.published(fence, Vec::new(), another, at(60)).await, Err(StoreError::Conflict(_))));
+    assert!(matches!(store.published(fence, Visible::default(), another, at(60)).await, Err(StoreError::Conflict(_))));
     assert!(kinds_after(store, before).await.is_empty());
     assert_eq!(store.run_progress(run).await.unwrap(), was);
 }
@@ -139,11 +140,11 @@ pub(super) async fn recovery_finds_committed_outputs(world: &mut World) {
     assert_eq!(attempt.artifacts, files.iter().map(|it| it.artifact_id).collect::<Vec<_>>());
     assert_eq!((attempt.skip, attempt.message.as_deref()), (true, Some("did it")));
     assert!(matches!(
-        store.published(fence, Vec::new(), RunStep::default(), at(60)).await,
+        store.published(fence, Visible::default(), RunStep::default(), at(60)).await,
         Err(StoreError::Fenced { .. })
     ));
     let step = run_becomes(RunState::Succeeded, None);
-    store.published(attempt.fence, Vec::new(), step, at(60)).await.unwrap();
+    store.published(attempt.fence, Visible::default(), step, at(60)).await.unwrap();
     assert_eq!(store.run_progress(run).await.unwrap().unwrap().run.state, RunState::Succeeded);
     assert!(store.take_over(at(70)).await.unwrap().is_empty());
 }
@@ -165,7 +166,7 @@ pub(super) async fn late_observations_do_not_undo_an_output(world: &mut World) {
     assert_eq!(versions(store, "fresh").await, [(1, Published, true)]);
     let own = record(store, vec![present("out", "after")]).await;
     assert_eq!((own.new, own.outdated), (0, Vec::new()), "the output itself, already visible");
-    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
     // The examination began before: it is unknown whether it saw the output.
     for seen in [gone("out"), present("out", "before"), ignored("out", "a socket")] {
         let recorded = store.record("raw", Batch::new(vec![seen], before), at(55)).await.unwrap();
@@ -199,7 +200,7 @@ pub(super) async fn retrigger_makes_outputs_new_once_they_are_visible(world: &mu
     store.publish_intent(fence, with, at(40)).await.unwrap();
     assert!(create(store, new_run()).await.detail.inputs.is_empty(), "it cannot be read yet");
     let before = newest(store).await;
-    store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
+    store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
     assert_eq!(kinds_after(store, before).await, [EventKind::ArtifactRecorded, EventKind::AttemptEnded]);
     let pending = store.pending("raw").await.unwrap();
     assert_eq!((pending.count, pending.bytes), (1, 4));
@@ -227,7 +228,7 @@ pub(super) async fn unique_tags_move(world: &mut World) {
         let query = FactQuery { succeeded_only: true, ..FactQuery::default() };
         let counted = store.metrics(query.clone(), all()).await.unwrap().items.len();
         assert_eq!(counted, n, "it has not succeeded yet");
-        store.published(fence, Vec::new(), RunStep::default(), at(50)).await.unwrap();
+        store.published(fence, Visible::default(), RunStep::default(), at(50)).await.unwrap();
         assert_eq!(store.metrics(query, all()).await.unwrap().items.len(), n + 1);
         ids.push(id);
     }

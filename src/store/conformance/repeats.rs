@@ -4,7 +4,7 @@
 use super::World;
 use super::fixtures::*;
 use crate::model::{ActionState, AttemptState, Entry, Facts, Metric, RunState, TickOutcome};
-use crate::store::{Batch, FactQuery, MetadataStore, NewRun, RunStep, StoreError};
+use crate::store::{Batch, FactQuery, MetadataStore, NewRun, RunStep, StoreError, Visible};
 
 /// Everything that a store returns of a run.
 async fn seen(store: &dyn MetadataStore) -> impl PartialEq + std::fmt::Debug + use<> {
@@ -64,7 +64,7 @@ pub(super) async fn a_repeated_write_returns_the_first_result_and_changes_nothin
     let outputs = intent(vec![staged("models", "m", "M", false)]);
     twice!(store.publish_intent(fence, outputs, at(7)));
     let step = RunStep { starts: vec![attempt("second", 1)], ..RunStep::default() };
-    let second = twice!(store.published(fence, Vec::new(), step, at(8)))[0].fence;
+    let second = twice!(store.published(fence, Visible::default(), step, at(8)))[0].fence;
     let step = RunStep { starts: vec![attempt("second", 2)], ..RunStep::default() };
     let third = twice!(store.finish_attempt(second, end(AttemptState::Failed), step, at(9)))[0].fence;
     twice!(store.request_cancel(run, at(10)));

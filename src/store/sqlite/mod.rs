@@ -7,7 +7,8 @@
 //!
 //! Once a method has returned, its write survives the death of the process (the kernel has it).
 //! With [`Durability::Full`] every commit is synced, and survives a power cut; with
-//! [`Durability::Normal`] only checkpoints and the epoch are.
+//! [`Durability::Normal`] only checkpoints, the epoch, and commits that ask for it are: see
+//! [`Intent::synced`].
 //!
 //! [`Durability::Full`]: crate::model::Durability::Full
 //! [`Durability::Normal`]: crate::model::Durability::Normal
@@ -64,7 +65,7 @@ use super::presence::{LOOK_EVERY, Presence};
 use super::{
     ArtifactQuery, ArtifactUse, AttemptEnd, AwaitingApproval, Batch, CreatedRun, FactQuery, GuestRecords, HostLease,
     Intent, LineageEdge, MetadataStore, NewRevision, NewRun, NotificationQuery, PageRequest, PublishedOutput, Recorded,
-    Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun,
+    Result, Revision, RunQuery, RunStep, SnapshotQuery, StartedAttempt, StoreError, TickQuery, UnfinishedRun, Visible,
 };
 use crate::base::{ArtifactId, AttemptId, Digest, NotificationId, RunId, Timestamp, WriteId};
 use crate::model::{
@@ -110,6 +111,16 @@ impl SqliteStore {
         step: Step,
         work: impl FnOnce(&mut Tx<'_>) -> Work<T> + Send + 'static,
     ) -> Result<T> {
+        self.write_synced(step, false, work).await
+    }
+
+    /// Like [`Self::write`]. With `synced`, the commit survives a power cut with every durability.
+    async fn write_synced<T: Send + 'static>(
+        &self,
+        step: Step,
+        synced: bool,
+        work: impl FnOnce(&mut Tx<'_>) -> Work<T> + Send + 'static,
+    ) -> Result<T> {
         let Some(writing) = &self.writing else {
             return Err(StoreError::Conflict(format!(
                 "failed to {}: {} is open for reading only; ask the host that has it, or stop that host first",
@@ -118,6 +129,7 @@ impl SqliteStore {
             )));
         };
         let (call, answer) = Call::new(step, work);
+        let call = call.synced(synced);
         let gone = || StoreError::Unavailable {
             doing: step.doing.to_owned(),
             why: "its thread has ended; restart the host".to_owned(),
@@ -317,29 +329,33 @@ impl MetadataStore for SqliteStore {
     }
 
     async fn publish_intent(&self, fence: Fence, intent: Intent, now: Timestamp) -> Result<()> {
-        self.write(steps::INTENT, move |tx| publish::intent(tx, fence, &intent, now)).await
+        let synced = intent.synced;
+        self.write_synced(steps::INTENT, synced, move |tx| publish::intent(tx, fence, &intent, now)).await
     }
 
     async fn published(
         &self,
         fence: Fence,
-        stamps: Vec<Option<String>>,
+        visible: Visible,
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
-        self.write(steps::PUBLISHED, move |tx| publish::published(tx, fence, &stamps, None, &step, now)).await
+        let synced = visible.synced;
+        let write = move |tx: &mut Tx<'_>| publish::published(tx, fence, &visible.stamps, None, &step, now);
+        self.write_synced(steps::PUBLISHED, synced, write).await
     }
 
     async fn refused(
         &self,
         fence: Fence,
-        stamps: Vec<Option<String>>,
+        visible: Visible,
         error: ErrorInfo,
         step: RunStep,
         now: Timestamp,
     ) -> Result<Vec<StartedAttempt>> {
-        let write = move |tx: &mut Tx<'_>| publish::published(tx, fence, &stamps, Some(&error), &step, now);
-        self.write(steps::REFUSED, write).await
+        let synced = visible.synced;
+        let write = move |tx: &mut Tx<'_>| publish::published(tx, fence, &visible.stamps, Some(&error), &step, now);
+        self.write_synced(steps::REFUSED, synced, write).await
     }
 
     async fn request_cancel(&self, run: RunId, now: Timestamp) -> Result<Option<Run>> {
@@ -455,6 +471,15 @@ impl MetadataStore for SqliteStore {
 
     async fn record_notifications(&self, examined: Option<u64>, new: Vec<Notification>) -> Result<()> {
         self.write(steps::NOTIFY, move |tx| notifications::record(tx, examined, &new)).await
+    }
+
+    async fn told_outages(&self) -> Result<Vec<(String, String)>> {
+        self.read("read who was told about outages", notifications::told_outages).await
+    }
+
+    async fn note_reachable(&self, resource: &str) -> Result<()> {
+        let resource = resource.to_owned();
+        self.write(steps::REACHABLE, move |tx| notifications::note_reachable(tx, &resource)).await
     }
 
     async fn note_delivery(&self, id: NotificationId, delivery: Delivery, now: Timestamp) -> Result<()> {

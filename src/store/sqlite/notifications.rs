@@ -41,6 +41,19 @@ pub(super) fn cursor(db: &Connection) -> Work<Option<u64>> {
     Ok(prepare(db, "SELECT notified FROM meta WHERE one = 1")?.query_row([], |row| row.get(0))?)
 }
 
+/// Who was told about which resource that it cannot be reached.
+pub(super) fn told_outages(db: &Connection) -> Work<Vec<(String, String)>> {
+    let mut statement = prepare(db, "SELECT resource, name FROM told_outages ORDER BY resource, name")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Records that a resource can be reached again.
+pub(super) fn note_reachable(tx: &mut Tx<'_>, resource: &str) -> Work<()> {
+    execute(tx.db, "DELETE FROM told_outages WHERE resource = ?1", [resource])?;
+    Ok(())
+}
+
 /// Records notifications, and how far events were examined. What is on record is not changed.
 pub(super) fn record(tx: &mut Tx<'_>, examined: Option<u64>, new: &[Notification]) -> Work<()> {
     let sql =
@@ -55,6 +68,13 @@ pub(super) fn record(tx: &mut Tx<'_>, examined: Option<u64>, new: &[Notification
             created_at, ended_at
         ];
         if execute(tx.db, sql, row)? == 1 {
+            if let (NotifyCause::ResourceUnreachable, Some(resource)) = (cause, resource) {
+                execute(
+                    tx.db,
+                    "INSERT OR IGNORE INTO told_outages (resource, name) VALUES (?1, ?2)",
+                    [resource, name],
+                )?;
+            }
             prune(tx, u64::try_from(tx.db.last_insert_rowid()).unwrap_or(0), MAX_NOTIFICATIONS)?;
         }
     }

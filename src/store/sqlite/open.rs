@@ -15,7 +15,7 @@ use super::events::{NewEvent, emit};
 use super::migrations::{self, SCRIPTS, Standing};
 use super::queue::Queue;
 use super::readers::{self, READERS, Read};
-use super::sql::{Work, execute, from_sqlite};
+use super::sql::{Work, execute, from_sqlite, sync_commits};
 use super::wal::{self, BUSY_TIMEOUT};
 use super::writer::{self, Counters, Tx, Writer};
 use super::{SqliteStore, Writing};
@@ -50,20 +50,18 @@ impl SqliteStore {
         if is_new {
             sync_folder(path)?;
         }
-        let synchronous = match durability {
-            Durability::Normal => "PRAGMA synchronous = NORMAL;",
-            Durability::Full => "PRAGMA synchronous = FULL;",
-        };
+        let syncs_all = durability == Durability::Full;
+        sync_commits(&db, syncs_all).map_err(|error| from_sqlite(&error, "set up the connection"))?;
         let wal = format!(
             "PRAGMA wal_autocheckpoint = {}; PRAGMA journal_size_limit = {};",
             wal::CHECKPOINT_PAGES,
             wal::KEPT_BYTES
         );
         // Without `temp_store`, each savepoint makes and removes a file.
-        pragmas(&db, &format!("{synchronous} {wal} PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"))?;
+        pragmas(&db, &format!("{wal} PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY;"))?;
         let (newest, told) = watch::channel(counters.event);
         let jobs = Arc::new(Queue::new(writer::MAX_WAITING));
-        let work = Writer { db, counters, epoch, queue: Arc::clone(&jobs), newest };
+        let work = Writer { db, syncs_all, counters, epoch, queue: Arc::clone(&jobs), newest };
         let thread = spawn("store-write", move || work.run())?;
         let presence = presence(path)?;
         let writing = Writing { jobs, thread: Mutex::new(Some(thread)), lock, presence };

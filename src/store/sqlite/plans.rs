@@ -39,6 +39,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("WHERE resource > ?1 ORDER BY resource LIMIT 1", "(resource>?)", "the next resource"),
     ("FROM trigger_marks ORDER BY", "SCAN trigger_marks", "one row for each condition of the manifest"),
     ("FROM paused_nodes ORDER BY", "SCAN paused_nodes", "one row for each paused node"),
+    ("FROM told_outages ORDER BY", "SCAN told_outages", "one row for each resource and receiver, at most"),
+    ("WHERE a.open = 1 AND a.seq > ?1 ORDER BY", "approvals_open (seq>?)", "the index has only those that are open"),
     ("WHERE i.attempt > 0 ORDER BY i.attempt", "(attempt>?)", "all intents that are open, at a start"),
 ];
 

@@ -82,6 +82,12 @@ pub(super) fn execute(db: &Connection, sql: &str, params: impl rusqlite::Params)
     prepare(db, sql)?.execute(params)
 }
 
+/// Sets whether commits are synced from now on. Not from the cache of statements: SQLite carries
+/// this one out when it is prepared.
+pub(super) fn sync_commits(db: &Connection, synced: bool) -> rusqlite::Result<()> {
+    db.execute_batch(if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })
+}
+
 /// Values that stand in a column as a blob of fixed size.
 macro_rules! blob {
     ($($name:ident),+) => {$(

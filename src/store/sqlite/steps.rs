@@ -58,6 +58,7 @@ steps! {
     TICK = "tick", "record a tick";
     MARKS = "marks", "record what triggers have accounted for";
     NOTIFY = "notify", "record notifications";
+    REACHABLE = "reachable", "note that a resource can be reached again";
     DELIVERY = "delivery", "record a delivery";
     PRUNE = "prune", "drop old events";
 }

@@ -14,7 +14,9 @@ use crate::base::{Digest, Timestamp};
 use crate::model::{AttemptState, Durability, Observation};
 use crate::store::conformance::fixtures::{end, intent, new_run, started};
 use crate::store::conformance::{LossyStoreFactory, StoreFactory, World, conformance};
-use crate::store::{Batch, GuestRecords as _, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError};
+use crate::store::{
+    Batch, GuestRecords as _, HostLease as _, MetadataStore, PageRequest, RunStep, StoreError, Visible,
+};
 
 struct Folder(tempfile::TempDir);
 
@@ -112,7 +114,7 @@ fn queued_jobs_share_a_commit_and_fail_independently() {
     });
     queue.close();
     let counters = Counters { event: 1, ..Counters::default() };
-    Writer { db, counters, epoch: 1, queue, newest }.run();
+    Writer { db, syncs_all: false, counters, epoch: 1, queue, newest }.run();
     assert_eq!(first_answer.blocking_recv().unwrap().unwrap(), 1);
     assert!(matches!(second_answer.blocking_recv().unwrap(), Err(StoreError::Conflict(_))));
     let (event, inside, outside) = third_answer.blocking_recv().unwrap().unwrap();
@@ -142,8 +144,8 @@ async fn the_writer_counts_running_attempts() {
     assert_eq!(at_work(&store).await, 1);
     store.publish_intent(published, intent(Vec::new()), now()).await.unwrap();
     assert_eq!(at_work(&store).await, 1, "its publication is not recorded yet");
-    store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
-    store.published(published, Vec::new(), RunStep::default(), now()).await.unwrap();
+    store.published(published, Visible::default(), RunStep::default(), now()).await.unwrap();
+    store.published(published, Visible::default(), RunStep::default(), now()).await.unwrap();
     assert_eq!(at_work(&store).await, 0);
     let (_, left) = started(&*store, new_run()).await;
     drop(store);
@@ -323,5 +325,39 @@ async fn full_durability_syncs_every_commit() {
         let store = SqliteStore::open(&folder.database(), durability, now()).unwrap();
         let set = |tx: &mut Tx<'_>| Ok(tx.db.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?);
         assert_eq!(store.write(steps::PAUSE, set).await.unwrap(), expected);
+    }
+}
+
+/// A job that asks for a synced commit gets one, with all jobs of its batch; others do not.
+#[test]
+fn a_commit_that_has_to_survive_a_power_cut_is_synced_with_every_durability() {
+    let level = |tx: &mut Tx<'_>| Ok(tx.db.query_row("PRAGMA synchronous", [], |row| row.get::<_, i64>(0))?);
+    // The jobs of each batch: whether each asks for it, and what each sees.
+    let cases = [(false, [false, false], 1), (false, [false, true], 2), (true, [false, false], 2)];
+    let folder = Folder::new();
+    drop(folder.host());
+    for (syncs_all, asks, expected) in cases {
+        let db = Connection::open(folder.database()).unwrap();
+        db.execute_batch(if syncs_all { "PRAGMA synchronous = 2" } else { "PRAGMA synchronous = 1" }).unwrap();
+        let queue: Arc<Queue<Box<dyn Job>>> = Arc::new(Queue::new(10));
+        let (newest, _) = tokio::sync::watch::channel(1);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let answers = asks.map(|asks| {
+            let (call, answer) = Call::new(steps::PAUSE, level);
+            runtime.block_on(queue.push(Box::new(call.synced(asks)))).ok().unwrap();
+            answer
+        });
+        // A single job is a transaction of its own.
+        let (alone, seen_alone) = Call::new(steps::PAUSE, level);
+        let writer =
+            Writer { db, syncs_all, counters: Counters::default(), epoch: 1, queue: Arc::clone(&queue), newest };
+        let thread = std::thread::spawn(move || writer.run());
+        let seen = answers.map(|answer| answer.blocking_recv().unwrap().unwrap());
+        assert_eq!(seen, [expected; 2], "{syncs_all} {asks:?}");
+        runtime.block_on(queue.push(Box::new(alone))).ok().unwrap();
+        let after = if syncs_all { 2 } else { 1 };
+        assert_eq!(seen_alone.blocking_recv().unwrap().unwrap(), after, "after {asks:?}");
+        queue.close();
+        thread.join().unwrap();
     }
 }

@@ -8,6 +8,8 @@
 //! writer at a time anyway; several writing threads would wait for each other in its busy handler,
 //! by sleeping.
 //!
+//! A job may ask for a synced commit. Its batch is synced as a whole then: the log is one file.
+//!
 //! The counters (sequence, event, run number, token) are kept here. They are put back when the work
 //! that moved them is rolled back: that is what makes `seq` of events dense.
 
@@ -77,6 +79,8 @@ impl Tx<'_> {
 pub(super) trait Job: Send {
     /// The step that it is.
     fn step(&self) -> Step;
+    /// Whether its transaction is synced even if others are not.
+    fn synced(&self) -> bool;
     /// Does its work, and says whether it is to be kept.
     fn work(&mut self, tx: &mut Tx<'_>) -> bool;
     /// Tells the caller. `failed` says why the transaction was not committed, if it was not.
@@ -86,6 +90,7 @@ pub(super) trait Job: Send {
 /// Work that returns a `T`.
 pub(super) struct Call<T, F> {
     step: Step,
+    synced: bool,
     work: Option<F>,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
@@ -95,13 +100,22 @@ impl<T, F> Call<T, F> {
     /// A job, and where its answer will be.
     pub(super) fn new(step: Step, work: F) -> (Self, oneshot::Receiver<Result<T>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { step, work: Some(work), result: None, reply }, answer)
+        (Self { step, synced: false, work: Some(work), result: None, reply }, answer)
+    }
+
+    /// The same job, in a transaction that is synced if `synced` is set.
+    pub(super) fn synced(self, synced: bool) -> Self {
+        Self { synced, ..self }
     }
 }
 
 impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
     fn step(&self) -> Step {
         self.step
+    }
+
+    fn synced(&self) -> bool {
+        self.synced
     }
 
     fn work(&mut self, tx: &mut Tx<'_>) -> bool {
@@ -140,6 +154,8 @@ impl<T: Send, F: FnOnce(&mut Tx<'_>) -> Work<T> + Send> Job for Call<T, F> {
 pub(super) struct Writer {
     /// The connection that writes.
     pub(super) db: Connection,
+    /// Whether every transaction is synced.
+    pub(super) syncs_all: bool,
     /// What counts up, as it was committed last.
     pub(super) counters: Counters,
     /// This host's epoch.
@@ -195,8 +211,9 @@ impl Writer {
     fn transaction(&mut self, jobs: &mut std::vec::IntoIter<Box<dyn Job>>) {
         let before = self.counters;
         let is_alone = jobs.len() == 1;
+        let is_special = !self.syncs_all && jobs.as_slice().iter().any(|job| job.synced());
         let mut done = Vec::with_capacity(jobs.len());
-        let mut failed = execute(&self.db, "BEGIN IMMEDIATE", []).err();
+        let mut failed = self.begin(is_special).err();
         if failed.is_some() {
             done.extend(jobs.map(|job| (job, false)));
         }
@@ -220,6 +237,10 @@ impl Writer {
                 let _ = execute(&self.db, "ROLLBACK", []);
             }
         }
+        if is_special {
+            // If it fails, later commits only take longer.
+            let _ = sql::sync_commits(&self.db, false);
+        }
         let failed = failed.map(|error| sql::from_sqlite(&error, "commit"));
         for (job, kept) in done {
             if kept && failed.is_none() {
@@ -230,6 +251,14 @@ impl Writer {
         if self.counters.event != before.event {
             self.newest.send_replace(self.counters.event);
         }
+    }
+
+    /// Begins a transaction. With `synced`, its commit is synced; that cannot be changed within it.
+    fn begin(&self, synced: bool) -> rusqlite::Result<()> {
+        if synced {
+            sql::sync_commits(&self.db, true)?;
+        }
+        execute(&self.db, "BEGIN IMMEDIATE", []).map(drop)
     }
 
     /// A job that is alone in its transaction: its failure is the transaction's, which saves the

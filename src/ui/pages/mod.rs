@@ -1,4 +1,5 @@
 //! One file for each page.
 
-pub(super) mod approvals;
+mod approvals;
+pub(super) mod decision;
 pub(super) mod home;

@@ -80,6 +80,96 @@ async fn a_folder_that_is_moved_away_and_back_keeps_its_versions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_missing_at_the_start_is_not_created_if_it_had_files() {
+    let mut watched = Watched::new().await;
+    watched.put("a", b"a").await;
+    watched.put("b", b"b").await;
+    let versions = watched.recorder.read(|records| records.versions);
+    watched.stop().await;
+    let away = watched.path.with_extension("away");
+    std::fs::rename(&watched.path, &away).unwrap();
+    watched.begin();
+    let why = wait_unreachable(&watched).await;
+    let expected = "the folder is not there (No such file or directory (os error 2)), and 2 of its files are on record: \
+                    mount it or put it back; if they are gone for good, create an empty folder";
+    assert_eq!(why, expected);
+    // Nor does an output create it.
+    let refused = watched.folder.create(AttemptId::new(), ArtifactId::new(), "new", false).await.err().unwrap();
+    assert!(refused.retryable() && refused.to_string().contains("cannot be reached at the moment"), "{refused}");
+    assert!(!watched.path.exists() && watched.head("a").present && watched.head("b").present);
+    std::fs::remove_file(away.join("b")).unwrap();
+    std::fs::rename(&away, &watched.path).unwrap();
+    watched.wait_gone("b").await;
+    wait_watching(&watched).await;
+    assert!(watched.head("a").present);
+    assert_eq!(watched.recorder.read(|records| records.versions), versions, "a file was recorded twice");
+    let writer = watched.folder.create(AttemptId::new(), ArtifactId::new(), "new", false).await.unwrap();
+    drop(writer);
+
+    // An empty folder in its place means that the files are gone for good.
+    watched.stop().await;
+    std::fs::remove_dir_all(&watched.path).unwrap();
+    watched.begin();
+    wait_unreachable(&watched).await;
+    std::fs::create_dir(&watched.path).unwrap();
+    watched.wait_gone("a").await;
+    wait_watching(&watched).await;
+    watched.stop().await;
+}
+
+fn mount(arguments: &[&str], target: &Path) {
+    let mounted = std::process::Command::new("mount").args(arguments).arg(target).status();
+    assert!(mounted.unwrap().success(), "mount {arguments:?} {}", target.display());
+}
+
+#[test]
+fn files_on_a_disk_that_is_not_mounted_are_not_gone() {
+    if !in_child(own_mounts(), "folder::trouble::files_on_a_disk_that_is_not_mounted_are_not_gone") {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let (data, aside) = (parent.path().join("data"), parent.path().join("aside"));
+    for folder in [&data, &aside] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    mount(&["-t", "tmpfs", "tmpfs"], &data);
+    let unmount = || mount(&["--move", data.to_str().unwrap()], &aside);
+    let remount = || mount(&["--move", aside.to_str().unwrap()], &data);
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let mut watched = Watched::at(&data, |_| {});
+        watched.start().await;
+        watched.put("a", b"a").await;
+        let id = watched.head("a").id;
+        watched.stop().await;
+        // At the start of a host, and under a running one.
+        for running in [false, true] {
+            unmount();
+            if !running {
+                watched.begin();
+            }
+            let why = wait_unreachable(&watched).await;
+            let expected = "the folder is empty, and 1 of its files are on record, which were on another disk: mount that; \
+                            if they are gone for good, put any file into the folder";
+            watched.recorder.until("the reason", |records| {
+                records.statuses.last() == Some(&Status::Unreachable(expected.to_owned()))
+            }).await;
+            assert!(watched.head("a").present, "{why}");
+            let refused = watched.folder.create(AttemptId::new(), ArtifactId::new(), "new", false).await;
+            assert!(refused.is_err(), "an output would be written to the mount point");
+            remount();
+            wait_watching(&watched).await;
+            assert_eq!((watched.head("a").id, watched.head("a").present), (id, true));
+        }
+        // Someone deletes it for good, and says so.
+        unmount();
+        wait_unreachable(&watched).await;
+        watched.put("b", b"b").await;
+        watched.wait_gone("a").await;
+        watched.stop().await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_that_replaces_the_watched_one_is_scanned() {
     let watched = Watched::new().await;
     watched.put("a", b"a").await;

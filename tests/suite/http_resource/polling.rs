@@ -64,6 +64,31 @@ fn without_an_entity_tag_the_time_or_the_digest_decides() {
 }
 
 #[test]
+fn nothing_is_polled_at_the_bound_of_kept_content_until_runs_have_ended() {
+    let origin = Origin::start();
+    origin.put_text("/items.json", "the first");
+    let proxy = Proxy::http(origin.address);
+    let mut app = polls(&proxy, "keep = \"0B\"\nmax_kept = \"8B\"");
+    app.start();
+    wait_for_copy(&app, "items.json", b"the first");
+    app.wait_for_runs(1);
+    assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
+    origin.put_text("/items.json", "the second");
+    wait_until("the second body", || versions(&app).len() == 2);
+    let reason = |app: &TestApp| app.get("/api/v1/nodes/api")["resource"]["waiting"]["items"][0]["reason"].clone();
+    wait_until("the reason", || reason(&app).to_string().contains("8 B of content is kept that runs need"));
+    origin.put_text("/items.json", "the third");
+    app.restart();
+    wait_until("the next host to wait", || reason(&app).is_string());
+    assert_eq!(status(&app).0, "watching", "runs have to start");
+    assert_eq!(versions(&app).len(), 2);
+    assert_eq!(app.post("/api/v1/pipeline/resume").0, 200);
+    wait_for_copy(&app, "items.json", b"the third");
+    assert_eq!(versions(&app), items(&[(1, "old"), (2, "old"), (3, "old")]));
+    wait_until("nothing to wait", || reason(&app).is_null());
+}
+
+#[test]
 fn no_fault_loses_or_doubles_a_version() {
     let origin = Origin::start();
     origin.put_text("/items.json", "version 0");

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{copies, versions, wait_for_copy};
 use crate::support::app::TestApp;
-use crate::support::wait::wait_until;
+use crate::support::wait::{wait_for, wait_until};
 
 const PATH: &str = "/api/v1/resources/api/artifacts?path=rows/a.csv";
 
@@ -74,6 +74,52 @@ fn a_run_on_an_upload_that_is_not_kept_any_more_is_refused() {
                that no run needs, and this was older; raise `keep` in the manifest to keep more";
     assert!(error.contains(why), "{error}");
     assert_eq!(app.get_all("/api/v1/runs").len(), 2);
+    // A dry run says so too, of each artifact.
+    let dry = app.cli(&["trigger", "PATH", "--inputs", "api/rows/*", "--dry-run"]);
+    assert_eq!(dry.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&dry.stdout).contains("its content is not kept any more"), "{dry:?}");
+    let said = "Without `--dry-run` the host refuses this, because the content of 1 artifact is not kept any more: leave \
+                them out; raise `keep` in the manifest to keep more.\n";
+    assert_eq!(String::from_utf8_lossy(&dry.stderr), said);
+    let listed = app.cli(&["trigger", "PATH", "--inputs", "api/rows/*", "--dry-run", "--json"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let gone =
+        "`rows/a.csv` in api is not kept any more: the host keeps 0 B of content that no run needs, and this was older";
+    assert_eq!(listed["items"][0]["gone"], gone);
+}
+
+#[test]
+fn uploads_wait_at_the_bound_of_kept_content_until_runs_have_ended() {
+    let mut app = copies("push = true\nkeep = \"0B\"\nmax_kept = \"10B\"");
+    start(&mut app);
+    assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
+    let at = |name: &str| format!("/api/v1/resources/api/artifacts?path={name}");
+    for name in ["a", "b"] {
+        assert_eq!(upload(&app, &at(name), format!("{name} bytes.").as_bytes(), &[]).unwrap().0, 201);
+    }
+    for _ in 0..2 {
+        let (code, problem) = upload(&app, &at("c"), b"8 bytes.", &[]).unwrap();
+        assert_eq!(code, 503, "{problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains("as much content for runs as `max_kept` allows"),
+            "{problem}"
+        );
+    }
+    let why = wait_for("the reason", || {
+        let waiting = app.get("/api/v1/nodes/api")["resource"]["waiting"].clone();
+        Some(waiting["items"][0]["reason"].as_str()?.to_owned())
+    });
+    assert!(why.starts_with("waiting, because 10 B of content is kept that runs need"), "{why}");
+    assert!(app.said().contains("what is new of api is waiting, because 10 B"), "{}", app.said());
+    assert_eq!(app.try_get("/readyz").unwrap().0, 200, "runs have to start");
+    // The next host knows it too.
+    app.restart();
+    wait_until("the next host to refuse", || upload(&app, &at("c"), b"8 bytes.", &[]).unwrap().0 == 503);
+    assert_eq!(versions(&app).len(), 2, "something was taken");
+    assert_eq!(app.post("/api/v1/pipeline/resume").0, 200);
+    wait_until("room for the third", || upload(&app, &at("c"), b"8 bytes.", &[]).unwrap().0 == 201);
+    wait_for_copy(&app, "c", b"8 bytes.");
+    wait_until("nothing to wait", || app.get("/api/v1/nodes/api")["resource"]["waiting"].is_null());
 }
 
 #[test]

@@ -218,7 +218,7 @@ impl Resource for FakeResource {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { watch: false, write: true, ranges: true }
+        Capabilities { watch: false, write: true, ranges: true, synced: false }
     }
 
     async fn watch(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::Data;
 use crate::support::app::TestApp;
 use crate::support::postgres::Database;
+use crate::support::wait::wait_until;
 
 /// A pipeline of one action, which executes the steps of a run.
 struct Desk {
@@ -302,6 +303,61 @@ fn what_the_database_refuses_at_publishing_fails_the_attempt_and_publishes_nothi
         let recorded = desk.app.get_all("/api/v1/artifacts?resource=lab");
         assert_eq!(recorded.len(), 1, "{recorded:?}");
         assert_eq!((&recorded[0]["path"], &recorded[0]["state"]), (&json!("act/000003-1.jsonl"), &json!("published")));
+    }
+}
+
+#[test]
+fn what_a_database_checks_at_the_commit_is_checked_before_the_attempt_is_committed() {
+    for mut desk in Desk::both(BOTH) {
+        desk.execute("create table notes (reading integer references readings (id) deferrable initially deferred)");
+        desk.app.start();
+        let note = |id: u32| json!({"do": "execute", "to": "lab", "sql": format!("insert into notes values ({id})")});
+        let reading = json!({"do": "execute", "to": "lab", "sql": "insert into readings values (70, 'late')"});
+        let file = json!({"do": "write", "to": "out", "path": "a.txt", "text": "a"});
+        let error = desk.fail(&json!([file, note(1), note(71)]));
+        assert!(error.starts_with("failed: lab refuses a statement: "), "{error}");
+        if !desk.is_postgres() {
+            let why = "FOREIGN KEY constraint failed: a row of `notes` refers to one of `readings` that does not exist";
+            assert!(error.ends_with(why), "{error}");
+        }
+        assert!(!desk.app.path("out/a.txt").exists(), "its attempt was committed");
+        assert_eq!(desk.app.get_all("/api/v1/artifacts").len(), 0, "an output is on record");
+        // In the order that only a check at the end allows.
+        desk.succeed(&json!([file, note(70), reading]));
+        assert_eq!(desk.number("select count(*) from notes where reading = 70"), 1);
+    }
+}
+
+#[test]
+fn a_statement_that_takes_too_long_is_cancelled_in_the_database() {
+    for mut desk in Desk::both(&format!("{BOTH}\nlimits = {{ wall = \"2s\" }}")) {
+        desk.app.start();
+        let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n";
+        let (ask, change) = if desk.is_postgres() {
+            ("select pg_sleep(600)", "insert into totals select 'long', 1 from (select pg_sleep(600)) as s".to_owned())
+        } else {
+            (
+                endless,
+                format!("insert into totals select 'long', i from ({})", endless.replace("max(i)", "max(i) as i")),
+            )
+        };
+        let run = desk.run(&json!([{"do": "query", "from": "lab", "sql": ask, "count": 1}]));
+        let attempt = &run["actions"][0]["attempts"][0];
+        assert_eq!(attempt["state"], "timed_out", "{run:#}");
+        // The guest ends in time, and the database does not.
+        let error = desk.fail(&json!([{"do": "execute", "to": "lab", "sql": change}]));
+        assert_eq!(error, "unavailable: lab did not prepare the outputs in 2s");
+        if desk.is_postgres() {
+            let at_work =
+                "select count(*) from pg_stat_activity where state = 'active' and query like '%pg_sleep(600)%'
+                and pid <> pg_backend_pid() and datname = current_database()";
+            wait_until("the server to stop", || desk.number(at_work) == 0);
+        }
+        // The lock of the change is free.
+        desk.succeed(&json!([desk.add("short")]));
+        assert_eq!((desk.total("short"), desk.total("long")), (1, 0));
+        desk.app.signal(Signal::TERM);
+        assert!(desk.app.wait_for_end().success(), "a thread was still at work");
     }
 }
 

@@ -44,6 +44,30 @@ fn a_batch_has_at_most_max_rows_and_equal_values_may_lie_on_both_sides_of_its_en
     }
 }
 
+#[test]
+fn no_row_is_read_at_the_bound_of_kept_content_until_runs_have_ended() {
+    let keys = format!("{KEYS}\nmax_rows = 1\nkeep = \"0B\"\nmax_kept = \"60B\"\ntrigger = {{ max_artifacts = 1 }}");
+    for mut lab in Lab::both(&keys) {
+        lab.app.start();
+        assert_eq!(lab.app.post("/api/v1/pipeline/pause").0, 200);
+        // Each has about 30 bytes.
+        lab.add(1..=9);
+        let waiting = lab.wait_for_waiting();
+        assert!(
+            waiting["reason"].as_str().unwrap().starts_with("waiting, because 60 B of content is kept"),
+            "{waiting}"
+        );
+        lab.app.restart();
+        lab.wait_for_waiting();
+        lab.add(10..=12);
+        let taken = lab.app.get_all("/api/v1/artifacts?resource=readings").len();
+        assert!((1..=3).contains(&taken), "{taken} batches were taken");
+        assert_eq!(lab.app.post("/api/v1/pipeline/resume").0, 200);
+        lab.wait_for_exactly(1..=12);
+        wait_until("nothing to wait", || lab.app.get("/api/v1/nodes/readings")["resource"]["waiting"].is_null());
+    }
+}
+
 /// Rows without a key that are equal in all columns are counted.
 #[test]
 fn equal_rows_are_as_many_as_they_are() {

@@ -27,6 +27,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> HttpSpec {
     in_the_open(reader, table, &form, headers.values().chain(query.values()));
     let max_body = reader.size(table, "max_body", settings::BODY, "1GiB");
     let keep = reader.size(table, "keep", settings::KEEP, "1GiB");
+    let max_kept = reader.size(table, "max_kept", settings::MAX_KEPT, "10GiB");
     let timeout = reader.duration(table, "timeout", settings::SILENCE, "30s");
     HttpSpec {
         form,
@@ -34,6 +35,7 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> HttpSpec {
         query,
         max_body: max_body.map_or(settings::DEFAULT_BODY, |size| size.value),
         keep: keep.map_or(settings::DEFAULT_KEEP, |size| size.value),
+        max_kept: max_kept.map_or(settings::DEFAULT_MAX_KEPT, |size| size.value),
         timeout: timeout.map_or(settings::DEFAULT_SILENCE, |span| span.value),
     }
 }

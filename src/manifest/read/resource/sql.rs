@@ -38,7 +38,9 @@ pub(super) fn read(reader: &mut Reader<'_>, table: &Table<'_>) -> (Option<SqlSpe
     }
     let rows = if is_watched(reader, table) { rows(reader, table, on_server) } else { None };
     let keep = reader.size(table, "keep", settings::KEEP, "1GiB").map_or(settings::DEFAULT_KEEP, |size| size.value);
-    let spec = database.map(|database| SqlSpec { database, password, rows, keep });
+    let max_kept = reader.size(table, "max_kept", settings::MAX_KEPT, "10GiB");
+    let max_kept = max_kept.map_or(settings::DEFAULT_MAX_KEPT, |size| size.value);
+    let spec = database.map(|database| SqlSpec { database, password, rows, keep, max_kept });
     (spec, path)
 }
 
