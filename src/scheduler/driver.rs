@@ -43,6 +43,9 @@ struct ActiveAttempt {
     fence: Fence,
     stop: watch::Sender<Stop>,
     task: Id,
+    /// The named limits that it uses, until its end is on record: what starts in its place starts
+    /// after its end, also on record.
+    ticket: Option<Ticket>,
 }
 
 /// The end of an attempt.
@@ -52,8 +55,6 @@ struct Ended {
     outcome: Outcome,
     close: Close,
     permit: OwnedSemaphorePermit,
-    /// The named limits that it uses.
-    ticket: Option<Ticket>,
 }
 
 /// What a driver waits for.
@@ -239,7 +240,7 @@ impl Driver {
         else {
             return Ok(());
         };
-        self.active.remove(&action);
+        let ended = self.active.remove(&action);
         let shared = Arc::clone(&self.stepper.shared);
         shared.progress.clear(fence.attempt_id);
         tracing::error!(attempt = %fence.attempt_id, "the task of an attempt has ended: {}", panic_text(error));
@@ -255,6 +256,7 @@ impl Driver {
         let staged: Vec<_> =
             if attempt.files.is_none() { self.stepper.definition.written().cloned().collect() } else { Vec::new() };
         self.recover(attempt, HOST_FAILED).await?;
+        drop(ended);
         discard(&staged, fence.attempt_id).await;
         Ok(())
     }
@@ -307,11 +309,10 @@ impl Driver {
     }
 
     async fn close(&mut self, end: Ended) -> Result<(), StoreError> {
-        self.active.remove(&end.action);
+        let ended = self.active.remove(&end.action);
         self.stepper.permits.push(end.permit);
         let recorded = self.record_end(end.action, end.fence, end.outcome, end.close).await;
-        // Only now: what starts in its place starts after its end, also on record.
-        drop(end.ticket);
+        drop(ended.and_then(|attempt| attempt.ticket));
         recorded
     }
 
@@ -405,9 +406,9 @@ impl Driver {
         let fence = started.fence;
         let task = self.attempts.spawn(async move {
             let (outcome, close) = execute(&shared, &definition, order, retrigger, signal).await;
-            Ended { action: start.action, fence, outcome, close, permit, ticket }
+            Ended { action: start.action, fence, outcome, close, permit }
         });
-        self.active.insert(start.action, ActiveAttempt { fence, stop, task: task.id() });
+        self.active.insert(start.action, ActiveAttempt { fence, stop, task: task.id(), ticket });
     }
 
     fn signal(&self, stop: Stop) {
