@@ -19,7 +19,7 @@ pub(crate) struct PauseArgs {
     #[command(flatten)]
     what: Args,
     /// Why, for those who see the pause
-    #[arg(long, value_name = "TEXT", requires = "node", value_parser = reason)]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     reason: Option<String>,
 }
 
@@ -60,6 +60,11 @@ enum What {
 }
 
 pub(crate) fn pause(args: &PauseArgs) -> Result<End, Failure> {
+    if args.reason.is_some() && args.what.node().is_none() {
+        return Err(Failure::usage(
+            "`--reason` needs `--resource` or `--action`: a pause of the whole pipeline has no reason",
+        ));
+    }
     change(&args.what, &What::Pause(args.reason.clone().filter(|reason| !reason.is_empty())))
 }
 

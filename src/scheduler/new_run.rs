@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::core::{Fire, all_new};
 use super::definition::Definition;
 use crate::base::{ArtifactId, RunId};
+use crate::manifest::Pipeline;
 use crate::model::{Artifact, Run};
 use crate::store::{NewRun, RunStep};
 
@@ -76,8 +77,16 @@ impl ManualRun {
     }
 
     /// Returns why it cannot start: because one of the resources that it is about is paused.
-    /// `paused` has since when and why, by resource. A run on all new artifacts leaves these out.
-    pub(super) fn paused(&self, paused: &BTreeMap<String, String>) -> Option<String> {
+    /// `paused` has since when and why, by resource. A run on all new artifacts leaves these out,
+    /// unless nothing is left.
+    pub(super) fn paused(&self, pipeline: &Pipeline, paused: &BTreeMap<String, String>) -> Option<String> {
+        if self.given.is_none() && self.resource.is_none() && all_new(pipeline, paused).is_empty() {
+            let mut watched = pipeline.resources.iter().filter(|resource| resource.watch);
+            let first = watched.next()?;
+            let why = paused.get(&first.name)?;
+            let others = if watched.next().is_some() { ", and so are all other watched resources" } else { "" };
+            return Some(format!("`{}` is {why}{others}; `anacostia resume --resource NAME` ends that", first.name));
+        }
         let given = self.given.iter().flat_map(|given| &given.artifacts).map(|(_, resource)| resource);
         let (name, why) = given.chain(&self.resource).find_map(|name| paused.get_key_value(name))?;
         Some(format!("`{name}` is {why}; resume it to start a run on it, with `anacostia resume --resource {name}`"))

@@ -168,7 +168,7 @@ impl Dispatcher {
             schema.check(&definition.pipeline.params, &manual.params).map_err(StoreError::Invalid)?;
         }
         let paused = self.shared.pauses.resources();
-        if let Some(why) = manual.paused(&paused) {
+        if let Some(why) = manual.paused(&definition.pipeline, &paused) {
             return Err(StoreError::Conflict(why));
         }
         let refusal = manual.refusal();

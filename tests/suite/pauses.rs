@@ -348,3 +348,35 @@ fn a_host_that_is_killed_while_it_pauses_or_resumes_has_done_it_or_not() {
     }
     assert_eq!(paused(&app), 0);
 }
+
+#[test]
+fn run_once_says_what_a_paused_pipeline_keeps_waiting() {
+    let mut app = app(CHAIN);
+    app.start();
+    assert_eq!(app.post("/api/v1/pipeline/pause").0, 200);
+    let body = post(&app, "/api/v1/pipeline/pause", &json!({ "reason": "x" }));
+    let why = "a pause of the pipeline takes no body: only a resource or an action is paused with a reason";
+    assert_eq!((body.0, &body.1["detail"]), (400, &json!(why)));
+    app.kill();
+    let refused = app.cli(&["pause", "PATH", "--reason", "x"]);
+    let why = "error: `--reason` needs `--resource` or `--action`: a pause of the whole pipeline has no reason\n";
+    assert_eq!((refused.status.code(), String::from_utf8_lossy(&refused.stderr).as_ref()), (Some(2), why));
+    app.drop_file("raw/a.csv", b"a");
+    let once = app.cli(&["run", "--once", "--listen", "127.0.0.1:0", "PATH"]);
+    let said = String::from_utf8_lossy(&once.stdout).into_owned();
+    let place = app.folder().display();
+    let waits = format!("1 artifact waits, because the pipeline is paused; `anacostia resume {place}` ends that\n");
+    assert!(said.ends_with(&format!("0 runs: {waits}")), "{said}");
+}
+
+#[test]
+fn a_run_by_hand_is_refused_if_all_that_it_could_claim_from_is_paused() {
+    let mut app = app(CHAIN);
+    app.start();
+    assert_eq!(post(&app, "/api/v1/resources/raw/pause", &json!({ "reason": "it moves" })).0, 200);
+    let refused = app.cli(&["trigger", "PATH"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("`raw` is paused since "), "{said}");
+    assert!(said.contains(": it moves; `anacostia resume --resource NAME` ends that"), "{said}");
+    assert_eq!((refused.status.code(), app.get_all("/api/v1/runs").len()), (Some(1), 0));
+}

@@ -72,11 +72,11 @@ impl HostHandle {
         lease.announce(&address.to_string()).await?;
         announce(how.json, &host.view().pipeline(), address)?;
         if store.paused().await? {
-            let resume = format!("resume it with `curl -X POST http://{address}/api/v1/pipeline/resume`");
-            out::error(&format!("The pipeline is paused: triggers start no run; {resume}\n"));
+            out::error("The pipeline is paused: triggers start no run; `anacostia resume` ends that\n");
         }
         for pause in store.paused_nodes().await? {
-            out::error(&format!("{} is {}\n", show::plain(&pause.name), show::plain(&pause.describe())));
+            let (name, why) = (show::plain(&pause.name), show::plain(&pause.describe()));
+            out::error(&format!("{name} is {why}; `anacostia resume --{} {name}` ends that\n", pause.kind));
         }
         let reporter = report::follow(store, seen, how.json);
         Ok(Self { host, server, notifier, reporter })

@@ -32,11 +32,12 @@ pub(super) async fn describe(view: &View, idle: bool, path: &str) -> Result<Stri
     Ok(text)
 }
 
-/// Describes what waits because a resource or an action is paused.
+/// Describes what waits because the pipeline, a resource or an action is paused.
 async fn paused(view: &View, path: &str) -> Result<String, Failure> {
+    let mut text = paused_pipeline(view, path).await?;
     let pauses = view.store.paused_nodes().await?;
     if pauses.is_empty() {
-        return Ok(String::new());
+        return Ok(text);
     }
     let states = vec![RunState::Queued, RunState::Running];
     let query = RunQuery { states, before_run: None };
@@ -47,7 +48,6 @@ async fn paused(view: &View, path: &str) -> Result<String, Failure> {
         let actions = detail.into_iter().flat_map(|detail| detail.actions);
         ready.extend(actions.filter(|action| action.state == ActionState::Ready).map(|action| action.name));
     }
-    let mut text = String::new();
     for pause in pauses {
         let (count, what) = match pause.kind {
             NodeKind::Resource => (view.store.pending(&pause.name).await?.count, "artifact"),
@@ -56,6 +56,23 @@ async fn paused(view: &View, path: &str) -> Result<String, Failure> {
         text += &held(&pause, count, what, path);
     }
     Ok(text)
+}
+
+/// Describes how many artifacts wait because the pipeline is paused.
+async fn paused_pipeline(view: &View, path: &str) -> Result<String, Failure> {
+    let mut count = 0;
+    if view.store.paused().await? {
+        for resource in view.pipeline().resources.iter().filter(|resource| resource.watch) {
+            count += view.store.pending(&resource.name).await?.count;
+        }
+    }
+    if count == 0 {
+        return Ok(String::new());
+    }
+    let verb = if count == 1 { "waits" } else { "wait" };
+    let path = if path == "." { String::new() } else { format!(" {path}") };
+    let count = show::plural(count, "artifact");
+    Ok(format!("{count} {verb}, because the pipeline is paused; `anacostia resume{path}` ends that\n"))
 }
 
 /// Describes how much waits for the end of a pause.

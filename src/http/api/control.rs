@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -148,8 +148,13 @@ pub(super) struct StateBody {
 }
 
 /// `POST /api/v1/pipeline/pause`
-pub(super) async fn pause(State(app): State<App>, uri: Uri) -> Result<Json<StateBody>> {
+pub(super) async fn pause(State(app): State<App>, uri: Uri, body: Bytes) -> Result<Json<StateBody>> {
     Query::parse(&uri, &[])?;
+    if !matches!(body.trim_ascii(), b"" | b"{}") {
+        return Err(Problem::bad_request(
+            "a pause of the pipeline takes no body: only a resource or an action is paused with a reason",
+        ));
+    }
     app.view.control.set_paused(true).await?;
     Ok(Json(StateBody { state: "paused" }))
 }

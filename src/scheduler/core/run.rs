@@ -198,6 +198,10 @@ impl RunCore {
         for (action, hold) in self.actions.iter_mut().zip(&self.holds) {
             if action.state == ActionState::Ready && hold.is_some() {
                 action.reason.clone_from(hold);
+                if self.state == RunState::Queued {
+                    // It has a slot, and what it waits for is not one.
+                    self.state = RunState::Running;
+                }
             }
         }
         let changed = |(now, before): (&RunAction, &RunAction)| {
