@@ -13,7 +13,7 @@ use futures_util::FutureExt as _;
 
 use super::answered::Answered;
 use super::at_work::AtWork;
-use super::core::{Ask, Asked, Said};
+use super::core::{Ask, Asked, Said, all_new};
 use super::definition::{Definition, triggers};
 use super::dispatcher::Dispatcher;
 use crate::base::bounds::cut;
@@ -29,8 +29,9 @@ impl Dispatcher {
     /// Asks components. There is at most one question for each trigger at a time.
     pub(super) fn ask(&mut self, asks: &[Ask], work: &mut AtWork) {
         let definition = self.library.current().clone();
+        let paused = self.shared.pauses.resources();
         for ask in asks {
-            let order = order(&definition, ask, self.history.fired_at(&ask.asked));
+            let order = order(&definition, ask, &paused, self.history.fired_at(&ask.asked));
             let now = self.shared.clock.moment();
             let answers = self.history.answers_mut();
             let question = answers.ask(ask.asked.clone(), ask.basis.clone());
@@ -95,13 +96,21 @@ fn deciders(definition: &Definition) -> BTreeMap<Asked, Option<Digest>> {
 
 /// Returns what to ask. `None` if the component is not one of the definition, which a plan of it
 /// excludes.
-fn order(definition: &Definition, ask: &Ask, fired_at: Option<Timestamp>) -> Option<DecisionOrder> {
+fn order(
+    definition: &Definition,
+    ask: &Ask,
+    paused: &BTreeMap<String, String>,
+    fired_at: Option<Timestamp>,
+) -> Option<DecisionOrder> {
     let pipeline = &definition.pipeline;
     let decider = pipeline.deciders().find(|decider| decider.name == ask.name)?;
-    let watched = || pipeline.resources.iter().filter(|resource| resource.watch).map(|it| it.name.clone());
     let (table, resources) = match &ask.resource {
         Some(resource) => (format!("resources.{resource}.trigger"), vec![resource.clone()]),
-        None => (format!("triggers.{}", ask.asked.0), watched().collect()),
+        // It sees what its run would claim.
+        None => {
+            let claims = all_new(pipeline, paused);
+            (format!("triggers.{}", ask.asked.0), claims.into_iter().map(|claim| claim.resource).collect())
+        }
     };
     let mut params = pipeline.params.clone();
     params.extend(decider.params.clone());

@@ -15,8 +15,8 @@ use crate::model::Pending;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after a failure.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// The shortest pause after a component has said no. While artifacts keep coming, there is always
-/// something new to ask about.
+/// The shortest pause after an answer. While artifacts keep coming, there is always something new to
+/// ask about.
 const MIN_GAP: Duration = Duration::from_millis(100);
 /// How many times as long as its answer took a component then rests, so that it uses at most a
 /// fifth of a core.
@@ -28,7 +28,7 @@ pub type Asked = (String, String);
 /// What an answer is based on. A component is asked again when this has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Basis {
-    /// The new artifacts, by resource.
+    /// The new artifacts, by resource; none in one that is paused.
     pending: Vec<Pending>,
     /// The newest end of a run that counts.
     ended: u64,
@@ -37,12 +37,20 @@ pub struct Basis {
 }
 
 impl Basis {
-    /// Creates the basis of a trigger: the new artifacts of its own resource, or of all.
-    pub(super) fn new(own: Option<Pending>, all: &Waiting, ended: u64, due: Option<Timestamp>) -> Self {
-        let pending = own.map_or_else(|| all.counts().collect(), |own| vec![own]);
-        // When it was counted says nothing about the artifacts.
-        let pending = pending.into_iter().map(|pending| Pending { as_of: 0, ..pending }).collect();
-        Self { pending, ended, due }
+    /// Creates the basis of a trigger of a resource: what is new in it.
+    pub(super) fn of_one(own: Pending, ended: u64, due: Option<Timestamp>) -> Self {
+        Self { pending: vec![timeless(own)], ended, due }
+    }
+
+    /// Creates the basis of a trigger of the pipeline: what is new in all resources that are not
+    /// `paused`. Its runs claim nothing of the others, so what is new there would be a reason to
+    /// ask again after each run.
+    pub(super) fn of_all(all: &Waiting, paused: &BTreeMap<String, String>, ended: u64, due: Option<Timestamp>) -> Self {
+        // A paused resource keeps its place: bases are compared place by place.
+        let unless_paused = |(name, pending)| {
+            if paused.contains_key(name) { Pending::default() } else { timeless(pending) }
+        };
+        Self { pending: all.counts().map(unless_paused).collect(), ended, due }
     }
 
     /// Returns whether there is nothing to decide on.
@@ -57,6 +65,11 @@ impl Basis {
             before.count == 0 || (now.count >= before.count && now.oldest_at == before.oldest_at)
         })
     }
+}
+
+/// Returns a count without when it was taken, which says nothing about the artifacts.
+fn timeless(pending: Pending) -> Pending {
+    Pending { as_of: 0, ..pending }
 }
 
 /// What a component has said.
@@ -137,7 +150,8 @@ impl Answers {
         (known.basis, known.again, known.not_before) = (basis, None, None);
         known.failures = if matches!(said, Said::Failed(_)) { known.failures.saturating_add(1) } else { 0 };
         match &said {
-            Said::Fire(_) => {}
+            // Whatever keeps it saying yes, runs do not follow each other without end at full speed.
+            Said::Fire(_) => known.not_before = Some(now.after(MIN_GAP)),
             Said::Skip { ask_again, .. } => {
                 known.again = ask_again.map(|after| now.after(after));
                 known.not_before = Some(now.after((took * REST).clamp(MIN_GAP, MAX_PAUSE)));
@@ -158,9 +172,12 @@ impl Answers {
         self.known.insert(asked, Known { said: Some(said), is_recalled: true, ..Known::default() });
     }
 
-    /// Notes that a run was created because of the answer of a component.
+    /// Notes that a run was created because of the answer of a component. What is left of it is
+    /// when the component is asked again at the earliest.
     pub(super) fn use_up(&mut self, asked: &Asked) {
-        self.known.remove(asked);
+        if let Some(known) = self.known.get_mut(asked) {
+            *known = Known { not_before: known.not_before, ..Known::default() };
+        }
     }
 
     /// Forgets components that are gone or have been replaced.
@@ -176,12 +193,12 @@ impl Answers {
     /// Returns the answer of a component. `has_fired` says whether it has led to a run before.
     /// While the host drains, nothing is asked again that failed, or only because time has passed.
     pub(super) fn of(&self, asked: &Asked, basis: &Basis, has_fired: bool, now: Moment, draining: bool) -> Answer<'_> {
-        let Some(known) = self.known.get(asked) else {
-            if has_fired && basis.is_empty() {
-                return Answer::UsedUp;
-            }
-            return Answer::Open { last: None, at: None, asking: false };
-        };
+        let known = self.known.get(asked);
+        let is_blank = known.is_none_or(|known| known.said.is_none() && known.asking.is_none());
+        if is_blank && has_fired && basis.is_empty() {
+            return Answer::UsedUp;
+        }
+        let Some(known) = known else { return Answer::Open { last: None, at: None, asking: false } };
         if let Some(reason) = known.fires(basis) {
             return Answer::Fire(reason);
         }
@@ -284,15 +301,16 @@ mod tests {
             assert!(answers.fires(&asked(), &still));
         }
         for gone in [basis(1, 5, 0), basis(2, 6, 0), basis(0, 0, 0)] {
-            assert_eq!(opens(&answers, &gone, at(9)), Ok(None), "{gone:?}");
+            assert_eq!(opens(&answers, &gone, at(100)), Ok(None), "{gone:?}");
         }
         answers.use_up(&asked());
         assert_eq!(answers.of(&asked(), &basis(0, 0, 0), true, at(9), false), Answer::UsedUp);
         assert_eq!(
             answers.of(&asked(), &basis(1, 7, 0), true, at(9), false),
-            Answer::Open { last: None, at: None, asking: false }
+            Answer::Open { last: None, at: Some(at(100)), asking: false },
+            "not at once: it may say yes for ever"
         );
-        assert_eq!(opens(&answers, &basis(0, 0, 3), at(9)), Ok(None), "a run has ended since");
+        assert_eq!(opens(&answers, &basis(0, 0, 3), at(100)), Ok(None), "a run has ended since");
     }
 
     #[test]

@@ -299,7 +299,11 @@ fn after_run(condition: &Condition, look: Look<'_>) -> Verdict {
 fn to_ask(condition: &Condition, look: Look<'_>) -> (Asked, Basis) {
     let asked = (look.trigger.to_owned(), condition.describe());
     let ended = look.situation.history.ended(look.trigger, condition).map_or(0, |run| run.seq);
-    let basis = Basis::new(look.waits.map(|waits| waits.pending), look.situation.pending, ended, due(look));
+    let Situation { pending, paused_resources, .. } = look.situation;
+    let basis = match look.waits {
+        Some(waits) => Basis::of_one(waits.pending, ended, due(look)),
+        None => Basis::of_all(pending, paused_resources, ended, due(look)),
+    };
     (asked, basis)
 }
 

@@ -1,5 +1,7 @@
 //! Triggers over time: what each kind of condition does, also across restarts.
 
+mod components;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -490,101 +492,4 @@ fn a_pause_of_a_resource_that_the_manifest_does_not_have_changes_nothing() {
     pause(&mut world, "gone");
     world.arrive(1, 1);
     assert!(world.at(2).is_some() && world.at(3_600).is_some());
-}
-
-fn skip() -> Said {
-    Said::Skip { reason: "no".to_owned(), ask_again: None }
-}
-
-fn fire() -> Said {
-    Said::Fire("yes".to_owned())
-}
-
-#[test]
-fn a_component_is_asked_when_the_other_conditions_of_its_table_are_met() {
-    let mut world = World::new("{ min_artifacts = 2, component = \"a.wasm\" }", "");
-    assert_eq!(world.asks(0), []);
-    world.arrive(1, 0);
-    assert_eq!(world.asks(0), []);
-    assert_eq!(world.sees(0), ["min_artifacts 2: 1 (not met)", "component a.wasm: not asked yet (not met)"]);
-    world.arrive(2, 1);
-    world.answer(skip(), 1);
-    assert!(world.at(1).is_none() && world.asks(1_000).is_empty(), "nothing has changed");
-    world.arrive(3, 2);
-    world.answer(fire(), 2);
-    assert_eq!(world.at(2).unwrap(), "raw: 3 new artifacts, component a.wasm: yes");
-    world.arrive(2, 3);
-    assert_eq!(world.asks(3).len(), 1, "a fire is for one run");
-}
-
-#[test]
-fn a_component_that_cannot_decide_alone_is_not_asked() {
-    let any = "{ any = [{ min_artifacts = 9 }, { component = \"a.wasm\" }, { component = \"b.wasm\" }] }";
-    let mut world = World::new(any, "");
-    world.arrive(9, 0);
-    assert!(world.at(0).is_some(), "enough without it");
-    let mut world = World::new(any, "");
-    world.arrive(1, 0);
-    world.answer(skip(), 0);
-    assert_eq!(world.asks(0)[0].asked.1, "component b.wasm", "one after the other");
-    world.answer(fire(), 0);
-    assert!(world.at(0).unwrap().ends_with("component b.wasm: yes)") || world.asks(0).is_empty());
-
-    let mut world = World::new("{ component = \"a.wasm\", max_wait = \"10s\" }", "");
-    world.arrive(1, 0);
-    world.answer(skip(), 1);
-    assert!(world.at(9).is_none() && world.at(10).is_some(), "`max_wait` ends every wait");
-}
-
-#[test]
-fn a_time_of_a_schedule_waits_for_the_answer_and_passes_with_a_no() {
-    let mut world = World::new("{}", "[triggers.t]\nall = [{ cron = \"0 * * * *\" }, { component = \"a.wasm\" }]");
-    assert_eq!(world.asks(3_599), []);
-    assert!(world.at(3_600).is_none());
-    world.answer(Said::Failed("trap".to_owned()), 3_601);
-    assert!(world.at(3_601).is_none() && world.until(3_601) == Some(3_602), "asked again after a pause");
-    world.answer(fire(), 3_602);
-    assert!(world.at(3_602).is_some());
-    assert!(world.at(7_200).is_none());
-    world.answer(skip(), 7_200);
-    assert!(world.at(7_201).is_none() && world.asks(7_300).is_empty(), "the time has passed");
-    assert_eq!(world.asks(10_800).len(), 1, "each time is a reason to ask");
-}
-
-#[test]
-fn a_component_of_the_pipeline_that_has_fired_waits_for_something_new() {
-    let mut world = World::new("{ min_artifacts = 9 }", "[triggers.t]\ncomponent = \"a.wasm\"");
-    world.answer(fire(), 0);
-    assert_eq!(world.at(0).unwrap(), "t: component a.wasm: yes");
-    assert_eq!(world.sees(1), ["component a.wasm: nothing new since it fired (not met)"]);
-    world.restart(1);
-    assert_eq!(world.asks(1), [], "also after a restart");
-    world.arrive(1, 2);
-    world.answer(skip(), 2);
-    world.restart(3);
-    assert_eq!(world.asks(3).len(), 1, "a restarted host knows no answers");
-}
-
-#[test]
-fn a_component_is_not_asked_while_nothing_may_start() {
-    let mut world = World::new("{ component = \"a.wasm\" }", "");
-    world.arrive(1, 0);
-    let unseen = BTreeMap::new();
-    let paused = Situation { paused: true, ..world.situation(&unseen, 0) };
-    let Plan::Wait { asks, ticks, .. } = plan(&world.pipeline, paused) else { panic!("it fires") };
-    assert_eq!((asks, ticks.len()), (Vec::new(), 1));
-    let Plan::Wait { asks, ticks, .. } = plan(&world.pipeline, world.situation(&unseen, 0)) else { panic!("it fires") };
-    assert_eq!((asks.len(), ticks.len()), (1, 0), "what it says is news, not that it is asked");
-    world.answer(fire(), 0);
-    // The fire stands while the run waits, also if more arrives, and not if what it was about is
-    // gone.
-    let before = world.waiting.clone();
-    world.events += 1;
-    let pending =
-        Pending { count: 5, oldest_at: Some(now(0).time), newest_at: Some(now(9).time), as_of: world.events, bytes: 5 };
-    world.waiting.note("raw", pending, now(9));
-    assert!(matches!(plan(&world.pipeline, world.situation(&unseen, 9)), Plan::Fire(_)));
-    world.waiting = before;
-    world.arrive(1, 20);
-    assert_eq!(world.asks(20).len(), 1);
 }

@@ -92,8 +92,8 @@ impl Waiting {
     }
 
     /// Returns the counts of all resources, by name.
-    pub(super) fn counts(&self) -> impl Iterator<Item = Pending> {
-        self.0.values().map(|waits| waits.pending)
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&str, Pending)> {
+        self.0.iter().map(|(name, waits)| (name.as_str(), waits.pending))
     }
 
     /// Returns whether the groups of a resource were read when its last count was taken.
