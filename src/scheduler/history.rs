@@ -78,6 +78,8 @@ pub(super) async fn look_back(
     }
     history.arm(pipeline, newest_event, now);
     for condition in history.after_runs(pipeline, draining) {
+        // Ends up to this event were on record before the look began.
+        history.note_looked(&condition, newest_event);
         if let Some(run) = newest_end(store, &condition).await? {
             history.note_ended(condition, run);
         }
@@ -110,4 +112,34 @@ async fn newest_end(store: &dyn MetadataStore, condition: &AfterRunCondition) ->
         }
     }
     Ok(newest)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::look_back;
+    use crate::base::{Moment, Now, Timestamp};
+    use crate::manifest::{StoreSpec, parse_pinned};
+    use crate::model::Durability;
+    use crate::scheduler::core::History;
+    use crate::store::open;
+
+    #[tokio::test]
+    async fn a_look_begins_where_the_one_before_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Now { time: Timestamp::from_micros(0), moment: Moment::from_micros(0) };
+        let spec = StoreSpec::Sqlite { path: folder.path().join("metadata.db") };
+        let store = open(&spec, Durability::Normal, now.time).unwrap().store;
+        let manifest = "manifest_version = 1\n[pipeline]\nname = \"p\"\n[resources.raw]\nkind = \"folder\"\n\
+                        path = \"raw\"\nwatch = true\ntrigger = { component = \"a.wasm\" }\n\
+                        [actions.act]\ncomponent = \"a.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n";
+        let pipeline = parse_pinned(manifest, Path::new("/p"), Path::new("/p/anacostia.toml"), &|_| None).unwrap();
+        let mut history = History::default();
+        for newest_event in [7, 50, 60] {
+            history = look_back(store.as_ref(), &pipeline, history, newest_event, false, now).await.unwrap();
+            assert_eq!(history.after_runs(&pipeline, false)[0].after, newest_event);
+        }
+        assert_eq!(history.marks()[0].seq, 7, "which costs no write");
+    }
 }

@@ -369,15 +369,17 @@ fn mark(condition: &Condition, look: Look<'_>) -> Option<TriggerMark> {
             Some(metric) => set(now.time, metric.seq, Some(metric.value).filter(|value| !value.is_nan())),
             None => set(now.time, old.seq, old.value),
         },
-        Condition::AfterRun(_) => set(now.time, history.ended(look.trigger, condition)?.seq, None),
+        Condition::AfterRun(_) => {
+            history.ended(look.trigger, condition)?;
+            set(now.time, history.ends_seen(look.trigger, condition), None)
+        }
         Condition::Component(_) => {
             let (asked, basis) = to_ask(condition, look);
             // It may have fired because of another condition, in `any`.
             if !history.answers().fires(&asked, &basis) {
                 return None;
             }
-            let ended = history.ended(look.trigger, condition).map_or(old.seq, |run| run.seq);
-            set(now.time, ended, Some(1.0))
+            set(now.time, history.ends_seen(look.trigger, condition), Some(1.0))
         }
         _ => None,
     }

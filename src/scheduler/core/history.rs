@@ -21,7 +21,17 @@ pub struct History {
     marks: BTreeMap<(String, String), Mark>,
     metrics: BTreeMap<String, MetricSeen>,
     ended: BTreeMap<(String, String), EndedRun>,
+    looked: BTreeMap<(String, String), Looked>,
     answers: Answers,
+}
+
+/// How far the ends of runs have been looked through for a condition.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    /// The event up to which no other end counts than the one that is stored.
+    until: u64,
+    /// Whether runs that the trigger led to counted.
+    retrigger: bool,
 }
 
 /// What a condition has accounted for; see [`TriggerMark`].
@@ -58,7 +68,8 @@ pub struct AfterRunCondition {
     pub how: AfterRun,
     /// Whether runs that the trigger led to count.
     pub retrigger: bool,
-    /// The last end that is accounted for.
+    /// The event up to which no end needs to be looked at: it is accounted for, or stored, or does
+    /// not count.
     pub after: u64,
 }
 
@@ -148,6 +159,7 @@ impl History {
         }
         self.marks.retain(|key, _| needed.contains(key));
         self.ended.retain(|key, _| needed.contains(key));
+        self.looked.retain(|key, _| needed.contains(key));
         self.answers.retain(|key| needed.contains(key));
     }
 
@@ -201,8 +213,8 @@ impl History {
         self.metrics.insert(record.name.clone(), seen);
     }
 
-    /// Returns the conditions on the ends of runs, and the components, each with the last end that
-    /// it has accounted for. While the host drains, no run counts for a trigger that led to it.
+    /// Returns the conditions on the ends of runs, and the components, each with the event after
+    /// which to look for ends. While the host drains, no run counts for a trigger that led to it.
     #[must_use]
     pub fn after_runs(&self, pipeline: &Pipeline, draining: bool) -> Vec<AfterRunCondition> {
         conditions(pipeline)
@@ -213,9 +225,11 @@ impl History {
                     _ => return None,
                 };
                 let key = (trigger.to_owned(), condition.describe());
-                let after = self.marks.get(&key)?.seq;
-                let (trigger, condition) = key;
                 let retrigger = retrigger && !draining;
+                // A reload may have changed which runs count: then all are looked at again.
+                let looked = self.looked.get(&key).filter(|looked| looked.retrigger == retrigger);
+                let after = self.marks.get(&key)?.seq.max(looked.map_or(0, |looked| looked.until));
+                let (trigger, condition) = key;
                 Some(AfterRunCondition { trigger, condition, how, retrigger, after })
             })
             .collect()
@@ -224,6 +238,23 @@ impl History {
     /// Stores the newest run that ended as a condition wants.
     pub fn note_ended(&mut self, condition: AfterRunCondition, run: EndedRun) {
         self.ended.insert((condition.trigger, condition.condition), run);
+    }
+
+    /// Notes that all ends up to an event have been looked at for a condition. Without it, the cost
+    /// of each look would grow with the number of runs that do not count.
+    pub fn note_looked(&mut self, condition: &AfterRunCondition, until: u64) {
+        let key = (condition.trigger.clone(), condition.condition.clone());
+        self.looked.insert(key, Looked { until: until.max(condition.after), retrigger: condition.retrigger });
+    }
+
+    /// Returns the event up to which the ends of runs are accounted for if a condition on them has
+    /// led to a run now. It includes ends that do not count, so that a host that starts does not
+    /// look at them again.
+    pub(super) fn ends_seen(&self, trigger: &str, condition: &Condition) -> u64 {
+        let key = (trigger.to_owned(), condition.describe());
+        let ended = self.ended.get(&key).map_or(0, |run| run.seq);
+        let looked = self.looked.get(&key).map_or(0, |looked| looked.until);
+        self.marks.get(&key).map_or(0, |mark| mark.seq).max(ended).max(looked)
     }
 
     pub(super) fn mark(&self, trigger: &str, condition: &Condition) -> Option<Mark> {

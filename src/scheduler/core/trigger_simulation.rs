@@ -120,6 +120,7 @@ impl World {
                     && !run.fired_by.contains(&condition.trigger)
             };
             let newest = self.runs.iter().filter(counts).max_by_key(|run| run.ended.map(|(seq, _)| seq));
+            self.history.note_looked(&condition, self.event);
             if let Some((run, (seq, state))) = newest.and_then(|run| Some((run, run.ended?))) {
                 let (number, fired_by) = (run.number, run.fired_by.clone());
                 self.history.note_ended(condition, EndedRun { seq, number, state, fired_by });

@@ -134,3 +134,26 @@ fn a_component_that_always_says_yes_is_not_asked_again_at_once() {
     assert_eq!(until, Some(Moment::from_micros(100_000)));
     assert_eq!(world.asks(1).len(), 1);
 }
+
+#[test]
+fn ends_of_runs_that_do_not_count_are_looked_at_once() {
+    let mut world = World::new("{ component = \"a.wasm\" }", "");
+    let after = |world: &World| world.history.after_runs(&world.pipeline, false)[0].after;
+    let look = |world: &mut World, until| {
+        let condition = world.history.after_runs(&world.pipeline, false).remove(0);
+        world.history.note_looked(&condition, until);
+    };
+    look(&mut world, 50);
+    assert_eq!(after(&world), 50);
+    world.pipeline.resources[0].trigger.retrigger = true;
+    assert_eq!(after(&world), 0, "after a reload, other runs count");
+    world.pipeline.resources[0].trigger.retrigger = false;
+    world.restart(1);
+    assert_eq!(after(&world), 0);
+    look(&mut world, 50);
+    world.arrive(1, 2);
+    world.answer(fire(), 2);
+    assert!(world.at(2).is_some());
+    world.restart(3);
+    assert_eq!(after(&world), 50, "a fire accounts for them");
+}
