@@ -18,7 +18,7 @@ use super::definition::{Definition, triggers};
 use super::dispatcher::Dispatcher;
 use crate::base::bounds::cut;
 use crate::base::{Digest, Timestamp};
-use crate::manifest::{Condition, Decider};
+use crate::manifest::{Condition, Decider, Pipeline};
 use crate::model::{ErrorInfo, LogLevel, LogLine, LogStream};
 use crate::sandbox::{Decision, DecisionOrder, DecisionReport};
 
@@ -74,24 +74,43 @@ impl Dispatcher {
     }
 
     /// Returns the components of triggers in force, as answers are kept.
-    pub(super) fn answerable(&self) -> BTreeMap<Asked, Option<Digest>> {
-        deciders(self.library.current())
+    pub(super) fn answerable(&self) -> BTreeMap<Asked, Answerer> {
+        let definition = self.library.current();
+        answerers(&definition.pipeline, &definition.components)
     }
 
-    /// Forgets the answers of components that have been replaced since `before`.
-    pub(super) fn forget_answers(&mut self, before: &BTreeMap<Asked, Option<Digest>>) {
+    /// Forgets the answers of components that have been replaced since `before`, or whose params
+    /// have changed.
+    pub(super) fn forget_answers(&mut self, before: &BTreeMap<Asked, Answerer>) {
         let now = self.answerable();
         self.history.answers_mut().retain(|asked| before.get(asked) == now.get(asked));
     }
 }
 
-/// Returns the components of triggers, as answers are kept.
-fn deciders(definition: &Definition) -> BTreeMap<Asked, Option<Digest>> {
-    let all = triggers(&definition.pipeline)
+/// What gives the answers of a trigger component. If it is replaced, they say nothing any more.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answerer {
+    component: Option<Digest>,
+    params: String,
+}
+
+/// Returns what gives the answers of each trigger component, as answers are kept.
+fn answerers(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> BTreeMap<Asked, Answerer> {
+    let all = triggers(pipeline)
         .flat_map(|(name, when)| when.iter().flat_map(Condition::flat).map(move |condition| (name, condition)));
-    let digest = |decider: &Decider| definition.components.get(&decider.name).copied();
-    all.filter_map(|(name, condition)| Some(((name.to_owned(), condition.describe()), digest(condition.decider()?))))
+    let answerer = |decider: &Decider| Answerer {
+        component: components.get(&decider.name).copied(),
+        params: params(pipeline, decider),
+    };
+    all.filter_map(|(name, condition)| Some(((name.to_owned(), condition.describe()), answerer(condition.decider()?))))
         .collect()
+}
+
+/// Returns the merged params of a component, a JSON object as text.
+fn params(pipeline: &Pipeline, decider: &Decider) -> String {
+    let mut params = pipeline.params.clone();
+    params.extend(decider.params.clone());
+    serde_json::Value::Object(params).to_string()
 }
 
 /// Returns what to ask. `None` if the component is not one of the definition, which a plan of it
@@ -112,8 +131,6 @@ fn order(
             (format!("triggers.{}", ask.asked.0), claims.into_iter().map(|claim| claim.resource).collect())
         }
     };
-    let mut params = pipeline.params.clone();
-    params.extend(decider.params.clone());
     Some(DecisionOrder {
         pipeline: pipeline.name.clone(),
         trigger: ask.asked.0.clone(),
@@ -121,7 +138,7 @@ fn order(
         resources,
         fired_at,
         component: *definition.components.get(&decider.name)?,
-        params: serde_json::Value::Object(params).to_string(),
+        params: params(pipeline, decider),
         limits: decider.limits.clone(),
     })
 }
@@ -150,5 +167,34 @@ fn log(name: &str, line: &LogLine) {
         LogLevel::Info => tracing::info!("{text}"),
         LogLevel::Warn => tracing::warn!("{text}"),
         LogLevel::Error => tracing::error!("{text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::manifest::parse_pinned;
+
+    #[test]
+    fn an_answer_is_that_of_a_component_with_its_merged_params() {
+        let answerers = |shared: &str, own: &str, component: &[u8]| {
+            let manifest = format!(
+                "manifest_version = 1\n[pipeline]\nname = \"p\"\nparams = {shared}\n\
+                 [resources.raw]\nkind = \"folder\"\npath = \"raw\"\nwatch = true\n\
+                 trigger = {{ component = {{ file = \"a.wasm\", params = {own} }} }}\n\
+                 [actions.act]\ncomponent = \"b.wasm\"\nafter = [\"raw\"]\nreads = [\"raw\"]\n"
+            );
+            let pipeline = parse_pinned(&manifest, Path::new("/p"), Path::new("/p/anacostia.toml"), &|_| None).unwrap();
+            let name = pipeline.deciders().next().unwrap().name.clone();
+            answerers(&pipeline, &BTreeMap::from([(name, Digest::of(component))]))
+        };
+        let before = answerers("{ least = 1 }", "{ way = \"count\" }", b"1");
+        assert_eq!(answerers("{ least = 1 }", "{ way = \"count\" }", b"1"), before);
+        assert_ne!(answerers("{ least = 2 }", "{ way = \"count\" }", b"1"), before);
+        let replaced = |shared| answerers(shared, "{ least = 9 }", b"1");
+        assert_eq!(replaced("{ least = 1 }"), replaced("{ least = 2 }"), "it is given its own");
+        assert_ne!(answerers("{ least = 1 }", "{ way = \"count\" }", b"2"), before);
     }
 }
