@@ -59,6 +59,13 @@ pub struct DecisionReport {
 }
 
 impl DecisionReport {
+    /// Returns the report of a question that the host has failed to ask, with why.
+    #[must_use]
+    pub fn failed(why: &str) -> Self {
+        let message = format!("the host failed while it asked the component: {why}");
+        Self::not_asked(ErrorInfo::permanent("failed", message))
+    }
+
     /// Returns the report of a component that was not called.
     pub(super) fn not_asked(error: ErrorInfo) -> Self {
         Self { decision: Err(error), lines: Vec::new(), took: Duration::ZERO }

@@ -5,13 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-
-use super::answered::Answered;
+use super::answered::{AnswerEnd, Question};
 use super::at_work::AtWork;
 use super::core::{Ask, Asked, Said, all_new};
 use super::definition::{Definition, triggers};
@@ -20,7 +17,7 @@ use crate::base::bounds::cut;
 use crate::base::{Digest, Timestamp};
 use crate::manifest::{Condition, Decider, Pipeline};
 use crate::model::{ErrorInfo, LogLevel, LogLine, LogStream};
-use crate::sandbox::{Decision, DecisionOrder, DecisionReport};
+use crate::sandbox::{Decision, DecisionOrder};
 
 /// Maximum length of an error in a tick, in bytes. The host's log has all of it.
 const MAX_ERROR_BYTES: usize = 500;
@@ -34,28 +31,25 @@ impl Dispatcher {
             let order = order(&definition, ask, &paused, self.history.fired_at(&ask.asked));
             let now = self.shared.clock.moment();
             let answers = self.history.answers_mut();
-            let question = answers.ask(ask.asked.clone(), ask.basis.clone());
+            let number = answers.ask(ask.asked.clone(), ask.basis.clone());
             let Some(order) = order else {
                 // A checked manifest excludes it. A question that stays open would be asked again
                 // at once.
                 let said = Said::Failed("failed: its component is not loaded".to_owned());
-                answers.answer(&ask.asked, question, said, Duration::ZERO, now);
+                answers.answer(&ask.asked, number, said, Duration::ZERO, now);
                 continue;
             };
             let (asked, name, component) = (ask.asked.clone(), ask.name.clone(), order.component);
             let (executor, services) = (Arc::clone(&self.shared.executor), definition.services.clone());
-            work.asking.spawn(async move {
-                // A panic would leave the question open for ever.
-                let answer = AssertUnwindSafe(executor.decide(order, &services)).catch_unwind();
-                let report = answer.await.unwrap_or_else(|_| panicked());
-                Answered { asked, name, question, component, report }
-            });
+            let answer = async move { executor.decide(order, &services).await };
+            work.ask(Question { asked, name, number, component }, answer);
         }
     }
 
     /// Notes an answer.
-    pub(super) fn answered(&mut self, answered: Answered) {
-        let Answered { asked, name, question, component, report } = answered;
+    pub(super) fn answered(&mut self, end: AnswerEnd, work: &mut AtWork) {
+        let Some((question, report)) = work.remove_question(end) else { return };
+        let Question { asked, name, number, component } = question;
         for line in &report.lines {
             log(&name, line);
         }
@@ -65,7 +59,7 @@ impl Dispatcher {
             Err(error) => Said::Failed(shown(error)),
         };
         let now = self.shared.clock.moment();
-        let is_news = self.history.answers_mut().answer(&asked, question, said, report.took, now);
+        let is_news = self.history.answers_mut().answer(&asked, number, said, report.took, now);
         if let Err(ErrorInfo { code, message, .. }) = &report.decision
             && is_news
         {
@@ -141,11 +135,6 @@ fn order(
         params: params(pipeline, decider),
         limits: decider.limits.clone(),
     })
-}
-
-fn panicked() -> DecisionReport {
-    let message = "the host failed while it asked the component: this is a fault in Anacostia, please report it";
-    DecisionReport { decision: Err(ErrorInfo::permanent("failed", message)), lines: Vec::new(), took: Duration::ZERO }
 }
 
 /// Returns an error on one line, without the frames of a trap.

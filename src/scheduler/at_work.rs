@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::answered::Answered;
+use super::answered::{AnswerEnd, Question};
 use super::definition::Definition;
 use super::driver::Driver;
 use super::error::StartError;
@@ -14,6 +14,7 @@ use super::shared::{TRY_AGAIN, Told};
 use super::supervise::panic_text;
 use crate::base::{Digest, RunId};
 use crate::model::{RunState, Tick};
+use crate::sandbox::DecisionReport;
 use crate::store::{StoreError, UnfinishedAttempt, UnfinishedRun};
 
 /// Why a driver ended before its run had.
@@ -63,7 +64,9 @@ pub(super) struct AtWork {
     /// The runs that wait for each of these definitions.
     pub(super) restored_for: HashMap<Digest, Vec<UnfinishedRun>>,
     /// Tasks that ask trigger components; each returns the answer.
-    pub(super) asking: JoinSet<Answered>,
+    pub(super) asking: JoinSet<DecisionReport>,
+    /// The question of each of these tasks.
+    questions: HashMap<Id, Question>,
     pub(super) tally: Tally,
     /// The last tick of each trigger, so that an equal one is not recorded again.
     pub(super) last_ticks: HashMap<String, Tick>,
@@ -116,6 +119,23 @@ impl AtWork {
         !works && self.runs.keys().all(|run| left.contains(run))
     }
 
+    /// Starts a task that asks a trigger component.
+    pub(super) fn ask(&mut self, question: Question, answer: impl Future<Output = DecisionReport> + Send + 'static) {
+        let task = self.asking.spawn(answer);
+        self.questions.insert(task.id(), question);
+    }
+
+    /// Removes the task of a question that has ended. A task that panicked leaves its question
+    /// without a decision, but not open: an open one would be waited for without end. `None` for an
+    /// unknown task.
+    pub(super) fn remove_question(&mut self, end: AnswerEnd) -> Option<(Question, DecisionReport)> {
+        let (task, report) = match end {
+            Ok((task, report)) => (task, report),
+            Err(error) => (error.id(), DecisionReport::failed(&panic_text(error))),
+        };
+        Some((self.questions.remove(&task)?, report))
+    }
+
     /// Removes a driver that has ended. Returns its run and the state of that. `None` for an
     /// unknown task.
     pub(super) fn remove_driver(&mut self, end: DriverEnd) -> Option<(RunId, Result<RunState, DriverError>)> {
@@ -147,5 +167,33 @@ impl AtWork {
     pub(super) fn is_news(&self, tick: &Tick) -> bool {
         let before = self.last_ticks.get(&tick.trigger);
         before.is_none_or(|before| !before.says_the_same(tick))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_whose_task_ends_without_an_answer_has_failed() {
+        let mut work = AtWork::default();
+        let question = |number| Question {
+            asked: ("raw".into(), "component".into()),
+            name: "raw".into(),
+            number,
+            component: Digest::of(b"1"),
+        };
+        work.ask(question(1), async { panic!("at the worst time") });
+        let end = work.asking.join_next_with_id().await.unwrap();
+        let (asked, report) = work.remove_question(end).unwrap();
+        assert_eq!(asked, question(1));
+        let error = report.decision.unwrap_err();
+        assert!(!error.retryable && error.message.ends_with("fault in Anacostia: at the worst time"), "{error:?}");
+        work.ask(question(2), std::future::pending());
+        work.asking.abort_all();
+        let end = work.asking.join_next_with_id().await.unwrap();
+        let (asked, report) = work.remove_question(end).unwrap();
+        assert_eq!(asked, question(2));
+        assert!(report.decision.unwrap_err().message.ends_with("it was aborted"));
     }
 }

@@ -102,7 +102,7 @@ impl Dispatcher {
             tokio::select! {
                 Some(message) = self.messages.recv() => self.handle(message, &mut work).await?,
                 Some(end) = work.drivers.join_next_with_id() => self.ended(end, &mut work).await?,
-                Some(Ok(answered)) = work.asking.join_next() => self.answered(answered),
+                Some(end) = work.asking.join_next_with_id() => self.answered(end, &mut work),
                 Some(Ok(run)) = work.pausing.join_next() => self.resume(run, &mut work).await?,
                 Some(Ok((revision, definition))) = work.restoring.join_next() => {
                     self.restored(revision, definition, &mut work).await?;
