@@ -386,6 +386,8 @@ fn the_page_has_a_form_that_decides() {
     assert_eq!(send(&app, "/approvals", &foreign, &form).unwrap().0, 403);
     let (status, _, body) = send(&app, "/approvals", &own, "run=1").unwrap();
     assert!(status == 400 && body.contains("the form could not be read"), "{status} {body}");
+    let timed_out = form.replace("approved", "timed_out");
+    assert_eq!(send(&app, "/approvals", &own, &timed_out).unwrap().0, 400, "only time decides that");
     assert_eq!(publish(&app, 1)["state"], "awaiting_approval");
     let (status, location, _) = send(&app, "/approvals", &own, &form).unwrap();
     assert_eq!((status, location.as_str()), (303, "/"));

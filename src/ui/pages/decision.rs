@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::home;
 use crate::base::RunId;
 use crate::model::Verdict;
+use crate::store::StoreError;
 use crate::ui::Pages;
 
 /// Largest form, in bytes. A note of the longest characters fits, each byte written with three.
@@ -18,7 +19,7 @@ const MAX_FORM_BYTES: usize = 32 << 10;
 /// How long a form may take to arrive.
 const FORM_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The form: each button has its verdict.
+/// The form: each button has its verdict, and no person decides that nobody did.
 #[derive(Debug, Deserialize)]
 struct Form {
     run: RunId,
@@ -39,7 +40,7 @@ pub(in crate::ui) async fn decide(State(pages): State<Pages>, body: Body) -> Res
     match pages.view.control.decide(run, &action, verdict, Some(&by), Some(&note)).await {
         Ok(Some(_)) => (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response(),
         Ok(None) => home::render(&pages, StatusCode::NOT_FOUND, Some(format!("there is no run {run}"))).await,
-        Err(error) => home::render(&pages, StatusCode::CONFLICT, Some(error.to_string())).await,
+        Err(error) => home::render(&pages, status(&error), Some(error.to_string())).await,
     }
 }
 
@@ -47,5 +48,44 @@ pub(in crate::ui) async fn decide(State(pages): State<Pages>, body: Body) -> Res
 async fn read(body: Body) -> Option<Form> {
     let bytes = tokio::time::timeout(FORM_TIMEOUT, to_bytes(body, MAX_FORM_BYTES)).await.ok()?.ok()?;
     let uri = Uri::builder().path_and_query(format!("/?{}", std::str::from_utf8(&bytes).ok()?)).build().ok()?;
-    Query::<Form>::try_from_uri(&uri).ok().map(|Query(form)| form)
+    let Query(form) = Query::<Form>::try_from_uri(&uri).ok()?;
+    (form.verdict != Verdict::TimedOut).then_some(form)
+}
+
+/// Returns the status for a decision that is not recorded.
+fn status(error: &StoreError) -> StatusCode {
+    match error {
+        StoreError::Conflict(_) | StoreError::PathTaken { .. } | StoreError::Fenced { .. } => StatusCode::CONFLICT,
+        StoreError::Invalid(_) => StatusCode::BAD_REQUEST,
+        StoreError::Unavailable { .. }
+        | StoreError::InUse { .. }
+        | StoreError::StateInUse { .. }
+        | StoreError::ReadOnly { .. }
+        | StoreError::Lost { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        StoreError::Corrupt(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form(verdict: &str) -> Body {
+        Body::from(format!("run={}&action=publish&verdict={verdict}", RunId::new()))
+    }
+
+    #[tokio::test]
+    async fn a_form_has_the_verdict_of_a_person() {
+        assert_eq!(read(form("approved")).await.unwrap().verdict, Verdict::Approved);
+        assert_eq!(read(form("rejected")).await.unwrap().verdict, Verdict::Rejected);
+        assert!(read(form("timed_out")).await.is_none());
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_no_conflict() {
+        let unavailable = StoreError::Unavailable { doing: "decide".to_owned(), why: "disk I/O error".to_owned() };
+        assert_eq!(status(&unavailable), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&StoreError::Conflict("it was decided already".to_owned())), StatusCode::CONFLICT);
+        assert_eq!(status(&StoreError::Invalid("the note is too long".to_owned())), StatusCode::BAD_REQUEST);
+    }
 }
