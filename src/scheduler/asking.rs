@@ -46,23 +46,24 @@ impl Dispatcher {
         }
     }
 
-    /// Notes an answer.
+    /// Notes an answer. Its log lines are written if it differs from the answer before.
     pub(super) fn answered(&mut self, end: AnswerEnd, work: &mut AtWork) {
         let Some((question, report)) = work.remove_question(end) else { return };
         let Question { asked, name, number, component } = question;
-        for line in &report.lines {
-            log(&name, line);
-        }
         let said = match &report.decision {
             Ok(Decision::Fire(reason)) => Said::Fire(reason.clone()),
             Ok(Decision::Skip { reason, ask_again }) => Said::Skip { reason: reason.clone(), ask_again: *ask_again },
             Err(error) => Said::Failed(shown(error)),
         };
         let now = self.shared.clock.moment();
-        let is_news = self.history.answers_mut().answer(&asked, number, said, report.took, now);
-        if let Err(ErrorInfo { code, message, .. }) = &report.decision
-            && is_news
-        {
+        if !self.history.answers_mut().answer(&asked, number, said, report.took, now) {
+            // It may be asked ten times a second: saying the same must not fill the disk.
+            return;
+        }
+        for line in &report.lines {
+            log(&name, line);
+        }
+        if let Err(ErrorInfo { code, message, .. }) = &report.decision {
             tracing::warn!("{name} has not decided, and is asked again later ({component}): {code}: {message}");
         }
     }

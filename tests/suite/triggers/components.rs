@@ -320,6 +320,19 @@ fn a_replaced_component_is_asked_anew() {
     wait_until("the run", || app.cli_json(&["runs", "list", "PATH", "--json"])["items"].as_array().unwrap().len() == 1);
 }
 
+#[test]
+fn an_answer_that_stays_the_same_writes_its_log_lines_once() {
+    let mut app = app(&asks("do = \"skip\"", ""), "");
+    app.start();
+    app.drop_file("raw/a.txt", b"a");
+    wait_for_answer(&app, "as always");
+    app.drop_file("raw/b.txt", b"b");
+    wait_until("the answer about both", || {
+        ticks(&app, "raw")[0]["reason"].as_str().is_some_and(|reason| reason.starts_with("2 new artifacts"))
+    });
+    assert_eq!(app.said().matches("trigger raw: asked").count(), 1);
+}
+
 fn dev_log(app: &TestApp) -> String {
     fs::read_to_string(app.path(".dev.log")).unwrap_or_default()
 }
