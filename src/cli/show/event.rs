@@ -12,6 +12,8 @@ use crate::model::{Event, EventKind};
 
 /// The indentation of continuation lines: as wide as a time.
 const INDENT: &str = "           ";
+/// How the reason of an action begins whose approval timed out.
+const NOBODY: &str = "nobody decided";
 /// The end of a message line after which the host proposes manifest lines.
 const PROPOSES: &str = "write in anacostia.toml:\n";
 /// Most manifest lines that are shown; no message proposes more.
@@ -43,17 +45,21 @@ pub(crate) fn event_line(event: &Event, took: Option<Duration>, width: usize) ->
             let action = Cell::new(event.action.as_deref().unwrap_or_default());
             with_reason(&format!("{action}  {}", state_mark("retrying")), text("reason"), width)
         }
+        // The event of the decision does not say how long it was waited for.
+        EventKind::ActionState if text("state") == "failed" && text("reason").starts_with(NOBODY) => {
+            let action = Cell::new(event.action.as_deref().unwrap_or_default());
+            with_reason(&format!("{action}  {}", state_mark("failed")), text("reason"), width)
+        }
         EventKind::ApprovalRequested => {
             let action = Cell::new(event.action.as_deref().unwrap_or_default());
             let who = format!("{}, see `anacostia runs show {number}`", text("who"));
             with_reason(&format!("{run}  {action}  {}", state_mark("awaiting_approval")), &who, width)
         }
-        EventKind::ApprovalDecided => {
+        EventKind::ApprovalDecided if text("verdict") != "timed_out" => {
             let action = Cell::new(event.action.as_deref().unwrap_or_default());
             let by = Some(text("by")).filter(|by| !by.is_empty()).map(|by| format!("by {by}"));
             let note = Some(text("note")).filter(|note| !note.is_empty()).map(str::to_owned);
-            let nobody = (text("verdict") == "timed_out").then(|| "nobody decided in time".to_owned());
-            let reason = by.into_iter().chain(note).chain(nobody).collect::<Vec<_>>().join(": ");
+            let reason = by.into_iter().chain(note).collect::<Vec<_>>().join(": ");
             let line = format!("{run}  {action}  {}", state_mark(text("verdict")));
             if reason.is_empty() { line } else { with_reason(&line, &reason, width) }
         }
@@ -103,7 +109,7 @@ mod tests {
 
     use super::super::samples;
     use super::event_line;
-    use crate::model::{Event, EventKind};
+    use crate::model::{Decision, Event, EventKind, Verdict};
 
     fn event(kind: EventKind, data: serde_json::Value) -> Event {
         Event {
@@ -130,6 +136,8 @@ mod tests {
 
     #[test]
     fn events_are_shown_as_lines() {
+        let mut timed_out = samples::approval();
+        timed_out.decision = Some(Decision::new(Verdict::TimedOut, None, None, samples::at(86_403)));
         let events = [
             event(EventKind::RunCreated, json!({"number": 3, "trigger": "data_store: 1 new artifact", "inputs": 1})),
             event(EventKind::AttemptStarted, json!({"number": 1})),
@@ -149,6 +157,8 @@ mod tests {
                 json!({"number": 3, "verdict": "rejected", "by": "ann", "note": "too few rows"}),
             ),
             event(EventKind::ApprovalDecided, json!({"number": 3, "verdict": "timed_out", "by": null, "note": null})),
+            event(EventKind::ActionState, json!({"state": "failed", "reason": timed_out.outcome()})),
+            event(EventKind::ActionState, json!({"state": "failed", "reason": "no luck"})),
             event(EventKind::ArtifactIgnored, json!({"resource": "raw", "path": "pipe", "reason": "it is a FIFO"})),
             event(EventKind::Paused, json!({})),
             event(EventKind::NodePaused, json!({"type": "action", "name": "train", "reason": "the GPU is away"})),
