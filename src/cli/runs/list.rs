@@ -1,6 +1,7 @@
 //! `anacostia runs list`.
 
-use crate::base::bounds::MAX_PAGE;
+use std::collections::BTreeMap;
+
 use crate::base::{Clock as _, SystemClock};
 use crate::cli::load::PathArg;
 use crate::cli::records::Records;
@@ -41,10 +42,12 @@ pub(crate) fn list(args: Args) -> Result<End, Failure> {
             states => format!("no run is {}; leave out `--state` to see all\n", states.join(" or ")),
         });
     } else {
-        // More than a page of them is more than a list can show.
-        let first = PageRequest { cursor: None, limit: MAX_PAGE };
-        let awaiting = records.ask(records.store.awaiting_approval(first))?.items;
-        out::result(&show::run_list(&page.items, &awaiting, SystemClock.now(), out::result_width()))?;
+        let mut actions = BTreeMap::new();
+        for run in page.items.iter().filter(|run| !run.state.ended()) {
+            let detail = records.ask(records.store.run_progress(run.id))?;
+            actions.extend(detail.map(|detail| (run.id, detail.actions)));
+        }
+        out::result(&show::run_list(&page.items, &actions, SystemClock.now(), out::result_width()))?;
         records.warn_if_idle(page.items.iter().any(|run| !run.state.ended()), &args.path)?;
         if let Some(cursor) = page.next_cursor {
             out::error(&format!("There are more: add `--cursor {cursor}`.\n"));

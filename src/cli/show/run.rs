@@ -5,11 +5,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::fit::{headline, wrap};
+use super::held::{held, is_paused};
 use super::requests;
-use super::{Cell, Column, RunOutputs, Table, ago, duration, next_steps, plain, state_mark, styles};
-use crate::base::{AttemptId, ByteSize, Timestamp};
-use crate::model::{ActionState, Artifact, Attempt, Denial, HttpRequest, Run, RunAction, RunDetail, RunState};
-use crate::store::AwaitingApproval;
+use super::{Cell, Column, RunOutputs, Table, ago, beside, duration, next_steps, plain, state_mark, styles};
+use crate::base::{AttemptId, ByteSize, RunId, Timestamp};
+use crate::model::{
+    ActionState, Approval, Artifact, Attempt, AttemptState, Denial, HttpRequest, Run, RunAction, RunDetail, RunState,
+    Verdict,
+};
 
 /// Most inputs that are shown one by one.
 const MAX_INPUTS: usize = 20;
@@ -19,9 +22,14 @@ const MAX_ERROR_LINES: usize = 24;
 /// Most kinds of refused calls that are shown; `--json` has them all.
 const MAX_REFUSALS: usize = 5;
 
-/// The list of runs, newest first, for a terminal with `width` columns. `awaiting` are the actions
-/// that wait for approval.
-pub(crate) fn run_list(runs: &[Run], awaiting: &[AwaitingApproval], now: Timestamp, width: usize) -> String {
+/// The list of runs, newest first, for a terminal with `width` columns. `actions` are those of the
+/// runs that have not ended, whose reason is what holds them back.
+pub(crate) fn run_list(
+    runs: &[Run],
+    actions: &BTreeMap<RunId, Vec<RunAction>>,
+    now: Timestamp,
+    width: usize,
+) -> String {
     let mut table = Table::new(&[
         ("RUN", Column::Number),
         ("STATE", Column::Word),
@@ -31,9 +39,7 @@ pub(crate) fn run_list(runs: &[Run], awaiting: &[AwaitingApproval], now: Timesta
         ("REASON", Column::Text),
     ]);
     for run in runs {
-        let waits = awaiting.iter().filter(|it| it.run_id == run.id && !run.state.ended());
-        let waits: Vec<String> =
-            waits.map(|it| format!("? {} waits for approval: {}", it.action, it.approval.who)).collect();
+        let waits: Vec<String> = actions.get(&run.id).into_iter().flatten().filter_map(held).collect();
         let reason = match run.reason.as_deref() {
             Some(reason) => headline(reason),
             None => waits.join("; ").into(),
@@ -145,7 +151,8 @@ fn inputs(inputs: &[Artifact], count: u64, all: &str, width: usize) -> String {
     text
 }
 
-/// The actions in one table: a line for each, and a line for each attempt if there are several.
+/// The actions in one table: a line for each, one for each attempt that the action's own line does
+/// not describe, and one for each decision about it.
 fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, now: Timestamp, width: usize) -> String {
     let result =
         |attempt: &Attempt| outages.and_then(|all| all.get(&attempt.id).cloned()).or_else(|| attempt_result(attempt));
@@ -156,7 +163,7 @@ fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, no
         let name = Cell::new(&action.name).style(styles::STRONG);
         let state = state_mark(action.state.as_str());
         match attempts.as_slice() {
-            [only] if action.state != ActionState::Ready || action.reason.is_none() => {
+            [only] if is_in_its_state(action, only) => {
                 let what = result(only).or_else(|| why(action, now)).unwrap_or_default();
                 let what = marked(action, what);
                 table.row(vec![
@@ -165,12 +172,18 @@ fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, no
                     Cell::new(took(Some(only.started_at), only.ended_at, now)),
                     Cell::message(what),
                 ]);
+                table.rows(action.approvals.iter().filter_map(decided));
             }
             several => {
                 // Does not repeat what the line of the last attempt says.
                 let why = why(action, now).filter(|_| fatal(action, detail).is_none()).unwrap_or_default();
                 table.row(vec![name, state, Cell::new(""), Cell::new(marked(action, why))]);
+                let mut approvals = action.approvals.iter().peekable();
                 for attempt in several {
+                    let before = |it: &&Approval| it.decision.as_ref().is_none_or(|it| it.at <= attempt.started_at);
+                    while let Some(approval) = approvals.next_if(before) {
+                        table.rows(decided(approval));
+                    }
                     table.row(vec![
                         Cell::new(format!("  attempt {}", attempt.number)).style(styles::FAINT),
                         state_mark(attempt.state.as_str()),
@@ -178,10 +191,51 @@ fn actions(detail: &RunDetail, outages: Option<&BTreeMap<AttemptId, String>>, no
                         Cell::message(result(attempt).unwrap_or_default()),
                     ]);
                 }
+                table.rows(approvals.filter_map(decided));
             }
         }
     }
     table.render(width)
+}
+
+/// Returns whether an action is in its state because of this attempt, so that one line describes
+/// both. It is not if the run was retried since, and the new start has not come to an attempt.
+fn is_in_its_state(action: &RunAction, attempt: &Attempt) -> bool {
+    let by_attempt = match attempt.state {
+        AttemptState::Running | AttemptState::Publishing => action.state == ActionState::Running,
+        AttemptState::Succeeded => action.state == ActionState::Succeeded,
+        AttemptState::Failed | AttemptState::TimedOut => {
+            matches!(action.state, ActionState::Failed | ActionState::Retrying)
+        }
+        AttemptState::Cancelled => action.state == ActionState::Cancelled,
+        // The action starts again, or has crashed too often to.
+        AttemptState::Crashed => false,
+    };
+    by_attempt && !has_asked_since(action, attempt)
+}
+
+/// Returns whether an action has asked for another approval since an attempt ended. An approval
+/// that is not granted has no attempt, whatever the clocks say.
+fn has_asked_since(action: &RunAction, attempt: &Attempt) -> bool {
+    action.approvals.last().is_some_and(|newest| {
+        let granted = newest.decision.as_ref().is_some_and(|decision| decision.verdict == Verdict::Approved);
+        !granted || attempt.ended_at.is_some_and(|ended| newest.since > ended)
+    })
+}
+
+/// The row that says who decided about an action, when, and why; `None` before that.
+fn decided(approval: &Approval) -> Option<Vec<Cell>> {
+    let decision = approval.decision.as_ref()?;
+    let by = decision.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let how = match decision.verdict {
+        Verdict::TimedOut => approval.outcome()?,
+        verdict => format!("{verdict}{by}"),
+    };
+    // A note of several lines is shown on one.
+    let note = decision.note.iter().flat_map(|note| note.lines()).collect::<Vec<_>>().join(" ");
+    let why = if note.is_empty() { note } else { format!(": {note}") };
+    let text = Cell::new(format!("{how}, {}{why}", decision.at)).style(styles::FAINT);
+    Some(vec![Cell::new("  approval").style(styles::FAINT), Cell::new(""), Cell::new(""), text])
 }
 
 /// Marks an action that returned `skip`. Otherwise a last action that skipped would look like one
@@ -228,7 +282,8 @@ fn attempt_result(attempt: &Attempt) -> Option<String> {
 /// Returns the attempt with which an action failed.
 fn fatal<'a>(action: &RunAction, detail: &'a RunDetail) -> Option<&'a Attempt> {
     let last = detail.attempts.iter().rfind(|attempt| attempt.action == action.name)?;
-    last.error.as_ref().filter(|_| action.state == ActionState::Failed).map(|_| last)
+    let failed = action.state == ActionState::Failed && !has_asked_since(action, last);
+    last.error.as_ref().filter(|_| failed).map(|_| last)
 }
 
 /// Formats an error of several lines in full: with the manifest lines that would help, or the
@@ -283,11 +338,6 @@ fn refused(detail: &RunDetail, denials: &[(AttemptId, Denial)], width: usize) ->
     text
 }
 
-/// Formats a PATH for a command; `.` is left out.
-fn beside(path: &str) -> String {
-    if path == "." { String::new() } else { format!(" {path}") }
-}
-
 /// What to do next: a description, and the command.
 fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
     let run = &detail.run;
@@ -300,7 +350,7 @@ fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
                 ("start it again after a fix", command("retry", " --current")),
             ]
         }
-        RunState::Running => {
+        RunState::Queued | RunState::Running => {
             let decide = |verb: &str, action: &RunAction| {
                 format!("anacostia runs {verb} {} {}{}", run.number, action.name, beside(path))
             };
@@ -308,13 +358,16 @@ fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
             let mut steps: Vec<_> = waiting
                 .flat_map(|it| [("approve it", decide("approve", it)), ("reject it", decide("reject", it))])
                 .collect();
+            let paused = |it: &&RunAction| is_paused(it.state.as_str(), it.reason.as_deref().unwrap_or_default());
+            let resume = |it: &RunAction| format!("anacostia resume{} --action {}", beside(path), it.name);
+            steps.extend(detail.actions.iter().filter(paused).map(|it| ("resume it", resume(it))));
             if detail.actions.iter().any(|action| action.state == ActionState::Running) || steps.is_empty() {
                 steps.push(("follow it", command("logs", " --follow")));
             }
             steps.push(("end it", command("cancel", "")));
             steps
         }
-        RunState::Queued | RunState::Cancelling | RunState::Succeeded => Vec::new(),
+        RunState::Cancelling | RunState::Succeeded => Vec::new(),
     }
 }
 
@@ -322,9 +375,13 @@ fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
 mod tests {
     use super::super::samples;
     use super::{MAX_ERROR_LINES, Seen, run_detail, run_list};
-    use crate::base::{RunId, Timestamp};
-    use crate::model::{ActionState, Artifact, AttemptState, Denial, ErrorInfo, RunDetail, RunState};
-    use crate::store::AwaitingApproval;
+    use std::collections::BTreeMap;
+
+    use crate::base::Timestamp;
+    use crate::model::{
+        ActionState, Approval, Artifact, AttemptState, Decision, Denial, ErrorInfo, RunAction, RunDetail, RunState,
+        Verdict,
+    };
 
     fn plain(text: &str) -> String {
         anstream::adapter::strip_str(text).to_string()
@@ -336,20 +393,98 @@ mod tests {
         plain(&run_detail(detail, Seen { inputs: &inputs, inputs_count: 2, ..seen }, path, now, width))
     }
 
+    /// Returns the action `publish`, which waits for this approval.
+    fn asks(approval: Approval) -> RunAction {
+        let reason = format!("waits for approval: {}", approval.who);
+        RunAction {
+            approvals: vec![approval],
+            ..samples::action("publish", ActionState::AwaitingApproval, 0, Some(&reason))
+        }
+    }
+
+    /// Returns an approval that is asked for at one second, and decided at another.
+    fn decided(since: i64, at: i64, verdict: Verdict, by: Option<&str>, note: Option<&str>) -> Approval {
+        let decision = Some(Decision::new(verdict, by, note, samples::at(at)));
+        Approval { since: samples::at(since), decision, ..samples::approval() }
+    }
+
+    /// Returns the lines of the actions.
+    fn action_lines(detail: &RunDetail) -> String {
+        let text = shown(detail, Seen::default(), ".", samples::at(65), 120);
+        let (_, from) = text.split_once("\nActions\n").expect("the actions are shown");
+        from.split("\n\n").next().unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn the_reason_of_a_new_start_is_not_that_of_the_attempt_before() {
+        let before = decided(0, 1, Verdict::Approved, Some("ann"), Some("fine"));
+        let mut detail = samples::detail();
+        detail.attempts.truncate(1);
+        detail.attempts[0] = samples::attempt("publish", 1, AttemptState::Failed);
+        let action = |state, reason: Option<&str>, newest: Approval| RunAction {
+            approvals: vec![before.clone(), newest],
+            ..samples::action("publish", state, 1, reason)
+        };
+        let rejected = decided(10, 12, Verdict::Rejected, Some("bob"), Some("too few\n\u{1b}[31mrows"));
+        let timed_out = decided(10, 86_410, Verdict::TimedOut, None, None);
+        let granted = decided(10, 12, Verdict::Approved, None, None);
+        let text = [
+            action(ActionState::AwaitingApproval, Some("waits for approval: data team"), samples::approval()),
+            action(ActionState::Failed, Some("rejected by bob: too few"), rejected),
+            action(ActionState::Failed, Some("nobody decided within 24h"), timed_out),
+            action(ActionState::Cancelled, Some("cancelled while it waited for approval"), samples::approval()),
+            action(ActionState::Ready, Some("approved"), granted),
+        ];
+        let text = text.map(|action| {
+            detail.actions = vec![action];
+            action_lines(&detail)
+        });
+        insta::assert_snapshot!(text.join("\n\n"));
+    }
+
+    #[test]
+    fn the_approval_of_the_only_attempt_follows_its_line() {
+        let mut detail = samples::detail();
+        detail.actions[1].approvals = vec![decided(0, 1, Verdict::Approved, Some("ann"), Some("fine"))];
+        let text = action_lines(&detail);
+        let lines = text.lines().skip_while(|line| !line.starts_with("  train"));
+        let lines: Vec<&str> = lines.take(2).map(str::trim_end).collect();
+        assert!(lines[0].starts_with("  train") && lines[0].contains("(unavailable, retryable)"), "{text}");
+        let words: Vec<&str> = lines[1].split_whitespace().collect();
+        assert_eq!(words.join(" "), "approval approved by ann, 2026-03-01T12:00:01.000000Z: fine");
+    }
+
+    #[test]
+    fn the_next_steps_resume_what_is_paused_and_end_what_is_queued() {
+        let mut detail = samples::detail();
+        detail.attempts.clear();
+        let steps = |detail: &RunDetail| {
+            let text = shown(detail, Seen::default(), "a/b", samples::at(65), 120);
+            let (_, steps) = text.split_once("\nNext\n").expect("there are next steps");
+            steps.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+        };
+        let paused = Some("paused since 2026-03-01T12:00:00.000000Z: no GPU");
+        for state in [RunState::Queued, RunState::Running] {
+            detail.run = samples::run(7, state);
+            detail.actions = vec![samples::action("train", ActionState::Ready, 0, paused)];
+            let end = "end it anacostia runs cancel 7 a/b";
+            assert_eq!(steps(&detail), ["resume it anacostia resume a/b --action train", end]);
+            detail.actions[0].reason = Some("waits for gpu (1 of 1 in use)".to_owned());
+            assert_eq!(steps(&detail), ["follow it anacostia runs logs 7 a/b --follow", end]);
+        }
+    }
+
     #[test]
     fn run_list_of_every_state() {
         let mut runs: Vec<_> =
             RunState::ALL.iter().zip([1, 2, 30, 4, 5, 6]).map(|(state, number)| samples::run(number, *state)).collect();
         runs[3].reason = Some(format!("train failed: {}", samples::LIMIT));
-        let approval = samples::approval();
-        let of = |run: RunId| AwaitingApproval {
-            run_id: run,
-            run_number: 2,
-            action: "publish".to_owned(),
-            approval: approval.clone(),
-        };
-        let awaiting = [of(runs[1].id)];
-        let text = [usize::MAX, 80, 60].map(|width| run_list(&runs, &awaiting, samples::at(65), width)).join("\n");
+        let ready = |reason| samples::action("train", ActionState::Ready, 0, Some(reason));
+        let actions = BTreeMap::from([
+            (runs[0].id, vec![ready("paused since 2026-03-01T12:00:00.000000Z: no GPU")]),
+            (runs[1].id, vec![ready("waits for gpu (1 of 1 in use)"), asks(samples::approval())]),
+        ]);
+        let text = [usize::MAX, 80, 60].map(|width| run_list(&runs, &actions, samples::at(65), width)).join("\n");
         insta::assert_snapshot!(plain(&text));
     }
 
@@ -404,7 +539,7 @@ mod tests {
 
     #[test]
     fn state_colours_are_always_reset() {
-        let text = run_list(&[samples::run(1, RunState::Failed)], &[], samples::at(65), 100);
+        let text = run_list(&[samples::run(1, RunState::Failed)], &BTreeMap::new(), samples::at(65), 100);
         insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
     }
 

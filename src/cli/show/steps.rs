@@ -2,6 +2,11 @@
 
 use super::{Cell, Column, Table, styles};
 
+/// Formats a PATH for a command, with a blank before it; `.` is left out.
+pub(crate) fn beside(path: &str) -> String {
+    if path == "." { String::new() } else { format!(" {path}") }
+}
+
 /// What to do next: a description, and the command to copy. Empty if there is nothing to do.
 pub(crate) fn next_steps(steps: &[(&str, String)]) -> String {
     if steps.is_empty() {

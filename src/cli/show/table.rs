@@ -131,6 +131,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Adds several rows.
+    pub(crate) fn rows(&mut self, rows: impl IntoIterator<Item = Vec<Cell>>) {
+        self.rows.extend(rows);
+    }
+
     /// Formats the table for a terminal with `width` columns. An empty column is left out with its
     /// heading. The line of headings is left out if all of them are empty.
     pub(crate) fn render(&self, width: usize) -> String {

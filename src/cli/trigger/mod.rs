@@ -6,7 +6,7 @@
 
 mod select;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -84,7 +84,7 @@ pub(crate) fn trigger(args: &Args) -> Result<End, Failure> {
     let host = open::running_host(&records.pipeline, &args.path, "starts runs")?;
     let mut end = End::Well;
     for how in starts {
-        let run = start(&host, &how, args.wait)?;
+        let run = start(&host, &how, args)?;
         if args.json {
             out::json(&run)?;
         } else {
@@ -121,31 +121,43 @@ fn selected(args: &Args, records: &Records) -> Result<Vec<Artifact>, Failure> {
 }
 
 /// Starts one run, and waits for its end if that is asked for.
-fn start(host: &Remote, how: &Value, wait: bool) -> Result<Value, Failure> {
+fn start(host: &Remote, how: &Value, args: &Args) -> Result<Value, Failure> {
     let id = RunId::new();
     let mut run = match host.start(id, how)? {
         Answer::Run(run) => run,
         Answer::Invalid(why) => return Err(Failure::usage(why)),
         Answer::Refused(why) => return Err(Failure::work(format!("the host refused to start a run: {why}"))),
     };
-    let mut told = false;
-    while wait && !has_ended(&run) {
+    let mut told = BTreeSet::new();
+    while args.wait && !has_ended(&run) {
         run = host.get_within(&format!("runs/{id}?wait={}s", ASK_EVERY.as_secs()), ASK_EVERY)?;
-        told = told || tell_approval(&run);
+        for (what, line) in holds(&run, &args.path.shown()) {
+            if told.insert(what) {
+                out::error(&line);
+            }
+        }
     }
     Ok(run)
 }
 
-/// Tells the user if the run waits for approval, which may take days. Returns whether it does.
-fn tell_approval(run: &Value) -> bool {
-    let actions = run.get("actions").and_then(Value::as_array);
+/// Returns what holds the run back until a person acts, which may take days: what that is, to tell
+/// each once, and the line for the user.
+fn holds(run: &Value, path: &str) -> Vec<(String, String)> {
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(show::plain).unwrap_or_default();
-    let waits = |action: &&Value| text(action, "state") == ActionState::AwaitingApproval.as_str();
-    let Some(action) = actions.into_iter().flatten().find(waits) else { return false };
-    let (name, reason) = (text(action, "name"), text(action, "reason"));
     let number = run.get("number").and_then(Value::as_u64).unwrap_or_default();
-    out::error(&format!("Run #{number}: {name} {reason}; `anacostia runs approve {number} {name}`, or `reject`.\n"));
-    true
+    let path = show::beside(&show::plain(path));
+    let hold = |action: &Value| {
+        let [name, state, reason] = ["name", "state", "reason"].map(|key| text(action, key));
+        if state == ActionState::AwaitingApproval.as_str() {
+            let since = action.get("approval").map(|approval| text(approval, "since")).unwrap_or_default();
+            let approve = format!("`anacostia runs approve {number} {name}{path}`, or `reject`");
+            return Some((format!("{name} {since}"), format!("Run #{number}: {name} {reason}; {approve}.\n")));
+        }
+        let resume = format!("`anacostia resume{path} --action {name}`");
+        show::is_paused(&state, &reason)
+            .then(|| (format!("{name} {reason}"), format!("Run #{number}: {name} is {reason}; {resume}.\n")))
+    };
+    run.get("actions").and_then(Value::as_array).into_iter().flatten().filter_map(hold).collect()
 }
 
 /// Returns why the content of artifacts cannot be read any more, as far as that is known here.
@@ -233,7 +245,7 @@ fn summary(run: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{json, param, summary};
+    use super::{holds, json, param, summary};
 
     #[test]
     fn a_param_is_json_or_else_a_string() {
@@ -259,6 +271,38 @@ mod tests {
             param("id=18446744073709551616").unwrap_err(),
             "18446744073709551616 does not fit into 64 bits: write it as a string, `-p 'id=\"18446744073709551616\"'`"
         );
+    }
+
+    #[test]
+    fn what_holds_a_run_back_is_told_with_the_command_that_ends_it() {
+        let asks = |name: &str, since: &str| {
+            let approval = json!({ "who": "data team", "since": since });
+            json!({ "name": name, "state": "awaiting_approval", "reason": "waits for approval: data team", "approval": approval })
+        };
+        let ready = |name: &str, reason: &str| json!({ "name": name, "state": "ready", "reason": reason });
+        let run = |actions: &[serde_json::Value]| json!({ "number": 3, "state": "running", "actions": actions });
+        let lines = |run, path| holds(&run, path).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
+        let both = run(&[asks("publish", "1"), ready("train", "paused since 2026-03-01T12:00:00.000000Z: no GPU")]);
+        assert_eq!(
+            lines(both.clone(), "."),
+            [
+                "Run #3: publish waits for approval: data team; `anacostia runs approve 3 publish`, or `reject`.\n",
+                "Run #3: train is paused since 2026-03-01T12:00:00.000000Z: no GPU; `anacostia resume --action train`.\n",
+            ]
+        );
+        let elsewhere = lines(both, "a/b").concat();
+        assert!(elsewhere.contains("approve 3 publish a/b`") && elsewhere.contains("resume a/b --action train`"));
+        let goes_on = [ready("a", "waits for gpu (1 of 1 in use)"), ready("b", "approved by ann")];
+        assert!(lines(run(&goes_on), ".").is_empty());
+        let failed = json!({ "name": "a", "state": "failed", "reason": "paused since then" });
+        assert!(lines(run(&[failed]), ".").is_empty());
+
+        let what = |action| holds(&run(&[action]), ".").remove(0).0;
+        assert_eq!(what(asks("publish", "1")), what(asks("publish", "1")));
+        assert_ne!(what(asks("publish", "1")), what(asks("publish", "2")), "a retry asks anew");
+        assert_ne!(what(asks("publish", "1")), what(asks("tell", "1")));
+        let paused = |since: u32| ready("train", &format!("paused since {since}"));
+        assert_ne!(what(paused(1)), what(paused(2)));
     }
 
     #[test]
