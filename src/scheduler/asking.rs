@@ -118,13 +118,12 @@ fn order(
 ) -> Option<DecisionOrder> {
     let pipeline = &definition.pipeline;
     let decider = pipeline.deciders().find(|decider| decider.name == ask.name)?;
-    let (table, resources) = match &ask.resource {
-        Some(resource) => (format!("resources.{resource}.trigger"), vec![resource.clone()]),
+    let (table, resources) = if let Some(resource) = &ask.resource {
+        (format!("resources.{resource}.trigger"), vec![resource.clone()])
+    } else {
         // It sees what its run would claim.
-        None => {
-            let claims = all_new(pipeline, paused);
-            (format!("triggers.{}", ask.asked.0), claims.into_iter().map(|claim| claim.resource).collect())
-        }
+        let claims = all_new(pipeline, paused);
+        (format!("triggers.{}", ask.asked.0), claims.into_iter().map(|claim| claim.resource).collect())
     };
     Some(DecisionOrder {
         pipeline: pipeline.name.clone(),

@@ -110,7 +110,7 @@ impl RunCore {
         });
         let due = due.collect();
         let holds = vec![None; actions.len()];
-        let mut core = Self { graph, rules, state, actions, due, now, holds, recorded };
+        let mut core = Self { graph, rules, state, actions, due, holds, now, recorded };
         // What held an action back under the last host may have ended with it.
         for action in core.actions.iter_mut().filter(|action| action.state == ActionState::Ready) {
             action.reason = None;
