@@ -277,6 +277,10 @@ fn a_decision_without_a_host_counts_at_the_next_start() {
     let (out, _) = ends_with(&app.cli(&["runs", "approve", "1", "PATH", "--note", "fine"]), 0);
     let then = "no host is running, so the rest happens at the next `anacostia run`";
     assert_eq!(out, format!("Run #1 publish is approved; {then}\n"));
+    let (again, _) = ends_with(&app.cli(&["runs", "approve", "1", "PATH", "--note", "fine"]), 0);
+    assert_eq!(again, out, "the same decision once more changes nothing");
+    let (shown, _) = ends_with(&app.cli(&["runs", "show", "1", "PATH"]), 0);
+    assert!(shown.contains("approved by ann, ") && shown.contains("Z: fine\n"), "{shown}");
     let (_, error) = ends_with(&app.cli(&["runs", "reject", "1", "publish", "PATH", "--by", "bob"]), 1);
     assert!(error.contains("was decided already") && error.contains("approved by ann: fine"), "{error}");
     app.start();

@@ -178,6 +178,10 @@ fn a_paused_action_stays_ready_and_the_others_go_on() {
     let shown = app.cli(&["runs", "show", "1", "PATH"]);
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("paused since") && shown.contains("no GPU"), "{shown}");
+    assert!(shown.contains("anacostia resume ") && shown.contains(" --action second\n"), "{shown}");
+    let listed = app.cli(&["runs", "list", "PATH"]);
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    assert!(listed.contains(&format!("? second {why}")), "{listed}");
     let page = ureq::get(format!("{}/", app.url())).call().unwrap().body_mut().read_to_string().unwrap();
     assert!(page.contains("second is paused") && page.contains("anacostia resume --action second"), "{page}");
     let metrics = ureq::get(format!("{}/metrics", app.url())).call().unwrap().body_mut().read_to_string().unwrap();

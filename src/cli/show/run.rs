@@ -39,7 +39,9 @@ pub(crate) fn run_list(
         ("REASON", Column::Text),
     ]);
     for run in runs {
-        let waits: Vec<String> = actions.get(&run.id).into_iter().flatten().filter_map(held).collect();
+        let mut waits: Vec<String> = actions.get(&run.id).into_iter().flatten().filter_map(held).collect();
+        // First what a person has to do, because the end may be cut.
+        waits.sort_by_key(|it| !it.starts_with('?'));
         let reason = match run.reason.as_deref() {
             Some(reason) => headline(reason),
             None => waits.join("; ").into(),
