@@ -18,7 +18,8 @@ pub(crate) fn is_paused(state: &str, reason: &str) -> bool {
 /// begins with `?` if a person has to act.
 pub(super) fn held(action: &RunAction) -> Option<String> {
     let name = &action.name;
-    if let Some(approval) = action.awaited() {
+    // Without a host, an action stays in its state when it is decided about.
+    if let Some(approval) = action.awaited().filter(|approval| approval.decision.is_none()) {
         return Some(format!("? {name} waits for approval: {}", headline(&approval.who)));
     }
     let reason = action.reason.as_deref().filter(|_| action.state == ActionState::Ready)?;
@@ -34,7 +35,16 @@ pub(super) fn held(action: &RunAction) -> Option<String> {
 mod tests {
     use super::super::samples;
     use super::{held, is_paused};
-    use crate::model::{ActionState, NodeKind, Pause};
+    use crate::model::{ActionState, Decision, NodeKind, Pause, Verdict};
+
+    #[test]
+    fn an_approval_that_is_decided_holds_nothing_back() {
+        let mut action = samples::action("publish", ActionState::AwaitingApproval, 0, Some("waits for approval: x"));
+        action.approvals = vec![samples::approval()];
+        assert_eq!(held(&action).unwrap(), "? publish waits for approval: data team");
+        action.approvals[0].decision = Some(Decision::new(Verdict::Approved, None, None, samples::at(4)));
+        assert_eq!(held(&action), None);
+    }
 
     #[test]
     fn an_action_that_is_held_back_is_told_from_one_that_starts_soon() {

@@ -356,7 +356,8 @@ fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
             let decide = |verb: &str, action: &RunAction| {
                 format!("anacostia runs {verb} {} {}{}", run.number, action.name, beside(path))
             };
-            let waiting = detail.actions.iter().filter(|action| action.awaited().is_some());
+            let undecided = |it: &&RunAction| it.awaited().is_some_and(|approval| approval.decision.is_none());
+            let waiting = detail.actions.iter().filter(undecided);
             let mut steps: Vec<_> = waiting
                 .flat_map(|it| [("approve it", decide("approve", it)), ("reject it", decide("reject", it))])
                 .collect();
