@@ -74,7 +74,7 @@ pub(super) async fn execute(
     let mut report = report;
     let noted = tokio::select! {
         biased;
-        noted = note_replaced(definition, &mut report.staged) => noted,
+        noted = settle(definition, &mut report.staged) => noted,
         // A large upload over a slow line must not hold up a host that stops.
         () = handing_back(&shared.phase) => return (Outcome::HandedBack, Close::Left),
     };
@@ -110,14 +110,26 @@ pub(super) async fn execute(
     }
 }
 
-/// Asks the resources what the outputs are going to replace.
-async fn note_replaced(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
-    for file in files {
+/// Asks the resources what the outputs are going to replace, and has them sync the outputs if their
+/// commit point is synced: a commit must not survive a power cut that its outputs do not survive.
+async fn settle(definition: &Definition, files: &mut [StagedFile]) -> Result<(), ResourceError> {
+    for file in files.iter_mut() {
         if let Some(resource) = definition.services.resources.get(&file.resource) {
             resource.note_replaced(std::slice::from_mut(file)).await?;
         }
     }
+    let resources = resources_of(definition, files);
+    if is_synced(&resources) {
+        for resource in &resources {
+            resource.sync(&of_resource(resource.name(), files)).await?;
+        }
+    }
     Ok(())
+}
+
+/// Returns the files of one resource.
+fn of_resource(resource: &str, files: &[StagedFile]) -> Vec<StagedFile> {
+    files.iter().filter(|file| file.resource == resource).cloned().collect()
 }
 
 fn info(error: &ResourceError) -> ErrorInfo {
@@ -136,8 +148,7 @@ async fn prepare(
 ) -> Option<Result<Vec<Prepared>, ErrorInfo>> {
     let mut all = Vec::new();
     for resource in resources_of(definition, files) {
-        let of_resource: Vec<StagedFile> =
-            files.iter().filter(|file| file.resource == resource.name()).cloned().collect();
+        let of_resource = of_resource(resource.name(), files);
         let prepared = tokio::select! {
             biased;
             prepared = tokio::time::timeout(wall, resource.prepare(attempt, &of_resource)) => prepared,
@@ -176,6 +187,7 @@ pub(super) async fn make_visible(
     let mut stamps = vec![None; files.len()];
     let mut refusal = None;
     let resources = resources_of(definition, files);
+    let synced = is_synced(&resources);
     for resource in &resources {
         let (places, of_resource): (Vec<usize>, Vec<StagedFile>) =
             files.iter().cloned().enumerate().filter(|(_, file)| file.resource == resource.name()).unzip();
@@ -183,7 +195,7 @@ pub(super) async fn make_visible(
         let visible = loop {
             let published = tokio::select! {
                 biased;
-                published = resource.publish(attempt, &of_resource) => published,
+                published = publish(resource.as_ref(), attempt, &of_resource, synced) => published,
                 // A server may be away for as long as it likes.
                 () = handing_back(&shared.phase) => return Close::Left,
             };
@@ -219,6 +231,20 @@ pub(super) async fn make_visible(
     }
     fault::point("publish.visible");
     Close::Published(Visible { resources, stamps, refusal })
+}
+
+/// Publishes the files of one resource, and syncs their new names if the record of that is `synced`.
+async fn publish(
+    resource: &dyn Resource,
+    attempt: AttemptId,
+    files: &[StagedFile],
+    synced: bool,
+) -> Result<Vec<Option<String>>, ResourceError> {
+    let visible = resource.publish(attempt, files).await?;
+    if synced {
+        resource.sync(files).await?;
+    }
+    Ok(visible)
 }
 
 /// Returns the pause after another failure: about twice the last one. Random, so that many hosts do

@@ -55,7 +55,7 @@ fn assert_nothing_would_be_lost(lines: &[String], spool: &str) {
     assert!(last_in(lines, spool) < synced, "it is committed before its outputs are synced: {lines:#?}");
 }
 
-fn manifest(target: &str, action: &str) -> String {
+fn manifest(target: &str, writes: &str, action: &str) -> String {
     format!(
         r#"
 manifest_version = 1
@@ -71,7 +71,7 @@ watch = true
 component = "worker.wasm"
 after = ["raw"]
 reads = ["raw"]
-writes = ["target"]
+writes = {writes}
 {action}
 "#
     )
@@ -81,8 +81,12 @@ const COPY: &str = r#"params = { steps = [{ do = "copy", from = "raw", to = "tar
 
 /// Dies at both points, each in a pipeline of its own, and returns what was synced before.
 fn synced_before(points: [&str; 2], target: &str, action: &str) -> [Vec<String>; 2] {
+    synced_before_writing(points, target, r#"["target"]"#, action)
+}
+
+fn synced_before_writing(points: [&str; 2], target: &str, writes: &str, action: &str) -> [Vec<String>; 2] {
     points.map(|point| {
-        let mut app = TestApp::new(&manifest(target, action)).with_guest("worker");
+        let mut app = TestApp::new(&manifest(target, writes, action)).with_guest("worker");
         let data = rusqlite::Connection::open(app.path("lab.db")).unwrap();
         data.execute_batch("create table totals (name text)").unwrap();
         let syncs = Syncs::of(&mut app);
@@ -111,6 +115,32 @@ fn statements_are_committed_once_the_attempt_is_synced() {
     ) {
         assert_nothing_would_be_lost(&lines, "/state/spool/target/.anacostia/staging/");
     }
+}
+
+/// The folder comes before the endpoint in the order of publishing.
+#[test]
+fn files_beside_outputs_that_are_sent_are_synced_before_each_commit() {
+    let origin = Origin::start();
+    let target = format!(
+        "kind = \"http\"\nurl = \"http://{}/models/\"\nmethod = \"PUT\"\n[resources.files]\nkind = \"folder\"\npath = \"files\"",
+        origin.address
+    );
+    let action = r#"params = { steps = [
+    { do = "copy", from = "raw", to = "target" },
+    { do = "copy", from = "raw", to = "files" },
+] }"#;
+    let points = ["publish.begin:1", "published.committed:1"];
+    let [staged, published] = synced_before_writing(points, &target, r#"["target", "files"]"#, action);
+    let commit = |lines: &[String]| last(lines, "s ", "metadata.db-wal");
+    assert!(last_in(&staged, "/files/.anacostia/staging/") < commit(&staged), "{staged:#?}");
+    assert!(last(&staged, "s ", "/files") < commit(&staged), "{staged:#?}");
+    // Nothing of the folder is synced after its files are visible but their names.
+    let commits =
+        published.iter().enumerate().filter(|(_, line)| line.ends_with("metadata.db-wal") && line.starts_with("s "));
+    let staged_at = last_in(&published, "/files/.anacostia/staging/");
+    let intent = commits.map(|(place, _)| place).find(|place| *place > staged_at).unwrap();
+    let names = last(&published, "s ", "/files");
+    assert!(intent < names && names < commit(&published), "{published:#?}");
 }
 
 #[test]

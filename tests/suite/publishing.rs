@@ -53,6 +53,23 @@ fn staged(app: &TestApp) -> usize {
     fs::read_dir(app.path("out/.anacostia/staging")).map_or(0, Iterator::count)
 }
 
+/// What a power cut can leave of a file that was not synced.
+#[test]
+fn a_staged_file_that_was_cut_off_is_not_published() {
+    let mut app = app_killed_after_commit(&manifest(""));
+    let attempt = fs::read_dir(app.path("out/.anacostia/staging")).unwrap().next().unwrap().unwrap().path();
+    let staged = fs::read_dir(&attempt).unwrap().next().unwrap().unwrap().path();
+    fs::write(&staged, b"con").unwrap();
+    app.start();
+    wait_until("the host to report it", || app.said().contains("has 3 bytes and not 7, as after a power cut"));
+    assert_eq!(copy_of(&app)["attempts"][0]["state"], "publishing");
+    assert!(!app.path("out/a.txt").exists(), "it was published");
+    fs::write(&staged, b"content").unwrap();
+    let runs = app.wait_for_runs(1);
+    assert_eq!(runs[0]["state"], "succeeded", "{runs:#?}");
+    assert_eq!(fs::read(app.path("out/a.txt")).unwrap(), b"content");
+}
+
 #[test]
 fn a_committed_output_waits_for_its_folder_to_come_back() {
     // The folder is removed, or replaced by an empty one, like an unmounted mount point.

@@ -192,7 +192,7 @@ impl Folder {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             result => return result.map_err(|error| about.unavailable("reach", error)),
         }
-        stage::make_folder(&self.spec.path, self.sync)
+        stage::make_folder(&self.spec.path)
             .and_then(|()| self.open_root())
             .map_err(|error| about.unavailable("make the folder for", error))
     }
@@ -348,6 +348,15 @@ impl Resource for Folder {
             file.replaces = noted.replaces;
         }
         Ok(())
+    }
+
+    async fn sync(&self, files: &[StagedFile]) -> Result<()> {
+        if self.sync {
+            // Finishing and publishing have done it.
+            return Ok(());
+        }
+        let files = files.to_vec();
+        self.work(true, move |folder| files.iter().try_for_each(|file| stage::sync(folder, file))).await
     }
 
     async fn publish(&self, attempt: AttemptId, files: &[StagedFile]) -> Result<Vec<Option<String>>> {

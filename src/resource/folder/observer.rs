@@ -24,6 +24,7 @@ use super::hashing::{Hashed, Hashing};
 use super::held::{Held, Why};
 use super::index::{Change, Index};
 use super::scan::Scan;
+use super::stage::make_folder;
 use super::tree::Root;
 use super::unsupported::shown;
 use super::waiting::Waiting;
@@ -152,7 +153,7 @@ impl Observer {
         // Only here: if someone removes the folder later, the observer must not create it again.
         // Nor if it had files: then its disk is not mounted, or someone has moved it.
         if self.index.count_files() == 0
-            && let Err(error) = std::fs::create_dir_all(&self.folder)
+            && let Err(error) = make_folder(&self.folder)
         {
             tracing::warn!(folder = %self.folder.display(), %error, "the watched folder could not be made");
         }

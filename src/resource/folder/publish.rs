@@ -184,7 +184,8 @@ fn split(path: &str) -> (&str, &str) {
 }
 
 fn put(staged: &DirEntry<'_>, target: &DirEntry<'_>, file: &StagedFile, own: &OwnOutputs) -> io::Result<()> {
-    let ours = staged.stat()?.as_ref().map(inode);
+    let found = staged.stat()?;
+    let ours = found.as_ref().map(inode);
     let replaces = file.replaces.as_deref().and_then(|stamp| stamp.parse::<Stamp>().ok());
     for _ in 0..MAX_DISPLACED {
         let there = target.stat()?;
@@ -192,6 +193,7 @@ fn put(staged: &DirEntry<'_>, target: &DirEntry<'_>, file: &StagedFile, own: &Ow
             // An earlier try with `linkat` was interrupted before it removed the staged name.
             return staged.remove();
         }
+        check_size(found.as_ref(), file)?;
         // Replace only the file that was there at the commit point. A file that came since belongs
         // to someone else, and is moved aside.
         let known = there.as_ref().map(FileStamp::of).is_some_and(|there| {
@@ -205,6 +207,22 @@ fn put(staged: &DirEntry<'_>, target: &DirEntry<'_>, file: &StagedFile, own: &Ow
         }
     }
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "someone keeps putting another file there"))
+}
+
+/// Checks that a staged file has the size on record. A power cut can leave it empty or cut off if
+/// it was not synced, and it must not become visible under a digest that it does not have.
+fn check_size(found: Option<&Stat>, file: &StagedFile) -> io::Result<()> {
+    match found.map(|stat| stat.st_size) {
+        Some(size) if u64::try_from(size) != Ok(file.size) => Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!(
+                "what was staged for it, `{}`, has {size} bytes and not {}, as after a power cut; put back the whole \
+                 file, or, if it is lost for good, remove what is left of it",
+                file.staged, file.size
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn rename_or_link(from: &DirEntry<'_>, to: &DirEntry<'_>, flags: RenameFlags) -> std::result::Result<(), Errno> {

@@ -359,11 +359,12 @@ impl Writer for FileWriter {
     }
 }
 
-/// Creates a folder with those above it. With `sync`, their names survive a power cut.
-pub(super) fn make_folder(folder: &Path, sync: bool) -> io::Result<()> {
+/// Creates a folder with those above it. Their names survive a power cut with either durability:
+/// this is rare, and synced outputs may follow.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
     std::fs::create_dir_all(folder)?;
-    for parent in missing.into_iter().filter(|_| sync).filter_map(Path::parent) {
+    for parent in missing.into_iter().filter_map(Path::parent) {
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         std::fs::File::open(parent)?.sync_all()?;
     }
@@ -380,6 +381,25 @@ pub(super) fn sync_parents(root: &Dir, path: &str) -> io::Result<()> {
         root.open_with(folder, &options)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Syncs a finished file and its name, staged or visible; see [`crate::resource::Resource::sync`].
+pub(super) fn sync(folder: &Folder, file: &StagedFile) -> Result<()> {
+    let about = About { resource: &folder.name, path: &file.path };
+    let root = folder.root(about)?;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_NOFOLLOW);
+    let synced = match root.open_with(&file.staged, &options) {
+        Ok(staged) => staged.sync_all().and_then(|()| sync_parents(&root, &file.staged)),
+        // It is visible: its content was synced before, while it was staged.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match sync_parents(&root, &file.path) {
+            // Someone has removed its folder since, so there is no name to lose.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        },
+        Err(error) => Err(error),
+    };
+    synced.map_err(|error| about.unavailable("sync", error))
 }
 
 /// Removes all staged files except those of the attempts in `keep`. Returns how many files it
