@@ -72,8 +72,8 @@ impl Kept {
         Ok(self.is_full().then(|| WaitingPath {
             path: "what is new".to_owned(),
             reason: format!(
-                "waiting, because {} of content is kept that runs need, the most that `max_kept` allows: it is taken when \
-                 runs have ended",
+                "waiting, because {} of content is kept that runs need, the most that `max_kept` allows: runs have not \
+                 claimed it, or have not ended",
                 ByteSize(self.most)
             ),
             since: SystemClock.now(),
@@ -468,8 +468,8 @@ mod tests {
         let full = kept.full(&both).await.unwrap().unwrap();
         assert_eq!(
             full.reason,
-            "waiting, because 12 B of content is kept that runs need, the most that `max_kept` allows: it is taken when \
-             runs have ended"
+            "waiting, because 12 B of content is kept that runs need, the most that `max_kept` allows: runs have not \
+             claimed it, or have not ended"
         );
         assert!(kept.full(&Needed(vec![second.digest])).await.unwrap().is_none());
         assert!(kept.open(&content(first)).await.is_err(), "what no run needs makes room");

@@ -15,6 +15,7 @@ use super::super::settings;
 use super::super::tree::{At, Reader, Table};
 use super::trigger::{conditions, group_by, retrigger};
 use super::{UncheckedDecider, UncheckedResource, decider, inner, refuse_twice};
+use crate::base::ByteSize;
 
 pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>) -> UncheckedResource {
     let has_kind = table.get("kind").is_some();
@@ -50,6 +51,9 @@ pub(super) fn read(reader: &mut Reader<'_>, name: At<String>, table: &Table<'_>)
     if !watch && !perhaps_watched {
         unwatched(reader, table);
     }
+    if let Some(kind) = &kind {
+        never_enough(reader, table, kind, &trigger);
+    }
     let spec = kind.map(|kind| ResourceSpec { name: name.value.clone(), kind, watch, trigger });
     UncheckedResource { name, spec, path, deciders, perhaps_watched }
 }
@@ -63,6 +67,28 @@ fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
                 .help("add `watch = true`, or remove the trigger"),
         );
     }
+}
+
+/// Refuses a trigger that waits for more bytes than are kept: nothing more would be taken, and no run
+/// would make room.
+fn never_enough(reader: &mut Reader<'_>, table: &Table<'_>, kind: &ResourceKind, trigger: &Trigger) {
+    let most = match kind {
+        ResourceKind::Http(http) => http.max_kept,
+        ResourceKind::Sql(sql) => sql.max_kept,
+        ResourceKind::Folder(_) | ResourceKind::S3(_) => return,
+    };
+    if trigger.min_bytes < most {
+        return;
+    }
+    let (least, most) = (ByteSize(trigger.min_bytes), ByteSize(most));
+    let mut problem = Problem::new("`trigger.min_bytes` is not less than `max_kept`, so it would never be reached")
+        .at(&table.key_span("trigger"), format!("waits for {least}"));
+    if table.get("max_kept").is_some() {
+        problem = problem.at(&table.key_span("max_kept"), "nothing more is taken then");
+    }
+    reader.complain(problem.help(format!(
+        "at most {most} of content are kept: lower `min_bytes`, or raise `max_kept` to more than any run takes"
+    )));
 }
 
 /// Reads `trigger` of the resource with this name.
