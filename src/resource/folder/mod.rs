@@ -43,13 +43,13 @@ mod watches;
 mod write_lock;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::blocking::{Locality, aside};
@@ -82,6 +82,9 @@ const SPOOL: &str = "spool";
 /// The most files that `publish` handles on the calling thread; more go to a blocking thread.
 const MANY_FILES: usize = 16;
 
+/// How long writing waits for the watch of a missing folder, which takes a moment to read the record.
+const SIGHT_WAIT: Duration = Duration::from_secs(10);
+
 /// A folder of files; see the module. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Folder {
@@ -95,9 +98,24 @@ pub struct Folder {
     /// The claim to write, and its lock once that is taken.
     writing: Arc<Mutex<Option<Writing>>>,
     locality: Arc<Locality>,
-    /// Whether the watch knows files of the folder, and cannot reach it. Then nothing is written: a
-    /// folder that is created in place of a disk that is not mounted would have lost them.
-    away: Arc<AtomicBool>,
+    /// What the watch knows about the folder. A folder that is created in place of a disk that is not
+    /// mounted would have lost the files on record.
+    sight: Arc<watch::Sender<Sight>>,
+}
+
+/// What the watch of a folder knows about it, for those who write there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Sight {
+    /// Nobody watches it.
+    #[default]
+    Unwatched,
+    /// The watch has not looked yet, or reached the folder the last time. If the folder is missing,
+    /// it is not known whether files of it are on record.
+    Unclear,
+    /// The folder cannot be reached, and files of it are on record. Nothing is written.
+    Away,
+    /// The folder cannot be reached, and no file of it is on record, so it may be created.
+    Empty,
 }
 
 /// A claim to write to the folder.
@@ -128,7 +146,7 @@ impl Folder {
             own_outputs: Arc::default(),
             writing: Arc::default(),
             locality: Arc::default(),
-            away: Arc::default(),
+            sight: Arc::default(),
         })
     }
 
@@ -184,17 +202,32 @@ impl Folder {
 
     /// Opens the folder, and creates it first if it does not exist.
     fn root_or_create(&self, about: About<'_>) -> Result<Dir> {
-        if self.away.load(Ordering::SeqCst) {
-            let why = "the folder cannot be reached at the moment, and files of it are on record";
-            return Err(about.unavailable("write", std::io::Error::other(why)));
+        let refused = |why: &str| Err(about.unavailable("write", std::io::Error::other(why)));
+        if *self.sight.borrow() == Sight::Away {
+            return refused("the folder cannot be reached at the moment, and files of it are on record");
         }
         match self.open_root() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             result => return result.map_err(|error| about.unavailable("reach", error)),
         }
+        if matches!(*self.sight.borrow(), Sight::Away | Sight::Unclear) {
+            return refused("the folder is not there, and files of it may be on record: mount it or put it back");
+        }
         stage::make_folder(&self.spec.path)
             .and_then(|()| self.open_root())
             .map_err(|error| about.unavailable("make the folder for", error))
+    }
+
+    /// If the folder is missing, waits until the watch knows whether files of it are on record, for a
+    /// limited time.
+    async fn wait_for_sight(&self) {
+        let is_missing =
+            |folder: &Self| Ok(folder.open_root().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound));
+        if *self.sight.borrow() == Sight::Unclear && self.work(false, is_missing).await.unwrap_or(false) {
+            let mut sight = self.sight.subscribe();
+            // If the time is over, writing fails with the reason.
+            let _ = tokio::time::timeout(SIGHT_WAIT, sight.wait_for(|sight| *sight != Sight::Unclear)).await;
+        }
     }
 
     /// Takes the lock for the writer that claimed the folder, if it is not taken yet, or was taken
@@ -246,17 +279,24 @@ impl Resource for Folder {
         stop: CancellationToken,
     ) -> Result<()> {
         let unusable = |why: String| ResourceError::Unusable { resource: self.name.to_string(), why };
+        // A watch that starts again still knows that files are away.
+        self.sight.send_if_modified(|sight| {
+            *sight != Sight::Away && {
+                *sight = Sight::Unclear;
+                true
+            }
+        });
         // The guard is dropped with this future, so that the thread ends with it.
         let stop = stop.child_token();
         let _guard = stop.clone().drop_guard();
-        let (spec, names, away) = (self.spec.clone(), Arc::clone(&self.names), Arc::clone(&self.away));
+        let (spec, names, sight) = (self.spec.clone(), Arc::clone(&self.names), Arc::clone(&self.sight));
         let observe = async move {
             // Runs on the thread of the watch, and returns the memory of the reading to the system.
             let index = {
                 let _at_once = memory::give_back_at_once();
                 Index::read(known.as_ref(), &names).await?
             };
-            Ok(Observer::new(&spec, names, index, sink, away, stop).run().await)
+            Ok(Observer::new(&spec, names, index, sink, sight, stop).run().await)
         };
         let runtime = tokio::runtime::Handle::current();
         let (ended, end) = tokio::sync::oneshot::channel();
@@ -334,6 +374,7 @@ impl Resource for Folder {
         path: &str,
         overwrite: bool,
     ) -> Result<Box<dyn Writer>> {
+        self.wait_for_sight().await;
         let path = path.to_owned();
         self.work(false, move |folder| stage::create(folder, attempt, artifact, &path, overwrite)).await
     }

@@ -14,11 +14,12 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Sight;
 use super::dirty::{Dirty, Lost, Taken};
 use super::hashing::{Hashed, Hashing};
 use super::held::{Held, Why};
@@ -104,8 +105,8 @@ pub(super) struct Observer {
     /// same change, which is reported once.
     leaving: HashSet<Box<str>>,
     sink: Arc<dyn ObservationSink>,
-    /// Whether files are on record and the folder cannot be reached; see [`super::Folder`].
-    away: Arc<AtomicBool>,
+    /// What writers may know; see [`Sight`].
+    sight: Arc<watch::Sender<Sight>>,
     status: Option<Status>,
     /// The status to report once everything that a scan found is on record, and the paths of it
     /// that are still being checked.
@@ -118,7 +119,7 @@ impl Observer {
         names: Arc<Names>,
         index: Index,
         sink: Arc<dyn ObservationSink>,
-        away: Arc<AtomicBool>,
+        sight: Arc<watch::Sender<Sight>>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -138,7 +139,7 @@ impl Observer {
             as_of: 0,
             leaving: HashSet::new(),
             sink,
-            away,
+            sight,
             status: None,
             scan_result: None,
         }
@@ -162,7 +163,8 @@ impl Observer {
                 End::Stopped => return Ok(()),
                 End::Refused => return Err(SinkRefused),
                 End::Lost(why) => {
-                    self.away.store(self.index.count_files() > 0, Ordering::SeqCst);
+                    let files = self.index.count_files();
+                    self.sight.send_replace(if files > 0 { Sight::Away } else { Sight::Empty });
                     self.report_status(Status::Unreachable(why));
                 }
             }
@@ -191,7 +193,7 @@ impl Observer {
             // Opened before anything is taken from `dirty`, and closed again at once; see `reach`.
             let root = Root::open(&self.folder).map_err(|error| self.not_open(error))?;
             self.check_mounted(&root)?;
-            self.away.store(false, Ordering::SeqCst);
+            self.sight.send_replace(Sight::Unclear);
             self.dirty.clear();
             root.inode()
         };

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use notify::event::{Event, EventKind, ModifyKind, RenameMode};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use super::Folder;
 use super::check::PASSING;
 use super::dirty::Dirty;
 use super::index::Index;
@@ -17,10 +19,11 @@ use super::observer::Observer;
 use super::scan::Scan;
 use super::tree::Root;
 use super::watches::Watches;
+use crate::base::{ArtifactId, AttemptId, Digest, Hasher};
 use crate::manifest::FolderSpec;
-use crate::model::Observation;
+use crate::model::{ArtifactState, KnownPath, Observation, Page};
 use crate::resource::names::Names;
-use crate::resource::{ObservationSink, RecordOutcome, Status, Waiting};
+use crate::resource::{KnownPaths, ObservationSink, RecordOutcome, Resource as _, Result, Status, Waiting};
 
 #[derive(Debug, Default)]
 struct Sink(Mutex<(Vec<Observation>, Vec<Status>)>, AtomicUsize);
@@ -245,4 +248,50 @@ fn temporary_excluded_and_linked_folders_are_not_watched() {
     assert_eq!(todo.iter().collect::<Vec<_>>(), ["link"]);
     watches.forget(OsStr::new("a"));
     assert_eq!(watches.folders().collect::<Vec<_>>(), [""]);
+}
+
+/// A record that is read once `begin` has a permit.
+struct Record(Vec<KnownPath>, Semaphore);
+
+#[async_trait]
+impl KnownPaths for Record {
+    async fn page(&self, _: Option<String>) -> Result<Page<KnownPath>> {
+        self.1.acquire().await.unwrap().forget();
+        Ok(Page { items: self.0.clone(), next_cursor: None })
+    }
+
+    async fn needed(&self) -> Result<BTreeSet<Digest>> {
+        Ok(BTreeSet::new())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_folder_is_created_by_a_writer_only_if_no_file_of_it_is_on_record() {
+    for is_on_record in [false, true] {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("raw");
+        let folder = Arc::new(Folder::new("raw", &spec(&path), false).unwrap());
+        let (digest, state) = (Some(Hasher::default().finish()), ArtifactState::New);
+        let known = KnownPath { path: "a".to_owned(), digest, size: 0, state, stamp: String::new() };
+        let known = if is_on_record { vec![known] } else { Vec::new() };
+        let (record, sink, stop) =
+            (Arc::new(Record(known, Semaphore::new(0))), Arc::new(Sink::default()), CancellationToken::new());
+        let mut watch = Arc::clone(&folder).watch(Arc::clone(&record) as _, None, sink, stop.clone());
+        // It begins, and waits for the record.
+        assert!(tokio::time::timeout(PASSING, &mut watch).await.is_err());
+        let create = folder.create(AttemptId::new(), ArtifactId::new(), "b", false);
+        let write = async {
+            tokio::pin!(create);
+            assert!(tokio::time::timeout(PASSING, &mut create).await.is_err(), "nobody knows the record yet");
+            assert!(!path.exists(), "it was created before that");
+            record.1.add_permits(1);
+            let created = create.await.map(drop).map_err(|error| error.to_string());
+            stop.cancel();
+            created
+        };
+        let (watched, created) = tokio::join!(watch, write);
+        watched.unwrap();
+        assert_eq!(path.exists(), !is_on_record);
+        assert_eq!(created.is_err(), is_on_record, "{created:?}");
+    }
 }
