@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
 use super::time::now;
-use crate::base::Timestamp;
+use crate::base::{AttemptId, Timestamp};
 use crate::manifest::NotifySpec;
 use crate::model::{Notification, NotifyCause};
 use crate::resource::Status;
@@ -60,6 +60,9 @@ struct State {
     told_outages: BTreeSet<(String, String)>,
     /// Resources that may be reached again, and were told to be unreachable.
     back: BTreeSet<String>,
+    /// The attempts whose outputs have waited for some resource: those seen to, and those that had
+    /// open outputs when this watch began.
+    waited: BTreeSet<AttemptId>,
 }
 
 impl State {
@@ -85,7 +88,8 @@ impl State {
         let arrival = last.map_or_else(Instant::now, ago);
         let told_outages = shared.store().told_outages().await?.into_iter().collect();
         let (unreachable, back) = (BTreeMap::new(), BTreeSet::new());
-        Ok(Self { watched, arrival, as_of, told_silence, unreachable, told_outages, back })
+        let waited = shared.store().open_intents().await?.into_iter().map(|output| output.attempt_id).collect();
+        Ok(Self { watched, arrival, as_of, told_silence, unreachable, told_outages, back, waited })
     }
 
     /// Returns what is to be told now.
@@ -93,7 +97,8 @@ impl State {
         let statuses = shared.view.control.watches();
         let mut new = self.silence(shared, &statuses);
         let mut outages: BTreeMap<String, String> = BTreeMap::new();
-        for outage in shared.view.control.outages().into_values() {
+        for (attempt, outage) in shared.view.control.outages() {
+            self.waited.insert(attempt);
             outages.entry(outage.resource.clone()).or_insert_with(|| outage.to_string());
         }
         new.extend(self.unreachable(shared, &statuses, outages));
@@ -156,13 +161,16 @@ impl State {
         new
     }
 
-    /// Records which resources can be reached again. One that outputs still wait for is not: after
-    /// a restart, it takes a moment until the first try has failed.
+    /// Records which resources can be reached again. One is not while outputs that have waited for
+    /// it are open: after a restart, it takes a moment until their first try has failed. Outputs that
+    /// came later do not count, because a busy resource always has some.
     async fn note_reachable(&mut self, shared: &Shared) -> Result<(), StoreError> {
         if self.back.is_empty() {
             return Ok(());
         }
-        let waiting = shared.store().open_intents().await?;
+        let mut waiting = shared.store().open_intents().await?;
+        waiting.retain(|output| self.waited.contains(&output.attempt_id));
+        self.waited = waiting.iter().map(|output| output.attempt_id).collect();
         for resource in std::mem::take(&mut self.back) {
             if waiting.iter().all(|output| output.file.resource != resource) {
                 shared.store().note_reachable(&resource).await?;

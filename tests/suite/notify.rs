@@ -1,8 +1,10 @@
 //! Notifications: real receivers on sockets, the real binary, real runs.
 
 use std::fs;
-use std::net::TcpListener;
-use std::time::Instant;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rustix::process::Signal;
@@ -295,15 +297,15 @@ fn a_resource_that_cannot_be_reached_is_told_once() {
     assert_eq!(receiver.received().len(), 1, "it was told again after a restart");
     fs::create_dir(app.path("raw")).unwrap();
     wait_until("the folder to be back", || app.get("/api/v1/nodes/raw")["state"] == "watching");
-    let told = || {
-        rusqlite::Connection::open(app.path("state/metadata.db"))
-            .unwrap()
-            .query_row("select count(*) from told_outages", [], |row| row.get::<_, i64>(0))
-            .unwrap()
-    };
-    wait_until("that to be on record", || told() == 0);
+    wait_until("that to be on record", || told_outages(&app) == 0);
     fs::remove_dir(app.path("raw")).unwrap();
     wait_until("the second outage to be told", || receiver.received().len() == 2 && late.received().len() == 2);
+}
+
+/// Returns how many times a receiver was told of an outage that is not over.
+fn told_outages(app: &TestApp) -> i64 {
+    let store = rusqlite::Connection::open(app.path("state/metadata.db")).unwrap();
+    store.query_row("select count(*) from told_outages", [], |row| row.get(0)).unwrap()
 }
 
 /// Adds a receiver that is told about outages by the next host.
@@ -326,7 +328,13 @@ fn outputs_that_a_server_does_not_take_are_told_once_also_after_a_restart() {
     let mut app = pipeline(false, &target);
     let manifest = fs::read_to_string(app.path("anacostia.toml")).unwrap();
     let steps = "writes = [\"models\"]\nparams = { steps = [{ do = \"copy\", from = \"raw\", to = \"models\" }, ";
-    fs::write(app.path("anacostia.toml"), manifest.replace("params = { steps = [", steps)).unwrap();
+    fs::write(
+        app.path("anacostia.toml"),
+        manifest
+            .replace("params = { steps = [", steps)
+            .replace("name = \"watched\"", "name = \"watched\"\nmax_concurrent_runs = 2"),
+    )
+    .unwrap();
     app.start();
     app.drop_file("raw/a.csv", b"x");
     let all = wait_for_state(&app, "delivered");
@@ -343,6 +351,35 @@ fn outputs_that_a_server_does_not_take_are_told_once_also_after_a_restart() {
     app.restart();
     wait_until("the new receiver to be told", || late.received().len() == 1);
     assert_eq!(receiver.received().len(), 1, "it was told again after a restart");
+    // The server is back, and never without outputs on their way to it.
+    let arrived = answer_the_first_of_two(away);
+    arrived.recv_timeout(Duration::from_mins(1)).unwrap();
+    app.drop_file("raw/b.csv", b"y");
+    wait_until("the outage to be over", || told_outages(&app) == 0);
+}
+
+/// Starts a server that answers a request for `a.csv` once there is another, which it never answers.
+/// The result says when the first has arrived.
+fn answer_the_first_of_two(address: SocketAddr) -> mpsc::Receiver<()> {
+    let (server, (arrives, arrived)) = (TcpListener::bind(address).unwrap(), mpsc::channel());
+    std::thread::spawn(move || {
+        let (mut first, mut second) = (None, None);
+        for connection in server.incoming() {
+            let mut connection = connection.unwrap();
+            let mut request = [0; 4096];
+            let length = connection.read(&mut request).unwrap();
+            if String::from_utf8_lossy(&request[..length]).contains("/a.csv") {
+                first = Some(connection);
+                let _ = arrives.send(());
+            } else {
+                second = Some(connection);
+            }
+            if let (Some(first), Some(_)) = (&mut first, &second) {
+                let _ = first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            }
+        }
+    });
+    arrived
 }
 
 #[test]
