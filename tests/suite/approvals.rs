@@ -82,7 +82,7 @@ fn wait_for_approval(app: &TestApp, run: u64) {
 }
 
 fn agent() -> ureq::Agent {
-    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).proxy(None);
+    let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_mins(1))).proxy(None);
     config.http_status_as_error(false).max_redirects(0).max_redirects_will_error(false).build().into()
 }
 

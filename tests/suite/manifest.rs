@@ -211,14 +211,7 @@ fn every_key_is_read_correctly() {
     assert_eq!(models.path, house.path().join("data/models"));
     assert_eq!(models.ignore, FolderSpec::default_ignore());
     check_databases(&pipeline, house.path());
-    let [outer, inner] = pipeline.deciders().collect::<Vec<_>>()[..] else { panic!("{:?}", pipeline.triggers) };
-    assert_eq!((outer.name.as_str(), inner.name.as_str()), ("trigger repair", "trigger repair 2"));
-    assert_eq!((&outer.file, &inner.file), (&house.path().join("decide.wasm"), &house.path().join("decide.wasm")));
-    assert_eq!(outer.build.as_ref().unwrap().watch, [house.path().join("data")]);
-    assert_eq!((inner.params["least"].clone(), inner.build.is_none()), (serde_json::json!(3), true));
-    let limits = &outer.limits;
-    assert_eq!((limits.memory_bytes, limits.cpu, limits.log_bytes), (32 << 20, Duration::from_secs(2), 1 << 20));
-    assert_eq!(inner.limits.wall, Duration::from_secs(10), "the default is smaller than that of actions");
+    check_deciders(&pipeline, house.path());
     assert_eq!(pipeline.max_log_bytes, 256 << 20);
     assert_eq!(pipeline.public_url.as_deref(), Some("https://ml.example.com"), "without a slash at the end");
     let [ops, chat, mail] = &pipeline.notify[..] else { panic!("{:?}", pipeline.notify) };
@@ -231,6 +224,17 @@ fn every_key_is_read_correctly() {
     let ChannelSpec::Email(mail) = &mail.channel else { panic!("{mail:?}") };
     assert_eq!((mail.to.len(), &mail.login), (2, &Some((secret.clone(), secret))));
     assert_eq!((pipeline.state, pipeline.durability), (house.path().join("kept"), Durability::Full));
+}
+
+fn check_deciders(pipeline: &Pipeline, folder: &Path) {
+    let [outer, inner] = pipeline.deciders().collect::<Vec<_>>()[..] else { panic!("{:?}", pipeline.triggers) };
+    assert_eq!((outer.name.as_str(), inner.name.as_str()), ("trigger repair", "trigger repair 2"));
+    assert_eq!((&outer.file, &inner.file), (&folder.join("decide.wasm"), &folder.join("decide.wasm")));
+    assert_eq!(outer.build.as_ref().unwrap().watch, [folder.join("data")]);
+    assert_eq!((inner.params["least"].clone(), inner.build.is_none()), (serde_json::json!(3), true));
+    let limits = &outer.limits;
+    assert_eq!((limits.memory_bytes, limits.cpu, limits.log_bytes), (32 << 20, Duration::from_secs(2), 1 << 20));
+    assert_eq!(inner.limits.wall, Duration::from_secs(10), "the default is smaller than that of actions");
 }
 
 fn check_databases(pipeline: &Pipeline, folder: &Path) {
