@@ -162,8 +162,8 @@ impl State {
     }
 
     /// Records which resources can be reached again. One is not while outputs that have waited for
-    /// it are open: after a restart, it takes a moment until their first try has failed. Outputs that
-    /// came later do not count, because a busy resource always has some.
+    /// it are open: after a restart, it takes a moment until their first try has failed. Outputs
+    /// that came later do not count, because a busy resource always has some.
     async fn note_reachable(&mut self, shared: &Shared) -> Result<(), StoreError> {
         if self.back.is_empty() {
             return Ok(());

@@ -13,6 +13,7 @@
 //! | `tree` | resolves paths without leaving the folder |
 //! | `read` | reads versions, chunk by chunk |
 //! | `stage`, `publish`, `write_lock` | write outputs |
+//! | `sight` | says whether a missing folder may be created; creates it |
 //! | `blocking` | decides where calls that may block run |
 //!
 //! Linux only: inotify, read leases, `openat2` (5.6 and later) and `renameat2`.
@@ -31,6 +32,7 @@ mod publish;
 mod read;
 mod rename_trail;
 mod scan;
+mod sight;
 mod stable_read;
 mod stage;
 mod stamp;
@@ -55,6 +57,7 @@ use tokio_util::sync::CancellationToken;
 use self::blocking::{Locality, aside};
 use self::index::Index;
 use self::observer::{Observer, SinkRefused};
+use self::sight::Sight;
 use self::write_lock::{Refusal, WriteLock};
 use crate::base::{ArtifactId, AttemptId, memory};
 use crate::manifest::FolderSpec;
@@ -98,24 +101,9 @@ pub struct Folder {
     /// The claim to write, and its lock once that is taken.
     writing: Arc<Mutex<Option<Writing>>>,
     locality: Arc<Locality>,
-    /// What the watch knows about the folder. A folder that is created in place of a disk that is not
-    /// mounted would have lost the files on record.
+    /// What the watch knows about the folder. A folder that is created in place of a disk that is
+    /// not mounted would have lost the files on record.
     sight: Arc<watch::Sender<Sight>>,
-}
-
-/// What the watch of a folder knows about it, for those who write there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Sight {
-    /// Nobody watches it.
-    #[default]
-    Unwatched,
-    /// The watch has not looked yet, or reached the folder the last time. If the folder is missing,
-    /// it is not known whether files of it are on record.
-    Unclear,
-    /// The folder cannot be reached, and files of it are on record. Nothing is written.
-    Away,
-    /// The folder cannot be reached, and no file of it is on record, so it may be created.
-    Empty,
 }
 
 /// A claim to write to the folder.
@@ -213,7 +201,7 @@ impl Folder {
         if matches!(*self.sight.borrow(), Sight::Away | Sight::Unclear) {
             return refused("the folder is not there, and files of it may be on record: mount it or put it back");
         }
-        stage::make_folder(&self.spec.path)
+        sight::make_folder(&self.spec.path)
             .and_then(|()| self.open_root())
             .map_err(|error| about.unavailable("make the folder for", error))
     }

@@ -19,13 +19,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::Sight;
 use super::dirty::{Dirty, Lost, Taken};
 use super::hashing::{Hashed, Hashing};
 use super::held::{Held, Why};
 use super::index::{Change, Index};
 use super::scan::Scan;
-use super::stage::make_folder;
+use super::sight::{Sight, make_folder};
 use super::tree::Root;
 use super::unsupported::shown;
 use super::waiting::Waiting;

@@ -359,18 +359,6 @@ impl Writer for FileWriter {
     }
 }
 
-/// Creates a folder with those above it. Their names survive a power cut with either durability:
-/// this is rare, and synced outputs may follow.
-pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
-    let missing: Vec<&Path> = folder.ancestors().take_while(|path| !path.exists()).collect();
-    std::fs::create_dir_all(folder)?;
-    for parent in missing.into_iter().filter_map(Path::parent) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        std::fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(())
-}
-
 /// Syncs the folders above a file, so that its name survives a power cut.
 pub(super) fn sync_parents(root: &Dir, path: &str) -> io::Result<()> {
     // Not `open_dir`: it opens a folder with `O_PATH`, which cannot be synced.

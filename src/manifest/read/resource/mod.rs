@@ -69,8 +69,8 @@ fn unwatched(reader: &mut Reader<'_>, table: &Table<'_>) {
     }
 }
 
-/// Refuses a trigger that waits for more bytes than are kept: nothing more would be taken, and no run
-/// would make room.
+/// Refuses a trigger that waits for as many bytes as are kept: nothing more would be taken, and no
+/// run would make room.
 fn never_enough(reader: &mut Reader<'_>, table: &Table<'_>, kind: &ResourceKind, trigger: &Trigger) {
     let most = match kind {
         ResourceKind::Http(http) => http.max_kept,
