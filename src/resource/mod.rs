@@ -190,8 +190,8 @@ pub trait Resource: Send + Sync + std::fmt::Debug {
 
     /// Syncs finished files of one attempt to disk, with their names, where they are now: staged or
     /// visible. The host calls this before each synced commit point of an attempt, because some of
-    /// its outputs may be in a resource with [`Capabilities::synced`] and others in this one. A kind
-    /// that syncs its staged files with every durability does not need to implement this.
+    /// its outputs may be in a resource with [`Capabilities::synced`] and others in this one. A
+    /// kind that syncs its staged files with every durability does not need to implement this.
     ///
     /// # Errors
     /// [`ResourceError::Unavailable`] if that is not possible now.

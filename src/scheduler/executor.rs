@@ -233,7 +233,8 @@ pub(super) async fn make_visible(
     Close::Published(Visible { resources, stamps, refusal })
 }
 
-/// Publishes the files of one resource, and syncs their new names if the record of that is `synced`.
+/// Publishes the files of one resource, and syncs their new names if the record of that is
+/// `synced`.
 async fn publish(
     resource: &dyn Resource,
     attempt: AttemptId,

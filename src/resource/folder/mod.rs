@@ -85,7 +85,8 @@ const SPOOL: &str = "spool";
 /// The most files that `publish` handles on the calling thread; more go to a blocking thread.
 const MANY_FILES: usize = 16;
 
-/// How long writing waits for the watch of a missing folder, which takes a moment to read the record.
+/// How long writing waits for the watch of a missing folder, which takes a moment to read the
+/// record.
 const SIGHT_WAIT: Duration = Duration::from_secs(10);
 
 /// A folder of files; see the module. Clones share their state.
@@ -206,8 +207,8 @@ impl Folder {
             .map_err(|error| about.unavailable("make the folder for", error))
     }
 
-    /// If the folder is missing, waits until the watch knows whether files of it are on record, for a
-    /// limited time.
+    /// If the folder is missing, waits until the watch knows whether files of it are on record, for
+    /// a limited time.
     async fn wait_for_sight(&self) {
         let is_missing =
             |folder: &Self| Ok(folder.open_root().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound));
