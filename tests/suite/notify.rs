@@ -358,8 +358,8 @@ fn outputs_that_a_server_does_not_take_are_told_once_also_after_a_restart() {
     wait_until("the outage to be over", || told_outages(&app) == 0);
 }
 
-/// Starts a server that answers a request for `a.csv` once there is another, which it never answers.
-/// The result says when the first has arrived.
+/// Starts a server that answers a request for `a.csv` once there is another, which it never
+/// answers. The result says when the first has arrived.
 fn answer_the_first_of_two(address: SocketAddr) -> mpsc::Receiver<()> {
     let (server, (arrives, arrived)) = (TcpListener::bind(address).unwrap(), mpsc::channel());
     std::thread::spawn(move || {

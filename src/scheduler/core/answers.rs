@@ -15,8 +15,8 @@ use crate::model::Pending;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest pause after a failure.
 const MAX_PAUSE: Duration = Duration::from_mins(1);
-/// The shortest pause after an answer. While artifacts keep coming, there is always something new to
-/// ask about.
+/// The shortest pause after an answer. While artifacts keep coming, there is always something new
+/// to ask about.
 const MIN_GAP: Duration = Duration::from_millis(100);
 /// How many times as long as its answer took a component then rests, so that it uses at most a
 /// fifth of a core.
@@ -150,7 +150,7 @@ impl Answers {
         (known.basis, known.again, known.not_before) = (basis, None, None);
         known.failures = if matches!(said, Said::Failed(_)) { known.failures.saturating_add(1) } else { 0 };
         match &said {
-            // Whatever keeps it saying yes, runs do not follow each other without end at full speed.
+            // Whatever keeps it saying yes, runs do not follow each other at full speed.
             Said::Fire(_) => known.not_before = Some(now.after(MIN_GAP)),
             Said::Skip { ask_again, .. } => {
                 known.again = ask_again.map(|after| now.after(after));
