@@ -101,6 +101,17 @@ impl Pipeline {
         self.resources.iter().find(|resource| resource.name == name)
     }
 
+    /// Returns its params, overridden by these.
+    #[must_use]
+    pub fn params_with(
+        &self,
+        own: &serde_json::Map<String, serde_json::Value>,
+    ) -> serde_json::Map<String, serde_json::Value> {
+        let mut merged = self.params.clone();
+        merged.extend(own.clone());
+        merged
+    }
+
     /// Returns the components that its triggers ask, those of resources first.
     pub fn deciders(&self) -> impl Iterator<Item = &Decider> {
         let of_resources = self.resources.iter().flat_map(|resource| &resource.trigger.when);

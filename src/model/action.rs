@@ -51,6 +51,13 @@ impl RunAction {
         self.approvals.last().filter(|_| self.state == ActionState::AwaitingApproval)
     }
 
+    /// Returns the approval that it waits for if nobody has decided about it yet. Without a host,
+    /// an action goes on waiting after the decision.
+    #[must_use]
+    pub fn undecided(&self) -> Option<&Approval> {
+        self.awaited().filter(|approval| approval.decision.is_none())
+    }
+
     /// Returns whether it takes no part in its run, because no resource before it has triggered.
     #[must_use]
     pub fn not_triggered(&self) -> bool {

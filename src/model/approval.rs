@@ -38,6 +38,12 @@ impl Decision {
         let text = |text: Option<&str>| text.map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
         Self { verdict, by: text(by), note: text(note), at }
     }
+
+    /// Returns whether it says the same as another, whenever each was made.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.verdict == other.verdict && self.by == other.by && self.note == other.note
+    }
 }
 
 /// An approval that an action of a run has asked for.

@@ -31,12 +31,16 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// How the description of each pause begins. The reason of an action that is paused is the
+    /// description of its pause.
+    pub const SINCE: &str = "paused since ";
+
     /// Returns since when and why, for display: `paused since 2026-03-01T12:00:00.000000Z: moves`.
     #[must_use]
     pub fn describe(&self) -> String {
         match &self.reason {
-            None => format!("paused since {}", self.since),
-            Some(reason) => format!("paused since {}: {reason}", self.since),
+            None => format!("{}{}", Self::SINCE, self.since),
+            Some(reason) => format!("{}{}: {reason}", Self::SINCE, self.since),
         }
     }
 

@@ -60,8 +60,9 @@ struct State {
     told_outages: BTreeSet<(String, String)>,
     /// Resources that may be reached again, and were told to be unreachable.
     back: BTreeSet<String>,
-    /// The attempts whose outputs have waited for some resource: those seen to, and those that had
-    /// open outputs when this watch began.
+    /// The attempts whose outputs have waited for a resource of which somebody was told, and those
+    /// that had open outputs when this watch began. It is as large as the number of attempts that
+    /// wait until the resource is back.
     waited: BTreeSet<AttemptId>,
 }
 
@@ -98,7 +99,9 @@ impl State {
         let mut new = self.silence(shared, &statuses);
         let mut outages: BTreeMap<String, String> = BTreeMap::new();
         for (attempt, outage) in shared.view.control.outages() {
-            self.waited.insert(attempt);
+            if self.told_outages.iter().any(|(resource, _)| *resource == outage.resource) {
+                self.waited.insert(attempt);
+            }
             outages.entry(outage.resource.clone()).or_insert_with(|| outage.to_string());
         }
         new.extend(self.unreachable(shared, &statuses, outages));

@@ -50,7 +50,7 @@ impl Writer {
     pub(super) fn about_approval(&self, spec: &NotifySpec, event: &Event, run: &RunDetail) -> Option<Notification> {
         let (number, name) = (run.run.number, event.action.as_deref()?);
         let action = run.actions.iter().find(|action| action.name == name)?;
-        let approval = action.awaited().filter(|approval| approval.decision.is_none())?;
+        let approval = action.undecided()?;
         let title = format!("{}: run #{number} waits for approval of {name}", self.pipeline);
         let until = approval.until.map(|until| format!(" Without a decision it fails at {until}.")).unwrap_or_default();
         let mut text = format!(

@@ -103,9 +103,7 @@ fn answerers(pipeline: &Pipeline, components: &BTreeMap<String, Digest>) -> BTre
 
 /// Returns the merged params of a component, a JSON object as text.
 fn params(pipeline: &Pipeline, decider: &Decider) -> String {
-    let mut params = pipeline.params.clone();
-    params.extend(decider.params.clone());
-    serde_json::Value::Object(params).to_string()
+    serde_json::Value::Object(pipeline.params_with(&decider.params)).to_string()
 }
 
 /// Returns what to ask. `None` if the component is not one of the definition, which a plan of it

@@ -153,8 +153,7 @@ impl Definition {
     /// Returns the params of an action in a run: those of the run override those of the action,
     /// which override those of the pipeline.
     fn params(&self, action: &ActionSpec, run: &Run) -> serde_json::Value {
-        let mut merged = self.pipeline.params.clone();
-        merged.extend(action.params.clone());
+        let mut merged = self.pipeline.params_with(&action.params);
         if let serde_json::Value::Object(own) = &run.params {
             merged.extend(own.clone());
         }

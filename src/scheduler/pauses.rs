@@ -82,9 +82,3 @@ impl PauseBoard {
         self.pauses.subscribe()
     }
 }
-
-/// Returns since when and why each resource among these is paused, by name.
-pub(super) fn resources_among(pauses: &[Pause]) -> BTreeMap<String, String> {
-    let resources = pauses.iter().filter(|pause| pause.kind == NodeKind::Resource);
-    resources.map(|pause| (pause.name.clone(), pause.describe())).collect()
-}

@@ -6,7 +6,7 @@ use super::core::{History, Preview, Said, Situation, Waiting, preview};
 use super::definition::triggers;
 use super::groups::note_groups;
 use super::history::look_back;
-use super::pauses::resources_among;
+use super::pauses::PauseBoard;
 use super::recorder::unseen_reason;
 use crate::base::bounds::MAX_PAGE;
 use crate::base::{Now, RunId};
@@ -82,7 +82,7 @@ pub async fn preview_triggers(
         *count = usize::try_from(store.count_runs(state).await?).unwrap_or(usize::MAX);
     }
     let [running, cancelling, queued] = counts;
-    let paused_resources = resources_among(&store.paused_nodes().await?);
+    let paused_resources = PauseBoard::new(&store.paused_nodes().await?).resources();
     let first = PageRequest { cursor: None, limit: MAX_PAGE };
     let awaiting: BTreeSet<RunId> = store.awaiting_approval(first).await?.items.iter().map(|it| it.run_id).collect();
     let situation = Situation {

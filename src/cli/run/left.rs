@@ -70,7 +70,7 @@ async fn paused_pipeline(view: &View, path: &str) -> Result<String, Failure> {
         return Ok(String::new());
     }
     let verb = if count == 1 { "waits" } else { "wait" };
-    let path = if path == "." { String::new() } else { format!(" {path}") };
+    let path = show::beside(path);
     let count = show::plural(count, "artifact");
     Ok(format!("{count} {verb}, because the pipeline is paused; `anacostia resume{path}` ends that\n"))
 }
@@ -81,16 +81,16 @@ fn held(pause: &Pause, count: u64, what: &str, path: &str) -> String {
         return String::new();
     }
     let verb = if count == 1 { "waits" } else { "wait" };
-    let place = if path == "." { String::new() } else { format!("{path} ") };
+    let path = show::beside(path);
     let Pause { kind, name, .. } = pause;
     let (why, count) = (show::plain(&pause.describe()), show::plural(count, what));
-    format!("{count} {verb} for {name}, {why}; `anacostia resume {place}--{kind} {name}` ends that\n")
+    format!("{count} {verb} for {name}, {why}; `anacostia resume{path} --{kind} {name}` ends that\n")
 }
 
 /// Describes the actions that wait for approval, a line for each, with the command that approves
 /// it.
 fn undecided(awaiting: &[AwaitingApproval], path: &str) -> String {
-    let path = if path == "." { String::new() } else { format!(" {path}") };
+    let path = show::beside(path);
     let mut text = String::new();
     for AwaitingApproval { run_number, action, approval, .. } in awaiting.iter().take(MAX_NAMED) {
         let who = show::plain(&approval.who);

@@ -123,9 +123,8 @@ fn find_action(
 
 /// Returns the action about which exactly this was decided, the last one if there are several.
 fn decided_before<'a>(detail: &'a RunDetail, decision: &Decision) -> Option<&'a RunAction> {
-    let is_same = |it: &Decision| it.verdict == decision.verdict && it.by == decision.by && it.note == decision.note;
     let decided = detail.actions.iter().filter_map(|action| {
-        let before = action.approvals.last()?.decision.as_ref().filter(|it| is_same(it))?;
+        let before = action.approvals.last()?.decision.as_ref().filter(|it| it.says_the_same(decision))?;
         Some((before.at, action))
     });
     decided.max_by_key(|(at, _)| *at).map(|(_, action)| action)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Cell, Column, Table, ago, next_steps, state_mark, styles};
+use super::{Cell, Column, Table, ago, beside, next_steps, state_mark, styles};
 use crate::base::{ByteSize, Timestamp};
 use crate::model::{Artifact, ArtifactState};
 use crate::store::ArtifactUse;
@@ -89,7 +89,7 @@ pub(crate) fn artifact_detail(about: &ArtifactAbout<'_>, path: &str, now: Timest
         let _ = write!(text, "\n{}\n{}", Cell::new("Used by").style(styles::STRONG), uses(about, width));
     }
     if artifact.state != ArtifactState::Ignored && artifact.present {
-        let path = if path == "." { String::new() } else { format!(" {path}") };
+        let path = beside(path);
         text.push_str(&next_steps(&[("get its bytes", format!("anacostia artifacts cat {}{path}", artifact.id))]));
     }
     text

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::pipeline::short;
-use super::plain;
+use super::{beside, plain};
 use crate::manifest::Pipeline;
 
 /// Formats the message for a pipeline without records. `host` tells whether a host is running,
@@ -11,7 +11,7 @@ use crate::manifest::Pipeline;
 pub(crate) fn nothing_yet(what: &str, pipeline: &Pipeline, host: bool, path: &str) -> String {
     let mut steps = Vec::new();
     if !host {
-        let path = if path == "." { String::new() } else { format!(" {path}") };
+        let path = beside(path);
         steps.push(format!("start the pipeline with `anacostia run{path}`"));
     }
     if let Some(resource) = pipeline.resources.iter().find(|resource| resource.watch) {

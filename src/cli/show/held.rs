@@ -1,31 +1,26 @@
 //! What holds a run back: actions that wait for approval, are paused, or wait for a named limit.
 
 use super::fit::headline;
-use crate::model::{ActionState, RunAction};
-
-/// How the reason of a ready action begins that is paused.
-const PAUSED: &str = "paused since ";
-/// How the reason of a ready action begins that waits for a named limit.
-const WAITS: &str = "waits for ";
+use crate::model::{ActionState, Pause, RunAction};
+use crate::scheduler::core::WAITS_FOR;
 
 /// Returns whether an action with this state and reason is paused: it starts when a person resumes
 /// it.
 pub(crate) fn is_paused(state: &str, reason: &str) -> bool {
-    state == ActionState::Ready.as_str() && reason.starts_with(PAUSED)
+    state == ActionState::Ready.as_str() && reason.starts_with(Pause::SINCE)
 }
 
 /// Returns why an action is held back, on one line with its name; `None` if it is not. The line
 /// begins with `?` if a person has to act.
 pub(super) fn held(action: &RunAction) -> Option<String> {
     let name = &action.name;
-    // Without a host, an action stays in its state when it is decided about.
-    if let Some(approval) = action.awaited().filter(|approval| approval.decision.is_none()) {
+    if let Some(approval) = action.undecided() {
         return Some(format!("? {name} waits for approval: {}", headline(&approval.who)));
     }
     let reason = action.reason.as_deref().filter(|_| action.state == ActionState::Ready)?;
     let mark = match reason {
-        paused if paused.starts_with(PAUSED) => "?",
-        waits if waits.starts_with(WAITS) => "○",
+        paused if paused.starts_with(Pause::SINCE) => "?",
+        waits if waits.starts_with(WAITS_FOR) => "○",
         _ => return None,
     };
     Some(format!("{mark} {name} {}", headline(reason)))

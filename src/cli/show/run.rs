@@ -356,8 +356,7 @@ fn next(detail: &RunDetail, path: &str) -> Vec<(&'static str, String)> {
             let decide = |verb: &str, action: &RunAction| {
                 format!("anacostia runs {verb} {} {}{}", run.number, action.name, beside(path))
             };
-            let undecided = |it: &&RunAction| it.awaited().is_some_and(|approval| approval.decision.is_none());
-            let waiting = detail.actions.iter().filter(undecided);
+            let waiting = detail.actions.iter().filter(|it| it.undecided().is_some());
             let mut steps: Vec<_> = waiting
                 .flat_map(|it| [("approve it", decide("approve", it)), ("reject it", decide("reject", it))])
                 .collect();

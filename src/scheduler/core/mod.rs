@@ -25,6 +25,6 @@ pub use answers::{Asked, Basis, Said};
 pub use history::{AfterRunCondition, History};
 pub use run::{CRASH_LOOP, Event, Rule, RunCore, Start};
 pub use situation::Situation;
-pub use slots::{SlotUse, Slots, TicketId};
+pub use slots::{SlotUse, Slots, TicketId, WAITS_FOR};
 pub use trigger::{Ask, Fire, Plan, Preview, all_new, plan, preview};
 pub use waiting::Waiting;

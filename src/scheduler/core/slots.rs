@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+/// How the reason of each action that waits for a named limit begins.
+pub const WAITS_FOR: &str = "waits for ";
+
 /// Identifies a ticket. Later tickets have larger numbers.
 pub type TicketId = u64;
 
@@ -74,7 +77,7 @@ impl Slots {
             };
             Some(why)
         });
-        Some(format!("waits for {}", missing.collect::<Vec<_>>().join(" and ")))
+        Some(format!("{WAITS_FOR}{}", missing.collect::<Vec<_>>().join(" and ")))
     }
 
     /// Returns how much of each limit is used, by name.

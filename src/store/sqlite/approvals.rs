@@ -114,7 +114,7 @@ pub(super) fn decide(
         }
         // What was decided about an earlier start says nothing about the present one.
         Some(Newest { approval, .. }) if is_in_force(state) => match &approval.decision {
-            Some(first) if is_same(first, decision) => {}
+            Some(first) if first.says_the_same(decision) => {}
             first => return Err(Fail::conflict(decided_already(number, action, &approval, first.as_ref()))),
         },
         _ => {
@@ -140,10 +140,6 @@ fn check(decision: &Decision) -> Work<()> {
 /// Returns whether the newest decision is about the present start of an action in this state.
 fn is_in_force(state: ActionState) -> bool {
     !matches!(state, ActionState::Pending | ActionState::Skipped | ActionState::Cancelled)
-}
-
-fn is_same(first: &Decision, second: &Decision) -> bool {
-    first.verdict == second.verdict && first.by == second.by && first.note == second.note
 }
 
 fn decided_already(number: u64, action: &str, approval: &Approval, first: Option<&Decision>) -> String {
