@@ -48,11 +48,16 @@ fn ticks(app: &TestApp, trigger: &str) -> Vec<Value> {
     app.get_all(&format!("/api/v1/triggers?trigger={trigger}"))
 }
 
-/// Returns the condition of the component in a tick; `null` while the resource is being looked
-/// through.
-fn component(tick: &Value) -> Value {
+/// Returns a condition of a tick; `null` while the resource is being looked through, when a tick
+/// says only that.
+fn condition(tick: &Value, name: &str) -> Value {
     let all = tick["conditions"].as_array().unwrap();
-    all.iter().find(|it| it["condition"] == "component").cloned().unwrap_or_default()
+    all.iter().find(|it| it["condition"] == name).cloned().unwrap_or_default()
+}
+
+/// Returns the condition of the component in a tick, as [`condition`] does.
+fn component(tick: &Value) -> Value {
+    condition(tick, "component")
 }
 
 /// Waits for the newest tick of the resource's trigger to say this of the component.
@@ -172,8 +177,7 @@ fn any_of_several_components_is_enough() {
     app.drop_file("raw/a.txt", b"a");
     wait_until("both to be asked", || {
         ticks(&app, "raw").first().is_some_and(|tick| {
-            let any =
-                tick["conditions"].as_array().unwrap().iter().find(|it| it["condition"] == "any").unwrap().clone();
+            let any = condition(tick, "any");
             any["conditions"][0]["seen"] == "as always" && any["conditions"][1]["seen"] == "1 of 2"
         })
     });
@@ -328,7 +332,8 @@ fn an_answer_that_stays_the_same_writes_its_log_lines_once() {
     wait_for_answer(&app, "as always");
     app.drop_file("raw/b.txt", b"b");
     wait_until("the answer about both", || {
-        ticks(&app, "raw")[0]["reason"].as_str().is_some_and(|reason| reason.starts_with("2 new artifacts"))
+        let ticks = ticks(&app, "raw");
+        ticks.first().is_some_and(|tick| tick["reason"].as_str().unwrap().starts_with("2 new artifacts"))
     });
     assert_eq!(app.said().matches("trigger raw: asked").count(), 1);
 }
