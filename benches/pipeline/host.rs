@@ -257,7 +257,8 @@ impl Host {
         let mut last = Instant::now();
         for _ in 0..count {
             let (seen, when) = self.next("for the end of a run")?;
-            ensure!(matches!(seen, Seen::RunEnded { well: true }), "a run did not end well");
+            let log = || fs::read_to_string(&self.log).unwrap_or_default();
+            ensure!(matches!(seen, Seen::RunEnded { well: true }), "a run did not end well; the host said:\n{}", log());
             last = when;
         }
         Ok(last)

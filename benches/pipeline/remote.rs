@@ -156,7 +156,7 @@ pub(crate) fn large(bench: &Bench) -> Result<Vec<Row>> {
     put_large(&service, size)?;
     let worker = bench.workspace.build("worker", "build-rust-guest")?;
     let action = format!(
-        "component = \"{}\"\nwrites = [\"out\"]\n\
+        "component = \"{}\"\nwrites = [\"out\"]\nlimits = {{ output = \"6GiB\" }}\n\
          params = {{ steps = [{{ do = \"copy\", from = \"raw\", to = \"out\" }}] }}\n\
          [resources.out]\nkind = \"folder\"\npath = \"out\"\n",
         worker.display()

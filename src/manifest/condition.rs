@@ -165,6 +165,17 @@ impl Condition {
         all
     }
 
+    /// Returns how many new bytes there are at least whenever the condition is met.
+    #[must_use]
+    pub fn least_bytes(&self) -> u64 {
+        match self {
+            Self::MinBytes(least) => *least,
+            Self::All(conditions) => conditions.iter().map(Self::least_bytes).max().unwrap_or(0),
+            Self::Any(conditions) => conditions.iter().map(Self::least_bytes).min().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
     /// Returns the component that decides, if the condition is one.
     #[must_use]
     pub fn decider(&self) -> Option<&Decider> {

@@ -8,6 +8,7 @@ mod sql;
 use std::path::Path;
 use std::time::Duration;
 
+use super::super::condition::Condition;
 use super::super::keys;
 use super::super::pipeline::{ResourceKind, ResourceSpec, Trigger};
 use super::super::problem::{Problem, quoted};
@@ -77,11 +78,12 @@ fn never_enough(reader: &mut Reader<'_>, table: &Table<'_>, kind: &ResourceKind,
         ResourceKind::Sql(sql) => sql.max_kept,
         ResourceKind::Folder(_) | ResourceKind::S3(_) => return,
     };
-    if trigger.min_bytes < most {
+    let least = trigger.when.iter().map(Condition::least_bytes).fold(trigger.min_bytes, u64::max);
+    if least < most {
         return;
     }
-    let (least, most) = (ByteSize(trigger.min_bytes), ByteSize(most));
-    let mut problem = Problem::new("`trigger.min_bytes` is not less than `max_kept`, so it would never be reached")
+    let (least, most) = (ByteSize(least), ByteSize(most));
+    let mut problem = Problem::new("`min_bytes` of the trigger is not less than `max_kept`, so it is never reached")
         .at(&table.key_span("trigger"), format!("waits for {least}"));
     if table.get("max_kept").is_some() {
         problem = problem.at(&table.key_span("max_kept"), "nothing more is taken then");
