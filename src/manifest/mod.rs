@@ -273,6 +273,7 @@ fn finish(draft: UncheckedManifest, folder: &Path, file: &Path, text: &str) -> P
         text: text.to_owned(),
         join: top.join.value,
         max_concurrent_runs: top.max_concurrent_runs,
+        max_concurrent_actions: top.max_concurrent_actions,
         concurrency: top.concurrency,
         params: top.params,
         params_schema: top.params_schema,

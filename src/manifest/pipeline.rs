@@ -56,6 +56,9 @@ pub struct Pipeline {
     pub join: Join,
     /// `pipeline.max_concurrent_runs`, 1 to 1,000.
     pub max_concurrent_runs: u32,
+    /// `pipeline.max_concurrent_actions`: how many attempts are active at once over all runs, 1 to
+    /// 100.
+    pub max_concurrent_actions: u32,
     /// `pipeline.concurrency`: how many attempts at once may use each name, 1 to 1,000.
     pub concurrency: BTreeMap<String, u32>,
     /// `pipeline.params`, a JSON object.

@@ -24,6 +24,11 @@ pub(super) const MAX_NODES: usize = 1_000;
 pub(super) const JOIN: [(&str, Join); 2] = [("all", Join::All), ("any", Join::Any)];
 /// `pipeline.max_concurrent_runs`.
 pub(super) const CONCURRENT_RUNS: RangeInclusive<u64> = 1..=1_000;
+/// `pipeline.max_concurrent_actions`. The sandbox reserves address space for each, and the host
+/// open files for the connections of each.
+pub(super) const CONCURRENT_ACTIONS: RangeInclusive<u64> = 1..=100;
+/// Default of `pipeline.max_concurrent_actions`.
+pub(super) const DEFAULT_CONCURRENT_ACTIONS: u32 = 16;
 /// A limit of `pipeline.concurrency`.
 pub(super) const CONCURRENCY: RangeInclusive<u64> = 1..=1_000;
 

@@ -81,6 +81,8 @@ pub use version::open_version;
 
 /// The maximum number of components that are loaded at once. Others wait.
 const MAX_LOADS: usize = 2;
+/// The number of trigger components that run at once while every place for actions is taken.
+pub const DECIDING_AT_ONCE: u32 = 48;
 
 /// Configures a [`Sandbox`].
 #[derive(Debug, Clone)]
@@ -109,7 +111,7 @@ impl Default for SandboxConfig {
             cache_folder: default_cache_folder(),
             fallback_cache_folder: None,
             executors: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
-            max_instances: 64,
+            max_instances: 16 + DECIDING_AT_ONCE,
             compiler: None,
             compile: CompileBounds::default(),
         }

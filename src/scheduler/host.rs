@@ -42,15 +42,13 @@ use crate::store::{HostLease, StoreError, UnfinishedRun};
 pub struct Options {
     /// Whether the host ends once nothing is left to do.
     pub drain: bool,
-    /// The most attempts that are active at once; at least 1.
-    pub slots: usize,
     /// How long attempts may continue after [`Host::stop`] before they are handed back.
     pub grace: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { drain: false, slots: 16, grace: Duration::from_secs(10) }
+        Self { drain: false, grace: Duration::from_secs(10) }
     }
 }
 
@@ -77,7 +75,7 @@ impl Host {
     pub async fn start(parts: Parts, options: Options) -> Result<Self, StartError> {
         let (phase, phases) = watch::channel(Phase::Running);
         let progress = ProgressBoard::default();
-        let shared = shared(&parts, options, phases, progress.clone()).await?;
+        let shared = shared(&parts, phases, progress.clone()).await?;
         let mut library = Library::open(&parts, &progress).await?;
         let definition = library.current().clone();
         let unfinished = parts.store.take_over(parts.clock.now()).await?;
@@ -195,7 +193,6 @@ impl Host {
 /// Creates the state that the parts of a host share, with the pauses on record.
 async fn shared(
     parts: &Parts,
-    options: Options,
     phase: watch::Receiver<Phase>,
     progress: ProgressBoard,
 ) -> Result<Arc<Shared>, StartError> {
@@ -204,7 +201,7 @@ async fn shared(
         executor: Arc::clone(&parts.executor),
         logs: Arc::clone(&parts.logs),
         clock: Arc::clone(&parts.clock),
-        slots: Arc::new(Semaphore::new(options.slots.max(1))),
+        slots: Arc::new(Semaphore::new(parts.pipeline.max_concurrent_actions as usize)),
         named: SlotBoard::new(parts.pipeline.concurrency.clone()),
         pauses: PauseBoard::new(&parts.store.paused_nodes().await?),
         phase,

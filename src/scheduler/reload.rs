@@ -4,9 +4,9 @@
 //! definition between two messages. A run is bound to a revision from its creation on. So only
 //! later runs use the new revision, and active runs are not affected.
 //!
-//! Parts that are not in a definition cannot be replaced in this way: the store, the server, and
-//! the resources, whose watchers are running. A manifest that changes one of these is refused, with
-//! an error that names it.
+//! Parts that are not in a definition cannot be replaced in this way: the store, the server, the
+//! sandbox, which has room for a fixed number of guests, and the resources, whose watchers are
+//! running. A manifest that changes one of these is refused, with an error that names it.
 //!
 //! Rejected: restarting the watchers of changed resources. Artifacts on record belong to a resource
 //! by its name, and only a restart of the host, which reconciles them, decides what a changed
@@ -81,6 +81,7 @@ fn fixed_differences(now: &Pipeline, next: &Pipeline) -> Vec<String> {
         ("`server`", server(now) != server(next)),
         ("`pipeline.state`", now.state != next.state),
         ("`pipeline.logs`", now.max_log_bytes != next.max_log_bytes),
+        ("`pipeline.max_concurrent_actions`", now.max_concurrent_actions != next.max_concurrent_actions),
         ("`notify`", now.notify != next.notify),
         ("`metadata_store`", (&now.store, now.durability) != (&next.store, next.durability)),
     ]
@@ -155,6 +156,8 @@ mod tests {
         assert_eq!(after(&[("[resources.raw]", store)]), ["`metadata_store`"]);
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nstate = \"kept\"")]), ["`pipeline.state`"]);
         assert_eq!(after(&[("name = \"p\"", "name = \"p\"\nlogs = \"2GiB\"")]), ["`pipeline.logs`"]);
+        let actions = "name = \"p\"\nmax_concurrent_actions = 4";
+        assert_eq!(after(&[("name = \"p\"", actions)]), ["`pipeline.max_concurrent_actions`"]);
         assert_eq!(after(&[("path = \"raw\"", "path = \"other\"")]), ["`resources.raw`"]);
         let notify = "[notify.ops]\nkind = \"slack\"\nurl = \"env:URL\"\non = [\"run_failed\"]\n[resources.raw]";
         assert_eq!(after(&[("[resources.raw]", notify)]), ["`notify`"]);

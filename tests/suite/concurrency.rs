@@ -1,4 +1,4 @@
-//! Named limits: what waits for what, over all runs, and that nothing waits for ever.
+//! Limits on attempts, over all runs: what waits for what, and that nothing waits for ever.
 
 use std::collections::BTreeMap;
 
@@ -143,6 +143,27 @@ fn attempts_that_share_a_limit_never_exceed_it_and_others_go_on() {
     assert!(most_at_once(&api) <= 2, "{api:#?}");
     let all = attempts(&app, &runs, &["train", "tune", "fetch"]);
     assert!(most_at_once(&all) >= 2, "they do not wait for each other otherwise: {all:#?}");
+}
+
+#[test]
+fn with_one_place_for_actions_no_two_attempts_overlap_also_of_different_runs() {
+    let without_names: Vec<&str> = PIPELINE.lines().filter(|line| !line.starts_with("uses")).collect();
+    let text = without_names
+        .join("\n")
+        .replace("max_concurrent_runs = 8", "max_concurrent_runs = 8\nmax_concurrent_actions = 1");
+    let mut app = app(&text);
+    for number in 0..4 {
+        app.drop_file(&format!("raw/{number}.csv"), number.to_string().as_bytes());
+    }
+    app.start();
+    assert_eq!(app.get("/api/v1/pipeline")["max_concurrent_actions"], 1);
+    let runs = app.wait_for_runs(4);
+    assert!(runs.iter().all(|run| run["state"] == "succeeded"), "{runs:#?}");
+    let [first, last] = [&runs[0], &runs[3]].map(|run| app.get_all(&format!("/api/v1/runs/{}/events", run["number"])));
+    let seqs = |events: &[Value]| events.iter().map(|event| event["seq"].as_u64().unwrap()).collect::<Vec<_>>();
+    assert!(seqs(&last).iter().min() < seqs(&first).iter().max(), "all runs are at work together");
+    let all = attempts(&app, &runs, &["train", "tune", "fetch"]);
+    assert_eq!((all.len(), most_at_once(&all)), (12, 1), "{all:#?}");
 }
 
 #[test]

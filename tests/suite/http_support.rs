@@ -253,6 +253,7 @@ fn a_pipeline() -> Pipeline {
         text: "[resources.raw]\npath = \"${DATA}/raw\"\n[actions.train]\ncomponent = \"train.wasm\"\n".into(),
         join: Join::All,
         max_concurrent_runs: 1,
+        max_concurrent_actions: 16,
         params: serde_json::Map::new(),
         params_schema: None,
         concurrency: BTreeMap::new(),

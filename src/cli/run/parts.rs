@@ -7,7 +7,7 @@ use crate::base::SystemClock;
 use crate::cli::Failure;
 use crate::cli::open;
 use crate::manifest::Pipeline;
-use crate::sandbox::{Sandbox, SandboxConfig, this_program};
+use crate::sandbox::{DECIDING_AT_ONCE, Sandbox, SandboxConfig, this_program};
 use crate::scheduler::Parts;
 use crate::store::{HostStore, components, logs, make_folder};
 
@@ -26,6 +26,7 @@ pub(crate) fn open(pipeline: Pipeline) -> Result<Parts, Failure> {
     let sandbox = SandboxConfig {
         cache_folder,
         fallback_cache_folder: Some(fallback),
+        max_instances: pipeline.max_concurrent_actions + DECIDING_AT_ONCE,
         compiler: this_program(),
         ..SandboxConfig::default()
     };

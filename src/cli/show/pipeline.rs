@@ -264,6 +264,7 @@ pub(crate) mod tests {
             text: String::new(),
             join: Join::All,
             max_concurrent_runs: 1,
+            max_concurrent_actions: 16,
             params: serde_json::Map::new(),
             params_schema: None,
             concurrency: BTreeMap::from([("api".to_owned(), 4), ("gpu".to_owned(), 1)]),

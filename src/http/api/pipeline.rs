@@ -27,6 +27,7 @@ pub(super) struct PipelineBody {
     paused_nodes: Vec<Pause>,
     join: Join,
     max_concurrent_runs: u32,
+    max_concurrent_actions: u32,
     /// How much of each named limit is used: `limit`, `in_use`, `waiting`.
     concurrency: BTreeMap<String, SlotUse>,
     params: Map<String, Value>,
@@ -72,6 +73,7 @@ pub(super) async fn show(State(app): State<App>, uri: Uri) -> Result<Json<Pipeli
         paused_nodes: view.store.paused_nodes().await?,
         join: pipeline.join,
         max_concurrent_runs: pipeline.max_concurrent_runs,
+        max_concurrent_actions: pipeline.max_concurrent_actions,
         concurrency: view.control.concurrency(),
         params: pipeline.params.clone(),
         nodes: heads(view).await?,

@@ -106,6 +106,15 @@ pub(super) static PIPELINE: LazyLock<Keys> = LazyLock::new(|| Keys {
             integer("How many runs are active at once.", settings::CONCURRENT_RUNS, Some(1)),
         ),
         (
+            "max_concurrent_actions",
+            &["max_actions", "parallelism", "workers"],
+            integer(
+                "How many attempts of actions are active at once, over all runs.",
+                settings::CONCURRENT_ACTIONS,
+                Some(settings::DEFAULT_CONCURRENT_ACTIONS.into()),
+            ),
+        ),
+        (
             "concurrency",
             &["pools", "slots"],
             json!({"type": "object", "default": {}, "examples": [{"gpu": 1}], "propertyNames": {"pattern": NAME},

@@ -24,6 +24,7 @@ pub(in super::super) struct Top {
     pub(in super::super) name: String,
     pub(in super::super) join: At<Join>,
     pub(in super::super) max_concurrent_runs: u32,
+    pub(in super::super) max_concurrent_actions: u32,
     pub(in super::super) concurrency: BTreeMap<String, u32>,
     /// Whether `concurrency` may have other names than those that were read.
     pub(in super::super) perhaps_more_concurrency: bool,
@@ -69,6 +70,7 @@ pub(super) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Top {
         name: String::new(),
         join: At { value: Join::All, span: 0..0 },
         max_concurrent_runs: 1,
+        max_concurrent_actions: settings::DEFAULT_CONCURRENT_ACTIONS,
         concurrency: BTreeMap::new(),
         perhaps_more_concurrency: false,
         params: serde_json::Map::new(),
@@ -127,6 +129,9 @@ fn pipeline(reader: &mut Reader<'_>, root: &Table<'_>, top: &mut Top) {
     }
     if let Some(runs) = reader.integer(&table, "max_concurrent_runs", settings::CONCURRENT_RUNS, 1) {
         top.max_concurrent_runs = u32::try_from(runs.value).unwrap_or(1);
+    }
+    if let Some(actions) = reader.integer(&table, "max_concurrent_actions", settings::CONCURRENT_ACTIONS, 16) {
+        top.max_concurrent_actions = u32::try_from(actions.value).unwrap_or(1);
     }
     let concurrency = concurrency::read(reader, &table);
     top.perhaps_more_concurrency = concurrency.is_none();
